@@ -1,0 +1,54 @@
+"""Spellings that carry a parameter: norm kinds (``lp:3``) and devices (``cuda:1``)."""
+
+from __future__ import annotations
+
+import math
+import re
+
+NORM_KINDS = (
+    "none", "batch", "l1", "l2", "linf", "layer", "group", "instance",
+    "mean_only", "variance_only", "batch_detached", "batch_population",
+)  # fmt: skip
+"""Every norm kind but the parametric ``lp:<p>``."""
+
+NORM_SPELLINGS = ", ".join((*NORM_KINDS, "lp:<p> with p >= 1"))
+_LP_NAMES = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
+
+
+def canonical_norm(value: object) -> str:
+    """Canonical spelling of a norm kind: ``lp:2`` becomes ``l2``, ``lp:3.0`` becomes ``lp:3``.
+
+    Raises:
+        ValueError: the spelling is not one of `NORM_SPELLINGS`.
+    """
+    if value in NORM_KINDS:
+        return str(value)
+    p = lp_exponent(value) if isinstance(value, str) else None
+    if p is None:
+        raise ValueError(f"expected one of {NORM_SPELLINGS}")
+    return _LP_NAMES.get(p, f"lp:{p:g}")
+
+
+def lp_exponent(kind: str) -> float | None:
+    """The exponent p of an l_p kind (inf for ``linf``); None for kinds that are not l_p, or p < 1 or NaN."""
+    for p, name in _LP_NAMES.items():
+        if kind == name:
+            return p
+    if not kind.startswith("lp:"):
+        return None
+    try:
+        p = float(kind[3:])
+    except ValueError:
+        return None
+    return p if p >= 1 else None
+
+
+def canonical_device(value: object) -> str:
+    """Check a device name: auto, cpu, cuda or cuda:<index>.
+
+    Raises:
+        ValueError: any other spelling.
+    """
+    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        return value
+    raise ValueError("expected auto, cpu, cuda or cuda:<index>")

@@ -1,0 +1,256 @@
+"""What a run is: one frozen model, every field documented, nothing decided later.
+
+A `Spec` is complete: the worker that trains it reads no other setting. Unknown keys are refused, and a
+string such as ``"l1"`` where a table is expected is never guessed at: the short spellings a person may type
+are listed once, in `bncore.spec.overrides.ALIASES`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bncore.spec.kinds import canonical_device, canonical_norm
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+NonNegativeCount = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class Part(BaseModel):
+    """Base of every specification model: immutable, closed, its fields documented by their docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ImageData(Part):
+    """Images with class labels, kept on the device as uint8."""
+
+    source: Literal["auto", "cifar10", "folder", "synthetic"] = "auto"
+    """Where the images come from. `auto` is settled once, before any run starts: CIFAR-10 on disk, else a
+    download with a short time limit, else the synthetic set. A resolved spec never says `auto`."""
+    path: str | None = None
+    """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*`; default: the cache."""
+    augment: Flag = False
+    """Random crop (padding 4 pixels) and horizontal flip of training batches, drawn from keyed generators."""
+    fingerprint: str | None = None
+    """SHA-256 of the decoded arrays, filled in when the source is settled; a mismatch refuses to train."""
+
+
+class GaussianData(Part):
+    """Gaussian regression x -> A x with x and A i.i.d. N(0, 1) (Santurkar et al., 2018, section 2.2)."""
+
+    source: Literal["gaussian"]
+    samples: Count = 1000
+    """Number of training samples."""
+    features: Count = 10
+    """Dimension of x and of A x."""
+    fingerprint: str | None = None
+    """SHA-256 of the generated arrays; default: not checked, since the seed determines them."""
+
+
+class VGG(Part):
+    """VGG for 32x32 images (Simonyan & Zisserman, 2015): 3x3 convolutions, five poolings, a linear head."""
+
+    kind: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
+    """Which of the four layer tables."""
+    width: Positive = 1.0
+    """Multiplier on every channel count and hidden head width, rounded to at least 1."""
+    head: tuple[Count, ...] = ()
+    """Widths of hidden linear layers between the last pooling and the classifier; default: none (512 -> 10)."""
+
+
+class DLN(Part):
+    """Deep linear network of square layers (Santurkar et al., 2018, section 2.2): no activation function."""
+
+    kind: Literal["dln"]
+    depth: Count = 25
+    """Number of linear layers."""
+    width: Count = 10
+    """Width of every hidden layer."""
+    normalise_last: Flag = False
+    """Whether the last layer is followed by a normalisation too."""
+
+
+class MLP(Part):
+    """Multilayer perceptron with ReLU; images are flattened."""
+
+    kind: Literal["mlp"]
+    hidden: tuple[Count, ...] = (512, 512)
+    """Widths of the hidden layers."""
+
+
+class Norm(Part):
+    """What stands at every norm position; switchable between two steps."""
+
+    kind: Annotated[str, BeforeValidator(canonical_norm)] = "batch"
+    """none, batch, l1, l2, linf, lp:<p> with p >= 1, layer, group, instance, or an ablation of batch:
+    mean_only, variance_only, batch_detached (no gradient through the statistics), batch_population."""
+    centred: Flag = False
+    """For l_p kinds: take the l_p scale of y - mean(y) instead of the paper's uncentred y (section 3.3)."""
+    groups: Count = 8
+    """For `group`: how many groups the channels of each layer are cut into (where they divide evenly; else the
+    largest divisor of the channel count below it)."""
+    eps: NonNegative = 1e-5
+    """Constant added inside the root of the scale."""
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Weight of the newest batch in the running statistics, as in torch.nn.BatchNorm2d."""
+    affine: Literal["learned", "frozen"] = "learned"
+    """Whether gamma and beta are trained, or stay at 1 and 0."""
+    bias: Flag = True
+    """Whether kind `none` adds beta as the layer's bias. False gives the bias-free maps of the DLN."""
+
+
+class Noise(Part):
+    """Algorithm 1 of Santurkar et al. (2018): per-step, per-unit mean and scale, then per-sample draws."""
+
+    on: Flag = False
+    """Whether noise is injected."""
+    n_mu: NonNegative = 0.5
+    """mu_j ~ U(-n_mu, n_mu), each step, each unit j."""
+    n_sigma: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.25
+    """sigma_j ~ U(1, n_sigma), each step, each unit j."""
+    r_mu: NonNegative = 0.1
+    """m_ij ~ U(mu_j - r_mu, mu_j + r_mu), each sample (and position) i."""
+    r_sigma: NonNegative = 0.1
+    """s_ij ~ N(sigma_j, r_sigma), a standard deviation, each sample (and position) i."""
+    position: Literal["after_norm", "before_norm", "input", "last_norm"] = "after_norm"
+    """Where: on every norm position's output (after gamma and beta), on its input, on the network's input
+    only, or on the last norm position's output only."""
+    amplitude: Literal["absolute", "relative"] = "absolute"
+    """`relative` multiplies the additive part m by the unit's standard deviation in this batch."""
+    in_eval: Flag = False
+    """Whether evaluation is noisy too."""
+
+
+class Init(Part):
+    """Initialisation of the weights."""
+
+    scheme: Literal["glorot", "he", "orthogonal"] = "glorot"
+    """Glorot & Bengio (2010), He et al. (2015), or Saxe et al. (2014)."""
+    distribution: Literal["uniform", "normal"] = "uniform"
+    """For glorot and he: the distribution, at the scheme's variance."""
+
+
+class Schedule(Part):
+    """The learning rate as a function of the step."""
+
+    kind: Literal["constant", "step", "cosine"] = "constant"
+    """Constant, multiplied by `factor` at each milestone, or a half cosine from lr to 0 at the last step."""
+    milestones: tuple[Count, ...] = ()
+    """For `step`: the steps at which the rate is multiplied."""
+    factor: Positive = 0.1
+    """For `step`: the multiplier."""
+    warmup: NonNegativeCount = 0
+    """Number of steps over which the rate rises linearly from lr/warmup to lr."""
+
+
+class Optim(Part):
+    """The optimiser."""
+
+    kind: Literal["sgd", "adam"] = "sgd"
+    """Stochastic gradient descent, or Adam (Kingma & Ba, 2015)."""
+    lr: NonNegative = 0.1
+    """Learning rate before the schedule."""
+    momentum: Fraction = 0.0
+    """For sgd: momentum coefficient."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """For adam: decay rates of the two moments."""
+    eps: Positive = 1e-8
+    """For adam: added to the denominator."""
+    weight_decay: NonNegative = 0.0
+    """L2 coefficient wd: the penalty (wd/2)*||theta||^2 over all trained parameters joins the loss."""
+    schedule: Schedule = Schedule()
+    """How lr changes with the step."""
+
+
+class Loss(Part):
+    """The training loss, journaled apart from the weight penalty."""
+
+    kind: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    """Softmax cross-entropy of class labels, or squared error of regression targets."""
+    reduction: Literal["mean", "sum", "half_sum"] = "mean"
+    """Over samples (and output dimensions): mean, sum, or half the sum."""
+
+
+class Evaluation(Part):
+    """Whole-set losses and accuracies in evaluation mode."""
+
+    every: NonNegativeCount = 100
+    """Evaluate every so many steps, and at the end; 0: at the end only."""
+    train_samples: NonNegativeCount = 2000
+    """How many training samples (the first in storage order, class-balanced by the stored shuffle); 0: all."""
+    test_samples: NonNegativeCount = 0
+    """How many test samples; 0: all."""
+    batch_size: Count = 500
+    """Samples in one forward pass."""
+
+
+class Probes(Part):
+    """The instruments and their cadences. `--set probes=none` switches every one off."""
+
+
+class Checkpoints(Part):
+    """When the whole training state is written."""
+
+    every_steps: NonNegativeCount = 0
+    """Every so many steps; 0: not by steps."""
+    every_minutes: NonNegative = 5.0
+    """Every so many minutes of wall clock; 0: not by time."""
+    keep: Count = 2
+    """How many of the newest are kept, besides the requested ones."""
+
+
+class Spec(Part):
+    """One run, completely."""
+
+    title: str = ""
+    """What a picture of this run is headed with."""
+    steps: Count = 1000
+    """Number of optimiser updates."""
+    seed: NonNegativeCount = 0
+    """Seeds every draw: initialisation, data order, augmentation, noise, probes."""
+    batch_size: Count | Literal["full"] = 128
+    """Samples a step; `full` for full-batch gradient descent."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point type of parameters and arithmetic."""
+    device: Annotated[str, BeforeValidator(canonical_device)] = "auto"
+    """auto, cpu, cuda or cuda:<index>; `auto` is settled at submission."""
+    threads: Count | Literal["auto"] = "auto"
+    """CPU threads of the worker. It changes rounding, so it is part of the spec; `auto` is settled at submission."""
+    data: Annotated[ImageData | GaussianData, Field(discriminator="source")] = ImageData()
+    """The data."""
+    net: Annotated[VGG | DLN | MLP, Field(discriminator="kind")] = VGG()
+    """The network."""
+    norm: Norm = Norm()
+    """What stands at every norm position."""
+    noise: Noise = Noise()
+    """Noise injection."""
+    init: Init = Init()
+    """Initialisation."""
+    loss: Loss = Loss()
+    """The loss."""
+    optim: Optim = Optim()
+    """The optimiser."""
+    log_every: Count = 1
+    """Journal a `step` event every so many steps (the first and the last always)."""
+    eval: Evaluation = Evaluation()
+    """Evaluation cadence and size."""
+    probes: Probes = Probes()
+    """Instruments."""
+    checkpoint: Checkpoints = Checkpoints()
+    """Checkpoint cadence."""
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Spec:
+        regression = self.data.source == "gaussian"
+        if regression != (self.loss.kind == "squared_error"):
+            wanted = "squared_error" if regression else "cross_entropy"
+            raise ValueError(f"loss.kind must be '{wanted}' for data.source '{self.data.source}'")
+        if regression and isinstance(self.net, VGG):
+            raise ValueError("net.kind must be 'dln' or 'mlp' for data.source 'gaussian'")
+        return self
