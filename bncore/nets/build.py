@@ -1,0 +1,144 @@
+"""Builders: from a specification to a `LayeredNet`. Adding a network is one builder and one row of `NETS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bncore.nets.initialise import initialise
+from bncore.nets.layer import Layer
+from bncore.nets.layered import LayeredNet
+from bncore.nets.norm import Norm
+from bncore.spec.model import DLN, MLP, VGG, Spec
+
+_M = "pool"
+VGG_TABLES: dict[str, tuple[int | str, ...]] = {
+    "vgg11": (64, _M, 128, _M, 256, 256, _M, 512, 512, _M, 512, 512, _M),
+    "vgg13": (64, 64, _M, 128, 128, _M, 256, 256, _M, 512, 512, _M, 512, 512, _M),
+    "vgg16": (64, 64, _M, 128, 128, _M, *(256,) * 3, _M, *(512,) * 3, _M, *(512,) * 3, _M),
+    "vgg19": (64, 64, _M, 128, 128, _M, *(256,) * 4, _M, *(512,) * 4, _M, *(512,) * 4, _M),
+}
+"""Channels of each convolution and where the poolings stand: A, B, D, E of Simonyan & Zisserman (2015)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a builder needs to know beside its own part of the specification."""
+
+    spec: Spec
+    inputs: tuple[int, ...]
+    outputs: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of parameters and arithmetic."""
+        return torch.float64 if self.spec.precision == "float64" else torch.float32
+
+    def norm(self, channels: int, *, positions: bool) -> Norm:
+        """A norm position for the output of a map."""
+        return Norm(channels, positions=positions, setting=self.spec.norm, dtype=self.dtype)
+
+    def linear(
+        self, fan_in: int, fan_out: int, *, normed: bool, activation: Callable[[Tensor], Tensor] | None
+    ) -> Layer:
+        """A linear layer with a norm position; its map has no bias."""
+        norm = self.norm(fan_out, positions=False) if normed else None
+        return Layer((fan_out, fan_in), norm=norm, activation=activation, dtype=self.dtype)
+
+    def head(self, fan_in: int) -> Layer:
+        """The last linear layer: a bias, no norm position, no activation."""
+        return Layer((self.outputs, fan_in), norm=None, bias=True, dtype=self.dtype)
+
+
+def vgg(plan: Plan) -> list[Layer]:
+    """VGG for 32x32 images: convolutions with ReLU, five poolings down to 1x1, hidden linear layers, a head.
+
+    Raises:
+        ValueError: the inputs are not [channels, 32, 32].
+    """
+    net = cast(VGG, plan.spec.net)
+    if len(plan.inputs) != 3 or plan.inputs[1:] != (32, 32):
+        raise ValueError(f"inputs: {plan.inputs}; expected (channels, 32, 32) for net.kind '{net.kind}'")
+    layers: list[Layer] = []
+    table = VGG_TABLES[net.kind]
+    channels = plan.inputs[0]
+    for entry, following in zip(table, (*table[1:], None), strict=True):
+        if not isinstance(entry, int):
+            continue
+        width = scaled(entry, net.width)
+        layers.append(
+            Layer(
+                (width, channels, 3, 3),
+                norm=plan.norm(width, positions=True),
+                activation=F.relu,
+                pool=following == _M,
+                dtype=plan.dtype,
+            )
+        )
+        channels = width
+    for hidden in net.head:
+        width = scaled(hidden, net.width)
+        layers.append(plan.linear(channels, width, normed=True, activation=F.relu))
+        channels = width
+    return [*layers, plan.head(channels)]
+
+
+def dln(plan: Plan) -> list[Layer]:
+    """Deep linear network (section 2.2 of Santurkar et al., 2018): no activation; the last layer has no bias,
+    and a norm position only with `normalise_last`."""
+    net = cast(DLN, plan.spec.net)
+    widths = [math.prod(plan.inputs), *(net.width,) * (net.depth - 1), plan.outputs]
+    normed = [True] * (net.depth - 1) + [net.normalise_last]
+    return [
+        plan.linear(fan_in, fan_out, normed=n, activation=None)
+        for fan_in, fan_out, n in zip(widths[:-1], widths[1:], normed, strict=True)
+    ]
+
+
+def mlp(plan: Plan) -> list[Layer]:
+    """Multilayer perceptron: hidden linear layers with ReLU, a head."""
+    net = cast(MLP, plan.spec.net)
+    widths = [math.prod(plan.inputs), *net.hidden]
+    hidden = [
+        plan.linear(fan_in, fan_out, normed=True, activation=F.relu) for fan_in, fan_out in pairwise(widths)
+    ]
+    return [*hidden, plan.head(widths[-1])]
+
+
+NETS: dict[str, Callable[[Plan], list[Layer]]] = {
+    "vgg11": vgg,
+    "vgg13": vgg,
+    "vgg16": vgg,
+    "vgg19": vgg,
+    "dln": dln,
+    "mlp": mlp,
+}
+"""Every network by `net.kind`: a function that gives its layers."""
+
+
+def build(spec: Spec, *, inputs: tuple[int, ...], outputs: int) -> LayeredNet:
+    """The network of a specification, initialised, on the CPU, in the specification's precision.
+
+    Arguments:
+        spec: the run.
+        inputs: the shape of one sample, such as (3, 32, 32).
+        outputs: the number of classes or of regression outputs.
+
+    Raises:
+        ValueError: the inputs do not fit the network, or the norm does not fit one of its layers.
+    """
+    layers = NETS[spec.net.kind](Plan(spec, tuple(inputs), outputs))
+    initialise([layer.weight for layer in layers], spec.init, spec.seed)
+    return LayeredNet(layers, inputs=tuple(inputs), seed=spec.seed, noise=spec.noise)
+
+
+def scaled(channels: int, width: float) -> int:
+    """A channel count times the width multiplier, at least 1."""
+    return max(1, round(channels * width))

@@ -1,0 +1,110 @@
+"""The layer: weight map, noise, norm, noise, activation, pooling, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bncore.nets.forward import Pass
+from bncore.nets.noise import NoiseSource
+from bncore.nets.norm import Norm
+
+
+class Layer(nn.Module):
+    """One layer; its parts are methods, so that a probe can run any of them with other tensors.
+
+    Arguments:
+        weight_shape: (out, in) for a linear map, (out, in, 3, 3) for a convolution with padding 1.
+        norm: the norm position after the map; None: the map has a bias instead, if `bias`.
+        bias: whether a layer without norm position adds a bias.
+        activation: elementwise function after the norm; None: none.
+        pool: whether a 2x2 max-pooling ends the layer.
+        dtype: of the parameters.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        *,
+        norm: Norm | None,
+        bias: bool = False,
+        activation: Callable[[Tensor], Tensor] | None = None,
+        pool: bool = False,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(weight_shape, dtype=dtype))
+        bias_parameter = nn.Parameter(torch.zeros(weight_shape[0], dtype=dtype)) if bias else None
+        self.register_parameter("bias", bias_parameter)
+        self.norm = norm
+        self.activation = activation
+        self.pool = pool
+        self.convolution = len(weight_shape) == 4
+        self.noise_input: NoiseSource | None = None
+        self.noise_before_norm: NoiseSource | None = None
+        self.noise_after_norm: NoiseSource | None = None
+
+    def forward(self, x: Tensor, p: Pass) -> Tensor:
+        """The layer's output with its own parameters."""
+        return self.compute(x, self.weight, self.gamma, self.beta, p)
+
+    @property
+    def gamma(self) -> Tensor | None:
+        """The norm's gamma in use, (out,); None stands for 1."""
+        return None if self.norm is None else self.norm.gamma
+
+    @property
+    def beta(self) -> Tensor | None:
+        """The norm's beta in use, else the layer's bias, (out,); None stands for 0."""
+        return self.bias if self.norm is None else self.norm.beta
+
+    def compute(
+        self, x: Tensor, weight: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass
+    ) -> Tensor:
+        """The layer as a function of its input and parameters.
+
+        Arguments:
+            x: [chains * samples, in] or [chains * samples, in, height, width]; flattened for a linear map.
+            weight: as `self.weight`.
+            gamma, beta: (out,), or None for 1 and 0; without norm position beta is the bias.
+            p: the pass.
+        """
+        if self.norm is None or (self.norm.kind == "none" and self.noise_before_norm is None):
+            # y + beta in the map itself, which saves a pass over memory.
+            return self.activate(self._disturb(self.map(x, weight, p, bias=beta), p))
+        return self.respond(self.map(x, weight, p), gamma, beta, p)
+
+    def map(self, x: Tensor, weight: Tensor, p: Pass, bias: Tensor | None = None) -> Tensor:
+        """y = W x (+ bias), with noise on the input where the noise's position is the network's input."""
+        if self.noise_input is not None:
+            x = self.noise_input.apply(x, p)
+        if self.convolution:
+            return F.conv2d(x, weight, bias, padding=1)
+        return F.linear(x.flatten(1) if x.ndim > 2 else x, weight, bias)
+
+    def respond(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+        """The layer's output from y = W x: `activate(normalise(y))`."""
+        return self.activate(self.normalise(y, gamma, beta, p))
+
+    def normalise(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+        """The norm position's output, noise before and after it included, from y = W x."""
+        if self.norm is None:
+            return y if beta is None else y + beta
+        if self.noise_before_norm is not None:
+            y = self.noise_before_norm.apply(y, p)
+        return self._disturb(self.norm.normalise(y, gamma, beta, p), p)
+
+    def activate(self, z: Tensor) -> Tensor:
+        """Activation and pooling of the norm position's output; `z` itself is left as it is."""
+        if self.activation is not None:
+            z = self.activation(z)
+        return F.max_pool2d(z, 2) if self.pool else z
+
+    def _disturb(self, z: Tensor, p: Pass) -> Tensor:
+        return z if self.noise_after_norm is None else self.noise_after_norm.apply(z, p)

@@ -1,0 +1,93 @@
+"""The network: an ordered list of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from bncore.nets.forward import Pass
+from bncore.nets.layer import Layer
+from bncore.nets.noise import NoiseSource
+from bncore.nets.norm import Norm, check_norm_fits
+from bncore.spec.model import Noise as NoiseSpec
+from bncore.spec.model import Norm as NormSpec
+
+TRAINING_PASS = Pass()
+
+
+class LayeredNet(nn.Module):
+    """Layers applied one after another.
+
+    Modes are not kept in the module (`train()` and `eval()` change nothing): each pass says what it is.
+
+    Arguments:
+        layers: in order; `layers[0]` is layer 1 of the figures.
+        inputs: the shape of one sample.
+        seed: of the noise draws.
+        noise: the noise at first; see `set_noise`.
+    """
+
+    layers: Sequence[Layer]
+
+    def __init__(
+        self, layers: Iterable[Layer], *, inputs: tuple[int, ...], seed: int, noise: NoiseSpec
+    ) -> None:
+        super().__init__()
+        self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
+        self.inputs = inputs
+        self.seed = seed
+        self.set_noise(noise)
+
+    def forward(self, x: Tensor, p: Pass = TRAINING_PASS) -> Tensor:
+        """Outputs (logits or regression outputs), [chains * samples, outputs].
+
+        Raises:
+            ValueError: the samples in `x` have another shape than the network was built for.
+        """
+        if x.shape[1:] != self.inputs:
+            raise ValueError(f"inputs: samples of shape {tuple(x.shape[1:])}; expected {self.inputs}")
+        for layer in self.layers:
+            x = layer(x, p)
+        return x
+
+    @property
+    def norms(self) -> list[Norm]:
+        """The norm positions, in layer order."""
+        return [layer.norm for layer in self.layers if layer.norm is not None]
+
+    def set_norm(self, setting: NormSpec) -> None:
+        """Make every norm position another norm from the next pass on; see `Norm.set`.
+
+        Raises:
+            ValueError: a layer that the norm does not fit; nothing has changed then.
+        """
+        for norm in self.norms:
+            check_norm_fits(setting, norm.weight.numel(), positions=norm.positions)
+        for norm in self.norms:
+            norm.set(setting)
+
+    def set_noise(self, setting: NoiseSpec) -> None:
+        """Inject this noise from the next pass on; buffers of the old one are let go."""
+        normed = [i for i, layer in enumerate(self.layers) if layer.norm is not None]
+        places = {
+            "input": [0],
+            "before_norm": normed,
+            "after_norm": normed,
+            "last_norm": normed[-1:],
+        }[setting.position]
+        for i, layer in enumerate(self.layers):
+            noisy = setting.on and i in places
+            source = NoiseSource(setting, seed=self.seed, layer=i) if noisy else None
+            after = setting.position in ("after_norm", "last_norm")
+            layer.noise_input = source if setting.position == "input" else None
+            layer.noise_before_norm = source if setting.position == "before_norm" else None
+            layer.noise_after_norm = source if after else None
+
+    def active_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that take part under the present norm, by name: gamma is not among them under
+        kind none, nor gamma and beta when frozen. Weight penalties are sums over these."""
+        idle = {id(n.weight) for n in self.norms if not n.uses_gamma}
+        idle |= {id(n.bias) for n in self.norms if not n.uses_beta}
+        return {name: value for name, value in self.named_parameters() if id(value) not in idle}

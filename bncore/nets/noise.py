@@ -1,0 +1,86 @@
+"""Noise injection: Algorithm 1 of Santurkar et al. (2018), with keyed draws into reused memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bncore.nets.forward import Pass
+from bncore.random import generator
+from bncore.spec.model import Noise as NoiseSpec
+
+
+class NoiseSource:
+    """The noise of one layer: a <- s * a + m, with fresh m and s at each step.
+
+    The draws depend on (seed, "noise", step, layer) and the shape and layout alone. They stay in two buffers
+    until another step or shape is asked for, so that a probe of the same step does not draw again. The
+    buffers are no part of the network's state. Drawing a new step while a graph of an old one awaits its
+    backward pass makes that backward raise torch's "modified by an inplace operation": it is never
+    silently wrong.
+    """
+
+    def __init__(self, setting: NoiseSpec, *, seed: int, layer: int) -> None:
+        self.setting = setting
+        self.seed = seed
+        self.layer = layer
+        self._key: object = None
+        self._shift = self._scale = torch.empty(0)
+
+    def apply(self, a: Tensor, p: Pass) -> Tensor:
+        """s * a + m, or `a` itself where this pass has no noise.
+
+        Arguments:
+            a: [chains * samples, units] or [chains * samples, units, height, width].
+            p: the pass; its `noise_step` is the key, and each of its chains gets the same noise.
+        """
+        if p.noise_step is None or not (p.training or self.setting.in_eval):
+            return a
+        chained = a.view(p.chains, -1, *a.shape[1:])
+        shift, scale = self.draws(chained[0], p.noise_step)
+        if self.setting.amplitude == "relative":
+            shift = shift * _deviation(chained.detach())
+        return torch.addcmul(shift, chained, scale).flatten(0, 1)
+
+    def draws(self, a: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """m and s of Algorithm 1 for a step, each laid out in memory as `a`.
+
+        mu_j ~ U(-n_mu, n_mu) and sigma_j ~ U(1, n_sigma) for each unit j (dimension 1); then, for each sample
+        and position i, m_ij ~ U(mu_j - r_mu, mu_j + r_mu) and s_ij ~ N(sigma_j, r_sigma).
+        """
+        key = (step, a.shape, a.stride(), a.dtype, a.device)
+        if key != self._key:
+            self._key = None
+            self._reserve(a)
+            self._draw(a, generator(self.seed, "noise", step=step, layer=self.layer, device=a.device))
+            self._key = key
+        return self._view(self._shift, a), self._view(self._scale, a)
+
+    def _draw(self, a: Tensor, source: torch.Generator) -> None:
+        s = self.setting
+        units = (a.shape[1], *(1,) * (a.ndim - 2))
+        mu = torch.empty(units, dtype=a.dtype, device=a.device).uniform_(-s.n_mu, s.n_mu, generator=source)
+        sigma = torch.empty_like(mu).uniform_(1.0, s.n_sigma, generator=source)
+        # Drawn into flat memory whatever the layout of `a`: torch draws about twice as fast there.
+        self._shift[: a.numel()].uniform_(-s.r_mu, s.r_mu, generator=source)
+        self._scale[: a.numel()].normal_(0.0, s.r_sigma, generator=source)
+        self._view(self._shift, a).add_(mu)
+        self._view(self._scale, a).add_(sigma)
+
+    def _reserve(self, a: Tensor) -> None:
+        fits = self._shift.dtype == a.dtype and self._shift.device == a.device
+        if fits and self._shift.numel() >= a.numel():
+            return
+        with torch.inference_mode(False):  # a later training step must be able to save them for its backward
+            self._shift = torch.empty(a.numel(), dtype=a.dtype, device=a.device)
+            self._scale = torch.empty_like(self._shift)
+
+    @staticmethod
+    def _view(flat: Tensor, a: Tensor) -> Tensor:
+        return flat.as_strided(a.shape, a.stride())
+
+
+def _deviation(chained: Tensor) -> Tensor:
+    """Standard deviation of each unit over samples and positions, per chain: [chains, 1, units, ...]."""
+    dims = (1, *range(3, chained.ndim))
+    return chained.var(dims, correction=0, keepdim=True).sqrt()

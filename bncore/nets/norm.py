@@ -1,0 +1,161 @@
+"""The norm position: owner of gamma, beta and the running statistics, whatever the kind of the moment."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bncore.nets.forward import Pass
+from bncore.nets.normalise import NORMS, WITHOUT_STATISTICS, NormState
+from bncore.spec.kinds import lp_exponent
+from bncore.spec.model import Norm as NormSpec
+
+_MOVING = -1
+
+
+class Norm(nn.Module):
+    """One norm position. `weight` is gamma, `bias` is beta, as in torch.nn.BatchNorm2d.
+
+    Both live as long as the run. A kind that has no use for one of them leaves it without a gradient, so
+    that no optimiser moves or decays it.
+
+    Arguments:
+        channels: C, the length of gamma, beta and the running statistics.
+        positions: whether inputs are [samples, C, height, width] or [samples, C].
+        setting: what to be at first; see `set`.
+        dtype: of parameters and statistics.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, *, positions: bool, setting: NormSpec, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.positions = positions
+        self.weight = nn.Parameter(torch.ones(channels, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(channels, dtype=dtype))
+        self.register_buffer("running_mean", torch.zeros(channels, dtype=dtype))
+        self.register_buffer("running_var", torch.ones(channels, dtype=dtype))
+        self.averaged = _MOVING
+        """Batches in the cumulative average begun by a switch; -1 once the moving average applies."""
+        self._adopt(setting)
+
+    def set(self, setting: NormSpec) -> None:
+        """Be another norm from the next pass on.
+
+        gamma and beta stay. The running statistics restart, where kind or centring changes, as a cumulative
+        average of the next round(1/momentum) tracked batches and go on as the usual moving average.
+
+        Raises:
+            ValueError: the kind has a single value to normalise over (instance norm of a linear layer).
+        """
+        restart = (setting.kind, setting.centred) != (self.setting.kind, self.setting.centred)
+        self._adopt(setting)
+        if restart:
+            self.running_mean.zero_()
+            self.running_var.fill_(1.0)
+            self.averaged = 0
+        if self.gamma is None:
+            self.weight.grad = None
+        if self.beta is None:
+            self.bias.grad = None
+
+    def _adopt(self, setting: NormSpec) -> None:
+        check_norm_fits(setting, self.weight.numel(), positions=self.positions)
+        exponent = lp_exponent(setting.kind)
+        self.setting = setting
+        self.exponent = exponent or 0.0
+        self.groups = largest_divisor(self.weight.numel(), setting.groups)
+        self.kind = "lp" if exponent else setting.kind
+        self.function = NORMS[self.kind]
+        learned = setting.affine == "learned"
+        self.uses_gamma = learned and setting.kind != "none"
+        self.uses_beta = learned and (setting.kind != "none" or setting.bias)
+
+    @property
+    def gamma(self) -> Tensor | None:
+        """The gamma in use; None where it has no part (kind none, frozen)."""
+        return self.weight if self.uses_gamma else None
+
+    @property
+    def beta(self) -> Tensor | None:
+        """The beta in use; None where it has no part (frozen, kind none without bias)."""
+        return self.bias if self.uses_beta else None
+
+    def normalise(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+        """The norm's output for y, with gamma and beta given: `forward` passes its own.
+
+        Arguments:
+            y: [chains * samples, C] or [chains * samples, C, height, width].
+            gamma, beta: (C,), or None for 1 and 0.
+            p: the pass; `p.track` writes the running statistics.
+        """
+        if p.chains == 1 or not p.training or self.kind in WITHOUT_STATISTICS:
+            return self.function(y, self._state(gamma, beta, p))
+        # Chains side by side as channels: statistics per channel are then statistics per chain.
+        samples, channels = y.shape[0] // p.chains, y.shape[1]
+        rest = y.shape[2:]
+        folded = y.view(p.chains, samples, channels, *rest).transpose(0, 1).flatten(1, 2)
+        gamma = None if gamma is None else gamma.repeat(p.chains)
+        beta = None if beta is None else beta.repeat(p.chains)
+        z: Tensor = self.function(folded, self._state(gamma, beta, p))
+        return z.view(samples, p.chains, channels, *rest).transpose(0, 1).flatten(0, 1)
+
+    def forward(self, y: Tensor, p: Pass) -> Tensor:
+        """gamma * y_hat + beta with this module's own gamma and beta."""
+        return self.normalise(y, self.gamma, self.beta, p)
+
+    def _state(self, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> NormState:
+        mean, var = self.running_mean, self.running_var
+        if p.chains > 1:
+            mean, var = mean.repeat(p.chains), var.repeat(p.chains)
+        s = self.setting
+        newest = self._weight_of_newest() if p.track else None
+        return NormState(
+            gamma, beta, mean, var, p.training, newest, s.eps, self.exponent, s.centred, self.groups
+        )
+
+    def _weight_of_newest(self) -> float:
+        """Weight of the batch at hand in the running statistics; counts it."""
+        if self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS:
+            return self.setting.momentum
+        self.averaged += 1
+        weight = 1 / self.averaged
+        if self.averaged >= round(1 / self.setting.momentum):
+            self.averaged = _MOVING
+        return weight
+
+    def get_extra_state(self) -> Tensor:
+        """`averaged`, for checkpoints; an int between them, because reading a device tensor would wait."""
+        return torch.tensor(self.averaged)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take `averaged` from a checkpoint."""
+        self.averaged = int(state)
+
+    def extra_repr(self) -> str:
+        """What `print(net)` shows of it."""
+        return f"{self.weight.numel()}, kind={self.setting.kind}"
+
+
+def check_norm_fits(setting: NormSpec, channels: int, *, positions: bool) -> None:
+    """Refuse a norm that would normalise single values, which gives zero.
+
+    Raises:
+        ValueError: names the field and what is accepted.
+    """
+    if positions:
+        return
+    if setting.kind == "instance":
+        raise ValueError("norm.kind: 'instance'; expected another kind where a linear layer is normalised")
+    if setting.kind == "group" and largest_divisor(channels, setting.groups) == channels:
+        raise ValueError(
+            f"norm.groups: {setting.groups}; expected fewer than the {channels} features of a linear layer"
+        )
+
+
+def largest_divisor(channels: int, groups: int) -> int:
+    """The largest divisor of `channels` that is at most `groups`."""
+    return max(d for d in range(1, min(groups, channels) + 1) if channels % d == 0)

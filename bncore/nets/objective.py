@@ -1,0 +1,32 @@
+"""The training loss and the accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from bncore.spec.model import Loss
+
+
+def criterion(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+    """The data loss as a function of outputs and targets, a scalar tensor; the weight penalty is apart.
+
+    cross_entropy takes logits [samples, classes] and classes [samples] (int64); squared_error takes two
+    tensors of one shape. `half_sum` is half of the sum over samples and output dimensions.
+    """
+    function = F.cross_entropy if loss.kind == "cross_entropy" else F.mse_loss
+    if loss.reduction == "mean":
+        return lambda outputs, targets: function(outputs, targets, reduction="mean")
+    factor = 0.5 if loss.reduction == "half_sum" else 1.0
+    return lambda outputs, targets: function(outputs, targets, reduction="sum") * factor
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of samples whose largest logit is their class, a scalar in the precision of the logits.
+
+    A row with a NaN counts as wrong whatever its target: argmax would answer with the NaN's place.
+    """
+    right = (logits.argmax(1) == targets) & ~logits.isnan().any(1)
+    return right.to(logits.dtype).mean()
