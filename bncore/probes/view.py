@@ -1,0 +1,73 @@
+"""The frozen view of one training step that every probe reads (DESIGN, decision 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from bncore.nets import LayeredNet, Pass
+
+Parameters = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StepView:
+    """Step t after the optimiser's update: theta_t, theta_{t+1}, the batch and the raw gradient.
+
+    Nothing in it may be written to. Everything computed from it uses train-mode batch statistics, the step's
+    own noise draws and the buffers of time t, and leaves the live network as it is.
+    """
+
+    step: int
+    """t."""
+    seed: int
+    """Of the run; probes that draw use the key (seed, "probe", step, ...)."""
+    net: LayeredNet
+    """The live network, its parameters being theta_{t+1}."""
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    """Data loss of outputs and targets."""
+    inputs: Tensor
+    """The step's own batch, (n, ...), as the network met it."""
+    targets: Tensor
+    """Its targets."""
+    before: Parameters
+    """theta_t by name, cloned before the update."""
+    buffers: Parameters
+    """The buffers of time t by name, cloned before the step's forward pass."""
+    grads: Parameters
+    """Raw gradient of the data loss at theta_t by name; parameters without part have none."""
+    loss: float
+    """Data loss at theta_t on the batch."""
+    lr: float
+    """Learning rate of this update."""
+    weight_decay: float = 0.0
+    """Coefficient of the weight penalty (wd / 2) * ||theta||^2."""
+
+    @cached_property
+    def after(self) -> Parameters:
+        """theta_{t+1} by name: what the optimiser really produced. The live tensors: do not write."""
+        return {name: p.detach() for name, p in self.net.named_parameters()}
+
+    @property
+    def how(self) -> Pass:
+        """The forward pass of this step: train-mode statistics, its own noise, nothing tracked."""
+        return Pass(training=True, track=False, noise_step=self.step)
+
+    def outputs_at(self, parameters: Parameters) -> Tensor:
+        """Network outputs on the step's batch at other parameters (missing names: the live ones)."""
+        return functional_call(self.net, {**self.buffers, **parameters}, (self.inputs, self.how))  # type: ignore[no-any-return]
+
+    def loss_at(self, parameters: Parameters) -> Tensor:
+        """Data loss at other parameters, a 0-d tensor on the device, differentiable."""
+        return self.criterion(self.outputs_at(parameters), self.targets)
+
+    def gradient_at(self, parameters: Parameters) -> tuple[Tensor, dict[str, Tensor]]:
+        """Data loss at other parameters and its gradient with respect to those that take part."""
+        leaves = {name: parameters[name].detach().requires_grad_() for name in self.grads}
+        loss = self.loss_at({**parameters, **leaves})
+        return loss.detach(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))

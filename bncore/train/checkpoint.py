@@ -1,0 +1,122 @@
+"""Checkpoints: written atomically, read without pickle, checked by a digest of their own.
+
+A checkpoint named ``step-000001240.pt`` holds the state before update 1240. It appears under its name only
+when whole: temporary file, fsync, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bncore.store.faults import fault
+from bncore.train import digest as digests
+
+VERSION = 1
+_NAME = re.compile(r"step-(\d{9})(-kept)?\.pt")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and says why."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint file, by its name."""
+
+    step: int
+    requested: bool
+    path: Path
+
+
+def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = False) -> Path:
+    """Write the state before update `step` into `folder`, atomically.
+
+    Raises:
+        OSError: the file system refuses (full, read-only); nothing but the temporary file was touched, and that
+            is removed.
+    """
+    content = {"version": VERSION, "step": step, "state": state}
+    content["sha256"] = content_sha256(content)
+    final = folder / f"step-{step:09d}{'-kept' if requested else ''}.pt"
+    temporary = final.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            fault("checkpoint.half")
+            os.fsync(file.fileno())
+        fault("checkpoint.rename")
+        temporary.replace(final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+    return final
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> tuple[int, dict[str, Any]]:
+    """Read a checkpoint: its step and the state that was saved.
+
+    Raises:
+        CheckpointError: the file is no checkpoint, damaged, or of a newer version.
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
+        raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    if not isinstance(content, dict) or not {"version", "step", "state", "sha256"} <= content.keys():
+        raise CheckpointError(f"{path}: not a checkpoint of this program")
+    if content["version"] != VERSION:
+        raise CheckpointError(f"{path}: version {content['version']!r}, this program reads {VERSION}")
+    if content.pop("sha256") != content_sha256(content):
+        raise CheckpointError(f"{path}: damaged (its digest does not match its content)")
+    return int(content["step"]), content["state"]
+
+
+def listing(folder: Path) -> list[Checkpoint]:
+    """The checkpoints in `folder` by step, oldest first, requested ones after others of the same step."""
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    found = [(match, folder / name) for name in names if (match := _NAME.fullmatch(name))]
+    return sorted(Checkpoint(int(m[1]), m[2] is not None, path) for m, path in found)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` unrequested checkpoints, and temporary files of dead writers."""
+    for checkpoint in [c for c in listing(folder) if not c.requested][:-keep]:
+        checkpoint.path.unlink(missing_ok=True)
+    for orphan in folder.glob("step-*.tmp"):
+        orphan.unlink(missing_ok=True)
+
+
+def content_sha256(content: object) -> str:
+    """SHA-256 over nested dictionaries, lists, tensors and plain values, in their order."""
+    digest = hashlib.sha256()
+    _feed(digest, "", content)
+    return digest.hexdigest()
+
+
+def _feed(digest: hashlib._Hash, name: str, value: object) -> None:
+    if isinstance(value, torch.Tensor):
+        digests.update(digest, name, value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _feed(digest, f"{name}/{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _feed(digest, f"{name}/{index}", item)
+    else:
+        digest.update(f"{name}\0{value!r}\0".encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

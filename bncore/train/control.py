@@ -1,0 +1,48 @@
+"""What a person or the system asks of a run between two steps: stop, pause, step, checkpoint, signals."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class Control:
+    """Whether the run may go on; changed by requests at step boundaries only."""
+
+    paused: bool = False
+    single_steps: int = 0
+    """Updates still to be made although paused."""
+    stopping: bool = False
+
+    def may_step(self) -> bool:
+        """Whether the next update may be made; a single step asked for is used up by asking."""
+        if not self.paused:
+            return True
+        if self.single_steps:
+            self.single_steps -= 1
+            return True
+        return False
+
+
+class Signals:
+    """The first SIGINT or SIGTERM asks for a checkpoint at the step boundary; a second SIGINT stops at once.
+
+    SIGHUP is ignored: a run outlives the terminal it was started from.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def install(self) -> None:
+        """Take over SIGINT, SIGTERM and SIGHUP of this process; in its main thread only."""
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        self.received = self.received or number

@@ -1,0 +1,30 @@
+"""The digest by which two runs are called the same."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+import torch
+
+
+def params_sha256(module: torch.nn.Module) -> str:
+    """SHA-256 over every parameter and buffer of `module`, in sorted order of their names.
+
+    Each contributes its name, dtype, shape and contiguous little-endian bytes (DESIGN.md, Contracts).
+    """
+    digest = hashlib.sha256()
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name in sorted(tensors):
+        update(digest, name, tensors[name])
+    return digest.hexdigest()
+
+
+def update(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
+    """Feed one named tensor into `digest`."""
+    array = tensor.detach().cpu().contiguous().numpy()
+    if sys.byteorder == "big":
+        array = array.byteswap()
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    digest.update(f"{name}\0{dtype}\0{tuple(tensor.shape)}\0".encode())
+    digest.update(array.tobytes() if array.ndim == 0 else memoryview(array).cast("B") if array.size else b"")

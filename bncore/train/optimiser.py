@@ -1,0 +1,55 @@
+"""Optimisers in a table, and the weight penalty that their weight decay amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from bncore.spec.model import Optim
+
+Parameters = Iterable[torch.nn.Parameter]
+
+
+def _sgd(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay)
+
+
+def _adam(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        parameters, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay
+    )
+
+
+OPTIMISERS: dict[str, Callable[[Optim, Parameters], torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam}
+"""Optimiser kinds; one function and one row adds another."""
+
+
+def build_optimiser(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
+    """The optimiser of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
+    nor decay."""
+    return OPTIMISERS[spec.kind](spec, parameters)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate of the next update in every parameter group."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+
+
+def trained(parameters: Parameters) -> list[torch.nn.Parameter]:
+    """The parameters that the step's loss reaches: those holding a gradient."""
+    return [p for p in parameters if p.grad is not None]
+
+
+def grad_norm(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """Euclidean norm of the data loss's gradient over all `parameters`, a 0-d tensor."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+
+
+def weight_penalty(parameters: list[torch.nn.Parameter], weight_decay: float) -> Tensor:
+    """(wd / 2) * ||theta||^2 over `parameters`, a 0-d tensor: the L2 term that weight decay adds to the loss."""
+    norms = torch.stack(torch._foreach_norm([p.detach() for p in parameters]))
+    return 0.5 * weight_decay * norms.square().sum()
