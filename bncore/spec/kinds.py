@@ -26,7 +26,7 @@ def canonical_norm(value: object) -> str:
     p = lp_exponent(value) if isinstance(value, str) else None
     if p is None:
         raise ValueError(f"expected one of {NORM_SPELLINGS}")
-    return _LP_NAMES.get(p, f"lp:{p:g}")
+    return _LP_NAMES.get(p, "lp:" + repr(p).removesuffix(".0"))  # repr keeps every digit
 
 
 def lp_exponent(kind: str) -> float | None:

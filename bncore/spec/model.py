@@ -7,17 +7,21 @@ are listed once, in `bncore.spec.overrides.ALIASES`.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
+from bncore.spec.choice import Choice
 from bncore.spec.kinds import canonical_device, canonical_norm
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-NonNegativeCount = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Strict numbers: neither true nor "100" is a number, though 1 is a float. TOML integers have 64 bits.
+Count = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]
+NonNegativeCount = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -44,7 +48,8 @@ class ImageData(Part):
 class GaussianData(Part):
     """Gaussian regression x -> A x with x and A i.i.d. N(0, 1) (Santurkar et al., 2018, section 2.2)."""
 
-    source: Literal["gaussian"]
+    source: Literal["gaussian"] = "gaussian"
+    """Drawn, not read."""
     samples: Count = 1000
     """Number of training samples."""
     features: Count = 10
@@ -67,7 +72,8 @@ class VGG(Part):
 class DLN(Part):
     """Deep linear network of square layers (Santurkar et al., 2018, section 2.2): no activation function."""
 
-    kind: Literal["dln"]
+    kind: Literal["dln"] = "dln"
+    """Deep linear network."""
     depth: Count = 25
     """Number of linear layers."""
     width: Count = 10
@@ -79,7 +85,8 @@ class DLN(Part):
 class MLP(Part):
     """Multilayer perceptron with ReLU; images are flattened."""
 
-    kind: Literal["mlp"]
+    kind: Literal["mlp"] = "mlp"
+    """Multilayer perceptron."""
     hidden: tuple[Count, ...] = (512, 512)
     """Widths of the hidden layers."""
 
@@ -97,7 +104,7 @@ class Norm(Part):
     largest divisor of the channel count below it)."""
     eps: NonNegative = 1e-5
     """Constant added inside the root of the scale."""
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    momentum: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.1
     """Weight of the newest batch in the running statistics, as in torch.nn.BatchNorm2d."""
     affine: Literal["learned", "frozen"] = "learned"
     """Whether gamma and beta are trained, or stay at 1 and 0."""
@@ -112,7 +119,7 @@ class Noise(Part):
     """Whether noise is injected."""
     n_mu: NonNegative = 0.5
     """mu_j ~ U(-n_mu, n_mu), each step, each unit j."""
-    n_sigma: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.25
+    n_sigma: Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)] = 1.25
     """sigma_j ~ U(1, n_sigma), each step, each unit j."""
     r_mu: NonNegative = 0.1
     """m_ij ~ U(mu_j - r_mu, mu_j + r_mu), each sample (and position) i."""
@@ -205,6 +212,19 @@ class Checkpoints(Part):
     """How many of the newest are kept, besides the requested ones."""
 
 
+CHOICES = {"data": Choice("source", ImageData, GaussianData), "net": Choice("kind", VGG, DLN, MLP)}
+"""The fields of `Spec` whose tables have several shapes."""
+
+Data = Annotated[
+    Annotated[ImageData, Tag("ImageData")] | Annotated[GaussianData, Tag("GaussianData")],
+    Discriminator(CHOICES["data"].shape_of),
+]
+Net = Annotated[
+    Annotated[VGG, Tag("VGG")] | Annotated[DLN, Tag("DLN")] | Annotated[MLP, Tag("MLP")],
+    Discriminator(CHOICES["net"].shape_of),
+]
+
+
 class Spec(Part):
     """One run, completely."""
 
@@ -222,10 +242,10 @@ class Spec(Part):
     """auto, cpu, cuda or cuda:<index>; `auto` is settled at submission."""
     threads: Count | Literal["auto"] = "auto"
     """CPU threads of the worker. It changes rounding, so it is part of the spec; `auto` is settled at submission."""
-    data: Annotated[ImageData | GaussianData, Field(discriminator="source")] = ImageData()
-    """The data."""
-    net: Annotated[VGG | DLN | MLP, Field(discriminator="kind")] = VGG()
-    """The network."""
+    data: Data = ImageData()
+    """The data: a table of images (`source` auto, cifar10, folder, synthetic) or of `source` gaussian."""
+    net: Net = VGG()
+    """The network: the table of a VGG, of `kind` dln or of `kind` mlp."""
     norm: Norm = Norm()
     """What stands at every norm position."""
     noise: Noise = Noise()
@@ -246,11 +266,36 @@ class Spec(Part):
     """Checkpoint cadence."""
 
     @model_validator(mode="after")
-    def _task_fits(self) -> Spec:
-        regression = self.data.source == "gaussian"
-        if regression != (self.loss.kind == "squared_error"):
-            wanted = "squared_error" if regression else "cross_entropy"
-            raise ValueError(f"loss.kind must be '{wanted}' for data.source '{self.data.source}'")
-        if regression and isinstance(self.net, VGG):
-            raise ValueError("net.kind must be 'dln' or 'mlp' for data.source 'gaussian'")
+    def _parts_fit(self) -> Spec:
+        found = conflicts(self)
+        if found:
+            text = "; ".join(f"{field} = {value!r}: expected {accepted}" for field, value, accepted in found)
+            raise PydanticCustomError("conflicts", "{text}", {"text": text, "found": found})
         return self
+
+
+def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
+    """What fits each field but not together: (dotted field, its value, what is accepted) of every such clash."""
+    found: list[tuple[str, object, str]] = []
+    data, loss, net, schedule = spec.data, spec.loss, spec.net, spec.optim.schedule
+    because = f"because data.source is '{data.source}'"
+    wanted = "squared_error" if isinstance(data, GaussianData) else "cross_entropy"
+    if loss.kind != wanted:
+        found.append(("loss.kind", loss.kind, f"'{wanted}', {because}"))
+    if isinstance(data, GaussianData):
+        if isinstance(net, VGG):
+            found.append(("net.kind", net.kind, f"'dln' or 'mlp', {because}"))
+        if spec.batch_size != "full" and spec.batch_size > data.samples:
+            found.append(
+                ("batch_size", spec.batch_size, f"'full' or at most data.samples, which is {data.samples}")
+            )
+    elif data.source == "folder" and data.path is None:
+        found.append(("data.path", "", f"the folder of the images, {because}"))
+    milestones = list(schedule.milestones)
+    if schedule.kind == "step" and not milestones:
+        found.append(
+            ("optim.schedule.milestones", milestones, "at least one step, because the kind is 'step'")
+        )
+    if any(later <= earlier for earlier, later in pairwise(milestones)):
+        found.append(("optim.schedule.milestones", milestones, "steps in ascending order, each once"))
+    return found

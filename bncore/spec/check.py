@@ -1,0 +1,176 @@
+"""Layers of tables, laid over each other and checked against a model; problems name the layer that is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from bncore.spec.errors import NOTHING, Problem, did_you_mean
+from bncore.spec.fields import Path, accepted_at, dotted, leaves, owners_of, tables_at
+from bncore.spec.model import CHOICES, Spec
+from bncore.spec.overrides import ALIASES
+
+Table = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place."""
+
+    file: str
+    """The file, or the option."""
+    prefix: str
+    """Dotted path of `table` in that file; empty where the table is the whole file."""
+    table: Mapping[str, Any]
+    """Nested settings."""
+
+
+def lay(layers: Iterable[Layer]) -> tuple[Table, dict[Path, Layer]]:
+    """Lay tables over each other, the last one on top.
+
+    A layer that names another shape (``net.kind = "dln"`` over a VGG) drops what lies under it in that table,
+    since those keys were meant for the other shape; what it states itself stays, to be refused if it is foreign.
+
+    Returns:
+        the resulting table, and for each path in it the layer that wrote it last.
+    """
+    result: Table = {}
+    origins: dict[Path, Layer] = {}
+    for layer in layers:
+        for name, choice in CHOICES.items():
+            if choice.states_other_shape(layer.table.get(name), result.get(name, {})):
+                result.pop(name, None)
+        _lay_table(result, layer.table, (), layer, origins)
+    return result, origins
+
+
+def _lay_table(
+    target: Table, table: Mapping[str, Any], path: Path, layer: Layer, origins: dict[Path, Layer]
+) -> None:
+    for key, value in table.items():
+        origins[(*path, key)] = layer
+        if isinstance(value, Mapping):
+            if not isinstance(target.get(key), dict):
+                target[key] = {}
+            _lay_table(target[key], value, (*path, key), layer, origins)
+        else:
+            target[key] = deepcopy(value)
+
+
+def check_spec(layers: Sequence[Layer], blame: Layer) -> tuple[Spec | None, list[Problem]]:
+    """The `Spec` that `layers` add up to, or None and every problem; `blame` is named where no layer wrote the field."""
+    table, origins = lay(layers)
+
+    def place(path: Path) -> Layer:
+        for length in range(len(path), 0, -1):
+            if path[:length] in origins:
+                return origins[path[:length]]
+        return blame
+
+    return check(Spec, table, place)
+
+
+def check(
+    model: type[Model], table: Mapping[str, Any], place: Callable[[Path], Layer]
+) -> tuple[Model | None, list[Problem]]:
+    """Validate `table`; `place` tells which layer a path came from."""
+    try:
+        return model.model_validate(table), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    problems: dict[str, Problem] = {}
+    for detail in details:
+        for path, problem in _problems(model, detail, table, place):
+            problems.setdefault(path, problem)  # one a field: a union reports each of its branches
+    return None, list(problems.values())
+
+
+def _problems(
+    model: type[BaseModel], detail: ErrorDetails, table: Mapping[str, Any], place: Callable[[Path], Layer]
+) -> Iterable[tuple[str, Problem]]:
+    path, indices = _field_path(model, detail)
+    kind, value = detail["type"], detail["input"]
+    if kind == "conflicts":
+        for name, found, accepted in detail["ctx"]["found"]:
+            at = tuple(name.split("."))
+            yield name, _problem(place(at), at, "", found, accepted)
+        return
+    accepted, message = "", ""
+    if kind == "extra_forbidden":
+        accepted, message = _known_keys(model, path, table), "unknown key"
+    elif kind.startswith("union_tag"):
+        choice = CHOICES[path[-1]]
+        path, value = (*path, choice.tag), _value_at(value, (choice.tag,))
+        accepted = "one of " + ", ".join(map(repr, choice.values))
+    elif kind == "value_error":
+        accepted = str(detail["ctx"]["error"]).removeprefix("expected ")
+    elif kind == "missing":
+        accepted, message, value = accepted_at(path, model), "missing", NOTHING
+    else:
+        accepted = accepted_at(path, model) + _short_form(path, value)
+    yield dotted(path) + indices, _problem(place(path), path, indices, value, accepted, message)
+
+
+def _problem(
+    layer: Layer, path: Path, indices: str, value: object, accepted: str, message: str = ""
+) -> Problem:
+    field = ".".join(part for part in (layer.prefix, dotted(path)) if part) + indices
+    return Problem(layer.file, field, value, accepted, message)
+
+
+def _field_path(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str]:
+    """Path and list indices of an error, without the names of union branches that pydantic puts between."""
+    path: Path = ()
+    indices = ""
+    *_, last = (None, *detail["loc"])
+    for part in detail["loc"]:
+        if isinstance(part, int):
+            indices += f"[{part}]"
+        elif owners_of((*path, part), model) or (detail["type"] == "extra_forbidden" and part is last):
+            path = (*path, part)
+    return path, indices
+
+
+def _value_at(table: object, path: Path) -> object:
+    for key in path:
+        table = table.get(key) if isinstance(table, Mapping) else None
+    return table
+
+
+def _known_keys(model: type[BaseModel], path: Path, table: Mapping[str, Any]) -> str:
+    """The keys of the table that `path` points into, with a suggestion for the unknown one."""
+    key, above = path[-1], path[:-1]
+    shapes = tables_at(above, model)
+    if model is Spec and len(above) == 1 and above[0] in CHOICES:
+        shape = CHOICES[above[0]].shape_of(_value_at(table, above) or {})
+        shapes = tuple(s for s in shapes if s.__name__ == shape)
+    keys = [name for shape in shapes for name in shape.model_fields]
+    hint = did_you_mean(key, keys) or _elsewhere(model, path)
+    return "one of " + ", ".join(keys) + hint if keys else "no keys" + hint
+
+
+def _elsewhere(model: type[BaseModel], path: Path) -> str:
+    """Where else a key of that name stands: in another shape of the same table, or in another table."""
+    if model is Spec and len(path) == 2 and path[0] in CHOICES and owners_of(path):
+        choice = CHOICES[path[0]]
+        owner = next(shape for shape in choice.shapes if path[1] in shape.model_fields)
+        return f" ('{path[1]}' belongs to {path[0]}.{choice.tag} '{owner.model_fields[choice.tag].default}')"
+    same = [dotted(leaf) for leaf in leaves(model) if leaf[-1] == path[-1]]
+    return (
+        f" (did you mean '{same[0]}'?)"
+        if same
+        else did_you_mean(dotted(path), list(map(dotted, leaves(model))))
+    )
+
+
+def _short_form(path: Path, value: object) -> str:
+    """A hint for a person who wrote ``norm = "l1"`` in a file."""
+    if dotted(path) in ALIASES and not isinstance(value, Mapping):
+        return f" (did you mean {ALIASES[dotted(path)]}?)"
+    return ""

@@ -1,0 +1,95 @@
+"""Which fields a dotted path means, and in words what they accept: read off the models, written nowhere twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from bncore.spec.model import Spec
+
+Path = tuple[str, ...]
+
+
+def tables_at(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
+    """Every model that a table at `path` may be, several where it has several shapes; none where it is no table."""
+    models: tuple[type[BaseModel], ...] = (root,)
+    for key in path:
+        found = (_models(m.model_fields[key].annotation) for m in models if key in m.model_fields)
+        models = tuple(dict.fromkeys(model for group in found for model in group))
+    return models
+
+
+def owners_of(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
+    """The models that have the field `path` ends in; none where the path is unknown."""
+    return tuple(m for m in tables_at(path[:-1], root) if path and path[-1] in m.model_fields)
+
+
+@cache
+def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
+    """Every path that ends in a value rather than in a table, in the order of the models."""
+
+    def walk(model: type[BaseModel], path: Path) -> Iterator[Path]:
+        for key, field in model.model_fields.items():
+            tables = _models(field.annotation)
+            for table in tables:
+                yield from walk(table, (*path, key))
+            if not tables:
+                yield (*path, key)
+
+    return tuple(dict.fromkeys(walk(root, ())))
+
+
+def accepted_at(path: Path, root: type[BaseModel] = Spec) -> str:
+    """In words, what the field at `path` accepts."""
+    words = []
+    for model in owners_of(path, root):
+        schema = _schema(model)
+        words.append(_in_words(schema["properties"][path[-1]]))
+    return " or ".join(dict.fromkeys(words))
+
+
+def dotted(path: Path) -> str:
+    """``("optim", "lr")`` as ``optim.lr``."""
+    return ".".join(path)
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    return tuple(model for argument in get_args(annotation) for model in _models(argument))
+
+
+_PLAIN = {"boolean": "true or false", "string": "text", "object": "a table", "null": "nothing"}
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(repr(value) for value in schema["enum"])
+    if "const" in schema:
+        return repr(schema["const"])
+    if "$ref" in schema or "oneOf" in schema:
+        return "a table"
+    if "anyOf" in schema:
+        return " or ".join(_in_words(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            return "a list of " + " and ".join(_in_words(item) for item in schema["prefixItems"])
+        return f"a list, each {_in_words(schema.get('items', {}))}"
+    if schema.get("type") in ("integer", "number"):
+        kind = "an integer" if schema["type"] == "integer" else "a number"
+        bounds = [
+            f"{sign} {schema[key]:g}"
+            for key, sign in _BOUNDS.items()
+            if key in schema and abs(schema[key]) < 2**62
+        ]
+        return " ".join([kind, " and ".join(bounds)]).strip()
+    return _PLAIN.get(str(schema.get("type")), "a value")

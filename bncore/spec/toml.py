@@ -1,0 +1,54 @@
+"""A resolved `Spec` as TOML, exactly: what `spec.toml` of a run directory holds."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from bncore.spec.check import Layer, check
+from bncore.spec.errors import Problem, SpecError
+from bncore.spec.model import Part, Spec
+
+
+def spec_to_toml(spec: Spec) -> str:
+    """Every field of `spec`, defaults included, so that a later default changes no old run."""
+    return tomli_w.dumps(to_table(spec))
+
+
+def spec_from_toml(path: Path) -> Spec:
+    """Read what `spec_to_toml` wrote.
+
+    Raises:
+        SpecError: the file is missing, is no TOML, or is no complete and valid specification.
+    """
+    file = str(path)
+    whole = Layer(file, "", read_table(path))
+    spec, problems = check(Spec, whole.table, lambda _: whole)
+    if spec is None:
+        raise SpecError(problems)
+    return spec
+
+
+def to_table(part: Part) -> dict[str, Any]:
+    """`part` as TOML values; a field that is None is left out, since TOML has no such value."""
+    return part.model_dump(exclude_none=True)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        SpecError: it cannot be read, is not UTF-8, or is not TOML (with line and column).
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 text (byte {error.start})"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"is not TOML: {error}"
+    raise SpecError([Problem(str(path), "", message=reason)])
