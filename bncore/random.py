@@ -16,11 +16,18 @@ STREAMS: tuple[str, ...] = get_args(Stream)
 
 
 def generator(
-    seed: int, stream: Stream, *, step: int = 0, layer: int = 0, device: torch.device | str = "cpu"
+    seed: int,
+    stream: Stream,
+    *,
+    step: int = 0,
+    layer: int = 0,
+    part: int = 0,
+    device: torch.device | str = "cpu",
 ) -> torch.Generator:
     """A fresh generator that depends on its arguments alone.
 
-    The four keys are hashed (BLAKE2b) to 64 bits, so that neighbouring keys are unrelated. Torch's CPU
+    `part` tells generators of one (seed, stream, step, layer) apart, for draws made at the same time. The
+    keys are hashed (BLAKE2b) to 64 bits, so that neighbouring keys are unrelated. Torch's CPU
     generator (mt19937) keeps only the low 32 bits of a seed: any two given keys share a stream with
     probability 2^-32 there. A CUDA generator draws other numbers from the same key than a CPU one.
 
@@ -29,6 +36,6 @@ def generator(
     """
     if stream not in STREAMS:
         raise ValueError(f"stream: {stream!r}; expected one of {', '.join(STREAMS)}")
-    key = f"{seed}/{stream}/{step}/{layer}".encode()
+    key = f"{seed}/{stream}/{step}/{layer}/{part}".encode()
     hashed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
     return torch.Generator(device).manual_seed(hashed)

@@ -52,17 +52,15 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, p: Pass) -> Tensor:
         """The layer's output with its own parameters."""
-        return self.compute(x, self.weight, self.gamma, self.beta, p)
+        gamma, beta = self.affine
+        return self.compute(x, self.weight, gamma, beta, p)
 
     @property
-    def gamma(self) -> Tensor | None:
-        """The norm's gamma in use, (out,); None stands for 1."""
-        return None if self.norm is None else self.norm.gamma
-
-    @property
-    def beta(self) -> Tensor | None:
-        """The norm's beta in use, else the layer's bias, (out,); None stands for 0."""
-        return self.bias if self.norm is None else self.norm.beta
+    def affine(self) -> tuple[Tensor | None, Tensor | None]:
+        """gamma and beta in use, (out,) each, None standing for 1 and 0; the bias of a layer without norm
+        position stands in beta's place."""
+        norm = self.norm
+        return (None, self.bias) if norm is None else (norm.gamma, norm.beta)
 
     def compute(
         self, x: Tensor, weight: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass
@@ -75,10 +73,14 @@ class Layer(nn.Module):
             gamma, beta: (out,), or None for 1 and 0; without norm position beta is the bias.
             p: the pass.
         """
-        if self.norm is None or (self.norm.kind == "none" and self.noise_before_norm is None):
-            # y + beta in the map itself, which saves a pass over memory.
-            return self.activate(self._disturb(self.map(x, weight, p, bias=beta), p))
-        return self.respond(self.map(x, weight, p), gamma, beta, p)
+        norm = self.norm
+        if norm is not None and (norm.kind != "none" or self.noise_before_norm is not None):
+            return self.respond(self.map(x, weight, p), gamma, beta, p)
+        # y + beta in the map itself, which saves a pass over memory.
+        z = self.map(x, weight, p, bias=beta)
+        if self.noise_after_norm is not None:
+            z = self.noise_after_norm.apply(z, p)
+        return self.activate(z)
 
     def map(self, x: Tensor, weight: Tensor, p: Pass, bias: Tensor | None = None) -> Tensor:
         """y = W x (+ bias), with noise on the input where the noise's position is the network's input."""
@@ -86,7 +88,7 @@ class Layer(nn.Module):
             x = self.noise_input.apply(x, p)
         if self.convolution:
             return F.conv2d(x, weight, bias, padding=1)
-        return F.linear(x.flatten(1) if x.ndim > 2 else x, weight, bias)
+        return F.linear(x if x.ndim == 2 else x.flatten(1), weight, bias)
 
     def respond(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
         """The layer's output from y = W x: `activate(normalise(y))`."""
@@ -94,17 +96,16 @@ class Layer(nn.Module):
 
     def normalise(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
         """The norm position's output, noise before and after it included, from y = W x."""
-        if self.norm is None:
-            return y if beta is None else y + beta
         if self.noise_before_norm is not None:
             y = self.noise_before_norm.apply(y, p)
-        return self._disturb(self.norm.normalise(y, gamma, beta, p), p)
+        if self.norm is not None:
+            y = self.norm.normalise(y, gamma, beta, p)
+        elif beta is not None:
+            y = y + beta
+        return y if self.noise_after_norm is None else self.noise_after_norm.apply(y, p)
 
     def activate(self, z: Tensor) -> Tensor:
         """Activation and pooling of the norm position's output; `z` itself is left as it is."""
         if self.activation is not None:
             z = self.activation(z)
         return F.max_pool2d(z, 2) if self.pool else z
-
-    def _disturb(self, z: Tensor, p: Pass) -> Tensor:
-        return z if self.noise_after_norm is None else self.noise_after_norm.apply(z, p)

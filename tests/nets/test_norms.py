@@ -1,0 +1,227 @@
+"""Every norm equals its definition, in value and in gradient."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from bncore.nets import Norm, Pass
+from bncore.nets.normalise import lp_scale
+from bncore.spec.model import Norm as NormSpec
+
+from .making import BATCH_KINDS, NORM_KINDS, images, norm_position
+from .oracles import batch_kind, sample_kind
+
+TRAIN, TRACKED, EVALUATION = Pass(), Pass(track=True), Pass(training=False)
+# Both sides round in float64 and differ by the order of summation and powers only.
+TIGHT = {"rtol": 1e-9, "atol": 1e-11}
+
+
+def gradients(z: Tensor, *wanted: Tensor) -> tuple[Tensor, ...]:
+    # A weighted cubic: linear in nothing, so that no part of the gradient cancels.
+    weights = torch.linspace(-1, 2, z.numel(), dtype=z.dtype).view(z.shape)
+    return torch.autograd.grad((z**3 * weights).sum(), wanted)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 5), (9, 4)])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("kind", BATCH_KINDS)
+def test_batch_kinds_equal_their_definition(kind: str, centred: bool, shape: tuple[int, ...]) -> None:
+    norm = norm_position(NormSpec(kind=kind, centred=centred), shape[1], positions=len(shape) == 4)
+    y = images(shape[0], channels=shape[1], size=5)
+    y = (y if len(shape) == 4 else y[:, :, 0, 0].contiguous()).requires_grad_()
+    ours = norm(y, TRAIN)
+    dumb = batch_kind(kind, y, norm.weight, norm.bias, norm.setting.eps, centred=centred)
+    torch.testing.assert_close(ours, dumb, **TIGHT)
+    wanted = (y, norm.weight, norm.bias)
+    for one, other in zip(gradients(ours, *wanted), gradients(dumb, *wanted), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("kind", "groups"), [("layer", 1), ("group", 3), ("instance", 6)])
+def test_sample_kinds_equal_their_definition(kind: str, groups: int) -> None:
+    norm = norm_position(NormSpec(kind=kind, groups=3), 6)
+    y = images(4, channels=6, size=3).requires_grad_()
+    ours = norm(y, TRAIN)
+    dumb = sample_kind(y, norm.weight, norm.bias, norm.setting.eps, groups)
+    torch.testing.assert_close(ours, dumb, **TIGHT)
+    torch.testing.assert_close(gradients(ours, y)[0], gradients(dumb, y)[0], rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(norm(y, EVALUATION), ours, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("positions", "reference"), [(True, nn.BatchNorm2d(3)), (False, nn.BatchNorm1d(3))])
+def test_batch_is_torch_batchnorm_bit_for_bit(
+    positions: bool, reference: nn.Module, dtype: torch.dtype
+) -> None:
+    reference = copy.deepcopy(reference).to(dtype)
+    norm = Norm(3, positions=positions, setting=NormSpec(), dtype=dtype)
+    for step in range(5):
+        y = images(4, size=6, seed=step).to(dtype)
+        y = (y if positions else y[:, :, 0, 0]).contiguous().requires_grad_()
+        ours, theirs = norm(y, TRACKED), reference.train()(y)
+        assert torch.equal(ours, theirs)
+        assert torch.equal(gradients(ours, y)[0], gradients(theirs, y)[0])
+        assert torch.equal(norm.running_mean, reference.running_mean)
+        assert torch.equal(norm.running_var, reference.running_var)
+        assert torch.equal(norm(y, EVALUATION), reference.eval()(y))
+
+
+@pytest.mark.parametrize("kind", NORM_KINDS)
+def test_an_untracked_pass_leaves_the_module_as_it_was(kind: str) -> None:
+    norm = norm_position(NormSpec(kind=kind), 3)
+    norm(images(2, size=4), TRACKED)
+    before = copy.deepcopy(norm.state_dict())
+    for p in (TRAIN, EVALUATION, Pass(chains=2)):
+        norm(images(4, size=4, seed=1), p).sum().backward()
+    assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", NORM_KINDS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_chains_are_normalised_as_if_alone(kind: str, layout: torch.memory_format) -> None:
+    norm = norm_position(NormSpec(kind=kind), 4)
+    chains = [images(3, channels=4, size=5, seed=s) * (s + 1) for s in range(3)]
+    stacked = torch.cat(chains).to(memory_format=layout)
+    alone = torch.cat([norm(y, TRAIN) for y in chains])
+    torch.testing.assert_close(norm(stacked, Pass(chains=3)), alone, **TIGHT)
+
+
+@pytest.mark.parametrize("kind", NORM_KINDS)
+def test_channels_last_gives_the_same_and_keeps_its_layout(kind: str) -> None:
+    norm = norm_position(NormSpec(kind=kind), 4)
+    y = images(3, channels=4, size=5)
+    z = norm(y.to(memory_format=torch.channels_last), TRAIN)
+    torch.testing.assert_close(z, norm(y, TRAIN), **TIGHT)
+    assert z.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("kind", ["batch", "batch_detached", "l1", "l2", "lp:3", "linf"])
+def test_evaluation_after_tracking_one_batch_alone_repeats_it(kind: str) -> None:
+    """With momentum 1 the running statistics are the last batch's, so evaluation repeats training, up to
+    the unbiased variance that batch norm tracks."""
+    norm = norm_position(NormSpec(kind=kind, momentum=1.0), 3)
+    y = images(40, size=20)
+    trained, evaluated = norm(y, TRACKED), norm(y, EVALUATION)
+    torch.testing.assert_close(evaluated, trained, rtol=1e-4, atol=1e-4)
+
+
+def test_population_norm_uses_the_statistics_before_the_batch_then_tracks_it() -> None:
+    norm = norm_position(NormSpec(kind="batch_population"), 3)
+    y = images(4, size=4).requires_grad_()
+    as_evaluated = norm(y, EVALUATION)
+    z = norm(y, TRACKED)
+    assert torch.equal(z, as_evaluated)
+    z.sum().backward()
+    torch.testing.assert_close(norm.running_mean, 0.1 * y.detach().mean((0, 2, 3)), **TIGHT)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * y.detach().var((0, 2, 3)), **TIGHT)
+
+
+def test_l2_is_batch_for_zero_mean_inputs_and_only_then() -> None:
+    l2, batch = (norm_position(NormSpec(kind=k), 3) for k in ("l2", "batch"))
+    y = images(6, size=4)
+    centred = y - y.mean((0, 2, 3), keepdim=True)
+    torch.testing.assert_close(l2(centred, TRAIN), batch(centred, TRAIN), **TIGHT)
+    assert (l2(y, TRAIN) - batch(y, TRAIN)).abs().max() > 1e-3
+
+
+def test_none_adds_beta_and_gives_gamma_no_gradient() -> None:
+    norm = norm_position(NormSpec(kind="none"), 3)
+    y = images(2, size=4)
+    z = norm(y, TRACKED)
+    torch.testing.assert_close(z, y + norm.bias.view(3, 1, 1), rtol=0, atol=0)
+    z.sum().backward()
+    assert norm.weight.grad is None
+    assert norm.bias.grad is not None
+
+
+@pytest.mark.parametrize(
+    "setting", [NormSpec(kind="none", bias=False), NormSpec(kind="none", affine="frozen")]
+)
+def test_none_without_bias_is_the_identity(setting: NormSpec) -> None:
+    y = images(2, size=4)
+    assert norm_position(setting, 3)(y, TRAIN) is y
+
+
+@pytest.mark.parametrize("kind", [k for k in NORM_KINDS if k != "none"])
+def test_frozen_gamma_and_beta_stand_for_one_and_zero_without_gradient(kind: str) -> None:
+    frozen = norm_position(NormSpec(kind=kind, affine="frozen"), 4)
+    plain = Norm(4, positions=True, setting=NormSpec(kind=kind), dtype=torch.float64)
+    y = images(3, channels=4, size=4).requires_grad_()
+    z = frozen(y, TRAIN)
+    torch.testing.assert_close(z, plain(y, TRAIN), **TIGHT)
+    z.sum().backward()
+    assert frozen.weight.grad is None
+    assert frozen.bias.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [k for k in NORM_KINDS if k != "instance"])
+def test_gradients_are_finite_at_zero(kind: str, dtype: torch.dtype) -> None:
+    norm = Norm(4, positions=False, setting=NormSpec(kind=kind, groups=2), dtype=dtype)
+    y = torch.zeros(5, 4, dtype=dtype, requires_grad=True)
+    z = norm(y, TRAIN)
+    z.square().sum().backward()
+    assert z.isfinite().all()
+    assert y.grad is not None
+    assert y.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("magnitude", [1e-30, 1e-12, 1.0, 1e12, 1e30])
+@pytest.mark.parametrize("p", [3.0, 8.0, 100.0, 1000.0])
+def test_lp_scale_neither_overflows_nor_vanishes_in_float32(p: float, magnitude: float) -> None:
+    y = (torch.tensor([[1.0], [0.5], [-0.25], [0.0]]) * magnitude).requires_grad_()
+    scale = lp_scale(y, p, 1e-5)
+    # log-sum-exp of the two parts of the definition, in float64
+    logs = y.detach().double().abs().log() * p
+    exact = torch.logaddexp(torch.logsumexp(logs, 0) - torch.log(torch.tensor(4.0)), torch.tensor(1e-5).log())
+    torch.testing.assert_close(scale.double(), (exact / p).exp(), rtol=1e-5, atol=0)
+    (gradient,) = torch.autograd.grad(scale.sum(), y)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() <= 1.0  # the scale is 1-Lipschitz in the largest value
+
+
+@given(
+    p=st.one_of(st.floats(1.0, 30.0), st.just(float("inf"))),
+    values=st.lists(st.floats(-100, 100), min_size=2, max_size=12),
+    factor=st.floats(0.1, 10.0),
+)
+def test_lp_scale_is_homogeneous_and_between_mean_and_maximum(
+    p: float, values: list[float], factor: float
+) -> None:
+    y = torch.tensor(values, dtype=torch.float64).view(-1, 1)
+    scale = lp_scale(y, p, 1e-200)
+    torch.testing.assert_close(lp_scale(factor * y, p, 1e-200), factor * scale, rtol=1e-9, atol=1e-5)
+    slack = 1e-9 * y.abs().max() + 1e-5
+    assert y.abs().mean() - slack <= scale <= y.abs().max() + slack
+
+
+@pytest.mark.parametrize("kind", [k for k in BATCH_KINDS if k != "batch_detached"])
+def test_second_derivatives_exist(kind: str) -> None:
+    """Hessian-vector products go through every norm (the ablation without gradient has no true Hessian)."""
+    norm = norm_position(NormSpec(kind=kind), 2)
+    y = images(2, channels=2, size=2, seed=3).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda v: norm(v, TRAIN), (y,))
+
+
+@pytest.mark.parametrize(
+    ("setting", "channels", "message"),
+    [
+        (NormSpec(kind="instance"), 8, "norm.kind: 'instance'"),
+        (NormSpec(kind="group", groups=8), 8, "norm.groups: 8; expected fewer than the 8 features"),
+    ],
+)
+def test_a_norm_over_single_values_is_refused(setting: NormSpec, channels: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        norm_position(setting, channels, positions=False)
+
+
+def test_group_takes_the_largest_divisor() -> None:
+    assert norm_position(NormSpec(kind="group", groups=8), 12).groups == 6
+    assert norm_position(NormSpec(kind="group", groups=8), 7).groups == 7
+    assert norm_position(NormSpec(kind="group", groups=8), 64).groups == 8
