@@ -1,4 +1,4 @@
-"""Layers of tables, laid over each other and checked against a model; problems name the layer that is to blame."""
+"""Layers of tables, laid over each other and checked against a model; problems name the layer to blame."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Layer:
 def lay(layers: Iterable[Layer]) -> tuple[Table, dict[Path, Layer]]:
     """Lay tables over each other, the last one on top.
 
-    A layer that names another shape (``net.kind = "dln"`` over a VGG) drops what lies under it in that table,
-    since those keys were meant for the other shape; what it states itself stays, to be refused if it is foreign.
+    A layer that names another shape (``net.kind = "dln"`` over a VGG) drops what lies under it in that
+    table, since those keys were meant for the other shape; what it states itself stays, and is refused if
+    it is foreign.
 
     Returns:
         the resulting table, and for each path in it the layer that wrote it last.
@@ -64,7 +65,10 @@ def _lay_table(
 
 
 def check_spec(layers: Sequence[Layer], blame: Layer) -> tuple[Spec | None, list[Problem]]:
-    """The `Spec` that `layers` add up to, or None and every problem; `blame` is named where no layer wrote the field."""
+    """The `Spec` that `layers` add up to, or None and every problem.
+
+    A problem names the layer that wrote the field last, or `blame` where none did.
+    """
     table, origins = lay(layers)
 
     def place(path: Path) -> Layer:
@@ -99,7 +103,7 @@ def _problems(
     if kind == "conflicts":
         for name, found, accepted in detail["ctx"]["found"]:
             at = tuple(name.split("."))
-            yield name, _problem(place(at), at, "", found, accepted)
+            yield name, Problem(place(at).file, _field(place(at), at), found, accepted)
         return
     accepted, message = "", ""
     if kind == "extra_forbidden":
@@ -114,14 +118,12 @@ def _problems(
         accepted, message, value = accepted_at(path, model), "missing", NOTHING
     else:
         accepted = accepted_at(path, model) + _short_form(path, value)
-    yield dotted(path) + indices, _problem(place(path), path, indices, value, accepted, message)
+    field = _field(place(path), path) + indices
+    yield dotted(path) + indices, Problem(place(path).file, field, value, accepted, message)
 
 
-def _problem(
-    layer: Layer, path: Path, indices: str, value: object, accepted: str, message: str = ""
-) -> Problem:
-    field = ".".join(part for part in (layer.prefix, dotted(path)) if part) + indices
-    return Problem(layer.file, field, value, accepted, message)
+def _field(layer: Layer, path: Path) -> str:
+    return ".".join(part for part in (layer.prefix, dotted(path)) if part)
 
 
 def _field_path(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str]:

@@ -21,7 +21,7 @@ class Choice:
         self.values = tuple(v for shape in shapes for v in get_args(shape.model_fields[tag].annotation))
 
     def shape_of(self, value: object) -> str | None:
-        """Name of the shape that `value`, a table or a model, has; None where its tag is not one of `values`."""
+        """Name of the shape that `value` (a table or a model) has; None where its tag is none of `values`."""
         if isinstance(value, Mapping):
             tag: Any = value.get(self.tag, self.shapes[0].model_fields[self.tag].default)
         else:

@@ -1,4 +1,4 @@
-"""What is wrong with a specification: every problem at once, each naming file, field, value and what is accepted."""
+"""What is wrong with a specification: all of it at once, naming file, field, value and what is accepted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SpecError(ValueError):
     """A specification is refused; `problems` holds every reason, ``str()`` one a line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        # The same mistake is met again in every profile and variant: its text tells it apart (values may be lists).
+        # One mistake is met again in every profile and variant. Its text tells it apart: values may be lists.
         self.problems = tuple({str(problem): problem for problem in problems}.values())
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

@@ -11,6 +11,8 @@ from bncore.spec.model import NonNegativeCount, Part
 from bncore.spec.overrides import nested
 
 ProfileName = Literal["paper", "cpu"]
+Overrides = dict[str, Any]
+"""Nested settings, as TOML tables give them, checked against `Spec` where they are laid over it."""
 
 
 def _label(value: object) -> object:
@@ -28,7 +30,7 @@ class Profile(Part):
 
     note: str = ""
     """Shown on screen where this profile is used, such as that it is reduced; default: nothing."""
-    spec: dict[str, Any] = {}
+    spec: Overrides = Field(default_factory=dict)
     """Overrides on the experiment's spec."""
 
 
@@ -37,7 +39,7 @@ class Point(Part):
 
     label: Label
     """Short name, part of the run's directory name."""
-    set: dict[str, Any] = {}
+    set: Overrides = Field(default_factory=dict)
     """Overrides on the spec; default: none, the experiment as it stands."""
 
 
@@ -96,9 +98,9 @@ class Experiment(Part):
     """A preset's name, or the path of a file relative to this one, whose settings this one starts from."""
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (0,)
     """Each variant is run once with each of these seeds."""
-    spec: dict[str, Any] = {}
+    spec: Overrides = Field(default_factory=dict)
     """Overrides on the defaults of Spec."""
-    profiles: dict[ProfileName, Profile] = {}
+    profiles: dict[ProfileName, Profile] = Field(default_factory=dict)
     """Overrides for a machine: `paper` (the paper's settings) and `cpu` (reduced)."""
     axes: tuple[Axis, ...] = ()
     """Axes of the sweep, whose product is run; default: a single run."""

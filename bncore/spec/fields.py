@@ -1,4 +1,4 @@
-"""Which fields a dotted path means, and in words what they accept: read off the models, written nowhere twice."""
+"""Which fields a dotted path means, and in words what they accept: read off the models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Path = tuple[str, ...]
 
 
 def tables_at(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
-    """Every model that a table at `path` may be, several where it has several shapes; none where it is no table."""
+    """Every model that the table at `path` may be (several shapes: several); none where it is no table."""
     models: tuple[type[BaseModel], ...] = (root,)
     for key in path:
         found = (_models(m.model_fields[key].annotation) for m in models if key in m.model_fields)
@@ -72,12 +72,9 @@ _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 
 
 def _in_words(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return "one of " + ", ".join(repr(value) for value in schema["enum"])
-    if "const" in schema:
-        return repr(schema["const"])
-    if "$ref" in schema or "oneOf" in schema:
-        return "a table"
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return ("one of " if len(values) > 1 else "") + ", ".join(map(repr, values))
     if "anyOf" in schema:
         return " or ".join(_in_words(part) for part in schema["anyOf"] if part.get("type") != "null")
     if schema.get("type") == "array":
@@ -85,11 +82,12 @@ def _in_words(schema: dict[str, Any]) -> str:
             return "a list of " + " and ".join(_in_words(item) for item in schema["prefixItems"])
         return f"a list, each {_in_words(schema.get('items', {}))}"
     if schema.get("type") in ("integer", "number"):
-        kind = "an integer" if schema["type"] == "integer" else "a number"
-        bounds = [
-            f"{sign} {schema[key]:g}"
-            for key, sign in _BOUNDS.items()
-            if key in schema and abs(schema[key]) < 2**62
-        ]
-        return " ".join([kind, " and ".join(bounds)]).strip()
-    return _PLAIN.get(str(schema.get("type")), "a value")
+        return _number_in_words(schema)
+    return _PLAIN.get(str(schema.get("type", "object")), "a value")
+
+
+def _number_in_words(schema: dict[str, Any]) -> str:
+    kind = "an integer" if schema["type"] == "integer" else "a number"
+    bounds = [(sign, schema[key]) for key, sign in _BOUNDS.items() if key in schema]
+    written = [f"{sign} {bound:g}" for sign, bound in bounds if abs(bound) < 2**62]
+    return " ".join([kind, " and ".join(written)]).strip()

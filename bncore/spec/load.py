@@ -10,7 +10,7 @@ from typing import Any
 import bncore
 from bncore.spec.check import Layer, check, check_spec, lay
 from bncore.spec.errors import Problem, SpecError, did_you_mean
-from bncore.spec.experiment import Axis, Experiment, Point, Profile, ProfileName
+from bncore.spec.experiment import Axis, Experiment, Profile, ProfileName
 from bncore.spec.fields import dotted, leaves, owners_of, tables_at
 from bncore.spec.overrides import ALIASES
 from bncore.spec.toml import read_table
@@ -61,15 +61,13 @@ def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None =
             known = ", ".join(preset_names())
             hint = did_you_mean(text, preset_names())
             raise SpecError(
-                [Problem(file or text, field, text, f"one of {known}{hint}", "no such preset")]
-                if file
-                else [Problem("preset", text, accepted=f"one of {known}{hint}", message="no such preset")]
+                [Problem(file or "preset", field, text, f"one of {known}{hint}", "no such preset")]
             )
         return path
     path = (beside / text) if beside else Path(text)
     if not path.is_file():
         missing = "is a directory" if path.is_dir() else "no such file"
-        raise SpecError([Problem(file or text, field, *([text] if file else []), message=missing)])
+        raise SpecError([Problem(file or "file", field, text, message=missing)])
     return path
 
 
@@ -194,11 +192,10 @@ def _flatten(chain: Chain) -> Experiment:
         merged.update({key: getattr(one, key) for key in one.model_fields_set})
     profiles = {}
     for profile in _profiles(chain):
-        note = next((o.profiles[profile].note for _, o in reversed(chain) if profile in o.profiles), "")
+        notes = [one.profiles[profile].note for _, one in chain if profile in one.profiles]
+        note = next((note for note in reversed(notes) if note), "")
         # The whole stack, so that laid over `spec` it is what the chain says.
         profiles[profile] = Profile(note=note, spec=lay(_layers(chain, profile))[0])
     spec = lay([Layer(file, "spec", one.spec) for file, one in chain])[0]
     return Experiment.model_validate(merged | {"extends": None, "spec": spec, "profiles": profiles})
 
-
-__all__ = ["Point", "axis_fields", "load_experiment", "preset_dir", "preset_names"]

@@ -66,7 +66,7 @@ class VGG(Part):
     width: Positive = 1.0
     """Multiplier on every channel count and hidden head width, rounded to at least 1."""
     head: tuple[Count, ...] = ()
-    """Widths of hidden linear layers between the last pooling and the classifier; default: none (512 -> 10)."""
+    """Widths of hidden linear layers between the last pooling and the classifier; default: none."""
 
 
 class DLN(Part):
@@ -100,8 +100,8 @@ class Norm(Part):
     centred: Flag = False
     """For l_p kinds: take the l_p scale of y - mean(y) instead of the paper's uncentred y (section 3.3)."""
     groups: Count = 8
-    """For `group`: how many groups the channels of each layer are cut into (where they divide evenly; else the
-    largest divisor of the channel count below it)."""
+    """For `group`: how many groups the channels of each layer are cut into (where they divide evenly; else
+    the largest divisor of the channel count below it)."""
     eps: NonNegative = 1e-5
     """Constant added inside the root of the scale."""
     momentum: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.1
@@ -190,7 +190,7 @@ class Evaluation(Part):
     every: NonNegativeCount = 100
     """Evaluate every so many steps, and at the end; 0: at the end only."""
     train_samples: NonNegativeCount = 2000
-    """How many training samples (the first in storage order, class-balanced by the stored shuffle); 0: all."""
+    """How many training samples (the first of them as stored); 0: all."""
     test_samples: NonNegativeCount = 0
     """How many test samples; 0: all."""
     batch_size: Count = 500
@@ -241,7 +241,8 @@ class Spec(Part):
     device: Annotated[str, BeforeValidator(canonical_device)] = "auto"
     """auto, cpu, cuda or cuda:<index>; `auto` is settled at submission."""
     threads: Count | Literal["auto"] = "auto"
-    """CPU threads of the worker. It changes rounding, so it is part of the spec; `auto` is settled at submission."""
+    """CPU threads of the worker, part of the spec because they change rounding; `auto` is settled at
+    submission."""
     data: Data = ImageData()
     """The data: a table of images (`source` auto, cifar10, folder, synthetic) or of `source` gaussian."""
     net: Net = VGG()
@@ -275,7 +276,7 @@ class Spec(Part):
 
 
 def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
-    """What fits each field but not together: (dotted field, its value, what is accepted) of every such clash."""
+    """Valid fields that do not fit together: (dotted field, its value, what is accepted) of every clash."""
     found: list[tuple[str, object, str]] = []
     data, loss, net, schedule = spec.data, spec.loss, spec.net, spec.optim.schedule
     because = f"because data.source is '{data.source}'"
@@ -291,6 +292,9 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
             )
     elif data.source == "folder" and data.path is None:
         found.append(("data.path", "", f"the folder of the images, {because}"))
+    if spec.norm.kind == "instance" and (not isinstance(net, VGG) or net.head):
+        accepted = "another kind: a linear layer's units have one value a sample, nothing to normalise over"
+        found.append(("norm.kind", "instance", accepted))
     milestones = list(schedule.milestones)
     if schedule.kind == "step" and not milestones:
         found.append(

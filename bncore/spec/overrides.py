@@ -134,7 +134,7 @@ def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
 
 
 def _accepted(path: Path, value: str) -> str:
-    """What the field accepts: a validator's own words where it has some, else its type and bounds in words."""
+    """What the field accepts: its validator's own words where it has one, else its type and bounds."""
     model = owners_of(path)[0]
     try:
         model.model_validate({path[-1]: value})
@@ -148,4 +148,6 @@ def _accepted(path: Path, value: str) -> str:
 def _suggestion(name: str) -> str:
     known = [dotted(leaf) for leaf in leaves()]
     same = [path for path in known if path.endswith("." + name)]
-    return f" (did you mean '{same[0]}'?)" if same else did_you_mean(name, [*known, *ALIASES])
+    if same:
+        return f" (did you mean {' or '.join(map(repr, same))}?)"
+    return did_you_mean(name, [*known, *ALIASES])

@@ -1,4 +1,4 @@
-"""From an experiment to the runs it means: profile, axes, seeds and overrides resolved into complete specs."""
+"""From an experiment to its runs: profile, axes, seeds and overrides resolved into complete specs."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def plan(
 ) -> Plan:
     """Resolve an experiment into its runs.
 
-    Over the defaults of `Spec` go, in this order: the experiment's spec, its profile, a point of each axis, the
-    seed, and what is asked for here.
+    Over the defaults of `Spec` go, in this order: the experiment's spec, its profile, a point of each axis,
+    the seed, and what is asked for here.
 
     Args:
         experiment: from `load_experiment`.
@@ -85,8 +85,6 @@ def plan(
     asked, problems = _asked(experiment, sets, steps, device)
     seeds = tuple(experiment.seeds if seeds is None else seeds)
     problems += _option_problems(profile, seeds)
-    if problems:
-        raise SpecError(problems)
     base = [Layer(experiment.name, "spec", {"title": experiment.title or experiment.name} | experiment.spec)]
     notes = []
     if profile in experiment.profiles:

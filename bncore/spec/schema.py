@@ -1,4 +1,4 @@
-"""JSON schema of what a person may write, for editors and for `bnrun schema`; every description is a docstring."""
+"""JSON schema of what a person may write, for editors and for `bnrun schema`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from bncore.spec.model import Spec
 def schema() -> dict[str, Any]:
     """JSON schemas (draft 2020-12) of the two kinds of file: `{"Experiment": ..., "Spec": ...}`.
 
-    Every table of overrides in an experiment refers to the schema of `Spec`, all of whose fields are optional.
+    Every description is the docstring of a field. Every table of overrides in an experiment refers to the
+    schema of `Spec`, all of whose fields are optional.
     """
     _, whole = models_json_schema([(Experiment, "validation"), (Spec, "validation")])
     shapes: dict[str, Any] = whole["$defs"]
