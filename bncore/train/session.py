@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.data import Dataset
-from bncore.nets import LayeredNet, Pass, build, criterion
+from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
 from bncore.spec.model import Spec
 from bncore.train.optimiser import build_optimiser, grad_norm, set_learning_rate, trained, weight_penalty
 from bncore.train.schedule import learning_rate
@@ -78,7 +78,7 @@ class Session:
         return StepRecord(
             loss=loss.item(),
             penalty=weight_penalty(moved, decay).item() if decay else 0.0,
-            accuracy=accuracy(outputs, targets) if self.data.classes else None,
+            accuracy=accuracy(outputs, targets).item() if self.data.classes else None,
             lr=lr,
             grad_norm=grad_norm(moved).item(),
         )
@@ -94,11 +94,6 @@ class Session:
         """Restore what `state_dict` gave."""
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of the samples whose largest logit is the target's; outputs (n, classes), targets (n,)."""
-    return (outputs.argmax(dim=1) == targets).double().mean().item()
 
 
 @torch.no_grad()
@@ -119,7 +114,7 @@ def evaluate(session: Session, step: int) -> dict[str, float]:
             n = len(inputs)
             weight = n if session.spec.loss.reduction == "mean" else 1
             total += session.criterion(outputs, targets).item() * weight
-            right += accuracy(outputs, targets) * n if session.data.classes else 0.0
+            right += accuracy(outputs, targets).item() * n if session.data.classes else 0.0
             seen += n
         result[f"{split}_loss"] = total / seen if session.spec.loss.reduction == "mean" else total
         if session.data.classes:

@@ -1,0 +1,77 @@
+"""What a person would write by hand: the same networks from torch.nn alone, and the shortest training loop.
+
+The yardstick of `bnrun bench`. It shares no code with the library it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+_POOL = 0
+_VGG = {
+    "vgg11": (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),
+    "vgg16": (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0),
+}
+
+
+def vgg(kind: str, width: float, *, batch_norm: bool) -> nn.Module:
+    """VGG for 32x32 images with a linear head, as torchvision's but for the head."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for entry in _VGG[kind]:
+        if entry == _POOL:
+            layers.append(nn.MaxPool2d(2))
+            continue
+        out = max(1, round(entry * width))
+        layers.append(nn.Conv2d(channels, out, 3, padding=1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(out)] if batch_norm else []
+        layers.append(nn.ReLU(inplace=True))
+        channels = out
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, 10))
+
+
+def dln(depth: int, width: int, *, batch_norm: bool) -> nn.Module:
+    """Deep linear network in float64, normalised after every layer but the last."""
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers.append(nn.Linear(width, width, bias=False))
+        layers += [nn.BatchNorm1d(width)] if batch_norm and i < depth - 1 else []
+    return nn.Sequential(*layers).double()
+
+
+class NoiseLayer(nn.Module):
+    """Algorithm 1 of Santurkar et al. (2018) as one writes it first: fresh rand_like and randn_like tensors."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        """s * a + m."""
+        shape = (1, a.shape[1], *(1,) * (a.ndim - 2))
+        mu = torch.rand(shape) - 0.5
+        sigma = 1 + 0.25 * torch.rand(shape)
+        m = mu + 0.1 * (2 * torch.rand_like(a) - 1)
+        s = sigma + 0.1 * torch.randn_like(a)
+        return s * a + m
+
+
+def with_noise(net: nn.Sequential) -> nn.Sequential:
+    """The network with a `NoiseLayer` after every batch norm."""
+    layers = [[m, NoiseLayer()] if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) else [m] for m in net]
+    return nn.Sequential(*(module for pair in layers for module in pair))
+
+
+def training_loop(
+    net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], lr: float
+) -> Callable[[Tensor, Tensor], float]:
+    """The shortest honest loop body: returns a function that makes one SGD step and reads the loss back."""
+    optimiser = torch.optim.SGD(net.parameters(), lr=lr)
+
+    def step(inputs: Tensor, targets: Tensor) -> float:
+        optimiser.zero_grad()
+        loss = criterion(net(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        return loss.item()
+
+    return step

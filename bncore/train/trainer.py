@@ -1,0 +1,129 @@
+"""The loop: requests, evaluation, step, probes, checkpoint, in this order at every step.
+
+Event s describes theta_s, before update s; a request at s takes effect before update s. A resumed run walks the
+same path from its newest checkpoint: events it has already written are compared with what it makes again
+(DESIGN, invariant 2), requests come from the journal wherever the journal already speaks of that step.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Literal
+
+from bncore.store import Journal, RunDir
+from bncore.train import checkpoint
+from bncore.train.control import Control, Signals
+from bncore.train.digest import params_sha256
+from bncore.train.heartbeat import Heartbeat
+from bncore.train.requests import Requests
+from bncore.train.session import Session, StepRecord, evaluate
+
+End = Literal["finished", "diverged", "stopped", "interrupted"]
+
+
+class Trainer:
+    """One run from its present step to its end.
+
+    Arguments:
+        run: the run directory; the caller owns it (`bncore.store.owner`).
+        session: what is trained, at the state before update `start`.
+        start: the first update to make.
+        journal, requests, heartbeat, signals: what it writes to and listens to.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        session: Session,
+        *,
+        start: int,
+        journal: Journal,
+        requests: Requests,
+        heartbeat: Heartbeat,
+        signals: Signals,
+    ) -> None:
+        self.run_dir = run
+        self.session = session
+        self.spec = session.spec
+        self.position = start
+        self.journal = journal
+        self.requests = requests
+        self.heartbeat = heartbeat
+        self.signals = signals
+        self.control = Control()
+        self._checkpoint_due = self._next_timed_checkpoint()
+
+    def run(self) -> End:
+        """Train until the last step, a non-finite loss, a request to stop, or a signal."""
+        while self.position < self.spec.steps:
+            if not self._boundary():
+                self.save_checkpoint()
+                return "interrupted" if self.signals.received else "stopped"
+            if not self.advance():
+                return self._finish("diverged")
+        self._evaluate()
+        return self._finish("finished")
+
+    def advance(self) -> bool:
+        """Make one update and everything that belongs to its step; False where the loss is not finite."""
+        step = self.position
+        every = self.spec.eval.every
+        if every and step % every == 0:
+            self._evaluate()
+        last = step == self.spec.steps - 1
+        record = self.session.step(step, record=last or step % self.spec.log_every == 0)
+        if record is not None:
+            self.journal.remake("step", step, **_fields(record))
+            if not record.finite:
+                return False
+        self.position = self.heartbeat.step = step + 1
+        if self._wants_checkpoint() and not last:
+            self.save_checkpoint()
+        return True
+
+    def save_checkpoint(self, *, requested: bool = False) -> None:
+        """Write the state before the next update, journal it, and drop the oldest."""
+        self.journal.sync()
+        path = checkpoint.save(
+            self.run_dir.checkpoints, self.position, self.session.state_dict(), requested=requested
+        )
+        self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")
+        checkpoint.prune(self.run_dir.checkpoints, self.spec.checkpoint.keep)
+        self._checkpoint_due = self._next_timed_checkpoint()
+
+    def _boundary(self) -> bool:
+        """Take requests until the run may make its next update (True) or must end here (False)."""
+        while True:
+            for request in self.requests.at(self.position):
+                self.requests.settle(request, self, self.position)
+            if self.control.stopping or self.signals.received:
+                return False
+            if self.control.may_step():
+                self.heartbeat.set_state("running")
+                return True
+            self.heartbeat.set_state("paused")
+            self.requests.wait()
+
+    def _evaluate(self) -> None:
+        self.journal.remake("eval", self.position, **evaluate(self.session, self.position))
+
+    def _finish(self, state: Literal["finished", "diverged"]) -> End:
+        self.journal.remake(
+            "finished", self.position, state=state, params_sha256=params_sha256(self.session.net)
+        )
+        self.journal.sync()
+        return state
+
+    def _wants_checkpoint(self) -> bool:
+        every = self.spec.checkpoint.every_steps
+        return bool(every and self.position % every == 0) or time.monotonic() >= self._checkpoint_due
+
+    def _next_timed_checkpoint(self) -> float:
+        minutes = self.spec.checkpoint.every_minutes
+        return time.monotonic() + 60 * minutes if minutes else float("inf")
+
+
+def _fields(record: StepRecord) -> dict[str, float]:
+    """The event's fields: what does not apply (accuracy of a regression) is left out."""
+    return {name: value for name, value in asdict(record).items() if value is not None}
