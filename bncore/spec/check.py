@@ -98,45 +98,54 @@ def check(
 def _problems(
     model: type[BaseModel], detail: ErrorDetails, table: Mapping[str, Any], place: Callable[[Path], Layer]
 ) -> Iterable[tuple[str, Problem]]:
-    path, indices = _field_path(model, detail)
+    """The problems that one error of pydantic's means, each with the field that it is about."""
+    path, written = _field_path(model, detail)
     kind, value = detail["type"], detail["input"]
     if kind == "conflicts":
         for name, found, accepted in detail["ctx"]["found"]:
-            at = tuple(name.split("."))
-            yield name, Problem(place(at).file, _field(place(at), at), found, accepted)
+            layer = place(tuple(name.split(".")))
+            yield name, Problem(layer.file, _in_file(layer, name), found, accepted)
         return
     accepted, message = "", ""
     if kind == "extra_forbidden":
         accepted, message = _known_keys(model, path, table), "unknown key"
     elif kind.startswith("union_tag"):
         choice = CHOICES[path[-1]]
-        path, value = (*path, choice.tag), _value_at(value, (choice.tag,))
+        path, written = (*path, choice.tag), f"{written}.{choice.tag}"
+        value = _value_at(value, (choice.tag,))
         accepted = "one of " + ", ".join(map(repr, choice.values))
     elif kind == "value_error":
         accepted = str(detail["ctx"]["error"]).removeprefix("expected ")
     elif kind == "missing":
         accepted, message, value = accepted_at(path, model), "missing", NOTHING
+    elif detail["loc"][-1] == "[key]":
+        accepted, message, value = str(detail["ctx"]["expected"]), "unknown key", NOTHING
     else:
         accepted = accepted_at(path, model) + _short_form(path, value)
-    field = _field(place(path), path) + indices
-    yield dotted(path) + indices, Problem(place(path).file, field, value, accepted, message)
+    yield written, Problem(place(path).file, _in_file(place(path), written), value, accepted, message)
 
 
-def _field(layer: Layer, path: Path) -> str:
-    return ".".join(part for part in (layer.prefix, dotted(path)) if part)
+def _in_file(layer: Layer, name: str) -> str:
+    return ".".join(part for part in (layer.prefix, name) if part)
 
 
 def _field_path(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str]:
-    """Path and list indices of an error, without the names of union branches that pydantic puts between."""
+    """Where an error is: the path of the field, and as a person would write it (with list indices and such).
+
+    pydantic puts the names of union branches between; they are in neither.
+    """
     path: Path = ()
-    indices = ""
-    *_, last = (None, *detail["loc"])
-    for part in detail["loc"]:
+    written = ""
+    parts = detail["loc"]
+    for index, part in enumerate(parts):
         if isinstance(part, int):
-            indices += f"[{part}]"
-        elif owners_of((*path, part), model) or (detail["type"] == "extra_forbidden" and part is last):
+            written += f"[{part}]"
+        elif owners_of((*path, part), model) or (detail["type"] == "extra_forbidden" and part is parts[-1]):
             path = (*path, part)
-    return path, indices
+            written += f".{part}"
+        elif index and parts[index - 1] == "profiles":
+            written += f".{part}"
+    return path, written.removeprefix(".")
 
 
 def _value_at(table: object, path: Path) -> object:

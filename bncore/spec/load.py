@@ -198,4 +198,3 @@ def _flatten(chain: Chain) -> Experiment:
         profiles[profile] = Profile(note=note, spec=lay(_layers(chain, profile))[0])
     spec = lay([Layer(file, "spec", one.spec) for file, one in chain])[0]
     return Experiment.model_validate(merged | {"extends": None, "spec": spec, "profiles": profiles})
-

@@ -12,7 +12,7 @@ from bncore.spec.errors import Problem, SpecError
 from bncore.spec.experiment import Experiment, Point, ProfileName
 from bncore.spec.load import PROFILES, axis_fields
 from bncore.spec.model import ImageData, Spec
-from bncore.spec.overrides import Override, nested, parse_overrides
+from bncore.spec.overrides import Override, nested, parse_override
 
 SINGLE = "run"
 """Variant name of an experiment without axes."""
@@ -84,7 +84,10 @@ def plan(
     """
     asked, problems = _asked(experiment, sets, steps, device)
     seeds = tuple(experiment.seeds if seeds is None else seeds)
-    problems += _option_problems(profile, seeds)
+    refused = _option_problems(profile, seeds)
+    problems += refused
+    if refused:
+        seeds = experiment.seeds  # to find what else is wrong
     base = [Layer(experiment.name, "spec", {"title": experiment.title or experiment.name} | experiment.spec)]
     notes = []
     if profile in experiment.profiles:
@@ -113,13 +116,12 @@ def _asked(
     """What the options ask for, as layers, and what is wrong with it."""
     problems: list[Problem] = []
     overrides: list[tuple[str, Override]] = []
-    for option, texts in (
-        ("--set", list(sets)),
-        ("--steps", [] if steps is None else [f"steps={steps}"]),
-        ("--device", [] if device is None else [f"device={device}"]),
-    ):
+    texts = [("--set", text) for text in sets]
+    texts += [] if steps is None else [("--steps", f"steps={steps}")]
+    texts += [] if device is None else [("--device", f"device={device}")]
+    for option, text in texts:
         try:
-            overrides += [(option, override) for override in parse_overrides(texts, option)]
+            overrides += [(option, override) for override in parse_override(text, option)]
         except SpecError as error:
             problems += error.problems
     for option, override in overrides:

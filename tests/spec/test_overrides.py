@@ -103,7 +103,9 @@ def test_all_refused_overrides_are_told_at_once() -> None:
 
 
 def test_probes_none_is_accepted_for_every_preset() -> None:
-    with_probes, without = (plan(load_experiment("quick"), profile="cpu", sets=s) for s in ([], ["probes=none"]))
+    with_probes, without = (
+        plan(load_experiment("quick"), profile="cpu", sets=s) for s in ([], ["probes=none"])
+    )
     assert [run.name for run in without.runs] == [run.name for run in with_probes.runs]
     for _, probe in without.runs[0].spec.probes:
         assert probe.every == 0

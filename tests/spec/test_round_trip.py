@@ -46,19 +46,19 @@ SCHEDULES = st.builds(
     milestones=st.sets(COUNTS, min_size=1, max_size=4).map(lambda s: tuple(sorted(s))),
     factor=POSITIVE,
 )
-COMMON: dict[str, Any] = dict(
-    title=TEXT,
-    steps=COUNTS,
-    seed=st.integers(0, 2**63 - 1),
-    threads=COUNTS | st.just("auto"),
-    device=st.sampled_from(["auto", "cpu", "cuda", "cuda:7"]),
-    precision=st.sampled_from(["float32", "float64"]),
-    norm=NORMS,
-    noise=NOISES,
-    init=st.builds(Init, distribution=st.just("normal")),
-    optim=st.builds(Optim, lr=POSITIVE, weight_decay=POSITIVE, schedule=SCHEDULES),
-    checkpoint=st.builds(Checkpoints, every_minutes=POSITIVE),
-)
+COMMON: dict[str, Any] = {
+    "title": TEXT,
+    "steps": COUNTS,
+    "seed": st.integers(0, 2**63 - 1),
+    "threads": COUNTS | st.just("auto"),
+    "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:7"]),
+    "precision": st.sampled_from(["float32", "float64"]),
+    "norm": NORMS,
+    "noise": NOISES,
+    "init": st.builds(Init, distribution=st.just("normal")),
+    "optim": st.builds(Optim, lr=POSITIVE, weight_decay=POSITIVE, schedule=SCHEDULES),
+    "checkpoint": st.builds(Checkpoints, every_minutes=POSITIVE),
+}
 SPECS = st.builds(
     Spec,
     data=st.builds(ImageData, path=st.none() | TEXT, augment=st.booleans(), fingerprint=st.none() | TEXT),
@@ -102,7 +102,13 @@ def test_an_lp_exponent_keeps_every_digit(p: float) -> None:
 
 
 def test_named_exponents_take_their_names() -> None:
-    assert [canonical_norm(f"lp:{p}") for p in ("1", "2.0", "inf", "3", "2.5")] == ["l1", "l2", "linf", "lp:3", "lp:2.5"]
+    assert [canonical_norm(f"lp:{p}") for p in ("1", "2.0", "inf", "3", "2.5")] == [
+        "l1",
+        "l2",
+        "linf",
+        "lp:3",
+        "lp:2.5",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["lp:0.9", "lp:nan", "lp:", "lp:-inf", "Batch", "", 3, None, True])

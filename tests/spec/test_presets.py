@@ -1,0 +1,130 @@
+"""The presets hold what the paper states, and say so where they do not."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from bncore.spec.load import load_experiment, preset_dir, preset_names
+from bncore.spec.model import DLN, VGG, Spec
+from bncore.spec.plan import plan
+from bncore.spec.schema import schema
+
+VARIANTS = {
+    "dln_bn": ["none", "batch"],
+    "dln_lp": ["none", "batch", "l1", "l2", "linf"],
+    "quick": ["none", "batch"],
+    "vgg_bn": ["none", "batch"],
+    "vgg_lp": ["none", "batch", "l1", "l2", "linf"],
+    "vgg_lr": ["none-lr0.1", "none-lr0.5", "batch-lr0.1", "batch-lr0.5"],
+    "vgg_noisy": ["none", "batch", "batch-noise", "none-noise"],
+}
+
+
+def specs(name: str, profile: str) -> dict[str, Spec]:
+    runs = plan(load_experiment(name), profile=profile).runs  # type: ignore[arg-type]
+    return {run.variant: run.spec for run in runs}
+
+
+def test_the_presets_are_these() -> None:
+    assert preset_names() == tuple(VARIANTS)
+
+
+@pytest.mark.parametrize("profile", ["paper", "cpu"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_preset_expands_under_both_profiles(name: str, profile: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.title and experiment.description
+    assert list(specs(name, profile)) == VARIANTS[name]
+    for spec in specs(name, profile).values():
+        assert spec.title == experiment.title
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "quick"])
+def test_only_reduced_profiles_carry_a_note_and_it_says_reduced(name: str) -> None:
+    experiment = load_experiment(name)
+    assert plan(experiment, profile="paper").notes == ()
+    (note,) = plan(experiment, profile="cpu").notes
+    assert note.startswith("reduced for CPUs")
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.startswith("vgg")])
+def test_vgg_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
+    for variant, spec in specs(name, "paper").items():
+        assert (spec.steps, spec.batch_size, spec.precision) == (15_000, 128, "float32")
+        assert spec.net == VGG(kind="vgg16", width=1.0, head=())
+        assert (spec.data.source, spec.data.model_dump()["augment"]) == ("auto", False)
+        assert (spec.optim.kind, spec.optim.momentum, spec.optim.weight_decay) == ("sgd", 0.0, 5e-4)
+        assert spec.optim.lr == (0.5 if variant.endswith("lr0.5") else 0.1)
+        assert spec.optim.schedule.kind == "constant"
+        assert spec.init.scheme == "glorot"
+        assert not spec.norm.centred
+
+
+@pytest.mark.parametrize("name", ["dln_bn", "dln_lp"])
+def test_dln_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
+    for spec in specs(name, "paper").values():
+        assert (spec.steps, spec.batch_size, spec.precision) == (10_000, "full", "float64")
+        assert spec.net == DLN(depth=25, width=10, normalise_last=False)
+        assert spec.data.model_dump(exclude_none=True) == {
+            "source": "gaussian",
+            "samples": 1000,
+            "features": 10,
+        }
+        assert (spec.loss.kind, spec.loss.reduction) == ("squared_error", "half_sum")
+        assert (spec.optim.kind, spec.optim.lr, spec.optim.momentum) == ("sgd", 1e-6, 0.0)
+        assert (spec.optim.weight_decay, spec.init.scheme, spec.norm.bias) == (0.0, "glorot", False)
+
+
+@pytest.mark.parametrize("profile", ["paper", "cpu"])
+def test_the_noisy_variants_differ_in_norm_and_noise_only(profile: str) -> None:
+    found = specs("vgg_noisy", profile)
+    assert {v: (s.norm.kind, s.noise.on) for v, s in found.items()} == {
+        "none": ("none", False),
+        "batch": ("batch", False),
+        "batch-noise": ("batch", True),
+        "none-noise": ("none", True),
+    }
+    noise = found["none-noise"].noise
+    assert noise == found["batch-noise"].noise
+    assert (noise.n_mu, noise.n_sigma, noise.r_mu, noise.r_sigma) == (0.5, 1.25, 0.1, 0.1)
+    assert (noise.position, noise.amplitude, noise.in_eval) == ("after_norm", "absolute", False)
+    rest = [s.model_dump(exclude={"norm": {"kind"}, "noise": {"on"}}) for s in found.values()]
+    assert all(spec == rest[0] for spec in rest)
+
+
+def test_every_preset_is_commented() -> None:
+    for name in preset_names():
+        assert (preset_dir() / f"{name}.toml").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_the_schema_documents_every_field_and_leaves_nothing_required_in_a_spec() -> None:
+    whole = schema()
+    assert set(whole) == {"Experiment", "Spec"}
+    for name, model in whole["Spec"]["$defs"].items():
+        for field, described in model["properties"].items():
+            shape = whole["Spec"]["$defs"].get(described.get("$ref", "").rpartition("/")[2], {})
+            # A description that repeats the table's own is left to the table.
+            assert described.get("description") or shape.get("description"), f"{name}.{field}"
+        if name != "Point":
+            assert "required" not in model, name
+    assert whole["Experiment"]["$ref"] == "#/$defs/Experiment"
+    assert whole["Experiment"]["$defs"]["Experiment"]["properties"]["spec"]["$ref"] == "#/$defs/Spec"
+
+
+def test_the_ground_floor_never_imports_torch() -> None:
+    code = """
+import sys, bncore.spec.load, bncore.spec.plan, bncore.spec.schema, bncore.spec.toml
+heavy = {"torch", "torchvision", "numpy", "rich", "textual", "typer"} & set(sys.modules)
+sys.exit(", ".join(sorted(heavy)) or None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_presets_ship_in_the_wheel() -> None:
+    project = tomllib.loads((preset_dir().parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert (
+        project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["presets"] == "bncore/presets"
+    )
