@@ -9,6 +9,7 @@ from torch import Tensor
 from bncore.nets import Pass
 from bncore.nets.noise import WORTH_A_THREAD, NoiseSource
 from bncore.spec.model import Noise
+from bncore.spec.model import Norm as NormSpec
 
 from .making import images, small_vgg
 
@@ -211,13 +212,31 @@ def test_positions(position: str, where: list[tuple[str, int]]) -> None:
     assert found == where
 
 
-def test_noise_comes_after_gamma_and_beta_and_before_the_activation() -> None:
-    net = small_vgg(noise=ON)
+@pytest.mark.parametrize("kind", ["none", "batch", "l1", "layer"])
+def test_noise_comes_after_gamma_and_beta_and_before_the_activation(kind: str) -> None:
+    net = small_vgg(NormSpec(kind=kind), ON)
     layer, x, p = net.layers[0], images(4), Pass(noise_step=2)
     z = layer.norm(layer.map(x, layer.weight, p), p)
     m, s = layer.noise_after_norm.draws(z, 2)
     expected = torch.nn.functional.max_pool2d((s * z + m).relu(), 2)
     torch.testing.assert_close(layer(x, p), expected)
+
+
+@pytest.mark.parametrize("kind", ["none", "batch", "l1", "layer"])
+def test_noise_before_the_norm_comes_before_beta_too(kind: str) -> None:
+    net = small_vgg(NormSpec(kind=kind), ON.model_copy(update={"position": "before_norm"}))
+    layer, x, p = net.layers[0], images(4), Pass(noise_step=2)
+    torch.nn.init.normal_(layer.norm.bias, generator=torch.Generator().manual_seed(1))
+    y = layer.map(x, layer.weight, p)
+    m, s = layer.noise_before_norm.draws(y, 2)
+    torch.testing.assert_close(layer(x, p), layer.activate(layer.norm(s * y + m, p)))
+
+
+def test_input_noise_meets_the_images_alone() -> None:
+    net = small_vgg(noise=ON.model_copy(update={"position": "input"}))
+    x = images(4)
+    m, s = net.layers[0].noise_input.draws(x, 2)
+    torch.testing.assert_close(net(x, Pass(noise_step=2)), net(s * x + m))
 
 
 def test_toggling_noise_disturbs_nothing_else() -> None:

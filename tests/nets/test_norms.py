@@ -111,6 +111,14 @@ def test_evaluation_after_tracking_one_batch_alone_repeats_it(kind: str) -> None
     torch.testing.assert_close(evaluated, trained, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["batch", "batch_detached", "batch_population", "variance_only"])
+def test_kinds_with_a_variance_track_the_unbiased_one_as_torch_does(kind: str) -> None:
+    norm = norm_position(NormSpec(kind=kind), 3)
+    y = images(2, size=2)  # 8 values a channel: the two estimates differ by 14 %
+    norm(y, TRACKED)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * y.var((0, 2, 3), correction=1), **TIGHT)
+
+
 def test_population_norm_uses_the_statistics_before_the_batch_then_tracks_it() -> None:
     norm = norm_position(NormSpec(kind="batch_population"), 3)
     y = images(4, size=4).requires_grad_()

@@ -44,6 +44,14 @@ def test_after_a_switch_statistics_are_a_cumulative_then_a_moving_average() -> N
         torch.testing.assert_close(norm.running_mean, expected)
 
 
+def test_a_switch_forgets_the_old_statistics_at_once() -> None:
+    norm = norm_position(NormSpec(kind="batch"), 3)
+    norm(images(4, size=4), TRACKED)
+    norm.set(NormSpec(kind="l1"))
+    assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+    assert torch.equal(norm.running_var, torch.ones_like(norm.running_var))
+
+
 def test_untracked_passes_do_not_count_in_the_average() -> None:
     norm = norm_position(NormSpec(kind="none"), 3)
     norm.set(NormSpec(kind="batch"))
