@@ -92,7 +92,8 @@ def check(
     for detail in details:
         for path, problem in _problems(model, detail, table, place):
             problems.setdefault(path, problem)  # one a field: a union reports each of its branches
-    return None, list(problems.values())
+    # A list with a bad item is too short besides: the item is enough.
+    return None, [p for name, p in problems.items() if not any(n.startswith(f"{name}[") for n in problems)]
 
 
 def _problems(
@@ -109,7 +110,7 @@ def _problems(
     accepted, message = "", ""
     if kind == "extra_forbidden":
         accepted, message = _known_keys(model, path, table), "unknown key"
-    elif kind.startswith("union_tag"):
+    elif kind.startswith("union_tag") and isinstance(value, Mapping):
         choice = CHOICES[path[-1]]
         path, written = (*path, choice.tag), f"{written}.{choice.tag}"
         value = _value_at(value, (choice.tag,))

@@ -43,6 +43,19 @@ def lp_exponent(kind: str) -> float | None:
     return p if p >= 1 else None
 
 
+def writable(text: str) -> str:
+    """Check that `text` can stand in a TOML file, which is UTF-8.
+
+    Raises:
+        ValueError: it holds a lone surrogate, as the name of a file in another encoding does.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected text that UTF-8 can write") from None
+    return text
+
+
 def canonical_device(value: object) -> str:
     """Check a device name: auto, cpu, cuda or cuda:<index>.
 

@@ -10,11 +10,20 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bncore.spec.choice import Choice
-from bncore.spec.kinds import canonical_device, canonical_norm
+from bncore.spec.kinds import canonical_device, canonical_norm, writable
 
 # Strict numbers: neither true nor "100" is a number, though 1 is a float. TOML integers have 64 bits.
 Count = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]
@@ -23,6 +32,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, AfterValidator(writable)]
 
 
 class Part(BaseModel):
@@ -37,11 +47,11 @@ class ImageData(Part):
     source: Literal["auto", "cifar10", "folder", "synthetic"] = "auto"
     """Where the images come from. `auto` is settled once, before any run starts: CIFAR-10 on disk, else a
     download with a short time limit, else the synthetic set. A resolved spec never says `auto`."""
-    path: str | None = None
+    path: Text | None = None
     """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*`; default: the cache."""
     augment: Flag = False
     """Random crop (padding 4 pixels) and horizontal flip of training batches, drawn from keyed generators."""
-    fingerprint: str | None = None
+    fingerprint: Text | None = None
     """SHA-256 of the decoded arrays, filled in when the source is settled; a mismatch refuses to train."""
 
 
@@ -54,7 +64,7 @@ class GaussianData(Part):
     """Number of training samples."""
     features: Count = 10
     """Dimension of x and of A x."""
-    fingerprint: str | None = None
+    fingerprint: Text | None = None
     """SHA-256 of the generated arrays; default: not checked, since the seed determines them."""
 
 
@@ -228,7 +238,7 @@ Net = Annotated[
 class Spec(Part):
     """One run, completely."""
 
-    title: str = ""
+    title: Text = ""
     """What a picture of this run is headed with."""
     steps: Count = 1000
     """Number of optimiser updates."""

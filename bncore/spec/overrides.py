@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,24 +74,6 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
     raise SpecError([Problem(file, dotted(path), value, _accepted(path, value))])
 
 
-def parse_overrides(texts: Iterable[str], file: str = "--set") -> tuple[Override, ...]:
-    """`parse_override` of each of `texts`.
-
-    Raises:
-        SpecError: with the problems of all of them.
-    """
-    overrides: list[Override] = []
-    problems: list[Problem] = []
-    for text in texts:
-        try:
-            overrides.extend(parse_override(text, file))
-        except SpecError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise SpecError(problems)
-    return tuple(overrides)
-
-
 def nested(path: Path, value: Any) -> dict[str, Any]:
     """``("optim", "lr"), 0.1`` as ``{"optim": {"lr": 0.1}}``."""
     for key in reversed(path):
@@ -121,7 +103,7 @@ def _toml(literal: str) -> Iterator[Any]:
         return
     try:
         yield tomllib.loads(f"value = {literal}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, more than 4300 digits, or brackets without end
         return
 
 

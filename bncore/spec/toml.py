@@ -49,6 +49,6 @@ def read_table(path: Path) -> dict[str, Any]:
         reason = f"cannot be read ({error.strerror or error})"
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 text (byte {error.start})"
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, more than 4300 digits, or brackets without end
         reason = f"is not TOML: {error}"
     raise SpecError([Problem(str(path), "", message=reason)])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +125,7 @@ sys.exit(", ".join(sorted(heavy)) or None)
 
 
 def test_presets_ship_in_the_wheel() -> None:
-    project = tomllib.loads((preset_dir().parent / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     assert (
         project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["presets"] == "bncore/presets"
     )

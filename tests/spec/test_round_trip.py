@@ -131,7 +131,7 @@ def test_a_rate_is_a_finite_number_and_nothing_else(value: object) -> None:
 
 def test_a_spec_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Spec().steps = 3  # type: ignore[misc]
+        Spec().steps = 3
 
 
 def test_the_tag_may_be_left_out_where_the_default_shape_is_meant() -> None:
