@@ -1,0 +1,171 @@
+"""An explicit network: a list of layers given by plain float64 tensors, its train-mode forward by hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .normalise import add_noise, affine, normalise
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+TENSORS = ("weight", "bias", "gamma", "beta")  # what is trained, in the order of `parameters`
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Given draws of Algorithm 1, shaped as the activation they change (m shifts, s scales)."""
+
+    m: Tensor
+    s: Tensor
+    position: str = "after_norm"  # or "before_norm", "input" (of this layer)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """weight → (noise) → norm with γ, β → (noise) → activation → 2×2 max-pooling."""
+
+    weight: Tensor  # (out, in), or (out, in, 3, 3): convolution, stride 1, padding 1
+    bias: Tensor | None = None  # (out,)
+    norm: str = "none"
+    gamma: Tensor | None = None  # (out,)
+    beta: Tensor | None = None  # (out,)
+    eps: float = 0.0
+    centred: bool = False
+    groups: int = 1
+    running_mean: Tensor | None = None  # (out,), for batch_population
+    running_var: Tensor | None = None  # (out,)
+    relu: bool = False
+    pool: bool = False
+    noise: Noise | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one layer computed, each (N, out) or (N, out, H, W)."""
+
+    y: Tensor  # what the norm sees
+    z: Tensor  # γ ŷ + β
+    noisy: Tensor  # z, with noise "after_norm" on it
+    active: Tensor  # after the activation, before pooling
+    output: Tensor
+
+
+def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
+    """y[n,o,r,c] = Σ_{i,u,v} weight[o,i,u,v] x[n,i,r+u−1,c+v−1], zero outside the picture."""
+    n, c, h, w = x.shape
+    padded = x.new_zeros(n, c, h + 2, w + 2)
+    padded[:, :, 1:-1, 1:-1] = x
+    y = x.new_zeros(n, weight.shape[0], h, w)
+    for u in range(3):
+        for v in range(3):
+            y = y + torch.einsum("oi,nihw->nohw", weight[:, :, u, v], padded[:, :, u : u + h, v : v + w])
+    return y
+
+
+def max_pool2x2(a: Tensor) -> Tensor:
+    """The largest of each 2×2 block."""
+    top = torch.maximum(a[:, :, 0::2, 0::2], a[:, :, 0::2, 1::2])
+    bottom = torch.maximum(a[:, :, 1::2, 0::2], a[:, :, 1::2, 1::2])
+    return torch.maximum(top, bottom)
+
+
+def row_normalised(weight: Tensor) -> Tensor:
+    """Weight normalisation: each unit's weight over its l2 norm, w_j / ||w_j||; γ_j is then its length."""
+    return torch.stack([row / (row**2).sum().sqrt() for row in weight])
+
+
+def mapped(layer: Layer, x: Tensor) -> Tensor:
+    """The layer's linear map or convolution of x, with its bias; pictures are flattened for a linear map."""
+    weight = row_normalised(layer.weight) if layer.norm == "weight" else layer.weight
+    y = conv3x3(x, weight) if weight.dim() == 4 else x.reshape(len(x), -1) @ weight.T
+    return y if layer.bias is None else affine(y, None, layer.bias)
+
+
+def finish(layer: Layer, y: Tensor, z: Tensor) -> Trace:
+    """From γ ŷ + β to the layer's output."""
+    noise = layer.noise
+    noisy = add_noise(z, noise.m, noise.s) if noise and noise.position == "after_norm" else z
+    active = torch.where(noisy > 0, noisy, torch.zeros_like(noisy)) if layer.relu else noisy
+    return Trace(y, z, noisy, active, max_pool2x2(active) if layer.pool else active)
+
+
+def normed(layer: Layer, y: Tensor) -> Tensor:
+    """z = γ ŷ + β of the layer's own norm."""
+    y_hat = normalise(
+        y, layer.norm, eps=layer.eps, centred=layer.centred, groups=layer.groups,
+        running_mean=layer.running_mean, running_var=layer.running_var,
+    )  # fmt: skip
+    return affine(y_hat, layer.gamma, layer.beta)
+
+
+def layer_forward(layer: Layer, x: Tensor) -> Trace:
+    """One layer in train mode."""
+    noise = layer.noise
+    if noise and noise.position == "input":
+        x = add_noise(x, noise.m, noise.s)
+    y = mapped(layer, x)
+    if noise and noise.position == "before_norm":
+        y = add_noise(y, noise.m, noise.s)
+    return finish(layer, y, normed(layer, y))
+
+
+def trace(layers: Sequence[Layer], x: Tensor) -> list[Trace]:
+    """Every layer's values in one train-mode pass."""
+    traces = []
+    for layer in layers:
+        traces.append(layer_forward(layer, x))
+        x = traces[-1].output
+    return traces
+
+
+def forward(layers: Sequence[Layer], x: Tensor) -> Tensor:
+    """The network's output in train mode."""
+    return trace(layers, x)[-1].output
+
+
+def tail_loss(layers: Sequence[Layer], index: int, targets: Tensor, loss: Loss) -> Callable[[Tensor], Tensor]:
+    """The loss as a function of layer `index`'s z = γŷ + β, everything behind it held as it is."""
+
+    def of_z(z: Tensor) -> Tensor:
+        output = finish(layers[index], z, z).output
+        for layer in layers[index + 1 :]:
+            output = layer_forward(layer, output).output
+        return loss(output, targets)
+
+    return of_z
+
+
+def parameters(layers: Sequence[Layer]) -> list[Tensor]:
+    """Layer by layer weight, bias, gamma, beta, those that are there."""
+    return [t for layer in layers for name in TENSORS if (t := getattr(layer, name)) is not None]
+
+
+def with_parameters(layers: Sequence[Layer], values: Sequence[Tensor]) -> list[Layer]:
+    """The same network on other values, in the order of `parameters`."""
+    left = iter(values)
+    made = []
+    for layer in layers:
+        there = [name for name in TENSORS if getattr(layer, name) is not None]
+        fresh: dict[str, Any] = {name: next(left) for name in there}
+        made.append(replace(layer, **fresh))
+    return made
+
+
+def loss_of(
+    layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
+) -> Tensor:
+    """Data loss, plus the penalty ½ λ Σ ||θ||² over all parameters where `weight_decay` λ is given."""
+    data = loss(forward(layers, x), targets)
+    return data + 0.5 * weight_decay * sum((p**2).sum() for p in parameters(layers)) if weight_decay else data
+
+
+def gradients(
+    layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
+) -> list[Tensor]:
+    """∇ of `loss_of` for every parameter, in the order of `parameters`."""
+    leaves = [p.detach().clone().requires_grad_() for p in parameters(layers)]
+    value = loss_of(with_parameters(layers, leaves), x, targets, loss, weight_decay=weight_decay)
+    found = torch.autograd.grad(value, leaves, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves, found, strict=True)]
