@@ -1,0 +1,123 @@
+"""A run's events as numpy columns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncore.store.pyramid import Pyramid
+
+Event = dict[str, Any]
+
+TABLES = frozenset({"step", "eval", "probe"})
+"""Event types kept as columns; every other event is kept as it is."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One field of one kind of event over the steps."""
+
+    steps: NDArray[np.int64]  # (n,) ascending
+    values: NDArray[np.float64]  # (n,), or (n, k) for per-layer fields
+
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        """Minima and maxima at falling resolution, for drawing; of a one-dimensional series."""
+        return Pyramid(self.steps, self.values)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class Columns:
+    """Everything read of a run so far. Tables are named by event type, probes as ``probe:<name>``."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        self._series: dict[tuple[str, str], Series] = {}
+        self.events: list[Event] = []
+        """Events that are no table: start, warning, request, note, checkpoint, parent, finished, probe_failed."""
+        self.skipped: list[str] = []
+        """Lines that are no event: where, and how they begin."""
+        self.complete = False
+        """Whether nothing is left to be read before the tail."""
+
+    def tables(self) -> list[str]:
+        """Names of the tables that hold anything."""
+        return sorted(self._chunks)
+
+    def fields(self, table: str) -> list[str]:
+        """Names of the fields of `table`, `step` apart."""
+        names = dict.fromkeys(name for chunk in self._chunks.get(table, []) for name in chunk)
+        return [name for name in names if name != "step"]
+
+    def series(self, table: str, field: str) -> Series:
+        """One field over the steps; empty where there is none. Events without the field are left out."""
+        key = (table, field)
+        if key not in self._series:
+            parts = [c for c in self._chunks.get(table, []) if field in c and "step" in c]
+            self._series[key] = _join(parts, field)
+        return self._series[key]
+
+    def last(self, kind: str) -> Event | None:
+        """The newest event of a type that is no table."""
+        return next((event for event in reversed(self.events) if event["type"] == kind), None)
+
+    def add(self, events: Iterable[Event], *, in_front: bool) -> None:
+        """Add events, all newer (or, in front, older) than those held."""
+        grouped: dict[str, list[Event]] = defaultdict(list)
+        plain = []
+        for event in events:
+            kind = event["type"]
+            if kind == "step":
+                grouped["step"].append(event)
+            elif kind in TABLES:
+                grouped[f"probe:{event.get('name', '')}" if kind == "probe" else kind].append(event)
+            else:
+                plain.append(event)
+        for table, rows in grouped.items():
+            for chunk in _by_shape(rows) if not in_front else reversed(_by_shape(rows)):
+                self._chunks[table].insert(0 if in_front else len(self._chunks[table]), chunk)
+            for key in [key for key in self._series if key[0] == table]:
+                del self._series[key]
+        self.events = plain + self.events if in_front else self.events + plain
+
+
+def _by_shape(rows: list[Event]) -> list[dict[str, NDArray[Any]]]:
+    """Columns of runs of neighbouring rows that have the same fields."""
+    chunks, start = [], 0
+    while start < len(rows):
+        keys = rows[start].keys()
+        end = start + 1
+        while end < len(rows) and rows[end].keys() == keys:
+            end += 1
+        chunks.append(_columns(rows[start:end]))
+        start = end
+    return chunks
+
+
+def _columns(rows: list[Event]) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {}
+    for key in rows[0]:
+        if key in ("type", "name"):
+            continue
+        try:
+            kind = np.int64 if key in ("step", "seq") else np.float64
+            columns[key] = np.array([row[key] for row in rows], dtype=kind)
+        except (TypeError, ValueError, OverflowError):  # text, or rows of different lengths: no numbers
+            continue
+    return columns
+
+
+def _join(parts: list[dict[str, NDArray[Any]]], field: str) -> Series:
+    widths = {part[field].shape[1:] for part in parts}
+    if not parts or len(widths) > 1:
+        return Series(np.empty(0, np.int64), np.empty(0))
+    steps = np.concatenate([part["step"] for part in parts])
+    return Series(steps, np.concatenate([part[field] for part in parts]))

@@ -1,0 +1,26 @@
+"""Files that are whole or absent."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from bncore.store.errors import StoreError
+from bncore.store.faults import fault
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace `path` atomically: a reader meets the old content or the new one, never a part.
+
+    Raises:
+        StoreError: the file system refuses; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_bytes(content)
+        fault(f"{path.stem}.replace")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,65 @@
+"""From what a person types to a run or a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bncore.store.errors import NoSuchRun
+from bncore.store.paths import RunDir, SweepDir
+
+LAST = "@last"
+
+
+def list_sweeps(root: Path) -> list[SweepDir]:
+    """The sweeps under `root`, oldest first; anything else lying there is passed over."""
+    if not root.is_dir():
+        return []
+    found = [
+        SweepDir(p) for p in root.iterdir() if not p.name.startswith(".") and (p / "sweep.toml").is_file()
+    ]
+    return sorted(found, key=lambda sweep: (sweep.sweep_file.stat().st_mtime_ns, sweep.name))
+
+
+def find(root: Path, name: str) -> RunDir | SweepDir:
+    """The run or sweep that `name` means: a path, ``sweep/run``, a unique prefix of either, or ``@last``.
+
+    Raises:
+        NoSuchRun: nothing, or more than one, goes by that name.
+    """
+    sweeps = list_sweeps(root)
+    if name == LAST:
+        if not sweeps:
+            raise NoSuchRun(f"{LAST}: no sweeps under {root}")
+        return sweeps[-1]
+    at_path = _at_path(Path(name))
+    if at_path is not None:
+        return at_path
+    sweep_part, slash, run_part = name.strip("/").partition("/")
+    candidates: dict[str, RunDir | SweepDir] = {sweep.name: sweep for sweep in sweeps}
+    sweep = _unique(candidates, sweep_part, name, root)
+    if not slash:
+        return sweep
+    assert isinstance(sweep, SweepDir)
+    return _unique({run.path.name: run for run in sweep.runs()}, run_part, name, root)
+
+
+def _at_path(path: Path) -> RunDir | SweepDir | None:
+    if (path / "sweep.toml").is_file():
+        return SweepDir(path.resolve())
+    if (path / "spec.toml").is_file():
+        return RunDir(path.resolve())
+    return None
+
+
+def _unique(
+    candidates: dict[str, RunDir | SweepDir] | dict[str, RunDir], prefix: str, name: str, root: Path
+) -> RunDir | SweepDir:
+    if prefix in candidates:
+        return candidates[prefix]
+    matching = sorted(c for c in candidates if c.startswith(prefix)) if prefix else []
+    if len(matching) == 1:
+        return candidates[matching[0]]
+    if matching:
+        raise NoSuchRun(f"{name}: several go by that name: {', '.join(matching[:8])}")
+    known = ", ".join(sorted(candidates)[:8]) or "none"
+    raise NoSuchRun(f"{name}: no such run or sweep under {root} (there: {known})")

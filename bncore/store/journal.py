@@ -1,0 +1,161 @@
+"""The journal: append-only, one event a line, the only truth about what happened.
+
+A line is written by one `write` and becomes part of the journal with its newline. SIGKILL loses nothing that
+was written, so lines are not synced one by one; `sync` is called before a checkpoint, which relies on them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from bncore.store.errors import Divergence, StoreError
+from bncore.store.faults import armed, fault
+
+SCHEMA = 1
+"""Version of the events' vocabulary, on the journal's first line."""
+
+REMADE = frozenset({"step", "eval", "probe", "probe_failed", "finished"})
+"""Events that a resumed run makes again, exactly, on its way from its checkpoint."""
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """The writer of one run's journal.
+
+    Opening it cuts a torn last line. `expect_from` makes it compare the events of a resumed run with those
+    already there.
+
+    Raises:
+        StoreError: the file cannot be opened, or a line before the last is no event.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self.events, end = _whole_events(path)
+            if end < os.fstat(self._file).st_size:
+                os.ftruncate(self._file, end)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be opened for writing: {error.strerror}") from error
+        self._next = len(self.events)
+        self._expected: deque[Event] = deque()
+
+    def expect_from(self, step: int) -> None:
+        """Compare, from now on, re-made events with those the journal holds of `step` and later."""
+        self._expected.extend(e for e in self.events if e["type"] in REMADE and e["step"] >= step)
+
+    def append(self, kind: str, step: int, **fields: Any) -> None:
+        """Write one event.
+
+        Raises:
+            StoreError: the file system refuses (full, gone); the journal ends after its last whole line.
+        """
+        event = {"seq": self._next, "t": time.time(), "type": kind, "step": step, **fields}
+        self._write(encode(event) + b"\n")
+        self._next += 1
+
+    def remake(self, kind: str, step: int, **fields: Any) -> None:
+        """Write an event that the run's state determines, or compare it with the one already there.
+
+        Raises:
+            Divergence: the journal holds another event in its place.
+            StoreError: as `append`.
+        """
+        if not self._expected:
+            self.append(kind, step, **fields)
+            return
+        known = self._expected.popleft()
+        made = orjson.loads(encode({"type": kind, "step": step, **fields}))
+        if made != {key: value for key, value in known.items() if key not in ("seq", "t")}:
+            raise Divergence(f"{self.path}: {difference(known, made)}")
+
+    def sync(self) -> None:
+        """Make everything written durable.
+
+        Raises:
+            StoreError: the file system refuses.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be synced: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _write(self, line: bytes) -> None:
+        if armed("journal.half"):
+            os.write(self._file, line[: len(line) // 2])
+            fault("journal.half")
+            line = line[len(line) // 2 :]
+        start = os.fstat(self._file).st_size if len(line) > os.pathconf("/", "PC_PIPE_BUF") else None
+        try:
+            written = os.write(self._file, line)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from error
+        if written < len(line):  # the disk filled up within the line
+            size = os.fstat(self._file).st_size if start is None else start + written
+            os.ftruncate(self._file, size - written)
+            raise StoreError(f"{self.path}: cannot be written: No space left on device")
+
+
+def encode(event: Event) -> bytes:
+    """One event as JSON: arrays as lists, numbers that are not finite as "nan", "inf" and "-inf"."""
+    return orjson.dumps({k: _finite(v) for k, v in event.items()}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind != "f" or np.isfinite(value).all():
+            return np.ascontiguousarray(value)
+        return [_finite(item) for item in value] if value.ndim else _finite(value[()])
+    if isinstance(value, np.floating):
+        return value if np.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def difference(known: Event, made: Event) -> str:
+    """Where two events differ, in words."""
+    at = f"event {known['seq']} ({known['type']} of step {known['step']})"
+    if (known["type"], known["step"]) != (made["type"], made["step"]):
+        return f"{at}: made again as {made['type']} of step {made['step']}"
+    for key in sorted((known.keys() | made.keys()) - {"seq", "t"}):
+        if known.get(key) != made.get(key):
+            return f"{at}: {key} was {known.get(key)!r}, made again as {made.get(key)!r}"
+    return f"{at}: equal"
+
+
+def _whole_events(path: Path) -> tuple[list[Event], int]:
+    """The journal's events, and the size of the file without a torn last line."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    return list(_decode(path, content[:end])), end
+
+
+def _decode(path: Path, content: bytes) -> Iterator[Event]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            event = orjson.loads(line)
+            if not isinstance(event["type"], str) or not isinstance(event["step"], int):
+                raise TypeError
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreError(f"{path}: line {number} is no event: {line[:80]!r}") from error
+        yield event

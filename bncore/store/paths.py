@@ -1,0 +1,81 @@
+"""Where things lie in a run directory and in a sweep's directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """A run directory; its files need not exist."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """``<sweep>/<variant>-s<seed>``, as a person types it."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def spec_file(self) -> Path:
+        """The resolved spec."""
+        return self.path / "spec.toml"
+
+    @property
+    def meta_file(self) -> Path:
+        """Host, device, versions."""
+        return self.path / "meta.json"
+
+    @property
+    def journal_file(self) -> Path:
+        """Every event."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def status_file(self) -> Path:
+        """The heartbeat."""
+        return self.path / "status.json"
+
+    @property
+    def owner_file(self) -> Path:
+        """Who may write."""
+        return self.path / "owner.json"
+
+    @property
+    def log_file(self) -> Path:
+        """Standard output and error of the worker."""
+        return self.path / "log.txt"
+
+    @property
+    def inbox(self) -> Path:
+        """Requests."""
+        return self.path / "inbox"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints."""
+        return self.path / "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepDir:
+    """A sweep's directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def sweep_file(self) -> Path:
+        """The resolved experiment, its axes and its queue."""
+        return self.path / "sweep.toml"
+
+    def runs(self) -> list[RunDir]:
+        """Its runs, in the order of `sweep.toml` as far as that can be read, else by name."""
+        from bncore.store.sweep import queue  # noqa: PLC0415 - sweep.py builds on these paths
+
+        return [RunDir(self.path / name) for name in queue(self)]

@@ -1,0 +1,126 @@
+"""The one reader: tail first, history filled in behind, then whatever is appended."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from bncore.store.columns import Columns, Event
+from bncore.store.errors import StoreError
+from bncore.store.journal import SCHEMA
+from bncore.store.paths import RunDir
+
+TAIL_BYTES = 256 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
+
+
+class Reader:
+    """Follows one run's journal, growing or finished."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self.columns = Columns()
+        self.gone = False
+        """Whether the journal, once read, has vanished."""
+        self._front: int | None = None  # everything before this byte is unread history
+        self._end = 0  # everything before this byte and after _front has been read
+
+    def advance(self, budget_s: float | None = None) -> Columns:
+        """Read what is new, then history for as long as the budget lasts (all of it without a budget).
+
+        The first call reads the tail at once, whatever the budget. A torn last line is left for later.
+
+        Raises:
+            StoreError: the journal is of a newer schema.
+        """
+        until = None if budget_s is None else time.monotonic() + budget_s
+        try:
+            with self.run.journal_file.open("rb") as file, _no_garbage_collection():
+                self._advance(file.fileno(), until)
+        except FileNotFoundError:
+            self.gone = self._front is not None
+        return self.columns
+
+    def _advance(self, file: int, until: float | None) -> None:
+        size = os.fstat(file).st_size
+        if self._front is None:
+            self._check_schema(file)
+            self._front = self._end = self._line_start(file, max(0, size - TAIL_BYTES), size)
+        while self._end < size:
+            block = os.pread(file, min(BLOCK_BYTES, size - self._end), self._end)
+            whole = block.rfind(b"\n") + 1
+            if whole == 0:
+                break
+            self._add(block[:whole], self._end, in_front=False)
+            self._end += whole
+        while self._front > 0 and (until is None or time.monotonic() < until):
+            start = self._line_start(file, max(0, self._front - BLOCK_BYTES), self._front)
+            self._add(os.pread(file, self._front - start, start), start, in_front=True)
+            self._front = start
+        self.columns.complete = self._front == 0
+
+    def _line_start(self, file: int, position: int, limit: int) -> int:
+        """The first byte after a newline at or after `position`; `position` itself at the file's start."""
+        if position == 0:
+            return 0
+        block = os.pread(file, limit - position + 1, position - 1)
+        newline = block.find(b"\n")
+        return position + newline if newline >= 0 else 0
+
+    def _check_schema(self, file: int) -> None:
+        first = os.pread(file, 65536, 0).partition(b"\n")[0]
+        try:
+            schema = orjson.loads(first).get("schema", SCHEMA)
+        except (orjson.JSONDecodeError, AttributeError):
+            return
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise StoreError(f"{self.run.journal_file}: schema {schema!r}; this program reads up to {SCHEMA}")
+
+    def _add(self, block: bytes, offset: int, *, in_front: bool) -> None:
+        lines = block.split(b"\n")[:-1]
+        try:
+            events = orjson.loads(b"[" + b",".join(lines) + b"]")
+            if not all(map(_sound, events)) or len(events) != len(lines):
+                raise ValueError
+        except (orjson.JSONDecodeError, ValueError):
+            events = list(self._one_by_one(lines, offset))
+        self.columns.add(events, in_front=in_front)
+
+    def _one_by_one(self, lines: list[bytes], offset: int) -> Iterator[Event]:
+        for line in lines:
+            try:
+                event = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                event = None
+            if _sound(event):
+                yield event
+            else:
+                self.columns.skipped.append(f"byte {offset}: {line[:60]!r}")
+            offset += len(line) + 1
+
+
+def read(run: RunDir | str | os.PathLike[str]) -> Reader:
+    """A reader of a run directory; nothing is read before `advance`."""
+    return Reader(run if isinstance(run, RunDir) else RunDir(Path(run)))
+
+
+def _sound(event: object) -> bool:
+    return type(event) is dict and type(event.get("type")) is str and type(event.get("step")) is int
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Bulk decoding makes many objects that all stay: collecting meanwhile only costs time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,140 @@
+"""Requests: one file each in a run's inbox, from whoever may write there, taken by the run's one writer."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from bncore.store.errors import StoreError
+from bncore.store.files import replace_file
+from bncore.store.paths import RunDir
+
+LARGEST = 65536
+"""Bytes; a larger file is no request."""
+
+
+class Command(BaseModel):
+    """Base of what may be asked of a run: closed and immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_step: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """The step at whose boundary it is to be applied; default: the next one."""
+
+
+class Stop(Command):
+    """Checkpoint and end here; `bnrun resume` goes on."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Pause(Command):
+    """Wait until resumed."""
+
+    kind: Literal["pause"] = "pause"
+
+
+class Resume(Command):
+    """Go on after a pause."""
+
+    kind: Literal["resume"] = "resume"
+
+
+class Step(Command):
+    """Make so many updates, then pause."""
+
+    kind: Literal["step"] = "step"
+    count: Annotated[int, Field(ge=1, strict=True)] = 1
+
+
+class Checkpoint(Command):
+    """Write a checkpoint that is kept."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+
+
+class Note(Command):
+    """A remark in the journal."""
+
+    kind: Literal["note"] = "note"
+    text: Annotated[str, Field(max_length=4096)]
+
+
+AnyCommand = Annotated[Stop | Pause | Resume | Step | Checkpoint | Note, Field(discriminator="kind")]
+COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command somebody sent."""
+
+    id: str
+    author: str
+    command: Any  # one of AnyCommand
+    path: Path
+
+
+def drop(run: RunDir, command: Command) -> str:
+    """Put a request into the inbox of `run`; its id.
+
+    Raises:
+        StoreError: the inbox cannot be written.
+    """
+    ident = uuid.uuid4().hex
+    sequence = f"{_next_number(run.inbox):09d}"
+    content = {"id": ident, "author": getpass.getuser(), "command": command.model_dump(mode="json")}
+    replace_file(run.inbox / f"{sequence}-{ident}.json", orjson.dumps(content))
+    return ident
+
+
+def pending(run: RunDir) -> list[Request]:
+    """The requests waiting in the inbox, in their order; whatever is none is set aside into ``rejected/``."""
+    found = []
+    for path in sorted(_entries(run.inbox)):
+        try:
+            found.append(_read(path))
+        except (OSError, ValueError):
+            _set_aside(path)
+    return found
+
+
+def _read(path: Path) -> Request:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
+        raise ValueError(f"{path}: no request")
+    table = orjson.loads(path.read_bytes())
+    if not isinstance(table, dict) or not isinstance(ident := table.get("id"), str):
+        raise ValueError(f"{path}: no request")
+    try:
+        command = COMMANDS.validate_python(table.get("command"))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {error.error_count()} problems") from error
+    return Request(ident, path.owner() if path.exists() else "", command, path)
+
+
+def _entries(inbox: Path) -> list[Path]:
+    try:
+        with os.scandir(inbox) as entries:
+            return [Path(e.path) for e in entries if e.name.endswith(".json") and not e.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _set_aside(path: Path) -> None:
+    rejected = path.parent / "rejected"
+    try:
+        rejected.mkdir(exist_ok=True)
+        path.replace(rejected / path.name)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be set aside: {error.strerror}") from error
+
+
+def _next_number(inbox: Path) -> int:
+    numbers = [int(head) for p in _entries(inbox) if (head := p.name.partition("-")[0]).isdigit()]
+    return max(numbers, default=0) + 1

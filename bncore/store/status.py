@@ -1,0 +1,94 @@
+"""The heartbeat: `status.json`, and telling a live run from a dead one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+import orjson
+
+from bncore.store.files import replace_file
+from bncore.store.owner import Holder, read_owner
+from bncore.store.paths import RunDir
+
+State = Literal["queued", "running", "paused", "stopped", "finished", "diverged", "failed"]
+STATES: tuple[State, ...] = get_args(State)
+LIVE: frozenset[State] = frozenset({"running", "paused"})
+HEARTBEAT_S = 2.0
+SILENCE_S = 120.0
+"""A live run whose counter has not moved for this long, by the observer's own clock, counts as dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a run says of itself."""
+
+    state: State
+    step: int = 0
+    """Updates made."""
+    steps: int = 0
+    """Updates to make."""
+    rate: float | None = None
+    """Updates a second, lately."""
+    eta_s: float | None = None
+    """Seconds to go, at that rate."""
+    counter: int = 0
+    """Grows with every heartbeat."""
+    t: float = field(default_factory=time.time)
+    """Seconds since 1970 by the writer's clock: to show, never to reckon with."""
+    message: str = ""
+    """Why, where a state needs a reason."""
+
+
+def write_status(run: RunDir, status: Status) -> None:
+    """Replace the heartbeat atomically.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    replace_file(run.status_file, orjson.dumps(asdict(status)))
+
+
+def read_status(run: RunDir) -> Status | None:
+    """The last heartbeat; None where there is none that makes sense."""
+    try:
+        table = orjson.loads(run.status_file.read_bytes())
+        known: dict[str, Any] = {f.name: table[f.name] for f in fields(Status) if f.name in table}
+        status = Status(**known)
+        numbers = (status.step, status.steps, status.counter, status.t, status.rate or 0, status.eta_s or 0)
+    except (OSError, orjson.JSONDecodeError, TypeError):
+        return None
+    sound = all(isinstance(n, int | float) for n in numbers) and isinstance(status.message, str)
+    return status if sound and status.state in STATES else None
+
+
+class Observer:
+    """Watches heartbeats over time and says which live-looking runs are dead.
+
+    Arguments:
+        clock: seconds that never go backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._moved: dict[str, tuple[int, float]] = {}
+
+    def dead(self, run: RunDir, status: Status | None) -> bool:
+        """Whether a run that says it lives does not: its process is gone, or it has been silent too long."""
+        if status is None or status.state not in LIVE:
+            return False
+        holder = read_owner(run)
+        if holder is None or holder.known_dead():
+            return True
+        now, key = self._clock(), os.fspath(run.path)
+        counter, since = self._moved.get(key, (-1, now))
+        if status.counter != counter:
+            self._moved[key] = (status.counter, now)
+            return False
+        return now - since >= SILENCE_S
+
+
+__all__ = ["LIVE", "STATES", "Holder", "Observer", "State", "Status", "read_status", "write_status"]

@@ -1,0 +1,100 @@
+"""Sweep directories: made whole or not at all, and what stands in `sweep.toml`."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from bncore.spec.plan import Plan
+from bncore.spec.toml import spec_to_toml, to_table
+from bncore.store.errors import StoreError
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import Status, write_status
+
+
+def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir:
+    """Write a sweep's directory with a directory for each of its runs, all of them queued.
+
+    Arguments:
+        plan: settled: nothing in it says auto.
+        root: where ``<experiment>-<NNN>`` is made, with the next free number.
+        out: the sweep's directory itself instead; must be new or empty.
+
+    Raises:
+        StoreError: `out` holds something, or the file system refuses; nothing is left behind then.
+    """
+    try:
+        if out is not None:
+            return _create_at(plan, out)
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                return _create_at(plan, root / _next_name(root, plan.experiment.name))
+            except FileExistsError:  # somebody took the number meanwhile
+                continue
+    except OSError as error:
+        raise StoreError(f"{out or root}: cannot be written: {error.strerror}") from error
+
+
+def queue(sweep: SweepDir) -> list[str]:
+    """Names of the sweep's runs, in their order; those of its directories where sweep.toml cannot be read."""
+    names = read_sweep(sweep).get("queue")
+    if isinstance(names, list) and all(isinstance(n, str) and _is_plain(n) for n in names):
+        return list(names)
+    return sorted(p.parent.name for p in sweep.path.glob("*/spec.toml"))
+
+
+def read_sweep(sweep: SweepDir) -> dict[str, Any]:
+    """`sweep.toml` as a table; empty where it cannot be read."""
+    try:
+        return tomllib.loads(sweep.sweep_file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
+
+
+def _create_at(plan: Plan, path: Path) -> SweepDir:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(errno.EEXIST, "exists and is not an empty directory", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        building.chmod(0o755)
+        _fill(plan, building)
+        building.rename(path)  # fails where the directory is no longer empty
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return SweepDir(path)
+
+
+def _fill(plan: Plan, path: Path) -> None:
+    (path / "inbox").mkdir()
+    table = {
+        "profile": plan.profile,
+        "notes": list(plan.notes),
+        "queue": [run.name for run in plan.runs],
+        "experiment": to_table(plan.experiment),
+    }
+    (path / "sweep.toml").write_text(tomli_w.dumps(table))
+    for planned in plan.runs:
+        run = RunDir(path / planned.name)
+        run.inbox.mkdir(parents=True)
+        run.checkpoints.mkdir()
+        run.spec_file.write_text(spec_to_toml(planned.spec))
+        write_status(run, Status("queued", steps=planned.spec.steps))
+
+
+def _next_name(root: Path, name: str) -> str:
+    numbers = [int(m[1]) for p in root.iterdir() if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
+    return f"{name}-{max(numbers, default=0) + 1:03d}"
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name
