@@ -1,7 +1,6 @@
 """The oracles themselves: against cases done by hand, and against central differences."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from . import theory
 from .activations import dead_units, histogram, moments, unit_drifts, unit_moments
+from .agreement import agree_with_differences, close
 from .examples import CLASSES, PICTURES, TARGETS, X, conv_net, dense_net, normal, t
 from .ics import ics, prefix_updated, rescaled_prefix
 from .landscape import landscape
@@ -20,7 +20,6 @@ from .network import (
     conv3x3,
     forward,
     gradients,
-    loss_of,
     max_pool2x2,
     parameters,
     trace,
@@ -31,10 +30,6 @@ from .objective import accuracy, adam_step, cross_entropy, half_sum, momentum_st
 from .sharpness import eigenvalues, flatten, gradient_curvature, hessian, unflatten
 
 UNIT_KINDS = ["batch", "l1", "l2", "lp:3", "linf", "mean_only", "variance_only", "layer", "group", "instance"]
-
-
-def close(a: Tensor, b: Tensor | float, rtol: float = 1e-10, atol: float = 1e-12) -> None:
-    torch.testing.assert_close(a, b if isinstance(b, Tensor) else a.new_tensor(b), rtol=rtol, atol=atol)
 
 
 # Normalisations by hand: y = 0, 2, 4 has mean 2, variance 8/3, mean |y| 2, mean y² 20/3.
@@ -166,20 +161,6 @@ def test_dense_gradients_agree_with_central_differences(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["none", "weight", *UNIT_KINDS])
 def test_convolutional_gradients_agree_with_central_differences(kind: str) -> None:
     agree_with_differences(conv_net(kind), PICTURES, CLASSES, cross_entropy)
-
-
-def agree_with_differences(
-    net: list[Layer], x: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
-) -> None:
-    values = parameters(net)
-    found = gradients(net, x, targets, loss, weight_decay=0.1)
-    for i, g in enumerate(found):
-
-        def moved(v: Tensor, i: int = i) -> Tensor:
-            changed = with_parameters(net, [*values[:i], v, *values[i + 1 :]])
-            return loss_of(changed, x, targets, loss, weight_decay=0.1)
-
-        close(g, difference_gradient(moved, values[i]), rtol=1e-5, atol=1e-6)
 
 
 # Losses and optimisers
