@@ -17,7 +17,7 @@ def close(a: Tensor, b: Tensor | float, rtol: float = 1e-10, atol: float = 1e-12
 def agree_with_differences(
     net: list[Layer], x: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> None:
-    """Every gradient of `net`, penalty included, is what central differences give (error about 1e-9)."""
+    """Every gradient of `net`, penalty included, is what central differences give."""
     values = parameters(net)
     found = gradients(net, x, targets, loss, weight_decay=0.1)
     for i, g in enumerate(found):
