@@ -1,0 +1,39 @@
+"""Labelled images as plain arrays, before they move to a device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """A training and a test set of images of one size."""
+
+    train_images: NDArray[np.uint8]  # (n, 3, height, width)
+    train_labels: NDArray[np.int64]  # (n,)
+    test_images: NDArray[np.uint8]  # (m, 3, height, width)
+    test_labels: NDArray[np.int64]  # (m,)
+    classes: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over class names, shapes and bytes of all four arrays."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+            digest.update(f"{little.shape}".encode())
+            digest.update(little.tobytes())
+        return digest.hexdigest()
+
+
+def class_balanced_order(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+    """A fixed shuffled order of samples in which every prefix is as class-balanced as the set allows, (n,)."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    rank = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rank[rng.permutation(members)] = np.arange(len(members)) / len(members)
+    return np.lexsort((labels, rank))

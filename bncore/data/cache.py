@@ -1,0 +1,64 @@
+"""Decoded images, kept as uint8 in one file a set, so that a tree of JPEGs is decoded once."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from bncore.data.arrays import ImageArrays
+from bncore.data.errors import DataError
+
+
+def cache_dir() -> Path:
+    """``$BNRUN_CACHE``, else ``$XDG_CACHE_HOME/bnrun``, else ``~/.cache/bnrun``."""
+    explicit = os.environ.get("BNRUN_CACHE")
+    if explicit:
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnrun"
+
+
+def store(name: str, arrays: ImageArrays) -> None:
+    """Write `arrays` under `name`, whole or not at all.
+
+    Raises:
+        DataError: the cache cannot be written; says which variable moves it.
+    """
+    path = cache_dir() / f"{name}.npz"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                train_images=arrays.train_images,
+                train_labels=arrays.train_labels,
+                test_images=arrays.test_images,
+                test_labels=arrays.test_labels,
+                classes=np.array(arrays.classes),
+            )
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            f"{path}: the decoded images cannot be cached: {error.strerror}; expected a writable folder with "
+            "space: set BNRUN_CACHE to one"
+        ) from error
+
+
+def recall(name: str) -> ImageArrays | None:
+    """What was stored under `name`; None where there is nothing whole (each array carries a CRC)."""
+    path = cache_dir() / f"{name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return ImageArrays(
+                file["train_images"],
+                file["train_labels"],
+                file["test_images"],
+                file["test_labels"],
+                tuple(map(str, file["classes"])),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,121 @@
+"""Data resident on a device, and batches as a pure function of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bncore.random import generator
+
+PADDING = 4
+"""Pixels of zero padding that an augmented training image is cropped from."""
+
+
+@dataclass
+class Dataset:
+    """A training and a test set on a device.
+
+    Images are uint8 and become numbers batch by batch: (image / 255 - mean) / std, per channel, of the training
+    set. Regression data are floats already.
+    """
+
+    train_inputs: Tensor  # (n, 3, height, width) uint8, or (n, features)
+    train_targets: Tensor  # (n,) int64, or (n, outputs)
+    test_inputs: Tensor
+    test_targets: Tensor
+    outputs: int
+    source: str
+    title: str
+    """What a picture says the data are."""
+    fingerprint: str
+    dtype: torch.dtype
+    seed: int
+    batch_size: int | Literal["full"]
+    classes: tuple[str, ...] | None = None
+    """Class names; None for regression."""
+    augment: bool = False
+    _order: tuple[int, Tensor] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.train_inputs.dtype == torch.uint8:
+            self._mean, self._std = _channel_moments(self.train_inputs, self.dtype)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the training set; what is left over waits for another epoch's order."""
+        n = len(self.train_inputs)
+        return 1 if self.batch_size == "full" else n // self.batch_size
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a training step: a function of the seed and `step` alone."""
+        if self.batch_size == "full":
+            inputs, targets = self.train_inputs, self.train_targets
+        else:
+            epoch, position = divmod(step, self.steps_per_epoch)
+            start = position * self.batch_size
+            chosen = self._epoch_order(epoch)[start : start + self.batch_size]
+            inputs, targets = self.train_inputs[chosen], self.train_targets[chosen]
+        if self.augment:
+            inputs = self._augmented(inputs, step)
+        return self._numbers(inputs), targets
+
+    def eval_batches(
+        self, split: Literal["train", "test"], samples: int, batch_size: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of the first `samples` (0: all) of a split, never augmented."""
+        inputs, targets = (
+            (self.train_inputs, self.train_targets)
+            if split == "train"
+            else (self.test_inputs, self.test_targets)
+        )
+        count = min(samples, len(inputs)) or len(inputs)
+        for start in range(0, count, batch_size):
+            end = min(start + batch_size, count)
+            yield self._numbers(inputs[start:end]), targets[start:end]
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        if self._order is None or self._order[0] != epoch:
+            drawn = torch.randperm(
+                len(self.train_inputs), generator=generator(self.seed, "order", step=epoch)
+            )
+            self._order = (epoch, drawn.to(self.train_inputs.device))
+        return self._order[1]
+
+    def _numbers(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype != torch.uint8:
+            return inputs
+        return inputs.to(self.dtype).sub_(self._mean).div_(self._std)
+
+    def _augmented(self, images: Tensor, step: int) -> Tensor:
+        """Random crops out of padded images, half of them mirrored (He et al., 2016, section 4.2)."""
+        n, _, height, width = images.shape
+        source = generator(self.seed, "augment", step=step)
+        top, left = torch.randint(0, 2 * PADDING + 1, (2, n, 1), generator=source)
+        mirrored = torch.rand((n, 1), generator=source) < 0.5
+        columns = torch.arange(width).expand(n, width)
+        columns = torch.where(mirrored, width - 1 - columns, columns) + left
+        rows = torch.arange(height) + top
+        device = images.device
+        which = torch.arange(n, device=device)[:, None, None]
+        padded = F.pad(images, (PADDING,) * 4).permute(0, 2, 3, 1)
+        return padded[which, rows.to(device)[:, :, None], columns.to(device)[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _channel_moments(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel in units of 1/255, (channels, 1, 1): exact integer sums."""
+    values = torch.arange(256, dtype=torch.float64)
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
+    share = counts.cpu().double() / counts.sum(1, keepdim=True).cpu()
+    mean = share @ values
+    std = (share @ values.square() - mean.square()).clamp_min(1.0).sqrt()
+    return tuple(m.to(dtype).view(-1, 1, 1).to(images.device) for m in (mean, std))  # type: ignore[return-value]

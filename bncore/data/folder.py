@@ -1,0 +1,105 @@
+"""Images from a tree: ``train/<class>/*`` and ``test/<class>/*``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bncore.data import cache
+from bncore.data.arrays import ImageArrays, class_balanced_order
+from bncore.data.errors import DataError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp"})
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many are done, and how many there are."""
+
+
+def is_image_tree(path: Path) -> bool:
+    """Whether `path` has the layout that `load_folder` reads."""
+    return (path / "train").is_dir() and (path / "test").is_dir()
+
+
+def load_folder(path: Path, progress: Progress | None = None) -> ImageArrays:
+    """The images of a tree, decoded at the first call and read from the cache afterwards.
+
+    The cache's key is the list of files with their sizes and times, so a changed tree is decoded again.
+
+    Raises:
+        DataError: the tree is incomplete, or holds an image that is damaged or of another size.
+    """
+    listing = {split: _list(path / split) for split in ("train", "test")}
+    classes = tuple(listing["train"])
+    if tuple(listing["test"]) != classes:
+        odd = ", ".join(sorted(set(classes) ^ set(listing["test"])))
+        raise DataError(f"{path}: train and test hold different classes ({odd}); expected the same in both")
+    name = "folder-" + _key(path, listing)
+    cached = cache.recall(name)
+    if cached is not None:
+        return cached
+    train, test = (_decode(files, progress) for files in listing.values())
+    arrays = ImageArrays(*train, *test, classes)
+    cache.store(name, arrays)
+    return arrays
+
+
+Listing = dict[str, list[Path]]
+
+
+def _list(split: Path) -> Listing:
+    """Image files of each class, by name."""
+    if not split.is_dir():
+        raise DataError(f"{split}: missing; expected train/<class>/ and test/<class>/ with images in them")
+    folders = sorted(p for p in split.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = {
+        folder.name: sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES) for folder in folders
+    }
+    empty = [name for name, files in found.items() if not files]
+    if len(found) < 2 or empty:
+        what = f"no images in {', '.join(empty)}" if empty else f"{len(found)} class folders"
+        raise DataError(f"{split}: {what}; expected at least two folders, each with images")
+    return found
+
+
+def _key(path: Path, listing: dict[str, Listing]) -> str:
+    digest = hashlib.sha256(str(path.resolve()).encode())
+    for split in listing.values():
+        for files in split.values():
+            for file in files:
+                stat = file.stat()
+                digest.update(f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def _decode(split: Listing, progress: Progress | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    files = [(file, label) for label, group in enumerate(split.values()) for file in group]
+    labels = np.array([label for _, label in files], dtype=np.int64)
+    first = _read(files[0][0])
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    for i, (file, _) in enumerate(files):
+        image = _read(file)
+        if image.shape != first.shape:
+            size, wanted = image.shape[:0:-1], first.shape[:0:-1]
+            raise DataError(
+                f"{file}: {size[0]}x{size[1]} pixels; expected {wanted[0]}x{wanted[1]} as {files[0][0]}"
+            )
+        images[i] = image
+        if progress is not None and (i + 1 == len(files) or i % 1000 == 999):
+            progress(f"decoding {file.parent.parent.name}", i + 1, len(files))
+    order = class_balanced_order(labels)
+    return images[order], labels[order]
+
+
+def _read(file: Path) -> NDArray[np.uint8]:
+    """One image, (3, height, width)."""
+    try:
+        with Image.open(file) as image:
+            return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{file}: not a readable image ({error}); expected a whole JPEG or PNG file"
+        ) from error

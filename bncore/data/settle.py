@@ -1,0 +1,136 @@
+"""Settling, once and before any run starts, where the images come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bncore.data import cifar
+from bncore.data.arrays import ImageArrays
+from bncore.data.errors import DataError
+from bncore.data.folder import Progress, is_image_tree, load_folder
+from bncore.data.synthetic import synthetic_images
+from bncore.spec.model import ImageData
+
+DOWNLOAD_PATIENCE_S = 5.0
+"""How long `auto` lets the network be silent before it falls back to the synthetic set."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Images, decided upon."""
+
+    data: ImageData
+    """With source, absolute path and fingerprint: what the specs of the runs say."""
+    title: str
+    """What pictures say the data are."""
+    warning: str = ""
+    """To be shown on screen and journaled; empty where the data are what was asked for."""
+
+
+def title_of(source: str, path: str | None) -> str:
+    """What a picture says the data are, so that none passes one set off as another."""
+    if source == "cifar10":
+        return "CIFAR-10"
+    if source == "folder" and path is not None:
+        return f"pictures from {Path(path).name}"
+    return "synthetic images" if source == "synthetic" else "Gaussian regression"
+
+
+def settle(data: ImageData, progress: Progress | None = None) -> Settled:
+    """Decide on the images: what the spec names, else CIFAR-10 on disk, else downloaded, else synthetic.
+
+    A folder that was named and holds no images is an error, never a reason to fall back.
+
+    Raises:
+        DataError: the images asked for are not to be had, or are damaged.
+    """
+    path = None if data.path is None else Path(data.path).expanduser().resolve()
+    warning = ""
+    source, place = _on_disk(data, path)
+    if source == "auto":
+        source, place, warning = _download_or_synthesise()
+    elif source == "cifar10" and place is None:
+        place = cifar.fetch(path)
+    arrays = _READERS[source](place, progress)
+    found = arrays.fingerprint()
+    if data.fingerprint not in (None, found):
+        raise DataError(f"data.fingerprint: the images are {found}; expected {data.fingerprint}")
+    settled = data.model_copy(
+        update={"source": source, "path": None if place is None else str(place), "fingerprint": found}
+    )
+    return Settled(settled, title_of(source, settled.path), warning)
+
+
+def foresee(data: ImageData) -> str:
+    """In words, what `settle` would decide, without reading or fetching anything.
+
+    Raises:
+        DataError: the folder named holds no images.
+    """
+    path = None if data.path is None else Path(data.path).expanduser().resolve()
+    source, place = _on_disk(data, path)
+    if source == "auto":
+        return "CIFAR-10 if it can be downloaded, else synthetic images"
+    if source == "cifar10" and place is None:
+        return "CIFAR-10, to be downloaded"
+    return title_of(source, None if place is None else str(place))
+
+
+def read_images(data: ImageData, progress: Progress | None = None) -> ImageArrays:
+    """The images of a settled spec.
+
+    Raises:
+        DataError: they are gone, damaged, or not those that were settled on.
+    """
+    arrays = _READERS[data.source](None if data.path is None else Path(data.path), progress)
+    found = arrays.fingerprint()
+    if data.fingerprint not in (None, found):
+        where = data.path or data.source
+        raise DataError(f"{where}: the images have changed: fingerprint {found}; expected {data.fingerprint}")
+    return arrays
+
+
+def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:
+    """The source and its place as far as the disk tells; ("auto", None) where it does not."""
+    if data.source == "synthetic":
+        return "synthetic", None
+    if data.source in ("auto", "cifar10"):
+        root = cifar.locate(path)
+        if root is not None or data.source == "cifar10":
+            return "cifar10", root
+    if path is None:
+        return "auto", None
+    if is_image_tree(path):
+        return "folder", path
+    raise DataError(
+        f"{path}: no images there; expected a folder with {cifar.FOLDER}, or with train/<class>/ and test/<class>/"
+    )
+
+
+def _download_or_synthesise() -> tuple[str, Path | None, str]:
+    try:
+        return "cifar10", cifar.fetch(timeout_s=DOWNLOAD_PATIENCE_S), ""
+    except DataError as error:
+        return "synthetic", None, f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
+
+
+def _cifar(place: Path | None, _: Progress | None) -> ImageArrays:
+    if place is None:
+        raise DataError("data.path: missing; expected the folder that holds CIFAR-10")
+    return cifar.load_cifar10(place)
+
+
+def _folder(place: Path | None, progress: Progress | None) -> ImageArrays:
+    if place is None:
+        raise DataError("data.path: missing; expected a folder with train/<class>/ and test/<class>/")
+    return load_folder(place, progress)
+
+
+_READERS: dict[str, Callable[[Path | None, Progress | None], ImageArrays]] = {
+    "cifar10": _cifar,
+    "folder": _folder,
+    "synthetic": lambda _place, _progress: synthetic_images(),
+}
+"""Every settled source of images; one function and one row adds another."""
