@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from bncore.random import generator
 
+Split = Literal["train", "test"]
+
 PADDING = 4
 """Pixels of zero padding that an augmented training image is cropped from."""
 
@@ -69,9 +71,7 @@ class Dataset:
             inputs = self._augmented(inputs, step)
         return self._numbers(inputs), targets
 
-    def eval_batches(
-        self, split: Literal["train", "test"], samples: int, batch_size: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def eval_batches(self, split: Split, samples: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets of the first `samples` (0: all) of a split, never augmented."""
         inputs, targets = (
             (self.train_inputs, self.train_targets)

@@ -47,7 +47,7 @@ def _draw(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uin
     """One image a label, (n, 3, 32, 32)."""
     n = len(labels)
     image = _background(n, rng)
-    for _ in range(3):
+    for _ in range(2):
         _paint(image, _clutter(n, rng), _colours(n, rng))
     x, y, radius = _placed(n, rng)
     inside = np.choose((labels % 5)[:, None, None], _shapes(x, y, radius))
@@ -68,10 +68,10 @@ def _colours(n: int, rng: np.random.Generator) -> Ints:
 
 
 def _contrasting(n: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Two colours whose every channel differs by 80 of 256, to either side."""
-    low = rng.integers(0, 176, size=(n, 3, 1, 1), dtype=np.int32)
+    """Two colours whose every channel differs by 128 of 256, to either side."""
+    low = rng.integers(0, 128, size=(n, 3, 1, 1), dtype=np.int32)
     swap = rng.integers(0, 2, size=(n, 3, 1, 1), dtype=np.int32)
-    return low + 80 * swap, low + 80 * (1 - swap)
+    return low + 128 * swap, low + 128 * (1 - swap)
 
 
 def _placed(n: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
@@ -80,7 +80,7 @@ def _placed(n: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
     axis = _UNIT * np.arange(SIZE, dtype=np.int32) - _UNIT * (SIZE - 1) // 2
     dx = axis[None, None, :] - _between(n, rng, -6 * _UNIT, 6 * _UNIT)
     dy = axis[None, :, None] - _between(n, rng, -6 * _UNIT, 6 * _UNIT)
-    angle = rng.integers(0, _ANGLES, size=(n, 1, 1))
+    angle = rng.integers(-_ANGLES // 8, _ANGLES // 8, size=(n, 1, 1))
     cosine, sine = _COSINE[angle], _SINE[angle]
     return (cosine * dx + sine * dy) >> 10, (cosine * dy - sine * dx) >> 10, radius
 
@@ -100,7 +100,7 @@ def _shapes(x: Ints, y: Ints, r: Ints) -> list[NDArray[np.bool_]]:
 def _fill(chequered: NDArray[np.int64], x: Ints, y: Ints, period: Ints) -> NDArray[np.bool_]:
     """Where the fill is of its first colour: stripes across x, or a checkerboard in x and y."""
     across, along = x * 2 // period, y * 2 // period
-    light: NDArray[np.bool_] = (across + chequered * along) % 2 == 0
+    light: NDArray[np.bool_] = np.equal((across + chequered * along) % 2, 0)
     return light
 
 
@@ -110,7 +110,7 @@ def _background(n: int, rng: np.random.Generator) -> Ints:
     index, weight = np.divmod(np.arange(SIZE, dtype=np.int32), 8)
     rows = grid[:, :, index] * (8 - weight)[:, None] + grid[:, :, index + 1] * weight[:, None]
     both: Ints = rows[..., index] * (8 - weight) + rows[..., index + 1] * weight
-    return both // 64
+    return 64 + both // 128
 
 
 def _clutter(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ def _clutter(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     x, y, radius = _placed(n, rng)
     bar = (np.abs(x) < radius // 8) & (np.abs(y) < radius)
     disc = x * x + y * y < radius * radius // 9
-    is_bar = rng.integers(0, 2, size=(n, 1, 1)) == 0
+    is_bar = np.equal(rng.integers(0, 2, size=(n, 1, 1)), 0)
     return (is_bar & bar) | (~is_bar & disc)
 
 

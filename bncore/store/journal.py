@@ -10,20 +10,20 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
-from bncore.store.errors import Divergence, StoreError
+from bncore.store.errors import Divergence, Owned, StoreError
 from bncore.store.faults import armed, fault
 
 SCHEMA = 1
 """Version of the events' vocabulary, on the journal's first line."""
 
-REMADE = frozenset({"step", "eval", "probe", "probe_failed", "finished"})
+REMADE = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
 """Events that a resumed run makes again, exactly, on its way from its checkpoint."""
 
 Event = dict[str, Any]
@@ -35,12 +35,17 @@ class Journal:
     Opening it cuts a torn last line. `expect_from` makes it compare the events of a resumed run with those
     already there.
 
+    Arguments:
+        path: the file, made if it is missing.
+        may_write: asked before every write; a writer that was frozen and lost the run must not write on.
+
     Raises:
         StoreError: the file cannot be opened, or a line before the last is no event.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, may_write: Callable[[], bool] = lambda: True) -> None:
         self.path = path
+        self._may_write = may_write
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             self.events, end = _whole_events(path)
@@ -95,19 +100,27 @@ class Journal:
         """Close the file."""
         os.close(self._file)
 
+    def check_owned(self) -> None:
+        """Make sure that this process may still write.
+
+        Raises:
+            Owned: it may not.
+        """
+        if not self._may_write():
+            raise Owned(f"{self.path}: another process has taken this run over")
+
     def _write(self, line: bytes) -> None:
+        self.check_owned()
         if armed("journal.half"):
             os.write(self._file, line[: len(line) // 2])
             fault("journal.half")
             line = line[len(line) // 2 :]
-        start = os.fstat(self._file).st_size if len(line) > os.pathconf("/", "PC_PIPE_BUF") else None
         try:
             written = os.write(self._file, line)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from error
         if written < len(line):  # the disk filled up within the line
-            size = os.fstat(self._file).st_size if start is None else start + written
-            os.ftruncate(self._file, size - written)
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise StoreError(f"{self.path}: cannot be written: No space left on device")
 
 

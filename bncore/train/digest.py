@@ -27,4 +27,4 @@ def update(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
         array = array.byteswap()
     dtype = str(tensor.dtype).removeprefix("torch.")
     digest.update(f"{name}\0{dtype}\0{tuple(tensor.shape)}\0".encode())
-    digest.update(array.tobytes() if array.ndim == 0 else memoryview(array).cast("B") if array.size else b"")
+    digest.update(array.tobytes())

@@ -46,7 +46,8 @@ def trained(parameters: Parameters) -> list[torch.nn.Parameter]:
 def grad_norm(parameters: list[torch.nn.Parameter]) -> Tensor:
     """Euclidean norm of the data loss's gradient over all `parameters`, a 0-d tensor."""
     grads = [p.grad for p in parameters if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    return norm
 
 
 def weight_penalty(parameters: list[torch.nn.Parameter], weight_decay: float) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.data import Dataset
+from bncore.data import Dataset, Split
 from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
 from bncore.spec.model import Spec
 from bncore.train.optimiser import build_optimiser, grad_norm, set_learning_rate, trained, weight_penalty
@@ -29,6 +29,11 @@ class StepRecord:
     accuracy: float | None
     lr: float
     grad_norm: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether the data loss is a number; if not, the update was not made."""
+        return math.isfinite(self.loss)
 
 
 class Session:
@@ -107,7 +112,8 @@ def evaluate(session: Session, step: int) -> dict[str, float]:
     spec = session.spec.eval
     how = Pass(training=False, noise_step=step)
     result: dict[str, float] = {}
-    for split, samples in (("train", spec.train_samples), ("test", spec.test_samples)):
+    splits: tuple[tuple[Split, int], ...] = (("train", spec.train_samples), ("test", spec.test_samples))
+    for split, samples in splits:
         total, right, seen = 0.0, 0.0, 0
         for inputs, targets in session.data.eval_batches(split, samples, spec.batch_size):
             outputs = session.net(inputs, how)

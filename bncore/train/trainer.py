@@ -84,6 +84,7 @@ class Trainer:
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write the state before the next update, journal it, and drop the oldest."""
+        self.journal.check_owned()
         self.journal.sync()
         path = checkpoint.save(
             self.run_dir.checkpoints, self.position, self.session.state_dict(), requested=requested
@@ -95,7 +96,7 @@ class Trainer:
     def _boundary(self) -> bool:
         """Take requests until the run may make its next update (True) or must end here (False)."""
         while True:
-            for request in self.requests.at(self.position):
+            for request in self.requests.requests_at(self.position):
                 self.requests.settle(request, self, self.position)
             if self.control.stopping or self.signals.received:
                 return False
@@ -109,6 +110,7 @@ class Trainer:
         self.journal.remake("eval", self.position, **evaluate(self.session, self.position))
 
     def _finish(self, state: Literal["finished", "diverged"]) -> End:
+        self.requests.reject_rest(self.position, f"the run has {state}")
         self.journal.remake(
             "finished", self.position, state=state, params_sha256=params_sha256(self.session.net)
         )

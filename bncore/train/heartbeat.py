@@ -1,0 +1,85 @@
+"""The heartbeat: a thread that tells the world every two seconds how far the run is, and checks who owns it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from bncore.store.errors import StoreError
+from bncore.store.owner import Ownership
+from bncore.store.paths import RunDir
+from bncore.store.status import HEARTBEAT_S, State, Status, write_status
+
+RATE_MEMORY = 0.6
+"""Share of the old estimate in the exponential average of the rate."""
+
+
+class Heartbeat:
+    """Writes `status.json` from a thread of its own, so that a long step or probe does not look like death.
+
+    Arguments:
+        run: the run directory, owned by `ownership`.
+        steps: number of updates of the whole run.
+    """
+
+    def __init__(self, run: RunDir, ownership: Ownership, *, steps: int, step: int = 0) -> None:
+        self.step = step
+        """Updates made; set by the trainer."""
+        self._run = run
+        self._ownership = ownership
+        self._steps = steps
+        self._state: State = "running"
+        self._counter = 0
+        self._rate: float | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin beating."""
+        self.beat()
+        self._thread.start()
+
+    def set_state(self, state: State, message: str = "") -> None:
+        """Change the state and tell it at once; nothing happens where it is the same."""
+        if state != self._state:
+            self._state = state
+            self.beat(message)
+
+    def beat(self, message: str = "") -> None:
+        """Write the status now, if the run is still owned."""
+        with self._lock:
+            if not self._ownership.still_mine():
+                return
+            self._counter += 1
+            left = self._steps - self.step
+            eta = left / self._rate if self._rate and self._state == "running" else None
+            status = Status(
+                self._state, self.step, self._steps, self._rate, eta, self._counter, time.time(), message
+            )
+            try:
+                write_status(self._run, status)
+            except StoreError:  # a full disk costs a heartbeat; the journal is what must not fail silently
+                return
+
+    def stop(self, state: State, message: str = "") -> None:
+        """End the thread and write the last status."""
+        self.abandon()
+        self._state = state
+        self.beat(message)
+
+    def abandon(self) -> None:
+        """End the thread without a word: the run is somebody else's now."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _loop(self) -> None:
+        before, at = self.step, time.monotonic()
+        while not self._stop.wait(HEARTBEAT_S):
+            now = time.monotonic()
+            rate = (self.step - before) / (now - at)
+            before, at = self.step, now
+            if self._state == "running":
+                self._rate = rate if not self._rate else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate
+            self.beat()

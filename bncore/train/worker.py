@@ -1,0 +1,146 @@
+"""One run, as a process: ``python -m bncore.train.worker RUN_DIR`` trains it to its end, resuming if it has begun.
+
+Exit codes: 0 finished, diverged or stopped by request; 1 failed; 2 not to be run (a bad spec, held by another
+process); 130 and 143 checkpointed after SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+
+from bncore.data import DataError, Dataset, load
+from bncore.spec.errors import SpecError
+from bncore.spec.model import Spec
+from bncore.spec.toml import spec_from_toml
+from bncore.store.errors import Owned, StoreError
+from bncore.store.files import replace_file
+from bncore.store.journal import SCHEMA, Journal
+from bncore.store.owner import Ownership, acquire
+from bncore.store.paths import RunDir
+from bncore.train import checkpoint
+from bncore.train.control import Signals
+from bncore.train.environment import environment
+from bncore.train.heartbeat import Heartbeat
+from bncore.train.requests import Requests
+from bncore.train.session import Session
+from bncore.train.trainer import Trainer
+
+OK, FAILED, REFUSED = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the worker; its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bncore.train.worker", description="Train one run directory."
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--force", action="store_true", help="take the run from its present holder")
+    options = parser.parse_args(arguments)
+    signals = Signals()
+    signals.install()
+    run = RunDir(options.run.resolve())
+    try:
+        spec = spec_from_toml(run.spec_file)
+        ownership = acquire(run, force=options.force)
+    except (SpecError, StoreError) as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED
+    try:
+        return _train(run, spec, ownership, signals)
+    except Owned as error:  # taken over: nothing of this run may be touched any more
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    finally:
+        ownership.release()
+
+
+def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> int:
+    heartbeat = Heartbeat(run, ownership, steps=spec.steps)
+    requests: Requests | None = None
+    try:
+        heartbeat.start()
+        with_threads(spec)
+        data = load(spec, spec.device)
+        session = Session(spec, data)
+        journal = Journal(run.journal_file, ownership.still_mine)
+        start = _begin(run, session, journal)
+        _write_meta(run, data, torch.device(spec.device))
+        requests = Requests(run, journal)
+        requests.start()
+        heartbeat.step = start
+        trainer = Trainer(
+            run,
+            session,
+            start=start,
+            journal=journal,
+            requests=requests,
+            heartbeat=heartbeat,
+            signals=signals,
+        )
+        end = trainer.run()
+    except Owned:
+        heartbeat.abandon()
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        kind = "" if isinstance(error, DataError | StoreError | ValueError) else f"{type(error).__name__}: "
+        heartbeat.stop("failed", f"{kind}{error}")
+        return FAILED
+    finally:
+        if requests is not None:
+            requests.stop()
+    if end == "interrupted":
+        heartbeat.stop("stopped", "interrupted; `bnrun resume` goes on")
+        return 128 + (signals.received or 0)
+    heartbeat.stop(end)
+    return OK
+
+
+def with_threads(spec: Spec) -> None:
+    """Give this process the spec's number of CPU threads, which is part of what makes runs comparable."""
+    if isinstance(spec.threads, int):
+        torch.set_num_threads(spec.threads)
+
+
+def _begin(run: RunDir, session: Session, journal: Journal) -> int:
+    """Bring the session to where the run goes on and tell the journal; the first update to make."""
+    start = _restore(run, session)
+    journal.expect_from(start)
+    if journal.events:
+        journal.append("start", start, resumed=True)
+    else:
+        journal.append("start", start, schema=SCHEMA, title=session.spec.title, data=session.data.title)
+        if session.data.source == "synthetic":
+            journal.append("warning", start, text="trained on synthetic images, not on CIFAR-10")
+    return start
+
+
+def _restore(run: RunDir, session: Session) -> int:
+    """Load the newest checkpoint that is whole; 0 and the state at initialisation where none is."""
+    run.checkpoints.mkdir(exist_ok=True)
+    for found in reversed(checkpoint.listing(run.checkpoints)):
+        try:
+            step, state = checkpoint.load(found.path, session.spec.device)
+            session.load_state_dict(state)
+        except (checkpoint.CheckpointError, ValueError, KeyError, RuntimeError) as error:
+            sys.stderr.write(f"{error}; trying the one before\n")
+            continue
+        return step
+    return 0
+
+
+def _write_meta(run: RunDir, data: Dataset, device: torch.device) -> None:
+    meta: dict[str, Any] = environment(device)
+    meta["data"] = {"source": data.source, "title": data.title, "fingerprint": data.fingerprint}
+    replace_file(run.meta_file, orjson.dumps(meta, option=orjson.OPT_INDENT_2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
