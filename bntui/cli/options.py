@@ -1,0 +1,43 @@
+"""Options that several commands share, and what completes them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def default_root() -> Path:
+    """``$BNRUN_ROOT``, else ``./runs``."""
+    return Path(os.environ.get("BNRUN_ROOT") or "runs")
+
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Preset names that begin so."""
+    from bncore.spec.load import preset_names  # noqa: PLC0415 - `bnrun --help` must stay fast
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Sweeps, and runs once a slash is typed, that begin so."""
+    from bncore.store.find import list_sweeps  # noqa: PLC0415 - `bnrun --help` must stay fast
+
+    sweeps = list_sweeps(default_root())
+    names = [run.name for s in sweeps for run in s.runs()] if "/" in incomplete else [s.name for s in sweeps]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Where sweeps lie.  [default: $BNRUN_ROOT, else ./runs]", show_default=False),
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A path, sweep/run, a unique prefix, or @last.", autocompletion=complete_run
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
