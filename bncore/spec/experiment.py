@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bncore.spec.model import NonNegativeCount, Part
 from bncore.spec.overrides import nested
+from bncore.spec.part import NonNegativeCount, Part
 
 ProfileName = Literal["paper", "cpu"]
 Overrides = dict[str, Any]

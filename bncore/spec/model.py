@@ -10,35 +10,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from bncore.spec.choice import Choice
-from bncore.spec.kinds import canonical_device, canonical_norm, writable
-
-# Strict numbers: neither true nor "100" is a number, though 1 is a float. TOML integers have 64 bits.
-Count = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]
-NonNegativeCount = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, AfterValidator(writable)]
-
-
-class Part(BaseModel):
-    """Base of every specification model: immutable, closed, its fields documented by their docstrings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from bncore.spec.kinds import canonical_device, canonical_norm
+from bncore.spec.part import Count, Flag, Fraction, NonNegative, NonNegativeCount, Part, Positive, Text
+from bncore.spec.probes import Probes
 
 
 class ImageData(Part):
@@ -205,10 +183,6 @@ class Evaluation(Part):
     """How many test samples; 0: all."""
     batch_size: Count = 500
     """Samples in one forward pass."""
-
-
-class Probes(Part):
-    """The instruments and their cadences. `--set probes=none` switches every one off."""
 
 
 class Checkpoints(Part):

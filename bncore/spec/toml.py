@@ -10,7 +10,8 @@ import tomli_w
 
 from bncore.spec.check import Layer, check
 from bncore.spec.errors import Problem, SpecError
-from bncore.spec.model import Part, Spec
+from bncore.spec.model import Spec
+from bncore.spec.part import Part
 
 
 def spec_to_toml(spec: Spec) -> str:

@@ -1,0 +1,43 @@
+"""What an instrument is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from bncore.probes.view import StepView
+
+
+class Probe(Protocol):
+    """An instrument: one step in, the fields of one journal event out."""
+
+    def measure(self, view: StepView) -> dict[str, Any]:
+        """The fields of the event: numpy arrays, numbers and text that depend on the view and on what the
+        probe remembers alone (no clock), and leave everything in the view as it is.
+
+        Raises:
+            ArithmeticError: what it needs is not finite (see `require_finite`). Any error fails the measurement
+            and not the training.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers between measurements: tensors and plain values only."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        ...
+
+
+def require_finite(what: str, tensor: Tensor) -> Tensor:
+    """`tensor`, if all of it is finite.
+
+    Raises:
+        ArithmeticError: it is not; the message begins with `what`.
+    """
+    if not bool(tensor.isfinite().all()):
+        raise ArithmeticError(f"{what} is not finite")
+    return tensor

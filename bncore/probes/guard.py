@@ -1,0 +1,54 @@
+"""Taking back whatever a probe that failed half-way may have left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Snapshot:
+    """Parameters, buffers, gradients and generator states of a moment.
+
+    Arguments:
+        net: the live network.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+        self._tensors = {id(t): (t, t.detach().clone()) for t in _tensors_of(net)}
+        self._grads = {name: (p.grad, _clone(p.grad)) for name, p in net.named_parameters()}
+        self._extra = {name: m.get_extra_state() for name, m in net.named_modules() if _has_extra(m)}
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Make everything as it was, bit by bit, by copying."""
+        for live, then in self._tensors.values():
+            live.copy_(then)
+        for name, parameter in self._net.named_parameters():
+            grad, then_grad = self._grads[name]
+            if grad is not None and then_grad is not None:
+                grad.copy_(then_grad)
+            parameter.grad = grad
+        modules: Mapping[str, Any] = dict(self._net.named_modules())
+        for name, state in self._extra.items():
+            modules[name].set_extra_state(state)
+        torch.set_rng_state(self._cpu)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)
+
+
+def _tensors_of(net: nn.Module) -> list[Tensor]:
+    return [*net.parameters(), *net.buffers()]
+
+
+def _clone(grad: Tensor | None) -> Tensor | None:
+    return None if grad is None else grad.detach().clone()
+
+
+def _has_extra(module: nn.Module) -> bool:
+    return type(module).get_extra_state is not nn.Module.get_extra_state
