@@ -37,7 +37,7 @@ class LocalSweep:
         self._force = force
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
 
-    def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
+    def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
         """Run them all, calling `on_tick` five times a second and once at the end.
 
         The first SIGINT or SIGTERM is passed to the workers, which checkpoint and end; nothing new is started.

@@ -43,6 +43,8 @@ class Columns:
         self._series: dict[tuple[str, str], Series] = {}
         self.events: list[Event] = []
         """Events that are no table: start, warning, request, note, checkpoint, parent, finished, probe_failed."""
+        self.start: Event = {}
+        """The journal's first event, known from the first look on; empty before."""
         self.skipped: list[str] = []
         """Lines that are no event: where, and how they begin."""
         self.complete = False

@@ -76,9 +76,11 @@ class Reader:
     def _check_schema(self, file: int) -> None:
         first = os.pread(file, 65536, 0).partition(b"\n")[0]
         try:
-            schema = orjson.loads(first).get("schema", SCHEMA)
+            event = orjson.loads(first)
+            schema = event.get("schema", SCHEMA)
         except (orjson.JSONDecodeError, AttributeError):
             return
+        self.columns.start = event
         if not isinstance(schema, int) or schema > SCHEMA:
             raise StoreError(f"{self.run.journal_file}: schema {schema!r}; this program reads up to {SCHEMA}")
 

@@ -25,6 +25,7 @@ class Command(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: str
     at_step: Annotated[int, Field(ge=0, strict=True)] | None = None
     """The step at whose boundary it is to be applied; default: the next one."""
 

@@ -111,6 +111,7 @@ class Trainer:
 
     def _finish(self, state: Literal["finished", "diverged"]) -> End:
         self.requests.reject_rest(self.position, f"the run has {state}")
+        self.save_checkpoint()  # what `bnrun verify` checks the digest against
         self.journal.remake(
             "finished", self.position, state=state, params_sha256=params_sha256(self.session.net)
         )

@@ -16,14 +16,14 @@ def default_root() -> Path:
 
 def complete_preset(incomplete: str) -> list[str]:
     """Preset names that begin so."""
-    from bncore.spec.load import preset_names  # noqa: PLC0415 - `bnrun --help` must stay fast
+    from bncore.spec.load import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
     """Sweeps, and runs once a slash is typed, that begin so."""
-    from bncore.store.find import list_sweeps  # noqa: PLC0415 - `bnrun --help` must stay fast
+    from bncore.store.find import list_sweeps
 
     sweeps = list_sweeps(default_root())
     names = [run.name for s in sweeps for run in s.runs()] if "/" in incomplete else [s.name for s in sweeps]

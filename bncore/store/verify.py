@@ -1,0 +1,106 @@
+"""Checking a run directory: says what is wrong, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bncore.spec.errors import SpecError
+from bncore.spec.toml import spec_from_toml
+from bncore.store.journal import REMADE, SCHEMA
+from bncore.store.paths import RunDir
+
+Loadable = Callable[[Path], tuple[int, str]]
+"""Step and params_sha256 of a checkpoint; raises ValueError where it cannot be used."""
+
+
+def verify(run: RunDir, loadable: Loadable) -> list[str]:
+    """Everything wrong with a run directory, one line each; none where it is sound.
+
+    Arguments:
+        run: the run directory.
+        loadable: tries one checkpoint (torch is the caller's business).
+    """
+    problems: list[str] = []
+    try:
+        steps: int | None = spec_from_toml(run.spec_file).steps
+    except (SpecError, OSError) as error:
+        problems.append(str(error))
+        steps = None
+    events = _events(run, problems)
+    problems += _sequence_problems(run, events, steps)
+    digests = _checkpoint_digests(run, loadable, problems)
+    problems += _end_problems(run, events, digests)
+    return problems
+
+
+def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
+    path = run.journal_file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}")
+        return []
+    if content and not content.endswith(b"\n"):
+        problems.append(f"{path}: the last line is torn (a resume cuts it)")
+    events = []
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            event = None
+        if isinstance(event, dict) and isinstance(event.get("type"), str) and type(event.get("step")) is int:
+            events.append(event)
+        else:
+            problems.append(f"{path}: line {number} is no event: {line[:60]!r}")
+    return events
+
+
+def _sequence_problems(run: RunDir, events: list[dict[str, Any]], steps: int | None) -> list[str]:
+    path, problems = run.journal_file, []
+    if events and (events[0]["type"] != "start" or events[0].get("schema") not in range(1, SCHEMA + 1)):
+        problems.append(f"{path}: line 1 is no start event of a known schema")
+    wrong = next((i for i, event in enumerate(events) if event.get("seq") != i), None)
+    if wrong is not None:
+        problems.append(f"{path}: event {wrong}: seq is {events[wrong].get('seq')!r}, expected {wrong}")
+    at = -1
+    for event in (e for e in events if e["type"] in REMADE):
+        if event["step"] < at:
+            problems.append(f"{path}: event {event.get('seq')}: step {event['step']} after step {at}")
+            break
+        at = event["step"]
+    if steps is not None and at > steps:
+        problems.append(f"{path}: speaks of step {at}; the run has {steps}")
+    return problems
+
+
+def _checkpoint_digests(run: RunDir, loadable: Loadable, problems: list[str]) -> dict[int, str]:
+    digests: dict[int, str] = {}
+    for path in sorted(run.checkpoints.glob("*.pt")) if run.checkpoints.is_dir() else []:
+        try:
+            step, digest = loadable(path)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        digests[step] = digest
+    return digests
+
+
+def _end_problems(run: RunDir, events: list[dict[str, Any]], digests: dict[int, str]) -> list[str]:
+    ends = [event for event in events if event["type"] == "finished"]
+    if not ends:
+        return []
+    end, problems = ends[0], []
+    if len(ends) > 1 or any(e["type"] in REMADE and e["step"] > end["step"] for e in events):
+        problems.append(f"{run.journal_file}: goes on after event {end.get('seq')} (finished)")
+    if end["step"] not in digests:
+        problems.append(f"{run.checkpoints}: no checkpoint of the last step {end['step']}")
+    elif digests[end["step"]] != end.get("params_sha256"):
+        problems.append(
+            f"{run.journal_file}: event {end.get('seq')}: params_sha256 is {end.get('params_sha256')!r}, "
+            f"the checkpoint's is {digests[end['step']]!r}"
+        )
+    return problems

@@ -1,0 +1,23 @@
+"""What a checkpoint holds, without a network to put it in."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from bncore.train import checkpoint
+from bncore.train.digest import update
+
+
+def step_and_digest(path: Path) -> tuple[int, str]:
+    """Step and params_sha256 of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be used; the message names the file.
+    """
+    step, state = checkpoint.load(path)
+    digest = hashlib.sha256()
+    tensors = {name: t for name, t in state["net"].items() if not name.endswith("_extra_state")}
+    for name in sorted(tensors):
+        update(digest, name, tensors[name])
+    return step, digest.hexdigest()

@@ -1,0 +1,174 @@
+"""`presets`, `ls`, `show`, `watch`, `logs`: looking, without touching and without torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bntui.cli.options import Json, Root, Run, default_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bncore.store.paths import RunDir, SweepDir
+
+Plain = Annotated[bool, typer.Option("--plain", help="key=value lines instead of a table.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("presets")(presets)
+    app.command("ls")(ls)
+    app.command("show")(show)
+    app.command("watch")(watch)
+    app.command("logs")(logs)
+
+
+def presets(as_json: Json = False, root: Root = None) -> None:
+    """List the experiments that come with the program."""
+    from bncore.spec.load import load_experiment, preset_names
+    from bntui.cli.overview import duration
+    from bntui.cli.tables import print_table
+
+    rows: list[dict[str, Any]] = []
+    for name in preset_names():
+        experiment = load_experiment(name)
+        rows.append(
+            {
+                "name": name,
+                "figure": experiment.figure,
+                "title": experiment.title,
+                "variants": _variants(experiment),
+                "time_s": _time_taken_before(root or default_root(), name),
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    print_table(
+        ("name", "figure", "what it compares", "variants", "time taken here"),
+        [
+            (
+                row["name"],
+                row["figure"] or "-",
+                row["title"],
+                " ".join(row["variants"]),
+                "unknown" if row["time_s"] is None else duration(row["time_s"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def ls(as_json: Json = False, root: Root = None) -> None:
+    """List sweeps and their runs."""
+    from bncore.store.find import list_sweeps
+    from bntui.cli.overview import look_at, percent
+    from bntui.cli.tables import print_table
+
+    where = root or default_root()
+    seen = [overview for sweep in list_sweeps(where) for overview in look_at(sweep.runs())]
+    if as_json:
+        typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
+        return
+    if not seen:
+        typer.echo(f"no runs under {where}", err=True)
+        return
+    rows = []
+    for overview in seen:
+        status = overview.status
+        progress = f"{status.step:,}/{status.steps:,}" if status else "-"
+        rows.append(
+            (overview.run.name, overview.state, progress, percent(overview.newest("eval", "test_accuracy")))
+        )
+    print_table(("run", "state", "step", "test accuracy"), rows)
+
+
+def show(name: Run, as_json: Json = False, root: Root = None) -> None:
+    """Plot a run, or the runs of a sweep together."""
+    from bncore.store.find import find
+    from bntui.cli.overview import look_at
+    from bntui.cli.plots import plots
+    from bntui.cli.tables import print_table
+
+    runs = runs_of(find(root or default_root(), name))
+    seen = look_at(runs)
+    if as_json:
+        typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
+        return
+    for picture in plots(runs):
+        typer.echo(picture)
+    rows = [(o.run.path.name, o.state, *(_figures(o.as_json()))) for o in seen]
+    print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
+
+
+def watch(name: Run, plain: Plain = False, root: Root = None) -> None:
+    """Follow a run or a sweep until it ends; Ctrl-C stops watching, not the run."""
+    from bncore.store.find import find
+    from bntui.cli.progress import Progress
+
+    with Progress(runs_of(find(root or default_root(), name)), plain=plain) as progress:
+        while True:
+            seen = progress.tick()
+            if seen and not any(overview.state in ("queued", "running", "paused") for overview in seen):
+                return
+            time.sleep(0.2)
+
+
+def logs(name: Run, root: Root = None) -> None:
+    """Print what a run's worker wrote to its standard output and error."""
+    from bncore.store.find import find
+
+    for run in runs_of(find(root or default_root(), name)):
+        try:
+            text = run.log_file.read_text(errors="replace")
+        except OSError:
+            typer.echo(f"{run.name}: no log yet", err=True)
+            continue
+        sys.stdout.write(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """Text from outside with control characters shown, so that it cannot steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
+    """The run itself, or the sweep's runs."""
+    from bncore.store.paths import RunDir
+
+    return [found] if isinstance(found, RunDir) else found.runs()
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+    from bntui.cli.overview import figure, percent
+
+    step = "-" if row["step"] is None else f"{row['step']:,}"
+    return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
+
+
+def _variants(experiment: Any) -> list[str]:
+    from bncore.spec.plan import plan
+
+    return list(dict.fromkeys(run.variant for run in plan(experiment, profile="cpu").runs))
+
+
+def _time_taken_before(root: Path, name: str) -> float | None:
+    """Seconds from first start to last end of the newest finished sweep of that experiment under `root`."""
+    from bncore.store.find import list_sweeps
+    from bncore.store.sweep import read_sweep
+    from bntui.cli.overview import look_at
+
+    for sweep in reversed(list_sweeps(root)):
+        experiment = read_sweep(sweep).get("experiment")
+        if not isinstance(experiment, dict) or experiment.get("name") != name:
+            continue
+        seen = look_at(sweep.runs())
+        ends = [end["t"] for o in seen if (end := o.columns.last("finished"))]
+        if seen and len(ends) == len(seen):
+            return float(max(ends) - min(o.columns.start["t"] for o in seen))
+    return None

@@ -1,0 +1,86 @@
+"""`rm`, `verify`, `export`: keeping a library of runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.inspect import runs_of
+from bntui.cli.options import Root, Run, default_root
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("rm")(rm)
+    app.command("verify")(verify)
+    app.command("export")(export)
+
+
+def rm(
+    name: Run,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    root: Root = None,
+) -> None:
+    """Remove a run or a sweep; refuses while it lives."""
+    from bncore.store.find import find
+    from bntui.cli.overview import look_at
+
+    found = find(root or default_root(), name)
+    runs = runs_of(found)
+    live = [o.run.name for o in look_at(runs) if o.state in ("running", "paused")]
+    if live:
+        typer.echo(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first", err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    if not yes and not typer.confirm(f"Remove {found.path} ({len(runs)} runs)?", err=True):
+        raise typer.Exit(ExitCode.FAILED)
+    try:
+        shutil.rmtree(found.path)
+    except OSError as error:
+        typer.echo(f"bnrun: {found.path}: cannot be removed: {error.strerror}", err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+def verify(name: Run, root: Root = None) -> None:
+    """Check run directories: journal well-formed and complete, checkpoints loadable, digest right."""
+    from bncore.store.find import find
+    from bncore.store.verify import verify as check
+    from bncore.train.inspection import step_and_digest
+
+    wrong = False
+    for run in runs_of(find(root or default_root(), name)):
+        problems = check(run, step_and_digest)
+        typer.echo(f"{run.name}: {'sound' if not problems else f'{len(problems)} problems'}")
+        for problem in problems:
+            typer.echo(f"  {problem}")
+        wrong = wrong or bool(problems)
+    raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
+
+
+def export(
+    name: Run,
+    csv: Annotated[bool, typer.Option("--csv", help="One CSV file a table.")] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="One Parquet file a table (needs pyarrow).")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder.  [default: ./<sweep>-<run>]")] = None,
+    root: Root = None,
+) -> None:
+    """Write a run's tables as files for other programs; prints their paths."""
+    from bncore import load_run
+    from bncore.store.export import export_csv, export_parquet
+    from bncore.store.find import find
+
+    if not (csv or parquet):
+        raise typer.BadParameter("missing; expected --csv, --parquet or both", param_hint="--csv / --parquet")
+    runs = runs_of(find(root or default_root(), name))
+    for run in runs:
+        folder = out or Path(run.name.replace("/", "-"))
+        folder = folder / run.path.name if out is not None and len(runs) > 1 else folder
+        loaded = load_run(run.path)
+        writers = [export_csv] * csv + [export_parquet] * parquet
+        for path in (path for write in writers for path in write(loaded, folder)):
+            typer.echo(str(path))

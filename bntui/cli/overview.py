@@ -1,0 +1,92 @@
+"""What the commands that list and follow runs know of each: status, newest figures, whether it is dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bncore.store.reader import Reader, read
+from bncore.store.status import Observer, Status, read_status
+
+if TYPE_CHECKING:
+    from bncore.store.columns import Columns
+    from bncore.store.paths import RunDir
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One run at one moment."""
+
+    run: RunDir
+    state: str
+    """One of the states, `dead`, or `unknown` where there is no sound heartbeat."""
+    status: Status | None
+    columns: Columns
+
+    def newest(self, table: str, field: str) -> float | None:
+        """The last value of a series; None where there is none."""
+        series = self.columns.series(table, field)
+        return float(series.values[-1]) if len(series) else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        finished = self.columns.last("finished") or {}
+        return {
+            "run": self.run.name,
+            "path": str(self.run.path),
+            "state": self.state,
+            "step": self.status.step if self.status else None,
+            "steps": self.status.steps if self.status else None,
+            "rate": self.status.rate if self.status else None,
+            "eta_s": self.status.eta_s if self.status else None,
+            "loss": self.newest("step", "loss"),
+            "accuracy": self.newest("step", "accuracy"),
+            "test_loss": self.newest("eval", "test_loss"),
+            "test_accuracy": self.newest("eval", "test_accuracy"),
+            "message": self.status.message if self.status else "",
+            "params_sha256": finished.get("params_sha256"),
+        }
+
+
+class Follower:
+    """Follows a run; each look costs what is new."""
+
+    def __init__(self, run: RunDir, observer: Observer) -> None:
+        self.run = run
+        self._reader: Reader = read(run)
+        self._observer = observer
+
+    def look(self) -> Overview:
+        """The run now."""
+        status = read_status(self.run)
+        state = "unknown" if status is None else status.state
+        if self._observer.dead(self.run, status):
+            state = "dead"
+        return Overview(self.run, state, status, self._reader.advance(budget_s=0))
+
+
+def look_at(runs: list[RunDir]) -> list[Overview]:
+    """Every run now."""
+    observer = Observer()
+    return [Follower(run, observer).look() for run in runs]
+
+
+def figure(value: float | None, form: str = ".4g") -> str:
+    """A number for a table, `-` where there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def percent(value: float | None) -> str:
+    """A share for a table."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )

@@ -1,0 +1,107 @@
+"""Progress of a sweep in the foreground: a line a run on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from bncore.store.status import Observer
+from bntui.cli.overview import Follower, Overview, duration, figure, percent
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from bncore.store.paths import RunDir
+
+PLAIN_EVERY_S = 5.0
+PICTURE_EVERY_S = 0.5
+
+
+class Progress:
+    """Shows how far the runs of a sweep are; a context manager whose `tick` is called now and then."""
+
+    def __init__(self, runs: list[RunDir], *, plain: bool = False) -> None:
+        observer = Observer()
+        self._followers = [Follower(run, observer) for run in runs]
+        self._plain = plain or not sys.stderr.isatty()
+        self._live = None if self._plain else Live(console=Console(stderr=True), auto_refresh=False)
+        self._next = 0.0
+        self._told: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._next = 0.0
+        self.tick()
+        if self._live is not None:
+            self._live.stop()
+
+    def tick(self) -> list[Overview]:
+        """Show the present state, if it is time to; what was seen."""
+        now = time.monotonic()
+        if now < self._next:
+            return []
+        self._next = now + (PLAIN_EVERY_S if self._plain else PICTURE_EVERY_S)
+        seen = [follower.look() for follower in self._followers]
+        if self._live is not None:
+            self._live.update(_table(seen), refresh=True)
+        else:
+            self._tell(seen)
+        return seen
+
+    def _tell(self, seen: list[Overview]) -> None:
+        """One key=value line for every run that has moved since the last."""
+        for overview in seen:
+            step = overview.status.step if overview.status else 0
+            key = (overview.state, step)
+            if overview.state != "queued" and self._told.get(overview.run.name) != key:
+                self._told[overview.run.name] = key
+                sys.stderr.write(plain_line(overview) + "\n")
+        sys.stderr.flush()
+
+
+def plain_line(overview: Overview) -> str:
+    """``run=… state=… step=… loss=…`` in one line."""
+    status = overview.status
+    parts = {
+        "run": overview.run.path.name,
+        "state": overview.state,
+        "step": str(status.step) if status else "-",
+        "steps": str(status.steps) if status else "-",
+        "rate": figure(status.rate if status else None, ".3g"),
+        "loss": figure(overview.newest("step", "loss")),
+        "accuracy": figure(overview.newest("step", "accuracy"), ".3f"),
+        "test_accuracy": figure(overview.newest("eval", "test_accuracy"), ".3f"),
+        "eta_s": figure(status.eta_s if status else None, ".0f"),
+    }
+    return " ".join(f"{key}={value}" for key, value in parts.items() if value != "-")
+
+
+def _table(seen: list[Overview]) -> Table:
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for overview in seen:
+        status = overview.status
+        step, steps = (status.step, status.steps) if status else (0, 1)
+        table.add_row(
+            escape(overview.run.path.name),
+            overview.state,
+            ProgressBar(total=max(steps, 1), completed=step, width=20),
+            f"{step:,}/{steps:,}",
+            f"{figure(status.rate if status else None, '.3g')} steps/s",
+            f"loss {figure(overview.newest('step', 'loss'))}",
+            f"test {percent(overview.newest('eval', 'test_accuracy'))}",
+            f"ETA {duration(status.eta_s if status else None)}",
+        )
+    return table

@@ -1,0 +1,85 @@
+"""What is decided once, at submission: profile, device, threads, and where the images come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from bncore.launch.devices import gpu_count, share_of_threads
+from bncore.spec.errors import Problem, SpecError
+from bncore.spec.model import ImageData
+
+if TYPE_CHECKING:
+    from bncore.spec.experiment import ProfileName
+    from bncore.spec.plan import Plan
+
+
+def choose_profile(asked: str, device: str | None) -> ProfileName:
+    """The profile by its name; `auto` is paper where the runs have a GPU, else cpu.
+
+    Raises:
+        SpecError: no such profile.
+    """
+    if asked == "auto":
+        return "paper" if device != "cpu" and gpu_count() else "cpu"
+    if asked == "paper":
+        return "paper"
+    if asked == "cpu":
+        return "cpu"
+    raise SpecError([Problem("--profile", "", asked, "auto, paper or cpu")])
+
+
+def settle_plan(planned: Plan) -> Plan:
+    """The plan with nothing left to decide; images are found, fetched or made here, once for all runs.
+
+    Raises:
+        DataError: the images asked for are not to be had.
+        SpecError: the runs want images from different places.
+    """
+    device = "cuda" if gpu_count() else "cpu"
+    images = _images(planned)
+    threads = share_of_threads(len(planned.runs))
+    if images is None:
+        return planned.settled(data=None, device=device, threads=threads)
+    from bncore.data import settle
+
+    settled = settle(images, _show_progress)
+    if settled.warning:
+        typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
+    typer.echo(f"data: {settled.title}", err=True)
+    return planned.settled(data=settled.data, device=device, threads=threads)
+
+
+def foresee_data(planned: Plan) -> str:
+    """In words, where the images of the plan would come from; nothing is read or fetched."""
+    images = _images(planned)
+    if images is None:
+        return "Gaussian regression"
+    if images.source == "synthetic":
+        return "synthetic images"
+    where = f" in {images.path}" if images.path else ""
+    if images.source == "auto" and images.path is None:
+        return "CIFAR-10 if it is on disk or can be downloaded, else synthetic images"
+    return f"{'images' if images.source == 'auto' else images.source}{where}"
+
+
+def _images(planned: Plan) -> ImageData | None:
+    """What the runs that read images ask for.
+
+    Raises:
+        SpecError: they ask for different things.
+    """
+    asked = {run.spec.data.model_copy(update={"augment": False}) for run in planned.runs if
+             isinstance(run.spec.data, ImageData)}  # fmt: skip
+    if len(asked) > 1:
+        sources = sorted(f"{data.source} {data.path or ''}".strip() for data in asked)
+        raise SpecError(
+            [Problem(planned.experiment.name, "data", sources, "one source of images for a sweep")]
+        )
+    return next(iter(asked), None)
+
+
+def _show_progress(what: str, done: int, total: int) -> None:
+    end = "\n" if done == total else "\r"
+    typer.echo(f"{what}: {done:,} of {total:,}{end}", err=True, nl=False)

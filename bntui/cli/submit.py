@@ -1,0 +1,240 @@
+"""`preset` and `run`: from an experiment to a finished sweep."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import Json, Root, complete_preset, default_root
+
+if TYPE_CHECKING:
+    from bncore.spec.experiment import ProfileName
+    from bncore.spec.plan import Plan
+    from bncore.store.paths import RunDir, SweepDir
+
+Out = Annotated[Path | None, typer.Option("--out", help="The sweep's own directory, new or empty.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Number of updates.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="One seed.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:<index>.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="path=value, such as optim.lr=0.05; repeatable.")
+]
+Profile = Annotated[
+    str, typer.Option("--profile", help="auto, paper (the paper's settings) or cpu (reduced).")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder with cifar-10-batches-py, or train/<class>/ and test/<class>/."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="Runs at once.  [default: as many as there are processors for]"),
+]
+Launcher = Annotated[str, typer.Option("--launcher", help="local or slurm.")]
+Headless = Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without the explorer.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Leave the sweep running in the background.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved runs and touch nothing.")]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was asked for on the command line."""
+
+    experiment: str | Path
+    root: Path
+    out: Path | None
+    steps: int | None
+    seeds: tuple[int, ...] | None
+    device: str | None
+    sets: list[str]
+    profile: str
+    data_dir: Path | None
+    jobs: int | None
+    dry_run: bool
+    as_json: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("preset")(preset)
+    app.command("run")(run)
+
+
+def preset(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_preset)],
+    headless: Headless = False,
+    out: Out = None,
+    steps: Steps = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    device: Device = None,
+    sets: Sets = None,
+    profile: Profile = "auto",
+    data_dir: DataDir = None,
+    jobs: Jobs = None,
+    launcher: Launcher = "local",
+    detach: Detach = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Run one of the paper's experiments (see `bnrun presets`)."""
+    _refuse_what_is_not_there(launcher, detach, headless)
+    submission = Submission(
+        name, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
+        profile, data_dir, jobs, dry_run, as_json,
+    )  # fmt: skip
+    submit(submission)
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="An experiment of one's own.")],
+    headless: Headless = False,
+    out: Out = None,
+    steps: Steps = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    device: Device = None,
+    sets: Sets = None,
+    profile: Profile = "auto",
+    data_dir: DataDir = None,
+    jobs: Jobs = None,
+    launcher: Launcher = "local",
+    detach: Detach = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Run an experiment from a file (`bnrun schema` says what may stand in it)."""
+    _refuse_what_is_not_there(launcher, detach, headless)
+    submission = Submission(
+        file, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
+        profile, data_dir, jobs, dry_run, as_json,
+    )  # fmt: skip
+    submit(submission)
+
+
+def submit(asked: Submission) -> None:
+    """Resolve, settle the data, make the sweep's directory and run it in the foreground."""
+    from bncore.launch.devices import cpu_count
+    from bncore.spec.load import load_experiment
+    from bncore.spec.plan import plan
+    from bncore.store.sweep import create_sweep
+    from bntui.cli.resolve import choose_profile, settle_plan
+
+    experiment = load_experiment(asked.experiment)
+    name = choose_profile(asked.profile, asked.device)
+    planned = plan(
+        experiment,
+        profile=name,
+        sets=asked.sets,
+        seeds=asked.seeds,
+        steps=asked.steps,
+        device=asked.device,
+        data_path=None if asked.data_dir is None else str(asked.data_dir),
+    )
+    _say_what_runs(planned, name, auto=asked.profile == "auto")
+    if asked.dry_run:
+        _print_plan(planned, as_json=asked.as_json)
+        return
+    settled = settle_plan(planned)
+    threads = max(int(run.spec.threads) for run in settled.runs)
+    jobs = asked.jobs or max(1, min(len(settled.runs), cpu_count() // threads))
+    sweep = create_sweep(settled, root=asked.root, out=asked.out)
+    _say(f"{len(settled.runs)} runs, {jobs} at once, in {sweep.path}")
+    finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json)
+
+
+def finish(
+    sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
+) -> None:
+    """Run what is given of a sweep, show its progress and its summary, and exit with its code."""
+    from bncore.launch.local import LocalSweep
+    from bntui.cli.progress import Progress
+    from bntui.cli.summary import print_summary
+
+    local = LocalSweep(runs, jobs=jobs, force=force)
+    with Progress(runs) as progress:
+        local.run(progress.tick)
+    for name, code in local.exit_codes.items():
+        if code == ExitCode.USAGE:
+            _say(f"{sweep.name}/{name}: {_last_line(sweep, name)}")
+    print_summary(sweep, as_json=as_json)
+    raise typer.Exit(_exit_code(local.exit_codes, local.signal))
+
+
+def _exit_code(codes: dict[str, int], signal: int | None) -> int:
+    if signal is not None:
+        return 128 + signal
+    failed = sum(code != 0 for code in codes.values())
+    if failed == 0:
+        return ExitCode.OK
+    return ExitCode.FAILED if failed == len(codes) else ExitCode.SOME_FAILED
+
+
+def _last_line(sweep: SweepDir, name: str) -> str:
+    try:
+        text = (sweep.path / name / "log.txt").read_text(errors="replace").strip()
+    except OSError:
+        return "refused"
+    return text.splitlines()[-1] if text else "refused"
+
+
+def _refuse_what_is_not_there(launcher: str, detach: bool, headless: bool) -> None:
+    if launcher not in ("local", "slurm"):
+        raise typer.BadParameter(f"{launcher!r}; expected local or slurm", param_hint="--launcher")
+    if launcher == "slurm" or detach:
+        what = "--detach" if detach else "--launcher slurm"
+        raise typer.BadParameter(
+            "not part of this version yet; expected a run in the foreground", param_hint=what
+        )
+    if not headless and sys.stdout.isatty():
+        _say("the explorer is not part of this version yet: running headless")
+
+
+def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
+    if seeds is not None and seed is not None:
+        raise typer.BadParameter("given together with --seed; expected one of them", param_hint="--seeds")
+    if seed is not None:
+        return (seed,)
+    if seeds is None:
+        return None
+    try:
+        return tuple(int(part) for part in seeds.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{seeds!r}; expected integers >= 0, such as 0,1,2", param_hint="--seeds"
+        ) from None
+
+
+def _say_what_runs(planned: Plan, profile: ProfileName, *, auto: bool) -> None:
+    why = " (chosen because there is a GPU)" if profile == "paper" else " (chosen because there is no GPU)"
+    _say(f"{planned.experiment.name}: profile {profile}{why if auto else ''}")
+    for note in planned.notes:
+        _say(f"note: {note}")
+
+
+def _print_plan(planned: Plan, *, as_json: bool) -> None:
+    import json
+
+    from bncore.spec.toml import spec_to_toml
+    from bntui.cli.resolve import foresee_data
+
+    data = foresee_data(planned)
+    if as_json:
+        runs = [{"name": run.name, "spec": run.spec.model_dump(mode="json")} for run in planned.runs]
+        typer.echo(json.dumps({"profile": planned.profile, "data": data, "runs": runs}, indent=2))
+        return
+    typer.echo(f"# data: {data}")
+    for run in planned.runs:
+        typer.echo(f"\n# ---- {run.name}\n{spec_to_toml(run.spec)}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,56 @@
+"""What a sweep came to, as a table on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bntui.cli.overview import Overview, duration, figure, look_at, percent
+
+if TYPE_CHECKING:
+    from bncore.store.paths import SweepDir
+
+
+def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
+    """One row a run: state, steps, losses, accuracies, time."""
+    seen = look_at(sweep.runs())
+    if as_json:
+        content = {"sweep": str(sweep.path), "runs": [overview.as_json() for overview in seen]}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    width = None if sys.stdout.isatty() else 100
+    console = Console(width=width, highlight=False)
+    console.print(_table(sweep, seen))
+    console.print(f"`bnrun show {escape(sweep.name)}` plots them.", markup=False)
+
+
+def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
+    titles = {str(o.columns.start.get("data", "")) for o in seen} - {""}
+    table = Table(title=escape(f"{sweep.name} on {', '.join(sorted(titles)) or 'no data yet'}"))
+    for name in ("run", "state", "step", "loss", "test loss", "test accuracy", "time"):
+        table.add_column(name, justify="left" if name in ("run", "state") else "right")
+    for overview in seen:
+        table.add_row(
+            escape(overview.run.path.name),
+            overview.state,
+            f"{overview.status.step:,}" if overview.status else "-",
+            figure(overview.newest("step", "loss")),
+            figure(overview.newest("eval", "test_loss")),
+            percent(overview.newest("eval", "test_accuracy")),
+            duration(time_taken(overview)),
+        )
+        if overview.state == "failed" and overview.status is not None:
+            table.add_row("", escape(overview.status.message))
+    return table
+
+
+def time_taken(overview: Overview) -> float | None:
+    """Seconds from the first event to the last; None where the run has not ended."""
+    start, end = overview.columns.start, overview.columns.last("finished")
+    return float(end["t"]) - float(start["t"]) if end is not None and "t" in start else None

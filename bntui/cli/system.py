@@ -1,0 +1,117 @@
+"""`schema`, `doctor`, `data fetch`: the program and the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import Json, Root, default_root
+
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+_TORCH_REPORT = """
+import json, torch
+cuda = torch.cuda.is_available()
+print(json.dumps({"torch": torch.__version__, "cpu capability": torch.backends.cpu.get_cpu_capability(),
+    "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else []}))
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("schema")(schema)
+    app.command("doctor")(doctor)
+    data_app.command("fetch")(fetch)
+    app.add_typer(data_app, name="data")
+
+
+@data_app.callback()
+def _data() -> None:
+    """Data sets."""
+
+
+def schema() -> None:
+    """Print the JSON schema of an experiment file and of a run's spec."""
+    from bncore.spec.schema import schema as schemas
+
+    typer.echo(json.dumps(schemas(), indent=2))
+
+
+def doctor(as_json: Json = False, root: Root = None) -> None:
+    """Report versions, devices, folders and data; exit 1 where something needed is missing."""
+    from bncore.launch.devices import cpu_count, gpu_count
+    from bntui.cli.tables import print_table
+
+    torch_report = _torch_report()
+    where = root or default_root()
+    report: dict[str, object] = {
+        "bnrun": metadata.version("bnrun") if _installed("bnrun") else "not installed (a checkout)",
+        "python": sys.version.split()[0],
+        **torch_report,
+        "torchvision": metadata.version("torchvision") if _installed("torchvision") else "MISSING",
+        "processors": cpu_count(),
+        "gpus seen by the driver": gpu_count(),
+        "runs lie in": f"{where.resolve()} ({_writable(where)})",
+        **_cache_report(),
+        "terminal": f"{os.environ.get('TERM', 'none')}, {shutil.get_terminal_size().columns} columns",
+    }
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        print_table(("what", "found"), [(key, str(value)) for key, value in report.items()])
+    wrong = any("MISSING" in str(value) or "not writable" in str(value) for value in report.values())
+    raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
+
+
+def fetch(
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where to.  [default: the cache]")
+    ] = None,
+) -> None:
+    """Download CIFAR-10, unless it is there."""
+    from bncore.data import fetch as download
+
+    typer.echo("CIFAR-10: downloading unless it is there (170 MB)", err=True)
+    typer.echo(str(download(data_dir)))
+
+
+def _torch_report() -> dict[str, object]:
+    """In a process of its own: this one must not import torch."""
+    done = subprocess.run([sys.executable, "-c", _TORCH_REPORT], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return {"torch": f"MISSING ({(done.stderr.strip().splitlines() or ['?'])[-1]})"}
+    return dict(json.loads(done.stdout))
+
+
+def _cache_report() -> dict[str, object]:
+    cache = Path(
+        os.environ.get("BNRUN_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnrun"
+    )
+    cifar = cache / "cifar-10-batches-py"
+    return {
+        "cache": f"{cache} ({_writable(cache)})",
+        "CIFAR-10": "there" if cifar.is_dir() else "not there: `bnrun data fetch`, or --data-dir",
+    }
+
+
+def _writable(folder: Path) -> str:
+    existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
+    return "writable" if os.access(existing, os.W_OK) and existing.is_dir() else "not writable"
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
