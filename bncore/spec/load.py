@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import bncore
 from bncore.spec.check import Layer, check, check_spec, lay
 from bncore.spec.errors import Problem, SpecError, did_you_mean
 from bncore.spec.experiment import Axis, Experiment, Profile, ProfileName
@@ -20,7 +19,7 @@ PROFILES: tuple[ProfileName, ...] = ("paper", "cpu")
 
 def preset_dir() -> Path:
     """Where the presets lie: inside an installed package, beside the package in a checkout."""
-    package = Path(bncore.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "presets"
     return installed if installed.is_dir() else package.parent / "presets"
 

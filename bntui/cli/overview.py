@@ -59,7 +59,7 @@ class Follower:
     def look(self) -> Overview:
         """The run now."""
         status = read_status(self.run)
-        state = "unknown" if status is None else status.state
+        state: str = "unknown" if status is None else status.state
         if self._observer.dead(self.run, status):
             state = "dead"
         return Overview(self.run, state, status, self._reader.advance(budget_s=0))

@@ -43,8 +43,7 @@ def plots(runs: list[RunDir]) -> Iterator[str]:
     columns = {run.path.name: read(run).advance() for run in runs}
     sources = sorted({str(c.start["data"]) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
-        lines = {name: _line(c, panel) for name, c in columns.items()}
-        lines = {name: line for name, line in lines.items() if line is not None}
+        lines = {name: line for name, c in columns.items() if (line := _line(c, panel)) is not None}
         if lines:
             yield _draw(f"{panel.title} on {', '.join(sources)}", panel, lines)
 
