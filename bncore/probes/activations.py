@@ -1,0 +1,195 @@
+"""Distributions of the layers' outputs while they train (Figs 1, 2, 6, 8, 9 of Santurkar et al., 2018).
+
+A layer's output is that of its norm position at theta_t on the step's own batch: after gamma and beta and any
+noise, before activation and pooling. That is what the paper's histograms show (they reach below 0), and where
+its noise is injected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bncore.nets import LayeredNet
+from bncore.nets.layer import Layer
+from bncore.probes.bins import Bins
+from bncore.probes.inside import with_parameters
+from bncore.probes.view import StepView
+from bncore.random import generator
+
+ACTIVATION_DRAWS = 3
+"""The `part` of this module's generators."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One layer's output over the batch (and positions)."""
+
+    mean: Tensor  # (units,)
+    variance: Tensor  # (units,), biased, within each unit
+    dead: float  # share of units that are 0 after the activation for every sample and position
+    bins: Bins
+    counts: Tensor  # (bins.count,) int64, all units together
+
+
+def distribution(layer: Layer, z: Tensor, bins: Bins | int) -> Distribution:
+    """The distribution of z, [N, units] or [N, units, height, width].
+
+    Arguments:
+        layer: whose output z is; for its activation.
+        bins: those of the last measurement, widened where z needs it, or how many to lay around this z.
+
+    Raises:
+        ArithmeticError: z is not finite.
+    """
+    smallest, largest = (float(v) for v in torch.stack(z.aminmax()).tolist())
+    if not np.isfinite([smallest, largest]).all():
+        raise ArithmeticError("a layer's output is not finite")
+    widened = (
+        Bins.around(smallest, largest, bins) if isinstance(bins, int) else bins.widened(smallest, largest)
+    )
+    dims = (0, *range(2, z.ndim))
+    variance, mean = torch.var_mean(z, dims, correction=0)
+    active = z if layer.activation is None else layer.activation(z)
+    dead = (active == 0).all(0) if z.ndim == 2 else (active == 0).all(0).flatten(1).all(1)
+    return Distribution(mean, variance, float(dead.double().mean()), widened, histogram(z, widened))
+
+
+def histogram(z: Tensor, bins: Bins) -> Tensor:
+    """How many values of z fall into each bin, (bins.count,) int64; exact, the width being a power of two."""
+    cells = (z / bins.width).floor_().sub_(bins.first).to(torch.int32)
+    return torch.bincount(cells.flatten(), minlength=bins.count)
+
+
+def normed_layers(net: LayeredNet) -> tuple[int, ...]:
+    """Numbers, from 1, of the layers with a norm position."""
+    return tuple(n for n, layer in enumerate(net.layers, start=1) if layer.norm is not None)
+
+
+class Activations:
+    """The probe. It remembers each layer's bins and the moments of the first and of the last measurement.
+
+    Arguments:
+        layers: 1-based numbers of layers with a norm position, as in the figures; empty: all of them.
+        bins: how many bins a histogram has.
+    """
+
+    def __init__(self, *, layers: Sequence[int], bins: int) -> None:
+        self.layers = tuple(layers)
+        self.count = bins
+        self._bins: dict[int, Bins] = {}
+        self._start: dict[int, tuple[Tensor, Tensor]] = {}
+        self._last: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def measure(self, view: StepView) -> dict[str, Any]:
+        """The journal's fields, each over the chosen layers, (L,) unless said otherwise:
+
+        - `layers`: their numbers; `counts` (L, bins), `bin_low`, `bin_width`: bin k of a layer begins at
+          bin_low + k * bin_width;
+        - `mean`, `variance`: averages over the units j of mu_j and of sigma_j^2, the moments of unit j's output
+          over the batch (and positions);
+        - `mean_step`, `variance_step` (from the second measurement on): averages over the units of
+          |mu_j - mu_j'| and |sigma_j^2 - sigma_j'^2|, the prime standing for the measurement before this one;
+        - `mean_drift`, `variance_drift`: the same against the first measurement;
+        - `unit`, `unit_mean`, `unit_variance`: one example unit's number (from 0) and moments. Fig 8 draws
+          such an example, signed in its lower half: under noise its mean moves by up to 2 n_mu a step, which
+          an average over a layer never does;
+        - `dead`: share of units that are 0 after the activation throughout the batch.
+
+        Raises:
+            ValueError: a chosen layer has no norm position.
+            ArithmeticError: an output is not finite.
+        """
+        found = self._distributions(view)
+        moments = {n: (d.mean.clone(), d.variance.clone()) for n, d in found.items()}
+        fields = {**_histograms(found), **_averages(found), **_examples(view, found)}
+        if self._last:
+            fields |= {f"{k}_step": v for k, v in _distance(moments, self._last).items()}
+        self._start = self._start or moments
+        fields |= {f"{k}_drift": v for k, v in _distance(moments, self._start).items()}
+        self._last, self._bins = moments, {n: d.bins for n, d in found.items()}
+        return fields
+
+    def state_dict(self) -> dict[str, Any]:
+        """Bins and moments, as tensors and plain values."""
+        return {
+            "bins": {n: [b.exponent, b.first, b.count] for n, b in self._bins.items()},
+            "start": {n: list(pair) for n, pair in self._start.items()},
+            "last": {n: list(pair) for n, pair in self._last.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._bins = {int(n): Bins(*b) for n, b in state["bins"].items()}
+        self._start = {int(n): (mean, var) for n, (mean, var) in state["start"].items()}
+        self._last = {int(n): (mean, var) for n, (mean, var) in state["last"].items()}
+
+    def _distributions(self, view: StepView) -> dict[int, Distribution]:
+        normed = normed_layers(view.net)
+        chosen = self.layers or normed
+        wrong = [n for n in chosen if n not in normed]
+        if wrong:
+            accepted = ", ".join(map(str, normed))
+            raise ValueError(f"probes.activations.layers: {wrong}; expected layers with a norm: {accepted}")
+
+        def run(net: LayeredNet) -> dict[int, Distribution]:
+            found, x = {}, view.inputs
+            for number, layer in enumerate(net.layers, start=1):
+                if number > max(chosen, default=0):
+                    break
+                z = layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
+                if number in chosen:
+                    found[number] = distribution(layer, z, self._bins.get(number, self.count))
+                x = layer.activate(z)
+            return found
+
+        with torch.no_grad():
+            return with_parameters(view, view.before, run)
+
+
+def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:
+    return {
+        "layers": np.array(list(found)),
+        "counts": torch.stack([d.counts for d in found.values()]).cpu().numpy(),
+        "bin_low": np.array([d.bins.low for d in found.values()]),
+        "bin_width": np.array([d.bins.width for d in found.values()]),
+    }
+
+
+def _averages(found: Mapping[int, Distribution]) -> dict[str, Any]:
+    return {
+        "mean": _numbers([d.mean.mean() for d in found.values()]),
+        "variance": _numbers([d.variance.mean() for d in found.values()]),
+        "dead": np.array([d.dead for d in found.values()]),
+    }
+
+
+def _examples(view: StepView, found: Mapping[int, Distribution]) -> dict[str, Any]:
+    """One unit a layer, drawn by the run's seed: the same at every step."""
+    unit = {}
+    for number, seen in found.items():
+        source = generator(view.seed, "probe", layer=number, part=ACTIVATION_DRAWS)
+        unit[number] = int(torch.randint(len(seen.mean), (), generator=source))
+    return {
+        "unit": np.array(list(unit.values())),
+        "unit_mean": _numbers([found[n].mean[u] for n, u in unit.items()]),
+        "unit_variance": _numbers([found[n].variance[u] for n, u in unit.items()]),
+    }
+
+
+def _distance(
+    now: Mapping[int, tuple[Tensor, Tensor]], then: Mapping[int, tuple[Tensor, Tensor]]
+) -> dict[str, Any]:
+    return {
+        name: _numbers([(now[n][i] - then[n][i].to(now[n][i])).abs().mean() for n in now])
+        for i, name in enumerate(("mean", "variance"))
+    }
+
+
+def _numbers(values: Sequence[Tensor]) -> np.ndarray[Any, Any]:
+    return np.asarray(torch.stack(list(values)).cpu().numpy())

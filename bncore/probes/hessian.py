@@ -1,0 +1,172 @@
+"""Products with the Hessian of the data loss, and its largest eigenvalue by restarted Lanczos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bncore.nets import LayeredNet
+from bncore.nets.normalise import lp
+from bncore.probes.view import StepView
+from bncore.random import generator
+
+CYCLE = 10
+"""Lanczos vectors kept at a time: the memory is that of so many copies of the parameters."""
+FRESH = 0.1
+"""Length of the random part mixed into a warm start of length 1. Without it a start that already is an
+eigenvector would never notice another one overtaking it."""
+SHARPNESS_DRAWS = 1
+"""The `part` of this module's generators."""
+
+
+def require_hessian(net: LayeredNet) -> None:
+    """Check that the network's norms have second derivatives wherever a network puts them.
+
+    Raises:
+        ValueError: an l_p norm with 1 < p < 2, whose |y|^p has none at y = 0 (reached exactly by dead inputs).
+    """
+    for number, layer in enumerate(net.layers, start=1):
+        norm = layer.norm
+        if norm is not None and norm.function is lp and 1 < norm.exponent < 2:
+            raise ValueError(
+                f"norm.kind: {norm.setting.kind!r} at layer {number}; expected a norm with second derivatives: "
+                "lp:<p> with 1 < p < 2 has none at 0, so Hessian products are not defined"
+            )
+
+
+class HessianProduct:
+    """v -> Hv for the data loss at theta_t on the step's batch, train-mode statistics, the step's own noise.
+
+    The graph of the gradient is built once and lives as long as this object; a product costs about one more
+    forward and backward pass. Vectors are flat, in the order of `view.grads`.
+
+    Raises:
+        ValueError: the network has no Hessian (see `require_hessian`).
+    """
+
+    def __init__(self, view: StepView) -> None:
+        require_hessian(view.net)
+        self._leaves = {name: view.before[name].detach().requires_grad_() for name in view.grads}
+        loss = view.loss_at({**view.before, **self._leaves})
+        self._slopes = torch.autograd.grad(loss, list(self._leaves.values()), create_graph=True)
+
+    @property
+    def gradient(self) -> Tensor:
+        """The gradient at theta_t, (P,)."""
+        return torch.cat([slope.detach().flatten() for slope in self._slopes])
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """Hv, (P,), of v, (P,)."""
+        leaves = list(self._leaves.values())
+        parts = [v.view_as(leaf) for v, leaf in zip(self._split(vector), leaves, strict=True)]
+        rows = torch.autograd.grad(self._slopes, leaves, parts, retain_graph=True, materialize_grads=True)
+        return torch.cat([row.flatten() for row in rows])
+
+    def named(self, vector: Tensor) -> dict[str, Tensor]:
+        """A flat vector cut into one tensor a parameter."""
+        return {
+            name: part.view_as(leaf)
+            for part, (name, leaf) in zip(self._split(vector), self._leaves.items(), strict=True)
+        }
+
+    def flat(self, named: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of `named`."""
+        return torch.cat([named[name].to(leaf).flatten() for name, leaf in self._leaves.items()])
+
+    def fits(self, named: Mapping[str, Tensor]) -> bool:
+        """Whether a named vector belongs to these parameters; a switched norm can change them."""
+        return {name: part.shape for name, part in named.items()} == {
+            name: leaf.shape for name, leaf in self._leaves.items()
+        }
+
+    def _split(self, vector: Tensor) -> tuple[Tensor, ...]:
+        return vector.split([leaf.numel() for leaf in self._leaves.values()])
+
+
+@dataclass(frozen=True)
+class Eigenpair:
+    """The largest eigenvalue that was found, and how well."""
+
+    value: float  # Ritz value, never above lambda_max in exact arithmetic
+    vector: Tensor  # (P,) of length 1
+    residual: float  # ||Hv - value * v|| / |value|; some eigenvalue lies within value * (1 +- residual)
+    products: int  # Hessian products spent
+
+    def converged(self, tolerance: float) -> bool:
+        """Whether the relative residual is at most `tolerance`."""
+        return self.residual <= tolerance
+
+
+def largest_eigenpair(
+    product: Callable[[Tensor], Tensor], start: Tensor, *, iterations: int, tolerance: float
+) -> Eigenpair:
+    """Algebraically largest eigenpair of a symmetric operator by Lanczos, restarted by its own Ritz vector.
+
+    Arguments:
+        product: v -> Hv on flat vectors (P,).
+        start: (P,), not zero.
+        iterations: products at most; at least 1.
+        tolerance: relative residual at which to stop; looked at after each cycle of `CYCLE` products.
+
+    Raises:
+        ArithmeticError: a product was not finite.
+    """
+    spent = 0
+    while True:
+        length = min(CYCLE, iterations - spent)
+        found = _lanczos(product, start, length)
+        spent += found.products
+        if spent >= iterations or found.residual <= tolerance:
+            return Eigenpair(found.value, found.vector, found.residual, spent)
+        start = found.vector
+
+
+def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, length: int) -> Eigenpair:
+    """One cycle with full reorthogonalisation; the device is asked for numbers only at its end."""
+    basis = start.new_zeros((length, start.numel()))
+    basis[0] = start / start.norm()
+    alphas, betas = [], []
+    for k in range(length):
+        w = product(basis[k])
+        alphas.append(basis[k] @ w)
+        for _ in range(2):  # once leaves an error of the size of eps * ||H||, twice is enough (Parlett, 1998)
+            w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
+        betas.append(w.norm())
+        if k + 1 < length:
+            # Squares below the smallest number make a length wrong; what follows is cut off below.
+            basis[k + 1] = torch.where(betas[-1] > torch.finfo(w.dtype).tiny ** 0.5, w / betas[-1], 0.0)
+    diagonal, off = (torch.stack(v).double().cpu() for v in (alphas, betas))
+    if not bool(torch.isfinite(diagonal).all() and torch.isfinite(off).all()):
+        raise ArithmeticError("a Hessian product is not finite")
+    size = _invariant_after(diagonal, off, torch.finfo(start.dtype).eps)
+    values, vectors = torch.linalg.eigh(
+        diagonal[:size].diag() + off[: size - 1].diag(1) + off[: size - 1].diag(-1)
+    )
+    value, weights = float(values[-1]), vectors[:, -1]
+    vector = weights.to(basis) @ basis[:size]
+    distance = float(off[size - 1] * weights[-1].abs())
+    relative = distance / abs(value) if value else (0.0 if distance == 0 else math.inf)
+    return Eigenpair(value, vector / vector.norm(), relative, length)
+
+
+def _invariant_after(diagonal: Tensor, off: Tensor, eps: float) -> int:
+    """How many Lanczos vectors there are before the next one is mere rounding."""
+    scale = float(torch.maximum(diagonal.abs().max(), off.max()))
+    small = (off <= 10 * eps * scale).nonzero()
+    return int(small[0]) + 1 if len(small) else len(diagonal)
+
+
+def starting_vector(product: HessianProduct, view: StepView, warm: Mapping[str, Tensor] | None) -> Tensor:
+    """A keyed random vector, (P,), mixed into the warm start where there is one that fits."""
+    like = product.gradient
+    source = generator(view.seed, "probe", step=view.step, part=SHARPNESS_DRAWS, device=like.device)
+    drawn = torch.randn(like.shape, generator=source, dtype=like.dtype, device=like.device)
+    drawn = drawn / drawn.norm()
+    if warm is None or not product.fits(warm):
+        return drawn
+    known = product.flat(warm)
+    return known / known.norm() + FRESH * drawn

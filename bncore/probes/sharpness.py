@@ -1,0 +1,111 @@
+"""Sharpness: the largest Hessian eigenvalue, the curvature along the gradient, and lengths per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bncore.probes.hessian import HessianProduct, largest_eigenpair, starting_vector
+from bncore.probes.view import StepView
+
+
+@dataclass(frozen=True)
+class TopEigenvector:
+    """The direction of largest curvature of the data loss at theta_t on the step's batch."""
+
+    value: float  # lambda_max, as a Ritz value: from below
+    vector: dict[str, Tensor]  # by parameter name, ||vector|| = 1 over all of them
+    residual: float  # ||Hv - value * v|| / |value|
+    products: int  # Hessian products spent
+    gradient_curvature: float  # g^T H g / ||g||^2, the mini-batch sharpness (arXiv 2412.20553); nan at g = 0
+
+
+def top_eigenvector(
+    view: StepView, *, iterations: int, tolerance: float, start: Mapping[str, Tensor] | None = None
+) -> TopEigenvector:
+    """The top eigenpair of the Hessian of the data loss (the penalty would add weight_decay to the value).
+
+    Arguments:
+        view: the step; train-mode statistics and the step's own noise.
+        iterations: Hessian products at most, one more for the curvature along the gradient not counted.
+        tolerance: relative residual at which to stop.
+        start: an earlier eigenvector by name; used where its names and shapes still fit.
+
+    Raises:
+        ValueError: the network's norm has no second derivatives (lp:<p> with 1 < p < 2).
+        ArithmeticError: a Hessian product is not finite.
+    """
+    product = HessianProduct(view)
+    pair = largest_eigenpair(
+        product, starting_vector(product, view, start), iterations=iterations, tolerance=tolerance
+    )
+    direction = product.gradient
+    curvature = (direction @ product(direction)) / (direction @ direction)
+    return TopEigenvector(
+        pair.value, product.named(pair.vector), pair.residual, pair.products, float(curvature)
+    )
+
+
+def layer_lengths(view: StepView) -> dict[str, Tensor]:
+    """Per layer, of its weight W alone (no bias, gamma or beta), each (layers,) and in layer order:
+
+    `layer_grad_norm` ||grad_W L||, `weight_norm` ||W||, `relative_update` ||dW|| / ||W|| of what the
+    optimiser really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
+    (PAPER.md, section 6). W is that of theta_t.
+    """
+    names = [f"layers.{i}.weight" for i in range(len(view.net.layers))]
+    norm = torch.linalg.vector_norm
+    weight = torch.stack([norm(view.before[n]) for n in names])
+    update = torch.stack([norm(view.after[n] - view.before[n]) for n in names])
+    grad = torch.stack([norm(view.grads[n]) for n in names])
+    return {
+        "layer_grad_norm": grad,
+        "weight_norm": weight,
+        "relative_update": update / weight,
+        "effective_lr": view.lr / weight.square(),
+    }
+
+
+class Sharpness:
+    """The probe; it remembers the last eigenvector as a warm start.
+
+    Arguments:
+        iterations: Hessian products at most per measurement.
+        tolerance: relative residual that counts as converged.
+    """
+
+    def __init__(self, *, iterations: int, tolerance: float) -> None:
+        self.iterations = iterations
+        self.tolerance = tolerance
+        self._warm: dict[str, Tensor] | None = None
+
+    def measure(self, view: StepView) -> dict[str, Any]:
+        """The journal's fields: `eigenvalue` with `residual`, `products`, `converged`; `two_over_lr`, where a
+        quadratic turns unstable; `gradient_curvature`; and those of `layer_lengths`."""
+        top = top_eigenvector(
+            view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm
+        )
+        self._warm = top.vector
+        lengths = {name: value.cpu().numpy() for name, value in layer_lengths(view).items()}
+        return {
+            "eigenvalue": top.value,
+            "residual": top.residual,
+            "products": top.products,
+            "converged": top.residual <= self.tolerance,
+            "gradient_curvature": top.gradient_curvature,
+            "two_over_lr": 2 / view.lr if view.lr else np.inf,
+            **lengths,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The warm start by parameter name; empty before the first measurement."""
+        return dict(self._warm or {})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._warm = dict(state) or None

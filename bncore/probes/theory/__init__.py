@@ -1,0 +1,16 @@
+"""Theorems 4.1, 4.2, 4.4 and Lemma 4.5 of Santurkar et al. (2018), checked on networks."""
+
+from bncore.probes.theory.counter_example import CounterExample, counter_example
+from bncore.probes.theory.identities import Lemma45, Theorem41, Theorem42, Theorem44, lemma_45
+from bncore.probes.theory.probe import Theory
+
+__all__ = [
+    "CounterExample",
+    "Lemma45",
+    "Theorem41",
+    "Theorem42",
+    "Theorem44",
+    "Theory",
+    "counter_example",
+    "lemma_45",
+]

@@ -1,0 +1,161 @@
+"""Both sides of Theorems 4.1, 4.2 and 4.4 of Santurkar et al. (2018), and the algebra of Lemma 4.5.
+
+For one layer with batch normalisation: y = W x, y_hat = (y - mean) / sqrt(var + eps) over the batch of m
+(samples, and positions of a convolution), z = gamma * y_hat + beta, gamma and beta constants. L_hat is the loss
+as a function of y, L the loss as a function of z. Units j are the rows of the matrices below, (C, m) in float64:
+what is measured is the error of the gradients given, not of this arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def by_unit(a: Tensor) -> Tensor:
+    """[N, C] or [N, C, height, width] as (C, m) in float64."""
+    return a.detach().transpose(0, 1).flatten(1).double()
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """What the theorems need of y and gamma, per unit."""
+
+    centred: Tensor  # (C, m), y - mean
+    y_hat: Tensor  # (C, m)
+    gamma: Tensor  # (C,)
+    var: Tensor  # (C,), biased
+    var_eps: Tensor  # (C,), var + eps
+    m: int
+
+    @classmethod
+    def of(cls, y: Tensor, gamma: Tensor | None, eps: float) -> Standardised:
+        """From y as the norm meets it and gamma, (C,); None stands for 1."""
+        rows = by_unit(y)
+        centred = rows - rows.mean(1, keepdim=True)
+        var = centred.square().mean(1)
+        known = torch.ones_like(var) if gamma is None else gamma.detach().double()
+        y_hat = centred / (var + eps).sqrt()[:, None]
+        return cls(centred, y_hat, known, var, var + eps, rows.shape[1])
+
+
+@dataclass(frozen=True)
+class Theorem41:
+    """Theorem 4.1 per unit, each (C,): left = scale * (plain - mean_part - correlation_part)."""
+
+    left: Tensor  # ||dL_hat/dy_j||^2
+    scale: Tensor  # gamma^2 / (var + eps)
+    plain: Tensor  # ||dL/dz_j||^2
+    mean_part: Tensor  # (1/m) <1, dL/dz_j>^2
+    correlation_part: Tensor  # (1/m) (2 - var / (var + eps)) <dL/dz_j, y_hat_j>^2
+    printed_correlation_part: Tensor  # (1/sqrt(m)) <dL/dz_j, y_hat_j>^2
+
+    @property
+    def corrected(self) -> Tensor:
+        """The right side by the paper's own proof (eq. 8), with its exact form for eps > 0: an equality."""
+        return self.scale * (self.plain - self.mean_part - self.correlation_part)
+
+    @property
+    def printed(self) -> Tensor:
+        """The right side as printed, with 1/sqrt(m): not even an upper bound."""
+        return self.scale * (self.plain - self.mean_part - self.printed_correlation_part)
+
+
+def theorem_41(known: Standardised, at_z: Tensor, at_y: Tensor) -> Theorem41:
+    """Theorem 4.1 from the gradients arriving at z and at y, both shaped as y was."""
+    g, d, m = by_unit(at_z), by_unit(at_y), known.m
+    correlation = dot(g, known.y_hat).square()
+    return Theorem41(
+        left=d.square().sum(1),
+        scale=known.gamma.square() / known.var_eps,
+        plain=g.square().sum(1),
+        mean_part=g.sum(1).square() / m,
+        correlation_part=(2 - known.var / known.var_eps) * correlation / m,
+        printed_correlation_part=correlation / m**0.5,
+    )
+
+
+@dataclass(frozen=True)
+class Theorem42:
+    """Theorem 4.2 of a whole layer, or of one of its units: left = quadratic - correction."""
+
+    left: float  # d^T (d^2 L_hat / dy^2) d with d = dL_hat/dy
+    quadratic: float  # u^T H u, H the Hessian of L with respect to z, u the change of z along d
+    correction: float
+
+    @property
+    def right(self) -> float:
+        """The right side, an equality."""
+        return self.quadratic - self.correction
+
+
+def direction_at_z(known: Standardised, d: Tensor) -> Tensor:
+    """u, (C, m): the derivative of z along d, (C, m); gamma * d / sigma as printed where eps = 0 and d is the
+    gradient at y, which is orthogonal to y_hat then."""
+    centred = d - d.mean(1, keepdim=True)
+    slope = dot(known.centred, d) / known.m / known.var_eps
+    u: Tensor = known.gamma[:, None] * (
+        centred / known.var_eps.sqrt()[:, None] - known.y_hat * slope[:, None]
+    )
+    return u
+
+
+def correction_42(known: Standardised, at_z: Tensor, d: Tensor) -> Tensor:
+    """-<dL/dz_j, second derivative of z_j along d_j>, (C,), for d_j with mean zero.
+
+    With a = <y_j - mean, d_j>/m and s^2 = var + eps it is
+    gamma (<g, y_hat> ||d||^2 / (m s^2) + 2 a <g, d> / s^3 - 3 a^2 <g, y_hat> / s^4);
+    at eps = 0, where a = 0, the printed gamma <g, y_hat> ||d||^2 / (m sigma^2).
+    """
+    g = by_unit(at_z)
+    a, s2 = dot(known.centred, d) / known.m, known.var_eps
+    along = dot(g, known.y_hat)
+    return known.gamma * (
+        along * d.square().sum(1) / (known.m * s2)
+        + 2 * a * dot(g, d) / s2**1.5
+        - 3 * a.square() * along / s2.square()
+    )
+
+
+@dataclass(frozen=True)
+class Theorem44:
+    """Theorem 4.4 summed over a layer's units: the largest ||dL/dW||^2 over inputs with ||X|| <= lam."""
+
+    plain: float  # sum of g_j = lam^2 ||dL/dz_j||^2, without the norm
+    bound: float  # sum of (gamma^2/sigma^2) (g_j - lam^2 m mu_g^2 - (lam^2/m) <dL/dz_j, y_hat_j>^2)
+
+
+def theorem_44(seen: Theorem41, lam: float) -> Theorem44:
+    """Theorem 4.4 following eqs. 16-18 of the paper (the printed form is not consistent in powers), with
+    Theorem 4.1's exact form for eps > 0: m mu_g^2 is the mean part there."""
+    return Theorem44(lam**2 * float(seen.plain.sum()), lam**2 * float(seen.corrected.sum()))
+
+
+@dataclass(frozen=True)
+class Lemma45:
+    """Lemma 4.5 for flattened weights."""
+
+    aligned: bool  # <W_0, W*> > 0, the premise
+    k: float  # <W*, W_0> / ||W*||^2
+    left: float  # ||W_0 - k W*||^2
+    right: float  # ||W_0 - W*||^2 - (||W*||^2 - <W*, W_0>)^2 / ||W*||^2
+
+
+def lemma_45(initial: Tensor, optimum: Tensor) -> Lemma45:
+    """The lemma's algebra, an equality for the point k W*.
+
+    That k W* is an optimum of the network with batch normalisation is the lemma's claim, and not so:
+    see `counter_example`.
+    """
+    w0, w = initial.detach().flatten().double(), optimum.detach().flatten().double()
+    inner, size = w @ w0, w @ w
+    k = inner / size
+    right = (w0 - w).square().sum() - (size - inner).square() / size
+    return Lemma45(bool(inner > 0), float(k), float((w0 - k * w).square().sum()), float(right))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of the rows, (C,)."""
+    return (a * b).sum(1)
