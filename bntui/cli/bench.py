@@ -2,8 +2,79 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from bntui.cli.options import Json
+
+if TYPE_CHECKING:
+    from bncore.bench.measure import Row
+
+bench_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Interleaved repeats; medians are printed.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:<index>.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.  [default: all]")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
+    app.add_typer(bench_app, name="bench", help="Side-by-side measurements on this machine.")
+
+
+@bench_app.command("train")
+def train(
+    net: Annotated[list[str] | None, typer.Option("--net", help="vgg11, vgg16 or dln; repeatable.")] = None,
+    repeats: Repeats = 7,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """The training loop here against a hand-written PyTorch loop."""
+    kinds = tuple(net or ("vgg11", "vgg16", "dln"))
+    wrong = [kind for kind in kinds if kind not in ("vgg11", "vgg16", "dln")]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r}; expected vgg11, vgg16 or dln", param_hint="--net")
+
+    def rows() -> Iterator[Row]:
+        from bncore.bench.train import bench_train
+
+        return bench_train(kinds, repeats=repeats, device=device)
+
+    _print(rows, threads, as_json)
+
+
+@bench_app.command("journal")
+def journal(
+    events: Annotated[int, typer.Option("--events", min=1)] = 1_000_000, as_json: Json = False
+) -> None:
+    """What an event costs to write and to read."""
+
+    def rows() -> Iterator[Row]:
+        from bncore.bench.journal import bench_journal
+
+        return bench_journal(events)
+
+    _print(rows, None, as_json)
+
+
+def _print(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:
+    """Print each row as it comes: a bench takes minutes."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows()], indent=2))
+        return
+    typer.echo(f"# torch {torch.__version__}, {torch.get_num_threads()} threads")
+    typer.echo(f"{'what':<48} {'ours':>10} {'theirs':>10} {'ratio':>7}  bar")
+    for row in rows():
+        theirs = "-" if math.isnan(row.theirs) else f"{row.theirs:.4g}"
+        ratio = "-" if math.isnan(row.ratio) else f"{row.ratio:.3f}"
+        typer.echo(f"{row.what:<48} {row.ours:>7.4g} {row.unit:<2} {theirs:>10} {ratio:>7}  {row.target}")

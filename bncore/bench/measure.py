@@ -1,0 +1,83 @@
+"""Side by side in one process: interleaved repeats, medians, ratios pair by pair."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison."""
+
+    what: str
+    ours: float
+    """Median of ours, in `unit`."""
+    theirs: float
+    """Median of what it is compared with."""
+    ratio: float
+    """Median of the ratios pair by pair, in the direction that `target` speaks of."""
+    target: str
+    """The bar and which side of it is good, such as ``>= 0.97 of its steps/s``."""
+    unit: str = "ms"
+
+
+def interleaved(ours: Work, theirs: Work, *, repeats: int, device: str = "cpu") -> list[tuple[float, float]]:
+    """Seconds of (ours, theirs), `repeats` times in turn after one warm-up of each; who goes first alternates."""
+    pairs = []
+    seconds(ours, device), seconds(theirs, device)
+    for i in range(repeats):
+        if i % 2:
+            second, first = seconds(theirs, device), seconds(ours, device)
+        else:
+            first, second = seconds(ours, device), seconds(theirs, device)
+        pairs.append((first, second))
+    return pairs
+
+
+def seconds(work: Work, device: str = "cpu") -> float:
+    """Wall-clock seconds of one call, the device's queue emptied before and after."""
+    _wait(device)
+    start = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Median of ours, of theirs, and of theirs / ours pair by pair (the ratio of speeds)."""
+    return (
+        median(ours for ours, _ in pairs),
+        median(theirs for _, theirs in pairs),
+        median(theirs / ours for ours, theirs in pairs),
+    )
+
+
+def peak_bytes(work: Work, device: str = "cpu") -> int:
+    """Most memory that tensors took during `work`, beyond what was taken when it began."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        work()
+    assert profile.profiler is not None
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    total = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        total += event.nbytes()
+        peak = max(peak, total)
+    return peak
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()

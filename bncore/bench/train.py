@@ -1,0 +1,159 @@
+"""`bnrun bench train`: the loop here beside a hand-written PyTorch loop of the same network and optimiser."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bncore.bench import handwritten
+from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes
+from bncore.data import load
+from bncore.spec.model import DLN, VGG, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
+from bncore.store.journal import Journal
+from bncore.store.owner import acquire
+from bncore.store.paths import RunDir
+from bncore.train.control import Signals
+from bncore.train.heartbeat import Heartbeat
+from bncore.train.requests import Requests
+from bncore.train.session import Session
+from bncore.train.trainer import Trainer
+
+NEVER = 10**6
+
+
+def vgg_spec(kind: str, *, norm: str = "batch", noise: bool = False, device: str = "cpu") -> Spec:
+    """VGG at full width, batch 128, plain SGD with a rate that does no harm, on synthetic images."""
+    return Spec.model_validate(
+        {
+            "steps": NEVER,
+            "device": device,
+            "data": ImageData(source="synthetic").model_dump(),
+            "net": VGG.model_validate({"kind": kind}).model_dump(),
+            "norm": Norm(kind=norm).model_dump(),
+            "noise": Noise(on=noise).model_dump(),
+            "optim": Optim(lr=0.01).model_dump(),
+            "eval": {"every": 0},
+            "checkpoint": {"every_minutes": 0.0},
+        }
+    )
+
+
+def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
+    """The 25-layer deep linear network at the paper's size."""
+    return Spec(
+        steps=NEVER,
+        batch_size="full",
+        precision="float64",
+        device=device,
+        data=GaussianData(),
+        net=DLN(),
+        norm=Norm(kind=norm, bias=False),
+        loss=Loss(kind="squared_error", reduction="half_sum"),
+        optim=Optim(lr=1e-6),
+        log_every=10,
+    )
+
+
+@contextmanager
+def trainer(spec: Spec) -> Iterator[Trainer]:
+    """A real trainer in a run directory of its own, with its threads at work."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder))
+        run.inbox.mkdir()
+        ownership = acquire(run)
+        journal = Journal(run.journal_file, ownership.still_mine)
+        heartbeat = Heartbeat(run, ownership, steps=spec.steps)
+        requests = Requests(run, journal)
+        heartbeat.start()
+        requests.start()
+        session = Session(spec, load(spec, spec.device))
+        try:
+            yield Trainer(
+                run,
+                session,
+                start=0,
+                journal=journal,
+                requests=requests,
+                heartbeat=heartbeat,
+                signals=Signals(),
+            )
+        finally:
+            requests.stop()
+            heartbeat.abandon()
+            journal.close()
+
+
+def bench_train(
+    kinds: tuple[str, ...] = ("vgg11", "vgg16", "dln"), *, repeats: int = 7, device: str = "cpu"
+) -> Iterator[Row]:
+    """Speed and peak memory of each network, batch-normalised and plain; then what noise costs."""
+    for kind in kinds:
+        for norm in ("batch", "none"):
+            yield from _network(kind, norm, repeats, device)
+    for kind in kinds:
+        if kind != "dln":
+            yield _noise(kind, repeats, device)
+
+
+def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
+    dln = kind == "dln"
+    spec = dln_spec(norm=norm, device=device) if dln else vgg_spec(kind, norm=norm, device=device)
+    steps = 50 if dln else 1
+    with trainer(spec) as ours:
+        yardstick = hand_loop(spec, ours.session)
+        pairs = interleaved(
+            _times(ours.advance, steps), _times(yardstick, steps), repeats=repeats, device=device
+        )
+        mine, theirs, ratio = medians(pairs)
+        scale, name = 1000 / steps, f"{kind} {norm}"
+        bar = ">= 0.9 of its steps/s" if dln else ">= 0.97 of its steps/s"
+        yield Row(f"{name}: step", mine * scale, theirs * scale, ratio, bar)
+        memory, reference = peak_bytes(ours.advance, device) / 2**20, peak_bytes(yardstick, device) / 2**20
+        yield Row(
+            f"{name}: peak memory", memory, reference, memory / reference, "<= 1.05 of its memory", "MiB"
+        )
+
+
+def _noise(kind: str, repeats: int, device: str) -> Row:
+    """A step with noise against one without."""
+    with (
+        trainer(vgg_spec(kind, noise=True, device=device)) as noisy,
+        trainer(vgg_spec(kind, device=device)) as quiet,
+    ):
+        pairs = interleaved(noisy.advance, quiet.advance, repeats=repeats, device=device)
+    mine, theirs, speed = medians(pairs)
+    return Row(
+        f"{kind} batch: step with noise, against without", 1e3 * mine, 1e3 * theirs, 1 / speed, "<= 1.9 times"
+    )
+
+
+def hand_loop(spec: Spec, session: Session) -> Work:
+    """A function that makes one step of the hand-written loop, on the same data."""
+    data, lr = session.data, spec.optim.lr
+    batch_norm = spec.norm.kind == "batch"
+    if isinstance(spec.net, DLN):
+        net = handwritten.dln(spec.net.depth, spec.net.width, batch_norm=batch_norm).to(spec.device)
+        step = handwritten.training_loop(net, _half_sum, lr)
+        return lambda: step(data.train_inputs, data.train_targets)
+    assert isinstance(spec.net, VGG) and isinstance(spec.batch_size, int)
+    net = handwritten.vgg(spec.net.kind, spec.net.width, batch_norm=batch_norm).to(spec.device)
+    step = handwritten.training_loop(net, nn.CrossEntropyLoss(), lr)
+    batches = handwritten.batches(data.train_inputs, data.train_targets, spec.batch_size)
+    return lambda: step(*next(batches))
+
+
+def _half_sum(outputs: Tensor, targets: Tensor) -> Tensor:
+    return 0.5 * F.mse_loss(outputs, targets, reduction="sum")
+
+
+def _times(work: Callable[[], object], count: int) -> Work:
+    def repeated() -> None:
+        for _ in range(count):
+            work()
+
+    return repeated
