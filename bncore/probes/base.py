@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from bncore.probes.view import StepView
@@ -41,3 +42,11 @@ def require_finite(what: str, tensor: Tensor) -> Tensor:
     if not bool(tensor.isfinite().all()):
         raise ArithmeticError(f"{what} is not finite")
     return tensor
+
+
+def in_precision_of(view: StepView, fields: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Measured tensors as numpy arrays (0-d ones as numbers) in the run's own precision, by one transfer."""
+    sizes = [field.numel() for field in fields.values()]
+    flat = torch.cat([field.flatten() for field in fields.values()]).to(view.inputs.dtype).cpu()
+    parts = zip(fields.items(), torch.split(flat, sizes), strict=True)
+    return {name: part.view(field.shape).numpy()[()] for (name, field), part in parts}

@@ -6,8 +6,32 @@ from collections.abc import Callable
 
 from bncore.probes.activations import Activations
 from bncore.probes.base import Probe
+from bncore.probes.ics import Ics
+from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.sharpness import Sharpness
 from bncore.spec.model import Spec
+
+
+def _ics(spec: Spec) -> Probe:
+    chosen = spec.probes.ics
+    return Ics(
+        layers=chosen.layers,
+        group=chosen.group,
+        floor_every=chosen.floor_every,
+        penalty=chosen.penalty,
+        rescale=chosen.rescale,
+    )
+
+
+def _landscape(spec: Spec) -> Probe:
+    chosen, search = spec.probes.landscape, spec.probes.sharpness
+    return Landscape(
+        multiples=chosen.multiples,
+        loss_multiples=chosen.loss_multiples,
+        direction=chosen.direction,
+        floor_every=chosen.floor_every,
+        curvature=Curvature(search.iterations, search.tolerance),
+    )
 
 
 def _activations(spec: Spec) -> Probe:
@@ -21,6 +45,8 @@ def _sharpness(spec: Spec) -> Probe:
 
 
 PROBES: dict[str, Callable[[Spec], Probe]] = {
+    "ics": _ics,
+    "landscape": _landscape,
     "activations": _activations,
     "sharpness": _sharpness,
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from bncore.nets import LayeredNet, Pass
+from bncore.probes.reorder import Reordered, another_order
 
 Parameters = Mapping[str, Tensor]
 
@@ -71,3 +72,14 @@ class StepView:
         leaves = {name: parameters[name].detach().requires_grad_() for name in self.grads}
         loss = self.loss_at({**parameters, **leaves})
         return loss.detach(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+    @cached_property
+    def reordered_grads(self) -> dict[str, Tensor]:
+        """The gradient at theta_t again, with the batch in another order: its distance from `grads` is the
+        noise floor of every difference of gradients."""
+        leaves = {name: self.before[name].detach().requires_grad_() for name in self.grads}
+        order = another_order(len(self.inputs), seed=self.seed, step=self.step, device=self.inputs.device)
+        tensors = {f"net.{name}": t for name, t in {**self.buffers, **self.before, **leaves}.items()}
+        outputs = functional_call(Reordered(self.net, order), tensors, (self.inputs, self.how))
+        loss = self.criterion(outputs, self.targets[order])
+        return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from bncore.spec.part import Count, Flag, NonNegative, NonNegativeCount, Part, Positive
 
@@ -47,7 +49,7 @@ class Ics(Cadence):
 class Landscape(Cadence):
     """Loss and gradient along a direction (appendix A.2.2 of Santurkar et al., 2018)."""
 
-    multiples: tuple[Positive, ...] = (0.5, 1.0, 2.0, 4.0)
+    multiples: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 4.0)
     """Step lengths, in learning rates, at which loss and gradient are taken."""
     loss_multiples: tuple[Positive, ...] = ()
     """Further step lengths at which the loss alone is taken."""

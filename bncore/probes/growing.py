@@ -1,0 +1,135 @@
+"""The gradients of Def. 2.1 for many layers at once, by a batch that grows from layer to layer.
+
+Chain i is the network whose layers before i are new and whose others are old; its gradient with respect to
+the old W_i is G'_i. At layer i chain i joins the chains that began before it, and all of them pass
+through the old layers i, ..., k together: one new prefix, one old suffix, statistics per chain. Only
+chain i meets W_i as a variable, and no chain's gradient goes back beyond its own layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bncore.nets import LayeredNet
+from bncore.nets.layer import Layer
+from bncore.probes.inside import with_parameters
+from bncore.probes.view import Parameters, StepView
+
+BUDGET = 2.0
+"""Activations of a group, in those of a training step. Parameters, their copies and temporary memory bring
+the whole to at most 2.5 of what a training step takes."""
+SMALL = 64 * 2**20
+"""Bytes of activations below which nothing is cut into groups."""
+
+
+def growing_batch(view: StepView, new: Parameters, layers: Sequence[int], *, group: int) -> list[Tensor]:
+    """G'_i of the chosen layers: the gradient with respect to W_i^t, the layers before i being `new`.
+
+    Arguments:
+        new: weights, gammas and betas of the updated prefix, by name.
+        layers: indices from 0, ascending.
+        group: layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
+
+    Returns:
+        One gradient a layer, shaped as its weight.
+    """
+    groups = _even(layers, group) if group else _fitting(view, layers)
+    return with_parameters(view, view.before, lambda net: _Growing(view, net, new).run(groups))
+
+
+@dataclass(frozen=True)
+class _Growing:
+    """One evaluation, while the network's own parameters are the old ones."""
+
+    view: StepView
+    net: LayeredNet
+    new: Parameters
+
+    def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
+        found: list[Tensor] = []
+        prefix, reached = self.view.inputs, 0
+        for group in groups:
+            leaves, outputs = [], None
+            for index in range(reached, len(self.net.layers)):
+                entering = prefix if index in group else None
+                if entering is not None or outputs is not None:
+                    leaf = self.net.layers[index].weight.detach().requires_grad_(entering is not None)
+                    outputs = self._old(index, leaf, outputs, entering)
+                    leaves += [leaf] if entering is not None else []
+                if index < group[-1]:
+                    prefix = self._new(index, prefix)
+            reached = group[-1]
+            assert outputs is not None
+            found += torch.autograd.grad(self._loss(outputs, len(group)), leaves)
+        return found
+
+    def _old(self, index: int, weight: Tensor, chains: Tensor | None, entering: Tensor | None) -> Tensor:
+        """The old layer on all chains, the new one last and alone in meeting the weight as a variable."""
+        layer, how = self.net.layers[index], self.view.how
+        n = len(self.view.inputs)
+        before = 0 if chains is None else len(chains) // n
+        parts = []
+        if chains is not None:
+            parts.append(layer.map(chains, weight.detach(), replace(how, chains=before)))
+        if entering is not None:
+            parts.append(layer.map(entering, weight, how))
+        y = torch.cat(parts) if len(parts) > 1 else parts[0]
+        gamma, beta = (None if t is None else t.detach() for t in layer.affine)
+        return layer.respond(y, gamma, beta, replace(how, chains=len(y) // n))
+
+    @torch.no_grad()
+    def _new(self, index: int, x: Tensor) -> Tensor:
+        layer = self.net.layers[index]
+        gamma, beta = affine_at(layer, f"layers.{index}.", self.new)
+        return layer.compute(x, self.new[f"layers.{index}.weight"], gamma, beta, self.view.how)
+
+    def _loss(self, outputs: Tensor, chains: int) -> Tensor:
+        """The sum of the chains' losses: each chain's weights are met by no other."""
+        losses: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(self.view.criterion, in_dims=(0, None))
+        return losses(outputs.view(chains, -1, *outputs.shape[1:]), self.view.targets).sum()
+
+
+def affine_at(layer: Layer, prefix: str, parameters: Parameters) -> tuple[Tensor | None, Tensor | None]:
+    """`Layer.affine` with other parameters, by name."""
+    norm = layer.norm
+    if norm is None:
+        return None, parameters.get(f"{prefix}bias")
+    gamma = parameters[f"{prefix}norm.weight"] if norm.uses_gamma else None
+    return gamma, parameters[f"{prefix}norm.bias"] if norm.uses_beta else None
+
+
+def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [layers[i : i + size] for i in range(0, len(layers), size)]
+
+
+def _fitting(view: StepView, layers: Sequence[int]) -> list[Sequence[int]]:
+    """Groups whose activations stay within the budget."""
+    sizes = output_sizes(view.net)
+    whole = sum(sizes) * len(view.inputs) * view.inputs.element_size()
+    budget = max(BUDGET * whole, SMALL)
+    groups: list[list[int]] = []
+    held = math.inf
+    for index in layers:
+        chain = sum(sizes[index:]) * len(view.inputs) * view.inputs.element_size()
+        if held + chain > budget:
+            groups.append([])
+            held = 0
+        groups[-1].append(index)
+        held += chain
+    return [*groups]
+
+
+def output_sizes(net: LayeredNet) -> list[int]:
+    """Numbers per sample in the output of each layer's map, which is what a pass has to remember of it."""
+    positions = math.prod(net.inputs[1:])
+    sizes = []
+    for layer in net.layers:
+        positions = positions if layer.convolution else 1
+        sizes.append(layer.weight.shape[0] * positions)
+        positions //= 4 if layer.pool else 1
+    return sizes

@@ -1,0 +1,134 @@
+"""Internal covariate shift (Def. 2.1 of Santurkar et al., 2018), for all layers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bncore.probes.base import in_precision_of, require_finite
+from bncore.probes.compare import pairwise
+from bncore.probes.growing import growing_batch
+from bncore.probes.view import Parameters, StepView
+
+
+def shifted_gradients(
+    view: StepView, layers: Sequence[int], *, group: int = 0, rescale: float = 0.0
+) -> list[Tensor]:
+    """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
+
+    The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it.
+    """
+    new = rescaled_update(view, rescale) if rescale else view.after
+    return growing_batch(view, new, layers, group=group)
+
+
+def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
+    """The same by the definition, one whole pass a layer: the yardstick of `shifted_gradients`."""
+    new = rescaled_update(view, rescale) if rescale else view.after
+    found: list[Tensor] = []
+    for index in layers:
+        mixed = {name: (new if layer_of(name) < index else view.before)[name] for name in view.before}
+        leaf = mixed[f"layers.{index}.weight"].detach().requires_grad_()
+        loss = view.loss_at({**mixed, f"layers.{index}.weight": leaf})
+        found += torch.autograd.grad(loss, leaf)
+    return found
+
+
+def layer_of(name: str) -> int:
+    """The index of the layer that a parameter belongs to."""
+    return int(name.split(".")[1])
+
+
+def rescaled_update(view: StepView, relative: float) -> Parameters:
+    """theta_{t+1} with every weight update rescaled to ||W' - W|| = relative * ||W||; gamma, beta and biases
+    as updated. A weight that was not moved stays: it has no direction to be moved in."""
+    new = dict(view.after)
+    names = [name for name in new if name.endswith(".weight") and "norm" not in name]
+    old = [view.before[name] for name in names]
+    moves = torch._foreach_sub([new[name] for name in names], old)
+    for name, start, move in zip(names, old, moves, strict=True):
+        size = torch.linalg.vector_norm(move)
+        factor = torch.where(size > 0, relative * torch.linalg.vector_norm(start) / size, 0.0)
+        new[name] = start + factor * move
+    return new
+
+
+class Ics:
+    """The probe; it remembers how often it measured.
+
+    Arguments:
+        layers: 1-based numbers of layers, as in the figures; empty: all.
+        group: see `growing_batch`.
+        floor_every: measure the noise floor at every so many measurements; 0: never.
+        penalty: whether the loss includes the weight penalty.
+        rescale: see `rescaled_update`; 0: the update as it was.
+    """
+
+    def __init__(
+        self, *, layers: Sequence[int], group: int, floor_every: int, penalty: bool, rescale: float
+    ) -> None:
+        self.layers = tuple(sorted(set(layers)))
+        self.group = group
+        self.floor_every = floor_every
+        self.penalty = penalty
+        self.rescale = rescale
+        self._measured = 0
+
+    def measure(self, view: StepView) -> dict[str, Any]:
+        """The journal's fields, over the chosen layers, each (L,):
+
+        - `layers`: their numbers, from 1;
+        - `l2` ||G - G'||, `cosine`, `one_minus_cosine` (exact where the cosine rounds to 1), `relative`
+          ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
+          of equal gradients, since nothing precedes it;
+        - `floor`, at every `floor_every`-th measurement: the l2 that the order of the batch alone makes.
+
+        Raises:
+            ValueError: a chosen layer does not exist.
+            ArithmeticError: a gradient is not finite.
+        """
+        chosen = self._chosen(view)
+        old = [view.grads[f"layers.{i}.weight"] for i in chosen]
+        first = old[:1] if chosen[0] == 0 else []  # G'_1 = G_1 by definition
+        rest = chosen[len(first) :]
+        shifted = (
+            first + shifted_gradients(view, rest, group=self.group, rescale=self.rescale) if rest else first
+        )
+        floor = self._floor(view, chosen, old)
+        if self.penalty:
+            pull = [view.weight_decay * view.before[f"layers.{i}.weight"] for i in chosen]
+            old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
+        compared = pairwise(old, shifted)
+        require_finite("a gradient", compared.l2)
+        fields = {
+            "l2": compared.l2,
+            "cosine": compared.cosine,
+            "one_minus_cosine": compared.one_minus_cosine,
+            "relative": compared.relative,
+            **floor,
+        }
+        self._measured += 1
+        return {"layers": [i + 1 for i in chosen], **in_precision_of(view, fields)}
+
+    def _chosen(self, view: StepView) -> list[int]:
+        count = len(view.net.layers)
+        if self.layers and self.layers[-1] > count:
+            raise ValueError(f"probes.ics.layers: {self.layers[-1]}; expected numbers from 1 to {count}")
+        return [n - 1 for n in self.layers or range(1, count + 1)]
+
+    def _floor(self, view: StepView, chosen: Sequence[int], old: Sequence[Tensor]) -> dict[str, Tensor]:
+        if not self.floor_every or self._measured % self.floor_every:
+            return {}
+        again = [view.reordered_grads[f"layers.{i}.weight"] for i in chosen]
+        return {"floor": pairwise(old, again).l2}
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often it measured."""
+        return {"measured": self._measured}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._measured = int(state["measured"])
