@@ -37,11 +37,11 @@ class Distribution:
     counts: Tensor  # (bins.count,) int64, all units together
 
 
-def distribution(layer: Layer, z: Tensor, bins: Bins | int) -> Distribution:
+def distribution(layer: Layer, number: int, z: Tensor, bins: Bins | int) -> Distribution:
     """The distribution of z, [N, units] or [N, units, height, width].
 
     Arguments:
-        layer: whose output z is; for its activation.
+        layer, number: whose output z is; for its activation, and to be named.
         bins: those of the last measurement, widened where z needs it, or how many to lay around this z.
 
     Raises:
@@ -49,7 +49,7 @@ def distribution(layer: Layer, z: Tensor, bins: Bins | int) -> Distribution:
     """
     smallest, largest = (float(v) for v in torch.stack(z.aminmax()).tolist())
     if not np.isfinite([smallest, largest]).all():
-        raise ArithmeticError("a layer's output is not finite")
+        raise ArithmeticError(f"layer {number}'s output is not finite")
     widened = (
         Bins.around(smallest, largest, bins) if isinstance(bins, int) else bins.widened(smallest, largest)
     )
@@ -144,7 +144,7 @@ class Activations:
                     break
                 z = layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
                 if number in chosen:
-                    found[number] = distribution(layer, z, self._bins.get(number, self.count))
+                    found[number] = distribution(layer, number, z, self._bins.get(number, self.count))
                 x = layer.activate(z)
             return found
 

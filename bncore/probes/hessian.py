@@ -84,7 +84,7 @@ class HessianProduct:
         }
 
     def _split(self, vector: Tensor) -> tuple[Tensor, ...]:
-        return vector.split([leaf.numel() for leaf in self._leaves.values()])
+        return torch.split(vector, [leaf.numel() for leaf in self._leaves.values()])
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,7 @@ def starting_vector(product: HessianProduct, view: StepView, warm: Mapping[str, 
     like = product.gradient
     source = generator(view.seed, "probe", step=view.step, part=SHARPNESS_DRAWS, device=like.device)
     drawn = torch.randn(like.shape, generator=source, dtype=like.dtype, device=like.device)
-    drawn = drawn / drawn.norm()
+    drawn = torch.nn.functional.normalize(drawn, dim=0)
     if warm is None or not product.fits(warm):
         return drawn
-    known = product.flat(warm)
-    return known / known.norm() + FRESH * drawn
+    return torch.nn.functional.normalize(product.flat(warm), dim=0) + FRESH * drawn

@@ -87,9 +87,7 @@ class Sharpness:
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields: `eigenvalue` with `residual`, `products`, `converged`; `two_over_lr`, where a
         quadratic turns unstable; `gradient_curvature`; and those of `layer_lengths`."""
-        top = top_eigenvector(
-            view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm
-        )
+        top = top_eigenvector(view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm)
         self._warm = top.vector
         lengths = {name: value.cpu().numpy() for name, value in layer_lengths(view).items()}
         return {

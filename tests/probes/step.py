@@ -47,11 +47,15 @@ def small_net(
     with torch.no_grad():
         for i, (name, value) in enumerate(net.named_parameters()):
             size = 0.3 if "norm" in name or "bias" in name else 1.0
-            value.copy_(size * drawn(*value.shape, seed=20 + i) + (1.0 if name.endswith("norm.weight") else 0.0))
+            value.copy_(
+                size * drawn(*value.shape, seed=20 + i) + (1.0 if name.endswith("norm.weight") else 0.0)
+            )
     return net
 
 
-def step_of(net: LayeredNet, inputs: Tensor, targets: Tensor, loss: Loss, *, lr: float = 0.1, step: int = 7) -> StepView:
+def step_of(
+    net: LayeredNet, inputs: Tensor, targets: Tensor, loss: Loss, *, lr: float = 0.1, step: int = 7
+) -> StepView:
     """Make one step of gradient descent and view it."""
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     buffers = {name: b.clone() for name, b in net.named_buffers()}
@@ -91,7 +95,9 @@ def plain_layers(view: StepView) -> list[PlainLayer]:
             shape = (*x.shape[:1], *layer.weight.shape[:1], *(x.shape[2:] if layer.convolution else ()))
             shift, scale = layer.noise_after_norm.draws(torch.empty(shape, dtype=TYPE), view.step)
             made[-1] = replace(made[-1], noise=PlainNoise(shift.clone(), scale.clone()))
-        x = layer.activate(layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)).detach()
+        x = layer.activate(
+            layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
+        ).detach()
     return made
 
 

@@ -59,9 +59,7 @@ def test_products_are_slopes_of_the_gradient(kind: str) -> None:
     h = 1e-6
     slopes = []
     for sign in (1, -1):
-        moved = {
-            name: view.before[name] + sign * h * part for name, part in product.named(vector).items()
-        }
+        moved = {name: view.before[name] + sign * h * part for name, part in product.named(vector).items()}
         _, gradient = view.gradient_at({**view.before, **moved})
         slopes.append(product.flat(gradient))
     torch.testing.assert_close(product(vector), (slopes[0] - slopes[1]) / (2 * h), rtol=1e-5, atol=1e-6)
@@ -208,9 +206,13 @@ class AtThetaT(nn.Module):
         return self.net(x, self.how)
 
 
-def test_products_agree_with_curvlinops() -> None:
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["none", "l2", "linf"])
+def test_products_agree_with_curvlinops(kind: str) -> None:
+    # Not with kind batch: curvlinops 3.0 differentiates forwards over backwards, where torch's batch_norm loses
+    # a part of gamma's rows (its matrix comes out unsymmetric).
     curvlinops = pytest.importorskip("curvlinops")
-    view = small_step("batch")
+    view = small_step(kind)
     model = AtThetaT(view)
     chosen = [dict(model.net.named_parameters())[name] for name in view.grads]
     loss = nn.MSELoss(reduction="sum")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles import objective, theory
 from torch import Tensor
 
-from bncore.probes.theory import Theory, counter_example, lemma_45
+from bncore.probes.theory import Theory, counter_example, lemma_45, theory_table
 from bncore.probes.theory.identities import Standardised, correction_42, direction_at_z, theorem_41
 from bncore.probes.theory.live import (
     batch_norm_layers,
@@ -65,7 +65,12 @@ def test_every_part_of_theorem_41_is_the_oracles(pictures: bool, eps: float, noi
 
 
 def test_taps_leave_the_loss_as_it_is() -> None:
-    for noise in (Noise(), Noise(on=True), Noise(on=True, position="before_norm"), Noise(on=True, position="input")):
+    for noise in (
+        Noise(),
+        Noise(on=True),
+        Noise(on=True, position="before_norm"),
+        Noise(on=True, position="input"),
+    ):
         view = small_step("batch", noise)
         loss, _, _ = findings(view)
         assert float(loss.detach()) == pytest.approx(view.loss, rel=1e-12)
@@ -112,7 +117,9 @@ numbers = st.floats(-10, 10).map(lambda v: round(v, 3))
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(numbers, numbers, numbers), min_size=3, max_size=8), st.floats(-3, 3), st.floats(1e-3, 2)
+    st.lists(st.tuples(numbers, numbers, numbers), min_size=3, max_size=8),
+    st.floats(-3, 3),
+    st.floats(1e-3, 2),
 )
 def test_u_and_the_correction_are_derivatives_of_z_along_any_centred_direction(
     rows: list[tuple[float, float, float]], gamma: float, eps: float
@@ -130,7 +137,9 @@ def test_u_and_the_correction_are_derivatives_of_z_along_any_centred_direction(
     known = Standardised.of(y, torch.tensor([gamma], dtype=torch.float64), eps)
     torch.testing.assert_close(direction_at_z(known, d.T), first.T, rtol=1e-8, atol=1e-8)
     size = float(d.square().sum() * (1 + g.norm()) * (1 + abs(gamma)) / eps**1.5)
-    assert float(correction_42(known, g, d.T)) == pytest.approx(-float(second), rel=1e-8, abs=1e-10 * (1 + size))
+    assert float(correction_42(known, g, d.T)) == pytest.approx(
+        -float(second), rel=1e-8, abs=1e-10 * (1 + size)
+    )
 
 
 def test_the_printed_form_of_theorem_41_fails_where_the_corrected_one_holds() -> None:
@@ -144,7 +153,12 @@ def test_theorem_41_by_hand() -> None:
     # y = +-1 is its own y_hat; g = (3, 1) = 2 * 1 + 1 * y_hat: nothing of it is left.
     y, g = torch.tensor([[1.0], [-1.0]]), torch.tensor([[3.0], [1.0]])
     seen = theorem_41(Standardised.of(y, torch.tensor([3.0]), 0.0), g, torch.zeros(2, 1))
-    assert [float(v) for v in (seen.scale, seen.plain, seen.mean_part, seen.correlation_part)] == [9, 10, 8, 2]
+    assert [float(v) for v in (seen.scale, seen.plain, seen.mean_part, seen.correlation_part)] == [
+        9,
+        10,
+        8,
+        2,
+    ]
     assert float(seen.corrected) == 0
     assert float(seen.printed) == pytest.approx(9 * (2 - 4 / math.sqrt(2)))
 
@@ -254,3 +268,18 @@ def test_measuring_touches_nothing_and_repeats_itself() -> None:
     for name, value in frozen(view).items():
         assert torch.equal(value, as_found[name]), name
     assert not any(p.grad is not None for p in view.net.parameters())
+
+
+def test_the_table_says_what_holds_and_what_does_not() -> None:
+    rows = theory_table(steps=3)
+    for row in rows:
+        false = row.statement in ("Thm 4.1 as printed", "Lemma 4.5 claim, at an optimum")
+        assert row.failed == (row.checked if false else 0), row
+        if false:
+            assert row.error64 > 0.1, row
+        else:
+            assert row.error64 < 1e-12, row
+            assert row.error32 < 1e-4, row
+    exact = [row for row in rows if row.relation == "=" and row.statement.startswith("Thm")]
+    assert {row.state for row in exact} == {"random", "trained"}
+    assert all(row.error32 > 100 * row.error64 for row in exact)

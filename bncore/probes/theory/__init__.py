@@ -3,6 +3,7 @@
 from bncore.probes.theory.counter_example import CounterExample, counter_example
 from bncore.probes.theory.identities import Lemma45, Theorem41, Theorem42, Theorem44, lemma_45
 from bncore.probes.theory.probe import Theory
+from bncore.probes.theory.table import TheoryRow, theory_table
 
 __all__ = [
     "CounterExample",
@@ -11,6 +12,8 @@ __all__ = [
     "Theorem42",
     "Theorem44",
     "Theory",
+    "TheoryRow",
     "counter_example",
     "lemma_45",
+    "theory_table",
 ]

@@ -1,4 +1,4 @@
-"""A network of one neuron in which Lemma 4.5's point is no optimum, after Dannemann & Junike (arXiv 2502.17913)."""
+"""One neuron for which Lemma 4.5's claim is false, after Dannemann & Junike (arXiv 2502.17913)."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class CounterExample:
         return self.distance <= self.bound + 1e-9
 
 
-def counter_example() -> CounterExample:
-    """The example, in float64."""
-    x = torch.tensor(INPUTS, dtype=torch.float64)
-    t = torch.tensor(TARGETS, dtype=torch.float64)
+def counter_example(dtype: torch.dtype = torch.float64) -> CounterExample:
+    """The example, computed in a precision."""
+    x = torch.tensor(INPUTS, dtype=dtype)
+    t = torch.tensor(TARGETS, dtype=dtype)
     initial = torch.linalg.lstsq(x, t[:, None]).solution[:, 0]
-    ray = torch.tensor(OPTIMUM, dtype=torch.float64)
+    ray = torch.tensor(OPTIMUM, dtype=dtype)
     closest = ray * (initial @ ray) / (ray @ ray)
     return CounterExample(
         initial=initial,

@@ -144,12 +144,12 @@ class Lemma45:
 
 
 def lemma_45(initial: Tensor, optimum: Tensor) -> Lemma45:
-    """The lemma's algebra, an equality for the point k W*.
+    """The lemma's algebra, an equality for the point k W*, in the precision of the weights.
 
     That k W* is an optimum of the network with batch normalisation is the lemma's claim, and not so:
     see `counter_example`.
     """
-    w0, w = initial.detach().flatten().double(), optimum.detach().flatten().double()
+    w0, w = initial.detach().flatten(), optimum.detach().flatten()
     inner, size = w @ w0, w @ w
     k = inner / size
     right = (w0 - w).square().sum() - (size - inner).square() / size

@@ -1,7 +1,8 @@
-"""The theorems on the network in training: taps at y and z of each BatchNorm layer, gradients, Hessian products."""
+"""The theorems on the network in training: gradients and Hessian products at y and z of BatchNorm layers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -150,6 +151,6 @@ def input_norm(view: StepView, tap: Tap) -> float:
         top = largest_eigenpair(
             product, start.to(tap.input.device), iterations=2 * CYCLE, tolerance=INPUT_NORM_TOLERANCE
         )
-        return max(top.value, 0.0) ** 0.5
+        return math.sqrt(max(top.value, 0.0))
 
     return with_parameters(view, view.before, run)

@@ -1,0 +1,179 @@
+"""The theorems on small networks, before and after training, with the error seen in each precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bncore.nets import LayeredNet, Pass, build, criterion
+from bncore.probes.theory.counter_example import counter_example
+from bncore.probes.theory.identities import lemma_45
+from bncore.probes.theory.probe import Theory, relative
+from bncore.probes.view import StepView
+from bncore.random import generator
+from bncore.spec.model import DLN, MLP, VGG, GaussianData, Loss, Spec
+
+HOLDS = 1e-9
+"""Relative error in float64 up to which a statement counts as true: rounding leaves about 1e-15."""
+SAMPLES = 32
+STATEMENTS: dict[str, tuple[Literal["=", "<="], str, str]] = {
+    "Thm 4.1 corrected": ("=", "lipschitz_left", "lipschitz_corrected"),
+    "Thm 4.1 as printed": ("<=", "lipschitz_left", "lipschitz_printed"),
+    "Thm 4.2": ("=", "hessian_left", "hessian_right"),
+    "Thm 4.4 corrected": ("<=", "worst_actual", "worst_bound"),
+}
+"""Statements about a layer: the relation, and the sides as the theory probe's event names them."""
+
+
+@dataclass(frozen=True)
+class TheoryRow:
+    """One statement on the layers of one network."""
+
+    statement: str
+    network: str
+    state: str  # "random", "trained" or "counter-example"
+    relation: Literal["=", "<="]
+    checked: int  # layers
+    failed: int  # layers on which it is not true, by the float64 numbers
+    error32: (
+        float  # largest over the layers: |left - right| / left of "=", the excess of left over right of "<="
+    )
+    error64: float
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A network, its data and how it is trained for the table."""
+
+    title: str
+    spec: Spec
+    inputs: tuple[int, ...]
+    outputs: int
+    lr: float
+
+
+def _cases(seed: int) -> list[_Case]:
+    regression = Loss(kind="squared_error", reduction="mean")
+    common: dict[str, Any] = {"seed": seed, "precision": "float64"}
+    gaussian = {"data": GaussianData(samples=SAMPLES), "batch_size": "full", "loss": regression, **common}
+    return [
+        _Case("mlp 64-64", Spec(net=MLP(hidden=(64, 64)), **gaussian), (20,), 5, 0.1),
+        _Case("dln, 25 layers", Spec(net=DLN(), **gaussian), (10,), 10, 0.01),
+        _Case("vgg11, width 1/16", Spec(net=VGG(kind="vgg11", width=1 / 16), **common), (3, 32, 32), 10, 0.1),
+    ]
+
+
+def theory_table(*, seed: int = 0, steps: int = 50) -> list[TheoryRow]:
+    """Theorems 4.1, 4.2 and 4.4 and Lemma 4.5 on three BatchNorm networks and on the lemma's counter-example.
+
+    Arguments:
+        seed: of initialisation and of the Gaussian data.
+        steps: of full-batch gradient descent between "random" and "trained".
+    """
+    rows = []
+    for case in _cases(seed):
+        x, targets = _data(case)
+        start = build(case.spec, inputs=case.inputs, outputs=case.outputs)
+        end = _trained(start, case, x, targets, steps)
+        for state, net in (("random", start), ("trained", end)):
+            rows += _rows(case, state, net, x, targets)
+        rows.append(_lemma_row(case, start, end))
+    return [*rows, _counter_example_row()]
+
+
+def _data(case: _Case) -> tuple[Tensor, Tensor]:
+    source = generator(case.spec.seed, "data")
+    x = torch.randn(SAMPLES, *case.inputs, generator=source, dtype=torch.float64)
+    if case.spec.loss.kind == "cross_entropy":
+        return x, torch.randint(case.outputs, (SAMPLES,), generator=source)
+    teacher = torch.randn(case.inputs[0], case.outputs, generator=source, dtype=torch.float64)
+    return x, x @ teacher
+
+
+def _trained(net: LayeredNet, case: _Case, x: Tensor, targets: Tensor, steps: int) -> LayeredNet:
+    net, measure = copy.deepcopy(net), criterion(case.spec.loss)
+    trained = list(net.active_parameters().values())
+    for _ in range(steps):
+        slopes = torch.autograd.grad(measure(net(x, Pass()), targets), trained)
+        with torch.no_grad():
+            for parameter, slope in zip(trained, slopes, strict=True):
+                parameter.sub_(slope, alpha=case.lr)
+    return net
+
+
+def _rows(case: _Case, state: str, net: LayeredNet, x: Tensor, targets: Tensor) -> list[TheoryRow]:
+    events = {}
+    for precision in (torch.float32, torch.float64):
+        there = targets if case.spec.loss.kind == "cross_entropy" else targets.to(precision)
+        view = _view(case, copy.deepcopy(net).to(precision), x.to(precision), there)
+        event = Theory(layers=(), neurons=0).measure(view)
+        events[precision] = event | {
+            "hessian_right": event["hessian_quadratic"] - event["hessian_correction"]
+        }
+    return [
+        _row(statement, case, state, relation, lambda d, a=a, b=b: (events[d][a], events[d][b]))  # type: ignore[misc]
+        for statement, (relation, a, b) in STATEMENTS.items()
+    ]
+
+
+def _row(
+    statement: str,
+    case: _Case,
+    state: str,
+    relation: Literal["=", "<="],
+    sides: Callable[[torch.dtype], tuple[Any, Any]],
+) -> TheoryRow:
+    errors: Mapping[torch.dtype, list[float]] = {
+        d: [_error(float(a), float(b), relation) for a, b in zip(*sides(d), strict=True)]
+        for d in (torch.float32, torch.float64)
+    }
+    exact = errors[torch.float64]
+    failed = sum(error > HOLDS for error in exact)
+    return TheoryRow(
+        statement, case.title, state, relation, len(exact), failed, max(errors[torch.float32]), max(exact)
+    )
+
+
+def _error(left: float, right: float, relation: str) -> float:
+    gap = abs(left - right) if relation == "=" else max(left - right, 0.0)
+    return relative(gap, abs(left))
+
+
+def _view(case: _Case, net: LayeredNet, x: Tensor, targets: Tensor) -> StepView:
+    before = {name: p.detach() for name, p in net.named_parameters()}
+    measure = criterion(case.spec.loss)
+    trained = net.active_parameters()
+    loss = measure(net(x, Pass()), targets)
+    grads = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+    buffers = dict(net.named_buffers())
+    return StepView(0, case.spec.seed, net, measure, x, targets, before, buffers, grads, loss.item(), case.lr)
+
+
+def _lemma_row(case: _Case, start: LayeredNet, end: LayeredNet) -> TheoryRow:
+    def sides(precision: torch.dtype) -> tuple[list[float], list[float]]:
+        seen = [
+            lemma_45(a.weight.to(precision), b.weight.to(precision))
+            for a, b in zip(start.layers, end.layers, strict=True)
+        ]
+        return [s.left for s in seen], [s.right for s in seen]
+
+    return _row("Lemma 4.5 algebra, at k W*", case, "trained", "=", sides)
+
+
+def _counter_example_row() -> TheoryRow:
+    narrow, wide = counter_example(torch.float32), counter_example()
+    return TheoryRow(
+        "Lemma 4.5 claim, at an optimum",
+        "one neuron",
+        "counter-example",
+        "<=",
+        1,
+        0 if wide.lemma_holds else 1,
+        _error(narrow.distance, narrow.bound, "<="),
+        _error(wide.distance, wide.bound, "<="),
+    )
