@@ -50,7 +50,8 @@ class Session:
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
         self.net: LayeredNet = net.to(data.train_inputs.device)
         self.criterion = criterion(spec.loss)
-        self.optimiser = build_optimiser(spec.optim, self.net.parameters())
+        self.parameters = list(self.net.parameters())
+        self.optimiser = build_optimiser(spec.optim, self.parameters)
 
     def step(self, step: int, *, record: bool = True) -> StepRecord | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
@@ -78,7 +79,7 @@ class Session:
         return Pass(training=True, track=True, noise_step=step)
 
     def _record(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> StepRecord:
-        moved = trained(self.net.parameters())
+        moved = trained(self.parameters)
         decay = self.spec.optim.weight_decay
         return StepRecord(
             loss=loss.item(),
