@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from bncore.bench import handwritten
 from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes
 from bncore.data import load
+from bncore.probes.run import ProbeRunner
 from bncore.spec.model import DLN, VGG, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
@@ -76,6 +77,7 @@ def trainer(spec: Spec) -> Iterator[Trainer]:
             yield Trainer(
                 run,
                 session,
+                ProbeRunner(spec),
                 start=0,
                 journal=journal,
                 requests=requests,

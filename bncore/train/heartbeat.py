@@ -80,6 +80,6 @@ class Heartbeat:
             now = time.monotonic()
             rate = (self.step - before) / (now - at)
             before, at = self.step, now
-            if self._state == "running":
+            if self._state == "running" and (rate or self._rate):  # no rate at all before the first step
                 self._rate = rate if not self._rate else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate
             self.beat()

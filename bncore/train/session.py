@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bncore.data import Dataset, Split
 from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
+from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
 from bncore.train.optimiser import build_optimiser, grad_norm, set_learning_rate, trained, weight_penalty
 from bncore.train.schedule import learning_rate
@@ -51,16 +52,24 @@ class Session:
         self.net: LayeredNet = net.to(data.train_inputs.device)
         self.criterion = criterion(spec.loss)
         self.parameters = list(self.net.parameters())
+        self.view: StepView | None = None
+        """The view of the last step, if it was to be observed."""
         self.optimiser = build_optimiser(spec.optim, self.parameters)
 
-    def step(self, step: int, *, record: bool = True) -> StepRecord | None:
+    def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepRecord | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
 
         A loss that is not finite is recorded and *not* applied: the parameters stay theta_s.
 
+        Arguments:
+            record: whether to return a record.
+            observe: whether to leave a `StepView` of this step in `self.view`, at the price of a copy of the
+                parameters.
+
         Returns:
             The record, or None where `record` is false and the loss is finite.
         """
+        before = self._frozen_state() if observe else None
         self.optimiser.zero_grad(set_to_none=True)
         inputs, targets = self.data.batch(step)
         outputs = self.net(inputs, self.train_pass(step))
@@ -72,7 +81,38 @@ class Session:
         if finite:
             set_learning_rate(self.optimiser, lr)
             self.optimiser.step()
+        if before is not None:
+            self.view = self._view(step, before=before, batch=(inputs, targets), loss=loss.item(), lr=lr)
         return result
+
+    def _frozen_state(self) -> tuple[Parameters, Parameters]:
+        """Copies of the parameters and buffers as they are now."""
+        parameters = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        return parameters, {name: b.clone() for name, b in self.net.named_buffers()}
+
+    def _view(
+        self,
+        step: int,
+        *,
+        before: tuple[Parameters, Parameters],
+        batch: tuple[Tensor, Tensor],
+        loss: float,
+        lr: float,
+    ) -> StepView:
+        return StepView(
+            step=step,
+            seed=self.spec.seed,
+            net=self.net,
+            criterion=self.criterion,
+            inputs=batch[0],
+            targets=batch[1],
+            before=before[0],
+            buffers=before[1],
+            grads={name: p.grad for name, p in self.net.named_parameters() if p.grad is not None},
+            loss=loss,
+            lr=lr,
+            weight_decay=self.spec.optim.weight_decay,
+        )
 
     def train_pass(self, step: int) -> Pass:
         """The forward pass of training step `step`: batch statistics, running statistics tracked, keyed noise."""

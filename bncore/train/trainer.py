@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict
 from typing import Literal
 
+from bncore.probes.run import Measured, ProbeRunner
 from bncore.store import Journal, RunDir
 from bncore.train import checkpoint
 from bncore.train.control import Control, Signals
@@ -28,6 +29,7 @@ class Trainer:
     Arguments:
         run: the run directory; the caller owns it (`bncore.store.owner`).
         session: what is trained, at the state before update `start`.
+        probes: the instruments.
         start: the first update to make.
         journal, requests, heartbeat, signals: what it writes to and listens to.
     """
@@ -36,6 +38,7 @@ class Trainer:
         self,
         run: RunDir,
         session: Session,
+        probes: ProbeRunner,
         *,
         start: int,
         journal: Journal,
@@ -46,6 +49,7 @@ class Trainer:
         self.run_dir = run
         self.session = session
         self.spec = session.spec
+        self.probes = probes
         self.position = start
         self.journal = journal
         self.requests = requests
@@ -72,11 +76,14 @@ class Trainer:
         if every and step % every == 0:
             self._evaluate()
         last = step == self.spec.steps - 1
-        record = self.session.step(step, record=last or step % self.spec.log_every == 0)
+        record = self.session.step(
+            step, record=last or step % self.spec.log_every == 0, observe=bool(self.probes.due(step))
+        )
         if record is not None:
             self.journal.remake("step", step, **_fields(record))
             if not record.finite:
                 return False
+        self._measure(step)
         self.position = self.heartbeat.step = step + 1
         if self._wants_checkpoint() and not last:
             self.save_checkpoint()
@@ -86,9 +93,8 @@ class Trainer:
         """Write the state before the next update, journal it, and drop the oldest."""
         self.journal.check_owned()
         self.journal.sync()
-        path = checkpoint.save(
-            self.run_dir.checkpoints, self.position, self.session.state_dict(), requested=requested
-        )
+        state = {**self.session.state_dict(), "probes": self.probes.state_dict()}
+        path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
         self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")
         checkpoint.prune(self.run_dir.checkpoints, self.spec.checkpoint.keep)
         self._checkpoint_due = self._next_timed_checkpoint()
@@ -117,6 +123,15 @@ class Trainer:
         )
         self.journal.sync()
         return state
+
+    def _measure(self, step: int) -> None:
+        """Journal what the probes due at this step measure; the view goes with it."""
+        view, self.session.view = self.session.view, None
+        for result in self.probes.measure(view) if view is not None else ():
+            if isinstance(result, Measured):
+                self.journal.remake("probe", step, name=result.name, **result.fields)
+            else:
+                self.journal.remake("probe_failed", step, name=result.name, reason=result.reason)
 
     def _wants_checkpoint(self) -> bool:
         every = self.spec.checkpoint.every_steps

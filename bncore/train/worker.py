@@ -16,6 +16,7 @@ import orjson
 import torch
 
 from bncore.data import DataError, Dataset, load
+from bncore.probes.run import ProbeRunner
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.toml import spec_from_toml
@@ -68,9 +69,9 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         heartbeat.start()
         with_threads(spec)
         data = load(spec, spec.device)
-        session = Session(spec, data)
+        session, probes = Session(spec, data), ProbeRunner(spec)
         journal = Journal(run.journal_file, ownership.still_mine)
-        start = _begin(run, session, journal)
+        start = _begin(run, session, probes, journal)
         _write_meta(run, data, torch.device(spec.device))
         requests = Requests(run, journal)
         requests.start()
@@ -78,6 +79,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         trainer = Trainer(
             run,
             session,
+            probes,
             start=start,
             journal=journal,
             requests=requests,
@@ -109,9 +111,9 @@ def with_threads(spec: Spec) -> None:
         torch.set_num_threads(spec.threads)
 
 
-def _begin(run: RunDir, session: Session, journal: Journal) -> int:
+def _begin(run: RunDir, session: Session, probes: ProbeRunner, journal: Journal) -> int:
     """Bring the session to where the run goes on and tell the journal; the first update to make."""
-    start = _restore(run, session)
+    start = _restore(run, session, probes)
     journal.expect_from(start)
     if journal.events:
         journal.append("start", start, resumed=True)
@@ -122,13 +124,14 @@ def _begin(run: RunDir, session: Session, journal: Journal) -> int:
     return start
 
 
-def _restore(run: RunDir, session: Session) -> int:
+def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> int:
     """Load the newest checkpoint that is whole; 0 and the state at initialisation where none is."""
     run.checkpoints.mkdir(exist_ok=True)
     for found in reversed(checkpoint.listing(run.checkpoints)):
         try:
             step, state = checkpoint.load(found.path, session.spec.device)
             session.load_state_dict(state)
+            probes.load_state_dict(state["probes"])
         except (checkpoint.CheckpointError, ValueError, KeyError, RuntimeError) as error:
             sys.stderr.write(f"{error}; trying the one before\n")
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -81,5 +82,8 @@ def _images(planned: Plan) -> ImageData | None:
 
 
 def _show_progress(what: str, done: int, total: int) -> None:
-    end = "\n" if done == total else "\r"
-    typer.echo(f"{what}: {done:,} of {total:,}{end}", err=True, nl=False)
+    if sys.stderr.isatty():
+        typer.echo(f"{what}: {done:,} of {total:,}", err=True, nl=done == total)
+        typer.echo("\r" if done < total else "", err=True, nl=False)
+    elif done == total:
+        typer.echo(f"{what}: {total:,}", err=True)
