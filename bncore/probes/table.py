@@ -9,6 +9,7 @@ from bncore.probes.base import Probe
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.sharpness import Sharpness
+from bncore.probes.theory import Theory
 from bncore.spec.model import Spec
 
 
@@ -39,6 +40,11 @@ def _activations(spec: Spec) -> Probe:
     return Activations(layers=chosen.layers, bins=chosen.bins)
 
 
+def _theory(spec: Spec) -> Probe:
+    chosen = spec.probes.theory
+    return Theory(layers=chosen.layers, neurons=chosen.neurons)
+
+
 def _sharpness(spec: Spec) -> Probe:
     chosen = spec.probes.sharpness
     return Sharpness(iterations=chosen.iterations, tolerance=chosen.tolerance)
@@ -48,6 +54,7 @@ PROBES: dict[str, Callable[[Spec], Probe]] = {
     "ics": _ics,
     "landscape": _landscape,
     "activations": _activations,
+    "theory": _theory,
     "sharpness": _sharpness,
 }
 """Builders by the name of the settings in `spec.probes`, which is the `name` of the journal's events."""

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from bntui.cli import bench, inspect, keep, steer, submit, system
+from bntui.cli import bench, inspect, keep, steer, submit, system, theory
 from bntui.cli.exit_codes import ExitCode, exit_code_of
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (submit, inspect, steer, keep, system, bench):
+for room in (submit, inspect, steer, keep, system, bench, theory):
     room.register(app)
 
 

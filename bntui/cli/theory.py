@@ -1,0 +1,55 @@
+"""`theory`: the paper's theorems, checked on small networks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bntui.cli.options import Json
+from bntui.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from bncore.probes.theory import TheoryRow
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("theory")(theory)
+
+
+def theory(
+    as_json: Json = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights and data.")] = 0,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of training before `trained`.")] = 50,
+) -> None:
+    """Check Theorems 4.1, 4.2, 4.4 and Lemma 4.5 on random and trained networks, in float32 and float64."""
+    from bncore.probes.theory import theory_table
+
+    rows = theory_table(seed=seed, steps=steps)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    header = ("statement", "", "network", "state", "holds on", "error float32", "error float64")
+    print_table(header, [_cells(row) for row in rows])
+    typer.echo(
+        "= : |left - right| / left, largest over the layers.   <= : by how much left exceeds right, over left.\n"
+        "As printed, Theorem 4.1 has 1/sqrt(m) where its proof gives 1/m; Theorem 4.4 is taken as its proof "
+        "has it.\nThat Lemma 4.5's point is an optimum fails on a network of one neuron "
+        "(after arXiv 2502.17913)."
+    )
+
+
+def _cells(row: TheoryRow) -> tuple[str, ...]:
+    true = row.checked - row.failed
+    return (
+        row.statement,
+        row.relation,
+        row.network,
+        row.state,
+        f"{true} of {row.checked}",
+        f"{row.error32:.1e}",
+        f"{row.error64:.1e}",
+    )
