@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from bncore.store.paths import RunDir, SweepDir
 
+Layer = Annotated[
+    int | None, typer.Option("--layer", min=1, help="Layer of per-layer plots.  [default: the middle one]")
+]
 Plain = Annotated[bool, typer.Option("--plain", help="key=value lines instead of a table.")]
 
 
@@ -88,7 +91,7 @@ def ls(as_json: Json = False, root: Root = None) -> None:
     print_table(("run", "state", "step", "test accuracy"), rows)
 
 
-def show(name: Run, as_json: Json = False, root: Root = None) -> None:
+def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
     """Plot a run, or the runs of a sweep together."""
     from bncore.store.find import find
     from bntui.cli.overview import look_at
@@ -100,7 +103,7 @@ def show(name: Run, as_json: Json = False, root: Root = None) -> None:
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
         return
-    for picture in plots(runs):
+    for picture in plots(runs, layer):
         typer.echo(picture)
     rows = [(o.run.path.name, o.state, *(_figures(o.as_json()))) for o in seen]
     print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)

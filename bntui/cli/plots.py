@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ class Panel:
     table: str
     field: str
     log: bool = False
+    per_layer: bool = False
+    """Whether the field has a value for each layer, one of which is drawn."""
 
 
 PANELS = (
@@ -34,27 +36,79 @@ PANELS = (
     Panel("batch accuracy", "step", "accuracy"),
     Panel("test loss", "eval", "test_loss", log=True),
     Panel("test accuracy", "eval", "test_accuracy"),
+    Panel("ICS, l2 difference", "probe:ics", "l2", log=True, per_layer=True),
+    Panel("ICS, cosine", "probe:ics", "cosine", per_layer=True),
+    Panel("smallest loss along the gradient", "probe:landscape", "loss_min", log=True),
+    Panel("largest loss along the gradient", "probe:landscape", "loss_max", log=True),
+    Panel("effective Lipschitz constant of the loss", "probe:landscape", "lipschitz", log=True),
+    Panel("largest gradient difference", "probe:landscape", "grad_diff_max", log=True),
+    Panel("effective beta-smoothness", "probe:landscape", "beta", log=True),
+    Panel("mean of the layer's output", "probe:activations", "mean", per_layer=True),
+    Panel("variance of the layer's output", "probe:activations", "variance", log=True, per_layer=True),
+    Panel("share of dead units", "probe:activations", "dead", per_layer=True),
+    Panel(
+        "Theorem 4.1, relative error as corrected",
+        "probe:theory",
+        "lipschitz_error",
+        log=True,
+        per_layer=True,
+    ),
+    Panel("largest Hessian eigenvalue", "probe:sharpness", "eigenvalue", log=True),
 )
 """Every plot of `bnrun show`; one row adds another."""
 
 
-def plots(runs: list[RunDir]) -> Iterator[str]:
-    """A picture for each panel that any of the runs has data for, as wide as the terminal."""
+def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
+    """A picture for each panel that any of the runs has data for, as wide as the terminal.
+
+    Arguments:
+        runs: drawn together.
+        layer: number of the layer, from 1, whose values per-layer panels draw; None: the middle one.
+    """
     columns = {run.path.name: read(run).advance() for run in runs}
     sources = sorted({str(c.start["data"]) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
-        lines = {name: line for name, c in columns.items() if (line := _line(c, panel)) is not None}
+        lines = {name: line for name, c in columns.items() if (line := _line(c, panel, layer)) is not None}
         if lines:
-            yield _draw(f"{panel.title} on {', '.join(sources)}", panel, lines)
+            title = (
+                f"{panel.title}, {_layer_title(columns.values(), panel, layer)}"
+                if panel.per_layer
+                else panel.title
+            )
+            yield _draw(f"{title} on {', '.join(sources)}", panel, lines)
 
 
-def _line(columns: Columns, panel: Panel) -> tuple[list[float], list[float]] | None:
+def _position(columns: Columns, panel: Panel, layer: int | None) -> int | None:
+    """Where the values of the layer stand in a per-layer field; None where it was not measured."""
+    numbers = columns.series(panel.table, "layers").values
+    if not len(numbers):
+        return None
+    measured = [int(number) for number in numbers[-1]]
+    wanted = measured[len(measured) // 2] if layer is None else layer
+    return measured.index(wanted) if wanted in measured else None
+
+
+def _layer_title(all_columns: Iterable[Columns], panel: Panel, layer: int | None) -> str:
+    for columns in all_columns:
+        position = _position(columns, panel, layer)
+        if position is not None:
+            return f"layer {int(columns.series(panel.table, 'layers').values[-1][position])}"
+    return f"layer {layer}"
+
+
+def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float], list[float]] | None:
     """Steps and values to draw: finite ones, thinned to what a terminal can show, logarithms where asked."""
     series = columns.series(panel.table, panel.field)
-    keep = np.isfinite(series.values)
+    steps, values = series.steps, series.values
+    if panel.per_layer:
+        position = _position(columns, panel, layer)
+        if position is None or values.ndim != 2:
+            return None
+        values = values[:, position]
+    keep = np.isfinite(values)
     if panel.log:
-        keep &= series.values > 0
-    steps, values = series.steps[keep], series.values[keep]
+        keep &= values > 0
+    steps, values = steps[keep], values[keep]
     if not len(steps):
         return None
     every = max(1, len(steps) // 400)

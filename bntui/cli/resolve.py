@@ -83,7 +83,6 @@ def _images(planned: Plan) -> ImageData | None:
 
 def _show_progress(what: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
-        typer.echo(f"{what}: {done:,} of {total:,}", err=True, nl=done == total)
-        typer.echo("\r" if done < total else "", err=True, nl=False)
+        typer.echo(f"\r{what}: {done:,} of {total:,}", err=True, nl=done == total)
     elif done == total:
         typer.echo(f"{what}: {total:,}", err=True)
