@@ -34,7 +34,7 @@ def title_of(source: str, path: str | None) -> str:
     if source == "cifar10":
         return "CIFAR-10"
     if source == "folder" and path is not None:
-        return f"pictures from {Path(path).name}"
+        return f"the image folder {Path(path).name!r}"
     return "synthetic images" if source == "synthetic" else "Gaussian regression"
 
 

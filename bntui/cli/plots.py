@@ -16,6 +16,10 @@ from bncore.store.reader import read
 
 HEIGHT = 16
 PIPED_WIDTH = 100
+POINTS = 100
+"""Most points a line is drawn from; of a longer series each is the mean of equally many neighbours."""
+PLAIN_MARKERS = "ox+*#@%&"
+"""What tells lines apart where there is no colour."""
 COLOURS = ("blue+", "orange+", "green+", "red+", "magenta+", "cyan+", "gray+", "white")
 
 
@@ -97,7 +101,7 @@ def _layer_title(all_columns: Iterable[Columns], panel: Panel, layer: int | None
 
 
 def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float], list[float]] | None:
-    """Steps and values to draw: finite ones, thinned to what a terminal can show, logarithms where asked."""
+    """Steps and values to draw: finite ones, logarithms where asked, means of neighbours in a long series."""
     series = columns.series(panel.table, panel.field)
     steps, values = series.steps, series.values
     if panel.per_layer:
@@ -111,9 +115,13 @@ def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float
     steps, values = steps[keep], values[keep]
     if not len(steps):
         return None
-    every = max(1, len(steps) // 400)
-    values = values[::every]
-    return steps[::every].tolist(), (np.log10(values) if panel.log else values).tolist()
+    values = np.log10(values) if panel.log else values
+    count = -(-len(steps) // POINTS)
+    starts = np.arange(0, len(steps), count)
+    sizes = np.diff(np.append(starts, len(steps)))
+    return (np.add.reduceat(steps, starts) / sizes).tolist(), (
+        np.add.reduceat(values, starts) / sizes
+    ).tolist()
 
 
 def _draw(title: str, panel: Panel, lines: dict[str, tuple[list[float], list[float]]]) -> str:
@@ -127,7 +135,8 @@ def _draw(title: str, panel: Panel, lines: dict[str, tuple[list[float], list[flo
     figure.xlabel("step")
     if panel.log:
         figure.ylabel("log10")
-    for colour, (name, (steps, values)) in zip(COLOURS * len(lines), lines.items(), strict=False):
-        figure.plot(steps, values, label=name, color=colour, marker="braille")
+    for i, (name, (steps, values)) in enumerate(lines.items()):
+        marker = "braille" if on_terminal else PLAIN_MARKERS[i % len(PLAIN_MARKERS)]
+        figure.plot(steps, values, label=name, color=COLOURS[i % len(COLOURS)], marker=marker)
     picture = str(figure.build())
     return picture if on_terminal else str(figure.uncolorize(picture))
