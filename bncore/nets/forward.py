@@ -20,8 +20,8 @@ class Pass:
     noise_step: int | None = None
     """The step whose noise is drawn; None: no noise, whatever the network's noise setting."""
     chains: int = 1
-    """The batch holds this many equal-sized chains one after another: statistics are taken per chain and
-    every chain meets the same noise, as if each had been passed alone."""
+    """The batch holds this many equal-sized chains, sample by sample: row i * chains + c is sample i of chain
+    c. Statistics are taken per chain and every chain meets the same noise, as if each had been passed alone."""
 
     def __post_init__(self) -> None:
         if self.chains < 1:

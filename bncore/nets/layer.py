@@ -68,7 +68,7 @@ class Layer(nn.Module):
         """The layer as a function of its input and parameters.
 
         Arguments:
-            x: [chains * samples, in] or [chains * samples, in, height, width]; flattened for a linear map.
+            x: [samples * chains, in] or [samples * chains, in, height, width]; flattened for a linear map.
             weight: as `self.weight`.
             gamma, beta: (out,), or None for 1 and 0; without norm position beta is the bias.
             p: the pass.

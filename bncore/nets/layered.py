@@ -41,7 +41,7 @@ class LayeredNet(nn.Module):
         self.set_noise(noise)
 
     def forward(self, x: Tensor, p: Pass = TRAINING_PASS) -> Tensor:
-        """Outputs (logits or regression outputs), [chains * samples, outputs].
+        """Outputs (logits or regression outputs), [samples * chains, outputs].
 
         Raises:
             ValueError: the samples in `x` have another shape than the network was built for.

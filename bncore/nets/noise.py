@@ -37,13 +37,19 @@ class NoiseSource:
         """s * a + m, or `a` itself where this pass has no noise.
 
         Arguments:
-            a: [chains * samples, units] or [chains * samples, units, height, width].
+            a: [samples * chains, units] or [samples * chains, units, height, width].
             p: the pass; its `noise_step` is the key, and each of its chains gets the same noise.
         """
         if p.noise_step is None or not (p.training or self.setting.in_eval):
             return a
-        chained = a.view(p.chains, -1, *a.shape[1:])
-        shift, scale = self.draws(chained[0], p.noise_step)
+        samples = len(a) // p.chains
+        shift, scale = self.draws(a[:samples], p.noise_step)  # of the shape and layout of one chain
+        if p.chains == 1:
+            if self.setting.amplitude == "relative":
+                shift = shift * _deviation(a.detach())
+            return torch.addcmul(shift, a, scale)
+        chained = a.view(samples, p.chains, *a.shape[1:])
+        shift, scale = shift.unsqueeze(1), scale.unsqueeze(1)
         if self.setting.amplitude == "relative":
             shift = shift * _deviation(chained.detach())
         return torch.addcmul(shift, chained, scale).flatten(0, 1)
@@ -54,7 +60,7 @@ class NoiseSource:
         mu_j ~ U(-n_mu, n_mu) and sigma_j ~ U(1, n_sigma) for each unit j (dimension 1); then, for each sample
         and position i, m_ij ~ U(mu_j - r_mu, mu_j + r_mu) and s_ij ~ N(sigma_j, r_sigma).
         """
-        key = (step, a.shape, _channels_last(a), a.dtype, a.device)
+        key = (step, a.shape, is_channels_last(a), a.dtype, a.device)
         if key != self._key:
             self._key = None
             self._reserve(a)
@@ -98,13 +104,14 @@ class NoiseSource:
 
     @staticmethod
     def _view(flat: Tensor, a: Tensor) -> Tensor:
-        if _channels_last(a):
+        if is_channels_last(a):
             samples, units, height, width = a.shape
             return flat[: a.numel()].view(samples, height, width, units).permute(0, 3, 1, 2)
         return flat[: a.numel()].view(a.shape)
 
 
-def _channels_last(a: Tensor) -> bool:
+def is_channels_last(a: Tensor) -> bool:
+    """Whether `a`, [N, C, height, width], lies in memory with its channels innermost."""
     return a.ndim == 4 and not a.is_contiguous() and a.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -113,7 +120,7 @@ def _per_unit(a: Tensor) -> Tensor:
     return torch.empty((a.shape[1], *(1,) * (a.ndim - 2)), dtype=a.dtype, device=a.device)
 
 
-def _deviation(chained: Tensor) -> Tensor:
-    """Standard deviation of each unit over samples and positions, per chain: [chains, 1, units, ...]."""
-    dims = (1, *range(3, chained.ndim))
-    return chained.var(dims, correction=0, keepdim=True).sqrt()
+def _deviation(a: Tensor) -> Tensor:
+    """Standard deviation of each unit over samples and positions, in each chain: [1, (chains,) units, ...]."""
+    positions = (-2, -1) if a.ndim > 3 else ()
+    return a.var((0, *positions), correction=0, keepdim=True).sqrt()

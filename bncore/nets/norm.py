@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bncore.nets.forward import Pass
+from bncore.nets.noise import is_channels_last
 from bncore.nets.normalise import NORMS, WITHOUT_STATISTICS, NormState
 from bncore.spec.kinds import lp_exponent
 from bncore.spec.model import Norm as NormSpec
@@ -88,20 +89,21 @@ class Norm(nn.Module):
         """The norm's output for y, with gamma and beta given: `forward` passes its own.
 
         Arguments:
-            y: [chains * samples, C] or [chains * samples, C, height, width].
+            y: [samples * chains, C] or [samples * chains, C, height, width].
             gamma, beta: (C,), or None for 1 and 0.
             p: the pass; `p.track` writes the running statistics.
         """
         if p.chains == 1 or not p.training or self.kind in WITHOUT_STATISTICS:
             return self.function(y, self._state(gamma, beta, p))
-        # Chains side by side as channels: statistics per channel are then statistics per chain.
-        samples, channels = y.shape[0] // p.chains, y.shape[1]
-        rest = y.shape[2:]
-        folded = y.view(p.chains, samples, channels, *rest).transpose(0, 1).flatten(1, 2)
+        # A sample's chains are neighbours in memory: seen as channels, they get statistics of their own, and
+        # nothing is copied.
+        folded = y.view(-1, p.chains, *y.shape[1:]).flatten(1, 2)
         gamma = None if gamma is None else gamma.repeat(p.chains)
         beta = None if beta is None else beta.repeat(p.chains)
         z: Tensor = self.function(folded, self._state(gamma, beta, p))
-        return z.view(samples, p.chains, channels, *rest).transpose(0, 1).flatten(0, 1)
+        z = z.view(-1, *y.shape[1:])
+        # Noise is drawn for a layout: a copy made above must not change it.
+        return z.contiguous(memory_format=torch.channels_last) if is_channels_last(y) else z
 
     def forward(self, y: Tensor, p: Pass) -> Tensor:
         """gamma * y_hat + beta with this module's own gamma and beta."""

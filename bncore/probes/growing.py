@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bncore.nets import LayeredNet
 from bncore.nets.layer import Layer
+from bncore.nets.noise import is_channels_last
 from bncore.probes.inside import with_parameters
 from bncore.probes.view import Parameters, StepView
 
@@ -71,16 +72,16 @@ class _Growing:
     def _old(self, index: int, weight: Tensor, chains: Tensor | None, entering: Tensor | None) -> Tensor:
         """The old layer on all chains, the new one last and alone in meeting the weight as a variable."""
         layer, how = self.net.layers[index], self.view.how
-        n = len(self.view.inputs)
-        before = 0 if chains is None else len(chains) // n
-        parts = []
+        joined, count = None, 0
         if chains is not None:
-            parts.append(layer.map(chains, weight.detach(), replace(how, chains=before)))
+            count = len(chains) // len(self.view.inputs)
+            joined = layer.map(chains, weight.detach(), replace(how, chains=count))
         if entering is not None:
-            parts.append(layer.map(entering, weight, how))
-        y = torch.cat(parts) if len(parts) > 1 else parts[0]
+            joined = _join(joined, layer.map(entering, weight, how), count)
+            count += 1
+        assert joined is not None
         gamma, beta = (None if t is None else t.detach() for t in layer.affine)
-        return layer.respond(y, gamma, beta, replace(how, chains=len(y) // n))
+        return layer.respond(joined, gamma, beta, replace(how, chains=count))
 
     @torch.no_grad()
     def _new(self, index: int, x: Tensor) -> Tensor:
@@ -90,8 +91,19 @@ class _Growing:
 
     def _loss(self, outputs: Tensor, chains: int) -> Tensor:
         """The sum of the chains' losses: each chain's weights are met by no other."""
-        losses: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(self.view.criterion, in_dims=(0, None))
-        return losses(outputs.view(chains, -1, *outputs.shape[1:]), self.view.targets).sum()
+        losses: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(self.view.criterion, in_dims=(1, None))
+        return losses(outputs.view(-1, chains, *outputs.shape[1:]), self.view.targets).sum()
+
+
+def _join(chains: Tensor | None, entering: Tensor, count: int) -> Tensor:
+    """`count` chains and one more, sample by sample (see `Pass.chains`)."""
+    if chains is None:
+        return entering
+    joined = torch.cat([chains.view(-1, count, *chains.shape[1:]), entering.unsqueeze(1)], dim=1).flatten(
+        0, 1
+    )
+    # Noise is drawn for a layout: it must be that of the training step.
+    return joined.contiguous(memory_format=torch.channels_last) if is_channels_last(entering) else joined
 
 
 def affine_at(layer: Layer, prefix: str, parameters: Parameters) -> tuple[Tensor | None, Tensor | None]:

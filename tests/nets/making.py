@@ -53,3 +53,8 @@ def images(samples: int, *, channels: int = 3, size: int = 32, seed: int = 0) ->
     )
     ramp = torch.arange(1.0, channels + 1.0, dtype=torch.float64).view(-1, 1, 1)
     return drawn * ramp + ramp / 2
+
+
+def interleave(chains: list[Tensor]) -> Tensor:
+    """Chains as one batch: row i * len(chains) + c is sample i of chain c."""
+    return torch.stack(chains, 1).flatten(0, 1)

@@ -12,7 +12,7 @@ from bncore.nets import LayeredNet, Pass, build
 from bncore.spec.model import DLN, MLP, VGG, Init, Noise, Spec
 from bncore.spec.model import Norm as NormSpec
 
-from .making import IMAGE, NORM_KINDS, images, small_net, small_vgg
+from .making import IMAGE, NORM_KINDS, images, interleave, small_net, small_vgg
 
 
 def shapes(net: LayeredNet) -> list[tuple[int, ...]]:
@@ -174,8 +174,8 @@ def test_old_weights_on_stacked_chains_give_each_chains_own_gradient(kind: str, 
     old = torch.randn_like(layer.weight).requires_grad_()
     chains = [images(3, channels=32, size=2, seed=s) for s in range(3)]
     gamma, beta = layer.affine
-    alone = torch.cat([layer.compute(x, old, gamma, beta, Pass(noise_step=5)) for x in chains])
-    stacked = layer.compute(torch.cat(chains), old, gamma, beta, Pass(noise_step=5, chains=3))
+    alone = interleave([layer.compute(x, old, gamma, beta, Pass(noise_step=5)) for x in chains])
+    stacked = layer.compute(interleave(chains), old, gamma, beta, Pass(noise_step=5, chains=3))
     torch.testing.assert_close(stacked, alone)
     weights = torch.linspace(-1, 1, alone.numel(), dtype=torch.float64).view_as(alone)
     for one, other in zip(

@@ -11,7 +11,7 @@ from bncore.nets.noise import WORTH_A_THREAD, NoiseSource
 from bncore.spec.model import Noise
 from bncore.spec.model import Norm as NormSpec
 
-from .making import images, small_vgg
+from .making import images, interleave, small_vgg
 
 ON = Noise(on=True)
 SAMPLES, UNITS, SIZE = 32, 40, 6
@@ -177,8 +177,8 @@ def test_channels_last_keeps_its_layout_and_its_moments() -> None:
 def test_every_chain_meets_the_same_noise_as_alone(amplitude: str) -> None:
     source = NoiseSource(ON.model_copy(update={"amplitude": amplitude}), seed=5, layer=1)
     chains = [images(4, seed=s) * (s + 1) for s in range(3)]
-    alone = torch.cat([source.apply(a, Pass(noise_step=3)) for a in chains])
-    assert torch.equal(source.apply(torch.cat(chains), Pass(noise_step=3, chains=3)), alone)
+    alone = interleave([source.apply(a, Pass(noise_step=3)) for a in chains])
+    assert torch.equal(source.apply(interleave(chains), Pass(noise_step=3, chains=3)), alone)
 
 
 @pytest.mark.parametrize(

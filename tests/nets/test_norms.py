@@ -14,7 +14,7 @@ from bncore.nets import Norm, Pass
 from bncore.nets.normalise import lp_scale
 from bncore.spec.model import Norm as NormSpec
 
-from .making import BATCH_KINDS, NORM_KINDS, images, norm_position
+from .making import BATCH_KINDS, NORM_KINDS, images, interleave, norm_position
 from .oracles import batch_kind, sample_kind
 
 TRAIN, TRACKED, EVALUATION = Pass(), Pass(track=True), Pass(training=False)
@@ -87,9 +87,11 @@ def test_an_untracked_pass_leaves_the_module_as_it_was(kind: str) -> None:
 def test_chains_are_normalised_as_if_alone(kind: str, layout: torch.memory_format) -> None:
     norm = norm_position(NormSpec(kind=kind), 4)
     chains = [images(3, channels=4, size=5, seed=s) * (s + 1) for s in range(3)]
-    stacked = torch.cat(chains).to(memory_format=layout)
-    alone = torch.cat([norm(y, TRAIN) for y in chains])
-    torch.testing.assert_close(norm(stacked, Pass(chains=3)), alone, **TIGHT)
+    stacked = interleave(chains).to(memory_format=layout)
+    alone = interleave([norm(y, TRAIN) for y in chains])
+    together = norm(stacked, Pass(chains=3))
+    torch.testing.assert_close(together, alone, **TIGHT)
+    assert together.is_contiguous(memory_format=layout)  # noise is drawn for a layout
 
 
 @pytest.mark.parametrize("kind", NORM_KINDS)
