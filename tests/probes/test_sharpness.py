@@ -143,6 +143,16 @@ def test_a_warm_start_saves_products_and_notices_another_eigenvector() -> None:
     assert found.value == pytest.approx(cold["eigenvalue"], rel=1e-2)
 
 
+def test_few_products_a_measurement_add_up_over_the_measurements() -> None:
+    view = small_step("batch")
+    exact = top_eigenvector(view, iterations=60, tolerance=1e-9).value
+    cold, warm = (Sharpness(iterations=3, tolerance=1e-9) for _ in range(2))
+    for step in range(8, 15):
+        found = warm.measure(replace(view, step=step))["eigenvalue"]
+    assert found == pytest.approx(exact, rel=1e-3)
+    assert cold.measure(replace(view, step=14))["eigenvalue"] < 0.95 * exact
+
+
 def test_the_warm_start_survives_a_checkpoint_and_is_dropped_with_the_parameters_it_fits() -> None:
     view = small_step("batch")
     first, second = (Sharpness(iterations=3, tolerance=1e-9) for _ in range(2))

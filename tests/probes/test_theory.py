@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -257,6 +258,13 @@ def test_without_batch_normalisation_there_is_nothing_to_say() -> None:
 def test_a_layer_without_the_norm_is_named() -> None:
     with pytest.raises(ValueError, match=r"probes.theory.layers: \[3\]; expected .*: 1, 2"):
         Theory(layers=(2, 3), neurons=0).measure(small_step("batch"))
+
+
+def test_gradients_that_are_not_finite_fail_the_measurement() -> None:
+    view = small_step("batch")
+    spoiled = replace(view, before={**view.before, "layers.2.bias": torch.full((2,), math.nan).double()})
+    with pytest.raises(ArithmeticError, match="the gradient at layer 1 is not finite"):
+        Theory(layers=(), neurons=0).measure(spoiled)
 
 
 def test_measuring_touches_nothing_and_repeats_itself() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bncore.nets import LayeredNet, Pass
 from bncore.nets.layer import Layer
+from bncore.probes.base import require_finite
 from bncore.probes.hessian import CYCLE, largest_eigenpair
 from bncore.probes.inside import with_parameters
 from bncore.probes.theory.identities import (
@@ -100,11 +101,16 @@ class LayerFindings:
 
 
 def lipschitz_of_layers(loss: Tensor, taps: Sequence[Tap]) -> list[LayerFindings]:
-    """Theorem 4.1 of every tapped layer by one backward pass, differentiable for `predictiveness`."""
+    """Theorem 4.1 of every tapped layer by one backward pass, differentiable for `predictiveness`.
+
+    Raises:
+        ArithmeticError: a gradient is not finite.
+    """
     sites = [tap.y for tap in taps] + [tap.z for tap in taps]
     slopes = torch.autograd.grad(loss, sites, create_graph=True)
     found = []
     for tap, at_y, at_z in zip(taps, slopes[: len(taps)], slopes[len(taps) :], strict=True):
+        require_finite(f"the gradient at layer {tap.number}", at_y)
         known = Standardised.of(tap.y, tap.gamma, tap.eps)
         found.append(LayerFindings(tap.number, known, at_z, at_y, theorem_41(known, at_z, at_y)))
     return found

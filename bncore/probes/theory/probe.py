@@ -53,6 +53,7 @@ class Theory:
         Raises:
             ValueError: a chosen layer has no batch normalisation though others have, or a norm that has no
                 second derivatives (see `require_hessian`).
+            ArithmeticError: a gradient is not finite.
         """
         numbers = self._chosen(view)
         if not numbers:
@@ -118,7 +119,7 @@ def _hessian(taps: Sequence[Tap], found: Sequence[LayerFindings]) -> dict[str, l
 
 def _hessian_of_units(
     view: StepView, taps: Sequence[Tap], found: Sequence[LayerFindings], count: int
-) -> dict[str, list[list[float]]]:
+) -> dict[str, Any]:
     # A layer may have fewer units than asked for; the rows of one event are of one length.
     count = min(count, *(tap.y.shape[1] for tap in taps))
     units = [sampled_units(view, tap.number, tap.y.shape[1], count) for tap in taps]
@@ -127,7 +128,7 @@ def _hessian_of_units(
         for tap, layer, chosen in zip(taps, found, units, strict=True)
     ]
     return {
-        "unit": [[float(u) for u in chosen] for chosen in units],
+        "unit": units,
         "unit_left": [[s.left for s in row] for row in seen],
         "unit_right": [[s.right for s in row] for row in seen],
     }
