@@ -1,0 +1,159 @@
+"""Run directories to train, and real worker processes to train and kill them.
+
+Workers are forked from a server that has imported torch already: a process costs milliseconds, and is one all the
+same, with a pid, signals and an exit code of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bncore.spec.model import DLN, Checkpoints, Evaluation, GaussianData, Loss, Norm, Optim, Schedule, Spec
+from bncore.spec.toml import spec_to_toml
+from bncore.store.journal import REMADE
+from bncore.store.paths import RunDir
+from bncore.store.status import Status, read_status, write_status
+
+PATIENCE_S = 60.0
+
+_forked = multiprocessing.get_context("forkserver")
+_forked.set_forkserver_preload(["bncore.train.worker", "torch._dynamo"])  # the first step imports the latter
+
+DEEP_LINEAR = Spec(
+    steps=60,
+    seed=3,
+    batch_size=16,
+    precision="float64",
+    device="cpu",
+    threads=1,
+    data=GaussianData(samples=48, features=4),
+    net=DLN(depth=3, width=5),
+    norm=Norm(kind="batch"),
+    loss=Loss(kind="squared_error"),
+    optim=Optim(lr=0.01, momentum=0.9),
+    log_every=1,
+    eval=Evaluation(every=10, train_samples=0),
+    checkpoint=Checkpoints(every_steps=7, every_minutes=0),
+)
+"""About a tenth of a second; checkpoints at 7, 14, ..., 56."""
+
+SPARSE = DEEP_LINEAR.model_copy(
+    update={
+        "precision": "float32",
+        "log_every": 3,
+        "optim": Optim(kind="adam", lr=0.01, weight_decay=0.01, schedule=Schedule(kind="cosine")),
+    }
+)
+"""A journal with gaps, and an optimiser that remembers more."""
+
+SLOW = DEEP_LINEAR.model_copy(
+    update={
+        "steps": 300,
+        "batch_size": "full",
+        "data": GaussianData(samples=512, features=32),
+        "net": DLN(depth=12, width=32),
+        "optim": Optim(lr=1e-4),
+        "eval": Evaluation(every=50),
+        "checkpoint": Checkpoints(every_steps=20, every_minutes=0),
+    }
+)
+"""A run long enough to be met while it is under way."""
+
+
+def make_run(path: Path, spec: Spec) -> RunDir:
+    """A queued run directory."""
+    run = RunDir(path)
+    run.inbox.mkdir(parents=True)
+    run.checkpoints.mkdir()
+    run.spec_file.write_text(spec_to_toml(spec))
+    write_status(run, Status("queued", steps=spec.steps))
+    return run
+
+
+def start(run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None) -> ForkServerProcess:
+    """A worker process on `run`, killed at the fault point ``name:count`` if one is given."""
+    arguments = [str(run.path), *(["--force"] if force else [])]
+    process = _forked.Process(target=_work, args=(arguments, fault, str(log or run.log_file)), daemon=True)
+    process.start()
+    return process
+
+
+def end(process: ForkServerProcess) -> int:
+    """Wait for the end of a worker; its exit code, negative where a signal killed it."""
+    process.join(PATIENCE_S)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError("the worker did not end")
+    return process.exitcode
+
+
+def train(run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None) -> int:
+    """Run a worker to its end; its exit code."""
+    return end(start(run, fault=fault, force=force, log=log))
+
+
+def _work(arguments: list[str], fault: str, log: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    from bncore.store import faults  # noqa: PLC0415 - in the child only
+    from bncore.train import worker  # noqa: PLC0415 - torch, already imported by the server
+
+    os.environ["BNRUN_FAULT"] = fault
+    importlib.reload(faults)  # its functions, wherever they are imported, look at the renewed module
+    code = worker.main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def wait_until(happened: Callable[[], bool], what: str) -> None:
+    """Wait until something is true."""
+    until = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < until, f"never: {what}"
+        time.sleep(0.01)
+
+
+def wait_for_state(run: RunDir, state: str, step: int) -> None:
+    """Wait until the heartbeat says so."""
+    wait_until(
+        lambda: (s := read_status(run)) is not None and (s.state, s.step) == (state, step), f"{state} at {step}"
+    )
+
+
+def events(run: RunDir) -> list[dict[str, Any]]:
+    """The journal, every line of it whole."""
+    content = run.journal_file.read_bytes()
+    assert content.endswith(b"\n")
+    return [orjson.loads(line) for line in content.split(b"\n")[:-1]]
+
+
+def steps_of(run: RunDir, kind: str) -> list[int]:
+    """The steps of the events of one type."""
+    return [event["step"] for event in events(run) if event["type"] == kind]
+
+
+def story(run: RunDir) -> list[dict[str, Any]]:
+    """What an undisturbed run and a resumed one must tell alike: every event that the state determines, and the
+    requests; without sequence number, time, and what names a request."""
+    passing = ("seq", "t", "id", "author")
+    told = [event for event in events(run) if event["type"] in REMADE | {"request"}]
+    return [{key: value for key, value in event.items() if key not in passing} for event in told]
+
+
+def digest(run: RunDir) -> str:
+    """params_sha256 of a finished run."""
+    (finished,) = (event for event in events(run) if event["type"] == "finished")
+    found: str = finished["params_sha256"]
+    return found
