@@ -38,9 +38,12 @@ class Requests:
             if event["type"] == "request":
                 self._journaled[event["step"]].append(event)
         self._done = {event["id"] for events in self._journaled.values() for event in events}
-        self.closed = max((e["step"] for e in journal.events if e["type"] in REMADE), default=-1)
-        """The last step that the journal speaks of: what was asked at or before it is all journaled."""
+        past_requests = REMADE - {"note"}
+        self.closed = max((e["step"] for e in journal.events if e["type"] in past_requests), default=-1)
+        """The last step at which the journal has gone past the requests: what was asked at or before it is all
+        journaled."""
         self._waiting: list[Request] = []
+        self._taken: set[str] = set()  # out of _waiting, perhaps not yet journaled
         self._arrived = threading.Event()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -69,6 +72,7 @@ class Requests:
             with self._lock:
                 due = [r for r in self._waiting if r.command.at_step is None or r.command.at_step <= step]
                 self._waiting = [r for r in self._waiting if r not in due]
+                self._taken |= {r.id for r in due}
             found += due
         return found
 
@@ -88,6 +92,7 @@ class Requests:
         self._look()
         with self._lock:
             left, self._waiting = self._waiting, []
+            self._taken |= {r.id for r in left}
         for request in left:
             self._journal_request(request, step, reason)
             request.path.unlink(missing_ok=True)
@@ -116,11 +121,12 @@ class Requests:
         except StoreError:  # an inbox that cannot be written to: what is sound in it is still read next time
             return
         with self._lock:
-            known = {request.id for request in self._waiting} | self._done
+            known = {request.id for request in self._waiting} | self._taken | self._done
             for request in found:
-                if request.id not in known:
-                    self._waiting.append(request)
-                elif request.id in self._done:
+                if request.id in self._done:
                     request.path.unlink(missing_ok=True)
+                elif request.id not in known:
+                    self._waiting.append(request)
+                    known.add(request.id)
         if self._waiting:
             self._arrived.set()
