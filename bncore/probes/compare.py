@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Comparison:
-    """Gradients g and g', compared pair by pair or as one long vector; n results each, (n,), in float64.
+    """Gradients g and g', compared pair by pair; n results each, (n,), in float64.
 
     In float32 the lengths are accumulated in float64, so that each number is as good as the entries of g and
     g' are. Where g or g' is zero, cosine and relative difference are nan: they do not exist.
@@ -42,32 +42,17 @@ def pairwise(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
     return Comparison(lengths, l2, _angle(g, lengths, other, other_lengths))
 
 
-@torch.no_grad()
-def whole(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
-    """All of g as one vector with all of `other` as one vector: one result, shape (1,)."""
-    n = len(g)
-    lengths, other_lengths = (_joined(_norms(v)) for v in (g, other))
-    l2 = _joined(_norms(torch._foreach_sub(list(g), list(other))))
-    parts = _angle(g, lengths.expand(n), other, other_lengths.expand(n))
-    return Comparison(lengths, l2, parts.sum().view(1))
-
-
-def length(g: Sequence[Tensor]) -> Tensor:
-    """||g|| of all tensors as one vector, shape (1,), in float64."""
-    return _joined(_norms(g))
+def flat(g: Iterable[Tensor]) -> Tensor:
+    """All of g as one vector, (P,)."""
+    return torch.cat([part.flatten() for part in g])
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(list(tensors), 2, dtype=torch.float64))
 
 
-def _joined(norms: Tensor) -> Tensor:
-    joined: Tensor = torch.linalg.vector_norm(norms)
-    return joined.view(1)
-
-
 def _angle(g: Sequence[Tensor], lengths: Tensor, other: Sequence[Tensor], other_lengths: Tensor) -> Tensor:
-    """|| g/||g|| - g'/||g'|| ||^2 / 2 of each pair, with the lengths to divide by given."""
+    """|| g/||g|| - g'/||g'|| ||^2 / 2 of each pair."""
     units = torch._foreach_div(list(g), [s.to(t) for s, t in zip(lengths.unbind(), g, strict=True)])
     subtract = torch._foreach_div(
         list(other), [s.to(t) for s, t in zip(other_lengths.unbind(), other, strict=True)]

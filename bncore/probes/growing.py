@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from bncore.nets import LayeredNet
-from bncore.nets.layer import Layer
 from bncore.nets.noise import is_channels_last
-from bncore.probes.inside import with_parameters
+from bncore.probes.explicit import LayerTensors, layer_tensors, with_buffers
 from bncore.probes.view import Parameters, StepView
 
 BUDGET = 2.0
@@ -40,38 +39,40 @@ def growing_batch(view: StepView, new: Parameters, layers: Sequence[int], *, gro
         One gradient a layer, shaped as its weight.
     """
     groups = _even(layers, group) if group else _fitting(view, layers)
-    return with_parameters(view, view.before, lambda net: _Growing(view, net, new).run(groups))
+    evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
+    return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
 
 
 @dataclass(frozen=True)
 class _Growing:
-    """One evaluation, while the network's own parameters are the old ones."""
+    """One evaluation."""
 
     view: StepView
-    net: LayeredNet
-    new: Parameters
+    old: list[LayerTensors]
+    new: list[LayerTensors]
 
     def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
         found: list[Tensor] = []
         prefix, reached = self.view.inputs, 0
         for group in groups:
-            leaves, outputs = [], None
-            for index in range(reached, len(self.net.layers)):
+            leaves, chains = [], None
+            for index in range(reached, len(self.old)):
                 entering = prefix if index in group else None
-                if entering is not None or outputs is not None:
-                    leaf = self.net.layers[index].weight.detach().requires_grad_(entering is not None)
-                    outputs = self._old(index, leaf, outputs, entering)
+                if entering is not None or chains is not None:
+                    leaf = self.old[index].weight.detach().requires_grad_(entering is not None)
+                    chains = self._old(index, leaf, chains, entering)
                     leaves += [leaf] if entering is not None else []
                 if index < group[-1]:
-                    prefix = self._new(index, prefix)
+                    with torch.no_grad():
+                        prefix = self.view.net.layers[index].compute(prefix, *self.new[index], self.view.how)
             reached = group[-1]
-            assert outputs is not None
-            found += torch.autograd.grad(self._loss(outputs, len(group)), leaves)
+            assert chains is not None
+            found += torch.autograd.grad(self._loss(chains, len(group)), leaves)
         return found
 
     def _old(self, index: int, weight: Tensor, chains: Tensor | None, entering: Tensor | None) -> Tensor:
         """The old layer on all chains, the new one last and alone in meeting the weight as a variable."""
-        layer, how = self.net.layers[index], self.view.how
+        layer, how = self.view.net.layers[index], self.view.how
         joined, count = None, 0
         if chains is not None:
             count = len(chains) // len(self.view.inputs)
@@ -80,14 +81,8 @@ class _Growing:
             joined = _join(joined, layer.map(entering, weight, how), count)
             count += 1
         assert joined is not None
-        gamma, beta = (None if t is None else t.detach() for t in layer.affine)
+        _, gamma, beta = self.old[index]
         return layer.respond(joined, gamma, beta, replace(how, chains=count))
-
-    @torch.no_grad()
-    def _new(self, index: int, x: Tensor) -> Tensor:
-        layer = self.net.layers[index]
-        gamma, beta = affine_at(layer, f"layers.{index}.", self.new)
-        return layer.compute(x, self.new[f"layers.{index}.weight"], gamma, beta, self.view.how)
 
     def _loss(self, outputs: Tensor, chains: int) -> Tensor:
         """The sum of the chains' losses: each chain's weights are met by no other."""
@@ -104,15 +99,6 @@ def _join(chains: Tensor | None, entering: Tensor, count: int) -> Tensor:
     )
     # Noise is drawn for a layout: it must be that of the training step.
     return joined.contiguous(memory_format=torch.channels_last) if is_channels_last(entering) else joined
-
-
-def affine_at(layer: Layer, prefix: str, parameters: Parameters) -> tuple[Tensor | None, Tensor | None]:
-    """`Layer.affine` with other parameters, by name."""
-    norm = layer.norm
-    if norm is None:
-        return None, parameters.get(f"{prefix}bias")
-    gamma = parameters[f"{prefix}norm.weight"] if norm.uses_gamma else None
-    return gamma, parameters[f"{prefix}norm.bias"] if norm.uses_beta else None
 
 
 def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:

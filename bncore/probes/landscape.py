@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.probes.base import in_precision_of, require_finite
-from bncore.probes.compare import Comparison, length, whole
+from bncore.probes.compare import Comparison, flat, pairwise
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.view import StepView
 from bncore.random import generator
@@ -107,12 +107,14 @@ class Landscape:
             ArithmeticError: the learning rate or the direction is zero (no distance to divide by), or a loss
             or gradient is not finite.
         """
-        g = list(view.grads.values())
-        size = length(g)
-        losses, compared = self._along(view, self._steps(view, size))
+        g = flat(view.grads.values())
+        size = torch.linalg.vector_norm(g, dtype=torch.float64).view(1)
+        losses, compared = self._along(view, self._steps(view, size), g)
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
-        fetched = torch.cat([losses, size, compared.l2, compared.one_minus_cosine, *self._floor(view)]).cpu()
+        fetched = torch.cat(
+            [losses, size, compared.l2, compared.one_minus_cosine, *self._floor(view, g)]
+        ).cpu()
         require_finite("a loss or gradient along the direction", fetched)
         n, m = len(a), len(a) + len(b)
         loss, norm = fetched[:m], fetched[m : m + 1]
@@ -152,11 +154,11 @@ class Landscape:
         found = DIRECTIONS[self.direction](view, self.curvature)
         if self.direction == "gradient":
             return found
-        factor = size / length(list(found.values()))
-        scaled = torch._foreach_mul(list(found.values()), factor.to(size.device, view.inputs.dtype).view(()))
+        factor = size / torch.linalg.vector_norm(flat(found.values()), dtype=torch.float64)
+        scaled = torch._foreach_mul(list(found.values()), factor.to(view.inputs.dtype).view(()))
         return dict(zip(found, scaled, strict=True))
 
-    def _along(self, view: StepView, direction: Mapping[str, Tensor]) -> tuple[Tensor, Comparison]:
+    def _along(self, view: StepView, direction: Mapping[str, Tensor], g: Tensor) -> tuple[Tensor, Comparison]:
         """Losses at all points, (A + B,), and the gradients at the first A compared with g."""
         names = list(direction)
         start = [view.before[name] for name in names]
@@ -169,7 +171,7 @@ class Landscape:
             there = {**view.before, **dict(zip(names, moved, strict=True))}
             if len(compared) < len(self.multiples):
                 loss, grads = view.gradient_at(there)
-                compared.append(whole(list(view.grads.values()), [grads[name] for name in view.grads]))
+                compared.append(pairwise([g], [flat(grads.values())]))
             else:
                 with torch.no_grad():
                     loss = view.loss_at(there)
@@ -179,11 +181,10 @@ class Landscape:
         )
         return torch.stack(losses).double(), Comparison(*joined)
 
-    def _floor(self, view: StepView) -> list[Tensor]:
+    def _floor(self, view: StepView, g: Tensor) -> list[Tensor]:
         if not self.floor_every or self._measured % self.floor_every:
             return []
-        again = [view.reordered_grads[name] for name in view.grads]
-        return [whole(list(view.grads.values()), again).l2]
+        return [pairwise([g], [flat(view.reordered_grads.values())]).l2]
 
     def state_dict(self) -> dict[str, Any]:
         """How often it measured."""

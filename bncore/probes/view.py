@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from bncore.nets import LayeredNet, Pass
+from bncore.probes.explicit import layer_tensors, run_layers, with_buffers
 from bncore.probes.reorder import Reordered, another_order
 
 Parameters = Mapping[str, Tensor]
@@ -61,7 +62,10 @@ class StepView:
 
     def outputs_at(self, parameters: Parameters) -> Tensor:
         """Network outputs on the step's batch at other parameters (missing names: the live ones)."""
-        return functional_call(self.net, {**self.buffers, **parameters}, (self.inputs, self.how))  # type: ignore[no-any-return]
+        tensors = layer_tensors(self.net, {**self.after, **parameters})
+        return with_buffers(
+            self.net, self.buffers, lambda: run_layers(self.net, tensors, self.inputs, self.how)
+        )
 
     def loss_at(self, parameters: Parameters) -> Tensor:
         """Data loss at other parameters, a 0-d tensor on the device, differentiable."""

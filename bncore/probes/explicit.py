@@ -1,0 +1,64 @@
+"""Running the layers on given tensors, without putting them into the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bncore.nets import LayeredNet, Pass
+
+T = TypeVar("T")
+READ_RUNNING_STATISTICS = frozenset({"batch_population"})
+"""Norm kinds whose training pass depends on buffers."""
+
+
+class LayerTensors(NamedTuple):
+    """What a layer computes with, as `Layer.compute` takes it."""
+
+    weight: Tensor
+    gamma: Tensor | None  # None stands for 1
+    beta: Tensor | None  # None stands for 0; the bias of a layer without norm position
+
+
+def layer_tensors(net: LayeredNet, parameters: Mapping[str, Tensor]) -> list[LayerTensors]:
+    """Every layer's tensors from parameters by name; those without part under the present norm are left out."""
+    found = []
+    for index, layer in enumerate(net.layers):
+        own, norm = f"layers.{index}.", layer.norm
+        if norm is None:
+            gamma, beta = None, parameters.get(f"{own}bias")
+        else:
+            gamma = parameters[f"{own}norm.weight"] if norm.uses_gamma else None
+            beta = parameters[f"{own}norm.bias"] if norm.uses_beta else None
+        found.append(LayerTensors(parameters[f"{own}weight"], gamma, beta))
+    return found
+
+
+def run_layers(net: LayeredNet, tensors: list[LayerTensors], x: Tensor, p: Pass) -> Tensor:
+    """The network's output with other tensors in place of its own."""
+    for layer, own in zip(net.layers, tensors, strict=True):
+        x = layer.compute(x, own.weight, own.gamma, own.beta, p)
+    return x
+
+
+def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[[], T]) -> T:
+    """`work()` while the network's buffers are those of another time, where its norms look at them at all."""
+    if not any(norm.kind in READ_RUNNING_STATISTICS for norm in net.norms):
+        return work()
+    lent = {f"net.{name}": tensor for name, tensor in buffers.items()}
+    return functional_call(_Borrowed(net, work), lent, ())  # type: ignore[no-any-return]
+
+
+class _Borrowed(nn.Module):
+    """The network and what to do meanwhile, as a module, which is what `functional_call` takes."""
+
+    def __init__(self, net: LayeredNet, work: Callable[[], object]) -> None:
+        super().__init__()
+        self.net = net
+        self.work = work
+
+    def forward(self) -> object:
+        return self.work()
