@@ -90,7 +90,7 @@ class Norm(Part):
     groups: Count = 8
     """For `group`: how many groups the channels of each layer are cut into (where they divide evenly; else
     the largest divisor of the channel count below it)."""
-    eps: NonNegative = 1e-5
+    eps: Positive = 1e-5
     """Constant added inside the root of the scale."""
     momentum: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.1
     """Weight of the newest batch in the running statistics, as in torch.nn.BatchNorm2d."""
