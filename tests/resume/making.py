@@ -128,7 +128,8 @@ def wait_until(happened: Callable[[], bool], what: str) -> None:
 def wait_for_state(run: RunDir, state: str, step: int) -> None:
     """Wait until the heartbeat says so."""
     wait_until(
-        lambda: (s := read_status(run)) is not None and (s.state, s.step) == (state, step), f"{state} at {step}"
+        lambda: (s := read_status(run)) is not None and (s.state, s.step) == (state, step),
+        f"{state} at {step}",
     )
 
 

@@ -1,0 +1,213 @@
+"""One writer (DESIGN, invariant 4): of any number of processes that want a run, one gets it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from dataclasses import asdict, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bncore.store.errors import Owned, StoreError
+from bncore.store.journal import Journal
+from bncore.store.owner import Holder, _claim, acquire, boot_id, process_start, read_owner
+from bncore.store.paths import RunDir
+from store.making import empty_run
+
+ROUNDS = 150
+forked = multiprocessing.get_context("fork")
+
+
+def dead_process() -> Holder:
+    """A holder that ended: this host, this boot, but no such process."""
+    process = forked.Process(target=int)
+    process.start()
+    assert process.pid is not None
+    started = process_start(process.pid)
+    process.join()
+    return replace(_like_me(), pid=process.pid, started=started or 0, nonce=os.urandom(8).hex())
+
+
+def _like_me() -> Holder:
+    return Holder(socket.gethostname(), boot_id(), os.getpid(), process_start(os.getpid()) or 0, "me")
+
+
+def hold(run: RunDir, holder: Holder) -> None:
+    run.owner_file.write_bytes(orjson.dumps(asdict(holder)))
+
+
+def _contend(pipe: Connection) -> None:
+    """Acquire whenever told to, and tell what came of it; release when told so."""
+    while (message := pipe.recv()) is not None:
+        run, moment = message
+        while time.monotonic() < moment:
+            pass
+        try:
+            mine = acquire(run)
+        except Owned:
+            pipe.send("refused")
+            continue
+        pipe.send("won")
+        pipe.recv()
+        pipe.send(mine.still_mine())
+
+
+@pytest.mark.parametrize("before", ["nobody", "a dead process", "garbage", "a dead process, and a dead heir"])
+def test_of_simultaneous_processes_exactly_one_wins(tmp_path: Path, before: str) -> None:
+    ends = [forked.Pipe() for _ in range(3)]
+    processes = [forked.Process(target=_contend, args=(theirs,), daemon=True) for _, theirs in ends]
+    for process in processes:
+        process.start()
+    corpses = [dead_process(), dead_process()]
+    pipes: list[Any] = [ours for ours, _ in ends]
+    for number in range(ROUNDS):
+        run = RunDir(tmp_path / f"run-s{number}")
+        run.path.mkdir()
+        if before == "garbage":
+            run.owner_file.write_bytes(b"\xff{")
+        elif before != "nobody":
+            hold(run, corpses[0])
+        if before.endswith("heir"):
+            _die_while_taking_over(run, corpses[0], corpses[1])
+        moment = time.monotonic() + 0.003
+        for pipe in pipes:
+            pipe.send((run, moment))
+        answers = [pipe.recv() for pipe in pipes]
+        assert sorted(answers) == ["refused", "refused", "won"]
+        winner = pipes[answers.index("won")]
+        winner.send("still?")
+        assert winner.recv() is True
+        assert [p.name for p in run.path.iterdir()] == ["owner.json"]
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.send(None)
+        process.join()
+
+
+def _die_while_taking_over(run: RunDir, holder: Holder, heir: Holder) -> None:
+    """What a taker leaves that was killed between winning the right to displace `holder` and using it."""
+    _claim(run, holder.nonce).write_bytes(orjson.dumps(asdict(heir)))
+
+
+def test_who_holds_a_run_is_named_to_the_one_refused(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "vgg-001" / "batch-s0")
+    holder = acquire(run).holder
+    with pytest.raises(Owned, match=rf"vgg-001/batch-s0 is held by process {os.getpid()} on {holder.host}"):
+        acquire(run)
+    assert read_owner(run) == holder
+
+
+def test_a_released_run_is_free(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    first = acquire(run)
+    first.release()
+    assert not first.still_mine()
+    assert read_owner(run) is None
+    assert acquire(run).still_mine()
+
+
+def test_force_takes_a_run_from_the_living_who_notices(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    old = acquire(run)
+    new = acquire(run, force=True)
+    assert new.still_mine()
+    assert not old.still_mine()
+    old.release()
+    assert new.still_mine(), "the old holder released what was no longer its own"
+
+
+def test_a_holder_on_another_host_is_displaced_only_when_it_is_silent(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    hold(run, replace(_like_me(), host="elsewhere", pid=1, nonce="far"))
+    with pytest.raises(Owned, match="process 1 on elsewhere"):
+        acquire(run)
+    assert acquire(run, silent=lambda holder: holder.host == "elsewhere").still_mine()
+
+
+@pytest.mark.parametrize(
+    ("change", "dead"),
+    [
+        ({}, False),
+        ({"started": 1}, True),  # the pid is somebody else's by now
+        ({"boot": "another boot"}, True),
+        ({"pid": 2**30}, True),
+        ({"pid": -1}, True),
+        ({"host": "elsewhere", "pid": 2**30}, False),  # nobody here can tell
+    ],
+)
+def test_a_holder_is_known_dead_only_where_this_host_can_tell(change: dict[str, Any], dead: bool) -> None:
+    assert replace(_like_me(), **change).known_dead() is dead
+
+
+def test_a_zombie_is_dead() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert process_start(pid) is None
+    os.waitpid(pid, 0)
+
+
+def test_a_file_copied_over_the_owner_is_noticed(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    mine = acquire(run)
+    content = run.owner_file.read_bytes()
+    run.owner_file.unlink()
+    assert not mine.still_mine()
+    run.owner_file.write_bytes(content)  # moved away and back, as when a directory is restored
+    assert mine.still_mine()
+
+
+def test_a_folder_that_is_not_there_cannot_be_owned(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"owner\.json: cannot be written: No such file or directory"):
+        acquire(RunDir(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize("frozen_by", ["us", "itself, having made sure that it may write"])
+def test_a_stopped_holder_that_goes_on_finds_the_run_taken(tmp_path: Path, frozen_by: str) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    ours, theirs = forked.Pipe()
+    frozen = forked.Process(target=_hold_and_write, args=(run, theirs, frozen_by != "us"), daemon=True)
+    frozen.start()
+    ours.recv()
+    assert frozen.pid is not None
+    if frozen_by == "us":
+        os.kill(frozen.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT)
+    with pytest.raises(Owned):
+        acquire(run)
+    mine = acquire(run, force=True)
+    Journal(run.journal_file, fence=mine.contested).close()
+    written = run.journal_file.read_bytes()
+    os.kill(frozen.pid, signal.SIGCONT)
+    frozen.join(10)
+    assert frozen.exitcode == 7
+    assert run.journal_file.read_bytes() == written
+    assert mine.still_mine()
+
+
+def _hold_and_write(run: RunDir, pipe: Connection, freezes: bool) -> None:
+    mine = acquire(run)
+    steps = 0
+
+    def may_write() -> bool:
+        answer = mine.still_mine()
+        if freezes and steps == 11:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return answer
+
+    journal = Journal(run.journal_file, may_write)
+    for step in range(1_000_000):
+        steps = step
+        try:
+            journal.append("step", step)
+        except Owned:
+            os._exit(7)
+        if step == 10:
+            pipe.send("writing")
