@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from bncore.store.errors import StoreError
@@ -22,5 +23,6 @@ def replace_file(path: Path, content: bytes) -> None:
         fault(f"{path.stem}.replace")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even to remove what is not there
+            temporary.unlink()
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error

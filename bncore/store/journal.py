@@ -19,6 +19,7 @@ import orjson
 
 from bncore.store.errors import Divergence, Owned, StoreError
 from bncore.store.faults import armed, fault
+from bncore.store.files import replace_file
 
 SCHEMA = 1
 """Version of the events' vocabulary, on the journal's first line."""
@@ -38,15 +39,21 @@ class Journal:
     Arguments:
         path: the file, made if it is missing.
         may_write: asked before every write; a writer that was frozen and lost the run must not write on.
+        fence: put a copy in the file's place first, so that a former writer that was frozen between asking and
+            writing writes into a file that is no longer there.
 
     Raises:
         StoreError: the file cannot be opened, or a line before the last is no event.
     """
 
-    def __init__(self, path: Path, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, path: Path, may_write: Callable[[], bool] = lambda: True, *, fence: bool = False
+    ) -> None:
         self.path = path
         self._may_write = may_write
         try:
+            if fence and path.exists():
+                replace_file(path, path.read_bytes())
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             self.events, end = _whole_events(path)
             if end < os.fstat(self._file).st_size:

@@ -1,16 +1,19 @@
 """One writer: `owner.json` says who may write a run directory.
 
-It appears by link(2), which fails where it already exists, so of two processes that want a run one gets it. A
-takeover renames the old file away first; only the process whose rename succeeded, and moved the very holder
-that was judged dead, goes on to link its own.
+It appears by link(2), which fails where it already exists, so of two processes that want a run one gets it. The
+right to displace a holder is won by link(2) too, at a name made of that holder's nonce (the claim). Whoever has it
+looks again whether the holder is still the one that was judged, and renames the claim over `owner.json`: nobody
+else can have changed it meanwhile, and there is no moment without a holder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -46,10 +49,14 @@ class Holder:
 class Ownership:
     """The right to write a run directory, as long as nobody took it over."""
 
-    def __init__(self, run: RunDir, holder: Holder) -> None:
+    def __init__(
+        self, run: RunDir, holder: Holder, identity: tuple[int, int] | None, *, contested: bool
+    ) -> None:
         self.run = run
         self.holder = holder
-        self._seen = _identity(run.owner_file)
+        self.contested = contested
+        """Whether it was taken from a holder that may be alive, and in the middle of writing."""
+        self._seen = identity
 
     def still_mine(self) -> bool:
         """Whether the run is still held by this process; one stat(2) where nothing changed."""
@@ -63,9 +70,13 @@ class Ownership:
         return True
 
     def release(self) -> None:
-        """Give the run up, if it is still held."""
-        if self.still_mine():
-            self.run.owner_file.unlink(missing_ok=True)
+        """Give the run up, if it is still held and the file system lets it be; a dead holder holds nothing."""
+        claim = _claim(self.run, self.holder.nonce)
+        with suppress(OSError):
+            if self.still_mine() and _link(self.run.owner_file, claim):
+                if self.still_mine():
+                    self.run.owner_file.unlink()
+                claim.unlink()
 
 
 def acquire(
@@ -85,19 +96,25 @@ def acquire(
         socket.gethostname(), boot_id(), os.getpid(), process_start(os.getpid()) or 0, uuid.uuid4().hex
     )
     temporary = run.path / f".owner.{mine.nonce}"
+    contested = False
+
+    def displaceable(other: Holder) -> bool:
+        nonlocal contested
+        contested = not other.known_dead()
+        return not contested or force or silent(other)
+
     try:
         temporary.write_bytes(orjson.dumps(asdict(mine)))
-        while not _link(temporary, run.owner_file):
-            other = read_owner(run)
-            if other is not None and not (force or other.known_dead() or silent(other)):
-                raise Owned(f"{run.name} is held by {other}")
-            _move_away(run, other)
+        _take(run, run.owner_file, temporary, displaceable)
         fault("owner.link")
+        identity = _identity(temporary)
+        _tidy(run)
     except OSError as error:
         raise StoreError(f"{run.owner_file}: cannot be written: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
-    return Ownership(run, mine)
+        with suppress(OSError):
+            temporary.unlink()
+    return Ownership(run, mine, identity, contested=contested)
 
 
 def read_owner(run: RunDir) -> Holder | None:
@@ -113,7 +130,7 @@ def boot_id() -> str:
 def process_start(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None where there is no such process (or a zombie)."""
     try:
-        fields_after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields_after_name = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields_after_name[0] == "Z" else int(fields_after_name[19])
@@ -127,17 +144,41 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _move_away(run: RunDir, judged: Holder | None) -> None:
-    """Remove the holder that was judged; put back whoever else was met in its place."""
-    aside = run.path / f".owner.{uuid.uuid4().hex}"
-    try:
-        run.owner_file.rename(aside)
-    except FileNotFoundError:
-        return
-    met = _read(aside)
-    if met != judged:  # another taker was faster: it holds the run now
-        _link(aside, run.owner_file)
-    aside.unlink(missing_ok=True)
+def _take(run: RunDir, place: Path, mine: Path, displaceable: Callable[[Holder], bool]) -> None:
+    """Make `place` a link to `mine`, displacing who stands there if that is allowed.
+
+    Raises:
+        Owned: it is not.
+    """
+    while not _link(mine, place):
+        other = _read(place)
+        if other is None and not place.exists():
+            continue
+        if other is not None and not displaceable(other):
+            raise Owned(f"{run.name} is held by {other}")
+        claim = _claim(run, other.nonce if other else "unreadable")
+        _take(run, claim, mine, Holder.known_dead)
+        fault("owner.claim")
+        if place.exists() and _read(place) == other:
+            claim.rename(place)
+            return
+        claim.unlink(missing_ok=True)
+
+
+def _claim(run: RunDir, nonce: str) -> Path:
+    """The name under which one process at a time has the right to displace the holder of that nonce."""
+    return run.path / f".owner.{hashlib.sha256(nonce.encode()).hexdigest()[:32]}.claim"
+
+
+def _tidy(run: RunDir) -> None:
+    """Remove what writers that were killed in the middle of a file have left lying."""
+    for name in (run.status_file.name, run.meta_file.name, run.journal_file.name):
+        for orphan in run.path.glob(f".{name}.*"):
+            orphan.unlink(missing_ok=True)
+    for orphan in run.path.glob(".owner.*"):
+        holder = _read(orphan)
+        if holder is not None and holder.known_dead():
+            orphan.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Holder | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,8 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
         fault("checkpoint.rename")
         temporary.replace(final)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even to remove what is not there
+            temporary.unlink()
         raise
     sync_folder(folder)
     return final

@@ -109,6 +109,7 @@ class Trainer:
             if self.control.may_step():
                 self.heartbeat.set_state("running")
                 return True
+            self.journal.check_owned()
             self.heartbeat.set_state("paused")
             self.requests.wait()
 

@@ -50,9 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         spec = spec_from_toml(run.spec_file)
         ownership = acquire(run, force=options.force)
-    except (SpecError, StoreError) as error:
+    except (SpecError, Owned) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
+    except StoreError as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
     try:
         return _train(run, spec, ownership, signals)
     except Owned as error:  # taken over: nothing of this run may be touched any more
@@ -70,7 +73,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         with_threads(spec)
         data = load(spec, spec.device)
         session, probes = Session(spec, data), ProbeRunner(spec)
-        journal = Journal(run.journal_file, ownership.still_mine)
+        journal = Journal(run.journal_file, ownership.still_mine, fence=ownership.contested)
         start = _begin(run, session, probes, journal)
         _write_meta(run, data, torch.device(spec.device))
         requests = Requests(run, journal)
