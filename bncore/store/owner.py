@@ -36,9 +36,13 @@ class Holder:
     """Start time of the process, in clock ticks since boot: a pid alone may be somebody else's by now."""
     nonce: str
 
+    def is_local(self) -> bool:
+        """Whether it runs, or ran, on this host."""
+        return self.host == socket.gethostname()
+
     def known_dead(self) -> bool:
         """Whether this host can tell that the process is gone; False where it cannot tell."""
-        if self.host != socket.gethostname():
+        if not self.is_local():
             return False
         return self.boot != boot_id() or process_start(self.pid) != self.started
 
@@ -86,7 +90,8 @@ def acquire(
 
     Arguments:
         force: take it from a living holder too.
-        silent: whether a holder on another host has been silent for too long, as the caller observed it.
+        silent: whether a holder that is not known to be dead has been silent for too long; asked before it is
+            refused, and may take its time to find out.
 
     Raises:
         Owned: somebody else holds it; the message says who.

@@ -25,6 +25,7 @@ from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
 from bncore.store.owner import Ownership, acquire
 from bncore.store.paths import RunDir
+from bncore.store.silence import silent_runs
 from bncore.train import checkpoint
 from bncore.train.control import Signals
 from bncore.train.environment import environment
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = RunDir(options.run.resolve())
     try:
         spec = spec_from_toml(run.spec_file)
-        ownership = acquire(run, force=options.force)
+        ownership = acquire(run, force=options.force, silent=lambda _: bool(silent_runs([run])))
     except (SpecError, Owned) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
@@ -94,9 +95,13 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         heartbeat.abandon()
         raise
     except Exception as error:
-        traceback.print_exc()
-        kind = "" if isinstance(error, DataError | StoreError | ValueError) else f"{type(error).__name__}: "
-        heartbeat.stop("failed", f"{kind}{error}")
+        if isinstance(error, DataError | StoreError):
+            message = str(error)
+            sys.stderr.write(f"{message}\n")
+        else:
+            message = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+        heartbeat.stop("failed", message)
         return FAILED
     finally:
         if requests is not None:

@@ -66,6 +66,7 @@ def resume(
     runs = runs_of(find(root or default_root(), name))
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused") and not force]
+    live = _without_silent(live)
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in live]
     if not live and not dead:
         typer.echo(f"bnrun: {name}: nothing to resume: every run has ended", err=True)
@@ -76,6 +77,18 @@ def resume(
     if dead:
         sweep = SweepDir(dead[0].path.parent)
         finish(sweep, dead, jobs=jobs or max(1, min(len(dead), cpu_count())), as_json=as_json, force=force)
+
+
+def _without_silent(live: list[RunDir]) -> list[RunDir]:
+    """Those of the runs that live, as far as this host can tell; a holder elsewhere is given two minutes."""
+    from bncore.store.owner import read_owner
+    from bncore.store.silence import silent_runs
+
+    elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
+    if elsewhere:
+        typer.echo(f"watching the heartbeats of {len(elsewhere)} runs held by other hosts", err=True)
+    silent = silent_runs(elsewhere)
+    return [run for run in live if run not in silent]
 
 
 def _ask(name: str, root: Path | None, command: Command) -> None:

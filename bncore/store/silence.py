@@ -1,0 +1,34 @@
+"""Watching heartbeats until they move: how a run whose process cannot be asked for is told dead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from bncore.store.paths import RunDir
+from bncore.store.status import SILENCE_S, read_status
+
+LOOK_EVERY_S = 0.5
+
+
+def silent_runs(
+    runs: Sequence[RunDir],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> list[RunDir]:
+    """Those of `runs` whose heartbeat's counter does not move for 120 s of this process's own clock.
+
+    Returns as soon as every heartbeat has moved, which takes two seconds where all are alive.
+    """
+    begun, first = clock(), [_counter(run) for run in runs]
+    still = list(range(len(runs)))
+    while still and clock() - begun < SILENCE_S:
+        sleep(LOOK_EVERY_S)
+        still = [i for i in still if _counter(runs[i]) == first[i]]
+    return [runs[i] for i in still]
+
+
+def _counter(run: RunDir) -> int | None:
+    status = read_status(run)
+    return None if status is None else status.counter
