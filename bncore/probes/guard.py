@@ -1,8 +1,9 @@
-"""Taking back whatever a probe that failed half-way may have left behind."""
+"""What surrounds a measurement: full precision, and taking back what a probe that failed may have left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,6 +41,20 @@ class Snapshot:
         torch.set_rng_state(self._cpu)
         if self._cuda:
             torch.cuda.set_rng_state_all(self._cuda)
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Convolutions and products in IEEE float32: cuDNN takes TF32 by default, which swamps differences."""
+    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    kept = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, kept, strict=True):
+            backend.fp32_precision = precision
 
 
 def _tensors_of(net: nn.Module) -> list[Tensor]:

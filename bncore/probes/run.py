@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bncore.probes.guard import Snapshot
+from bncore.probes.guard import Snapshot, ieee_float32
 from bncore.probes.table import PROBES
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
@@ -67,7 +67,8 @@ class ProbeRunner:
             probe = self._probes[name]
             memory = probe.state_dict()
             try:
-                fields = probe.measure(view)
+                with ieee_float32():
+                    fields = probe.measure(view)
             except Exception as error:
                 snapshot.restore()
                 probe.load_state_dict(memory)
