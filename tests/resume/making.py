@@ -136,7 +136,7 @@ def wait_for_state(run: RunDir, state: str, step: int) -> None:
 def events(run: RunDir) -> list[dict[str, Any]]:
     """The journal, every line of it whole."""
     content = run.journal_file.read_bytes()
-    assert content.endswith(b"\n")
+    assert not content or content.endswith(b"\n")
     return [orjson.loads(line) for line in content.split(b"\n")[:-1]]
 
 
