@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from bncore.store.errors import NoSuchRun
@@ -14,10 +15,13 @@ def list_sweeps(root: Path) -> list[SweepDir]:
     """The sweeps under `root`, oldest first; anything else lying there is passed over."""
     if not root.is_dir():
         return []
-    found = [
-        SweepDir(p) for p in root.iterdir() if not p.name.startswith(".") and (p / "sweep.toml").is_file()
-    ]
-    return sorted(found, key=lambda sweep: (sweep.sweep_file.stat().st_mtime_ns, sweep.name))
+    made: list[tuple[int, str, SweepDir]] = []
+    for path in root.iterdir():
+        sweep = SweepDir(path)
+        with suppress(OSError):  # not readable, or removed meanwhile
+            if not path.name.startswith(".") and sweep.sweep_file.is_file():
+                made.append((sweep.sweep_file.stat().st_mtime_ns, sweep.name, sweep))
+    return [sweep for *_, sweep in sorted(made, key=lambda one: one[:2])]
 
 
 def find(root: Path, name: str) -> RunDir | SweepDir:
@@ -44,10 +48,11 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
 
 
 def _at_path(path: Path) -> RunDir | SweepDir | None:
-    if (path / "sweep.toml").is_file():
-        return SweepDir(path.resolve())
-    if (path / "spec.toml").is_file():
-        return RunDir(path.resolve())
+    with suppress(OSError, ValueError):  # too long for a path, not readable, or holding a null byte
+        if (path / "sweep.toml").is_file():
+            return SweepDir(path.resolve())
+        if (path / "spec.toml").is_file():
+            return RunDir(path.resolve())
     return None
 
 

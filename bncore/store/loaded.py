@@ -47,7 +47,7 @@ class LoadedRun:
         if name not in self.tables:
             raise KeyError(f"{name}: no such table; the run has {', '.join(self.tables) or 'none'}")
         series = {field: self.columns.series(name, field) for field in self.columns.fields(name)}
-        steps = np.unique(np.concatenate([s.steps for s in series.values()]))
+        steps = np.unique(self.columns.series(name, "step").steps)
         result: dict[str, NDArray[Any]] = {"step": steps}
         for field, one in series.items():
             if len(one):

@@ -49,12 +49,18 @@ class Reader:
 
     def _advance(self, file: int, until: float | None) -> None:
         size = os.fstat(file).st_size
-        if self._front is None:
+        if not self.columns.start:
             self._check_schema(file)
+        if self._front is None:
             self._front = self._end = self._line_start(file, max(0, size - TAIL_BYTES), size)
         while self._end < size:
             block = os.pread(file, min(BLOCK_BYTES, size - self._end), self._end)
             whole = block.rfind(b"\n") + 1
+            if (
+                whole == 0 and len(block) == BLOCK_BYTES
+            ):  # a line longer than a block: no event, to be skipped
+                block = os.pread(file, size - self._end, self._end)
+                whole = block.find(b"\n") + 1
             if whole == 0:
                 break
             self._add(block[:whole], self._end, in_front=False)
@@ -70,7 +76,7 @@ class Reader:
         if position == 0:
             return 0
         block = os.pread(file, limit - position + 1, position - 1)
-        newline = block.find(b"\n")
+        newline = block[: limit - position].find(b"\n")  # the one that ends at `limit` is of no help
         return position + newline if newline >= 0 else 0
 
     def _check_schema(self, file: int) -> None:

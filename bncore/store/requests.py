@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
+import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,9 +14,10 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
 from bncore.store.paths import RunDir
+
+_NUMBERED = re.compile(r"([0-9]{9})-")
 
 LARGEST = 65536
 """Bytes; a larger file is no request."""
@@ -90,13 +93,16 @@ def drop(run: RunDir, command: Command) -> str:
     """
     ident = uuid.uuid4().hex
     sequence = f"{_next_number(run.inbox):09d}"
-    content = {"id": ident, "author": getpass.getuser(), "command": command.model_dump(mode="json")}
+    content = {"id": ident, "author": _name_of(os.getuid()), "command": command.model_dump(mode="json")}
     replace_file(run.inbox / f"{sequence}-{ident}.json", orjson.dumps(content))
     return ident
 
 
 def pending(run: RunDir) -> list[Request]:
-    """The requests waiting in the inbox, in their order; whatever is none is set aside into ``rejected/``."""
+    """The requests waiting in the inbox, in their order; whatever is none is set aside into ``rejected/``.
+
+    What cannot be set aside (an inbox that may only be read) is passed over.
+    """
     found = []
     for path in sorted(_entries(run.inbox)):
         try:
@@ -116,7 +122,14 @@ def _read(path: Path) -> Request:
         command = COMMANDS.validate_python(table.get("command"))
     except ValidationError as error:
         raise ValueError(f"{path}: {error.error_count()} problems") from error
-    return Request(ident, path.owner() if path.exists() else "", command, path)
+    return Request(ident, _name_of(path.stat().st_uid), command, path)
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:  # a user of another host, or of a container
+        return str(user)
 
 
 def _entries(inbox: Path) -> list[Path]:
@@ -129,13 +142,13 @@ def _entries(inbox: Path) -> list[Path]:
 
 def _set_aside(path: Path) -> None:
     rejected = path.parent / "rejected"
-    try:
+    with suppress(OSError):  # not ours to move, or taken by the run meanwhile
         rejected.mkdir(exist_ok=True)
         path.replace(rejected / path.name)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be set aside: {error.strerror}") from error
 
 
 def _next_number(inbox: Path) -> int:
-    numbers = [int(head) for p in _entries(inbox) if (head := p.name.partition("-")[0]).isdigit()]
-    return max(numbers, default=0) + 1
+    numbers = [int(found[1]) for p in _entries(inbox) if (found := _NUMBERED.match(p.name))]
+    return min(
+        max(numbers, default=0) + 1, 10**9 - 1
+    )  # names sort as numbers as long as they are equally long

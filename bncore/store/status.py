@@ -58,7 +58,8 @@ def read_status(run: RunDir) -> Status | None:
         table = orjson.loads(run.status_file.read_bytes())
         known: dict[str, Any] = {f.name: table[f.name] for f in fields(Status) if f.name in table}
         status = Status(**known)
-        numbers = (status.step, status.steps, status.counter, status.t, status.rate or 0, status.eta_s or 0)
+        known.update({name: 0 for name in ("rate", "eta_s") if known.get(name) is None})
+        numbers = [known.get(f.name, 0) for f in fields(Status) if f.name not in ("state", "message")]
     except (OSError, orjson.JSONDecodeError, TypeError):
         return None
     sound = all(isinstance(n, int | float) for n in numbers) and isinstance(status.message, str)

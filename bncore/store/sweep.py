@@ -37,8 +37,9 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
         while True:
             try:
                 return _create_at(plan, root / _next_name(root, plan.experiment.name))
-            except FileExistsError:  # somebody took the number meanwhile
-                continue
+            except OSError as error:  # somebody took the number meanwhile
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
     except OSError as error:
         raise StoreError(f"{out or root}: cannot be written: {error.strerror}") from error
 

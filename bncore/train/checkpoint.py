@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bncore.store.errors import StoreError
 from bncore.store.faults import fault
 from bncore.train import digest as digests
 
@@ -38,8 +39,8 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
     """Write the state before update `step` into `folder`, atomically.
 
     Raises:
-        OSError: the file system refuses (full, read-only); nothing but the temporary file was touched, and that
-            is removed.
+        StoreError: the file system refuses (full, read-only); nothing but the temporary file was touched, and
+            that is removed.
     """
     content = {"version": VERSION, "step": step, "state": state}
     content["sha256"] = content_sha256(content)
@@ -53,11 +54,12 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
             os.fsync(file.fileno())
         fault("checkpoint.rename")
         temporary.replace(final)
-    except BaseException:
-        with suppress(OSError):  # a read-only file system refuses even to remove what is not there
+        sync_folder(folder)
+    except OSError as error:
+        raise StoreError(f"{final}: cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # gone by now where all went well
             temporary.unlink()
-        raise
-    sync_folder(folder)
     return final
 
 

@@ -10,7 +10,6 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bncore.store.errors import StoreError
 from bncore.store.journal import REMADE, Event, Journal
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
@@ -116,10 +115,7 @@ class Requests:
             self._look()
 
     def _look(self) -> None:
-        try:
-            found = pending(self._run)
-        except StoreError:  # an inbox that cannot be written to: what is sound in it is still read next time
-            return
+        found = pending(self._run)
         with self._lock:
             known = {request.id for request in self._waiting} | self._taken | self._done
             for request in found:
