@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import orjson
 
 from bncore.spec.errors import SpecError
+from bncore.spec.model import Spec
 from bncore.spec.toml import spec_from_toml
 from bncore.store.journal import REMADE, SCHEMA
 from bncore.store.paths import RunDir
+from bncore.store.status import read_status
+
+ENDED = ("finished", "diverged")
 
 Loadable = Callable[[Path], tuple[int, str]]
 """Step and params_sha256 of a checkpoint; raises ValueError where it cannot be used."""
@@ -26,14 +31,21 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     """
     problems: list[str] = []
     try:
-        steps: int | None = spec_from_toml(run.spec_file).steps
-    except (SpecError, OSError) as error:
+        spec = spec_from_toml(run.spec_file)
+    except SpecError as error:
         problems.append(str(error))
-        steps = None
+        spec = None
+    status = read_status(run)
+    if status is not None and status.state == "queued" and not run.journal_file.exists():
+        return problems
     events = _events(run, problems)
-    problems += _sequence_problems(run, events, steps)
+    problems += _sequence_problems(run, events)
     digests = _checkpoint_digests(run, loadable, problems)
+    if spec is not None:
+        problems += _gaps(run, events, spec, max(digests, default=0))
     problems += _end_problems(run, events, digests)
+    if status is not None and status.state in ENDED and not any(e["type"] == "finished" for e in events):
+        problems.append(f"{run.journal_file}: no finished event; {run.status_file.name} says {status.state}")
     return problems
 
 
@@ -47,7 +59,7 @@ def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
     if content and not content.endswith(b"\n"):
         problems.append(f"{path}: the last line is torn (a resume cuts it)")
     events = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             event = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -59,7 +71,7 @@ def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
     return events
 
 
-def _sequence_problems(run: RunDir, events: list[dict[str, Any]], steps: int | None) -> list[str]:
+def _sequence_problems(run: RunDir, events: list[dict[str, Any]]) -> list[str]:
     path, problems = run.journal_file, []
     if events and (events[0]["type"] != "start" or events[0].get("schema") not in range(1, SCHEMA + 1)):
         problems.append(f"{path}: line 1 is no start event of a known schema")
@@ -72,8 +84,33 @@ def _sequence_problems(run: RunDir, events: list[dict[str, Any]], steps: int | N
             problems.append(f"{path}: event {event.get('seq')}: step {event['step']} after step {at}")
             break
         at = event["step"]
-    if steps is not None and at > steps:
-        problems.append(f"{path}: speaks of step {at}; the run has {steps}")
+    return problems
+
+
+def _gaps(run: RunDir, events: list[dict[str, Any]], spec: Spec, checkpointed: int) -> list[str]:
+    """What the spec wants journaled and the journal lacks, or has twice, up to where the run has come."""
+    path, problems = run.journal_file, []
+    made = [event["step"] for event in events if event["type"] == "step"]
+    evaluated = [event["step"] for event in events if event["type"] == "eval"]
+    ended = any(event["type"] == "finished" and event["step"] == spec.steps for event in events)
+    reached = max([checkpointed, *(step + 1 for step in made)])
+    if reached > spec.steps:
+        problems.append(f"{path}: speaks of step {reached - 1}; the run has {spec.steps}")
+    reached = min(reached, spec.steps)
+    wanted = set(range(0, reached, spec.log_every)) | ({spec.steps - 1} if reached == spec.steps else set())
+    wanted_eval = set(range(0, reached, spec.eval.every)) if spec.eval.every else set()
+    wanted_eval |= {spec.steps} if ended else set()
+    for kind, present, due in (("step", made, wanted), ("eval", evaluated, wanted_eval)):
+        missing = sorted(due.difference(present))
+        twice = sorted(step for step, times in Counter(present).items() if times > 1)
+        if missing:
+            problems.append(
+                f"{path}: {len(missing)} {kind} events are missing, the first of step {missing[0]}"
+            )
+        if twice:
+            problems.append(
+                f"{path}: {len(twice)} {kind} events are there twice, the first of step {twice[0]}"
+            )
     return problems
 
 
