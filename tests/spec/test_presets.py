@@ -12,12 +12,20 @@ from bncore.spec.model import DLN, VGG, Spec
 from bncore.spec.plan import plan
 from bncore.spec.schema import schema
 
+FIVE = ["none", "batch", "l1", "l2", "linf"]
 VARIANTS = {
+    "activations": ["none", "batch", "batch-noise", "l1", "l2", "linf", "dln-none", "dln-batch"],
     "dln_bn": ["none", "batch"],
-    "dln_lp": ["none", "batch", "l1", "l2", "linf"],
+    "dln_ics": ["none-lr1e-06", "none-lr1e-07", "batch-lr1e-06", "batch-lr1e-07"],
+    "dln_landscape": ["none", "batch"],
+    "dln_lp": FIVE,
+    "dln_lp_landscape": FIVE,
     "quick": ["none", "batch"],
     "vgg_bn": ["none", "batch"],
-    "vgg_lp": ["none", "batch", "l1", "l2", "linf"],
+    "vgg_ics": ["none-lr0.1", "none-lr0.01", "batch-lr0.1", "batch-lr0.01"],
+    "vgg_landscape": ["none", "batch"],
+    "vgg_lp": FIVE,
+    "vgg_lp_landscape": FIVE,
     "vgg_lr": ["none-lr0.1", "none-lr0.5", "batch-lr0.1", "batch-lr0.5"],
     "vgg_noisy": ["none", "batch", "batch-noise", "none-noise"],
 }
@@ -58,7 +66,7 @@ def test_vgg_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
         assert spec.net == VGG(kind="vgg16", width=1.0, head=())
         assert (spec.data.source, spec.data.model_dump()["augment"]) == ("auto", False)
         assert (spec.optim.kind, spec.optim.momentum, spec.optim.weight_decay) == ("sgd", 0.0, 5e-4)
-        assert spec.optim.lr == (0.5 if variant.endswith("lr0.5") else 0.1)
+        assert spec.optim.lr == float(variant.partition("lr")[2] or 0.1)
         assert spec.optim.schedule.kind == "constant"
         assert spec.init.scheme == "glorot"
         assert not spec.norm.centred
@@ -94,6 +102,42 @@ def test_the_noisy_variants_differ_in_norm_and_noise_only(profile: str) -> None:
     assert (noise.position, noise.amplitude, noise.in_eval) == ("after_norm", "absolute", False)
     rest = [s.model_dump(exclude={"norm": {"kind"}, "noise": {"on"}}) for s in found.values()]
     assert all(spec == rest[0] for spec in rest)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "every", "multiples"),
+    [
+        ("vgg_landscape", 100, (0.5, 1, 2, 4)),
+        ("vgg_lp_landscape", 100, (0.5, 1, 2, 4)),
+        ("dln_landscape", 50, (0.01, 0.1, 1, 10, 10**1.5)),
+        ("dln_lp_landscape", 50, (0.01, 0.1, 1, 10, 10**1.5)),
+    ],
+)
+def test_landscapes_are_taken_where_the_paper_takes_them(
+    suffix: str, every: int, multiples: tuple[float, ...]
+) -> None:
+    for spec in specs(suffix, "paper").values():
+        assert (spec.probes.landscape.every, spec.probes.landscape.direction) == (every, "gradient")
+        assert spec.probes.landscape.multiples == pytest.approx(multiples, rel=1e-15)
+
+
+def test_the_dln_among_the_activations_is_that_of_dln_bn() -> None:
+    found, own = specs("activations", "paper"), specs("dln_bn", "paper")
+    for norm in ("none", "batch"):
+        same = {
+            "steps",
+            "batch_size",
+            "precision",
+            "device",
+            "threads",
+            "data",
+            "net",
+            "norm",
+            "loss",
+            "optim",
+        }
+        assert found[f"dln-{norm}"].model_dump(include=same) == own[norm].model_dump(include=same)
+        assert found[f"dln-{norm}"].probes.activations.layers == (1, 11, 24)
 
 
 def test_every_preset_is_commented() -> None:
