@@ -27,7 +27,7 @@ class Reader:
         self.run = run
         self.columns = Columns()
         self.gone = False
-        """Whether the journal, once read, has vanished."""
+        """Whether the journal, once read, has vanished for now."""
         self._front: int | None = None  # everything before this byte is unread history
         self._end = 0  # everything before this byte and after _front has been read
 
@@ -43,6 +43,7 @@ class Reader:
         try:
             with self.run.journal_file.open("rb") as file, _no_garbage_collection():
                 self._advance(file.fileno(), until)
+                self.gone = False
         except FileNotFoundError:
             self.gone = self._front is not None
         return self.columns
