@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +15,6 @@ from types import FrameType
 from bncore.store.paths import RunDir
 
 TICK_S = 0.2
-_PR_SET_PDEATHSIG = 1
 
 
 class LocalSweep:
@@ -52,7 +51,14 @@ class LocalSweep:
         on_tick()
 
     def _start(self, run: RunDir) -> None:
-        command = [sys.executable, "-m", "bncore.train.worker", str(run.path)]
+        command = [
+            sys.executable,
+            "-m",
+            "bncore.train.worker",
+            str(run.path),
+            "--supervisor",
+            str(os.getpid()),
+        ]
         command += ["--force"] if self._force else []
         with run.log_file.open("ab") as log:
             self._workers[run.path.name] = subprocess.Popen(
@@ -61,7 +67,6 @@ class LocalSweep:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C at the terminal reaches it through us, once
-                preexec_fn=_end_with_parent,
             )
 
     def _reap(self) -> None:
@@ -84,8 +89,3 @@ class LocalSweep:
         self.signal = self.signal or number
         for worker in self._workers.values():
             worker.send_signal(number)
-
-
-def _end_with_parent() -> None:
-    """In the child: be sent SIGTERM when the supervisor dies, however it dies, so that no worker is orphaned."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

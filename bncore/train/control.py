@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 from dataclasses import dataclass
 from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -24,6 +28,13 @@ class Control:
             self.single_steps -= 1
             return True
         return False
+
+
+def end_with_parent(parent: int) -> None:
+    """Be sent SIGTERM when the parent process dies, however it dies, so that no worker is orphaned."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the line above
+        signal.raise_signal(signal.SIGTERM)
 
 
 class Signals:

@@ -27,7 +27,7 @@ from bncore.store.owner import Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.silence import silent_runs
 from bncore.train import checkpoint
-from bncore.train.control import Signals
+from bncore.train.control import Signals, end_with_parent
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
@@ -44,9 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("--force", action="store_true", help="take the run from its present holder")
+    parser.add_argument("--supervisor", type=int, help="end, checkpointed, when this parent process dies")
     options = parser.parse_args(arguments)
     signals = Signals()
     signals.install()
+    if options.supervisor is not None:
+        end_with_parent(options.supervisor)
     run = RunDir(options.run.resolve())
     try:
         spec = spec_from_toml(run.spec_file)
