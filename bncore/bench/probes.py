@@ -9,6 +9,7 @@ from itertools import count
 from statistics import median
 
 import torch
+from torch import Tensor
 
 from bncore.bench.measure import Row, Work, peak_bytes, seconds
 from bncore.bench.train import dln_spec, vgg_spec
@@ -16,7 +17,7 @@ from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes.base import Probe
 from bncore.probes.growing import output_sizes
-from bncore.probes.ics import Ics, layerwise_gradients
+from bncore.probes.ics import Ics, layer_of
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
@@ -47,10 +48,9 @@ def bench_ics(
         for norm in norms:
             session, view = observed(_spec(kind, norm, device))
             probe = Ics(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0)
-            every = list(range(1, len(view.net.layers)))
             works = _works(session, view, probe)
             if naive:
-                works["naive"] = partial(layerwise_gradients, view, every)
+                works["naive"] = partial(naive_ics, view)
             bar = f"<= {ICS_BARS[kind]} steps" if norm == "batch" else "no bar"
             products = f"{operations(view.net):.1f} by products"
             yield from _rows(f"{kind} {norm}: ICS", works, repeats, device, f"{bar}; {products}")
@@ -96,6 +96,15 @@ def operations(net: LayeredNet) -> float:
     prefix = sum(costs[:-1])
     chains = sum(2 * sum(costs[i:]) for i in range(1, len(costs)))
     return (prefix + chains) / (3 * sum(costs) - costs[0])
+
+
+def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
+    """What one writes first: for each layer the whole network's gradient, of which one layer's is wanted."""
+    found = []
+    for index in range(1, len(view.net.layers)):
+        mixed = {name: (view.after if layer_of(name) < index else view.before)[name] for name in view.before}
+        found.append({f"layers.{index}.weight": view.gradient_at(mixed)[1][f"layers.{index}.weight"]})
+    return found
 
 
 def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.probes.base import in_precision_of, require_finite
-from bncore.probes.compare import Comparison, flat, pairwise
+from bncore.probes.compare import Comparison, flat, norm_of, pairwise
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.view import StepView
 from bncore.random import generator
@@ -108,7 +108,7 @@ class Landscape:
             or gradient is not finite.
         """
         g = flat(view.grads.values())
-        size = torch.linalg.vector_norm(g, dtype=torch.float64).view(1)
+        size = norm_of(g).view(1)
         losses, compared = self._along(view, self._steps(view, size), g)
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
@@ -154,7 +154,7 @@ class Landscape:
         found = DIRECTIONS[self.direction](view, self.curvature)
         if self.direction == "gradient":
             return found
-        factor = size / torch.linalg.vector_norm(flat(found.values()), dtype=torch.float64)
+        factor = size / norm_of(flat(found.values()))
         scaled = torch._foreach_mul(list(found.values()), factor.to(view.inputs.dtype).view(()))
         return dict(zip(found, scaled, strict=True))
 

@@ -34,8 +34,8 @@ def test_small_angles_are_not_rounded_away(angle: float) -> None:
 
 
 def test_float32_gradients_lose_nothing_in_the_sums() -> None:
-    a = torch.rand(10**6, generator=torch.Generator().manual_seed(0))
-    b = a + 1e-4 * torch.rand(10**6, generator=torch.Generator().manual_seed(1))
+    a = torch.rand(10**7, generator=torch.Generator().manual_seed(0))
+    b = a + 1e-4 * torch.rand(10**7, generator=torch.Generator().manual_seed(1))
     single, double = pairwise([a], [b]), pairwise([a.double()], [b.double()])
     for name in ("length", "l2"):
         torch.testing.assert_close(getattr(single, name), getattr(double, name), rtol=1e-6, atol=0)
