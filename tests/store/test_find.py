@@ -1,0 +1,113 @@
+"""From what a person types to a run, in a folder that also holds other things."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bncore.store.errors import NoSuchRun
+from bncore.store.find import find, list_sweeps
+from bncore.store.paths import RunDir, SweepDir
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three sweeps, the last made first by name, among junk."""
+    for age, (sweep, runs) in enumerate(
+        {
+            "vgg_bn-001": ["none-s0", "batch-s0", "batch-s1"],
+            "vgg_lr-001": ["batch-s0"],
+            "quick-002": ["a-s0"],
+        }.items()
+    ):
+        for run in runs:
+            (tmp_path / sweep / run).mkdir(parents=True)
+            (tmp_path / sweep / run / "spec.toml").write_text("")
+        file = tmp_path / sweep / "sweep.toml"
+        file.write_text(f"queue = {runs}\n")
+        os.utime(file, (1e9 + age, 1e9 + age))
+    (tmp_path / "notes.txt").write_text("junk")
+    (tmp_path / "vgg_other").mkdir()
+    (tmp_path / ".vgg_bn-002.half").mkdir()
+    (tmp_path / ".vgg_bn-002.half" / "sweep.toml").write_text("")
+    (tmp_path / "vgg_loop").symlink_to("vgg_loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    return tmp_path
+
+
+def test_sweeps_are_listed_by_age_and_junk_is_passed_over(root: Path) -> None:
+    assert [sweep.name for sweep in list_sweeps(root)] == ["vgg_bn-001", "vgg_lr-001", "quick-002"]
+    assert list_sweeps(root / "not there") == []
+    assert list_sweeps(root / "notes.txt") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vgg_bn-001", "vgg_bn-001"),
+        ("vgg_b", "vgg_bn-001"),
+        ("q", "quick-002"),
+        ("@last", "quick-002"),
+        ("vgg_bn-001/", "vgg_bn-001"),
+        ("vgg_bn-001/none-s0", "vgg_bn-001/none-s0"),
+        ("vgg_b/n", "vgg_bn-001/none-s0"),
+        ("vgg_b/batch-s1", "vgg_bn-001/batch-s1"),
+    ],
+)
+def test_names_prefixes_and_last(root: Path, name: str, expected: str) -> None:
+    found = find(root, name)
+    assert found.path == root / expected
+    assert isinstance(found, RunDir if "/" in expected else SweepDir)
+
+
+def test_paths_need_no_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = root / "not there"
+    assert find(nowhere, str(root / "vgg_bn-001")) == SweepDir(root / "vgg_bn-001")
+    assert find(nowhere, str(root / "vgg_bn-001" / "none-s0")) == RunDir(root / "vgg_bn-001" / "none-s0")
+    monkeypatch.chdir(root / "vgg_bn-001")
+    assert find(nowhere, ".") == SweepDir(root / "vgg_bn-001")
+    assert find(nowhere, "none-s0") == RunDir(root / "vgg_bn-001" / "none-s0")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vgg", "several go by that name: vgg_bn-001, vgg_lr-001"),
+        ("vgg_bn-001/batch", "several go by that name: batch-s0, batch-s1"),
+        ("vgg_other", "no such run or sweep under .*there: quick-002, vgg_bn-001, vgg_lr-001"),
+        ("vgg_bn-001/x", "no such run or sweep"),
+        ("", "no such run or sweep"),
+        ("/", "no such run or sweep"),
+        ("../..", "no such run or sweep"),
+        ("x" * 5000, "no such run or sweep"),
+        ("a\0b", "no such run or sweep"),
+    ],
+)
+def test_what_is_nothing_or_several_is_said(root: Path, name: str, message: str) -> None:
+    with pytest.raises(NoSuchRun, match=message):
+        find(root, name)
+
+
+def test_last_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NoSuchRun, match="@last: no sweeps under"):
+        find(tmp_path, "@last")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=8))
+def test_any_text_is_a_run_or_an_error_in_words(root: Path, name: str) -> None:
+    try:
+        assert find(root, name).path.exists()
+    except NoSuchRun as error:
+        assert name in str(error)
+
+
+@pytest.mark.parametrize("text", ["", "queue = 3", "queue = ['../..', 'a']", "queue = [", "queue = ['a/b']"])
+def test_a_sweep_whose_file_makes_no_sense_lists_its_directories(root: Path, text: str) -> None:
+    (root / "vgg_bn-001" / "sweep.toml").write_text(text)
+    names = [run.path.name for run in SweepDir(root / "vgg_bn-001").runs()]
+    assert names == ["batch-s0", "batch-s1", "none-s0"]
