@@ -1,0 +1,51 @@
+"""Tiny image trees and batch files."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def image_tree(root: Path, *, train: int = 3, test: int = 2, size: int = 32) -> Path:
+    """``train/<class>/*.png`` and ``test/<class>/*.png`` of two classes; image i of class c has grey 10 c + i."""
+    for split, count in (("train", train), ("test", test)):
+        for label, name in enumerate(("cat", "dog")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                grey = np.full((size, size, 3), 10 * label + i, dtype=np.uint8)
+                Image.fromarray(grey).save(folder / f"{i}.png")
+    return root
+
+
+def cifar_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ``cifar-10-batches-py`` with 10 training and 10 test images, its checksums made known to torchvision."""
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow to import
+
+    folder = root / CIFAR10.base_folder
+    folder.mkdir(parents=True)
+    names = [f"class{i}" for i in range(10)]
+    files = {"data_batch_1": _batch(0), "test_batch": _batch(100), "batches.meta": {"label_names": names}}
+    md5 = {}
+    for name, content in files.items():
+        path = folder / name
+        path.write_bytes(pickle.dumps(content))
+        md5[name] = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", md5["data_batch_1"]]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+    return root
+
+
+def _batch(offset: int) -> dict[str, object]:
+    images: NDArray[np.uint8] = (
+        np.arange(10, dtype=np.uint8)[:, None] + np.zeros((10, 3072), np.uint8) + offset
+    )
+    return {"data": images.astype(np.uint8), "labels": list(range(10))}

@@ -1,0 +1,114 @@
+"""Batches as a function of the step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bncore.data.dataset import Dataset
+
+
+def images(count: int = 24, *, batch_size: int | str = 5, seed: int = 0, augment: bool = False) -> Dataset:
+    """Random images whose label is their index."""
+    source = torch.Generator().manual_seed(7)
+    pixels = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=source)
+    return Dataset(
+        train_inputs=pixels,
+        train_targets=torch.arange(count),
+        test_inputs=pixels[:7],
+        test_targets=torch.arange(7),
+        outputs=count,
+        source="synthetic",
+        title="",
+        fingerprint="",
+        dtype=torch.float64,
+        seed=seed,
+        batch_size=batch_size,  # type: ignore[arg-type]
+        classes=("a", "b"),
+        augment=augment,
+    )
+
+
+def plainly_normalised(pixels: Tensor, training: Tensor) -> np.ndarray:
+    x, all_x = pixels.numpy().astype(float) / 255, training.numpy().astype(float) / 255
+    mean, std = all_x.mean((0, 2, 3)), all_x.std((0, 2, 3))
+    return (x - mean[:, None, None]) / std[:, None, None]
+
+
+@settings(max_examples=30, deadline=None)
+@given(step=st.integers(0, 200), other=st.integers(0, 200))
+def test_a_batch_depends_on_its_step_alone(step: int, other: int) -> None:
+    fresh, used = images(), images()
+    used.batch(other)
+    for one, two in zip(fresh.batch(step), used.batch(step), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_an_epoch_holds_every_sample_at_most_once_and_epochs_differ() -> None:
+    data = images(25)
+    epochs = [torch.cat([data.batch(5 * e + i)[1] for i in range(5)]).tolist() for e in range(3)]
+    for order in epochs:
+        assert sorted(order) == list(range(25))
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_seeds_give_other_orders() -> None:
+    assert images(seed=0).batch(0)[1].tolist() != images(seed=1).batch(0)[1].tolist()
+
+
+def test_images_are_normalised_by_the_training_set() -> None:
+    data = images()
+    inputs, targets = data.batch(3)
+    expected = plainly_normalised(data.train_inputs[targets], data.train_inputs)
+    np.testing.assert_allclose(inputs.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_full_batches_are_the_set_in_its_own_order() -> None:
+    _, targets = images(batch_size="full").batch(9)
+    assert targets.tolist() == list(range(24))
+
+
+def test_every_augmented_image_is_a_crop_of_the_padded_one_mirrored_or_not() -> None:
+    data = images(augment=True, batch_size=24)
+    plain = dataclasses.replace(data, augment=False, _order=None)
+    found, targets = data.batch(0)
+    mirrored = moved = 0
+    for image, label in zip(found, targets, strict=True):
+        raw = torch.nn.functional.pad(data.train_inputs[label], (4, 4, 4, 4))
+        matches = []
+        for top in range(9):
+            for left in range(9):
+                crop = raw[:, top : top + 8, left : left + 8]
+                for flip in (False, True):
+                    candidate = crop.flip(2) if flip else crop
+                    numbers = plainly_normalised(candidate[None], data.train_inputs)[0]
+                    if np.allclose(image.numpy(), numbers, atol=1e-9):
+                        matches.append((top, left, flip))
+        assert len(matches) == 1
+        mirrored += matches[0][2]
+        moved += matches[0][:2] != (4, 4)
+    assert 0 < mirrored < 24
+    assert moved > 15
+    assert torch.equal(data.batch(0)[0], found)
+    assert not torch.equal(plain.batch(0)[0], found)
+
+
+def test_evaluation_covers_the_first_samples_in_order() -> None:
+    data = images()
+    sizes = [len(x) for x, _ in data.eval_batches("train", 12, 5)]
+    labels = torch.cat([y for _, y in data.eval_batches("train", 12, 5)]).tolist()
+    assert (sizes, labels) == ([5, 5, 2], list(range(12)))
+    assert sum(len(x) for x, _ in data.eval_batches("train", 0, 7)) == 24
+    assert sum(len(x) for x, _ in data.eval_batches("test", 100, 7)) == 7
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    data = images(augment=True)
+    before = torch.get_rng_state()
+    data.batch(0), data.batch(7)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,223 @@
+"""Where data come from, and what is said when they cannot."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bncore.data import DataError, cifar, foresee, load, settle
+from bncore.data import cache as cache_module
+from bncore.data.arrays import class_balanced_order
+from bncore.data.folder import load_folder
+from bncore.data.gaussian import gaussian_regression
+from bncore.data.synthetic import CLASSES, synthetic_images
+from bncore.spec.model import DLN, MLP, GaussianData, ImageData, Loss, Spec
+from data.making import cifar_files, image_tree
+
+SYNTHETIC = "9f6256063edf5fa6b3ad3101e25af0b2c904d3937d49e9b0ac280ba22281fb3a"
+
+
+def no_network(*_: object, **__: object) -> Path:
+    """What fetching does without a network."""
+    raise DataError("CIFAR-10 cannot be downloaded: no network")
+
+
+def test_the_synthetic_images_are_these_bytes() -> None:
+    assert synthetic_images().fingerprint() == SYNTHETIC
+
+
+def test_synthetic_images_are_balanced_and_use_the_range() -> None:
+    arrays = synthetic_images(200, 100)
+    assert np.bincount(arrays.train_labels[:50]).tolist() == [5] * 10
+    assert len(CLASSES) == 10
+    assert arrays.train_images.shape == (200, 3, 32, 32)
+    assert arrays.train_images.min() < 20
+    assert arrays.train_images.max() > 235
+
+
+def test_gaussian_targets_are_a_linear_map_of_the_inputs() -> None:
+    (x, y), (x_test, y_test) = gaussian_regression(3, 500, 10)
+    matrix = torch.linalg.lstsq(x, y).solution
+    torch.testing.assert_close(x_test @ matrix, y_test, rtol=1e-9, atol=1e-9)
+    assert abs(x.mean().item()) < 0.05
+    assert x.std().item() == pytest.approx(1, abs=0.05)
+    assert matrix.std().item() == pytest.approx(1, abs=0.3)
+
+
+def test_more_samples_keep_the_map_and_another_seed_changes_it() -> None:
+    def matrix_of(seed: int, samples: int) -> torch.Tensor:
+        (x, y), _ = gaussian_regression(seed, samples, 4)
+        return torch.linalg.lstsq(x, y).solution
+
+    torch.testing.assert_close(matrix_of(0, 50), matrix_of(0, 80))
+    assert not torch.allclose(matrix_of(0, 50), matrix_of(1, 50))
+
+
+def test_an_image_tree_is_read_once_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = image_tree(tmp_path / "tree")
+    first = load_folder(tree)
+    assert first.classes == ("cat", "dog")
+    for image, label in zip(first.train_images, first.train_labels, strict=True):
+        assert image[0, 0, 0] // 10 == label
+    monkeypatch.setattr("bncore.data.folder._read", None)  # decoding again would fail
+    assert load_folder(tree).fingerprint() == first.fingerprint()
+
+
+def test_a_changed_tree_is_decoded_again(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    before = load_folder(tree).fingerprint()
+    (tree / "train" / "cat" / "0.png").write_bytes((tree / "train" / "dog" / "2.png").read_bytes())
+    assert load_folder(tree).fingerprint() != before
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, cache: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    first = load_folder(tree)
+    (file,) = cache.glob("folder-*.npz")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    assert load_folder(tree).fingerprint() == first.fingerprint()
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    bad = tree / "train" / "dog" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"dog/1\.png: not a readable image"):
+        load_folder(tree)
+
+
+def test_images_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    odd = image_tree(tmp_path / "odd", size=16)
+    (odd / "test" / "cat" / "0.png").rename(tree / "test" / "cat" / "9.png")
+    with pytest.raises(DataError, match=r"9\.png: 16x16 pixels; expected 32x32"):
+        load_folder(tree)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("test/cat/*", "no images in cat"),
+        ("test/cat", "different classes|class folders"),
+        ("test", "missing"),
+    ],
+)
+def test_an_incomplete_tree_says_what_is_missing(tmp_path: Path, missing: str, message: str) -> None:
+    tree = image_tree(tmp_path / "tree")
+    for path in sorted(tree.glob(missing)):
+        for file in sorted(path.rglob("*"), reverse=True) if path.is_dir() else []:
+            file.unlink() if file.is_file() else file.rmdir()
+        path.unlink() if path.is_file() else path.rmdir()
+    with pytest.raises(DataError, match=message):
+        load_folder(tree)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_cache_that_cannot_be_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(cache_module.np, "savez", refuse)
+    with pytest.raises(DataError, match="set BNRUN_CACHE"):
+        load_folder(image_tree(tmp_path / "tree"))
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_cifar_is_read_and_damage_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = cifar_files(tmp_path / "data", monkeypatch)
+    found = settle(ImageData(path=str(root)))
+    assert (found.data.source, found.title, found.warning) == ("cifar10", "CIFAR-10", "")
+    assert cifar.locate(root / "cifar-10-batches-py") == root
+    batch = root / "cifar-10-batches-py" / "data_batch_1"
+    batch.write_bytes(batch.read_bytes()[:-1])
+    with pytest.raises(DataError, match="incomplete or damaged"):
+        settle(ImageData(path=str(root)))
+
+
+def test_auto_prefers_the_disk_then_the_network_then_the_synthetic_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setattr(cifar, "fetch", no_network)
+    found = settle(ImageData())
+    assert found.data.source == "synthetic"
+    assert "SYNTHETIC" in found.warning
+    assert found.title == "synthetic images"
+    root = cifar_files(tmp_path / "elsewhere", monkeypatch)
+    monkeypatch.setattr(cifar, "fetch", lambda *_, **__: root)
+    assert settle(ImageData()).title == "CIFAR-10"
+    cache.mkdir(exist_ok=True)
+    (root / "cifar-10-batches-py").rename(cache / "cifar-10-batches-py")
+    monkeypatch.setattr(cifar, "fetch", no_network)
+    assert settle(ImageData()).title == "CIFAR-10"
+
+
+def test_what_was_asked_for_is_never_replaced_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cifar, "fetch", no_network)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images there"):
+        settle(ImageData(path=str(tmp_path / "empty")))
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        settle(ImageData(source="cifar10"))
+
+
+def test_the_real_download_fails_in_words_or_succeeds(tmp_path: Path) -> None:
+    """Without a network torchvision's own download raises; the message names the folder."""
+    try:
+        assert cifar.fetch(tmp_path / "data", timeout_s=2).is_dir()
+    except DataError as error:
+        assert str(tmp_path / "data") in str(error)
+
+
+def test_other_images_than_those_settled_on_are_refused(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    settled = settle(ImageData(path=str(tree))).data
+    (tree / "test" / "cat" / "0.png").write_bytes((tree / "test" / "dog" / "0.png").read_bytes())
+    spec = Spec(data=settled, net=MLP(hidden=(4,)), batch_size=2)
+    with pytest.raises(DataError, match="images have changed"):
+        load(spec)
+
+
+def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
+    settled = settle(ImageData(path=str(image_tree(tmp_path / "tree")))).data
+    with pytest.raises(DataError, match="batch_size: 100; expected at most 6"):
+        load(Spec(data=settled, net=MLP(hidden=(4,)), batch_size=100))
+
+
+def test_foreseeing_touches_nothing(tmp_path: Path, cache: Path) -> None:
+    assert "synthetic" in foresee(ImageData())
+    assert foresee(ImageData(path=str(image_tree(tmp_path / "tree")))) == "the image folder 'tree'"
+    assert not cache.exists()
+
+
+def test_regression_data_are_in_the_run_s_precision() -> None:
+    loss = Loss(kind="squared_error", reduction="half_sum")
+    for precision, dtype in (("float32", torch.float32), ("float64", torch.float64)):
+        spec = Spec(
+            data=GaussianData(samples=20, features=3),
+            net=DLN(depth=2, width=3),
+            loss=loss,
+            batch_size="full",
+            precision=precision,  # type: ignore[arg-type]
+        )
+        data = load(spec)
+        assert data.batch(0)[0].dtype == dtype
+        assert data.classes is None
+        assert data.outputs == 3
+
+
+def test_every_prefix_of_the_stored_order_is_balanced() -> None:
+    labels = np.repeat(np.arange(4), [40, 40, 40, 40])
+    order = class_balanced_order(labels)
+    assert sorted(order.tolist()) == list(range(160))
+    for count in (4, 16, 60):
+        assert np.ptp(np.bincount(labels[order[:count]], minlength=4)) <= 1
