@@ -17,7 +17,10 @@ def step_and_digest(path: Path) -> tuple[int, str]:
     """
     step, state = checkpoint.load(path)
     digest = hashlib.sha256()
-    tensors = {name: t for name, t in state["net"].items() if not name.endswith("_extra_state")}
-    for name in sorted(tensors):
-        update(digest, name, tensors[name])
+    try:
+        tensors = {name: t for name, t in state["net"].items() if not name.endswith("_extra_state")}
+        for name in sorted(tensors):
+            update(digest, name, tensors[name])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{path}: holds no network ({type(error).__name__})") from error
     return step, digest.hexdigest()
