@@ -46,8 +46,9 @@ def bench_ics(
     """
     for kind in kinds:
         for norm in norms:
-            session, view = observed(_spec(kind, norm, device))
-            probe = Ics(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0)
+            spec = _spec(kind, norm, device)
+            session, view = observed(spec)
+            probe = Ics(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_ics, view)

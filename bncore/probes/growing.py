@@ -37,6 +37,8 @@ def growing_batch(view: StepView, new: Parameters, layers: Sequence[int], *, gro
         One gradient a layer, shaped as its weight.
     """
     groups = _even(layers, group) if group else _fitting(view, layers)
+    if not layers:
+        return []
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
 

@@ -11,7 +11,9 @@ from torch import Tensor
 from bncore.probes.base import in_precision_of, require_finite
 from bncore.probes.compare import pairwise
 from bncore.probes.growing import growing_batch
+from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.view import Parameters, StepView
+from bncore.spec.model import Loss
 
 
 def shifted_gradients(
@@ -65,16 +67,25 @@ class Ics:
         floor_every: measure the noise floor at every so many measurements; 0: never.
         penalty: whether the loss includes the weight penalty.
         rescale: see `rescaled_update`; 0: the update as it was.
+        loss: what the view's criterion is; None: unknown, no shortcut (`bncore.probes.moments`) is taken.
     """
 
     def __init__(
-        self, *, layers: Sequence[int], group: int, floor_every: int, penalty: bool, rescale: float
+        self,
+        *,
+        layers: Sequence[int],
+        group: int,
+        floor_every: int,
+        penalty: bool,
+        rescale: float,
+        loss: Loss | None = None,
     ) -> None:
         self.layers = tuple(sorted(set(layers)))
         self.group = group
         self.floor_every = floor_every
         self.penalty = penalty
         self.rescale = rescale
+        self.loss = loss
         self._measured = 0
 
     def measure(self, view: StepView) -> dict[str, Any]:
@@ -84,7 +95,10 @@ class Ics:
         - `l2` ||G - G'||, `cosine`, `one_minus_cosine` (exact where the cosine rounds to 1), `relative`
           ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
           of equal gradients, since nothing precedes it;
-        - `floor`, at every `floor_every`-th measurement: the l2 that the order of the batch alone makes.
+        - `method`: how it was evaluated, ``growing batch``, or ``moments`` where few samples with the batch's
+          moments stand in for the batch, exactly (`bncore.probes.moments`);
+        - `floor`, at every `floor_every`-th measurement: the l2 that rounding alone makes: with the
+          batch in another order, or by the stand-ins, whichever is larger.
 
         Raises:
             ValueError: a chosen layer does not exist.
@@ -94,10 +108,11 @@ class Ics:
         old = [view.grads[f"layers.{i}.weight"] for i in chosen]
         first = old[:1] if chosen[0] == 0 else []  # G'_1 = G_1 by definition
         rest = chosen[len(first) :]
-        shifted = (
-            first + shifted_gradients(view, rest, group=self.group, rescale=self.rescale) if rest else first
-        )
-        floor = self._floor(view, chosen, old)
+        seen = view
+        if self.loss is not None and moments_suffice(view.net, self.loss):
+            seen = with_few_samples(view, self.loss)
+        shifted = [*first, *shifted_gradients(seen, rest, group=self.group, rescale=self.rescale)]
+        floor = self._floor(view, seen, chosen, old)
         if self.penalty:
             pull = [view.weight_decay * view.before[f"layers.{i}.weight"] for i in chosen]
             old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
@@ -111,7 +126,8 @@ class Ics:
             **floor,
         }
         self._measured += 1
-        return {"layers": [i + 1 for i in chosen], **in_precision_of(view, fields)}
+        method = "growing batch" if seen is view else "moments"
+        return {"layers": [i + 1 for i in chosen], "method": method, **in_precision_of(view, fields)}
 
     def _chosen(self, view: StepView) -> list[int]:
         count = len(view.net.layers)
@@ -119,11 +135,14 @@ class Ics:
             raise ValueError(f"probes.ics.layers: {self.layers[-1]}; expected numbers from 1 to {count}")
         return [n - 1 for n in self.layers or range(1, count + 1)]
 
-    def _floor(self, view: StepView, chosen: Sequence[int], old: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _floor(
+        self, view: StepView, seen: StepView, chosen: Sequence[int], old: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
         if not self.floor_every or self._measured % self.floor_every:
             return {}
-        again = [view.reordered_grads[f"layers.{i}.weight"] for i in chosen]
-        return {"floor": pairwise(old, again).l2}
+        again = [view.reordered_grads] + ([] if seen is view else [seen.gradient_at(view.before)[1]])
+        floors = [pairwise(old, [g[f"layers.{i}.weight"] for i in chosen]).l2 for g in again]
+        return {"floor": torch.stack(floors).amax(0)}
 
     def state_dict(self) -> dict[str, Any]:
         """How often it measured."""

@@ -21,6 +21,7 @@ def _ics(spec: Spec) -> Probe:
         floor_every=chosen.floor_every,
         penalty=chosen.penalty,
         rescale=chosen.rescale,
+        loss=spec.loss,
     )
 
 
