@@ -22,6 +22,12 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:<index>
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.  [default: all]")]
 
 
+NETWORKS = ("vgg11", "vgg16", "dln")
+Nets = Annotated[
+    list[str] | None, typer.Option("--net", help="vgg11, vgg16 or dln; repeatable.  [default: all]")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(bench_app, name="bench", help="Side-by-side measurements on this machine.")
@@ -29,22 +35,58 @@ def register(app: typer.Typer) -> None:
 
 @bench_app.command("train")
 def train(
-    net: Annotated[list[str] | None, typer.Option("--net", help="vgg11, vgg16 or dln; repeatable.")] = None,
+    net: Nets = None,
     repeats: Repeats = 7,
     device: Device = "cpu",
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """The training loop here against a hand-written PyTorch loop."""
-    kinds = tuple(net or ("vgg11", "vgg16", "dln"))
-    wrong = [kind for kind in kinds if kind not in ("vgg11", "vgg16", "dln")]
-    if wrong:
-        raise typer.BadParameter(f"{wrong[0]!r}; expected vgg11, vgg16 or dln", param_hint="--net")
+    kinds = _kinds(net)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.train import bench_train
 
         return bench_train(kinds, repeats=repeats, device=device)
+
+    _print(rows, threads, as_json)
+
+
+@bench_app.command("ics")
+def ics(
+    net: Nets = None,
+    repeats: Repeats = 5,
+    device: Device = "cpu",
+    threads: Threads = None,
+    naive: Annotated[bool, typer.Option(help="Time the definition taken literally, too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """ICS of all layers, in training steps, beside the definition taken literally."""
+    kinds = _kinds(net)
+
+    def rows() -> Iterator[Row]:
+        from bncore.bench.probes import bench_ics
+
+        return bench_ics(kinds, repeats=repeats, device=device, naive=naive)
+
+    _print(rows, threads, as_json)
+
+
+@bench_app.command("landscape")
+def landscape(
+    net: Nets = None,
+    repeats: Repeats = 5,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Four multiples of the landscape, in training steps."""
+    kinds = _kinds(net)
+
+    def rows() -> Iterator[Row]:
+        from bncore.bench.probes import bench_landscape
+
+        return bench_landscape(kinds, repeats=repeats, device=device)
 
     _print(rows, threads, as_json)
 
@@ -61,6 +103,13 @@ def journal(
         return bench_journal(events)
 
     _print(rows, None, as_json)
+
+
+def _kinds(nets: list[str] | None) -> tuple[str, ...]:
+    wrong = [net for net in nets or () if net not in NETWORKS]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r}; expected one of {', '.join(NETWORKS)}", param_hint="--net")
+    return tuple(nets or NETWORKS)
 
 
 def _print(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:
