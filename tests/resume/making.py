@@ -7,8 +7,10 @@ same, with a pid, signals and an exit code of its own.
 from __future__ import annotations
 
 import importlib
+import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ import orjson
 from bncore.spec.model import DLN, Checkpoints, Evaluation, GaussianData, Loss, Norm, Optim, Schedule, Spec
 from bncore.spec.toml import spec_to_toml
 from bncore.store.journal import REMADE
+from bncore.store.owner import Ownership
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, read_status, write_status
 
@@ -80,10 +83,15 @@ def make_run(path: Path, spec: Spec) -> RunDir:
     return run
 
 
-def start(run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None) -> ForkServerProcess:
-    """A worker process on `run`, killed at the fault point ``name:count`` if one is given."""
+def start(
+    run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None, freeze_at: int = 0
+) -> ForkServerProcess:
+    """A worker process on `run`, killed at the fault point ``name:count`` if one is given, or stopped right after
+    it has made sure for the `freeze_at`-th time that the run is its own."""
     arguments = [str(run.path), *(["--force"] if force else [])]
-    process = _forked.Process(target=_work, args=(arguments, fault, str(log or run.log_file)), daemon=True)
+    process = _forked.Process(
+        target=_work, args=(arguments, fault, str(log or run.log_file), freeze_at), daemon=True
+    )
     process.start()
     return process
 
@@ -102,7 +110,7 @@ def train(run: RunDir, *, fault: str = "", force: bool = False, log: Path | None
     return end(start(run, fault=fault, force=force, log=log))
 
 
-def _work(arguments: list[str], fault: str, log: str) -> None:
+def _work(arguments: list[str], fault: str, log: str, freeze_at: int) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -111,10 +119,24 @@ def _work(arguments: list[str], fault: str, log: str) -> None:
 
     os.environ["BNRUN_FAULT"] = fault
     importlib.reload(faults)  # its functions, wherever they are imported, look at the renewed module
+    if freeze_at:
+        _freeze(freeze_at)
     code = worker.main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _freeze(at: int) -> None:
+    still_mine, asked = Ownership.still_mine, itertools.count(1)
+
+    def asked_too_early(self: Ownership) -> bool:
+        answer = still_mine(self)
+        if next(asked) == at:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return answer
+
+    Ownership.still_mine = asked_too_early  # type: ignore[method-assign]
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:

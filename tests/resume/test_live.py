@@ -45,6 +45,10 @@ def started(run: RunDir) -> ForkServerProcess:
     return process
 
 
+def _stopped(process: ForkServerProcess) -> bool:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def training(run: RunDir) -> list[dict[str, object]]:
     """What the training itself made: the story without what was asked."""
     return [event for event in story(run) if event["type"] in ("step", "eval", "finished")]
@@ -193,12 +197,15 @@ def test_a_second_worker_is_refused_and_told_who_holds_the_run(
     assert training(run) == training(undisturbed(DEEP_LINEAR))
 
 
-@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+@pytest.mark.parametrize("when", ["running", "paused", "about to write"])
 def test_a_frozen_worker_that_lost_the_run_writes_nothing_more(
-    tmp_path: Path, undisturbed: Undisturbed, paused: bool
+    tmp_path: Path, undisturbed: Undisturbed, when: str
 ) -> None:
     run = make_run(tmp_path / "run-s0", SLOW)
-    if paused:
+    if when == "about to write":
+        frozen = start(run, freeze_at=60)
+        wait_until(lambda: _stopped(frozen), "stopped")
+    elif when == "paused":
         requests.drop(run, requests.Pause(at_step=40))
         frozen = start(run)
         wait_for_state(run, "paused", 40)
