@@ -17,7 +17,7 @@ from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes.base import Probe
 from bncore.probes.growing import output_sizes
-from bncore.probes.ics import Ics, layer_of
+from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
@@ -103,7 +103,9 @@ def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
     """What one writes first: for each layer the whole network's gradient, of which one layer's is wanted."""
     found = []
     for index in range(1, len(view.net.layers)):
-        mixed = {name: (view.after if layer_of(name) < index else view.before)[name] for name in view.before}
+        mixed = {
+            name: (view.after if view.layer_of(name) < index else view.before)[name] for name in view.before
+        }
         found.append({f"layers.{index}.weight": view.gradient_at(mixed)[1][f"layers.{index}.weight"]})
     return found
 

@@ -25,20 +25,21 @@ BUDGET = 2.25
 the peak of a measurement stays below 2.5 times that of a training step."""
 
 
-def growing_batch(view: StepView, new: Parameters, layers: Sequence[int], *, group: int) -> list[Tensor]:
+def growing_batch(
+    view: StepView, new: Parameters, layers: Sequence[int], *, group: int, samples: int | None = None
+) -> list[Tensor]:
     """G'_i of the chosen layers: the gradient with respect to W_i^t, the layers before i being `new`.
 
     Arguments:
         new: weights, gammas and betas of the updated prefix, by name.
         layers: indices from 0, ascending.
         group: layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
+        samples: of the training step whose memory is the measure of that; None: those of the view.
 
     Returns:
         One gradient a layer, shaped as its weight.
     """
-    groups = _even(layers, group) if group else _fitting(view, layers)
-    if not layers:
-        return []
+    groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs))
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
 
@@ -105,14 +106,15 @@ def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:
     return [layers[i : i + size] for i in range(0, len(layers), size)]
 
 
-def _fitting(view: StepView, layers: Sequence[int]) -> list[Sequence[int]]:
+def _fitting(view: StepView, layers: Sequence[int], samples: int) -> list[Sequence[int]]:
     """Groups whose activations stay within the budget."""
     sizes = output_sizes(view.net)
+    budget = BUDGET * sum(sizes) * samples / len(view.inputs)
     groups: list[list[int]] = []
     held = math.inf
     for index in layers:
         chain = sum(sizes[index:])
-        if held + chain > BUDGET * sum(sizes):
+        if held + chain > budget:
             groups.append([])
             held = 0
         groups[-1].append(index)

@@ -11,47 +11,43 @@ from torch import Tensor
 from bncore.probes.base import in_precision_of, require_finite
 from bncore.probes.compare import pairwise
 from bncore.probes.growing import growing_batch
+from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Loss
 
 
 def shifted_gradients(
-    view: StepView, layers: Sequence[int], *, group: int = 0, rescale: float = 0.0
+    view: StepView, layers: Sequence[int], *, group: int = 0, rescale: float = 0.0, samples: int | None = None
 ) -> list[Tensor]:
     """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
 
-    The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it.
+    The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it. `group` and
+    `samples` are those of `growing_batch`.
     """
     new = rescaled_update(view, rescale) if rescale else view.after
-    return growing_batch(view, new, layers, group=group)
+    return growing_batch(view, new, layers, group=group, samples=samples)
 
 
 def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
-    """The same by the definition, one whole pass a layer: the yardstick of `shifted_gradients`."""
+    """The same by the definition, one whole pass a layer: for networks that are no `LayeredNet`."""
     new = rescaled_update(view, rescale) if rescale else view.after
     found: list[Tensor] = []
     for index in layers:
-        mixed = {name: (new if layer_of(name) < index else view.before)[name] for name in view.before}
-        leaf = mixed[f"layers.{index}.weight"].detach().requires_grad_()
-        loss = view.loss_at({**mixed, f"layers.{index}.weight": leaf})
-        found += torch.autograd.grad(loss, leaf)
+        wanted = view.weights[index]
+        mixed = {name: (new if view.layer_of(name) < index else view.before)[name] for name in view.before}
+        leaf = mixed[wanted].detach().requires_grad_()
+        found += torch.autograd.grad(view.loss_at({**mixed, wanted: leaf}), leaf)
     return found
-
-
-def layer_of(name: str) -> int:
-    """The index of the layer that a parameter belongs to."""
-    return int(name.split(".")[1])
 
 
 def rescaled_update(view: StepView, relative: float) -> Parameters:
     """theta_{t+1} with every weight update rescaled to ||W' - W|| = relative * ||W||; gamma, beta and biases
     as updated. A weight that was not moved stays: it has no direction to be moved in."""
     new = dict(view.after)
-    names = [name for name in new if name.endswith(".weight") and "norm" not in name]
-    old = [view.before[name] for name in names]
-    moves = torch._foreach_sub([new[name] for name in names], old)
-    for name, start, move in zip(names, old, moves, strict=True):
+    old = [view.before[name] for name in view.weights]
+    moves = torch._foreach_sub([new[name] for name in view.weights], old)
+    for name, start, move in zip(view.weights, old, moves, strict=True):
         size = torch.linalg.vector_norm(move)
         factor = torch.where(size > 0, relative * torch.linalg.vector_norm(start) / size, 0.0)
         new[name] = start + factor * move
@@ -95,8 +91,9 @@ class Ics:
         - `l2` ||G - G'||, `cosine`, `one_minus_cosine` (exact where the cosine rounds to 1), `relative`
           ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
           of equal gradients, since nothing precedes it;
-        - `method`: how it was evaluated, ``growing batch``, or ``moments`` where few samples with the batch's
-          moments stand in for the batch, exactly (`bncore.probes.moments`);
+        - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
+          moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a pass a
+          layer, where the network is no `LayeredNet`;
         - `floor`, at every `floor_every`-th measurement: the l2 that rounding alone makes: with the
           batch in another order, or by the stand-ins, whichever is larger.
 
@@ -105,16 +102,19 @@ class Ics:
             ArithmeticError: a gradient is not finite.
         """
         chosen = self._chosen(view)
-        old = [view.grads[f"layers.{i}.weight"] for i in chosen]
+        old = [view.grads[view.weights[i]] for i in chosen]
         first = old[:1] if chosen[0] == 0 else []  # G'_1 = G_1 by definition
         rest = chosen[len(first) :]
-        seen = view
-        if self.loss is not None and moments_suffice(view.net, self.loss):
-            seen = with_few_samples(view, self.loss)
-        shifted = [*first, *shifted_gradients(seen, rest, group=self.group, rescale=self.rescale)]
+        seen, method = self._seen(view)
+        if method == "layer by layer":
+            shifted = first + layerwise_gradients(view, rest, rescale=self.rescale)
+        else:
+            shifted = first + shifted_gradients(
+                seen, rest, group=self.group, rescale=self.rescale, samples=len(view.inputs)
+            )
         floor = self._floor(view, seen, chosen, old)
         if self.penalty:
-            pull = [view.weight_decay * view.before[f"layers.{i}.weight"] for i in chosen]
+            pull = [view.weight_decay * view.before[view.weights[i]] for i in chosen]
             old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
         compared = pairwise(old, shifted)
         require_finite("a gradient", compared.l2)
@@ -126,11 +126,19 @@ class Ics:
             **floor,
         }
         self._measured += 1
-        method = "growing batch" if seen is view else "moments"
         return {"layers": [i + 1 for i in chosen], "method": method, **in_precision_of(view, fields)}
 
+    def _seen(self, view: StepView) -> tuple[StepView, str]:
+        """What to evaluate on, and how."""
+        if isinstance(view, ModuleView):
+            return view, "layer by layer"
+        if self.loss is not None and moments_suffice(view.net, self.loss):
+            seen = with_few_samples(view, self.loss)
+            return seen, "growing batch" if seen is view else "moments"
+        return view, "growing batch"
+
     def _chosen(self, view: StepView) -> list[int]:
-        count = len(view.net.layers)
+        count = len(view.weights)
         if self.layers and self.layers[-1] > count:
             raise ValueError(f"probes.ics.layers: {self.layers[-1]}; expected numbers from 1 to {count}")
         return [n - 1 for n in self.layers or range(1, count + 1)]
@@ -141,7 +149,7 @@ class Ics:
         if not self.floor_every or self._measured % self.floor_every:
             return {}
         again = [view.reordered_grads] + ([] if seen is view else [seen.gradient_at(view.before)[1]])
-        floors = [pairwise(old, [g[f"layers.{i}.weight"] for i in chosen]).l2 for g in again]
+        floors = [pairwise(old, [g[view.weights[i]] for i in chosen]).l2 for g in again]
         return {"floor": torch.stack(floors).amax(0)}
 
     def state_dict(self) -> dict[str, Any]:

@@ -56,6 +56,15 @@ class StepView:
         return {name: p.detach() for name, p in self.net.named_parameters()}
 
     @property
+    def weights(self) -> list[str]:
+        """Names of the layers' weights W_1, ..., W_k, in order."""
+        return [f"layers.{i}.weight" for i in range(len(self.net.layers))]
+
+    def layer_of(self, name: str) -> int:
+        """The index, from 0, of the layer that a parameter belongs to."""
+        return int(name.split(".")[1])
+
+    @property
     def how(self) -> Pass:
         """The forward pass of this step: train-mode statistics, its own noise, nothing tracked."""
         return Pass(training=True, track=False, noise_step=self.step)

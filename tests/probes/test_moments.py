@@ -25,8 +25,8 @@ def dln(norm: str = "batch", *, reduction: str = "half_sum", noise: bool = False
     """A step of six linear layers on 80 pairs of 4 + 4 numbers, of rank 4 as y = A x is."""
     loss = Loss.model_validate({"kind": "squared_error", "reduction": reduction})
     spec = Spec(
-        net=DLN(depth=6, width=5), norm=Norm(kind=norm, bias=False, groups=1), noise=Noise(on=noise), data=GaussianData(),
-        loss=loss, precision="float64",
+        net=DLN(depth=6, width=5), norm=Norm(kind=norm, bias=False, groups=1), noise=Noise(on=noise),
+        data=GaussianData(), loss=loss, precision="float64",
     )  # fmt: skip
     net = build(spec, inputs=(4,), outputs=4)
     x = drawn(80, 4, seed=1) + 0.3

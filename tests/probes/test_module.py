@@ -1,0 +1,85 @@
+"""A network that is no LayeredNet is probed too, a pass a layer, with the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bncore.nets import criterion
+from bncore.probes.ics import Ics
+from bncore.probes.landscape import Curvature, Landscape
+from bncore.probes.module import ModuleView, view_of_module
+from bncore.probes.run import Measured, ProbeRunner
+from bncore.probes.view import StepView
+from bncore.spec.model import Spec
+from bncore.spec.probes import Probes
+
+from .step import HALF_SUM, small_step
+
+ICS = Ics(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0)
+LANDSCAPE = Landscape(
+    multiples=(0.5, 2.0), loss_multiples=(), direction="gradient", floor_every=1, curvature=Curvature(1, 1.0)
+)
+
+
+def twin(view: StepView) -> ModuleView:
+    """The network of `small_step` from torch.nn alone, and the same step of it."""
+    net = nn.Sequential(
+        nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU(),
+        nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU(),
+        nn.Linear(4, 2),
+    ).double()  # fmt: skip
+    with torch.no_grad():
+        for p, value in zip(net.parameters(), view.before.values(), strict=True):
+            p.copy_(value)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    buffers = {name: b.clone() for name, b in net.named_buffers()}
+    measure = criterion(HALF_SUM)
+    loss = measure(net(view.inputs), view.targets)
+    loss.backward()
+    with torch.no_grad():
+        for p in net.parameters():
+            assert p.grad is not None
+            p.sub_(view.lr * p.grad)
+    return view_of_module(
+        net, measure, (view.inputs, view.targets), step=view.step, seed=view.seed, before=before,
+        buffers=buffers, loss=loss.item(), lr=view.lr,
+    )  # fmt: skip
+
+
+def test_ics_of_any_module_is_announced_and_is_that_of_the_layered_one() -> None:
+    view = small_step("batch")
+    found, expected = ICS.measure(twin(view)), ICS.measure(view)
+    assert (found["method"], expected["method"]) == ("layer by layer", "growing batch")
+    assert found["layers"] == [1, 2, 3]
+    for name in ("l2", "cosine", "relative"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)
+
+
+def test_the_landscape_of_any_module_is_that_of_the_layered_one() -> None:
+    view = small_step("batch")
+    found, expected = LANDSCAPE.measure(twin(view)), LANDSCAPE.measure(view)
+    for name in ("loss", "grad_diff", "beta", "cosine"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9)
+    assert found["floor"] < 1e-12
+
+
+def test_probing_any_module_moves_nothing() -> None:
+    view = twin(small_step("batch"))
+    before = {name: t.clone() for name, t in view.net.state_dict().items()}
+    lent = {name: t.clone() for name, t in view.buffers.items()}
+    runner = ProbeRunner(Spec(probes=Probes.model_validate({"ics": {"every": 1}, "landscape": {"every": 1}})))
+    assert all(isinstance(result, Measured) for result in runner.measure(view))
+    assert all(torch.equal(t, before[name]) for name, t in view.net.state_dict().items())
+    assert all(torch.equal(t, lent[name]) for name, t in view.buffers.items())
+
+
+def test_a_module_in_evaluation_mode_is_refused() -> None:
+    view = twin(small_step("batch"))
+    with pytest.raises(ValueError, match="module: in evaluation mode"):
+        view_of_module(
+            view.net.eval(), view.criterion, (view.inputs, view.targets), step=0, seed=0, before=view.before,
+            buffers=view.buffers, loss=0.0, lr=0.1,
+        )  # fmt: skip
