@@ -25,7 +25,7 @@ class ImageArrays:
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
             digest.update(f"{little.shape}".encode())
-            digest.update(little.tobytes())
+            digest.update(little.data)
         return digest.hexdigest()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
@@ -27,7 +29,9 @@ def store(name: str, arrays: ImageArrays) -> None:
         DataError: the cache cannot be written; says which variable moves it.
     """
     path = cache_dir() / f"{name}.npz"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(
+        f".{path.name}.{uuid4().hex}"
+    )  # machines that share a home may share process ids
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -41,7 +45,8 @@ def store(name: str, arrays: ImageArrays) -> None:
             )
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise DataError(
             f"{path}: the decoded images cannot be cached: {error.strerror}; expected a writable folder with "
             "space: set BNRUN_CACHE to one"
@@ -49,7 +54,10 @@ def store(name: str, arrays: ImageArrays) -> None:
 
 
 def recall(name: str) -> ImageArrays | None:
-    """What was stored under `name`; None where there is nothing whole (each array carries a CRC)."""
+    """What was stored under `name`; None where there is nothing whole (each array carries a CRC).
+
+    Damage to the archive's own fields shows as any of the errors caught here; the images are then decoded anew.
+    """
     path = cache_dir() / f"{name}.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -60,5 +68,5 @@ def recall(name: str) -> ImageArrays | None:
                 file["test_labels"],
                 tuple(map(str, file["classes"])),
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -66,7 +67,8 @@ class Dataset:
             epoch, position = divmod(step, self.steps_per_epoch)
             start = position * self.batch_size
             chosen = self._epoch_order(epoch)[start : start + self.batch_size]
-            inputs, targets = self.train_inputs[chosen], self.train_targets[chosen]
+            # on a CPU almost three times as fast as train_inputs[chosen]
+            inputs, targets = self.train_inputs.index_select(0, chosen), self.train_targets[chosen]
         if self.augment:
             inputs = self._augmented(inputs, step)
         return self._numbers(inputs), targets
@@ -98,24 +100,30 @@ class Dataset:
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """Random crops out of padded images, half of them mirrored (He et al., 2016, section 4.2)."""
-        n, _, height, width = images.shape
+        n, channels, height, width = images.shape
         source = generator(self.seed, "augment", step=step)
         top, left = torch.randint(0, 2 * PADDING + 1, (2, n, 1), generator=source)
         mirrored = torch.rand((n, 1), generator=source) < 0.5
         columns = torch.arange(width).expand(n, width)
         columns = torch.where(mirrored, width - 1 - columns, columns) + left
         rows = torch.arange(height) + top
-        device = images.device
-        which = torch.arange(n, device=device)[:, None, None]
-        padded = F.pad(images, (PADDING,) * 4).permute(0, 2, 3, 1)
-        return padded[which, rows.to(device)[:, :, None], columns.to(device)[:, None, :]].permute(0, 3, 1, 2)
+        pixels = rows[:, :, None] * (width + 2 * PADDING) + columns[:, None, :]  # of the padded image
+        chosen = pixels.view(n, 1, -1).to(images.device).expand(n, channels, -1)
+        return F.pad(images, (PADDING,) * 4).flatten(2).gather(2, chosen).view_as(images)
 
 
 def _channel_moments(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel in units of 1/255, (channels, 1, 1): exact integer sums."""
-    values = torch.arange(256, dtype=torch.float64)
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
-    share = counts.cpu().double() / counts.sum(1, keepdim=True).cpu()
-    mean = share @ values
-    std = (share @ values.square() - mean.square()).clamp_min(1.0).sqrt()
-    return tuple(m.to(dtype).view(-1, 1, 1).to(images.device) for m in (mean, std))  # type: ignore[return-value]
+    """Mean and standard deviation (at least 1) of each channel in units of 1/255, both (channels, 1, 1).
+
+    The sums are of Python's integers, hence exact and the same on every device and with any number of threads.
+    """
+    means, stds = [], []
+    for channel in images.unbind(1):
+        counts = torch.bincount(channel.flatten(), minlength=256).tolist()
+        n, total = sum(counts), sum(value * count for value, count in enumerate(counts))
+        squares = sum(value * value * count for value, count in enumerate(counts))
+        means.append(total / n)
+        stds.append(max(1.0, math.sqrt((n * squares - total * total) / n**2)))
+    shape = (len(means), 1, 1)
+    mean, std = (torch.tensor(m, dtype=dtype, device=images.device).view(shape) for m in (means, stds))
+    return mean, std

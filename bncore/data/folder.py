@@ -20,8 +20,8 @@ Progress = Callable[[str, int, int], None]
 
 
 def is_image_tree(path: Path) -> bool:
-    """Whether `path` has the layout that `load_folder` reads."""
-    return (path / "train").is_dir() and (path / "test").is_dir()
+    """Whether `path` is laid out for `load_folder`, which then says what is missing in it."""
+    return (path / "train").is_dir() or (path / "test").is_dir()
 
 
 def load_folder(path: Path, progress: Progress | None = None) -> ImageArrays:
@@ -30,14 +30,17 @@ def load_folder(path: Path, progress: Progress | None = None) -> ImageArrays:
     The cache's key is the list of files with their sizes and times, so a changed tree is decoded again.
 
     Raises:
-        DataError: the tree is incomplete, or holds an image that is damaged or of another size.
+        DataError: the tree is incomplete or cannot be read, or holds an image that is damaged or of another size.
     """
-    listing = {split: _list(path / split) for split in ("train", "test")}
+    try:
+        listing = {split: _list(path / split) for split in ("train", "test")}
+        name = "folder-" + _key(path, listing)
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; expected files that can be read") from error
     classes = tuple(listing["train"])
     if tuple(listing["test"]) != classes:
         odd = ", ".join(sorted(set(classes) ^ set(listing["test"])))
         raise DataError(f"{path}: train and test hold different classes ({odd}); expected the same in both")
-    name = "folder-" + _key(path, listing)
     cached = cache.recall(name)
     if cached is not None:
         return cached
@@ -55,9 +58,7 @@ def _list(split: Path) -> Listing:
     if not split.is_dir():
         raise DataError(f"{split}: missing; expected train/<class>/ and test/<class>/ with images in them")
     folders = sorted(p for p in split.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = {
-        folder.name: sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES) for folder in folders
-    }
+    found = {folder.name: sorted(f for f in folder.iterdir() if _is_image(f)) for folder in folders}
     empty = [name for name, files in found.items() if not files]
     if len(found) < 2 or empty:
         what = f"no images in {', '.join(empty)}" if empty else f"{len(found)} class folders"
@@ -65,13 +66,17 @@ def _list(split: Path) -> Listing:
     return found
 
 
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+
+
 def _key(path: Path, listing: dict[str, Listing]) -> str:
     digest = hashlib.sha256(str(path.resolve()).encode())
-    for split in listing.values():
-        for files in split.values():
+    for split, classes in listing.items():
+        for files in classes.values():
             for file in files:
-                stat = file.stat()
-                digest.update(f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+                stat, name = file.stat(), f"{split}/{file.parent.name}/{file.name}"
+                digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:24]
 
 

@@ -13,8 +13,8 @@ from bncore.data.folder import Progress, is_image_tree, load_folder
 from bncore.data.synthetic import synthetic_images
 from bncore.spec.model import ImageData
 
-DOWNLOAD_PATIENCE_S = 5.0
-"""How long `auto` lets the network be silent before it falls back to the synthetic set."""
+SILENCE_S, LIMIT_S = 5.0, 300.0
+"""How long `auto` lets a download be silent, and take, before it falls back to the synthetic set."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,11 @@ def settle(data: ImageData, progress: Progress | None = None) -> Settled:
     if data.fingerprint not in (None, found):
         raise DataError(f"data.fingerprint: the images are {found}; expected {data.fingerprint}")
     settled = data.model_copy(
-        update={"source": source, "path": None if place is None else str(place), "fingerprint": found}
+        update={
+            "source": source,
+            "path": None if place is None else str(place.resolve()),
+            "fingerprint": found,
+        }
     )
     return Settled(settled, title_of(source, settled.path), warning)
 
@@ -111,7 +115,7 @@ def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:
 
 def _download_or_synthesise() -> tuple[str, Path | None, str]:
     try:
-        return "cifar10", cifar.fetch(timeout_s=DOWNLOAD_PATIENCE_S), ""
+        return "cifar10", cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S), ""
     except DataError as error:
         return "synthetic", None, f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
 

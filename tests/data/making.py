@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +47,52 @@ def cifar_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     meta = {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
     return root
+
+
+def cifar_archive(root: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The files of `cifar_files` as one archive, its checksum made known to torchvision."""
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow to import
+
+    archive = root / "archive.tar.gz"
+    files = cifar_files(root / "packed", monkeypatch)
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(files / CIFAR10.base_folder, CIFAR10.base_folder)
+    content = archive.read_bytes()
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(content).hexdigest())
+    return content
+
+
+@contextmanager
+def served(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, *, hang_after: int | None = None
+) -> Iterator[None]:
+    """A server on this machine that torchvision believes to be CIFAR-10's; it may fall silent after some bytes."""
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow to import
+
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[:hang_after])
+            self.wfile.flush()
+            if hang_after is not None:
+                over.wait()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/cifar.tar.gz")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        try:
+            yield
+        finally:
+            over.set()
+            server.shutdown()
 
 
 def _batch(offset: int) -> dict[str, object]:

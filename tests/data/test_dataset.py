@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bncore.data.dataset import Dataset
@@ -34,10 +36,11 @@ def images(count: int = 24, *, batch_size: int | str = 5, seed: int = 0, augment
     )
 
 
-def plainly_normalised(pixels: Tensor, training: Tensor) -> np.ndarray:
+def plainly_normalised(pixels: Tensor, training: Tensor) -> NDArray[np.float64]:
     x, all_x = pixels.numpy().astype(float) / 255, training.numpy().astype(float) / 255
     mean, std = all_x.mean((0, 2, 3)), all_x.std((0, 2, 3))
-    return (x - mean[:, None, None]) / std[:, None, None]
+    numbers: NDArray[np.float64] = (x - mean[:, None, None]) / std[:, None, None]
+    return numbers
 
 
 @settings(max_examples=30, deadline=None)
@@ -66,6 +69,36 @@ def test_images_are_normalised_by_the_training_set() -> None:
     inputs, targets = data.batch(3)
     expected = plainly_normalised(data.train_inputs[targets], data.train_inputs)
     np.testing.assert_allclose(inputs.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_every_batch_and_every_evaluation_is_in_the_run_s_precision(
+    dtype: torch.dtype, tolerance: float
+) -> None:
+    data = dataclasses.replace(images(), dtype=dtype, _order=None)
+    inputs, targets = data.batch(1)
+    assert inputs.dtype == dtype
+    expected = plainly_normalised(data.train_inputs[targets], data.train_inputs)
+    np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=tolerance)
+    (inputs, _), *_ = data.eval_batches("test", 0, 100)
+    assert inputs.dtype == dtype
+    expected = plainly_normalised(data.test_inputs, data.train_inputs)  # of the training set even here
+    np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_set_of_one_colour_stays_finite() -> None:
+    data = images()
+    grey = dataclasses.replace(data, train_inputs=torch.full_like(data.train_inputs, 200), _order=None)
+    assert torch.equal(grey.batch(0)[0], torch.zeros(5, 3, 8, 8, dtype=torch.float64))
+
+
+def test_batches_leave_the_resident_images_as_they_are() -> None:
+    for size in (5, "full"):
+        data = images(augment=True, batch_size=size)
+        before = data.train_inputs.clone()
+        for step in range(3):
+            data.batch(step)[0].zero_()
+        assert torch.equal(data.train_inputs, before)
 
 
 def test_full_batches_are_the_set_in_its_own_order() -> None:
@@ -109,6 +142,7 @@ def test_evaluation_covers_the_first_samples_in_order() -> None:
 
 def test_the_global_generator_is_left_alone() -> None:
     data = images(augment=True)
-    before = torch.get_rng_state()
+    before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)
     data.batch(0), data.batch(7)
     assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_equal(np.random.get_state(legacy=False), numpy_before)
