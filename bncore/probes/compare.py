@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 BLOCK = 4096
+WORTH_JOINING = 1 << 18
+"""Entries below which joining tensors costs less than going through them one by one."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,31 @@ class Comparison:
 def pairwise(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
     """Each g[i] with other[i]: one result a pair."""
     lengths, other_lengths = _norms(g), _norms(other)
-    l2 = _norms(torch._foreach_sub(list(g), list(other)))
-    return Comparison(lengths, l2, _angle(g, lengths, other, other_lengths))
+    apart, turned = _differences(g, other, (lengths / other_lengths).unbind())
+    return Comparison(lengths, apart, (turned / lengths).square() / 2)
 
 
-def flat(g: Iterable[Tensor]) -> Tensor:
-    """All of g as one vector, (P,)."""
-    return torch.cat([part.flatten() for part in g])
+@torch.no_grad()
+def whole(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
+    """All of g as one vector with all of `other` as one vector: one result, (1,)."""
+    lengths, other_lengths = length(g), length(other)
+    parts = _differences(g, other, [(lengths / other_lengths)[0]] * len(g))
+    apart, turned = (torch.linalg.vector_norm(part).view(1) for part in parts)
+    return Comparison(lengths, apart, (turned / lengths).square() / 2)
+
+
+def length(g: Sequence[Tensor]) -> Tensor:
+    """||g|| of all tensors as one vector, (1,), in float64."""
+    joined: Tensor = torch.linalg.vector_norm(_norms(g))
+    return joined.view(1)
+
+
+def vectors(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """The tensors, or, where they are small enough for the number of operations to count, one vector of all."""
+    listed = list(tensors)
+    if sum(t.numel() for t in listed) > WORTH_JOINING:
+        return listed
+    return [torch.cat([t.flatten() for t in listed])]
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
@@ -62,17 +82,21 @@ def norm_of(t: Tensor) -> Tensor:
     in float64. To sum all of t in float64 takes 15 times as long, and to sum 10^7 entries in float32 is wrong
     from the fourth digit on.
     """
-    flat, whole = t.flatten(), t.numel() // BLOCK * BLOCK
-    blocks = torch.linalg.vector_norm(flat[:whole].view(-1, BLOCK), dim=1)
-    norm: Tensor = torch.linalg.vector_norm(torch.cat([blocks, flat[whole:]]), dtype=torch.float64)
+    if t.dtype == torch.float64:
+        exact: Tensor = torch.linalg.vector_norm(t)
+        return exact
+    entries, even = t.flatten(), t.numel() // BLOCK * BLOCK
+    blocks = torch.linalg.vector_norm(entries[:even].view(-1, BLOCK), dim=1)
+    norm: Tensor = torch.linalg.vector_norm(torch.cat([blocks, entries[even:]]), dtype=torch.float64)
     return norm
 
 
-def _angle(g: Sequence[Tensor], lengths: Tensor, other: Sequence[Tensor], other_lengths: Tensor) -> Tensor:
-    """|| g/||g|| - g'/||g'|| ||^2 / 2 of each pair."""
-    units = torch._foreach_div(list(g), [s.to(t) for s, t in zip(lengths.unbind(), g, strict=True)])
-    subtract = torch._foreach_div(
-        list(other), [s.to(t) for s, t in zip(other_lengths.unbind(), other, strict=True)]
-    )
-    torch._foreach_sub_(units, subtract)
-    return _norms(units).square() / 2
+def _differences(
+    g: Sequence[Tensor], other: Sequence[Tensor], ratios: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """||g - g'|| and ||g - ratio * g'|| of each pair; ratio = ||g|| / ||g'|| takes g' to the length of g."""
+    apart, turned = [], []
+    for a, b, ratio in zip(g, other, ratios, strict=True):
+        apart.append(norm_of(a - b))
+        turned.append(norm_of(torch.addcmul(a, b, ratio.to(a), value=-1)))
+    return torch.stack(apart), torch.stack(turned)

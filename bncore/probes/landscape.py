@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.probes.base import in_precision_of, require_finite
-from bncore.probes.compare import Comparison, flat, norm_of, pairwise
+from bncore.probes.compare import Comparison, length, vectors, whole
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.view import StepView
 from bncore.random import generator
@@ -107,8 +107,8 @@ class Landscape:
             ArithmeticError: the learning rate or the direction is zero (no distance to divide by), or a loss
             or gradient is not finite.
         """
-        g = flat(view.grads.values())
-        size = norm_of(g).view(1)
+        g = vectors(view.grads.values())
+        size = length(g)
         losses, compared = self._along(view, self._steps(view, size), g)
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
@@ -154,11 +154,13 @@ class Landscape:
         found = DIRECTIONS[self.direction](view, self.curvature)
         if self.direction == "gradient":
             return found
-        factor = size / norm_of(flat(found.values()))
+        factor = size / length(list(found.values()))
         scaled = torch._foreach_mul(list(found.values()), factor.to(view.inputs.dtype).view(()))
         return dict(zip(found, scaled, strict=True))
 
-    def _along(self, view: StepView, direction: Mapping[str, Tensor], g: Tensor) -> tuple[Tensor, Comparison]:
+    def _along(
+        self, view: StepView, direction: Mapping[str, Tensor], g: Sequence[Tensor]
+    ) -> tuple[Tensor, Comparison]:
         """Losses at all points, (A + B,), and the gradients at the first A compared with g."""
         names = list(direction)
         start = [view.before[name] for name in names]
@@ -171,7 +173,7 @@ class Landscape:
             there = {**view.before, **dict(zip(names, moved, strict=True))}
             if len(compared) < len(self.multiples):
                 loss, grads = view.gradient_at(there)
-                compared.append(pairwise([g], [flat(grads.values())]))
+                compared.append(whole(g, vectors(grads.values())))
             else:
                 with torch.no_grad():
                     loss = view.loss_at(there)
@@ -181,10 +183,10 @@ class Landscape:
         )
         return torch.stack(losses).double(), Comparison(*joined)
 
-    def _floor(self, view: StepView, g: Tensor) -> list[Tensor]:
+    def _floor(self, view: StepView, g: Sequence[Tensor]) -> list[Tensor]:
         if not self.floor_every or self._measured % self.floor_every:
             return []
-        return [pairwise([g], [flat(view.reordered_grads.values())]).l2]
+        return [whole(g, vectors(view.reordered_grads.values())).l2]
 
     def state_dict(self) -> dict[str, Any]:
         """How often it measured."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import measures
 
-from bncore.probes.compare import pairwise
+from bncore.probes.compare import pairwise, vectors, whole
 
 from .step import drawn
 
@@ -54,3 +54,10 @@ def test_pairs_are_compared_one_by_one() -> None:
     for i in range(2):
         alone = pairwise([a[i]], [b[i]])
         assert together.l2[i] == alone.l2[0] and together.cosine[i] == alone.cosine[0]
+
+
+def test_tensors_together_are_compared_as_the_vector_that_they_make() -> None:
+    a, b = [drawn(2, 2, seed=1), drawn(3, seed=2)], [drawn(2, 2, seed=3), drawn(3, seed=4)]
+    together, joined = whole(a, b), pairwise(vectors(a), vectors(b))
+    for name in ("length", "l2", "cosine", "one_minus_cosine", "relative"):
+        torch.testing.assert_close(getattr(together, name), getattr(joined, name), rtol=1e-14, atol=1e-15)
