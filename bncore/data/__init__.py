@@ -1,9 +1,29 @@
-"""CIFAR-10, image trees, synthetic images and Gaussian regression, resident on the device."""
+"""CIFAR-10, image trees, synthetic images and Gaussian regression, resident on the device.
+
+Deciding on images needs no torch; what does is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from bncore.data.cifar import fetch
-from bncore.data.dataset import Dataset, Split
 from bncore.data.errors import DataError
-from bncore.data.load import load
 from bncore.data.settle import Settled, foresee, settle, title_of
 
+if TYPE_CHECKING:
+    from bncore.data.dataset import Dataset, Split
+    from bncore.data.resident import load
+
 __all__ = ["DataError", "Dataset", "Settled", "Split", "fetch", "foresee", "load", "settle", "title_of"]
+
+_NEED_TORCH = {
+    "Dataset": "bncore.data.dataset",
+    "Split": "bncore.data.dataset",
+    "load": "bncore.data.resident",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_NEED_TORCH[name]), name)

@@ -60,13 +60,14 @@ def recall(name: str) -> ImageArrays | None:
     """
     path = cache_dir() / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here, because np.load leaves the file of a broken archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return ImageArrays(
-                file["train_images"],
-                file["train_labels"],
-                file["test_images"],
-                file["test_labels"],
-                tuple(map(str, file["classes"])),
+                stored["train_images"],
+                stored["train_labels"],
+                stored["test_images"],
+                stored["test_labels"],
+                tuple(map(str, stored["classes"])),
             )
     except (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile):
         return None

@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
 def exit_code_of(error: Exception) -> ExitCode | None:
     """The exit code for an error that a person can act upon; None for a defect, which deserves its traceback."""
     # Imported when something has gone wrong, so that `bnrun --help` stays fast.
+    from bncore.data import DataError
     from bncore.spec.errors import SpecError
     from bncore.store.errors import NoSuchRun, StoreError
 
@@ -26,5 +27,4 @@ def exit_code_of(error: Exception) -> ExitCode | None:
         return ExitCode.NO_RUN
     if isinstance(error, SpecError | StoreError):
         return ExitCode.USAGE
-    # bncore.data imports torch, and whoever raised a DataError has imported it already.
-    return ExitCode.USAGE if type(error).__name__ == "DataError" else None
+    return ExitCode.USAGE if isinstance(error, DataError) else None

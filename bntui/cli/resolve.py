@@ -53,16 +53,17 @@ def settle_plan(planned: Plan) -> Plan:
 
 
 def foresee_data(planned: Plan) -> str:
-    """In words, where the images of the plan would come from; nothing is read or fetched."""
+    """In words, where the images of the plan would come from; nothing is read or fetched.
+
+    Raises:
+        DataError: the folder named holds no images.
+    """
     images = _images(planned)
     if images is None:
         return "Gaussian regression"
-    if images.source == "synthetic":
-        return "synthetic images"
-    where = f" in {images.path}" if images.path else ""
-    if images.source == "auto" and images.path is None:
-        return "CIFAR-10 if it is on disk or can be downloaded, else synthetic images"
-    return f"{'images' if images.source == 'auto' else images.source}{where}"
+    from bncore.data import foresee
+
+    return foresee(images)
 
 
 def _images(planned: Plan) -> ImageData | None:
