@@ -171,7 +171,9 @@ def _time_taken_before(root: Path, name: str) -> float | None:
         if not isinstance(experiment, dict) or experiment.get("name") != name:
             continue
         seen = look_at(sweep.runs())
-        ends = [end["t"] for o in seen if (end := o.columns.last("finished"))]
-        if seen and len(ends) == len(seen):
-            return float(max(ends) - min(o.columns.start["t"] for o in seen))
+        times = [overview.times() for overview in seen]
+        starts = [start for start, end in times if start is not None and end is not None]
+        ends = [end for _, end in times if end is not None]
+        if starts and len(starts) == len(seen):
+            return max(ends) - min(starts)
     return None

@@ -28,6 +28,14 @@ class Overview:
         series = self.columns.series(table, field)
         return float(series.values[-1]) if len(series) else None
 
+    def times(self) -> tuple[float | None, float | None]:
+        """When it began and when it ended, in seconds since 1970; None where the journal does not say."""
+        start, end = self.columns.start.get("t"), (self.columns.last("finished") or {}).get("t")
+        return (
+            float(start) if isinstance(start, int | float) else None,
+            float(end) if isinstance(end, int | float) else None,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         finished = self.columns.last("finished") or {}

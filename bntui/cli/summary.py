@@ -52,5 +52,5 @@ def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
 
 def time_taken(overview: Overview) -> float | None:
     """Seconds from the first event to the last; None where the run has not ended."""
-    start, end = overview.columns.start, overview.columns.last("finished")
-    return float(end["t"]) - float(start["t"]) if end is not None and "t" in start else None
+    start, end = overview.times()
+    return None if start is None or end is None else end - start
