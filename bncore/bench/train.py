@@ -14,7 +14,7 @@ from bncore.bench import handwritten
 from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes
 from bncore.data import load
 from bncore.probes.run import ProbeRunner
-from bncore.spec.model import DLN, VGG, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
+from bncore.spec.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
@@ -57,6 +57,7 @@ def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
         loss=Loss(kind="squared_error", reduction="half_sum"),
         optim=Optim(lr=1e-9),
         log_every=10,
+        eval=Evaluation(every=0),  # the hand-written loop does not evaluate either
     )
 
 

@@ -30,8 +30,8 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "precision": {
-            "float32_matmul": torch.get_float32_matmul_precision(),
-            "cudnn_tf32": bool(torch.backends.cudnn.allow_tf32) if cuda else None,
+            "matmul": torch.backends.cuda.matmul.fp32_precision if cuda else "ieee",
+            "convolution": torch.backends.cudnn.conv.fp32_precision if cuda else "ieee",  # type: ignore[attr-defined]
         },
         "revision": _revision(),
         "command": sys.argv,

@@ -74,7 +74,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
     requests: Requests | None = None
     try:
         heartbeat.start()
-        with_threads(spec)
+        settle_arithmetic(spec)
         data = load(spec, spec.device)
         session, probes = Session(spec, data), ProbeRunner(spec)
         journal = Journal(run.journal_file, ownership.still_mine, fence=ownership.contested)
@@ -116,10 +116,13 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
     return OK
 
 
-def with_threads(spec: Spec) -> None:
-    """Give this process the spec's number of CPU threads, which is part of what makes runs comparable."""
+def settle_arithmetic(spec: Spec) -> None:
+    """Make this process compute as the spec says: its number of CPU threads, and IEEE float32 on a GPU, where
+    cuDNN would take TF32 by default (probes compare gradients with the training step's own)."""
     if isinstance(spec.threads, int):
         torch.set_num_threads(spec.threads)
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def _begin(run: RunDir, session: Session, probes: ProbeRunner, journal: Journal) -> int:
