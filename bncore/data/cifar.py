@@ -138,13 +138,11 @@ def _is_whole(root: Path) -> bool:
 
 def _put(fresh: Path, root: Path) -> None:
     """Move a whole download to where it belongs, in place of one that is damaged."""
+    if _is_whole(root):  # another process was faster
+        return
     with contextlib.suppress(FileNotFoundError):
         (root / FOLDER).rename(fresh / "damaged")
-    try:
-        (fresh / FOLDER).rename(root / FOLDER)
-    except OSError:
-        if not _is_whole(root):  # else another process was faster
-            raise
+    (fresh / FOLDER).rename(root / FOLDER)
 
 
 @contextlib.contextmanager

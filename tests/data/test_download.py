@@ -88,6 +88,22 @@ def test_a_download_that_drips_ends_at_its_limit(tmp_path: Path, monkeypatch: py
         over.set()
 
 
+def test_whoever_downloads_last_leaves_the_first_one_s_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+
+    def overtaken(folder: Path, *_: float) -> None:
+        cifar_files(folder, monkeypatch)
+        cifar_files(root, monkeypatch)
+        (root / cifar.FOLDER / "first").touch()
+
+    monkeypatch.setattr(cifar, "_download", overtaken)
+    assert fetch(root) == root
+    assert (root / cifar.FOLDER / "first").exists()
+    assert [entry.name for entry in root.iterdir()] == [cifar.FOLDER]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="file/data: CIFAR-10 cannot be downloaded"):
