@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,9 @@ class Columns:
 
 def _by_shape(rows: list[Event]) -> list[dict[str, NDArray[Any]]]:
     """Columns of runs of neighbouring rows that have the same fields."""
+    if len(set(map(len, rows))) == 1:
+        with suppress(KeyError):  # as many fields in all, and all of the first's: the same ones
+            return [_columns(rows)]
     chunks, start = [], 0
     while start < len(rows):
         keys = rows[start].keys()
@@ -111,7 +116,7 @@ def _columns(rows: list[Event]) -> dict[str, NDArray[Any]]:
             continue
         try:
             kind = np.int64 if key in ("step", "seq") else np.float64
-            columns[key] = np.array([row[key] for row in rows], dtype=kind)
+            columns[key] = np.array(list(map(itemgetter(key), rows)), dtype=kind)
         except (TypeError, ValueError, OverflowError):  # text, or rows of different lengths: no numbers
             continue
     return columns

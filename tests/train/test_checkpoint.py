@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bncore.store.errors import StoreError
 from bncore.train import checkpoint
 from bncore.train.checkpoint import CheckpointError
 
@@ -87,6 +88,6 @@ def test_a_failed_write_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StoreError, match="No space"):
         checkpoint.save(tmp_path, 2, state())
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001.pt"]
