@@ -33,6 +33,21 @@ def spec_from_toml(path: Path) -> Spec:
     return spec
 
 
+def settled_spec_from_toml(path: Path) -> Spec:
+    """Read the spec of a run directory, where nothing is left to decide.
+
+    Raises:
+        SpecError: as `spec_from_toml`, or something in it still says auto, as an emptied file does.
+    """
+    spec = spec_from_toml(path)
+    values = {"device": spec.device, "threads": spec.threads, "data.source": spec.data.source}
+    undecided = [field for field, value in values.items() if value == "auto"]
+    if undecided:
+        expected = "a value that was settled when the run was submitted"
+        raise SpecError([Problem(str(path), field, "auto", expected) for field in undecided])
+    return spec
+
+
 def to_table(part: Part) -> dict[str, Any]:
     """`part` as TOML values; a field that is None is left out, since TOML has no such value."""
     return part.model_dump(exclude_none=True)

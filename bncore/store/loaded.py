@@ -13,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bncore.spec.model import Spec
-from bncore.spec.toml import spec_from_toml
+from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
 from bncore.store.paths import RunDir
@@ -100,4 +100,4 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     except (OSError, orjson.JSONDecodeError):
         meta = {}
     sound = meta if isinstance(meta, dict) else {}
-    return LoadedRun(run, spec_from_toml(run.spec_file), sound, read(run).advance())
+    return LoadedRun(run, settled_spec_from_toml(run.spec_file), sound, read(run).advance())

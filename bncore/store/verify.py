@@ -11,7 +11,7 @@ import orjson
 
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
-from bncore.spec.toml import spec_from_toml
+from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.journal import REMADE, SCHEMA
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
@@ -31,7 +31,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     """
     problems: list[str] = []
     try:
-        spec = spec_from_toml(run.spec_file)
+        spec = settled_spec_from_toml(run.spec_file)
     except SpecError as error:
         problems.append(str(error))
         spec = None

@@ -19,7 +19,7 @@ from bncore.data import DataError, Dataset, load
 from bncore.probes.run import ProbeRunner
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
-from bncore.spec.toml import spec_from_toml
+from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         end_with_parent(options.supervisor)
     run = RunDir(options.run.resolve())
     try:
-        spec = spec_from_toml(run.spec_file)
+        spec = settled_spec_from_toml(run.spec_file)
         ownership = acquire(run, force=options.force, silent=lambda _: bool(silent_runs([run])))
     except (SpecError, Owned) as error:
         sys.stderr.write(f"{error}\n")

@@ -141,10 +141,18 @@ def harmless(text: str) -> str:
 
 
 def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
-    """The run itself, or the sweep's runs."""
+    """The run itself, or the sweep's runs.
+
+    Raises:
+        NoSuchRun: a sweep without any.
+    """
+    from bncore.store.errors import NoSuchRun
     from bncore.store.paths import RunDir
 
-    return [found] if isinstance(found, RunDir) else found.runs()
+    runs = [found] if isinstance(found, RunDir) else found.runs()
+    if not runs:
+        raise NoSuchRun(f"{found.path}: a sweep without runs")
+    return runs
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:

@@ -27,10 +27,11 @@ def rm(
 ) -> None:
     """Remove a run or a sweep; refuses while it lives."""
     from bncore.store.find import find
+    from bncore.store.paths import RunDir
     from bntui.cli.overview import look_at
 
     found = find(root or default_root(), name)
-    runs = runs_of(found)
+    runs = [found] if isinstance(found, RunDir) else found.runs()
     live = [o.run.name for o in look_at(runs) if o.state in ("running", "paused")]
     if live:
         typer.echo(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first", err=True)

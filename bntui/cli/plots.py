@@ -85,7 +85,7 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
 def _position(columns: Columns, panel: Panel, layer: int | None) -> int | None:
     """Where the values of the layer stand in a per-layer field; None where it was not measured."""
     numbers = columns.series(panel.table, "layers").values
-    if not len(numbers):
+    if not numbers.size:
         return None
     measured = [int(number) for number in numbers[-1]]
     wanted = measured[len(measured) // 2] if layer is None else layer

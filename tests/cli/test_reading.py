@@ -1,0 +1,47 @@
+"""What the reading commands make of odd directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bncore.spec.experiment import Experiment
+from bncore.spec.model import Spec
+from bncore.spec.plan import Plan, PlannedRun
+from bncore.store.journal import Journal
+from bncore.store.sweep import create_sweep
+from bntui.cli.plots import plots
+from cli.making import bnrun
+
+
+def test_a_sweep_without_runs_is_said_to_be_one_and_can_be_removed(tmp_path: Path) -> None:
+    sweep = tmp_path / "runs" / "junk"
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.toml").write_text("")
+    for command in (["show"], ["watch", "--plain"], ["logs"]):
+        done = bnrun(*command, "junk", cwd=tmp_path)
+        assert (done.returncode, "without runs" in done.stderr) == (3, True)
+    assert bnrun("rm", "junk", "--yes", cwd=tmp_path).returncode == 0
+    assert not sweep.exists()
+
+
+def test_an_emptied_spec_is_refused_not_taken_for_the_defaults(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "s" / "a-s0"
+    run.mkdir(parents=True)
+    (run.parent / "sweep.toml").write_text("")
+    (run / "spec.toml").write_text("")
+    done = bnrun("resume", "s/a-s0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "data.source = 'auto': expected a value that was settled" in done.stderr
+    assert not (run / "journal.jsonl").exists()
+
+
+def test_a_probe_that_found_no_layers_is_not_drawn(tmp_path: Path) -> None:
+    plan = Plan(Experiment(name="odd"), "cpu", (PlannedRun("none-s0", "none", 0, Spec()),), ())
+    (run,) = create_sweep(plan, root=tmp_path).runs()
+    journal = Journal(run.journal_file)
+    journal.append("start", 0, schema=1, data="nothing")
+    journal.append("step", 0, loss=1.0)
+    journal.append("probe", 0, name="theory", layers=[], lipschitz_error=[])
+    journal.close()
+    (picture,) = plots([run])
+    assert "training loss on nothing" in picture
