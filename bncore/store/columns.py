@@ -20,6 +20,12 @@ Event = dict[str, Any]
 TABLES = frozenset({"step", "eval", "probe"})
 """Event types kept as columns; every other event is kept as it is."""
 
+SMALL_ROWS = 4096
+"""Chunks are joined up to here, so that a run followed row by row does not become a chunk a row."""
+
+Chunk = dict[str, NDArray[Any]]
+"""Columns of rows that have the same fields."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -41,7 +47,7 @@ class Columns:
     """Everything read of a run so far. Tables are named by event type, probes as ``probe:<name>``."""
 
     def __init__(self) -> None:
-        self._chunks: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        self._chunks: dict[str, list[Chunk]] = defaultdict(list)
         self._series: dict[tuple[str, str], Series] = {}
         self.events: list[Event] = []
         """Events that are no table: start, warning, request, note, checkpoint, parent, finished, probe_failed."""
@@ -86,14 +92,34 @@ class Columns:
             else:
                 plain.append(event)
         for table, rows in grouped.items():
-            for chunk in _by_shape(rows) if not in_front else reversed(_by_shape(rows)):
-                self._chunks[table].insert(0 if in_front else len(self._chunks[table]), chunk)
+            if in_front:
+                self._chunks[table][:0] = _by_shape(rows)
+            else:
+                for chunk in _by_shape(rows):
+                    _append(self._chunks[table], chunk)
             for key in [key for key in self._series if key[0] == table]:
                 del self._series[key]
         self.events = plain + self.events if in_front else self.events + plain
 
 
-def _by_shape(rows: list[Event]) -> list[dict[str, NDArray[Any]]]:
+def _append(chunks: list[Chunk], chunk: Chunk) -> None:
+    """Add `chunk` behind, joined with its neighbours while those are small and not much longer: amortised."""
+    while chunks and _joinable(chunks[-1], chunk):
+        before = chunks.pop()
+        chunk = {name: np.concatenate([before[name], chunk[name]]) for name in before}
+    chunks.append(chunk)
+
+
+def _joinable(before: Chunk, chunk: Chunk) -> bool:
+    if "step" not in before or before.keys() != chunk.keys():
+        return False
+    n, m = len(before["step"]), len(chunk["step"])
+    return (
+        n <= 2 * m and n + m <= SMALL_ROWS and all(before[k].shape[1:] == chunk[k].shape[1:] for k in chunk)
+    )
+
+
+def _by_shape(rows: list[Event]) -> list[Chunk]:
     """Columns of runs of neighbouring rows that have the same fields."""
     if len(set(map(len, rows))) == 1:
         with suppress(KeyError):  # as many fields in all, and all of the first's: the same ones
@@ -109,8 +135,8 @@ def _by_shape(rows: list[Event]) -> list[dict[str, NDArray[Any]]]:
     return chunks
 
 
-def _columns(rows: list[Event]) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {}
+def _columns(rows: list[Event]) -> Chunk:
+    columns: Chunk = {}
     for key in rows[0]:
         if key in ("type", "name"):
             continue
@@ -122,7 +148,7 @@ def _columns(rows: list[Event]) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _join(parts: list[dict[str, NDArray[Any]]], field: str) -> Series:
+def _join(parts: list[Chunk], field: str) -> Series:
     widths = {part[field].shape[1:] for part in parts}
     if not parts or len(widths) > 1:
         return Series(np.empty(0, np.int64), np.empty(0))

@@ -43,7 +43,7 @@ class Journal:
             writing writes into a file that is no longer there.
 
     Raises:
-        StoreError: the file cannot be opened, or a line before the last is no event.
+        StoreError: the file cannot be opened, is of a newer schema, or a line before the last is no event.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class Journal:
                 replace_file(path, path.read_bytes())
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             self.events, end = _whole_events(path)
+            if self.events:
+                check_schema(path, self.events[0])
             if end < os.fstat(self._file).st_size:
                 os.ftruncate(self._file, end)
         except OSError as error:
@@ -140,9 +142,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, np.ndarray):
+        if value.ndim == 0:  # a number, which no list is to be made of
+            return _finite(value[()])
         if value.dtype.kind != "f" or np.isfinite(value).all():
             return np.ascontiguousarray(value)
-        return [_finite(item) for item in value] if value.ndim else _finite(value[()])
+        return [_finite(item) for item in value]
     if isinstance(value, np.floating):
         return value if np.isfinite(value) else str(value)
     if isinstance(value, dict):
@@ -150,6 +154,17 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def check_schema(path: Path, first: Event) -> None:
+    """Make sure that this program knows the vocabulary of the journal that begins with `first`.
+
+    Raises:
+        StoreError: it is of a newer schema.
+    """
+    schema = first.get("schema", SCHEMA)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise StoreError(f"{path}: schema {schema!r}; this program reads up to {SCHEMA}")
 
 
 def difference(known: Event, made: Event) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.store.columns import Columns, Event
+from bncore.store.columns import SMALL_ROWS, Columns, Event
 from bncore.store.pyramid import FACTOR, Pyramid
 
 _numbers = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.sampled_from(
@@ -69,6 +69,24 @@ def test_every_series_is_what_the_events_say(events: list[Event], data: st.DataO
             assert series.steps.tolist() == [step for step, _ in expected]
             np.testing.assert_array_equal(series.values, [value for _, value in expected])
     assert columns.events == [event for event in events if event["type"] == "note"]
+
+
+def test_a_run_followed_row_by_row_is_kept_in_few_pieces() -> None:
+    """Else each refresh of a day-old run would join a hundred thousand arrays."""
+    columns = Columns()
+    for step in range(20_000):
+        columns.add([{"type": "step", "step": step, "loss": 2.0 * step}], in_front=False)
+    series = columns.series("step", "loss")
+    assert series.steps.tolist() == list(range(20_000))
+    assert series.values.tolist() == [2.0 * step for step in range(20_000)]
+    assert len(columns._chunks["step"]) <= 2 * 20_000 / SMALL_ROWS * 2 + 12
+
+
+def test_pieces_of_other_widths_are_not_joined() -> None:
+    columns = Columns()
+    for step, width in enumerate([1, 1, 2, 2, 1]):
+        columns.add([{"type": "probe", "name": "ics", "step": step, "l2": [0.5] * width}], in_front=False)
+    assert [len(chunk["step"]) for chunk in columns._chunks["probe:ics"]] == [2, 2, 1]
 
 
 def test_a_field_that_is_no_number_is_left_out() -> None:

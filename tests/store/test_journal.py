@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bncore.store.errors import Divergence, Owned, StoreError
-from bncore.store.journal import Journal, encode
+from bncore.store.journal import SCHEMA, Journal, encode
 from store.making import lines
 
 
@@ -228,6 +228,20 @@ def test_a_different_event_is_a_divergence_that_names_the_field(
     with pytest.raises(Divergence, match=rf"event 2 \(step of step 1\): {message}"):
         again.remake(kind, step, **fields)
     assert again.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [3.5, np.nan, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_array_without_axes_is_a_number(number: float, dtype: Any) -> None:
+    assert encode({"a": np.array(number, dtype)}) == encode({"a": dtype(number)}) == encode({"a": number})
+
+
+def test_a_journal_of_the_future_is_not_written(path: Path) -> None:
+    content = orjson.dumps({"seq": 0, "type": "start", "step": 0, "schema": SCHEMA + 1}) + b"\ntorn"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=f"schema {SCHEMA + 1}; this program reads up to {SCHEMA}"):
+        Journal(path)
+    assert path.read_bytes() == content
 
 
 @given(st.binary(max_size=200))

@@ -185,6 +185,22 @@ def test_a_journal_that_vanishes_is_a_state_and_keeps_what_was_read(run: RunDir)
     assert not reader.gone
 
 
+@pytest.mark.parametrize("kept", [0, 1, 20, 59])
+def test_a_journal_that_lost_its_end_and_went_on_is_read_anew(run: RunDir, kept: int) -> None:
+    """As when a host loses power: lines that were not synced are gone, and a resume makes them again."""
+    events = some_events(40)
+    lines = put(run, events).splitlines(keepends=True)
+    reader = read(run)
+    assert_holds(reader.advance(), events)
+    run.journal_file.write_bytes(b"".join(lines[:kept]))
+    assert_holds(reader.advance(), events[:kept])
+    put(run, some_events(80))
+    columns = reader.advance()
+    assert_holds(columns, some_events(80))
+    assert columns.skipped == []
+    assert columns.complete
+
+
 @pytest.mark.parametrize("schema", [journal_module.SCHEMA + 1, 1e9, "2", None, [1]])
 def test_a_schema_of_the_future_is_refused(run: RunDir, schema: object) -> None:
     run.journal_file.write_bytes(
@@ -197,7 +213,7 @@ def test_a_schema_of_the_future_is_refused(run: RunDir, schema: object) -> None:
 @pytest.mark.parametrize("known", [journal_module.SCHEMA, journal_module.SCHEMA + 1])
 def test_a_journal_of_schema_1_is_read(run: RunDir, known: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is kept as schema 1 wrote it, for every later version of this program."""
-    monkeypatch.setattr(reader_module, "SCHEMA", known)
+    monkeypatch.setattr(journal_module, "SCHEMA", known)
     shutil.copy(FIXTURE, run.journal_file)
     columns = read(run).advance()
     assert columns.skipped == []
