@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from bncore.spec.errors import printable
+from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
 from bncore.store.paths import RunDir
 
@@ -99,7 +101,8 @@ def drop(run: RunDir, command: Command) -> str:
 
 
 def pending(run: RunDir) -> list[Request]:
-    """The requests waiting in the inbox, in their order; whatever is none is set aside into ``rejected/``.
+    """The requests waiting in the inbox, in their order; whatever is none is set aside into ``rejected/``, and
+    why into a file ``<its name>.reason`` beside it.
 
     What cannot be set aside (an inbox that may only be read) is passed over.
     """
@@ -107,21 +110,26 @@ def pending(run: RunDir) -> list[Request]:
     for path in sorted(_entries(run.inbox)):
         try:
             found.append(_read(path))
-        except (OSError, ValueError):
-            _set_aside(path)
+        except (OSError, ValueError) as error:
+            _set_aside(path, str(error))
     return found
 
 
 def _read(path: Path) -> Request:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: no request")
+    if path.is_symlink() or not path.is_file():
+        raise ValueError("not a plain file")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path.stat().st_size} bytes; a request has at most {LARGEST}")
     table = orjson.loads(path.read_bytes())
     if not isinstance(table, dict) or not isinstance(ident := table.get("id"), str):
-        raise ValueError(f"{path}: no request")
+        raise ValueError("not an object with an id")
     try:
         command = COMMANDS.validate_python(table.get("command"))
     except ValidationError as error:
-        raise ValueError(f"{path}: {error.error_count()} problems") from error
+        wrong = error.errors(include_url=False, include_input=False)
+        raise ValueError(
+            "; ".join(f"{'.'.join(map(str, ('command', *e['loc'])))}: {e['msg']}" for e in wrong)
+        ) from error
     return Request(ident, _name_of(path.stat().st_uid), command, path)
 
 
@@ -140,11 +148,12 @@ def _entries(inbox: Path) -> list[Path]:
         return []
 
 
-def _set_aside(path: Path) -> None:
+def _set_aside(path: Path, reason: str) -> None:
     rejected = path.parent / "rejected"
-    with suppress(OSError):  # not ours to move, or taken by the run meanwhile
+    with suppress(OSError, StoreError):  # not ours to move, taken by the run meanwhile, or the disk is full
         rejected.mkdir(exist_ok=True)
         path.replace(rejected / path.name)
+        replace_file(rejected / f"{path.name}.reason", f"{printable(reason)}\n".encode())
 
 
 def _next_number(inbox: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,14 @@ def put(run: RunDir, name: str, content: object) -> Path:
 
 def rejected(run: RunDir) -> list[str]:
     folder = run.inbox / "rejected"
-    return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    aside = [name for name in names if not name.endswith(".reason")]
+    assert names == sorted(aside + [f"{name}.reason" for name in aside]), "each with its reason"
+    return aside
+
+
+def reason(run: RunDir, name: str) -> str:
+    return (run.inbox / "rejected" / f"{name}.reason").read_text()
 
 
 COMMANDS: list[Command] = [
@@ -123,6 +131,27 @@ def test_links_pipes_and_folders_are_set_aside(run: RunDir, tmp_path: Path) -> N
     assert pending(run) == []
     assert len(rejected(run)) == 4
     assert target.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "unexpected end of data: line 1 column 2"),
+        ([], "not an object with an id"),
+        (
+            {"id": "a", "command": {"kind": "step", "count": 0}},
+            "command.step.count: .* greater than or equal to 1",
+        ),
+        ({"id": "a", "command": {"kind": "stop", "\x1b[31m": 1}}, r"command.stop.\\x1b\[31m: Extra inputs"),
+        ({"id": "a", "command": {"kind": "explode"}}, "command: .*'explode'.*does not match any of .*'stop'"),
+        (b" " * (LARGEST + 1), f"{LARGEST + 1} bytes; a request has at most {LARGEST}"),
+    ],
+)
+def test_why_it_was_set_aside_stands_beside_it(run: RunDir, content: object, why: str) -> None:
+    put(run, "000000001-bad.json", content)
+    assert pending(run) == []
+    assert re.match(why, reason(run, "000000001-bad.json"))
+    assert reason(run, "000000001-bad.json").rstrip("\n").isprintable()
 
 
 def test_what_is_not_called_a_request_is_let_be(run: RunDir) -> None:
