@@ -35,10 +35,14 @@ class Holder:
     started: int
     """Start time of the process, in clock ticks since boot: a pid alone may be somebody else's by now."""
     nonce: str
+    namespace: str = ""
+    """Pid namespace: seen from another container of this host, its pid is nobody or somebody else."""
 
     def is_local(self) -> bool:
-        """Whether it runs, or ran, on this host."""
-        return self.host == socket.gethostname()
+        """Whether this host can tell whether it lives: it ran here, before this boot or in this pid namespace."""
+        if self.host != socket.gethostname():
+            return False
+        return self.boot != boot_id() or self.namespace in ("", pid_namespace())
 
     def known_dead(self) -> bool:
         """Whether this host can tell that the process is gone; False where it cannot tell."""
@@ -97,9 +101,8 @@ def acquire(
         Owned: somebody else holds it; the message says who.
         StoreError: the file system refuses.
     """
-    mine = Holder(
-        socket.gethostname(), boot_id(), os.getpid(), process_start(os.getpid()) or 0, uuid.uuid4().hex
-    )
+    pid, nonce = os.getpid(), uuid.uuid4().hex
+    mine = Holder(socket.gethostname(), boot_id(), pid, process_start(pid) or 0, nonce, pid_namespace())
     temporary = run.path / f".owner.{mine.nonce}"
     contested = False
 
@@ -130,6 +133,14 @@ def read_owner(run: RunDir) -> Holder | None:
 def boot_id() -> str:
     """The kernel's id of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def pid_namespace() -> str:
+    """The kernel's name of this process's pid namespace; empty where it does not say."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def process_start(pid: int) -> int | None:
@@ -189,11 +200,11 @@ def _tidy(run: RunDir) -> None:
 def _read(path: Path) -> Holder | None:
     try:
         table = orjson.loads(path.read_bytes())
-        holder = Holder(**{f.name: table[f.name] for f in fields(Holder)})
+        holder = Holder(**{f.name: table[f.name] for f in fields(Holder) if f.name in table})
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None
     whole = isinstance(holder.pid, int) and isinstance(holder.started, int)
-    texts = (holder.host, holder.boot, holder.nonce)
+    texts = (holder.host, holder.boot, holder.nonce, holder.namespace)
     return holder if whole and all(isinstance(text, str) for text in texts) else None
 
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -17,7 +19,7 @@ import pytest
 
 from bncore.store.errors import Owned, StoreError
 from bncore.store.journal import Journal
-from bncore.store.owner import Holder, _claim, acquire, boot_id, process_start, read_owner
+from bncore.store.owner import Holder, _claim, acquire, boot_id, pid_namespace, process_start, read_owner
 from bncore.store.paths import RunDir
 from store.making import empty_run
 
@@ -139,10 +141,39 @@ def test_a_holder_on_another_host_is_displaced_only_when_it_is_silent(tmp_path: 
         ({"pid": 2**30}, True),
         ({"pid": -1}, True),
         ({"host": "elsewhere", "pid": 2**30}, False),  # nobody here can tell
+        ({"namespace": "pid:[1]", "pid": 2**30}, False),  # in another container of this host
+        ({"namespace": "pid:[1]", "boot": "another boot"}, True),
+        ({"namespace": pid_namespace(), "pid": 2**30}, True),
     ],
 )
 def test_a_holder_is_known_dead_only_where_this_host_can_tell(change: dict[str, Any], dead: bool) -> None:
     assert replace(_like_me(), **change).known_dead() is dead
+
+
+def test_a_holder_in_a_container_of_this_host_is_not_taken_for_dead(tmp_path: Path) -> None:
+    """Its pid is none of ours, or another process's: only its silence can tell."""
+    contained = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    try:
+        subprocess.run([*contained, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no pid namespace may be made here")
+    run = empty_run(tmp_path / "run-s0")
+    holding = (
+        "import pathlib, sys; from bncore.store.owner import acquire; from bncore.store.paths import RunDir\n"
+        "mine = acquire(RunDir(pathlib.Path(sys.argv[1]))); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [*contained, sys.executable, "-c", holding, str(run.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Owned):
+            acquire(run)
+        assert acquire(run, silent=lambda _: True).contested
 
 
 def test_a_zombie_is_dead() -> None:
