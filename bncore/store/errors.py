@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from bncore.spec.errors import printable
+
 
 class StoreError(RuntimeError):
-    """A run directory cannot be read or written; the message names the path and the reason."""
+    """A run directory cannot be read or written; the message names the path and the reason.
+
+    Paths and names come from outside: whatever in them could steer a terminal is shown instead.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class NoSuchRun(StoreError):

@@ -5,18 +5,27 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from bncore.store.errors import NoSuchRun
+from bncore.spec.errors import printable
+from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.paths import RunDir, SweepDir
 
 LAST = "@last"
 
 
 def list_sweeps(root: Path) -> list[SweepDir]:
-    """The sweeps under `root`, oldest first; anything else lying there is passed over."""
-    if not root.is_dir():
+    """The sweeps under `root`, oldest first; anything else lying there is passed over.
+
+    Raises:
+        StoreError: `root` is there and cannot be read.
+    """
+    try:
+        entries = list(root.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise StoreError(f"{root}: cannot be read: {error.strerror}") from error
     made: list[tuple[int, str, SweepDir]] = []
-    for path in root.iterdir():
+    for path in entries:
         sweep = SweepDir(path)
         with suppress(OSError):  # not readable, or removed meanwhile
             if not path.name.startswith(".") and sweep.sweep_file.is_file():
@@ -29,6 +38,7 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
 
     Raises:
         NoSuchRun: nothing, or more than one, goes by that name.
+        StoreError: `root` cannot be read.
     """
     sweeps = list_sweeps(root)
     if name == LAST:
@@ -44,7 +54,7 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     if not slash:
         return sweep
     assert isinstance(sweep, SweepDir)
-    return _unique({run.path.name: run for run in sweep.runs()}, run_part, name, root)
+    return _unique({printable(run.path.name): run for run in sweep.runs()}, run_part, name, root)
 
 
 def _at_path(path: Path) -> RunDir | SweepDir | None:

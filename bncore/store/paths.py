@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from bncore.spec.errors import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +17,8 @@ class RunDir:
 
     @property
     def name(self) -> str:
-        """``<sweep>/<variant>-s<seed>``, as a person types it."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        """``<sweep>/<variant>-s<seed>``, as a person types it; control characters shown."""
+        return printable(f"{self.path.parent.name}/{self.path.name}")
 
     @property
     def spec_file(self) -> Path:
@@ -66,8 +69,8 @@ class SweepDir:
 
     @property
     def name(self) -> str:
-        """The directory's name."""
-        return self.path.name
+        """The directory's name; control characters shown."""
+        return printable(self.path.name)
 
     @property
     def sweep_file(self) -> Path:
@@ -75,7 +78,12 @@ class SweepDir:
         return self.path / "sweep.toml"
 
     def runs(self) -> list[RunDir]:
-        """Its runs, in the order of `sweep.toml` as far as that can be read, else by name."""
+        """Its runs, in the order of `sweep.toml` where that can be read, else by name; none that was removed."""
         from bncore.store.sweep import queue  # noqa: PLC0415 - sweep.py builds on these paths
 
-        return [RunDir(self.path / name) for name in queue(self)]
+        runs = []
+        for name in queue(self):
+            with suppress(OSError):  # a name that no directory can have
+                if (self.path / name).is_dir():
+                    runs.append(RunDir(self.path / name))
+        return runs

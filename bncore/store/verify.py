@@ -36,7 +36,9 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
         problems.append(str(error))
         spec = None
     status = read_status(run)
-    if status is not None and status.state == "queued" and not run.journal_file.exists():
+    if status is None:
+        problems.append(f"{run.status_file}: no heartbeat that makes sense")
+    elif status.state == "queued" and not run.journal_file.exists():
         return problems
     events = _events(run, problems)
     problems += _sequence_problems(run, events)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bncore.store.errors import NoSuchRun
+from bncore.spec.errors import printable
+from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.find import find, list_sweeps
 from bncore.store.paths import RunDir, SweepDir
 
@@ -103,7 +104,7 @@ def test_any_text_is_a_run_or_an_error_in_words(root: Path, name: str) -> None:
     try:
         assert find(root, name).path.exists()
     except NoSuchRun as error:
-        assert name in str(error)
+        assert printable(name) in str(error)
 
 
 @pytest.mark.parametrize("text", ["", "queue = 3", "queue = ['../..', 'a']", "queue = [", "queue = ['a/b']"])
@@ -111,3 +112,33 @@ def test_a_sweep_whose_file_makes_no_sense_lists_its_directories(root: Path, tex
     (root / "vgg_bn-001" / "sweep.toml").write_text(text)
     names = [run.path.name for run in SweepDir(root / "vgg_bn-001").runs()]
     assert names == ["batch-s0", "batch-s1", "none-s0"]
+
+
+def test_a_run_that_was_removed_is_none_of_its_sweep_s(root: Path) -> None:
+    sweep = SweepDir(root / "vgg_bn-001")
+    sweep.sweep_file.write_text(f"queue = ['none-s0', 'gone-s0', '{'x' * 300}', 'batch-s0']")
+    assert [run.path.name for run in sweep.runs()] == ["none-s0", "batch-s0"]
+    with pytest.raises(NoSuchRun, match="gone-s0"):
+        find(root, "vgg_bn-001/gone-s0")
+
+
+def test_names_cannot_steer_the_terminal(root: Path) -> None:
+    hostile = (root / "vgg_bn-001").rename(root / "evil\x1b]0;title\x07")
+    (shown,) = [sweep.name for sweep in list_sweeps(root) if sweep.path == hostile]
+    assert shown == r"evil\x1b]0;title\x07"
+    assert find(root, shown).path == hostile, "what is shown can be typed"
+    (run, *_) = SweepDir(hostile).runs()
+    assert run.name.startswith(shown + "/")
+    with pytest.raises(NoSuchRun) as caught:
+        find(root, "nothing")
+    assert str(caught.value).isprintable()
+    assert str(StoreError(f"{hostile}: cannot be read")).isprintable()
+
+
+def test_a_root_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(StoreError, match=r"cannot be read: Permission denied"):
+        list_sweeps(tmp_path)

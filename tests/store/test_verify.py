@@ -164,3 +164,11 @@ def test_a_journal_that_is_gone(run: RunDir) -> None:
 def test_a_spec_that_makes_no_sense(run: RunDir) -> None:
     run.spec_file.write_text("steps = -1\n")
     assert str(run.spec_file) in the_problem(run)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]"])
+def test_a_heartbeat_that_makes_no_sense(run: RunDir, content: bytes | None) -> None:
+    run.status_file.unlink()
+    if content is not None:
+        run.status_file.write_bytes(content)
+    assert verify(run, loadable) == [f"{run.status_file}: no heartbeat that makes sense"]
