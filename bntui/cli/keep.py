@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import runs_of
+from bntui.cli.inspect import harmless, runs_of
 from bntui.cli.options import Root, Run, default_root
 
 
@@ -36,12 +36,12 @@ def rm(
     if live:
         typer.echo(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    if not yes and not typer.confirm(f"Remove {found.path} ({len(runs)} runs)?", err=True):
+    if not yes and not typer.confirm(harmless(f"Remove {found.path} ({len(runs)} runs)?"), err=True):
         raise typer.Exit(ExitCode.FAILED)
     try:
         shutil.rmtree(found.path)
     except OSError as error:
-        typer.echo(f"bnrun: {found.path}: cannot be removed: {error.strerror}", err=True)
+        typer.echo(harmless(f"bnrun: {found.path}: cannot be removed: {error.strerror}"), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
 
 
@@ -56,7 +56,7 @@ def verify(name: Run, root: Root = None) -> None:
         problems = check(run, step_and_digest)
         typer.echo(f"{run.name}: {'sound' if not problems else f'{len(problems)} problems'}")
         for problem in problems:
-            typer.echo(f"  {problem}")
+            typer.echo(harmless(f"  {problem}"))
         wrong = wrong or bool(problems)
     raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
 

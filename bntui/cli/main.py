@@ -35,7 +35,7 @@ def main() -> int:
         code = exit_code_of(error)
         if code is None:
             raise
-        sys.stderr.write(f"bnrun: {error}\n")
+        sys.stderr.write(inspect.harmless(f"bnrun: {error}\n"))
         return code
     return ExitCode.OK
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotext
 
+from bncore.spec.errors import printable
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
@@ -69,8 +70,8 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
         runs: drawn together.
         layer: number of the layer, from 1, whose values per-layer panels draw; None: the middle one.
     """
-    columns = {run.path.name: read(run).advance() for run in runs}
-    sources = sorted({str(c.start["data"]) for c in columns.values() if "data" in c.start})
+    columns = {printable(run.path.name): read(run).advance() for run in runs}
+    sources = sorted({printable(str(c.start["data"])) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
         lines = {name: line for name, c in columns.items() if (line := _line(c, panel, layer)) is not None}
         if lines:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from bncore.spec.errors import printable
 from bncore.store.status import Observer
 from bntui.cli.overview import Follower, Overview, duration, figure, percent
 
@@ -76,7 +77,7 @@ def plain_line(overview: Overview) -> str:
     """``run=… state=… step=… loss=…`` in one line."""
     status = overview.status
     parts = {
-        "run": overview.run.path.name,
+        "run": printable(overview.run.path.name),
         "state": overview.state,
         "step": str(status.step) if status else "-",
         "steps": str(status.steps) if status else "-",
@@ -95,7 +96,7 @@ def _table(seen: list[Overview]) -> Table:
         status = overview.status
         step, steps = (status.step, status.steps) if status else (0, 1)
         table.add_row(
-            escape(overview.run.path.name),
+            escape(printable(overview.run.path.name)),
             overview.state,
             ProgressBar(total=max(steps, 1), completed=step, width=20),
             f"{step:,}/{steps:,}",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bncore.spec.errors import printable
 from bntui.cli.overview import Overview, duration, figure, look_at, percent
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
 
 def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
     titles = {str(o.columns.start.get("data", "")) for o in seen} - {""}
-    table = Table(title=escape(f"{sweep.name} on {', '.join(sorted(titles)) or 'no data yet'}"))
+    table = Table(title=escape(printable(f"{sweep.name} on {', '.join(sorted(titles)) or 'no data yet'}")))
     for name in ("run", "state", "step", "loss", "test loss", "test accuracy", "time"):
         table.add_column(name, justify="left" if name in ("run", "state") else "right")
     for overview in seen:
         table.add_row(
-            escape(overview.run.path.name),
+            escape(printable(overview.run.path.name)),
             overview.state,
             f"{overview.status.step:,}" if overview.status else "-",
             figure(overview.newest("step", "loss")),
@@ -46,7 +47,7 @@ def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
             duration(time_taken(overview)),
         )
         if overview.state == "failed" and overview.status is not None:
-            table.add_row("", escape(overview.status.message))
+            table.add_row("", escape(printable(overview.status.message)))
     return table
 
 
