@@ -59,14 +59,22 @@ class LayeredNet(nn.Module):
         """The norm positions, in layer order."""
         return [layer.norm for layer in self.layers if layer.norm is not None]
 
+    def check_norm(self, setting: NormSpec) -> None:
+        """Make sure that every norm position could be this norm.
+
+        Raises:
+            ValueError: a layer that it does not fit.
+        """
+        for norm in self.norms:
+            check_norm_fits(setting, norm.weight.numel(), positions=norm.positions)
+
     def set_norm(self, setting: NormSpec) -> None:
         """Make every norm position another norm from the next pass on; see `Norm.set`.
 
         Raises:
             ValueError: a layer that the norm does not fit; nothing has changed then.
         """
-        for norm in self.norms:
-            check_norm_fits(setting, norm.weight.numel(), positions=norm.positions)
+        self.check_norm(setting)
         for norm in self.norms:
             norm.set(setting)
 

@@ -54,6 +54,11 @@ class ProbeRunner:
             raise ValueError(f"probe: {name!r}; expected one of {', '.join(self._probes)}")
         self._cadences[name] = cadence
 
+    def change(self, spec: Spec) -> None:
+        """Measure at the cadences of another spec from now on; what the probes remember stays."""
+        for name in PROBES:
+            self.set_cadence(name, getattr(spec.probes, name))
+
     def measure(self, view: StepView) -> Iterator[Measured | Failed]:
         """The measurements due at `view.step`, one at a time.
 

@@ -69,9 +69,26 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
         keys = ", ".join(f"{name}.{key}" for model in tables_at(path) for key in model.model_fields)
         raise SpecError([Problem(file, name, value, keys, "a table, not a value")])
     for candidate in _readings(value):
-        if any(_accepts(model, path[-1], candidate) for model in owners_of(path)):
+        if accepts(path, candidate):
             return (Override(text, path, candidate),)
-    raise SpecError([Problem(file, dotted(path), value, _accepted(path, value))])
+    raise SpecError([Problem(file, dotted(path), value, accepted(path, value))])
+
+
+def accepts(path: Path, value: Any) -> bool:
+    """Whether the field at `path` takes `value` (on its own: what fits the rest of a spec, `Spec` decides)."""
+    return any(_accepts(model, path[-1], value) for model in owners_of(path))
+
+
+def accepted(path: Path, value: Any) -> str:
+    """What the field accepts: its validator's own words where it has one, else its type and bounds."""
+    model = owners_of(path)[0]
+    try:
+        model.model_validate({path[-1]: value})
+    except ValidationError as error:
+        for detail in error.errors():
+            if detail["type"] == "value_error" and detail["loc"][:1] == (path[-1],):
+                return str(detail["ctx"]["error"]).removeprefix("expected ")
+    return accepted_at(path)
 
 
 def nested(path: Path, value: Any) -> dict[str, Any]:
@@ -113,18 +130,6 @@ def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
     except ValidationError as error:
         return not any(detail["loc"][:1] == (key,) for detail in error.errors())
     return True
-
-
-def _accepted(path: Path, value: str) -> str:
-    """What the field accepts: its validator's own words where it has one, else its type and bounds."""
-    model = owners_of(path)[0]
-    try:
-        model.model_validate({path[-1]: value})
-    except ValidationError as error:
-        for detail in error.errors():
-            if detail["type"] == "value_error" and detail["loc"][:1] == (path[-1],):
-                return str(detail["ctx"]["error"]).removeprefix("expected ")
-    return accepted_at(path)
 
 
 def _suggestion(name: str) -> str:

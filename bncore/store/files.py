@@ -11,8 +11,11 @@ from bncore.store.errors import StoreError
 from bncore.store.faults import fault
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Replace `path` atomically: a reader meets the old content or the new one, never a part.
+
+    Arguments:
+        mode: permissions; default: as the umask has it.
 
     Raises:
         StoreError: the file system refuses; `path` is as it was.
@@ -20,6 +23,8 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(content)
+        if mode is not None:
+            temporary.chmod(mode)
         fault(f"{path.stem}.replace")
         temporary.replace(path)
     except OSError as error:

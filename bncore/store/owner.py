@@ -21,7 +21,7 @@ import orjson
 
 from bncore.store.errors import Owned, StoreError
 from bncore.store.faults import fault
-from bncore.store.paths import RunDir
+from bncore.store.paths import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Ownership:
     """The right to write a run directory, as long as nobody took it over."""
 
     def __init__(
-        self, run: RunDir, holder: Holder, identity: tuple[int, int] | None, *, contested: bool
+        self, run: Held, holder: Holder, identity: tuple[int, int] | None, *, contested: bool
     ) -> None:
         self.run = run
         self.holder = holder
@@ -88,7 +88,7 @@ class Ownership:
 
 
 def acquire(
-    run: RunDir, *, force: bool = False, silent: Callable[[Holder], bool] = lambda _: False
+    run: Held, *, force: bool = False, silent: Callable[[Holder], bool] = lambda _: False
 ) -> Ownership:
     """Become the writer of `run`.
 
@@ -125,7 +125,7 @@ def acquire(
     return Ownership(run, mine, identity, contested=contested)
 
 
-def read_owner(run: RunDir) -> Holder | None:
+def read_owner(run: Held) -> Holder | None:
     """The present holder; None where there is none, or the file makes no sense."""
     return _read(run.owner_file)
 
@@ -160,7 +160,7 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _take(run: RunDir, place: Path, mine: Path, displaceable: Callable[[Holder], bool]) -> None:
+def _take(run: Held, place: Path, mine: Path, displaceable: Callable[[Holder], bool]) -> None:
     """Make `place` a link to `mine`, displacing who stands there if that is allowed.
 
     Raises:
@@ -181,14 +181,14 @@ def _take(run: RunDir, place: Path, mine: Path, displaceable: Callable[[Holder],
         claim.unlink(missing_ok=True)
 
 
-def _claim(run: RunDir, nonce: str) -> Path:
+def _claim(run: Held, nonce: str) -> Path:
     """The name under which one process at a time has the right to displace the holder of that nonce."""
     return run.path / f".owner.{hashlib.sha256(nonce.encode()).hexdigest()[:32]}.claim"
 
 
-def _tidy(run: RunDir) -> None:
+def _tidy(run: Held) -> None:
     """Remove what writers that were killed in the middle of a file have left lying."""
-    for name in (run.status_file.name, run.meta_file.name, run.journal_file.name):
+    for name in (run.status_file.name, "meta.json", "journal.jsonl"):
         for orphan in run.path.glob(f".{name}.*"):
             orphan.unlink(missing_ok=True)
     for orphan in run.path.glob(".owner.*"):

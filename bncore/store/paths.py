@@ -10,15 +10,50 @@ from bncore.spec.errors import printable
 
 
 @dataclass(frozen=True, slots=True)
-class RunDir:
-    """A run directory; its files need not exist."""
+class Held:
+    """A directory that one process writes: a run by its worker, a sweep by its supervisor."""
 
     path: Path
 
     @property
     def name(self) -> str:
+        """The directory's name; control characters shown."""
+        return printable(self.path.name)
+
+    @property
+    def status_file(self) -> Path:
+        """The heartbeat."""
+        return self.path / "status.json"
+
+    @property
+    def owner_file(self) -> Path:
+        """Who may write."""
+        return self.path / "owner.json"
+
+    @property
+    def log_file(self) -> Path:
+        """Standard output and error of the process."""
+        return self.path / "log.txt"
+
+    @property
+    def inbox(self) -> Path:
+        """Requests."""
+        return self.path / "inbox"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir(Held):
+    """A run directory; its files need not exist."""
+
+    @property
+    def name(self) -> str:
         """``<sweep>/<variant>-s<seed>``, as a person types it; control characters shown."""
         return printable(f"{self.path.parent.name}/{self.path.name}")
+
+    @property
+    def sweep(self) -> SweepDir:
+        """The sweep it lies in."""
+        return SweepDir(self.path.parent)
 
     @property
     def spec_file(self) -> Path:
@@ -36,24 +71,9 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
-    def status_file(self) -> Path:
-        """The heartbeat."""
-        return self.path / "status.json"
-
-    @property
-    def owner_file(self) -> Path:
-        """Who may write."""
-        return self.path / "owner.json"
-
-    @property
-    def log_file(self) -> Path:
-        """Standard output and error of the worker."""
-        return self.path / "log.txt"
-
-    @property
-    def inbox(self) -> Path:
-        """Requests."""
-        return self.path / "inbox"
+    def lineage_file(self) -> Path:
+        """For a fork or a replay: of which run."""
+        return self.path / "lineage.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -62,15 +82,8 @@ class RunDir:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepDir:
+class SweepDir(Held):
     """A sweep's directory."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The directory's name; control characters shown."""
-        return printable(self.path.name)
 
     @property
     def sweep_file(self) -> Path:
@@ -78,7 +91,8 @@ class SweepDir:
         return self.path / "sweep.toml"
 
     def runs(self) -> list[RunDir]:
-        """Its runs, in the order of `sweep.toml` where that can be read, else by name; none that was removed."""
+        """Its runs, none that was removed: in the order of `sweep.toml` where that can be read, then forks
+        and others by name."""
         from bncore.store.sweep import queue  # noqa: PLC0415 - sweep.py builds on these paths
 
         runs = []

@@ -1,80 +1,46 @@
-"""Requests: one file each in a run's inbox, from whoever may write there, taken by the run's one writer."""
+"""Requests: one file each in an inbox, from whoever may write there, taken by the directory's one writer."""
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
-import re
+import stat
+import time
 import uuid
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bncore.spec.errors import printable
+from bncore.store.commands import (
+    COMMANDS,
+    SWEEP_COMMANDS,
+    Checkpoint,
+    Command,
+    Drop,
+    Evaluate,
+    Note,
+    Pause,
+    Resume,
+    Set,
+    Step,
+    Stop,
+    StopSweep,
+)
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
-from bncore.store.paths import RunDir
-
-_NUMBERED = re.compile(r"([0-9]{9})-")
+from bncore.store.paths import Held, SweepDir
 
 LARGEST = 65536
 """Bytes; a larger file is no request."""
 
-
-class Command(BaseModel):
-    """Base of what may be asked of a run: closed and immutable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    at_step: Annotated[int, Field(ge=0, strict=True)] | None = None
-    """The step at whose boundary it is to be applied; default: the next one."""
-
-
-class Stop(Command):
-    """Checkpoint and end here; `bnrun resume` goes on."""
-
-    kind: Literal["stop"] = "stop"
-
-
-class Pause(Command):
-    """Wait until resumed."""
-
-    kind: Literal["pause"] = "pause"
-
-
-class Resume(Command):
-    """Go on after a pause."""
-
-    kind: Literal["resume"] = "resume"
-
-
-class Step(Command):
-    """Make so many updates, then pause."""
-
-    kind: Literal["step"] = "step"
-    count: Annotated[int, Field(ge=1, strict=True)] = 1
-
-
-class Checkpoint(Command):
-    """Write a checkpoint that is kept."""
-
-    kind: Literal["checkpoint"] = "checkpoint"
-
-
-class Note(Command):
-    """A remark in the journal."""
-
-    kind: Literal["note"] = "note"
-    text: Annotated[str, Field(max_length=4096)]
-
-
-AnyCommand = Annotated[Stop | Pause | Resume | Step | Checkpoint | Note, Field(discriminator="kind")]
-COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)
+_newest = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,40 +49,107 @@ class Request:
 
     id: str
     author: str
-    command: Any  # one of AnyCommand
+    command: Any  # one of `AnyCommand`, or of a sweep's
     path: Path
 
 
-def drop(run: RunDir, command: Command) -> str:
-    """Put a request into the inbox of `run`; its id.
+def drop(held: Held, command: BaseModel) -> str:
+    """Put a request into the inbox of a run or a sweep; its id.
 
     Raises:
         StoreError: the inbox cannot be written.
     """
     ident = uuid.uuid4().hex
-    sequence = f"{_next_number(run.inbox):09d}"
-    content = {"id": ident, "author": _name_of(os.getuid()), "command": command.model_dump(mode="json")}
-    replace_file(run.inbox / f"{sequence}-{ident}.json", orjson.dumps(content))
+    content = {"id": ident, "author": user_name(os.getuid()), "command": command.model_dump(mode="json")}
+    path = held.inbox / f"{_number():020d}-{ident}.json"
+    replace_file(path, orjson.dumps(content), mode=0o644)  # whatever the umask: the run's owner must read it
     return ident
 
 
-def pending(run: RunDir) -> list[Request]:
-    """The requests waiting in the inbox, in their order; whatever is none is set aside into ``rejected/``, and
-    why into a file ``<its name>.reason`` beside it.
+def pending(
+    held: Held, *, seen: Container[str] = (), refused: Callable[[str], object] = lambda _: None
+) -> list[Request]:
+    """The requests waiting in the inbox, in their order; for its one writer.
 
-    What cannot be set aside (an inbox that may only be read) is passed over.
+    Whatever is no request, or comes from somebody who may not ask, is set aside into ``rejected/``, and why into a
+    file ``<its name>.reason`` beside it. What cannot be set aside (an inbox that may only be read) is passed over.
+
+    Arguments:
+        seen: names of files that are not to be read again.
+        refused: told, in words, of everything set aside.
     """
     found = []
-    for path in sorted(_entries(run.inbox)):
+    for path in _in_order(held.inbox, seen):
         try:
-            found.append(_read(path))
+            request = _read(path, _commands(held))
+            if not may_ask(path.stat().st_uid, held.inbox):
+                raise ValueError(f"from {request.author}, who is neither the owner nor in the inbox's group")
+            found.append(request)
+        except FileNotFoundError:  # taken back, or taken by the writer meanwhile
+            continue
         except (OSError, ValueError) as error:
-            _set_aside(path, str(error))
+            if _set_aside(path, str(error)):
+                refused(printable(f"{path.name} set aside: {error}"))
     return found
 
 
-def _read(path: Path) -> Request:
+def waiting(held: Held) -> list[Request]:
+    """The requests waiting in the inbox, in their order; for anyone, and nothing is touched."""
+    found = []
+    for path in sorted(_entries(held.inbox)):
+        with suppress(OSError, ValueError):
+            found.append(_read(path, _commands(held)))
+    return found
+
+
+def may_ask(user: int, inbox: Path) -> bool:
+    """Whether a request in a file of this user is to be heard: of the run's owner, of root, and of the inbox's
+    group where the inbox is writable for that."""
+    folder = inbox.stat()
+    if user in (0, os.geteuid(), folder.st_uid):
+        return True
+    if not folder.st_mode & stat.S_IWGRP:
+        return False
+    try:
+        person = pwd.getpwuid(user)
+        return person.pw_gid == folder.st_gid or person.pw_name in grp.getgrgid(folder.st_gid).gr_mem
+    except KeyError:  # a user or a group of another host
+        return False
+
+
+def user_name(user: int) -> str:
+    """The name of a user; the number where this host knows none."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def _number() -> int:
+    """Nanoseconds since 1970, but growing with each of this process's requests: names sort as they were sent."""
+    global _newest  # noqa: PLW0603 - as many requests as one process sends have one order
+    _newest = max(time.time_ns(), _newest + 1)
+    return _newest
+
+
+def _commands(held: Held) -> TypeAdapter[Any]:
+    return SWEEP_COMMANDS if isinstance(held, SweepDir) else COMMANDS
+
+
+def _in_order(inbox: Path, seen: Container[str]) -> list[Path]:
+    """New files, in order. One look may miss a file that appears while it lasts and yet find a later one, so what
+    a first look finds is completed by a second one up to there."""
+    first = [path for path in _entries(inbox) if path.name not in seen]
+    if not first:
+        return []
+    last = max(first)
+    return sorted(path for path in _entries(inbox) if path <= last and path.name not in seen)
+
+
+def _read(path: Path, commands: TypeAdapter[Any]) -> Request:
     if path.is_symlink() or not path.is_file():
+        if not path.is_symlink() and not path.exists():
+            raise FileNotFoundError(path)
         raise ValueError("not a plain file")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.stat().st_size} bytes; a request has at most {LARGEST}")
@@ -124,20 +157,13 @@ def _read(path: Path) -> Request:
     if not isinstance(table, dict) or not isinstance(ident := table.get("id"), str):
         raise ValueError("not an object with an id")
     try:
-        command = COMMANDS.validate_python(table.get("command"))
+        command = commands.validate_python(table.get("command"))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
         raise ValueError(
             "; ".join(f"{'.'.join(map(str, ('command', *e['loc'])))}: {e['msg']}" for e in wrong)
         ) from error
-    return Request(ident, _name_of(path.stat().st_uid), command, path)
-
-
-def _name_of(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:  # a user of another host, or of a container
-        return str(user)
+    return Request(ident, user_name(path.stat().st_uid), command, path)
 
 
 def _entries(inbox: Path) -> list[Path]:
@@ -148,16 +174,33 @@ def _entries(inbox: Path) -> list[Path]:
         return []
 
 
-def _set_aside(path: Path, reason: str) -> None:
+def _set_aside(path: Path, reason: str) -> bool:
     rejected = path.parent / "rejected"
     with suppress(OSError, StoreError):  # not ours to move, taken by the run meanwhile, or the disk is full
         rejected.mkdir(exist_ok=True)
         path.replace(rejected / path.name)
         replace_file(rejected / f"{path.name}.reason", f"{printable(reason)}\n".encode())
+        return True
+    return False
 
 
-def _next_number(inbox: Path) -> int:
-    numbers = [int(found[1]) for p in _entries(inbox) if (found := _NUMBERED.match(p.name))]
-    return min(
-        max(numbers, default=0) + 1, 10**9 - 1
-    )  # names sort as numbers as long as they are equally long
+__all__ = [
+    "LARGEST",
+    "Checkpoint",
+    "Command",
+    "Drop",
+    "Evaluate",
+    "Note",
+    "Pause",
+    "Request",
+    "Resume",
+    "Set",
+    "Step",
+    "Stop",
+    "StopSweep",
+    "drop",
+    "may_ask",
+    "pending",
+    "user_name",
+    "waiting",
+]

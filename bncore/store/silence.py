@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from bncore.store.paths import RunDir
+from bncore.store.paths import Held
 from bncore.store.status import SILENCE_S, read_status
 
 LOOK_EVERY_S = 0.5
 
 
 def silent_runs(
-    runs: Sequence[RunDir],
+    runs: Sequence[Held],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
-) -> list[RunDir]:
+) -> list[Held]:
     """Those of `runs` whose heartbeat's counter does not move for 120 s of this process's own clock.
 
     Returns as soon as every heartbeat has moved, which takes two seconds where all are alive.
@@ -29,6 +29,6 @@ def silent_runs(
     return [runs[i] for i in still]
 
 
-def _counter(run: RunDir) -> int | None:
+def _counter(run: Held) -> int | None:
     status = read_status(run)
     return None if status is None else status.counter

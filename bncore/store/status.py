@@ -12,7 +12,7 @@ import orjson
 
 from bncore.store.files import replace_file
 from bncore.store.owner import Holder, read_owner
-from bncore.store.paths import RunDir
+from bncore.store.paths import Held
 
 State = Literal["queued", "running", "paused", "stopped", "finished", "diverged", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -43,7 +43,7 @@ class Status:
     """Why, where a state needs a reason."""
 
 
-def write_status(run: RunDir, status: Status) -> None:
+def write_status(run: Held, status: Status) -> None:
     """Replace the heartbeat atomically.
 
     Raises:
@@ -52,7 +52,7 @@ def write_status(run: RunDir, status: Status) -> None:
     replace_file(run.status_file, orjson.dumps(asdict(status)))
 
 
-def read_status(run: RunDir) -> Status | None:
+def read_status(run: Held) -> Status | None:
     """The last heartbeat; None where there is none that makes sense."""
     try:
         table = orjson.loads(run.status_file.read_bytes())
@@ -77,7 +77,7 @@ class Observer:
         self._clock = clock
         self._moved: dict[str, tuple[int, float]] = {}
 
-    def dead(self, run: RunDir, status: Status | None) -> bool:
+    def dead(self, run: Held, status: Status | None) -> bool:
         """Whether a run that says it lives does not: its process is gone, or it has been silent too long."""
         if status is None or status.state not in LIVE:
             return False

@@ -45,11 +45,14 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
 
 
 def queue(sweep: SweepDir) -> list[str]:
-    """Names of the sweep's runs, in their order; those of its directories where sweep.toml cannot be read."""
+    """Names of the sweep's runs: in the order of sweep.toml, then whatever other run directories lie there."""
     names = read_sweep(sweep).get("queue")
-    if isinstance(names, list) and all(isinstance(n, str) and _is_plain(n) for n in names):
-        return list(names)
-    return sorted(p.parent.name for p in sweep.path.glob("*/spec.toml"))
+    if not isinstance(names, list) or not all(isinstance(n, str) and _is_plain(n) for n in names):
+        names = []
+    present = sorted(
+        p.parent.name for p in sweep.path.glob("*/spec.toml") if not p.parent.name.startswith(".")
+    )
+    return [*names, *(name for name in present if name not in names)]
 
 
 def read_sweep(sweep: SweepDir) -> dict[str, Any]:

@@ -1,38 +1,29 @@
 """Checkpoints: written atomically, read without pickle, checked by a digest of their own.
 
-A checkpoint named ``step-000001240.pt`` holds the state before update 1240. It appears under its name only
-when whole: temporary file, fsync, rename, fsync of the folder.
+A checkpoint appears under its name (`bncore.store.checkpoints`) only when whole: temporary file,
+fsync, rename, fsync of the folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from bncore.store.checkpoints import file_name, listing
 from bncore.store.errors import StoreError
 from bncore.store.faults import fault
 from bncore.train import digest as digests
 
 VERSION = 1
-_NAME = re.compile(r"step-(\d{9})(-kept)?\.pt")
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and says why."""
-
-
-class Checkpoint(NamedTuple):
-    """A checkpoint file, by its name."""
-
-    step: int
-    requested: bool
-    path: Path
 
 
 def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = False) -> Path:
@@ -44,7 +35,7 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
     """
     content = {"version": VERSION, "step": step, "state": state}
     content["sha256"] = content_sha256(content)
-    final = folder / f"step-{step:09d}{'-kept' if requested else ''}.pt"
+    final = folder / file_name(step, requested=requested)
     temporary = final.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -82,13 +73,6 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[int, dict[str,
     return int(content["step"]), content["state"]
 
 
-def listing(folder: Path) -> list[Checkpoint]:
-    """The checkpoints in `folder` by step, oldest first, requested ones after others of the same step."""
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    found = [(match, folder / name) for name in names if (match := _NAME.fullmatch(name))]
-    return sorted(Checkpoint(int(m[1]), m[2] is not None, path) for m, path in found)
-
-
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` unrequested checkpoints, and temporary files of dead writers."""
     for checkpoint in [c for c in listing(folder) if not c.requested][:-keep]:
@@ -124,3 +108,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+__all__ = ["VERSION", "CheckpointError", "content_sha256", "listing", "load", "prune", "save", "sync_folder"]

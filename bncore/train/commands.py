@@ -1,12 +1,33 @@
-"""What each request does to a run. A new one is a model in `bncore.store.requests` and a row here."""
+"""What each request does to a run. A new one is a model in `bncore.store.commands` and a row here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bncore.spec.change import Changes, changed, values_at
+from bncore.spec.errors import SpecError
+
 if TYPE_CHECKING:
     from bncore.train.trainer import Trainer
+
+
+class Refused(ValueError):
+    """A request that cannot be applied to this run in its present state; the message says why."""
+
+
+class Answer(NamedTuple):
+    """What a request changes, for the journal; both None where it changes no setting."""
+
+    old: Changes | None = None
+    new: Changes | None = None
+
+
+UNCHANGED = Answer()
+
+
+def _as_it_is(_trainer: Trainer, _command: dict[str, Any]) -> Answer:
+    return UNCHANGED
 
 
 class Handler(NamedTuple):
@@ -14,8 +35,23 @@ class Handler(NamedTuple):
 
     apply: Callable[[Trainer, dict[str, Any]], None]
     again: bool
-    """Whether a resumed run does it again where its journal says so: what left a trace does, what only steered
-    the clock (stop, pause) does not."""
+    """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
+    what only steered the clock (stop, pause) does not. Doing it twice must come to the same as doing it once."""
+    answer: Callable[[Trainer, dict[str, Any]], Answer] = _as_it_is
+    """What it would change; raises `Refused` where it cannot be applied. Changes nothing itself."""
+
+
+def _answer_set(trainer: Trainer, command: dict[str, Any]) -> Answer:
+    try:
+        after = changed(trainer.spec, command["changes"])
+        trainer.session.net.check_norm(after.norm)
+    except (SpecError, ValueError) as error:
+        raise Refused(str(error)) from error
+    return Answer(values_at(trainer.spec, command["changes"]), values_at(after, command["changes"]))
+
+
+def _set(trainer: Trainer, command: dict[str, Any]) -> None:
+    trainer.change(command["changes"])
 
 
 def _stop(trainer: Trainer, _: dict[str, Any]) -> None:
@@ -40,16 +76,25 @@ def _checkpoint(trainer: Trainer, _: dict[str, Any]) -> None:
     trainer.save_checkpoint(requested=True)
 
 
+def _evaluate(trainer: Trainer, _: dict[str, Any]) -> None:
+    trainer.evaluate()
+
+
 def _note(trainer: Trainer, command: dict[str, Any]) -> None:
     trainer.journal.remake("note", trainer.position, text=command["text"])
 
 
 HANDLERS: dict[str, Handler] = {
+    "set": Handler(_set, again=True, answer=_answer_set),
     "stop": Handler(_stop, again=False),
     "pause": Handler(_pause, again=False),
     "resume": Handler(_resume, again=False),
     "step": Handler(_step, again=False),
     "checkpoint": Handler(_checkpoint, again=True),
+    "evaluate": Handler(_evaluate, again=True),
     "note": Handler(_note, again=True),
 }
 """Every request by its kind."""
+
+UNTOLD = frozenset({"stop", "pause", "resume", "step", "checkpoint"})
+"""What may be asked of a replay: it leaves what the run makes as it is."""

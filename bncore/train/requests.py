@@ -1,19 +1,21 @@
 """`requests_at(step)`: the single source of requests (DESIGN, decision 3).
 
 Where the journal already speaks of a step, the journal answers: a resumed run takes the same requests at the same
-steps. From there on the inbox answers, polled by a thread so that training waits for no file system.
+steps. A fork or a replay takes those of the run it comes from, which its lineage holds. From there on the inbox
+answers, polled by a thread so that training waits for no file system.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from bncore.store.journal import REMADE, Event, Journal
+from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
-from bncore.train.commands import HANDLERS
+from bncore.train.commands import HANDLERS, UNCHANGED, UNTOLD, Answer, Refused
 
 if TYPE_CHECKING:
     from bncore.train.trainer import Trainer
@@ -27,22 +29,28 @@ class Requests:
     Arguments:
         run: the run directory.
         journal: opened, with the events that are already there.
+        lineage: of a fork or a replay.
     """
 
-    def __init__(self, run: RunDir, journal: Journal) -> None:
+    def __init__(self, run: RunDir, journal: Journal, lineage: Lineage | None = None) -> None:
         self._run = run
         self._journal = journal
-        self._journaled: dict[int, list[Event]] = defaultdict(list)
-        for event in journal.events:
-            if event["type"] == "request":
-                self._journaled[event["step"]].append(event)
-        self._done = {event["id"] for events in self._journaled.values() for event in events}
+        self._replaying = lineage is not None and lineage.kind == "replay"
+        told = [event for event in journal.events if event["type"] == "request"]
+        self._done = {event["id"] for event in told}
+        self._journaled = _by_step(told)
+        script = lineage.requests if lineage is not None else ()
+        self._script = _by_step([event for event in script if event["id"] not in self._done])
         past_requests = REMADE - {"note"}
         self.closed = max((e["step"] for e in journal.events if e["type"] in past_requests), default=-1)
         """The last step at which the journal has gone past the requests: what was asked at or before it is all
         journaled."""
         self._waiting: list[Request] = []
-        self._taken: set[str] = set()  # out of _waiting, perhaps not yet journaled
+        self._refused: deque[str] = deque()
+        self._seen: set[str] = set()  # names of files that were read
+        self._known: set[str] = (
+            set()
+        )  # ids of those that wait, or were taken and are perhaps not yet journaled
         self._arrived = threading.Event()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -50,7 +58,7 @@ class Requests:
 
     def start(self) -> None:
         """Begin polling the inbox; what already waits there is seen at once."""
-        self._look()
+        self.look()
         self._thread.start()
 
     def stop(self) -> None:
@@ -65,14 +73,18 @@ class Requests:
         self._arrived.clear()
 
     def requests_at(self, step: int) -> list[Event | Request]:
-        """What is to be applied before update `step`: journaled events, then requests from the inbox."""
+        """What is to be applied before update `step`: journaled events, those of the run this one comes from, then
+        requests from the inbox."""
         found: list[Event | Request] = list(self._journaled.pop(step, []))
+        for event in self._script.pop(step, []):
+            self._tell(event, step)
+            found.append(event)
+        while self._refused:
+            self._journal.append("warning", step, text=f"inbox: {self._refused.popleft()}")
         if step > self.closed and self._waiting:
             with self._lock:
-                due = [r for r in self._waiting if r.command.at_step is None or r.command.at_step <= step]
-                self._waiting = [r for r in self._waiting if r not in due]
-                self._taken |= {r.id for r in due}
-            found += due
+                found += [r for r in self._waiting if _due(r, step)]
+                self._waiting = [r for r in self._waiting if not _due(r, step)]
         return found
 
     def settle(self, request: Event | Request, trainer: Trainer, step: int) -> None:
@@ -82,21 +94,54 @@ class Requests:
             if handler.again and request["outcome"] == "applied":
                 handler.apply(trainer, request["command"])
             return
-        self._journal_request(request, step)
-        HANDLERS[request.command.kind].apply(trainer, request.command.model_dump())
+        handler, command = HANDLERS[request.command.kind], request.command.model_dump()
+        try:
+            self._refuse_if_misplaced(request, step)
+            answer = handler.answer(trainer, command)
+        except Refused as refusal:
+            self._journal_request(request, step, reason=str(refusal))
+        else:
+            self._journal_request(request, step, answer)
+            handler.apply(trainer, command)
         request.path.unlink(missing_ok=True)
 
     def reject_rest(self, step: int, reason: str) -> None:
         """Journal as rejected whatever still waits; its files go."""
-        self._look()
+        self.look()
         with self._lock:
             left, self._waiting = self._waiting, []
-            self._taken |= {r.id for r in left}
         for request in left:
-            self._journal_request(request, step, reason)
+            self._journal_request(request, step, reason=reason)
             request.path.unlink(missing_ok=True)
 
-    def _journal_request(self, request: Request, step: int, reason: str = "") -> None:
+    def look(self) -> None:
+        """Look into the inbox once."""
+        found = pending(self._run, seen=self._seen, refused=self._refused.append)
+        with self._lock:
+            for request in found:
+                self._seen.add(request.path.name)
+                if request.id in self._done:  # killed after it was journaled, before its file went
+                    request.path.unlink(missing_ok=True)
+                elif request.id not in self._known:
+                    self._known.add(request.id)
+                    self._waiting.append(request)
+        if self._waiting:
+            self._arrived.set()
+
+    def _refuse_if_misplaced(self, request: Request, step: int) -> None:
+        at = request.command.at_step
+        if at is not None and at < step:
+            raise Refused(f"step {at} has passed: the run is at {step}")
+        if self._replaying and request.command.kind not in UNTOLD:
+            raise Refused("a replay takes only the requests of the run that it repeats")
+
+    def _tell(self, event: Event, step: int) -> None:
+        fields = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step")}
+        self._journal.append("request", step, **fields)
+
+    def _journal_request(
+        self, request: Request, step: int, answer: Answer = UNCHANGED, reason: str = ""
+    ) -> None:
         self._journal.append(
             "request",
             step,
@@ -104,25 +149,24 @@ class Requests:
             author=request.author,
             command=request.command.model_dump(mode="json"),
             outcome="rejected" if reason else "applied",
-            old=None,
-            new=None,
+            old=answer.old,
+            new=answer.new,
             reason=reason,
         )
         self._done.add(request.id)
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
-        found = pending(self._run)
-        with self._lock:
-            known = {request.id for request in self._waiting} | self._taken | self._done
-            for request in found:
-                if request.id in self._done:
-                    request.path.unlink(missing_ok=True)
-                elif request.id not in known:
-                    self._waiting.append(request)
-                    known.add(request.id)
-        if self._waiting:
-            self._arrived.set()
+
+def _due(request: Request, step: int) -> bool:
+    at: int | None = request.command.at_step
+    return at is None or at <= step
+
+
+def _by_step(events: list[Event]) -> dict[int, list[Event]]:
+    grouped: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        grouped[event["step"]].append(event)
+    return grouped

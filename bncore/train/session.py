@@ -56,6 +56,20 @@ class Session:
         """The view of the last step, if it was to be observed."""
         self.optimiser = build_optimiser(spec.optim, self.parameters)
 
+    def change(self, spec: Spec) -> None:
+        """Go on with another norm, noise or learning rate (`bncore.spec.change`); the rest of `spec` is the same.
+
+        gamma, beta and the optimiser's state stay.
+
+        Raises:
+            ValueError: a layer that the norm does not fit; nothing has changed then.
+        """
+        if spec.norm != self.spec.norm:
+            self.net.set_norm(spec.norm)
+        if spec.noise != self.spec.noise:
+            self.net.set_noise(spec.noise)
+        self.spec = spec
+
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepRecord | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
 

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from typing import Literal
 
 from bncore.probes.run import Measured, ProbeRunner
+from bncore.spec.change import Changes, changed, values_at
+from bncore.spec.model import Spec
 from bncore.store import Journal, RunDir
 from bncore.train import checkpoint
 from bncore.train.control import Control, Signals
@@ -31,6 +33,8 @@ class Trainer:
         session: what is trained, at the state before update `start`.
         probes: the instruments.
         start: the first update to make.
+        changes: settings that are no longer as in ``spec.toml``, as its checkpoint says.
+        until: how many updates to make, where that is fewer than the spec's steps.
         journal, requests, heartbeat, signals: what it writes to and listens to.
     """
 
@@ -41,6 +45,8 @@ class Trainer:
         probes: ProbeRunner,
         *,
         start: int,
+        changes: Changes | None = None,
+        until: int | None = None,
         journal: Journal,
         requests: Requests,
         heartbeat: Heartbeat,
@@ -48,15 +54,22 @@ class Trainer:
     ) -> None:
         self.run_dir = run
         self.session = session
-        self.spec = session.spec
         self.probes = probes
         self.position = start
+        self._changes = dict(changes or {})
+        self._until = until
+        self._evaluated = -1
         self.journal = journal
         self.requests = requests
         self.heartbeat = heartbeat
         self.signals = signals
         self.control = Control()
         self._checkpoint_due = self._next_timed_checkpoint()
+
+    @property
+    def spec(self) -> Spec:
+        """What holds now: the run's spec with every change made so far."""
+        return self.session.spec
 
     def run(self) -> End:
         """Train until the last step, a non-finite loss, a request to stop, or a signal."""
@@ -66,7 +79,7 @@ class Trainer:
                 return "interrupted" if self.signals.received else "stopped"
             if not self.advance():
                 return self._finish("diverged")
-        self._evaluate()
+        self.evaluate()
         return self._finish("finished")
 
     def advance(self) -> bool:
@@ -74,7 +87,7 @@ class Trainer:
         step = self.position
         every = self.spec.eval.every
         if every and step % every == 0:
-            self._evaluate()
+            self.evaluate()
         last = step == self.spec.steps - 1
         record = self.session.step(
             step, record=last or step % self.spec.log_every == 0, observe=bool(self.probes.due(step))
@@ -93,18 +106,39 @@ class Trainer:
         """Write the state before the next update, journal it, and drop the oldest."""
         self.journal.check_owned()
         self.journal.sync()
-        state = {**self.session.state_dict(), "probes": self.probes.state_dict()}
+        state = {
+            **self.session.state_dict(),
+            "probes": self.probes.state_dict(),
+            "changes": self._changes,
+        }
         path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
         self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")
         checkpoint.prune(self.run_dir.checkpoints, self.spec.checkpoint.keep)
         self._checkpoint_due = self._next_timed_checkpoint()
+
+    def change(self, changes: Changes) -> None:
+        """Go on with other settings, from the next update on.
+
+        Raises:
+            SpecError: they do not fit.
+        """
+        after = changed(self.spec, changes)
+        self.session.change(after)
+        self.probes.change(after)
+        self._changes |= values_at(after, changes)
+
+    def evaluate(self) -> None:
+        """Journal an evaluation of theta at this step, once, however often it is asked for."""
+        if self._evaluated != self.position:
+            self._evaluated = self.position
+            self.journal.remake("eval", self.position, **evaluate(self.session, self.position))
 
     def _boundary(self) -> bool:
         """Take requests until the run may make its next update (True) or must end here (False)."""
         while True:
             for request in self.requests.requests_at(self.position):
                 self.requests.settle(request, self, self.position)
-            if self.control.stopping or self.signals.received:
+            if self.control.stopping or self.signals.received or self.position == self._until:
                 return False
             if self.control.may_step():
                 self.heartbeat.set_state("running")
@@ -112,9 +146,6 @@ class Trainer:
             self.journal.check_owned()
             self.heartbeat.set_state("paused")
             self.requests.wait()
-
-    def _evaluate(self) -> None:
-        self.journal.remake("eval", self.position, **evaluate(self.session, self.position))
 
     def _finish(self, state: Literal["finished", "diverged"]) -> End:
         self.requests.reject_rest(self.position, f"the run has {state}")

@@ -17,12 +17,14 @@ import torch
 
 from bncore.data import DataError, Dataset, load
 from bncore.probes.run import ProbeRunner
+from bncore.spec.change import Changes, changed
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
+from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.owner import Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.silence import silent_runs
@@ -78,9 +80,10 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         data = load(spec, spec.device)
         session, probes = Session(spec, data), ProbeRunner(spec)
         journal = Journal(run.journal_file, ownership.still_mine, fence=ownership.contested)
-        start = _begin(run, session, probes, journal)
+        lineage = read_lineage(run)
+        start, changes = _begin(run, session, probes, journal, lineage)
         _write_meta(run, data, torch.device(spec.device))
-        requests = Requests(run, journal)
+        requests = Requests(run, journal, lineage)
         requests.start()
         heartbeat.step = start
         trainer = Trainer(
@@ -88,6 +91,8 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
             session,
             probes,
             start=start,
+            changes=changes,
+            until=lineage.until if lineage is not None else None,
             journal=journal,
             requests=requests,
             heartbeat=heartbeat,
@@ -125,32 +130,46 @@ def settle_arithmetic(spec: Spec) -> None:
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
-def _begin(run: RunDir, session: Session, probes: ProbeRunner, journal: Journal) -> int:
-    """Bring the session to where the run goes on and tell the journal; the first update to make."""
-    start = _restore(run, session, probes)
+def _begin(
+    run: RunDir, session: Session, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
+) -> tuple[int, Changes]:
+    """Bring the session to where the run goes on and tell the journal; the first update to make, and what is no
+    longer as the spec says."""
+    start, changes = _restore(run, session, probes)
+    if lineage is not None and start < lineage.step:
+        raise StoreError(
+            f"{run.checkpoints}: no sound checkpoint of step {lineage.step}, where it was forked"
+        )
     journal.expect_from(start)
     if journal.events:
         journal.append("start", start, resumed=True)
-    else:
-        journal.append("start", start, schema=SCHEMA, title=session.spec.title, data=session.data.title)
-        if session.data.source == "synthetic":
-            journal.append("warning", start, text="trained on synthetic images, not on CIFAR-10")
-    return start
+        return start, changes
+    journal.append("start", start, schema=SCHEMA, title=session.spec.title, data=session.data.title)
+    if lineage is not None and lineage.kind == "fork":
+        journal.append("parent", start, run=lineage.run, at=lineage.at)
+    if session.data.source == "synthetic":
+        journal.append("warning", start, text="trained on synthetic images, not on CIFAR-10")
+    return start, changes
 
 
-def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> int:
-    """Load the newest checkpoint that is whole; 0 and the state at initialisation where none is."""
+def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> tuple[int, Changes]:
+    """Load the newest checkpoint that is whole: its step, and the settings that had changed by then; 0, none and
+    the state at initialisation where no checkpoint is."""
     run.checkpoints.mkdir(exist_ok=True)
+    as_submitted = session.spec
     for found in reversed(checkpoint.listing(run.checkpoints)):
         try:
             step, state = checkpoint.load(found.path, session.spec.device)
+            changes: Changes = state.get("changes", {})
+            session.change(changed(as_submitted, changes) if changes else as_submitted)
             session.load_state_dict(state)
             probes.load_state_dict(state["probes"])
         except (checkpoint.CheckpointError, ValueError, KeyError, RuntimeError) as error:
             sys.stderr.write(f"{error}; trying the one before\n")
             continue
-        return step
-    return 0
+        return step, changes
+    session.change(as_submitted)
+    return 0, {}
 
 
 def _write_meta(run: RunDir, data: Dataset, device: torch.device) -> None:

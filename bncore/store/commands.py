@@ -1,0 +1,115 @@
+"""What may be asked: a closed vocabulary of models, for runs and for sweeps.
+
+A new one is a model here and a row in `bncore.train.commands.HANDLERS`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+
+from bncore.spec.change import settable, settable_fields
+from bncore.spec.overrides import accepted, accepts
+
+
+class Command(BaseModel):
+    """Base of what may be asked of a run: closed and immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    at_step: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] | None = None
+    """The step at whose boundary it is to be applied; default: the next one."""
+
+
+class Set(Command):
+    """Change settings from this step on: norm, noise, learning rate, cadences of probes."""
+
+    kind: Literal["set"] = "set"
+    changes: Annotated[dict[str, Any], Field(min_length=1)]
+    """New values by dotted path, such as ``{"norm.kind": "l1"}``."""
+
+    @field_validator("changes")
+    @classmethod
+    def _known(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        for name, value in changes.items():
+            path = tuple(name.split("."))
+            if not settable(path):
+                raise ValueError(f"{name!r} cannot change; expected one of {', '.join(settable_fields())}")
+            if not accepts(path, value):
+                raise ValueError(f"{name} = {value!r}; expected {accepted(path, value)}")
+        return changes
+
+
+class Stop(Command):
+    """Checkpoint and end here; `bnrun resume` goes on."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Pause(Command):
+    """Wait until resumed."""
+
+    kind: Literal["pause"] = "pause"
+
+
+class Resume(Command):
+    """Go on after a pause."""
+
+    kind: Literal["resume"] = "resume"
+
+
+class Step(Command):
+    """Make so many updates, then pause."""
+
+    kind: Literal["step"] = "step"
+    count: Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)] = 1
+
+
+class Checkpoint(Command):
+    """Write a checkpoint that is kept."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+
+
+class Evaluate(Command):
+    """Evaluate now, whatever the cadence."""
+
+    kind: Literal["evaluate"] = "evaluate"
+
+
+class Note(Command):
+    """A remark in the journal."""
+
+    kind: Literal["note"] = "note"
+    text: Annotated[str, Field(max_length=4096)]
+
+
+AnyCommand = Annotated[
+    Set | Stop | Pause | Resume | Step | Checkpoint | Evaluate | Note, Field(discriminator="kind")
+]
+COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)
+"""What may be asked of a run."""
+
+
+class StopSweep(BaseModel):
+    """Start nothing more; what runs is asked to stop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["stop"] = "stop"
+
+
+class Drop(BaseModel):
+    """Leave a queued run out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["drop"] = "drop"
+    run: Annotated[str, Field(min_length=1, max_length=255)]
+    """The name of its directory."""
+
+
+SWEEP_COMMANDS: TypeAdapter[Any] = TypeAdapter(Annotated[StopSweep | Drop, Field(discriminator="kind")])
+"""What may be asked of a sweep's supervisor."""

@@ -1,0 +1,84 @@
+"""Where a run comes from, if not from its spec alone: a fork or a replay of another run.
+
+``lineage.json`` holds the requests that are to be made again, as the other run's journal tells them. The worker
+takes them at their steps as if they stood in its own journal (DESIGN, decision 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import orjson
+
+from bncore.store.errors import StoreError
+from bncore.store.files import replace_file
+from bncore.store.paths import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Of which run, from which step, with which requests."""
+
+    kind: Literal["fork", "replay"]
+    run: str
+    """The other run: its path, relative to this one where both lie in one sweep."""
+    step: int = 0
+    """The first update this run makes itself; the state before it is a copy of the other's checkpoint."""
+    at: int = 0
+    """Of a fork: the step of the change that it was made for."""
+    until: int | None = None
+    """Of a replay: how many updates the other run made, where it did not come to its end."""
+    requests: tuple[dict[str, Any], ...] = ()
+    """Request events to be made again, in order."""
+
+
+def read_lineage(run: RunDir) -> Lineage | None:
+    """The lineage of a run; None for one that stands on its own.
+
+    Raises:
+        StoreError: the file is there and makes no sense.
+    """
+    try:
+        table = orjson.loads(run.lineage_file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise StoreError(f"{run.lineage_file}: cannot be read: {error}") from error
+    if not _sound(table):
+        raise StoreError(f"{run.lineage_file}: not the lineage of a run")
+    known = {f.name: table[f.name] for f in fields(Lineage) if f.name in table}
+    return Lineage(**known | {"requests": tuple(table["requests"])})
+
+
+def write_lineage(run: RunDir, lineage: Lineage) -> None:
+    """Write the lineage of a run that is being made.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    replace_file(run.lineage_file, orjson.dumps(asdict(lineage), option=orjson.OPT_INDENT_2))
+
+
+def _sound(table: object) -> bool:
+    if not isinstance(table, dict) or table.get("kind") not in ("fork", "replay"):
+        return False
+    numbers = (table.get("step"), table.get("at"), table.get("until") or 0)
+    requests = table.get("requests")
+    return (
+        isinstance(table.get("run"), str)
+        and all(isinstance(number, int) for number in numbers)
+        and isinstance(requests, list)
+        and all(isinstance(r, dict) and _is_request(r) for r in requests)
+    )
+
+
+def _is_request(event: dict[str, Any]) -> bool:
+    command = event.get("command")
+    return (
+        event.get("type") == "request"
+        and isinstance(event.get("step"), int)
+        and isinstance(event.get("id"), str)
+        and isinstance(command, dict)
+        and isinstance(command.get("kind"), str)
+    )
