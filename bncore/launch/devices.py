@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from bncore.spec.model import Spec
 
 
 def cpu_count() -> int:
@@ -23,6 +27,24 @@ def gpu_count() -> int:
     return count.value
 
 
+def visible_gpus(count: int | None = None) -> tuple[str, ...]:
+    """Names, as CUDA_VISIBLE_DEVICES spells them, of the GPUs this process may use.
+
+    Arguments:
+        count: how many the driver offers; default: asked of it.
+    """
+    count = gpu_count() if count is None else count
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(i) for i in range(count)] if listed is None else [n.strip() for n in listed.split(",")]
+    return tuple(names[:count])
+
+
+def least_loaded(gpus: Sequence[str], taken: Iterable[str]) -> str:
+    """The first of the GPUs with the fewest runs on them."""
+    load = Counter(taken)
+    return min(gpus, key=lambda gpu: load[gpu])
+
+
 def share_of_threads(runs: int) -> int:
     """CPU threads for each of `runs` runs of a sweep: the machine's processors shared out, at least one.
 
@@ -30,3 +52,11 @@ def share_of_threads(runs: int) -> int:
     of threads changes rounding.
     """
     return max(1, cpu_count() // max(1, runs))
+
+
+def default_jobs(specs: Sequence[Spec]) -> int:
+    """How many runs of a sweep at once: one for each GPU, else as many as there are processors for."""
+    if any(spec.device.startswith("cuda") for spec in specs):
+        return max(1, min(len(specs), gpu_count()))
+    threads = max(int(spec.threads) for spec in specs)
+    return max(1, min(len(specs), cpu_count() // threads))

@@ -9,9 +9,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+from bncore.launch.devices import least_loaded, visible_gpus
+from bncore.spec.errors import SpecError
+from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.paths import RunDir
 
 TICK_S = 0.2
@@ -19,6 +22,8 @@ TICK_S = 0.2
 
 class LocalSweep:
     """Runs of a sweep, `jobs` at once, in their order. A failed run stops no other.
+
+    Runs on ``cuda`` are spread over the GPUs this process may use; ``cuda:1`` stays where it says.
 
     Arguments:
         runs: what is to be run, or resumed.
@@ -31,10 +36,14 @@ class LocalSweep:
         """Exit code of each ended worker by run name; negative where a signal killed it."""
         self.signal: int | None = None
         """The first SIGINT or SIGTERM that was received."""
+        self.stopping = False
+        """Whether nothing more is to be started."""
         self._queue = deque(runs)
         self._jobs = jobs
         self._force = force
+        self._gpus = visible_gpus()
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._placed: dict[str, str] = {}  # GPU by run name
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
         """Run them all, calling `on_tick` five times a second and once at the end.
@@ -42,32 +51,52 @@ class LocalSweep:
         The first SIGINT or SIGTERM is passed to the workers, which checkpoint and end; nothing new is started.
         """
         with self._forwarding_signals():
-            while self._workers or (self._queue and self.signal is None):
+            while self._workers or (self._queue and not self.stopping):
                 self._reap()
-                while self._queue and len(self._workers) < self._jobs and self.signal is None:
+                while self._queue and len(self._workers) < self._jobs and not self.stopping:
                     self._start(self._queue.popleft())
                 on_tick()
                 time.sleep(TICK_S)
         on_tick()
 
+    def at_work(self) -> frozenset[str]:
+        """Names of the runs whose workers are running."""
+        return frozenset(self._workers)
+
+    def queued(self) -> list[RunDir]:
+        """What has not been started."""
+        return list(self._queue)
+
+    def drop(self, name: str) -> bool:
+        """Leave a queued run out; False where it is not queued."""
+        found = next((run for run in self._queue if run.path.name == name), None)
+        if found is not None:
+            self._queue.remove(found)
+        return found is not None
+
     def _start(self, run: RunDir) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "bncore.train.worker",
-            str(run.path),
-            "--supervisor",
-            str(os.getpid()),
-        ]
+        name = run.path.name
+        command = [sys.executable, "-m", "bncore.train.worker", str(run.path)]
+        command += ["--supervisor", str(os.getpid())]
         command += ["--force"] if self._force else []
         with run.log_file.open("ab") as log:
-            self._workers[run.path.name] = subprocess.Popen(
+            self._workers[name] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C at the terminal reaches it through us, once
+                env=self._environment(run),
             )
+
+    def _environment(self, run: RunDir) -> dict[str, str] | None:
+        """The worker's environment, with one GPU visible where the run leaves open which; None: as ours."""
+        with suppress(SpecError):  # the worker will say what is wrong with it
+            if self._gpus and settled_spec_from_toml(run.spec_file).device == "cuda":
+                gpu = least_loaded(self._gpus, self._placed.values())
+                self._placed[run.path.name] = gpu
+                return {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
+        return None
 
     def _reap(self) -> None:
         for name, worker in list(self._workers.items()):
@@ -75,6 +104,7 @@ class LocalSweep:
             if code is not None:
                 self.exit_codes[name] = code
                 del self._workers[name]
+                self._placed.pop(name, None)
 
     @contextmanager
     def _forwarding_signals(self) -> Iterator[None]:
@@ -87,5 +117,6 @@ class LocalSweep:
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number
+        self.stopping = True
         for worker in self._workers.values():
             worker.send_signal(number)

@@ -55,25 +55,35 @@ class Columns:
         """The journal's first event, known from the first look on; empty before."""
         self.skipped: list[str] = []
         """Lines that are no event: where, and how they begin."""
+        self.parent: tuple[Columns, int] | None = None
+        """Of a fork: what was read of its parent, and the first step that is the fork's own. The parent's rows
+        before it are part of every series."""
         self.complete = False
         """Whether nothing is left to be read before the tail."""
 
     def tables(self) -> list[str]:
         """Names of the tables that hold anything."""
-        return sorted(self._chunks)
+        inherited = self.parent[0].tables() if self.parent else []
+        return sorted({*self._chunks, *inherited})
 
     def fields(self, table: str) -> list[str]:
         """Names of the fields of `table`, `step` apart."""
         names = dict.fromkeys(name for chunk in self._chunks.get(table, []) for name in chunk)
-        return [name for name in names if name != "step"]
+        inherited = self.parent[0].fields(table) if self.parent else []
+        return [name for name in dict.fromkeys([*names, *inherited]) if name != "step"]
 
     def series(self, table: str, field: str) -> Series:
         """One field over the steps; empty where there is none. Events without the field are left out."""
         key = (table, field)
         if key not in self._series:
             parts = [c for c in self._chunks.get(table, []) if field in c and "step" in c]
-            self._series[key] = _join(parts, field)
+            own = _join(parts, field)
+            self._series[key] = own if self.parent is None else _behind(*self.parent, own, table, field)
         return self._series[key]
+
+    def forget_series(self) -> None:
+        """Put series together anew: more was read of the parent."""
+        self._series.clear()
 
     def last(self, kind: str) -> Event | None:
         """The newest event of a type that is no table."""
@@ -100,6 +110,20 @@ class Columns:
             for key in [key for key in self._series if key[0] == table]:
                 del self._series[key]
         self.events = plain + self.events if in_front else self.events + plain
+
+
+def _behind(parent: Columns, first: int, own: Series, table: str, field: str) -> Series:
+    """A fork's series behind its parent's rows of the steps before `first`."""
+    before = parent.series(table, field)
+    count = int(np.searchsorted(before.steps, first))
+    if not count:
+        return own
+    if not len(own):
+        return Series(before.steps[:count], before.values[:count])
+    if before.values.shape[1:] != own.values.shape[1:]:
+        return own
+    steps = np.concatenate([before.steps[:count], own.steps])
+    return Series(steps, np.concatenate([before.values[:count], own.values]))
 
 
 def _append(chunks: list[Chunk], chunk: Chunk) -> None:

@@ -178,6 +178,20 @@ def difference(known: Event, made: Event) -> str:
     return f"{at}: equal"
 
 
+def read_events(path: Path) -> list[Event]:
+    """Every whole event of a journal, which may be growing; none where there is no journal.
+
+    Raises:
+        StoreError: it cannot be read, or a line is no event.
+    """
+    try:
+        return _whole_events(path)[0]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def _whole_events(path: Path) -> tuple[list[Event], int]:
     """The journal's events, and the size of the file without a torn last line."""
     content = path.read_bytes()

@@ -24,8 +24,11 @@ BLOCK_BYTES = 1024 * 1024  # events of larger blocks leave the processor's cache
 class Reader:
     """Follows one run's journal, growing or finished."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: RunDir, *, ancestors: frozenset[Path] = frozenset()) -> None:
         self.run = run
+        self._ancestors = ancestors | {run.path.resolve()}
+        self._parent: Reader | None = None
+        self._begun = False  # the first two lines have been seen
         self.columns = Columns()
         self.gone = False
         """Whether the journal, once read, has vanished for now."""
@@ -46,6 +49,7 @@ class Reader:
             with self.run.journal_file.open("rb") as file, _no_garbage_collection():
                 self._advance(file.fileno(), until)
                 self.gone = False
+            self._advance_parent(budget_s)
         except FileNotFoundError:
             self.gone = self._front is not None
         return self.columns
@@ -56,8 +60,9 @@ class Reader:
             size < self._end
         ):  # cut back behind our place: a disk lost lines that were not synced, or another file
             self.columns, self._front, self._end = Columns(), None, 0
-        if not self.columns.start:
-            self._check_schema(file)
+            self._begun = False
+        if not self._begun:
+            self._begin(file)
         if self._front is None:
             self._front = self._end = self._line_start(file, max(0, size - TAIL_BYTES), size)
         while self._end < size:
@@ -86,14 +91,35 @@ class Reader:
         newline = block[: limit - position].find(b"\n")  # the one that ends at `limit` is of no help
         return position + newline if newline >= 0 else 0
 
-    def _check_schema(self, file: int) -> None:
-        first = os.pread(file, 65536, 0).partition(b"\n")[0]
+    def _begin(self, file: int) -> None:
+        """Check the first line's schema, and see on the second whether this is a fork."""
+        lines = os.pread(file, 65536, 0).split(b"\n", 2)
         try:
-            event = orjson.loads(first)
+            event = orjson.loads(lines[0])
             check_schema(self.run.journal_file, event)
+            self.columns.start = event
+            self._begun = len(lines) > 2
+            second: Any = orjson.loads(lines[1]) if self._begun else None
         except (orjson.JSONDecodeError, AttributeError):
             return
-        self.columns.start = event
+        if _sound(second) and second["type"] == "parent" and isinstance(second.get("run"), str):
+            self._adopt(second)
+
+    def _adopt(self, event: Event) -> None:
+        """Follow the parent too, unless it is gone, or an ancestor of itself."""
+        parent = RunDir(self.run.path / event["run"])
+        if parent.path.resolve() in self._ancestors or not parent.journal_file.is_file():
+            return
+        self._parent = Reader(parent, ancestors=self._ancestors)
+        self.columns.parent = (self._parent.columns, event["step"])
+
+    def _advance_parent(self, budget_s: float | None) -> None:
+        if self._parent is None or self._parent.columns.complete:
+            return
+        columns = self._parent.advance(budget_s)
+        if self.columns.parent is not None:
+            self.columns.parent = (columns, self.columns.parent[1])
+        self.columns.forget_series()
 
     def _add(self, block: bytes, offset: int, *, in_front: bool) -> None:
         lines = block.split(b"\n")[:-1]

@@ -36,7 +36,7 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
         root.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                return _create_at(plan, root / _next_name(root, plan.experiment.name))
+                return _create_at(plan, root / next_name(root, plan.experiment.name))
             except OSError as error:  # somebody took the number meanwhile
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
@@ -95,9 +95,12 @@ def _fill(plan: Plan, path: Path) -> None:
         write_status(run, Status("queued", steps=planned.spec.steps))
 
 
-def _next_name(root: Path, name: str) -> str:
-    numbers = [int(m[1]) for p in root.iterdir() if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
-    return f"{name}-{max(numbers, default=0) + 1:03d}"
+def next_name(folder: Path, name: str, *, digits: int = 3) -> str:
+    """``<name>-<NNN>`` with the next free number in `folder`."""
+    numbers = [
+        int(m[1]) for p in folder.iterdir() if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))
+    ]
+    return f"{name}-{max(numbers, default=0) + 1:0{digits}d}"
 
 
 def _is_plain(name: str) -> bool:

@@ -95,12 +95,14 @@ def _gaps(run: RunDir, events: list[dict[str, Any]], spec: Spec, checkpointed: i
     made = [event["step"] for event in events if event["type"] == "step"]
     evaluated = [event["step"] for event in events if event["type"] == "eval"]
     ended = any(event["type"] == "finished" and event["step"] == spec.steps for event in events)
+    first = next((event["step"] for event in events if event["type"] == "parent"), 0)
     reached = max([checkpointed, *(step + 1 for step in made)])
     if reached > spec.steps:
         problems.append(f"{path}: speaks of step {reached - 1}; the run has {spec.steps}")
     reached = min(reached, spec.steps)
-    wanted = set(range(0, reached, spec.log_every)) | ({spec.steps - 1} if reached == spec.steps else set())
-    wanted_eval = set(range(0, reached, spec.eval.every)) if spec.eval.every else set()
+    wanted = _multiples(spec.log_every, first, reached)
+    wanted |= {spec.steps - 1} if reached == spec.steps else set()
+    wanted_eval = _multiples(spec.eval.every, first, reached) if spec.eval.every else set()
     wanted_eval |= {spec.steps} if ended else set()
     for kind, present, due in (("step", made, wanted), ("eval", evaluated, wanted_eval)):
         missing = sorted(due.difference(present))
@@ -114,6 +116,10 @@ def _gaps(run: RunDir, events: list[dict[str, Any]], spec: Spec, checkpointed: i
                 f"{path}: {len(twice)} {kind} events are there twice, the first of step {twice[0]}"
             )
     return problems
+
+
+def _multiples(of: int, first: int, end: int) -> set[int]:
+    return set(range(-(-first // of) * of, end, of))
 
 
 def _checkpoint_digests(run: RunDir, loadable: Loadable, problems: list[str]) -> dict[int, str]:

@@ -114,6 +114,16 @@ class Requests:
             self._journal_request(request, step, reason=reason)
             request.path.unlink(missing_ok=True)
 
+    def reject_stale(self, step: int) -> None:
+        """Journal as rejected every stop that was asked of an earlier process of this run: it has ended, and
+        whoever resumed the run wants it to go on."""
+        with self._lock:
+            stale = [r for r in self._waiting if r.command.kind == "stop" and r.command.at_step is None]
+            self._waiting = [r for r in self._waiting if r not in stale]
+        for request in stale:
+            self._journal_request(request, step, reason="asked of an earlier process of this run, which has ended")
+            request.path.unlink(missing_ok=True)
+
     def look(self) -> None:
         """Look into the inbox once."""
         found = pending(self._run, seen=self._seen, refused=self._refused.append)

@@ -85,6 +85,8 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         _write_meta(run, data, torch.device(spec.device))
         requests = Requests(run, journal, lineage)
         requests.start()
+        if len(journal.events) > 0:  # resumed
+            requests.reject_stale(start)
         heartbeat.step = start
         trainer = Trainer(
             run,
@@ -145,7 +147,7 @@ def _begin(
         journal.append("start", start, resumed=True)
         return start, changes
     journal.append("start", start, schema=SCHEMA, title=session.spec.title, data=session.data.title)
-    if lineage is not None and lineage.kind == "fork":
+    if lineage is not None and (lineage.kind == "fork" or lineage.step):
         journal.append("parent", start, run=lineage.run, at=lineage.at)
     if session.data.source == "synthetic":
         journal.append("warning", start, text="trained on synthetic images, not on CIFAR-10")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import Json, Root, Run, default_root
+from bntui.cli.options import Json, Root, Run, default_root, harmless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,11 +133,6 @@ def logs(name: Run, root: Root = None) -> None:
             typer.echo(f"{run.name}: no log yet", err=True)
             continue
         sys.stdout.write(harmless(text))
-
-
-def harmless(text: str) -> str:
-    """Text from outside with control characters shown, so that it cannot steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def runs_of(found: RunDir | SweepDir) -> list[RunDir]:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import harmless, runs_of
-from bntui.cli.options import Root, Run, default_root
+from bntui.cli.inspect import runs_of
+from bntui.cli.options import Root, Run, default_root, harmless
 
 
 def register(app: typer.Typer) -> None:

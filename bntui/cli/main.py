@@ -7,8 +7,9 @@ import sys
 
 import typer
 
-from bntui.cli import bench, inspect, keep, steer, submit, system, theory
+from bntui.cli import bench, branch, inspect, keep, steer, submit, system, theory
 from bntui.cli.exit_codes import ExitCode, exit_code_of
+from bntui.cli.options import harmless
 
 app = typer.Typer(
     name="bnrun",
@@ -18,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (submit, inspect, steer, keep, system, bench, theory):
+for room in (submit, inspect, steer, branch, keep, system, bench, theory):
     room.register(app)
 
 
@@ -35,7 +36,7 @@ def main() -> int:
         code = exit_code_of(error)
         if code is None:
             raise
-        sys.stderr.write(inspect.harmless(f"bnrun: {error}\n"))
+        sys.stderr.write(harmless(f"bnrun: {error}\n"))
         return code
     return ExitCode.OK
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bncore.store.reader import Reader, read
-from bncore.store.status import Observer, Status, read_status
+from bncore.store.status import LIVE, Observer, Status, read_status
 
 if TYPE_CHECKING:
     from bncore.store.columns import Columns
-    from bncore.store.paths import RunDir
+    from bncore.store.paths import RunDir, SweepDir
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,21 @@ class Follower:
         """The run now."""
         status = read_status(self.run)
         state: str = "unknown" if status is None else status.state
-        if self._observer.dead(self.run, status):
+        if self._observer.dead(self.run, status) or (state == "queued" and self._abandoned()):
             state = "dead"
         return Overview(self.run, state, status, self._reader.advance(budget_s=0))
+
+    def _abandoned(self) -> bool:
+        """Whether a queued run's sweep had a supervisor that is no more."""
+        sweep = self.run.sweep
+        status = read_status(sweep)
+        return status is not None and (status.state not in LIVE or self._observer.dead(sweep, status))
+
+
+def supervised(sweep: SweepDir) -> bool:
+    """Whether somebody is there to start the sweep's queued runs and to hear requests to it."""
+    status = read_status(sweep)
+    return status is not None and status.state in LIVE and not Observer().dead(sweep, status)
 
 
 def look_at(runs: list[RunDir]) -> list[Overview]:

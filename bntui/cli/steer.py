@@ -1,82 +1,162 @@
-"""`pause`, `step`, `stop`, `resume`: requests to live runs, and going on with dead ones."""
+"""`set`, `note`, `checkpoint`, `evaluate`, `pause`, `step`, `stop`, `resume`: requests to live runs, and going on
+with dead ones."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
-from bntui.cli.options import Json, Root, Run, default_root
-from bntui.cli.submit import Jobs, finish
+from bntui.cli.options import Json, Root, Run, default_root, harmless
+from bntui.cli.submit import Detach, Jobs, finish
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bncore.store.paths import RunDir
     from bncore.store.requests import Command
+    from bntui.cli.overview import Overview
 
 Force = Annotated[bool, typer.Option("--force", help="Take a run even from a process that seems to hold it.")]
+AtStep = Annotated[int | None, typer.Option("--at-step", min=0, help="Apply at this step, not at the next.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Return once it is answered, with the step; exit 3 if not.")
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for an answer.")]
+Changes = Annotated[
+    list[str],
+    typer.Argument(metavar="path=value...", help="noise=on norm=l1 lr=0.05 probes.ics.every=50 ..."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command("pause")(pause)
-    app.command("step")(step)
-    app.command("stop")(stop)
-    app.command("resume")(resume)
+    app.command("set")(set_)
+    for command in (pause, step, stop, resume, checkpoint, evaluate, note):
+        app.command(command.__name__)(command)
 
 
-def pause(name: Run, root: Root = None) -> None:
+def set_(
+    name: Run,
+    changes: Changes,
+    at_step: AtStep = None,
+    wait: Wait = False,
+    timeout: Timeout = 60.0,
+    root: Root = None,
+) -> None:
+    """Change norm, noise, learning rate or cadences of a live run, or of every run of a sweep, queued ones too."""
+    from bncore.spec.change import parse_changes
+    from bncore.store.requests import Set
+
+    command = Set(changes=parse_changes(changes), at_step=at_step)
+    _ask(name, root, command, wait=timeout if wait else None, queued=True)
+
+
+def pause(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
     """Ask a live run, or every run of a sweep, to wait at its next step."""
     from bncore.store.requests import Pause
 
-    _ask(name, root, Pause())
+    _ask(name, root, Pause(at_step=at_step), wait=60.0 if wait else None)
 
 
 def step(
     name: Run,
     count: Annotated[int, typer.Option("--count", min=1, help="How many updates.")] = 1,
+    wait: Wait = False,
     root: Root = None,
 ) -> None:
     """Ask a live run for so many updates, and to pause after them."""
     from bncore.store.requests import Step
 
-    _ask(name, root, Step(count=count))
+    _ask(name, root, Step(count=count), wait=60.0 if wait else None)
 
 
-def stop(name: Run, root: Root = None) -> None:
-    """Ask a live run, or every run of a sweep, to checkpoint and end; `bnrun resume` goes on."""
-    from bncore.store.requests import Stop
+def checkpoint(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask a live run, or every run of a sweep, for a checkpoint that is kept."""
+    from bncore.store.requests import Checkpoint
 
-    _ask(name, root, Stop())
+    _ask(name, root, Checkpoint(at_step=at_step), wait=60.0 if wait else None)
+
+
+def evaluate(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask a live run, or every run of a sweep, to evaluate, whatever its cadence."""
+    from bncore.store.requests import Evaluate
+
+    _ask(name, root, Evaluate(at_step=at_step), wait=60.0 if wait else None)
+
+
+def note(
+    name: Run,
+    text: Annotated[str, typer.Argument(help="The remark.")],
+    at_step: AtStep = None,
+    wait: Wait = False,
+    root: Root = None,
+) -> None:
+    """Put a remark into the journal of a live run, or of every run of a sweep."""
+    from bncore.store.requests import Note
+
+    if len(text) > 4096:
+        raise typer.BadParameter(f"{len(text)} characters; expected at most 4096", param_hint="text")
+    _ask(name, root, Note(text=text, at_step=at_step), wait=60.0 if wait else None, queued=True)
+
+
+def stop(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask a live run, or a sweep, to checkpoint and end; a queued run is dropped. `bnrun resume` goes on."""
+    from bncore.store.find import find
+    from bncore.store.paths import RunDir
+    from bncore.store.requests import Drop, Stop, StopSweep, drop
+    from bntui.cli.overview import look_at, supervised
+
+    found = find(root or default_root(), name)
+    seen = look_at(runs_of(found))
+    queued = [o.run for o in seen if o.state == "queued"]
+    sweep = found.sweep if isinstance(found, RunDir) else found
+    if queued and supervised(sweep):
+        if isinstance(found, RunDir):
+            drop(sweep, Drop(run=found.path.name))
+            typer.echo(f"{found.name}: to be dropped from the queue", err=True)
+            return
+        if at_step is None:
+            drop(sweep, StopSweep())
+            typer.echo(f"{sweep.name}: asked to start nothing more", err=True)
+            if not any(o.state in ("running", "paused") for o in seen):
+                return
+    _ask(name, root, Stop(at_step=at_step), wait=60.0 if wait else None)
 
 
 def resume(
-    name: Run, jobs: Jobs = None, force: Force = False, as_json: Json = False, root: Root = None
+    name: Run,
+    jobs: Jobs = None,
+    force: Force = False,
+    detached: Detach = False,
+    as_json: Json = False,
+    root: Root = None,
 ) -> None:
     """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was."""
     from bncore.launch.devices import cpu_count
     from bncore.store.find import find
-    from bncore.store.paths import SweepDir
     from bncore.store.requests import Resume, drop
-    from bntui.cli.overview import look_at
+    from bntui.cli.overview import look_at, supervised
 
     runs = runs_of(find(root or default_root(), name))
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused") and not force]
     live = _without_silent(live)
-    dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in live]
-    if not live and not dead:
-        typer.echo(f"bnrun: {name}: nothing to resume: every run has ended", err=True)
+    waiting = [o.run for o in seen if o.state == "queued" and supervised(o.run.sweep)]
+    busy = [*live, *waiting]
+    dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
+    if not busy and not dead:
+        typer.echo(f"bnrun: {harmless(name)}: nothing to resume: every run has ended", err=True)
         raise typer.Exit(ExitCode.USAGE)
     for run in live:
         drop(run, Resume())
         typer.echo(f"{run.name}: asked to go on", err=True)
+    for run in waiting:
+        typer.echo(f"{run.name}: queued; it will begin by itself", err=True)
     if dead:
-        sweep = SweepDir(dead[0].path.parent)
-        finish(sweep, dead, jobs=jobs or max(1, min(len(dead), cpu_count())), as_json=as_json, force=force)
+        at_once = jobs or max(1, min(len(dead), cpu_count()))
+        finish(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force, detached=detached)
 
 
 def _without_silent(live: list[RunDir]) -> list[RunDir]:
@@ -91,17 +171,42 @@ def _without_silent(live: list[RunDir]) -> list[RunDir]:
     return [run for run in live if run not in silent]
 
 
-def _ask(name: str, root: Path | None, command: Command) -> None:
-    """Drop a request into the inbox of each live run that `name` means; exit 3 where none lives."""
+def _ask(
+    name: str,
+    root: Path | None,
+    command: Command,
+    *,
+    wait: float | None = None,
+    queued: bool = False,
+) -> None:
+    """Drop a request into the inbox of each live run that `name` means; exit 3 where none lives.
+
+    Arguments:
+        wait: seconds to wait for answers; None: not at all.
+        queued: ask the runs that have not begun too.
+    """
     from bncore.store.find import find
     from bncore.store.requests import drop
     from bntui.cli.overview import look_at
 
-    runs = runs_of(find(root or default_root(), name))
-    live: list[RunDir] = [o.run for o in look_at(runs) if o.state in ("running", "paused")]
-    if not live:
-        typer.echo(f"bnrun: {name}: no live run to ask", err=True)
+    found = find(root or default_root(), name)
+    seen = look_at(runs_of(found))
+    live = [o.run for o in seen if o.state in ("running", "paused")]
+    later = [o.run for o in seen if o.state == "queued"] if queued else []
+    if not live and not later:
+        typer.echo(f"bnrun: {harmless(name)}: no live run to ask ({_states(seen)})", err=True)
         raise typer.Exit(ExitCode.NO_RUN)
+    asked = {run: drop(run, command) for run in live}
     for run in live:
-        drop(run, command)
         typer.echo(f"{run.name}: asked to {command.kind}", err=True)
+    for run in later:
+        drop(run, command)
+        typer.echo(f"{run.name}: queued; will be asked to {command.kind} when it begins", err=True)
+    if wait is not None:
+        from bntui.cli.answers import await_answers
+
+        await_answers(asked, seconds=wait)
+
+
+def _states(seen: list[Overview]) -> str:
+    return ", ".join(f"{o.run.path.name} {o.state}" for o in seen[:4]) + (" ..." if len(seen) > 4 else "")

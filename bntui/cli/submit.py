@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, complete_preset, default_root
+from bntui.cli.options import Json, Root, complete_preset, default_root, harmless
 
 if TYPE_CHECKING:
     from bncore.spec.experiment import ProfileName
@@ -58,6 +60,9 @@ class Submission:
     jobs: int | None
     dry_run: bool
     as_json: bool
+    headless: bool
+    """Whether it stays in the foreground: asked for, or there is no terminal."""
+    detached: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -85,10 +90,10 @@ def preset(
     root: Root = None,
 ) -> None:
     """Run one of the paper's experiments (see `bnrun presets`)."""
-    _refuse_what_is_not_there(launcher, detach, headless)
+    _check_launcher(launcher)
     submission = Submission(
         name, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
-        profile, data_dir, jobs, dry_run, as_json,
+        profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
     )  # fmt: skip
     submit(submission)
 
@@ -112,17 +117,17 @@ def run(
     root: Root = None,
 ) -> None:
     """Run an experiment from a file (`bnrun schema` says what may stand in it)."""
-    _refuse_what_is_not_there(launcher, detach, headless)
+    _check_launcher(launcher)
     submission = Submission(
         file, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
-        profile, data_dir, jobs, dry_run, as_json,
+        profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
     )  # fmt: skip
     submit(submission)
 
 
 def submit(asked: Submission) -> None:
-    """Resolve, settle the data, make the sweep's directory and run it in the foreground."""
-    from bncore.launch.devices import cpu_count
+    """Resolve, settle the data, make the sweep's directory and run it."""
+    from bncore.launch.devices import default_jobs
     from bncore.spec.load import load_experiment
     from bncore.spec.plan import plan
     from bncore.store.sweep import create_sweep
@@ -144,29 +149,67 @@ def submit(asked: Submission) -> None:
         _print_plan(planned, as_json=asked.as_json)
         return
     settled = settle_plan(planned)
-    threads = max(int(run.spec.threads) for run in settled.runs)
-    jobs = asked.jobs or max(1, min(len(settled.runs), cpu_count() // threads))
+    jobs = asked.jobs or default_jobs([run.spec for run in settled.runs])
     sweep = create_sweep(settled, root=asked.root, out=asked.out)
     _say(f"{len(settled.runs)} runs, {jobs} at once, in {sweep.path}")
-    finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json)
+    explore = not asked.headless and not asked.detached
+    detached = asked.detached or explore
+    finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json, detached=detached, explore=explore)
 
 
 def finish(
-    sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
+    sweep: SweepDir,
+    runs: list[RunDir],
+    *,
+    jobs: int,
+    as_json: bool = False,
+    force: bool = False,
+    detached: bool = False,
+    explore: bool = False,
 ) -> None:
-    """Run what is given of a sweep, show its progress and its summary, and exit with its code."""
-    from bncore.launch.local import LocalSweep
+    """Run what is given of a sweep in the foreground, or start it detached.
+
+    In the foreground: show its progress and its summary, and exit with its code. Detached: print where it lies, or
+    become the explorer on it.
+    """
+    if not detached:
+        raise typer.Exit(run_to_end(sweep, runs, jobs=jobs, as_json=as_json, force=force))
+    pid = start_detached(sweep, runs, jobs=jobs, force=force)
+    if explore:
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "bntui.main", str(sweep.path)])
+    if as_json:
+        typer.echo(json.dumps({"sweep": str(sweep.path), "supervisor": pid}))
+    else:
+        typer.echo(harmless(str(sweep.path)))
+
+
+def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: bool = False) -> int:
+    """Leave what is given of a sweep to a supervisor in the background; its pid."""
+    from bncore.launch.supervisor import detach
+
+    pid = detach(sweep, runs, jobs=jobs, force=force)
+    _say(f"detached: process {pid} supervises it; `bnrun watch {harmless(sweep.name)}` looks at it")
+    return pid
+
+
+def run_to_end(
+    sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
+) -> int:
+    """Run what is given of a sweep in the foreground, show progress and summary; its exit code."""
+    from bncore.launch.supervisor import Supervisor
     from bntui.cli.progress import Progress
     from bntui.cli.summary import print_summary
 
-    local = LocalSweep(runs, jobs=jobs, force=force)
+    supervisor = Supervisor(sweep, runs, jobs=jobs, force=force)
     with Progress(runs) as progress:
-        local.run(progress.tick)
+        supervisor.run(progress.tick)
+    local = supervisor.local
     for name, code in local.exit_codes.items():
         if code == ExitCode.USAGE:
             _say(f"{sweep.name}/{name}: {_last_line(sweep, name)}")
     print_summary(sweep, as_json=as_json)
-    raise typer.Exit(_exit_code(local.exit_codes, local.signal))
+    return _exit_code(local.exit_codes, local.signal)
 
 
 def _exit_code(codes: dict[str, int], signal: int | None) -> int:
@@ -186,16 +229,15 @@ def _last_line(sweep: SweepDir, name: str) -> str:
     return text.splitlines()[-1] if text else "refused"
 
 
-def _refuse_what_is_not_there(launcher: str, detach: bool, headless: bool) -> None:
+def _check_launcher(launcher: str) -> None:
     if launcher not in ("local", "slurm"):
         raise typer.BadParameter(f"{launcher!r}; expected local or slurm", param_hint="--launcher")
-    if launcher == "slurm" or detach:
-        what = "--detach" if detach else "--launcher slurm"
-        raise typer.BadParameter(
-            "not part of this version yet; expected a run in the foreground", param_hint=what
-        )
-    if not headless and sys.stdout.isatty():
-        _say("the explorer is not part of this version yet: running headless")
+    if launcher == "slurm":
+        raise typer.BadParameter("not part of this version yet; expected local", param_hint="--launcher")
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
@@ -221,8 +263,6 @@ def _say_what_runs(planned: Plan, profile: ProfileName, *, auto: bool) -> None:
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
-    import json
-
     from bncore.spec.toml import spec_to_toml
     from bntui.cli.resolve import foresee_data
 

@@ -1,0 +1,177 @@
+"""The supervisor of a sweep: runs it, tells how far it is, hears requests to the sweep.
+
+In the foreground it is part of `bnrun`; detached it is a process of its own session, ``python -m
+bncore.launch.supervisor SWEEP``, that outlives the shell, the SSH connection and the tmux pane it came from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bncore.launch.local import LocalSweep
+from bncore.store.errors import Owned, StoreError
+from bncore.store.owner import Ownership, acquire, read_owner
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.requests import Drop, Request, Stop, drop, pending
+from bncore.store.status import HEARTBEAT_S, State, Status, read_status, write_status
+
+DETACH_S = 30.0
+"""Seconds a detached supervisor may take to hold its sweep before that counts as failed."""
+
+
+class Supervisor:
+    """One sweep under way on this machine.
+
+    Arguments:
+        sweep: the sweep. Somebody else who supervises it stays its supervisor; then this one only runs what it was
+            given.
+        runs: what is to be run, or resumed.
+        jobs: how many worker processes at once.
+        force: take runs from their present holders.
+    """
+
+    def __init__(self, sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = False) -> None:
+        self.local = LocalSweep(runs, jobs=jobs, force=force)
+        self._sweep = sweep
+        self._runs = list(runs)
+        self._ownership: Ownership | None = None
+        self._counter = 0
+        self._next_beat = 0.0
+
+    def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
+        """Run everything; see `LocalSweep.run`."""
+        self._ownership = self._acquire()
+
+        def tick() -> None:
+            self._hear()
+            self._beat("running")
+            on_tick()
+
+        try:
+            self.local.run(tick)
+            self._leave_queued()
+        finally:
+            if self._ownership is not None:
+                self._next_beat = 0.0
+                self._beat("stopped" if self.local.stopping else "finished")
+                self._ownership.release()
+
+    def _acquire(self) -> Ownership | None:
+        self._sweep.inbox.mkdir(exist_ok=True)
+        with suppress(Owned):
+            return acquire(self._sweep)
+        return None
+
+    def _hear(self) -> None:
+        if self._ownership is None:
+            return
+        for request in pending(self._sweep, refused=_report):
+            self._settle(request)
+            request.path.unlink(missing_ok=True)
+
+    def _settle(self, request: Request) -> None:
+        if isinstance(request.command, Drop):
+            run = RunDir(self._sweep.path / request.command.run)
+            if self.local.drop(request.command.run):
+                _leave_out(run, f"dropped by {request.author}")
+            else:
+                _report(f"{run.name}: not queued, so not dropped")
+            return
+        self.local.stopping = True
+        for run in self._runs:
+            if run.path.name in self.local.at_work():
+                drop(run, Stop())
+
+    def _leave_queued(self) -> None:
+        for run in self.local.queued():
+            _leave_out(run, "the sweep was stopped before it began")
+
+    def _beat(self, state: State) -> None:
+        now = time.monotonic()
+        if self._ownership is None or now < self._next_beat or not self._ownership.still_mine():
+            return
+        self._next_beat = now + HEARTBEAT_S
+        self._counter += 1
+        ended = len(self.local.exit_codes)
+        with suppress(StoreError):  # a full disk costs a heartbeat
+            write_status(self._sweep, Status(state, ended, len(self._runs), counter=self._counter))
+
+
+def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = False) -> int:
+    """Start a supervisor in a session of its own, without terminal; its pid.
+
+    Returns once it holds the sweep, or at once where the sweep has another supervisor that is not known dead.
+
+    Raises:
+        StoreError: it ended at once; the message is its last word.
+    """
+    place = str(sweep.path.resolve())
+    command = [sys.executable, "-m", "bncore.launch.supervisor", place, "--jobs", str(jobs)]
+    command += ["--force"] if force else []
+    command += ["--runs", *(run.path.name for run in runs)]
+    held_by = read_owner(sweep)
+    with sweep.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    until = time.monotonic() + DETACH_S
+    while time.monotonic() < until:
+        if process.poll() not in (None, 0):
+            raise StoreError(f"{sweep.path}: the supervisor ended: {_last_line(sweep)}")
+        holder = read_owner(sweep)
+        alive_already = held_by is not None and not held_by.known_dead()
+        if process.poll() == 0 or alive_already or (holder is not None and holder.pid == process.pid):
+            return process.pid
+        time.sleep(0.02)
+    raise StoreError(f"{sweep.path}: the supervisor did not come up within {DETACH_S:.0f} s; see its log.txt")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Supervise a sweep until it ends; 0, or 128 and the signal that ended it."""
+    parser = argparse.ArgumentParser(prog="python -m bncore.launch.supervisor", description="Run a sweep.")
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--jobs", type=int, required=True)
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--runs", nargs="+", required=True, help="names of the runs, in order")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sweep = SweepDir(options.sweep)
+    runs = [RunDir(sweep.path / name) for name in options.runs]
+    supervisor = Supervisor(sweep, runs, jobs=options.jobs, force=options.force)
+    try:
+        supervisor.run()
+    except StoreError as error:
+        _report(str(error))
+        return 1
+    for name, code in supervisor.local.exit_codes.items():
+        if code:
+            _report(f"{name}: exit code {code}")
+    return 128 + supervisor.local.signal if supervisor.local.signal is not None else 0
+
+
+def _leave_out(run: RunDir, why: str) -> None:
+    status = read_status(run)
+    if status is not None and status.state == "queued":
+        with suppress(StoreError):
+            write_status(run, Status("stopped", status.step, status.steps, message=why))
+
+
+def _report(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _last_line(sweep: SweepDir) -> str:
+    lines = sweep.log_file.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "without a word"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Whether a replay did what its original did: digest, events, and what may explain a difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bncore.store.journal import REMADE, Event, difference, read_events
+from bncore.store.paths import RunDir
+
+DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision", "data")
+"""What of `meta.json` the digest is promised for; the rest only says where a run was."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The outcome of a comparison."""
+
+    same: bool
+    """Whether every event that the original has was made again alike, and the digest is the same."""
+    digests: tuple[str | None, str | None]
+    """params_sha256 of original and replay; None where one did not come to its end."""
+    difference: str
+    """The first event that differs, in words; empty where none does."""
+    surroundings: tuple[str, ...]
+    """What the digest depends on and was not the same: versions, device, threads, data."""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the same digest is promised at all."""
+        return not self.surroundings
+
+
+def compare(original: RunDir, again: RunDir) -> Agreement:
+    """Compare a run with its replay: step, eval, probe, note, request and finished events, `seq` and `t` apart.
+
+    Raises:
+        StoreError: a journal cannot be read.
+    """
+    mine, theirs = _told(original), _told(again)
+    asked = {event["id"] for event in mine if event["type"] == "request"}
+    theirs = [e for e in theirs if e["type"] != "request" or e["id"] in asked]
+    first = _first_difference(mine, theirs)
+    return Agreement(
+        not first, (_digest(mine), _digest(theirs)), first, tuple(_surroundings(original, again))
+    )
+
+
+def _told(run: RunDir) -> list[Event]:
+    return [event for event in read_events(run.journal_file) if event["type"] in REMADE | {"request"}]
+
+
+def _first_difference(mine: list[Event], theirs: list[Event]) -> str:
+    for known, made in zip(mine, theirs, strict=False):
+        if _plain(known) != _plain(made):
+            return difference(known, made)
+    if len(theirs) < len(mine):
+        missing = mine[len(theirs)]
+        return f"event {missing['seq']} ({missing['type']} of step {missing['step']}): not made again"
+    return ""
+
+
+def _plain(event: Event) -> Event:
+    return {key: value for key, value in event.items() if key not in ("seq", "t")}
+
+
+def _digest(events: list[Event]) -> str | None:
+    return next((e.get("params_sha256") for e in events if e["type"] == "finished"), None)
+
+
+def _surroundings(original: RunDir, again: RunDir) -> list[str]:
+    mine, theirs = _meta(original), _meta(again)
+    found = []
+    for key in DECISIVE:
+        one, other = mine.get(key), theirs.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += [
+                f"{key}.{name}: {one.get(name)} then, {other.get(name)} now"
+                for name in sorted(one.keys() | other.keys())
+                if one.get(name) != other.get(name)
+            ]
+        elif one != other:
+            found.append(f"{key}: {one} then, {other} now")
+    return found
+
+
+def _meta(run: RunDir) -> dict[str, Any]:
+    try:
+        table = orjson.loads(run.meta_file.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return table if isinstance(table, dict) else {}

@@ -1,0 +1,211 @@
+"""New runs out of old ones: a fork differs by one change from a step on, a replay makes everything again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bncore.spec.change import Changes, changed, values_at
+from bncore.spec.errors import SpecError
+from bncore.spec.model import Spec
+from bncore.spec.toml import settled_spec_from_toml
+from bncore.store.checkpoints import Checkpoint, file_name, listing
+from bncore.store.errors import StoreError
+from bncore.store.journal import REMADE, Event, read_events
+from bncore.store.lineage import Lineage, read_lineage, write_lineage
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.requests import user_name
+from bncore.store.status import Status, write_status
+from bncore.store.sweep import next_name
+
+
+class BranchError(StoreError):
+    """A run that cannot be forked or replayed as asked; the message says why and what would be accepted."""
+
+
+def fork(parent: RunDir, *, at: int | None, changes: Changes) -> RunDir:
+    """Make ``<parent>-fork-<n>`` beside a run: the same up to step `at`, and `changes` made there.
+
+    It starts from the parent's nearest earlier checkpoint, or from the beginning, and takes the parent's own
+    requests up to `at`; the change is a request at that step. The run is queued, not started.
+
+    Arguments:
+        at: default: the newest checkpoint before the end.
+        changes: what `bncore.spec.change.parse_changes` gives; may be empty.
+
+    Raises:
+        BranchError: there is no such step, or the parent did not come there.
+        SpecError: changes that do not fit what holds at that step.
+        StoreError: the file system refuses.
+    """
+    spec = settled_spec_from_toml(parent.spec_file)
+    events = read_events(parent.journal_file)
+    checkpoints = listing(parent.checkpoints)
+    own = read_lineage(parent)
+    first = own.step if own is not None else 0
+    step = _fork_step(parent, spec, events, checkpoints, first) if at is None else at
+    _check_step(parent, spec, events, step, first)
+    before = [e for e in events if e["type"] == "request" and e["step"] <= step]
+    request = _change_request(spec, before, step, changes)
+    with _building(parent.path.parent, f"{parent.path.name}-fork-") as (building, name):
+        run = RunDir(building)
+        _fill(run, spec, parent)
+        start = _copy_checkpoint(parent, run, step)
+        if start < first:
+            raise BranchError(f"{parent.name}: itself a fork, and its checkpoint of step {first} is gone")
+        requests = tuple(e for e in before if e["step"] >= start)
+        write_lineage(
+            run, Lineage("fork", f"../{parent.path.name}", start, step, None, (*requests, *request))
+        )
+        final = name()
+    return RunDir(final)
+
+
+def replay(runs: list[RunDir], *, out: Path | None = None) -> SweepDir:
+    """Make a sweep of replays of `runs`, which are of one sweep: same specs, the requests of their journals.
+
+    Arguments:
+        out: the new sweep's directory, which must not exist; default: ``<sweep>-replay-<n>`` beside the sweep.
+
+    Raises:
+        BranchError: a run that was never begun.
+        StoreError: the file system refuses.
+    """
+    sweep = runs[0].sweep
+    folder = (out or sweep.path).parent
+    with _building(folder, f"{sweep.path.name}-replay-", exactly=out) as (building, name):
+        with suppress(OSError):
+            shutil.copyfile(sweep.sweep_file, building / "sweep.toml")
+        (building / "inbox").mkdir()
+        for original in runs:
+            _fill_replay(RunDir(building / original.path.name), original)
+        queue = ", ".join(f"'{run.path.name}'" for run in runs)
+        if len(runs) < len(sweep.runs()) or not (building / "sweep.toml").exists():
+            (building / "sweep.toml").write_text(f"notes = ['replay of {sweep.name}']\nqueue = [{queue}]\n")
+        final = name()
+    return SweepDir(final)
+
+
+def _fill_replay(run: RunDir, original: RunDir) -> None:
+    events = read_events(original.journal_file)
+    if not events:
+        raise BranchError(f"{original.name}: never begun; there is nothing to replay")
+    spec = settled_spec_from_toml(original.spec_file)
+    run.path.mkdir()
+    _fill(run, spec, original)
+    own = read_lineage(original)
+    start = 0
+    if own is not None and own.kind == "fork":
+        start = _copy_checkpoint(original, run, own.step)
+        if start < own.step:
+            raise BranchError(f"{original.name}: a fork, and its checkpoint of step {own.step} is gone")
+    requests = tuple(e for e in events if e["type"] == "request")
+    until = None if any(e["type"] == "finished" for e in events) else reached(events)
+    path = os.path.relpath(original.path.resolve(), run.path.resolve())
+    write_lineage(run, Lineage("replay", path, start, 0, until, requests))
+
+
+def reached(events: list[Event]) -> int:
+    """How many updates a journal speaks of."""
+    return max((e["step"] + (e["type"] == "step") for e in events if e["type"] in REMADE), default=0)
+
+
+def _fork_step(
+    parent: RunDir, spec: Spec, events: list[Event], checkpoints: list[Checkpoint], first: int
+) -> int:
+    steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
+    if not steps:
+        known = min(reached(events), spec.steps - 1)
+        raise BranchError(
+            f"{parent.name}: no checkpoint to fork from; say --at STEP, from {first} to {known}"
+        )
+    return steps[-1]
+
+
+def _check_step(parent: RunDir, spec: Spec, events: list[Event], step: int, first: int) -> None:
+    last = min(reached(events), spec.steps - 1)
+    if not first <= step <= last:
+        why = f"; before step {first} it is its parent's" if first else ""
+        raise BranchError(f"--at: {step}; expected a step of {parent.name}, from {first} to {last}{why}")
+
+
+def _change_request(spec: Spec, before: list[Event], step: int, changes: Changes) -> tuple[Event, ...]:
+    """The change as a request event, checked against what holds at that step."""
+    if not changes:
+        return ()
+    for earlier in before:
+        if earlier["command"]["kind"] == "set" and earlier["outcome"] == "applied":
+            spec = changed(spec, earlier["command"]["changes"])
+    after = changed(spec, changes, "fork")
+    event: dict[str, Any] = {
+        "type": "request",
+        "step": step,
+        "id": uuid.uuid4().hex,
+        "author": user_name(os.getuid()),
+        "command": {"kind": "set", "at_step": step, "changes": changes},
+        "outcome": "applied",
+        "old": values_at(spec, changes),
+        "new": values_at(after, changes),
+        "reason": "",
+    }
+    return (event,)
+
+
+def _fill(run: RunDir, spec: Spec, original: RunDir) -> None:
+    run.inbox.mkdir()
+    run.checkpoints.mkdir()
+    shutil.copyfile(original.spec_file, run.spec_file)
+    write_status(run, Status("queued", steps=spec.steps))
+
+
+def _copy_checkpoint(parent: RunDir, run: RunDir, step: int) -> int:
+    """Copy the newest checkpoint at or before `step`, to be kept; its step, 0 where there is none."""
+    while True:
+        found = [c for c in listing(parent.checkpoints) if c.step <= step]
+        if not found:
+            return 0
+        newest = found[-1]
+        copy = run.checkpoints / file_name(newest.step, requested=True)
+        try:
+            shutil.copyfile(newest.path, copy)
+        except FileNotFoundError:  # the parent lives, and has dropped it for a newer one meanwhile
+            continue
+        return newest.step
+
+
+@contextmanager
+def _building(folder: Path, prefix: str, exactly: Path | None = None) -> Iterator[tuple[Path, Any]]:
+    """A hidden directory to fill, and a function that gives it its name: all of it appears, or nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=folder))
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {error.strerror}; say --out elsewhere") from error
+
+    def name() -> Path:
+        while True:
+            final = exactly or folder / next_name(folder, prefix.removesuffix("-"), digits=1)
+            try:
+                building.rename(final)
+            except OSError as error:
+                if exactly is None and final.exists():  # somebody took the number meanwhile
+                    continue
+                raise StoreError(f"{final}: cannot be written: {error.strerror}") from error
+            return final
+
+    try:
+        building.chmod(0o755)
+        yield building, name
+    except OSError as error:
+        raise StoreError(f"{building}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+__all__ = ["BranchError", "SpecError", "fork", "reached", "replay"]

@@ -1,0 +1,67 @@
+"""Waiting for what a run answers to a request: its journal says so."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bncore.spec.errors import printable, shown
+from bntui.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from bncore.store.paths import RunDir
+
+LOOK_EVERY_S = 0.1
+
+
+def await_answers(asked: dict[RunDir, str], *, seconds: float) -> None:
+    """Print the answer to each request, as it comes; exit 3 where one does not come in time, 2 where one is no.
+
+    Arguments:
+        asked: id of the request by run.
+        seconds: how long to wait for all of them.
+    """
+    from bncore.store.reader import read
+
+    readers = {run: read(run) for run in asked}
+    left, refused, until = dict(asked), False, time.monotonic() + seconds
+    while left:
+        for run, ident in list(left.items()):
+            answer = _find(readers[run].advance(budget_s=0).events, ident)
+            if answer is not None:
+                typer.echo(f"{run.name}: {in_words(answer)}")
+                refused = refused or answer["outcome"] != "applied"
+                del left[run]
+        if not left or time.monotonic() >= until or not any(_may_answer(run) for run in left):
+            break
+        time.sleep(LOOK_EVERY_S)
+    for run in left:
+        typer.echo(f"bnrun: {run.name}: no answer; the request stays in its inbox", err=True)
+    if left:
+        raise typer.Exit(ExitCode.NO_RUN)
+    if refused:
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def in_words(event: dict[str, Any]) -> str:
+    """``applied at step 120: norm.kind 'batch' -> 'l1'``, or the reason why not."""
+    if event["outcome"] != "applied":
+        return f"rejected at step {event['step']}: {printable(str(event['reason']))}"
+    old, new = event.get("old") or {}, event.get("new") or {}
+    changes = [f"{printable(path)} {shown(old.get(path))} -> {shown(value)}" for path, value in new.items()]
+    what = ", ".join(changes) or str(event["command"].get("kind", ""))
+    return f"applied at step {event['step']}: {what}"
+
+
+def _find(events: list[dict[str, Any]], ident: str) -> dict[str, Any] | None:
+    return next((e for e in reversed(events) if e["type"] == "request" and e.get("id") == ident), None)
+
+
+def _may_answer(run: RunDir) -> bool:
+    """Whether somebody is there to answer: false at once where the process is known to be gone."""
+    from bncore.store.owner import read_owner
+
+    holder = read_owner(run)
+    return holder is not None and not holder.known_dead()

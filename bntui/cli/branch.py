@@ -1,0 +1,105 @@
+"""`fork` and `replay`: new runs out of old ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.inspect import runs_of
+from bntui.cli.options import Root, Run, default_root, harmless
+from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
+
+if TYPE_CHECKING:
+    from bncore.store.paths import RunDir
+
+At = Annotated[
+    int | None,
+    typer.Option(
+        "--at",
+        min=0,
+        help="The step of the change.  [default: now in a live run, else the newest checkpoint]",
+    ),
+]
+Changes = Annotated[
+    list[str] | None, typer.Argument(metavar="path=value...", help="norm=l2 noise=on lr=0.05 ...")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("fork")(fork)
+    app.command("replay")(replay)
+
+
+def fork(
+    name: Run, changes: Changes = None, at: At = None, detached: Detach = False, root: Root = None
+) -> None:
+    """Make a new run that is like RUN up to a step and differs by a change from there on."""
+    from bncore.spec.change import parse_changes
+    from bncore.store.branch import fork as branch
+    from bncore.store.find import find
+    from bntui.cli.overview import look_at
+
+    asked = parse_changes(changes or [], "fork")
+    (overview, *others) = look_at(runs_of(find(root or default_root(), name)))
+    if others:
+        raise typer.BadParameter(f"{harmless(name)!r} is a sweep; expected one run of it", param_hint="RUN")
+    if at is None and overview.state in ("running", "paused") and overview.status is not None:
+        at = overview.status.step
+    run = branch(overview.run, at=at, changes=asked)
+    typer.echo(f"{run.name}: fork of {overview.run.name}", err=True)
+    if detached:
+        start_detached(run.sweep, [run], jobs=1)
+        typer.echo(str(run.path))
+        return
+    raise typer.Exit(run_to_end(run.sweep, [run], jobs=1))
+
+
+def replay(
+    name: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The new sweep's directory.  [default: <sweep>-replay-<n>]")
+    ] = None,
+    jobs: Jobs = None,
+    root: Root = None,
+) -> None:
+    """Run again from the journal, requests at their steps, and compare digest and events (exit 1: they differ)."""
+    from bncore.launch.devices import cpu_count
+    from bncore.store.branch import replay as make
+    from bncore.store.find import find
+    from bntui.cli.overview import look_at
+
+    seen = look_at(runs_of(find(root or default_root(), name)))
+    live = [o.run.name for o in seen if o.state in ("running", "paused")]
+    if live:
+        typer.echo(f"bnrun: {', '.join(live)}: still under way; `bnrun stop` it first", err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    originals = [o.run for o in seen]
+    sweep = make(originals, out=out)
+    typer.echo(f"replaying into {harmless(str(sweep.path))}", err=True)
+    again = sweep.runs()
+    code = run_to_end(sweep, again, jobs=jobs or max(1, min(len(again), cpu_count())))
+    if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.SOME_FAILED):
+        raise typer.Exit(code)
+    same = [_report(original, made) for original, made in zip(originals, again, strict=True)]
+    raise typer.Exit(ExitCode.OK if all(same) else ExitCode.FAILED)
+
+
+def _report(original: RunDir, again: RunDir) -> bool:
+    """Say how a replay compares; whether it came out the same."""
+    from bncore.store.agreement import compare
+
+    found = compare(original, again)
+    mine, theirs = found.digests
+    if found.same:
+        what = f"same digest {mine[:16]}" if mine else "same events, as far as it went (it has no end)"
+        typer.echo(f"{original.name}: {what}")
+    else:
+        typer.echo(f"{original.name}: differs: {harmless(found.difference)}")
+        typer.echo(f"  digests {str(mine)[:16]} and {str(theirs)[:16]}")
+    if not found.comparable:
+        typer.echo("  not comparable: " + harmless("; ".join(found.surroundings)))
+    return found.same
