@@ -29,7 +29,7 @@ class BranchError(StoreError):
     """A run that cannot be forked or replayed as asked; the message says why and what would be accepted."""
 
 
-def fork(parent: RunDir, *, at: int | None, changes: Changes) -> RunDir:
+def fork(parent: RunDir, *, at: int | None, changes: Changes, follow: bool = False) -> RunDir:
     """Make ``<parent>-fork-<n>`` beside a run: the same up to step `at`, and `changes` made there.
 
     It starts from the parent's nearest earlier checkpoint, or from the beginning, and takes the parent's own
@@ -38,6 +38,7 @@ def fork(parent: RunDir, *, at: int | None, changes: Changes) -> RunDir:
     Arguments:
         at: default: the newest checkpoint before the end.
         changes: what `bncore.spec.change.parse_changes` gives; may be empty.
+        follow: repeat the parent's requests of later steps too.
 
     Raises:
         BranchError: there is no such step, or the parent did not come there.
@@ -60,9 +61,9 @@ def fork(parent: RunDir, *, at: int | None, changes: Changes) -> RunDir:
         if start < first:
             raise BranchError(f"{parent.name}: itself a fork, and its checkpoint of step {first} is gone")
         requests = tuple(e for e in before if e["step"] >= start)
-        write_lineage(
-            run, Lineage("fork", f"../{parent.path.name}", start, step, None, (*requests, *request))
-        )
+        later = [e for e in events if e["type"] == "request" and e["step"] > step] if follow else []
+        script = (*requests, *request, *later)
+        write_lineage(run, Lineage("fork", f"../{parent.path.name}", start, step, None, script))
         final = name()
     return RunDir(final)
 

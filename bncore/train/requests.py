@@ -76,9 +76,7 @@ class Requests:
         """What is to be applied before update `step`: journaled events, those of the run this one comes from, then
         requests from the inbox."""
         found: list[Event | Request] = list(self._journaled.pop(step, []))
-        for event in self._script.pop(step, []):
-            self._tell(event, step)
-            found.append(event)
+        found += self._script.pop(step, [])
         while self._refused:
             self._journal.append("warning", step, text=f"inbox: {self._refused.popleft()}")
         if step > self.closed and self._waiting:
@@ -90,6 +88,8 @@ class Requests:
     def settle(self, request: Event | Request, trainer: Trainer, step: int) -> None:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
         if not isinstance(request, Request):
+            if request["id"] not in self._done:  # of the run this one comes from
+                self._tell(request, step)
             handler = HANDLERS[request["command"]["kind"]]
             if handler.again and request["outcome"] == "applied":
                 handler.apply(trainer, request["command"])
@@ -121,7 +121,9 @@ class Requests:
             stale = [r for r in self._waiting if r.command.kind == "stop" and r.command.at_step is None]
             self._waiting = [r for r in self._waiting if r not in stale]
         for request in stale:
-            self._journal_request(request, step, reason="asked of an earlier process of this run, which has ended")
+            self._journal_request(
+                request, step, reason="asked of an earlier process of this run, which has ended"
+            )
             request.path.unlink(missing_ok=True)
 
     def look(self) -> None:
@@ -148,6 +150,7 @@ class Requests:
     def _tell(self, event: Event, step: int) -> None:
         fields = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step")}
         self._journal.append("request", step, **fields)
+        self._done.add(event["id"])
 
     def _journal_request(
         self, request: Request, step: int, answer: Answer = UNCHANGED, reason: str = ""

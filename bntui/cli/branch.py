@@ -35,7 +35,14 @@ def register(app: typer.Typer) -> None:
 
 
 def fork(
-    name: Run, changes: Changes = None, at: At = None, detached: Detach = False, root: Root = None
+    name: Run,
+    changes: Changes = None,
+    at: At = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Repeat what was asked of RUN after that step, too.")
+    ] = False,
+    detached: Detach = False,
+    root: Root = None,
 ) -> None:
     """Make a new run that is like RUN up to a step and differs by a change from there on."""
     from bncore.spec.change import parse_changes
@@ -49,7 +56,7 @@ def fork(
         raise typer.BadParameter(f"{harmless(name)!r} is a sweep; expected one run of it", param_hint="RUN")
     if at is None and overview.state in ("running", "paused") and overview.status is not None:
         at = overview.status.step
-    run = branch(overview.run, at=at, changes=asked)
+    run = branch(overview.run, at=at, changes=asked, follow=follow)
     typer.echo(f"{run.name}: fork of {overview.run.name}", err=True)
     if detached:
         start_detached(run.sweep, [run], jobs=1)
