@@ -1,0 +1,94 @@
+"""A curve of any length as one span per dot column: what its polyline reaches there, from lowest to highest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntui.chart.data import Curve, Floats
+from bntui.chart.scale import Scale, warped
+
+FAR = 1e100
+"""What lies beyond this on a (warped) axis is as good as infinite; it keeps interpolation free of inf - inf."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Envelope:
+    """Lowest and highest place of a curve in each of w columns, as the axis spaces them; NaN: nothing there."""
+
+    low: Floats
+    """(w,)"""
+    high: Floats
+    """(w,)"""
+    over: NDArray[np.bool_]
+    """(w,) whether a point of the column was +inf."""
+    under: NDArray[np.bool_]
+    """(w,) whether a point of the column was -inf, or not positive on a logarithmic axis."""
+
+
+def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelope:
+    """The span of the curve's polyline in each of `columns` equal parts of the x axis.
+
+    The polyline is cut at the bounds of the columns, so the spans of neighbours share a value and their dots touch;
+    a NaN breaks it. O(columns log n) and two passes over the points shown.
+    """
+    bounds = _bounds(x_scale, columns)
+    index = np.searchsorted(curve.x, bounds)
+    index[-1] = np.searchsorted(curve.x, bounds[-1], side="right")
+    low = _lowest(curve.low, index, np.fmin)
+    high = _lowest(curve.high, index, np.fmax)
+    low, high = warped(low, log_y), warped(high, log_y)
+    over, under = high == np.inf, low == -np.inf
+    low, high = np.clip(low, -2 * FAR, 2 * FAR), np.clip(high, -2 * FAR, 2 * FAR)
+    low_cuts = _cuts(curve.x, curve.low, bounds, index, x_scale, log_y)
+    high_cuts = low_cuts if curve.is_line else _cuts(curve.x, curve.high, bounds, index, x_scale, log_y)
+    low = np.fmin(low, np.fmin(low_cuts[:-1], low_cuts[1:]))
+    high = np.fmax(high, np.fmax(high_cuts[:-1], high_cuts[1:]))
+    return Envelope(low, high, over, under)
+
+
+def highest(x: Floats, values: Floats, x_scale: Scale, columns: int) -> Floats:
+    """The largest value in each column, the one before it where a column has none; (columns,)."""
+    bounds = _bounds(x_scale, columns)
+    index = np.searchsorted(x, bounds)
+    index[-1] = np.searchsorted(x, bounds[-1], side="right")
+    result = _lowest(values, index, np.fmax)
+    empty = index[1:] == index[:-1]
+    result[empty] = values[np.maximum(index[:-1][empty] - 1, 0)] if values.size else np.nan
+    return result
+
+
+def _bounds(x_scale: Scale, columns: int) -> Floats:
+    bounds = x_scale.value(np.linspace(0.0, 1.0, columns + 1))
+    bounds[0], bounds[-1] = x_scale.low, x_scale.high
+    return bounds
+
+
+def _lowest(values: Floats, index: NDArray[np.intp], smaller: np.ufunc) -> Floats:
+    """`smaller` over the values between each two indices; NaN where there are none."""
+    result = np.full(index.size - 1, np.nan)
+    filled = index[1:] > index[:-1]
+    if filled.any():
+        result[filled] = smaller.reduceat(values[: index[-1]], index[:-1][filled])
+    return result
+
+
+def _cuts(
+    x: Floats, y: Floats, bounds: Floats, index: NDArray[np.intp], x_scale: Scale, log_y: bool
+) -> Floats:
+    """Where the polyline crosses the bounds; NaN outside of it and beside a NaN."""
+    result = np.full(bounds.size, np.nan)
+    inside = (index > 0) & (index < x.size)
+    right = index[inside]
+    if not right.size:
+        return result
+    at = warped(bounds[inside], x_scale.log)
+    x_left, x_right = warped(x[right - 1], x_scale.log), warped(x[right], x_scale.log)
+    ends = np.clip(warped(np.stack([y[right - 1], y[right]]), log_y), -2 * FAR, 2 * FAR)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.where(x_right > x_left, (at - x_left) / (x_right - x_left), 1.0)
+    weight = np.where(np.isfinite(weight), np.clip(weight, 0.0, 1.0), np.nan)
+    result[inside] = ends[0] + weight * (ends[1] - ends[0])
+    return result

@@ -1,0 +1,99 @@
+"""What stands around a plot: the border with its title, the labels of both axes, the reading at the crosshair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bntui.chart.grid import Grid, cells, fitted
+from bntui.chart.ink import ink
+from bntui.chart.palette import Palette
+from bntui.chart.raster import rows_of
+from bntui.chart.scale import Scale
+from bntui.chart.ticks import Tick
+
+GUTTER = 6
+"""Cells for the labels of the y axis; the same in every chart, so that charts above each other line up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the plot lies in a picture, and whether there is room for border and labels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    bordered: bool
+    gutter: int
+
+
+def layout(width: int, height: int) -> Layout:
+    """All of it from 20 x 5; then no labels; below 8 x 4 the plot alone."""
+    if width < 8 or height < 4:
+        return Layout(0, 0, width, height, False, 0)
+    gutter = GUTTER if width >= 20 and height >= 5 else 0
+    return Layout(1 + gutter, 1, width - 2 - gutter, height - 2, True, gutter)
+
+
+def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: bool) -> None:
+    """A rounded border with the title on the left and what else is to be said on the right."""
+    line = ink(palette.accent if focused else palette.border, palette.background)
+    width, last = grid.width, grid.height - 1
+    grid.write(0, 0, "╭" + "─" * (width - 2) + "╮", line)
+    grid.write(last, 0, "╰" + "─" * (width - 2) + "╯", line)
+    for row in range(1, last):
+        grid.write(row, 0, "│", line)
+        grid.write(row, width - 1, "│", line)
+    room = width - 4
+    name = fitted(title, room - 2)
+    if name:
+        end = grid.write(0, 2, f" {name} ", ink(palette.text, palette.background, bold=True))
+        room = width - end - 2
+    if aside and len(cells(aside)) + 3 <= room:
+        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", ink(palette.muted, palette.background))
+
+
+def draw_y_labels(
+    grid: Grid, place: Layout, scale: Scale, marks: tuple[Tick, ...], palette: Palette
+) -> list[int]:
+    """Labels right-aligned in the gutter; returns the rows of the plot that have one."""
+    rows: list[int] = []
+    if not place.gutter or not marks:
+        return rows
+    fractions = scale.fraction(np.array([tick.value for tick in marks]))
+    for tick, dot_row in zip(marks, rows_of(fractions, 4 * place.height).tolist(), strict=True):
+        row = dot_row // 4
+        if row in rows or not 0 <= row < place.height:
+            continue
+        rows.append(row)
+        label = fitted(tick.label, place.gutter)
+        column = place.left - len(cells(label)) - (len(cells(label)) < place.gutter)
+        grid.write(place.top + row, column, label, ink(palette.muted, palette.background))
+    return rows
+
+
+def draw_x_labels(grid: Grid, place: Layout, scale: Scale, marks: tuple[Tick, ...], palette: Palette) -> None:
+    """Labels centred under their place, in the bottom border; one that would touch another is left out."""
+    free = place.left - 1
+    if not marks:
+        return
+    fractions = scale.fraction(np.array([tick.value for tick in marks]))
+    for tick, fraction in zip(marks, fractions.tolist(), strict=True):
+        text = f" {tick.label} "
+        at = place.left + min(place.width - 1, int(fraction * place.width))
+        column = max(at - len(text) // 2, 1)
+        if column >= free and column + len(text) < grid.width:
+            free = grid.write(grid.height - 1, column, text, ink(palette.muted, palette.background))
+
+
+def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Palette) -> None:
+    """The sentence in the bottom border, each value in its curve's colour."""
+    column = grid.write(grid.height - 1, 2, " ", ink(palette.text, palette.background))
+    for text, style in pieces:
+        colour = palette.text if style is None else palette.curve(style)
+        room = grid.width - 2 - column
+        if room <= 0:
+            return
+        column = grid.write(grid.height - 1, column, fitted(text, room), ink(colour, palette.background))

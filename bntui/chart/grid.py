@@ -1,0 +1,96 @@
+"""A rectangle of cells, each a character and its ink, and its rows as strips for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import get_character_cell_size
+from rich.segment import Segment
+from textual.strip import Strip
+
+from bntui.chart.ink import style_of
+
+SPACE = ord(" ")
+CONTINUATION = 0
+"""Stands in the second cell of a wide character."""
+
+
+def cells(text: str) -> list[int]:
+    """The text as one code point for each cell; what takes no cell (combining and control characters) is left out."""
+    result: list[int] = []
+    for character in text:
+        width = get_character_cell_size(character) if character.isprintable() else 0
+        if width:
+            result += [ord(character), *[CONTINUATION] * (width - 1)]
+    return result
+
+
+def fitted(text: str, width: int) -> str:
+    """The text, cut so that it takes at most `width` cells, with an ellipsis where something was left out."""
+    codes = cells(text)
+    if len(codes) <= width:
+        return text
+    kept = codes[: max(0, width - 1)]
+    if len(codes) > len(kept) and kept and codes[len(kept)] == CONTINUATION:
+        kept.pop()
+    return "".join(map(chr, filter(None, kept))) + "…" * (width > 0)
+
+
+class Grid:
+    """Characters (h, w) and inks (h, w) of a picture that is being drawn."""
+
+    def __init__(self, width: int, height: int, ink: int) -> None:
+        self.characters: NDArray[np.uint32] = np.full((height, width), SPACE, np.uint32)
+        self.inks: NDArray[np.int64] = np.full((height, width), ink, np.int64)
+
+    @property
+    def width(self) -> int:
+        return self.characters.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.characters.shape[0]
+
+    def write(self, row: int, column: int, text: str, ink: int) -> int:
+        """Writes what of the text fits between `column` and the right end; returns the column after it."""
+        if not 0 <= row < self.height or not 0 <= column < self.width:
+            return column
+        codes = cells(fitted(text, self.width - column))
+        self.characters[row, column : column + len(codes)] = codes
+        self.inks[row, column : column + len(codes)] = ink
+        return column + len(codes)
+
+    def strip(self, row: int) -> Strip:
+        """One row for the terminal, a segment for each stretch of one ink."""
+        inks = self.inks[row]
+        starts = [0, *(np.flatnonzero(inks[1:] != inks[:-1]) + 1).tolist()]
+        text = self.characters[row].astype("<u4").tobytes().decode("utf-32-le")
+        ends = [*starts[1:], len(text)]
+        segments = [
+            Segment(text[start:end].replace("\0", ""), style_of(int(inks[start])))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        return Strip(segments, self.width)
+
+    def plain(self) -> list[str]:
+        """The characters alone, a string for each row."""
+        return ["".join(map(chr, row[row != CONTINUATION])) for row in self.characters]
+
+    def changes(self, before: Grid | None) -> Iterator[tuple[int, int, int]]:
+        """(row, first column, number of columns) of every stretch that differs from a grid of the same size.
+
+        Stretches less than eight cells apart are joined: parting them would cost more than sending the cells.
+        """
+        if before is None or before.characters.shape != self.characters.shape:
+            yield from ((row, 0, self.width) for row in range(self.height))
+            return
+        changed = (self.characters != before.characters) | (self.inks != before.inks)
+        for row in np.flatnonzero(changed.any(axis=1)).tolist():
+            columns = np.flatnonzero(changed[row])
+            parted = np.flatnonzero(np.diff(columns) > 8)
+            firsts = columns[np.concatenate([[0], parted + 1])]
+            lasts = columns[np.concatenate([parted, [columns.size - 1]])]
+            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+                yield row, first, last - first + 1

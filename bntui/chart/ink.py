@@ -1,0 +1,88 @@
+"""Colours and the ink of a cell as plain integers, so that whole pictures are compared and styled as arrays."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rich.color import Color
+from rich.style import Style
+
+DEFAULT = 0
+"""The terminal's own colour."""
+_ANSI = 1 << 25
+_BITS = 26
+_MASK = (1 << _BITS) - 1
+_BOLD = 1 << (2 * _BITS)
+_DIM = 1 << (2 * _BITS + 1)
+
+RGB = tuple[int, int, int]
+
+
+def rgb(red: int, green: int, blue: int) -> int:
+    """The colour of these parts, 0 to 255 each."""
+    return (red << 16 | green << 8 | blue) + 1
+
+
+def ansi(number: int) -> int:
+    """One of the 16 colours that the terminal's own theme decides about."""
+    return _ANSI | number
+
+
+def parts(colour: int) -> RGB | None:
+    """Red, green and blue; None of a colour that the terminal decides about."""
+    if colour == DEFAULT or colour & _ANSI:
+        return None
+    value = colour - 1
+    return value >> 16 & 255, value >> 8 & 255, value & 255
+
+
+def blend(colour: int, over: int, opacity: float) -> int:
+    """`colour` laid over another at an opacity from 0 to 1; unchanged where the terminal decides about either."""
+    front, back = parts(colour), parts(over)
+    if front is None or back is None:
+        return colour
+    mixed = [round(b + (f - b) * opacity) for f, b in zip(front, back, strict=True)]
+    return rgb(mixed[0], mixed[1], mixed[2])
+
+
+def ink(foreground: int, background: int = DEFAULT, *, bold: bool = False, dim: bool = False) -> int:
+    """What a cell is written with."""
+    return foreground | background << _BITS | bold * _BOLD | dim * _DIM
+
+
+def foreground_of(value: int) -> int:
+    return value & _MASK
+
+
+def with_background(value: int, background: int) -> int:
+    return value & ~(_MASK << _BITS) | background << _BITS
+
+
+@lru_cache(maxsize=8192)
+def style_of(value: int) -> Style:
+    """The same as rich and textual understand it."""
+    return Style(
+        color=_rich(value & _MASK),
+        bgcolor=_rich(value >> _BITS & _MASK),
+        bold=bool(value & _BOLD) or None,
+        dim=bool(value & _DIM) or None,
+    )
+
+
+def css(colour: int) -> str:
+    """The name of the colour in a style sheet or in markup."""
+    value = parts(colour)
+    if value is not None:
+        return "#{:02X}{:02X}{:02X}".format(*value)
+    return "ansi_default" if colour == DEFAULT else f"ansi_{_NAMES[colour & ~_ANSI]}"
+
+
+_HUES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+_NAMES = (*_HUES, *(f"bright_{hue}" for hue in _HUES))
+
+
+def _rich(colour: int) -> Color | None:
+    value = parts(colour)
+    if value is not None:
+        return Color.from_rgb(*value)
+    return None if colour == DEFAULT else Color.from_ansi(colour & ~_ANSI)

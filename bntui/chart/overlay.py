@@ -1,0 +1,150 @@
+"""What is drawn on top of and behind the curves: marks, rules, grid lines, crosshair, crosses, flags, notes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bntui.chart.data import ChartData, Curve
+from bntui.chart.frame import Layout
+from bntui.chart.grid import SPACE, Grid, cells, fitted
+from bntui.chart.ink import blend, foreground_of, ink
+from bntui.chart.layers import Layers, last_point, with_background_each
+from bntui.chart.palette import Palette
+from bntui.chart.raster import rows_of
+from bntui.chart.scale import Scale, warped
+
+
+class Overlay:
+    """Writes into the plot's part of a grid.
+
+    Arguments:
+        grid: the whole picture.
+        place: where the plot lies in it.
+        x_scale: the steps shown.
+        y_scale: the values shown.
+        palette: its colours.
+    """
+
+    def __init__(self, grid: Grid, place: Layout, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
+        self._grid, self._place, self._palette = grid, place, palette
+        self._x_scale, self._y_scale = x_scale, y_scale
+
+    def grid_lines(self, rows: list[int]) -> None:
+        """A faint line at each labelled row, where colours can be as faint as that."""
+        if self._palette.translucent:
+            for row in rows:
+                self._across(row, "╌", self._palette.grid)
+
+    def rules(self, data: ChartData) -> None:
+        """Dashed lines of reference; to be drawn before the curves."""
+        for rule in data.rules:
+            row = self._row(float(warped(np.array([rule.y]), self._y_scale.log)[0]))
+            if row is not None:
+                self._across(row, "┄", self._palette.muted)
+
+    def rule_names(self, data: ChartData) -> None:
+        """The text of each rule at its right end, over the curves."""
+        for rule in data.rules:
+            row = self._row(float(warped(np.array([rule.y]), self._y_scale.log)[0]))
+            text = f" {rule.text} "
+            if row is not None and rule.text and len(cells(text)) < self._place.width:
+                self._write(row, self._place.width - len(cells(text)), text, self._palette.text)
+
+    def marks(self, data: ChartData) -> None:
+        """Vertical lines; to be drawn before the curves."""
+        for mark in data.marks:
+            column = self.column(mark.x)
+            if column is not None:
+                colour = self._palette.muted if mark.style is None else self._palette.curve(mark.style)
+                for row in range(self._place.height):
+                    self._write(row, column, "┊", colour)
+
+    def mark_names(self, data: ChartData, layers: Layers) -> None:
+        """The text of each mark beside its line, in the first row from the top where nothing else is."""
+        taken = layers.bits > 0
+        for mark in data.marks:
+            column = self.column(mark.x)
+            if column is None or not mark.text:
+                continue
+            text = fitted(mark.text, max(column, self._place.width - column - 1))
+            width = len(cells(text))
+            row, start = self._free(taken, column, width)
+            taken[row, start : start + width] = True
+            colour = self._palette.text if mark.style is None else self._palette.curve(mark.style)
+            self._write(row, start, text, colour)
+
+    def _free(self, taken: np.ndarray, column: int, width: int) -> tuple[int, int]:
+        starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._place.width]
+        for row in range(max(1, self._place.height // 2)):
+            for start in starts:
+                if not taken[row, start : start + width].any():
+                    return row, start
+        return 0, starts[0] if starts else max(0, self._place.width - width)
+
+    def crosses(self, curves: tuple[Curve, ...]) -> None:
+        """✕ where a diverged curve ends."""
+        for curve in curves:
+            last = last_point(curve, self._y_scale.log) if curve.diverged else None
+            column = None if last is None else self.column(last[0])
+            if last is None or column is None:
+                continue
+            row = 0 if last[1] == math.inf else self._row(last[1])
+            if row is not None:
+                self._write(row, column, "✕", self._palette.curve(curve.style), bold=True)
+
+    def flags(self, layers: Layers) -> None:
+        """▲ and ▼ where a curve went to infinity."""
+        for row, sign, columns in ((0, "▲", layers.over), (self._place.height - 1, "▼", layers.under)):
+            for column, value in columns.items():
+                self._write(row, column, sign, foreground_of(value))
+
+    def crosshair(self, x: float) -> None:
+        """A line through the whole height; it passes behind the dots."""
+        column = self.column(x)
+        if column is None:
+            return
+        place = np.s_[self._place.top : self._place.top + self._place.height, self._place.left + column]
+        free = self._grid.characters[place] == SPACE
+        free |= np.isin(self._grid.characters[place], [ord(c) for c in "┊╌┄"])
+        self._grid.characters[place][free] = ord("│")
+        self._grid.inks[place][free] = ink(self._palette.accent, self._palette.background)
+        if self._palette.translucent:
+            glow = blend(self._palette.accent, self._palette.background, 0.35)
+            column_inks = self._grid.inks[place]
+            column_inks[~free] = with_background_each(column_inks[~free], np.full((~free).sum(), glow))
+
+    def note(self, text: str) -> None:
+        """In the middle of an empty plot, on as many lines as it takes."""
+        words, lines = text.split(), [""]
+        for word in words:
+            longer = f"{lines[-1]} {word}".strip()
+            if len(cells(longer)) <= max(1, self._place.width - 2) or not lines[-1]:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        lines = lines[: self._place.height]
+        first = (self._place.height - len(lines)) // 2
+        for i, line in enumerate(lines):
+            shown = fitted(line, self._place.width)
+            self._write(first + i, (self._place.width - len(cells(shown))) // 2, shown, self._palette.muted)
+
+    def column(self, x: float) -> int | None:
+        """The column of cells of a step; None where it is not shown."""
+        fraction = float(self._x_scale.fraction(np.array([x]))[0])
+        if not -1e-9 <= fraction <= 1 + 1e-9:
+            return None
+        return min(self._place.width - 1, max(0, int(fraction * self._place.width)))
+
+    def _row(self, warped_y: float) -> int | None:
+        fraction = self._y_scale.fraction_of_warped(np.array([warped_y]))
+        row = int(rows_of(fraction, 4 * self._place.height)[0])
+        return row // 4 if 0 <= row < 4 * self._place.height else None
+
+    def _across(self, row: int, character: str, colour: int) -> None:
+        self._write(row, 0, character * self._place.width, colour)
+
+    def _write(self, row: int, column: int, text: str, colour: int, bold: bool = False) -> None:
+        value = ink(colour, self._palette.background, bold=bold)
+        self._grid.write(self._place.top + row, self._place.left + column, text, value)

@@ -1,0 +1,136 @@
+"""What tells runs apart: colours that colour-blind eyes can part, and dash patterns for where there is no colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntui.chart.ink import DEFAULT, RGB, ansi, blend, css, rgb
+from bntui.chart.raster import BLANK
+
+DASHES: tuple[tuple[int, ...], ...] = (
+    (1,),
+    (5, 2),
+    (1, 2),
+    (6, 2, 1, 2),
+    (10, 4),
+    (2, 2),
+    (6, 2, 1, 2, 1, 2),
+    (1, 4),
+)
+"""Dot columns drawn and left out in turn, for each style; the first is solid."""
+
+ON_DARK: tuple[RGB, ...] = (
+    (86, 180, 233),
+    (240, 163, 10),
+    (38, 194, 145),
+    (226, 130, 184),
+    (245, 232, 80),
+    (240, 102, 52),
+    (124, 142, 255),
+    (200, 200, 200),
+)
+"""Sky blue, orange, bluish green, reddish purple, yellow, vermilion, blue, grey: those of Okabe and Ito (2008), the
+dark ones lightened for a dark ground."""
+ON_LIGHT: tuple[RGB, ...] = (
+    (0, 114, 178),
+    (190, 100, 0),
+    (0, 128, 94),
+    (170, 70, 130),
+    (125, 112, 0),
+    (200, 60, 0),
+    (70, 70, 220),
+    (80, 80, 80),
+)
+"""The same hues, darkened for a light ground."""
+IN_16_COLOURS = (14, 11, 10, 13, 12, 9, 6, 7)
+"""Of the terminal's own: bright cyan, yellow, green, magenta, blue, red; cyan, white."""
+
+HEAT: tuple[RGB, ...] = (
+    (68, 1, 84),
+    (65, 68, 135),
+    (42, 120, 142),
+    (34, 168, 132),
+    (122, 209, 81),
+    (253, 231, 37),
+)
+"""Anchors of viridis (van der Walt and Smith, 2015), whose lightness rises evenly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Every colour of a picture, on one background."""
+
+    curves: tuple[int, ...]
+    background: int
+    text: int
+    muted: int
+    """Of labels, titles of axes and what is less important than the curves."""
+    border: int
+    grid: int
+    accent: int
+    """Of the border of what has the focus, and of the crosshair."""
+    translucent: bool
+    """Whether colours can be mixed; else what is faint is drawn with fewer dots, and bands are hatched."""
+
+    def curve(self, style: int) -> int:
+        return self.curves[style % len(self.curves)]
+
+    def faint(self, style: int) -> int:
+        return blend(self.curve(style), self.background, 0.42)
+
+    def fill(self, style: int, under: int) -> int:
+        """The background of a cell inside of a band, over what lies there already."""
+        return blend(self.curve(style), under, 0.2)
+
+    def css(self, style: int) -> str:
+        """The curve's colour for a style sheet or for markup, where the run is named beside the charts."""
+        return css(self.curve(style))
+
+
+def true_colours(background: RGB, text: RGB, accent: RGB) -> Palette:
+    """For terminals of 256 colours or more, on the background that the theme gives."""
+    dark = sum(background) < 384
+    ground, ink = rgb(*background), rgb(*text)
+    return Palette(
+        curves=tuple(rgb(*colour) for colour in (ON_DARK if dark else ON_LIGHT)),
+        background=ground,
+        text=ink,
+        muted=blend(ink, ground, 0.6),
+        border=blend(ink, ground, 0.32),
+        grid=blend(ink, ground, 0.13),
+        accent=rgb(*accent),
+        translucent=True,
+    )
+
+
+ANSI = Palette(
+    curves=tuple(ansi(number) for number in IN_16_COLOURS),
+    background=DEFAULT,
+    text=DEFAULT,
+    muted=DEFAULT,
+    border=ansi(8),
+    grid=ansi(8),
+    accent=ansi(15),
+    translucent=False,
+)
+"""For terminals of 16 colours and for themes that leave all colours to the terminal."""
+DARK = true_colours((18, 18, 18), (224, 224, 224), (1, 120, 212))
+LIGHT = true_colours((250, 250, 250), (30, 30, 30), (0, 80, 160))
+
+
+def dashes(style: int, columns: int) -> NDArray[np.bool_]:
+    """Which of the dot columns the style draws, (columns,)."""
+    lengths = DASHES[style % len(DASHES)]
+    if len(lengths) == 1:
+        return np.ones(columns, np.bool_)
+    period = np.repeat(np.arange(len(lengths)) % 2 == 0, lengths)
+    return np.resize(period, columns)
+
+
+def sample(style: int, width: int = 4) -> str:
+    """A piece of the style's line, `width` braille characters long, to stand before the run's name."""
+    drawn = dashes(style, 2 * width).reshape(width, 2)
+    return "".join(chr(BLANK + 0x06 * bool(left) + 0x30 * bool(right)) for left, right in drawn)

@@ -1,0 +1,105 @@
+"""A whole chart as a rectangle of cells: a pure function of data, view, size and look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bntui.chart.data import ChartData, Curve
+from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
+from bntui.chart.grid import Grid
+from bntui.chart.ink import ink
+from bntui.chart.layers import Layers
+from bntui.chart.overlay import Overlay
+from bntui.chart.palette import DARK, Palette
+from bntui.chart.reading import readings, sentence
+from bntui.chart.scale import Scale
+from bntui.chart.smooth import smoothed
+from bntui.chart.ticks import ticks
+from bntui.chart.view import View, x_scale, y_scale
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a chart is drawn."""
+
+    palette: Palette = DARK
+    smoothing: float = 0.0
+    """From 0 to below 1; the raw curve is kept faintly behind the smoothed one."""
+    crosshair: float | None = None
+    """The step at which every curve is read off in the bottom border."""
+    focused: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A drawn chart, and where its plot and its axes lie."""
+
+    grid: Grid
+    place: Layout
+    x_scale: Scale | None
+    """None where there was nothing to draw."""
+    y_scale: Scale | None
+
+
+def draw(data: ChartData, width: int, height: int, view: View = View(), look: Look = Look()) -> Picture:
+    """The chart in `width` x `height` cells; below 20 x 5 only what fits of it."""
+    grid = Grid(width, height, ink(look.palette.text, look.palette.background))
+    place = layout(width, height)
+    if place.bordered:
+        draw_border(grid, look.palette, data.title, _aside(data, look), look.focused)
+    strong = tuple(_smoothed(curve, look.smoothing) for curve in data.curves)
+    x = x_scale(data, view)
+    y = None if x is None else y_scale(data, strong, x, view)
+    if x is None or y is None:
+        unit = Scale(0.0, 1.0)
+        Overlay(grid, place, unit, unit, look.palette).note(data.note)
+        return Picture(grid, place, x, None)
+    _draw_plot(data, strong, Picture(grid, place, x, y), look, x, y)
+    return Picture(grid, place, x, y)
+
+
+def _draw_plot(
+    data: ChartData, strong: tuple[Curve, ...], picture: Picture, look: Look, x: Scale, y: Scale
+) -> None:
+    grid, place = picture.grid, picture.place
+    overlay = Overlay(grid, place, x, y, look.palette)
+    labelled = draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
+    overlay.grid_lines(labelled)
+    overlay.rules(data)
+    overlay.marks(data)
+    layers = Layers(place.width, place.height, x, y, look.palette)
+    if look.smoothing > 0:
+        for curve in data.curves:
+            layers.add(curve, faint=True)
+    for curve in sorted(strong, key=lambda curve: not curve.faint):
+        layers.add(curve, faint=curve.faint)
+    layers.onto(grid, place.top, place.left)
+    overlay.rule_names(data)
+    overlay.mark_names(data, layers)
+    overlay.flags(layers)
+    overlay.crosses(data.curves)
+    if look.crosshair is not None:
+        overlay.crosshair(look.crosshair)
+    if not place.bordered:
+        return
+    if look.crosshair is None:
+        draw_x_labels(grid, place, x, ticks(x, max(1, place.width // 10)), look.palette)
+    else:
+        found = readings(strong, look.crosshair)
+        draw_reading(grid, sentence(found, look.crosshair, grid.width - 5), look.palette)
+
+
+def _smoothed(curve: Curve, smoothing: float) -> Curve:
+    if smoothing <= 0:
+        return curve
+    low = smoothed(curve.low, smoothing)
+    return replace(curve, low=low, high=low if curve.is_line else smoothed(curve.high, smoothing))
+
+
+def _aside(data: ChartData, look: Look) -> str:
+    """What is said on the right of the title: log · smooth 0.6."""
+    axes = [name for name, log in ((data.x_name, data.log_x), ("", data.log_y)) if log]
+    words = [f"log {name}".strip() for name in axes]
+    if look.smoothing > 0:
+        words.append(f"smooth {look.smoothing:g}")
+    return " · ".join(words)

@@ -1,0 +1,94 @@
+"""Spans of columns as dots, and dots as braille characters: 2 x 4 dots a cell."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntui.chart.data import Floats
+
+Dots = NDArray[np.bool_]
+"""(4 h, 2 w): whether a dot is lit, row 0 at the top."""
+Bits = NDArray[np.uint8]
+"""(h, w): the dots of each cell as braille numbers them."""
+
+BLANK = 0x2800
+"""The braille character without a dot; adding a cell's bits gives its character."""
+_BITS = (((0, 0), 0x01), ((1, 0), 0x02), ((2, 0), 0x04), ((0, 1), 0x08))
+_LOWER_BITS = (((1, 1), 0x10), ((2, 1), 0x20), ((3, 0), 0x40), ((3, 1), 0x80))
+_TOLERANCE = 1e-9
+
+
+def rows_of(fractions: Floats, height: int) -> NDArray[np.int32]:
+    """The row of dots, counted from the top, that a fraction of the axis (0 bottom, 1 top) falls into.
+
+    Fractions outside of [0, 1] get row `height` (below) or -1 (above); NaN gets `height`.
+    """
+    with np.errstate(invalid="ignore"):
+        row = np.floor((1.0 - fractions) * height)
+        row = np.where(fractions > 1 + _TOLERANCE, -1, np.clip(row, 0, height - 1))
+        return np.where(fractions >= -_TOLERANCE, row, height).astype(np.int32)
+
+
+def span_dots(top: NDArray[np.int32], bottom: NDArray[np.int32], height: int) -> Dots:
+    """Every dot from row `top` to row `bottom` of each column; none where `top` is below `bottom`.
+
+    Arguments:
+        top: (2 w,)
+        bottom: (2 w,)
+        height: rows of dots.
+    """
+    rows = np.arange(height, dtype=np.int32)[:, None]
+    return np.asarray((rows >= top) & (rows <= bottom))
+
+
+def line_dots(low: Floats, high: Floats, height: int) -> Dots:
+    """The dots of a line that reaches from `low` to `high` (fractions of the axis) in each column."""
+    top, bottom = rows_of(high, height), rows_of(low, height)
+    top = np.where(np.isnan(high), height, top)
+    bottom = np.where(np.isnan(low), -1, bottom)
+    return span_dots(top, bottom, height)
+
+
+def band_dots(low: Floats, high: Floats, height: int) -> tuple[Dots, Dots]:
+    """The edges of a band and what lies between them.
+
+    Each edge is connected from column to column inside of the band, so no dot leaves it.
+    """
+    filled = line_dots(low, high, height)
+    inside = np.zeros_like(filled)
+    inside[1:-1] = filled[1:-1] & filled[:-2] & filled[2:]
+    with np.errstate(invalid="ignore"):  # a cut by the view is no edge of the band
+        inside[0] = filled[0] & (high > 1 + _TOLERANCE)
+        inside[-1] = filled[-1] & (low < -_TOLERANCE)
+    inside[:, 1:] &= filled[:, :-1]
+    inside[:, :-1] &= filled[:, 1:]
+    return filled & ~inside, inside
+
+
+def braille_bits(dots: Dots) -> Bits:
+    """(4 h, 2 w) dots as (h, w) bits."""
+    lit = dots.view(np.uint8)
+    bits = np.zeros((dots.shape[0] // 4, dots.shape[1] // 2), np.uint8)
+    for (row, column), bit in (*_BITS, *_LOWER_BITS):
+        bits |= lit[row::4, column::2] * np.uint8(bit)
+    return bits
+
+
+def dashed(dots: Dots, pattern: NDArray[np.bool_]) -> Dots:
+    """The dots that a dash pattern leaves: in its gaps nothing but the ends of a tall column.
+
+    A spike is information, so its ends stay; a column that stands alone stays whole.
+
+    Arguments:
+        dots: (4 h, 2 w)
+        pattern: (2 w,) whether each column is drawn.
+    """
+    present = dots.any(axis=0)
+    alone = present.copy()
+    alone[1:] &= ~present[:-1]
+    alone[:-1] &= ~present[1:]
+    ends = dots.copy()
+    ends[1:-1] &= ~(dots[:-2] & dots[2:])
+    ends[:, dots.sum(axis=0) < 6] = False
+    return np.asarray(np.where(pattern | alone, dots, ends))

@@ -1,0 +1,76 @@
+"""What every curve says at one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bntui.chart.data import Curve
+from bntui.chart.grid import cells, fitted
+from bntui.chart.ticks import exact
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    name: str
+    style: int
+    x: float
+    """The step of the point that was read: the nearest one."""
+    low: float
+    high: float
+    floor: float | None
+
+    @property
+    def text(self) -> str:
+        """The value, or the ends of the band, and the noise floor where there is one."""
+        value = exact(self.low) if self.low == self.high or np.isnan(self.low) else ""
+        value = value or f"{exact(self.low)}…{exact(self.high)}"
+        return value if self.floor is None or np.isnan(self.floor) else f"{value} ± {exact(self.floor)}"
+
+
+def readings(curves: Iterable[Curve], x: float) -> list[Reading]:
+    """The point nearest to `x` of every curve that reaches there."""
+    result = []
+    for curve in curves:
+        if not curve.x.size or not np.isfinite(x):
+            continue
+        i = nearest(curve.x, x)
+        spacing = (curve.x[-1] - curve.x[0]) / max(1, curve.x.size - 1)
+        if abs(curve.x[i] - x) > max(spacing, 0.5) + 1e-9:
+            continue
+        floor = None if curve.floor is None else float(curve.floor[i])
+        result.append(
+            Reading(
+                curve.name, curve.style, float(curve.x[i]), float(curve.low[i]), float(curve.high[i]), floor
+            )
+        )
+    return result
+
+
+def nearest(x: np.ndarray, value: float) -> int:
+    """Index of the step nearest to a value."""
+    i = int(np.searchsorted(x, value))
+    if i == 0:
+        return 0
+    if i == x.size:
+        return i - 1
+    return i - 1 if value - x[i - 1] <= x[i] - value else i
+
+
+def sentence(found: list[Reading], x: float, width: int) -> list[tuple[str, int | None]]:
+    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each, names cut until it fits."""
+    at = exact(float(round(x))) if abs(x) >= 10 else exact(x)
+    head = f"at {at}:"
+    longest = max((len(cells(r.name)) for r in found), default=0)
+    for most in (longest, 12, 8, 5, 3, 0):
+        if most > longest:
+            continue
+        pieces: list[tuple[str, int | None]] = [(head, None)]
+        for r in found:
+            name = f"{fitted(r.name, most)} " if most else ""
+            pieces.append((f" {name}{r.text} ", r.style))
+        if sum(len(cells(text)) for text, _ in pieces) <= width:
+            break
+    return pieces

@@ -1,0 +1,69 @@
+"""From values to places on an axis and back, linear and logarithmic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bntui.chart.data import Floats
+
+
+def warped(values: Floats, log: bool) -> Floats:
+    """Values as an axis spaces them: themselves, or log10, where what is not positive lies at minus infinity."""
+    if not log:
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values <= 0, -np.inf, np.log10(values))
+
+
+def unwarped(places: Floats, log: bool) -> Floats:
+    """The values that `warped` puts at these places."""
+    if not log:
+        return places
+    with np.errstate(over="ignore"):
+        return np.asarray(10.0**places)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The part of an axis that is shown: from `low` to `high`, both of them values (positive where `log`)."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends as the axis spaces them."""
+        low, high = warped(np.array([self.low, self.high]), self.log)
+        return float(low), float(high)
+
+    def fraction(self, values: Floats) -> Floats:
+        """How far along the shown part each value lies: 0 at `low`, 1 at `high`."""
+        return self.fraction_of_warped(warped(values, self.log))
+
+    def fraction_of_warped(self, places: Floats) -> Floats:
+        """As `fraction`, of what `warped` has already been applied to."""
+        low, high = self.ends
+        return (places - low) / (high - low)
+
+    def value(self, fractions: Floats) -> Floats:
+        """The values at these fractions of the shown part."""
+        low, high = self.ends
+        return unwarped(low + fractions * (high - low), self.log)
+
+    def moved(self, by: float) -> Scale:
+        """Shifted by a fraction of what is shown."""
+        return self._between(by, 1 + by)
+
+    def zoomed(self, factor: float, around: float = 0.5) -> Scale:
+        """The part that is `factor` as long and keeps the place at the fraction `around`."""
+        return self._between(around - around * factor, around + (1 - around) * factor)
+
+    def _between(self, first: float, last: float) -> Scale:
+        low, high = self.value(np.array([first, last]))
+        smallest = max(abs(float(low)), abs(float(high)), 1e-300) * 1e-12
+        if not (np.isfinite(low) and np.isfinite(high)) or high - low <= smallest or (self.log and low <= 0):
+            return self
+        return Scale(float(low), float(high), self.log)

@@ -1,0 +1,71 @@
+"""Which part of the data is shown: what the reader has chosen, else what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bntui.chart.data import ChartData, Curve, Floats
+from bntui.chart.scale import Scale, unwarped, warped
+from bntui.chart.ticks import extended, snapped
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The ranges that the reader has chosen; None: whatever fits."""
+
+    x: Range | None = None
+    y: Range | None = None
+
+
+def x_scale(data: ChartData, view: View) -> Scale | None:
+    """The steps shown; None where there are none."""
+    if view.x is not None and (not data.log_x or view.x[0] > 0):
+        return Scale(*view.x, data.log_x)
+    ends = [_ends(curve.x, data.log_x) for curve in data.curves]
+    known = [pair for pair in ends if pair is not None]
+    if not known:
+        return None
+    low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
+    if data.log_x:
+        return Scale(low, high if high > low else 10 * low, log=True)
+    return Scale(*extended(low, high))
+
+
+def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> Scale | None:
+    """The values shown, around all of the finite ones of these curves at the steps shown; None if there are none."""
+    if view.y is not None and (not data.log_y or view.y[0] > 0):
+        return Scale(*view.y, data.log_y)
+    ends = [pair for curve in curves for pair in _shown(curve, x, data.log_y)]
+    if not ends:
+        return None
+    places = warped(np.array([min(pair[0] for pair in ends), max(pair[1] for pair in ends)]), data.log_y)
+    low, high = unwarped(np.array(snapped(float(places[0]), float(places[1]))), data.log_y)
+    if not (np.isfinite(low) and np.isfinite(high)) or high <= low or (data.log_y and low <= 0):
+        return None
+    return Scale(float(low), float(high), data.log_y)
+
+
+def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Range]:
+    """Ends of the finite values of the points shown and of the one before and after them."""
+    first = max(0, int(np.searchsorted(curve.x, x.low)) - 1)
+    last = int(np.searchsorted(curve.x, x.high, side="right")) + 1
+    for values in (curve.low,) if curve.is_line else (curve.low, curve.high):
+        pair = _ends(values[first:last], positive)
+        if pair is not None:
+            yield pair
+
+
+def _ends(values: Floats, positive: bool) -> Range | None:
+    """Smallest and largest of the finite (and positive) values."""
+    if not values.size:
+        return None
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    if not (np.isfinite(low) and np.isfinite(high)) or (positive and low <= 0):
+        kept = values[np.isfinite(values) & (values > 0)] if positive else values[np.isfinite(values)]
+        return (float(kept.min()), float(kept.max())) if kept.size else None
+    return low, high
