@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +60,8 @@ class Columns:
         before it are part of every series."""
         self.complete = False
         """Whether nothing is left to be read before the tail."""
+        self.version = 0
+        """Another number after everything that was read."""
 
     def tables(self) -> list[str]:
         """Names of the tables that hold anything."""
@@ -81,9 +83,47 @@ class Columns:
             self._series[key] = own if self.parent is None else _behind(*self.parent, own, table, field)
         return self._series[key]
 
+    def last_step(self, table: str) -> int | None:
+        """The step of a table's newest row of its own; None where there is none."""
+        chunks = self._chunks.get(table)
+        return int(chunks[-1]["step"][-1]) if chunks and "step" in chunks[-1] else None
+
     def forget_series(self) -> None:
         """Put series together anew: more was read of the parent."""
-        self._series.clear()
+        self._series = {}
+        self.version += 1
+
+    def snapshot(self) -> Columns:
+        """These columns as they are now, for another thread: what is read later leaves them alone.
+
+        Rows are shared, and so are series once put together, until more of their table is read.
+        """
+        copy = self._like(lambda chunk: chunk, self.events)
+        copy.skipped, copy.version = list(self.skipped), self.version
+        copy._series = self._series
+        if self.parent is not None:
+            copy.parent = (self.parent[0].snapshot(), self.parent[1])
+        return copy
+
+    def until(self, t: float) -> Columns:
+        """What had been journaled at `t`, in seconds since 1970 by the writer's clock."""
+        copy = self._like(
+            lambda chunk: _before(chunk, t),
+            [event for event in self.events if not _later(event.get("t"), t)],
+        )
+        copy.version = len(copy.events) + sum(len(c["step"]) for part in copy._chunks.values() for c in part)
+        if self.parent is not None:
+            copy.parent = (self.parent[0].until(t), self.parent[1])
+        return copy
+
+    def _like(self, kept: Callable[[Chunk], Chunk], events: list[Event]) -> Columns:
+        copy = Columns()
+        for table, chunks in self._chunks.items():
+            found = [part for part in map(kept, chunks) if len(part.get("step", ()))]
+            if found:
+                copy._chunks[table] = found
+        copy.events, copy.start, copy.complete = events, self.start, self.complete
+        return copy
 
     def last(self, kind: str) -> Event | None:
         """The newest event of a type that is no table."""
@@ -107,8 +147,9 @@ class Columns:
             else:
                 for chunk in _by_shape(rows):
                     _append(self._chunks[table], chunk)
-            for key in [key for key in self._series if key[0] == table]:
-                del self._series[key]
+        # another dict, since a snapshot may hold this one; copied in one go, since its thread may add to it
+        self._series = {key: one for key, one in self._series.copy().items() if key[0] not in grouped}
+        self.version += 1
         self.events = plain + self.events if in_front else self.events + plain
 
 
@@ -124,6 +165,18 @@ def _behind(parent: Columns, first: int, own: Series, table: str, field: str) ->
         return own
     steps = np.concatenate([before.steps[:count], own.steps])
     return Series(steps, np.concatenate([before.values[:count], own.values]))
+
+
+def _before(chunk: Chunk, t: float) -> Chunk:
+    """The rows of a chunk before the first that is later than `t`; all of them where no times are known."""
+    if "t" not in chunk or not (later := chunk["t"] > t).any():
+        return chunk
+    count = int(later.argmax())
+    return {name: column[:count] for name, column in chunk.items()}
+
+
+def _later(moment: object, t: float) -> bool:
+    return isinstance(moment, int | float) and moment > t
 
 
 def _append(chunks: list[Chunk], chunk: Chunk) -> None:
@@ -173,6 +226,7 @@ def _columns(rows: list[Event]) -> Chunk:
 
 
 def _join(parts: list[Chunk], field: str) -> Series:
+    parts = [part for part in parts if 0 not in part[field].shape[1:]]  # no layers: nothing was measured
     widths = {part[field].shape[1:] for part in parts}
     if not parts or len(widths) > 1:
         return Series(np.empty(0, np.int64), np.empty(0))

@@ -1,0 +1,103 @@
+"""Requests to a run as a person reads them: pending, applied at a step, or rejected with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bncore.spec.errors import printable, shown
+from bncore.spec.overrides import ALIASES
+from bncore.store.columns import Event
+from bncore.store.paths import RunDir
+from bncore.store.requests import Request, waiting
+
+SPELLING = {path: name for name, path in ALIASES.items()}
+"""How a person says a field that has a short name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """One request; every text is harmless to a terminal."""
+
+    id: str
+    author: str
+    kind: str
+    """set, pause, resume, step, checkpoint, evaluate, stop or note."""
+    summary: str
+    """Such as ``noise on``."""
+    outcome: str
+    """pending, applied or rejected."""
+    step: int | None
+    """Where it was applied or rejected; of a pending one, the step it waits for, if it names one."""
+    reason: str
+
+
+def journaled(events: Iterable[Event]) -> tuple[RequestView, ...]:
+    """The requests that a run has answered, in order."""
+    return tuple(_answered(event) for event in events if event["type"] == "request")
+
+
+def in_inbox(run: RunDir, answered: Iterable[RequestView]) -> tuple[RequestView, ...]:
+    """The requests that lie in a run's inbox and are not among those `answered`: pending ones, in order, and
+    those that the run set aside unread."""
+    known = {request.id for request in answered}
+    pending = tuple(_pending(request) for request in waiting(run) if request.id not in known)
+    return (*_set_aside(run), *pending)
+
+
+def summary(command: Mapping[str, Any]) -> str:
+    """A command in a few words: ``noise on``, ``norm l1, lr 0.05``, ``step 3``, ``pause``."""
+    kind = str(command.get("kind", ""))
+    changes = command.get("changes")
+    if kind == "set" and isinstance(changes, dict):
+        return ", ".join(_change(str(path), value) for path, value in changes.items())
+    if kind == "note":
+        return printable(f"note: {command.get('text', '')}")
+    if kind == "step":
+        return f"step {shown(command.get('count', 1))}"
+    return printable(kind)
+
+
+def _change(path: str, value: object) -> str:
+    name = SPELLING.get(path, path.removeprefix("probes."))
+    if path.startswith("probes.") and path.endswith(".every"):
+        name = f"{name.removesuffix('.every')} every"
+    if isinstance(value, bool):
+        return f"{printable(name)} {'on' if value else 'off'}"
+    return f"{printable(name)} {printable(value) if isinstance(value, str) else shown(value)}"
+
+
+def _answered(event: Event) -> RequestView:
+    command = event.get("command")
+    command = command if isinstance(command, dict) else {}
+    return RequestView(
+        id=str(event.get("id", "")),
+        author=printable(str(event.get("author", ""))),
+        kind=printable(str(command.get("kind", ""))),
+        summary=summary(command),
+        outcome="applied" if event.get("outcome") == "applied" else "rejected",
+        step=event["step"],
+        reason=printable(str(event.get("reason") or "")),
+    )
+
+
+def _pending(request: Request) -> RequestView:
+    command = request.command.model_dump(mode="json")
+    author = printable(request.author)
+    return RequestView(
+        request.id, author, command["kind"], summary(command), "pending", request.command.at_step, ""
+    )
+
+
+def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
+    """What the run took for no request, or from somebody who may not ask; the reason lies beside it."""
+    found = []
+    folder = run.inbox / "rejected"
+    with suppress(OSError):
+        for path in sorted(folder.glob("*.reason")):
+            ident = printable(path.name.removesuffix(".json.reason").rpartition("-")[2])
+            reason = printable(path.read_text(errors="replace").strip())
+            found.append(RequestView(ident, "", "", "a request", "rejected", None, reason))
+    return tuple(found)

@@ -1,0 +1,192 @@
+"""What can be watched: some runs and sweeps with all their numbers, or a whole root with a look at each."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from bncore.spec.errors import printable
+from bncore.store.errors import StoreError
+from bncore.store.find import list_sweeps
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import LIVE, Observer, read_status
+from bncore.store.sweep import read_sweep
+from bntui.live.mounts import is_remote
+from bntui.live.runs import Follower, Snapshot, SweepView, parts_of
+
+LIST_EVERY_S = 1.0
+"""How often directories are listed for runs that are new."""
+
+Clock = Callable[[], float]
+
+
+class Source(Protocol):
+    """Whatever snapshots can be taken of."""
+
+    @property
+    def interval_s(self) -> float:
+        """How long to wait between looks."""
+        ...
+
+    def look(self, budget_s: float) -> Snapshot:
+        """Everything now; the first look comes at once, later ones spend `budget_s` on unread history."""
+        ...
+
+
+class Runs:
+    """Some runs and sweeps, with everything they measured. Runs that appear in a sweep are joined to it, runs
+    that are removed stay, as gone.
+
+    Arguments:
+        places: in the order in which colours are given; of one run alone, its place in its sweep gives the colour.
+        clock: seconds that never go backwards.
+    """
+
+    def __init__(self, *places: RunDir | SweepDir, clock: Clock = time.monotonic) -> None:
+        self._places = places
+        self._clock = clock
+        self._observer = Observer(clock)
+        self._followers: dict[Path, Follower] = {}
+        self._sweeps = _Sweeps(self._observer)
+        self._listed = -LIST_EVERY_S
+        self._first = True
+        self._remote = any(is_remote(place.path) for place in places)
+
+    @property
+    def interval_s(self) -> float:
+        """As local and network file systems bear it."""
+        return 1.5 if self._remote else 0.2
+
+    def look(self, budget_s: float) -> Snapshot:
+        """Every run now; the first look reads no history."""
+        now = self._clock()
+        if now - self._listed >= LIST_EVERY_S:
+            self._list()
+            self._listed = now
+        unread = sum(not follower.complete for follower in self._followers.values())
+        share = 0.0 if self._first or not unread else budget_s / unread
+        runs = tuple(follower.look(share) for follower in self._followers.values())
+        self._first = False
+        complete = all(follower.complete for follower in self._followers.values())
+        sweeps = self._sweeps.look([p for p in self._places if isinstance(p, SweepDir)] or self._owners())
+        return Snapshot(time.time(), sweeps, runs, complete)
+
+    def _owners(self) -> list[SweepDir]:
+        return list(dict.fromkeys(follower.run.sweep for follower in self._followers.values()))
+
+    def _list(self) -> None:
+        """Find new runs, and name all of them anew: what told them apart may no longer do."""
+        for place in self._places:
+            for run in place.runs() if isinstance(place, SweepDir) else [place]:
+                if run.path not in self._followers:
+                    self._followers[run.path] = Follower(run, self._observer, style=self._style(run))
+        followers = list(self._followers.values())
+        for follower, name in zip(followers, names([f.run for f in followers]), strict=True):
+            follower.name = name
+
+    def _style(self, run: RunDir) -> int:
+        if len(self._places) == 1 and isinstance(self._places[0], RunDir):
+            paths = [one.path for one in run.sweep.runs()]
+            return paths.index(run.path) if run.path in paths else 0
+        return len(self._followers)
+
+
+class Root:
+    """Every run under a root, lightly: heartbeats, and the newest numbers of each.
+
+    Arguments:
+        root: the directory that sweeps lie in; need not exist.
+        clock: seconds that never go backwards.
+    """
+
+    def __init__(self, root: Path, *, clock: Clock = time.monotonic) -> None:
+        self._root = root
+        self._clock = clock
+        self._observer = Observer(clock)
+        self._followers: dict[Path, dict[Path, Follower]] = {}
+        self._sweeps = _Sweeps(self._observer)
+        self._changed: dict[Path, object] = {}
+        self._first = True
+
+    @property
+    def interval_s(self) -> float:
+        """Slower than one sweep is watched."""
+        return 2.0 if is_remote(self._root) else 1.0
+
+    def look(self, budget_s: float) -> Snapshot:
+        """Every run now; the first look reads heartbeats alone, later ones the ends of journals."""
+        until = self._clock() + (0.0 if self._first else budget_s)
+        self._first = False
+        problem = ""
+        try:
+            sweeps = list_sweeps(self._root)
+        except StoreError as error:
+            sweeps, problem = [], printable(str(error))
+        for sweep in sweeps:
+            self._list(sweep)
+        followers = [f for sweep in sweeps for f in self._followers[sweep.path].values()]
+        runs = tuple(f.look(0.0, journal=f.begun or self._clock() < until) for f in followers)
+        return Snapshot(
+            time.time(), self._sweeps.look(sweeps), runs, all(f.begun for f in followers), problem
+        )
+
+    def _list(self, sweep: SweepDir) -> None:
+        """The sweep's runs, listed again only when its directory changed."""
+        changed = _changed(sweep.path)
+        if sweep.path in self._followers and self._changed.get(sweep.path) == changed:
+            return
+        self._changed[sweep.path] = changed
+        known = self._followers.get(sweep.path, {})
+        runs = sweep.runs()
+        self._followers[sweep.path] = {
+            run.path: known.get(run.path) or Follower(run, self._observer, name=name, style=style)
+            for style, (run, name) in enumerate(zip(runs, names(runs), strict=True))
+        }
+
+
+class _Sweeps:
+    """What sweep.toml says is read once; the supervisor's heartbeat at each look."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._said: dict[Path, dict[str, str]] = {}
+
+    def look(self, sweeps: Sequence[SweepDir]) -> tuple[SweepView, ...]:
+        return tuple(self._one(sweep) for sweep in sweeps)
+
+    def _one(self, sweep: SweepDir) -> SweepView:
+        if sweep.path not in self._said:
+            table = read_sweep(sweep).get("experiment")
+            table = table if isinstance(table, dict) else {}
+            self._said[sweep.path] = {
+                key: printable(str(table.get(key, ""))) for key in ("title", "name", "figure")
+            }
+        said = self._said[sweep.path]
+        status = read_status(sweep)
+        state = "" if status is None else status.state
+        if status is not None and status.state in LIVE and self._observer.dead(sweep, status):
+            state = "dead"
+        return SweepView(sweep, sweep.name, said["title"], said["name"], said["figure"], state)
+
+
+def names(runs: Sequence[RunDir]) -> list[str]:
+    """Names as short as tells the runs apart: the variant, else with the seed, else with the sweep."""
+    variants = Counter(parts_of(run)[0] for run in runs)
+    directories = Counter(printable(run.path.name) for run in runs)
+    several = len({run.path.parent for run in runs}) > 1
+    found = []
+    for run in runs:
+        variant, directory = parts_of(run)[0], printable(run.path.name)
+        short = variant if variants[variant] == 1 else directory
+        found.append(run.name if several and directories[directory] > 1 else short)
+    return found
+
+
+def _changed(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
