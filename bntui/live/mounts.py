@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 REMOTE = frozenset(
-    "9p afs beegfs ceph cifs davfs fuse.ceph fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs glusterfs gpfs lustre "
-    "ncpfs nfs nfs4 orangefs panfs pvfs2 smb3 smbfs virtiofs wekafs".split()
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "virtiofs", "davfs"),
+        *("lustre", "gpfs", "beegfs", "ceph", "glusterfs", "orangefs", "panfs", "pvfs2", "wekafs"),
+        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.rclone", "fuse.s3fs"),
+    }
 )
 """Types of file systems as /proc/mounts names them."""
 

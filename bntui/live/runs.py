@@ -119,7 +119,7 @@ class Follower:
             journal: False reads the heartbeat alone.
         """
         stamp = self._stamp()
-        if self._view is not None and stamp == self._seen and self._rests(budget_s, journal=journal):
+        if self._view and stamp == self._seen and self._rests(budget_s, journal=journal):
             return self._view
         status = read_status(self.run)
         problem = self._advance(budget_s) if journal else ""
@@ -143,7 +143,9 @@ class Follower:
 
     def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
         """Whether a run whose files are as they were needs no look: it has ended, and is read as far as asked."""
-        ended = self._view is not None and self._view.state not in (*LIVE, "queued", "dead")
+        if self._view is None or self._view.name != self.name:
+            return False
+        ended = self._view.state not in (*LIVE, "queued", "dead")
         return ended and (not journal or (self._begun and (self.complete or budget_s == 0)))
 
     def _made(

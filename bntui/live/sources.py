@@ -166,7 +166,7 @@ class _Sweeps:
             }
         said = self._said[sweep.path]
         status = read_status(sweep)
-        state = "" if status is None else status.state
+        state: str = "" if status is None else status.state
         if status is not None and status.state in LIVE and self._observer.dead(sweep, status):
             state = "dead"
         return SweepView(sweep, sweep.name, said["title"], said["name"], said["figure"], state)
