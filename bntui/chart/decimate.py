@@ -31,8 +31,8 @@ class Envelope:
 def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelope:
     """The span of the curve's polyline in each of `columns` equal parts of the x axis.
 
-    The polyline is cut at the bounds of the columns, so the spans of neighbours share a value and their dots touch;
-    a NaN breaks it. O(columns log n) and two passes over the points shown.
+    The polyline is cut at the bounds of the columns, so the spans of neighbours share a value and their dots
+    touch; a NaN breaks it. O(columns log n) and two passes over the points shown.
     """
     bounds = _bounds(x_scale, columns)
     index = np.searchsorted(curve.x, bounds)
@@ -42,8 +42,8 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     low, high = warped(low, log_y), warped(high, log_y)
     over, under = high == np.inf, low == -np.inf
     low, high = np.clip(low, -2 * FAR, 2 * FAR), np.clip(high, -2 * FAR, 2 * FAR)
-    low_cuts = _cuts(curve.x, curve.low, bounds, index, x_scale, log_y)
-    high_cuts = low_cuts if curve.is_line else _cuts(curve.x, curve.high, bounds, index, x_scale, log_y)
+    low_cuts = _cuts(curve, curve.low, index, x_scale, log_y)
+    high_cuts = low_cuts if curve.is_line else _cuts(curve, curve.high, index, x_scale, log_y)
     low = np.fmin(low, np.fmin(low_cuts[:-1], low_cuts[1:]))
     high = np.fmax(high, np.fmax(high_cuts[:-1], high_cuts[1:]))
     return Envelope(low, high, over, under)
@@ -75,11 +75,10 @@ def _lowest(values: Floats, index: NDArray[np.intp], smaller: np.ufunc) -> Float
     return result
 
 
-def _cuts(
-    x: Floats, y: Floats, bounds: Floats, index: NDArray[np.intp], x_scale: Scale, log_y: bool
-) -> Floats:
+def _cuts(curve: Curve, y: Floats, index: NDArray[np.intp], x_scale: Scale, log_y: bool) -> Floats:
     """Where the polyline crosses the bounds; NaN outside of it and beside a NaN."""
-    result = np.full(bounds.size, np.nan)
+    x, bounds = curve.x, _bounds(x_scale, index.size - 1)
+    result = np.full(index.size, np.nan)
     inside = (index > 0) & (index < x.size)
     right = index[inside]
     if not right.size:

@@ -18,7 +18,7 @@ CONTINUATION = 0
 
 
 def cells(text: str) -> list[int]:
-    """The text as one code point for each cell; what takes no cell (combining and control characters) is left out."""
+    """The text as one code point a cell; what takes no cell (combining and control characters) is left out."""
     result: list[int] = []
     for character in text:
         width = get_character_cell_size(character) if character.isprintable() else 0
@@ -47,11 +47,11 @@ class Grid:
 
     @property
     def width(self) -> int:
-        return self.characters.shape[1]
+        return int(self.characters.shape[1])
 
     @property
     def height(self) -> int:
-        return self.characters.shape[0]
+        return int(self.characters.shape[0])
 
     def write(self, row: int, column: int, text: str, ink: int) -> int:
         """Writes what of the text fits between `column` and the right end; returns the column after it."""

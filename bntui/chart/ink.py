@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.color import Color
 from rich.style import Style
 
@@ -50,12 +52,14 @@ def ink(foreground: int, background: int = DEFAULT, *, bold: bool = False, dim: 
     return foreground | background << _BITS | bold * _BOLD | dim * _DIM
 
 
-def foreground_of(value: int) -> int:
-    return value & _MASK
+def ink_each(foregrounds: NDArray[np.int64], backgrounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`ink` of each pair."""
+    return foregrounds | backgrounds << _BITS
 
 
-def with_background(value: int, background: int) -> int:
-    return value & ~(_MASK << _BITS) | background << _BITS
+def with_background(inks: NDArray[np.int64], backgrounds: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """The same inks on other backgrounds."""
+    return inks & ~(_MASK << _BITS) | np.asarray(backgrounds, np.int64) << _BITS
 
 
 @lru_cache(maxsize=8192)

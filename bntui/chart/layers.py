@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bntui.chart.data import Curve
+from bntui.chart.data import Curve, Floats
 from bntui.chart.decimate import Envelope, envelope, highest
 from bntui.chart.grid import Grid
 from bntui.chart.ink import ink, with_background
@@ -14,11 +14,14 @@ from bntui.chart.raster import BLANK, Bits, Dots, band_dots, braille_bits, dashe
 from bntui.chart.scale import Scale, warped
 
 MOSTLY = 5
-"""Dots of a cell, of 8, that must lie inside of a band for the cell's background to be filled."""
+"""Dots of a cell, of 8, that a band must cover for the cell's background to be tinted."""
 
 
 class Layers:
     """The dots and inks of a plot of h x w cells.
+
+    Faint dots lie behind: a cell shows them only where no other curve has a dot, so a smoothed curve stays a line
+    on its own noise.
 
     Arguments:
         width: w
@@ -30,12 +33,11 @@ class Layers:
 
     def __init__(self, width: int, height: int, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
         self.bits: Bits = np.zeros((height, width), np.uint8)
-        self.inks: NDArray[np.int64] = np.full(
-            (height, width), ink(palette.text, palette.background), np.int64
-        )
-        self.backgrounds: NDArray[np.int64] = np.full((height, width), palette.background, np.int64)
+        self._faint_bits: Bits = np.zeros((height, width), np.uint8)
+        self._inks: NDArray[np.int64] = np.zeros((height, width), np.int64)
+        self._backgrounds: NDArray[np.int64] = np.full((height, width), palette.background, np.int64)
         self.over: dict[int, int] = {}
-        """Cell columns in which a curve went to plus infinity, and the ink of the curve."""
+        """Cell columns in which a curve went to plus infinity, and the style of the curve."""
         self.under: dict[int, int] = {}
         self._x_scale, self._y_scale, self._palette = x_scale, y_scale, palette
         self._columns, self._rows = 2 * width, 4 * height
@@ -50,72 +52,68 @@ class Layers:
         else:
             dots, inside = band_dots(low, high, self._rows)
             if not faint:
-                self._fill(inside, curve.style)
-        dots = dashed(dots, dashes(curve.style, self._columns))
+                self._fill(inside, dots, curve.style)
+        if not self._palette.translucent:
+            dots = dashed(dots, dashes(curve.style, self._columns))
         if faint:
             self._paint_faint(dots, curve.style)
         elif curve.floor is None:
-            self._paint(dots, self._ink(curve.style))
+            self._paint(braille_bits(dots), curve.style)
         else:
-            below = self._below_floor(curve, dots)
-            self._paint_faint(below, curve.style)
-            self._paint(dots & ~below, self._ink(curve.style))
+            self._paint_over_floor(curve, curve.floor, dots)
         self._flag(span, curve.style)
 
-    def _ink(self, style: int, dim: bool = False) -> int:
-        return ink(self._palette.curve(style), self._palette.background, dim=dim)
-
-    def _paint(self, dots: Dots, value: int) -> None:
-        bits = braille_bits(dots)
+    def _paint(self, bits: Bits, style: int) -> None:
         self.bits |= bits
-        self.inks[bits > 0] = value
+        self._inks[bits > 0] = ink(self._palette.curve(style), self._palette.background)
 
     def _paint_faint(self, dots: Dots, style: int) -> None:
         """In a fainter colour; where colours cannot be mixed, dim and with half of the dots."""
-        if self._palette.translucent:
-            self._paint(dots, ink(self._palette.faint(style), self._palette.background))
-            return
-        rows, columns = np.indices(dots.shape, sparse=True)
-        self._paint(dots & ((rows + columns) % 2 == 0), self._ink(style, dim=True))
+        translucent = self._palette.translucent
+        if not translucent:
+            dots = dots & ((self._row_numbers() + np.arange(self._columns)) % 2 == 0)
+        bits = braille_bits(dots)
+        self._faint_bits |= bits
+        free = (bits > 0) & (self.bits == 0)
+        self._inks[free] = ink(self._palette.faint(style), self._palette.background, dim=not translucent)
 
-    def _fill(self, inside: Dots, style: int) -> None:
+    def _paint_over_floor(self, curve: Curve, floor: Floats, dots: Dots) -> None:
+        """Faintly where all dots of a cell lie under the noise floor."""
+        limit = highest(curve.x, floor, self._x_scale, self._columns)
+        under = dots & (self._row_numbers() > rows_of(self._y_scale.fraction(limit), self._rows))
+        self._paint_faint(under, curve.style)
+        bits = braille_bits(dots)
+        self._paint(np.where(braille_bits(dots & ~under) > 0, bits, 0).astype(np.uint8), curve.style)
+
+    def _fill(self, inside: Dots, edges: Dots, style: int) -> None:
         """A tinted background; where colours cannot be mixed, a hatch whose direction goes by the style."""
         if not self._palette.translucent:
-            rows, columns = np.indices(inside.shape, sparse=True)
-            self._paint(inside & ((rows + (1 + style % 3) * columns) % 4 == 0), self._ink(style, dim=True))
+            hatch = (self._row_numbers() + (1 + style % 3) * np.arange(self._columns)) % 4 == 0
+            self._paint_faint(inside & hatch, style)
             return
-        cells = inside.reshape(self._rows // 4, 4, self._columns // 2, 2).sum(axis=(1, 3)) >= MOSTLY
-        for under in np.unique(self.backgrounds[cells]).tolist():
-            self.backgrounds[cells & (self.backgrounds == under)] = self._palette.fill(style, under)
+        filled = np.bitwise_count(braille_bits(inside | edges)) >= MOSTLY
+        for under in np.unique(self._backgrounds[filled]).tolist():
+            self._backgrounds[filled & (self._backgrounds == under)] = self._palette.fill(style, under)
 
-    def _below_floor(self, curve: Curve, dots: Dots) -> Dots:
-        assert curve.floor is not None
-        floor = highest(curve.x, curve.floor, self._x_scale, self._columns)
-        limit = rows_of(self._y_scale.fraction(floor), self._rows)
-        return np.asarray(dots & (np.arange(self._rows)[:, None] > limit))
+    def _row_numbers(self) -> NDArray[np.intp]:
+        return np.arange(self._rows)[:, None]
 
     def _flag(self, span: Envelope, style: int) -> None:
         for columns, flags in ((span.over, self.over), (span.under, self.under)):
             for column in np.unique(np.flatnonzero(columns) // 2).tolist():
-                flags[column] = self._ink(style)
+                flags[column] = style
 
     def onto(self, grid: Grid, top: int, left: int) -> None:
         """Writes the dots and backgrounds into their place in the grid; cells without dots keep what they show."""
         height, width = self.bits.shape
         place = np.s_[top : top + height, left : left + width]
-        lit = self.bits > 0
-        grid.characters[place][lit] = BLANK + self.bits[lit].astype(np.uint32)
-        grid.inks[place][lit] = self.inks[lit]
-        tinted = self.backgrounds != self._palette.background
-        if tinted.any():
-            block = grid.inks[place]
-            block[tinted] = with_background_each(block[tinted], self.backgrounds[tinted])
-
-
-def with_background_each(inks: NDArray[np.int64], backgrounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`ink.with_background` of each pair."""
-    result = [with_background(i, b) for i, b in zip(inks.tolist(), backgrounds.tolist(), strict=True)]
-    return np.array(result, np.int64)
+        bits = np.where(self.bits > 0, self.bits, self._faint_bits)
+        lit = bits > 0
+        grid.characters[place][lit] = BLANK + bits[lit].astype(np.uint32)
+        grid.inks[place][lit] = self._inks[lit]
+        tinted = self._backgrounds != self._palette.background
+        block = grid.inks[place]
+        block[tinted] = with_background(block[tinted], self._backgrounds[tinted])
 
 
 def last_point(curve: Curve, log_y: bool) -> tuple[float, float] | None:

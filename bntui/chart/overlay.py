@@ -9,8 +9,8 @@ import numpy as np
 from bntui.chart.data import ChartData, Curve
 from bntui.chart.frame import Layout
 from bntui.chart.grid import SPACE, Grid, cells, fitted
-from bntui.chart.ink import blend, foreground_of, ink
-from bntui.chart.layers import Layers, last_point, with_background_each
+from bntui.chart.ink import blend, ink, with_background
+from bntui.chart.layers import Layers, last_point
 from bntui.chart.palette import Palette
 from bntui.chart.raster import rows_of
 from bntui.chart.scale import Scale, warped
@@ -64,8 +64,9 @@ class Overlay:
     def mark_names(self, data: ChartData, layers: Layers) -> None:
         """The text of each mark beside its line, in the first row from the top where nothing else is."""
         taken = layers.bits > 0
-        for mark in data.marks:
-            column = self.column(mark.x)
+        columns = [self.column(mark.x) for mark in data.marks]
+        taken[:, [column for column in columns if column is not None]] = True
+        for mark, column in zip(data.marks, columns, strict=True):
             if column is None or not mark.text:
                 continue
             text = fitted(mark.text, max(column, self._place.width - column - 1))
@@ -97,8 +98,8 @@ class Overlay:
     def flags(self, layers: Layers) -> None:
         """▲ and ▼ where a curve went to infinity."""
         for row, sign, columns in ((0, "▲", layers.over), (self._place.height - 1, "▼", layers.under)):
-            for column, value in columns.items():
-                self._write(row, column, sign, foreground_of(value))
+            for column, style in columns.items():
+                self._write(row, column, sign, self._palette.curve(style))
 
     def crosshair(self, x: float) -> None:
         """A line through the whole height; it passes behind the dots."""
@@ -113,7 +114,7 @@ class Overlay:
         if self._palette.translucent:
             glow = blend(self._palette.accent, self._palette.background, 0.35)
             column_inks = self._grid.inks[place]
-            column_inks[~free] = with_background_each(column_inks[~free], np.full((~free).sum(), glow))
+            column_inks[~free] = with_background(column_inks[~free], glow)
 
     def note(self, text: str) -> None:
         """In the middle of an empty plot, on as many lines as it takes."""

@@ -1,8 +1,8 @@
-"""What tells runs apart: colours that colour-blind eyes can part, and dash patterns for where there is no colour."""
+"""What tells runs apart: colours that colour-blind eyes can part; dash patterns where there is no colour."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,8 @@ ON_DARK: tuple[RGB, ...] = (
     (124, 142, 255),
     (200, 200, 200),
 )
-"""Sky blue, orange, bluish green, reddish purple, yellow, vermilion, blue, grey: those of Okabe and Ito (2008), the
-dark ones lightened for a dark ground."""
+"""Sky blue, orange, bluish green, reddish purple, yellow, vermilion, blue, grey: those of Okabe and Ito (2008),
+the dark ones lightened for a dark ground."""
 ON_LIGHT: tuple[RGB, ...] = (
     (0, 114, 178),
     (190, 100, 0),
@@ -117,6 +117,8 @@ ANSI = Palette(
     translucent=False,
 )
 """For terminals of 16 colours and for themes that leave all colours to the terminal."""
+MONOCHROME = replace(ANSI, curves=(DEFAULT,), border=DEFAULT, grid=DEFAULT, accent=DEFAULT)
+"""For NO_COLOR."""
 DARK = true_colours((18, 18, 18), (224, 224, 224), (1, 120, 212))
 LIGHT = true_colours((250, 250, 250), (30, 30, 30), (0, 80, 160))
 

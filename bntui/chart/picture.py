@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bntui.chart.data import ChartData, Curve
-from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
+from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
 from bntui.chart.grid import Grid
 from bntui.chart.ink import ink
 from bntui.chart.layers import Layers
+from bntui.chart.look import Look, Picture
 from bntui.chart.overlay import Overlay
-from bntui.chart.palette import DARK, Palette
 from bntui.chart.reading import readings, sentence
 from bntui.chart.scale import Scale
 from bntui.chart.smooth import smoothed
 from bntui.chart.ticks import ticks
 from bntui.chart.view import View, x_scale, y_scale
 
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a chart is drawn."""
-
-    palette: Palette = DARK
-    smoothing: float = 0.0
-    """From 0 to below 1; the raw curve is kept faintly behind the smoothed one."""
-    crosshair: float | None = None
-    """The step at which every curve is read off in the bottom border."""
-    focused: bool = False
+EVERYTHING = View()
+PLAIN = Look()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A drawn chart, and where its plot and its axes lie."""
-
-    grid: Grid
-    place: Layout
-    x_scale: Scale | None
-    """None where there was nothing to draw."""
-    y_scale: Scale | None
-
-
-def draw(data: ChartData, width: int, height: int, view: View = View(), look: Look = Look()) -> Picture:
+def draw(data: ChartData, width: int, height: int, view: View = EVERYTHING, look: Look = PLAIN) -> Picture:
     """The chart in `width` x `height` cells; below 20 x 5 only what fits of it."""
     grid = Grid(width, height, ink(look.palette.text, look.palette.background))
     place = layout(width, height)
@@ -54,14 +34,14 @@ def draw(data: ChartData, width: int, height: int, view: View = View(), look: Lo
         unit = Scale(0.0, 1.0)
         Overlay(grid, place, unit, unit, look.palette).note(data.note)
         return Picture(grid, place, x, None)
-    _draw_plot(data, strong, Picture(grid, place, x, y), look, x, y)
-    return Picture(grid, place, x, y)
+    picture = Picture(grid, place, x, y)
+    _draw_plot(picture, data, strong, look)
+    return picture
 
 
-def _draw_plot(
-    data: ChartData, strong: tuple[Curve, ...], picture: Picture, look: Look, x: Scale, y: Scale
-) -> None:
-    grid, place = picture.grid, picture.place
+def _draw_plot(picture: Picture, data: ChartData, strong: tuple[Curve, ...], look: Look) -> None:
+    grid, place, x, y = picture.grid, picture.place, picture.x_scale, picture.y_scale
+    assert x is not None and y is not None
     overlay = Overlay(grid, place, x, y, look.palette)
     labelled = draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
     overlay.grid_lines(labelled)

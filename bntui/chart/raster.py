@@ -55,14 +55,15 @@ def band_dots(low: Floats, high: Floats, height: int) -> tuple[Dots, Dots]:
 
     Each edge is connected from column to column inside of the band, so no dot leaves it.
     """
-    filled = line_dots(low, high, height)
+    filled: Dots = line_dots(low, high, height)
     inside = np.zeros_like(filled)
     inside[1:-1] = filled[1:-1] & filled[:-2] & filled[2:]
     with np.errstate(invalid="ignore"):  # a cut by the view is no edge of the band
         inside[0] = filled[0] & (high > 1 + _TOLERANCE)
         inside[-1] = filled[-1] & (low < -_TOLERANCE)
-    inside[:, 1:] &= filled[:, :-1]
-    inside[:, :-1] &= filled[:, 1:]
+    goes_on = filled | ~filled.any(axis=0)  # nor are its two ends
+    inside[:, 1:] &= goes_on[:, :-1]
+    inside[:, :-1] &= goes_on[:, 1:]
     return filled & ~inside, inside
 
 
@@ -88,7 +89,7 @@ def dashed(dots: Dots, pattern: NDArray[np.bool_]) -> Dots:
     alone = present.copy()
     alone[1:] &= ~present[:-1]
     alone[:-1] &= ~present[1:]
-    ends = dots.copy()
+    ends = np.copy(dots)
     ends[1:-1] &= ~(dots[:-2] & dots[2:])
     ends[:, dots.sum(axis=0) < 6] = False
     return np.asarray(np.where(pattern | alone, dots, ends))

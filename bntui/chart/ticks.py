@@ -10,7 +10,7 @@ from bntui.chart.scale import Scale
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 """Mantissas of the steps between ticks."""
 ENDS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Mantissas that an axis may end at: close enough to waste little, far enough apart to stay while points arrive."""
+"""Mantissas that an axis may end at: close enough to waste little, far enough apart to stay for a while."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
     """The steps shown; None where there are none."""
     if view.x is not None and (not data.log_x or view.x[0] > 0):
         return Scale(*view.x, data.log_x)
-    ends = [_ends(curve.x, data.log_x) for curve in data.curves]
+    ends = [finite_ends(curve.x, data.log_x) for curve in data.curves]
     known = [pair for pair in ends if pair is not None]
     if not known:
         return None
@@ -37,7 +37,7 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
 
 
 def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> Scale | None:
-    """The values shown, around all of the finite ones of these curves at the steps shown; None if there are none."""
+    """The values shown: around all finite ones of these curves at the steps shown; None where there are none."""
     if view.y is not None and (not data.log_y or view.y[0] > 0):
         return Scale(*view.y, data.log_y)
     ends = [pair for curve in curves for pair in _shown(curve, x, data.log_y)]
@@ -55,12 +55,12 @@ def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Range]:
     first = max(0, int(np.searchsorted(curve.x, x.low)) - 1)
     last = int(np.searchsorted(curve.x, x.high, side="right")) + 1
     for values in (curve.low,) if curve.is_line else (curve.low, curve.high):
-        pair = _ends(values[first:last], positive)
+        pair = finite_ends(values[first:last], positive)
         if pair is not None:
             yield pair
 
 
-def _ends(values: Floats, positive: bool) -> Range | None:
+def finite_ends(values: Floats, positive: bool) -> Range | None:
     """Smallest and largest of the finite (and positive) values."""
     if not values.size:
         return None

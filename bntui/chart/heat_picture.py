@@ -1,0 +1,143 @@
+"""Heat maps over the steps as rectangles of cells: layer by step, and histogram by step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntui.chart.data import Floats, HeatData, HistogramData
+from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
+from bntui.chart.grid import Grid, cells, fitted
+from bntui.chart.heat import column_means, half_cells
+from bntui.chart.ink import ink
+from bntui.chart.look import Look, Picture
+from bntui.chart.overlay import Overlay
+from bntui.chart.reading import nearest
+from bntui.chart.scale import Scale
+from bntui.chart.ticks import exact, extended, short, ticks
+from bntui.chart.view import Range, finite_ends
+
+
+def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: Look) -> Picture:
+    """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
+    grid = Grid(width, height, ink(look.palette.text, look.palette.background))
+    place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
+    scale, span = _steps(data.x, x), finite_ends(data.values, positive=data.log)
+    if scale is None or span is None:
+        return _empty(grid, place, data.title, data.note, look)
+    low, high = span if span[1] > span[0] else (span[0], span[0] + (abs(span[0]) or 1.0))
+    means = column_means(data.x, data.values, scale, place.width)
+    owners = row_owners(len(data.rows), 2 * place.height)
+    levels = np.clip(Scale(low, high, data.log).fraction(means), 0.0, 1.0).T[owners]
+    _paint(grid, place, levels, look)
+    _name_rows(grid, place, data.rows, owners, look)
+    aside = f"{'log ' if data.log else ''}{short(span[0])} … {short(span[1])}"
+    picture = Picture(grid, place, scale, None)
+    return _surround(picture, look, data.title, aside, _row_words(data, look.crosshair))
+
+
+def draw_histogram(data: HistogramData, width: int, height: int, x: Range | None, look: Look) -> Picture:
+    """Histogram by step: each column of cells is a histogram, relative to its own highest bin."""
+    grid = Grid(width, height, ink(look.palette.text, look.palette.background))
+    place, scale = layout(width, height), _steps(data.x, x)
+    if scale is None or not np.isfinite(data.density).any():
+        return _empty(grid, place, data.title, data.note, look)
+    y = Scale(float(data.edges[0]), float(data.edges[-1]))
+    means = column_means(data.x, data.density, scale, place.width)
+    tallest = np.fmax.reduce(means, axis=1, initial=0.0)[:, None]
+    levels = np.divide(means, tallest, out=np.full_like(means, np.nan), where=tallest > 0)
+    middles = y.value(1.0 - (np.arange(2 * place.height) + 0.5) / (2 * place.height))
+    bins = np.searchsorted(data.edges, middles, side="right") - 1
+    _paint(grid, place, levels.T[np.clip(bins, 0, data.density.shape[1] - 1)], look)
+    draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
+    return _surround(Picture(grid, place, scale, y), look, data.title, "", _bin_words(data, look.crosshair))
+
+
+def row_owners(rows: int, height: int) -> NDArray[np.intp]:
+    """Which of the rows each of `height` half cells shows, top to bottom, the first row at the bottom."""
+    return np.arange(height)[::-1] * rows // height
+
+
+def _with_gutter(place: Layout, longest: int) -> Layout:
+    """Room for the names of rows, a third of the width at most."""
+    if not place.gutter:
+        return place
+    gutter = min(longest + 2, (place.width + place.gutter) // 3)
+    shift = gutter - place.gutter
+    return replace(place, left=place.left + shift, width=place.width - shift, gutter=gutter)
+
+
+def _steps(steps: Floats, chosen: Range | None) -> Scale | None:
+    if chosen is not None:
+        return Scale(*chosen)
+    return Scale(*extended(float(steps[0]), float(steps[-1]))) if steps.size else None
+
+
+def _empty(grid: Grid, place: Layout, title: str, note: str, look: Look) -> Picture:
+    if place.bordered:
+        draw_border(grid, look.palette, title, "", look.focused)
+    Overlay(grid, place, Scale(0.0, 1.0), Scale(0.0, 1.0), look.palette).note(note)
+    return Picture(grid, place, None, None)
+
+
+def _paint(grid: Grid, place: Layout, levels: Floats, look: Look) -> None:
+    inside = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
+    grid.characters[inside], grid.inks[inside] = half_cells(levels, look.palette)
+
+
+def _name_rows(
+    grid: Grid, place: Layout, rows: tuple[str, ...], owners: NDArray[np.intp], look: Look
+) -> None:
+    """Each name in the middle of the cells of its row, where it has cells of its own."""
+    if not place.gutter:
+        return
+    named: set[int] = set()
+    for i, name in enumerate(rows):
+        mine = np.flatnonzero(owners == i)
+        row = int(mine.mean()) // 2 if mine.size else -1
+        if row < 0 or row in named:
+            continue
+        named.add(row)
+        text = fitted(name, place.gutter - 1)
+        column = place.left - 1 - len(cells(text))
+        grid.write(place.top + row, column, text, ink(look.palette.muted, look.palette.background))
+
+
+def _surround(picture: Picture, look: Look, title: str, aside: str, words: list[str]) -> Picture:
+    """Adds crosshair and border, and at the bottom the steps or what is read off."""
+    grid, place, scale = picture.grid, picture.place, picture.x_scale
+    assert scale is not None
+    if look.crosshair is not None:
+        Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette).crosshair(look.crosshair)
+    if not place.bordered:
+        return picture
+    draw_border(grid, look.palette, title, aside, look.focused)
+    if words:
+        draw_reading(grid, [(f"{word} ", None) for word in words], look.palette)
+    else:
+        draw_x_labels(grid, place, scale, ticks(scale, max(1, place.width // 10)), look.palette)
+    return picture
+
+
+def _row_words(data: HeatData, x: float | None) -> list[str]:
+    if x is None:
+        return []
+    i = nearest(data.x, x)
+    values = (f"{name} {exact(v)} " for name, v in zip(data.rows, data.values[i].tolist(), strict=True))
+    return [f"at {exact(float(data.x[i]))}:", *values]
+
+
+def _bin_words(data: HistogramData, x: float | None) -> list[str]:
+    """The middle of the histogram's mass at a step."""
+    if x is None:
+        return []
+    i = nearest(data.x, x)
+    middles = (data.edges[1:] + data.edges[:-1]) / 2
+    mass = np.nan_to_num(data.density[i]) * np.diff(data.edges)
+    if mass.sum() <= 0:
+        return [f"at {exact(float(data.x[i]))}:", "nothing"]
+    mean = float((mass * middles).sum() / mass.sum())
+    spread = float(np.sqrt((mass * (middles - mean) ** 2).sum() / mass.sum()))
+    return [f"at {exact(float(data.x[i]))}:", f"mean {exact(mean)}", f"deviation {exact(spread)}"]

@@ -1,0 +1,271 @@
+"""The common part of all widgets that plot over steps: what is shown, what is read off, what is sent again."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from textual import events
+from textual.actions import SkipAction
+from textual.binding import Binding, BindingType
+from textual.color import Color
+from textual.geometry import Region
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from bntui.chart.look import Look, Picture
+from bntui.chart.palette import ANSI, MONOCHROME, Palette, true_colours
+from bntui.chart.scale import Scale
+from bntui.chart.view import View
+
+FEW_COLOURS = frozenset({"standard", "windows"})
+"""Colour systems of rich in which colours cannot be mixed."""
+ZOOM = 0.7
+"""How much of what is shown one step of zooming in keeps."""
+PAN = 0.1
+
+
+class Plot(Widget, can_focus=True):
+    """Shows the picture that `paint` draws; keys and mouse choose the steps and the crosshair."""
+
+    DEFAULT_CSS = """
+    Plot { width: 1fr; height: 1fr; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "zoom(1)", "zoom in", key_display="+"),
+        Binding("minus", "zoom(-1)", "zoom out", key_display="-"),
+        Binding("left", "pan(-1, 0)", "earlier", show=False),
+        Binding("right", "pan(1, 0)", "later", show=False),
+        Binding("0", "fit", "fit"),
+        Binding("c", "crosshair", "crosshair"),
+        Binding("shift+left,less_than_sign", "read(-1)", "crosshair left", show=False, key_display="<"),
+        Binding("shift+right,greater_than_sign", "read(1)", "crosshair right", show=False, key_display=">"),
+    ]
+
+    crosshair: reactive[float | None] = reactive[float | None](None, repaint=False)
+    """The step that is read off; None: none."""
+
+    @dataclass
+    class CrosshairMoved(Message, namespace="chart"):
+        """The reader pointed at another step, or (None) at none."""
+
+        plot: Plot
+        x: float | None
+
+        @property
+        def control(self) -> Plot:
+            return self.plot
+
+    @dataclass
+    class ViewChanged(Message, namespace="chart"):
+        """The reader chose other steps to be shown; None: whatever fits."""
+
+        plot: Plot
+        x0: float | None
+        x1: float | None
+
+        @property
+        def control(self) -> Plot:
+            return self.plot
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._view = View()
+        self._picture: Picture | None = None
+        self._dragged: tuple[int, int] | None = None
+
+    @abstractmethod
+    def paint(self, width: int, height: int, look: Look) -> Picture:
+        """The picture at this size."""
+
+    @abstractmethod
+    def last_step(self) -> float | None:
+        """The last step there is anything for."""
+
+    @property
+    def view(self) -> View:
+        """What the reader chose to see."""
+        return self._view
+
+    def set_view(self, x0: float | None, x1: float | None) -> None:
+        """Shows the steps from `x0` to `x1`, or whatever fits; posts no message."""
+        x = None if x0 is None or x1 is None or x1 <= x0 else (x0, x1)
+        if x != self._view.x:
+            self._view = replace(self._view, x=x)
+            self.redraw()
+
+    def look(self) -> Look:
+        return Look(self.palette, crosshair=self.crosshair, focused=self.has_focus)
+
+    @property
+    def palette(self) -> Palette:
+        """By the theme, and by what the terminal can show."""
+        if self.app.no_color:
+            return MONOCHROME
+        if self.app.native_ansi_color or self.app.console.color_system in FEW_COLOURS:
+            return ANSI
+        _, background = self.background_colors
+        text = background.get_contrast_text(0.87)
+        accent = Color.parse(self.app.theme_variables["primary"])
+        return true_colours(background.rgb, (background + text).rgb, accent.rgb)
+
+    def redraw(self) -> None:
+        """Draws anew and has the terminal told about the cells that differ."""
+        width, height = self.size
+        if not self.is_attached or not width or not height:
+            self._picture = None
+            return
+        before, self._picture = self._picture, self.paint(width, height, self.look())
+        changes = self._picture.grid.changes(None if before is None else before.grid)
+        regions = [Region(column, row, length, 1) for row, column, length in changes]
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        width, height = self.size
+        grid = None if self._picture is None else self._picture.grid
+        if grid is None or (grid.width, grid.height) != (width, height):
+            self._picture = self.paint(width, height, self.look())
+            grid = self._picture.grid
+        return grid.strip(y)
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "theme", self._recolour, init=False)
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
+
+    def watch_crosshair(self) -> None:
+        self.redraw()
+
+    def action_zoom(self, direction: int) -> None:
+        self._zoom(ZOOM**direction, self._fraction(self.crosshair, 0.5))
+
+    def action_pan(self, right: int, up: int) -> None:
+        """Moves by a tenth of what is shown; while everything is shown the key is left to the screen."""
+        if self._view == View():
+            raise SkipAction
+        self._pan(right * PAN, up * PAN)
+
+    def action_fit(self) -> None:
+        self._choose(View())
+
+    def action_crosshair(self) -> None:
+        """Shows it at the last step in view, or takes it away."""
+        scale, last = self._x_scale(), self.last_step()
+        if self.crosshair is not None:
+            self._point_at(None)
+        elif scale is not None and last is not None:
+            self._point_at(max(scale.low, min(scale.high, last)))
+
+    def action_read(self, direction: int) -> None:
+        """Moves the crosshair by one column of cells."""
+        scale = self._x_scale()
+        if self.crosshair is None or scale is None or self._picture is None:
+            self.action_crosshair()
+            return
+        fraction = self._fraction(self.crosshair, 0.5) + direction / self._picture.place.width
+        self._point_at(float(scale.value(np.array([min(1.0, max(0.0, fraction))]))[0]))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, ZOOM)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, 1 / ZOOM)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self._dragged = (event.x, event.y)
+        self.capture_mouse()
+
+    def on_mouse_up(self) -> None:
+        self._dragged = None
+        self.release_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drags what is shown, or reads off what is pointed at."""
+        if self._picture is None:
+            return
+        if self._dragged is None:
+            self._point_at(self._step_at(event.x))
+            return
+        right, down = event.x - self._dragged[0], event.y - self._dragged[1]
+        self._dragged = (event.x, event.y)
+        place = self._picture.place
+        self._pan(-right / place.width, down / place.height if self._view.y is not None else 0.0)
+
+    def on_leave(self) -> None:
+        if self._dragged is None:
+            self._point_at(None)
+
+    def _recolour(self) -> None:
+        """After a change of theme every cell has another colour."""
+        self._picture = None
+        self.refresh()
+
+    def _wheel(self, event: events.MouseEvent, factor: float) -> None:
+        event.stop()
+        event.prevent_default()
+        self._zoom(factor, self._fraction(self._step_at(event.x), 0.5))
+
+    def _zoom(self, factor: float, around: float) -> None:
+        scale = self._x_scale()
+        if scale is not None:
+            zoomed = scale.zoomed(factor, around)
+            self._choose(replace(self._view, x=(zoomed.low, zoomed.high)))
+
+    def _pan(self, right: float, up: float) -> None:
+        if self._picture is None:
+            return
+        view = self._view
+        for axis, by, scale in (("x", right, self._picture.x_scale), ("y", up, self._picture.y_scale)):
+            if by and scale is not None:
+                moved = scale.moved(by)
+                view = replace(view, **{axis: (moved.low, moved.high)})
+        self._choose(view)
+
+    def _choose(self, view: View) -> None:
+        if view == self._view:
+            return
+        moved = view.x != self._view.x
+        self._view = view
+        self.redraw()
+        if moved:
+            x0, x1 = view.x or (None, None)
+            self.post_message(self.ViewChanged(self, x0, x1))
+
+    def _point_at(self, x: float | None) -> None:
+        if x != self.crosshair:
+            self.crosshair = x
+            self.post_message(self.CrosshairMoved(self, x))
+
+    def _step_at(self, column: int) -> float | None:
+        """The step in the middle of a column of the widget; None beside the plot."""
+        scale = self._x_scale()
+        if scale is None or self._picture is None:
+            return None
+        place = self._picture.place
+        if not place.left <= column < place.left + place.width:
+            return None
+        return float(scale.value(np.array([(column - place.left + 0.5) / place.width]))[0])
+
+    def _x_scale(self) -> Scale | None:
+        return None if self._picture is None else self._picture.x_scale
+
+    def _fraction(self, x: float | None, otherwise: float) -> float:
+        """How far along the steps shown one lies; `otherwise` where it is not shown."""
+        scale = self._x_scale()
+        if scale is None or x is None:
+            return otherwise
+        fraction = float(scale.fraction(np.array([x]))[0])
+        return fraction if 0 <= fraction <= 1 else otherwise
