@@ -1,0 +1,79 @@
+"""Runs against one of them: what each panel shows, minus what it shows for the reference run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bntui.chart.data import ChartData, Curve
+from bntui.live.drawing import Floats, Panel, PanelState
+from bntui.live.runs import RunView
+
+
+def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: PanelState) -> ChartData:
+    """A panel's chart as differences to the run `against`, at the steps that both have: nothing is interpolated.
+
+    The run itself is not drawn; its marks are. Of bands the lower edges are compared, and the upper ones.
+    """
+    alone = replace(state, reference=None)  # a curve of the paper is nobody's to subtract
+    base = _joined(panel.make([against], alone).curves)
+    chart = panel.make(views, alone)
+    curves = (
+        []
+        if base is None
+        else [
+            found
+            for curve in chart.curves
+            if curve.style != against.style and (found := _minus(curve, base)) is not None
+        ]
+    )
+    note = chart.note
+    if chart.curves and not curves:
+        note = f"no step in common with {against.name}"
+    return ChartData(
+        f"{chart.title}, minus {against.name}",
+        tuple(curves),
+        chart.marks,
+        log_x=chart.log_x,
+        x_name=chart.x_name,
+        note=note,
+    )
+
+
+def common_steps(curves: Sequence[Curve]) -> Floats:
+    """The steps that all the curves have, (n,) ascending."""
+    if not curves:
+        return np.empty(0)
+    steps = curves[0].x
+    for curve in curves[1:]:
+        steps = np.intersect1d(steps, curve.x)
+    return steps
+
+
+def _joined(curves: Sequence[Curve]) -> Curve | None:
+    """A run's curve with, of a fork, its parent's before it."""
+    if not curves:
+        return None
+    x, low, high = (np.concatenate([getattr(c, part) for c in curves]) for part in ("x", "low", "high"))
+    return Curve(curves[-1].name, curves[-1].style, x, low, high)
+
+
+def _minus(curve: Curve, base: Curve) -> Curve | None:
+    """The difference of two curves at their common steps; NaN where either is not finite."""
+    _, mine, theirs = np.intersect1d(curve.x, base.x, return_indices=True)
+    if not len(mine):
+        return None
+    low = _finite(curve.low[mine], base.low[theirs])
+    if curve.is_line:
+        return replace(curve, x=curve.x[mine], low=low, high=low, floor=None)
+    high = _finite(curve.high[mine], base.high[theirs])
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    return replace(curve, x=curve.x[mine], low=low, high=high, floor=None)
+
+
+def _finite(mine: Floats, theirs: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        gap = mine - theirs
+    return np.where(np.isfinite(gap), gap, np.nan)

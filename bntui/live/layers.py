@@ -1,0 +1,123 @@
+"""Charts of every layer at once: layer by step, layer by layer at one step, and distributions over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bntui.chart.data import ChartData, Curve, HeatData, HistogramData
+from bntui.live.drawing import (
+    Floats,
+    Measure,
+    PanelState,
+    chosen_layer,
+    layer_title,
+    layers_of,
+    row_at,
+    rows,
+    why_empty,
+)
+from bntui.live.panels import LAYER_CHARTS, LineChart
+from bntui.live.runs import RunView
+
+INSTRUMENTS: dict[str, LineChart] = {chart.key: chart for chart in LAYER_CHARTS}
+"""What can be shown over all layers, by its key in `PANELS`."""
+
+COUNTS = Measure("probe:activations", "counts")
+LEAST_SHARE = 1e-3
+"""Bins at the edges that never hold this share of a layer's output are not shown."""
+MOST_BINS = 4096
+"""Of a run whose bins were begun anew far from the old ones, neighbours are joined until no more are left."""
+
+
+def heat(view: RunView, key: str) -> HeatData:
+    """One instrument of one run: a row a layer, the first layer at the bottom.
+
+    Raises:
+        KeyError: no such instrument.
+    """
+    chart = INSTRUMENTS[key]
+    title = f"{chart.title}, {view.name}"
+    numbers = layers_of(view.columns, chart.measure)
+    steps, values = rows(view.columns, chart.measure)
+    if not numbers or values.ndim != 2:
+        note = why_empty([view], chart.measure.table)
+        return HeatData(title, np.empty(0), (), np.empty((0, 0)), chart.log, note)
+    return HeatData(title, steps, tuple(map(str, numbers)), values, chart.log)
+
+
+def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
+    """One instrument over the layers, at the crosshair's measurement or the newest: a line a run.
+
+    Raises:
+        KeyError: no such instrument.
+    """
+    chart = INSTRUMENTS[key]
+    curves, at = [], set()
+    for view in views:
+        numbers = layers_of(view.columns, chart.measure)
+        steps, values = rows(view.columns, chart.measure)
+        if not numbers or values.ndim != 2:
+            continue
+        row = row_at(steps, state.step)
+        at.add(int(steps[row]))
+        order = np.argsort(numbers)
+        x, y = np.array(numbers, dtype=np.float64)[order], values[row][order]
+        curves.append(Curve(view.name, view.style, x, y, y))
+    when = f", step {at.pop():,}" if len(at) == 1 else ""
+    return ChartData(
+        f"{chart.title}{when}",
+        tuple(curves),
+        log_y=chart.log,
+        x_name="layer",
+        note=why_empty(views, chart.measure.table),
+    )
+
+
+def histogram(view: RunView, state: PanelState) -> HistogramData:
+    """The distribution of a layer's output over time, as densities on the bins of the newest measurement.
+
+    Bins only ever widen, by doubling, so each earlier bin lies within one of the newest.
+    """
+    counted = Measure("probe:activations", "mean", True)
+    layer = chosen_layer([view], counted, state)
+    numbers = layers_of(view.columns, counted)
+    title = f"Output of {layer_title([view], counted, layer)}, {view.name}"
+    steps, counts = rows(view.columns, COUNTS)
+    _, low = rows(view.columns, Measure("probe:activations", "bin_low"))
+    _, width = rows(view.columns, Measure("probe:activations", "bin_width"))
+    sound = counts.ndim == 3 and low.shape == width.shape == counts.shape[:2] and bool(counts.size)
+    if layer not in numbers or not sound:
+        note = f"layer {layer} was not measured" if numbers else why_empty([view], "probe:activations")
+        return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), note)
+    at = numbers.index(layer)
+    counts, low, width = counts[:, at], low[:, at], width[:, at]
+    known = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
+    if not known.any():
+        return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), "nothing finite was measured")
+    edges, density = _on_one_grid(counts[known], low[known], width[known])
+    return HistogramData(title, steps[known], edges, density)
+
+
+def _on_one_grid(counts: Floats, low: Floats, width: Floats) -> tuple[Floats, Floats]:
+    """Histograms counted again in the widest bins of all: edges (b + 1,) and densities (n, b).
+
+    Arguments:
+        counts: (n, bins).
+        low, width: (n,) where the first bin begins, and how wide each is.
+    """
+    n, bins = counts.shape
+    middles = low[:, None] + width[:, None] * (np.arange(bins) + 0.5)
+    widest, lowest, highest = float(width.max()), float(low.min()), float(middles.max())
+    while (highest - lowest) / widest > MOST_BINS:
+        widest *= 2
+    first = int(np.floor(lowest / widest))
+    cells = np.floor(middles / widest).astype(np.int64) - first
+    again = np.zeros((n, int(cells.max()) + 1))
+    np.add.at(again, (np.arange(n)[:, None], cells), counts)
+    share = again / np.maximum(again.sum(axis=1, keepdims=True), 1)
+    held = np.flatnonzero((share >= LEAST_SHARE).any(axis=0))
+    start, end = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, again.shape[1])
+    edges = widest * np.arange(first + start, first + end + 1, dtype=np.float64)
+    return edges, share[:, start:end] / widest

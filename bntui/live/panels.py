@@ -1,0 +1,136 @@
+"""Every chart that can be asked for, by its key; a new one is a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bntui.chart.data import ChartData
+from bntui.live.drawing import (
+    Line,
+    Measure,
+    Panel,
+    PanelState,
+    chosen_layer,
+    curve_of,
+    layer_title,
+    marks,
+    take,
+    why_empty,
+)
+from bntui.live.landscape import LANDSCAPE_PANELS
+from bntui.live.reference import overlay
+from bntui.live.runs import RunView
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """A line a run."""
+
+    key: str
+    title: str
+    measure: Measure
+    log: bool = False
+    floor: Measure | None = None
+    """The noise floor of the measure, in its own unit."""
+
+    def make(self, views: Sequence[RunView], state: PanelState) -> ChartData:
+        """The chart of these runs."""
+        measure, layer = self.measure, None
+        title = self.title
+        if measure.per_layer:
+            layer = chosen_layer(views, measure, state)
+            title = f"{title}, {layer_title(views, measure, layer)}"
+        lines = {view: take(view.columns, measure, layer) for view in views}
+        curves = [
+            curve
+            for view, line in lines.items()
+            for curve in curve_of(views, view, line, floor=self._floor(view, layer))
+        ]
+        note = why_empty(views, measure.table)
+        if not curves and measure.per_layer and chosen_layer(views, measure, PanelState()) is not None:
+            note = f"layer {layer} was not measured"
+        curves += overlay(self.key, views, state, layer)
+        return ChartData(title, tuple(curves), marks(views), log_y=self.log, note=note)
+
+    def _floor(self, view: RunView, layer: int | None) -> Line | None:
+        if self.floor is None:
+            return None
+        floor = take(view.columns, self.floor, layer)
+        if self.measure.field != "relative":
+            return floor
+        relative, l2 = (
+            take(view.columns, Measure(self.floor.table, name, True), layer) for name in ("relative", "l2")
+        )
+        at = np.isin(relative.x, floor.x)  # ||G|| = l2 / relative, where the floor was measured
+        if len(relative.x) != len(l2.x) or int(at.sum()) != len(floor.x):
+            return None
+        with np.errstate(all="ignore"):
+            return Line(floor.x, floor.y * relative.y[at] / l2.y[at])
+
+
+def _layer(probe: str, field: str, over: str = "") -> Measure:
+    return Measure(f"probe:{probe}", field, True, over)
+
+
+_ICS_FLOOR = _layer("ics", "floor")
+
+LAYER_CHARTS = (
+    LineChart("ics_l2", "ICS ‖G − G′‖", _layer("ics", "l2"), log=True, floor=_ICS_FLOOR),
+    LineChart("ics_cosine", "ICS cos(G, G′)", _layer("ics", "cosine")),
+    LineChart("ics_relative", "ICS ‖G − G′‖ / ‖G‖", _layer("ics", "relative"), log=True, floor=_ICS_FLOOR),
+    LineChart("mean", "Mean of the output", _layer("activations", "mean")),
+    LineChart("variance", "Variance of the output", _layer("activations", "variance"), log=True),
+    LineChart("mean_step", "|Δμ| between measurements", _layer("activations", "mean_step"), log=True),
+    LineChart(
+        "variance_step", "|Δσ²| between measurements", _layer("activations", "variance_step"), log=True
+    ),
+    LineChart("mean_drift", "|μ − μ₀|", _layer("activations", "mean_drift")),
+    LineChart("variance_drift", "|σ² − σ₀²|", _layer("activations", "variance_drift")),
+    LineChart("unit_mean", "Mean of one unit", _layer("activations", "unit_mean")),
+    LineChart("unit_variance", "Variance of one unit", _layer("activations", "unit_variance"), log=True),
+    LineChart("dead", "Share of dead units", _layer("activations", "dead")),
+    LineChart(
+        "theory_reduction",
+        "Thm 4.1: ‖∇L̂‖² over its scale part",
+        _layer("theory", "lipschitz_left", "lipschitz_scale"),
+    ),
+    LineChart(
+        "theory_41_error", "Thm 4.1: error as corrected", _layer("theory", "lipschitz_error"), log=True
+    ),
+    LineChart("theory_printed_fails", "Thm 4.1: fails as printed", _layer("theory", "printed_fails")),
+    LineChart("theory_42_error", "Thm 4.2: relative error", _layer("theory", "hessian_error"), log=True),
+    LineChart(
+        "theory_44", "Thm 4.4: gradient over its bound", _layer("theory", "worst_actual", "worst_bound")
+    ),
+    LineChart("layer_grad_norm", "‖∇_W L‖", _layer("sharpness", "layer_grad_norm"), log=True),
+    LineChart("weight_norm", "‖W‖", _layer("sharpness", "weight_norm")),
+    LineChart("relative_update", "‖ΔW‖ / ‖W‖", _layer("sharpness", "relative_update"), log=True),
+    LineChart("effective_lr", "lr / ‖W‖²", _layer("sharpness", "effective_lr"), log=True),
+)
+"""What has a value for each layer: a chart of one layer, and a row each in `bntui.live.layers`."""
+
+CHARTS = (
+    LineChart("loss", "Training loss", Measure("step", "loss"), log=True),
+    LineChart("accuracy", "Batch accuracy", Measure("step", "accuracy")),
+    LineChart("test_loss", "Test loss", Measure("eval", "test_loss"), log=True),
+    LineChart("test_accuracy", "Test accuracy", Measure("eval", "test_accuracy")),
+    LineChart("train_loss", "Loss on training samples", Measure("eval", "train_loss"), log=True),
+    LineChart("train_accuracy", "Accuracy on training samples", Measure("eval", "train_accuracy")),
+    LineChart("grad_norm", "‖g‖", Measure("step", "grad_norm"), log=True),
+    LineChart("penalty", "Weight penalty", Measure("step", "penalty")),
+    LineChart("lr", "Learning rate", Measure("step", "lr")),
+)
+
+PANELS: dict[str, Panel] = {
+    panel.key: panel
+    for panel in (
+        *(Panel(chart.key, chart.title, chart.make) for chart in CHARTS[:4]),
+        *(Panel(chart.key, chart.title, chart.make) for chart in LAYER_CHARTS[:3]),
+        *LANDSCAPE_PANELS,
+        *(Panel(chart.key, chart.title, chart.make) for chart in (*CHARTS[4:], *LAYER_CHARTS[3:])),
+    )
+}
+"""In the order in which a picker lists them."""

@@ -1,0 +1,207 @@
+"""Finished runs played back as if they were live, by the times in their journals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from bncore.store.columns import Columns
+from bntui.live.runs import RunView, Snapshot, spec_at
+from bntui.live.sources import Clock, Source
+
+RATE_STEPS = 20
+"""The rate shown is that of so many steps before."""
+
+
+class Playback:
+    """A source that shows of another only what had been journaled at a moment that moves on.
+
+    Everything is read first, which takes a moment for long runs; then the clock starts. Its controls may be used
+    from any thread.
+
+    Arguments:
+        source: what is played back.
+        speed: seconds of the runs' own time a second.
+        clock: seconds that never go backwards.
+    """
+
+    interval_s = 0.1
+
+    def __init__(self, source: Source, *, speed: float = 1.0, clock: Clock = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._whole: Snapshot | None = None
+        self._speed = speed
+        self._paused = False
+        self._position = 0.0
+        self._since = 0.0  # by the clock, when `_position` was true
+        self._begin, self._end = 0.0, 0.0
+        self._views: dict[RunView, RunView] = {}
+
+    @property
+    def length_s(self) -> float:
+        """Seconds from the first event of all runs to the last; 0 before everything is read."""
+        return self._end - self._begin
+
+    @property
+    def position_s(self) -> float:
+        """How far it has come, in seconds of the runs' own time."""
+        with self._lock:
+            return self._now()
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the runs' own time a second."""
+        return self._speed
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands."""
+        return self._paused
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything was shown."""
+        return self._whole is not None and self.position_s >= self.length_s
+
+    def pause(self) -> None:
+        """Stand."""
+        with self._moved():
+            self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        with self._moved():
+            self._paused = False
+
+    def seek(self, position_s: float) -> None:
+        """Go to a moment, in seconds from the first event; what is outside is the nearest end."""
+        with self._moved():
+            self._position = min(max(position_s, 0.0), self.length_s)
+
+    def set_speed(self, speed: float) -> None:
+        """Go on at another speed.
+
+        Raises:
+            ValueError: it is not positive.
+        """
+        if not speed > 0:
+            raise ValueError(f"speed: {speed}; expected a positive number")
+        with self._moved():
+            self._speed = speed
+
+    def look(self, budget_s: float) -> Snapshot:
+        """What had been journaled by now; while the runs are still being read, runs in which nothing happened."""
+        if self._whole is None:
+            whole = self._source.look(budget_s)
+            if not whole.complete:
+                views = tuple(replace(_revealed(view, -np.inf), message="being read") for view in whole.runs)
+                return replace(whole, runs=views, complete=False)
+            self._begin_with(whole)
+            assert self._whole is not None
+        with self._lock:
+            t = self._begin + self._now()
+        runs = tuple(self._view(view, t) for view in self._whole.runs)
+        return replace(self._whole, t=t, runs=runs)
+
+    def _begin_with(self, whole: Snapshot) -> None:
+        spans = [span for view in whole.runs if (span := _span(view.columns)) is not None]
+        with self._lock:
+            self._begin = min((first for first, _ in spans), default=0.0)
+            self._end = max((last for _, last in spans), default=0.0)
+            self._since = self._clock()
+            self._whole = whole
+
+    def _view(self, view: RunView, t: float) -> RunView:
+        """The run at `t`; the same object as at the look before, where nothing was journaled since."""
+        shown, last = _revealed(view, t), self._views.get(view)
+        same = (
+            last is not None
+            and last.columns.version == shown.columns.version
+            and (last.state, last.step) == (shown.state, shown.step)
+        )
+        if last is None or not same:
+            self._views[view] = last = shown
+        return last
+
+    def _now(self) -> float:
+        gone = 0.0 if self._paused or self._whole is None else (self._clock() - self._since) * self._speed
+        return min(self._position + gone, self._end - self._begin)
+
+    @contextmanager
+    def _moved(self) -> Iterator[None]:
+        """Hold the position while something about its movement changes."""
+        with self._lock:
+            self._position = self._now()
+            self._since = self._clock()
+            yield
+
+
+def _revealed(view: RunView, t: float) -> RunView:
+    """A run as it stood at `t`, seconds since 1970."""
+    columns = view.columns.until(t)
+    span = _span(view.columns)
+    answered = {event.get("id") for event in columns.events if event["type"] == "request"}
+    requests = tuple(r for r in view.requests if r.outcome != "pending" and r.id in answered)
+    newest = columns.last_step("step")
+    first = columns.parent[1] if columns.parent else 0
+    step = first if newest is None else newest + 1
+    over = span is not None and t >= span[1]
+    begun = span is not None and t >= span[0]
+    rate = None if over or not begun else _rate(columns)
+    return replace(
+        view,
+        columns=columns,
+        state=view.state if over else _state(columns, begun),
+        step=view.step if over else step if begun else 0,
+        rate=rate,
+        eta_s=(view.steps - step) / rate if rate else None,
+        message=view.message if over else "",
+        requests=requests,
+        spec=spec_at(view, columns),
+    )
+
+
+def _state(columns: Columns, begun: bool) -> str:
+    if not begun:
+        return "queued"
+    last = next(
+        (
+            event["command"]["kind"]
+            for event in reversed(columns.events)
+            if event["type"] == "request"
+            and event.get("outcome") == "applied"
+            and isinstance(event.get("command"), dict)
+            and event["command"].get("kind") in ("pause", "resume")
+        ),
+        "",
+    )
+    return "paused" if last == "pause" else "running"
+
+
+def _rate(columns: Columns) -> float | None:
+    """Updates a second lately; None where too little is known."""
+    series = columns.series("step", "t")
+    steps, times = series.steps[-RATE_STEPS:], series.values[-RATE_STEPS:]
+    if len(times) < 2 or not times[-1] > times[0]:
+        return None
+    return float((steps[-1] - steps[0]) / (times[-1] - times[0]))
+
+
+def _span(columns: Columns) -> tuple[float, float] | None:
+    """When a run's own first and last events were journaled; None where it has none with a time."""
+    own = Columns.until(columns, np.inf)
+    own.parent = None
+    times = [float(t) for event in own.events if isinstance(t := event.get("t"), int | float)]
+    for table in own.tables():
+        column = own.series(table, "t").values
+        known = column[np.isfinite(column)]
+        if len(known):
+            times += [float(known.min()), float(known.max())]
+    return (min(times), max(times)) if times else None

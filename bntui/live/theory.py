@@ -1,0 +1,75 @@
+"""Theorem 4.1 of Santurkar et al. (2018), part by part, in one run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bntui.chart.data import ChartData, Curve
+from bntui.live.drawing import (
+    Measure,
+    PanelState,
+    chosen_layer,
+    layer_title,
+    layers_of,
+    marks,
+    row_at,
+    rows,
+    take,
+    why_empty,
+)
+from bntui.live.runs import RunView
+
+TABLE = "probe:theory"
+
+PARTS: dict[str, str] = {
+    "lipschitz_left": "‖∇L̂‖², left side",
+    "lipschitz_scale": "scale part",
+    "lipschitz_mean": "mean part",
+    "lipschitz_correlation": "correlation part",
+    "lipschitz_corrected": "right side, corrected",
+    "lipschitz_printed": "right side, as printed",
+}
+"""Left = scale - mean - correlation (PAPER, "Thm 4.1 ... an equality"), each with the factor γ²/(σ²+ε)."""
+
+
+def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
+    """The parts for one layer over the steps; a part is a curve."""
+    scale = Measure(TABLE, "lipschitz_scale", True)
+    layer = chosen_layer([view], scale, state)
+    curves = []
+    for style, (field, name) in enumerate(PARTS.items()):
+        line = take(view.columns, Measure(TABLE, field, True), layer)
+        if len(line.x):
+            curves.append(Curve(name, style, line.x, line.y, line.y))
+    return ChartData(
+        f"Thm 4.1, {layer_title([view], scale, layer)}, {view.name}",
+        tuple(curves),
+        marks([view]),
+        log_y=True,
+        note=_note(view, layer),
+    )
+
+
+def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
+    """The parts over the layers, at the crosshair's measurement or the newest."""
+    curves, when = [], ""
+    for style, (field, name) in enumerate(PARTS.items()):
+        measure = Measure(TABLE, field, True)
+        numbers = layers_of(view.columns, measure)
+        steps, values = rows(view.columns, measure)
+        if numbers and values.ndim == 2:
+            row = row_at(steps, state.step)
+            when = f", step {int(steps[row]):,}"
+            y = values[row]
+            curves.append(Curve(name, style, np.array(numbers, dtype=np.float64), y, y))
+    title = f"Thm 4.1 by layer{when}, {view.name}"
+    return ChartData(title, tuple(curves), log_y=True, x_name="layer", note=_note(view, None))
+
+
+def _note(view: RunView, layer: int | None) -> str:
+    measured = view.columns.series(TABLE, "layers")
+    if layer is not None and len(measured):
+        return f"layer {layer} has no batch normalisation"
+    if view.columns.tables().count(TABLE):
+        return "no layer has batch normalisation"
+    return why_empty([view], TABLE)
