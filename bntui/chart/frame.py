@@ -41,11 +41,12 @@ def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: b
     """A rounded border with the title on the left and what else is to be said on the right."""
     line = ink(palette.accent if focused else palette.border, palette.background)
     width, last = grid.width, grid.height - 1
-    grid.write(0, 0, "╭" + "─" * (width - 2) + "╮", line)
-    grid.write(last, 0, "╰" + "─" * (width - 2) + "╯", line)
-    for row in range(1, last):
-        grid.write(row, 0, "│", line)
-        grid.write(row, width - 1, "│", line)
+    for row, corners in ((0, "╭╮"), (last, "╰╯")):
+        grid.fill(row, slice(None), "─", line)
+        grid.fill(row, 0, corners[0], line)
+        grid.fill(row, width - 1, corners[1], line)
+    for column in (0, width - 1):
+        grid.fill(slice(1, last), column, "│", line)
     room = width - 4
     name = fitted(title, room - 2)
     if name:

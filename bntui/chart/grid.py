@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +11,24 @@ from rich.cells import get_character_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
 
-from bntui.chart.ink import style_of
+from bntui.chart.ink import background_of, style_of
 
 SPACE = ord(" ")
 CONTINUATION = 0
 """Stands in the second cell of a wide character."""
 
 
-def cells(text: str) -> list[int]:
+@lru_cache(maxsize=1024)
+def cells(text: str) -> tuple[int, ...]:
     """The text as one code point a cell; what takes no cell (combining and control characters) is left out."""
+    if text.isascii() and text.isprintable():
+        return tuple(text.encode())
     result: list[int] = []
     for character in text:
         width = get_character_cell_size(character) if character.isprintable() else 0
         if width:
             result += [ord(character), *[CONTINUATION] * (width - 1)]
-    return result
+    return tuple(result)
 
 
 def fitted(text: str, width: int) -> str:
@@ -33,8 +37,8 @@ def fitted(text: str, width: int) -> str:
     if len(codes) <= width:
         return text
     kept = codes[: max(0, width - 1)]
-    if len(codes) > len(kept) and kept and codes[len(kept)] == CONTINUATION:
-        kept.pop()
+    if kept and codes[len(kept)] == CONTINUATION:
+        kept = kept[:-1]
     return "".join(map(chr, filter(None, kept))) + "…" * (width > 0)
 
 
@@ -64,15 +68,32 @@ class Grid:
 
     def strip(self, row: int) -> Strip:
         """One row for the terminal, a segment for each stretch of one ink."""
-        inks = self.inks[row]
+        inks = self._spread(row)
         starts = [0, *(np.flatnonzero(inks[1:] != inks[:-1]) + 1).tolist()]
         text = self.characters[row].astype("<u4").tobytes().decode("utf-32-le")
         ends = [*starts[1:], len(text)]
         segments = [
-            Segment(text[start:end].replace("\0", ""), style_of(int(inks[start])))
-            for start, end in zip(starts, ends, strict=True)
+            Segment(text[start:end].replace("\0", ""), style_of(value))
+            for start, end, value in zip(starts, ends, inks[starts].tolist(), strict=True)
         ]
         return Strip(segments, self.width)
+
+    def _spread(self, row: int) -> NDArray[np.int64]:
+        """The row's inks, where blank cells take on the ink before them if only its foreground differs.
+
+        The picture is the same with fewer stretches, so fewer bytes are sent.
+        """
+        inks = self.inks[row]
+        needed = self.characters[row] != SPACE
+        needed[0] = True
+        grounds = background_of(inks)
+        needed[1:] |= grounds[1:] != grounds[:-1]
+        return np.asarray(inks[np.maximum.accumulate(np.where(needed, np.arange(inks.size), 0))])
+
+    def fill(self, rows: slice | int, columns: slice | int, character: str, ink: int) -> None:
+        """One character in all of these cells."""
+        self.characters[rows, columns] = ord(character)
+        self.inks[rows, columns] = ink
 
     def plain(self) -> list[str]:
         """The characters alone, a string for each row."""

@@ -57,6 +57,11 @@ def ink_each(foregrounds: NDArray[np.int64], backgrounds: NDArray[np.int64]) -> 
     return foregrounds | backgrounds << _BITS
 
 
+def background_of(inks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The backgrounds of inks."""
+    return inks >> _BITS & _MASK
+
+
 def with_background(inks: NDArray[np.int64], backgrounds: NDArray[np.int64] | int) -> NDArray[np.int64]:
     """The same inks on other backgrounds."""
     return inks & ~(_MASK << _BITS) | np.asarray(backgrounds, np.int64) << _BITS

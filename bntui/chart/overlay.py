@@ -58,8 +58,9 @@ class Overlay:
             column = self.column(mark.x)
             if column is not None:
                 colour = self._palette.muted if mark.style is None else self._palette.curve(mark.style)
-                for row in range(self._place.height):
-                    self._write(row, column, "┊", colour)
+                rows = slice(self._place.top, self._place.top + self._place.height)
+                value = ink(colour, self._palette.background)
+                self._grid.fill(rows, self._place.left + column, "┊", value)
 
     def mark_names(self, data: ChartData, layers: Layers) -> None:
         """The text of each mark beside its line, in the first row from the top where nothing else is."""
@@ -144,7 +145,9 @@ class Overlay:
         return row // 4 if 0 <= row < 4 * self._place.height else None
 
     def _across(self, row: int, character: str, colour: int) -> None:
-        self._write(row, 0, character * self._place.width, colour)
+        columns = slice(self._place.left, self._place.left + self._place.width)
+        value = ink(colour, self._palette.background)
+        self._grid.fill(self._place.top + row, columns, character, value)
 
     def _write(self, row: int, column: int, text: str, colour: int, bold: bool = False) -> None:
         value = ink(colour, self._palette.background, bold=bold)

@@ -14,8 +14,11 @@ Bits = NDArray[np.uint8]
 
 BLANK = 0x2800
 """The braille character without a dot; adding a cell's bits gives its character."""
-_BITS = (((0, 0), 0x01), ((1, 0), 0x02), ((2, 0), 0x04), ((0, 1), 0x08))
-_LOWER_BITS = (((1, 1), 0x10), ((2, 1), 0x20), ((3, 0), 0x40), ((3, 1), 0x80))
+_IN_READING_ORDER = (0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80)
+"""The bit of each dot of a cell, down its left column and then down its right one."""
+_BRAILLE = np.array(
+    [sum(bit for i, bit in enumerate(_IN_READING_ORDER) if lit >> i & 1) for lit in range(256)], np.uint8
+)
 _TOLERANCE = 1e-9
 
 
@@ -69,11 +72,9 @@ def band_dots(low: Floats, high: Floats, height: int) -> tuple[Dots, Dots]:
 
 def braille_bits(dots: Dots) -> Bits:
     """(4 h, 2 w) dots as (h, w) bits."""
-    lit = dots.view(np.uint8)
-    bits = np.zeros((dots.shape[0] // 4, dots.shape[1] // 2), np.uint8)
-    for (row, column), bit in (*_BITS, *_LOWER_BITS):
-        bits |= lit[row::4, column::2] * np.uint8(bit)
-    return bits
+    height, width = dots.shape[0] // 4, dots.shape[1] // 2
+    by_cell = dots.reshape(height, 4, width, 2).transpose(0, 2, 3, 1).reshape(height, width, 8)
+    return _BRAILLE[np.packbits(by_cell, axis=2, bitorder="little")[..., 0]]
 
 
 def dashed(dots: Dots, pattern: NDArray[np.bool_]) -> Dots:
@@ -85,8 +86,8 @@ def dashed(dots: Dots, pattern: NDArray[np.bool_]) -> Dots:
         dots: (4 h, 2 w)
         pattern: (2 w,) whether each column is drawn.
     """
-    present = dots.any(axis=0)
-    alone = present.copy()
+    present: NDArray[np.bool_] = np.any(dots, axis=0)
+    alone = np.array(present)
     alone[1:] &= ~present[:-1]
     alone[:-1] &= ~present[1:]
     ends = np.copy(dots)

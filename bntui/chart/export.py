@@ -1,0 +1,56 @@
+"""A chart as a file: SVG of its picture, CSV of its numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich.console import Console
+from rich.segment import Segments
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME
+
+from bntui.chart.data import ChartData
+from bntui.chart.look import Look
+from bntui.chart.palette import LIGHT
+from bntui.chart.picture import draw
+from bntui.chart.view import View
+
+SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px;
+    line-height: {line_height}px; font-variant-east-asian: full-width; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>{lines}</defs>
+<rect width="{width}" height="{height}" fill="#FAFAFA" />
+<g transform="translate({terminal_x}, {terminal_y})">{backgrounds}
+<g class="{unique_id}-matrix">{matrix}</g></g>
+</svg>
+"""
+"""rich's format without the window around it and without fonts from elsewhere."""
+
+
+def svg(
+    data: ChartData, width: int = 100, height: int = 30, view: View | None = None, look: Look | None = None
+) -> str:
+    """The chart as it is drawn in `width` x `height` cells, on a light ground unless `look` says otherwise."""
+    grid = draw(data, width, height, view or View(), look or Look(LIGHT)).grid
+    console = Console(
+        record=True, width=width, file=io.StringIO(), color_system="truecolor", legacy_windows=False
+    )
+    for row in range(height):
+        console.print(Segments(grid.strip(row)), end="\n", soft_wrap=True)
+    return console.export_svg(theme=DEFAULT_TERMINAL_THEME, code_format=SVG, unique_id="chart")
+
+
+def csv_text(data: ChartData) -> str:
+    """A row for each point of each curve: curve, step, low, high, floor; low and high are equal on a line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["curve", data.x_name, "low", "high", "floor"])
+    for curve in data.curves:
+        floors = [""] * curve.x.size if curve.floor is None else curve.floor.tolist()
+        points = zip(curve.x.tolist(), curve.low.tolist(), curve.high.tolist(), floors, strict=True)
+        writer.writerows([curve.name, f"{x:.15g}", low, high, floor] for x, low, high, floor in points)
+    return text.getvalue()
