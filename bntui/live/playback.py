@@ -14,6 +14,9 @@ from bncore.store.columns import Columns
 from bntui.live.runs import RunView, Snapshot, spec_at
 from bntui.live.sources import Clock, Source
 
+Span = tuple[float, float]
+"""When the first and the last event of a run were journaled."""
+
 RATE_STEPS = 20
 """The rate shown is that of so many steps before."""
 
@@ -42,7 +45,8 @@ class Playback:
         self._position = 0.0
         self._since = 0.0  # by the clock, when `_position` was true
         self._begin, self._end = 0.0, 0.0
-        self._views: dict[RunView, RunView] = {}
+        self._spans: dict[RunView, Span | None] = {}
+        self._shown: dict[RunView, RunView] = {}
 
     @property
     def length_s(self) -> float:
@@ -101,7 +105,10 @@ class Playback:
         if self._whole is None:
             whole = self._source.look(budget_s)
             if not whole.complete:
-                views = tuple(replace(_revealed(view, -np.inf), message="being read") for view in whole.runs)
+                views = tuple(
+                    replace(_revealed(view, view.columns.until(-np.inf), "queued"), message="being read")
+                    for view in whole.runs
+                )
                 return replace(whole, runs=views, complete=False)
             self._begin_with(whole)
             assert self._whole is not None
@@ -111,7 +118,8 @@ class Playback:
         return replace(self._whole, t=t, runs=runs)
 
     def _begin_with(self, whole: Snapshot) -> None:
-        spans = [span for view in whole.runs if (span := _span(view.columns)) is not None]
+        self._spans = {view: _span(view.columns) for view in whole.runs}
+        spans = [span for span in self._spans.values() if span is not None]
         with self._lock:
             self._begin = min((first for first, _ in spans), default=0.0)
             self._end = max((last for _, last in spans), default=0.0)
@@ -120,14 +128,14 @@ class Playback:
 
     def _view(self, view: RunView, t: float) -> RunView:
         """The run at `t`; the same object as at the look before, where nothing was journaled since."""
-        shown, last = _revealed(view, t), self._views.get(view)
-        same = (
-            last is not None
-            and last.columns.version == shown.columns.version
-            and (last.state, last.step) == (shown.state, shown.step)
-        )
-        if last is None or not same:
-            self._views[view] = last = shown
+        columns, span = view.columns.until(t), self._spans[view]
+        if span is not None and t >= span[1]:
+            return view
+        last = self._shown.get(view)
+        begun = span is not None and t >= span[0]
+        state = _state(columns) if begun else "queued"
+        if last is None or (last.columns.version, last.state) != (columns.version, state):
+            self._shown[view] = last = _revealed(view, columns, state)
         return last
 
     def _now(self) -> float:
@@ -143,34 +151,28 @@ class Playback:
             yield
 
 
-def _revealed(view: RunView, t: float) -> RunView:
-    """A run as it stood at `t`, seconds since 1970."""
-    columns = view.columns.until(t)
-    span = _span(view.columns)
+def _revealed(view: RunView, columns: Columns, state: str) -> RunView:
+    """A run as it stood when its journal held `columns`."""
     answered = {event.get("id") for event in columns.events if event["type"] == "request"}
-    requests = tuple(r for r in view.requests if r.outcome != "pending" and r.id in answered)
     newest = columns.last_step("step")
-    first = columns.parent[1] if columns.parent else 0
-    step = first if newest is None else newest + 1
-    over = span is not None and t >= span[1]
-    begun = span is not None and t >= span[0]
-    rate = None if over or not begun else _rate(columns)
+    inherited = columns.parent[1] if columns.parent else 0
+    step = inherited if newest is None else newest + 1
+    rate = _rate(columns)
     return replace(
         view,
         columns=columns,
-        state=view.state if over else _state(columns, begun),
-        step=view.step if over else step if begun else 0,
+        state=state,
+        step=step,
         rate=rate,
         eta_s=(view.steps - step) / rate if rate else None,
-        message=view.message if over else "",
-        requests=requests,
+        message="",
+        requests=tuple(r for r in view.requests if r.outcome != "pending" and r.id in answered),
         spec=spec_at(view, columns),
     )
 
 
-def _state(columns: Columns, begun: bool) -> str:
-    if not begun:
-        return "queued"
+def _state(columns: Columns) -> str:
+    """Of a run that has begun and not ended: running, or paused by the last request about that."""
     last = next(
         (
             event["command"]["kind"]
@@ -194,9 +196,9 @@ def _rate(columns: Columns) -> float | None:
     return float((steps[-1] - steps[0]) / (times[-1] - times[0]))
 
 
-def _span(columns: Columns) -> tuple[float, float] | None:
+def _span(columns: Columns) -> Span | None:
     """When a run's own first and last events were journaled; None where it has none with a time."""
-    own = Columns.until(columns, np.inf)
+    own = columns.until(np.inf)
     own.parent = None
     times = [float(t) for event in own.events if isinstance(t := event.get("t"), int | float)]
     for table in own.tables():

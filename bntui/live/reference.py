@@ -139,13 +139,17 @@ def overlay(
         return ()
     found = reference(key, state.figure, folder=state.reference, layer=layer, step=state.step)
     free = max(view.style for view in views) + 1
+    end = math.inf if key.endswith("by_length") else max(view.steps for view in views)
     curves = []
     for curve in found:
         style = _style(curve, views)
         if style is None:
             style, free = free, free + 1
         name = printable(f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}")
-        curves.append(Curve(name, style, curve.x, curve.low, curve.high, faint=True))
+        n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will come
+        low = curve.low[:n]
+        high = low if curve.high is curve.low else curve.high[:n]
+        curves.append(Curve(name, style, curve.x[:n], low, high, faint=True))
     return tuple(curves)
 
 
