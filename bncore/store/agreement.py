@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +40,18 @@ def compare(original: RunDir, again: RunDir) -> Agreement:
     Raises:
         StoreError: a journal cannot be read.
     """
-    mine, theirs = _told(original), _told(again)
-    asked = {event["id"] for event in mine if event["type"] == "request"}
-    theirs = [e for e in theirs if e["type"] != "request" or e["id"] in asked]
+    mine, theirs = _told(original, REMADE), _told(again, REMADE)
+    asked, asked_again = _told(original, {"request"}), _told(again, {"request"})
+    ids = {event["id"] for event in asked}  # the replay itself may have been paused, say
     first = _first_difference(mine, theirs)
+    first = first or _first_difference(asked, [e for e in asked_again if e["id"] in ids])
     return Agreement(
         not first, (_digest(mine), _digest(theirs)), first, tuple(_surroundings(original, again))
     )
 
 
-def _told(run: RunDir) -> list[Event]:
-    return [event for event in read_events(run.journal_file) if event["type"] in REMADE | {"request"}]
+def _told(run: RunDir, kinds: Set[str]) -> list[Event]:
+    return [event for event in read_events(run.journal_file) if event["type"] in kinds]
 
 
 def _first_difference(mine: list[Event], theirs: list[Event]) -> str:

@@ -107,6 +107,8 @@ class Requests:
 
     def reject_rest(self, step: int, reason: str) -> None:
         """Journal as rejected whatever still waits; its files go."""
+        for event in self._script.pop(step, []):  # what came too late in the run this one comes from
+            self._tell(event, step)
         self.look()
         with self._lock:
             left, self._waiting = self._waiting, []

@@ -209,4 +209,5 @@ def _ask(
 
 
 def _states(seen: list[Overview]) -> str:
-    return ", ".join(f"{o.run.path.name} {o.state}" for o in seen[:4]) + (" ..." if len(seen) > 4 else "")
+    told = [f"{harmless(o.run.path.name)} {o.state}" for o in seen[:4]]
+    return ", ".join(told) + (" ..." if len(seen) > 4 else "")

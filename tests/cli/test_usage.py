@@ -107,7 +107,7 @@ def test_what_only_reads_or_prints_never_imports_torch(tmp_path: Path, arguments
     assert done.stderr.endswith("LIGHT"), done.stderr
 
 
-def test_the_explorer_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
+def test_the_explorer_needs_a_terminal_and_says_what_to_use_instead(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from bntui.main import main; sys.exit(main())"],
         env=surroundings(tmp_path),
@@ -116,7 +116,7 @@ def test_the_explorer_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "not part of this version" in done.stderr
+    assert "bnrun watch --plain" in done.stderr
 
 
 def test_presets_are_listed_for_people_and_for_programs(tmp_path: Path) -> None:

@@ -91,6 +91,23 @@ def test_a_stopped_run_replays_as_far_as_it_went(tmp_path: Path) -> None:
     assert found.digests == (None, None)
 
 
+def test_what_came_too_late_came_too_late_again(tmp_path: Path) -> None:
+    original = finished(tmp_path / "sweep" / "run-s0", DEEP_LINEAR, [(99, {"norm.kind": "l1"})])
+    assert answers(original) == [(60, "set", "rejected")]
+    assert compare(original, replayed(original)).same
+
+
+def test_a_diverged_run_replays(tmp_path: Path) -> None:
+    run = steered(
+        tmp_path / "sweep" / "run-s0", DEEP_LINEAR, [(10, {"optim.lr": 1e200}), (50, {"noise.on": True})]
+    )
+    assert train(run) == 0
+    assert told(run, "finished")[0]["state"] == "diverged"
+    again = replayed(run)
+    assert compare(run, again).same
+    assert digest(again) == digest(run)
+
+
 def test_a_killed_replay_resumes_and_ends_alike(tmp_path: Path) -> None:
     asked = [(9, {"norm.kind": "l1"}), (9, {"noise.on": True}), (30, {"norm.kind": "none"})]
     original = finished(tmp_path / "sweep" / "run-s0", OBSERVED, asked)
