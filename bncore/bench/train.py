@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bncore.bench import handwritten
-from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes
+from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes, seconds
 from bncore.data import load
 from bncore.probes.run import ProbeRunner
 from bncore.spec.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
@@ -20,11 +20,12 @@ from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
 from bncore.train.control import Signals
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.requests import Requests
+from bncore.train.requests import POLL_S, Requests
 from bncore.train.session import Session
 from bncore.train.trainer import Trainer
 
 NEVER = 10**6
+NAN = float("nan")
 
 
 def vgg_spec(kind: str, *, norm: str = "batch", noise: bool = False, device: str = "cpu") -> Spec:
@@ -62,8 +63,9 @@ def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
 
 
 @contextmanager
-def trainer(spec: Spec) -> Iterator[Trainer]:
-    """A real trainer in a run directory of its own, with its threads at work."""
+def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
+    """A real trainer in a run directory of its own, with its threads at work (the one that polls the inbox only
+    where `polling` says so)."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         run.inbox.mkdir()
@@ -72,7 +74,8 @@ def trainer(spec: Spec) -> Iterator[Trainer]:
         heartbeat = Heartbeat(run, ownership, steps=spec.steps)
         requests = Requests(run, journal)
         heartbeat.start()
-        requests.start()
+        if polling:
+            requests.start()
         session = Session(spec, load(spec, spec.device))
         try:
             yield Trainer(
@@ -101,6 +104,21 @@ def bench_train(
     for kind in kinds:
         if kind != "dln":
             yield _noise(kind, repeats, device)
+
+
+def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
+    """What looking into the inbox costs training: the DLN's loop with the polling thread beside the one without,
+    and one look."""
+    with trainer(dln_spec()) as ours, trainer(dln_spec(), polling=False) as theirs:
+        pairs = interleaved(_times(ours.advance, steps), _times(theirs.advance, steps), repeats=repeats)
+        mine, without, ratio = medians(pairs)
+        yield Row(
+            "step of the DLN, inbox polled", 1000 * mine / steps, 1000 * without / steps, ratio, "not measurable"
+        )
+        looks = 200
+        look = seconds(_times(ours.requests.look, looks)) / looks
+    share = 100 * look / POLL_S
+    yield Row(f"one look, {1 / POLL_S:.0f} a second", 1e6 * look, NAN, NAN, f"{share:.3f} % of a second", "us")
 
 
 def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:

@@ -95,12 +95,14 @@ def landscape(
 def journal(
     events: Annotated[int, typer.Option("--events", min=1)] = 1_000_000, as_json: Json = False
 ) -> None:
-    """What an event costs to write and to read."""
+    """What an event costs to write and to read, and what looking into the inbox costs training."""
 
     def rows() -> Iterator[Row]:
         from bncore.bench.journal import bench_journal
+        from bncore.bench.train import bench_polling
 
-        return bench_journal(events)
+        yield from bench_journal(events)
+        yield from bench_polling()
 
     _print(rows, None, as_json)
 
