@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntui.chart.data import Curve, Floats
-from bntui.chart.scale import Scale, warped
-
-FAR = 1e100
-"""What lies beyond this on a (warped) axis is as good as infinite; it keeps interpolation free of inf - inf."""
+from bntui.chart.scale import FAR, Scale, warped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +31,7 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     The polyline is cut at the bounds of the columns, so the spans of neighbours share a value and their dots
     touch; a NaN breaks it. O(columns log n) and two passes over the points shown.
     """
-    bounds = _bounds(x_scale, columns)
+    bounds = x_scale.bounds(columns)
     index = np.searchsorted(curve.x, bounds)
     index[-1] = np.searchsorted(curve.x, bounds[-1], side="right")
     low = _lowest(curve.low, index, np.fmin)
@@ -51,19 +48,13 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
 
 def highest(x: Floats, values: Floats, x_scale: Scale, columns: int) -> Floats:
     """The largest value in each column, the one before it where a column has none; (columns,)."""
-    bounds = _bounds(x_scale, columns)
+    bounds = x_scale.bounds(columns)
     index = np.searchsorted(x, bounds)
     index[-1] = np.searchsorted(x, bounds[-1], side="right")
     result = _lowest(values, index, np.fmax)
     empty = index[1:] == index[:-1]
     result[empty] = values[np.maximum(index[:-1][empty] - 1, 0)] if values.size else np.nan
     return result
-
-
-def _bounds(x_scale: Scale, columns: int) -> Floats:
-    bounds = x_scale.value(np.linspace(0.0, 1.0, columns + 1))
-    bounds[0], bounds[-1] = x_scale.low, x_scale.high
-    return bounds
 
 
 def _lowest(values: Floats, index: NDArray[np.intp], smaller: np.ufunc) -> Floats:
@@ -77,7 +68,7 @@ def _lowest(values: Floats, index: NDArray[np.intp], smaller: np.ufunc) -> Float
 
 def _cuts(curve: Curve, y: Floats, index: NDArray[np.intp], x_scale: Scale, log_y: bool) -> Floats:
     """Where the polyline crosses the bounds; NaN outside of it and beside a NaN."""
-    x, bounds = curve.x, _bounds(x_scale, index.size - 1)
+    x, bounds = curve.x, x_scale.bounds(index.size - 1)
     result = np.full(index.size, np.nan)
     inside = (index > 0) & (index < x.size)
     right = index[inside]

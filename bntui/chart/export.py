@@ -6,7 +6,7 @@ import csv
 import io
 
 from rich.console import Console
-from rich.segment import Segments
+from rich.segment import Segment, Segments
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
 from bntui.chart.data import ChartData
@@ -39,8 +39,8 @@ def svg(
     console = Console(
         record=True, width=width, file=io.StringIO(), color_system="truecolor", legacy_windows=False
     )
-    for row in range(height):
-        console.print(Segments(grid.strip(row)), end="\n", soft_wrap=True)
+    rows = [[*grid.strip(row), Segment.line()] for row in range(height)]
+    console.print(Segments([segment for row in rows for segment in row]), end="")
     return console.export_svg(theme=DEFAULT_TERMINAL_THEME, code_format=SVG, unique_id="chart")
 
 

@@ -38,7 +38,7 @@ def column_means(x: Floats, values: Floats, scale: Scale, columns: int) -> Float
     Returns:
         (columns, k), NaN before the first and after the last step, and where all of a column is not finite.
     """
-    bounds = scale.value(np.linspace(0.0, 1.0, columns + 1))
+    bounds = scale.bounds(columns)
     index = np.searchsorted(x, bounds)
     index[-1] = np.searchsorted(x, scale.high, side="right")
     result = np.full((columns, values.shape[1]), np.nan)

@@ -8,6 +8,9 @@ import numpy as np
 
 from bntui.chart.data import Floats
 
+FAR = 1e300
+"""What lies beyond this is as good as infinite; it keeps sums and interpolation free of overflow."""
+
 
 def warped(values: Floats, log: bool) -> Floats:
     """Values as an axis spaces them: themselves, or log10, where what is not positive lies at minus infinity."""
@@ -46,12 +49,19 @@ class Scale:
     def fraction_of_warped(self, places: Floats) -> Floats:
         """As `fraction`, of what `warped` has already been applied to."""
         low, high = self.ends
-        return (places - low) / (high - low)
+        with np.errstate(over="ignore"):
+            return (places - low) / (high - low)
 
     def value(self, fractions: Floats) -> Floats:
         """The values at these fractions of the shown part."""
         low, high = self.ends
         return unwarped(low + fractions * (high - low), self.log)
+
+    def bounds(self, parts: int) -> Floats:
+        """The values that part the axis into `parts` equal parts, both ends among them; (parts + 1,)."""
+        bounds = unwarped(np.linspace(*self.ends, parts + 1), self.log)
+        bounds[0], bounds[-1] = self.low, self.high
+        return bounds
 
     def moved(self, by: float) -> Scale:
         """Shifted by a fraction of what is shown."""
@@ -62,8 +72,9 @@ class Scale:
         return self._between(around - around * factor, around + (1 - around) * factor)
 
     def _between(self, first: float, last: float) -> Scale:
-        low, high = self.value(np.array([first, last]))
-        smallest = max(abs(float(low)), abs(float(high)), 1e-300) * 1e-12
-        if not (np.isfinite(low) and np.isfinite(high)) or high - low <= smallest or (self.log and low <= 0):
+        """That part, or this one where that would be too small or too large for numbers to tell apart."""
+        low, high = (float(value) for value in self.value(np.array([first, last])))
+        largest = max(abs(low), abs(high))
+        if not 1e-290 < largest < FAR or high - low <= 1e-12 * largest or (self.log and low <= 0):
             return self
-        return Scale(float(low), float(high), self.log)
+        return Scale(low, high, self.log)

@@ -113,21 +113,21 @@ def exact(value: float) -> str:
 def extended(low: float, high: float) -> tuple[float, float]:
     """A range for steps from `low` to `high` that stays while points arrive: it starts at 0 where that is near,
     and grows in jumps."""
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        return low, low + max(1.0, 1e-6 * abs(low))
     if low < 0 or low > 0.3 * high:
-        step = round_up(max(high - low, 1e-9 * abs(low), 1e-12) / 10)
+        step = round_up((high - low) / 10)
         low = math.floor(low / step) * step
     else:
         low = 0.0
-    if high <= low:
-        return low, low + 1.0
     return low, low + round_up(high - low, ENDS)
 
 
 def snapped(low: float, high: float) -> tuple[float, float]:
     """A range with a little room around `low` to `high`, moved out to round bounds so that it seldom changes."""
     span = high - low
-    if span <= 1e-9 * max(abs(low), abs(high)):
-        span = abs(low) * 0.2 or 1.0
+    if span <= max(1e-9 * max(abs(low), abs(high)), 1e-290):
+        span = abs(low) * 0.2 if abs(low) > 1e-280 else 1.0
         low, high = low - span / 2, high + span / 2
     step = round_up(span / 25)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

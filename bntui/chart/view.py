@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntui.chart.data import ChartData, Curve, Floats
-from bntui.chart.scale import Scale, unwarped, warped
+from bntui.chart.scale import FAR, Scale, unwarped, warped
 from bntui.chart.ticks import extended, snapped
 
 Range = tuple[float, float]
+SMALLEST = 5e-324
+"""Where a logarithmic axis ends at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,10 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     if not ends:
         return None
     places = warped(np.array([min(pair[0] for pair in ends), max(pair[1] for pair in ends)]), data.log_y)
-    low, high = unwarped(np.array(snapped(float(places[0]), float(places[1]))), data.log_y)
-    if not (np.isfinite(low) and np.isfinite(high)) or high <= low or (data.log_y and low <= 0):
-        return None
-    return Scale(float(low), float(high), data.log_y)
+    low, high = unwarped(np.array(snapped(float(places[0]), float(places[1]))), data.log_y).tolist()
+    if data.log_y:
+        low, high = max(low, SMALLEST), min(high, FAR)
+    return Scale(low, high, data.log_y)
 
 
 def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Range]:
@@ -65,7 +67,7 @@ def finite_ends(values: Floats, positive: bool) -> Range | None:
     if not values.size:
         return None
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    if not (np.isfinite(low) and np.isfinite(high)) or (positive and low <= 0):
-        kept = values[np.isfinite(values) & (values > 0)] if positive else values[np.isfinite(values)]
+    if not (low > -FAR and high < FAR) or (positive and low <= 0):
+        kept = values[(np.abs(values) < FAR) & (values > (0 if positive else -np.inf))]
         return (float(kept.min()), float(kept.max())) if kept.size else None
     return low, high
