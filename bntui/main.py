@@ -1,14 +1,137 @@
-"""The explorer's entry point."""
+"""`bntui`: the explorer's entry point. What it imports before the first picture is kept small."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from bntui.opening import Settings
+
+if TYPE_CHECKING:
+    from bntui.opening import Place
+
+FAILED, USAGE, NO_RUN = 1, 2, 3
+SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 
-def main() -> int:
-    """Say plainly that the explorer is not part of this version, and what to use instead."""
-    sys.stderr.write(
-        "bntui: the explorer is not part of this version yet.\n"
-        "Use `bnrun watch RUN` to follow a run and `bnrun show RUN` to plot it.\n"
+def main(arguments: list[str] | None = None) -> int:
+    """Open the explorer; the process's exit code."""
+    asked = _parser().parse_args(arguments)
+    why_not = refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
+    if why_not:
+        sys.stderr.write(f"bntui: {why_not}\nUse `bnrun watch --plain` to follow a run in lines of text.\n")
+        return USAGE
+    remote = any(os.environ.get(name) for name in SSH)
+    os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "30")  # read by Textual when it is imported
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+    from bntui.app import Explorer
+    from bntui.disk import Disk
+
+    settings = Settings(
+        root=asked.root or Path(os.environ.get("BNRUN_ROOT") or "runs"),
+        read_only=asked.read_only,
+        theme=asked.theme,
+        frame_s=0.5 if remote else 0.1,
+        speed=asked.speed,
+        demo=asked.demo,
     )
-    return 2
+    with ExitStack() as cleaning:
+        try:
+            settings, place = _start(settings, asked.run, cleaning)
+        except OSError as error:
+            sys.stderr.write(f"bntui: {error}\n")
+            return FAILED
+        except LookupError as error:
+            sys.stderr.write(f"bntui: {error}\n")
+            return NO_RUN
+        explorer = Explorer(settings, Disk(settings), place)
+        explorer.run(mouse=not asked.no_mouse)
+    return explorer.return_code or 0
+
+
+def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
+    """Why there can be no explorer here; empty where there can."""
+    if not all(stream.isatty() for stream in streams):  # pictures go to standard error
+        return "needs a terminal on standard input, output and error"
+    if environment.get("TERM", "dumb") in ("dumb", "unknown", ""):
+        return f"needs a terminal that can place text (TERM={environment.get('TERM', '')})"
+    return ""
+
+
+def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[Settings, Place | None]:
+    """What to show first, and the settings with it.
+
+    Raises:
+        LookupError: nothing, or several things, go by that name; the message is harmless.
+        OSError: there is no room for the recording.
+    """
+    if settings.demo:
+        from bncore.store.paths import SweepDir
+        from bntui.live.demo import SPEED, demo_sweep, remove_demo
+
+        sweep = demo_sweep()
+        cleaning.callback(remove_demo, sweep)
+        return replace(settings, speed=settings.speed or SPEED), SweepDir(sweep)
+    if name is None:
+        return settings, None
+    from bncore.spec.errors import printable
+    from bncore.store.errors import StoreError
+    from bncore.store.find import find, list_sweeps
+
+    try:
+        return settings, find(settings.root, name)
+    except StoreError as error:
+        folder = Path(name)
+        if folder.is_dir() and list_sweeps(folder):
+            return replace(settings, root=folder), None
+        raise LookupError(printable(str(error))) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bntui", description="Watch and steer runs; without an argument: all runs, and the presets."
+    )
+    parser.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN_OR_DIR",
+        help="a run, a sweep, a unique prefix, @last, or a folder of sweeps",
+    )
+    parser.add_argument(
+        "--speed", type=_speed, metavar="X", help="play a finished run back, X times as fast as it was"
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="where sweeps lie [default: $BNRUN_ROOT, else ./runs]"
+    )
+    parser.add_argument("--read-only", action="store_true", help="never ask a run for anything")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument(
+        "--theme",
+        choices=("dark", "light", "ansi"),
+        default="dark",
+        help="ansi: the terminal's own 16 colours",
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="a recorded sweep, played back: everything at once, nothing trained",
+    )
+    return parser
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0 < speed < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return speed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

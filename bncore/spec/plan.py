@@ -155,6 +155,11 @@ def _option_problems(profile: str, seeds: tuple[int, ...]) -> list[Problem]:
     return problems
 
 
+def variant_names(experiment: Experiment) -> tuple[str, ...]:
+    """Names of the variants, in the order of the sweep."""
+    return tuple(name for name, _ in _variants(experiment))
+
+
 def _variants(experiment: Experiment) -> Iterable[tuple[str, list[Layer]]]:
     """Each variant of the product of the axes: its name, and its layers."""
     axes = [[(i, point) for point in axis.variants()] for i, axis in enumerate(experiment.axes)]

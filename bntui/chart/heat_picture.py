@@ -11,7 +11,7 @@ from bntui.chart.data import Floats, HeatData, HistogramData
 from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
 from bntui.chart.grid import Grid, cells, fitted
 from bntui.chart.heat import column_means, half_cells
-from bntui.chart.ink import ink
+from bntui.chart.ink import background_of, ink, ink_each
 from bntui.chart.look import Look, Picture
 from bntui.chart.overlay import Overlay
 from bntui.chart.reading import nearest
@@ -19,12 +19,15 @@ from bntui.chart.scale import Scale
 from bntui.chart.ticks import exact, extended, short, ticks
 from bntui.chart.view import Range, finite_ends
 
+NOTHING = 0.01
+"""Share of the highest bin under which a bin is left empty."""
+
 
 def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: Look) -> Picture:
     """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
     grid = Grid(width, height, ink(look.palette.text, look.palette.background))
     place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
-    scale, span = _steps(data.x, x), finite_ends(data.values, positive=data.log)
+    scale, span = _steps(data.x, x), finite_ends(data.values.ravel(), positive=data.log)
     if scale is None or span is None:
         return _empty(grid, place, data.title, data.note, look)
     low, high = span if span[1] > span[0] else (span[0], span[0] + (abs(span[0]) or 1.0))
@@ -48,6 +51,7 @@ def draw_histogram(data: HistogramData, width: int, height: int, x: Range | None
     means = column_means(data.x, data.density, scale, place.width)
     tallest = np.fmax.reduce(means, axis=1, initial=0.0)[:, None]
     levels = np.divide(means, tallest, out=np.full_like(means, np.nan), where=tallest > 0)
+    levels[levels < NOTHING] = np.nan
     middles = y.value(1.0 - (np.arange(2 * place.height) + 0.5) / (2 * place.height))
     bins = np.searchsorted(data.edges, middles, side="right") - 1
     _paint(grid, place, levels.T[np.clip(bins, 0, data.density.shape[1] - 1)], look)
@@ -56,7 +60,12 @@ def draw_histogram(data: HistogramData, width: int, height: int, x: Range | None
 
 
 def row_owners(rows: int, height: int) -> NDArray[np.intp]:
-    """Which of the rows each of `height` half cells shows, top to bottom, the first row at the bottom."""
+    """Which of the rows each of `height` half cells shows, top to bottom, the first row at the bottom.
+
+    Rows share no cell where there are cells enough.
+    """
+    if rows <= height // 2:
+        return np.repeat(np.arange(height // 2)[::-1] * rows // (height // 2), 2)
     return np.arange(height)[::-1] * rows // height
 
 
@@ -110,15 +119,28 @@ def _surround(picture: Picture, look: Look, title: str, aside: str, words: list[
     grid, place, scale = picture.grid, picture.place, picture.x_scale
     assert scale is not None
     if look.crosshair is not None:
-        Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette).crosshair(look.crosshair)
+        _point_at(
+            grid,
+            place,
+            Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette).column(look.crosshair),
+            look,
+        )
     if not place.bordered:
         return picture
     draw_border(grid, look.palette, title, aside, look.focused)
     if words:
         draw_reading(grid, [(f"{word} ", None) for word in words], look.palette)
     else:
-        draw_x_labels(grid, place, scale, ticks(scale, max(1, place.width // 10)), look.palette)
+        draw_x_labels(grid, place, scale, ticks(scale, max(2, place.width // 9)), look.palette)
     return picture
+
+
+def _point_at(grid: Grid, place: Layout, column: int | None, look: Look) -> None:
+    """A line through the column, on the colours of the lower halves of its cells."""
+    if column is not None:
+        cut = np.s_[place.top : place.top + place.height, place.left + column]
+        grid.characters[cut] = ord("│")
+        grid.inks[cut] = ink_each(look.palette.text, background_of(grid.inks[cut]))
 
 
 def _row_words(data: HeatData, x: float | None) -> list[str]:

@@ -52,9 +52,9 @@ def ink(foreground: int, background: int = DEFAULT, *, bold: bool = False, dim: 
     return foreground | background << _BITS | bold * _BOLD | dim * _DIM
 
 
-def ink_each(foregrounds: NDArray[np.int64], backgrounds: NDArray[np.int64]) -> NDArray[np.int64]:
+def ink_each(foregrounds: NDArray[np.int64] | int, backgrounds: NDArray[np.int64]) -> NDArray[np.int64]:
     """`ink` of each pair."""
-    return foregrounds | backgrounds << _BITS
+    return np.asarray(foregrounds, np.int64) | backgrounds << _BITS
 
 
 def background_of(inks: NDArray[np.int64]) -> NDArray[np.int64]:

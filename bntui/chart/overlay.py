@@ -119,18 +119,20 @@ class Overlay:
 
     def note(self, text: str) -> None:
         """In the middle of an empty plot, on as many lines as it takes."""
-        words, lines = text.split(), [""]
-        for word in words:
+        inside = self._grid.width - 2 * self._place.bordered
+        lines = [""]
+        for word in text.split():
             longer = f"{lines[-1]} {word}".strip()
-            if len(cells(longer)) <= max(1, self._place.width - 2) or not lines[-1]:
+            if len(cells(longer)) <= max(1, inside - 2) or not lines[-1]:
                 lines[-1] = longer
             else:
                 lines.append(word)
         lines = lines[: self._place.height]
-        first = (self._place.height - len(lines)) // 2
+        first = self._place.top + (self._place.height - len(lines)) // 2
+        value = ink(self._palette.muted, self._palette.background)
         for i, line in enumerate(lines):
-            shown = fitted(line, self._place.width)
-            self._write(first + i, (self._place.width - len(cells(shown))) // 2, shown, self._palette.muted)
+            shown = fitted(line, inside)
+            self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, value)
 
     def column(self, x: float) -> int | None:
         """The column of cells of a step; None where it is not shown."""

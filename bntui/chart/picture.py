@@ -63,7 +63,7 @@ def _draw_plot(picture: Picture, data: ChartData, strong: tuple[Curve, ...], loo
     if not place.bordered:
         return
     if look.crosshair is None:
-        draw_x_labels(grid, place, x, ticks(x, max(1, place.width // 10)), look.palette)
+        draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9)), look.palette)
     else:
         found = readings(strong, look.crosshair)
         draw_reading(grid, sentence(found, look.crosshair, grid.width - 5), look.palette)

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
 def presets(as_json: Json = False, root: Root = None) -> None:
     """List the experiments that come with the program."""
     from bncore.spec.load import load_experiment, preset_names
+    from bncore.spec.plan import variant_names
     from bntui.cli.overview import duration
     from bntui.cli.tables import print_table
 
@@ -45,7 +46,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
                 "name": name,
                 "figure": experiment.figure,
                 "title": experiment.title,
-                "variants": _variants(experiment),
+                "variants": list(variant_names(experiment)),
                 "time_s": _time_taken_before(root or default_root(), name),
             }
         )
@@ -155,12 +156,6 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
 
     step = "-" if row["step"] is None else f"{row['step']:,}"
     return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
-
-
-def _variants(experiment: Any) -> list[str]:
-    from bncore.spec.plan import plan
-
-    return list(dict.fromkeys(run.variant for run in plan(experiment, profile="cpu").runs))
 
 
 def _time_taken_before(root: Path, name: str) -> float | None:

@@ -1,0 +1,53 @@
+"""What the explorer remembers between two sessions: which charts are shown, per experiment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+MOST = 200
+"""Experiments remembered; the ones longest unchanged are forgotten."""
+
+
+def state_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where it is kept: ``$XDG_STATE_HOME/bnrun/layouts.json``, by default under ``~/.local/state``."""
+    home = environment.get("XDG_STATE_HOME", "")
+    folder = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
+    return folder / "bnrun" / "layouts.json"
+
+
+def read_layout(experiment: str, file: Path | None = None) -> tuple[str, ...] | None:
+    """Keys of the charts last shown for an experiment; None where none are remembered."""
+    found = _read(file or state_file()).get(experiment)
+    return None if found is None else tuple(found)
+
+
+def remember_layout(experiment: str, charts: tuple[str, ...], file: Path | None = None) -> None:
+    """Keep the charts of an experiment; without a home that can be written they are forgotten."""
+    file = file or state_file()
+    known = _read(file)
+    known.pop(experiment, None)
+    known[experiment] = list(charts)
+    kept = dict(list(known.items())[-MOST:])
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        building = file.with_suffix(f".{os.getpid()}")
+        building.write_text(json.dumps(kept, indent=1))
+        building.replace(file)
+
+
+def _read(file: Path) -> dict[str, list[str]]:
+    try:
+        table = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(table, dict):
+        return {}
+    return {
+        name: charts
+        for name, charts in table.items()
+        if isinstance(charts, list) and charts and all(isinstance(chart, str) for chart in charts)
+    }

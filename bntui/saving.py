@@ -1,0 +1,56 @@
+"""Pictures and numbers saved into the folder that the explorer was started from; nothing there is replaced."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from bntui.chart.data import ChartData
+    from bntui.chart.look import Look
+    from bntui.chart.view import View
+
+Said = tuple[str, str]
+"""What to say of it, and in which style."""
+
+
+def save_screen(app: App[None]) -> Said:
+    """The whole screen as SVG."""
+    return _save("screen", "svg", app.export_screenshot(title="bntui"))
+
+
+def save_chart(data: ChartData, view: View, look: Look, kind: str) -> Said:
+    """One chart: ``svg``, as it is looked at, or ``csv``, its numbers."""
+    from bntui.chart.export import csv_text, svg
+    from bntui.chart.palette import LIGHT
+
+    if kind == "csv":
+        return _save(data.title, kind, csv_text(data))
+    return _save(data.title, kind, svg(data, view=view, look=replace(look, palette=LIGHT, focused=False)))
+
+
+def _save(title: str, kind: str, text: str) -> Said:
+    stem = "bntui-" + (re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:60] or "chart")
+    try:
+        file = _fresh(stem, kind, text)
+    except OSError as error:
+        return f"not saved: {error.strerror or error}", "red"
+    return f"saved {file}", "green"
+
+
+def _fresh(stem: str, kind: str, text: str) -> Path:
+    """Write `text` under the first name that is free."""
+    number = 1
+    while True:
+        file = Path(f"{stem}.{kind}" if number == 1 else f"{stem}-{number}.{kind}")
+        try:
+            with file.open("x", encoding="utf-8") as opened:
+                opened.write(text)
+        except FileExistsError:
+            number += 1
+        else:
+            return file

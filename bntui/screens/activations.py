@@ -1,0 +1,60 @@
+"""Distributions of a layer's outputs over time, a histogram for each run, and their means and variances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.containers import Horizontal
+from textual.widget import Widget
+
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart, HistogramView
+from bntui.screens.runs import RunsPage
+from bntui.widgets.plots import RunPlots
+from bntui.widgets.sidebar import shown_runs
+
+if TYPE_CHECKING:
+    from bntui.live.runs import RunView, Snapshot
+
+MOMENTS = ("mean", "variance")
+
+
+class ActivationsPage(RunsPage):
+    """Histograms above, moments below."""
+
+    DEFAULT_CSS = """
+    ActivationsPage #moments { height: 40%; }
+    ActivationsPage.narrow #moments { display: none; }
+    """
+    TAB: ClassVar[str] = "activations"
+
+    def body(self) -> Iterable[Widget]:
+        yield RunPlots(HistogramView, self._fill)
+        with Horizontal(id="moments"):
+            for key in MOMENTS:
+                yield Chart(id=f"moment-{key}")
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        from bntui.live.panels import PANELS
+
+        runs = shown_runs(snapshot, self.explorer.choice)
+        self.query_one(RunPlots).show(runs)
+        for key in MOMENTS:
+            self.query_one(f"#moment-{key}", Chart).show(PANELS[key].make(runs, self.panel_state()))
+
+    def focus_page(self) -> None:
+        self.set_focus(next(iter(self.query(HistogramView)), None), scroll_visible=False)
+
+    def _fill(self, plot: HistogramView, view: RunView) -> None:
+        from bntui.live.layers import histogram
+
+        plot.show(histogram(view, self.panel_state()))
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        self.explorer.choice.step = event.x
+        for plot in self.query("HistogramView, Chart"):
+            if isinstance(plot, Plot) and plot is not event.plot:
+                plot.crosshair = event.x

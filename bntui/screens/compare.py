@@ -1,0 +1,76 @@
+"""Runs of any sweeps against one of them: a measure of all of them, and the differences step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bntui.actions import COMPARE, EVERYWHERE, RUNS, bindings
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart
+from bntui.screens.runs import RunsPage
+from bntui.widgets.sidebar import shown_runs
+
+if TYPE_CHECKING:
+    from bntui.live.runs import Snapshot
+
+
+class ComparePage(RunsPage):
+    """The measure above, the differences to the reference below, aligned by step."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(COMPARE)
+    SCOPES: ClassVar[tuple[str, ...]] = (COMPARE, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "compare"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._measure = "loss"
+
+    def body(self) -> Iterable[Widget]:
+        yield Chart(id="measure")
+        yield Chart(id="difference")
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        from bntui.live.compare import difference
+        from bntui.live.panels import PANELS
+
+        choice = self.explorer.choice
+        runs = shown_runs(snapshot, choice)
+        reference = next((view for view in snapshot.runs if view.run.path == choice.reference), None)
+        reference = reference or next(iter(snapshot.runs), None)
+        if reference is None:
+            return
+        panel, state = PANELS[self._measure], self.panel_state()
+        self.query_one("#measure", Chart).show(panel.make(runs, state))
+        self.query_one("#difference", Chart).show(difference(panel, runs, reference, state))
+
+    def focus_page(self) -> None:
+        self.query_one("#difference", Chart).focus(scroll_visible=False)
+
+    def action_measure(self, by: int) -> None:
+        from bntui.live.panels import PANELS
+
+        keys = list(PANELS)
+        self._measure = keys[(keys.index(self._measure) + by) % len(keys)]
+        self.show_again()
+
+    def action_reference(self) -> None:
+        self.explorer.choice.reference = self.explorer.choice.selected
+        self.show_again()
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        self.explorer.choice.step = event.x
+        for chart in self.query(Chart):
+            if chart is not event.plot:
+                chart.crosshair = event.x
+
+    @on(Plot.ViewChanged)
+    def _view(self, event: Plot.ViewChanged) -> None:
+        for chart in self.query(Chart):
+            if chart is not event.plot:
+                chart.set_view(event.x0, event.x1)

@@ -1,0 +1,257 @@
+"""The first screen: every run under the root, newest sweep first, and the presets that can be started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, HOME, bindings
+from bntui.screens.page import Page
+from bntui.widgets import words
+from bntui.widgets.filter import Filter
+from bntui.widgets.line import Part
+from bntui.widgets.listing import Listing, Row
+
+if TYPE_CHECKING:
+    from bncore.store.paths import SweepDir
+    from bntui.chart.palette import Palette
+    from bntui.live.runs import RunView, Snapshot, SweepView
+    from bntui.presets import PresetView
+
+FINISHED = frozenset({"finished", "diverged"})
+SPARK = 16
+"""Cells of the line that shows a run's loss."""
+
+
+class HomePage(Page):
+    """Runs above, presets below; Tab goes from one to the other, Enter opens or starts."""
+
+    DEFAULT_CSS = """
+    HomePage Listing { border: round $border-blurred; border-title-color: $foreground;
+                       border-title-style: bold; padding: 0 1; }
+    HomePage Listing:focus { border: round $primary; }
+    HomePage #presets { height: auto; max-height: 45%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(HOME)
+    SCOPES: ClassVar[tuple[str, ...]] = (HOME, EVERYWHERE)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._presets: tuple[PresetView, ...] = ()
+
+    def body(self) -> Iterable[Widget]:
+        yield Listing(id="all-runs")
+        yield Listing(id="presets")
+        yield Filter()
+
+    def on_mount(self) -> None:
+        self.query_one("#all-runs").border_title = "Runs"
+        presets = self.query_one("#presets")
+        presets.border_title = "Presets"
+        presets.border_subtitle = "Enter starts one in the background"
+        self.query_one("#all-runs", Listing).focus()
+        self._read_presets()
+
+    @work(thread=True)
+    def _read_presets(self) -> None:
+        from bntui.presets import presets
+
+        found = presets()
+        self.app.call_from_thread(self._show_presets, found)
+
+    def _show_presets(self, found: tuple[PresetView, ...]) -> None:
+        self._presets = found
+        self.show_again()
+        if not self._listing.rows or not self._listing.key:
+            self.query_one("#presets", Listing).focus()
+
+    @property
+    def _listing(self) -> Listing:
+        return self.query_one("#all-runs", Listing)
+
+    def heading(self) -> tuple[list[Part], list[Part]]:
+        from bncore.spec.errors import printable
+
+        root = printable(str(self.explorer.settings.root))
+        left = [Part(Text("bntui", words.STRONG)), Part(Text(f"runs under {root}", words.MUTED), 3)]
+        snapshot = self.snapshot
+        right = [Part(Text(label, "bold yellow"), 1) for label in self.explorer.labels()]
+        if self.explorer.failure:
+            right.append(Part(Text(self.explorer.failure, "red")))
+        if snapshot is None:
+            return left, [*right, Part(Text("reading …", words.MUTED))]
+        if snapshot.problem:
+            right.append(Part(Text(snapshot.problem, "red")))
+        live = sum(view.state == "running" for view in snapshot.runs)
+        right.append(Part(Text(f"{len(snapshot.runs)} runs", words.MUTED), 2))
+        return left, right + ([Part(Text(f"● {live} running", "green"), 1)] if live else [])
+
+    def show_again(self) -> None:
+        super().show_again()
+        if self.is_mounted and self._presets:
+            rows = preset_rows(self._presets, self.query_one(Filter), self.app.size.width - 4)
+            self.query_one("#presets", Listing).show(rows)
+
+    def show(self, snapshot: Snapshot) -> None:
+        palette = words.palette_of(self.app)
+        width = self._listing.size.width - 2
+        rows = root_rows(palette, snapshot, self.explorer.choice.marked, self.query_one(Filter), width)
+        self._listing.show(
+            rows or [Row(Text("no runs yet: choose a preset below and press Enter", words.MUTED))]
+        )
+
+    def focus_page(self) -> None:
+        self._listing.focus()
+
+    def action_back(self) -> None:
+        """There is nothing before this screen."""
+
+    def action_filter(self) -> None:
+        self.query_one(Filter).open()
+
+    def action_mark(self) -> None:
+        if self._listing.key:
+            self.explorer.choice.marked.symmetric_difference_update(self._paths(self._listing.key))
+            self.show_again()
+
+    def action_compare_marked(self) -> None:
+        from bncore.store.paths import RunDir
+
+        marked = self.explorer.choice.marked
+        runs = [
+            view.run.path for view in (self.snapshot.runs if self.snapshot else ()) if view.run.path in marked
+        ]
+        if len(runs) < 2:
+            self.notice("mark two runs or more with m", "yellow")
+        else:
+            self.explorer.open_places([RunDir(path) for path in runs], "compare")
+
+    @on(Filter.Typed)
+    def _filtered(self, event: Filter.Typed) -> None:
+        self.show_again()
+        if event.done:
+            self.focus_page()
+
+    @on(Listing.Chosen, "#all-runs")
+    def _opened(self, event: Listing.Chosen) -> None:
+        from bncore.store.paths import SweepDir
+
+        paths = self._paths(event.key)
+        sweep = Path(event.key) if Path(event.key) not in paths else Path(event.key).parent
+        self.explorer.open_places([SweepDir(sweep)])
+        if Path(event.key) in paths:
+            self.explorer.choice.selected = Path(event.key)
+
+    @on(Listing.Chosen, "#presets")
+    def _preset_chosen(self, event: Listing.Chosen) -> None:
+        from bntui.screens.start import Start
+
+        if self.explorer.settings.read_only:
+            self.notice("read-only: nothing is started", "yellow")
+            return
+        preset = next(preset for preset in self._presets if preset.name == event.key)
+
+        def answered(options: tuple[str, ...] | None) -> None:
+            if options is not None:
+                self._start(preset.name, options)
+
+        self.app.push_screen(Start(preset), answered)
+
+    @work(thread=True, group="starting")
+    def _start(self, name: str, options: Sequence[str]) -> None:
+        from bncore.store.errors import StoreError
+        from bncore.store.paths import SweepDir
+        from bntui.steering.send import start_preset
+
+        self.app.call_from_thread(self.notice, f"starting {name} …")
+        try:
+            sweep = SweepDir(start_preset(name, options, self.explorer.settings.root))
+        except StoreError as error:
+            self.app.call_from_thread(self.notice, f"not started: {error}", "red")
+            return
+        self.app.call_from_thread(self._started, sweep)
+
+    def _started(self, sweep: SweepDir) -> None:
+        if self.app.screen is self:  # else the person has gone elsewhere meanwhile
+            self.explorer.open_places([sweep])
+
+    def _paths(self, key: str) -> set[Path]:
+        """The runs that a row stands for: itself, or all of a sweep."""
+        runs: Sequence[RunView] = self.snapshot.runs if self.snapshot else ()
+        return {view.run.path for view in runs if Path(key) in (view.run.path, view.run.path.parent)}
+
+
+def root_rows(
+    palette: Palette, snapshot: Snapshot, marked: set[Path], filtered: Filter, width: int
+) -> list[Row]:
+    """A row for each sweep and, under it, one for each of its runs; newest sweep first."""
+    rows: list[Row] = []
+    by_sweep: dict[Path, list[RunView]] = {}
+    for view in snapshot.runs:
+        by_sweep.setdefault(view.run.path.parent, []).append(view)
+    for sweep in reversed(snapshot.sweeps):
+        views = by_sweep.get(sweep.sweep.path, [])
+        head = Row(_sweep_row(sweep, views), str(sweep.sweep.path))
+        found = [
+            Row(_run_row(palette, view, view.run.path in marked, width), str(view.run.path)) for view in views
+        ]
+        passing = [row for row in found if filtered.passes(f"{head.text.plain} {row.text.plain}")]
+        if passing or filtered.passes(head.text.plain):
+            rows += [head, *(passing or found)]
+    return rows
+
+
+def _sweep_row(sweep: SweepView, views: Sequence[RunView]) -> Text:
+    text = Text(sweep.name, words.STRONG)
+    if sweep.figure:
+        text.append(f"  Fig {sweep.figure}", words.MUTED)
+    done = sum(view.state in FINISHED for view in views)
+    text.append(f"  {done} of {len(views)} finished", words.MUTED)
+    if sweep.state == "dead":
+        text.append("  † its supervisor is gone; `bnrun resume` restarts it", "red")
+    return text.append(f"  {sweep.title}", words.MUTED)
+
+
+def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
+    name_width = max(12, min(32, width - 50))
+    text = Text(" ◆ " if marked else "   ").append_text(words.badge(palette, view))
+    text.append(" ").append(words.fitted(view.name, name_width)).append(" ")
+    state = words.state_word(view.state)
+    text.append_text(state).append(" " * max(1, 12 - state.cell_len))
+    text.append(f"{words.short_count(view.step):>5}").append(
+        f"{words.percent(words.fraction_of(view)):>6}  ", words.MUTED
+    )
+    losses = view.columns.series("step", "loss").values[-512:]
+    line = words.sparkline(losses.tolist(), SPARK) if width >= 90 else ""
+    text.append(f"{line:<{SPARK}}  " if width >= 90 else "", words.colour(palette, view.style))
+    for label, table, field, form in (
+        ("loss", "step", "loss", "{:.3g}"),
+        ("test acc", "eval", "test_accuracy", "{:.1%}"),
+    ):
+        values = view.columns.series(table, field).values
+        if len(values) and width >= 70:
+            text.append(f"{label} ", words.MUTED).append(form.format(float(values[-1]))).append("  ")
+    if view.state == "running" and view.eta_s is not None:
+        text.append("ETA ", words.MUTED).append(words.duration(view.eta_s))
+    return text.append(view.message, "red" if view.state in ("dead", "failed") else words.MUTED)
+
+
+def preset_rows(presets: Sequence[PresetView], filtered: Filter, width: int) -> list[Row]:
+    """A row for each preset: name, figure, what it compares, and its runs."""
+    rows = []
+    for preset in presets:
+        text = Text(words.fitted(preset.name, 20)).append(
+            f" {preset.figure and 'Fig ' + preset.figure:<12} ", words.MUTED
+        )
+        text.append(preset.title)
+        if width > 110:
+            text.append(f"   {' '.join(preset.variants)}", words.MUTED)
+        if filtered.passes(text.plain):
+            rows.append(Row(text, preset.name))
+    return rows

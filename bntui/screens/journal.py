@@ -1,0 +1,112 @@
+"""What happened to the runs, and what was asked of them, in the order of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, JOURNAL, RUNS, bindings
+from bntui.screens.runs import RunsPage
+from bntui.widgets import words
+from bntui.widgets.filter import Filter
+from bntui.widgets.listing import Listing, Row
+from bntui.widgets.sidebar import shown_runs
+
+if TYPE_CHECKING:
+    from bntui.chart.palette import Palette
+    from bntui.live.runs import RunView, Snapshot
+
+STYLES = {
+    "warning": "yellow",
+    "probe_failed": "red",
+    "finished": "green",
+    "start": "dim",
+    "checkpoint": "dim",
+}
+
+
+class JournalPage(RunsPage):
+    """Events of the runs that are shown, newest last."""
+
+    DEFAULT_CSS = """
+    JournalPage #events { border: round $border-blurred; border-title-style: bold; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(JOURNAL)
+    SCOPES: ClassVar[tuple[str, ...]] = (JOURNAL, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "journal"
+
+    def body(self) -> Iterable[Widget]:
+        yield Listing(id="events", follows=True)
+        yield Filter()
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        runs = shown_runs(snapshot, self.explorer.choice)
+        filtered = self.query_one(Filter)
+        rows = [
+            row for row in event_rows(words.palette_of(self.app), runs) if filtered.passes(row.text.plain)
+        ]
+        listing = self.query_one("#events", Listing)
+        listing.border_title = "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")
+        listing.show(rows or [Row(Text("nothing yet", words.MUTED))])
+
+    def focus_page(self) -> None:
+        self.query_one("#events", Listing).focus(scroll_visible=False)
+
+    def action_filter(self) -> None:
+        self.query_one(Filter).open()
+
+    @on(Filter.Typed)
+    def _filtered(self, event: Filter.Typed) -> None:
+        self.show_again()
+        if event.done:
+            self.focus_page()
+
+
+def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
+    """Everything that is no measurement, a row an event, by the runs' own clocks."""
+    found = [
+        (float(t) if isinstance(t := event.get("t"), int | float) else 0.0, index, view, event)
+        for view in runs
+        for index, event in enumerate(view.columns.events)
+    ]
+    width = max((len(view.name) for view in runs), default=0)
+    rows = []
+    for moment, index, view, event in sorted(found, key=lambda one: (one[0], one[1])):
+        text = Text(_clock(moment), words.MUTED).append(f"{event.get('step', 0):>9,}  ")
+        text.append(words.fitted(view.name, min(24, width)), words.colour(palette, view.style)).append("  ")
+        rows.append(Row(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
+    return rows
+
+
+def _clock(moment: float) -> str:
+    """The time of day here, with the date where that is not today's."""
+    then = time.localtime(moment)
+    today = time.localtime()
+    same = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M:%S" if same else "%b %d %H:%M", then)
+
+
+def _sentence(event: dict[str, Any]) -> Text:
+    from bncore.spec.errors import printable
+    from bntui.live.requests import summary
+
+    kind = str(event["type"])
+    if kind == "request":
+        command = event.get("command")
+        applied = event.get("outcome") == "applied"
+        sign, style = words.OUTCOMES["applied" if applied else "rejected"]
+        text = Text(f"{sign} ", style).append(summary(command if isinstance(command, dict) else {}))
+        text.append(f"  by {printable(str(event.get('author', '')))}", words.MUTED)
+        reason = event.get("reason")
+        return text.append(f"  rejected: {printable(str(reason))}", "red") if not applied else text
+    said = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step", "schema")}
+    text = Text(kind, STYLES.get(kind, ""))
+    for key, value in said.items():
+        text.append(f"  {printable(key)} ", words.MUTED).append(printable(str(value))[:200])
+    return text

@@ -1,0 +1,68 @@
+"""One instrument across all layers: layer by step for each run, and the layers at one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, LAYERS, RUNS, bindings
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart, HeatMap
+from bntui.screens.runs import RunsPage
+from bntui.widgets.plots import RunPlots
+from bntui.widgets.sidebar import shown_runs
+
+if TYPE_CHECKING:
+    from bntui.live.runs import RunView, Snapshot
+
+
+class LayersPage(RunsPage):
+    """Heat maps above, the profile at the crosshair below."""
+
+    DEFAULT_CSS = """
+    LayersPage #profile { height: 40%; }
+    LayersPage.narrow #profile { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LAYERS)
+    SCOPES: ClassVar[tuple[str, ...]] = (LAYERS, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "layers"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._instrument = "ics_l2"
+
+    def body(self) -> Iterable[Widget]:
+        yield RunPlots(HeatMap, self._fill)
+        yield Chart(id="profile")
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        from bntui.live.layers import profile
+
+        runs = shown_runs(snapshot, self.explorer.choice)
+        self.query_one(RunPlots).show(runs)
+        self.query_one("#profile", Chart).show(profile(runs, self._instrument, self.panel_state()))
+
+    def focus_page(self) -> None:
+        self.set_focus(next(iter(self.query(HeatMap)), None), scroll_visible=False)
+
+    def action_instrument(self, by: int) -> None:
+        from bntui.live.layers import INSTRUMENTS
+
+        keys = list(INSTRUMENTS)
+        self._instrument = keys[(keys.index(self._instrument) + by) % len(keys)]
+        self.show_again()
+
+    def _fill(self, plot: HeatMap, view: RunView) -> None:
+        from bntui.live.layers import heat
+
+        plot.show(heat(view, self._instrument))
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        if isinstance(event.plot, HeatMap):
+            self.explorer.choice.step = event.x
+            self.show_again()

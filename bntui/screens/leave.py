@@ -1,0 +1,63 @@
+"""Asked when the explorer is left while runs go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from bntui.screens.dialog import Dialog
+from bntui.widgets.listing import Listing, Row
+
+if TYPE_CHECKING:
+    from bntui.live.runs import RunView
+
+
+class Leave(Dialog[str]):
+    """Answers "detach" or "stop"; None stays.
+
+    Arguments:
+        alive: the runs that go on.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d,q", "answer('detach')", show=False),
+        Binding("s", "answer('stop')", show=False),
+        Binding("c,n", "leave", show=False),
+    ]
+
+    def __init__(self, alive: Sequence[RunView]) -> None:
+        super().__init__()
+        self._alive = alive
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = "Leave"
+            count = len(self._alive)
+            names = ", ".join(view.name for view in self._alive[:4]) + (" …" if count > 4 else "")
+            yield Static(Text(f"{count} run{'s' * (count != 1)} not finished: {names}"), markup=False)
+            yield Listing(id="answers")
+
+    def on_mount(self) -> None:
+        listing = self.query_one(Listing)
+        listing.show(
+            [
+                Row(Text("d  detach: they go on; `bntui` finds them again"), "detach"),
+                Row(Text("s  stop them, each after a checkpoint; they can be resumed"), "stop"),
+                Row(Text("c  stay here"), "stay"),
+            ]
+        )
+        listing.focus()
+
+    @on(Listing.Chosen)
+    def _chosen(self, event: Listing.Chosen) -> None:
+        self.action_answer(event.key)
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(None if answer == "stay" else answer)

@@ -1,0 +1,97 @@
+"""What all screens share: a heading, the line of keys, and the snapshot they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, actions_of
+from bntui.widgets.keys import KeyLine
+from bntui.widgets.line import Line, Part
+
+if TYPE_CHECKING:
+    from bntui.app import Explorer
+    from bntui.live.runs import Snapshot
+
+TINY_WIDTH, TINY_HEIGHT = 40, 10
+"""Below this only the heading is shown, and only leaving works."""
+
+
+class Page(Screen[None]):
+    """One screen of the explorer."""
+
+    DEFAULT_CSS = """
+    Page { layout: vertical; background: $background; }
+    Page #heading { background: $panel; }
+    Page.tiny > * { display: none; }
+    Page.tiny > #heading { display: block; }
+    """
+    SCOPES: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
+    """Of the table of actions, the nearest first."""
+
+    @property
+    def explorer(self) -> Explorer:
+        """The app, by its own name."""
+        from bntui.app import Explorer
+
+        assert isinstance(self.app, Explorer)
+        return self.app
+
+    def compose(self) -> ComposeResult:
+        yield Line(id="heading")
+        yield from self.body()
+        yield KeyLine()
+
+    def body(self) -> Iterable[Widget]:
+        """What stands between the heading and the line of keys."""
+        return ()
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is shown."""
+        return self.explorer.snapshot
+
+    def on_screen_resume(self) -> None:
+        self.show_again()
+
+    @on(events.Resize)
+    def _resized(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < TINY_WIDTH or event.size.height < TINY_HEIGHT, "tiny")
+        self.call_after_refresh(self.show_again)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether there is no room for anything but the heading."""
+        return self.has_class("tiny")
+
+    def show_again(self) -> None:
+        """Show what there is."""
+        if not self.is_mounted:
+            return
+        snapshot = self.snapshot
+        self.query_one("#heading", Line).say(*self.heading())
+        if not self.is_tiny:
+            self.query_one(KeyLine).offer(actions_of(self.SCOPES), self.labels())
+            if snapshot is not None:
+                self.show(snapshot)
+
+    def heading(self) -> tuple[list[Part], list[Part]]:
+        """Left and right parts of the first line."""
+        return [Part(Text("bntui", "bold"))], []
+
+    def labels(self) -> dict[str, str]:
+        """Labels in the line of keys that depend on what holds now."""
+        return {}
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show a snapshot."""
+
+    def notice(self, text: str, style: str = "") -> None:
+        """Say what happened, in the line of keys."""
+        self.query_one(KeyLine).notice(text, style)

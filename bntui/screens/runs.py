@@ -1,0 +1,265 @@
+"""What all screens about runs share: the runs at the left, the heading, and steering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, RUNS, bindings
+from bntui.screens.page import Page
+from bntui.widgets import words
+from bntui.widgets.keys import KeyLine
+from bntui.widgets.line import Line, Part
+from bntui.widgets.listing import Listing
+from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, moved, selected
+from bntui.widgets.strip import Strip
+
+if TYPE_CHECKING:
+    from bntui.live.drawing import PanelState
+    from bntui.live.runs import RunView, Snapshot
+    from bntui.steering.proposal import Proposal
+
+WIDE, HIGH = 110, 20
+"""From here on there is room for the runs beside the charts."""
+TABS = ("sweep", "layers", "activations", "theory", "compare", "journal", "spec")
+
+
+class RunsPage(Page):
+    """A screen about the runs that are watched."""
+
+    DEFAULT_CSS = """
+    RunsPage > Horizontal { height: 1fr; }
+    RunsPage RunLine, RunsPage ChangeLine { display: none; }
+    RunsPage.narrow RunLine, RunsPage.narrow ChangeLine { display: block; }
+    RunsPage.narrow Sidebar, RunsPage ChangeLine.empty { display: none; }
+    RunsPage #page { width: 1fr; height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
+    SCOPES: ClassVar[tuple[str, ...]] = (RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = ""
+
+    def compose(self) -> ComposeResult:
+        yield Line(id="heading")
+        yield RunLine(id="runline")
+        with Horizontal():
+            yield Sidebar()
+            with Vertical(id="page"):
+                yield from self.body()
+        yield ChangeLine(id="changeline")
+        yield Strip()
+        yield KeyLine()
+
+    def body(self) -> Iterable[Widget]:
+        return ()
+
+    def show_again(self) -> None:
+        size = self.app.size
+        self.set_class(size.width < WIDE or size.height < HIGH, "narrow")
+        super().show_again()
+
+    def show(self, snapshot: Snapshot) -> None:
+        choice = self.explorer.choice
+        chosen = selected(snapshot, choice)
+        choice.selected = chosen.run.path if chosen is not None else None
+        self.query_one(Sidebar).show(snapshot, choice)
+        self.query_one(RunLine).show(snapshot, choice)
+        self.query_one(ChangeLine).show(snapshot)
+        self.query_one(Strip).update(snapshot)
+        self.show_page(snapshot)
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        """Show what is this screen's own."""
+
+    def chosen(self) -> RunView | None:
+        """The selected run."""
+        return None if self.snapshot is None else selected(self.snapshot, self.explorer.choice)
+
+    def panel_state(self) -> PanelState:
+        """What the person has chosen, as panels want it."""
+        from bntui.live.drawing import PanelState
+
+        choice = self.explorer.choice
+        figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
+        return PanelState(layer=choice.layer, step=choice.step, figure=figure)
+
+    def heading(self) -> tuple[list[Part], list[Part]]:
+        return heading(self.snapshot, self.TAB, self.app.size.width, self.explorer.labels())
+
+    def labels(self) -> dict[str, str]:
+        view = self.chosen()
+        state = view.state if view else ""
+        return {
+            "whole_sweep": f"whole sweep: {'on' if self.explorer.choice.whole else 'off'}",
+            "steer('pause')": {"paused": "go on", "stopped": "restart", "dead": "restart"}.get(
+                state, "pause"
+            ),
+        }
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if self.is_tiny:
+            return action in ("leave", "back")
+        return True
+
+    def action_view(self, name: str) -> None:
+        self.explorer.view(name)
+
+    def action_back(self) -> None:
+        if self.TAB == "sweep":
+            self.explorer.go_home()
+        else:
+            self.explorer.view("sweep")
+
+    def action_select(self, by: int) -> None:
+        if self.snapshot is not None:
+            choice = self.explorer.choice
+            choice.selected = moved(self.snapshot.runs, choice.selected, by)
+            self.show_again()
+
+    def action_mark(self) -> None:
+        self._toggle(self.explorer.choice.marked)
+
+    def action_hide(self) -> None:
+        self._toggle(self.explorer.choice.hidden)
+
+    def action_whole_sweep(self) -> None:
+        self.explorer.choice.whole = not self.explorer.choice.whole
+        self.show_again()
+
+    def action_layer(self, by: int) -> None:
+        from bntui.live.drawing import chosen_layer, layers_of
+        from bntui.live.layers import INSTRUMENTS
+
+        if self.snapshot is None:
+            return
+        measures = [chart.measure for chart in INSTRUMENTS.values()]
+        runs = self.snapshot.runs
+        numbers = {n for view in runs for measure in measures for n in layers_of(view.columns, measure)}
+        now = self.explorer.choice.layer
+        if now is None:
+            middles = [chosen_layer(runs, measure, self.panel_state()) for measure in measures]
+            now = next((middle for middle in middles if middle is not None), None)
+        if numbers and now is not None:
+            self.explorer.choice.layer = min(max(numbers), max(min(numbers), now + by))
+            self.show_again()
+
+    def action_steer(self, verb: str) -> None:
+        why_not = self.explorer.cannot_steer()
+        if verb == "pause" and self.explorer.toggle_playback():
+            return
+        if why_not:
+            self.notice(why_not, "yellow")
+            return
+        view = self.chosen()
+        if view is None or self.snapshot is None:
+            return
+        if verb == "pause":
+            verb = {"paused": "resume", "stopped": "restart", "dead": "restart", "failed": "restart"}.get(
+                view.state, "pause"
+            )
+        self.query_one(Strip).open(verb, self.snapshot, self.explorer.choice)
+
+    @on(Strip.Confirmed)
+    def _send(self, event: Strip.Confirmed) -> None:
+        self._sending(event.proposal)
+
+    @on(Strip.Left)
+    def _strip_left(self) -> None:
+        self.focus_page()
+        self.show_again()
+
+    def focus_page(self) -> None:
+        """Give the focus back to what is shown."""
+        self.set_focus(None)
+
+    @on(Listing.Moved, "#runs")
+    def _run_clicked(self, event: Listing.Moved) -> None:
+        self.explorer.choice.selected = Path(event.key)
+        self.show_again()
+
+    @work(thread=True, group="sending")
+    def _sending(self, proposal: Proposal) -> None:
+        from bntui.steering.send import send
+
+        waiting = "working on" if proposal.commands else "sending"
+        names = words.whom(proposal.asked, len(self.snapshot.runs) if self.snapshot else 0)
+        self.app.call_from_thread(self.notice, f"{waiting}: {proposal.sentence} to {names}")
+        sent = send(proposal)
+        self.explorer.wake()
+        said = "; ".join(sent.problems) or f"sent: {proposal.sentence} to {names}"
+        self.app.call_from_thread(self.notice, said, "red" if sent.problems else "green")
+
+    def _toggle(self, paths: set[Path]) -> None:
+        path = self.explorer.choice.selected
+        if path is not None:
+            paths.symmetric_difference_update({path})
+            self.show_again()
+
+
+def heading(
+    snapshot: Snapshot | None, tab: str, width: int, labels: list[str]
+) -> tuple[list[Part], list[Part]]:
+    """Where one is, and how far everything is."""
+    left = [Part(Text("bntui", words.MUTED), 8)]
+    if snapshot is None:
+        return [*left, Part(Text("opening …"))], []
+    left += _names(snapshot)
+    left += _tabs(tab, width)
+    right = [Part(Text(label, "bold yellow"), 1) for label in labels]
+    if snapshot.problem:
+        right.append(Part(Text(snapshot.problem, "red"), 2))
+    return left, right + _progress(snapshot)
+
+
+def _names(snapshot: Snapshot) -> list[Part]:
+    if len(snapshot.sweeps) != 1:
+        return [Part(Text(f"{len(snapshot.sweeps)} sweeps", words.STRONG), 2)]
+    sweep = snapshot.sweeps[0]
+    parts = [Part(Text(sweep.name, words.STRONG), 2)]
+    return parts + ([Part(Text(f"Fig {sweep.figure}", words.MUTED), 6)] if sweep.figure else [])
+
+
+def _tabs(tab: str, width: int) -> list[Part]:
+    if width < 130:
+        number = TABS.index(tab) + 1 if tab in TABS else ""
+        return [Part(Text(f"{number} {tab}", "reverse"), 3)]
+    text = Text()
+    for number, name in enumerate(TABS, 1):
+        text.append(" " if text else "").append(
+            f" {number} {name} ", "reverse" if name == tab else words.MUTED
+        )
+    return [Part(text, 4)]
+
+
+def _progress(snapshot: Snapshot) -> list[Part]:
+    runs = snapshot.runs
+    if not runs:
+        return [Part(Text("no runs", words.MUTED))]
+    states = {view.state for view in runs}
+    live = [view for view in runs if view.state == "running"]
+    state = next(
+        (s for s in ("running", "paused", "queued", "dead", "failed", "stopped") if s in states), "finished"
+    )
+    said = {"running": "live", "finished": "finished"}.get(state, state)
+    sign, style = words.STATES[state]
+    total = sum(view.steps for view in runs)
+    done = sum(min(view.step, view.steps) for view in runs)
+    etas = [view.eta_s for view in live if view.eta_s is not None]
+    queued = sum(view.state == "queued" for view in runs)
+    parts = [Part(Text(f"{sign} {said}", style), 1)]
+    if total:
+        parts.append(Part(Text(f"{done:,} / {total:,}", words.MUTED), 7))
+        parts.append(Part(Text(words.percent(done / total)), 0))
+    if etas:
+        parts.append(Part(Text(f"ETA {words.duration(max(etas))}"), 3))
+    if queued:
+        parts.append(Part(Text(f"{queued} queued", words.MUTED), 5))
+    devices = {view.spec.device for view in runs if view.spec}
+    return parts + ([Part(Text(devices.pop(), words.MUTED), 6)] if len(devices) == 1 else [])

@@ -1,0 +1,115 @@
+"""The resolved specs of the runs side by side; where they differ is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, RUNS, SPEC, bindings
+from bntui.screens.runs import RunsPage
+from bntui.widgets import words
+from bntui.widgets.filter import Filter
+from bntui.widgets.listing import Listing, Row
+from bntui.widgets.sidebar import shown_runs
+
+if TYPE_CHECKING:
+    from bntui.chart.palette import Palette
+    from bntui.live.runs import RunView, Snapshot
+
+NAME_WIDTH, LEAST, MOST = 26, 10, 22
+"""Cells of a field's name, and of a run's value."""
+
+
+class SpecPage(RunsPage):
+    """A row for each field, a column for each run: what holds now, requests included."""
+
+    DEFAULT_CSS = """
+    SpecPage #fields { border: round $border-blurred; border-title-style: bold; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(SPEC)
+    SCOPES: ClassVar[tuple[str, ...]] = (SPEC, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "spec"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._only_differences = False
+
+    def body(self) -> Iterable[Widget]:
+        yield Listing(id="fields")
+        yield Filter()
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        filtered = self.query_one(Filter)
+        runs = sorted(shown_runs(snapshot, self.explorer.choice), key=lambda view: view.style)
+        listing = self.query_one("#fields", Listing)
+        listing.border_title = "Settings that differ" if self._only_differences else "Settings"
+        rows = spec_rows(
+            words.palette_of(self.app), runs, listing.size.width - 2, only_differences=self._only_differences
+        )
+        listing.show([row for row in rows if not row.key or filtered.passes(row.text.plain)])
+
+    def focus_page(self) -> None:
+        self.query_one("#fields", Listing).focus(scroll_visible=False)
+
+    def action_filter(self) -> None:
+        self.query_one(Filter).open()
+
+    def action_differences(self) -> None:
+        self._only_differences = not self._only_differences
+        self.show_again()
+
+    @on(Filter.Typed)
+    def _filtered(self, event: Filter.Typed) -> None:
+        self.show_again()
+        if event.done:
+            self.focus_page()
+
+
+def spec_rows(
+    palette: Palette, runs: Sequence[RunView], width: int, *, only_differences: bool = False
+) -> list[Row]:
+    """A heading with the runs' names, then a row for each field; ``*`` marks what a request has changed."""
+    cell = max(LEAST, min(MOST, (width - NAME_WIDTH) // max(1, len(runs)) - 2))
+    head = Text(" " * NAME_WIDTH)
+    for view in runs:
+        head.append("  ").append(words.fitted(view.name, cell), words.colour(palette, view.style))
+    rows = [Row(head)]
+    now = [_flat(view.spec) for view in runs]
+    begun = [_flat(view.settled) for view in runs]
+    for field in dict.fromkeys(name for table in now for name in table):
+        values = [table.get(field, "-") for table in now]
+        differs = len(set(values)) > 1 and field != "seed"
+        if only_differences and not differs:
+            continue
+        text = Text(words.fitted(field, NAME_WIDTH), words.STRONG if differs else words.MUTED)
+        for value, table in zip(values, begun, strict=True):
+            said = value if value == table.get(field, "-") else f"{value} *"
+            text.append("  ").append(words.fitted(said, cell), "bold yellow" if differs else "")
+        rows.append(Row(text, field))
+    return rows if len(rows) > 1 else [*rows, Row(Text("nothing differs", words.MUTED))]
+
+
+def _flat(spec: object) -> dict[str, str]:
+    """Every field by its full name, as a person would type its value."""
+    if spec is None:
+        return {}
+    from bncore.spec.toml import to_table
+
+    return dict(_leaves(to_table(spec), ""))  # type: ignore[arg-type]
+
+
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
+    from bncore.spec.errors import printable
+
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            yield f"{prefix}{name}", "on" if value else "off"
+        else:
+            yield f"{prefix}{name}", printable(f"{value:g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,71 @@
+"""Starts a preset: what it compares, the options, and the command that is run."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input, Static
+
+from bntui.screens.dialog import Dialog
+from bntui.widgets.words import MUTED
+
+if TYPE_CHECKING:
+    from bntui.presets import PresetView
+
+
+class Start(Dialog[tuple[str, ...]]):
+    """Answers the options to start it with.
+
+    Arguments:
+        preset: what is started.
+    """
+
+    DEFAULT_CSS = """
+    Start Input, Start Input:focus { border: none; height: 1; padding: 0 1; background: $boost; margin: 1 0; }
+    """
+
+    def __init__(self, preset: PresetView) -> None:
+        super().__init__()
+        self._preset = preset
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = f"Start {self._preset.name}"
+            window.border_subtitle = "Enter start   Esc leave"
+            yield Static(self._preset.title, markup=False)
+            yield Static(Text(f"runs: {', '.join(self._preset.variants)}", MUTED), markup=False)
+            yield Input(placeholder="options, such as --steps 500 --seeds 0,1 --set optim.lr=0.05")
+            yield Static(id="command", markup=False)
+
+    def on_mount(self) -> None:
+        self._typed()
+        self.query_one(Input).focus()
+
+    @on(Input.Changed)
+    def _typed(self) -> None:
+        options = self._options()
+        said = Text("unfinished quotation", "red") if options is None else self._command(options)
+        self.query_one("#command", Static).update(said)
+
+    @on(Input.Submitted)
+    def _entered(self) -> None:
+        options = self._options()
+        if options is not None:
+            self.dismiss(options)
+
+    def _options(self) -> tuple[str, ...] | None:
+        try:
+            return tuple(shlex.split(self.query_one(Input).value))
+        except ValueError:
+            return None
+
+    def _command(self, options: tuple[str, ...]) -> Text:
+        from bncore.spec.errors import printable
+
+        words = ("bnrun", "preset", self._preset.name, "--detach", *options)
+        return Text(printable(shlex.join(words)), MUTED)

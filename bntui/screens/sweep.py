@@ -1,0 +1,97 @@
+"""The main screen: the runs of a sweep and a grid of charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
+from bntui.chart.plot import Plot
+from bntui.memory import read_layout, remember_layout
+from bntui.screens.runs import RunsPage
+from bntui.widgets.charts import ChartGrid
+from bntui.widgets.sidebar import shown_runs
+
+if TYPE_CHECKING:
+    from bntui.live.runs import Snapshot
+
+FIRST = ("loss", "accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
+"""The charts shown where none are remembered."""
+REGRESSION = ("loss", "test_loss", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
+"""The same for runs that have no accuracy."""
+
+
+class SweepPage(RunsPage):
+    """Charts of all runs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(SWEEP)
+    SCOPES: ClassVar[tuple[str, ...]] = (SWEEP, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "sweep"
+
+    def body(self) -> Iterable[Widget]:
+        yield ChartGrid(id="grid")
+
+    @property
+    def grid(self) -> ChartGrid:
+        return self.query_one(ChartGrid)
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        if not self.grid.keys:
+            self.lay_out(self._remembered(snapshot))
+        self.grid.show(shown_runs(snapshot, self.explorer.choice), self.panel_state())
+
+    def focus_page(self) -> None:
+        current = self.grid.current
+        if current is not None:
+            current.focus(scroll_visible=False)
+
+    @work(exclusive=True, group="layout")
+    async def lay_out(self, keys: tuple[str, ...]) -> None:
+        """Show these charts."""
+        await self.grid.lay_out(keys)
+        if self.focused is None:
+            self.focus_page()
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        self.explorer.choice.step = event.x
+
+    def action_chart(self, by: int) -> None:
+        self.grid.move(by)
+
+    def action_zoom_chart(self) -> None:
+        self.grid.toggle_alone()
+
+    def action_pick(self) -> None:
+        from bntui.screens.picker import Picker
+
+        def picked(keys: tuple[str, ...] | None) -> None:
+            if keys:
+                self.lay_out(keys)
+                remember_layout(self._experiment(), keys)
+
+        self.app.push_screen(Picker(self.grid.keys), picked)
+
+    def action_save_chart(self, kind: str) -> None:
+        chart = self.grid.current
+        if chart is not None:
+            from bntui.saving import save_chart
+
+            self.notice(*save_chart(chart.data, chart.view, chart.look(), kind))
+
+    def _experiment(self) -> str:
+        sweeps = self.snapshot.sweeps if self.snapshot else ()
+        return sweeps[0].experiment if sweeps else ""
+
+    def _remembered(self, snapshot: Snapshot) -> tuple[str, ...]:
+        from bntui.live.panels import PANELS
+
+        remembered = read_layout(self._experiment()) or ()
+        known = tuple(key for key in remembered if key in PANELS)
+        specs = [view.spec for view in snapshot.runs if view.spec]
+        regression = bool(specs) and all(spec.loss.kind == "squared_error" for spec in specs)
+        return known or (REGRESSION if regression else FIRST)

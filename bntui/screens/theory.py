@@ -1,0 +1,42 @@
+"""The parts of Theorem 4.1 in the selected run: over the steps for one layer, and over the layers at one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.widget import Widget
+
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart
+from bntui.screens.runs import RunsPage
+
+if TYPE_CHECKING:
+    from bntui.live.runs import Snapshot
+
+
+class TheoryPage(RunsPage):
+    """Two charts of one run; a curve is a part of the theorem."""
+
+    TAB: ClassVar[str] = "theory"
+
+    def body(self) -> Iterable[Widget]:
+        yield Chart(id="over-steps")
+        yield Chart(id="over-layers")
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        from bntui.live.theory import theory_over_layers, theory_over_steps
+
+        view = self.chosen()
+        if view is not None:
+            self.query_one("#over-steps", Chart).show(theory_over_steps(view, self.panel_state()))
+            self.query_one("#over-layers", Chart).show(theory_over_layers(view, self.panel_state()))
+
+    def focus_page(self) -> None:
+        self.query_one("#over-steps", Chart).focus(scroll_visible=False)
+
+    @on(Plot.CrosshairMoved, "#over-steps")
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        self.explorer.choice.step = event.x
+        self.show_again()

@@ -1,0 +1,117 @@
+"""What would be sent, and to whom: shown before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from bncore.spec.change import changed, parse_changes
+from bncore.spec.errors import Problem, SpecError
+from bncore.store.requests import Drop, Set, Stop, StopSweep
+from bntui.live.requests import summary
+from bntui.steering.verbs import VERBS, WORKING, Verb, words
+
+if TYPE_CHECKING:
+    from bncore.store.paths import Held
+    from bntui.live.runs import RunView, SweepView
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Ready to be sent."""
+
+    sentence: str
+    """Such as ``norm l1``, harmless."""
+    asked: tuple[RunView, ...]
+    passed: tuple[RunView, ...]
+    """Runs that were meant but are in no state to be asked."""
+    at: int | None
+    requests: tuple[tuple[Held, BaseModel], ...] = ()
+    """Inboxes, and what goes into each."""
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Arguments of `bnrun`, for what no request can do."""
+
+
+def propose(
+    name: str, text: str, meant: Sequence[RunView], sweeps: Sequence[SweepView] = (), *, whole: bool = False
+) -> Proposal:
+    """What a verb of `VERBS` and the typed text come to for the runs meant.
+
+    Arguments:
+        sweeps: what supervises them.
+        whole: whether the runs are meant as a whole sweep.
+
+    Raises:
+        SpecError: what is wrong with the text, for any of the runs; or nobody can be asked.
+    """
+    verb = VERBS[name]
+    typed = words(text)
+    asked = tuple(view for view in meant if view.state in verb.asks)
+    passed = tuple(view for view in meant if view not in asked)
+    if not asked:
+        states = ", ".join(sorted({view.state for view in meant})) or "no run selected"
+        raise SpecError([Problem(verb.title, "", message=f"nobody to ask ({states})")])
+    if verb.command is None:
+        return _command_lines(name, typed, asked, passed)
+    try:
+        command = verb.command(typed)
+    except ValidationError as error:
+        raise SpecError([Problem(verb.title, "", message=error.errors()[0]["msg"])]) from error
+    if isinstance(command, Set):
+        _check(command.changes, asked)
+    requests: tuple[tuple[Held, BaseModel], ...] = tuple((view.run, command) for view in asked)
+    if isinstance(command, Stop):
+        requests = _stops(command, asked, sweeps, whole=whole)
+    return Proposal(summary(command.model_dump(mode="json")), asked, passed, typed[1], requests)
+
+
+def offered(name: str, view: RunView | None) -> tuple[str, ...]:
+    """Texts to choose among for a verb, the likeliest first."""
+    verb: Verb = VERBS[name]
+    return verb.options(view.spec if view else None)
+
+
+def _check(changes: dict[str, Any], asked: Sequence[RunView]) -> None:
+    """Foresee what a run would reject: values that do not fit the rest of its spec."""
+    for view in asked:
+        if view.spec is not None:
+            try:
+                changed(view.spec, changes, view.name)
+            except SpecError as error:
+                raise SpecError(error.problems[:1]) from error
+
+
+def _stops(
+    command: Stop, asked: Sequence[RunView], sweeps: Sequence[SweepView], *, whole: bool
+) -> tuple[tuple[Held, BaseModel], ...]:
+    """A run at work is asked itself; a queued one is left out by its sweep's supervisor."""
+    alive = {sweep.sweep.path for sweep in sweeps if sweep.state in WORKING}
+    working = [(view.run, command) for view in asked if view.state in WORKING]
+    queued = [view.run for view in asked if view.state == "queued" and view.run.path.parent in alive]
+    if whole and command.at_step is None and queued:
+        owners = dict.fromkeys(run.sweep for run in queued)
+        return (*((sweep, StopSweep()) for sweep in owners), *working)
+    found = (*working, *((run.sweep, Drop(run=run.path.name)) for run in queued))
+    if not found:
+        raise SpecError([Problem("stop", "", message="nobody supervises the queued runs")])
+    return found
+
+
+def _command_lines(
+    name: str, typed: tuple[list[str], int | None], asked: tuple[RunView, ...], passed: tuple[RunView, ...]
+) -> Proposal:
+    settings, at = typed
+    if name == "restart":
+        if settings or at is not None:
+            raise SpecError([Problem("restart", "", " ".join(settings), "nothing")])
+        lines = [("resume", str(view.run.path), "--detach") for view in asked]
+        return Proposal("restart where it was", asked, passed, None, commands=tuple(lines))
+    changes = parse_changes(settings, "fork")
+    _check(changes, asked)
+    when = () if at is None else ("--at", str(at))
+    lines = [("fork", str(view.run.path), *when, "--detach", *settings) for view in asked]
+    said = summary({"kind": "set", "changes": changes}) if changes else "no change"
+    return Proposal(f"fork with {said}", asked, passed, at, commands=tuple(lines))

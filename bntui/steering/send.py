@@ -1,0 +1,88 @@
+"""Sending: request files into inboxes, and `bnrun` in a process of its own for what no request can do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bncore.spec.errors import SpecError, printable
+from bncore.store.errors import StoreError
+from bncore.store.requests import drop
+
+if TYPE_CHECKING:
+    from bntui.live.runs import Snapshot
+    from bntui.steering.proposal import Proposal
+
+PATIENCE_S = 600.0
+"""A preset may download its data before it is detached."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of sending."""
+
+    ids: tuple[str, ...]
+    """Of the requests that lie in inboxes now."""
+    problems: tuple[str, ...]
+    """What could not be sent; harmless."""
+
+
+def send(proposal: Proposal) -> Sent:
+    """Carry out a proposal; takes as long as the commands in it take."""
+    ids, problems = [], []
+    for held, command in proposal.requests:
+        try:
+            ids.append(drop(held, command))
+        except StoreError as error:
+            problems.append(str(error))
+    for line in proposal.commands:
+        done = bnrun(*line)
+        if done.returncode:
+            problems.append(last_words(done))
+    return Sent(tuple(ids), tuple(problems))
+
+
+def start_preset(name: str, options: Sequence[str], root: Path) -> Path:
+    """Start a preset in the background; the directory of its sweep.
+
+    Raises:
+        StoreError: it was refused; the message is what `bnrun` said.
+    """
+    done = bnrun("preset", name, "--headless", "--detach", "--json", "--root", str(root), *options)
+    if done.returncode:
+        raise StoreError(last_words(done))
+    return Path(json.loads(done.stdout)["sweep"])
+
+
+def stop_all(snapshot: Snapshot) -> list[str]:
+    """Ask all that goes on to checkpoint and end, queued runs to be left out; why some could not be asked."""
+    from bntui.steering.proposal import propose
+
+    try:
+        proposal = propose("stop", "", snapshot.runs, snapshot.sweeps, whole=True)
+    except SpecError as error:
+        return [str(problem) for problem in error.problems]
+    return list(send(proposal).problems)
+
+
+def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `bnrun` to its end, away from the terminal."""
+    command = [sys.executable, "-m", "bntui.cli.main", *arguments]
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer in {PATIENCE_S:.0f} s")
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a command failed, on one line."""
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip(" │╭╰─╮╯")]
+    return printable(said[-1].strip("│ ").removeprefix("bnrun: ")) if said else f"exit code {done.returncode}"

@@ -1,0 +1,1 @@
+"""The explorer's parts: lists, lines, charts in a grid, the strip that steers."""

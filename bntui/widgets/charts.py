@@ -1,0 +1,167 @@
+"""Charts in a grid: as many as there is room for, all of the same steps and with one crosshair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.containers import Container
+from textual.widget import Widget
+
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart
+
+if TYPE_CHECKING:
+    from bntui.live.drawing import PanelState
+    from bntui.live.runs import RunView
+
+LEAST_WIDTH, LEAST_HEIGHT = 44, 9
+"""Cells that a chart needs to say something, where there are several."""
+SHAPE = 4.5
+"""Width to height of a chart that is good to look at, in cells."""
+
+EVERY_STEP = frozenset({"loss", "accuracy", "grad_norm"})
+"""Panels of what every mini-batch gives, noise and all: smoothed until the person chooses otherwise."""
+SMOOTHED = 0.6
+
+
+def arrange(count: int, width: int, height: int) -> tuple[int, int]:
+    """Columns and rows for up to `count` charts: all of them if they fit, in the shape nearest to a good one."""
+    most_columns = max(1, min(count, width // LEAST_WIDTH))
+    most_rows = max(1, min(count, height // LEAST_HEIGHT))
+    if most_columns * most_rows <= count:
+        return most_columns, most_rows
+    fitting = [
+        (columns, rows)
+        for columns in range(1, most_columns + 1)
+        for rows in range(1, most_rows + 1)
+        if columns * rows >= count and (columns - 1) * rows < count and columns * (rows - 1) < count
+    ]
+    return min(fitting, key=lambda one: _misshapen(width / one[0], height / one[1]))
+
+
+def _chart(key: str) -> Chart:
+    chart = Chart(id=f"chart-{key}")
+    chart.smoothing = SMOOTHED if key in EVERY_STEP else 0.0
+    return chart
+
+
+def _misshapen(width: float, height: float) -> float:
+    ratio = width / max(1.0, height) / SHAPE
+    return max(ratio, 1 / ratio)
+
+
+class ChartGrid(Container):
+    """The charts of a layout.
+
+    The focused chart is the current one; where there is no room for all, those around it are shown.
+    """
+
+    DEFAULT_CSS = """
+    ChartGrid { layout: grid; width: 1fr; height: 1fr; grid-gutter: 0; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._charts: dict[str, Chart] = {}
+        self._runs: Sequence[RunView] = ()
+        self._state: PanelState | None = None
+        self._alone = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the panels, in their order."""
+        return tuple(self._charts)
+
+    @property
+    def current(self) -> Chart | None:
+        """The chart that has the focus, else the first one shown."""
+        charts = list(self._charts.values())
+        focused = [chart for chart in charts if chart.has_focus]
+        return next(iter(focused or [chart for chart in charts if chart.display] or charts), None)
+
+    async def lay_out(self, keys: Sequence[str]) -> None:
+        """Show these panels; charts that stay keep their view."""
+        gone = [key for key in self._charts if key not in keys]
+        for key in gone:
+            await self._charts[key].remove()
+        known = {key: self._charts[key] for key in keys if key in self._charts}
+        charts = {key: known.get(key) or _chart(key) for key in keys}
+        fresh = [chart for key, chart in charts.items() if key not in known]
+        self._charts = charts
+        if fresh:
+            await self.mount_all(fresh)
+        order: list[Widget] = [*charts.values()]
+        self.sort_children(key=order.index)
+        self._place()
+        self.draw()
+
+    def show(self, runs: Sequence[RunView], state: PanelState) -> None:
+        """Show these runs."""
+        self._runs, self._state = runs, state
+        self.draw()
+
+    def draw(self) -> None:
+        """Make the data of the charts that are visible."""
+        from bntui.live.panels import PANELS
+
+        if self._state is None:
+            return
+        for key, chart in self._charts.items():
+            if chart.display and key in PANELS:
+                chart.show(PANELS[key].make(self._runs, self._state))
+
+    def move(self, by: int) -> None:
+        """Make the next chart, or the one before, the current one."""
+        charts = list(self._charts.values())
+        current = self.current
+        if current is not None:
+            at = min(len(charts) - 1, max(0, charts.index(current) + by))
+            charts[at].display = True
+            charts[at].focus(scroll_visible=False)
+            self._place(charts[at])
+            self.draw()
+
+    def toggle_alone(self) -> None:
+        """The current chart alone, or all again."""
+        current = self.current
+        self._alone = not self._alone
+        self._place(current)
+        self.draw()
+        if current is not None:
+            current.focus(scroll_visible=False)
+
+    def on_resize(self) -> None:
+        self._place()
+        self.draw()
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        for chart in self._beside(event.plot):
+            chart.crosshair = event.x
+
+    @on(Plot.ViewChanged)
+    def _view(self, event: Plot.ViewChanged) -> None:
+        for chart in self._beside(event.plot):
+            chart.set_view(event.x0, event.x1)
+
+    def _beside(self, plot: Plot) -> list[Chart]:
+        """The other charts that have the same axis."""
+        axis = getattr(plot, "data", None)
+        name = axis.x_name if axis is not None else ""
+        return [c for c in self._charts.values() if c is not plot and c.data.x_name == name]
+
+    def _place(self, current: Chart | None = None) -> None:
+        charts = list(self._charts.values())
+        if not charts or not self.size.width:
+            return
+        current = current or self.current
+        count = 1 if self._alone else len(charts)
+        columns, rows = arrange(count, self.size.width, self.size.height)
+        self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
+        at = charts.index(current) if current in charts else 0
+        first = at // (columns * rows) * (columns * rows)
+        first = max(0, min(first, len(charts) - columns * rows))
+        for index, chart in enumerate(charts):
+            chart.display = first <= index < first + columns * rows

@@ -1,0 +1,69 @@
+"""A line of parts that leaves out the least important ones where the terminal is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.strip import Strip
+from textual.widget import Widget
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a line."""
+
+    text: Text
+    rank: int = 0
+    """What goes first when there is no room: the highest."""
+
+
+def fit(left: Sequence[Part], right: Sequence[Part], width: int, gap: str = "  ") -> Text:
+    """Parts at the left and parts at the right end of `width` cells; at last the only ones left are cut."""
+    left, right = list(left), list(right)
+    while _length(left, gap) + _length(right, gap) + len(gap) > width and len(left) + len(right) > 1:
+        worst = max([*left, *right], key=lambda part: part.rank)
+        (right if worst in right else left).remove(worst)
+    line, end = _joined(left, gap), _joined(right, gap)
+    line.append(" " * max(len(gap), width - line.cell_len - end.cell_len)) if end else None
+    line.append_text(end)
+    line.truncate(width, overflow="ellipsis", pad=True)
+    return line
+
+
+def _joined(parts: Sequence[Part], gap: str) -> Text:
+    return Text(gap).join([part.text for part in parts])
+
+
+def _length(parts: Sequence[Part], gap: str) -> int:
+    return sum(part.text.cell_len for part in parts) + len(gap) * max(0, len(parts) - 1)
+
+
+class Line(Widget):
+    """One row of the screen; draws only when what it says has changed."""
+
+    DEFAULT_CSS = """
+    Line { height: 1; width: 1fr; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._left: tuple[Part, ...] = ()
+        self._right: tuple[Part, ...] = ()
+
+    def say(self, left: Sequence[Part], right: Sequence[Part] = ()) -> None:
+        """Show these parts."""
+        if (self._left, self._right) != (tuple(left), tuple(right)):
+            self._left, self._right = tuple(left), tuple(right)
+            self.refresh()
+
+    @property
+    def text(self) -> Text:
+        """The line as it is drawn, with a cell of space at both ends."""
+        return Text(" ").append_text(fit(self._left, self._right, max(0, self.size.width - 2))).append(" ")
+
+    def render_line(self, y: int) -> Strip:
+        text = self.text
+        segments = text.render(self.app.console, end="")
+        return Strip(segments).crop_extend(0, self.size.width, None).apply_style(self.rich_style)

@@ -1,0 +1,169 @@
+"""A list of rows of which one is chosen; draws what is visible, whatever its length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row."""
+
+    text: Text
+    key: str = ""
+    """What it stands for; a row without a key is a heading and is passed over."""
+
+
+class Listing(ScrollView, can_focus=True):
+    """Rows, and a cursor that stays with its row when others come and go.
+
+    Arguments:
+        follows: whether the end is kept in view when rows are added.
+    """
+
+    DEFAULT_CSS = """
+    Listing { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    Listing > .listing--cursor { background: $primary 30%; text-style: bold; }
+    Listing:ansi > .listing--cursor { background: ansi_default; text-style: reverse; }
+    Listing:nocolor > .listing--cursor { text-style: reverse; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"listing--cursor"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("pagedown", "move_page(1)", show=False),
+        Binding("pageup", "move_page(-1)", show=False),
+        Binding("home,g", "move(-1000000000)", show=False),
+        Binding("end,G", "move(1000000000)", show=False),
+        Binding("enter", "choose", show=False),
+    ]
+
+    @dataclass
+    class Moved(Message):
+        """The cursor stands on another row."""
+
+        listing: Listing
+        key: str
+
+        @property
+        def control(self) -> Listing:
+            return self.listing
+
+    @dataclass
+    class Chosen(Message):
+        """A row was chosen, by Enter or by the mouse."""
+
+        listing: Listing
+        key: str
+
+        @property
+        def control(self) -> Listing:
+            return self.listing
+
+    def __init__(self, *, id: str | None = None, follows: bool = False, focusable: bool = True) -> None:
+        super().__init__(id=id)
+        self.can_focus = focusable
+        self._rows: tuple[Row, ...] = ()
+        self._key = ""
+        self._follows = follows
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return self._rows
+
+    @property
+    def key(self) -> str:
+        """The key of the row that the cursor is on; empty where there is none."""
+        return self._key
+
+    @key.setter
+    def key(self, key: str) -> None:
+        if key != self._key:
+            self._key = key
+            self.refresh()
+            self._reveal()
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show these rows; the cursor stays, or goes to the nearest row that is left."""
+        before, index = self._rows, self._index()
+        if tuple(rows) == before:
+            return
+        self._rows = tuple(rows)
+        self.virtual_size = Size(self.size.width, len(rows))
+        keys = [row.key for row in rows if row.key]
+        if self._key not in keys:
+            later = [row.key for row in rows[index:] if row.key] if index is not None else []
+            self._key = (later or keys[-1:] if index is not None else keys[:1] or [""])[0] if keys else ""
+        if self._follows and len(rows) != len(before):
+            self.scroll_end(animate=False)
+        elif len(rows) != len(before):
+            self._reveal()
+        self.refresh()
+
+    def action_move(self, by: int) -> None:
+        """Move by so many rows that have a key."""
+        keys = [row.key for row in self._rows if row.key]
+        if not keys:
+            return
+        at = keys.index(self._key) if self._key in keys else 0
+        self.key = keys[min(len(keys) - 1, max(0, at + by))]
+        if self._follows and self.key == keys[-1]:
+            self.scroll_end(animate=False)
+        self.post_message(self.Moved(self, self.key))
+
+    def action_move_page(self, by: int) -> None:
+        self.action_move(by * max(1, self.size.height - 1))
+
+    def action_choose(self) -> None:
+        if self._key:
+            self.post_message(self.Chosen(self, self._key))
+
+    def on_click(self, event: events.Click) -> None:
+        row = int(event.y + self.scroll_offset.y - self.gutter.top)
+        if not 0 <= row < len(self._rows) or not self._rows[row].key:
+            return
+        again = self._rows[row].key == self._key
+        self.key = self._rows[row].key
+        self.post_message(self.Moved(self, self.key))
+        if again and self.can_focus:
+            self.post_message(self.Chosen(self, self.key))
+
+    def on_resize(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._rows))
+        self._reveal()
+
+    def render_line(self, y: int) -> Strip:
+        width, index = self.size.width, y + int(self.scroll_offset.y)
+        base = self.rich_style
+        if index >= len(self._rows):
+            return Strip.blank(width, base)
+        row = self._rows[index]
+        text = row.text.copy()
+        text.truncate(width, overflow="ellipsis", pad=True)
+        strip = Strip(text.render(self.app.console, end="")).crop_extend(0, width, None)
+        if row.key and row.key == self._key:
+            return strip.apply_style(base + self._cursor_style())
+        return strip.apply_style(base)
+
+    def _cursor_style(self) -> Style:
+        return self.get_component_rich_style("listing--cursor")
+
+    def _index(self) -> int | None:
+        return next((i for i, row in enumerate(self._rows) if row.key and row.key == self._key), None)
+
+    def _reveal(self) -> None:
+        index = self._index()
+        if index is not None and self.size.height:
+            top = 0 if index <= 1 else index  # a heading above the first row is shown with it
+            self.scroll_to_region(Region(0, top, 1, 1), animate=False, force=True)

@@ -1,0 +1,158 @@
+"""The runs at the left of a screen: who is where, what holds of the selected one, and what was changed when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from bntui.widgets import words
+from bntui.widgets.line import Line, Part
+from bntui.widgets.listing import Listing, Row
+
+if TYPE_CHECKING:
+    from bntui.chart.palette import Palette
+    from bntui.live.runs import RunView, Snapshot
+    from bntui.opening import Choice
+
+
+class Sidebar(Vertical):
+    """Runs, the selected one, and changes, one above the other."""
+
+    DEFAULT_CSS = """
+    Sidebar { width: 38; height: 1fr; }
+    Sidebar > Listing, Sidebar > Static { border: round $border-blurred; border-title-color: $foreground;
+                                          border-title-style: bold; padding: 0 1; }
+    Sidebar > #runs { height: auto; min-height: 3; max-height: 45%; }
+    Sidebar > #selected { height: auto; max-height: 11; }
+    Sidebar > #changes { height: 1fr; min-height: 3; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Listing(id="runs", focusable=False)
+        yield Static(id="selected", markup=False)
+        yield Listing(id="changes", follows=True, focusable=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#runs").border_title = "Runs"
+        self.query_one("#changes").border_title = "Changes"
+
+    def show(self, snapshot: Snapshot, choice: Choice) -> None:
+        """Show the runs of a snapshot."""
+        palette = words.palette_of(self.app)
+        runs = self.query_one("#runs", Listing)
+        width = self.size.width - 4
+        runs.show([Row(run_row(palette, view, choice, width), str(view.run.path)) for view in snapshot.runs])
+        runs.key = str(choice.selected or "")
+        view = selected(snapshot, choice)
+        panel = self.query_one("#selected", Static)
+        panel.display = view is not None
+        if view is not None:
+            panel.border_title = words.fitted(view.name, min(len(view.name), 30))
+            panel.update(Text("\n").join(details(view)))
+        self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
+
+
+class RunLine(Line):
+    """The same in one line, for narrow terminals."""
+
+    def show(self, snapshot: Snapshot, choice: Choice) -> None:
+        """Show the runs of a snapshot; the selected one is never left out."""
+        palette = words.palette_of(self.app)
+        parts = []
+        for index, view in enumerate(snapshot.runs):
+            chosen = view.run.path == choice.selected
+            text = words.badge(palette, view, 2).append(" ")
+            text.append(view.name, words.colour(palette, view.style))
+            text.append(f" {words.percent(words.fraction_of(view)).replace(' ', '')}", words.MUTED)
+            if view.state != "running":
+                text.append(" ").append_text(words.state_sign(view.state))
+            if chosen:
+                text.stylize("reverse")
+            parts.append(Part(text, 0 if chosen else 1 + index))
+        self.say(parts)
+
+
+class ChangeLine(Line):
+    """The last change in one line."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show the newest of the snapshot's changes."""
+        rows = change_rows(words.palette_of(self.app), snapshot)
+        self.set_class(not rows, "empty")
+        if rows:
+            self.say([Part(rows[-1].text)], [Part(Text(f"{len(rows)} changes", words.MUTED), 1)])
+
+
+def selected(snapshot: Snapshot, choice: Choice) -> RunView | None:
+    """The run that is selected; the first where that one is gone from the snapshot."""
+    found = next((view for view in snapshot.runs if view.run.path == choice.selected), None)
+    return found or (snapshot.runs[0] if snapshot.runs else None)
+
+
+def shown_runs(snapshot: Snapshot, choice: Choice) -> list[RunView]:
+    """The runs whose curves are drawn; the selected one last, so that it lies on top."""
+    chosen = selected(snapshot, choice)
+    views = [view for view in snapshot.runs if view.run.path not in choice.hidden]
+    return sorted(views, key=lambda view: view is chosen)
+
+
+def run_row(palette: Palette, view: RunView, choice: Choice, width: int) -> Text:
+    """One run in one line: whether marked or hidden, its line, its name, its state and how far it is."""
+    mark = "◆" if view.run.path in choice.marked else " "
+    text = Text(f"{mark} ").append_text(words.badge(palette, view)).append(" ")
+    done = words.percent(words.fraction_of(view)).replace(" ", "")
+    far = f"{words.short_count(view.step):>6} {done:>4}"
+    if view.state == "queued":
+        far = f"{'queued':>11}"
+    name = words.fitted(view.name, max(4, width - 6 - 2 - len(far)))
+    hidden = view.run.path in choice.hidden
+    text.append(name, "dim strike" if hidden else "").append_text(words.state_sign(view.state))
+    return text.append(f" {far}", words.MUTED)
+
+
+def details(view: RunView) -> list[Text]:
+    """What is known of the selected run."""
+    fraction = words.fraction_of(view)
+    head = words.state_word(view.state).append(f"  seed {view.seed}", words.MUTED)
+    of = f" / {view.steps:,}" if view.steps else ""
+    lines = [head, Text(f"{view.step:,}{of}").append(f"  {words.percent(fraction)}", words.MUTED)]
+    lines.append(words.bar(fraction, 32, "green" if view.state == "running" else ""))
+    if view.state in ("running", "paused"):
+        lines.append(words.pairs_of((("rate", words.rate(view.rate)), ("ETA", words.duration(view.eta_s)))))
+    lines += [words.settings(view), words.cadences(view)]
+    if view.message:
+        lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))
+    return lines
+
+
+def change_rows(palette: Palette, snapshot: Snapshot) -> list[Row]:
+    """Every change, once."""
+    rows = []
+    for request, views in words.changes(snapshot):
+        style = words.colour(palette, views[0].style) if len(views) == 1 else ""
+        rows.append(Row(words.request_line(request, words.whom(views, len(snapshot.runs)), style)))
+    return rows
+
+
+def meant(snapshot: Snapshot, choice: Choice) -> tuple[RunView, ...]:
+    """The runs that a request would be for: the whole sweep, else the marked ones, else the selected one."""
+    if choice.whole:
+        return snapshot.runs
+    marked = tuple(view for view in snapshot.runs if view.run.path in choice.marked)
+    chosen = selected(snapshot, choice)
+    return marked or (() if chosen is None else (chosen,))
+
+
+def moved(runs: Sequence[RunView], chosen: Path | None, by: int) -> Path | None:
+    """The run so many places further down."""
+    paths = [view.run.path for view in runs]
+    if not paths:
+        return None
+    at = paths.index(chosen) if chosen in paths else 0
+    return paths[min(len(paths) - 1, max(0, at + by))]

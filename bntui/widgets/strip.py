@@ -1,0 +1,206 @@
+"""The strip that steers: what will be asked, of whom and when, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Input
+
+from bntui.widgets import words
+from bntui.widgets.line import Line, Part
+from bntui.widgets.sidebar import meant, selected
+
+if TYPE_CHECKING:
+    from bntui.live.runs import RunView, Snapshot
+    from bntui.opening import Choice
+    from bntui.steering.proposal import Proposal
+
+
+class Typed(Input):
+    """A line of text; left and right choose among what is offered until something else is typed."""
+
+    DEFAULT_CSS = """
+    Typed, Typed:focus { border: none; height: 1; padding: 0 1; background: $boost; }
+    """
+
+    def action_cursor_left(self, select: bool = False) -> None:
+        if not (isinstance(self.parent, Strip) and self.parent.choose(-1)):
+            super().action_cursor_left(select)
+
+    def action_cursor_right(self, select: bool = False) -> None:
+        if not (isinstance(self.parent, Strip) and self.parent.choose(1)):
+            super().action_cursor_right(select)
+
+
+class Strip(Vertical):
+    """Shown while something is asked; Enter sends, Escape leaves."""
+
+    DEFAULT_CSS = """
+    Strip { height: 5; display: none; border: round $primary; border-title-style: bold;
+            border-subtitle-color: $foreground; }
+    Strip.open { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "option(-1)", show=False),
+        Binding("down", "option(1)", show=False),
+        Binding("tab", "whom", show=False),
+        Binding("escape", "leave", show=False),
+    ]
+
+    @dataclass
+    class Confirmed(Message):
+        """The person has seen it and wants it sent."""
+
+        proposal: Proposal
+
+    class Left(Message):
+        """The strip was closed; nothing is to be sent by it any more."""
+
+    def __init__(self) -> None:
+        super().__init__(id="strip")
+        self._verb = ""
+        self._options: tuple[str, ...] = ()
+        self._snapshot: Snapshot | None = None
+        self._choice: Choice | None = None
+        self._proposal: Proposal | None = None
+        self._waiting = False
+        """Whether Enter was pressed before anything could be proposed."""
+
+    def compose(self) -> ComposeResult:
+        yield Line(id="options")
+        yield Typed(id="typed", select_on_focus=False)
+        yield Line(id="proposal")
+
+    @property
+    def is_open(self) -> bool:
+        return self.has_class("open")
+
+    @property
+    def verb(self) -> str:
+        """A key of `bntui.steering.verbs.VERBS`."""
+        return self._verb
+
+    def open(self, verb: str, snapshot: Snapshot, choice: Choice) -> None:
+        """Ask what is to be sent."""
+        from bntui.steering.proposal import offered
+        from bntui.steering.verbs import VERBS
+
+        self._verb, self._snapshot, self._choice = verb, snapshot, choice
+        self._options = offered(verb, selected(snapshot, choice))
+        self.border_title = VERBS[verb].title
+        self.border_subtitle = "Enter send   Tab whom   Esc leave"
+        self.add_class("open")
+        typed = self.query_one(Typed)
+        typed.placeholder = VERBS[verb].hint or "@ and a step, or nothing: at the next one"
+        typed.value = self._options[0] if self._options else ""
+        typed.cursor_position = len(typed.value)
+        typed.focus()
+        self._consider()
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self.is_open:
+            self.remove_class("open")
+            self._proposal = None
+            self.post_message(self.Left())
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Runs have moved on: some may no longer be there to be asked."""
+        if self.is_open:
+            self._snapshot = snapshot
+            self._consider()
+
+    def choose(self, by: int) -> bool:
+        """Offer the next text, unless another was typed; whether that was so."""
+        typed = self.query_one(Typed)
+        if typed.value not in self._options:
+            return False
+        self.action_option(by)
+        return True
+
+    def action_option(self, by: int) -> None:
+        if self._options:
+            typed = self.query_one(Typed)
+            at = self._options.index(typed.value) + by if typed.value in self._options else 0
+            typed.value = self._options[at % len(self._options)]
+            typed.cursor_position = len(typed.value)
+
+    def action_whom(self) -> None:
+        if self._choice is not None:
+            self._choice.whole = not self._choice.whole
+            self._consider()
+
+    def action_leave(self) -> None:
+        self.close()
+
+    @on(Input.Changed)
+    def _typed(self) -> None:
+        self._consider()
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._consider()
+        proposal = self._proposal
+        if self.is_open and proposal is not None:
+            self.close()
+            self.post_message(self.Confirmed(proposal))
+
+    def _consider(self) -> None:
+        """What the text comes to now, in words; or why it comes to nothing."""
+        from bncore.spec.errors import SpecError
+        from bntui.steering.proposal import propose
+        from bntui.steering.verbs import complaint
+
+        if not self.is_open or self._snapshot is None or self._choice is None:
+            return
+        text = self.query_one(Typed).value
+        runs = meant(self._snapshot, self._choice)
+        self.query_one("#options", Line).say(_options(self._options, text))
+        line = self.query_one("#proposal", Line)
+        try:
+            self._proposal = propose(self._verb, text, runs, self._snapshot.sweeps, whole=self._choice.whole)
+        except SpecError as error:
+            self._proposal = None
+            line.say([Part(Text(f"✗ {complaint(error)}", "red"))])
+            return
+        line.say(*self._sentence(self._proposal))
+
+    def _sentence(self, proposal: Proposal) -> tuple[list[Part], list[Part]]:
+        palette = words.palette_of(self.app)
+        text = Text("→ ", words.MUTED).append(proposal.sentence, words.STRONG).append("  to ", words.MUTED)
+        text.append_text(_names(proposal.asked, [words.colour(palette, v.style) for v in proposal.asked]))
+        when = "at the next step" if proposal.at is None else f"at step {proposal.at:,}"
+        if proposal.commands:
+            when = "" if proposal.at is None else when
+        left = [Part(text), Part(Text(when, words.MUTED), 3)]
+        if proposal.passed:
+            left.append(Part(Text(f"not to {_names(proposal.passed)}", words.MUTED), 4))
+        return left, []
+
+
+def _names(views: Sequence[RunView], styles: Sequence[object] = ()) -> Text:
+    text = Text()
+    for index, view in enumerate(views[:4]):
+        text.append(", " if index else "").append(view.name, str(styles[index]) if styles else "")
+    more = len(views) - 4
+    return text.append(f" and {more} more") if more > 0 else text
+
+
+def _options(options: Sequence[str], text: str) -> list[Part]:
+    """What is offered, the chosen one marked; what they all begin with is said once."""
+    names = {option.partition("=")[0] for option in options}
+    parts = []
+    for index, option in enumerate(options):
+        said = option.partition("=")[2] if len(names) == 1 and " " not in option and "=" in option else option
+        chosen = option == text
+        parts.append(Part(Text(f" {said} ", "reverse bold" if chosen else ""), 0 if chosen else 1 + index))
+    return parts

@@ -1,0 +1,71 @@
+"""A grid of cells is what the terminal shows, and knows what changed."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from bntui.chart.grid import Grid, cells, fitted
+from bntui.chart.ink import ink, rgb
+
+INK = ink(rgb(200, 200, 200), rgb(0, 0, 0))
+OTHER = ink(rgb(200, 0, 0), rgb(0, 0, 0))
+
+
+@given(st.text(max_size=20), st.integers(1, 12))
+def test_fitted_text_takes_no_more_than_its_width(text: str, width: int) -> None:
+    assert len(cells(fitted(text, width))) <= width
+
+
+@given(st.text(max_size=20), st.integers(0, 9))
+def test_a_row_is_as_wide_as_the_grid_whatever_is_written(text: str, column: int) -> None:
+    grid = Grid(10, 1, INK)
+    grid.write(0, column, text, OTHER)
+    strip = grid.strip(0)
+    assert strip.cell_length == 10
+    assert cell_len(strip.text) == 10
+
+
+def test_nothing_that_steers_a_terminal_is_written() -> None:
+    grid = Grid(20, 1, INK)
+    grid.write(0, 0, "a\x1b[31m\x07\u202eb", INK)
+    assert grid.plain()[0].rstrip() == "a[31mb"
+
+
+def test_what_lies_outside_is_left_out() -> None:
+    grid = Grid(4, 2, INK)
+    grid.write(5, 0, "x", INK)
+    grid.write(0, 9, "x", INK)
+    grid.write(1, 2, "long", INK)
+    assert grid.plain() == ["    ", "  l…"]
+
+
+def test_a_strip_has_a_segment_for_each_ink() -> None:
+    grid = Grid(6, 1, INK)
+    grid.write(0, 1, "ab", OTHER)
+    grid.write(0, 4, "c", INK)
+    assert [segment.text for segment in grid.strip(0)] == [" ", "ab ", "c "]
+
+
+def test_blank_cells_keep_their_background() -> None:
+    grid = Grid(4, 1, INK)
+    grid.fill(0, slice(2, 4), " ", ink(rgb(1, 1, 1), rgb(9, 9, 9)))
+    assert [segment.text for segment in grid.strip(0)] == ["  ", "  "]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 29), st.booleans()), max_size=30))
+def test_every_change_is_told_and_no_row_without_one(places: list[tuple[int, int, bool]]) -> None:
+    before, after = Grid(30, 4, INK), Grid(30, 4, INK)
+    for row, column, by_ink in places:
+        after.write(row, column, " " if by_ink else "x", OTHER if by_ink else INK)
+    told = np.zeros((4, 30), bool)
+    for row, first, length in after.changes(before):
+        told[row, first : first + length] = True
+        assert {first, first + length - 1} <= {c for r, c, _ in places if r == row}
+    assert all(told[row, column] for row, column, _ in places)
+
+
+def test_a_grid_of_another_size_is_all_new() -> None:
+    assert list(Grid(3, 2, INK).changes(Grid(4, 2, INK))) == [(0, 0, 3), (1, 0, 3)]

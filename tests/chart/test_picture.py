@@ -1,0 +1,233 @@
+"""Whole charts: what they look like, and that nothing that may come breaks them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from bntui.chart.data import ChartData, Mark, Rule
+from bntui.chart.ink import ink
+from bntui.chart.look import Look, Picture
+from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
+from bntui.chart.picture import draw
+from bntui.chart.view import View
+from tests.chart.making import band, chart, dots_of, line
+
+STEPS = np.linspace(0, 8000, 200)
+TWO_RUNS = chart(
+    line(12 * np.exp(-STEPS / 2000) + 0.5, STEPS, 0, name="none"),
+    line(4 * np.exp(-STEPS / 1000) + 0.1, STEPS, 1, name="batch"),
+    title="ICS",
+    marks=(Mark(3000, "noise on"),),
+    rules=(Rule(0.2, "2/lr"),),
+    log_y=True,
+)
+
+
+def rows(data: ChartData, width: int, height: int, view: View = View(), **look: object) -> list[str]:  # noqa: B008
+    return draw(data, width, height, view, Look(**look)).grid.plain()  # type: ignore[arg-type]
+
+
+def colour_at(picture: Picture, row: int, column: int) -> int:
+    return int(picture.grid.inks[row, column])
+
+
+def test_a_chart_looks_like_this() -> None:
+    assert rows(TWO_RUNS, 48, 12) == [
+        "╭─ ICS ────────────────────────────────── log ─╮",
+        "│   10 ⠉⠓⠦⢤⣀⡀╌╌╌╌╌╌╌╌╌┊noise on╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│",
+        "│           ⠉⠓⠲⢤⣀⡀    ┊                        │",
+        "│      ⠦⣄        ⠉⠙⠒⠦⣄⣀                        │",
+        "│       ⠈⠳⢤⡀          ⠈⠉⠓⠲⠤⣄⣀⡀                 │",
+        "│          ⠙⠲⣄        ┊      ⠉⠙⠒⠲⠤⢤⣀⣀          │",
+        "│    1 ╌╌╌╌╌╌⠈⠓⢦⣀╌╌╌╌╌┊╌╌╌╌╌╌╌╌╌╌╌╌╌⠈⠉⠙⠒⠒⠦⠤⠤⢤⣀⣀│",
+        "│               ⠈⠳⢤⣀  ┊                        │",
+        "│                  ⠈⠓⠦⣄⡀                       │",
+        "│      ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┊⠉⠓⠦⣄⣀┄┄┄┄┄┄┄┄┄┄┄┄┄ 2/lr │",
+        "│  0.1 ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┊╌╌╌╌⠈⠉⠙⠒⠲⠤⠤⠤⢤⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀│",
+        "╰───── 0 ────── 2k ────── 4k ────── 6k ────────╯",
+    ]
+
+
+def test_a_chart_in_16_colours_looks_like_this() -> None:
+    assert rows(TWO_RUNS, 48, 12, palette=ANSI) == [
+        "╭─ ICS ────────────────────────────────── log ─╮",
+        "│   10 ⠉⠓⠦⢤⣀⡀         ┊noise on                │",
+        "│           ⠉⠓⠲⢤⣀⡀    ┊                        │",
+        "│      ⠦⣄        ⠉⠙⠒⠦⣄⣀                        │",
+        "│       ⠈⠃⢠⡀          ⠈⠉⠓⠲⠤⣄⣀⡀                 │",
+        "│          ⠙⠲         ┊      ⠉⠙⠒⠲⠤⢤⣀⣀          │",
+        "│    1        ⠓⢦⡀     ┊             ⠈⠉⠙⠒⠒⠦⠤⠤⢤⣀⣀│",
+        "│                ⠰⢤⣀  ┊                        │",
+        "│                  ⠈ ⠦⣄⡀                       │",
+        "│      ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┊⠁⠐⠦⣄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ 2/lr │",
+        "│  0.1                ┊     ⠉⠙⠂⠰⠤⠤ ⢤⣀⡀⢀⣀⣀ ⣀⣀⡀⢀⣀│",
+        "╰───── 0 ────── 2k ────── 4k ────── 6k ────────╯",
+    ]
+
+
+def test_a_band_in_16_colours_keeps_its_edges() -> None:
+    assert rows(chart(band([0, 1, 1, 0], [1, 3, 3, 1])), 30, 8, palette=ANSI)[1:-1] == [
+        "│           ⡠⠊⠉⠉⠉⠉⠉⠉⠉⠉⠑⢄     │",
+        "│         ⢀⠔⠁⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⠈⠢⡀   │",
+        "│    2  ⢀⠔⠁⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⠈⠢⡀ │",
+        "│      ⠔⠁⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⠈⠢│",
+        "│      ⢁⠔⢁⠔⣀⠤⠊⠉⠉⠉⠉⠉⠉⠉⠉⠑⠤⣀⢁⠔⢁⠔│",
+        "│    0 ⣀⠤⠒⠉              ⠉⠒⠤⣀│",
+    ]
+
+
+def test_gaps_infinities_and_the_end_of_a_diverged_run_are_shown() -> None:
+    data = chart(line([1, 2, np.nan, 3, np.inf, -np.inf, 2], diverged=True))
+    assert rows(data, 24, 7, palette=MONOCHROME)[1:-1] == [
+        "│    3         ⠁ ▲⢸    │",
+        "│                 ⢸    │",
+        "│    2   ⡤        ⢸   ✕│",
+        "│       ⡼⠁        ⢸   ⢸│",
+        "│    1 ⡼⠁         ⢸ ▼ ⢸│",
+    ]
+
+
+def test_an_empty_chart_says_why() -> None:
+    assert rows(chart(note="no probe of this kind in these runs"), 24, 6) == [
+        "╭─ Loss ───────────────╮",
+        "│                      │",
+        "│   no probe of this   │",
+        "│  kind in these runs  │",
+        "│                      │",
+        "╰──────────────────────╯",
+    ]
+
+
+def test_one_point_is_one_dot() -> None:
+    assert dots_of(rows(chart(line([1.0])), 40, 10, palette=MONOCHROME)).sum() == 1
+
+
+def test_the_crosshair_reads_every_curve_in_the_bottom_border() -> None:
+    bottom = rows(TWO_RUNS, 48, 12, crosshair=4000.0)[-1]
+    assert bottom == "╰─ at 4,000: none 2.14  batch 0.1748 ──────────╯"
+
+
+def test_names_are_cut_before_values() -> None:
+    bottom = rows(TWO_RUNS, 33, 12, crosshair=4000.0)[-1]
+    assert "2.14" in bottom and "0.1748" in bottom and "batch" not in bottom
+
+
+def test_a_reading_tells_the_noise_floor_and_the_ends_of_a_band() -> None:
+    data = chart(line([3.0, 3.0], floor=np.array([0.5, 0.5])), band([1.0, 1.0], [2.0, 2.0], 1))
+    assert "run 0 3 ± 0.5  run 1 1…2" in rows(data, 60, 9, crosshair=1.0)[-1]
+
+
+def test_what_ended_before_the_crosshair_is_not_read() -> None:
+    data = chart(line([1.0] * 100), line([2.0] * 10, style=1))
+    assert rows(data, 60, 9, crosshair=80.0)[-1].startswith("╰─ at 80: run 0 1 ─")
+
+
+def test_the_text_of_a_mark_stands_where_no_curve_is() -> None:
+    high = line(np.r_[np.ones(50), np.zeros(50)])
+    text_row = next(
+        i for i, row in enumerate(rows(chart(high, marks=(Mark(10, "noise on"),)), 60, 14)) if "noise" in row
+    )
+    assert text_row > 1
+
+
+def test_two_marks_close_together_keep_both_texts() -> None:
+    data = chart(line(np.zeros(100)), marks=(Mark(50, "noise on"), Mark(51, "norm → l1")))
+    text = "\n".join(rows(data, 60, 14))
+    assert "noise on" in text and "norm → l1" in text
+
+
+def test_a_later_curve_wins_the_colour_of_a_shared_cell() -> None:
+    same = [1.0, 1.0]
+    picture = draw(chart(line(same, style=0), line(same, style=2)), 30, 9)
+    lit = dots_of(picture.grid.plain()).reshape(9, 4, 30, 2).any(axis=(1, 3))
+    assert set(picture.grid.inks[lit]) == {ink(DARK.curve(2), DARK.background)}
+
+
+def test_a_faint_curve_never_wins() -> None:
+    same = [1.0, 1.0]
+    picture = draw(chart(line(same, style=0), line(same, style=2, faint=True)), 30, 9)
+    lit = dots_of(picture.grid.plain()).reshape(9, 4, 30, 2).any(axis=(1, 3))
+    assert set(picture.grid.inks[lit]) == {ink(DARK.curve(0), DARK.background)}
+
+
+def test_what_lies_under_the_noise_floor_is_faint() -> None:
+    values = np.linspace(0, 1, 100)
+    picture = draw(chart(line(values, floor=np.full(100, 0.5))), 60, 20)
+    lit = dots_of(picture.grid.plain()).reshape(20, 4, 60, 2).any(axis=(1, 3))
+    inks = [set(picture.grid.inks[row][lit[row]]) for row in range(1, 19)]
+    faint, strong = ink(DARK.faint(0), DARK.background), ink(DARK.curve(0), DARK.background)
+    middle = next(i for i, found in enumerate(inks) if faint in found)
+    assert all(found == {strong} for found in inks[:middle])
+    assert all(found <= {faint, strong} for found in inks) and inks[-1] == {faint}
+
+
+def test_smoothing_keeps_the_raw_curve_faint_behind() -> None:
+    noisy = line(np.random.default_rng(0).normal(0, 1, 500))
+    picture = draw(chart(noisy), 60, 20, look=Look(smoothing=0.9))
+    assert {ink(DARK.faint(0), DARK.background), ink(DARK.curve(0), DARK.background)} <= set(
+        picture.grid.inks.flat
+    )
+    assert "smooth 0.9" in picture.grid.plain()[0]
+
+
+def test_new_points_change_few_cells() -> None:
+    values = np.exp(-np.arange(2000) / 700) + 0.1
+    before = draw(chart(line(values[:1600]), log_y=True), 80, 24).grid
+    after = draw(chart(line(values[:1620]), log_y=True), 80, 24).grid
+    assert 0 < sum(length for _, _, length in after.changes(before)) <= 12
+
+
+def test_a_chosen_view_is_kept_to() -> None:
+    picture = draw(TWO_RUNS, 60, 15, View(x=(1000.0, 2000.0), y=(0.5, 5.0)))
+    assert picture.x_scale is not None and picture.y_scale is not None
+    assert (picture.x_scale.low, picture.x_scale.high) == (1000.0, 2000.0)
+    assert (picture.y_scale.low, picture.y_scale.high) == (0.5, 5.0)
+
+
+def test_values_fit_what_is_shown_not_what_is_hidden() -> None:
+    data = chart(line(np.r_[np.full(50, 1000.0), np.linspace(0, 1, 50)]))
+    scale = draw(data, 60, 15, View(x=(55.0, 95.0))).y_scale
+    assert scale is not None and scale.high < 2
+
+
+ANY = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.lists(ANY, max_size=12), max_size=3),
+    st.integers(1, 60),
+    st.integers(1, 14),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([DARK, ANSI, MONOCHROME]),
+    st.none() | ANY,
+)
+def test_nothing_breaks_a_chart(
+    series: list[list[float]],
+    width: int,
+    height: int,
+    log_y: bool,
+    log_x: bool,
+    palette: Palette,
+    crosshair: float | None,
+) -> None:
+    curves = [line(values, style=i, diverged=i == 0) for i, values in enumerate(series)]
+    curves += [replace(c, low=c.high - 1, floor=np.abs(c.high)) for c in curves if np.isfinite(c.high).all()]
+    data = chart(
+        *curves, log_y=log_y, log_x=log_x, marks=(Mark(1, "noise\x1b on"),), rules=(Rule(-1, "r"),), note="no"
+    )
+    for smoothing in (0.0, 0.9):
+        grid = draw(data, width, height, look=Look(palette, smoothing, crosshair)).grid
+        assert [cell_len(grid.strip(row).text) for row in range(height)] == [width] * height
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (5, 2), (12, 4), (19, 5)])
+def test_a_small_chart_draws_what_fits(width: int, height: int) -> None:
+    assert dots_of(rows(chart(line([1.0, 2.0, 1.0])), width, height)).any()
