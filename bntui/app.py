@@ -70,18 +70,20 @@ class Explorer(App[None]):
 
     # Beginning and end
 
-    def get_default_screen(self) -> Screen[None]:
-        from bntui.screens.home import HomePage
-
-        return self._page("sweep") if self._place is not None else HomePage()
-
     def on_mount(self) -> None:
         self.theme = THEMES[self.settings.theme]
         self._leave_on(signal.SIGTERM, signal.SIGHUP)
         if self._place is None:
-            self.watch_source(self._opening.home)
+            self._show_home()
         else:
-            self.open_places([self._place], page="")
+            self.push_screen(self._page("sweep"))
+            self.watch_source(self._opener([self._place]))
+
+    def _show_home(self) -> None:
+        from bntui.screens.home import HomePage
+
+        self.push_screen(HomePage())
+        self.watch_source(self._opening.home)
 
     def on_unmount(self) -> None:
         if self._watching is not None:
@@ -108,11 +110,12 @@ class Explorer(App[None]):
     def open_places(self, places: Sequence[Place], page: str = "sweep") -> None:
         """Watch some runs and sweeps and go to a page about them."""
         self.choice = Choice()
-        if page:
-            self._forget_pages()
-        self.watch_source(lambda: self._opening.open(places))
-        if page:
-            self.view(page)
+        self._forget_pages()
+        self.watch_source(self._opener(places))
+        self.view(page)
+
+    def _opener(self, places: Sequence[Place]) -> Callable[[], Source]:
+        return lambda: self._opening.open(places)
 
     def wake(self) -> None:
         """Look at once: something was asked."""

@@ -113,12 +113,18 @@ def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
         pairs = interleaved(_times(ours.advance, steps), _times(theirs.advance, steps), repeats=repeats)
         mine, without, ratio = medians(pairs)
         yield Row(
-            "step of the DLN, inbox polled", 1000 * mine / steps, 1000 * without / steps, ratio, "not measurable"
+            "step of the DLN, inbox polled",
+            1000 * mine / steps,
+            1000 * without / steps,
+            ratio,
+            "not measurable",
         )
         looks = 200
         look = seconds(_times(ours.requests.look, looks)) / looks
     share = 100 * look / POLL_S
-    yield Row(f"one look, {1 / POLL_S:.0f} a second", 1e6 * look, NAN, NAN, f"{share:.3f} % of a second", "us")
+    yield Row(
+        f"one look, {1 / POLL_S:.0f} a second", 1e6 * look, NAN, NAN, f"{share:.3f} % of a second", "us"
+    )
 
 
 def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bntui.chart.data import ChartData, Curve
 from bntui.chart.frame import Layout
@@ -63,27 +64,36 @@ class Overlay:
                 self._grid.fill(rows, self._place.left + column, "┊", value)
 
     def mark_names(self, data: ChartData, layers: Layers) -> None:
-        """The text of each mark beside its line, in the first row from the top where nothing else is."""
-        taken = layers.bits > 0
+        """The text of each mark beside its line, in a row of the upper half where it hides the least, and no other."""
+        drawn = layers.bits > 0
         columns = [self.column(mark.x) for mark in data.marks]
-        taken[:, [column for column in columns if column is not None]] = True
+        drawn[:, [column for column in columns if column is not None]] = True
+        named = np.zeros_like(drawn)
         for mark, column in zip(data.marks, columns, strict=True):
             if column is None or not mark.text:
                 continue
             text = fitted(mark.text, max(column, self._place.width - column - 1))
             width = len(cells(text))
-            row, start = self._free(taken, column, width)
-            taken[row, start : start + width] = True
+            place = self._free(drawn, named, column, width)
+            if place is None:
+                continue
+            row, start = place
+            named[row, start : start + width] = True
             colour = self._palette.text if mark.style is None else self._palette.curve(mark.style)
             self._write(row, start, text, colour)
 
-    def _free(self, taken: np.ndarray, column: int, width: int) -> tuple[int, int]:
+    def _free(
+        self, drawn: NDArray[np.bool_], named: NDArray[np.bool_], column: int, width: int
+    ) -> tuple[int, int] | None:
+        """Row and column for a text, the topmost of the best; None where it would lie on another."""
         starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._place.width]
-        for row in range(max(1, self._place.height // 2)):
-            for start in starts:
-                if not taken[row, start : start + width].any():
-                    return row, start
-        return 0, starts[0] if starts else max(0, self._place.width - width)
+        places = [
+            (int(drawn[row, start : start + width].sum()), row, start)
+            for row in range(max(1, self._place.height // 2))
+            for start in starts or [max(0, self._place.width - width)]
+            if not named[row, start : start + width].any()
+        ]
+        return min(places)[1:] if places else None
 
     def crosses(self, curves: tuple[Curve, ...]) -> None:
         """✕ where a diverged curve ends."""

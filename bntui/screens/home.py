@@ -33,7 +33,7 @@ class HomePage(Page):
     """Runs above, presets below; Tab goes from one to the other, Enter opens or starts."""
 
     DEFAULT_CSS = """
-    HomePage Listing { border: round $border-blurred; border-title-color: $foreground;
+    HomePage Listing { border: round $foreground 25%; border-title-color: $foreground;
                        border-title-style: bold; padding: 0 1; }
     HomePage Listing:focus { border: round $primary; }
     HomePage #presets { height: auto; max-height: 45%; }

@@ -35,7 +35,7 @@ class JournalPage(RunsPage):
     """Events of the runs that are shown, newest last."""
 
     DEFAULT_CSS = """
-    JournalPage #events { border: round $border-blurred; border-title-style: bold; padding: 0 1; }
+    JournalPage #events { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(JOURNAL)
     SCOPES: ClassVar[tuple[str, ...]] = (JOURNAL, RUNS, EVERYWHERE)

@@ -32,6 +32,7 @@ class Page(Screen[None]):
     Page.tiny > * { display: none; }
     Page.tiny > #heading { display: block; }
     """
+    AUTO_FOCUS = ""
     SCOPES: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
     """Of the table of actions, the nearest first."""
 
@@ -59,6 +60,11 @@ class Page(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self.show_again()
+        if self.focused is None:
+            self.call_after_refresh(self.focus_page)
+
+    def focus_page(self) -> None:
+        """Give the focus to what is shown."""
 
     @on(events.Resize)
     def _resized(self, event: events.Resize) -> None:

@@ -29,7 +29,7 @@ class SpecPage(RunsPage):
     """A row for each field, a column for each run: what holds now, requests included."""
 
     DEFAULT_CSS = """
-    SpecPage #fields { border: round $border-blurred; border-title-style: bold; padding: 0 1; }
+    SpecPage #fields { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(SPEC)
     SCOPES: ClassVar[tuple[str, ...]] = (SPEC, RUNS, EVERYWHERE)

@@ -26,7 +26,7 @@ class Sidebar(Vertical):
 
     DEFAULT_CSS = """
     Sidebar { width: 38; height: 1fr; }
-    Sidebar > Listing, Sidebar > Static { border: round $border-blurred; border-title-color: $foreground;
+    Sidebar > Listing, Sidebar > Static { border: round $foreground 25%; border-title-color: $foreground;
                                           border-title-style: bold; padding: 0 1; }
     Sidebar > #runs { height: auto; min-height: 3; max-height: 45%; }
     Sidebar > #selected { height: auto; max-height: 11; }

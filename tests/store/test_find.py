@@ -117,7 +117,11 @@ def test_a_sweep_whose_file_makes_no_sense_lists_its_directories(root: Path, tex
 def test_a_run_that_was_removed_is_none_of_its_sweep_s(root: Path) -> None:
     sweep = SweepDir(root / "vgg_bn-001")
     sweep.sweep_file.write_text(f"queue = ['none-s0', 'gone-s0', '{'x' * 300}', 'batch-s0']")
-    assert [run.path.name for run in sweep.runs()] == ["none-s0", "batch-s0", "batch-s1"]  # the last by its name
+    assert [run.path.name for run in sweep.runs()] == [
+        "none-s0",
+        "batch-s0",
+        "batch-s1",
+    ]  # the last by its name
     with pytest.raises(NoSuchRun, match="gone-s0"):
         find(root, "vgg_bn-001/gone-s0")
 
