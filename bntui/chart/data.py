@@ -67,6 +67,8 @@ class ChartData:
     x_name: str = "step"
     note: str = ""
     """Shown where there is nothing to draw."""
+    least: tuple[float, float] | None = None
+    """Steps that are shown at the least, so that charts beside each other have the same axis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,7 +64,7 @@ class Overlay:
                 self._grid.fill(rows, self._place.left + column, "┊", value)
 
     def mark_names(self, data: ChartData, layers: Layers) -> None:
-        """The text of each mark beside its line, in a row of the upper half where it hides the least, and no other."""
+        """The text of each mark beside its line, where in the upper half it hides the least, and no other text."""
         drawn = layers.bits > 0
         columns = [self.column(mark.x) for mark in data.marks]
         drawn[:, [column for column in columns if column is not None]] = True

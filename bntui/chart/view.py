@@ -32,6 +32,8 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
     known = [pair for pair in ends if pair is not None]
     if not known:
         return None
+    if data.least is not None:
+        known.append(data.least)
     low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
     if data.log_x:
         return Scale(low, high if high > low else 10 * low, log=True)

@@ -135,6 +135,7 @@ def resume(
 ) -> None:
     """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was."""
     from bncore.launch.devices import cpu_count
+    from bncore.spec.observed import refuse_observed
     from bncore.store.find import find
     from bncore.store.requests import Resume, drop
     from bntui.cli.overview import look_at, supervised
@@ -154,6 +155,8 @@ def resume(
         typer.echo(f"{run.name}: asked to go on", err=True)
     for run in waiting:
         typer.echo(f"{run.name}: queued; it will begin by itself", err=True)
+    for run in dead:
+        refuse_observed(run.spec_file)
     if dead:
         at_once = jobs or max(1, min(len(dead), cpu_count()))
         finish(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force, detached=detached)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -108,9 +109,21 @@ class ChartGrid(Container):
 
         if self._state is None:
             return
-        for key, chart in self._charts.items():
-            if chart.display and key in PANELS:
-                chart.show(PANELS[key].make(self._runs, self._state))
+        made = {
+            chart: PANELS[key].make(self._runs, self._state)
+            for key, chart in self._charts.items()
+            if chart.display and key in PANELS
+        }
+        ends = [
+            (c.x[0], c.x[-1])
+            for data in made.values()
+            if data.x_name == "step"
+            for c in data.curves
+            if c.x.size
+        ]
+        least = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else None
+        for chart, data in made.items():
+            chart.show(replace(data, least=least) if data.x_name == "step" else data)
 
     def move(self, by: int) -> None:
         """Make the next chart, or the one before, the current one."""
