@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bncore.store.loaded import LoadedRun, load_run
+    from bncore.train.observe import ObserveError, observe
 
-__all__ = ["LoadedRun", "load_run"]
+_HOMES = {
+    "LoadedRun": "bncore.store.loaded",
+    "load_run": "bncore.store.loaded",
+    "ObserveError": "bncore.train.observe",
+    "observe": "bncore.train.observe",
+}
+
+__all__ = ["LoadedRun", "ObserveError", "load_run", "observe"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `import bncore` itself stays light."""
-    if name in __all__:
-        from bncore.store import loaded  # noqa: PLC0415
-
-        return getattr(loaded, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'bncore' has no attribute {name!r}")

@@ -19,6 +19,7 @@ from bncore.nets import LayeredNet
 from bncore.nets.layer import Layer
 from bncore.probes.bins import Bins
 from bncore.probes.inside import with_parameters
+from bncore.probes.module import ModuleView
 from bncore.probes.view import StepView
 from bncore.random import generator
 
@@ -32,16 +33,16 @@ class Distribution:
 
     mean: Tensor  # (units,)
     variance: Tensor  # (units,), biased, within each unit
-    dead: float  # share of units that are 0 after the activation for every sample and position
+    dead: float | None  # share of units that are 0 after the activation throughout; None: not known
     bins: Bins
     counts: Tensor  # (bins.count,) int64, all units together
 
 
-def distribution(layer: Layer, number: int, z: Tensor, bins: Bins | int) -> Distribution:
+def distribution(layer: Layer | None, number: int, z: Tensor, bins: Bins | int) -> Distribution:
     """The distribution of z, [N, units] or [N, units, height, width].
 
     Arguments:
-        layer, number: whose output z is; for its activation, and to be named.
+        layer, number: whose output z is; for its activation (None: not known), and to be named.
         bins: those of the last measurement, widened where z needs it, or how many to lay around this z.
 
     Raises:
@@ -55,9 +56,14 @@ def distribution(layer: Layer, number: int, z: Tensor, bins: Bins | int) -> Dist
     )
     dims = (0, *range(2, z.ndim))
     variance, mean = torch.var_mean(z, dims, correction=0)
-    active = z if layer.activation is None else layer.activation(z)
-    dead = (active == 0).all(0) if z.ndim == 2 else (active == 0).all(0).flatten(1).all(1)
-    return Distribution(mean, variance, float(dead.double().mean()), widened, histogram(z, widened))
+    dead = None if layer is None else dead_share(z if layer.activation is None else layer.activation(z))
+    return Distribution(mean, variance, dead, widened, histogram(z, widened))
+
+
+def dead_share(active: Tensor) -> float:
+    """Share of the units of `active`, [N, units] or [N, units, height, width], that are 0 throughout."""
+    dead = (active == 0).all(0) if active.ndim == 2 else (active == 0).all(0).flatten(1).all(1)
+    return float(dead.double().mean())
 
 
 def histogram(z: Tensor, bins: Bins) -> Tensor:
@@ -99,10 +105,13 @@ class Activations:
         - `unit`, `unit_mean`, `unit_variance`: one example unit's number (from 0) and moments. Fig 8 draws
           such an example, signed in its lower half: under noise its mean moves by up to 2 n_mu a step, which
           an average over a layer never does;
-        - `dead`: share of units that are 0 after the activation throughout the batch.
+        - `dead`: share of units that are 0 after the activation throughout the batch; only of networks whose
+          activations are known, which are ours.
+
+        Of a network that is no `LayeredNet` a layer's output is that of `bncore.probes.layering`.
 
         Raises:
-            ValueError: a chosen layer has no norm position.
+            ValueError: a chosen layer has no norm position, or no output.
             ArithmeticError: an output is not finite.
         """
         found = self._distributions(view)
@@ -130,6 +139,23 @@ class Activations:
         self._last = {int(n): (mean, var) for n, (mean, var) in state["last"].items()}
 
     def _distributions(self, view: StepView) -> dict[int, Distribution]:
+        with torch.no_grad():
+            return self._of_module(view) if isinstance(view, ModuleView) else self._of_layers(view)
+
+    def _of_module(self, view: ModuleView) -> dict[int, Distribution]:
+        found: dict[int, Distribution] = {}
+
+        def see(number: int, z: Tensor) -> None:
+            if not self.layers or number in self.layers:
+                found[number] = distribution(None, number, z, self._bins.get(number, self.count))
+
+        view.layer_outputs(see)
+        wrong = sorted({*self.layers} - {*found})
+        if wrong or not found:
+            raise ValueError(f"probes.activations.layers: {wrong}; expected layers whose module is called")
+        return dict(sorted(found.items()))
+
+    def _of_layers(self, view: StepView) -> dict[int, Distribution]:
         normed = normed_layers(view.net)
         chosen = self.layers or normed
         wrong = [n for n in chosen if n not in normed]
@@ -148,8 +174,7 @@ class Activations:
                 x = layer.activate(z)
             return found
 
-        with torch.no_grad():
-            return with_parameters(view, view.before, run)
+        return with_parameters(view, view.before, run)
 
 
 def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:
@@ -162,11 +187,12 @@ def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:
 
 
 def _averages(found: Mapping[int, Distribution]) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "mean": _numbers([d.mean.mean() for d in found.values()]),
         "variance": _numbers([d.variance.mean() for d in found.values()]),
-        "dead": np.array([d.dead for d in found.values()]),
     }
+    dead = [d.dead for d in found.values()]
+    return fields if None in dead else {**fields, "dead": np.array(dead)}
 
 
 def _examples(view: StepView, found: Mapping[int, Distribution]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def require_finite(what: str, tensor: Tensor) -> Tensor:
 def in_precision_of(view: StepView, fields: Mapping[str, Tensor]) -> dict[str, Any]:
     """Measured tensors as numpy arrays (0-d ones as numbers) in the run's own precision, by one transfer."""
     sizes = [field.numel() for field in fields.values()]
-    flat = torch.cat([field.flatten() for field in fields.values()]).to(view.inputs.dtype).cpu()
+    precision = next(iter(view.before.values())).dtype
+    flat = torch.cat([field.flatten() for field in fields.values()]).to(precision).cpu()
     parts = zip(fields.items(), torch.split(flat, sizes), strict=True)
     return {name: part.view(field.shape).numpy()[()] for (name, field), part in parts}

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bncore.probes.draws import Draws
+
 
 class Snapshot:
     """Parameters, buffers, gradients and generator states of a moment.
@@ -55,6 +57,28 @@ def ieee_float32() -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, kept, strict=True):
             backend.fp32_precision = precision
+
+
+@contextmanager
+def undisturbed(net: nn.Module, modes: Mapping[nn.Module, bool]) -> Iterator[None]:
+    """Passes through a person's own module that leave it as it is: generators go on from where they were, and what
+    a forward pass writes to attributes of the modules is taken back (parameters and buffers are lent copies).
+
+    Arguments:
+        modes: which modules are in train mode meanwhile.
+    """
+    draws = Draws.now()
+    attributes = [(module, dict(vars(module))) for module in net.modules()]
+    try:
+        for module, training in modes.items():
+            module.training = training
+        yield
+    finally:
+        for module, kept in attributes:
+            for name in vars(module).keys() - kept.keys():
+                del vars(module)[name]
+            vars(module).update(kept)
+        draws.restore()
 
 
 def _tensors_of(net: nn.Module) -> list[Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bncore.nets import LayeredNet
 from bncore.nets.normalise import lp
@@ -23,12 +23,14 @@ SHARPNESS_DRAWS = 1
 """The `part` of this module's generators."""
 
 
-def require_hessian(net: LayeredNet) -> None:
+def require_hessian(net: nn.Module) -> None:
     """Check that the network's norms have second derivatives wherever a network puts them.
 
     Raises:
         ValueError: an l_p norm with 1 < p < 2, whose |y|^p has none at y = 0 (reached exactly by dead inputs).
     """
+    if not isinstance(net, LayeredNet):  # autograd itself says what has no second derivative
+        return
     for number, layer in enumerate(net.layers, start=1):
         norm = layer.norm
         if norm is not None and norm.function is lp and 1 < norm.exponent < 2:

@@ -146,7 +146,7 @@ class Ics:
     def _floor(
         self, view: StepView, seen: StepView, chosen: Sequence[int], old: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        if not self.floor_every or self._measured % self.floor_every:
+        if not (self.floor_every and view.reorderable) or self._measured % self.floor_every:
             return {}
         again = [view.reordered_grads] + ([] if seen is view else [seen.gradient_at(view.before)[1]])
         floors = [pairwise(old, [g[view.weights[i]] for i in chosen]).l2 for g in again]

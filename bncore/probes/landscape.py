@@ -149,13 +149,13 @@ class Landscape:
 
     def _steps(self, view: StepView, size: Tensor) -> dict[str, Tensor]:
         """d by name, with ||d|| = ||g||; d = g itself for direction `gradient`."""
-        if not view.lr:
-            raise ArithmeticError("the learning rate is 0, so there is no distance to divide by")
+        if not view.lr > 0:
+            raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
         found = DIRECTIONS[self.direction](view, self.curvature)
         if self.direction == "gradient":
             return found
         factor = size / length(list(found.values()))
-        scaled = torch._foreach_mul(list(found.values()), factor.to(view.inputs.dtype).view(()))
+        scaled = torch._foreach_mul(list(found.values()), factor.to(found[next(iter(found))].dtype).view(()))
         return dict(zip(found, scaled, strict=True))
 
     def _along(
@@ -184,7 +184,7 @@ class Landscape:
         return torch.stack(losses).double(), Comparison(*joined)
 
     def _floor(self, view: StepView, g: Sequence[Tensor]) -> list[Tensor]:
-        if not self.floor_every or self._measured % self.floor_every:
+        if not (self.floor_every and view.reorderable) or self._measured % self.floor_every:
             return []
         return [whole(g, vectors(view.reordered_grads.values())).l2]
 

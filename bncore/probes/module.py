@@ -12,26 +12,50 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bncore.nets import LayeredNet
+from bncore.probes.draws import Draws
+from bncore.probes.layering import Layering, outputs_seen
 from bncore.probes.reorder import another_order
 from bncore.probes.view import Parameters, StepView
 
 
 @dataclass(frozen=True)
 class ModuleView(StepView):
-    """A step of any module, for the probes that need no layers of ours: ICS and the landscape.
+    """A step of any module, for the probes that need no layers of ours: all but the theory.
 
-    Its layers are the parameters of two or more dimensions, in the order in which they are registered, which
-    must be that of the forward pass; what is registered between two of them (biases, gamma, beta) belongs to
-    the earlier one. The module must be in train mode and draw nothing at random (no dropout).
+    Its layers are the parameters of two or more dimensions that have a gradient, in the order of the forward pass
+    (`layering`; without one, in the order in which they are registered, which must then be that); what
+    comes between two of them (biases, gamma, beta) belongs to the earlier one. The module must be in train mode.
     """
+
+    layering: Layering | None = None
+    """As the forward pass showed it."""
+    draws: Draws | None = None
+    """The generators as the step's forward pass met them: every pass made for a probe begins there. None: it
+    draws nothing. Whoever measures puts the generators back."""
 
     @property
     def weights(self) -> list[str]:
+        if self.layering is not None:
+            return [name for name in self.layering.weights if name in self.grads]
         return [name for name, p in self.before.items() if p.ndim >= 2]
 
     def layer_of(self, name: str) -> int:
-        names = list(self.before)
-        return sum(names.index(weight) <= names.index(name) for weight in self.weights) - 1
+        return self._layers[name]
+
+    @cached_property
+    def _layers(self) -> dict[str, int]:
+        """The index of the layer of each parameter; -1 before the first weight."""
+        names = self.before if self.layering is None else self.layering.order
+        found, index, weights = {}, -1, set(self.weights)
+        for name in names:
+            index += name in weights
+            found[name] = index
+        return found
+
+    @property
+    def reorderable(self) -> bool:
+        """In another order each sample would meet another sample's draws."""
+        return self.draws is None
 
     def outputs_at(self, parameters: Parameters) -> Tensor:
         return self._outputs(parameters, self.inputs)
@@ -45,7 +69,25 @@ class ModuleView(StepView):
         )
         return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
+    def layer_outputs(self, see: Callable[[int, Tensor], None]) -> None:
+        """Tell `see` the number, from 1, and the output, [N, units, ...], of every layer that has one, at theta_t.
+
+        Raises:
+            ValueError: the layers are not known.
+        """
+        if self.layering is None:
+            raise ValueError("layering: None; expected the layers that a forward pass showed")
+        numbers = {name: number for number, name in enumerate(self.weights, start=1)}
+
+        def tell(weight: str, output: Tensor) -> None:
+            if weight in numbers:
+                see(numbers[weight], output)
+
+        outputs_seen(self.net, self.layering, tell, lambda: self._outputs(self.before, self.inputs))
+
     def _outputs(self, parameters: Parameters, inputs: Tensor) -> Tensor:
+        if self.draws is not None:
+            self.draws.restore()
         lent = {
             name: b.clone() for name, b in self.buffers.items()
         }  # modules write to the buffers they are lent

@@ -58,7 +58,7 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
     optimiser really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
     (PAPER.md, section 6). W is that of theta_t.
     """
-    names = [f"layers.{i}.weight" for i in range(len(view.net.layers))]
+    names = view.weights
     norm = torch.linalg.vector_norm
     weight = torch.stack([norm(view.before[n]) for n in names])
     update = torch.stack([norm(view.after[n] - view.before[n]) for n in names])

@@ -65,6 +65,11 @@ class StepView:
         return int(name.split(".")[1])
 
     @property
+    def reorderable(self) -> bool:
+        """Whether the batch in another order gives the same gradient but for rounding (`reordered_grads`)."""
+        return True
+
+    @property
     def how(self) -> Pass:
         """The forward pass of this step: train-mode statistics, its own noise, nothing tracked."""
         return Pass(training=True, track=False, noise_step=self.step)

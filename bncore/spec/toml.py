@@ -13,6 +13,9 @@ from bncore.spec.errors import Problem, SpecError
 from bncore.spec.model import Spec
 from bncore.spec.part import Part
 
+OBSERVED = "observed"
+"""The table in the place of a spec where a run watches somebody's own loop (`bncore.spec.observed`)."""
+
 
 def spec_to_toml(spec: Spec) -> str:
     """Every field of `spec`, defaults included, so that a later default changes no old run."""
@@ -23,10 +26,12 @@ def spec_from_toml(path: Path) -> Spec:
     """Read what `spec_to_toml` wrote.
 
     Raises:
-        SpecError: the file is missing, is no TOML, or is no complete and valid specification.
+        SpecError: the file is missing, is no TOML, or is no complete and valid specification; or the run watches a
+            loop of somebody's own, which nothing here can make again.
     """
-    file = str(path)
-    whole = Layer(file, "", read_table(path))
+    whole = Layer(str(path), "", read_table(path))
+    if OBSERVED in whole.table:
+        raise SpecError([not_runnable(path)])
     spec, problems = check(Spec, whole.table, lambda _: whole)
     if spec is None:
         raise SpecError(problems)
@@ -46,6 +51,12 @@ def settled_spec_from_toml(path: Path) -> Spec:
         expected = "a value that was settled when the run was submitted"
         raise SpecError([Problem(str(path), field, "auto", expected) for field in undecided])
     return spec
+
+
+def not_runnable(path: Path) -> Problem:
+    """Why a run that watches somebody's own loop can be neither trained nor repeated from here."""
+    message = "this run observed a loop of somebody's own: it cannot be run, resumed, replayed or forked from here"
+    return Problem(str(path), OBSERVED, message=message)
 
 
 def to_table(part: Part) -> dict[str, Any]:

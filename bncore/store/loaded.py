@@ -12,8 +12,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
-from bncore.spec.toml import settled_spec_from_toml
+from bncore.spec.observed import Observed, observed_from_toml
+from bncore.spec.toml import not_runnable, settled_spec_from_toml
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
 from bncore.store.paths import RunDir
@@ -25,9 +27,26 @@ class LoadedRun:
     """Everything a run directory says."""
 
     run: RunDir
-    spec: Spec
+    settings: Spec | Observed
+    """What its spec.toml says: the spec it was trained by, or what is known of the loop that it observed."""
     meta: dict[str, Any]
     columns: Columns
+
+    @property
+    def spec(self) -> Spec:
+        """The spec it was trained by.
+
+        Raises:
+            SpecError: there is none: it observed a loop of somebody's own.
+        """
+        if isinstance(self.settings, Observed):
+            raise SpecError([not_runnable(self.run.spec_file)])
+        return self.settings
+
+    @property
+    def observed(self) -> Observed | None:
+        """What is known of the loop that it observed; None where the run was trained by a spec."""
+        return self.settings if isinstance(self.settings, Observed) else None
 
     @property
     def tables(self) -> list[str]:
@@ -100,4 +119,5 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     except (OSError, orjson.JSONDecodeError):
         meta = {}
     sound = meta if isinstance(meta, dict) else {}
-    return LoadedRun(run, settled_spec_from_toml(run.spec_file), sound, read(run).advance())
+    settings = observed_from_toml(run.spec_file) or settled_spec_from_toml(run.spec_file)
+    return LoadedRun(run, settings, sound, read(run).advance())

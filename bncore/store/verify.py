@@ -11,6 +11,7 @@ import orjson
 
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
+from bncore.spec.observed import Observed, observed_from_toml
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.journal import REMADE, SCHEMA
 from bncore.store.paths import RunDir
@@ -30,11 +31,11 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
         loadable: tries one checkpoint (torch is the caller's business).
     """
     problems: list[str] = []
+    spec: Spec | Observed | None = None
     try:
-        spec = settled_spec_from_toml(run.spec_file)
+        spec = observed_from_toml(run.spec_file) or settled_spec_from_toml(run.spec_file)
     except SpecError as error:
         problems.append(str(error))
-        spec = None
     status = read_status(run)
     if status is None:
         problems.append(f"{run.status_file}: no heartbeat that makes sense")
@@ -43,9 +44,11 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     events = _events(run, problems)
     problems += _sequence_problems(run, events)
     digests = _checkpoint_digests(run, loadable, problems)
-    if spec is not None:
+    if isinstance(spec, Observed):  # it writes no checkpoints, and evaluates when its owner does
+        problems += _missing_or_twice(run, events, "step", _multiples(spec.log_every, 0, _reached(events)))
+    elif spec is not None:
         problems += _gaps(run, events, spec, max(digests, default=0))
-    problems += _end_problems(run, events, digests)
+    problems += _end_problems(run, events, None if isinstance(spec, Observed) else digests)
     if status is not None and status.state in ENDED and not any(e["type"] == "finished" for e in events):
         problems.append(f"{run.journal_file}: no finished event; {run.status_file.name} says {status.state}")
     return problems
@@ -91,31 +94,38 @@ def _sequence_problems(run: RunDir, events: list[dict[str, Any]]) -> list[str]:
 
 def _gaps(run: RunDir, events: list[dict[str, Any]], spec: Spec, checkpointed: int) -> list[str]:
     """What the spec wants journaled and the journal lacks, or has twice, up to where the run has come."""
-    path, problems = run.journal_file, []
+    problems = []
     made = [event["step"] for event in events if event["type"] == "step"]
-    evaluated = [event["step"] for event in events if event["type"] == "eval"]
     ended = any(event["type"] == "finished" and event["step"] == spec.steps for event in events)
     first = next((event["step"] for event in events if event["type"] == "parent"), 0)
     reached = max([checkpointed, *(step + 1 for step in made)])
     if reached > spec.steps:
-        problems.append(f"{path}: speaks of step {reached - 1}; the run has {spec.steps}")
+        problems.append(f"{run.journal_file}: speaks of step {reached - 1}; the run has {spec.steps}")
     reached = min(reached, spec.steps)
     wanted = _multiples(spec.log_every, first, reached)
     wanted |= {spec.steps - 1} if reached == spec.steps else set()
     wanted_eval = _multiples(spec.eval.every, first, reached) if spec.eval.every else set()
     wanted_eval |= {spec.steps} if ended else set()
-    for kind, present, due in (("step", made, wanted), ("eval", evaluated, wanted_eval)):
-        missing = sorted(due.difference(present))
-        twice = sorted(step for step, times in Counter(present).items() if times > 1)
-        if missing:
-            problems.append(
-                f"{path}: {len(missing)} {kind} events are missing, the first of step {missing[0]}"
-            )
-        if twice:
-            problems.append(
-                f"{path}: {len(twice)} {kind} events are there twice, the first of step {twice[0]}"
-            )
+    problems += _missing_or_twice(run, events, "step", wanted)
+    return problems + _missing_or_twice(run, events, "eval", wanted_eval)
+
+
+def _missing_or_twice(run: RunDir, events: list[dict[str, Any]], kind: str, due: set[int]) -> list[str]:
+    path, problems = run.journal_file, []
+    present = [event["step"] for event in events if event["type"] == kind]
+    missing = sorted(due.difference(present))
+    twice = sorted(step for step, times in Counter(present).items() if times > 1)
+    if missing:
+        problems.append(f"{path}: {len(missing)} {kind} events are missing, the first of step {missing[0]}")
+    if twice:
+        problems.append(f"{path}: {len(twice)} {kind} events are there twice, the first of step {twice[0]}")
     return problems
+
+
+def _reached(events: list[dict[str, Any]]) -> int:
+    """How many updates the journal of an observed run speaks of."""
+    ends = [event["step"] for event in events if event["type"] == "finished"]
+    return max([*ends, *(event["step"] + 1 for event in events if event["type"] == "step")], default=0)
 
 
 def _multiples(of: int, first: int, end: int) -> set[int]:
@@ -134,13 +144,16 @@ def _checkpoint_digests(run: RunDir, loadable: Loadable, problems: list[str]) ->
     return digests
 
 
-def _end_problems(run: RunDir, events: list[dict[str, Any]], digests: dict[int, str]) -> list[str]:
+def _end_problems(run: RunDir, events: list[dict[str, Any]], digests: dict[int, str] | None) -> list[str]:
+    """What is wrong at the end; `digests` is None where no checkpoint is expected."""
     ends = [event for event in events if event["type"] == "finished"]
     if not ends:
         return []
     end, problems = ends[0], []
     if len(ends) > 1 or any(e["type"] in REMADE and e["step"] > end["step"] for e in events):
         problems.append(f"{run.journal_file}: goes on after event {end.get('seq')} (finished)")
+    if digests is None:
+        return problems
     if end["step"] not in digests:
         problems.append(f"{run.checkpoints}: no checkpoint of the last step {end['step']}")
     elif digests[end["step"]] != end.get("params_sha256"):

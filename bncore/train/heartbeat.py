@@ -19,15 +19,16 @@ class Heartbeat:
 
     Arguments:
         run: the run directory, owned by `ownership`.
-        steps: number of updates of the whole run.
+        steps: see the attribute.
     """
 
     def __init__(self, run: RunDir, ownership: Ownership, *, steps: int, step: int = 0) -> None:
         self.step = step
         """Updates made; set by the trainer."""
+        self.steps = steps
+        """Updates to make; 0 where nobody knows."""
         self._run = run
         self._ownership = ownership
-        self._steps = steps
         self._state: State = "running"
         self._counter = 0
         self._rate: float | None = None
@@ -52,10 +53,11 @@ class Heartbeat:
             if not self._ownership.still_mine():
                 return
             self._counter += 1
-            left = self._steps - self.step
-            eta = left / self._rate if self._rate and self._state == "running" else None
+            left = self.steps - self.step
+            told = self.steps and self._rate and self._state == "running"
+            eta = left / self._rate if told and self._rate else None
             status = Status(
-                self._state, self.step, self._steps, self._rate, eta, self._counter, time.time(), message
+                self._state, self.step, self.steps, self._rate, eta, self._counter, time.time(), message
             )
             try:
                 write_status(self._run, status)
