@@ -83,7 +83,12 @@ class Layer(nn.Module):
         return self.activate(z)
 
     def map(self, x: Tensor, weight: Tensor, p: Pass, bias: Tensor | None = None) -> Tensor:
-        """y = W x (+ bias), with noise on the input where the noise's position is the network's input."""
+        """y = W x (+ bias), with noise on the input where the noise's position is the network's input.
+
+        Under weight normalisation each unit's weights are divided by their length.
+        """
+        if self.norm is not None and self.norm.kind == "weight":
+            weight = unit_length(weight, self.norm.setting.eps)
         if self.noise_input is not None:
             x = self.noise_input.apply(x, p)
         if self.convolution:
@@ -109,3 +114,12 @@ class Layer(nn.Module):
         if self.activation is not None:
             z = self.activation(z)
         return F.max_pool2d(z, 2) if self.pool else z
+
+
+def unit_length(weight: Tensor, eps: float) -> Tensor:
+    """w / sqrt(||w||^2 + eps^2) for each unit's weights w; [out, in] or [out, in, height, width].
+
+    eps only keeps the gradient finite at w = 0.
+    """
+    length = (weight.square().flatten(1).sum(1) + eps**2).sqrt()
+    return weight / length.view(-1, *(1,) * (weight.ndim - 1))

@@ -134,6 +134,14 @@ def instance(y: Tensor, state: NormState) -> Tensor:
     return F.group_norm(y, y.shape[1], state.gamma, state.beta, state.eps)
 
 
+def weight(y: Tensor, state: NormState) -> Tensor:
+    """Weight normalisation (Salimans & Kingma, 2016): gamma * y + beta, where y = (w / ||w||) x.
+
+    The map before it divides the weights by their length (`bncore.nets.layer`).
+    """
+    return _scale_and_shift(y, None, None, state)
+
+
 NORMS: dict[str, Callable[[Tensor, NormState], Tensor]] = {
     "none": none,
     "batch": batch,
@@ -141,6 +149,7 @@ NORMS: dict[str, Callable[[Tensor, NormState], Tensor]] = {
     "layer": layer,
     "group": group,
     "instance": instance,
+    "weight": weight,
     "mean_only": mean_only,
     "variance_only": variance_only,
     "batch_detached": batch_detached,
@@ -148,7 +157,7 @@ NORMS: dict[str, Callable[[Tensor, NormState], Tensor]] = {
 }
 """Every norm by its kind; l1, l2, linf and lp:<p> share the row `lp`."""
 
-WITHOUT_STATISTICS = frozenset({"none", "layer", "group", "instance"})
+WITHOUT_STATISTICS = frozenset({"none", "layer", "group", "instance", "weight"})
 """Kinds that treat every sample by itself: no running statistics, nothing to keep apart between chains."""
 
 

@@ -6,7 +6,7 @@ import math
 import re
 
 NORM_KINDS = (
-    "none", "batch", "l1", "l2", "linf", "layer", "group", "instance",
+    "none", "batch", "l1", "l2", "linf", "layer", "group", "instance", "weight",
     "mean_only", "variance_only", "batch_detached", "batch_population",
 )  # fmt: skip
 """Every norm kind but the parametric ``lp:<p>``."""

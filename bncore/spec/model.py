@@ -83,7 +83,7 @@ class Norm(Part):
     """What stands at every norm position; switchable between two steps."""
 
     kind: Annotated[str, BeforeValidator(canonical_norm)] = "batch"
-    """none, batch, l1, l2, linf, lp:<p> with p >= 1, layer, group, instance, or an ablation of batch:
+    """none, batch, l1, l2, linf, lp:<p> with p >= 1, layer, group, instance, weight, or an ablation of batch:
     mean_only, variance_only, batch_detached (no gradient through the statistics), batch_population."""
     centred: Flag = False
     """For l_p kinds: take the l_p scale of y - mean(y) instead of the paper's uncentred y (section 3.3)."""
@@ -159,6 +159,9 @@ class Optim(Part):
     """For adam: added to the denominator."""
     weight_decay: NonNegative = 0.0
     """L2 coefficient wd: the penalty (wd/2)*||theta||^2 over all trained parameters joins the loss."""
+    relative_update: NonNegative = 0.0
+    """Relative length ||dW|| / ||W|| that each layer's weight update is rescaled to, times the schedule's factor
+    at the step: a control for the size of the updates. 0: the update as the optimiser made it."""
     schedule: Schedule = Schedule()
     """How lr changes with the step."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,21 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
     """Set the rate of the next update in every parameter group."""
     for group in optimiser.param_groups:
         group["lr"] = lr
+
+
+@torch.no_grad()
+def step_by_relative_length(
+    optimiser: torch.optim.Optimizer, weights: Sequence[torch.nn.Parameter], relative: float
+) -> None:
+    """An update of `optimiser` in which each of `weights` moves by ``relative`` times its own Euclidean length, in the
+    direction the optimiser chose; one that does not move stays."""
+    before = [weight.clone() for weight in weights]
+    optimiser.step()
+    moves = torch._foreach_sub(list(weights), before)
+    moved, lengths = torch._foreach_norm(moves), torch._foreach_norm(before)
+    for weight, start, move, size, length in zip(weights, before, moves, moved, lengths, strict=True):
+        factor = torch.where(size > 0, relative * length / size, torch.zeros_like(size))
+        weight.copy_(torch.addcmul(start, move, factor))
 
 
 def trained(parameters: Parameters) -> list[torch.nn.Parameter]:

@@ -13,7 +13,14 @@ from bncore.data import Dataset, Split
 from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
-from bncore.train.optimiser import build_optimiser, grad_norm, set_learning_rate, trained, weight_penalty
+from bncore.train.optimiser import (
+    build_optimiser,
+    grad_norm,
+    set_learning_rate,
+    step_by_relative_length,
+    trained,
+    weight_penalty,
+)
 from bncore.train.schedule import learning_rate
 
 
@@ -94,10 +101,18 @@ class Session:
         result = self._record(loss, outputs, targets, lr) if record or not finite else None
         if finite:
             set_learning_rate(self.optimiser, lr)
-            self.optimiser.step()
+            self._update(lr)
         if before is not None:
             self.view = self._view(step, before=before, batch=(inputs, targets), loss=loss.item(), lr=lr)
         return result
+
+    def _update(self, lr: float) -> None:
+        optim = self.spec.optim
+        if optim.relative_update and lr:
+            weights = [layer.weight for layer in self.net.layers if layer.weight.grad is not None]
+            step_by_relative_length(self.optimiser, weights, optim.relative_update * lr / optim.lr)
+        else:
+            self.optimiser.step()
 
     def _frozen_state(self) -> tuple[Parameters, Parameters]:
         """Copies of the parameters and buffers as they are now."""

@@ -22,7 +22,7 @@ from .step import plain_layers, small_step
 
 KINDS = (
     "none", "batch", "l1", "l2", "linf", "lp:3", "layer", "group", "mean_only", "variance_only",
-    "batch_detached", "batch_population",
+    "batch_detached", "batch_population", "weight",
 )  # fmt: skip
 NOISES = [
     None,

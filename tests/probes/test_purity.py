@@ -22,7 +22,7 @@ FACTORS: tuple[tuple[str, ...], ...] = (
     (*PROBES, "landscape/update", "landscape/random", "landscape/hessian", "ics/rescale"),
     (
         "none", "batch", "l1", "l2", "linf", "lp:3", "layer", "group", "instance", "mean_only", "variance_only",
-        "batch_detached", "batch_population",
+        "batch_detached", "batch_population", "weight",
     ),
     ("off", "after_norm", "before_norm", "input", "last_norm"),
     ("sgd", "momentum", "adam"),

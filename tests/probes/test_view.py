@@ -11,7 +11,7 @@ from .step import frozen, small_step
 
 KINDS = (
     "none", "batch", "l1", "l2", "linf", "lp:3", "layer", "group", "mean_only", "variance_only",
-    "batch_detached", "batch_population",
+    "batch_detached", "batch_population", "weight",
 )  # fmt: skip
 POSITIONS = ("after_norm", "before_norm", "input", "last_norm")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from bncore.data import load
-from bncore.spec.model import MLP, Evaluation, GaussianData, ImageData, Loss, Norm, Optim, Spec
+from bncore.spec.model import MLP, Evaluation, GaussianData, ImageData, Loss, Norm, Optim, Schedule, Spec
 from bncore.train.digest import params_sha256
 from bncore.train.session import Session, evaluate
 from train.making import dln_spec, session
@@ -162,3 +163,33 @@ def _saved(run: Session) -> io.BytesIO:
     torch.save(run.state_dict(), buffer)
     buffer.seek(0)
     return buffer
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_weights_move_by_the_length_asked_for_in_the_optimisers_direction(kind: str) -> None:
+    optim = Optim(kind=kind, lr=0.01, relative_update=0.03, schedule=Schedule(warmup=2))  # type: ignore[arg-type]
+    plain = Optim(kind=kind, lr=0.01, schedule=Schedule(warmup=2))  # type: ignore[arg-type]
+    mine, theirs = session(dln_spec(optim=optim)), session(dln_spec(optim=plain))
+    for step in range(3):
+        theirs.load_state_dict(copy.deepcopy(mine.state_dict()))
+        before = [layer.weight.detach().clone() for layer in mine.net.layers]
+        gammas = [norm.weight.detach().clone() for norm in mine.net.norms]
+        mine.step(step)
+        theirs.step(step)
+        wanted = 0.03 * min(1.0, (step + 1) / 2)
+        for layer, other, start in zip(mine.net.layers, theirs.net.layers, before, strict=True):
+            move, his = layer.weight.detach() - start, other.weight.detach() - start
+            assert float(move.norm() / start.norm()) == pytest.approx(wanted, rel=1e-12)
+            torch.testing.assert_close(move / move.norm(), his / his.norm(), rtol=1e-9, atol=1e-12)
+        for norm, other_norm, gamma in zip(mine.net.norms, theirs.net.norms, gammas, strict=True):
+            assert torch.equal(norm.weight, other_norm.weight)  # only the maps' weights are rescaled
+            assert not torch.equal(norm.weight, gamma)
+
+
+def test_a_weight_that_the_optimiser_leaves_alone_stays() -> None:
+    run = session(dln_spec(optim=Optim(lr=1e-3, relative_update=0.1)))
+    run.data.train_inputs.zero_()
+    run.data.train_targets.zero_()
+    before = [layer.weight.detach().clone() for layer in run.net.layers]
+    run.step(0)
+    assert all(torch.equal(a, layer.weight) for a, layer in zip(before, run.net.layers, strict=True))
