@@ -1,0 +1,83 @@
+"""How long drawing takes: four charts of four long series, beside plotext drawing the same."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import plotext
+from textual.strip import Strip
+
+from bntui.chart.data import ChartData, Curve
+from bntui.chart.look import Look
+from bntui.chart.picture import draw
+
+CHARTS, SERIES = 4, 4
+WIDTH, HEIGHT = 63, 23
+"""A quarter of a screen of 160 x 48 that has a list beside the charts."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Medians of drawing all charts anew, in this process."""
+
+    ours_ms: float
+    """To the strips that the terminal is sent."""
+    smoothed_ms: float
+    """With the raw curves behind smoothed ones."""
+    plotext_ms: float
+    """To the text that the terminal is sent."""
+    plotext_bytes: float
+    """Of that text: plotext knows nothing of what was sent before."""
+
+
+def drawn(points: int, repeats: int) -> Drawn:
+    """Draws charts of so many points a curve. plotext is slow and gets a tenth of the repeats, at least two."""
+    charts = [example(seed, points) for seed in range(CHARTS)]
+    return Drawn(
+        _median_ms(lambda: [_strips(chart, Look()) for chart in charts], repeats),
+        _median_ms(lambda: [_strips(chart, Look(smoothing=0.6)) for chart in charts], repeats),
+        _median_ms(lambda: [_plotext(chart) for chart in charts], max(2, repeats // 10)),
+        sum(len(_plotext(chart).encode()) for chart in charts),
+    )
+
+
+def example(seed: int, points: int) -> ChartData:
+    """Losses of four runs as they look: falling, with noise, on a logarithmic axis."""
+    generator = np.random.default_rng(seed)
+    x = np.arange(points, dtype=float)
+    curves = []
+    for style in range(SERIES):
+        trend = 2.3 * np.exp(-x / points * (2 + style)) + 0.05
+        values = trend * np.exp(generator.normal(0, 0.1, points))
+        curves.append(Curve(f"run {style}", style, x, values, values))
+    return ChartData("Loss", tuple(curves), log_y=True)
+
+
+def _strips(chart: ChartData, look: Look) -> list[Strip]:
+    grid = draw(chart, WIDTH, HEIGHT, look=look).grid
+    return [grid.strip(row) for row in range(grid.height)]
+
+
+def _plotext(chart: ChartData) -> str:
+    plotext.clear_figure()
+    plotext.theme("pro")
+    plotext.plotsize(WIDTH, HEIGHT)
+    plotext.title(chart.title)
+    for curve in chart.curves:
+        plotext.plot(curve.x.tolist(), np.log10(curve.high).tolist(), marker="braille")
+    return str(plotext.build())
+
+
+def _median_ms(work: Callable[[], object], repeats: int) -> float:
+    """The first call, which fills caches, does not count."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)

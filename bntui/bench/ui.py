@@ -1,0 +1,178 @@
+"""`bnrun bench ui`: what the explorer costs and how fast it answers, as a process in a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bncore.bench.measure import Row
+from bntui.bench.drawing import SERIES, drawn
+from bntui.bench.made import growing_sweep, long_run, same_runs
+from bntui.bench.terminal import Terminal, bursts, explorer, memory_mb, processor_s, shows_curves
+from bntui.bench.training import Trainer
+
+NAN = float("nan")
+TOGETHER_S = 0.03
+"""What comes in so short a time after the last piece belongs to the same repaint."""
+SETTLED_S = 1.0
+"""After so long without a byte nothing is being read or drawn any more."""
+KEYS = "+c<<>>-s"
+"""Each has all charts drawn anew: zoom, crosshair, smoothing."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    points: int = 20_000
+    """Of each of four runs."""
+    events: int = 1_000_000
+    many_runs: int = 10
+    many_events: int = 200_000
+    """Of each of `many_runs`."""
+    drawings: int = 40
+    refreshes: int = 40
+    refresh_s: float = 0.4
+    keys: int = 160
+    pairs: int = 15
+    window_s: float = 3.0
+    starts: int = 5
+
+
+def bench_ui(sizes: Sizes) -> Iterator[Row]:
+    """Every figure that the explorer is held to."""
+    with tempfile.TemporaryDirectory(prefix="bench-ui-") as name:
+        folder = Path(name)
+        plain = drawn(sizes.points, sizes.drawings)
+        yield Row(
+            "4 charts drawn", plain.ours_ms, plain.plotext_ms, plain.plotext_ms / plain.ours_ms, "<= 16 ms"
+        )
+        yield Row("4 charts drawn, smoothed", plain.smoothed_ms, NAN, NAN, "<= 16 ms")
+        yield from _refreshes(folder / "refreshes", sizes, plain.plotext_ms, plain.plotext_bytes)
+        with Trainer(folder / "trainer") as trainer:
+            yield _keys(folder / "keys", sizes)
+            yield _attached(folder / "trainer", trainer, sizes)
+        yield from _long(folder / "long", sizes)
+        yield from _many(folder / "many", sizes)
+        yield _home(folder / "home", sizes)
+
+
+def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: float) -> Iterator[Row]:
+    """New points in four charts, here and as under SSH."""
+    sweep, growing = growing_sweep(folder, SERIES, sizes.points)
+    kilobytes = plotext_bytes / 1000
+    with growing:
+        for remote in (False, True):
+            with explorer(folder, str(sweep.path), remote=remote) as terminal:
+                terminal.first(shows_curves)
+                terminal.quiet(SETTLED_S)
+                begun, computed = time.perf_counter(), processor_s(terminal.pid)
+                for _ in range(sizes.refreshes):
+                    growing.grow(10)
+                    time.sleep(sizes.refresh_s)
+                terminal.quiet(SETTLED_S)
+                seconds = time.perf_counter() - begun
+                computed = 1000 * (processor_s(terminal.pid) - computed)
+                found = bursts(terminal.pieces(begun), TOGETHER_S)
+            size = sum(found) / len(found) / 1000
+            if remote:
+                yield Row("as under SSH: sent a refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB")
+                yield Row("as under SSH: sent a second", sum(found) / seconds / 1000, NAN, NAN, "", "kB")
+                return
+            spent = computed / len(found)
+            yield Row("a refresh, with all around it", spent, plotext_ms, plotext_ms / spent, "<= 16 ms")
+            yield Row("sent a refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB")
+            yield Row("sent a refresh, the largest", max(found) / 1000, NAN, NAN, "", "kB")
+            yield Row("sent a second", sum(found) / seconds / 1000, NAN, NAN, "", "kB")
+
+
+def _keys(folder: Path, sizes: Sizes) -> Row:
+    """Milliseconds from a key to the last byte of what it changed, while a trainer uses the machine."""
+    sweep, growing = growing_sweep(folder, SERIES, sizes.points)
+    with growing, explorer(folder, str(sweep.path)) as terminal:
+        terminal.first(shows_curves)
+        terminal.quiet(SETTLED_S)
+        times = [_answer_ms(terminal, KEYS[i % len(KEYS)]) for i in range(sizes.keys)]
+    return Row(
+        "key to repaint, 95th percentile, beside a trainer",
+        float(np.percentile(times, 95)),
+        NAN,
+        NAN,
+        f"<= 50 ms (median {statistics.median(times):.0f})",
+    )
+
+
+def _answer_ms(terminal: Terminal, key: str) -> float:
+    time.sleep(random.uniform(0.05, 0.15))  # in no step with the explorer's frames
+    pressed = terminal.type(key)
+    terminal.first(bool, pressed)
+    return 1000 * (terminal.quiet(TOGETHER_S, pressed) - pressed)
+
+
+def _attached(folder: Path, trainer: Trainer, sizes: Sizes) -> Row:
+    """The trainer's speed with the explorer looking on, and with it standing still, in turn."""
+    pairs = []
+    with explorer(folder, str(trainer.sweep.path)) as terminal:
+        terminal.first(shows_curves)
+        for i in range(sizes.pairs):
+            rates = {}
+            for watched in (True, False) if i % 2 else (False, True):
+                terminal.go_on() if watched else terminal.halt()
+                time.sleep(0.2)
+                rates[watched] = trainer.rate(sizes.window_s)
+            pairs.append((rates[True], rates[False]))
+    return Row(
+        "a training step, explorer attached",
+        1000 / statistics.median(one for one, _ in pairs),
+        1000 / statistics.median(other for _, other in pairs),
+        statistics.median(one / other for one, other in pairs),
+        ">= 0.97 of its steps/s",
+    )
+
+
+def _long(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """From the start of the program to the first picture of a long run, and to all of it."""
+    folder.mkdir()
+    run = long_run(folder / "long" / "batch-s0", sizes.events)
+    firsts, wholes, most = [], [], 0.0
+    for _ in range(max(1, sizes.starts - 2)):
+        with explorer(folder, str(run.path)) as terminal:
+            firsts.append(terminal.first(shows_curves) - terminal.begun)
+            wholes.append(terminal.quiet(SETTLED_S) - terminal.begun)
+            most = max(most, memory_mb(terminal.pid)[1])
+    name = f"{sizes.events:,} events"
+    yield Row(f"{name}: start to first picture", statistics.median(firsts), NAN, NAN, "<= 1 s", "s")
+    yield Row(f"{name}: start to all of it", statistics.median(wholes), NAN, NAN, "<= 3 s", "s")
+    yield Row(f"{name}: most memory", most, NAN, NAN, "", "MB")
+
+
+def _many(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """Memory with many long runs open and read to their beginnings."""
+    folder.mkdir()
+    sweep = same_runs(folder, long_run(folder / "one" / "batch-s0", sizes.many_events), sizes.many_runs)
+    with explorer(folder, str(sweep.path)) as terminal:
+        terminal.first(shows_curves)
+        terminal.quiet(SETTLED_S)
+        now, most = memory_mb(terminal.pid)
+    name = f"{sizes.many_runs} runs of {sizes.many_events:,} events"
+    yield Row(f"{name}: memory", now, NAN, NAN, "<= 250 MB", "MB")
+    yield Row(f"{name}: most memory", most, NAN, NAN, "", "MB")
+
+
+def _home(folder: Path, sizes: Sizes) -> Row:
+    """From the start of the program to the list of all runs and presets."""
+    _, growing = growing_sweep(folder / "root", 2 * SERIES, 200)
+    times = []
+    with growing:
+        for _ in range(sizes.starts):
+            with explorer(folder, "--root", str(folder / "root")) as terminal:
+                shown = terminal.first(lambda text: b"variant7" in text and b"vgg_noisy" in text)
+                times.append(shown - terminal.begun)
+    return Row("start to the list of runs and presets", statistics.median(times), NAN, NAN, "<= 1 s", "s")
