@@ -35,7 +35,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
     """List the experiments that come with the program."""
     from bncore.spec.load import load_experiment, preset_names
     from bncore.spec.plan import variant_names
-    from bntui.cli.overview import duration
+    from bntui.cli.overview import duration, time_taken_before
     from bntui.cli.tables import print_table
 
     rows: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
                 "figure": experiment.figure,
                 "title": experiment.title,
                 "variants": list(variant_names(experiment)),
-                "time_s": _time_taken_before(root or default_root(), name),
+                "time_s": time_taken_before(root or default_root(), name),
             }
         )
     if as_json:
@@ -60,7 +60,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
                 row["name"],
                 row["figure"] or "-",
                 row["title"],
-                " ".join(row["variants"]),
+                _few(row["variants"]),
                 "unknown" if row["time_s"] is None else duration(row["time_s"]),
             )
             for row in rows
@@ -158,20 +158,6 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
     return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
 
 
-def _time_taken_before(root: Path, name: str) -> float | None:
-    """Seconds from first start to last end of the newest finished sweep of that experiment under `root`."""
-    from bncore.store.find import list_sweeps
-    from bncore.store.sweep import read_sweep
-    from bntui.cli.overview import look_at
-
-    for sweep in reversed(list_sweeps(root)):
-        experiment = read_sweep(sweep).get("experiment")
-        if not isinstance(experiment, dict) or experiment.get("name") != name:
-            continue
-        seen = look_at(sweep.runs())
-        times = [overview.times() for overview in seen]
-        starts = [start for start, end in times if start is not None and end is not None]
-        ends = [end for _, end in times if end is not None]
-        if starts and len(starts) == len(seen):
-            return max(ends) - min(starts)
-    return None
+def _few(names: list[str], most: int = 8) -> str:
+    """Names for a table's cell; of many the first ones, and how many there are."""
+    return " ".join(names) if len(names) <= most else f"{' '.join(names[:3])} … {len(names)} in all"

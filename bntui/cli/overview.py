@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bncore.store.find import list_sweeps
 from bncore.store.reader import Reader, read
 from bncore.store.status import LIVE, Observer, Status, read_status
+from bncore.store.sweep import read_sweep
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bncore.store.columns import Columns
     from bncore.store.paths import RunDir, SweepDir
 
@@ -89,6 +93,28 @@ def look_at(runs: list[RunDir]) -> list[Overview]:
     """Every run now."""
     observer = Observer()
     return [Follower(run, observer).look() for run in runs]
+
+
+def time_taken_before(root: Path, name: str, profile: str | None = None) -> float | None:
+    """Seconds from first start to last end of the newest finished sweep of that experiment under `root`.
+
+    Arguments:
+        profile: count only sweeps of this profile.
+    """
+    for sweep in reversed(list_sweeps(root)):
+        table = read_sweep(sweep)
+        experiment = table.get("experiment")
+        if not isinstance(experiment, dict) or experiment.get("name") != name:
+            continue
+        if profile is not None and table.get("profile") != profile:
+            continue
+        seen = look_at(sweep.runs())
+        times = [overview.times() for overview in seen]
+        starts = [start for start, end in times if start is not None and end is not None]
+        ends = [end for _, end in times if end is not None]
+        if starts and len(starts) == len(seen):
+            return max(ends) - min(starts)
+    return None
 
 
 def figure(value: float | None, form: str = ".4g") -> str:

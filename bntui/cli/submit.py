@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,6 +146,7 @@ def submit(asked: Submission) -> None:
         data_path=None if asked.data_dir is None else str(asked.data_dir),
     )
     _say_what_runs(planned, name, auto=asked.profile == "auto")
+    _say_how_long(planned, asked.root)
     if asked.dry_run:
         _print_plan(planned, as_json=asked.as_json)
         return
@@ -260,6 +262,16 @@ def _say_what_runs(planned: Plan, profile: ProfileName, *, auto: bool) -> None:
     _say(f"{planned.experiment.name}: profile {profile}{why if auto else ''}")
     for note in planned.notes:
         _say(f"note: {note}")
+
+
+def _say_how_long(planned: Plan, root: Path) -> None:
+    from bncore.store.errors import StoreError
+    from bntui.cli.overview import duration, time_taken_before
+
+    with suppress(StoreError):  # an unreadable root is told of where the sweep is made
+        before = time_taken_before(root, planned.experiment.name, planned.profile)
+        if before is not None:
+            _say(f"expected time: {duration(before)}, as it took here before with its own settings")
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:

@@ -182,7 +182,10 @@ def test_everything_wrong_is_told_at_once_in_the_file_that_wrote_it(write: Write
             "[spec]\nnorm.kind = 'instance'\nnet.kind = 'mlp'",
             "spec.norm.kind = 'instance': expected another kind",
         ),
-        ("extends = 'vgg_bnn'", "extends = 'vgg_bnn': no such preset; expected one of activations, dln_bn"),
+        (
+            "extends = 'vgg_bnn'",
+            "extends = 'vgg_bnn': no such preset; expected one of activations, control_ablations",
+        ),
         ("extends = 'vgg_bnn'", "(did you mean 'vgg_bn'?)"),
         ("extends = 'gone.toml'", "extends = 'gone.toml': no such file"),
         ("extends = 3", "extends = 3: expected text"),

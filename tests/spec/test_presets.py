@@ -1,8 +1,10 @@
 """The presets hold what the paper states, and say so where they do not."""
 
+import itertools
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,48 @@ from bncore.spec.plan import plan
 from bncore.spec.schema import schema
 
 FIVE = ["none", "batch", "l1", "l2", "linf"]
+
+
+def product(*labels: Sequence[str]) -> list[str]:
+    """Names of the variants of several axes."""
+    return ["-".join(chosen) for chosen in itertools.product(*labels)]
+
+
 VARIANTS = {
     "activations": ["none", "batch", "batch-noise", "l1", "l2", "linf", "dln-none", "dln-batch"],
+    "control_ablations": [
+        "none",
+        "batch",
+        "mean-only",
+        "variance-only",
+        "detached",
+        "population",
+        "frozen-affine",
+    ],
+    "control_direction": product(("none", "batch"), ("gradient", "update", "random", "hessian")),
+    "control_ics": product(("none", "batch"), ("own", "matched")),
+    "control_init": product(
+        ("none-glorot", "none-he", "none-orthogonal", "batch-glorot"), ("cold", "warmup")
+    ),
+    "control_lr": product(
+        ("none", "batch", "l2", "layer", "weight"), ("lr0.01", "lr0.03", "lr0.1", "lr0.3", "lr1.0", "lr3.0")
+    ),
+    "control_noise": product(
+        ("none", "batch"),
+        ("after", "before", "input"),
+        ("mean", "mean-relative", "scale", "sample", "sample-relative"),
+    ),
+    "control_norms": product((*FIVE, "layer", "group", "weight"), ("own", "matched")),
     "dln_bn": ["none", "batch"],
     "dln_ics": ["none-lr1e-06", "none-lr1e-07", "batch-lr1e-06", "batch-lr1e-07"],
     "dln_landscape": ["none", "batch"],
     "dln_lp": FIVE,
     "dln_lp_landscape": FIVE,
+    "paper": [
+        *("none", "batch", "batch-noise", "none-noise", "l1", "l2", "linf"),
+        *("none-lr0.5", "batch-lr0.5", "none-lr0.01", "batch-lr0.01"),
+        *("dln-none", "dln-batch", "dln-l1", "dln-l2", "dln-linf", "dln-none-lr1e-07", "dln-batch-lr1e-07"),
+    ],
     "quick": ["none", "batch"],
     "vgg_bn": ["none", "batch"],
     "vgg_ics": ["none-lr0.1", "none-lr0.01", "batch-lr0.1", "batch-lr0.01"],
@@ -174,3 +211,22 @@ def test_presets_ship_in_the_wheel() -> None:
     assert (
         project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["presets"] == "bncore/presets"
     )
+
+
+def test_the_paper_in_one_sweep_holds_the_runs_of_its_figures() -> None:
+    """Each variant of the presets of single figures, at the settings that make the run what it is."""
+    whole = specs("paper", "paper")
+    for name, prefix in (("vgg_lr", ""), ("vgg_noisy", ""), ("vgg_lp", ""), ("dln_lp", "dln-")):
+        for variant, spec in specs(name, "paper").items():
+            found = whole[prefix + variant.removesuffix("-lr0.1")]
+            for field in ("net", "norm", "optim", "loss", "init", "batch_size", "precision", "steps"):
+                assert getattr(found, field) == getattr(spec, field), (name, variant, field)
+            assert (found.noise.on, spec.noise.on).count(True) in (0, 2)
+    for norm in ("none", "batch"):
+        assert whole[f"dln-{norm}-lr1e-07"].optim == specs("dln_ics", "paper")[f"{norm}-lr1e-07"].optim
+        assert whole[f"{norm}-lr0.01"].optim == specs("vgg_ics", "paper")[f"{norm}-lr0.01"].optim
+
+
+def test_controls_are_no_figures_of_the_paper() -> None:
+    for name in VARIANTS:
+        assert bool(load_experiment(name).figure) != (name.startswith("control_") or name == "quick")
