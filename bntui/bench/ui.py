@@ -23,8 +23,8 @@ TOGETHER_S = 0.03
 """What comes in so short a time after the last piece belongs to the same repaint."""
 SETTLED_S = 1.0
 """After so long without a byte nothing is being read or drawn any more."""
-KEYS = "+c<<>>-s"
-"""Each has all charts drawn anew: zoom, crosshair, smoothing."""
+KEYS = "+c<<0c"
+"""Each has all charts drawn anew: zoom in, crosshair, zoom out, no crosshair."""
 
 
 @dataclass(frozen=True)

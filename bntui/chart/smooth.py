@@ -10,6 +10,8 @@ from bntui.chart.data import Floats
 
 SMALLEST_WEIGHT = 1e-60
 """Weights are kept above this within a block, so that their reciprocals stay far from overflow."""
+ROUNDING = 2.0**-54
+"""What 1 does not change by."""
 
 
 def smoothed(values: Floats, smoothing: float) -> Floats:
@@ -32,15 +34,27 @@ def smoothed(values: Floats, smoothing: float) -> Floats:
 
 
 def _average(values: Floats, a: float) -> Floats:
-    """In blocks: within one, s_k = a^k (s_0 + (1 - a) Σ_{i≤k} y_i a^-i) is a cumulative sum."""
+    """In blocks, all at once: within one, s_k = a^k (s_0 + (1 - a) Σ_{i≤k} y_i a^-i) is a cumulative sum."""
+    if not values.size:
+        return values
     length = max(1, min(values.size, int(math.log(SMALLEST_WEIGHT) / math.log(a))))
     weights = a ** np.arange(1, length + 1)
-    result = np.empty_like(values)
-    before = 0.0
-    for start in range(0, values.size, length):
-        block = values[start : start + length]
-        weight = weights[: block.size]
-        result[start : start + length] = weight * (before + np.cumsum(block * ((1 - a) / weight)))
-        before = float(result[start + block.size - 1])
-    counts = np.arange(1, values.size + 1)
-    return np.asarray(result / -np.expm1(counts * math.log(a)))
+    blocks = np.zeros((-(-values.size // length), length))
+    blocks.ravel()[: values.size] = values
+    blocks *= (1 - a) / weights
+    np.cumsum(blocks, axis=1, out=blocks)
+    blocks += _carried(blocks[:, -1], float(weights[-1]))[:, None]
+    blocks *= weights
+    result: Floats = blocks.ravel()[: values.size]
+    biased = min(values.size, 1 + int(math.log(ROUNDING) / math.log(a)))
+    result[:biased] /= -np.expm1(np.arange(1, biased + 1) * math.log(a))
+    return result
+
+
+def _carried(sums: Floats, weight: float) -> Floats:
+    """s_0 of each block, which is the last s of the one before; (blocks,)."""
+    carried, before = np.empty(sums.size), 0.0
+    for i, total in enumerate(sums.tolist()):
+        carried[i] = before
+        before = weight * (before + total)
+    return carried
