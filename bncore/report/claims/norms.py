@@ -1,0 +1,67 @@
+"""C6: l_p normalisation does as well, without distributional stability (Figs 5, 6, 12, 13)."""
+
+from __future__ import annotations
+
+from bncore.report.claims.comparing import AS_GOOD, common_rates, compare, has, probe_need, rate_title
+from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.noise import MEAN_DRIFT, VARIANCE_DRIFT
+from bncore.report.claims.training import BATCH, FINAL_ACCURACY, FINAL_LOG_LOSS, NONE
+from bncore.report.runs import Setting
+
+L_P = ("l1", "l2", "linf")
+SAME_LOSS = 0.1
+"""As log10: final losses within 26 % count as equally good."""
+SAME_IN_DLN = (
+    "with inputs of zero mean l2 is BatchNorm: a linear network on Gaussian data cannot tell them apart"
+)
+
+
+def scopes(setting: Setting) -> tuple[Scope, ...]:
+    """One for each l_p norm and learning rate."""
+    return tuple(
+        Scope(f"{norm}, {rate_title(lr)}", _parts(setting, norm, lr))
+        for norm in L_P
+        for lr in common_rates(setting, BATCH, (norm, ""))
+    )
+
+
+def _parts(setting: Setting, norm: str, lr: float) -> tuple[Part, ...]:
+    ours = (norm, "")
+    alike = norm == "l2" and setting.network == "dln"
+    caveat = SAME_IN_DLN if alike else ""
+    if setting.images:
+        good: tuple[Measure, ...] = (
+            compare(setting, FINAL_ACCURACY, ours, BATCH, lr, threshold=-AS_GOOD),
+            compare(setting, FINAL_ACCURACY, ours, NONE, lr, counts=False),
+        )
+    else:
+        good = (
+            compare(
+                setting, FINAL_LOG_LOSS, ours, BATCH, lr, side="below", threshold=SAME_LOSS, ratio=True,
+                counts=not alike, caveat=caveat,
+            ),
+            compare(setting, FINAL_LOG_LOSS, ours, NONE, lr, side="below", ratio=True, counts=False),
+        )  # fmt: skip
+    unstable = (
+        compare(setting, MEAN_DRIFT, ours, BATCH, lr, ratio=True, counts=not alike, caveat=caveat),
+        compare(setting, VARIANCE_DRIFT, ours, BATCH, lr, ratio=True, counts=not alike, caveat=caveat),
+    )
+    return Part("trains as well as BatchNorm", good), Part("less stable distributions", unstable)
+
+
+CLAIM = Claim(
+    "C6",
+    "l_p normalisation (p = 1, 2, ∞) does as well, without distributional stability",
+    "section 3.3, Figs 5, 6, 12 and 13",
+    scopes,
+    (
+        Need("BatchNorm and the norms l1, l2, l∞", has(BATCH, *((norm, "") for norm in L_P))),
+        Need("them on images, where l2 and BatchNorm differ", has(BATCH, ("l2", ""), images=True)),
+        probe_need("activations", "distributions of activations", ("batch", *L_P)),
+    ),
+    (
+        f"{SAME_IN_DLN[0].upper()}{SAME_IN_DLN[1:]}, so l2 counts on images only.",
+        "The paper prints no formula of its l_p norms: the literal, uncentred reading is used; norm.centred=true is "
+        "the other one.",
+    ),
+)

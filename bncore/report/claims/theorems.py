@@ -1,0 +1,163 @@
+"""C7 to C10: the theorems, as they are checked inside the runs and by `bnrun theory`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bncore.report.claims.comparing import has, measures, rate_title
+from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.training import BATCH
+from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
+from bncore.report.runs import ReportRun, Setting
+
+TABLE, BASIS = "probe:theory", probe_basis("theory")
+
+ERRORS = {"float32": 1e-2, "float64": 1e-6}
+"""Largest relative error at which an identity counts as exact in a run's own precision: of a difference of nearly equal
+numbers in float32 three digits may be lost to rounding alone."""
+
+
+def _scopes(parts: Callable[[Setting, float], tuple[Part, ...]]) -> Callable[[Setting], tuple[Scope, ...]]:
+    def scopes(setting: Setting) -> tuple[Scope, ...]:
+        return tuple(Scope(rate_title(lr), parts(setting, lr)) for lr in setting.rates(*BATCH))
+
+    return scopes
+
+
+def _level(
+    setting: Setting, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: object
+) -> Measure:
+    effect = level(Quantity(name, of, BASIS), setting.of(*BATCH, lr))
+    return Measure(name, effect, **more)  # type: ignore[arg-type]
+
+
+def _exact(setting: Setting, lr: float, field: str, statement: str) -> Part:
+    return Part(
+        f"{statement} holds as corrected",
+        (
+            _level(
+                setting, lr, f"largest relative error of {statement}", largest(TABLE, field),
+                side="below", threshold=_tolerance(setting),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _tolerance(setting: Setting) -> float:
+    return max((ERRORS[p] for p in _precisions(setting)), default=ERRORS["float32"])
+
+
+def _precisions(setting: Setting) -> Iterator[str]:
+    return (run.spec.precision for run in setting.runs if run.spec)
+
+
+def _activations(setting: Setting, lr: float) -> tuple[Part, ...]:
+    smaller = _level(
+        setting, lr, "‖∇_y L̂‖² / ‖∇_z L‖²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_plain"),
+        side="below", ratio=True, caveat="below 1 where γ² is below σ² + ε, or the gradient has large removed parts",
+    )  # fmt: skip
+    reduced = _level(
+        setting, lr, "the same without the factor γ²/σ²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_scale"),
+        side="below", ratio=True, counts=False, caveat="below 1 by algebra, in any network",
+    )  # fmt: skip
+    printed = _level(
+        setting, lr, "share of units where the printed form fails",
+        lambda run: _mean_share(run, "printed_fails"), counts=False,
+        caveat="as printed, with 1/√m for 1/m, the theorem is no upper bound",
+    )  # fmt: skip
+    return (
+        _exact(setting, lr, "lipschitz_error", "Thm 4.1"),
+        Part("the gradient at a layer's output shrinks", (smaller, reduced, printed)),
+    )
+
+
+def _predictiveness(setting: Setting, lr: float) -> tuple[Part, ...]:
+    lowered = _level(
+        setting, lr, "share of layers and steps in which the second term lowers the quadratic form",
+        share(TABLE, "hessian_correction"), threshold=0.5,
+    )  # fmt: skip
+    return (
+        _exact(setting, lr, "hessian_error", "Thm 4.2"),
+        Part("the quadratic form of the Hessian shrinks", (lowered,)),
+    )
+
+
+def _worst_case(setting: Setting, lr: float) -> tuple[Part, ...]:
+    broken = _level(
+        setting, lr, "share of layers and steps in which the gradient exceeds the bound",
+        share(TABLE, "worst_actual", "worst_bound"), side="below", threshold=0.01,
+    )  # fmt: skip
+    lower = _level(
+        setting, lr, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
+        side="below", ratio=True, caveat="below 1 where γ² is below σ² + ε, or the gradient has large removed parts",
+    )  # fmt: skip
+    return Part("the bound of Thm 4.4 holds as corrected", (broken,)), Part("it is the lower one", (lower,))
+
+
+def _mean_share(run: ReportRun, field: str) -> float | None:
+    values = run.columns.series(TABLE, field).values
+    return float(values.mean()) if values.size else None
+
+
+_NEEDS = (
+    Need("networks with BatchNorm", has(BATCH)),
+    Need(
+        "the theorems checked while they train",
+        measures("theory", ("batch",)),
+        "--set probes.theory.every=100",
+    ),
+)
+_ONE_NETWORK = (
+    "It compares gradients on the two sides of one normalisation in one network; two networks that were trained "
+    "apart are compared by C4 and C5."
+)
+LIPSCHITZ_CLAIM = Claim(
+    "C7",
+    "Lipschitzness with respect to activations improves",
+    "Thm 4.1",
+    _scopes(_activations),
+    _NEEDS,
+    (
+        "The factor γ²/(σ² + ε) is below 1 only where a layer's outputs spread wider than γ; the other terms only ever "
+        "shrink the gradient.",
+        "As printed, with 1/√m, the theorem fails; by the paper's own proof it is 1/m, and then an equality.",
+        _ONE_NETWORK,
+    ),
+)
+HESSIAN_CLAIM = Claim(
+    "C8",
+    "Gradient predictiveness (the Hessian's quadratic form) improves",
+    "Thm 4.2",
+    _scopes(_predictiveness),
+    _NEEDS,
+    (
+        "The theorem is an equality for ε = 0. The review cites it together with Thm 4.4.",
+        "Its second term lowers the form only where ⟨∇L, ŷ⟩ is positive, which is not promised.",
+        _ONE_NETWORK,
+    ),
+)
+WORST_CASE_CLAIM = Claim(
+    "C9",
+    "Worst-case weight-space Lipschitzness improves",
+    "Thm 4.4",
+    _scopes(_worst_case),
+    _NEEDS,
+    (
+        "The printed form is not consistent in powers: it is taken as eqs. 16 to 18 of its proof have it.",
+        _ONE_NETWORK,
+    ),
+)
+LEMMA_CLAIM = Claim(
+    "C10",
+    "The initialisation is closer to an optimum",
+    "Lemma 4.5",
+    lambda _: (),
+    (),
+    (
+        "The lemma's algebra is exact; its claim that such a point is an optimum of the network with BatchNorm is not.",
+    ),
+    settled_elsewhere=(
+        "No run can settle it: the lemma is about a point, not about training. `bnrun theory` checks its algebra (exact) "
+        "and shows a network of one neuron in which the point it speaks of is no optimum (after arXiv 2502.17913)."
+    ),
+)

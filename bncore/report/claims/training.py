@@ -1,0 +1,85 @@
+"""C1: BatchNorm trains faster and tolerates larger learning rates (Fig 1)."""
+
+from __future__ import annotations
+
+from bncore.report.claims.comparing import AS_GOOD, common_rates, compare, has, rate_title
+from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.quantities import (
+    Quantity,
+    final_accuracy,
+    final_log_loss,
+    mean_accuracy,
+    mean_log_loss,
+    values_of,
+)
+from bncore.report.runs import Setting
+from bncore.report.statistics import paired
+
+NONE, BATCH = ("none", ""), ("batch", "")
+
+MEAN_ACCURACY = Quantity("training accuracy averaged over the run", mean_accuracy)
+FINAL_ACCURACY = Quantity("final training accuracy", final_accuracy)
+MEAN_LOG_LOSS = Quantity("loss averaged over the run, log10", mean_log_loss)
+FINAL_LOG_LOSS = Quantity("final loss", final_log_loss)
+
+
+def scopes(setting: Setting) -> tuple[Scope, ...]:
+    """Speed at the smallest common learning rate, and what the largest costs each network more."""
+    rates = common_rates(setting, NONE, BATCH)
+    if not rates:
+        return ()
+    return (Scope("", (_faster(setting, rates[0]), _tolerant(setting, rates))),)
+
+
+def _faster(setting: Setting, lr: float) -> Part:
+    if setting.images:
+        measure = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr)
+    else:
+        measure = compare(setting, MEAN_LOG_LOSS, BATCH, NONE, lr, side="below", ratio=True)
+    return Part(f"faster at {rate_title(lr)}", (measure,))
+
+
+def _tolerant(setting: Setting, rates: list[float]) -> Part:
+    """What the step from the smallest to the largest rate changes, batch less none."""
+    if len(rates) < 2:
+        return Part("tolerates larger learning rates", (Measure("one learning rate only", None),))
+    low, high = rates[0], rates[-1]
+    quantity = FINAL_ACCURACY if setting.images else FINAL_LOG_LOSS
+    cost = {
+        norm: paired(
+            values_of(quantity, setting.of(*norm, high)), values_of(quantity, setting.of(*norm, low))
+        )
+        for norm in (BATCH, NONE)
+    }
+    mine, theirs = cost[BATCH], cost[NONE]
+    effect = paired(dict(mine.values), dict(theirs.values)) if mine and theirs else None
+    name = f"change of {quantity.name} from {rate_title(low)} to {high:g}, batch − none"
+    if setting.images:
+        measure = Measure(name, effect)
+    else:
+        measure = Measure(name, effect, side="below", ratio=True)
+    keeps = Measure(
+        f"change of {quantity.name} of batch itself from {rate_title(low)} to {high:g}",
+        mine,
+        side="above" if setting.images else "below",
+        threshold=-AS_GOOD if setting.images else 0.0,
+        counts=False,
+        ratio=not setting.images,
+    )
+    return Part("tolerates larger learning rates", (measure, keeps))
+
+
+CLAIM = Claim(
+    "C1",
+    "BatchNorm trains faster and tolerates larger learning rates",
+    "Fig 1",
+    scopes,
+    (
+        Need("networks without norm and with BatchNorm", has(NONE, BATCH)),
+        Need("both at two learning rates or more", has(NONE, BATCH, rates=2)),
+    ),
+    (
+        "A run that diverged counts as one that learnt nothing, with the values it began with.",
+        "Two rates are not a search: the plain network's best rate may lie between or below them (see C11).",
+    ),
+)
