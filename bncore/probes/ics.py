@@ -103,7 +103,7 @@ class Ics:
         """
         chosen = self._chosen(view)
         old = [view.grads[view.weights[i]] for i in chosen]
-        first = old[:1] if chosen[0] == 0 else []  # G'_1 = G_1 by definition
+        first = old[:1] if chosen[0] == 0 and _nothing_precedes(view) else []  # G'_1 = G_1 by definition
         rest = chosen[len(first) :]
         seen, method = self._seen(view)
         if method == "layer by layer":
@@ -159,3 +159,8 @@ class Ics:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self._measured = int(state["measured"])
+
+
+def _nothing_precedes(view: StepView) -> bool:
+    """Whether no parameter belongs before the first layer, as those of a norm on the inputs do."""
+    return not isinstance(view, ModuleView) or all(view.layer_of(name) >= 0 for name in view.before)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bncore.probes.draws import Draws
 from bncore.train.observable import ObserveError, learning_rate
-from bncore.train.optimiser import grad_norm, trained
+from bncore.train.optimiser import grad_norm
 from bncore.train.reproduced import Caught
 
 
@@ -135,13 +135,14 @@ class ObservedStep:
         self._closure = any(callable(one) for one in (*args[1:], *kwargs.values()))
         self._scaled = getattr(optimizer, "grad_scale", None) is not None
         self.lr = learning_rate(optimizer)
+        updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        named = dict(self._net.named_parameters())
+        reached = {name: p for name, p in named.items() if id(p) in updated and p.grad is not None}
         if self.logged and not self._closure:
-            reached = trained(self._net.parameters())
-            self.grad_norm = grad_norm(reached) if reached else None
+            self.grad_norm = grad_norm(list(reached.values())) if reached else None
         if self.measured:
-            named = dict(self._net.named_parameters())
             self._before = {name: p.detach().clone() for name, p in named.items()}
-            self._grads = {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
+            self._grads = {name: p.grad.clone() for name, p in reached.items() if p.grad is not None}
             self.modes = {module: module.training for module in self._net.modules()}
 
 

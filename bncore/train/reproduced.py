@@ -36,7 +36,7 @@ class Caught:
     before: Mapping[str, Tensor]
     """The parameters just before the update, by name."""
     grads: Mapping[str, Tensor]
-    """What their `grad` held then."""
+    """What the `grad` of those that the optimiser updates held then."""
     buffers: Mapping[str, Tensor]
     """The buffers at the beginning of the step."""
     draws: Draws
