@@ -14,7 +14,9 @@ from cli.making import bnrun
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The table as JSON."""
-    done = bnrun("theory", "--json", "--steps", "5", cwd=tmp_path_factory.mktemp("theory"))
+    done = bnrun(
+        "theory", "--json", "--steps", "5", cwd=tmp_path_factory.mktemp("theory"), OMP_NUM_THREADS="1"
+    )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -44,7 +46,7 @@ def test_float64_is_nearer_than_float32(rows: list[dict[str, Any]]) -> None:
 
 
 def test_the_table_is_for_people(tmp_path: Path) -> None:
-    said = bnrun("theory", "--steps", "5", cwd=tmp_path)
+    said = bnrun("theory", "--steps", "2", cwd=tmp_path, OMP_NUM_THREADS="1")
     assert said.returncode == 0
     for word in ("Thm 4.1", "Thm 4.2", "Thm 4.4", "Lemma 4.5", "as printed", "error float64"):
         assert word.lower() in said.stdout.lower().replace("theorem", "thm"), said.stdout
