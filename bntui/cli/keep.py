@@ -67,6 +67,9 @@ def export(
     parquet: Annotated[
         bool, typer.Option("--parquet", help="One Parquet file a table (needs pyarrow).")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="An event file for TensorBoard (needs tensorboard).")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder.  [default: ./<sweep>-<run>]")] = None,
     root: Root = None,
 ) -> None:
@@ -74,14 +77,15 @@ def export(
     from bncore import load_run
     from bncore.store.export import export_csv, export_parquet
     from bncore.store.find import find
+    from bncore.store.tensorboard import export_tensorboard
 
-    if not (csv or parquet):
-        raise typer.BadParameter("missing; expected --csv, --parquet or both", param_hint="--csv / --parquet")
+    if not (csv or parquet or tensorboard):
+        raise typer.BadParameter("missing; expected --csv, --parquet or --tensorboard", param_hint="--csv")
     runs = runs_of(find(root or default_root(), name))
     for run in runs:
         folder = out or Path(run.name.replace("/", "-"))
         folder = folder / run.path.name if out is not None and len(runs) > 1 else folder
         loaded = load_run(run.path)
-        writers = [export_csv] * csv + [export_parquet] * parquet
+        writers = [export_csv] * csv + [export_parquet] * parquet + [export_tensorboard] * tensorboard
         for path in (path for write in writers for path in write(loaded, folder)):
             typer.echo(str(path))

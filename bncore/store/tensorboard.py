@@ -1,0 +1,144 @@
+"""A run as an event file for TensorBoard: scalars of every table, histograms of the activations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncore.spec.errors import printable
+from bncore.store.columns import Columns
+from bncore.store.errors import StoreError
+from bncore.store.loaded import LoadedRun
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+HISTOGRAM = ("counts", "bin_low", "bin_width")
+NO_SCALARS = frozenset({"step", "seq", "t", "layers", "multiples", "loss_multiples", "unit", *HISTOGRAM})
+"""Fields that place or name others."""
+
+LENGTHS = {"loss_between": "loss_multiples"}
+"""Fields of the landscape whose entries are not at its `multiples`: which field says where they are."""
+
+Values = dict[int, list["Summary.Value"]]
+
+
+def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
+    """Write one event file into `folder`; its path.
+
+    Tags are ``step/loss``, ``eval/test_accuracy``, ``ics/l2/layer_03``, ``landscape/grad_diff/a_0.5_lr``, and, of
+    histograms, ``activations/output/layer_03``. Times are those of the journal. TensorBoard keeps numbers in
+    float32, and of a histogram sum and sum of squares, which are those of the bins' centres here.
+
+    Raises:
+        StoreError: tensorboard is not installed, the folder holds an event file already (two would be drawn over
+            each other), or it cannot be written.
+    """
+    if find_spec("tensorboard") is None:
+        raise StoreError("event files need tensorboard: pip install 'bnrun[tensorboard]'")
+    from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - optional
+    from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: PLC0415
+
+    try:
+        if any(folder.glob("*tfevents*")):
+            raise StoreError(f"{folder}: holds an event file already; expected a new folder")
+        writer = EventFileWriter(str(folder))
+        try:
+            for table in loaded.tables:
+                times = _by_step(loaded.columns, table, "t")
+                for step, values in sorted(_values(loaded.columns, table).items()):
+                    event = Event(step=step, wall_time=times.get(step, 0.0), summary=Summary(value=values))
+                    writer.add_event(event)
+        finally:
+            writer.close()
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return sorted(folder.glob("*tfevents*"))
+
+
+def _values(columns: Columns, table: str) -> Values:
+    """What a table says at each step."""
+    from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
+
+    found: Values = defaultdict(list)
+    name = printable(table.removeprefix("probe:"))
+    for field in columns.fields(table):
+        series = columns.series(table, field)
+        if field in NO_SCALARS or not len(series):
+            continue
+        labels = _by_step(columns, table, _labels_of(columns, table, field))
+        for step, value in zip(series.steps.tolist(), series.values, strict=True):
+            for suffix, one in _entries(np.asarray(value), labels.get(step), table):
+                tag = f"{name}/{printable(field)}{suffix}"
+                found[step].append(Summary.Value(tag=tag, simple_value=one))
+    for step, layer, counts, low, width in _histograms(columns, table):
+        histogram = histogram_of(counts, low, width)
+        found[step].append(Summary.Value(tag=f"{name}/output/layer_{layer:02g}", histo=histogram))
+    return found
+
+
+def _labels_of(columns: Columns, table: str, field: str) -> str:
+    """The field that says what the entries of `field` are."""
+    return LENGTHS.get(field, "multiples") if table == "probe:landscape" else "layers"
+
+
+def _by_step(columns: Columns, table: str, field: str) -> dict[int, Any]:
+    series = columns.series(table, field)
+    return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
+
+
+def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str, float]]:
+    """The numbers of a field at one step, each with the end of its tag; layers not told count from 1."""
+    if value.ndim == 0:
+        yield "", float(value)
+        return
+    known = labels if isinstance(labels, list) and len(labels) == len(value) else range(1, len(value) + 1)
+    for label, entry in zip(known, value, strict=True):
+        place = f"a_{label:g}_lr" if table == "probe:landscape" else f"layer_{label:02g}"
+        for rest, one in np.ndenumerate(entry):
+            yield "".join([f"/{place}", *(f"/{i + 1}" for i in rest)]), float(one)
+
+
+def _histograms(
+    columns: Columns, table: str
+) -> Iterator[tuple[int, float, NDArray[np.float64], float, float]]:
+    """Step, layer, counts (bins,), left edge of the first bin and width of each."""
+    counts, low, width = (_arrays(columns, table, field) for field in HISTOGRAM)
+    layers = _arrays(columns, table, "layers")
+    for step in counts.keys() & low.keys() & width.keys() & layers.keys():
+        parts = (counts[step], low[step], width[step], layers[step])
+        if parts[0].ndim == 2 and all(p.shape == parts[0].shape[:1] for p in parts[1:]):
+            for one, edge, size, layer in zip(*parts, strict=True):
+                if one.sum() > 0:
+                    yield step, float(layer), one, float(edge), float(size)
+
+
+def _arrays(columns: Columns, table: str, field: str) -> Mapping[int, NDArray[np.float64]]:
+    series = columns.series(table, field)
+    return dict(zip(series.steps.tolist(), series.values, strict=True))
+
+
+def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:
+    """TensorBoard's histogram of bins of one width, from the first that holds anything to the last."""
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto  # noqa: PLC0415
+
+    filled = np.flatnonzero(counts)
+    first, end = int(filled[0]), int(filled[-1]) + 1
+    kept, edges = counts[first:end], low + width * np.arange(first, end + 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+    return HistogramProto(
+        min=edges[0],
+        max=edges[-1],
+        num=kept.sum(),
+        sum=kept @ centres,
+        sum_squares=kept @ centres**2,
+        bucket_limit=edges[1:].tolist(),
+        bucket=kept.tolist(),
+    )
