@@ -101,8 +101,8 @@ class MadeJournal:
         losses = (trend * np.exp(self._generator.normal(0, 0.1, steps))).tolist()
         for step, loss in enumerate(losses, self.step):
             yield {
-                "type": "step", "step": step, "loss": loss, "penalty": 0.0, "accuracy": round(64 / (1 + loss)) / 64,
-                "lr": 0.1, "grad_norm": 3.7 * loss,
+                "type": "step", "step": step, "loss": loss, "penalty": 0.0,
+                "accuracy": round(64 / (1 + loss)) / 64, "lr": 0.1, "grad_norm": 3.7 * loss,
             }  # fmt: skip
             if step % measured == 0:
                 layers = [loss / (1 + layer) for layer in range(LAYERS)]
@@ -112,8 +112,8 @@ class MadeJournal:
                 }  # fmt: skip
                 yield {
                     "type": "probe", "step": step, "name": "landscape", "grad_norm": 3.7 * loss,
-                    "loss_min": 0.8 * loss, "loss_max": 1.7 * loss, "grad_diff_min": 0.1, "grad_diff_max": 4 * loss,
-                    "lipschitz": 3.0, "beta": 10 * loss, "two_over_lr": 20.0,
+                    "loss_min": 0.8 * loss, "loss_max": 1.7 * loss, "grad_diff_min": 0.1, "beta": 10 * loss,
+                    "grad_diff_max": 4 * loss, "lipschitz": 3.0, "two_over_lr": 20.0,
                 }  # fmt: skip
         self.step += steps
 

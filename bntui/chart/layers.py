@@ -100,8 +100,9 @@ class Layers:
 
     def _flag(self, span: Envelope, style: int) -> None:
         for columns, flags in ((span.over, self.over), (span.under, self.under)):
-            for column in np.unique(np.flatnonzero(columns) // 2).tolist():
-                flags[column] = style
+            if columns.any():
+                for column in np.unique(np.flatnonzero(columns) // 2).tolist():
+                    flags[column] = style
 
     def onto(self, grid: Grid, top: int, left: int) -> None:
         """Writes the dots and backgrounds into their place in the grid; cells without dots keep what they show."""

@@ -85,15 +85,19 @@ class Overlay:
     def _free(
         self, drawn: NDArray[np.bool_], named: NDArray[np.bool_], column: int, width: int
     ) -> tuple[int, int] | None:
-        """Row and column for a text, the topmost of the best; None where it would lie on another."""
+        """Row and column for a text, the topmost of the best, rather right than left; None where it would lie on
+        another."""
         starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._place.width]
         places = [
-            (int(drawn[row, start : start + width].sum()), row, start)
+            (int(drawn[row, start : start + width].sum()), row, side, start)
             for row in range(max(1, self._place.height // 2))
-            for start in starts or [max(0, self._place.width - width)]
+            for side, start in enumerate(starts or [max(0, self._place.width - width)])
             if not named[row, start : start + width].any()
         ]
-        return min(places)[1:] if places else None
+        if not places:
+            return None
+        _, row, _, start = min(places)
+        return row, start
 
     def crosses(self, curves: tuple[Curve, ...]) -> None:
         """✕ where a diverged curve ends."""

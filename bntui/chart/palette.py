@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,16 @@ from bntui.chart.raster import BLANK
 
 DASHES: tuple[tuple[int, ...], ...] = (
     (1,),
-    (5, 2),
+    (4, 2),
     (1, 2),
-    (6, 2, 1, 2),
-    (10, 4),
+    (3, 2, 1, 2),
+    (2, 4),
     (2, 2),
-    (6, 2, 1, 2, 1, 2),
+    (2, 2, 1, 2),
     (1, 4),
 )
-"""Dot columns drawn and left out in turn, for each style; the first is solid."""
+"""Dot columns drawn and left out in turn, for each style; the first is solid. Six columns tell them apart, since
+no more than that stands before a run's name."""
 
 ON_DARK: tuple[RGB, ...] = (
     (86, 180, 233),
@@ -90,6 +92,7 @@ class Palette:
         return css(self.curve(style))
 
 
+@lru_cache(maxsize=16)
 def true_colours(background: RGB, text: RGB, accent: RGB) -> Palette:
     """For terminals of 256 colours or more, on the background that the theme gives."""
     dark = sum(background) < 384

@@ -27,7 +27,7 @@ def rows_of(fractions: Floats, height: int) -> NDArray[np.int32]:
 
     Fractions outside of [0, 1] get row `height` (below) or -1 (above); NaN gets `height`.
     """
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         row = np.floor((1.0 - fractions) * height)
         row = np.where(fractions > 1 + _TOLERANCE, -1, np.clip(row, 0, height - 1))
         return np.where(fractions >= -_TOLERANCE, row, height).astype(np.int32)

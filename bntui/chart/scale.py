@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,8 +41,7 @@ class Scale:
     @property
     def ends(self) -> tuple[float, float]:
         """Both ends as the axis spaces them."""
-        low, high = warped(np.array([self.low, self.high]), self.log)
-        return float(low), float(high)
+        return (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
 
     def fraction(self, values: Floats) -> Floats:
         """How far along the shown part each value lies: 0 at `low`, 1 at `high`."""
@@ -58,10 +59,8 @@ class Scale:
         return unwarped(low + fractions * (high - low), self.log)
 
     def bounds(self, parts: int) -> Floats:
-        """The values that part the axis into `parts` equal parts, both ends among them; (parts + 1,)."""
-        bounds = unwarped(np.linspace(*self.ends, parts + 1), self.log)
-        bounds[0], bounds[-1] = self.low, self.high
-        return bounds
+        """The values that part the axis into equal parts, both ends among them; (parts + 1,), read-only."""
+        return _bounds(self, parts)
 
     def moved(self, by: float) -> Scale:
         """Shifted by a fraction of what is shown."""
@@ -78,3 +77,12 @@ class Scale:
         if not 1e-290 < largest < FAR or high - low <= 1e-12 * largest or (self.log and low <= 0):
             return self
         return Scale(low, high, self.log)
+
+
+@lru_cache(maxsize=64)
+def _bounds(scale: Scale, parts: int) -> Floats:
+    """Every curve of a chart is cut at the same bounds, in every picture until the axis changes."""
+    bounds = unwarped(np.linspace(*scale.ends, parts + 1), scale.log)
+    bounds[0], bounds[-1] = scale.low, scale.high
+    bounds.flags.writeable = False
+    return bounds
