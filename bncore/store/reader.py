@@ -36,7 +36,8 @@ class Reader:
         self._end = 0  # everything before this byte and after _front has been read
 
     def advance(self, budget_s: float | None = None) -> Columns:
-        """Read what is new, then history for as long as the budget lasts (all of it without a budget).
+        """Read what is new, then history for as long as the budget lasts (all of it without a budget): a piece of
+        it at least, unless the budget is nothing.
 
         The first call reads the tail at once, whatever the budget. A torn last line is left for later. A journal
         that has become shorter is read anew, into new `Columns`.
@@ -44,17 +45,17 @@ class Reader:
         Raises:
             StoreError: the journal is of a newer schema.
         """
-        until = None if budget_s is None else time.monotonic() + budget_s
         try:
             with self.run.journal_file.open("rb") as file, _no_garbage_collection():
-                self._advance(file.fileno(), until)
+                self._advance(file.fileno(), budget_s)
                 self.gone = False
             self._advance_parent(budget_s)
         except FileNotFoundError:
             self.gone = self._front is not None
         return self.columns
 
-    def _advance(self, file: int, until: float | None) -> None:
+    def _advance(self, file: int, budget_s: float | None) -> None:
+        until = None if budget_s is None else time.monotonic() + budget_s
         size = os.fstat(file).st_size
         if (
             size < self._end
@@ -77,10 +78,12 @@ class Reader:
                 break
             self._add(block[:whole], self._end, in_front=False)
             self._end += whole
-        while self._front > 0 and (until is None or time.monotonic() < until):
+        enough = budget_s is not None and budget_s <= 0
+        while self._front > 0 and not enough:
             start = self._line_start(file, max(0, self._front - BLOCK_BYTES), self._front)
             self._add(os.pread(file, self._front - start, start), start, in_front=True)
             self._front = start
+            enough = until is not None and time.monotonic() >= until
         self.columns.complete = self._front == 0
 
     def _line_start(self, file: int, position: int, limit: int) -> int:
