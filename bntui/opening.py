@@ -55,6 +55,8 @@ class Choice:
     """Runs whose curves are not drawn."""
     whole: bool = False
     """Whether every run is asked."""
+    paper: bool = False
+    """Whether the paper's own curves are drawn too."""
     layer: int | None = None
     step: float | None = None
     """Where the crosshair stands."""

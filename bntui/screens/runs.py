@@ -84,11 +84,13 @@ class RunsPage(Page):
 
     def panel_state(self) -> PanelState:
         """What the person has chosen, as panels want it."""
+        from bncore.report.paper import FOLDER
         from bntui.live.drawing import PanelState
 
         choice = self.explorer.choice
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
-        return PanelState(layer=choice.layer, step=choice.step, figure=figure)
+        reference = FOLDER if choice.paper else None
+        return PanelState(layer=choice.layer, step=choice.step, reference=reference, figure=figure)
 
     def heading(self) -> tuple[list[Part], list[Part]]:
         return heading(self.snapshot, self.TAB, self.app.size.width, self.explorer.labels())

@@ -76,6 +76,17 @@ class SweepPage(RunsPage):
 
         self.app.push_screen(Picker(self.grid.keys), picked)
 
+    def action_paper(self) -> None:
+        from bntui.live.reference import overlay
+
+        choice = self.explorer.choice
+        choice.paper = not choice.paper
+        self.show_again()
+        if choice.paper and self.snapshot is not None:
+            state, runs = self.panel_state(), shown_runs(self.snapshot, choice)
+            if not any(overlay(key, runs, state, choice.layer) for key in self.grid.keys):
+                self.notice("no curve of the paper belongs to these charts", "yellow")
+
     def action_save_chart(self, kind: str) -> None:
         chart = self.grid.current
         if chart is not None:
