@@ -128,9 +128,9 @@ CAVEATS: dict[str, tuple[str, ...]] = {
         "own distance between measurements.",
     ),
     "10": (_BETA,),
-    "11a": ("Each line is the measurement at one step; the paper's nearest is beside it.",),
+    "11a": ("Each line is the measurement at one step, darker ones later; the paper's nearest is beside it.",),
     "11b": (
-        "Each line is the measurement at one step; the paper's nearest is beside it.",
+        "Each line is the measurement at one step, darker ones later; the paper's nearest is beside it.",
         "The legend of the paper's Fig 11b is wrong: its lines are steps 50, 200, …, 7500.",
     ),
     "12": (_PENALTY, _BETA),

@@ -55,6 +55,8 @@ class ReportRun:
     meta: dict[str, Any]
     exclusion: str
     """Why it is no evidence for its variant; empty where it is."""
+    unfinished: bool = False
+    """Whether that is only because it has not come to its end."""
 
     @property
     def name(self) -> str:
@@ -114,6 +116,8 @@ def look(run: RunDir, observer: Observer) -> ReportRun:
     spec = loaded.settings if loaded and isinstance(loaded.settings, Spec) else None
     message = problem or (printable(status.message) if status else "")
     last = columns.last_step("step")
+    exclusion = problem or _exclusion(run, spec, columns)
+    ended = state in COUNTED_STATES
     return ReportRun(
         run=run,
         state=state,
@@ -123,7 +127,8 @@ def look(run: RunDir, observer: Observer) -> ReportRun:
         spec=spec,
         observed=loaded.observed if loaded else None,
         meta=loaded.meta if loaded else {},
-        exclusion=problem or _exclusion(run, state, spec, columns),
+        exclusion=exclusion or ("" if ended else f"{state} at step {0 if last is None else last + 1:,}"),
+        unfinished=not exclusion and not ended,
     )
 
 
@@ -157,8 +162,8 @@ def _loaded(run: RunDir) -> tuple[str, LoadedRun | None]:
         return printable(f"{run.journal_file.name}: cannot be read: {error.strerror or error}"), None
 
 
-def _exclusion(run: RunDir, state: str, spec: Spec | None, columns: Columns) -> str:
-    """Why a run is no evidence for the variant that its spec names."""
+def _exclusion(run: RunDir, spec: Spec | None, columns: Columns) -> str:
+    """Why a run is no evidence for the variant that its spec names, however it ended."""
     if spec is None:
         return "observes a training loop of somebody's own"
     changed = steered(columns)
@@ -172,9 +177,6 @@ def _exclusion(run: RunDir, state: str, spec: Spec | None, columns: Columns) -> 
         return "a fork: it begins as another run"
     if lineage is not None:
         return "a replay of another run"
-    if state not in COUNTED_STATES:
-        last = columns.last_step("step")
-        return f"{state} at step {0 if last is None else last + 1:,} of {spec.steps:,}"
     return ""
 
 
@@ -239,7 +241,7 @@ def settings_of(runs: Sequence[ReportRun]) -> tuple[Setting, ...]:
     groups: dict[str, list[ReportRun]] = {}
     for run in runs:
         if run.spec is not None:
-            groups.setdefault(_key(run.spec), []).append(run)
+            groups.setdefault(comparable(run.spec), []).append(run)
     found = [_setting(group) for group in groups.values()]
     titles = [one.title for one in found]
     return tuple(
@@ -256,7 +258,8 @@ def _renamed(setting: Setting, number: int) -> Setting:
 _ORDINALS = {1: "first settings", 2: "second settings", 3: "third settings"}
 
 
-def _key(spec: Spec) -> str:
+def comparable(spec: Spec) -> str:
+    """Equal for specs whose runs may be compared: everything but the variant and the fields that are `FREE`."""
     table: dict[str, Any] = {
         name: value for name, value in spec.model_dump(mode="json").items() if name not in FREE
     }

@@ -1,0 +1,254 @@
+"""A report: everything that is shown of some runs, in whatever form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from bncore.report.claims.evidence import Finding, Measure, Part, Weighed, shown
+from bncore.report.claims.table import weigh_all
+from bncore.report.figures import figures_of
+from bncore.report.missing import Missing, missing
+from bncore.report.overview import overviews
+from bncore.report.picture import Picture
+from bncore.report.quantities import (
+    EARLY,
+    Quantity,
+    final_accuracy,
+    final_log_loss,
+    final_test_accuracy,
+    late_reading,
+    level,
+    log_relative_at_lr,
+    mean_log,
+    probe_basis,
+    rows,
+)
+from bncore.report.runs import ReportRun, Setting, Variant, gather, settings_of
+from bncore.report.statistics import Estimate
+from bncore.store.paths import RunDir, SweepDir
+
+SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
+    ("training accuracy", Quantity("final training accuracy", final_accuracy), False),
+    ("test accuracy", Quantity("final test accuracy", final_test_accuracy), False),
+    ("loss over the first", Quantity("final loss", final_log_loss), True),
+    ("‖Δg‖/‖g‖ at a ≈ lr", Quantity("scale-free smoothness", log_relative_at_lr()), True),
+    (
+        "β, early",
+        Quantity("early beta", mean_log("probe:landscape", "beta", last=EARLY), probe_basis("landscape")),
+        True,
+    ),
+    ("β on 2/lr or 1/a_min, later", Quantity("late reading", late_reading), False),
+    ("ICS ‖G − G′‖/‖G‖", Quantity("relative ICS", mean_log("probe:ics", "relative")), True),
+    ("‖ΔW‖/‖W‖", Quantity("relative update", mean_log("probe:sharpness", "relative_update")), True),
+)
+"""Columns of the table of variants: name, quantity, and whether it is a log10 to be shown as the number itself."""
+
+
+@dataclass(frozen=True)
+class VariantRow:
+    """One variant of a setting."""
+
+    variant: Variant
+    label: str
+    seeds: int
+    diverged: int
+    levels: tuple[Estimate | None, ...]
+    """In the order of `SUMMARY`."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What some runs come to."""
+
+    runs: tuple[ReportRun, ...]
+    settings: tuple[Setting, ...]
+    weighed: tuple[Weighed, ...]
+
+    @property
+    def title(self) -> str:
+        """The sweeps that the runs lie in."""
+        return ", ".join(dict.fromkeys(run.run.sweep.name for run in self.runs))
+
+    @cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The paper's figures that are covered, then run by run what they leave out."""
+        figures = tuple(figures_of(self.settings))
+        covered = {picture.setting for picture in figures}
+        others = [run for run in self.runs if run.spec is None and run.columns.tables()]
+        return _named((*figures, *overviews(self.settings, others, covered)))
+
+    def missing(self, weighed: Weighed) -> Missing:
+        """What would settle a claim."""
+        return missing(weighed, self.settings)
+
+    def variants(self, setting: Setting) -> tuple[VariantRow, ...]:
+        """The counted runs of a setting by variant."""
+        found: dict[Variant, dict[int, list[ReportRun]]] = {}
+        for run in setting.counted:
+            found.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
+        return tuple(
+            VariantRow(
+                variant,
+                setting.label(variant),
+                len(runs),
+                sum(ones[0].diverged for ones in runs.values()),
+                tuple(level(quantity, runs) for _, quantity, _ in SUMMARY),
+            )
+            for variant, runs in found.items()
+        )
+
+
+def report(places: Sequence[RunDir | SweepDir]) -> Report:
+    """Read the runs and weigh the claims.
+
+    Raises:
+        NoSuchRun: a sweep without runs.
+    """
+    runs = gather(places)
+    settings = settings_of(runs)
+    return Report(runs, settings, weigh_all(settings))
+
+
+def newest(run: ReportRun, table: str, field: str) -> float | None:
+    """The last value of a series; None where there is none."""
+    values = rows(run, table, field)[1]
+    return float(values[-1]) if values.ndim == 1 and len(values) else None
+
+
+def as_json(document: Report) -> dict[str, Any]:
+    """Everything but the pictures' points, for other programs."""
+    return {
+        "runs": [_run_json(run) for run in document.runs],
+        "claims": [_claim_json(document, weighed) for weighed in document.weighed],
+        "variants": [
+            {"setting": setting.title, **_variant_json(row)}
+            for setting in document.settings
+            for row in document.variants(setting)
+        ],
+        "figures": [
+            {
+                "name": picture.name,
+                "title": picture.title,
+                "setting": picture.setting,
+                "panels": [plot.title for plot in picture.plots],
+                "notes": list(picture.notes),
+            }
+            for picture in document.pictures
+        ],
+    }
+
+
+def _run_json(run: ReportRun) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "path": str(run.run.path),
+        "variant": run.variant.label,
+        "lr": run.variant.lr if run.spec else None,
+        "seed": run.seed,
+        "data": run.data,
+        "state": run.state,
+        "step": run.step,
+        "counts": run.counts,
+        "why_not": run.exclusion,
+        "message": run.message,
+        "loss": _finite(newest(run, "step", "loss")),
+        "test_accuracy": _finite(newest(run, "eval", "test_accuracy")),
+    }
+
+
+def _claim_json(document: Report, weighed: Weighed) -> dict[str, Any]:
+    lacks = document.missing(weighed)
+    return {
+        "claim": weighed.claim.key,
+        "text": weighed.claim.text,
+        "place": weighed.claim.place,
+        "verdict": weighed.verdict.value,
+        "why": weighed.why,
+        "traps": list(weighed.claim.traps),
+        "missing": list(lacks.lacks),
+        "command": lacks.command,
+        "findings": [_finding_json(finding) for finding in weighed.findings],
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "setting": finding.setting.title,
+        "scope": finding.scope.title,
+        "verdict": finding.verdict.value,
+        "why": finding.why,
+        "parts": [_part_json(part) for part in finding.scope.parts],
+    }
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    return {
+        "title": part.title,
+        "verdict": part.verdict.value,
+        "blocked": part.blocked,
+        "measures": [_measure_json(measure) for measure in part.measures],
+    }
+
+
+def _measure_json(measure: Measure) -> dict[str, Any]:
+    return {
+        "name": measure.name,
+        "effect": _estimate_json(measure.effect),
+        "shown": shown(measure),
+        "log10": measure.ratio,
+        "side": measure.side,
+        "threshold": measure.threshold,
+        "counts": measure.counts,
+        "outcome": measure.outcome.value,
+        "caveat": measure.caveat,
+    }
+
+
+def _variant_json(row: VariantRow) -> dict[str, Any]:
+    levels = {
+        name: {"log10": log, **(_estimate_json(one) or {})}
+        for (name, _, log), one in zip(SUMMARY, row.levels, strict=True)
+        if one is not None
+    }
+    return {"variant": asdict(row.variant), "seeds": row.seeds, "diverged": row.diverged, "levels": levels}
+
+
+def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "by_seed": {str(seed): value for seed, value in estimate.values},
+    }
+
+
+def _finite(value: float | None) -> float | str | None:
+    return value if value is None or abs(value) < float("inf") else str(value)
+
+
+def _named(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+    """Names made unique: a figure that several settings cover becomes ``fig1``, ``fig1-2``."""
+
+    def numbered() -> Iterator[Picture]:
+        seen: dict[str, int] = {}
+        for picture in pictures:
+            seen[picture.name] = seen.get(picture.name, 0) + 1
+            number = seen[picture.name]
+            name = picture.name if number == 1 else f"{picture.name}-{number}"
+            yield Picture(
+                name,
+                picture.title,
+                picture.setting,
+                picture.plots,
+                picture.keys,
+                picture.has_paper,
+                picture.notes,
+            )
+
+    return tuple(numbered())

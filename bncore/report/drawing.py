@@ -1,0 +1,268 @@
+"""The one writer of SVG and PNG, by matplotlib; imported only where a picture is drawn.
+
+Text stays text and nothing depends on the clock, so equal pictures are equal files. In a page the colours are CSS
+variables, so that it is readable on a light and on a dark ground; in a file of its own they are fixed, on white.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from bncore.report.picture import Curve, Key, Picture, Plot, Ridge
+from bncore.store.errors import StoreError
+
+PALETTE = (
+    "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#2b8fb3", "#6b6f76",
+    "#7a5cc0", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
+)  # fmt: skip
+"""On a light ground; variants first (`series.COLOURS`), whatever else follows."""
+DARK_PALETTE = (
+    "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#7fd3ee", "#aab0b8",
+    "#b9a3f7", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
+)  # fmt: skip
+"""The same on a dark one."""
+DASHES: tuple[object, ...] = ("solid", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1.2)))
+PAPER_DASH = (0, (1, 1.6))
+
+INK, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
+PANEL_INCHES = (4.0, 2.75)
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bnrun",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": SOFT,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.parse_math": False,
+    "axes.formatter.useoffset": False,
+    "path.simplify_threshold": 0.3,
+}
+
+
+def panel_svg(plot: Plot, prefix: str) -> str:
+    """One panel for a page: an ``<svg>`` element that takes its colours from the page.
+
+    Arguments:
+        prefix: goes before every id in it, so that several of them can stand in one page.
+    """
+    with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
+        figure = Figure(figsize=PANEL_INCHES, layout="constrained")
+        _fill(figure.subplots(), plot)
+        text = _svg(figure)
+    return _themed(_with_prefix(text, prefix))
+
+
+def picture_svg(picture: Picture) -> str:
+    """The whole figure as a file of its own, on white."""
+    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):  # type: ignore[arg-type]
+        text = _svg(_whole(picture))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def picture_png(picture: Picture, path: Path) -> None:
+    """Write the whole figure as PNG.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):  # type: ignore[arg-type]
+        figure = _whole(picture)
+        try:
+            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _whole(picture: Picture) -> Figure:
+    """All panels, three in a row, under the legend and above the notes."""
+    columns = min(3, len(picture.plots))
+    lines = -(-len(picture.plots) // columns)
+    notes = "\n".join(picture.notes)
+    width, height = PANEL_INCHES
+    figure = Figure(
+        figsize=(width * columns, height * lines + 1.2 + 0.16 * len(picture.notes)), layout="constrained"
+    )
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    for ax, plot in zip(axes, picture.plots, strict=False):
+        _fill(ax, plot)
+    for ax in axes[len(picture.plots) :]:
+        ax.set_axis_off()
+    figure.suptitle(f"{picture.title}\n{picture.setting}", fontsize=11)
+    figure.legend(
+        handles=_handles(picture.keys, paper=picture.has_paper), loc="outside lower center", ncols=3, frameon=False,
+        fontsize=8, title=notes or None, title_fontsize=7,
+    )  # fmt: skip
+    return figure
+
+
+def _handles(keys: Sequence[Key], *, paper: bool) -> list[Line2D]:
+    found = [
+        Line2D([], [], color=_colour(key.style.colour), linestyle=_dash(key.style.dash), label=key.label)
+        for key in keys
+    ]
+    if paper:
+        found.append(Line2D([], [], color=INK, linestyle=PAPER_DASH, label="the paper's own"))  # type: ignore[arg-type]
+    return found
+
+
+def _fill(ax: Axes, plot: Plot) -> None:
+    ax.set_title(plot.title, loc="left")
+    ax.set_xlabel(plot.x_name)
+    ax.set_ylabel(plot.y_name)
+    ax.grid(visible=True, linewidth=0.5)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if plot.ridges:
+        _ridges(ax, plot.ridges)
+        return
+    for curve in plot.curves:
+        _curve(ax, curve, plot)
+    if plot.log_x:
+        ax.set_xscale("log")
+        _log_ticks(ax.xaxis, *ax.get_xlim())
+    if plot.log_y and _positive(plot):
+        ax.set_yscale("log")
+        _log_ticks(ax.yaxis, *ax.get_ylim())
+    for rule in plot.rules:
+        ax.axhline(rule.y, color=INK, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+        ax.annotate(
+            rule.text, (1, rule.y), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5
+        )
+    if plot.x_name == "step":
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+
+
+def _log_ticks(axis: Axis, low: float, high: float) -> None:
+    """A few labelled ticks, however little of a decade there is."""
+    decades = math.log10(high / low) if 0 < low < high else 1.0
+    if decades < 0.7:
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0), numticks=7))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+
+
+def power(value: float) -> str:
+    """A tick of a logarithmic axis: ``0.05``, ``300``, ``10⁻⁶``, ``2·10⁵``."""
+    if value <= 0 or 1e-3 <= value < 1e4:
+        return f"{value:g}"
+    digits, exponent = f"{value:.2e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    factor = f"{float(digits):g}"
+    return f"10{raised}" if factor == "1" else f"{factor}·10{raised}"
+
+
+def _curve(ax: Axes, curve: Curve, plot: Plot) -> None:
+    colour, dash = _colour(curve.style.colour), _dash(curve.style.dash)
+    width, opacity = {"main": (1.6, 1.0), "seed": (0.7, 0.35), "paper": (1.2, 0.75)}[curve.weight]
+    opacity *= curve.opacity
+    if curve.weight == "paper":
+        dash = PAPER_DASH
+    if curve.is_line:
+        y = np.where(curve.low > 0, curve.low, np.nan) if plot.log_y else curve.low
+        y = np.where(np.isfinite(y), y, np.nan)
+        mark = "o" if len(curve.x) == 1 or plot.log_x else None
+        ax.plot(
+            curve.x,
+            y,
+            color=colour,
+            linestyle=dash,
+            linewidth=width,
+            alpha=opacity,
+            marker=mark,
+            markersize=2.5,
+        )
+        if curve.diverged and len(curve.x):
+            known = np.flatnonzero(np.isfinite(y))
+            if len(known):
+                ax.plot(curve.x[known[-1]], y[known[-1]], "x", color=colour, markersize=6)
+        return
+    low, high = (
+        np.where(np.isfinite(curve.low), curve.low, np.nan),
+        np.where(np.isfinite(curve.high), curve.high, np.nan),
+    )
+    if curve.weight == "main":
+        ax.fill_between(curve.x, low, high, color=colour, alpha=0.3, linewidth=0)
+    for edge in (low, high):
+        ax.plot(curve.x, edge, color=colour, linestyle=dash, linewidth=width * 0.6, alpha=opacity)
+
+
+def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
+    """Each distribution over its own base line, as high as the distance to the next and a half."""
+    for place, ridge in enumerate(ridges):
+        heights = 1.5 * ridge.density / ridge.density.max()
+        x = np.repeat(ridge.edges, 2)
+        y = place + np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
+        colour, order = _colour(ridge.style.colour), 20 - 2 * place
+        ax.fill_between(x, place, y, color=colour, alpha=0.3, linewidth=0, zorder=order)
+        ax.plot(x, y, color=colour, linewidth=0.9, zorder=order + 1)
+    ax.set_yticks(range(len(ridges)), [ridge.name for ridge in ridges])
+    ax.grid(visible=False, axis="y")
+
+
+def _positive(plot: Plot) -> bool:
+    return any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves)
+
+
+def _colour(index: int) -> str:
+    return PALETTE[index % len(PALETTE)]
+
+
+def _dash(index: int) -> object:
+    return DASHES[index % len(DASHES)]
+
+
+def _svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :].rstrip()
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    text = text.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
+    return text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace("xlink:href", "href")
+
+
+def _with_prefix(text: str, prefix: str) -> str:
+    """Ids made the panel's own; those that nothing refers to are dropped."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+
+    def renamed(match: re.Match[str]) -> str:
+        return f' id="{prefix}-{match[1]}"' if match[1] in used else ""
+
+    text = re.sub(r' id="([^"]*)"', renamed, text)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
+
+
+def _themed(text: str) -> str:
+    """Fixed colours replaced by the page's variables, and fixed size by the page's."""
+    for index, colour in enumerate(PALETTE):
+        text = text.replace(colour, f"var(--c{index})")
+    text = text.replace(INK, "currentColor").replace(SOFT, "var(--grid)")
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

@@ -1,0 +1,46 @@
+"""HTML as text, with everything that comes from outside made harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from bncore.spec.errors import printable
+
+
+def text(content: object) -> str:
+    """Content as HTML shows it: markup escaped, control characters made visible."""
+    return escape("\n".join(printable(line) for line in str(content).split("\n")))
+
+
+def tag(name: str, inner: str, **attributes: str) -> str:
+    """An element around `inner`, which is HTML already. ``class_`` stands for class."""
+    given = "".join(f' {key.rstrip("_")}="{text(value)}"' for key, value in attributes.items())
+    return f"<{name}{given}>{inner}</{name}>"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()) -> str:
+    """A table that scrolls sideways where it is too wide; cells are HTML already.
+
+    Arguments:
+        numbers: columns that are aligned as numbers.
+    """
+    right = set(numbers)
+    head = "".join(tag("th", text(name), scope="col") for name in header)
+    body = "".join(tag("tr", "".join(_cell(cell, i in right) for i, cell in enumerate(row))) for row in rows)
+    return tag("div", tag("table", f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"), class_="scroll")
+
+
+def folded(title: str, inner: str) -> str:
+    """Something to be unfolded; `title` is text."""
+    return tag("details", tag("summary", text(title)) + inner)
+
+
+def listing(items: Iterable[str]) -> str:
+    """A list of texts; nothing where there are none."""
+    points = "".join(tag("li", text(item)) for item in items)
+    return tag("ul", points) if points else ""
+
+
+def _cell(inner: str, number: bool) -> str:
+    return tag("td", inner, class_="n") if number else tag("td", inner)

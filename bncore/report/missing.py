@@ -1,0 +1,107 @@
+"""What is missing to settle a claim, and the command that would: found by trying what every preset would run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from bncore.report.claims.evidence import Claim, Verdict, Weighed
+from bncore.report.runs import Setting, comparable
+from bncore.report.statistics import ENOUGH_SEEDS
+from bncore.spec.load import load_experiment, preset_names
+from bncore.spec.model import Spec
+from bncore.spec.plan import plan
+
+SEEDS = ",".join(str(seed) for seed in range(ENOUGH_SEEDS))
+
+
+@dataclass(frozen=True)
+class PresetTest:
+    """A preset that tests a claim."""
+
+    name: str
+    options: tuple[str, ...]
+    """What to add to its command line."""
+
+    @property
+    def command(self) -> str:
+        """As a person types it."""
+        return " ".join(["bnrun preset", self.name, f"--seeds {SEEDS}", *self.options])
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a claim is not settled, and what would settle it."""
+
+    lacks: tuple[str, ...]
+    command: str
+    """Empty where nothing that is shipped would do."""
+
+
+def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
+    """The presets that meet every need of a claim, those first that need no option."""
+    if claim.settled_elsewhere:
+        return ()
+    found = []
+    for name in preset_names():
+        unmet = [[n for n in claim.needs if not n.met(specs)] for specs in _planned(name)]
+        possible = [needs for needs in unmet if all(need.option for need in needs)]
+        if possible:
+            fewest = min(possible, key=len)
+            found.append(PresetTest(name, tuple(need.option for need in fewest)))
+    return tuple(
+        sorted(found, key=lambda test: (len(test.options), test.name != FIRST.get(claim.key), test.name))
+    )
+
+
+def missing(weighed: Weighed, settings: Sequence[Setting]) -> Missing:
+    """What these runs lack for a claim: of the setting that comes nearest."""
+    claim = weighed.claim
+    if claim.settled_elsewhere:
+        return Missing((), "bnrun theory" if claim.key == "C10" else "")
+    if weighed.verdict != Verdict.NOT_SETTLED:
+        return Missing((), "")
+    lacks = min((_lacks(claim, setting) for setting in settings), key=len, default=_all(claim))
+    tests = presets_for(claim)
+    return Missing(tuple(lacks) or _undecided(weighed), tests[0].command if tests else "")
+
+
+def _lacks(claim: Claim, setting: Setting) -> list[str]:
+    specs = [run.spec for run in setting.counted if run.spec]
+    lacks = [need.text for need in claim.needs if not need.met(specs)]
+    seeds = len({spec.seed for spec in specs})
+    if seeds < ENOUGH_SEEDS:
+        lacks.append(f"{ENOUGH_SEEDS} seeds or more (there: {seeds})")
+    if setting.synthetic:
+        lacks.append("real images in the place of synthetic ones")
+    return lacks
+
+
+def _all(claim: Claim) -> list[str]:
+    return [need.text for need in claim.needs] + [f"{ENOUGH_SEEDS} seeds or more"]
+
+
+def _undecided(weighed: Weighed) -> tuple[str, ...]:
+    """Everything is there, and the verdict is open all the same."""
+    blocked = {part.blocked for f in weighed.findings for part in f.scope.parts if part.blocked}
+    if blocked:
+        return (f"runs in which every network trains ({'; '.join(sorted(blocked))})",)
+    return ("more seeds or longer runs: intervals hold both, or measures disagree",)
+
+
+FIRST = {
+    "C1": "vgg_lr", "C2": "vgg_noisy", "C3": "dln_ics", "C4": "vgg_landscape", "C5": "vgg_landscape",
+    "C6": "vgg_lp", "C7": "dln_bn", "C8": "dln_bn", "C9": "dln_bn",
+}  # fmt: skip
+"""The preset that was made for the claim, or the quickest of those that would do."""
+
+
+@cache
+def _planned(name: str) -> tuple[tuple[Spec, ...], ...]:
+    """The specs of a preset, those together that may be compared; synthetic images settle nothing."""
+    groups: dict[str, list[Spec]] = {}
+    for run in plan(load_experiment(name), profile="cpu").runs:
+        if run.spec.data.source != "synthetic":
+            groups.setdefault(comparable(run.spec), []).append(run.spec)
+    return tuple(map(tuple, groups.values()))

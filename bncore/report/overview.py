@@ -1,0 +1,85 @@
+"""Pictures that are no figure of the paper: every run by itself, those that are no evidence among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bncore.report.picture import Curve, Key, Picture, Plot, Style
+from bncore.report.runs import ReportRun, Setting
+from bncore.report.series import COLOURS, Field, curves_of, layer_near
+
+PANELS: tuple[tuple[str, str, Field, bool], ...] = (
+    ("Training loss", "loss", Field("step", "loss"), True),
+    ("Training accuracy", "accuracy", Field("step", "accuracy"), False),
+    ("Test loss", "loss", Field("eval", "test_loss"), True),
+    ("Test accuracy", "accuracy", Field("eval", "test_accuracy"), False),
+    ("Loss along the gradient", "loss", Field("probe:landscape", "loss_min", "loss_max"), True),
+    ("Effective β-smoothness", "β", Field("probe:landscape", "beta"), True),
+    ("Sharpness", "λ_max", Field("probe:sharpness", "eigenvalue"), True),
+)
+"""Title, name of the y axis, what is shown, and whether on a logarithmic axis."""
+
+LAYER_PANELS: tuple[tuple[str, str, Field, bool], ...] = (
+    ("ICS ‖G − G′‖/‖G‖", "ratio", Field("probe:ics", "relative"), True),
+    ("Variance of the output", "variance", Field("probe:activations", "variance"), True),
+)
+"""The same of fields with a value for each layer, of which the middle one is shown."""
+
+MOST = 12
+"""Runs in one picture."""
+
+
+def overviews(
+    settings: Sequence[Setting], others: Sequence[ReportRun], covered: set[str]
+) -> Iterator[Picture]:
+    """A picture of each setting that no figure covers, or in which some run is no evidence; and of the runs that
+    observed somebody's own loop.
+
+    Arguments:
+        covered: titles of settings that a figure covers.
+    """
+    for number, setting in enumerate(settings, start=1):
+        runs = list(setting.runs)
+        apart = [run for run in runs if not run.counts]
+        if setting.title in covered and not apart:
+            continue
+        chosen = runs if setting.title not in covered else apart + [run for run in runs if run.counts]
+        yield from _picture(f"runs{number}", setting.title, chosen)
+    if others:
+        yield from _picture("observed", "Training loops that were observed", others)
+
+
+def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[Picture]:
+    shown = runs[:MOST]
+    styles = {run.name: Style(len(COLOURS) + place, place // 8) for place, run in enumerate(shown)}
+    plots = [plot for plot in (*_plain(shown, styles), *_layered(shown, styles)) if not plot.empty]
+    if not plots:
+        return
+    notes = [
+        f"{run.name} is no evidence for its variant: {run.exclusion}." for run in shown if not run.counts
+    ]
+    if len(runs) > len(shown):
+        notes.append(f"{len(shown)} of {len(runs)} runs are drawn.")
+    keys = tuple(
+        Key(f"{run.name}{'' if run.counts else f' — {run.exclusion}'}", styles[run.name]) for run in shown
+    )
+    yield Picture(name, "Run by run", title, tuple(plots), keys, has_paper=False, notes=tuple(notes))
+
+
+def _plain(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Plot]:
+    for title, y_name, field, log in PANELS:
+        yield Plot(title, "step", y_name, tuple(_curves(runs, styles, field)), log_y=log)
+
+
+def _layered(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Plot]:
+    for title, y_name, field, log in LAYER_PANELS:
+        layer = layer_near(runs, field.table, 1, 2)
+        if layer is not None:
+            one = Field(field.table, field.name, field.high, layer)
+            curves = tuple(_curves(runs, styles, one))
+            yield Plot(f"{title}, layer {layer}", "step", y_name, curves, log_y=log)
+
+
+def _curves(runs: Sequence[ReportRun], styles: dict[str, Style], field: Field) -> Iterator[Curve]:
+    for run in runs:
+        yield from curves_of(run.name, styles[run.name], {run.seed: [run]}, field)

@@ -1,0 +1,102 @@
+"""What a picture shows, as frozen data: no drawing here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How everything of one variant looks, in every picture."""
+
+    colour: int
+    """Index into the palette."""
+    dash: int = 0
+    """Index into the dash patterns: the second cue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line, or the band between `low` and `high`."""
+
+    label: str
+    style: Style
+    x: Floats  # (n,) ascending
+    low: Floats  # (n,)
+    high: Floats  # (n,), `low` itself for a line
+    weight: Literal["main", "seed", "paper"] = "main"
+    """A variant, one of its seeds behind it, or the paper's own."""
+    opacity: float = 1.0
+    diverged: bool = False
+    """Ends in a cross."""
+
+    @property
+    def is_line(self) -> bool:
+        """Whether both edges are one."""
+        return self.high is self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """One distribution of several above each other."""
+
+    name: str
+    edges: Floats  # (b + 1,)
+    density: Floats  # (b,)
+    style: Style
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A horizontal line to read values against."""
+
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One panel."""
+
+    title: str
+    x_name: str
+    y_name: str
+    curves: tuple[Curve, ...] = ()
+    ridges: tuple[Ridge, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    log_x: bool = False
+    log_y: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of the runs is in it."""
+        return not self.ridges and not any(curve.weight != "paper" for curve in self.curves)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of a legend."""
+
+    label: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure: panels, what its colours mean, and what to know before reading it."""
+
+    name: str
+    """``fig4``: names files and anchors."""
+    title: str
+    setting: str
+    plots: tuple[Plot, ...]
+    keys: tuple[Key, ...]
+    has_paper: bool
+    notes: tuple[str, ...]
+    """Caveats, and what was left out."""

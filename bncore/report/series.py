@@ -1,0 +1,227 @@
+"""From runs to the curves of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bncore.report.paper import VARIANTS, PaperCurve
+from bncore.report.picture import Curve, Floats, Ridge, Style
+from bncore.report.quantities import rows
+from bncore.report.runs import ReportRun, Variant
+
+MOST_POINTS = 120
+"""Of a longer curve each point is the mean of equally many neighbours; of a band, their extremes."""
+RIDGES = 6
+"""Distributions shown of one layer."""
+LENGTH_STEPS = 5
+"""Measurements shown against step length."""
+
+COLOURS: dict[str, int] = {
+    "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
+}  # fmt: skip
+"""Colours that mean the same variant in every picture; others take those that follow."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a panel shows of a run."""
+
+    table: str
+    name: str
+    high: str = ""
+    """The upper edge, of a band."""
+    layer: int | None = None
+    """Its number, from 1, of a field with a value for each layer."""
+    change: str = ""
+    """``step`` for |difference to the measurement before|, ``start`` for the difference to the first."""
+
+
+Line = tuple[Floats, Floats, Floats]
+"""x, low, high."""
+
+
+def line_of(run: ReportRun, field: Field) -> Line | None:
+    """The field over the steps; None where the run has not measured it."""
+    x, low = _column(run, field, field.name)
+    if not len(x):
+        return None
+    if field.change:
+        x, low = _changes(x, low, field.change)
+    if not field.high:
+        return x, low, low
+    again, high = _column(run, field, field.high)
+    return (x, low, high) if len(again) == len(x) else None
+
+
+def layer_near(runs: Sequence[ReportRun], table: str, wanted: int, depth: int) -> int | None:
+    """The number of the layer to show where a figure shows layer `wanted` of `depth`: that one where it was
+    measured, else the measured one at the nearest relative depth. None where none was measured."""
+    for run in runs:
+        numbers = _layers(run, table)
+        if numbers:
+            if wanted in numbers:
+                return wanted
+            last = max(numbers)
+            return min(numbers, key=lambda number: abs(number / last - wanted / depth))
+    return None
+
+
+def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]], field: Field) -> list[Curve]:
+    """A variant's curves: each seed faintly, and their median over them; a single seed alone; of bands the
+    medians of the edges."""
+    found: list[tuple[ReportRun, Line]] = []
+    for _, ones in sorted(runs.items()):
+        line = next(((run, line) for run in ones if (line := line_of(run, field)) is not None), None)
+        if line is not None:
+            found.append(line)
+    if not found:
+        return []
+    if len(found) == 1 or field.change:  # one unit of one seed is another unit than that of another
+        run, (x, low, high) = found[0]
+        return [_curve(label, style, x, low, high, run.diverged)]
+    middle = _median([line for _, line in found])
+    main = _curve(label, style, *middle, all(run.diverged for run, _ in found))
+    if field.high:
+        return [main]
+    seeds = [replace(_curve(label, style, *line, run.diverged), weight="seed") for run, line in found]
+    return [*seeds, main]
+
+
+def paper_curves(
+    curves: Sequence[PaperCurve], styles: Mapping[Variant, Style], rates: Sequence[float], end: float
+) -> list[Curve]:
+    """The paper's curves of the variants and learning rates shown, no further than the runs go."""
+    found = []
+    for curve in curves:
+        style = _paper_style(curve, styles, rates)
+        if style is None:
+            continue
+        n = int(np.searchsorted(curve.x, end, side="right"))
+        low = curve.low[:n]
+        high = low if curve.high is curve.low else curve.high[:n]
+        if n:
+            label = f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}"
+            found.append(Curve(label, style, curve.x[:n], low, high, weight="paper"))
+    return found
+
+
+def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
+    """A field of the landscape probe against the step length a, at some of its measurements."""
+    steps, multiples = rows(run, "probe:landscape", "multiples")
+    _, values = rows(run, "probe:landscape", name)
+    _, two_over_lr = rows(run, "probe:landscape", "two_over_lr")
+    if values.ndim != 2 or multiples.shape != values.shape or len(two_over_lr) != len(values):
+        return []
+    found = []
+    chosen = _spread(len(steps), LENGTH_STEPS)
+    for place, row in enumerate(chosen):
+        x = multiples[row] * 2 / two_over_lr[row]
+        order = np.argsort(x)
+        y = values[row][order]
+        opacity = 0.3 + 0.7 * (place + 1) / len(chosen)
+        found.append(Curve(f"step {int(steps[row]):,}", style, x[order], y, y, opacity=opacity))
+    return found
+
+
+def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
+    """A layer's distributions at some measurements, the first at the bottom."""
+    table = "probe:activations"
+    steps, counts = rows(run, table, "counts")
+    _, low = rows(run, table, "bin_low")
+    _, width = rows(run, table, "bin_width")
+    numbers = _layers(run, table)
+    if layer not in numbers or counts.ndim != 3 or low.shape != counts.shape[:2] or width.shape != low.shape:
+        return []
+    at = numbers.index(layer)
+    found = []
+    for row in _spread(len(steps), RIDGES):
+        count, first, wide = counts[row, at], low[row, at], width[row, at]
+        if not (np.isfinite(count).all() and np.isfinite(first) and wide > 0 and count.sum() > 0):
+            continue
+        held = np.flatnonzero(count > count.sum() * 5e-4)
+        start, end = int(held[0]), int(held[-1]) + 1
+        edges = first + wide * np.arange(start, end + 1)
+        density = count[start:end] / count.sum() / wide
+        found.append(Ridge(f"{int(steps[row]):,}", edges, density, style))
+    return found
+
+
+def styles_of(variants: Sequence[Variant]) -> dict[Variant, Style]:
+    """A look for each variant: its colour by norm and noise, its dashes by learning rate."""
+    rates = sorted({variant.lr for variant in variants}, reverse=True)
+    free = len(COLOURS)
+    colours = dict(COLOURS)
+    for variant in variants:
+        if variant.label not in colours:
+            colours[variant.label], free = free, free + 1
+    return {v: Style(colours[v.label], rates.index(v.lr)) for v in variants}
+
+
+def _column(run: ReportRun, field: Field, name: str) -> tuple[Floats, Floats]:
+    x, values = rows(run, field.table, name)
+    if field.layer is None:
+        return (x, values) if values.ndim == 1 else (np.empty(0), np.empty(0))
+    numbers = _layers(run, field.table)
+    if field.layer not in numbers or values.ndim != 2 or values.shape[1] != len(numbers):
+        return np.empty(0), np.empty(0)
+    return x, values[:, numbers.index(field.layer)]
+
+
+def _layers(run: ReportRun, table: str) -> list[int]:
+    values = rows(run, table, "layers")[1]
+    return [int(number) for number in values[-1]] if values.ndim == 2 and len(values) else []
+
+
+def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:
+    return (x[1:], np.abs(np.diff(y))) if kind == "step" else (x, y - y[0])
+
+
+def _median(lines: Sequence[Line]) -> Line:
+    """Over the seeds that have a step."""
+    x = np.unique(np.concatenate([line[0] for line in lines]))
+    edges = []
+    for part in (1, 2):
+        table = np.full((len(lines), len(x)), np.nan)
+        for row, line in zip(table, lines, strict=True):
+            row[np.searchsorted(x, line[0])] = line[part]
+        known = np.isfinite(table).any(axis=0)
+        middle = np.full(len(x), np.nan)
+        middle[known] = np.nanmedian(np.where(np.isfinite(table), table, np.nan)[:, known], axis=0)
+        edges.append(middle)
+    is_line = all(line[2] is line[1] for line in lines)
+    return x, edges[0], edges[0] if is_line else edges[1]
+
+
+def _curve(label: str, style: Style, x: Floats, low: Floats, high: Floats, diverged: bool) -> Curve:
+    x, low, high = _thinned(x, low, high)
+    return Curve(label, style, x, low, high, diverged=diverged)
+
+
+def _thinned(x: Floats, low: Floats, high: Floats) -> Line:
+    count = -(-len(x) // MOST_POINTS)
+    if count <= 1:
+        return x, low, high
+    starts = np.arange(0, len(x), count)
+    sizes = np.diff(np.append(starts, len(x)))
+    middle = np.add.reduceat(x, starts) / sizes
+    if high is low:
+        mean = np.add.reduceat(low, starts) / sizes
+        return middle, mean, mean
+    return middle, np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
+
+
+def _paper_style(curve: PaperCurve, styles: Mapping[Variant, Style], rates: Sequence[float]) -> Style | None:
+    norm, noisy = VARIANTS.get(curve.legend, ("", False))
+    for variant, style in styles.items():
+        if (variant.norm, bool(variant.noise)) == (norm, noisy) and variant.lr in rates:
+            if curve.rate is None or curve.rate == variant.lr:
+                return style
+    return None
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Indices of at most `most` of `count` rows, the first and the last among them."""
+    return sorted({int(i) for i in np.linspace(0, count - 1, min(count, most)).round()}) if count else []
