@@ -144,15 +144,20 @@ class Activations:
 
     def _of_module(self, view: ModuleView) -> dict[int, Distribution]:
         found: dict[int, Distribution] = {}
+        called: list[int] = []
 
         def see(number: int, z: Tensor) -> None:
+            called.append(number)
             if not self.layers or number in self.layers:
                 found[number] = distribution(None, number, z, self._bins.get(number, self.count))
 
         view.layer_outputs(see)
         wrong = sorted({*self.layers} - {*found})
         if wrong or not found:
-            raise ValueError(f"probes.activations.layers: {wrong}; expected layers whose module is called")
+            accepted = ", ".join(map(str, sorted(called))) or "none is"
+            raise ValueError(
+                f"probes.activations.layers: {wrong}; expected layers whose module is called: {accepted}"
+            )
         return dict(sorted(found.items()))
 
     def _of_layers(self, view: StepView) -> dict[int, Distribution]:

@@ -166,6 +166,6 @@ def _scale(held: Mapping[str, Tensor], again: Mapping[str, Tensor], loss: float)
         )
     raise ObserveError(
         f"gradient: at the update it is {apart:.3g} away from that of the loss, {size:.3g} long (cosine "
-        f"{1 - turned:.4f}); {EXPECTED}: accumulation over batches, autocast, averaging over processes, hooks and "
-        "clipping by value make it another"
+        f"{1 - turned:.4f}); {EXPECTED}: accumulation over batches, autocast, averaging over processes, "
+        "activation checkpointing, hooks and clipping by value make it another"
     )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import bncore
 from bncore.store.journal import read_events
 from bncore.train.digest import params_sha256
+from bncore.train.observable import unwrapped
 
 from .making import ALL, batches, mlp, of_type, pictures
 
@@ -48,8 +49,20 @@ def resnet() -> nn.Module:
     return torchvision.models.resnet18(num_classes=3)
 
 
-def recurrent() -> nn.Module:
-    """Layer normalisation, an embedding of positions, attention with dropout."""
+class Recurrent(nn.Module):
+    """An LSTM with dropout between its layers, which keeps its weights in a list besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = nn.LSTM(4, 3, num_layers=2, dropout=0.2, batch_first=True)
+        self.last = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.memory(x)[0][:, -1])  # type: ignore[no-any-return]
+
+
+def attention() -> nn.Module:
+    """Layer normalisation, attention with dropout."""
     return nn.Sequential(
         nn.Linear(4, 8), nn.TransformerEncoderLayer(8, 2, 16, dropout=0.2, batch_first=True),
         nn.Flatten(), nn.Linear(32, 3),
@@ -112,12 +125,12 @@ def trained(
                     observed.record(step(*batch))
                 states.append(state_of(net, optimizer))
     assert {name: id(t) for name, t in net.named_parameters()} == identities
-    return states, net
+    return states, unwrapped(net)
 
 
 def same(one: object, other: object) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.dtype == other.dtype and one.numpy().tobytes() == other.numpy().tobytes()
+        return one.dtype == other.dtype and one.cpu().numpy().tobytes() == other.cpu().numpy().tobytes()
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other)  # type: ignore[arg-type]
     return one == other
@@ -132,19 +145,38 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[Tensor, Tensor]], dic
     "dropout": (lambda: mlp(dropout=0.5), batches(5, 3), dict(ALL)),
     "pictures": (pictures, batches(5, 1, 4, 4, classes=3), dict(ALL)),
     "every generator": (lambda: Drawing().double(), batches(5, 3), dict(ALL)),
-    "attention": (recurrent, batches(3, 4, 4, classes=3), {**ALL, "landscape": {"every": 1}}),
+    "attention": (attention, batches(3, 4, 4, classes=3), {**ALL, "landscape": {"every": 1}}),
+    "recurrent": (lambda: Recurrent().double(), batches(3, 4, 4, classes=3), dict(ALL)),
+    "compiled": (lambda: torch.compile(mlp(dropout=0.5), backend="eager"), batches(3, 3), dict(ALL)),  # type: ignore[dict-item]
 }
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("case", ["resnet18", "dropout", "attention"])
+def test_observing_changes_nothing_on_a_gpu(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    make, data, probes = CASES[case]
+    on_gpu = [(x.cuda(), y.cuda()) for x, y in data]
+    check(lambda: make().cuda(), on_gpu, probes, tmp_path / "run")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_observing_changes_nothing(tmp_path: Path, case: str) -> None:
-    make, data, probes = CASES[case]
+    check(*CASES[case], tmp_path / "run")
+
+
+def check(
+    make: Callable[[], nn.Module], data: list[tuple[Tensor, Tensor]], probes: dict[str, Any], run: Path
+) -> None:
+    """Every state of the loop and its end, alone and observed."""
     alone, net = trained(make, data, None, probes)
-    watched, same_net = trained(make, data, tmp_path / "run", probes)
+    watched, same_net = trained(make, data, run, probes)
     for step, (one, other) in enumerate(zip(alone, watched, strict=True)):
         assert one.keys() == other.keys()
         assert [name for name in one if not same(one[name], other[name])] == [], f"after step {step}"
-    events = read_events(tmp_path / "run" / "journal.jsonl")
+    events = read_events(run / "journal.jsonl")
     assert events[-1]["params_sha256"] == params_sha256(net) == params_sha256(same_net)
     assert {e["name"] for e in of_type(events, "probe")} == set(probes)
     assert [e["reason"] for e in of_type(events, "probe_failed")] == []
@@ -171,7 +203,8 @@ def test_a_probe_that_fails_changes_nothing_either(tmp_path: Path) -> None:
     assert [(e["name"], e["step"]) for e in failed] == [
         (n, s) for s in range(5) for n in ("ics", "activations")
     ]
-    assert "probes.activations.layers: [99]" in failed[1]["reason"]
+    accepted = "expected layers whose module is called: 1, 2, 3"
+    assert failed[1]["reason"] == f"ValueError: probes.activations.layers: [99]; {accepted}"
 
 
 def test_the_modes_of_the_update_are_those_of_the_probes_whatever_comes_after(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import bncore
 from bncore import ObserveError
@@ -249,6 +250,27 @@ def test_a_module_with_a_generator_of_its_own_is_refused(tmp_path: Path) -> None
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     with (
         pytest.raises(ObserveError, match="a module with a generator of its own"),
+        watching(tmp_path / "run", net, optimizer) as watch,
+    ):
+        one_step(watch, net, optimizer)
+
+
+def test_activation_checkpointing_is_refused(tmp_path: Path) -> None:
+    """Its backward pass makes the forward pass again, from the parameters as they are by then."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x: Tensor) -> Any:
+            return checkpoint(self.inner, x, use_reentrant=False)
+
+    torch.manual_seed(1)
+    net = Checkpointed()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with (
+        pytest.raises(ObserveError, match=r"gradient: .*activation checkpointing"),
         watching(tmp_path / "run", net, optimizer) as watch,
     ):
         one_step(watch, net, optimizer)
