@@ -64,7 +64,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("steer('checkpoint')", "C", "C", "checkpoint", "Write a checkpoint that is kept", RUNS, 9, True),
     Action("steer('evaluate')", "E", "E", "evaluate", "Evaluate now, whatever the cadence", RUNS, 9, True),
     Action("steer('note')", "N", "N", "note", "Put a remark into the journal", RUNS, 5, True),
-    Action("whole_sweep", "w", "w", "whole sweep", "Ask every run of the sweep, queued ones too", RUNS, 1),
+    Action("whole_sweep", "w", "w", "whole sweep", "Ask every run of the sweep, queued ones too", RUNS, 2),
     Action("select(1)", "down,j", "↓", "run", "Select the next run", RUNS),
     Action("select(-1)", "up,k", "↑", "run", "Select the run before", RUNS),
     Action("mark", "m", "m", "mark", "Mark the run, to ask several at once", RUNS, 5),

@@ -16,14 +16,14 @@ class Part:
 
     text: Text
     rank: int = 0
-    """What goes first when there is no room: the highest."""
+    """What goes first when there is no room: the highest, of equals the last one of a line."""
 
 
 def fit(left: Sequence[Part], right: Sequence[Part], width: int, gap: str = "  ") -> Text:
     """Parts at the left and parts at the right end of `width` cells; at last the only ones left are cut."""
     left, right = list(left), list(right)
     while _length(left, gap) + _length(right, gap) + len(gap) > width and len(left) + len(right) > 1:
-        worst = max([*left, *right], key=lambda part: part.rank)
+        worst = max([*reversed(right), *reversed(left)], key=lambda part: part.rank)
         (right if worst in right else left).remove(worst)
     line, end = _joined(left, gap), _joined(right, gap)
     line.append(" " * max(len(gap), width - line.cell_len - end.cell_len)) if end else None

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bntui.opening import Choice
 
 
+DETAIL_WIDTH = 32
+
+
 class Sidebar(Vertical):
     """Runs, the selected one, and changes, one above the other."""
 
@@ -122,10 +125,10 @@ def details(view: RunView) -> list[Text]:
     head = words.state_word(view.state).append(f"  seed {view.seed}", words.MUTED)
     of = f" / {view.steps:,}" if view.steps else ""
     lines = [head, Text(f"{view.step:,}{of}").append(f"  {words.percent(fraction)}", words.MUTED)]
-    lines.append(words.bar(fraction, 32, "green" if view.state == "running" else ""))
+    lines.append(words.bar(fraction, DETAIL_WIDTH, "green" if view.state == "running" else ""))
     if view.state in ("running", "paused"):
         lines.append(words.pairs_of((("rate", words.rate(view.rate)), ("ETA", words.duration(view.eta_s)))))
-    lines += [words.settings(view), words.cadences(view)]
+    lines += [words.settings(view), *words.cadences(view, DETAIL_WIDTH)]
     if view.message:
         lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))
     return lines

@@ -157,14 +157,24 @@ def settings(view: RunView) -> Text:
     return pairs_of(pairs)
 
 
-def cadences(view: RunView) -> Text:
-    """Which instruments measure, and how often."""
+def cadences(view: RunView, width: int) -> list[Text]:
+    """Which instruments measure, and how often, in lines of at most `width` cells."""
     if view.spec is None:
-        return Text()
+        return []
     probes = view.spec.probes
     found = [(name, getattr(probes, name).every) for name in type(probes).model_fields]
     on = tuple((name, f"{every}") for name, every in found if every)
-    return pairs_of(on) if on else Text("no instruments", MUTED)
+    return pairs_in_lines(on, width) if on else [Text("no instruments", MUTED)]
+
+
+def pairs_in_lines(pairs: Iterable[tuple[str, str]], width: int) -> list[Text]:
+    """As `pairs_of`, in lines of at most `width` cells that break between two pairs."""
+    lines: list[list[tuple[str, str]]] = [[]]
+    for pair in pairs:
+        if lines[-1] and pairs_of([*lines[-1], pair]).cell_len > width:
+            lines.append([])
+        lines[-1].append(pair)
+    return [pairs_of(line) for line in lines]
 
 
 def pairs_of(pairs: Iterable[tuple[str, str]]) -> Text:
