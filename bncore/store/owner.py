@@ -37,6 +37,10 @@ class Holder:
     nonce: str
     namespace: str = ""
     """Pid namespace: seen from another container of this host, its pid is nobody or somebody else."""
+    task: str = ""
+    """Of a cluster's task: ``<array job>_<index>``. Slurm runs a task once at a time."""
+    restarts: int = 0
+    """How often that task had been put back into the queue before this process."""
 
     def is_local(self) -> bool:
         """Whether this host can tell whether it lives: it ran here, before this boot or in this pid namespace."""
@@ -88,11 +92,17 @@ class Ownership:
 
 
 def acquire(
-    run: Held, *, force: bool = False, silent: Callable[[Holder], bool] = lambda _: False
+    run: Held,
+    *,
+    force: bool = False,
+    silent: Callable[[Holder], bool] = lambda _: False,
+    task: str = "",
+    restarts: int = 0,
 ) -> Ownership:
     """Become the writer of `run`.
 
     Arguments:
+        task, restarts: see `Holder`.
         force: take it from a living holder too.
         silent: whether a holder that is not known to be dead has been silent for too long; asked before it is
             refused, and may take its time to find out.
@@ -102,7 +112,8 @@ def acquire(
         StoreError: the file system refuses.
     """
     pid, nonce = os.getpid(), uuid.uuid4().hex
-    mine = Holder(socket.gethostname(), boot_id(), pid, process_start(pid) or 0, nonce, pid_namespace())
+    started = process_start(pid) or 0
+    mine = Holder(socket.gethostname(), boot_id(), pid, started, nonce, pid_namespace(), task, restarts)
     temporary = run.path / f".owner.{mine.nonce}"
     contested = False
 
@@ -203,8 +214,8 @@ def _read(path: Path) -> Holder | None:
         holder = Holder(**{f.name: table[f.name] for f in fields(Holder) if f.name in table})
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None
-    whole = isinstance(holder.pid, int) and isinstance(holder.started, int)
-    texts = (holder.host, holder.boot, holder.nonce, holder.namespace)
+    whole = all(isinstance(number, int) for number in (holder.pid, holder.started, holder.restarts))
+    texts = (holder.host, holder.boot, holder.nonce, holder.namespace, holder.task)
     return holder if whole and all(isinstance(text, str) for text in texts) else None
 
 

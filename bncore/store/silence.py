@@ -14,16 +14,17 @@ LOOK_EVERY_S = 0.5
 def silent_runs(
     runs: Sequence[Held],
     *,
+    seconds: float = SILENCE_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[Held]:
-    """Those of `runs` whose heartbeat's counter does not move for 120 s of this process's own clock.
+    """Those of `runs` whose heartbeat's counter does not move for so many seconds of this process's own clock.
 
     Returns as soon as every heartbeat has moved, which takes two seconds where all are alive.
     """
     begun, first = clock(), [_counter(run) for run in runs]
     still = list(range(len(runs)))
-    while still and clock() - begun < SILENCE_S:
+    while still and clock() - begun < seconds:
         sleep(LOOK_EVERY_S)
         still = [i for i in still if _counter(runs[i]) == first[i]]
     return [runs[i] for i in still]

@@ -40,19 +40,25 @@ def end_with_parent(parent: int) -> None:
 class Signals:
     """The first SIGINT or SIGTERM asks for a checkpoint at the step boundary; a second SIGINT stops at once.
 
-    SIGHUP is ignored: a run outlives the terminal it was started from.
+    SIGHUP is ignored: a run outlives the terminal it was started from. SIGUSR2, where it is heard, is the notice
+    that this process will have to end, to be started again; a SIGTERM after it wins: what is cancelled stays so.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
 
-    def install(self) -> None:
-        """Take over SIGINT, SIGTERM and SIGHUP of this process; in its main thread only."""
+    def install(self, *, notice: bool = False) -> None:
+        """Take over SIGINT, SIGTERM and SIGHUP of this process, and SIGUSR2 as a notice if asked; in its main
+        thread only."""
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if notice:
+            signal.signal(signal.SIGUSR2, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.received == signal.SIGUSR2:
+            self.received = number
         if self.received is not None and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)

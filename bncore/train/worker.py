@@ -1,12 +1,13 @@
 """One run, as a process: ``python -m bncore.train.worker RUN_DIR`` trains it to its end, resuming if it has begun.
 
 Exit codes: 0 finished, diverged or stopped by request; 1 failed; 2 not to be run (a bad spec, held by another
-process); 130 and 143 checkpointed after SIGINT and SIGTERM.
+process); 75 checkpointed and put back into Slurm's queue; 130 and 143 checkpointed after SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -25,7 +26,7 @@ from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
 from bncore.store.lineage import Lineage, read_lineage
-from bncore.store.owner import Ownership, acquire
+from bncore.store.owner import Holder, Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.silence import silent_runs
 from bncore.train import checkpoint
@@ -34,13 +35,21 @@ from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 from bncore.train.session import Session
+from bncore.train.slurm import SHORT_SILENCE_S, Task
 from bncore.train.trainer import Trainer
 
-OK, FAILED, REFUSED = 0, 1, 2
+OK, FAILED, REFUSED, REQUEUED = 0, 1, 2, 75
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the worker; its exit code."""
+def main(
+    arguments: list[str] | None = None, *, signals: Signals | None = None, task: Task | None = None
+) -> int:
+    """Run the worker; its exit code.
+
+    Arguments:
+        signals: installed already, where the caller could not wait for this module.
+        task: of Slurm, that this process is.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m bncore.train.worker", description="Train one run directory."
     )
@@ -48,14 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="take the run from its present holder")
     parser.add_argument("--supervisor", type=int, help="end, checkpointed, when this parent process dies")
     options = parser.parse_args(arguments)
-    signals = Signals()
-    signals.install()
+    if signals is None:
+        signals = Signals()
+        signals.install()
     if options.supervisor is not None:
         end_with_parent(options.supervisor)
     run = RunDir(options.run.resolve())
     try:
         spec = settled_spec_from_toml(run.spec_file)
-        ownership = acquire(run, force=options.force, silent=lambda _: bool(silent_runs([run])))
+        ownership = _acquire(run, task, force=options.force)
     except (SpecError, Owned) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
@@ -63,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return FAILED
     try:
-        return _train(run, spec, ownership, signals)
+        return _train(run, spec, ownership, signals, task)
     except Owned as error:  # taken over: nothing of this run may be touched any more
         sys.stderr.write(f"{error}\n")
         return FAILED
@@ -71,7 +81,18 @@ def main(arguments: list[str] | None = None) -> int:
         ownership.release()
 
 
-def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> int:
+def _acquire(run: RunDir, task: Task | None, *, force: bool) -> Ownership:
+    def silent(holder: Holder) -> bool:
+        if task is not None and task.restarted_after(holder) and silent_runs([run], seconds=SHORT_SILENCE_S):
+            return True
+        return bool(silent_runs([run]))
+
+    if task is None:
+        return acquire(run, force=force, silent=silent)
+    return acquire(run, force=force, silent=silent, task=task.name, restarts=task.restarts)
+
+
+def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task: Task | None) -> int:
     heartbeat = Heartbeat(run, ownership, steps=spec.steps)
     requests: Requests | None = None
     try:
@@ -85,7 +106,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         _write_meta(run, data, torch.device(spec.device))
         requests = Requests(run, journal, lineage)
         requests.start()
-        if len(journal.events) > 0:  # resumed
+        if len(journal.events) > 0 and not (task and task.restarts):  # resumed by somebody
             requests.reject_stale(start)
         heartbeat.step = start
         trainer = Trainer(
@@ -117,10 +138,24 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals) -> i
         if requests is not None:
             requests.stop()
     if end == "interrupted":
-        heartbeat.stop("stopped", "interrupted; `bnrun resume` goes on")
-        return 128 + (signals.received or 0)
+        return _interrupted(heartbeat, signals, task)
     heartbeat.stop(end)
     return OK
+
+
+def _interrupted(heartbeat: Heartbeat, signals: Signals, task: Task | None) -> int:
+    """Say how it goes on after a signal; the exit code. The run is still held: nobody else has begun with it."""
+    if task is not None and signals.received == signal.SIGUSR2:
+        refused = task.requeue()
+        if not refused:
+            heartbeat.stop("queued", "checkpointed before its time was over; back in Slurm's queue")
+            return REQUEUED
+        heartbeat.stop("stopped", f"not requeued: {refused}; `bnrun resume` goes on")
+    elif task is not None and task.was_requeued():
+        heartbeat.stop("queued", "checkpointed; requeued by Slurm")
+    else:
+        heartbeat.stop("stopped", "interrupted; `bnrun resume` goes on")
+    return 128 + (signals.received or 0)
 
 
 def settle_arithmetic(spec: Spec) -> None:

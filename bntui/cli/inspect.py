@@ -12,8 +12,6 @@ import typer
 from bntui.cli.options import Json, Root, Run, default_root, harmless
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bncore.store.paths import RunDir, SweepDir
 
 Layer = Annotated[
@@ -90,6 +88,9 @@ def ls(as_json: Json = False, root: Root = None) -> None:
             (overview.run.name, overview.state, progress, percent(overview.newest("eval", "test_accuracy")))
         )
     print_table(("run", "state", "step", "test accuracy"), rows)
+    for overview in seen:
+        if overview.state == "dead" and overview.status is not None and overview.status.message:
+            typer.echo(harmless(f"{overview.run.name}: dead: {overview.status.message}"), err=True)
 
 
 def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:

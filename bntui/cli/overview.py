@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bncore.launch.slurm_state import Queue, standing
 from bncore.store.find import list_sweeps
 from bncore.store.reader import Reader, read
 from bncore.store.status import LIVE, Observer, Status, read_status
@@ -63,8 +64,9 @@ class Overview:
 class Follower:
     """Follows a run; each look costs what is new."""
 
-    def __init__(self, run: RunDir, observer: Observer) -> None:
+    def __init__(self, run: RunDir, observer: Observer, queue: Queue) -> None:
         self.run = run
+        self._queue = queue
         self._reader: Reader = read(run)
         self._observer = observer
 
@@ -74,6 +76,9 @@ class Follower:
         state: str = "unknown" if status is None else status.state
         if self._observer.dead(self.run, status) or (state == "queued" and self._abandoned()):
             state = "dead"
+        told = standing(self._queue, self.run, status, supervised=supervised)
+        if told is not None:
+            state, status = told
         return Overview(self.run, state, status, self._reader.advance(budget_s=0))
 
     def _abandoned(self) -> bool:
@@ -91,8 +96,8 @@ def supervised(sweep: SweepDir) -> bool:
 
 def look_at(runs: list[RunDir]) -> list[Overview]:
     """Every run now."""
-    observer = Observer()
-    return [Follower(run, observer).look() for run in runs]
+    observer, queue = Observer(), Queue()
+    return [Follower(run, observer, queue).look() for run in runs]
 
 
 def time_taken_before(root: Path, name: str, profile: str | None = None) -> float | None:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from bncore.launch.slurm_state import Queue
 from bncore.spec.errors import printable
 from bncore.store.status import Observer
 from bntui.cli.overview import Follower, Overview, duration, figure, percent
@@ -29,8 +30,8 @@ class Progress:
     """Shows how far the runs of a sweep are; a context manager whose `tick` is called now and then."""
 
     def __init__(self, runs: list[RunDir], *, plain: bool = False) -> None:
-        observer = Observer()
-        self._followers = [Follower(run, observer) for run in runs]
+        observer, queue = Observer(), Queue()
+        self._followers = [Follower(run, observer, queue) for run in runs]
         self._plain = plain or not sys.stderr.isatty()
         self._live = None if self._plain else Live(console=Console(stderr=True), auto_refresh=False)
         self._next = 0.0

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from bncore.spec.plan import Plan
 
 
-def choose_profile(asked: str, device: str | None) -> ProfileName:
+def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
     """The profile by its name; `auto` is paper where the runs have a GPU, else cpu.
+
+    Arguments:
+        gpus: whether there are GPUs where they will run; default: as on this host.
 
     Raises:
         SpecError: no such profile.
     """
     if asked == "auto":
-        return "paper" if device != "cpu" and gpu_count() else "cpu"
+        return "paper" if device != "cpu" and _has_gpus(gpus) else "cpu"
     if asked == "paper":
         return "paper"
     if asked == "cpu":
@@ -31,16 +34,20 @@ def choose_profile(asked: str, device: str | None) -> ProfileName:
     raise SpecError([Problem("--profile", "", asked, "auto, paper or cpu")])
 
 
-def settle_plan(planned: Plan) -> Plan:
+def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None = None) -> Plan:
     """The plan with nothing left to decide; images are found, fetched or made here, once for all runs.
+
+    Arguments:
+        gpus: whether there are GPUs where they will run; default: as on this host.
+        threads: of a run that leaves them open; default: its share of this host's processors.
 
     Raises:
         DataError: the images asked for are not to be had.
         SpecError: the runs want images from different places.
     """
-    device = "cuda" if gpu_count() else "cpu"
+    device = "cuda" if _has_gpus(gpus) else "cpu"
     images = _images(planned)
-    threads = share_of_threads(len(planned.runs))
+    threads = threads or share_of_threads(len(planned.runs))
     if images is None:
         return planned.settled(data=None, device=device, threads=threads)
     from bncore.data import settle
@@ -50,6 +57,10 @@ def settle_plan(planned: Plan) -> Plan:
         typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
     typer.echo(f"data: {settled.title}", err=True)
     return planned.settled(data=settled.data, device=device, threads=threads)
+
+
+def _has_gpus(told: bool | None) -> bool:
+    return gpu_count() > 0 if told is None else told
 
 
 def foresee_data(planned: Plan) -> str:

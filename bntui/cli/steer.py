@@ -11,10 +11,21 @@ import typer
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Json, Root, Run, default_root, harmless
+from bntui.cli.slurm import (
+    SlurmFlags,
+    cancel,
+    check_cluster,
+    check_launcher,
+    recorded,
+    submit_runs,
+    waiting_tasks,
+    with_slurm,
+)
 from bntui.cli.submit import Detach, Jobs, finish
 
 if TYPE_CHECKING:
-    from bncore.store.paths import RunDir
+    from bncore.launch.slurm_options import SlurmOptions
+    from bncore.store.paths import RunDir, SweepDir
     from bncore.store.requests import Command
     from bntui.cli.overview import Overview
 
@@ -112,7 +123,12 @@ def stop(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = Non
     seen = look_at(runs_of(found))
     queued = [o.run for o in seen if o.state == "queued"]
     sweep = found.sweep if isinstance(found, RunDir) else found
-    if queued and supervised(sweep):
+    tasks = waiting_tasks(seen)
+    if tasks and at_step is None:
+        cancel(tasks)
+        if not any(o.state in ("running", "paused") for o in seen):
+            return
+    elif queued and supervised(sweep):
         if isinstance(found, RunDir):
             drop(sweep, Drop(run=found.path.name))
             typer.echo(f"{found.name}: to be dropped from the queue", err=True)
@@ -125,13 +141,18 @@ def stop(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = Non
     _ask(name, root, Stop(at_step=at_step), wait=60.0 if wait else None)
 
 
+@with_slurm
 def resume(
     name: Run,
     jobs: Jobs = None,
     force: Force = False,
     detached: Detach = False,
+    launcher: Annotated[
+        str | None, typer.Option("--launcher", help="local or slurm.  [default: as it was submitted]")
+    ] = None,
     as_json: Json = False,
     root: Root = None,
+    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
     """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was."""
     from bncore.launch.devices import cpu_count
@@ -140,16 +161,21 @@ def resume(
     from bncore.store.requests import Resume, drop
     from bntui.cli.overview import look_at, supervised
 
+    check_launcher(launcher, slurm)
     runs = runs_of(find(root or default_root(), name))
+    options = _slurm_options(runs[0].sweep, launcher, slurm, force=force)
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused") and not force]
     live = _without_silent(live)
-    waiting = [o.run for o in seen if o.state == "queued" and supervised(o.run.sweep)]
+    tasks = waiting_tasks(seen)
+    waiting = [o.run for o in seen if o.state == "queued" and (o.run in tasks or supervised(o.run.sweep))]
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
     if not busy and not dead:
         typer.echo(f"bnrun: {harmless(name)}: nothing to resume: every run has ended", err=True)
         raise typer.Exit(ExitCode.USAGE)
+    if dead and options is not None:
+        check_cluster(dead[0].sweep.path)
     for run in live:
         drop(run, Resume())
         typer.echo(f"{run.name}: asked to go on", err=True)
@@ -157,9 +183,27 @@ def resume(
         typer.echo(f"{run.name}: queued; it will begin by itself", err=True)
     for run in dead:
         refuse_observed(run.spec_file)
-    if dead:
+    if dead and options is not None:
+        submit_runs(dead[0].sweep, dead, options, jobs=jobs, as_json=as_json)
+    elif dead:
         at_once = jobs or max(1, min(len(dead), cpu_count()))
         finish(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force, detached=detached)
+
+
+def _slurm_options(
+    sweep: SweepDir, launcher: str | None, slurm: SlurmFlags, *, force: bool
+) -> SlurmOptions | None:
+    """Slurm's options for going on with a sweep: as it was submitted, what is given now over it; None: go on here.
+
+    Raises:
+        SpecError: an option that is not accepted.
+    """
+    before = recorded(sweep)
+    if launcher == "local" or (launcher is None and before is None and not slurm.given()):
+        return None
+    if force:
+        raise typer.BadParameter("not with Slurm, whose worker waits for silence", param_hint="--force")
+    return slurm.options(before)
 
 
 def _without_silent(live: list[RunDir]) -> list[RunDir]:

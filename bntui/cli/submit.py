@@ -14,8 +14,10 @@ import typer
 
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Root, complete_preset, default_root, harmless
+from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
 
 if TYPE_CHECKING:
+    from bncore.launch.slurm_options import SlurmOptions
     from bncore.spec.experiment import ProfileName
     from bncore.spec.plan import Plan
     from bncore.store.paths import RunDir, SweepDir
@@ -64,6 +66,8 @@ class Submission:
     headless: bool
     """Whether it stays in the foreground: asked for, or there is no terminal."""
     detached: bool
+    slurm: SlurmFlags | None = None
+    """Options of Slurm, where the sweep is Slurm's."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,6 +76,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
+@with_slurm
 def preset(
     name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_preset)],
     headless: Headless = False,
@@ -89,16 +94,19 @@ def preset(
     dry_run: DryRun = False,
     as_json: Json = False,
     root: Root = None,
+    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
     """Run one of the paper's experiments (see `bnrun presets`)."""
-    _check_launcher(launcher)
+    check_launcher(launcher, slurm)
     submission = Submission(
         name, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
         profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
+        slurm if launcher == "slurm" else None,
     )  # fmt: skip
     submit(submission)
 
 
+@with_slurm
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="An experiment of one's own.")],
     headless: Headless = False,
@@ -116,12 +124,14 @@ def run(
     dry_run: DryRun = False,
     as_json: Json = False,
     root: Root = None,
+    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
     """Run an experiment from a file (`bnrun schema` says what may stand in it)."""
-    _check_launcher(launcher)
+    check_launcher(launcher, slurm)
     submission = Submission(
         file, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
         profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
+        slurm if launcher == "slurm" else None,
     )  # fmt: skip
     submit(submission)
 
@@ -135,7 +145,7 @@ def submit(asked: Submission) -> None:
     from bntui.cli.resolve import choose_profile, settle_plan
 
     experiment = load_experiment(asked.experiment)
-    name = choose_profile(asked.profile, asked.device)
+    name = choose_profile(asked.profile, asked.device, gpus=_slurm_gpus(asked))
     planned = plan(
         experiment,
         profile=name,
@@ -147,6 +157,9 @@ def submit(asked: Submission) -> None:
     )
     _say_what_runs(planned, name, auto=asked.profile == "auto")
     _say_how_long(planned, asked.root)
+    if asked.slurm is not None:
+        _submit_to_slurm(asked, planned, asked.slurm.options())
+        return
     if asked.dry_run:
         _print_plan(planned, as_json=asked.as_json)
         return
@@ -157,6 +170,29 @@ def submit(asked: Submission) -> None:
     explore = not asked.headless and not asked.detached
     detached = asked.detached or explore
     finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json, detached=detached, explore=explore)
+
+
+def _slurm_gpus(asked: Submission) -> bool | None:
+    """Whether Slurm is asked for GPUs; None where the runs stay here."""
+    return None if asked.slurm is None else bool(asked.slurm.options().gpus)
+
+
+def _submit_to_slurm(asked: Submission, planned: Plan, options: SlurmOptions) -> None:
+    """Make the sweep's directory and hand it over, or print the script."""
+    from bncore.store.sweep import create_sweep
+    from bntui.cli import slurm
+    from bntui.cli.resolve import settle_plan
+
+    slurm.check_cluster(asked.out or asked.root, dry_run=asked.dry_run)
+    if asked.dry_run:
+        slurm.print_script(
+            planned, options, root=asked.root, out=asked.out, jobs=asked.jobs, as_json=asked.as_json
+        )
+        return
+    settled = settle_plan(planned, gpus=bool(options.gpus), threads=slurm.AUTO_THREADS)
+    slurm.say_missing_gpus([run.spec for run in settled.runs], options)
+    sweep = create_sweep(settled, root=asked.root, out=asked.out)
+    slurm.submit_new(sweep, options, jobs=asked.jobs, as_json=asked.as_json)
 
 
 def finish(
@@ -229,13 +265,6 @@ def _last_line(sweep: SweepDir, name: str) -> str:
     except OSError:
         return "refused"
     return text.splitlines()[-1] if text else "refused"
-
-
-def _check_launcher(launcher: str) -> None:
-    if launcher not in ("local", "slurm"):
-        raise typer.BadParameter(f"{launcher!r}; expected local or slurm", param_hint="--launcher")
-    if launcher == "slurm":
-        raise typer.BadParameter("not part of this version yet; expected local", param_hint="--launcher")
 
 
 def _on_terminal() -> bool:

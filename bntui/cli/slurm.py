@@ -1,0 +1,203 @@
+"""`--launcher slurm`: its options, and handing runs of a sweep over to Slurm."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bntui.cli.options import harmless
+
+if TYPE_CHECKING:
+    from bncore.launch.slurm_options import SlurmOptions
+    from bncore.spec.model import Spec
+    from bncore.spec.plan import Plan
+    from bncore.store.paths import RunDir, SweepDir
+    from bntui.cli.overview import Overview
+
+AUTO_THREADS = 4
+"""Threads of a run that leaves them open: this host's processors say nothing about the nodes."""
+
+
+def _option(name: str, kind: Any, words: str) -> inspect.Parameter:
+    annotation = Annotated[kind, typer.Option(f"--slurm-{name}", help=words, rich_help_panel="Slurm")]
+    return inspect.Parameter(
+        f"slurm_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+_OPTIONS = (
+    _option("config", Path | None, "TOML file with any of the following: partition, account, ..."),
+    _option("setup", Path | None, "File of shell lines that come before the worker."),
+    _option("partition", str | None, "Partition."),
+    _option("account", str | None, "Account."),
+    _option("qos", str | None, "Quality of service."),
+    _option("time", str | None, "Time limit of a task, such as 4:00:00; it goes on after a requeue."),
+    _option("gpus", str | None, "GPUs of each run, such as 1 or a100:1."),
+    _option("memory", str | None, "Memory of each run, such as 16G."),
+    _option("constraint", str | None, "Features of nodes, such as a100."),
+    _option("notice", int | None, "Seconds before the time limit to checkpoint and requeue.  [default: 120]"),
+)
+
+
+@dataclass(frozen=True)
+class SlurmFlags:
+    """The options of Slurm as they were given."""
+
+    flags: Mapping[str, str | int | None] = field(default_factory=dict)
+    config: Path | None = None
+    setup: Path | None = None
+
+    def given(self) -> list[str]:
+        """Spellings of those that were given."""
+        said = {"config": self.config, "setup": self.setup, **self.flags}
+        return [f"--slurm-{name}" for name, value in said.items() if value is not None]
+
+    def options(self, base: SlurmOptions | None = None) -> SlurmOptions:
+        """Them checked; see `bncore.launch.slurm_options.slurm_options`."""
+        from bncore.launch.slurm_options import slurm_options
+
+        return slurm_options(self.flags, config=self.config, setup=self.setup, base=base)
+
+
+def with_slurm(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes the options of Slurm too, and gets them together as its argument `slurm`."""
+
+    @wraps(command)
+    def taking(**given: Any) -> None:
+        flags = {p.name.removeprefix("slurm_"): given.pop(p.name) for p in _OPTIONS}
+        command(**given, slurm=SlurmFlags(config=flags.pop("config"), setup=flags.pop("setup"), flags=flags))
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "slurm"]
+    taking.__annotations__ = {p.name: p.annotation for p in (*own, *_OPTIONS)}
+    taking.__signature__ = signature.replace(parameters=[*own, *_OPTIONS])  # type: ignore[attr-defined]
+    return taking
+
+
+def check_launcher(launcher: str | None, slurm: SlurmFlags) -> None:
+    """Refuse an unknown launcher, and options of Slurm for the local one.
+
+    Raises:
+        typer.BadParameter: naming the option, its value and what is accepted.
+    """
+    if launcher not in (None, "local", "slurm"):
+        raise typer.BadParameter(f"{launcher!r}; expected local or slurm", param_hint="--launcher")
+    if launcher == "local" and slurm.given():
+        given = slurm.given()[0]
+        raise typer.BadParameter("'local'; expected slurm, to go with it", param_hint=f"{given}: --launcher")
+
+
+def check_cluster(place: Path, *, dry_run: bool = False) -> None:
+    """Refuse what Slurm could not take, before anything is written.
+
+    Raises:
+        SlurmError: Slurm's commands are not here.
+        SpecError: a place that its script cannot name.
+    """
+    from bncore.launch.slurm_commands import require
+    from bncore.launch.slurm_script import check_place
+
+    check_place(place)
+    if not dry_run:
+        require("sbatch", "squeue", "scancel", "scontrol")
+
+
+def print_script(
+    planned: Plan, options: SlurmOptions, *, root: Path, out: Path | None, jobs: int | None, as_json: bool
+) -> None:
+    """The array script as it would be submitted, on standard output; in JSON, as the value of `script`."""
+    from bncore.launch.slurm_script import script
+    from bncore.store.sweep import next_name
+
+    name = planned.experiment.name
+    place = out or root / (next_name(root, name) if root.is_dir() else f"{name}-001")
+    names = [run.name for run in planned.runs]
+    threads = max(_threads(run.spec) for run in planned.runs)
+    text = script(place, names, options, jobs=jobs or len(names), threads=threads)
+    typer.echo(json.dumps({"script": text, "runs": names}, indent=2) if as_json else text, nl=as_json)
+
+
+def submit_new(sweep: SweepDir, options: SlurmOptions, *, jobs: int | None, as_json: bool) -> None:
+    """Hand a new sweep over to Slurm; where that fails, nothing of it is left.
+
+    Raises:
+        SlurmError: Slurm refuses.
+    """
+    try:
+        submit_runs(sweep, sweep.runs(), options, jobs=jobs, as_json=as_json)
+    except Exception:
+        shutil.rmtree(sweep.path, ignore_errors=True)
+        raise
+
+
+def submit_runs(
+    sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jobs: int | None, as_json: bool
+) -> None:
+    """Hand runs of a sweep over to Slurm and print where they lie.
+
+    Raises:
+        SlurmError: Slurm refuses.
+    """
+    from bncore.launch.slurm_sweep import submit
+
+    job = submit(sweep, runs, options, jobs=jobs or len(runs))
+    words = f"submitted: Slurm's job {job}, {len(runs)} tasks; `bnrun watch {sweep.name}` looks at it"
+    typer.echo(harmless(words), err=True)
+    if as_json:
+        typer.echo(json.dumps({"sweep": str(sweep.path), "job": job}))
+    else:
+        typer.echo(harmless(str(sweep.path)))
+
+
+def recorded(sweep: SweepDir) -> SlurmOptions | None:
+    """The options with which a sweep was last handed to Slurm; None where it never was."""
+    from bncore.launch.slurm_sweep import read_record
+
+    record = read_record(sweep)
+    return record.options if record is not None else None
+
+
+def waiting_tasks(seen: Sequence[Overview]) -> dict[RunDir, str]:
+    """Tasks of those of the runs that wait in Slurm's queue."""
+    from bncore.launch.slurm_sweep import read_record
+
+    found = {}
+    for overview in seen:
+        record = read_record(overview.run.sweep) if overview.state == "queued" else None
+        task = record.task_of(overview.run) if record is not None else None
+        if task is not None:
+            found[overview.run] = task
+    return found
+
+
+def cancel(tasks: Mapping[RunDir, str]) -> None:
+    """Take runs that have not begun out of Slurm's queue; one that begins meanwhile checkpoints and ends.
+
+    Raises:
+        SlurmError: Slurm refuses.
+    """
+    from bncore.launch.slurm_commands import scancel
+    from bncore.launch.slurm_sweep import mark
+
+    scancel(list(tasks.values()))
+    for run, task in tasks.items():
+        mark(run, "stopped", f"Slurm's task {task} was cancelled before it began; `bnrun resume` goes on")
+        typer.echo(f"{run.name}: task {task} cancelled", err=True)
+
+
+def say_missing_gpus(specs: Sequence[Spec], options: SlurmOptions) -> None:
+    """Warn where runs want a GPU and none is asked for: some clusters give it with the partition."""
+    if not options.gpus and any(spec.device.startswith("cuda") for spec in specs):
+        typer.echo("note: the runs want cuda, and --slurm-gpus was not given", err=True)
+
+
+def _threads(spec: Spec) -> int:
+    return spec.threads if isinstance(spec.threads, int) else AUTO_THREADS
