@@ -183,7 +183,7 @@ def _append(chunks: list[Chunk], chunk: Chunk) -> None:
     """Add `chunk` behind, joined with its neighbours while those are small and not much longer: amortised."""
     while chunks and _joinable(chunks[-1], chunk):
         before = chunks.pop()
-        chunk = {name: np.concatenate([before[name], chunk[name]]) for name in before}
+        chunk = {name: _compact(np.concatenate([before[name], chunk[name]])) for name in before}
     chunks.append(chunk)
 
 
@@ -219,10 +219,17 @@ def _columns(rows: list[Event]) -> Chunk:
             continue
         try:
             kind = np.int64 if key in ("step", "seq") else np.float64
-            columns[key] = np.array(list(map(itemgetter(key), rows)), dtype=kind)
+            columns[key] = _compact(np.array(list(map(itemgetter(key), rows)), dtype=kind))
         except (TypeError, ValueError, OverflowError):  # text, or rows of different lengths: no numbers
             continue
     return columns
+
+
+def _compact(column: NDArray[Any]) -> NDArray[Any]:
+    """The column; of one that says the same in every row, as `lr` mostly does, that one number is all it keeps."""
+    if column.ndim == 1 and len(column) > 1 and column[0] == column[-1] and (column == column[0]).all():
+        return np.broadcast_to(column[:1].copy(), len(column))
+    return column
 
 
 def _join(parts: list[Chunk], field: str) -> Series:
@@ -230,5 +237,20 @@ def _join(parts: list[Chunk], field: str) -> Series:
     widths = {part[field].shape[1:] for part in parts}
     if not parts or len(widths) > 1:
         return Series(np.empty(0, np.int64), np.empty(0))
-    steps = np.concatenate([part["step"] for part in parts])
-    return Series(steps, np.concatenate([part[field] for part in parts]))
+    return Series(_whole(parts, "step"), _whole(parts, field))
+
+
+def _whole(parts: list[Chunk], field: str) -> NDArray[Any]:
+    """A field of all parts, whose own columns become views of it: every number is in memory once."""
+    columns = [part[field] for part in parts]
+    if len(columns) == 1:
+        return columns[0]
+    base = columns[0].base
+    if base is not None and all(c.base is base for c in columns) and len(base) == sum(map(len, columns)):
+        return base
+    whole = np.concatenate(columns)
+    start = 0
+    for part, column in zip(parts, columns, strict=True):
+        part[field] = whole[start : start + len(column)]
+        start += len(column)
+    return whole

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bncore.spec.errors import printable
+from bntui.live.release import release_memory
 from bntui.live.runs import Snapshot
 from bntui.live.sources import Clock, Source
 
@@ -15,6 +16,8 @@ BUDGET_S = 0.15
 """Seconds of history read between two snapshots, so that what is new is never late."""
 BREATH_S = 0.002
 """Pause between two such readings, in which other threads come to their turn."""
+RELEASES = 10
+"""Looks after which memory is given back when all has been read: until it has been drawn, too."""
 
 
 class Watcher:
@@ -67,10 +70,15 @@ class Watcher:
         return None if last is not None and _same(last, snapshot) else snapshot
 
     def _run(self, on_change: Callable[[Snapshot], None]) -> None:
+        releases = 0
         while not self._stopping:
+            if releases:
+                release_memory()
             begun = self._clock()
             self._woken.clear()
             changed = self.tick()
+            read = self._last is None or self._last.complete
+            releases = max(0, releases - 1) if read else RELEASES
             if changed is not None and not self._stopping:
                 on_change(changed)
             self._woken.wait(self._pause(self._clock() - begun))
