@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -33,8 +34,10 @@ DARK_PALETTE = (
     "#b9a3f7", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
 )  # fmt: skip
 """The same on a dark one."""
-DASHES: tuple[object, ...] = ("solid", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1.2)))
-PAPER_DASH = (0, (1, 1.6))
+Dash = Literal["solid"] | tuple[float, Sequence[float]]
+
+DASHES: tuple[Dash, ...] = ("solid", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1.2)))
+PAPER_DASH: Dash = (0, (1, 1.6))
 
 INK, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
 PANEL_INCHES = (4.0, 2.75)
@@ -112,8 +115,8 @@ def _whole(picture: Picture) -> Figure:
         ax.set_axis_off()
     figure.suptitle(f"{picture.title}\n{picture.setting}", fontsize=11)
     figure.legend(
-        handles=_handles(picture.keys, paper=picture.has_paper), loc="outside lower center", ncols=3, frameon=False,
-        fontsize=8, title=notes or None, title_fontsize=7,
+        handles=_handles(picture.keys, paper=picture.has_paper), loc="outside lower center", ncols=3,
+        frameon=False, fontsize=8, title=notes or None, title_fontsize=7,
     )  # fmt: skip
     return figure
 
@@ -124,7 +127,7 @@ def _handles(keys: Sequence[Key], *, paper: bool) -> list[Line2D]:
         for key in keys
     ]
     if paper:
-        found.append(Line2D([], [], color=INK, linestyle=PAPER_DASH, label="the paper's own"))  # type: ignore[arg-type]
+        found.append(Line2D([], [], color=INK, linestyle=PAPER_DASH, label="the paper's own"))
     return found
 
 
@@ -232,7 +235,7 @@ def _colour(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
-def _dash(index: int) -> object:
+def _dash(index: int) -> Dash:
     return DASHES[index % len(DASHES)]
 
 

@@ -1,4 +1,4 @@
-"""The figures of Santurkar et al. (2018), panel by panel, from whatever runs cover them. A figure is a row here."""
+"""The figures of Santurkar et al. (2018), panel by panel, from whatever runs cover them; each is a row here."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from bncore.report.series import (
 
 DEPTHS = {"vgg": 13, "dln": 25}
 """Layers of the paper's networks, which its figures number."""
+
+MEDIANS = (
+    "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
+)
 
 BySeed = dict[int, list[ReportRun]]
 
@@ -143,7 +147,10 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
 
 _ACCURACY = Field("step", "accuracy")
 _LANDSCAPE = (
-    lines("Loss along the gradient", "loss", Field("probe:landscape", "loss_min", "loss_max"), "loss_band", log=True),
+    lines(
+        "Loss along the gradient", "loss", Field("probe:landscape", "loss_min", "loss_max"),
+        "loss_band", log=True,
+    ),
     lines(
         "Gradient predictiveness", "‖Δg‖", Field("probe:landscape", "grad_diff_min", "grad_diff_max"),
         "gradient_predictiveness", log=True,
@@ -268,7 +275,7 @@ def _picture(figure: Figure, setting: Setting) -> Picture | None:
 
 
 def _shown(figure: Figure, setting: Setting) -> Shown | None:
-    """The figure's runs of a setting; None where that is another network, or what the figure is about is missing."""
+    """The figure's runs of a setting; None where that is another network, or lacks what the figure is about."""
     if setting.network != figure.network:
         return None
     runs: dict[Variant, BySeed] = {}
@@ -301,7 +308,7 @@ def _notes(shown: Shown) -> Iterator[str]:
     if gone:
         yield f"Diverged, drawn up to a cross: {', '.join(gone)}."
     if any(len(ones) > 1 for ones in shown.runs.values()):
-        yield "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
+        yield MEDIANS
 
 
 def _layer(shown: Shown, table: str, wanted: int) -> int | None:

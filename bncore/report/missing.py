@@ -13,8 +13,6 @@ from bncore.spec.load import load_experiment, preset_names
 from bncore.spec.model import Spec
 from bncore.spec.plan import plan
 
-SEEDS = ",".join(str(seed) for seed in range(ENOUGH_SEEDS))
-
 
 @dataclass(frozen=True)
 class PresetTest:
@@ -24,10 +22,10 @@ class PresetTest:
     options: tuple[str, ...]
     """What to add to its command line."""
 
-    @property
-    def command(self) -> str:
-        """As a person types it."""
-        return " ".join(["bnrun preset", self.name, f"--seeds {SEEDS}", *self.options])
+    def command(self, seeds: int = ENOUGH_SEEDS) -> str:
+        """As a person types it, for so many seeds."""
+        numbers = ",".join(map(str, range(seeds)))
+        return " ".join(["bnrun preset", self.name, f"--seeds {numbers}", *self.options])
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,8 @@ class Missing:
 
 
 def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
-    """The presets that meet every need of a claim, those first that need no option."""
+    """The presets that meet every need of a claim: the one that was made for it first, then those that need no
+    option."""
     if claim.settled_elsewhere:
         return ()
     found = []
@@ -51,7 +50,7 @@ def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
             fewest = min(possible, key=len)
             found.append(PresetTest(name, tuple(need.option for need in fewest)))
     return tuple(
-        sorted(found, key=lambda test: (len(test.options), test.name != FIRST.get(claim.key), test.name))
+        sorted(found, key=lambda test: (test.name != FIRST.get(claim.key), len(test.options), test.name))
     )
 
 
@@ -64,18 +63,22 @@ def missing(weighed: Weighed, settings: Sequence[Setting]) -> Missing:
         return Missing((), "")
     lacks = min((_lacks(claim, setting) for setting in settings), key=len, default=_all(claim))
     tests = presets_for(claim)
-    return Missing(tuple(lacks) or _undecided(weighed), tests[0].command if tests else "")
+    seeds = ENOUGH_SEEDS if lacks else 2 * max(map(_seeds, settings))
+    return Missing(tuple(lacks) or _undecided(weighed), tests[0].command(seeds) if tests else "")
 
 
 def _lacks(claim: Claim, setting: Setting) -> list[str]:
     specs = [run.spec for run in setting.counted if run.spec]
     lacks = [need.text for need in claim.needs if not need.met(specs)]
-    seeds = len({spec.seed for spec in specs})
-    if seeds < ENOUGH_SEEDS:
-        lacks.append(f"{ENOUGH_SEEDS} seeds or more (there: {seeds})")
+    if _seeds(setting) < ENOUGH_SEEDS:
+        lacks.append(f"{ENOUGH_SEEDS} seeds or more (there: {_seeds(setting)})")
     if setting.synthetic:
         lacks.append("real images in the place of synthetic ones")
     return lacks
+
+
+def _seeds(setting: Setting) -> int:
+    return len({run.seed for run in setting.counted})
 
 
 def _all(claim: Claim) -> list[str]:

@@ -22,10 +22,14 @@ DATA_ROWS = 40
 """Most rows of a data table; of a longer one every so many are shown."""
 
 RULES = (
-    f"Effects are differences between two variants of the same seed, averaged over seeds, with the {CONFIDENCE:.0%} "
-    f"percentile bootstrap interval over seeds. A verdict needs at least {ENOUGH_SEEDS} seeds and an interval wholly "
-    "on one side of the value given; over so few seeds such intervals are rather too narrow. Runs that were steered, "
-    "forked, replayed or did not come to their end are shown and never counted. A verdict holds for the networks, "
+    f"Effects are differences between two variants of the same seed, averaged over seeds, with the "
+    f"{CONFIDENCE:.0%} "
+    f"percentile bootstrap interval over seeds. A verdict needs at least {ENOUGH_SEEDS} seeds and an interval "
+    "wholly "
+    "on one side of the value given; over so few seeds such intervals are rather too narrow. Runs that were "
+    "steered, "
+    "forked, replayed or did not come to their end are shown and never counted. A verdict holds for the "
+    "networks, "
     "data and lengths of run named beside it."
 )
 
@@ -146,7 +150,8 @@ def _variants(document: Report) -> str:
     note = tag(
         "p",
         text(
-            "Means over seeds with their intervals; of logarithmic quantities the geometric mean. The last tenth of a "
+            "Means over seeds with their intervals; of logarithmic quantities the geometric mean. The last "
+            "tenth of a "
             "run is its final value; the first fifth is early."
         ),
         class_="fine",
@@ -203,7 +208,7 @@ def _swatch(colour: str, dash: str) -> str:
 
 def _data(plot: Plot) -> str:
     if plot.ridges:
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (
                 text(ridge.name),
                 f"{ridge.edges[0]:.4g}",

@@ -17,6 +17,8 @@ EARLY = 0.2
 """Share of a run's updates that counts as early: later, effective beta reads back 2/lr or 1/a_min."""
 LATE = 0.1
 """Share of a run's updates, at its end, over which a final value is averaged."""
+FEWEST = 3
+"""Measurements in a part of a run for a mean over that part."""
 SAME_LINE = 0.05
 """How near to 2/lr or 1/a_min, relatively, beta counts as reading it back."""
 
@@ -207,7 +209,7 @@ def rows(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
 
 
 def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
-    """What of a probe's settings changes what it measures; and the steps at which it did, which its mean is over."""
+    """What of a probe's settings changes what it measures, or the steps that a mean is over."""
 
     def of(run: ReportRun) -> Hashable:
         if run.spec is None:
@@ -225,6 +227,8 @@ def _part(
     steps, values = rows(run, table, field)
     total = run.spec.steps if run.spec else max(run.step, 1)
     kept = values[(steps >= first * total) & ((steps < last * total) | (last >= 1))]
+    if len(kept) < FEWEST and (first > 0 or last < 1):
+        kept = kept[:0]
     if kept.ndim != 2 or all_columns:
         return kept
     _, layers = rows(run, table, "layers")

@@ -80,13 +80,13 @@ def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]],
     if not found:
         return []
     if len(found) == 1 or field.change:  # one unit of one seed is another unit than that of another
-        run, (x, low, high) = found[0]
-        return [_curve(label, style, x, low, high, run.diverged)]
+        run, only = found[0]
+        return [_curve(label, style, only, diverged=run.diverged)]
     middle = _median([line for _, line in found])
-    main = _curve(label, style, *middle, all(run.diverged for run, _ in found))
+    main = _curve(label, style, middle, diverged=all(run.diverged for run, _ in found))
     if field.high:
         return [main]
-    seeds = [replace(_curve(label, style, *line, run.diverged), weight="seed") for run, line in found]
+    seeds = [replace(_curve(label, style, line, diverged=run.diverged), weight="seed") for run, line in found]
     return [*seeds, main]
 
 
@@ -195,8 +195,8 @@ def _median(lines: Sequence[Line]) -> Line:
     return x, edges[0], edges[0] if is_line else edges[1]
 
 
-def _curve(label: str, style: Style, x: Floats, low: Floats, high: Floats, diverged: bool) -> Curve:
-    x, low, high = _thinned(x, low, high)
+def _curve(label: str, style: Style, line: Line, *, diverged: bool) -> Curve:
+    x, low, high = _thinned(*line)
     return Curve(label, style, x, low, high, diverged=diverged)
 
 
@@ -216,9 +216,9 @@ def _thinned(x: Floats, low: Floats, high: Floats) -> Line:
 def _paper_style(curve: PaperCurve, styles: Mapping[Variant, Style], rates: Sequence[float]) -> Style | None:
     norm, noisy = VARIANTS.get(curve.legend, ("", False))
     for variant, style in styles.items():
-        if (variant.norm, bool(variant.noise)) == (norm, noisy) and variant.lr in rates:
-            if curve.rate is None or curve.rate == variant.lr:
-                return style
+        same = (variant.norm, bool(variant.noise)) == (norm, noisy) and variant.lr in rates
+        if same and curve.rate in (None, variant.lr):
+            return style
     return None
 
 

@@ -14,8 +14,8 @@ EXACT_UP_TO = 6
 RESAMPLES = 20_000
 """Where there are more values than that."""
 ENOUGH_SEEDS = 3
-"""Fewest seeds for a verdict. Even so an interval over so few is too narrow rather than too wide; with n seeds that
-all agree, chance alone would have them agree with probability 2^(1-n)."""
+"""Fewest seeds for a verdict. Even so an interval over so few is too narrow rather than too wide; with n seeds
+that all agree, chance alone would have them agree with probability 2^(1-n)."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from bntui.cli import bench, branch, inspect, keep, steer, submit, system, theory
+from bntui.cli import bench, branch, inspect, keep, report, steer, submit, system, theory
 from bntui.cli.exit_codes import ExitCode, exit_code_of
 from bntui.cli.options import harmless
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (submit, inspect, steer, branch, keep, system, bench, theory):
+for room in (submit, inspect, steer, branch, keep, report, system, bench, theory):
     room.register(app)
 
 

@@ -80,7 +80,7 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
                 if panel.per_layer
                 else panel.title
             )
-            yield _draw(f"{title} on {', '.join(sources)}", panel, lines)
+            yield draw(f"{title} on {', '.join(sources)}", panel, lines)
 
 
 def _position(columns: Columns, panel: Panel, layer: int | None) -> int | None:
@@ -125,7 +125,8 @@ def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float
     ).tolist()
 
 
-def _draw(title: str, panel: Panel, lines: dict[str, tuple[list[float], list[float]]]) -> str:
+def draw(title: str, panel: Panel, lines: dict[str, tuple[list[float], list[float]]]) -> str:
+    """A picture of lines, each as steps and values; logarithms are taken already."""
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else PIPED_WIDTH
     figure = plotext

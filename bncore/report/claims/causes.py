@@ -14,7 +14,7 @@ from bncore.report.claims.comparing import (
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.smoothness import EARLY_RELATIVE, RELATIVE, gradient_runs
 from bncore.report.claims.training import BATCH, FINAL_ACCURACY, NONE
-from bncore.report.quantities import values_of
+from bncore.report.quantities import level, values_of
 from bncore.report.runs import Setting
 from bncore.report.statistics import ENOUGH_SEEDS, paired
 
@@ -36,7 +36,7 @@ def _best_rates(setting: Setting) -> Part:
     rates = {norm: setting.rates(*norm) for norm in (NONE, BATCH)}
     if min(map(len, rates.values())) < ENOUGH_RATES:
         return Part(title, (Measure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below"),))
-    best = {norm: max(rates[norm], key=lambda lr, norm=norm: _mean(setting, norm, lr)) for norm in rates}
+    best = {norm: _best(setting, norm) for norm in rates}
     effect = paired(
         values_of(FINAL_ACCURACY, setting.of(*BATCH, best[BATCH])),
         values_of(FINAL_ACCURACY, setting.of(*NONE, best[NONE])),
@@ -83,9 +83,10 @@ def _lowest(setting: Setting) -> float:
     return common_rates(setting, NONE, BATCH)[0]
 
 
-def _mean(setting: Setting, norm: tuple[str, str], lr: float) -> float:
-    values = values_of(FINAL_ACCURACY, setting.of(*norm, lr))
-    return sum(values.values()) / len(values) if values else -1.0
+def _best(setting: Setting, norm: tuple[str, str]) -> float:
+    """The learning rate at which a norm ends with the highest mean accuracy."""
+    found = {lr: level(FINAL_ACCURACY, setting.of(*norm, lr)) for lr in setting.rates(*norm)}
+    return max(found, key=lambda lr: -1.0 if (one := found[lr]) is None else one.mean)
 
 
 CLAIM = Claim(
@@ -102,7 +103,8 @@ CLAIM = Claim(
         probe_need("landscape", "the landscape along the gradient"),
     ),
     (
-        "One control that explains the advantage is enough for it; none that does is no proof of the contrary: against "
+        "One control that explains the advantage is enough for it; none that does is no proof of the "
+        "contrary: against "
         "it stands only what these controls can exclude.",
         "Norms that smooth as much but train worse, or the reverse, are in the table of variants.",
     ),

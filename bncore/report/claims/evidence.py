@@ -11,7 +11,6 @@ from bncore.report.runs import Setting
 from bncore.report.statistics import ENOUGH_SEEDS, Estimate
 from bncore.spec.model import Spec
 
-
 SPOKEN = 2
 """Most comparisons that the sentence beside a verdict tells of; the others are in the tables below."""
 
@@ -106,8 +105,8 @@ class Scope:
 
     @property
     def measured(self) -> bool:
-        """Whether anything that counts was."""
-        return any(measure.effect is not None for measure in self.measures if measure.counts)
+        """Whether anything was."""
+        return any(measure.effect is not None for measure in self.measures)
 
 
 @dataclass(frozen=True)
@@ -190,12 +189,22 @@ def _said(scope: Scope, verdict: Verdict) -> str:
 
 
 def _part_said(part: Part) -> str:
+    """The part with the measure that tells most: of an open part one that is open, else the first."""
     if part.blocked:
         return f"{part.title}: {part.blocked}"
     known = [measure for measure in part.measures if measure.counts and measure.effect is not None]
     if not known:
-        return f"{part.title}: not measured"
-    return f"{part.title}: " + ", ".join(_measure_said(measure) for measure in known)
+        seen = [
+            measure for measure in part.measures if not measure.counts and measure.effect and measure.caveat
+        ]
+        return f"{part.title}: {seen[0].caveat if seen else 'not measured'}"
+    outcomes = {measure.outcome for measure in known}
+    if part.verdict == Verdict.NOT_SETTLED and Verdict.NOT_SETTLED not in outcomes:
+        return f"{part.title}: its measures disagree: {', '.join(map(_measure_said, known))}"
+    telling = next((m for m in known if m.outcome == part.verdict), known[0])
+    others = len(known) - 1
+    more = f", and {others} other measure{'s' if others > 1 else ''}" if others else ""
+    return f"{part.title}: {_measure_said(telling)}{more}"
 
 
 def _measure_said(measure: Measure) -> str:

@@ -1,4 +1,4 @@
-"""C2: noise destroys distributional stability behind BatchNorm without harm, and stops the plain network (Fig 2)."""
+"""C2: noise behind BatchNorm destroys stability without harm, and stops the plain network (Fig 2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.report.claims.comparing import (
 )
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.training import BATCH, FINAL_ACCURACY, NONE
-from bncore.report.quantities import Quantity, level, learnt, mean_log, probe_basis
+from bncore.report.quantities import Quantity, learnt, level, mean_log, probe_basis
 from bncore.report.runs import Setting
 
 NOISY_BATCH, NOISY_NONE = ("batch", "noise"), ("none", "noise")
@@ -32,7 +32,8 @@ VARIANCE_DRIFT = Quantity(
 LEARNT = Quantity("training accuracy gained", learnt)
 
 UNFAIR = (
-    "the noise is of absolute size: it is larger, relatively, where activations are small, so the comparison is not "
+    "the noise is of absolute size: it is larger, relatively, where activations are small, so the comparison "
+    "is not "
     "of equal disturbances; noise.amplitude=relative makes it so"
 )
 
@@ -90,7 +91,8 @@ def _stopped(setting: Setting, lr: float) -> Part:
 
 CLAIM = Claim(
     "C2",
-    "Noise injected after BatchNorm destroys distributional stability, yet training is as good; the same noise on a "
+    "Noise injected after BatchNorm destroys distributional stability, yet training is as good; the same "
+    "noise on a "
     "network without BatchNorm stops it from training",
     "section 2.1, Figs 2 and 8",
     scopes,
@@ -100,7 +102,8 @@ CLAIM = Claim(
         probe_need("activations", "distributions of activations"),
     ),
     (
-        "“The same noise” is of absolute size in the paper: relatively larger where activations are small. A verdict "
+        "“The same noise” is of absolute size in the paper: relatively larger where activations are small. A "
+        "verdict "
         "here is on the claim as stated; at matched relative amplitude the plain network may well train.",
     ),
     images_only=True,

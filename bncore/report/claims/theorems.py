@@ -13,8 +13,10 @@ from bncore.report.runs import ReportRun, Setting
 TABLE, BASIS = "probe:theory", probe_basis("theory")
 
 ERRORS = {"float32": 1e-2, "float64": 1e-6}
-"""Largest relative error at which an identity counts as exact in a run's own precision: of a difference of nearly equal
-numbers in float32 three digits may be lost to rounding alone."""
+"""Largest relative error at which an identity counts as exact in a run's own precision: of a difference of nearly
+equal numbers most digits are lost to rounding alone."""
+
+BELOW_ONE = "below 1 where γ² is below σ² + ε, or the gradient has large removed parts"
 
 
 def _scopes(parts: Callable[[Setting, float], tuple[Part, ...]]) -> Callable[[Setting], tuple[Scope, ...]]:
@@ -54,10 +56,11 @@ def _precisions(setting: Setting) -> Iterator[str]:
 def _activations(setting: Setting, lr: float) -> tuple[Part, ...]:
     smaller = _level(
         setting, lr, "‖∇_y L̂‖² / ‖∇_z L‖²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_plain"),
-        side="below", ratio=True, caveat="below 1 where γ² is below σ² + ε, or the gradient has large removed parts",
+        side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
     reduced = _level(
-        setting, lr, "the same without the factor γ²/σ²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_scale"),
+        setting, lr, "the same without the factor γ²/σ²",
+        mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_scale"),
         side="below", ratio=True, counts=False, caveat="below 1 by algebra, in any network",
     )  # fmt: skip
     printed = _level(
@@ -89,7 +92,7 @@ def _worst_case(setting: Setting, lr: float) -> tuple[Part, ...]:
     )  # fmt: skip
     lower = _level(
         setting, lr, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
-        side="below", ratio=True, caveat="below 1 where γ² is below σ² + ε, or the gradient has large removed parts",
+        side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
     return Part("the bound of Thm 4.4 holds as corrected", (broken,)), Part("it is the lower one", (lower,))
 
@@ -108,7 +111,8 @@ _NEEDS = (
     ),
 )
 _ONE_NETWORK = (
-    "It compares gradients on the two sides of one normalisation in one network; two networks that were trained "
+    "It compares gradients on the two sides of one normalisation in one network; two networks that were "
+    "trained "
     "apart are compared by C4 and C5."
 )
 LIPSCHITZ_CLAIM = Claim(
@@ -118,7 +122,8 @@ LIPSCHITZ_CLAIM = Claim(
     _scopes(_activations),
     _NEEDS,
     (
-        "The factor γ²/(σ² + ε) is below 1 only where a layer's outputs spread wider than γ; the other terms only ever "
+        "The factor γ²/(σ² + ε) is below 1 only where a layer's outputs spread wider than γ; the other terms "
+        "only ever "
         "shrink the gradient.",
         "As printed, with 1/√m, the theorem fails; by the paper's own proof it is 1/m, and then an equality.",
         _ONE_NETWORK,
@@ -154,10 +159,13 @@ LEMMA_CLAIM = Claim(
     lambda _: (),
     (),
     (
-        "The lemma's algebra is exact; its claim that such a point is an optimum of the network with BatchNorm is not.",
+        "The lemma's algebra is exact; its claim that such a point is an optimum of the network with "
+        "BatchNorm is not.",
     ),
     settled_elsewhere=(
-        "No run can settle it: the lemma is about a point, not about training. `bnrun theory` checks its algebra (exact) "
-        "and shows a network of one neuron in which the point it speaks of is no optimum (after arXiv 2502.17913)."
+        "No run can settle it: the lemma is about a point, not about training. `bnrun theory` checks its "
+        "algebra (exact) "
+        "and shows a network of one neuron in which the point it speaks of is no optimum (after arXiv "
+        "2502.17913)."
     ),
 )

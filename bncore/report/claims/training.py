@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.comparing import AS_GOOD, common_rates, compare, has, rate_title
+from bncore.report.claims.comparing import AS_GOOD, common_rates, compare, has, rate_title, untrained
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.quantities import (
     Quantity,
@@ -54,10 +54,7 @@ def _tolerant(setting: Setting, rates: list[float]) -> Part:
     mine, theirs = cost[BATCH], cost[NONE]
     effect = paired(dict(mine.values), dict(theirs.values)) if mine and theirs else None
     name = f"change of {quantity.name} from {rate_title(low)} to {high:g}, batch − none"
-    if setting.images:
-        measure = Measure(name, effect)
-    else:
-        measure = Measure(name, effect, side="below", ratio=True)
+    measure = Measure(name, effect, "above" if setting.images else "below", ratio=not setting.images)
     keeps = Measure(
         f"change of {quantity.name} of batch itself from {rate_title(low)} to {high:g}",
         mine,
@@ -66,7 +63,7 @@ def _tolerant(setting: Setting, rates: list[float]) -> Part:
         counts=False,
         ratio=not setting.images,
     )
-    return Part("tolerates larger learning rates", (measure, keeps))
+    return Part("tolerates larger learning rates", (measure, keeps), untrained(setting, NONE, lr=low))
 
 
 CLAIM = Claim(

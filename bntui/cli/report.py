@@ -1,0 +1,144 @@
+"""`report` and `claims`: what came out, beside what the paper says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bntui.cli.options import Json, Root, complete_run, default_root
+
+if TYPE_CHECKING:
+    from bncore.report.document import Report
+    from bncore.store.paths import RunDir, SweepDir
+
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN_OR_SWEEP...",
+        help="Paths, names, unique prefixes, or @last; runs of several sweeps are weighed together.",
+        autocompletion=complete_run,
+    ),
+]
+SomeRuns = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN_OR_SWEEP...]", help="Say what these runs lack.", autocompletion=complete_run
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("report")(report)
+    app.command("claims")(claims)
+
+
+def report(
+    names: Runs,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Write each figure into this folder.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """The paper's figures from these runs beside its own curves, and a verdict on each of its claims."""
+    from bncore.report.document import as_json as to_json
+    from bntui.cli.verdicts import print_report
+
+    document = _document(names, root)
+    written = _write(document, html, png)
+    if as_json:
+        typer.echo(json.dumps(to_json(document), indent=2))
+        _tell(written)
+        return
+    print_report(document)
+    _tell(written)
+
+
+def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> None:
+    """The paper's claims and the presets that test each; of some runs also what is missing to settle them."""
+    from bntui.cli.verdicts import print_claims
+
+    document = _document(names, root) if names else None
+    rows = [_claim_row(key, document) for key in _keys()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    print_claims(rows, with_runs=document is not None)
+
+
+def _document(names: list[str], root: Path | None) -> Report:
+    """Raises NoSuchRun where a name means no run; nothing has been written then."""
+    from bncore.report.document import report as weigh
+    from bncore.store.find import find
+
+    places: list[RunDir | SweepDir] = [find(root or default_root(), name) for name in names]
+    return weigh(places)
+
+
+def _write(document: Report, html: Path | None, png: Path | None) -> list[Path]:
+    """The files asked for; what was there under their names is replaced, as `export` does.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    written = []
+    if html is not None:
+        from bncore.report.page import page
+        from bncore.store.files import replace_file
+
+        replace_file(html, page(document).encode())
+        written.append(html)
+    if png is not None:
+        written += _pictures(document, png)
+    return written
+
+
+def _pictures(document: Report, folder: Path) -> list[Path]:
+    from bncore.report.drawing import picture_png
+    from bncore.store.errors import StoreError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
+    paths = [folder / f"{picture.name}.png" for picture in document.pictures]
+    for picture, path in zip(document.pictures, paths, strict=True):
+        picture_png(picture, path)
+    return paths
+
+
+def _tell(written: list[Path]) -> None:
+    for path in written:
+        sys.stderr.write(f"wrote {path}\n")
+
+
+def _keys() -> list[str]:
+    from bncore.report.claims.table import CLAIMS
+
+    return [claim.key for claim in CLAIMS]
+
+
+def _claim_row(key: str, document: Report | None) -> dict[str, Any]:
+    from bncore.report.claims.table import CLAIMS
+    from bncore.report.missing import presets_for
+
+    claim = next(one for one in CLAIMS if one.key == key)
+    tests = presets_for(claim)
+    row: dict[str, Any] = {
+        "claim": claim.key,
+        "text": claim.text,
+        "place": claim.place,
+        "presets": [test.name for test in tests if not test.options],
+        "presets_with_options": {test.name: " ".join(test.options) for test in tests if test.options},
+        "needs": [need.text for need in claim.needs],
+        "command": tests[0].command() if tests else "bnrun theory",
+    }
+    if document is not None:
+        weighed = next(one for one in document.weighed if one.claim.key == key)
+        lacks = document.missing(weighed)
+        row |= {"verdict": weighed.verdict.value, "missing": list(lacks.lacks), "command": lacks.command}
+    return row

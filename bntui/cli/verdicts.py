@@ -1,0 +1,126 @@
+"""A report and the claims in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from bncore.report.claims.evidence import Verdict
+from bncore.report.document import Report, newest
+from bncore.report.picture import Picture, Plot
+from bncore.spec.errors import printable
+from bntui.cli.overview import figure, percent
+from bntui.cli.plots import Panel, draw
+
+COLOURS = {
+    Verdict.SUPPORTED.value: "green",
+    Verdict.CONTRADICTED.value: "red",
+    Verdict.NOT_SETTLED.value: "yellow",
+}
+PIPED_WIDTH = 120
+SHORT = {Verdict.NOT_SETTLED.value: "not settled"}
+PLOTS = 3
+"""Panels drawn of each figure; the page has them all."""
+NO_PRESET = "none: no run can"
+
+
+def print_report(document: Report) -> None:
+    """Plots of the figures, the runs, and at the end what matters most: the verdicts."""
+    for picture in document.pictures:
+        for drawn in _plots(picture):
+            typer.echo(drawn)
+    console = _console()
+    console.print(_runs(document))
+    console.print(_verdicts(document))
+
+
+def print_claims(rows: Sequence[dict[str, Any]], *, with_runs: bool) -> None:
+    """The rows of `bnrun claims`."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    middle = ("verdict", "missing") if with_runs else ("presets that test it",)
+    for name in ("", "claim", *middle, "command"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        cells: list[str | Text] = [_text(row["claim"]), _text(row["text"])]
+        if with_runs:
+            cells += [_verdict(row["verdict"]), _text("; ".join(row["missing"]) or "-")]
+        else:
+            cells.append(_text(_presets(row)))
+        table.add_row(*cells, _text(row["command"] or "-"))
+    _console().print(table)
+
+
+def _presets(row: dict[str, Any]) -> str:
+    plain = " ".join(row["presets"])
+    others = row["presets_with_options"]
+    options = sorted(set(others.values()))
+    more = [f"with {option}: {len(others)} others" for option in options[:1]]
+    return "; ".join([plain, *more]).strip("; ") or NO_PRESET
+
+
+def _verdicts(document: Report) -> Table:
+    table = Table(title="What these runs say", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for name in ("", "claim", "verdict", "why"):
+        table.add_column(name, overflow="fold")
+    for weighed in document.weighed:
+        cells = (_text(weighed.claim.key), _text(weighed.claim.text), _verdict(weighed.verdict.value))
+        table.add_row(*cells, _text(weighed.why))
+    return table
+
+
+def _runs(document: Report) -> Table:
+    table = Table(title="Runs", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for name in ("run", "state", "step", "loss", "test accuracy", "evidence"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("step", "loss") else "left")
+    for run in document.runs:
+        table.add_row(
+            _text(run.name),
+            _text(run.state),
+            f"{run.step:,}",
+            figure(newest(run, "step", "loss")),
+            percent(newest(run, "eval", "test_accuracy")),
+            _text("yes" if run.counts else f"no: {run.exclusion}"),
+        )
+    return table
+
+
+def _plots(picture: Picture) -> Iterator[str]:
+    drawable = [plot for plot in picture.plots if plot.x_name == "step" and plot.curves]
+    for plot in drawable[:PLOTS]:
+        lines = dict(_lines(plot))
+        if lines:
+            title = printable(f"{picture.title}: {plot.title}")
+            yield draw(title, Panel(title, "", "", log=plot.log_y), lines)
+
+
+def _lines(plot: Plot) -> Iterator[tuple[str, tuple[list[float], list[float]]]]:
+    """Variants alone, without seeds and without the paper; of bands the upper edge."""
+    for curve in plot.curves:
+        if curve.weight != "main":
+            continue
+        keep = np.isfinite(curve.high) & ((curve.high > 0) | (not plot.log_y))
+        x, y = curve.x[keep], curve.high[keep]
+        if len(x):
+            name = curve.label if curve.is_line else f"{curve.label}, upper edge"
+            yield printable(name), (x.tolist(), (np.log10(y) if plot.log_y else y).tolist())
+
+
+def _verdict(value: str) -> Text:
+    return Text(SHORT.get(value, value), style=COLOURS[value])
+
+
+def _text(content: str) -> str:
+    return escape(printable(content))
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)

@@ -1,0 +1,158 @@
+"""Which figures runs cover, and what is drawn in them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bncore.report.document import report
+from bncore.report.drawing import panel_svg, picture_png, picture_svg, power
+from bncore.report.picture import Curve, Key, Picture, Plot, Style
+from tests.report.making import LINEAR, request, sweep_of
+
+NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
+L_P = [{"norm": kind} for kind in ("l1", "l2", "linf")]
+LINE = np.array([1.0, 2.0, 3.0])
+
+
+def pictures(path: Path, *variants: dict[str, Any], seeds: int = 1) -> dict[str, Picture]:
+    return {one.name: one for one in report([sweep_of(path / "made", *variants, seeds=seeds)]).pictures}
+
+
+def test_two_networks_cover_the_figures_of_two_networks(tmp_path: Path) -> None:
+    assert list(pictures(tmp_path, NONE, BATCH)) == ["fig1", "fig3a", "fig4", "fig11a"]
+
+
+def test_noise_and_other_norms_cover_theirs_too(tmp_path: Path) -> None:
+    found = pictures(tmp_path, NONE, BATCH, {"norm": "batch", "noise": "absolute"}, *L_P)
+    assert list(found) == ["fig1", "fig2", "fig3a", "fig4", "fig5a", "fig6", "fig8", "fig11a", "fig12"]
+
+
+def test_linear_networks_cover_theirs(tmp_path: Path) -> None:
+    found = pictures(tmp_path, *(variant | {"base": LINEAR} for variant in (NONE, BATCH, *L_P)))
+    assert list(found) == ["fig3b", "fig5b", "fig9", "fig10", "fig11b", "fig13"]
+
+
+def test_each_learning_rate_has_panels_of_its_own(tmp_path: Path) -> None:
+    variants = [variant | {"lr": lr} for variant in (NONE, BATCH) for lr in (0.1, 0.5)]
+    found = pictures(tmp_path, *variants)
+    titles = [plot.title for plot in found["fig4"].plots]
+    assert len(titles) == 6
+    assert [title.split(":")[0] for title in titles] == ["lr 0.5"] * 3 + ["lr 0.1"] * 3
+    assert [plot.title for plot in found["fig1"].plots[:2]] == ["Training accuracy", "Test accuracy"]
+
+
+def test_a_layer_that_is_not_there_is_replaced_by_one_at_the_same_depth_and_named(tmp_path: Path) -> None:
+    titles = [plot.title for plot in pictures(tmp_path, NONE, BATCH)["fig3a"].plots]
+    assert "cos(G, G′), layer 1 (for the paper's 5)" in titles
+    assert "cos(G, G′), layer 2 (for the paper's 10)" in titles
+
+
+def test_seeds_are_drawn_behind_their_median(tmp_path: Path) -> None:
+    accuracy = pictures(tmp_path, NONE, BATCH, seeds=3)["fig1"].plots[0]
+    ours = [curve for curve in accuracy.curves if curve.weight != "paper"]
+    assert [curve.weight for curve in ours] == ["seed", "seed", "seed", "main"] * 2
+    values = np.array([curve.low for curve in ours[:3]])
+    assert ours[3].low == pytest.approx(np.sort(values, axis=0)[1])
+
+
+def test_the_paper_s_curves_are_beside_the_variants_they_are_of(tmp_path: Path) -> None:
+    found = pictures(tmp_path, BATCH)["fig4"]
+    papers = [curve for plot in found.plots for curve in plot.curves if curve.weight == "paper"]
+    assert {curve.label for curve in papers} == {"paper: Standard + BatchNorm"}
+    assert {curve.style for curve in papers} == {found.keys[0].style}
+    assert any("never digits" in note for note in found.notes)
+    assert any("reads back 2/lr" in note for note in found.notes)
+
+
+def test_lines_that_beta_reads_back_are_drawn(tmp_path: Path) -> None:
+    [beta] = [plot for plot in pictures(tmp_path, NONE, BATCH)["fig4"].plots if plot.y_name == "β"]
+    assert [(rule.y, rule.text) for rule in beta.rules] == [(20.0, "2/lr = 1/a_min")]
+
+
+def test_an_unfinished_run_is_drawn_and_named(tmp_path: Path) -> None:
+    found = pictures(tmp_path, NONE, {"norm": "batch", "state": "stopped", "steps": 9})
+    [note] = [note for note in found["fig4"].notes if "Unfinished" in note]
+    assert "made/batch-1-s0 (stopped at step 9)" in note
+
+
+def test_a_steered_run_is_in_no_figure_of_the_paper_and_shown_by_itself(tmp_path: Path) -> None:
+    found = pictures(tmp_path, NONE, {"norm": "batch", "events": (request(3, {"norm.kind": "l1"}),)})
+    assert [key.label for key in found["fig4"].keys] == ["none (1 seed)"]
+    assert any("steered" in key.label for key in found["runs1"].keys)
+    assert any("no evidence" in note for note in found["runs1"].notes)
+
+
+def test_a_diverged_run_ends_in_a_cross(tmp_path: Path) -> None:
+    found = pictures(tmp_path, NONE, {"norm": "batch", "state": "diverged", "steps": 9})
+    [curve] = [c for c in found["fig1"].plots[0].curves if c.label == "batch" and c.weight == "main"]
+    assert curve.diverged
+    assert curve.x[-1] == 8
+    assert any("Diverged" in note for note in found["fig1"].notes)
+
+
+def plot(**more: Any) -> Plot:
+    style = Style(1)
+    curve = Curve("<b>run & co</b> $x$", style, LINE, LINE, LINE)
+    return Plot("<i>title</i> $y_1$", "step", "loss", (curve,), **more)
+
+
+def picture() -> Picture:
+    return Picture(
+        "fig4", "Fig 4", "here", (plot(), plot(log_y=True)), (Key("<b>", Style(1)),), False, ("a note",)
+    )
+
+
+def test_the_same_picture_is_the_same_file() -> None:
+    assert picture_svg(picture()) == picture_svg(picture())
+    assert panel_svg(plot(), "a") == panel_svg(plot(), "a")
+
+
+def test_svg_is_well_formed_and_text_stays_text() -> None:
+    root = ET.fromstring(picture_svg(picture()))
+    words = "".join(root.itertext())
+    assert "<i>title</i> $y_1$" in words
+    assert "a note" in words
+    assert "<i>title</i>" in "".join(ET.fromstring(panel_svg(plot(), "a")).itertext())
+
+
+def test_ids_of_panels_are_their_own_and_references_lead_to_them() -> None:
+    one, other = (ET.fromstring(panel_svg(plot(), prefix)) for prefix in ("a", "b"))
+    ids = [{e.attrib["id"] for e in root.iter() if "id" in e.attrib} for root in (one, other)]
+    assert ids[0].isdisjoint(ids[1])
+    used = {e.attrib["href"].removeprefix("#") for e in one.iter() if "href" in e.attrib}
+    assert used <= ids[0]
+
+
+def test_a_panel_takes_its_colours_from_the_page() -> None:
+    text = panel_svg(plot(), "a")
+    assert "var(--c1)" in text
+    assert "currentColor" in text
+    assert "#1f6fb2" not in text
+    assert "#1f6fb2" in picture_svg(picture())
+
+
+@pytest.mark.parametrize("values", [[np.nan] * 3, [0.0, -1.0, 2.0], [np.inf, 1.0, 2.0], [5.0, 5.0, 5.0]])
+@pytest.mark.parametrize("log", [True, False])
+def test_odd_numbers_are_drawn_without_complaint(values: list[float], log: bool) -> None:
+    y = np.array(values)
+    band = Curve("band", Style(0), LINE, y, y + 1)
+    text = panel_svg(Plot("t", "step", "y", (Curve("line", Style(0), LINE, y, y), band), log_y=log), "a")
+    assert ET.fromstring(text).tag.endswith("svg")
+
+
+def test_png_is_written(tmp_path: Path) -> None:
+    picture_png(picture(), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (0.05, "0.05"), (1e-6, "10⁻⁶"), (2e5, "2·10⁵"), (1e16, "10¹⁶"), (300.0, "300")],
+)
+def test_ticks_read_as_a_person_writes_them(value: float, text: str) -> None:
+    assert power(value) == text
