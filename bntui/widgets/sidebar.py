@@ -36,6 +36,11 @@ class Sidebar(Vertical):
     Sidebar > #changes { height: 1fr; min-height: 3; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shape: tuple[int, str] | None = None
+        """What the height of what is said of the selected run depends on."""
+
     def compose(self) -> ComposeResult:
         yield Listing(id="runs", focusable=False)
         yield Static(id="selected", markup=False)
@@ -57,7 +62,10 @@ class Sidebar(Vertical):
         panel.display = view is not None
         if view is not None:
             panel.border_title = words.fitted(view.name, min(len(view.name), 30))
-            panel.update(Text("\n").join(details(view)))
+            lines = details(view)
+            shape = (len(lines), view.message)  # which alone may wrap: laying out costs as much as two charts
+            panel.update(Text("\n").join(lines), layout=shape != self._shape)
+            self._shape = shape
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
 
 
