@@ -11,6 +11,7 @@ import typer
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, harmless
+from bntui.cli.slurm import waiting_tasks
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +33,9 @@ def rm(
 
     found = find(root or default_root(), name)
     runs = [found] if isinstance(found, RunDir) else found.runs()
-    live = [o.run.name for o in look_at(runs) if o.state in ("running", "paused")]
+    seen = look_at(runs)
+    live = [o.run.name for o in seen if o.state in ("running", "paused")]
+    live += [run.name for run in waiting_tasks(seen)]
     if live:
         typer.echo(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first", err=True)
         raise typer.Exit(ExitCode.USAGE)

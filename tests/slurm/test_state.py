@@ -1,0 +1,151 @@
+"""What a run is shown as, by its heartbeat and by what Slurm says of its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bncore.launch import slurm_state
+from bncore.launch.slurm_commands import SlurmError, Task, require, sbatch, scancel, squeue
+from bncore.launch.slurm_options import SlurmOptions
+from bncore.launch.slurm_state import GONE, Queue, settled, standing
+from bncore.launch.slurm_sweep import Job, Record, read_record, record_file
+from bncore.store.owner import Holder
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import State, Status, write_status
+from slurm.making import FakeSlurm, without_slurm
+
+MINE = Holder("node7", "boot", 1, 2, "nonce", "", "12_3", 1)
+ANOTHER = Holder("node7", "boot", 1, 2, "nonce", "", "11_3", 0)
+LOCAL = Holder("login", "boot", 1, 2, "nonce")
+
+
+@pytest.mark.parametrize(
+    ("state", "holder", "task", "shown"),
+    [
+        # waiting: queued, whatever a former process of the task has said last
+        ("queued", None, "PENDING", "queued"),
+        ("stopped", None, "PENDING", "queued"),
+        ("running", MINE, "PENDING", "queued"),
+        ("queued", None, "RUNNING", "queued"),  # it is being started
+        ("queued", None, "COMPLETING", "queued"),
+        # at work, or on its way out: the heartbeat says
+        ("running", MINE, "RUNNING", None),
+        ("paused", MINE, "COMPLETING", None),
+        ("stopped", None, "COMPLETING", None),
+        ("stopped", None, "CANCELLED", None),
+        ("stopped", None, GONE, None),
+        # lost
+        ("running", MINE, "NODE_FAIL", "dead"),
+        ("running", MINE, GONE, "dead"),
+        ("queued", None, "CANCELLED", "dead"),
+        ("queued", None, GONE, "dead"),
+        # somebody else runs it: an earlier array, or this host
+        ("running", ANOTHER, "CANCELLED", None),
+        ("running", ANOTHER, "PENDING", None),
+        ("running", LOCAL, GONE, None),
+    ],
+)
+def test_state_by_heartbeat_and_task(
+    state: State, holder: Holder | None, task: str, shown: str | None
+) -> None:
+    told = settled(Status(state, 5, 10), holder, Task("12_3", task, "Because"))
+    assert (told and told[0]) == shown
+    if told is not None:
+        assert "12_3" in told[1].message
+        assert told[1].step == 5
+    if shown == "dead" and told is not None:
+        assert "`bnrun resume` goes on" in told[1].message
+        assert ("no longer known" in told[1].message) == (task == GONE)
+
+
+def test_what_a_local_supervisor_will_start_is_not_dead() -> None:
+    assert settled(Status("queued"), None, Task("12_3", GONE), supervised=True) is None
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """The second task of two of a recorded job."""
+    run = RunDir(tmp_path / "sweep" / "b-s0")
+    run.path.mkdir(parents=True)
+    write_status(run, Status("queued"))
+    record_file(run.sweep).write_text(
+        '{"options": {"partition": "gpu"}, "jobs": ['
+        '{"id": "7", "jobs": 1, "t": 1.0, "tasks": {"0": "a-s0", "1": "b-s0"}},'
+        '{"id": "9", "jobs": 1, "t": 2.0, "tasks": {"0": "b-s0"}}]}'
+    )
+    return run
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """Commands that only say yes."""
+    one = FakeSlurm(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", one.path)
+    return one
+
+
+def test_the_record_knows_the_newest_task_of_a_run(run: RunDir) -> None:
+    record = read_record(run.sweep)
+    first, second = Job("7", ("a-s0", "b-s0"), 1, 1.0), Job("9", ("b-s0",), 1, 2.0)
+    assert record == Record(SlurmOptions(partition="gpu"), (first, second))
+    assert record.task_of(run) == "9_0"
+    assert record.task_of(RunDir(run.path.parent / "a-s0")) == "7_0"
+    assert record.task_of(RunDir(run.path.parent / "fork")) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"options": {}, "jobs": [{}]}', '{"options": 3, "jobs": []}']
+)
+def test_a_record_that_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
+    sweep = SweepDir(tmp_path)
+    assert read_record(sweep) is None
+    record_file(sweep).write_text(text)
+    assert read_record(sweep) is None
+
+
+def test_slurm_is_asked_now_and_then_only(run: RunDir, slurm: FakeSlurm) -> None:
+    now = 0.0
+    queue = Queue(lambda: now)
+    slurm.queue("7|0|RUNNING|None", "9|0|PENDING|Resources")
+    assert queue.task(run) == Task("9_0", "PENDING", "Resources")
+    slurm.queue()
+    assert queue.task(run) == Task("9_0", "PENDING", "Resources")
+    now = slurm_state.LOOK_EVERY_S
+    assert queue.task(run) == Task("9_0", GONE)
+
+
+def test_where_slurm_cannot_be_asked_the_run_says_what_it_is(run: RunDir, slurm: FakeSlurm) -> None:
+    slurm.command("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    assert squeue(["9"]) is None
+    assert standing(Queue(), run, Status("queued"), supervised=lambda _: False) is None
+    slurm.command("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    told = standing(Queue(), run, Status("queued"), supervised=lambda _: False)
+    assert told is not None
+    assert told[0] == "dead"
+
+
+def test_a_run_that_has_ended_costs_no_question(run: RunDir, slurm: FakeSlurm) -> None:
+    slurm.command("squeue", "touch {folder}/was-asked")
+    for state in ("finished", "diverged", "failed"):
+        assert standing(Queue(), run, Status(state), supervised=lambda _: False) is None
+    assert not (slurm.folder / "was-asked").exists()
+
+
+def test_what_slurm_refuses_is_told_in_words(
+    tmp_path: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.command("sbatch", "echo 'sbatch: error: invalid partition\n  specified' >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"^sbatch: sbatch: error: invalid partition specified$"):
+        sbatch(tmp_path / "x.sh")
+    slurm.command("sbatch", "echo hello")
+    with pytest.raises(SlurmError, match="expected a job's id, got 'hello'"):
+        sbatch(tmp_path / "x.sh")
+    slurm.command("sbatch", "echo '12;cluster'")
+    assert sbatch(tmp_path / "x.sh") == "12"
+    scancel([])
+    assert slurm.asked("scancel") == []
+    monkeypatch.setenv("PATH", without_slurm(tmp_path / "bin"))
+    with pytest.raises(SlurmError, match=r"^scancel: not found"):
+        require("scancel")
