@@ -14,11 +14,18 @@ Bits = NDArray[np.uint8]
 
 BLANK = 0x2800
 """The braille character without a dot; adding a cell's bits gives its character."""
-_IN_READING_ORDER = (0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80)
-"""The bit of each dot of a cell, down its left column and then down its right one."""
-_BRAILLE = np.array(
-    [sum(bit for i, bit in enumerate(_IN_READING_ORDER) if lit >> i & 1) for lit in range(256)], np.uint8
-)
+_LEFT, _RIGHT = (0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)
+"""The bits of a cell's dots, down its left column and down its right one."""
+
+
+def _columns(bits: tuple[int, ...]) -> Bits:
+    """The bits of a column of four dots, by the number that they make, the uppermost its highest bit; (16,)."""
+    return np.array(
+        [sum(bit for i, bit in enumerate(bits) if lit >> (3 - i) & 1) for lit in range(16)], np.uint8
+    )
+
+
+_LEFTS, _RIGHTS = _columns(_LEFT), _columns(_RIGHT)
 _TOLERANCE = 1e-9
 
 
@@ -72,9 +79,10 @@ def band_dots(low: Floats, high: Floats, height: int) -> tuple[Dots, Dots]:
 
 def braille_bits(dots: Dots) -> Bits:
     """(4 h, 2 w) dots as (h, w) bits."""
-    height, width = dots.shape[0] // 4, dots.shape[1] // 2
-    by_cell = dots.reshape(height, 4, width, 2).transpose(0, 2, 3, 1).reshape(height, width, 8)
-    return _BRAILLE[np.packbits(by_cell, axis=2, bitorder="little")[..., 0]]
+    height = dots.shape[0] // 4
+    pairs = np.packbits(dots, axis=0)  # eight rows a byte, which are two cells of four
+    fours = np.stack([pairs >> 4, pairs & 15], axis=1).reshape(-1, dots.shape[1])[:height]
+    return _LEFTS[fours[:, 0::2]] | _RIGHTS[fours[:, 1::2]]
 
 
 def dashed(dots: Dots, pattern: NDArray[np.bool_]) -> Dots:
