@@ -52,6 +52,7 @@ VARIANTS = {
     "dln_landscape": ["none", "batch"],
     "dln_lp": FIVE,
     "dln_lp_landscape": FIVE,
+    "dln_paper": [*FIVE, "none-lr1e-07", "batch-lr1e-07"],
     "paper": [
         *("none", "batch", "batch-noise", "none-noise", "l1", "l2", "linf"),
         *("none-lr0.5", "batch-lr0.5", "none-lr0.01", "batch-lr0.01"),
@@ -222,6 +223,23 @@ def test_the_paper_in_one_sweep_holds_the_runs_of_its_figures() -> None:
             for field in ("net", "norm", "optim", "loss", "init", "batch_size", "precision", "steps"):
                 assert getattr(found, field) == getattr(spec, field), (name, variant, field)
             assert (found.noise.on, spec.noise.on).count(True) in (0, 2)
+    for variant, spec in specs("dln_paper", "paper").items():
+        found = whole[f"dln-{variant}"]
+        for field in (
+            "data",
+            "net",
+            "norm",
+            "optim",
+            "loss",
+            "init",
+            "batch_size",
+            "precision",
+            "steps",
+            "log_every",
+        ):
+            assert getattr(found, field) == getattr(spec, field), (variant, field)
+        for probe in ("ics", "landscape"):
+            assert getattr(found.probes, probe) == getattr(spec.probes, probe), (variant, probe)
     for norm in ("none", "batch"):
         assert whole[f"dln-{norm}-lr1e-07"].optim == specs("dln_ics", "paper")[f"{norm}-lr1e-07"].optim
         assert whole[f"{norm}-lr0.01"].optim == specs("vgg_ics", "paper")[f"{norm}-lr0.01"].optim
