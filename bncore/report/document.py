@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from bncore.report.claims.evidence import Finding, Measure, Part, Weighed, shown
+from bncore.report.claims.evidence import Finding, Measure, Part, Weighed
 from bncore.report.claims.table import weigh_all
+from bncore.report.claims.weighing import shown
 from bncore.report.figures import figures_of
 from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
@@ -26,7 +27,8 @@ from bncore.report.quantities import (
     probe_basis,
     rows,
 )
-from bncore.report.runs import ReportRun, Setting, Variant, gather, settings_of
+from bncore.report.runs import ReportRun, Variant, gather
+from bncore.report.settings import Setting, settings_of
 from bncore.report.statistics import Estimate
 from bncore.store.paths import RunDir, SweepDir
 

@@ -10,7 +10,7 @@ import numpy as np
 from bncore.report.paper import CAVEATS, ONE_SEED, all_curves
 from bncore.report.picture import Curve, Key, Picture, Plot, Rule, Style
 from bncore.report.quantities import rows
-from bncore.report.runs import ReportRun, Setting, Variant
+from bncore.report.runs import ReportRun, Variant
 from bncore.report.series import (
     Field,
     by_length,
@@ -20,6 +20,7 @@ from bncore.report.series import (
     ridges_of,
     styles_of,
 )
+from bncore.report.settings import Setting
 
 DEPTHS = {"vgg": 13, "dln": 25}
 """Layers of the paper's networks, which its figures number."""

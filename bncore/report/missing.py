@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bncore.report.claims.evidence import Claim, Verdict, Weighed
-from bncore.report.runs import Setting, comparable
+from bncore.report.settings import Setting, comparable
 from bncore.report.statistics import ENOUGH_SEEDS
 from bncore.spec.load import load_experiment, preset_names
 from bncore.spec.model import Spec

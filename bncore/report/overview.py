@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bncore.report.picture import Curve, Key, Picture, Plot, Style
-from bncore.report.runs import ReportRun, Setting
+from bncore.report.runs import ReportRun
 from bncore.report.series import COLOURS, Field, curves_of, layer_near
+from bncore.report.settings import Setting
 
 PANELS: tuple[tuple[str, str, Field, bool], ...] = (
     ("Training loss", "loss", Field("step", "loss"), True),

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from bncore.report.claims.evidence import Finding, Measure, Verdict, Weighed, shown, shown_threshold
+from bncore.report.claims.evidence import Finding, Measure, Verdict, Weighed
+from bncore.report.claims.weighing import shown, shown_threshold
 from bncore.report.document import SUMMARY, Report, newest
 from bncore.report.drawing import DARK_PALETTE, PALETTE, panel_svg
 from bncore.report.markup import folded, listing, table, tag, text
 from bncore.report.picture import Picture, Plot
-from bncore.report.runs import ReportRun, Setting
+from bncore.report.runs import ReportRun
+from bncore.report.settings import Setting
 from bncore.report.statistics import CONFIDENCE, ENOUGH_SEEDS, Estimate
 from bncore.spec.toml import to_table
 

@@ -72,6 +72,8 @@ class Plot:
     rules: tuple[Rule, ...] = ()
     log_x: bool = False
     log_y: bool = False
+    starts_row: bool = False
+    """Whether it is the first of its row, where there is room for rows."""
 
     @property
     def empty(self) -> bool:
@@ -100,3 +102,5 @@ class Picture:
     has_paper: bool
     notes: tuple[str, ...]
     """Caveats, and what was left out."""
+    columns: int = 3
+    """Panels side by side, where there is room."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bncore.report.runs import gather, settings_of, variant_of
+from bncore.report.runs import gather, variant_of
+from bncore.report.settings import settings_of
 from bncore.spec.model import Noise, Norm, Optim
 from bncore.store.errors import NoSuchRun
 from bncore.store.lineage import Lineage, write_lineage

@@ -15,7 +15,7 @@ from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.smoothness import EARLY_RELATIVE, RELATIVE, gradient_runs
 from bncore.report.claims.training import BATCH, FINAL_ACCURACY, NONE
 from bncore.report.quantities import level, values_of
-from bncore.report.runs import Setting
+from bncore.report.settings import Setting
 from bncore.report.statistics import ENOUGH_SEEDS, paired
 
 ENOUGH_RATES = 3

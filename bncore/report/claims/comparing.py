@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bncore.report.claims.evidence import Measure, Need
 from bncore.report.quantities import Quantity, difference, final_log_loss, learnt, level
-from bncore.report.runs import Setting, variant_of
+from bncore.report.runs import variant_of
+from bncore.report.settings import Setting
 from bncore.spec.model import ImageData, Spec
 
 AS_GOOD = 0.05

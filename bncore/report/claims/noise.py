@@ -14,7 +14,7 @@ from bncore.report.claims.comparing import (
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.training import BATCH, FINAL_ACCURACY, NONE
 from bncore.report.quantities import Quantity, learnt, level, mean_log, probe_basis
-from bncore.report.runs import Setting
+from bncore.report.settings import Setting
 
 NOISY_BATCH, NOISY_NONE = ("batch", "noise"), ("none", "noise")
 NOISY_NONE_RELATIVE = ("none", "noise relative")
@@ -78,6 +78,7 @@ def _stopped(setting: Setting, lr: float) -> Part:
         level(LEARNT, setting.of(*NOISY_NONE, lr)),
         side="below",
         threshold=AS_GOOD,
+        signed=False,
         caveat=UNFAIR,
     )
     fair = compare(

@@ -6,7 +6,7 @@ from bncore.report.claims.comparing import AS_GOOD, common_rates, compare, has, 
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.noise import MEAN_DRIFT, VARIANCE_DRIFT
 from bncore.report.claims.training import BATCH, FINAL_ACCURACY, FINAL_LOG_LOSS, NONE
-from bncore.report.runs import Setting
+from bncore.report.settings import Setting
 
 L_P = ("l1", "l2", "linf")
 SAME_LOSS = 0.1

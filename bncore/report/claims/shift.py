@@ -6,7 +6,7 @@ from bncore.report.claims.comparing import common_rates, compare, has, probe_nee
 from bncore.report.claims.evidence import Claim, Need, Part, Scope
 from bncore.report.claims.training import BATCH, NONE
 from bncore.report.quantities import Quantity, mean_log, mean_plain, probe_basis
-from bncore.report.runs import Setting
+from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:ics", probe_basis("ics")
 ANGLE = Quantity("ICS as 1 − cos(G, G′)", mean_plain(TABLE, "one_minus_cosine"), BASIS)

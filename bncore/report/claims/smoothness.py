@@ -15,7 +15,7 @@ from bncore.report.quantities import (
     mean_log,
     probe_basis,
 )
-from bncore.report.runs import Setting
+from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:landscape", probe_basis("landscape")
 LIPSCHITZ = Quantity("effective Lipschitz constant max |ΔL|/(a‖g‖)", mean_log(TABLE, "lipschitz"), BASIS)
@@ -91,6 +91,7 @@ def _smooth(setting: Setting, lr: float) -> Part:
             f"{READING.name}, {norm[0]}",
             level(READING, setting.of(*norm, lr)),
             counts=False,
+            signed=False,
             caveat=READS_BACK,
         )
         for norm in (NONE, BATCH)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bncore.report.claims import causes, noise, norms, shift, smoothness, theorems, training
-from bncore.report.claims.evidence import Claim, Weighed, weigh
-from bncore.report.runs import Setting
+from bncore.report.claims.evidence import Claim, Weighed
+from bncore.report.claims.weighing import weigh
+from bncore.report.settings import Setting
 
 CLAIMS: tuple[Claim, ...] = (
     training.CLAIM,

@@ -8,7 +8,8 @@ from bncore.report.claims.comparing import has, measures, rate_title
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.training import BATCH
 from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
-from bncore.report.runs import ReportRun, Setting
+from bncore.report.runs import ReportRun
+from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:theory", probe_basis("theory")
 
@@ -30,7 +31,7 @@ def _level(
     setting: Setting, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: object
 ) -> Measure:
     effect = level(Quantity(name, of, BASIS), setting.of(*BATCH, lr))
-    return Measure(name, effect, **more)  # type: ignore[arg-type]
+    return Measure(name, effect, signed=False, **more)  # type: ignore[arg-type]
 
 
 def _exact(setting: Setting, lr: float, field: str, statement: str) -> Part:

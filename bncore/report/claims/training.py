@@ -12,7 +12,7 @@ from bncore.report.quantities import (
     mean_log_loss,
     values_of,
 )
-from bncore.report.runs import Setting
+from bncore.report.settings import Setting
 from bncore.report.statistics import paired
 
 NONE, BATCH = ("none", ""), ("batch", "")

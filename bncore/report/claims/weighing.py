@@ -1,0 +1,119 @@
+"""From what was measured to a verdict and the sentence that says why: the same for every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bncore.report.claims.evidence import Claim, Finding, Measure, Part, Scope, Verdict, Weighed
+from bncore.report.settings import Setting
+from bncore.report.statistics import ENOUGH_SEEDS
+
+SPOKEN = 2
+"""Most comparisons that the sentence beside a verdict tells of; the others are in the tables below."""
+
+
+def weigh(claim: Claim, settings: Sequence[Setting]) -> Weighed:
+    """A claim's verdict by everything that these runs measured of it."""
+    if claim.settled_elsewhere:
+        return Weighed(claim, Verdict.NOT_SETTLED, claim.settled_elsewhere, ())
+    findings = tuple(
+        Finding(setting, scope, *_judged(setting, scope))
+        for setting in settings
+        for scope in claim.scopes(setting)
+        if scope.measured
+    )
+    verdict, why = _together(claim, findings)
+    return Weighed(claim, verdict, why, findings)
+
+
+def _judged(setting: Setting, scope: Scope) -> tuple[Verdict, str]:
+    verdict = scope.verdict
+    if setting.synthetic:
+        return Verdict.NOT_SETTLED, f"synthetic images settle nothing; there {_said(scope, verdict)}"
+    return verdict, _said(scope, verdict)
+
+
+def _said(scope: Scope, verdict: Verdict) -> str:
+    """Why: the parts that decide, else all that were measured."""
+    parts = [part for part in scope.parts if part.verdict == verdict]
+    return "; ".join(_part_said(part) for part in parts)
+
+
+def _part_said(part: Part) -> str:
+    """The part with the measure that tells most: of an open part one that is open, else the first."""
+    if part.blocked:
+        return f"{part.title}: {part.blocked}"
+    known = [measure for measure in part.measures if measure.counts and measure.effect is not None]
+    if not known:
+        uncounted = not any(measure.counts for measure in part.measures) and part.measures[0].caveat
+        return f"{part.title}: {uncounted or 'not measured'}"
+    outcomes = {measure.outcome for measure in known}
+    if part.verdict == Verdict.NOT_SETTLED and Verdict.NOT_SETTLED not in outcomes:
+        return f"{part.title}: its measures disagree: {', '.join(map(_measure_said, known))}"
+    telling = next((m for m in known if m.outcome == part.verdict), known[0])
+    others = len(known) - 1
+    more = f", and {others} other measure{'s' if others > 1 else ''}" if others else ""
+    return f"{part.title}: {_measure_said(telling)}{more}"
+
+
+def _measure_said(measure: Measure) -> str:
+    assert measure.effect is not None
+    number = f"{measure.name} {shown(measure)} ({seeds(measure.effect.n)})"
+    if measure.outcome != Verdict.NOT_SETTLED:
+        return number
+    few = measure.effect.n < ENOUGH_SEEDS
+    reason = f"fewer than {ENOUGH_SEEDS} seeds" if few else "the interval holds both"
+    return f"{number}, {measure.leaning}, but {reason}"
+
+
+def _together(claim: Claim, findings: Sequence[Finding]) -> tuple[Verdict, str]:
+    if not findings:
+        return Verdict.NOT_SETTLED, "These runs measured nothing that bears on it."
+    said = {finding.verdict for finding in findings}
+    decided = said - {Verdict.NOT_SETTLED}
+    if len(decided) == 2:
+        sides = [
+            f"{verdict.value} by {_where([f for f in findings if f.verdict == verdict])}"
+            for verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+        ]
+        return Verdict.NOT_SETTLED, f"The settings disagree: {'; '.join(sides)}."
+    verdict = decided.pop() if decided else Verdict.NOT_SETTLED
+    speaking = [finding for finding in findings if finding.verdict == verdict]
+    text = ". ".join(f"{_where([finding])}: {finding.why}" for finding in speaking[:SPOKEN])
+    text += "." if len(speaking) <= SPOKEN else f"; and {len(speaking) - SPOKEN} more below."
+    open_ones = len(findings) - len(speaking)
+    if open_ones:
+        text += f" {open_ones} other comparison{'s' if open_ones > 1 else ''} did not settle it."
+    return verdict, text
+
+
+def _where(findings: Sequence[Finding]) -> str:
+    return " and ".join(f"{f.setting.title}{f', {f.scope.title}' if f.scope.title else ''}" for f in findings)
+
+
+def shown(measure: Measure) -> str:
+    """The effect with its interval, as a ratio where it is the log10 of one."""
+    effect = measure.effect
+    if effect is None:
+        return "not measured"
+    numbers = [effect.mean, effect.low, effect.high]
+    if measure.ratio:
+        mean, low, high = (f"×{_ratio(10**number)}" for number in numbers)
+    else:
+        mean, low, high = (f"{number:+.3g}" if measure.signed else f"{number:.3g}" for number in numbers)
+    return mean if effect.n == 1 else f"{mean} [{low}, {high}]"
+
+
+def shown_threshold(measure: Measure) -> str:
+    """``> 0``, ``< ×1``."""
+    sign = ">" if measure.side == "above" else "<"
+    return f"{sign} ×{_ratio(10**measure.threshold)}" if measure.ratio else f"{sign} {measure.threshold:g}"
+
+
+def seeds(n: int) -> str:
+    """``1 seed``, ``5 seeds``."""
+    return "1 seed only" if n == 1 else f"{n} seeds"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3g}"
