@@ -134,3 +134,15 @@ PANELS: dict[str, Panel] = {
     )
 }
 """In the order in which a picker lists them."""
+
+FIRST = ("loss", "accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
+"""Keys of what is shown where nothing else was chosen."""
+FIRST_OF_REGRESSION = ("loss", "test_loss", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
+"""The same for runs that have no accuracy."""
+
+
+def first_panels(views: Sequence[RunView]) -> tuple[str, ...]:
+    """Keys of what is shown of these runs where nothing else was chosen."""
+    specs = [view.spec for view in views if view.spec]
+    regression = bool(specs) and all(spec.loss.kind == "squared_error" for spec in specs)
+    return FIRST_OF_REGRESSION if regression else FIRST

@@ -19,11 +19,6 @@ from bntui.widgets.sidebar import shown_runs
 if TYPE_CHECKING:
     from bntui.live.runs import Snapshot
 
-FIRST = ("loss", "accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
-"""The charts shown where none are remembered."""
-REGRESSION = ("loss", "test_loss", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
-"""The same for runs that have no accuracy."""
-
 
 class SweepPage(RunsPage):
     """Charts of all runs."""
@@ -99,10 +94,8 @@ class SweepPage(RunsPage):
         return sweeps[0].experiment if sweeps else ""
 
     def _remembered(self, snapshot: Snapshot) -> tuple[str, ...]:
-        from bntui.live.panels import PANELS
+        from bntui.live.panels import PANELS, first_panels
 
         remembered = read_layout(self._experiment()) or ()
         known = tuple(key for key in remembered if key in PANELS)
-        specs = [view.spec for view in snapshot.runs if view.spec]
-        regression = bool(specs) and all(spec.loss.kind == "squared_error" for spec in specs)
-        return known or (REGRESSION if regression else FIRST)
+        return known or first_panels(snapshot.runs)
