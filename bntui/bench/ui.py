@@ -101,7 +101,7 @@ def _keys(folder: Path, sizes: Sizes) -> Row:
         terminal.quiet(SETTLED_S)
         times = [_answer_ms(terminal, KEYS[i % len(KEYS)]) for i in range(sizes.keys)]
     return Row(
-        "key to repaint, 95th percentile, beside a trainer",
+        "key to repaint, 95th percentile, while training",
         float(np.percentile(times, 95)),
         NAN,
         NAN,

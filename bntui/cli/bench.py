@@ -107,6 +107,18 @@ def journal(
     _print(rows, None, as_json)
 
 
+@bench_app.command("ui")
+def ui(as_json: Json = False) -> None:
+    """The explorer in a real terminal: drawing, bytes, keys, start, memory, and what it costs training."""
+
+    def rows() -> Iterator[Row]:
+        from bntui.bench.ui import Sizes, bench_ui
+
+        return bench_ui(Sizes())
+
+    _print(rows, None, as_json)
+
+
 def _kinds(nets: list[str] | None) -> tuple[str, ...]:
     wrong = [net for net in nets or () if net not in NETWORKS]
     if wrong:

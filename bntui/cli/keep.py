@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bntui.cli.charts import check_charts, export_svg
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, harmless
@@ -73,19 +74,33 @@ def export(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="An event file for TensorBoard (needs tensorboard).")
     ] = False,
+    svg: Annotated[
+        bool, typer.Option("--svg", help="One SVG file a chart, all runs of a sweep in it.")
+    ] = False,
+    chart: Annotated[
+        list[str] | None,
+        typer.Option("--chart", help="With --svg: which; repeatable.  [default: what bntui shows first]"),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder.  [default: ./<sweep>-<run>]")] = None,
     root: Root = None,
 ) -> None:
-    """Write a run's tables as files for other programs; prints their paths."""
+    """Write a run's tables, or its charts, as files for other programs; prints their paths."""
     from bncore import load_run
     from bncore.store.export import export_csv, export_parquet
     from bncore.store.find import find
     from bncore.store.tensorboard import export_tensorboard
 
-    if not (csv or parquet or tensorboard):
-        raise typer.BadParameter("missing; expected --csv, --parquet or --tensorboard", param_hint="--csv")
-    runs = runs_of(find(root or default_root(), name))
-    for run in runs:
+    if chart and not svg:
+        raise typer.BadParameter("only --svg draws charts", param_hint="--chart")
+    if not (csv or parquet or tensorboard or svg):
+        expected = "missing; expected --csv, --parquet, --tensorboard or --svg"
+        raise typer.BadParameter(expected, param_hint="--csv")
+    check_charts(chart or ())
+    found = find(root or default_root(), name)
+    runs = runs_of(found)
+    if svg:
+        export_svg(found, chart or (), out or Path(found.name.replace("/", "-")))
+    for run in runs if csv or parquet or tensorboard else ():
         folder = out or Path(run.name.replace("/", "-"))
         folder = folder / run.path.name if out is not None and len(runs) > 1 else folder
         loaded = load_run(run.path)

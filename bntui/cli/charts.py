@@ -1,0 +1,83 @@
+"""Charts of runs as SVG files, as the explorer draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import harmless
+
+if TYPE_CHECKING:
+    from bncore.store.paths import RunDir, SweepDir
+
+
+def check_charts(keys: Sequence[str]) -> None:
+    """Refuse what is no chart.
+
+    Raises:
+        BadParameter: naming what is accepted.
+    """
+    from bntui.live.panels import PANELS
+
+    unknown = [key for key in keys if key not in PANELS]
+    if unknown:
+        raise typer.BadParameter(
+            harmless(f"{unknown[0]!r}; expected one of {', '.join(PANELS)}"), param_hint="--chart"
+        )
+
+
+def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> None:
+    """Write a file a chart, all runs in each; prints their paths. A file that exists is never overwritten.
+
+    Arguments:
+        keys: of `bntui.live.panels.PANELS`; none: the ones the explorer shows first, without those that would be
+            empty.
+        folder: made if it is missing.
+
+    Raises:
+        Exit: there is nothing to draw, a file exists, or the folder cannot be written; said on standard error.
+    """
+    charts = _charts(found, keys)
+    taken = [path for key in charts if (path := folder / f"{key}.svg").exists()]
+    if taken:
+        _fail(f"{taken[0]}: exists; nothing was written")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, text in charts.items():
+            with (folder / f"{key}.svg").open("x", encoding="utf-8") as file:
+                file.write(text)
+            typer.echo(str(folder / f"{key}.svg"))
+    except OSError as error:
+        _fail(f"{folder}: cannot be written: {error.strerror}")
+
+
+def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
+    """SVG texts by key."""
+    from bntui.chart.export import svg
+    from bntui.live.drawing import PanelState
+    from bntui.live.panels import PANELS, first_panels
+    from bntui.live.sources import Runs
+
+    source = Runs(found)
+    while not (snapshot := source.look(60.0)).complete:
+        pass
+    figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
+    texts = {}
+    for key in dict.fromkeys(keys or first_panels(snapshot.runs)):
+        data = PANELS[key].make(snapshot.runs, PanelState(figure=figure))
+        if data.curves:
+            texts[key] = svg(data)
+        elif keys:
+            _fail(f"{key}: {data.note or 'nothing to draw'}")
+    if not texts:
+        _fail("nothing to draw yet")
+    return texts
+
+
+def _fail(message: str) -> None:
+    typer.echo(harmless(f"bnrun: {message}"), err=True)
+    raise typer.Exit(ExitCode.FAILED)
