@@ -271,6 +271,31 @@ def test_a_frozen_weight_is_no_layer(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["l2"], [known[1].l2, known[2].l2], rtol=1e-9)
 
 
+class Counting(nn.Module):
+    """y = n W x, where the n-th forward pass counts itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, 2, bias=False)
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return self.count * self.map(x)
+
+
+def test_every_pass_of_a_probe_begins_with_the_buffers_that_the_step_began_with(tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    loop, data = Loop(Counting().double(), lr=0.01), batches(STEP + 1, 3)
+    events = loop.observed(tmp_path / "run", data, probes={"landscape": {"every": 1}})
+    inputs, targets = data[STEP]
+    old = [Layer((STEP + 1) * loop.before[STEP]["map.weight"])]
+    (g,) = network.gradients(old, inputs, targets, mean_squared)
+    moved = [old[0].weight - m * loop.lr * (STEP + 1) ** 2 * g for m in (0.5, 1.0, 2.0, 4.0)]
+    known = [float(network.loss_of([Layer(w)], inputs, targets, mean_squared)) for w in moved]
+    np.testing.assert_allclose(probe_at(events, "landscape", STEP)["loss"], known, rtol=1e-12)
+
+
 def test_parameters_that_the_optimiser_does_not_update_are_as_frozen(tmp_path: Path) -> None:
     """Their gradients pile up, since the optimiser clears its own alone."""
     torch.manual_seed(10)
