@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -243,14 +243,6 @@ def _named(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
             seen[picture.name] = seen.get(picture.name, 0) + 1
             number = seen[picture.name]
             name = picture.name if number == 1 else f"{picture.name}-{number}"
-            yield Picture(
-                name,
-                picture.title,
-                picture.setting,
-                picture.plots,
-                picture.keys,
-                picture.has_paper,
-                picture.notes,
-            )
+            yield replace(picture, name=name)
 
     return tuple(numbered())

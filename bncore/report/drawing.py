@@ -100,25 +100,34 @@ def picture_png(picture: Picture, path: Path) -> None:
 
 
 def _whole(picture: Picture) -> Figure:
-    """All panels, three in a row, under the legend and above the notes."""
-    columns = min(3, len(picture.plots))
-    lines = -(-len(picture.plots) // columns)
+    """All panels in their rows, above the legend and the notes."""
+    cells = _cells(picture)
+    columns, lines = picture.columns, max(line for line, _ in cells) + 1
     notes = "\n".join(picture.notes)
     width, height = PANEL_INCHES
-    figure = Figure(
-        figsize=(width * columns, height * lines + 1.2 + 0.16 * len(picture.notes)), layout="constrained"
-    )
-    axes = figure.subplots(lines, columns, squeeze=False).flatten()
-    for ax, plot in zip(axes, picture.plots, strict=False):
-        _fill(ax, plot)
-    for ax in axes[len(picture.plots) :]:
-        ax.set_axis_off()
+    size = (width * max(columns, 2), height * lines + 1.2 + 0.16 * len(picture.notes))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.add_gridspec(lines, columns)
+    for (line, column), plot in zip(cells, picture.plots, strict=True):
+        _fill(figure.add_subplot(grid[line, column]), plot)
     figure.suptitle(f"{picture.title}\n{picture.setting}", fontsize=11)
     figure.legend(
         handles=_handles(picture.keys, paper=picture.has_paper), loc="outside lower center", ncols=3,
         frameon=False, fontsize=8, title=notes or None, title_fontsize=7,
     )  # fmt: skip
     return figure
+
+
+def _cells(picture: Picture) -> list[tuple[int, int]]:
+    """Line and column of each panel."""
+    cells: list[tuple[int, int]] = []
+    line, column = 0, 0
+    for plot in picture.plots:
+        if cells and (plot.starts_row or column == picture.columns):
+            line, column = line + 1, 0
+        cells.append((line, column))
+        column += 1
+    return cells
 
 
 def _handles(keys: Sequence[Key], *, paper: bool) -> list[Line2D]:

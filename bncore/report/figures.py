@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from bncore.report.paper import CAVEATS, ONE_SEED, all_curves
-from bncore.report.picture import Curve, Key, Picture, Plot, Rule, Style
-from bncore.report.quantities import rows
-from bncore.report.runs import ReportRun, Variant
-from bncore.report.series import (
-    Field,
-    by_length,
-    curves_of,
-    layer_near,
-    paper_curves,
-    ridges_of,
-    styles_of,
-)
+from bncore.report.panels import BySeed, Panels, Shown, distributions, each_rate, lengths, lines, row
+from bncore.report.paper import CAVEATS, ONE_SEED
+from bncore.report.picture import Key, Picture, Plot
+from bncore.report.runs import Variant
+from bncore.report.series import Field, styles_of
 from bncore.report.settings import Setting
 
-DEPTHS = {"vgg": 13, "dln": 25}
-"""Layers of the paper's networks, which its figures number."""
-
+MOST_COLUMNS = 4
 MEDIANS = (
     "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
 )
-
-BySeed = dict[int, list[ReportRun]]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The runs that a figure draws."""
-
-    figure: str
-    setting: Setting
-    runs: Mapping[Variant, BySeed]
-    styles: Mapping[Variant, Style]
-
-    @property
-    def rates(self) -> list[float]:
-        """Learning rates, largest first, as the paper orders them."""
-        return sorted({variant.lr for variant in self.runs}, reverse=True)
-
-    @property
-    def all_runs(self) -> list[ReportRun]:
-        """Every one."""
-        return [run for ones in self.runs.values() for some in ones.values() for run in some]
-
-    def at(self, lr: float) -> Shown:
-        """Those of one learning rate."""
-        kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
-        return Shown(self.figure, self.setting, kept, self.styles)
-
-
-Panels = Callable[[Shown], Iterator[Plot]]
 
 
 @dataclass(frozen=True)
@@ -76,76 +34,6 @@ class Figure:
     """A variant without which the figure is another one."""
 
 
-def lines(
-    title: str, y_name: str, field: Field, key: str = "", *, log: bool = False, layer: int | None = None
-) -> Panels:
-    """A panel of one field; `layer` as the paper numbers it."""
-
-    def make(shown: Shown) -> Iterator[Plot]:
-        one, name = field, title
-        if layer is not None:
-            number = _layer(shown, field.table, layer)
-            if number is None:
-                return
-            one = Field(field.table, field.name, field.high, number, field.change)
-            name = f"{title}, {_layer_name(number, layer)}"
-        curves = [
-            curve
-            for variant, runs in shown.runs.items()
-            for curve in curves_of(shown.setting.label(variant), shown.styles[variant], runs, one)
-        ]
-        own = one.layer is None or one.layer == layer
-        paper = _paper(shown, key, one.layer) if key and own else []
-        rules = _beta_rules(shown) if field.name == "beta" else ()
-        yield Plot(name, "step", y_name, (*paper, *curves), rules=rules, log_y=log)
-
-    return make
-
-
-def each_rate(*panels: Panels) -> Panels:
-    """The panels once for each learning rate."""
-
-    def make(shown: Shown) -> Iterator[Plot]:
-        for lr in shown.rates:
-            for panel in panels:
-                for plot in panel(shown.at(lr)):
-                    yield plot if len(shown.rates) == 1 else _titled(plot, f"lr {lr:g}: {plot.title}")
-
-    return make
-
-
-def distributions(*layers: int) -> Panels:
-    """The layers' distributions over time: a panel a variant and layer, of its first seed."""
-
-    def make(shown: Shown) -> Iterator[Plot]:
-        for wanted in layers:
-            number = _layer(shown, "probe:activations", wanted)
-            if number is None:
-                continue
-            for variant, runs in shown.at(shown.rates[0]).runs.items():
-                run = _first(runs)
-                ridges = ridges_of(run, shown.styles[variant], number)
-                title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
-                yield Plot(title, "output", "step", ridges=tuple(ridges))
-
-    return make
-
-
-def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
-    """A field against the step length: a panel a variant, of its first seed."""
-
-    def make(shown: Shown) -> Iterator[Plot]:
-        for variant, runs in shown.runs.items():
-            run, style = _first(runs), shown.styles[variant]
-            curves = by_length(run, style, field)
-            paper = _paper_by_length(shown, variant, key, curves) if key else []
-            rules = (Rule(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
-            name = f"{title}: {shown.setting.label(variant)}, seed {run.seed}"
-            yield Plot(name, "step length a", y_name, (*paper, *curves), rules=rules, log_x=True, log_y=True)
-
-    return make
-
-
 _ACCURACY = Field("step", "accuracy")
 _LANDSCAPE = (
     lines(
@@ -159,8 +47,8 @@ _LANDSCAPE = (
     lines("Effective β-smoothness", "β", Field("probe:landscape", "beta"), "beta", log=True),
 )  # fmt: skip
 _BY_LENGTH = (
-    lengths("‖Δg‖", "‖Δg‖", "grad_diff", "difference_by_length"),
-    lengths("‖Δg‖/‖g‖", "‖Δg‖/‖g‖", "relative"),
+    row(lengths("‖Δg‖", "‖Δg‖", "grad_diff", "difference_by_length")),
+    row(lengths("‖Δg‖/‖g‖", "‖Δg‖/‖g‖", "relative")),
 )
 
 
@@ -210,37 +98,40 @@ _TEST = lines("Test accuracy", "accuracy", Field("eval", "test_accuracy"), "test
 _LOSS = lines("Training loss", "loss", Field("step", "loss"), "loss", log=True)
 
 FIGURES: tuple[Figure, ...] = (
-    Figure("1", "Accuracy and activations of VGG", "vgg", _TWO, (_TRAINING, _TEST, distributions(3, 11))),
+    Figure("1", "Accuracy and activations of VGG", "vgg", _TWO, (row(_TRAINING, _TEST), distributions(3, 11))),
     Figure(
         "2", "Noise injected after BatchNorm", "vgg", _TWO, (_TRAINING, distributions(2, 9, 13)),
         noise=True, wants=_is_noisy,
     ),
     Figure(
-        "3a", "Internal covariate shift in VGG", "vgg", _TWO, (each_rate(_TRAINING, *_shift(5, 10)),),
+        "3a", "Internal covariate shift in VGG", "vgg", _TWO, (each_rate(row(_TRAINING, *_shift(5, 10))),),
     ),
     Figure(
         "3b", "Internal covariate shift in a deep linear network", "dln", _TWO,
-        (each_rate(_LOSS, *_shift(9, 17)),),
+        (each_rate(row(_LOSS, *_shift(9, 17))),),
     ),
-    Figure("4", "The landscape of VGG", "vgg", _TWO, (each_rate(*_LANDSCAPE),)),
+    Figure("4", "The landscape of VGG", "vgg", _TWO, (each_rate(row(*_LANDSCAPE)),)),
     Figure("5a", "VGG under five norms", "vgg", _FIVE, (_TRAINING,), wants=_is_l_p),
     Figure("5b", "A deep linear network under five norms", "dln", _FIVE, (_LOSS,), wants=_is_l_p),
     Figure("6", "Activations of VGG under five norms", "vgg", _FIVE, (distributions(11),), wants=_is_l_p),
     Figure(
         "8", "Drift of a unit's mean and variance", "vgg", _TWO,
-        tuple(panel for layer in (2, 9, 13) for panel in _drifts(layer)), noise=True, wants=_is_noisy,
+        tuple(row(*_drifts(layer)) for layer in (2, 9, 13)), noise=True, wants=_is_noisy,
     ),
     Figure("9", "Activations of a deep linear network", "dln", _TWO, (distributions(1, 11, 24),)),
-    Figure("10", "The landscape of a deep linear network", "dln", _TWO, (each_rate(*_LANDSCAPE),)),
+    Figure("10", "The landscape of a deep linear network", "dln", _TWO, (each_rate(row(*_LANDSCAPE)),)),
     Figure("11a", "Gradient difference against step length, VGG", "vgg", _TWO, (each_rate(*_BY_LENGTH),)),
     Figure(
         "11b", "Gradient difference against step length, deep linear network", "dln", _TWO,
         (each_rate(*_BY_LENGTH),),
     ),
-    Figure("12", "The landscape of VGG under five norms", "vgg", _FIVE, (each_rate(*_LANDSCAPE),), wants=_is_l_p),
+    Figure(
+        "12", "The landscape of VGG under five norms", "vgg", _FIVE,
+        (each_rate(row(*_LANDSCAPE)),), wants=_is_l_p,
+    ),
     Figure(
         "13", "The landscape of a deep linear network under five norms", "dln", _FIVE,
-        (each_rate(*_LANDSCAPE),), wants=_is_l_p,
+        (each_rate(row(*_LANDSCAPE)),), wants=_is_l_p,
     ),
 )  # fmt: skip
 """PAPER.md, section 4."""
@@ -271,8 +162,19 @@ def _picture(figure: Figure, setting: Setting) -> Picture | None:
         plots=plots,
         keys=tuple(Key(_key_label(shown, v), shown.styles[v]) for v in shown.runs),
         has_paper=has_paper,
+        columns=_columns(plots),
         notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown)),
     )
+
+
+def _columns(plots: Sequence[Plot]) -> int:
+    """Of the longest row; three where the panels have no rows of their own."""
+    starts = [place for place, plot in enumerate(plots) if plot.starts_row]
+    if not starts:
+        return min(3, len(plots))
+    lengths_of_rows = [end - start for start, end in zip(starts, [*starts[1:], len(plots)], strict=True)]
+    longest = max(lengths_of_rows)
+    return longest if longest <= MOST_COLUMNS else 3
 
 
 def _shown(figure: Figure, setting: Setting) -> Shown | None:
@@ -310,55 +212,3 @@ def _notes(shown: Shown) -> Iterator[str]:
         yield f"Diverged, drawn up to a cross: {', '.join(gone)}."
     if any(len(ones) > 1 for ones in shown.runs.values()):
         yield MEDIANS
-
-
-def _layer(shown: Shown, table: str, wanted: int) -> int | None:
-    return layer_near(shown.all_runs, table, wanted, DEPTHS[shown.setting.network])
-
-
-def _layer_name(number: int, wanted: int) -> str:
-    return f"layer {number}" if number == wanted else f"layer {number} (for the paper's {wanted})"
-
-
-def _first(runs: BySeed) -> ReportRun:
-    return runs[min(runs)][0]
-
-
-def _paper(shown: Shown, key: str, layer: int | None) -> list[Curve]:
-    curves = all_curves(key, shown.figure, layer=layer)
-    styles = {variant: shown.styles[variant] for variant in shown.runs}
-    return paper_curves(curves, styles, shown.rates, shown.setting.steps)
-
-
-def _paper_by_length(shown: Shown, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
-    """Of each measurement shown, the paper's nearest in time, in the same shade."""
-    styles = {variant: shown.styles[variant]}
-    theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
-    found: dict[str, Curve] = {}
-    for curve in ours:
-        if theirs:
-            step = _step(curve.label)
-            near = min(theirs, key=lambda one: abs(_step(one.label) - step))
-            found.setdefault(near.label, near)
-    return list(found.values())
-
-
-def _step(label: str) -> float:
-    return float(label.replace("=", " ").replace(",", "").split()[-1])
-
-
-def _beta_rules(shown: Shown) -> tuple[Rule, ...]:
-    """2/lr and 1/a_min of the first run that measured them, as one line where they are one value."""
-    for run in shown.all_runs:
-        _, high = rows(run, "probe:landscape", "two_over_lr")
-        _, short = rows(run, "probe:landscape", "one_over_a_min")
-        if len(high) and len(short):
-            two, one = float(high[-1]), float(short[-1])
-            if abs(two - one) <= 1e-6 * two:
-                return (Rule(two, "2/lr = 1/a_min"),)
-            return Rule(two, "2/lr"), Rule(one, "1/a_min")
-    return ()
-
-
-def _titled(plot: Plot, title: str) -> Plot:
-    return Plot(title, plot.x_name, plot.y_name, plot.curves, plot.ridges, plot.rules, plot.log_x, plot.log_y)

@@ -102,7 +102,7 @@ def paper_curves(
         n = int(np.searchsorted(curve.x, end, side="right"))
         low = curve.low[:n]
         high = low if curve.high is curve.low else curve.high[:n]
-        if n:
+        if n > 1:
             label = f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}"
             found.append(Curve(label, style, curve.x[:n], low, high, weight="paper"))
     return found

@@ -12,7 +12,7 @@ import pytest
 from bncore.report.document import report
 from bncore.report.drawing import panel_svg, picture_png, picture_svg, power
 from bncore.report.picture import Curve, Key, Picture, Plot, Style
-from tests.report.making import LINEAR, request, sweep_of
+from tests.report.making import IMAGES, LINEAR, request, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
 L_P = [{"norm": kind} for kind in ("l1", "l2", "linf")]
@@ -61,7 +61,7 @@ def test_seeds_are_drawn_behind_their_median(tmp_path: Path) -> None:
 
 
 def test_the_paper_s_curves_are_beside_the_variants_they_are_of(tmp_path: Path) -> None:
-    found = pictures(tmp_path, BATCH)["fig4"]
+    found = pictures(tmp_path, BATCH | {"base": IMAGES.model_copy(update={"steps": 300})})["fig4"]
     papers = [curve for plot in found.plots for curve in plot.curves if curve.weight == "paper"]
     assert {curve.label for curve in papers} == {"paper: Standard + BatchNorm"}
     assert {curve.style for curve in papers} == {found.keys[0].style}

@@ -27,7 +27,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iter
     """
     right = set(numbers)
     head = "".join(tag("th", text(name), scope="col") for name in header)
-    body = "".join(tag("tr", "".join(_cell(cell, i in right) for i, cell in enumerate(row))) for row in rows)
+    body = "".join(
+        tag("tr", "".join(_cell(cell, right=i in right) for i, cell in enumerate(row))) for row in rows
+    )
     return tag("div", tag("table", f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"), class_="scroll")
 
 
@@ -42,5 +44,10 @@ def listing(items: Iterable[str]) -> str:
     return tag("ul", points) if points else ""
 
 
-def _cell(inner: str, number: bool) -> str:
-    return tag("td", inner, class_="n") if number else tag("td", inner)
+def number(value: float | None) -> str:
+    """A number for a table, ``-`` where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _cell(inner: str, *, right: bool) -> str:
+    return tag("td", inner, class_="n") if right else tag("td", inner)

@@ -1,0 +1,65 @@
+"""The evidence of a page, claim by claim."""
+
+from __future__ import annotations
+
+from bncore.report.claims.evidence import Finding, Measure, Part, Verdict, Weighed
+from bncore.report.claims.weighing import shown, shown_threshold
+from bncore.report.document import Report
+from bncore.report.page.markup import folded, listing, table, tag, text
+
+WORDS = {Verdict.SUPPORTED: "for it", Verdict.CONTRADICTED: "against it", Verdict.NOT_SETTLED: "open"}
+"""What a single measure says."""
+KINDS = {Verdict.SUPPORTED: "yes", Verdict.CONTRADICTED: "no", Verdict.NOT_SETTLED: "open"}
+
+
+def evidence(document: Report) -> str:
+    return tag(
+        "section",
+        tag("h2", "Evidence, claim by claim")
+        + "".join(_claim(document, weighed) for weighed in document.weighed),
+        id="evidence",
+    )
+
+
+def _claim(document: Report, weighed: Weighed) -> str:
+    claim, lacks = weighed.claim, document.missing(weighed)
+    inner = tag("p", badge(weighed.verdict) + " " + text(weighed.why))
+    if lacks.lacks:
+        inner += tag("p", tag("b", "Missing: ") + text("; ".join(lacks.lacks)))
+    if lacks.command:
+        inner += tag("p", tag("b", "Would test it: ") + tag("code", text(lacks.command)))
+    inner += tag("p", tag("b", "To keep in mind")) + listing(claim.traps) if claim.traps else ""
+    inner += "".join(_finding(finding) for finding in weighed.findings)
+    heading = tag("h3", f"{text(claim.key)}: {text(claim.text)}")
+    return tag("article", heading + inner, id=claim.key)
+
+
+def _finding(finding: Finding) -> str:
+    where = f"{finding.setting.title}{f', {finding.scope.title}' if finding.scope.title else ''}"
+    rows = [
+        row
+        for part in finding.scope.parts
+        for row in (_part_row(part), *(_measure_row(measure) for measure in part.measures))
+    ]
+    header = ("", "effect [interval]", "seeds", "claimed", "says")
+    return folded(f"{where}: {finding.verdict.value}", tag("p", text(finding.why)) + table(header, rows))
+
+
+def _part_row(part: Part) -> tuple[str, ...]:
+    blocked = tag("small", text(part.blocked)) if part.blocked else ""
+    return tag("b", text(part.title)) + blocked, "", "", "", badge(part.verdict, WORDS[part.verdict])
+
+
+def _measure_row(measure: Measure) -> tuple[str, ...]:
+    return (
+        text(measure.name) + (tag("small", text(measure.caveat)) if measure.caveat else ""),
+        text(shown(measure)),
+        str(measure.effect.n) if measure.effect else "0",
+        text(shown_threshold(measure)) if measure.counts else "not counted",
+        text(WORDS[measure.outcome]) if measure.counts else "",
+    )
+
+
+def badge(verdict: Verdict, said: str = "") -> str:
+    """A verdict as a coloured label, in other words where it stands for less than a claim."""
+    return tag("span", text(said or verdict.value), class_=f"badge {KINDS[verdict]}")

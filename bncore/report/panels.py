@@ -1,0 +1,180 @@
+"""How the panels of a figure are made from the runs that it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bncore.report.paper import all_curves
+from bncore.report.picture import Curve, Plot, Rule, Style
+from bncore.report.quantities import rows
+from bncore.report.runs import ReportRun, Variant
+from bncore.report.series import Field, by_length, curves_of, layer_near, paper_curves, ridges_of
+from bncore.report.settings import Setting
+
+DEPTHS = {"vgg": 13, "dln": 25}
+"""Layers of the paper's networks, which its figures number."""
+
+BySeed = dict[int, list[ReportRun]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The runs that a figure draws."""
+
+    figure: str
+    setting: Setting
+    runs: Mapping[Variant, BySeed]
+    styles: Mapping[Variant, Style]
+
+    @property
+    def rates(self) -> list[float]:
+        """Learning rates, largest first, as the paper orders them."""
+        return sorted({variant.lr for variant in self.runs}, reverse=True)
+
+    @property
+    def all_runs(self) -> list[ReportRun]:
+        """Every one."""
+        return [run for ones in self.runs.values() for some in ones.values() for run in some]
+
+    def at(self, lr: float) -> Shown:
+        """Those of one learning rate."""
+        kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
+        return Shown(self.figure, self.setting, kept, self.styles)
+
+
+Panels = Callable[[Shown], Iterator[Plot]]
+
+
+def lines(
+    title: str, y_name: str, field: Field, key: str = "", *, log: bool = False, layer: int | None = None
+) -> Panels:
+    """A panel of one field; `layer` as the paper numbers it."""
+
+    def make(shown: Shown) -> Iterator[Plot]:
+        one, name = field, title
+        if layer is not None:
+            number = _layer(shown, field.table, layer)
+            if number is None:
+                return
+            one = Field(field.table, field.name, field.high, number, field.change)
+            name = f"{title}, {_layer_name(number, layer)}"
+        curves = [
+            curve
+            for variant, runs in shown.runs.items()
+            for curve in curves_of(shown.setting.label(variant), shown.styles[variant], runs, one)
+        ]
+        own = one.layer is None or one.layer == layer
+        paper = _paper(shown, key, one.layer) if key and own else []
+        rules = _beta_rules(shown) if field.name == "beta" else ()
+        yield Plot(name, "step", y_name, (*paper, *curves), rules=rules, log_y=log)
+
+    return make
+
+
+def each_rate(*panels: Panels) -> Panels:
+    """The panels once for each learning rate."""
+
+    def make(shown: Shown) -> Iterator[Plot]:
+        for lr in shown.rates:
+            for panel in panels:
+                for plot in panel(shown.at(lr)):
+                    several = len(shown.rates) > 1
+                    yield replace(plot, title=f"lr {lr:g}: {plot.title}") if several else plot
+
+    return make
+
+
+def row(*panels: Panels) -> Panels:
+    """Panels that begin a row of their own, where there is room for rows."""
+
+    def make(shown: Shown) -> Iterator[Plot]:
+        first = True
+        for panel in panels:
+            for plot in panel(shown):
+                yield replace(plot, starts_row=True) if first and not plot.empty else plot
+                first = first and plot.empty
+
+    return make
+
+
+def distributions(*layers: int) -> Panels:
+    """The layers' distributions over time: a panel a variant and layer, of its first seed."""
+
+    def make(shown: Shown) -> Iterator[Plot]:
+        for wanted in layers:
+            number = _layer(shown, "probe:activations", wanted)
+            if number is None:
+                continue
+            for place, (variant, runs) in enumerate(shown.at(shown.rates[0]).runs.items()):
+                run = _first(runs)
+                ridges = ridges_of(run, shown.styles[variant], number)
+                title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
+                yield Plot(title, "output", "step", ridges=tuple(ridges), starts_row=place == 0)
+
+    return make
+
+
+def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
+    """A field against the step length: a panel a variant, of its first seed."""
+
+    def make(shown: Shown) -> Iterator[Plot]:
+        for variant, runs in shown.runs.items():
+            run, style = _first(runs), shown.styles[variant]
+            curves = by_length(run, style, field)
+            paper = _paper_by_length(shown, variant, key, curves) if key else []
+            rules = (Rule(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
+            name = f"{title}: {shown.setting.label(variant)}, seed {run.seed}"
+            yield Plot(name, "step length a", y_name, (*paper, *curves), rules=rules, log_x=True, log_y=True)
+
+    return make
+
+
+def _layer(shown: Shown, table: str, wanted: int) -> int | None:
+    return layer_near(shown.all_runs, table, wanted, DEPTHS[shown.setting.network])
+
+
+def _layer_name(number: int, wanted: int) -> str:
+    return f"layer {number}" if number == wanted else f"layer {number} (for the paper's {wanted})"
+
+
+def _first(runs: BySeed) -> ReportRun:
+    return runs[min(runs)][0]
+
+
+def _paper(shown: Shown, key: str, layer: int | None) -> list[Curve]:
+    curves = all_curves(key, shown.figure, layer=layer)
+    styles = {variant: shown.styles[variant] for variant in shown.runs}
+    return paper_curves(curves, styles, shown.rates, shown.setting.steps)
+
+
+def _paper_by_length(shown: Shown, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
+    """Of each measurement shown, the paper's nearest in time, in the same shade."""
+    styles = {variant: shown.styles[variant]}
+    theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
+    found: dict[str, Curve] = {}
+    for curve in ours:
+        if theirs:
+            step = _step(curve.label)
+            near = min(theirs, key=lambda one: abs(_step(one.label) - step))
+            found.setdefault(near.label, near)
+    return list(found.values())
+
+
+def _step(label: str) -> float:
+    return float(label.replace("=", " ").replace(",", "").split()[-1])
+
+
+def _beta_rules(shown: Shown) -> tuple[Rule, ...]:
+    """2/lr and 1/a_min of the first run that measured them, as one line where they are one value."""
+    for run in shown.all_runs:
+        _, high = rows(run, "probe:landscape", "two_over_lr")
+        _, short = rows(run, "probe:landscape", "one_over_a_min")
+        if len(high) and len(short):
+            two, one = float(high[-1]), float(short[-1])
+            if abs(two - one) <= 1e-6 * two:
+                return (Rule(two, "2/lr = 1/a_min"),)
+            return Rule(two, "2/lr"), Rule(one, "1/a_min")
+    return ()
