@@ -227,7 +227,8 @@ def _columns(rows: list[Event]) -> Chunk:
 
 def _compact(column: NDArray[Any]) -> NDArray[Any]:
     """The column; of one that says the same in every row, as `lr` mostly does, that one number is all it keeps."""
-    if column.ndim == 1 and len(column) > 1 and column[0] == column[-1] and (column == column[0]).all():
+    bits = column.view(np.int64)  # NaN equals itself, and -0.0 is not 0.0
+    if column.ndim == 1 and len(bits) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
         return np.broadcast_to(column[:1].copy(), len(column))
     return column
 
@@ -244,7 +245,7 @@ def _whole(parts: list[Chunk], field: str) -> NDArray[Any]:
     """A field of all parts, whose own columns become views of it: every number is in memory once."""
     columns = [part[field] for part in parts]
     if len(columns) == 1:
-        return columns[0]
+        return np.ascontiguousarray(columns[0])
     base = columns[0].base
     if base is not None and all(c.base is base for c in columns) and len(base) == sum(map(len, columns)):
         return base

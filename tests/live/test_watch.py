@@ -14,9 +14,10 @@ from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import Pause, drop
 from bncore.store.status import Status, write_status
+from bntui.live.release import release_memory
 from bntui.live.runs import Snapshot
 from bntui.live.sources import LIST_EVERY_S, Root, Runs, names
-from bntui.live.watch import Watcher
+from bntui.live.watch import RELEASES, Watcher
 from tests.live.making import Clock, events, forked_run, made_run, watched, write_sweep
 
 PATIENCE_S = 30.0
@@ -142,6 +143,20 @@ def test_the_first_picture_of_a_long_run_comes_before_its_history(
     )
 
 
+def test_memory_is_given_back_while_history_is_read_and_a_while_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at: list[int] = []
+    source = Fake(*[Snapshot(1.0)] * 3, *[Snapshot(1.0, complete=True)] * (RELEASES + 5))
+    monkeypatch.setattr("bntui.live.watch.release_memory", lambda: at.append(source.looks))
+    seen_by(source)
+    assert at == list(range(1, 3 + RELEASES)), "after the first look, and then no more"
+
+
+def test_memory_can_be_given_back() -> None:
+    release_memory()
+
+
 def test_history_is_shared_out_among_runs(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path, "a-s0", "b-s0")
     source = Runs(sweep)
@@ -202,7 +217,7 @@ def test_runs_that_appear_join_and_colours_stay(tmp_path: Path) -> None:
     assert [(v.name, v.style) for v in source.look(0.0).runs] == [("b", 0), ("a", 1), ("a fork 1", 2)]
     shutil.rmtree(tmp_path / "b-s0")
     clock.now = 2 * LIST_EVERY_S
-    assert [(v.state, v.style) for v in source.look(0.0).runs][0] == ("gone", 0)
+    assert next((v.state, v.style) for v in source.look(0.0).runs) == ("gone", 0)
 
 
 def test_a_run_that_appears_and_makes_a_name_ambiguous_renames_the_other(tmp_path: Path) -> None:

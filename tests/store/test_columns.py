@@ -82,6 +82,37 @@ def test_a_run_followed_row_by_row_is_kept_in_few_pieces() -> None:
     assert len(columns._chunks["step"]) <= 2 * 20_000 / SMALL_ROWS * 2 + 12
 
 
+def test_every_number_is_in_memory_once() -> None:
+    columns = Columns()
+    for start in (300, 200, 100, 0):
+        rows = [_event("step", step, {"loss": 1 / (1 + step)}) for step in range(start, start + 100)]
+        columns.add(rows, in_front=True)
+    series = columns.series("step", "loss")
+    held = [chunk["loss"] for chunk in columns._chunks["step"]]
+    assert len(held) == 4 and all(np.shares_memory(part, series.values) for part in held)
+    before = series.values.copy()
+    columns.add([_event("step", 400, {"loss": 2.0})], in_front=False)
+    assert columns.series("step", "loss").values[-1] == 2.0
+    np.testing.assert_array_equal(series.values, before, "what was handed out never changes")
+
+
+@pytest.mark.parametrize("value", [0.1, 0.0, -0.0, "nan", "inf"])
+def test_a_number_that_stays_the_same_is_kept_once(value: float | str) -> None:
+    columns = Columns()
+    columns.add([_event("step", step, {"lr": value}) for step in range(1000)], in_front=False)
+    assert columns._chunks["step"][0]["lr"].strides == (0,)
+    found = columns.series("step", "lr").values
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, np.full(1000, float(value)))
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(np.full(1000, float(value))))
+
+
+def test_zeros_of_both_signs_stay_apart() -> None:
+    columns = Columns()
+    columns.add([_event("step", i, {"loss": v}) for i, v in enumerate((0.0, -0.0, 0.0))], in_front=False)
+    assert np.signbit(columns.series("step", "loss").values).tolist() == [False, True, False]
+
+
 def test_pieces_of_other_widths_are_not_joined() -> None:
     columns = Columns()
     for step, width in enumerate([1, 1, 2, 2, 1]):

@@ -1,0 +1,103 @@
+"""`bnrun export --svg`: the explorer's charts as files."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bncore.store.paths import SweepDir
+from bntui.cli.main import app
+from bntui.live.panels import PANELS, first_panels
+from tests.live.making import events, made_run, view_of, write_sweep
+from tests.store.making import empty_run
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepDir:
+    """Two runs with every instrument, in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "runs" / "one-001"
+    for name in ("batch-s0", "none-s0"):
+        made_run(path / name, events())
+    write_sweep(path, ["batch-s0", "none-s0"], name="one")
+    return SweepDir(path)
+
+
+def export(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["export", *map(str, arguments), "--svg"])
+
+
+def text_of(path: Path) -> str:
+    """What the picture says, spaces left out."""
+    return "".join(ET.parse(path).getroot().itertext()).replace("\xa0", "")
+
+
+def test_the_charts_that_the_explorer_shows_first_are_written(sweep: SweepDir) -> None:
+    done = export(sweep.path)
+    keys = first_panels([view_of(run) for run in sweep.runs()])
+    assert done.exit_code == 0
+    assert done.stdout.split() == [f"one-001/{key}.svg" for key in keys]
+    assert sorted(path.stem for path in Path("one-001").iterdir()) == sorted(keys)
+
+
+def test_a_chart_shows_all_runs_of_a_sweep_and_names_them(sweep: SweepDir) -> None:
+    export(sweep.path, "--out", "there")
+    said = text_of(Path("there/loss.svg"))
+    assert "Trainingloss" in said
+    assert "batch" in said and "none" in said
+
+
+def test_a_chart_of_one_run_shows_that_run_alone(sweep: SweepDir) -> None:
+    assert export(sweep.path / "none-s0").exit_code == 0
+    said = text_of(Path("one-001-none-s0/loss.svg"))
+    assert "none" in said and "batch" not in said
+
+
+def test_only_the_charts_asked_for_are_written(sweep: SweepDir) -> None:
+    done = export(sweep.path, "--chart", "beta", "--chart", "sharpness", "--out", "there")
+    assert done.exit_code == 0
+    assert sorted(path.name for path in Path("there").iterdir()) == ["beta.svg", "sharpness.svg"]
+
+
+def test_an_unknown_chart_is_refused_with_what_is_accepted(sweep: SweepDir) -> None:
+    done = export(sweep.path, "--chart", "los")
+    assert done.exit_code == 2
+    assert all(key in done.stderr for key in PANELS)
+    assert not Path("one-001").exists()
+
+
+def test_charts_are_for_svg_alone(sweep: SweepDir) -> None:
+    done = CliRunner().invoke(app, ["export", str(sweep.path), "--csv", "--chart", "loss"])
+    assert done.exit_code == 2 and "--svg" in done.stderr
+
+
+def test_nothing_is_overwritten(sweep: SweepDir) -> None:
+    there = Path("there")
+    there.mkdir()
+    (there / "beta.svg").write_text("mine")
+    done = export(sweep.path, "--out", there)
+    assert done.exit_code == 1 and "exists" in done.stderr
+    assert [path.read_text() for path in there.iterdir()] == ["mine"], "and nothing else is written"
+
+
+def test_a_chart_without_a_measurement_says_why(tmp_path: Path) -> None:
+    done = export(
+        empty_run(tmp_path / "one-001" / "batch-s0").path, "--chart", "beta", "--out", tmp_path / "there"
+    )
+    assert done.exit_code == 1 and "landscape" in done.stderr
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_run_that_has_not_begun_has_nothing_to_draw(tmp_path: Path) -> None:
+    done = export(empty_run(tmp_path / "one-001" / "batch-s0").path, "--out", tmp_path / "there")
+    assert done.exit_code == 1 and "nothing to draw" in done.stderr
+
+
+def test_tables_and_charts_can_be_had_at_once(sweep: SweepDir) -> None:
+    run = sweep.path / "batch-s0"
+    done = CliRunner().invoke(app, ["export", str(run), "--csv", "--svg", "--out", "there"])
+    assert done.exit_code == 0
+    assert {"step.csv", "loss.svg"} <= {path.name for path in Path("there").iterdir()}
