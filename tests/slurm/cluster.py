@@ -108,6 +108,20 @@ def stop(folder: Path) -> None:
         _end(int(path.read_text().strip() or 0))
 
 
+def crash(folder: Path, node: str, *, worker: int) -> None:
+    """Kill a node's daemon, a worker on it, and what stands between them, as a power cut does."""
+    pid = int((folder / f"slurmd-{node}.pid").read_text())
+    between = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    for one in (pid, between, worker):
+        os.kill(one, signal.SIGKILL)
+
+
+def boot(folder: Path, node: str) -> None:
+    """Start a node's daemon again and return once all nodes are idle."""
+    _launch(folder, "slurmd", "-N", node)
+    _await_idle(folder)
+
+
 def _launch(folder: Path, daemon: str, *arguments: str) -> None:
     surroundings = {**os.environ, **environment(folder)}
     done = subprocess.run([daemon, *arguments], env=surroundings, capture_output=True, text=True, check=False)

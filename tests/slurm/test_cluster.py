@@ -38,8 +38,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if missing := cluster.missing():
         pytest.skip(f"Slurm is not installed here: no {', '.join(missing)} (apt-get install slurm-wlm munge)")
     folder = tmp_path_factory.mktemp("cluster")
-    cluster.start(folder)
     try:
+        cluster.start(folder)
         yield cluster.environment(folder)
     finally:
         cluster.stop(folder)
@@ -61,6 +61,7 @@ class Cluster:
         self.folder = folder / ODD
         self.folder.mkdir()
         self.environment = environment
+        self.cluster = Path(environment["SLURM_CONF"]).parent
 
     def bnrun(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """A command of ours, which must end so."""
@@ -229,6 +230,23 @@ def test_killed_it_shows_as_dead_with_the_reason_and_resumes(
     assert f"Slurm's task {here.task(victim)} ended: failed" in said.stderr
     here.bnrun("resume", sweep.name)
     wait_until(lambda: here.states()[victim.path.name] == "finished", "the end")
+    assert here.digests() == {run.path.name: undisturbed[run.path.name] for run in sweep.runs()}
+
+
+def test_when_its_node_goes_down_it_goes_on_elsewhere(here: Cluster, undisturbed: dict[str, str]) -> None:
+    sweep = here.submit(LONG)
+    victim, other = sweep.runs()
+    here.pause_in_the_middle(victim)
+    node = here.slurm("squeue", "-h", "-j", here.task(victim), "-o", "%N").strip()
+    holder = read_owner(victim)
+    assert holder is not None
+    wait_until(lambda: state(other) == "finished", "the other")
+    cluster.crash(here.cluster, node, worker=holder.pid)
+    try:
+        wait_until(lambda: here.states()[victim.path.name] == "finished", "the end")
+    finally:
+        cluster.boot(here.cluster, node)
+    assert restarts(victim) == 1
     assert here.digests() == {run.path.name: undisturbed[run.path.name] for run in sweep.runs()}
 
 
