@@ -10,7 +10,6 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import matplotlib as mpl
@@ -22,7 +21,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bncore.report.picture import Curve, Key, Picture, Plot, Ridge
-from bncore.store.errors import StoreError
 
 PALETTE = (
     "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#2b8fb3", "#6b6f76",
@@ -41,6 +39,8 @@ PAPER_DASH: Dash = (0, (1, 1.6))
 
 INK, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
 PANEL_INCHES = (4.0, 2.75)
+SMALL_INCHES = (3.2, 2.4)
+"""Of a panel that is one of four in a row."""
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bnrun",
@@ -65,14 +65,15 @@ _SETTINGS = {
 }
 
 
-def panel_svg(plot: Plot, prefix: str) -> str:
+def panel_svg(plot: Plot, prefix: str, inches: tuple[float, float] = PANEL_INCHES) -> str:
     """One panel for a page: an ``<svg>`` element that takes its colours from the page.
 
     Arguments:
         prefix: goes before every id in it, so that several of them can stand in one page.
+        inches: the smaller, the larger its text where it is drawn at a given width.
     """
     with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
-        figure = Figure(figsize=PANEL_INCHES, layout="constrained")
+        figure = Figure(figsize=inches, layout="constrained")
         _fill(figure.subplots(), plot)
         text = _svg(figure)
     return _themed(_with_prefix(text, prefix))
@@ -85,18 +86,12 @@ def picture_svg(picture: Picture) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
-def picture_png(picture: Picture, path: Path) -> None:
-    """Write the whole figure as PNG.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
+def picture_png(picture: Picture) -> bytes:
+    """The whole figure as PNG, on white."""
+    out = io.BytesIO()
     with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):  # type: ignore[arg-type]
-        figure = _whole(picture)
-        try:
-            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+        _whole(picture).savefig(out, format="png", dpi=150, metadata={"Software": None})
+    return out.getvalue()
 
 
 def _whole(picture: Picture) -> Figure:

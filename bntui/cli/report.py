@@ -93,22 +93,10 @@ def _write(document: Report, html: Path | None, png: Path | None) -> list[Path]:
         replace_file(html, page(document).encode())
         written.append(html)
     if png is not None:
-        written += _pictures(document, png)
+        from bncore.report.save import save_pictures
+
+        written += save_pictures(document.pictures, png, "png")
     return written
-
-
-def _pictures(document: Report, folder: Path) -> list[Path]:
-    from bncore.report.drawing import picture_png
-    from bncore.store.errors import StoreError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
-    paths = [folder / f"{picture.name}.png" for picture in document.pictures]
-    for picture, path in zip(document.pictures, paths, strict=True):
-        picture_png(picture, path)
-    return paths
 
 
 def _tell(written: list[Path]) -> None:

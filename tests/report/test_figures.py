@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from bncore.report.document import report
-from bncore.report.drawing import panel_svg, picture_png, picture_svg, power
+from bncore.report.drawing import panel_svg, picture_svg, power
 from bncore.report.picture import Curve, Key, Picture, Plot, Style
+from bncore.report.save import save_pictures
+from bncore.store.errors import StoreError
 from tests.report.making import IMAGES, LINEAR, request, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
@@ -145,9 +147,21 @@ def test_odd_numbers_are_drawn_without_complaint(values: list[float], log: bool)
     assert ET.fromstring(text).tag.endswith("svg")
 
 
-def test_png_is_written(tmp_path: Path) -> None:
-    picture_png(picture(), tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize(("kind", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_pictures_are_saved_whole_and_again_the_same(tmp_path: Path, kind: Any, begins: bytes) -> None:
+    paths = save_pictures([picture()], tmp_path / "new" / "folder", kind)
+    assert [path.name for path in paths] == [f"fig4.{kind}"]
+    content = paths[0].read_bytes()
+    assert content.startswith(begins)
+    assert save_pictures([picture()], tmp_path / "new" / "folder", kind) == paths
+    assert paths[0].read_bytes() == content
+    assert [path.name for path in paths[0].parent.iterdir()] == [f"fig4.{kind}"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file: cannot be written"):
+        save_pictures([picture()], tmp_path / "file", "png")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def untrained(setting: Setting, *variants: tuple[str, str], lr: float | None) ->
         runs = setting.of(*variant, lr)
         gained = level(_LEARNT, runs) if setting.images else level(_FALLEN, runs)
         if gained is None or (gained.mean < AS_GOOD if setting.images else gained.mean > -LEAST_LOSS_DROP):
-            stuck.append(_named(variant))
+            stuck.append(f"“{_named(variant)}”")
     if not stuck:
         return ""
     return f"{' and '.join(stuck)} did not train: on the plateau of its start everything is smooth and steady"

@@ -21,9 +21,9 @@ STYLE = Path(__file__).with_name("page.css")
 RULES = (
     "Effects are differences between two variants of the same seed, averaged over seeds, with the "
     f"{CONFIDENCE:.0%} percentile bootstrap interval over seeds. A verdict needs at least {ENOUGH_SEEDS} seeds "
-    "and an interval wholly on one side of the value claimed; over so few seeds such intervals are rather too narrow. "
-    "Runs that were steered, forked, replayed or did not come to their end are shown and never counted. A verdict "
-    "holds for the networks, data and lengths of run named beside it."
+    "and an interval wholly on one side of the value claimed; over so few seeds such intervals are rather "
+    "too narrow. Runs that were steered, forked, replayed or did not come to their end are shown and never "
+    "counted. A verdict holds for the networks, data and lengths of run named beside it."
 )
 
 

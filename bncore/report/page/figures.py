@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bncore.report.drawing import PALETTE, panel_svg
+from bncore.report.drawing import PALETTE, PANEL_INCHES, SMALL_INCHES, panel_svg
 from bncore.report.page.markup import folded, listing, number, table, tag, text
 from bncore.report.picture import Picture, Plot
 
@@ -21,15 +21,16 @@ def figures(pictures: Sequence[Picture]) -> str:
 
 
 def _figure(picture: Picture) -> str:
+    inches = PANEL_INCHES if picture.columns <= 3 else SMALL_INCHES
     panels = "".join(
         tag(
             "div",
-            panel_svg(plot, f"{picture.name}-{number}"),
+            panel_svg(plot, f"{picture.name}-{place}", inches),
             class_="panel first" if plot.starts_row else "panel",
             role="img",
             aria_label=plot.title,
         )
-        for number, plot in enumerate(picture.plots, start=1)
+        for place, plot in enumerate(picture.plots, start=1)
     ).replace("aria_label=", "aria-label=")
     data = "".join(_data(plot) for plot in picture.plots)
     return tag(
