@@ -84,6 +84,9 @@ class HeatData:
     """(n, k)"""
     log: bool = False
     note: str = ""
+    span: tuple[float, float] | None = None
+    """Values of the darkest and of the brightest colour, so that maps beside each other can be compared; None: the
+    smallest and the largest there are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

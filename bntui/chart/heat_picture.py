@@ -27,7 +27,7 @@ def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: Lo
     """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
     grid = Grid(width, height, ink(look.palette.text, look.palette.background))
     place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
-    scale, span = _steps(data.x, x), finite_ends(data.values.ravel(), positive=data.log)
+    scale, span = _steps(data.x, x), data.span or finite_ends(data.values.ravel(), positive=data.log)
     if scale is None or span is None:
         return _empty(grid, place, data.title, data.note, look)
     low, high = span if span[1] > span[0] else (span[0], span[0] + (abs(span[0]) or 1.0))

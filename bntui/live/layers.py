@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bntui.chart.data import ChartData, Curve, HeatData, HistogramData
+from bntui.chart.view import finite_ends
 from bntui.live.drawing import (
     Floats,
     Measure,
@@ -45,6 +47,21 @@ def heat(view: RunView, key: str) -> HeatData:
         note = why_empty([view], chart.measure.table)
         return HeatData(title, np.empty(0), (), np.empty((0, 0)), chart.log, note)
     return HeatData(title, steps, tuple(map(str, numbers)), values, chart.log)
+
+
+def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
+    """As `heat`, of several runs, in colours that mean the same in all of them.
+
+    Raises:
+        KeyError: no such instrument.
+    """
+    found = {view: heat(view, key) for view in views}
+    ends = [finite_ends(one.values.ravel(), positive=one.log) for one in found.values()]
+    known = [pair for pair in ends if pair is not None]
+    if not known:
+        return found
+    span = (min(low for low, _ in known), max(high for _, high in known))
+    return {view: replace(one, span=span) if one.x.size else one for view, one in found.items()}
 
 
 def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:

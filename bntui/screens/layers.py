@@ -17,6 +17,7 @@ from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
+    from bntui.chart.data import HeatData
     from bntui.live.runs import RunView, Snapshot
 
 
@@ -34,15 +35,17 @@ class LayersPage(RunsPage):
     def __init__(self) -> None:
         super().__init__()
         self._instrument = "ics_l2"
+        self._heats: dict[RunView, HeatData] = {}
 
     def body(self) -> Iterable[Widget]:
         yield RunPlots(HeatMap, self._fill)
         yield Chart(id="profile")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        from bntui.live.layers import profile
+        from bntui.live.layers import heats, profile
 
         runs = shown_runs(snapshot, self.explorer.choice)
+        self._heats = heats(runs, self._instrument)
         self.query_one(RunPlots).show(runs)
         self.query_one("#profile", Chart).show(profile(runs, self._instrument, self.panel_state()))
 
@@ -57,9 +60,8 @@ class LayersPage(RunsPage):
         self.show_again()
 
     def _fill(self, plot: HeatMap, view: RunView) -> None:
-        from bntui.live.layers import heat
-
-        plot.show(heat(view, self._instrument))
+        if view in self._heats:
+            plot.show(self._heats[view])
 
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:

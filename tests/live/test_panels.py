@@ -13,7 +13,7 @@ from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.status import Observer
 from bntui.chart.data import ChartData
 from bntui.live.drawing import PanelState
-from bntui.live.layers import INSTRUMENTS, heat, histogram, profile
+from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
 from bntui.live.panels import PANELS
 from bntui.live.runs import Follower, RunView
 from bntui.live.theory import theory_over_layers, theory_over_steps
@@ -326,3 +326,13 @@ def test_a_profile_is_a_row_of_the_heat_map(tmp_path: Path) -> None:
     curve = profile([view], "ics_l2", PanelState(step=25.0)).curves[0]
     assert curve.x.tolist() == list(LAYERS)
     np.testing.assert_array_equal(curve.low, shown.values[2])
+
+
+def test_colours_of_heat_maps_beside_each_other_mean_the_same(tmp_path: Path) -> None:
+    small = view_of(made_run(tmp_path / "a-s0", events(10)))
+    large = view_of(made_run(tmp_path / "b-s0", events(40)))
+    silent = view_of(made_run(tmp_path / "c-s0"))
+    shown = heats([small, large, silent], "ics_l2")
+    assert shown[small].span == shown[large].span == (2.0, 35.0)
+    assert shown[silent].span is None
+    assert np.array_equal(shown[small].values, heat(small, "ics_l2").values)
