@@ -23,6 +23,8 @@ PATIENCE_S = 60.0
 """After so long without what is waited for something is broken."""
 POLL_S = 0.002
 ENDING_S = 10.0
+IDLE = 0.1
+"""Share of a processor that a program at rest may use."""
 SYNC_QUERY, SYNC_ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 """Whether the terminal can show a picture at once when all of it has come: it can, as most can."""
 BRAILLE = re.compile(rb"\xe2[\xa0-\xa3][\x80-\xbf]")
@@ -120,6 +122,18 @@ class Terminal:
             time.sleep(POLL_S)
         raise RuntimeError(f"the explorer never was quiet for {seconds:g} s")
 
+    def settled(self, seconds: float = 1.0) -> float:
+        """Wait until nothing has come for so long and next to nothing was computed; when the last of it came."""
+        until = time.perf_counter() + PATIENCE_S
+        while time.perf_counter() < until:
+            computed = processor_s(self.pid, all_threads=True)
+            time.sleep(seconds / 2)
+            last = self._pieces[-1][0] if self._pieces else 0.0
+            idle = processor_s(self.pid, all_threads=True) - computed < IDLE * seconds / 2
+            if idle and time.perf_counter() - last >= seconds:
+                return last
+        raise RuntimeError("the explorer never came to rest")
+
     def halt(self) -> None:
         """Let the program stand still."""
         self._program.send_signal(signal.SIGSTOP)
@@ -183,9 +197,10 @@ def bursts(pieces: list[tuple[float, bytes]], gap_s: float) -> list[int]:
     return sizes
 
 
-def processor_s(pid: int) -> float:
-    """Seconds that the main thread of a process has computed."""
-    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+def processor_s(pid: int, *, all_threads: bool = False) -> float:
+    """Seconds that the main thread of a process has computed, or all of its threads that live."""
+    threads = Path(f"/proc/{pid}/task").iterdir() if all_threads else [Path(f"/proc/{pid}/task/{pid}")]
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def memory_mb(pid: int) -> tuple[float, float]:

@@ -21,8 +21,6 @@ from bntui.bench.training import Trainer
 NAN = float("nan")
 TOGETHER_S = 0.03
 """What comes in so short a time after the last piece belongs to the same repaint."""
-SETTLED_S = 1.0
-"""After so long without a byte nothing is being read or drawn any more."""
 KEYS = "+c<<0c"
 """Each has all charts drawn anew: zoom in, crosshair, zoom out, no crosshair."""
 
@@ -72,12 +70,12 @@ def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: flo
         for remote in (False, True):
             with explorer(folder, str(sweep.path), remote=remote) as terminal:
                 terminal.first(shows_curves)
-                terminal.quiet(SETTLED_S)
+                terminal.settled()
                 begun, computed = time.perf_counter(), processor_s(terminal.pid)
                 for _ in range(sizes.refreshes):
                     growing.grow(10)
                     time.sleep(sizes.refresh_s)
-                terminal.quiet(SETTLED_S)
+                terminal.settled()
                 seconds = time.perf_counter() - begun
                 computed = 1000 * (processor_s(terminal.pid) - computed)
                 found = bursts(terminal.pieces(begun), TOGETHER_S)
@@ -98,7 +96,7 @@ def _keys(folder: Path, sizes: Sizes) -> Row:
     sweep, growing = growing_sweep(folder, SERIES, sizes.points)
     with growing, explorer(folder, str(sweep.path)) as terminal:
         terminal.first(shows_curves)
-        terminal.quiet(SETTLED_S)
+        terminal.settled()
         times = [_answer_ms(terminal, KEYS[i % len(KEYS)]) for i in range(sizes.keys)]
     return Row(
         "key to repaint, 95th percentile, while training",
@@ -145,7 +143,7 @@ def _long(folder: Path, sizes: Sizes) -> Iterator[Row]:
     for _ in range(max(1, sizes.starts - 2)):
         with explorer(folder, str(run.path)) as terminal:
             firsts.append(terminal.first(shows_curves) - terminal.begun)
-            wholes.append(terminal.quiet(SETTLED_S) - terminal.begun)
+            wholes.append(terminal.settled() - terminal.begun)
             most = max(most, memory_mb(terminal.pid)[1])
     name = f"{sizes.events:,} events"
     yield Row(f"{name}: start to first picture", statistics.median(firsts), NAN, NAN, "<= 1 s", "s")
@@ -159,7 +157,7 @@ def _many(folder: Path, sizes: Sizes) -> Iterator[Row]:
     sweep = same_runs(folder, long_run(folder / "one" / "batch-s0", sizes.many_events), sizes.many_runs)
     with explorer(folder, str(sweep.path)) as terminal:
         terminal.first(shows_curves)
-        terminal.quiet(SETTLED_S)
+        terminal.settled()
         now, most = memory_mb(terminal.pid)
     name = f"{sizes.many_runs} runs of {sizes.many_events:,} events"
     yield Row(f"{name}: memory", now, NAN, NAN, "<= 250 MB", "MB")
