@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bncore.report.picture import Curve, Key, Picture, Plot, Style
 from bncore.report.runs import ReportRun
-from bncore.report.series import COLOURS, Field, curves_of, layer_near
+from bncore.report.series import COLOURS, Field, curves_of, middle_layer
 from bncore.report.settings import Setting
 
 PANELS: tuple[tuple[str, str, Field, bool], ...] = (
@@ -74,7 +74,7 @@ def _plain(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Plot
 
 def _layered(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Plot]:
     for title, y_name, field, log in LAYER_PANELS:
-        layer = layer_near(runs, field.table, 1, 2)
+        layer = middle_layer(runs, field.table)
         if layer is not None:
             one = Field(field.table, field.name, field.high, layer)
             curves = tuple(_curves(runs, styles, one))

@@ -69,6 +69,12 @@ def layer_near(runs: Sequence[ReportRun], table: str, wanted: int, depth: int) -
     return None
 
 
+def middle_layer(runs: Sequence[ReportRun], table: str) -> int | None:
+    """The middle one of the layers that the first run to have any measured; None where none has."""
+    measured = next((found for run in runs if (found := _layers(run, table))), None)
+    return measured[len(measured) // 2] if measured else None
+
+
 def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]], field: Field) -> list[Curve]:
     """A variant's curves: each seed faintly, and their median over them; a single seed alone; of bands the
     medians of the edges."""

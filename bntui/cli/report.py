@@ -13,6 +13,7 @@ from bntui.cli.options import Json, Root, complete_run, default_root
 
 if TYPE_CHECKING:
     from bncore.report.document import Report
+    from bncore.report.save import Kind
     from bncore.store.paths import RunDir, SweepDir
 
 Runs = Annotated[
@@ -40,7 +41,12 @@ def register(app: typer.Typer) -> None:
 def report(
     names: Runs,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page.")] = None,
-    png: Annotated[Path | None, typer.Option("--png", help="Write each figure into this folder.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Write each figure as PNG into this folder.")
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Write each figure as SVG into this folder.")
+    ] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
@@ -49,7 +55,7 @@ def report(
     from bntui.cli.verdicts import print_report
 
     document = _document(names, root)
-    written = _write(document, html, png)
+    written = _write(document, html, {"png": png, "svg": svg})
     if as_json:
         typer.echo(json.dumps(to_json(document), indent=2))
         _tell(written)
@@ -79,8 +85,8 @@ def _document(names: list[str], root: Path | None) -> Report:
     return weigh(places)
 
 
-def _write(document: Report, html: Path | None, png: Path | None) -> list[Path]:
-    """The files asked for; what was there under their names is replaced, as `export` does.
+def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]) -> list[Path]:
+    """The files asked for; what was there under their names is replaced: a report is made anew as runs go on.
 
     Raises:
         StoreError: a file cannot be written.
@@ -92,10 +98,11 @@ def _write(document: Report, html: Path | None, png: Path | None) -> list[Path]:
 
         replace_file(html, page(document).encode())
         written.append(html)
-    if png is not None:
-        from bncore.report.save import save_pictures
+    for kind, folder in folders.items():
+        if folder is not None:
+            from bncore.report.save import save_pictures
 
-        written += save_pictures(document.pictures, png, "png")
+            written += save_pictures(document.pictures, folder, kind)
     return written
 
 

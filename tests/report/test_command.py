@@ -31,11 +31,14 @@ def test_report_prints_plots_runs_and_verdicts(tmp_path: Path, sweep: Path) -> N
 
 
 def test_report_writes_a_page_and_pictures(tmp_path: Path, sweep: Path) -> None:
-    done = bnrun("report", sweep, "--html", "out.html", "--png", "png", cwd=tmp_path, MPLBACKEND="svg")
+    done = bnrun("report", sweep, "--html", "out.html", "--png", "png", "--svg", "svg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.html").read_text().startswith("<!DOCTYPE html>")
     names = {path.name for path in (tmp_path / "png").iterdir()}
     assert {"fig1.png", "fig3a.png", "fig4.png", "fig11a.png"} == names
+    assert {path.stem for path in (tmp_path / "svg").iterdir()} == {
+        name.removesuffix(".png") for name in names
+    }
     assert "wrote out.html" in done.stderr
 
 

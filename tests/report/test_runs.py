@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from bncore.report.document import report
+from bncore.report.page import page
 from bncore.report.runs import gather, variant_of
 from bncore.report.settings import settings_of
 from bncore.spec.model import Noise, Norm, Optim
+from bncore.spec.observed import Observed, observed_to_toml
 from bncore.store.errors import NoSuchRun
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
@@ -125,3 +128,22 @@ def test_no_heartbeat_is_an_unknown_state(tmp_path: Path) -> None:
     [found] = gather([run])
     assert (found.state, found.counts) == ("unknown", False)
     assert SweepDir(tmp_path).path == run.sweep.path
+
+
+def test_a_loop_of_somebody_s_own_is_shown_and_has_no_variant(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "a", spec_of("none"))
+    own = Observed(
+        model="ResNet", loss="cross_entropy", optimizer="SGD lr=0.1", parameters=11, precision="float32",
+        device="cpu", threads=1,
+    )  # fmt: skip
+    run.spec_file.write_text(observed_to_toml(own))
+    document = report([run])
+    assert document.runs[0].observed == own
+    assert document.runs[0].exclusion == "observes a training loop of somebody's own"
+    assert document.settings == ()
+    [picture] = document.pictures
+    assert picture.name == "observed"
+    assert {"Training loss", "Loss along the gradient", "ICS ‖G − G′‖/‖G‖, layer 2"} <= {
+        p.title for p in picture.plots
+    }
+    assert "ResNet" in page(document)
