@@ -56,7 +56,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
         [
             (
                 row["name"],
-                row["figure"] or "-",
+                _few_figures(row["figure"]) or "-",
                 row["title"],
                 _few(row["variants"]),
                 "unknown" if row["time_s"] is None else duration(row["time_s"]),
@@ -159,6 +159,12 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
     return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
 
 
-def _few(names: list[str], most: int = 8) -> str:
+def _few_figures(figure: str, most: int = 4) -> str:
+    """Figures for a table's cell; of many the first and the last."""
+    parts = figure.split(", ")
+    return figure if len(parts) <= most else f"{parts[0]} to {parts[-1]}"
+
+
+def _few(names: list[str], most: int = 5) -> str:
     """Names for a table's cell; of many the first ones, and how many there are."""
     return " ".join(names) if len(names) <= most else f"{' '.join(names[:3])} … {len(names)} in all"

@@ -20,4 +20,4 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 250, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False).print(table)
