@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"bntui: {why_not}\nUse `bnrun watch --plain` to follow a run in lines of text.\n")
         return USAGE
     remote = any(os.environ.get(name) for name in SSH)
-    os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "60")  # read by Textual when it is imported
+    os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "120")  # read by Textual when it is imported
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
     from bntui.app import Explorer

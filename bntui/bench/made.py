@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,8 @@ def long_run(path: Path, events: int) -> RunDir:
     written = 0
     while written < events:
         written += journal.write(min(50_000, events - written), measured=200)
+    with run.journal_file.open("rb") as file:
+        os.fsync(file.fileno())  # writing goes on in the background else, and costs whoever reads
     return run
 
 

@@ -140,7 +140,7 @@ def _long(folder: Path, sizes: Sizes) -> Iterator[Row]:
     folder.mkdir()
     run = long_run(folder / "long" / "batch-s0", sizes.events)
     firsts, wholes, most = [], [], 0.0
-    for _ in range(max(1, sizes.starts - 2)):
+    for _ in range(sizes.starts):
         with explorer(folder, str(run.path)) as terminal:
             firsts.append(terminal.first(shows_curves) - terminal.begun)
             wholes.append(terminal.settled() - terminal.begun)
