@@ -159,6 +159,7 @@ def _fill(ax: Axes, plot: Plot) -> None:
             rule.text, (1, rule.y), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5
         )
     if plot.x_name == "step":
+        ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
 
 

@@ -13,6 +13,7 @@ from bncore.report.series import Field, styles_of
 from bncore.report.settings import Setting
 
 MOST_COLUMNS = 4
+FIRST_SEED = "Of several seeds the first is drawn: units and steps of one have no like in another."
 MEDIANS = (
     "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
 )
@@ -163,7 +164,7 @@ def _picture(figure: Figure, setting: Setting) -> Picture | None:
         keys=tuple(Key(_key_label(shown, v), shown.styles[v]) for v in shown.runs),
         has_paper=has_paper,
         columns=_columns(plots),
-        notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown)),
+        notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown, plots)),
     )
 
 
@@ -200,7 +201,7 @@ def _key_label(shown: Shown, variant: Variant) -> str:
     return f"{shown.setting.label(variant)} ({seeds} seed{'s' if seeds > 1 else ''})"
 
 
-def _notes(shown: Shown) -> Iterator[str]:
+def _notes(shown: Shown, plots: Sequence[Plot]) -> Iterator[str]:
     runs = shown.all_runs
     if shown.setting.synthetic:
         yield "Synthetic images: for looking at, not for conclusions."
@@ -210,5 +211,6 @@ def _notes(shown: Shown) -> Iterator[str]:
     gone = [f"{run.name} at step {run.step:,}" for run in runs if run.diverged]
     if gone:
         yield f"Diverged, drawn up to a cross: {', '.join(gone)}."
-    if any(len(ones) > 1 for ones in shown.runs.values()):
-        yield MEDIANS
+    if max(map(len, shown.runs.values())) > 1:
+        seeds = any(curve.weight == "seed" or not curve.is_line for plot in plots for curve in plot.curves)
+        yield MEDIANS if seeds else FIRST_SEED

@@ -166,9 +166,6 @@ def _exclusion(run: RunDir, spec: Spec | None, columns: Columns) -> str:
     """Why a run is no evidence for the variant that its spec names, however it ended."""
     if spec is None:
         return "observes a training loop of somebody's own"
-    changed = steered(columns)
-    if changed:
-        return f"steered: settings were changed by request at step {changed[0]['step']:,}"
     try:
         lineage = read_lineage(run)
     except StoreError as error:
@@ -177,6 +174,9 @@ def _exclusion(run: RunDir, spec: Spec | None, columns: Columns) -> str:
         return "a fork: it begins as another run"
     if lineage is not None:
         return "a replay of another run"
+    changed = steered(columns)
+    if changed:
+        return f"steered: settings were changed by request at step {changed[0]['step']:,}"
     return ""
 
 

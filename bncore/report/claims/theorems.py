@@ -82,7 +82,7 @@ def _predictiveness(setting: Setting, lr: float) -> tuple[Part, ...]:
     )  # fmt: skip
     return (
         _exact(setting, lr, "hessian_error", "Thm 4.2"),
-        Part("the quadratic form of the Hessian shrinks", (lowered,)),
+        Part("the second term lowers the Hessian's quadratic form in most places", (lowered,)),
     )
 
 

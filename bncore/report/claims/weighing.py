@@ -34,9 +34,12 @@ def _judged(setting: Setting, scope: Scope) -> tuple[Verdict, str]:
 
 
 def _said(scope: Scope, verdict: Verdict) -> str:
-    """Why: the parts that decide, else all that were measured."""
-    parts = [part for part in scope.parts if part.verdict == verdict]
-    return "; ".join(_part_said(part) for part in parts)
+    """Why: the parts that decide; where none does, those that are open, and what the others say."""
+    said = [_part_said(part) for part in scope.parts if part.verdict == verdict]
+    others = [part for part in scope.parts if part.verdict != verdict]
+    if verdict == Verdict.NOT_SETTLED:
+        said += [f"{part.title}: {part.verdict.value}" for part in others]
+    return "; ".join(said)
 
 
 def _part_said(part: Part) -> str:
