@@ -11,7 +11,7 @@ from bntui.chart.ink import ansi, blend, css, ink, parts, rgb, style_of
 from bntui.chart.look import Look
 from bntui.chart.palette import ANSI, DARK, DASHES, IN_16_COLOURS, LIGHT, MONOCHROME, Palette, dashes, sample
 from bntui.chart.picture import draw
-from tests.chart.making import band, chart, line
+from chart.making import band, chart, line
 
 DEUTERANOPIA = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
 PROTANOPIA = np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]])

@@ -16,7 +16,7 @@ from bntui.chart.look import Look, Picture
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.picture import draw
 from bntui.chart.view import View
-from tests.chart.making import band, chart, dots_of, line
+from chart.making import band, chart, dots_of, line
 
 STEPS = np.linspace(0, 8000, 200)
 TWO_RUNS = chart(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tomli_w
+from store.making import SMALL, empty_run
 
 from bncore.spec.model import Spec
 from bncore.store.journal import Event, encode
@@ -17,7 +18,6 @@ from bncore.store.paths import RunDir
 from bncore.store.status import Observer, State, Status, write_status
 from bntui.live.runs import Follower, RunView
 from bntui.live.sources import Runs, Source
-from tests.store.making import SMALL, empty_run
 
 STEPS = 40
 BEGUN = 1_000_000.0

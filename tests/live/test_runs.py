@@ -15,7 +15,7 @@ from bncore.store.requests import Pause, Set, drop
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
 from bntui.live.requests import summary
 from bntui.live.runs import Follower, parts_of
-from tests.live.making import Clock, events, forked_run, made_run, request, view_of
+from live.making import Clock, events, forked_run, made_run, request, view_of
 
 
 @pytest.mark.parametrize("state", ["queued", "stopped", "finished", "diverged", "failed"])

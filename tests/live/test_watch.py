@@ -18,7 +18,7 @@ from bntui.live.release import release_memory
 from bntui.live.runs import Snapshot
 from bntui.live.sources import LIST_EVERY_S, Root, Runs, names
 from bntui.live.watch import RELEASES, Watcher
-from tests.live.making import Clock, events, forked_run, made_run, watched, write_sweep
+from live.making import Clock, events, forked_run, made_run, watched, write_sweep
 
 PATIENCE_S = 30.0
 
