@@ -22,7 +22,7 @@ from bncore.spec.toml import spec_to_toml
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import State, Status, write_status
-from tests.live.making import write_sweep
+from live.making import write_sweep
 
 STEPS = 20
 LAYERS = [1, 2, 3]

@@ -12,8 +12,8 @@ from bncore.report.claims.table import CLAIMS
 from bncore.report.document import report
 from bncore.report.missing import missing
 from bncore.store.paths import SweepDir
-from tests.live.making import write_sweep
-from tests.report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
+from live.making import write_sweep
+from report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.NOT_SETTLED
 Variant = dict[str, Any]
@@ -232,6 +232,7 @@ def test_a_steered_run_never_counts_as_its_variant(tmp_path: Path) -> None:
     found = weighed(tmp_path, "C4", [SMOOTH[0], SMOOTH[1] | {"events": events}])
     assert found.verdict == OPEN
     assert found.findings == ()
+    assert "3 of 6 runs do not count, such as made/batch-1-s0 (steered:" in found.why
 
 
 def _sweep(path: Path) -> SweepDir:

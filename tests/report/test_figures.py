@@ -14,7 +14,7 @@ from bncore.report.drawing import panel_svg, picture_svg, power
 from bncore.report.picture import Curve, Key, Picture, Plot, Style
 from bncore.report.save import save_pictures
 from bncore.store.errors import StoreError
-from tests.report.making import IMAGES, LINEAR, request, sweep_of
+from report.making import IMAGES, LINEAR, request, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
 L_P = [{"norm": kind} for kind in ("l1", "l2", "linf")]

@@ -11,8 +11,8 @@ import pytest
 from bncore.report.document import Report, as_json, report
 from bncore.report.page import page
 from bncore.store.paths import SweepDir
-from tests.live.making import write_sweep
-from tests.report.making import IMAGES, request, run_of, spec_of, sweep_of
+from live.making import write_sweep
+from report.making import IMAGES, request, run_of, spec_of, sweep_of
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -18,7 +18,7 @@ from bncore.store.errors import NoSuchRun
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Status, write_status
-from tests.report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
+from report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
 
 
 def test_a_finished_run_counts_and_so_does_one_that_diverged(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def weigh(claim: Claim, settings: Sequence[Setting]) -> Weighed:
         for scope in claim.scopes(setting)
         if scope.measured
     )
-    verdict, why = _together(claim, findings)
+    verdict, why = _together(findings) if findings else (Verdict.NOT_SETTLED, _nothing(settings))
     return Weighed(claim, verdict, why, findings)
 
 
@@ -69,9 +69,19 @@ def _measure_said(measure: Measure) -> str:
     return f"{number}, {measure.leaning}, but {reason}"
 
 
-def _together(claim: Claim, findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    if not findings:
-        return Verdict.NOT_SETTLED, "These runs measured nothing that bears on it."
+def _nothing(settings: Sequence[Setting]) -> str:
+    """Why there is no finding, where it may be for want of runs that count."""
+    runs = [run for setting in settings for run in setting.runs]
+    apart = [run for run in runs if not run.counts]
+    if not apart:
+        return "These runs measured nothing that bears on it."
+    return (
+        f"Nothing that counts bears on it; {len(apart)} of {len(runs)} runs do not count, such as {apart[0].name} "
+        f"({apart[0].exclusion})."
+    )
+
+
+def _together(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     said = {finding.verdict for finding in findings}
     decided = said - {Verdict.NOT_SETTLED}
     if len(decided) == 2:
