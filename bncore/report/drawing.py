@@ -23,13 +23,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from bncore.report.picture import Curve, Key, Picture, Plot, Ridge
 
 PALETTE = (
-    "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#2b8fb3", "#6b6f76",
-    "#7a5cc0", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
+    "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#7a5cc0", "#6b6f76",
+    "#2b8fb3", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
 )  # fmt: skip
 """On a light ground; variants first (`series.COLOURS`), whatever else follows."""
 DARK_PALETTE = (
-    "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#7fd3ee", "#aab0b8",
-    "#b9a3f7", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
+    "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#b9a3f7", "#aab0b8",
+    "#7fd3ee", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
 )  # fmt: skip
 """The same on a dark one."""
 Dash = Literal["solid"] | tuple[float, Sequence[float]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from live.making import write_sweep
+
 from bncore.spec.model import (
     DLN,
     VGG,
@@ -22,7 +24,6 @@ from bncore.spec.toml import spec_to_toml
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import State, Status, write_status
-from live.making import write_sweep
 
 STEPS = 20
 LAYERS = [1, 2, 3]

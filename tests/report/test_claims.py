@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live.making import write_sweep
 
 from bncore.report.claims.evidence import Verdict, Weighed
 from bncore.report.claims.table import CLAIMS
 from bncore.report.document import report
 from bncore.report.missing import missing
 from bncore.store.paths import SweepDir
-from live.making import write_sweep
 from report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.NOT_SETTLED

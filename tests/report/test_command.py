@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from cli.making import bnrun, surroundings
+
 from report.making import run_of, spec_of, sweep_of
 
 VARIANTS = ({"norm": "none", "scale": 3.0, "rough": 2.0}, {"norm": "batch"})

@@ -6,12 +6,15 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from live.making import write_sweep
 
 from bncore.report.document import Report, as_json, report
 from bncore.report.page import page
+from bncore.report.page.figures import figures
+from bncore.report.picture import Curve, Picture, Plot, Style
 from bncore.store.paths import SweepDir
-from live.making import write_sweep
 from report.making import IMAGES, request, run_of, spec_of, sweep_of
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -143,3 +146,15 @@ def test_json_says_what_the_page_says(document: Report) -> None:
     assert measure["effect"]["n"] == 2
     assert set(measure["effect"]["by_seed"]) == {"0", "1"}
     assert [figure["name"] for figure in found["figures"]] == [one.name for one in document.pictures]
+
+
+def test_the_paper_s_values_are_read_between_its_points_on_the_axes_as_plotted() -> None:
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 100.0])
+    style = Style(0)
+    mine = np.array([7.0, 8.0])
+    ours = Curve("ours", style, np.array([1.5, 4.0]), mine, mine)
+    paper = Curve("paper", style, x, y, y, weight="paper")
+    picture = Picture("a", "", "", (Plot("", "step", "", (ours, paper), log_y=True),), (), True, ())
+    [data] = re.findall(r"<tbody>(.*?)</tbody>", figures([picture]))
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", data)
+    assert cells == ["1.5", "7", "3.162", "4", "8", "-"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from bncore.report.drawing import PALETTE, PANEL_INCHES, SMALL_INCHES, panel_svg
 from bncore.report.page.markup import folded, listing, number, table, tag, text
-from bncore.report.picture import Picture, Plot
+from bncore.report.picture import Floats, Picture, Plot
 
 DATA_ROWS = 40
 """Most rows of a data table; of a longer one every so many are shown."""
@@ -75,18 +75,36 @@ def _data(plot: Plot) -> str:
         ]
         return tag("h4", text(plot.title)) + table(("step", "from", "to", "mean"), rows, numbers=range(4))
     curves = [curve for curve in plot.curves if curve.weight != "seed"]
-    x = np.unique(np.concatenate([curve.x for curve in curves]))
-    kept = x[:: max(1, -(-len(x) // DATA_ROWS))]
+    x = np.unique(np.concatenate([curve.x for curve in curves if curve.weight == "main"]))
+    every = max(1, -(-len(x) // DATA_ROWS))
+    kept = x[::every]
     names = [name for curve in curves for name in _names(curve.label, curve.is_line)]
     columns = [
-        dict(zip(curve.x.tolist(), edge.tolist(), strict=True))
+        _paper_at(kept, curve.x, edge, plot) if curve.weight == "paper" else _at(kept, curve.x, edge)
         for curve in curves
         for edge in ((curve.low,) if curve.is_line else (curve.low, curve.high))
     ]
-    rows = [(f"{value:.6g}", *(number(column.get(value)) for column in columns)) for value in kept.tolist()]
-    note = "" if len(kept) == len(x) else tag("p", f"Every {-(-len(x) // DATA_ROWS)}th row.", class_="fine")
+    rows = [
+        (f"{value:.6g}", *(number(None if np.isnan(one) else float(one)) for one in values))
+        for value, *values in zip(kept.tolist(), *columns, strict=True)
+    ]
+    note = tag("p", f"One row in {every}.", class_="fine") if every > 1 else ""
     body = table((plot.x_name, *names), rows, numbers=range(len(names) + 1))
     return tag("h4", text(plot.title)) + note + body
+
+
+def _at(x: Floats, known: Floats, y: Floats) -> Floats:
+    """The values at x; NaN where a curve has none."""
+    found = dict(zip(known.tolist(), y.tolist(), strict=True))
+    return np.array([found.get(value, np.nan) for value in x.tolist()])
+
+
+def _paper_at(x: Floats, known: Floats, y: Floats, plot: Plot) -> Floats:
+    """The paper's curve at x: between its points linearly on the axes as they are plotted."""
+    with np.errstate(all="ignore"):
+        x, known = (np.log(x), np.log(known)) if plot.log_x else (x, known)
+        between = np.interp(x, known, np.log(y) if plot.log_y else y, left=np.nan, right=np.nan)
+        return np.exp(between) if plot.log_y else between
 
 
 def _names(label: str, is_line: bool) -> tuple[str, ...]:
