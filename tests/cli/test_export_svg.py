@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from bncore.store.paths import SweepDir
 from bntui.cli.main import app
 from bntui.live.panels import PANELS, first_panels
-from tests.live.making import events, made_run, view_of, write_sweep
-from tests.store.making import empty_run
+from live.making import events, made_run, view_of, write_sweep
+from store.making import empty_run
 
 
 @pytest.fixture
