@@ -6,13 +6,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from live.making import events, made_run, view_of, write_sweep
+from store.making import empty_run
 from typer.testing import CliRunner, Result
 
 from bncore.store.paths import SweepDir
 from bntui.cli.main import app
 from bntui.live.panels import PANELS, first_panels
-from live.making import events, made_run, view_of, write_sweep
-from store.making import empty_run
 
 
 @pytest.fixture
