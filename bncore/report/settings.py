@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from bncore.report.runs import ReportRun, Variant
+from bncore.spec.errors import shown
 from bncore.spec.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
 
 FREE = frozenset({"title", "seed", "device", "threads", "log_every", "eval", "probes", "checkpoint", "noise"})
@@ -59,23 +60,35 @@ def settings_of(runs: Sequence[ReportRun]) -> tuple[Setting, ...]:
         if run.spec is not None:
             groups.setdefault(comparable(run.spec), []).append(run)
     found = [_setting(group) for group in groups.values()]
-    titles = [one.title for one in found]
-    return tuple(
-        one if titles.count(one.title) == 1 else _renamed(one, titles[:i].count(one.title) + 1)
-        for i, one in enumerate(found)
-    )
+    return tuple(_told_apart(one, [other for other in found if other.title == one.title]) for one in found)
 
 
-def _renamed(setting: Setting, number: int) -> Setting:
-    title = f"{setting.title} ({_ORDINALS.get(number, f'settings {number}')})"
-    return Setting(title, setting.network, setting.images, setting.synthetic, setting.steps, setting.runs)
+def _told_apart(setting: Setting, alike: Sequence[Setting]) -> Setting:
+    """The setting with a title that also says in what it differs from those that have its title."""
+    leaves = [_leaves(_fixed(spec)) for other in alike if (spec := other.runs[0].spec) is not None]
+    mine = _leaves(_fixed(setting.runs[0].spec)) if setting.runs[0].spec else {}
+    differing = [
+        f"{path} {shown(value)}"
+        for path, value in mine.items()
+        if any(other.get(path, value) != value for other in leaves)
+    ]
+    return replace(setting, title=f"{setting.title} ({', '.join(differing)})") if differing else setting
 
 
-_ORDINALS = {1: "first settings", 2: "second settings", 3: "third settings"}
+def _leaves(table: dict[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found.update(_leaves(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value})
+    return found
 
 
 def comparable(spec: Spec) -> str:
     """Equal for specs whose runs may be compared: everything but the variant and the fields that are `FREE`."""
+    return repr(_fixed(spec))
+
+
+def _fixed(spec: Spec) -> dict[str, Any]:
+    """What may not differ between runs that are compared."""
     table: dict[str, Any] = {
         name: value for name, value in spec.model_dump(mode="json").items() if name not in FREE
     }
@@ -86,7 +99,7 @@ def comparable(spec: Spec) -> str:
     table["data"] = {k: v for k, v in table["data"].items() if k not in ("path", "fingerprint")}
     if isinstance(spec.data, ImageData):
         table["data"]["fingerprint"] = spec.data.fingerprint
-    return repr(table)
+    return table
 
 
 def _setting(runs: Sequence[ReportRun]) -> Setting:

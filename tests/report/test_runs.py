@@ -106,7 +106,11 @@ def test_runs_that_differ_in_more_than_the_variant_are_not_compared(tmp_path: Pa
     runs = [run_of(tmp_path / str(i), spec) for i, spec in enumerate(specs)]
     settings = settings_of(gather(runs))
     assert [len(one.runs) for one in settings] == [2, 1, 1, 1]
-    assert len({one.title for one in settings}) == 4
+    titles = [one.title for one in settings]
+    assert len(set(titles)) == 4
+    assert titles[0].endswith("(optim.momentum 0.0)")
+    assert titles[1].endswith("(optim.momentum 0.9)")
+    assert "(" not in titles[2] + titles[3]
 
 
 def test_instruments_and_where_the_pictures_lie_are_no_difference(tmp_path: Path) -> None:
