@@ -36,7 +36,7 @@ class Action:
 ACTIONS: tuple[Action, ...] = (
     Action("help", "question_mark,f1", "?", "help", "What every key does", EVERYWHERE, 0),
     Action("leave", "q,ctrl+c", "q", "quit", "Leave; runs go on unless asked to stop", EVERYWHERE, 0),
-    Action("back", "escape,backspace", "esc", "back", "Back to the sweep, then to all runs", EVERYWHERE, 6),
+    Action("go_back", "escape,backspace", "esc", "back", "Back to the sweep, then to all runs", EVERYWHERE, 6),
     Action("next_theme", "T", "T", "theme", "Dark, light, or the terminal's own colours", EVERYWHERE),
     Action("save_screen", "ctrl+s", "^s", "save screen", "Save the screen as SVG into this folder", EVERYWHERE),
     Action("playback_speed(2)", "right_curly_bracket", "}", "faster", "Play back twice as fast", EVERYWHERE),

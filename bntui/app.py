@@ -12,6 +12,7 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.command import CommandPalette
+from textual.filter import DimFilter
 from textual.message import Message
 from textual.screen import Screen
 
@@ -53,7 +54,7 @@ class Explorer(App[None]):
             return isinstance(message, Explorer.Seen)
 
     def __init__(self, settings: Settings, opening: Opening, place: Place | None = None) -> None:
-        super().__init__(ansi_color=settings.theme == "ansi")
+        super().__init__()
         self.settings = settings
         self.choice = Choice()
         self.snapshot: Snapshot | None = None
@@ -84,6 +85,12 @@ class Explorer(App[None]):
 
         self.push_screen(HomePage())
         self.watch_source(self._opening.home)
+
+    def watch_theme(self) -> None:
+        """Leave dim text to the terminal where the colours are its own: Textual's filter cannot mix those."""
+        for one in self._filters:
+            if isinstance(one, DimFilter):
+                one.enabled = not self.native_ansi_color
 
     def on_unmount(self) -> None:
         if self._watching is not None:
@@ -281,6 +288,10 @@ class Explorer(App[None]):
                 return
         if answer in ("detach", "stop"):
             self.exit()
+
+    def action_go_back(self) -> None:
+        if isinstance(self.screen, Page):
+            self.screen.go_back()
 
     def action_help(self) -> None:
         from bntui.screens.help import Help

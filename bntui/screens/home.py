@@ -109,9 +109,6 @@ class HomePage(Page):
     def focus_page(self) -> None:
         self._listing.focus()
 
-    def action_back(self) -> None:
-        """There is nothing before this screen."""
-
     def action_filter(self) -> None:
         self.query_one(Filter).open()
 

@@ -63,6 +63,9 @@ class Page(Screen[None]):
         if self.focused is None:
             self.call_after_refresh(self.focus_page)
 
+    def go_back(self) -> None:
+        """Go to what lies before this page, where anything does."""
+
     def focus_page(self) -> None:
         """Give the focus to what is shown."""
 

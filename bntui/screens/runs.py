@@ -107,13 +107,13 @@ class RunsPage(Page):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if self.is_tiny:
-            return action in ("leave", "back")
+            return action in ("leave", "go_back")
         return True
 
     def action_view(self, name: str) -> None:
         self.explorer.view(name)
 
-    def action_back(self) -> None:
+    def go_back(self) -> None:
         if self.TAB == "sweep":
             self.explorer.go_home()
         else:

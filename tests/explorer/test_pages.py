@@ -1,0 +1,262 @@
+"""Every page, at every size, with every kind of run: nothing raises, nothing is obeyed, all is said."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from live.making import events, made_run, write_sweep
+from textual.pilot import Pilot
+
+from bncore.store.paths import SweepDir
+from bntui.actions import ACTIONS
+from bntui.app import Explorer
+from bntui.screens.home import HomePage
+from bntui.screens.table import PAGES
+from bntui.widgets.charts import ChartGrid
+from explorer.making import drive, every_kind, explorer, run_of, text_of, until
+
+SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))
+KEYS = {page: str(number) for number, page in enumerate(PAGES, 1)}
+
+
+def sound(app: Explorer) -> str:
+    """What is on the screen, which is whole and holds nothing a terminal would obey."""
+    text = text_of(app)
+    lines = text.splitlines()
+    assert len(lines) == app.size.height
+    assert not [c for c in text if ord(c) < 32 and c != "\n"]
+    assert "\x9b" not in text
+    return text
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_every_page_shows_every_kind_of_run_at_every_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        for page, key in KEYS.items():
+            await pilot.press(key)
+            await pilot.pause()
+            tiny = size[0] < 40 or size[1] < 10
+            if not tiny:
+                assert getattr(app.screen, "TAB", "") == page
+            for number in range(len(app.snapshot.runs) if app.snapshot and not tiny else 0):
+                await pilot.press("down")
+                if number % 3 == 0:
+                    sound(app)
+            for other in SIZES:
+                await pilot.resize_terminal(*other)
+                await pilot.pause()
+                sound(app)
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+
+    drive(app, size, steps)
+
+
+def test_an_empty_sweep_and_an_empty_root_are_shown_as_such(tmp_path: Path) -> None:
+    (tmp_path / "bare-001").mkdir()
+    write_sweep(tmp_path / "bare-001", [])
+    app = explorer(tmp_path, SweepDir(tmp_path / "bare-001"))
+
+    async def nothing(pilot: Pilot[None]) -> None:
+        for key in KEYS.values():
+            await pilot.press(key)
+            await pilot.pause()
+            assert "no runs" in sound(app)
+
+    drive(app, (100, 30), nothing)
+    empty = explorer(tmp_path / "none")
+
+    async def home(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "activations" in sound(empty))
+        assert "no runs yet" in sound(empty)
+
+    drive(empty, (100, 40), home)
+
+
+def test_below_forty_by_ten_there_is_a_line_and_only_leaving_works(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        first, *rest = sound(app).splitlines()
+        assert "%" in first
+        assert not "".join(rest).strip()
+        for key in ("n", "p", "2", "space", "x", "w"):
+            await pilot.press(key)
+            assert getattr(app.screen, "TAB", "") == "sweep"
+            assert not "".join(sound(app).splitlines()[1:]).strip()
+        await pilot.press("q")
+        await pilot.pause()
+        if app.is_running and type(app.screen).__name__ == "Leave":
+            await pilot.press("d")
+
+    drive(app, (30, 8), steps)
+    assert app.return_code == 0
+
+
+def test_the_sweep_page_says_what_there_is_to_know(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        text = sound(app)
+        assert "made-001" in text
+        assert "Fig 2" in text
+        for word in ("Training loss", "Effective β", "ICS", "Loss along the gradient"):
+            assert word in text
+        while "steered ─" not in sound(app):
+            await pilot.press("down")
+        text = sound(app)
+        assert "norm l1" in text
+        assert "noise on @7" in text
+        assert "norm l1 @9" in text
+        assert "✗ lr -1" in text  # the rejected one is in the list of changes, not in the charts
+        assert "lr -1 @11" not in text
+        assert "[bold]not bold[/bold]" in text.replace("\n", "") or "red" in text
+
+    drive(app, (200, 60), steps)
+
+
+def test_one_chart_where_there_is_room_for_one_and_arrows_change_it(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        grid = app.screen.query_one(ChartGrid)
+        shown = []
+        for _ in grid.keys:
+            visible = [chart for chart in grid.children if chart.display]
+            assert len(visible) == 1
+            shown.append(visible[0].id)
+            await pilot.press("right")
+            await pilot.pause()
+        assert shown == [f"chart-{key}" for key in grid.keys]
+
+    drive(app, (60, 18), steps)
+
+
+def test_a_crosshair_reads_every_curve_in_every_chart_at_one_step(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "two-001")
+    for name in ("a", "b"):
+        made_run(sweep.path / f"{name}-s0", events())
+    write_sweep(sweep.path, ["a-s0", "b-s0"])
+    app = explorer(tmp_path, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("c")
+        await pilot.pause()
+        assert sound(app).count("at 39:") >= 4
+        await pilot.press("less_than_sign", "less_than_sign")
+        await pilot.pause()
+        moved = sound(app)
+        assert "at 39:" not in moved
+        assert moved.count(" a ") >= 4
+        charts = [chart for chart in app.screen.query_one(ChartGrid).children if chart.display]
+        assert len({chart.crosshair for chart in charts}) == 1
+
+    drive(app, (160, 48), steps)
+
+
+def test_zooming_one_chart_zooms_those_beside_it(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("plus", "plus", "plus")
+        await pilot.pause()
+        views = {chart.view.x for chart in app.screen.query("Chart").results()}  # type: ignore[attr-defined]
+        assert len(views) == 1
+        assert None not in views
+        await pilot.press("0")
+        await pilot.pause()
+        assert {chart.view.x for chart in app.screen.query("Chart").results()} == {None}  # type: ignore[attr-defined]
+
+    drive(app, (160, 48), steps)
+
+
+def test_home_lists_finds_and_opens_runs(tmp_path: Path) -> None:
+    every_kind(tmp_path)
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        assert isinstance(app.screen, HomePage)
+        await until(pilot, lambda: "activations" in sound(app))
+        text = sound(app)
+        assert "made-001" in text
+        assert "Every kind [bold]of[/] run" in text
+        assert "\\x1b[31mred" in text or "red" in text
+        await pilot.press("slash", *"diverged")
+        await pilot.pause()
+        assert "steered" not in sound(app)
+        await pilot.press("enter")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
+        await until(pilot, lambda: app.snapshot is not None and app.snapshot.complete)
+        assert "diverged ─" in sound(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.snapshot is not None)
+
+    drive(app, (140, 40), steps)
+
+
+def test_marked_runs_of_any_sweeps_are_compared(tmp_path: Path) -> None:
+    for sweep in ("one-001", "two-001"):
+        made_run(tmp_path / sweep / "a-s0", events())
+        write_sweep(tmp_path / sweep, ["a-s0"])
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "two-001" in sound(app))
+        await pilot.press("down", "m", "down", "down", "m", "5")
+        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "compare" and app.snapshot is not None)
+        await until(pilot, lambda: "minus" in sound(app))
+        assert "one-001/a-s0" in sound(app)
+        assert "two-001/a-s0" in sound(app)
+
+    drive(app, (140, 40), steps)
+
+
+def test_a_run_that_is_deleted_while_it_is_shown_stays_as_gone(tmp_path: Path) -> None:
+    sweep = every_kind(tmp_path)
+    app = explorer(tmp_path, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        shutil.rmtree(run_of(sweep, "finished").path)
+        app.wake()
+        await until(pilot, lambda: app.snapshot and any(view.state == "gone" for view in app.snapshot.runs))
+        for key in KEYS.values():
+            await pilot.press(key)
+            await pilot.pause()
+            sound(app)
+
+    drive(app, (120, 40), steps)
+
+
+def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        commands = {command.help for command in app.get_system_commands(app.screen)}
+        await pilot.press("question_mark")
+        await pilot.pause()
+        text = sound(app)
+        assert "Switch noise on or off" in text
+        await pilot.press("escape")
+        await pilot.pause()
+        here = {action.help for action in ACTIONS if action.scope in ("everywhere", "runs", "sweep")}
+        assert commands == here
+
+    drive(app, (120, 90), steps)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "ansi"])
+def test_every_theme_shows_the_same_text(tmp_path: Path, theme: str) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path), theme=theme)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        for _ in range(4):
+            assert "Training loss" in sound(app)
+            await pilot.press("T")
+            await pilot.pause()
+
+    drive(app, (120, 40), steps)
