@@ -52,7 +52,9 @@ class JournalPage(RunsPage):
             row for row in event_rows(words.palette_of(self.app), runs) if filtered.passes(row.text.plain)
         ]
         listing = self.query_one("#events", Listing)
-        listing.border_title = "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")
+        listing.border_title = Text(
+            "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")
+        )
         listing.show(rows or [Row(Text("nothing yet", words.MUTED))])
 
     def focus_page(self) -> None:
@@ -85,8 +87,11 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
 
 
 def _clock(moment: float) -> str:
-    """The time of day here, with the date where that is not today's."""
-    then = time.localtime(moment)
+    """The time of day here, with the date where that is not today's; nothing where the calendar has none."""
+    try:
+        then = time.localtime(moment)
+    except (OverflowError, ValueError, OSError):  # whatever the journal says
+        return " " * 8
     today = time.localtime()
     same = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M:%S" if same else "%b %d %H:%M", then)
@@ -106,7 +111,7 @@ def _sentence(event: dict[str, Any]) -> Text:
         reason = event.get("reason")
         return text.append(f"  rejected: {printable(str(reason))}", "red") if not applied else text
     said = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step", "schema")}
-    text = Text(kind, STYLES.get(kind, ""))
+    text = Text(printable(kind), STYLES.get(kind, ""))
     for key, value in said.items():
         text.append(f"  {printable(key)} ", words.MUTED).append(printable(str(value))[:200])
     return text

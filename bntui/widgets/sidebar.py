@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -61,7 +62,7 @@ class Sidebar(Vertical):
         panel = self.query_one("#selected", Static)
         panel.display = view is not None
         if view is not None:
-            panel.border_title = words.fitted(view.name, min(len(view.name), 30))
+            panel.border_title = Text(words.fitted(view.name, min(cell_len(view.name), 30)))
             lines = details(view)
             shape = (len(lines), view.message)  # which alone may wrap: laying out costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
