@@ -10,6 +10,8 @@ from bntui.chart.data import Floats
 
 SMALLEST_WEIGHT = 1e-60
 """Weights are kept above this within a block, so that their reciprocals stay far from overflow."""
+LARGEST = 1e200
+"""Values beyond this, divided by such a weight, would overflow."""
 ROUNDING = 2.0**-54
 """What 1 does not change by."""
 
@@ -37,6 +39,9 @@ def _average(values: Floats, a: float) -> Floats:
     """In blocks, all at once: within one, s_k = a^k (s_0 + (1 - a) Σ_{i≤k} y_i a^-i) is a cumulative sum."""
     if not values.size:
         return values
+    largest = float(np.abs(values).max())
+    if largest > LARGEST:
+        return _average(values / largest, a) * largest
     length = max(1, min(values.size, int(math.log(SMALLEST_WEIGHT) / math.log(a))))
     weights = a ** np.arange(1, length + 1)
     blocks = np.zeros((-(-values.size // length), length))
