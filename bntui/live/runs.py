@@ -106,6 +106,7 @@ class Follower:
         self._changes: list[str] = []  # ids of the requests that `_spec` holds
         self._parent: Path | None = None
         self._begun = False
+        self._unreadable = False
         self._seen: object = None
         self._read: Columns | None = None  # what the view's columns are a snapshot of
         self._view: RunView | None = None
@@ -123,6 +124,7 @@ class Follower:
             return self._view
         status = read_status(self.run)
         problem = self._advance(budget_s) if journal else ""
+        self._unreadable = bool(problem)
         answered = journaled(self._reader.columns.events)
         view = self._made(status, self._state(status), problem, answered)
         self._seen = stamp
@@ -133,8 +135,8 @@ class Follower:
 
     @property
     def complete(self) -> bool:
-        """Whether the history was read, or there is none."""
-        return self._reader.columns.complete or not self.run.journal_file.exists()
+        """Whether the history was read, or there is none that can be."""
+        return self._unreadable or self._reader.columns.complete or not self.run.journal_file.exists()
 
     @property
     def begun(self) -> bool:
@@ -143,7 +145,7 @@ class Follower:
 
     def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
         """Whether a run whose files are as they were needs no look: it has ended, and is read as far as asked."""
-        if self._view is None or self._view.name != self.name:
+        if self._view is None or self._view.name != self.name or self._unreadable:
             return False
         ended = self._view.state not in (*LIVE, "queued", "dead")
         return ended and (not journal or (self._begun and (self.complete or budget_s == 0)))
