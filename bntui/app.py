@@ -18,7 +18,7 @@ from textual.screen import Screen
 
 from bntui.actions import EVERYWHERE, actions_of, bindings
 from bntui.opening import Choice, Opening, Settings
-from bntui.screens.page import Page
+from bntui.screens.page import LEAVING, Page
 from bntui.watching import Watching
 
 if TYPE_CHECKING:
@@ -257,6 +257,9 @@ class Explorer(App[None]):
             self.call_later(self.run_action, name, self.screen)
 
         return run
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action in LEAVING if isinstance(self.screen, Page) and self.screen.is_tiny else True
 
     def action_leave(self) -> None:
         """Ask, if runs go on that are not only looked at."""

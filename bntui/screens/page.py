@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TINY_WIDTH, TINY_HEIGHT = 40, 10
 """Below this only the heading is shown, and only leaving works."""
+LEAVING = ("leave", "quit")
 
 
 class Page(Screen[None]):
@@ -29,8 +30,8 @@ class Page(Screen[None]):
     DEFAULT_CSS = """
     Page { layout: vertical; background: $background; }
     Page #heading { background: $panel; }
-    Page.tiny > * { display: none; }
-    Page.tiny > #heading { display: block; }
+    Page.tiny > * { display: none !important; }
+    Page.tiny > #heading { display: block !important; }
     """
     AUTO_FOCUS = ""
     SCOPES: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
@@ -78,6 +79,9 @@ class Page(Screen[None]):
     def is_tiny(self) -> bool:
         """Whether there is no room for anything but the heading."""
         return self.has_class("tiny")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action in LEAVING if self.is_tiny else True
 
     def show_again(self) -> None:
         """Show what there is."""

@@ -105,11 +105,6 @@ class RunsPage(Page):
             ),
         }
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self.is_tiny:
-            return action in ("leave", "go_back")
-        return True
-
     def action_view(self, name: str) -> None:
         self.explorer.view(name)
 
