@@ -57,6 +57,12 @@ class Grid:
     def height(self) -> int:
         return int(self.characters.shape[0])
 
+    def copy(self) -> Grid:
+        """The same, to be drawn on."""
+        copy = object.__new__(Grid)
+        copy.characters, copy.inks = self.characters.copy(), self.inks.copy()
+        return copy
+
     def write(self, row: int, column: int, text: str, ink: int) -> int:
         """Writes what of the text fits between `column` and the right end; returns the column after it."""
         if not 0 <= row < self.height or not 0 <= column < self.width:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bntui.chart.data import Curve
 from bntui.chart.frame import Layout
 from bntui.chart.grid import Grid
 from bntui.chart.palette import DARK, Palette
@@ -31,3 +32,5 @@ class Picture:
     x_scale: Scale | None
     """None where there is nothing to draw."""
     y_scale: Scale | None
+    curves: tuple[Curve, ...] = ()
+    """What the crosshair reads."""

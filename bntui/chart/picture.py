@@ -23,6 +23,27 @@ PLAIN = Look()
 
 def draw(data: ChartData, width: int, height: int, view: View = EVERYTHING, look: Look = PLAIN) -> Picture:
     """The chart in `width` x `height` cells; below 20 x 5 only what fits of it."""
+    return pointed(draw_unread(data, width, height, view, look), look)
+
+
+def pointed(picture: Picture, look: Look) -> Picture:
+    """A picture of `draw_unread` with what its bottom says: the steps, or what the crosshair of `look` reads."""
+    place, x, y = picture.place, picture.x_scale, picture.y_scale
+    if x is None or y is None:
+        return picture
+    grid = picture.grid.copy()
+    if look.crosshair is not None:
+        Overlay(grid, place, x, y, look.palette).crosshair(look.crosshair)
+    if place.bordered and look.crosshair is None:
+        draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9)), look.palette)
+    elif place.bordered and look.crosshair is not None:
+        found = readings(picture.curves, look.crosshair)
+        draw_reading(grid, sentence(found, look.crosshair, grid.width - 5), look.palette)
+    return replace(picture, grid=grid)
+
+
+def draw_unread(data: ChartData, width: int, height: int, view: View, look: Look) -> Picture:
+    """The chart without its bottom words and without a crosshair: all of it that takes long."""
     grid = Grid(width, height, ink(look.palette.text, look.palette.background))
     place = layout(width, height)
     if place.bordered:
@@ -34,7 +55,7 @@ def draw(data: ChartData, width: int, height: int, view: View = EVERYTHING, look
         unit = Scale(0.0, 1.0)
         Overlay(grid, place, unit, unit, look.palette).note(data.note)
         return Picture(grid, place, x, None)
-    picture = Picture(grid, place, x, y)
+    picture = Picture(grid, place, x, y, strong)
     _draw_plot(picture, data, strong, look)
     return picture
 
@@ -58,15 +79,6 @@ def _draw_plot(picture: Picture, data: ChartData, strong: tuple[Curve, ...], loo
     overlay.mark_names(data, layers)
     overlay.flags(layers)
     overlay.crosses(data.curves)
-    if look.crosshair is not None:
-        overlay.crosshair(look.crosshair)
-    if not place.bordered:
-        return
-    if look.crosshair is None:
-        draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9)), look.palette)
-    else:
-        found = readings(strong, look.crosshair)
-        draw_reading(grid, sentence(found, look.crosshair, grid.width - 5), look.palette)
 
 
 def _smoothed(curve: Curve, smoothing: float) -> Curve:

@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from bntui.chart.data import ChartData, HeatData, HistogramData
 from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.look import Look, Picture
-from bntui.chart.picture import draw
+from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
 from bntui.chart.reading import Reading, readings
 
@@ -35,6 +35,8 @@ class Chart(Plot):
     """Whether the y axis is logarithmic; None: as the data asks for."""
 
     _shown = ChartData("")
+    _unread: tuple[ChartData, object, Picture] | None = None
+    """The picture without a crosshair, and what it was drawn from."""
 
     def show(self, data: ChartData) -> None:
         """Shows other data; view, smoothing and crosshair stay."""
@@ -51,7 +53,12 @@ class Chart(Plot):
         return [] if self.crosshair is None else readings(self.data.curves, self.crosshair)
 
     def paint(self, width: int, height: int, look: Look) -> Picture:
-        return draw(self.data, width, height, self.view, replace(look, smoothing=self.smoothing))
+        look = replace(look, smoothing=self.smoothing)
+        drawn_for = (width, height, self.view, replace(look, crosshair=None), self.log_y)
+        if self._unread is None or self._unread[0] is not self._shown or self._unread[1] != drawn_for:
+            unread = draw_unread(self.data, width, height, self.view, look)
+            self._unread = (self._shown, drawn_for, unread)
+        return pointed(self._unread[2], look)
 
     def last_step(self) -> float | None:
         return max((float(curve.x[-1]) for curve in self._shown.curves if curve.x.size), default=None)
