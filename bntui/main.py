@@ -52,8 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write(f"bntui: {error}\n")
             return NO_RUN
         explorer = Explorer(settings, Disk(settings), place)
+        _bear_any_byte()
         explorer.run(mouse=not asked.no_mouse)
-    return explorer.return_code or 0
+    return FAILED if explorer.return_code is None else explorer.return_code
 
 
 def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
@@ -63,6 +64,18 @@ def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
     if environment.get("TERM", "dumb") in ("dumb", "unknown", ""):
         return f"needs a terminal that can place text (TERM={environment.get('TERM', '')})"
     return ""
+
+
+def _bear_any_byte() -> None:
+    """Input that is no UTF-8, as of a terminal that sends Alt as an eighth bit, is no reason to end, as it is for
+    Textual by itself."""
+    import codecs
+    from functools import partial
+
+    from textual.drivers import linux_driver
+
+    decoder = codecs.getincrementaldecoder("utf-8")
+    setattr(linux_driver, "getincrementaldecoder", lambda _: partial(decoder, errors="replace"))  # noqa: B010
 
 
 def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[Settings, Place | None]:
