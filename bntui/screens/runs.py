@@ -93,6 +93,9 @@ class RunsPage(Page):
         return PanelState(layer=choice.layer, step=choice.step, reference=reference, figure=figure)
 
     def heading(self) -> tuple[list[Part], list[Part]]:
+        failure = self.explorer.failure
+        if failure and self.snapshot is None:
+            return [Part(Text("bntui", words.MUTED), 8), Part(Text(failure, "red"))], []
         return heading(self.snapshot, self.TAB, self.app.size.width, self.explorer.labels())
 
     def labels(self) -> dict[str, str]:
