@@ -1,0 +1,439 @@
+"""Steering by keys: everything is shown before it is sent, and what is sent is what was shown."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live.making import STEPS, Seconds, events, made_run, request, write_sweep
+from textual.pilot import Pilot
+
+from bncore.store.journal import encode
+from bncore.store.owner import acquire
+from bncore.store.paths import Held, RunDir, SweepDir
+from bncore.store.requests import waiting
+from bncore.store.status import Status, read_status, write_status
+from bntui.app import Explorer
+from bntui.memory import remember_layout
+from bntui.widgets.strip import Strip
+from explorer.making import drive, explorer, text_of, until
+
+STATES = {
+    "first": "running", "second": "running", "halted": "paused", "waits": "queued", "over": "finished",
+    "ended": "stopped",
+}  # fmt: skip
+SIZE = (120, 32)
+STOP = [{"kind": "stop"}]
+Act = Callable[[Pilot[None], Explorer], Awaitable[None]]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[SweepDir]:
+    """A sweep at work, held by this process, with a run in every state that matters to who is asked."""
+    sweep = SweepDir(tmp_path / "root" / "made-001")
+    with ExitStack() as held:
+        for name, state in STATES.items():
+            journal = [] if state == "queued" else events(STEPS if state == "finished" else 12)
+            run = made_run(sweep.path / f"{name}-s0", journal, state=state)  # type: ignore[arg-type]
+            if state in ("running", "paused"):
+                held.callback(acquire(run).release)
+        write_sweep(sweep.path, [f"{name}-s0" for name in STATES], name="made")
+        sweep.inbox.mkdir()
+        write_status(sweep, Status("running", steps=len(STATES)))
+        held.callback(acquire(sweep).release)
+        remember_layout("made", ("loss",))
+        yield sweep
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Commands that would have been started."""
+    lines: list[tuple[str, ...]] = []
+
+    def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+        lines.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0, "{}", "")
+
+    monkeypatch.setattr("bntui.steering.send.bnrun", bnrun)
+    return lines
+
+
+def run_named(sweep: SweepDir, name: str) -> RunDir:
+    return RunDir(sweep.path / f"{name}-s0")
+
+
+def asked(sweep: SweepDir) -> dict[str, list[dict[str, Any]]]:
+    """What lies in every inbox that holds anything; the sweep's own under its name."""
+    inboxes: dict[str, Held] = {name: run_named(sweep, name) for name in STATES} | {"sweep": sweep}
+    commands = {
+        name: [one.command.model_dump(exclude_none=True) for one in waiting(held)]
+        for name, held in inboxes.items()
+    }
+    return {name: said for name, said in commands.items() if said}
+
+
+def steer(sweep: SweepDir, act: Act, **settings: object) -> None:
+    """Open the explorer on the sweep and do something."""
+    app = explorer(sweep.path.parent, sweep, **settings)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(app.snapshot.runs) == len(STATES) if app.snapshot else False)
+        await act(pilot, app)
+
+    drive(app, SIZE, steps)
+
+
+async def select(pilot: Pilot[None], app: Explorer, name: str) -> None:
+    """Select the run of this name."""
+    names = list(STATES)
+    at = app.choice.selected.name.removesuffix("-s0") if app.choice.selected else names[0]
+    by = names.index(name) - names.index(at)
+    await pilot.press(*(["down" if by > 0 else "up"] * abs(by)))
+    assert app.choice.selected is not None
+    assert app.choice.selected.name == f"{name}-s0"
+
+
+def strip(app: Explorer) -> Strip:
+    return app.screen.query_one(Strip)
+
+
+def sentence(app: Explorer) -> str:
+    """What the strip says would be sent, or why nothing can be."""
+    return next(line for line in text_of(app).splitlines() if "→ " in line or "✗ " in line).strip("│ ")
+
+
+KEYS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("n", "first", "noise on", {"kind": "set", "changes": {"noise.on": True}}),
+    ("p", "first", "norm none", {"kind": "set", "changes": {"norm.kind": "none"}}),
+    ("l", "second", "lr 0.05", {"kind": "set", "changes": {"optim.lr": 0.05}}),
+    ("space", "first", "pause", {"kind": "pause"}),
+    ("space", "halted", "resume", {"kind": "resume"}),
+    ("full_stop", "halted", "step 1", {"kind": "step", "count": 1}),
+    ("x", "second", "stop", {"kind": "stop"}),
+    ("C", "first", "checkpoint", {"kind": "checkpoint"}),
+    ("E", "halted", "evaluate", {"kind": "evaluate"}),
+    ("n", "waits", "noise on", {"kind": "set", "changes": {"noise.on": True}}),
+)
+
+
+def test_a_key_shows_what_it_would_send_escape_sends_nothing_and_enter_sends_it(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        expected: dict[str, list[dict[str, Any]]] = {}
+        for key, name, said, command in KEYS:
+            await select(pilot, app, name)
+            await pilot.press(key)
+            await pilot.pause()
+            assert strip(app).is_open
+            assert f"→ {said}  to {name}" in sentence(app)
+            await pilot.press("escape")
+            await pilot.pause()
+            assert not strip(app).is_open
+            assert asked(sweep) == expected, f"{key} and Escape"
+            await pilot.press(key)
+            await pilot.pause()
+            assert asked(sweep) == expected, f"{key} alone"
+            await pilot.press("enter")
+            expected.setdefault(name, []).append(command)
+            await until(pilot, lambda: asked(sweep) == expected)
+            assert not strip(app).is_open
+
+    steer(sweep, act)
+
+
+def test_one_enter_sends_one_request(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("n", "enter", "enter", "enter")
+        await until(pilot, lambda: "first" in asked(sweep))
+        await pilot.pause(0.2)
+        assert [len(found) for found in asked(sweep).values()] == [1]
+
+    steer(sweep, act)
+
+
+def test_marked_runs_are_asked_together_and_those_that_cannot_be_are_named(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        for name in ("second", "halted", "over"):
+            await select(pilot, app, name)
+            await pilot.press("m")
+        await select(pilot, app, "first")
+        await pilot.press("p", "down")
+        await pilot.pause()
+        said = sentence(app)
+        assert "→ norm l1  to second, halted" in said
+        assert "not to over" in said
+        assert "first" not in said
+        await pilot.press("enter")
+        change = {"kind": "set", "changes": {"norm.kind": "l1"}}
+        await until(pilot, lambda: asked(sweep) == {"second": [change], "halted": [change]})
+
+    steer(sweep, act)
+
+
+def test_the_whole_sweep_is_asked_with_what_is_queued(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        assert "whole sweep: off" in text_of(app)
+        await pilot.press("w")
+        await pilot.pause()
+        assert "whole sweep: on" in text_of(app)
+        await pilot.press("n")
+        await pilot.pause()
+        assert "to first, second, halted, waits" in sentence(app)
+        assert "not to over, ended" in sentence(app)
+        assert not asked(sweep)
+        await pilot.press("enter")
+        change = [{"kind": "set", "changes": {"noise.on": True}}]
+        await until(
+            pilot, lambda: asked(sweep) == dict.fromkeys(("first", "second", "halted", "waits"), change)
+        )
+
+    steer(sweep, act)
+
+
+def test_tab_says_whom_while_the_strip_is_open(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("space")
+        await pilot.pause()
+        assert "→ pause  to first" in sentence(app)
+        await pilot.press("tab")
+        await pilot.pause()
+        assert "→ pause  to first, second" in sentence(app)
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: asked(sweep) == {"first": [{"kind": "pause"}]})
+
+    steer(sweep, act)
+
+
+def test_stopping_the_whole_sweep_asks_its_supervisor_and_the_runs_at_work(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("w", "x", "enter")
+        await until(pilot, lambda: len(asked(sweep)) == 4)
+        assert asked(sweep) == dict.fromkeys(("first", "second", "halted", "sweep"), STOP)
+
+    steer(sweep, act)
+
+
+def test_a_queued_run_is_left_out_by_its_supervisor(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "waits")
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: asked(sweep) == {"sweep": [{"kind": "drop", "run": "waits-s0"}]})
+
+    steer(sweep, act)
+
+
+BAD = (
+    ("n", "noise=maybe"),
+    ("p", "norm=l0"),
+    ("p", "norm=lp:0.5"),
+    ("l", "lr=-1"),
+    ("l", "lr=nan"),
+    ("l", "steps=3"),
+    ("l", ""),
+    ("l", "lr=0.1 @soon"),
+    ("full_stop", "0"),
+    ("full_stop", "many"),
+    ("full_stop", "-3"),
+    ("N", ""),
+    ("i", "probes.ics.every=-1"),
+    ("i", "probes.nothing.every=1"),
+    ("x", "please"),
+    ("l", "lr=[bold]0.1[/]"),
+    ("p", "=" * 40),
+)
+
+
+def test_what_makes_no_sense_is_complained_about_and_never_sent(
+    sweep: SweepDir, started: list[tuple[str, ...]]
+) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        for key, text in BAD:
+            await pilot.press(key)
+            strip(app).query_one("#typed").value = text  # type: ignore[attr-defined]
+            await pilot.pause()
+            assert sentence(app).startswith("✗ "), (key, text)
+            await pilot.press("enter")
+            await pilot.pause()
+            assert strip(app).is_open, (key, text)
+            await pilot.press("escape")
+        assert not asked(sweep)
+        assert not started
+
+    steer(sweep, act)
+
+
+def test_what_is_typed_is_what_is_sent_at_the_step_named(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("l")
+        await pilot.press(*["backspace"] * 20, *"lr=0.01 noise=on", "space", "@", *"5000")
+        await pilot.pause()
+        assert "→ lr 0.01, noise on  to first" in sentence(app)
+        assert "at step 5,000" in sentence(app)
+        await pilot.press("enter")
+        changes = {"optim.lr": 0.01, "noise.on": True}
+        await until(
+            pilot, lambda: asked(sweep) == {"first": [{"kind": "set", "at_step": 5000, "changes": changes}]}
+        )
+        await pilot.press("N", *"now, ", *"[bold]q w[/]", "enter")
+        note = {"kind": "note", "text": "now, [bold]q w[/]"}
+        await until(pilot, lambda: asked(sweep)["first"][1:] == [note])
+        await until(pilot, lambda: "note: now, [bold]q w[/]" in text_of(app))
+
+    steer(sweep, act)
+
+
+def test_nobody_is_asked_who_has_ended(sweep: SweepDir, started: list[tuple[str, ...]]) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "over")
+        for key in ("n", "p", "l", "space", "full_stop", "x", "C", "E", "N"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert "nobody to ask" in sentence(app) or key == "N", key
+            await pilot.press("enter", "escape")
+        assert not asked(sweep)
+        assert not started
+
+    steer(sweep, act)
+
+
+def test_forks_and_restarts_are_commands_for_the_runs_shown(
+    sweep: SweepDir, started: list[tuple[str, ...]]
+) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "over")
+        await pilot.press("f")
+        await pilot.pause()
+        assert "→ fork with norm none  to over" in sentence(app)
+        assert not started
+        await pilot.press("space", "@", "7", "enter")
+        over = str(run_named(sweep, "over").path)
+        await until(pilot, lambda: started == [("fork", over, "--at", "7", "--detach", "norm=none")])
+        await select(pilot, app, "ended")
+        await pilot.press("space")
+        await pilot.pause()
+        assert "→ restart where it was  to ended" in sentence(app)
+        await pilot.press("enter")
+        ended = str(run_named(sweep, "ended").path)
+        await until(pilot, lambda: started[1:] == [("resume", ended, "--detach")])
+        assert not asked(sweep)
+
+    steer(sweep, act)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"read_only": True}, "read-only: nothing is asked of the runs"),
+        ({"demo": True}, "a recording cannot be steered"),
+    ],
+)
+def test_read_only_and_recordings_are_never_asked(
+    sweep: SweepDir, started: list[tuple[str, ...]], settings: dict[str, Any], why: str
+) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        for key in ("n", "p", "l", "i", "space", "full_stop", "x", "f", "C", "E", "N"):
+            await pilot.press("escape" if strip(app).is_open else "m", key)
+            await pilot.pause()
+            assert not strip(app).is_open, key
+            assert why in text_of(app), key
+            await pilot.press("enter")
+        await pilot.press("q")
+        await pilot.pause()
+        assert not asked(sweep)
+        assert not started
+        assert app.return_code == 0, "nobody is asked whether runs are to be stopped that cannot be"
+
+    steer(sweep, act, **settings)
+
+
+def test_a_request_is_shown_as_pending_then_as_the_run_answers_it(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("n", "enter")
+        await pilot.press("l", "enter")
+        await until(pilot, lambda: text_of(app).count("pending") == 2)
+        run = run_named(sweep, "first")
+        answers = [
+            request(12, {"noise.on": True}),
+            request(12, {"optim.lr": 0.05}, outcome="rejected", reason="no"),
+        ]
+        idents = [one.id for one in waiting(run)]
+        with run.journal_file.open("ab") as journal:
+            for ident, answer in zip(idents, answers, strict=True):
+                journal.write(encode(Seconds().stamp([answer | {"id": ident}])[0]) + b"\n")
+        app.wake()
+        await until(pilot, lambda: "pending" not in text_of(app))
+        for one in waiting(run):
+            one.path.unlink()
+        app.wake()
+        text = text_of(app)
+        assert "12 ✓ noise on" in text
+        assert "noise on @12" in text, "the mark in the charts"
+        assert "12 ✗ lr 0.05" in text
+        assert "noise on" in text.split("norm batch")[1].splitlines()[0], "what holds now"
+
+    steer(sweep, act)
+
+
+def leave_with(sweep: SweepDir, *keys: str) -> tuple[str, int | None]:
+    """Press keys; what was on the screen before the last, and how the explorer ended (None: it goes on)."""
+    found: list[str] = []
+    ended: list[int | None] = []
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press(*keys[:-1])
+        await pilot.pause()
+        found.append(text_of(app))
+        await pilot.press(keys[-1])
+        await pilot.pause()
+        ended.append(app.return_code)
+
+    steer(sweep, act)
+    return found[0], ended[0]
+
+
+@pytest.mark.parametrize("keys", [("enter",), ("d",), ("q",)])
+def test_leaving_asks_and_to_detach_is_what_enter_does(sweep: SweepDir, keys: tuple[str, ...]) -> None:
+    text, code = leave_with(sweep, "q", *keys)
+    assert "4 runs not finished: first, second, halted, waits" in text
+    assert "detach: they go on" in text
+    assert code == 0
+    assert not asked(sweep)
+
+
+@pytest.mark.parametrize("keys", [("escape",), ("c",), ("n",), ("down", "down", "enter"), ("ctrl+c",)])
+def test_leaving_can_be_called_off(sweep: SweepDir, keys: tuple[str, ...]) -> None:
+    assert leave_with(sweep, "q", *keys)[1] is None
+    assert not asked(sweep)
+
+
+@pytest.mark.parametrize("keys", [("s",), ("down", "enter")])
+def test_leaving_can_stop_everything_after_a_checkpoint(sweep: SweepDir, keys: tuple[str, ...]) -> None:
+    assert leave_with(sweep, "ctrl+c", *keys)[1] == 0
+    assert asked(sweep) == dict.fromkeys(("first", "second", "halted", "sweep"), STOP)
+
+
+def test_a_sweep_without_a_supervisor_can_still_be_left_and_stopped(sweep: SweepDir) -> None:
+    status = read_status(sweep)
+    assert status is not None
+    sweep.owner_file.unlink()
+    write_status(sweep, Status("stopped"))
+    assert leave_with(sweep, "q", "s")[1] == 0
+    assert asked(sweep) == dict.fromkeys(("first", "second", "halted"), STOP)
+
+
+def test_an_inbox_that_cannot_be_written_is_told_and_the_explorer_stays(sweep: SweepDir) -> None:
+    inbox = run_named(sweep, "first").inbox
+    inbox.rmdir()
+    inbox.write_text("no directory")
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("n", "enter")
+        await until(pilot, lambda: "inbox" in text_of(app).splitlines()[-1])
+        await pilot.press("q", "s")
+        await pilot.pause()
+        assert app.return_code is None, "not everything was asked to stop"
+
+    steer(sweep, act)
