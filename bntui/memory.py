@@ -35,8 +35,11 @@ def remember_layout(experiment: str, charts: tuple[str, ...], file: Path | None 
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         building = file.with_suffix(f".{os.getpid()}")
-        building.write_text(json.dumps(kept, indent=1))
-        building.replace(file)
+        try:
+            building.write_text(json.dumps(kept, indent=1))
+            building.replace(file)
+        finally:
+            building.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> dict[str, list[str]]:

@@ -21,6 +21,8 @@ class Part:
 
 def fit(left: Sequence[Part], right: Sequence[Part], width: int, gap: str = "  ") -> Text:
     """Parts at the left and parts at the right end of `width` cells; at last the only ones left are cut."""
+    if width <= 0:
+        return Text()
     left, right = list(left), list(right)
     while _length(left, gap) + _length(right, gap) + len(gap) > width and len(left) + len(right) > 1:
         worst = max([*reversed(right), *reversed(left)], key=lambda part: part.rank)

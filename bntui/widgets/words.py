@@ -90,7 +90,7 @@ def percent(fraction: float) -> str:
 
 def bar(fraction: float, width: int, style: Style | str = "") -> Text:
     """A line that is drawn as far as the run has come."""
-    done = min(width, round(fraction * width))
+    done = max(0, min(width, round(fraction * width)))
     return Text("━" * done, style).append("─" * (width - done), MUTED)
 
 
@@ -136,16 +136,17 @@ def sparkline(values: Sequence[float], width: int) -> str:
     known = [share for share in shares if share is not None]
     if not known:
         return ""
-    low, span = min(known), max(known) - min(known)
+    low = min(known)
+    half = max(known) / 2 - low / 2  # the whole span may be beyond all numbers
     return "".join(
-        " " if share is None else BLOCKS[min(7, int(8 * (share - low) / span)) if span > 0 else 0]
+        " " if share is None else BLOCKS[min(7, int(8 * ((share / 2 - low / 2) / half))) if half > 0 else 0]
         for share in shares
     )
 
 
 def _mean(values: Sequence[float]) -> float | None:
     known = [float(value) for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else None
+    return sum(value / len(known) for value in known) if known else None
 
 
 def settings(view: RunView) -> Text:
