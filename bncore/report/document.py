@@ -10,6 +10,7 @@ from typing import Any
 from bncore.report.claims.evidence import Finding, Measure, Part, Weighed
 from bncore.report.claims.table import weigh_all
 from bncore.report.claims.weighing import shown
+from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
 from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
@@ -82,6 +83,11 @@ class Report:
         others = [run for run in self.runs if run.spec is None and run.columns.tables()]
         return _named((*figures, *overviews(self.settings, others, covered)))
 
+    @cached_property
+    def controls(self) -> tuple[ControlTable, ...]:
+        """The controls for confounders that the runs hold."""
+        return tuple(controls_of(self.runs))
+
     def missing(self, weighed: Weighed) -> Missing:
         """What would settle a claim."""
         return missing(weighed, self.settings)
@@ -130,6 +136,7 @@ def as_json(document: Report) -> dict[str, Any]:
             for setting in document.settings
             for row in document.variants(setting)
         ],
+        "controls": [_control_json(table) for table in document.controls],
         "figures": [
             {
                 "name": picture.name,
@@ -139,6 +146,20 @@ def as_json(document: Report) -> dict[str, Any]:
                 "notes": list(picture.notes),
             }
             for picture in document.pictures
+        ],
+    }
+
+
+def _control_json(table: ControlTable) -> dict[str, Any]:
+    return {
+        "control": table.control.key,
+        "network": table.network,
+        "quantity": table.quantity,
+        "log10": table.log,
+        "levels": [
+            {"row": name, "column": column, "mean": cell and cell.mean, "seeds": cell.n if cell else 0}
+            for name, cells in table.rows
+            for column, cell in zip(table.columns, cells, strict=True)
         ],
     }
 

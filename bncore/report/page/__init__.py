@@ -9,6 +9,7 @@ import tomli_w
 
 from bncore.report.document import SUMMARY, Report, newest
 from bncore.report.drawing import DARK_PALETTE, PALETTE
+from bncore.report.page.controls import controls
 from bncore.report.page.evidence import badge, evidence
 from bncore.report.page.figures import figures
 from bncore.report.page.markup import folded, number, table, tag, text
@@ -35,6 +36,7 @@ def page(document: Report) -> str:
             _verdicts(document),
             _runs(document),
             _variants(document),
+            controls(document.controls),
             figures(document.pictures),
             evidence(document),
             _specs(document),
@@ -64,7 +66,9 @@ def _header(document: Report) -> str:
     links = " · ".join(
         tag("a", text(name), href=f"#{anchor}")
         for name, anchor in (("verdicts", "verdicts"), ("runs", "runs"), ("variants", "variants"),
-                             ("figures", "figures"), ("evidence", "evidence"), ("specs", "specs"))
+                             ("controls", "controls"), ("figures", "figures"), ("evidence", "evidence"),
+                             ("specs", "specs"))
+        if name != "controls" or document.controls
     )  # fmt: skip
     return (
         tag("h1", text(document.title))

@@ -1,0 +1,211 @@
+"""The controls for confounders that the review asks for: each as a table, where the runs hold its levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bncore.report.quantities import (
+    Quantity,
+    final_accuracy,
+    final_log_loss,
+    level,
+    log_relative_at_lr,
+    mean_log,
+)
+from bncore.report.runs import ReportRun
+from bncore.report.statistics import Estimate
+from bncore.spec.model import Spec
+
+ACCURACY = Quantity("final training accuracy", final_accuracy)
+LOSS = Quantity("final loss over the first", final_log_loss)
+ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr())
+SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_log("probe:ics", "relative"))
+BETA = Quantity("effective β", mean_log("probe:landscape", "beta"))
+
+LOGARITHMS = frozenset({LOSS, ROUGHNESS, SHIFT, BETA})
+"""Quantities that are a log10, to be shown as the number itself."""
+
+Level = Callable[[Spec], str]
+
+
+@dataclass(frozen=True)
+class Control:
+    """One confounder, and the settings that hold it fixed or vary it."""
+
+    key: str
+    title: str
+    question: str
+    row: Level
+    column: Level
+    quantities: tuple[Quantity, ...]
+    """What is shown of it; those that no run has measured are left out."""
+    caveat: str = ""
+
+
+@dataclass(frozen=True)
+class ControlTable:
+    """A control of some runs that differ in nothing else but seed and instruments."""
+
+    control: Control
+    network: str
+    quantity: str
+    log: bool
+    """Whether the levels are log10 of what is to be shown."""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Estimate | None, ...]], ...]
+
+
+def _norm(spec: Spec) -> str:
+    frozen = ", γ and β frozen" if spec.norm.affine == "frozen" else ""
+    return f"{spec.norm.kind}{frozen}"
+
+
+def _part(spec: Spec) -> str:
+    """Which part of Algorithm 1 is on, and how its size is meant."""
+    noise = spec.noise
+    if not noise.on:
+        return "no noise"
+    parts = [
+        name
+        for name, on in (
+            ("mean per step", noise.n_mu > 0),
+            ("scale per step", noise.n_sigma > 1),
+            ("per sample", noise.r_mu > 0 or noise.r_sigma > 0),
+        )
+        if on
+    ]
+    return f"{noise.position.replace('_', ' ')}: {', '.join(parts) or 'nothing'}, {noise.amplitude}"
+
+
+def _update(spec: Spec) -> str:
+    size = spec.optim.relative_update
+    return f"‖ΔW‖/‖W‖ = {size:g}" if size else "as the optimiser made it"
+
+
+def _rescale(spec: Spec) -> str:
+    size = spec.probes.ics.rescale
+    return f"moved by {size:g} of their length" if size else "moved as the optimiser moved them"
+
+
+def _start(spec: Spec) -> str:
+    warmup = spec.optim.schedule.warmup
+    return f"{spec.init.scheme}{f', warm-up of {warmup} steps' if warmup else ''}"
+
+
+CONTROLS: tuple[Control, ...] = (
+    Control(
+        "updates", "Norms at equal updates", "Is an advantage more than larger or better scaled updates?",
+        _norm, _update, (ACCURACY, LOSS, ROUGHNESS),
+    ),
+    Control(
+        "rates", "Learning rates", "Which rates does each norm bear, and how far does it come at its own best?",
+        _norm, lambda spec: f"lr {spec.optim.lr:g}", (ACCURACY, LOSS),
+        "A best rate at the edge of those tried may lie beyond them.",
+    ),
+    Control(
+        "noise", "Noise, part by part", "Which part of the noise hurts, and is it the same amount without a norm?",
+        _part, _norm, (ACCURACY, LOSS),
+        "Absolute noise is a larger disturbance where activations are small; relative noise is matched.",
+    ),
+    Control(
+        "shift", "Internal covariate shift at equal updates", "Is it larger only because layers move further?",
+        _norm, _rescale, (SHIFT,),
+    ),
+    Control(
+        "direction", "Directions of the landscape", "Is the loss smoother, or only along the gradient?",
+        _norm, lambda spec: spec.probes.landscape.direction, (BETA, ROUGHNESS),
+        "All directions are gone along to the same distances.",
+    ),
+    Control(
+        "start", "Initialisation and warm-up", "How much of the help does a better start give without a norm?",
+        _norm, _start, (ACCURACY, LOSS, ROUGHNESS),
+    ),
+)  # fmt: skip
+"""In the order of a report; a new one is a row here."""
+
+LEAST_COLUMNS = {"rates": 3}
+LEAST_ROWS = {"noise": 2}
+"""What makes a table of a control, where two columns of one row are too little."""
+
+
+def controls_of(runs: Sequence[ReportRun]) -> Iterator[ControlTable]:
+    """The tables that the counted runs are enough for."""
+    counted = [run for run in runs if run.counts and run.spec is not None]
+    for control in CONTROLS:
+        for network, group in _alike(control, counted):
+            columns = tuple(dict.fromkeys(control.column(spec) for spec, _ in group))
+            rows = {control.row(spec) for spec, _ in group}
+            if len(columns) < LEAST_COLUMNS.get(control.key, 2) or len(rows) < LEAST_ROWS.get(control.key, 1):
+                continue
+            if not _crossed(control, group):
+                continue
+            for quantity in control.quantities:
+                table = _table(control, network, quantity, columns, group)
+                if table is not None:
+                    yield table
+
+
+Group = list[tuple[Spec, ReportRun]]
+
+
+def _alike(control: Control, runs: Sequence[ReportRun]) -> Iterator[tuple[str, Group]]:
+    """Runs that differ in nothing but what the control speaks of, seeds and instruments."""
+    groups: dict[str, Group] = {}
+    for run in runs:
+        assert run.spec is not None
+        rest = run.spec.model_dump(mode="json")
+        for name in (
+            "title",
+            "seed",
+            "norm",
+            "noise",
+            "probes",
+            "eval",
+            "checkpoint",
+            "threads",
+            "log_every",
+        ):
+            del rest[name]
+        if control.key != "noise":
+            rest["noise"] = _part(run.spec)
+        if control.key == "updates":
+            del rest["optim"]["relative_update"]
+        if control.key == "rates":
+            del rest["optim"]["lr"]
+        if control.key == "start":
+            del rest["init"], rest["optim"]["schedule"]
+        groups.setdefault(repr(rest), []).append((run.spec, run))
+    for group in groups.values():
+        yield _network(group[0][0]), group
+
+
+def _crossed(control: Control, group: Group) -> bool:
+    """Whether some row has more than one column: otherwise nothing was varied."""
+    seen: dict[str, set[str]] = {}
+    for spec, _ in group:
+        seen.setdefault(control.row(spec), set()).add(control.column(spec))
+    return any(len(columns) > 1 for columns in seen.values())
+
+
+def _table(
+    control: Control, network: str, quantity: Quantity, columns: tuple[str, ...], group: Group
+) -> ControlTable | None:
+    cells: dict[tuple[str, str], dict[int, list[ReportRun]]] = {}
+    for spec, run in group:
+        place = (control.row(spec), control.column(spec))
+        cells.setdefault(place, {}).setdefault(run.seed, []).append(run)
+    names = dict.fromkeys(row for row, _ in cells)
+    found = tuple(
+        (name, tuple(level(quantity, cells.get((name, column), {})) for column in columns)) for name in names
+    )
+    measured = any(cell is not None for _, row in found for cell in row)
+    if not measured:
+        return None
+    return ControlTable(control, network, quantity.name, quantity in LOGARITHMS, columns, found)
+
+
+def _network(spec: Spec) -> str:
+    net = spec.net.model_dump()
+    size = f" at width {net['width']:g}" if "width" in net else ""
+    return f"{net['kind']}{size}, {spec.steps:,} steps, batches of {spec.batch_size}"
