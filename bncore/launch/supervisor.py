@@ -19,8 +19,8 @@ from bncore.launch.local import LocalSweep
 from bncore.store.errors import Owned, StoreError
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import Drop, Request, Stop, drop, pending
-from bncore.store.status import HEARTBEAT_S, State, Status, read_status, write_status
+from bncore.store.requests import Drop, Request, Stop, drop, pending, waiting
+from bncore.store.status import HEARTBEAT_S, LIVE, State, Status, read_status, write_status
 
 DETACH_S = 30.0
 """Seconds a detached supervisor may take to hold its sweep before that counts as failed."""
@@ -86,7 +86,7 @@ class Supervisor:
             return
         self.local.stopping = True
         for run in self._runs:
-            if run.path.name in self.local.at_work():
+            if run.path.name in self.local.at_work() and not _stops_anyway(run):
                 drop(run, Stop())
 
     def _leave_queued(self) -> None:
@@ -154,6 +154,15 @@ def main(arguments: list[str] | None = None) -> int:
         if code:
             _report(f"{name}: exit code {code}")
     return 128 + supervisor.local.signal if supervisor.local.signal is not None else 0
+
+
+def _stops_anyway(run: RunDir) -> bool:
+    """Whether a run has stopped, or was asked to by somebody else: what is not answered now, because the run ends,
+    would stop it again as soon as it is resumed."""
+    status = read_status(run)
+    return (status is not None and status.state not in {*LIVE, "queued"}) or any(
+        isinstance(one.command, Stop) and one.command.at_step is None for one in waiting(run)
+    )
 
 
 def _leave_out(run: RunDir, why: str) -> None:

@@ -42,8 +42,10 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
 def step_by_relative_length(
     optimiser: torch.optim.Optimizer, weights: Sequence[torch.nn.Parameter], relative: float
 ) -> None:
-    """An update of `optimiser` in which each of `weights` moves by ``relative`` times its own Euclidean length, in the
-    direction the optimiser chose; one that does not move stays."""
+    """An update in which each of `weights` moves by ``relative`` times its own Euclidean length.
+
+    The direction is the one `optimiser` chose; a weight that it does not move stays.
+    """
     before = [weight.clone() for weight in weights]
     optimiser.step()
     moves = torch._foreach_sub(list(weights), before)

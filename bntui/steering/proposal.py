@@ -87,13 +87,18 @@ def _check(changes: dict[str, Any], asked: Sequence[RunView]) -> None:
 def _stops(
     command: Stop, asked: Sequence[RunView], sweeps: Sequence[SweepView], *, whole: bool
 ) -> tuple[tuple[Held, BaseModel], ...]:
-    """A run at work is asked itself; a queued one is left out by its sweep's supervisor."""
+    """A run at work is asked itself; a queued one is left out by its sweep's supervisor, which, where the whole
+    sweep is to stop, asks those at work too: asked twice, a run would be stopped again when it is resumed."""
     alive = {sweep.sweep.path for sweep in sweeps if sweep.state in WORKING}
     working = [(view.run, command) for view in asked if view.state in WORKING]
     queued = [view.run for view in asked if view.state == "queued" and view.run.path.parent in alive]
     if whole and command.at_step is None and queued:
         owners = dict.fromkeys(run.sweep for run in queued)
-        return (*((sweep, StopSweep()) for sweep in owners), *working)
+        theirs = {
+            view.run for view in asked if view.run.sweep in owners and view.parent is None
+        }  # forks are not
+        others = [(held, stop) for held, stop in working if held not in theirs]
+        return (*((sweep, StopSweep()) for sweep in owners), *others)
     found = (*working, *((run.sweep, Drop(run=run.path.name)) for run in queued))
     if not found:
         raise SpecError([Problem("stop", "", message="nobody supervises the queued runs")])

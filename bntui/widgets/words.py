@@ -206,7 +206,9 @@ def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]
             key = (request.summary, request.outcome, request.reason, step)
             if request.outcome == "rejected":
                 key = (*key[:2], request.reason or request.id, step)
-            grouped.setdefault(key, (request, []))[1].append(view)
+            views = grouped.setdefault(key, (request, []))[1]
+            if view not in views:  # the same may be asked of one run twice
+                views.append(view)
     found = [(request, tuple(views)) for request, views in grouped.values()]
     return sorted(found, key=lambda one: (one[0].outcome == "pending", one[0].step or 0))
 
