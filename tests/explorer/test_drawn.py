@@ -1,0 +1,223 @@
+"""Word for word: the lines of the explorer as a person reads them, and the pictures it saves."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from live.making import STEPS, events, made_run, request, view_of, write_sweep
+from textual.pilot import Pilot
+
+from bncore.store.paths import SweepDir
+from bncore.store.requests import Set, drop
+from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of
+from bntui.chart.palette import DARK
+from bntui.live.runs import RunView, Snapshot, SweepView
+from bntui.opening import Choice
+from bntui.presets import PresetView
+from bntui.screens.home import preset_rows, root_rows
+from bntui.screens.journal import event_rows
+from bntui.screens.runs import heading
+from bntui.screens.spec import spec_rows
+from bntui.widgets.filter import Filter
+from bntui.widgets.keys import KeyLine
+from bntui.widgets.line import fit
+from bntui.widgets.sidebar import change_rows, details, run_row
+from explorer.making import drive, explorer, text_of
+
+BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def views(tmp_path: Path) -> tuple[RunView, ...]:
+    """Three runs: at work, waiting, and failed."""
+    sweep = tmp_path / "vgg_noisy-001"
+    asked = [
+        request(7, {"noise.on": True}),
+        request(9, {"norm.kind": "l1"}),
+        request(11, {"optim.lr": 50.0}, outcome="rejected", reason="too large"),
+    ]
+    batch = made_run(sweep / "batch-s0", [*events(12), *asked], state="running")
+    none = made_run(sweep / "none-s0", state="queued")
+    both = made_run(sweep / "batch_noise-s1", [*events(5), asked[0]], state="failed", message="out of memory")
+    drop(none, Set(changes={"optim.lr": 0.05}))
+    write_sweep(sweep, ["batch-s0", "none-s0", "batch_noise-s1"], figure="2")
+    found = (view_of(batch, 0, "batch"), view_of(none, 1, "none"), view_of(both, 2, "batch + noise"))
+    return (replace(found[0], state="running", step=12345, steps=30000, rate=41.237, eta_s=428.0), *found[1:])
+
+
+@pytest.fixture
+def snapshot(views: tuple[RunView, ...]) -> Snapshot:
+    sweep = SweepDir(views[0].run.path.parent)
+    return Snapshot(
+        0.0, (SweepView(sweep, "vgg_noisy-001", "With noise", "vgg_noisy", "2", "running"),), views, True
+    )
+
+
+def words_of(line: str) -> list[str]:
+    """What stands in a line, however far apart."""
+    return re.split(" {2,}", line.strip())
+
+
+def lines(rows: object) -> list[str]:
+    return [getattr(row, "text", row).plain.rstrip() for row in rows]  # type: ignore[attr-defined]
+
+
+def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
+    choice = Choice(marked={views[0].run.path}, hidden={views[1].run.path})
+    assert [run_row(DARK, view, choice, 34).plain for view in views] == [
+        "◆ ⠶⠶⠶ batch          ●    12k  41%",
+        "  ⠶⠶⠀ none           ○      queued",
+        "  ⠆⠰⠀ batch + noise  !      5  12%",
+    ]
+
+
+def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
+    assert lines(details(views[0])) == [
+        "● running  seed 0",
+        "12,345 / 30,000  41 %",
+        "━" * 13 + "─" * 19,
+        "rate 41.2/s  ETA 7 min",
+        "norm l1  noise on  lr 0.1",
+        "no instruments",
+    ]
+    assert lines(details(views[2]))[-1] == "out of memory"
+
+
+def test_the_list_of_changes(snapshot: Snapshot) -> None:
+    assert lines(change_rows(DARK, snapshot)) == [
+        "      7 ✓ noise on  2 runs",
+        "      9 ✓ norm l1  batch",
+        "     11 ✗ lr 50.0  batch  rejected: too large",
+        "    now … lr 0.05  none  pending",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (180, "bntui  vgg_noisy-001  Fig 2   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
+              "   7 spec   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min  1 queued  cpu"),
+        (150, "vgg_noisy-001  Fig 2   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
+              "   7 spec   read-only  ● live  41 %  ETA 7 min  1 queued"),
+        (100, "vgg_noisy-001  Fig 2   2 layers   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min"
+              "  1 queued  cpu"),
+        (60, "vgg_noisy-001   2 layers   read-only  ● live  41 %  ETA 7 min"),
+        (30, "read-only  ● live  41 %"),
+        (12, "41 %"),
+    ],
+)  # fmt: skip
+def test_the_heading_drops_what_matters_least(snapshot: Snapshot, width: int, said: str) -> None:
+    line = fit(*heading(snapshot, "layers", width, ["read-only"]), width)
+    assert line.cell_len == width
+    assert words_of(line.plain) == words_of(said)
+
+
+def test_the_journal(views: tuple[RunView, ...]) -> None:
+    said = [re.sub(r"^\S+ \d+ [\d:]+ |^[\d:]+ ", "", line) for line in lines(event_rows(DARK, views[:1]))]
+    assert [line.strip() for line in said] == [
+        "0  batch  start  data made",
+        "7  batch  ✓ noise on  by somebody",
+        "9  batch  ✓ norm l1  by somebody",
+        "11  batch  ✗ lr 50.0  by somebody  rejected: too large",
+    ]
+
+
+def test_the_specs_side_by_side(views: tuple[RunView, ...]) -> None:
+    rows = {line.split()[0]: line.split()[1:] for line in lines(spec_rows(DARK, views, 110))[1:]}
+    assert rows["norm.kind"] == ["l1", "*", "batch", "batch"]
+    assert rows["noise.on"] == ["on", "*", "off", "on", "*"]
+    assert rows["seed"] == ["0", "0", "0"]
+    different = lines(spec_rows(DARK, views, 110, only_differences=True))[1:]
+    assert [line.split()[0] for line in different] == ["norm.kind", "noise.on"]
+    assert lines(spec_rows(DARK, views[:1], 110, only_differences=True))[1:] == ["nothing differs"]
+
+
+def test_the_list_of_all_runs(snapshot: Snapshot) -> None:
+    found = lines(root_rows(DARK, snapshot, {snapshot.runs[1].run.path}, Filter(), 100))
+    assert found[0] == "vgg_noisy-001  Fig 2  0 of 3 finished  With noise"
+    assert re.sub(" {2,}", "  ", found[1]) == (
+        "  ⠶⠶⠶ batch  ● running  12k  41 %  ██▄▃▂▂▂▁▁▁▁▁▁▁▁▁  loss 0.0833  test acc 10.0%  ETA 7 min"
+    )
+    assert re.sub(" {2,}", "  ", found[2]) == " ◆ ⠶⠶⠀ none  ○ queued  0  0 %"
+    assert found[3].endswith("out of memory")
+
+
+def test_the_list_of_presets() -> None:
+    preset = PresetView("vgg_noisy", "2", "Noise after BatchNorm", ("none", "batch"))
+    assert lines(preset_rows([preset], Filter(), 80)) == [
+        "vgg_noisy            Fig 2        Noise after BatchNorm"
+    ]
+    assert lines(preset_rows([preset], Filter(), 120))[0].endswith("Noise after BatchNorm   none batch")
+
+
+def test_the_line_of_keys() -> None:
+    keys = KeyLine()
+    keys.offer(
+        actions_of((SWEEP, RUNS, EVERYWHERE)), {"whole_sweep": "whole sweep: off", "steer('pause')": "pause"}
+    )
+    line = fit(*keys._parts, 170).plain.strip()
+    assert words_of(line) == words_of(
+        "n noise  p norm  l lr  space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"
+        "  z zoom  i probes  N note  m mark  v hide  esc back   ? help  q quit"
+    )
+    short = fit(*keys._parts, 60).plain.strip()
+    assert "n noise" in short
+    assert short.endswith("q quit")
+
+
+def test_the_screen_and_a_chart_are_saved_as_pictures_and_never_over_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    sweep = SweepDir(tmp_path / "one-001")
+    for name, loss in (("none", None), ("batch", 0.5)):
+        made_run(sweep.path / f"{name}-s0", [*events(loss=loss), request(9, {"noise.on": True})])
+    write_sweep(sweep.path, ["none-s0", "batch-s0"])
+    app = explorer(tmp_path, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert "saved bntui-screen.svg" in text_of(app)
+        await pilot.press("ctrl+s")
+        for kind in ("svg", "csv"):
+            await app.run_action(f"save_chart('{kind}')", app.screen)
+        await pilot.pause()
+        assert "saved bntui-training-loss.csv" in text_of(app)
+
+    drive(app, (140, 40), steps)
+    files = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert files == [
+        "bntui-screen-2.svg",
+        "bntui-screen.svg",
+        "bntui-training-loss.csv",
+        "bntui-training-loss.svg",
+    ]
+
+    screen = ET.parse("bntui-screen.svg").getroot()
+    assert screen.tag == f"{SVG}svg"
+    said = "".join(screen.itertext()).replace("\xa0", " ")
+    for text in ("one-001", "Training loss", "Effective β", "noise on @9", "norm batch"):
+        assert text in said
+
+    chart = ET.parse("bntui-training-loss.svg").getroot()
+    texts = [(text.get("class"), "".join(text.itertext())) for text in chart.iter(f"{SVG}text")]
+    curves = {style for style, text in texts if BRAILLE & set(text)}
+    assert len(curves) >= 2, "each run's curve has a colour of its own"
+    written = " ".join(text for _, text in texts).replace("\xa0", " ")
+    for text in ("Training loss", "none", "batch", "noise on @9"):
+        assert text in written
+
+    table = [line.split(",") for line in Path("bntui-training-loss.csv").read_text().splitlines()]
+    assert table[0] == ["curve", "step", "low", "high", "floor"]
+    assert [row[:4] for row in table if row[1] == "1"] in (
+        [["none", "1", "0.5", "0.5"], ["batch", "1", "0.5", "0.5"]],
+        [["batch", "1", "0.5", "0.5"], ["none", "1", "0.5", "0.5"]],
+    )
+    assert len(table) == 1 + 2 * STEPS
