@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,20 @@ def save_screen(app: App[None]) -> Said:
     return _save("screen", "svg", app.export_screenshot(title="bntui"))
 
 
-def save_chart(data: ChartData, view: View, look: Look, kind: str) -> Said:
-    """One chart: ``svg``, as it is looked at, or ``csv``, its numbers."""
-    from bntui.chart.export import csv_text, svg
-    from bntui.chart.palette import LIGHT
+def save_chart(data: ChartData, view: View, look: Look, kind: str, setting: str = "") -> Said:
+    """One chart: ``svg``, the part of it that is looked at, or ``csv``, its numbers.
 
+    Arguments:
+        setting: said under the picture's title.
+    """
     if kind == "csv":
+        from bntui.chart.export import csv_text
+
         return _save(data.title, kind, csv_text(data))
-    return _save(data.title, kind, svg(data, view=view, look=replace(look, palette=LIGHT, focused=False)))
+    from bncore.report.drawing import picture_svg
+    from bntui.drawing import picture_of
+
+    return _save(data.title, kind, picture_svg(picture_of(data, view, look.smoothing, setting)))
 
 
 def _save(title: str, kind: str, text: str) -> Said:

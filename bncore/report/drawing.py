@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from bncore.report.picture import Curve, Key, Picture, Plot, Ridge
+from bncore.report.picture import Curve, Floats, Key, Mark, Picture, Plot, Ridge, Rule
 
 PALETTE = (
     "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#7a5cc0", "#6b6f76",
@@ -41,6 +41,8 @@ INK, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
 PANEL_INCHES = (4.0, 2.75)
 SMALL_INCHES = (3.2, 2.4)
 """Of a panel that is one of four in a row."""
+DENSE = 500
+"""Points of a line beyond which it is drawn thinly: noise would hide the other lines."""
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bnrun",
@@ -105,9 +107,10 @@ def _whole(picture: Picture) -> Figure:
     grid = figure.add_gridspec(lines, columns)
     for (line, column), plot in zip(cells, picture.plots, strict=True):
         _fill(figure.add_subplot(grid[line, column]), plot)
-    figure.suptitle(f"{picture.title}\n{picture.setting}", fontsize=11)
+    figure.suptitle("\n".join(filter(None, (picture.title, picture.setting))), fontsize=11)
+    handles = _handles(picture.keys, paper=picture.has_paper)
     figure.legend(
-        handles=_handles(picture.keys, paper=picture.has_paper), loc="outside lower center", ncols=3,
+        handles=handles, loc="outside lower center", ncols=4 if len(handles) == 4 else 3,
         frameon=False, fontsize=8, title=notes or None, title_fontsize=7,
     )  # fmt: skip
     return figure
@@ -153,14 +156,35 @@ def _fill(ax: Axes, plot: Plot) -> None:
     if plot.log_y and _positive(plot):
         ax.set_yscale("log")
         _log_ticks(ax.yaxis, *ax.get_ylim())
-    for rule in plot.rules:
-        ax.axhline(rule.y, color=INK, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
-        ax.annotate(
-            rule.text, (1, rule.y), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5
-        )
+    if plot.x_span is not None:
+        ax.set_xlim(*plot.x_span)
+    if plot.y_span is not None:
+        ax.set_ylim(*plot.y_span)
+    _rules(ax, plot.rules)
+    _marks(ax, plot.marks)
     if plot.x_name == "step":
         ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+
+
+def _rules(ax: Axes, rules: Sequence[Rule]) -> None:
+    for rule in rules:
+        ax.axhline(rule.y, color=INK, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+        ax.annotate(
+            rule.text, (1, rule.y), xycoords=("axes fraction", "data"), xytext=(0, 1.5),
+            textcoords="offset points", ha="right", va="bottom", fontsize=7.5,
+        )  # fmt: skip
+
+
+def _marks(ax: Axes, marks: Sequence[Mark]) -> None:
+    """Each on a line of its own below the one before it, so that neighbours can be read."""
+    for place, mark in enumerate(marks):
+        colour = INK if mark.style is None else _colour(mark.style.colour)
+        ax.axvline(mark.x, color=colour, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
+        ax.annotate(
+            mark.text, (mark.x, 0.98 - 0.055 * (place % 8)), xycoords=("data", "axes fraction"), xytext=(3, 0),
+            textcoords="offset points", ha="left", va="top", fontsize=7, color=colour, annotation_clip=True,
+        )  # fmt: skip
 
 
 def _log_ticks(axis: Axis, low: float, high: float) -> None:
@@ -190,33 +214,44 @@ def _curve(ax: Axes, curve: Curve, plot: Plot) -> None:
     opacity *= curve.opacity
     if curve.weight == "paper":
         dash = PAPER_DASH
-    if curve.is_line:
-        y = np.where(curve.low > 0, curve.low, np.nan) if plot.log_y else curve.low
-        y = np.where(np.isfinite(y), y, np.nan)
-        mark = "o" if len(curve.x) == 1 or plot.log_x else None
-        ax.plot(
-            curve.x,
-            y,
-            color=colour,
-            linestyle=dash,
-            linewidth=width,
-            alpha=opacity,
-            marker=mark,
-            markersize=2.5,
-        )
-        if curve.diverged and len(curve.x):
-            known = np.flatnonzero(np.isfinite(y))
-            if len(known):
-                ax.plot(curve.x[known[-1]], y[known[-1]], "x", color=colour, markersize=6)
-        return
-    low, high = (
-        np.where(np.isfinite(curve.low), curve.low, np.nan),
-        np.where(np.isfinite(curve.high), curve.high, np.nan),
-    )
-    if curve.weight == "main":
+    low, high = _drawable(curve.low, plot), _drawable(curve.high, plot)
+    if not curve.is_line or len(curve.x) > DENSE:
+        width *= 0.6
+    if not curve.is_line and curve.weight == "main":
         ax.fill_between(curve.x, low, high, color=colour, alpha=0.3, linewidth=0)
-    for edge in (low, high):
-        ax.plot(curve.x, edge, color=colour, linestyle=dash, linewidth=width * 0.6, alpha=opacity)
+    mark = "o" if curve.is_line and (len(curve.x) == 1 or plot.log_x) else None
+    for edge in (low,) if curve.is_line else (low, high):
+        for y, strength in _parts(edge, curve.floor):
+            ax.plot(
+                curve.x, y, color=colour, linestyle=dash, linewidth=width, alpha=opacity * strength, marker=mark,
+                markersize=2.5,
+            )  # fmt: skip
+    _beyond(ax, curve, colour)
+    known = np.flatnonzero(np.isfinite(high))
+    if curve.diverged and len(known):
+        ax.plot(curve.x[known[-1]], high[known[-1]], "x", color=colour, markersize=6)
+
+
+def _drawable(values: Floats, plot: Plot) -> Floats:
+    """The values that have a place on the axis; gaps instead of the others."""
+    kept = np.isfinite(values) & ((values > 0) | (not plot.log_y))
+    return np.where(kept, values, np.nan)
+
+
+def _parts(values: Floats, floor: Floats | None) -> list[tuple[Floats, float]]:
+    """The whole line; or what is above its floor strongly, and all of it faintly."""
+    if floor is None:
+        return [(values, 1.0)]
+    return [(values, 0.35), (np.where(values < floor, np.nan, values), 1.0)]
+
+
+def _beyond(ax: Axes, curve: Curve, colour: str) -> None:
+    """Arrows at the edge of the panel where the values are infinite."""
+    for values, place, arrow in ((curve.high, 0.985, "^"), (curve.low, 0.015, "v")):
+        at = curve.x[values == (np.inf if arrow == "^" else -np.inf)]
+        if len(at):
+            heights = np.full(len(at), place)
+            ax.plot(at, heights, arrow, transform=ax.get_xaxis_transform(), color=colour, markersize=4)
 
 
 def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
@@ -236,7 +271,9 @@ def _positive(plot: Plot) -> bool:
     return any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves)
 
 
-def _colour(index: int) -> str:
+def _colour(index: int | str) -> str:
+    if isinstance(index, str):
+        return index
     return PALETTE[index % len(PALETTE)]
 
 

@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 class Style:
     """How everything of one variant looks, in every picture."""
 
-    colour: int
-    """Index into the palette."""
+    colour: int | str
+    """Index into the palette; or a colour of its own, ``#rrggbb``, in a file of its own."""
     dash: int = 0
     """Index into the dash patterns: the second cue."""
 
@@ -35,6 +35,8 @@ class Curve:
     opacity: float = 1.0
     diverged: bool = False
     """Ends in a cross."""
+    floor: Floats | None = None
+    """(n,) noise floor: what lies under it is drawn faintly."""
 
     @property
     def is_line(self) -> bool:
@@ -61,6 +63,19 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A vertical line: something that happened at a step."""
+
+    x: float
+    text: str
+    style: Style | None = None
+    """Whose it is; None: nobody's."""
+
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
     """One panel."""
 
@@ -70,10 +85,14 @@ class Plot:
     curves: tuple[Curve, ...] = ()
     ridges: tuple[Ridge, ...] = ()
     rules: tuple[Rule, ...] = ()
+    marks: tuple[Mark, ...] = ()
     log_x: bool = False
     log_y: bool = False
     starts_row: bool = False
     """Whether it is the first of its row, where there is room for rows."""
+    x_span: Span | None = None
+    """The part of the axis that is shown; None: what there is."""
+    y_span: Span | None = None
 
     @property
     def empty(self) -> bool:

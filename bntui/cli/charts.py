@@ -1,4 +1,4 @@
-"""Charts of runs as SVG files, as the explorer draws them."""
+"""The explorer's charts of runs as SVG files."""
 
 from __future__ import annotations
 
@@ -57,20 +57,23 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> N
 
 def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
     """SVG texts by key."""
-    from bntui.chart.export import svg
+    from bncore.report.drawing import picture_svg
+    from bntui.drawing import picture_of
     from bntui.live.drawing import PanelState
     from bntui.live.panels import PANELS, first_panels
+    from bntui.live.runs import names_of_data
     from bntui.live.sources import Runs
 
     source = Runs(found)
     while not (snapshot := source.look(60.0)).complete:
         pass
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
+    setting = "; ".join((found.name, *names_of_data(snapshot.runs)))
     texts = {}
     for key in dict.fromkeys(keys or first_panels(snapshot.runs)):
         data = PANELS[key].make(snapshot.runs, PanelState(figure=figure))
         if data.curves:
-            texts[key] = svg(data)
+            texts[key] = picture_svg(picture_of(data, setting=setting))
         elif keys:
             _fail(f"{key}: {data.note or 'nothing to draw'}")
     if not texts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +84,17 @@ class Snapshot:
     """Whether the history of every run has been read."""
     problem: str = ""
     """What could not be read of all this; harmless."""
+
+
+def names_of_data(views: Iterable[RunView]) -> tuple[str, ...]:
+    """What the runs were trained on, as their journals say it; harmless."""
+    titles = {str(view.columns.start["data"]) for view in views if "data" in view.columns.start}
+    return tuple(printable(title) for title in sorted(titles))
+
+
+def on_synthetic_images(views: Iterable[RunView]) -> bool:
+    """Whether any of the runs is on images that are no photographs."""
+    return any(view.settled is not None and view.settled.data.source == "synthetic" for view in views)
 
 
 class Follower:

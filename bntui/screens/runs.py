@@ -212,7 +212,10 @@ def heading(
         return [*left, Part(Text("opening …"))], []
     left += _names(snapshot)
     left += _tabs(tab, width)
-    right = [Part(Text(label, "bold yellow"), 1) for label in labels]
+    from bntui.live.runs import on_synthetic_images
+
+    said = [*labels, "synthetic images"] if on_synthetic_images(snapshot.runs) else labels
+    right = [Part(Text(label, "bold yellow"), 1) for label in said]
     if snapshot.problem:
         right.append(Part(Text(snapshot.problem, "red"), 2))
     return left, right + _progress(snapshot)

@@ -84,10 +84,13 @@ class SweepPage(RunsPage):
 
     def action_save_chart(self, kind: str) -> None:
         chart = self.grid.current
-        if chart is not None:
+        if chart is not None and self.snapshot is not None:
+            from bntui.live.runs import names_of_data
             from bntui.saving import save_chart
 
-            self.notice(*save_chart(chart.data, chart.view, chart.look(), kind))
+            sweeps = [sweep.name for sweep in self.snapshot.sweeps]
+            setting = "; ".join([*sweeps, *names_of_data(self.snapshot.runs)])
+            self.notice(*save_chart(chart.data, chart.view, chart.look(), kind, setting))
 
     def _experiment(self) -> str:
         sweeps = self.snapshot.sweeps if self.snapshot else ()

@@ -31,8 +31,8 @@ def export(*arguments: str | Path) -> Result:
 
 
 def text_of(path: Path) -> str:
-    """What the picture says, spaces left out."""
-    return "".join(ET.parse(path).getroot().itertext()).replace("\xa0", "")
+    """What the picture says."""
+    return " ".join(ET.parse(path).getroot().itertext())
 
 
 def test_the_charts_that_the_explorer_shows_first_are_written(sweep: SweepDir) -> None:
@@ -46,8 +46,16 @@ def test_the_charts_that_the_explorer_shows_first_are_written(sweep: SweepDir) -
 def test_a_chart_shows_all_runs_of_a_sweep_and_names_them(sweep: SweepDir) -> None:
     export(sweep.path, "--out", "there")
     said = text_of(Path("there/loss.svg"))
-    assert "Trainingloss" in said
+    assert "Training loss" in said
     assert "batch" in said and "none" in said
+    assert "one-001" in said
+
+
+def test_equal_runs_make_equal_files(sweep: SweepDir) -> None:
+    export(sweep.path, "--out", "here")
+    export(sweep.path, "--out", "there")
+    for path in Path("here").iterdir():
+        assert path.read_bytes() == (Path("there") / path.name).read_bytes()
 
 
 def test_a_chart_of_one_run_shows_that_run_alone(sweep: SweepDir) -> None:

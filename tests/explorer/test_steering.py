@@ -432,9 +432,9 @@ def test_a_sweep_without_a_supervisor_can_still_be_left_and_stopped(sweep: Sweep
 
 
 def test_an_inbox_that_cannot_be_written_is_told_and_the_explorer_stays(sweep: SweepDir) -> None:
-    inbox = run_named(sweep, "first").inbox
-    inbox.rmdir()
-    inbox.write_text("no directory")
+    for inbox in (run_named(sweep, "first").inbox, sweep.inbox):
+        inbox.rmdir()
+        inbox.write_text("no directory")
 
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await pilot.press("n", "enter")
