@@ -17,9 +17,9 @@ from bncore.probes.view import StepView
 from bncore.spec.model import Loss
 
 BY_MOMENTS = frozenset(
-    {"none", "batch", "l2", "mean_only", "variance_only", "batch_detached", "batch_population"}
+    {"none", "weight", "batch", "l2", "mean_only", "variance_only", "batch_detached", "batch_population"}
 )
-"""Norm kinds that depend on first and second moments alone."""
+"""Norm kinds that depend on first and second moments alone, or on no statistics at all."""
 
 
 def moments_suffice(net: LayeredNet, loss: Loss) -> bool:
