@@ -85,6 +85,13 @@ class Requests:
                 self._waiting = [r for r in self._waiting if not _due(r, step)]
         return found
 
+    def waits_at(self, step: int) -> bool:
+        """Whether there is anything that `requests_at` would tell."""
+        if step in self._journaled or step in self._script or self._refused:
+            return True
+        with self._lock:
+            return step > self.closed and any(_due(request, step) for request in self._waiting)
+
     def settle(self, request: Event | Request, trainer: Trainer, step: int) -> None:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
         if not isinstance(request, Request):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,23 @@ class StepRecord:
     def finite(self) -> bool:
         """Whether the data loss is a number; if not, the update was not made."""
         return math.isfinite(self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a `StepRecord` is made of, still on the device."""
+
+    tensors: tuple[Tensor, ...]
+    """0-d: the loss; where the step is to be recorded, also gradient norm, penalty and accuracy, the last two if
+    there are any."""
+    lr: float
+    penalised: bool = False
+
+    def record(self, values: Sequence[float]) -> StepRecord:
+        """The record, from the values of `tensors`."""
+        loss, grad_norm, *rest = values
+        penalty = rest.pop(0) if self.penalised else 0.0
+        return StepRecord(loss, penalty, rest[0] if rest else None, self.lr, grad_norm)
 
 
 class Session:
@@ -91,22 +109,43 @@ class Session:
             The record, or None where `record` is false and the loss is finite.
         """
         before = self._frozen_state() if observe else None
-        self.optimiser.zero_grad(set_to_none=True)
-        inputs, targets = self.data.batch(step)
-        outputs = self.net(inputs, self.train_pass(step))
-        loss = self.criterion(outputs, targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        batch = self.data.batch(step)
+        outputs, loss = self._gradient(batch, step)
         finite = math.isfinite(loss.item())
-        lr = learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
-        result = self._record(loss, outputs, targets, lr) if record or not finite else None
+        lr = self._learning_rate(step)
+        result = None
+        if record or not finite:
+            numbers = self._numbers(loss, outputs, batch[1], lr)
+            result = numbers.record([tensor.item() for tensor in numbers.tensors])
         if finite:
-            set_learning_rate(self.optimiser, lr)
             self._update(lr)
         if before is not None:
-            self.view = self._view(step, before=before, batch=(inputs, targets), loss=loss.item(), lr=lr)
+            self.view = self._view(step, before=before, batch=batch, loss=loss.item(), lr=lr)
         return result
 
+    def update(self, step: int, *, record: bool) -> Numbers:
+        """As `step`, without waiting for the device: the update is made whether or not the loss is finite, and the
+        numbers stay where they are."""
+        batch = self.data.batch(step)
+        outputs, loss = self._gradient(batch, step)
+        lr = self._learning_rate(step)
+        numbers = self._numbers(loss, outputs, batch[1], lr) if record else Numbers((loss.detach(),), lr)
+        self._update(lr)
+        return numbers
+
+    def _gradient(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, Tensor]:
+        """Outputs and loss on the batch; the gradient is left in the parameters."""
+        self.optimiser.zero_grad(set_to_none=True)
+        outputs = self.net(batch[0], self.train_pass(step))
+        loss = self.criterion(outputs, batch[1])
+        loss.backward()  # type: ignore[no-untyped-call]
+        return outputs, loss
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
+
     def _update(self, lr: float) -> None:
+        set_learning_rate(self.optimiser, lr)
         optim = self.spec.optim
         if optim.relative_update and lr:
             weights = [layer.weight for layer in self.net.layers if layer.weight.grad is not None]
@@ -147,16 +186,14 @@ class Session:
         """The forward pass of training step `step`: batch statistics, running statistics tracked, keyed noise."""
         return Pass(training=True, track=True, noise_step=step)
 
-    def _record(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> StepRecord:
+    @torch.no_grad()
+    def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> Numbers:
         moved = trained(self.parameters)
         decay = self.spec.optim.weight_decay
-        return StepRecord(
-            loss=loss.item(),
-            penalty=weight_penalty(moved, decay).item() if decay else 0.0,
-            accuracy=accuracy(outputs, targets).item() if self.data.classes else None,
-            lr=lr,
-            grad_norm=grad_norm(moved).item(),
-        )
+        found = [loss.detach(), grad_norm(moved)]
+        found += [weight_penalty(moved, decay)] if decay else []
+        found += [accuracy(outputs, targets)] if self.data.classes else []
+        return Numbers(tuple(found), lr, penalised=bool(decay))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on and that no spec, data or key determines.
@@ -181,18 +218,21 @@ def evaluate(session: Session, step: int) -> dict[str, float]:
     """
     spec = session.spec.eval
     how = Pass(training=False, noise_step=step)
+    mean = session.spec.loss.reduction == "mean"
     result: dict[str, float] = {}
     splits: tuple[tuple[Split, int], ...] = (("train", spec.train_samples), ("test", spec.test_samples))
     for split, samples in splits:
-        total, right, seen = 0.0, 0.0, 0
+        sizes, losses, shares = [], [], []
         for inputs, targets in session.data.eval_batches(split, samples, spec.batch_size):
             outputs = session.net(inputs, how)
-            n = len(inputs)
-            weight = n if session.spec.loss.reduction == "mean" else 1
-            total += session.criterion(outputs, targets).item() * weight
-            right += accuracy(outputs, targets).item() * n if session.data.classes else 0.0
-            seen += n
-        result[f"{split}_loss"] = total / seen if session.spec.loss.reduction == "mean" else total
-        if session.data.classes:
+            sizes.append(len(inputs))
+            losses.append(session.criterion(outputs, targets))
+            shares += [accuracy(outputs, targets)] if session.data.classes else []
+        seen = sum(sizes)
+        told = torch.stack(losses + shares).tolist()  # waits for the device once a split, not once a batch
+        total = sum(loss * (n if mean else 1) for loss, n in zip(told, sizes, strict=False))
+        result[f"{split}_loss"] = total / seen if mean else total
+        if shares:
+            right = sum(share * n for share, n in zip(told[len(losses) :], sizes, strict=True))
             result[f"{split}_accuracy"] = right / seen
     return result

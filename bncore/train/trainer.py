@@ -16,6 +16,7 @@ from bncore.spec.change import Changes, changed, values_at
 from bncore.spec.model import Spec
 from bncore.store import Journal, RunDir
 from bncore.train import checkpoint
+from bncore.train.ahead import Ahead
 from bncore.train.control import Control, Signals
 from bncore.train.digest import params_sha256
 from bncore.train.heartbeat import Heartbeat
@@ -35,6 +36,8 @@ class Trainer:
         start: the first update to make.
         changes: settings that are no longer as in ``spec.toml``, as its checkpoint says.
         until: how many updates to make, where that is fewer than the spec's steps.
+        ahead: how many steps may be made before the numbers of the first of them are fetched from the device; 1:
+            each step's numbers are waited for. It changes nothing that is computed or journaled.
         journal, requests, heartbeat, signals: what it writes to and listens to.
     """
 
@@ -47,6 +50,7 @@ class Trainer:
         start: int,
         changes: Changes | None = None,
         until: int | None = None,
+        ahead: int = 1,
         journal: Journal,
         requests: Requests,
         heartbeat: Heartbeat,
@@ -59,6 +63,8 @@ class Trainer:
         self._changes = dict(changes or {})
         self._until = until
         self._evaluated = -1
+        self._saved = start
+        self._ahead = Ahead(session, ahead)
         self.journal = journal
         self.requests = requests
         self.heartbeat = heartbeat
@@ -74,7 +80,11 @@ class Trainer:
     def run(self) -> End:
         """Train until the last step, a non-finite loss, a request to stop, or a signal."""
         while self.position < self.spec.steps:
-            if not self._boundary():
+            if self._ahead.begun and self._quiet():
+                pass
+            elif not self.catch_up():
+                return self._finish("diverged")
+            elif not self._boundary():
                 self.save_checkpoint()
                 return "interrupted" if self.signals.received else "stopped"
             if not self.advance():
@@ -83,24 +93,28 @@ class Trainer:
         return self._finish("finished")
 
     def advance(self) -> bool:
-        """Make one update and everything that belongs to its step; False where the loss is not finite."""
-        step = self.position
-        every = self.spec.eval.every
-        if every and step % every == 0:
+        """Make one update and everything that belongs to its step; False where a loss is not finite."""
+        step, last = self.position, self.position == self.spec.steps - 1
+        record = last or step % self.spec.log_every == 0
+        observe = bool(self.probes.due(step))
+        if self._evaluation_due():
             self.evaluate()
-        last = step == self.spec.steps - 1
-        record = self.session.step(
-            step, record=last or step % self.spec.log_every == 0, observe=bool(self.probes.due(step))
-        )
-        if record is not None:
-            self.journal.remake("step", step, **_fields(record))
-            if not record.finite:
-                return False
+        if self._ahead.full and not self.catch_up():
+            return False
+        if self._ahead.possible and not (observe or last):
+            self._ahead.step(step, record=record)
+        elif not self.catch_up() or not self._journal_step(
+            step, self.session.step(step, record=record, observe=observe)
+        ):
+            return False
         self._measure(step)
         self.position = self.heartbeat.step = step + 1
-        if self._wants_checkpoint() and not last:
-            self.save_checkpoint()
         return True
+
+    def catch_up(self) -> bool:
+        """Journal the steps that were made ahead; False where a loss was not finite: the run is then back at that
+        step."""
+        return all(self._journal_step(step, record) for step, record in self._ahead.settle())
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write the state before the next update, journal it, and drop the oldest."""
@@ -114,6 +128,7 @@ class Trainer:
         path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
         self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")
         checkpoint.prune(self.run_dir.checkpoints, self.spec.checkpoint.keep)
+        self._saved = self.position
         self._checkpoint_due = self._next_timed_checkpoint()
 
     def change(self, changes: Changes) -> None:
@@ -133,8 +148,25 @@ class Trainer:
             self._evaluated = self.position
             self.journal.remake("eval", self.position, **evaluate(self.session, self.position))
 
+    def _quiet(self) -> bool:
+        """Whether nothing happens at this boundary or in the next step that needs what was made ahead to be
+        journaled before it."""
+        step = self.position
+        return not (
+            self._evaluation_due()
+            or self.probes.due(step)
+            or self._wants_checkpoint()
+            or self.requests.waits_at(step)
+            or self.signals.received
+            or step == self._until
+            or self.control.paused
+        )
+
     def _boundary(self) -> bool:
-        """Take requests until the run may make its next update (True) or must end here (False)."""
+        """Save a checkpoint where one is due, and take requests until the run may make its next update (True) or
+        must end here (False)."""
+        if self._wants_checkpoint():
+            self.save_checkpoint()
         while True:
             for request in self.requests.requests_at(self.position):
                 self.requests.settle(request, self, self.position)
@@ -146,6 +178,15 @@ class Trainer:
             self.journal.check_owned()
             self.heartbeat.set_state("paused")
             self.requests.wait()
+
+    def _journal_step(self, step: int, record: StepRecord | None) -> bool:
+        """Journal what is known of a step; whether training may go on after it."""
+        if record is None:
+            return True
+        self.journal.remake("step", step, **_fields(record))
+        if not record.finite:
+            self.position = self.heartbeat.step = step
+        return record.finite
 
     def _finish(self, state: Literal["finished", "diverged"]) -> End:
         self.requests.reject_rest(self.position, f"the run has {state}")
@@ -165,8 +206,14 @@ class Trainer:
             else:
                 self.journal.remake("probe_failed", step, name=result.name, reason=result.reason)
 
+    def _evaluation_due(self) -> bool:
+        every = self.spec.eval.every
+        return bool(every and self.position % every == 0)
+
     def _wants_checkpoint(self) -> bool:
         every = self.spec.checkpoint.every_steps
+        if self._saved == self.position:
+            return False
         return bool(every and self.position % every == 0) or time.monotonic() >= self._checkpoint_due
 
     def _next_timed_checkpoint(self) -> float:

@@ -39,6 +39,8 @@ from bncore.train.slurm import SHORT_SILENCE_S, Task
 from bncore.train.trainer import Trainer
 
 OK, FAILED, REFUSED, REQUEUED = 0, 1, 2, 75
+STEPS_AHEAD = {"cpu": 1, "cuda": 64}
+"""Steps made before the numbers of the first are fetched, by the kind of device: a CPU is never ahead."""
 
 
 def main(
@@ -116,6 +118,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
             start=start,
             changes=changes,
             until=lineage.until if lineage is not None else None,
+            ahead=STEPS_AHEAD[torch.device(spec.device).type],
             journal=journal,
             requests=requests,
             heartbeat=heartbeat,

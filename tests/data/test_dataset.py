@@ -43,7 +43,7 @@ def plainly_normalised(pixels: Tensor, training: Tensor) -> NDArray[np.float64]:
     return numbers
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(step=st.integers(0, 200), other=st.integers(0, 200))
 def test_a_batch_depends_on_its_step_alone(step: int, other: int) -> None:
     fresh, used = images(), images()

@@ -43,7 +43,7 @@ def test_bins_are_at_most_four_times_as_wide_as_needed(span: tuple[float, float]
     assert bins.width * count <= 4 * width * count / (count - 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(sizes, min_size=1, max_size=20), min_size=1, max_size=6), st.integers(2, 50))
 def test_widening_counts_again_what_counting_in_the_wide_bins_would_have_given(
     measurements: list[list[float]], count: int

@@ -89,7 +89,7 @@ def test_the_vector_is_of_length_one_and_its_residual_is_true() -> None:
     assert top.products == 4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=9), st.integers(0, 1000))
 def test_the_algebraically_largest_eigenvalue_is_found_whatever_the_spectrum(
     spectrum: list[float], seed: int

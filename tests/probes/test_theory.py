@@ -116,7 +116,7 @@ def test_with_epsilon_the_left_side_is_the_oracles_and_the_equality_stays_exact(
 numbers = st.floats(-10, 10).map(lambda v: round(v, 3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(numbers, numbers, numbers), min_size=3, max_size=8),
     st.floats(-3, 3),

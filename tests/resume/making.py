@@ -84,13 +84,20 @@ def make_run(path: Path, spec: Spec) -> RunDir:
 
 
 def start(
-    run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None, freeze_at: int = 0
+    run: RunDir,
+    *,
+    fault: str = "",
+    force: bool = False,
+    log: Path | None = None,
+    freeze_at: int = 0,
+    ahead: int = 1,
 ) -> ForkServerProcess:
     """A worker process on `run`, killed at the fault point ``name:count`` if one is given, or stopped right after
-    it has made sure for the `freeze_at`-th time that the run is its own."""
+    it has made sure for the `freeze_at`-th time that the run is its own; it makes up to `ahead` steps before it
+    fetches their numbers, as on a GPU."""
     arguments = [str(run.path), *(["--force"] if force else [])]
     process = _forked.Process(
-        target=_work, args=(arguments, fault, str(log or run.log_file), freeze_at), daemon=True
+        target=_work, args=(arguments, fault, str(log or run.log_file), freeze_at, ahead), daemon=True
     )
     process.start()
     return process
@@ -105,12 +112,14 @@ def end(process: ForkServerProcess) -> int:
     return process.exitcode
 
 
-def train(run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None) -> int:
+def train(
+    run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None, ahead: int = 1
+) -> int:
     """Run a worker to its end; its exit code."""
-    return end(start(run, fault=fault, force=force, log=log))
+    return end(start(run, fault=fault, force=force, log=log, ahead=ahead))
 
 
-def _work(arguments: list[str], fault: str, log: str, freeze_at: int) -> None:
+def _work(arguments: list[str], fault: str, log: str, freeze_at: int, ahead: int) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -119,6 +128,7 @@ def _work(arguments: list[str], fault: str, log: str, freeze_at: int) -> None:
 
     os.environ["BNRUN_FAULT"] = fault
     importlib.reload(faults)  # its functions, wherever they are imported, look at the renewed module
+    worker.STEPS_AHEAD["cpu"] = ahead
     if freeze_at:
         _freeze(freeze_at)
     code = worker.main(arguments)

@@ -1,14 +1,10 @@
-"""Hypothesis without deadlines, and experiments written to a temporary folder."""
+"""Experiments written to a temporary folder."""
 
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("spec", deadline=None)
-settings.load_profile("spec")
 
 Write = Callable[[str, str], Path]
 

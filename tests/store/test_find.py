@@ -98,7 +98,7 @@ def test_last_of_nothing(tmp_path: Path) -> None:
         find(tmp_path, "@last")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(max_size=8))
 def test_any_text_is_a_run_or_an_error_in_words(root: Path, name: str) -> None:
     try:

@@ -45,7 +45,7 @@ def test_the_newest_and_the_requested_are_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_changed_byte_is_noticed_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
     path = checkpoint.save(tmp_path, 1, state(2.5))

@@ -1,0 +1,96 @@
+"""Steps made ahead of their numbers, so that the host never waits for the device within a block of them.
+
+The updates of a block are made before anybody knows whether its losses are finite. Their numbers stay on the
+device until the block is settled, by one transfer. Where a loss turns out not to be finite, the block is taken
+back to its start and its steps are made again one by one, up to that one: what a run journals, and where it
+diverges, are the same as without blocks.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, stack
+
+from bncore.train.session import Numbers, Session, StepRecord
+
+PATIENCE_S = 0.25
+"""How long a block may become, and with it how late a step is journaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A step of the block."""
+
+    step: int
+    record: bool
+    numbers: Numbers
+
+
+class Ahead:
+    """The steps of one block.
+
+    Arguments:
+        session: what is trained.
+        most: steps in a block; 1: no step is ever made ahead.
+    """
+
+    def __init__(self, session: Session, most: int) -> None:
+        self._session = session
+        self._most = most
+        self._made: list[_Made] = []
+        self._state: dict[str, Any] = {}
+        self._until = 0.0
+
+    @property
+    def possible(self) -> bool:
+        """Whether steps may be made ahead at all."""
+        return self._most > 1
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are steps whose numbers nobody has seen yet."""
+        return bool(self._made)
+
+    @property
+    def full(self) -> bool:
+        """Whether the block has to be settled before another step."""
+        return len(self._made) >= self._most or (self.begun and time.monotonic() >= self._until)
+
+    def step(self, step: int, *, record: bool) -> None:
+        """Make an update without waiting for its numbers."""
+        if not self._made:
+            self._state = copy.deepcopy(self._session.state_dict())
+            self._until = time.monotonic() + PATIENCE_S
+        self._made.append(_Made(step, record, self._session.update(step, record=record)))
+
+    def settle(self) -> Iterator[tuple[int, StepRecord]]:
+        """End the block: the records of its steps, in order. One that is not finite is the last, and the session
+        is then as it was before that step's update."""
+        made, self._made = self._made, []
+        state, self._state = self._state, {}
+        told = _fetched([one.numbers for one in made])
+        if all(math.isfinite(numbers[0]) for numbers in told):
+            for one, numbers in zip(made, told, strict=True):
+                if one.record:
+                    yield one.step, one.numbers.record(numbers)
+            return
+        self._session.load_state_dict(state)
+        for one in made:
+            record = self._session.step(one.step, record=one.record)
+            if record is not None:
+                yield one.step, record
+                if not record.finite:
+                    return
+
+
+def _fetched(block: list[Numbers]) -> list[list[float]]:
+    """The numbers of every step, by one transfer."""
+    tensors: list[Tensor] = [tensor for numbers in block for tensor in numbers.tensors]
+    flat = iter(stack(tensors).tolist() if tensors else [])
+    return [[next(flat) for _ in numbers.tensors] for numbers in block]
