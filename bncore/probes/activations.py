@@ -124,6 +124,10 @@ class Activations:
         self._last, self._bins = moments, {n: d.bins for n, d in found.items()}
         return fields
 
+    def shrink(self, group: int = 0) -> bool:
+        """It computes one thing at a time already."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """Bins and moments, as tensors and plain values."""
         return {

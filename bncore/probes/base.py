@@ -24,6 +24,14 @@ class Probe(Protocol):
         """
         ...
 
+    def shrink(self, group: int = 0) -> bool:
+        """Do with less memory from now on; whether it can.
+
+        Arguments:
+            group: the `group` of an event that was measured so; 0: the next smaller one.
+        """
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """What it remembers between measurements: tensors and plain values only."""
         ...

@@ -26,7 +26,13 @@ the peak of a measurement stays below 2.5 times that of a training step."""
 
 
 def growing_batch(
-    view: StepView, new: Parameters, layers: Sequence[int], *, group: int, samples: int | None = None
+    view: StepView,
+    new: Parameters,
+    layers: Sequence[int],
+    *,
+    group: int,
+    samples: int | None = None,
+    limit: int = 0,
 ) -> list[Tensor]:
     """G'_i of the chosen layers: the gradient with respect to W_i^t, the layers before i being `new`.
 
@@ -35,11 +41,13 @@ def growing_batch(
         layers: indices from 0, ascending.
         group: layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
         samples: of the training step whose memory is the measure of that; None: those of the view.
+        limit: layers of a group at most, however many would fit; 0: no such limit.
 
     Returns:
         One gradient a layer, shaped as its weight.
     """
     groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs))
+    groups = [part for found in groups for part in _even(found, limit or len(found))]
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
 

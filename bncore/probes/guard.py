@@ -45,6 +45,11 @@ class Snapshot:
             torch.cuda.set_rng_state_all(self._cuda)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on a GPU or on the host."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 @contextmanager
 def ieee_float32() -> Iterator[None]:
     """Convolutions and products in IEEE float32: cuDNN takes TF32 by default, which swamps differences."""

@@ -18,15 +18,21 @@ from bncore.spec.model import Loss
 
 
 def shifted_gradients(
-    view: StepView, layers: Sequence[int], *, group: int = 0, rescale: float = 0.0, samples: int | None = None
+    view: StepView,
+    layers: Sequence[int],
+    *,
+    group: int = 0,
+    rescale: float = 0.0,
+    samples: int | None = None,
+    limit: int = 0,
 ) -> list[Tensor]:
     """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
 
-    The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it. `group` and
-    `samples` are those of `growing_batch`.
+    The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it. `group`,
+    `samples` and `limit` are those of `growing_batch`.
     """
     new = rescaled_update(view, rescale) if rescale else view.after
-    return growing_batch(view, new, layers, group=group, samples=samples)
+    return growing_batch(view, new, layers, group=group, samples=samples, limit=limit)
 
 
 def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
@@ -83,6 +89,8 @@ class Ics:
         self.rescale = rescale
         self.loss = loss
         self._measured = 0
+        self._limit = 0
+        self._most = 1
 
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields, over the chosen layers, each (L,):
@@ -94,6 +102,7 @@ class Ics:
         - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
           moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a pass a
           layer, where the network is no `LayeredNet`;
+        - `group`, once memory was short: the layers computed in one pass since then, at most;
         - `floor`, at every `floor_every`-th measurement: the l2 that rounding alone makes: with the
           batch in another order, or by the stand-ins, whichever is larger.
 
@@ -110,7 +119,12 @@ class Ics:
             shifted = first + layerwise_gradients(view, rest, rescale=self.rescale)
         else:
             shifted = first + shifted_gradients(
-                seen, rest, group=self.group, rescale=self.rescale, samples=len(view.inputs)
+                seen,
+                rest,
+                group=self.group,
+                rescale=self.rescale,
+                samples=len(view.inputs),
+                limit=self._limit,
             )
         floor = self._floor(view, seen, chosen, old)
         if self.penalty:
@@ -126,7 +140,13 @@ class Ics:
             **floor,
         }
         self._measured += 1
-        return {"layers": [i + 1 for i in chosen], "method": method, **in_precision_of(view, fields)}
+        spared = {"group": self._limit} if self._limit and method != "layer by layer" else {}
+        return {
+            "layers": [i + 1 for i in chosen],
+            "method": method,
+            **spared,
+            **in_precision_of(view, fields),
+        }
 
     def _seen(self, view: StepView) -> tuple[StepView, str]:
         """What to evaluate on, and how."""
@@ -141,7 +161,9 @@ class Ics:
         count = len(view.weights)
         if self.layers and self.layers[-1] > count:
             raise ValueError(f"probes.ics.layers: {self.layers[-1]}; expected numbers from 1 to {count}")
-        return [n - 1 for n in self.layers or range(1, count + 1)]
+        chosen = [n - 1 for n in self.layers or range(1, count + 1)]
+        self._most = len(chosen)
+        return chosen
 
     def _floor(
         self, view: StepView, seen: StepView, chosen: Sequence[int], old: Sequence[Tensor]
@@ -152,13 +174,20 @@ class Ics:
         floors = [pairwise(old, [g[view.weights[i]] for i in chosen]).l2 for g in again]
         return {"floor": torch.stack(floors).amax(0)}
 
+    def shrink(self, group: int = 0) -> bool:
+        """Compute the gradients of half as many layers in one pass from now on, down to one."""
+        if self._limit == 1 and not group:
+            return False
+        self._limit = group or max(1, (self._limit or self.group or self._most) // 2)
+        return True
+
     def state_dict(self) -> dict[str, Any]:
-        """How often it measured."""
-        return {"measured": self._measured}
+        """How often it measured, and how sparingly it has to."""
+        return {"measured": self._measured, "limit": self._limit}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
-        self._measured = int(state["measured"])
+        self._measured, self._limit = int(state["measured"]), int(state.get("limit", 0))
 
 
 def _nothing_precedes(view: StepView) -> bool:

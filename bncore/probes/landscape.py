@@ -188,6 +188,10 @@ class Landscape:
             return []
         return [whole(g, vectors(view.reordered_grads.values())).l2]
 
+    def shrink(self, group: int = 0) -> bool:
+        """It computes one thing at a time already."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """How often it measured."""
         return {"measured": self._measured}

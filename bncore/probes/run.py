@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bncore.probes.guard import Snapshot, ieee_float32
+import torch
+
+from bncore.probes.guard import Snapshot, ieee_float32, is_out_of_memory
 from bncore.probes.table import PROBES
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
@@ -27,6 +29,17 @@ class Failed:
 
     name: str
     reason: str
+    short_of_memory: bool = False
+    """Whether another time, on another machine, it might have measured: then the event says so too."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The event's fields."""
+        told = {"name": self.name, "reason": self.reason}
+        return {**told, "short_of_memory": True} if self.short_of_memory else told
+
+
+NOTHING: Mapping[str, Mapping[str, Any]] = {}
 
 
 class ProbeRunner:
@@ -59,27 +72,62 @@ class ProbeRunner:
         for name in PROBES:
             self.set_cadence(name, getattr(spec.probes, name))
 
-    def measure(self, view: StepView) -> Iterator[Measured | Failed]:
+    def measure(
+        self, view: StepView, known: Mapping[str, Mapping[str, Any]] = NOTHING
+    ) -> Iterator[Measured | Failed]:
         """The measurements due at `view.step`, one at a time.
 
         A probe that raises, whatever it raises, is answered by `Failed`; parameters, buffers, gradients,
-        generators and what the probe remembers are then put back as they were.
+        generators and what the probe remembers are then put back as they were. Where memory is short, a probe
+        that can do with less tries again with less, and does so from then on.
+
+        Arguments:
+            known: events of this step, by the probe's name, that were journaled before the run was resumed: what
+                memory was too short for then is not measured now, and what was measured sparingly is so again.
         """
         due = self.due(view.step)
-        snapshot = Snapshot(view.net) if due else None
+        try:
+            snapshot = Snapshot(view.net)
+        except Exception as error:
+            yield from self.without_memory(view.step, error)
+            return
         for name in due:
-            assert snapshot is not None
-            probe = self._probes[name]
+            event = known.get(name, {})
+            if event.get("short_of_memory"):
+                yield Failed(name, str(event["reason"]), short_of_memory=True)
+                continue
+            if "group" in event:
+                self._probes[name].shrink(event["group"])
+            yield self._measured(name, view, snapshot)
+
+    def without_memory(self, step: int, error: Exception) -> Iterator[Failed]:
+        """What is said of all that was to be measured at `step`, where memory was too short for the copies that
+        every measurement needs.
+
+        Raises:
+            Exception: `error`, if it is another one.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        for name in self.due(step):
+            yield Failed(name, f"{type(error).__name__}: {error}", short_of_memory=True)
+
+    def _measured(self, name: str, view: StepView, snapshot: Snapshot) -> Measured | Failed:
+        probe = self._probes[name]
+        while True:
             memory = probe.state_dict()
             try:
                 with ieee_float32():
-                    fields = probe.measure(view)
+                    return Measured(name, probe.measure(view))
             except Exception as error:
                 snapshot.restore()
                 probe.load_state_dict(memory)
-                yield Failed(name, f"{type(error).__name__}: {error}")
-            else:
-                yield Measured(name, fields)
+                short = is_out_of_memory(error)
+                reason = f"{type(error).__name__}: {error}"
+            if short:
+                torch.cuda.empty_cache()  # where there is one: what the failed attempt had reserved
+            if not (short and probe.shrink()):
+                return Failed(name, reason, short_of_memory=short)
 
     def state_dict(self) -> dict[str, Any]:
         """Cadences as they are now and what every probe remembers: tensors and plain values."""

@@ -100,6 +100,10 @@ class Sharpness:
             **lengths,
         }
 
+    def shrink(self, group: int = 0) -> bool:
+        """It computes one thing at a time already."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """The warm start by parameter name; empty before the first measurement."""
         return dict(self._warm or {})

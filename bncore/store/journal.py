@@ -27,6 +27,8 @@ SCHEMA = 1
 REMADE = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
 """Events that a resumed run makes again, exactly, on its way from its checkpoint."""
 
+PROBING = frozenset({"probe", "probe_failed"})
+
 Event = dict[str, Any]
 
 
@@ -64,6 +66,7 @@ class Journal:
             raise StoreError(f"{path}: cannot be opened for writing: {error.strerror}") from error
         self._next = len(self.events)
         self._expected: deque[Event] = deque()
+        self._astray: set[str] = set()  # probes that missed a measurement which the journal has
 
     def expect_from(self, step: int) -> None:
         """Compare, from now on, re-made events with those the journal holds of `step` and later."""
@@ -91,8 +94,23 @@ class Journal:
             return
         known = self._expected.popleft()
         made = orjson.loads(encode({"type": kind, "step": step, **fields}))
-        if made != {key: value for key, value in known.items() if key not in ("seq", "t")}:
+        same = made == {key: value for key, value in known.items() if key not in ("seq", "t")}
+        if not same and not self._excused(known, made):
             raise Divergence(f"{self.path}: {difference(known, made)}")
+
+    def expected_probes(self, step: int) -> dict[str, Event]:
+        """The measurements of a step, and the failed ones, that a resumed run is to make again, by probe."""
+        return {e["name"]: e for e in self._expected if e["type"] in PROBING and e["step"] == step}
+
+    def _excused(self, known: Event, made: Event) -> bool:
+        """Whether a probe cannot be held to what is journaled: memory is too short now for a measurement that was
+        made then, so that what the probe remembers of it is missing in what it measures next."""
+        about = [(e["type"] in PROBING, e["step"], e.get("name")) for e in (known, made)]
+        if about[0] != about[1] or not about[0][0]:
+            return False
+        if made.get("short_of_memory"):
+            self._astray.add(made["name"])
+        return made["name"] in self._astray
 
     def sync(self) -> None:
         """Make everything written durable.

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, stack
+import torch
+from torch import Tensor
 
 from bncore.train.session import Numbers, Session, StepRecord
 
@@ -48,11 +49,6 @@ class Ahead:
         self._until = 0.0
 
     @property
-    def possible(self) -> bool:
-        """Whether steps may be made ahead at all."""
-        return self._most > 1
-
-    @property
     def begun(self) -> bool:
         """Whether there are steps whose numbers nobody has seen yet."""
         return bool(self._made)
@@ -62,11 +58,18 @@ class Ahead:
         """Whether the block has to be settled before another step."""
         return len(self._made) >= self._most or (self.begun and time.monotonic() >= self._until)
 
-    def step(self, step: int, *, record: bool) -> None:
-        """Make an update without waiting for its numbers."""
-        if not self._made:
-            self._state = copy.deepcopy(self._session.state_dict())
+    def ready(self) -> bool:
+        """Whether a step may be made ahead; never again once memory was too short for a copy of the state."""
+        if self._most > 1 and not self._made:
+            try:
+                self._state = copy.deepcopy(self._session.state_dict())
+            except torch.OutOfMemoryError:
+                self._most = 1
             self._until = time.monotonic() + PATIENCE_S
+        return self._most > 1
+
+    def step(self, step: int, *, record: bool) -> None:
+        """Make an update without waiting for its numbers, where `ready` says so."""
         self._made.append(_Made(step, record, self._session.update(step, record=record)))
 
     def settle(self) -> Iterator[tuple[int, StepRecord]]:
@@ -92,5 +95,5 @@ class Ahead:
 def _fetched(block: list[Numbers]) -> list[list[float]]:
     """The numbers of every step, by one transfer."""
     tensors: list[Tensor] = [tensor for numbers in block for tensor in numbers.tensors]
-    flat = iter(stack(tensors).tolist() if tensors else [])
+    flat = iter(torch.stack(tensors).tolist() if tensors else [])
     return [[next(flat) for _ in numbers.tensors] for numbers in block]

@@ -227,7 +227,7 @@ class Observation:
                 if isinstance(result, Measured):
                     self._journal.append("probe", step.step, name=result.name, **result.fields)
                 else:
-                    self._journal.append("probe_failed", step.step, name=result.name, reason=result.reason)
+                    self._journal.append("probe_failed", step.step, **result.fields)
 
     def _not_reproduced(self, step: int, error: Exception) -> None:
         """A loop that is not understood from the first is refused; later only the measurement is."""

@@ -79,6 +79,8 @@ class Session:
         self.parameters = list(self.net.parameters())
         self.view: StepView | None = None
         """The view of the last step, if it was to be observed."""
+        self.unseen: Exception | None = None
+        """Why the last step has no view although it was to be observed."""
         self.optimiser = build_optimiser(spec.optim, self.parameters)
 
     def change(self, spec: Spec) -> None:
@@ -108,7 +110,12 @@ class Session:
         Returns:
             The record, or None where `record` is false and the loss is finite.
         """
-        before = self._frozen_state() if observe else None
+        before, self.unseen = None, None
+        if observe:
+            try:
+                before = self._frozen_state()
+            except Exception as error:
+                self.unseen = error
         batch = self.data.batch(step)
         outputs, loss = self._gradient(batch, step)
         finite = math.isfinite(loss.item())

@@ -8,10 +8,11 @@ same path from its newest checkpoint: events it has already written are compared
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Literal
 
-from bncore.probes.run import Measured, ProbeRunner
+from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.spec.change import Changes, changed, values_at
 from bncore.spec.model import Spec
 from bncore.store import Journal, RunDir
@@ -101,7 +102,7 @@ class Trainer:
             self.evaluate()
         if self._ahead.full and not self.catch_up():
             return False
-        if self._ahead.possible and not (observe or last):
+        if not (observe or last) and self._ahead.ready():
             self._ahead.step(step, record=record)
         elif not self.catch_up() or not self._journal_step(
             step, self.session.step(step, record=record, observe=observe)
@@ -200,11 +201,17 @@ class Trainer:
     def _measure(self, step: int) -> None:
         """Journal what the probes due at this step measure; the view goes with it."""
         view, self.session.view = self.session.view, None
-        for result in self.probes.measure(view) if view is not None else ():
+        unseen, self.session.unseen = self.session.unseen, None
+        results: Iterable[Measured | Failed] = ()
+        if view is not None:
+            results = self.probes.measure(view, self.journal.expected_probes(step))
+        elif unseen is not None:
+            results = self.probes.without_memory(step, unseen)
+        for result in results:
             if isinstance(result, Measured):
                 self.journal.remake("probe", step, name=result.name, **result.fields)
             else:
-                self.journal.remake("probe_failed", step, name=result.name, reason=result.reason)
+                self.journal.remake("probe_failed", step, **result.fields)
 
     def _evaluation_due(self) -> bool:
         every = self.spec.eval.every

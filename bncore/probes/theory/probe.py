@@ -67,6 +67,10 @@ class Theory:
         fields |= _worst_case(view, taps, found)
         return {name: np.asarray(value) for name, value in fields.items()}
 
+    def shrink(self, group: int = 0) -> bool:
+        """It computes one thing at a time already."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """Nothing is remembered."""
         return {}

@@ -1,0 +1,205 @@
+"""Memory that is too short for a probe: it does with less, or leaves the measurement out; training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from resume.making import DEEP_LINEAR, digest, events, make_run, story
+
+from bncore.nets import LayeredNet
+from bncore.probes import growing
+from bncore.probes.guard import Snapshot, is_out_of_memory
+from bncore.probes.ics import Ics
+from bncore.probes.run import Failed, Measured, ProbeRunner
+from bncore.spec.model import Loss, Noise, Spec
+from bncore.spec.probes import Activations, Probes
+from bncore.spec.probes import Ics as IcsSpec
+from bncore.store.paths import RunDir
+from bncore.train import worker
+from bncore.train.control import Signals
+from bncore.train.session import Session
+
+from .step import small_step
+
+NO_ROOM = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+OBSERVED = DEEP_LINEAR.model_copy(
+    update={
+        "noise": Noise(on=True),  # so that ICS has no shortcut by moments
+        "probes": Probes(ics=IcsSpec(every=5, floor_every=2), activations=Activations(every=5, bins=8)),
+    }
+)
+"""Measured at 0, 5, 10, ...; checkpoints at 7, 14, ..."""
+
+
+def room_for(chains: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Make passes of more than so many chains run out of memory; the numbers of chains that were tried."""
+    tried: list[int] = []
+    loss = growing._Growing._loss
+
+    def limited(self: Any, outputs: torch.Tensor, count: int) -> torch.Tensor:
+        tried.append(count)
+        if count > chains:
+            raise NO_ROOM
+        return loss(self, outputs, count)
+
+    monkeypatch.setattr(growing._Growing, "_loss", limited)
+    return tried
+
+
+def ics(layers: tuple[int, ...] = ()) -> Ics:
+    return Ics(layers=layers, group=0, floor_every=0, penalty=False, rescale=0.0)
+
+
+def runner(group: int = 9) -> ProbeRunner:
+    return ProbeRunner(Spec(probes=Probes(ics=IcsSpec(every=1, floor_every=0, group=group)), loss=Loss()))
+
+
+def test_memory_that_ran_out_is_known_on_either_device() -> None:
+    assert is_out_of_memory(NO_ROOM)
+    assert is_out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 61, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("a loss is not finite"))
+
+
+def test_ics_does_with_smaller_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = small_step()
+    whole = ics().measure(view)
+    tried = room_for(1, monkeypatch)
+    measured = list(runner().measure(view))
+    assert [type(one) for one in measured] == [Measured]
+    fields = measured[0].fields  # type: ignore[union-attr]
+    assert max(tried) > 1, "or nothing was short"
+    assert fields["group"] == 1
+    for name in ("l2", "cosine", "relative"):
+        np.testing.assert_allclose(fields[name], whole[name], rtol=1e-5, atol=1e-6)
+    assert "group" not in whole
+
+
+def test_it_goes_on_so_and_a_checkpoint_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = small_step()
+    tried = room_for(1, monkeypatch)
+    first = runner()
+    list(first.measure(view))
+    tried.clear()
+    second = runner()
+    second.load_state_dict(first.state_dict())
+    (again,) = second.measure(view)
+    assert set(tried) == {1}
+    assert isinstance(again, Measured)
+    assert again.fields["group"] == 1
+
+
+def test_where_nothing_helps_the_measurement_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    room_for(0, monkeypatch)
+    (failed,) = runner().measure(small_step())
+    assert isinstance(failed, Failed)
+    assert failed.fields == {
+        "name": "ics",
+        "reason": f"OutOfMemoryError: {NO_ROOM}",
+        "short_of_memory": True,
+    }
+
+
+def test_without_room_for_a_copy_of_the_parameters_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_room(self: Snapshot, net: LayeredNet) -> None:
+        raise NO_ROOM
+
+    monkeypatch.setattr(Snapshot, "__init__", no_room)
+    (failed,) = runner().measure(small_step())
+    assert isinstance(failed, Failed)
+    assert failed.short_of_memory
+
+
+def trained(run: RunDir) -> int:
+    """Train in this process."""
+    return worker.main([str(run.path)], signals=Signals())
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> RunDir:
+    """The run that memory sufficed for."""
+    run = make_run(tmp_path / "twin-s0", OBSERVED)
+    assert trained(run) == 0
+    return run
+
+
+def kinds(run: RunDir, name: str) -> dict[int, str]:
+    return {e["step"]: e["type"] for e in events(run) if e.get("name") == name}
+
+
+def cut_after(run: RunDir, step: int) -> None:
+    """Make it look killed at its end, with its newest checkpoint before a step."""
+    lines = run.journal_file.read_bytes().splitlines(keepends=True)
+    run.journal_file.write_bytes(b"".join(lines[:-1]))
+    for path in run.checkpoints.iterdir():
+        if int(path.stem.split("-")[1]) > step:
+            path.unlink()
+
+
+def no_room_at(steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Ics.measure
+
+    def limited(self: Ics, view: Any) -> dict[str, Any]:
+        if view.step in steps:
+            raise NO_ROOM
+        return measure(self, view)
+
+    monkeypatch.setattr(Ics, "measure", limited)
+
+
+def test_training_is_unharmed(tmp_path: Path, twin: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_room_at({10, 15}, monkeypatch)
+    frozen, asked = Session._frozen_state, []
+
+    def without_room(self: Session) -> Any:
+        asked.append(1)
+        if len(asked) == 6:
+            raise NO_ROOM
+        return frozen(self)
+
+    monkeypatch.setattr(Session, "_frozen_state", without_room)
+    run = make_run(tmp_path / "run-s0", OBSERVED)
+    assert trained(run) == 0
+    assert digest(run) == digest(twin)
+    failed = {step for step, kind in kinds(run, "ics").items() if kind == "probe_failed"}
+    assert failed == {10, 15, 25}
+    assert kinds(run, "activations")[25] == "probe_failed", "without a copy of the parameters nothing can be"
+    assert [e["loss"] for e in events(run) if e["type"] == "step"] == [
+        e["loss"] for e in events(twin) if e["type"] == "step"
+    ]
+
+
+def test_a_resumed_run_measures_as_sparingly_as_it_did(tmp_path: Path) -> None:
+    """Whatever memory there is now: its events are those it has journaled."""
+    spec = OBSERVED.model_copy(update={"checkpoint": OBSERVED.checkpoint.model_copy(update={"keep": 20})})
+    run = make_run(tmp_path / "run-s0", spec)
+    with pytest.MonkeyPatch.context() as patch:
+        no_room_at({30}, patch)
+        room_for(1, patch)
+        assert trained(run) == 0
+    assert kinds(run, "ics")[30] == "probe_failed"
+    before = story(run)
+    cut_after(run, 10)
+    assert trained(run) == 0, run.status_file.read_text()
+    assert story(run) == before
+
+
+def test_a_resumed_run_with_less_memory_than_before_goes_on(tmp_path: Path) -> None:
+    spec = OBSERVED.model_copy(update={"checkpoint": OBSERVED.checkpoint.model_copy(update={"keep": 20})})
+    run = make_run(tmp_path / "run-s0", spec)
+    assert trained(run) == 0
+    before = story(run)
+    cut_after(run, 10)
+    with pytest.MonkeyPatch.context() as patch:
+        no_room_at({25}, patch)
+        assert trained(run) == 0, run.status_file.read_text()
+    assert story(run) == before, "what was measured then stays"
