@@ -48,8 +48,8 @@ class NoiseLayer(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         """s * a + m."""
         shape = (1, a.shape[1], *(1,) * (a.ndim - 2))
-        mu = torch.rand(shape) - 0.5
-        sigma = 1 + 0.25 * torch.rand(shape)
+        mu = torch.rand(shape, device=a.device) - 0.5
+        sigma = 1 + 0.25 * torch.rand(shape, device=a.device)
         m = mu + 0.1 * (2 * torch.rand_like(a) - 1)
         s = sigma + 0.1 * torch.randn_like(a)
         return s * a + m

@@ -18,6 +18,7 @@ from bncore.spec.model import DLN, VGG, Evaluation, GaussianData, ImageData, Los
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
+from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import POLL_S, Requests
@@ -83,6 +84,7 @@ def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
                 session,
                 ProbeRunner(spec),
                 start=0,
+                ahead=steps_ahead(spec.device),
                 journal=journal,
                 requests=requests,
                 heartbeat=heartbeat,
@@ -130,7 +132,7 @@ def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
 def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
     dln = kind == "dln"
     spec = dln_spec(norm=norm, device=device) if dln else vgg_spec(kind, norm=norm, device=device)
-    steps = 50 if dln else 1
+    steps = 50 if dln or device != "cpu" else 1
     with trainer(spec) as ours:
         yardstick = hand_loop(spec, ours.session)
         pairs = interleaved(
@@ -170,9 +172,15 @@ def hand_loop(spec: Spec, session: Session) -> Work:
         return lambda: step(data.train_inputs, data.train_targets)
     assert isinstance(spec.net, VGG) and isinstance(spec.batch_size, int)
     net = handwritten.vgg(spec.net.kind, spec.net.width, batch_norm=batch_norm).to(spec.device)
+    net = net.to(memory_format=session.layout)  # the same for both
     step = handwritten.training_loop(net, nn.CrossEntropyLoss(), lr)
     batches = handwritten.batches(data.train_inputs, data.train_targets, spec.batch_size)
-    return lambda: step(*next(batches))
+
+    def made() -> float:
+        inputs, targets = next(batches)
+        return step(inputs.contiguous(memory_format=session.layout), targets)
+
+    return made
 
 
 def _half_sum(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from bncore.data.gaussian import gaussian_regression
 from bncore.data.settle import read_images, title_of
 from bncore.spec.model import GaussianData, ImageData, Spec
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
 
 def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:
     """The data of a settled spec, resident on `device`.
@@ -33,6 +31,11 @@ def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:
     return data
 
 
+def dtype_of(spec: Spec) -> torch.dtype:
+    """The type of inputs, and of regression targets: that of the parameters."""
+    return torch.float64 if spec.precision == "float64" else torch.float32
+
+
 def _images(spec: Spec, images: ImageData, device: torch.device | str) -> Dataset:
     arrays = read_images(images)
     return Dataset(
@@ -44,7 +47,7 @@ def _images(spec: Spec, images: ImageData, device: torch.device | str) -> Datase
         source=images.source,
         title=title_of(images.source, images.path),
         fingerprint=images.fingerprint or arrays.fingerprint(),
-        dtype=DTYPES[spec.precision],
+        dtype=dtype_of(spec),
         seed=spec.seed,
         batch_size=spec.batch_size,
         classes=arrays.classes,
@@ -60,7 +63,7 @@ def _gaussian(spec: Spec, data: GaussianData, device: torch.device | str) -> Dat
     found = digest.hexdigest()
     if data.fingerprint not in (None, found):
         raise DataError(f"data.fingerprint: the data drawn are {found}; expected {data.fingerprint}")
-    dtype = DTYPES[spec.precision]
+    dtype = dtype_of(spec)
     return Dataset(
         train_inputs=train[0].to(device, dtype),
         train_targets=train[1].to(device, dtype),

@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of parameters and arithmetic."""
+        """The type of the parameters."""
         return torch.float64 if self.spec.precision == "float64" else torch.float32
 
     def norm(self, channels: int, *, positions: bool) -> Norm:
@@ -124,7 +124,7 @@ NETS: dict[str, Callable[[Plan], list[Layer]]] = {
 
 
 def build(spec: Spec, *, inputs: tuple[int, ...], outputs: int) -> LayeredNet:
-    """The network of a specification, initialised, on the CPU, in the specification's precision.
+    """The network of a specification, initialised, on the CPU, its parameters of the specification's precision.
 
     Arguments:
         spec: the run.

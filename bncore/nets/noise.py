@@ -42,6 +42,8 @@ class NoiseSource:
         """
         if p.noise_step is None or not (p.training or self.setting.in_eval):
             return a
+        if a.dtype == torch.bfloat16:
+            a = a.float()  # the draws are those of float32: a probe meets the same
         samples = len(a) // p.chains
         shift, scale = self.draws(a[:samples], p.noise_step)  # of the shape and layout of one chain
         if p.chains == 1:

@@ -93,6 +93,8 @@ class Norm(nn.Module):
             gamma, beta: (C,), or None for 1 and 0.
             p: the pass; `p.track` writes the running statistics.
         """
+        if y.dtype == torch.bfloat16 and self.kind != "batch":  # which takes its statistics in float32 itself
+            y = y.float()
         if p.chains == 1 or not p.training or self.kind in WITHOUT_STATISTICS:
             return self.function(y, self._state(gamma, beta, p))
         # A sample's chains are neighbours in memory: seen as channels, they get statistics of their own, and

@@ -43,6 +43,15 @@ def lp_exponent(kind: str) -> float | None:
     return p if p >= 1 else None
 
 
+PRECISIONS = {"fp32": "float32", "fp64": "float64", "bf16": "bfloat16"}
+"""Other spellings of precisions."""
+
+
+def canonical_precision(value: object) -> object:
+    """The spelling of a precision that a specification holds."""
+    return PRECISIONS.get(value, value) if isinstance(value, str) else value
+
+
 def writable(text: str) -> str:
     """Check that `text` can stand in a TOML file, which is UTF-8.
 

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from bncore.spec.choice import Choice
-from bncore.spec.kinds import canonical_device, canonical_norm
+from bncore.spec.kinds import canonical_device, canonical_norm, canonical_precision
 from bncore.spec.part import Count, Flag, Fraction, NonNegative, NonNegativeCount, Part, Positive, Text
 from bncore.spec.probes import Probes
 
@@ -223,8 +223,13 @@ class Spec(Part):
     """Seeds every draw: initialisation, data order, augmentation, noise, probes."""
     batch_size: Count | Literal["full"] = 128
     """Samples a step; `full` for full-batch gradient descent."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Floating-point type of parameters and arithmetic."""
+    precision: Annotated[
+        Literal["float32", "float64", "tf32", "bfloat16"], BeforeValidator(canonical_precision)
+    ] = "float32"
+    """Arithmetic of training and evaluation; parameters are float64 under `float64`, else float32. `tf32` lets a
+    GPU round the factors of products to 10 bits; `bfloat16` makes products in bfloat16 (torch.autocast) and takes
+    statistics and losses in float32. Probes always compute in IEEE float32 (or float64): under `tf32` and
+    `bfloat16` with a gradient of their own at theta_t, which is one more step a measurement."""
     device: Annotated[str, BeforeValidator(canonical_device)] = "auto"
     """auto, cpu, cuda or cuda:<index>; `auto` is settled at submission."""
     threads: Count | Literal["auto"] = "auto"
@@ -282,6 +287,8 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     if spec.norm.kind == "instance" and (not isinstance(net, VGG) or net.head):
         accepted = "another kind: a linear layer's units have one value a sample, nothing to normalise over"
         found.append(("norm.kind", "instance", accepted))
+    if spec.precision == "tf32" and spec.device == "cpu":
+        found.append(("precision", "tf32", "'float32' or another: a CPU has no TF32"))
     milestones = list(schedule.milestones)
     if schedule.kind == "step" and not milestones:
         found.append(

@@ -50,9 +50,30 @@ class Plan:
                 fingerprint); None where no run reads images.
             device: in the place of `auto`.
             threads: in the place of `auto`.
+
+        Raises:
+            SpecError: a run does not fit what was decided.
         """
-        runs = (replace(run, spec=_settle(run.spec, data, device, threads)) for run in self.runs)
+        runs = (replace(run, spec=self._settle(run.spec, data, device, threads)) for run in self.runs)
         return replace(self, runs=tuple(runs))
+
+    def _settle(self, spec: Spec, data: ImageData | None, device: str, threads: int) -> Spec:
+        table: dict[str, Any] = spec.model_dump(exclude_none=True)
+        if (
+            data is not None
+            and isinstance(spec.data, ImageData)
+            and spec.data.source in ("auto", data.source)
+        ):
+            table["data"] |= {"source": data.source, "path": data.path, "fingerprint": data.fingerprint}
+        if spec.device == "auto":
+            table["device"] = device
+        if spec.threads == "auto":
+            table["threads"] = threads
+        layer = Layer(self.experiment.name, "", table)
+        settled, problems = check_spec([layer], layer)
+        if settled is None:
+            raise SpecError(problems)
+        return settled
 
 
 def plan(
@@ -183,14 +204,3 @@ def _with_images(layers: list[Layer], path: str | None) -> tuple[Spec | None, li
     if path is None or (spec is not None and not isinstance(spec.data, ImageData)):
         return spec, problems
     return check_spec([*layers, Layer("--data-dir", "", {"data": {"path": path}})], blame)
-
-
-def _settle(spec: Spec, data: ImageData | None, device: str, threads: int) -> Spec:
-    table: dict[str, Any] = spec.model_dump()
-    if data is not None and isinstance(spec.data, ImageData) and spec.data.source in ("auto", data.source):
-        table["data"] |= {"source": data.source, "path": data.path, "fingerprint": data.fingerprint}
-    if spec.device == "auto":
-        table["device"] = device
-    if spec.threads == "auto":
-        table["threads"] = threads
-    return Spec.model_validate(table)

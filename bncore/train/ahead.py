@@ -24,6 +24,15 @@ PATIENCE_S = 0.25
 """How long a block may become, and with it how late a step is journaled."""
 
 
+STEPS_AHEAD = {"cuda": 64}
+"""The most steps of a block, by the kind of device; a CPU is never ahead."""
+
+
+def steps_ahead(device: str) -> int:
+    """The most steps that may be made on a device before their numbers are fetched."""
+    return STEPS_AHEAD.get(torch.device(device).type, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A step of the block."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,24 +13,39 @@ from bncore.spec.model import Optim
 Parameters = Iterable[torch.nn.Parameter]
 
 
-def _sgd(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay)
-
-
-def _adam(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        parameters, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay
+def _sgd(spec: Optim, parameters: Parameters, *, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=fused
     )
 
 
-OPTIMISERS: dict[str, Callable[[Optim, Parameters], torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam}
+def _adam(spec: Optim, parameters: Parameters, *, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        parameters,
+        lr=spec.lr,
+        betas=spec.betas,
+        eps=spec.eps,
+        weight_decay=spec.weight_decay,
+        fused=fused,
+    )
+
+
+class _Maker(Protocol):
+    def __call__(
+        self, spec: Optim, parameters: Parameters, *, fused: bool | None
+    ) -> torch.optim.Optimizer: ...
+
+
+OPTIMISERS: dict[str, _Maker] = {"sgd": _sgd, "adam": _adam}
 """Optimiser kinds; one function and one row adds another."""
 
 
 def build_optimiser(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
     """The optimiser of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
-    nor decay."""
-    return OPTIMISERS[spec.kind](spec, parameters)
+    nor decay. On a GPU all parameters are updated by one kernel."""
+    parameters = list(parameters)
+    fused = True if all(p.is_cuda for p in parameters) else None
+    return OPTIMISERS[spec.kind](spec, parameters, fused=fused)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bncore.data import Dataset, Split
 from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
+from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
 from bncore.train.optimiser import (
@@ -23,6 +24,11 @@ from bncore.train.optimiser import (
     weight_penalty,
 )
 from bncore.train.schedule import learning_rate
+
+LAYOUTS = {"cuda": torch.channels_last}
+"""The layout of images by the kind of device, where another than the usual is faster."""
+REDUCED = ("tf32", "bfloat16")
+"""Precisions whose gradients are too coarse for differences: a view has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,10 @@ class Session:
         self.spec = spec
         self.data = data
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
-        self.net: LayeredNet = net.to(data.train_inputs.device)
+        device = data.train_inputs.device
+        self.layout = LAYOUTS.get(device.type, torch.contiguous_format)
+        """Of images and convolutions in memory."""
+        self.net: LayeredNet = net.to(device).to(memory_format=self.layout)
         self.criterion = criterion(spec.loss)
         self.parameters = list(self.net.parameters())
         self.view: StepView | None = None
@@ -116,7 +125,7 @@ class Session:
                 before = self._frozen_state()
             except Exception as error:
                 self.unseen = error
-        batch = self.data.batch(step)
+        batch = self._batch(step)
         outputs, loss = self._gradient(batch, step)
         finite = math.isfinite(loss.item())
         lr = self._learning_rate(step)
@@ -133,7 +142,7 @@ class Session:
     def update(self, step: int, *, record: bool) -> Numbers:
         """As `step`, without waiting for the device: the update is made whether or not the loss is finite, and the
         numbers stay where they are."""
-        batch = self.data.batch(step)
+        batch = self._batch(step)
         outputs, loss = self._gradient(batch, step)
         lr = self._learning_rate(step)
         numbers = self._numbers(loss, outputs, batch[1], lr) if record else Numbers((loss.detach(),), lr)
@@ -143,10 +152,25 @@ class Session:
     def _gradient(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, Tensor]:
         """Outputs and loss on the batch; the gradient is left in the parameters."""
         self.optimiser.zero_grad(set_to_none=True)
-        outputs = self.net(batch[0], self.train_pass(step))
+        outputs = self.outputs(batch[0], self.train_pass(step))
         loss = self.criterion(outputs, batch[1])
         loss.backward()  # type: ignore[no-untyped-call]
         return outputs, loss
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        inputs, targets = self.data.batch(step)
+        return self._laid_out(inputs), targets
+
+    def _laid_out(self, inputs: Tensor) -> Tensor:
+        return inputs.contiguous(memory_format=self.layout) if inputs.ndim == 4 else inputs
+
+    def outputs(self, inputs: Tensor, how: Pass) -> Tensor:
+        """The network's outputs in the run's arithmetic; in the precision of the parameters, whatever that is."""
+        inputs = self._laid_out(inputs)
+        if self.spec.precision != "bfloat16":
+            return self.net.forward(inputs, how)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return self.net.forward(inputs, how).float()
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
@@ -174,7 +198,7 @@ class Session:
         loss: float,
         lr: float,
     ) -> StepView:
-        return StepView(
+        view = StepView(
             step=step,
             seed=self.spec.seed,
             net=self.net,
@@ -188,6 +212,11 @@ class Session:
             lr=lr,
             weight_decay=self.spec.optim.weight_decay,
         )
+        if self.spec.precision not in REDUCED:
+            return view
+        with ieee_float32():
+            exact, grads = view.gradient_at(view.before)
+        return replace(view, loss=exact.item(), grads=grads)
 
     def train_pass(self, step: int) -> Pass:
         """The forward pass of training step `step`: batch statistics, running statistics tracked, keyed noise."""
@@ -231,7 +260,7 @@ def evaluate(session: Session, step: int) -> dict[str, float]:
     for split, samples in splits:
         sizes, losses, shares = [], [], []
         for inputs, targets in session.data.eval_batches(split, samples, spec.batch_size):
-            outputs = session.net(inputs, how)
+            outputs = session.outputs(inputs, how)
             sizes.append(len(inputs))
             losses.append(session.criterion(outputs, targets))
             shares += [accuracy(outputs, targets)] if session.data.classes else []

@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import torch
@@ -30,6 +30,7 @@ from bncore.store.owner import Holder, Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.silence import silent_runs
 from bncore.train import checkpoint
+from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals, end_with_parent
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
@@ -39,8 +40,6 @@ from bncore.train.slurm import SHORT_SILENCE_S, Task
 from bncore.train.trainer import Trainer
 
 OK, FAILED, REFUSED, REQUEUED = 0, 1, 2, 75
-STEPS_AHEAD = {"cpu": 1, "cuda": 64}
-"""Steps made before the numbers of the first are fetched, by the kind of device: a CPU is never ahead."""
 
 
 def main(
@@ -118,7 +117,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
             start=start,
             changes=changes,
             until=lineage.until if lineage is not None else None,
-            ahead=STEPS_AHEAD[torch.device(spec.device).type],
+            ahead=steps_ahead(spec.device),
             journal=journal,
             requests=requests,
             heartbeat=heartbeat,
@@ -162,12 +161,13 @@ def _interrupted(heartbeat: Heartbeat, signals: Signals, task: Task | None) -> i
 
 
 def settle_arithmetic(spec: Spec) -> None:
-    """Make this process compute as the spec says: its number of CPU threads, and IEEE float32 on a GPU, where
-    cuDNN would take TF32 by default (probes compare gradients with the training step's own)."""
+    """Make this process compute as the spec says: its number of CPU threads, and on a GPU IEEE float32, where
+    cuDNN would take TF32 by default, unless the spec asks for that."""
     if isinstance(spec.threads, int):
         torch.set_num_threads(spec.threads)
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    precision: Literal["tf32", "ieee"] = "tf32" if spec.precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
 
 
 def _begin(

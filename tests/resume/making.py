@@ -125,10 +125,11 @@ def _work(arguments: list[str], fault: str, log: str, freeze_at: int, ahead: int
     os.dup2(descriptor, 2)
     from bncore.store import faults  # noqa: PLC0415 - in the child only
     from bncore.train import worker  # noqa: PLC0415 - torch, already imported by the server
+    from bncore.train.ahead import STEPS_AHEAD  # noqa: PLC0415 - torch, too
 
     os.environ["BNRUN_FAULT"] = fault
     importlib.reload(faults)  # its functions, wherever they are imported, look at the renewed module
-    worker.STEPS_AHEAD["cpu"] = ahead
+    STEPS_AHEAD["cpu"] = ahead
     if freeze_at:
         _freeze(freeze_at)
     code = worker.main(arguments)
