@@ -69,7 +69,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
 def ls(as_json: Json = False, root: Root = None) -> None:
     """List sweeps and their runs."""
     from bncore.store.find import list_sweeps
-    from bntui.cli.overview import look_at, percent
+    from bntui.cli.overview import look_at, percent, steps_made
     from bntui.cli.tables import print_table
 
     where = root or default_root()
@@ -82,11 +82,8 @@ def ls(as_json: Json = False, root: Root = None) -> None:
         return
     rows = []
     for overview in seen:
-        status = overview.status
-        progress = f"{status.step:,}/{status.steps:,}" if status else "-"
-        rows.append(
-            (overview.run.name, overview.state, progress, percent(overview.newest("eval", "test_accuracy")))
-        )
+        accuracy = percent(overview.newest("eval", "test_accuracy"))
+        rows.append((overview.run.name, overview.state, steps_made(overview.status), accuracy))
     print_table(("run", "state", "step", "test accuracy"), rows)
     for overview in seen:
         if overview.state == "dead" and overview.status is not None and overview.status.message:

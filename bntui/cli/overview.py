@@ -127,6 +127,13 @@ def figure(value: float | None, form: str = ".4g") -> str:
     return "-" if value is None else format(value, form)
 
 
+def steps_made(status: Status | None) -> str:
+    """``120/400``; ``120`` alone where nobody knows how many there will be."""
+    if status is None:
+        return "-"
+    return f"{status.step:,}/{status.steps:,}" if status.steps else f"{status.step:,}"
+
+
 def percent(value: float | None) -> str:
     """A share for a table."""
     return "-" if value is None else f"{100 * value:.1f} %"

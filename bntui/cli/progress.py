@@ -15,7 +15,7 @@ from rich.table import Table
 from bncore.launch.slurm_state import Queue
 from bncore.spec.errors import printable
 from bncore.store.status import Observer
-from bntui.cli.overview import Follower, Overview, duration, figure, percent
+from bntui.cli.overview import Follower, Overview, duration, figure, percent, steps_made
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -81,7 +81,7 @@ def plain_line(overview: Overview) -> str:
         "run": printable(overview.run.path.name),
         "state": overview.state,
         "step": str(status.step) if status else "-",
-        "steps": str(status.steps) if status else "-",
+        "steps": str(status.steps) if status and status.steps else "-",
         "rate": figure(status.rate if status else None, ".3g"),
         "loss": figure(overview.newest("step", "loss")),
         "accuracy": figure(overview.newest("step", "accuracy"), ".3f"),
@@ -95,12 +95,12 @@ def _table(seen: list[Overview]) -> Table:
     table = Table(box=None, padding=(0, 1), show_header=False)
     for overview in seen:
         status = overview.status
-        step, steps = (status.step, status.steps) if status else (0, 1)
+        share = status.step / status.steps if status and status.steps else 0.0
         table.add_row(
             escape(printable(overview.run.path.name)),
             overview.state,
-            ProgressBar(total=max(steps, 1), completed=step, width=20),
-            f"{step:,}/{steps:,}",
+            ProgressBar(total=1.0, completed=min(1.0, share), width=20),
+            steps_made(status),
             f"{figure(status.rate if status else None, '.3g')} steps/s",
             f"loss {figure(overview.newest('step', 'loss'))}",
             f"test {percent(overview.newest('eval', 'test_accuracy'))}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bncore.store.journal import read_events
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir
 from bncore.store.requests import Note, drop
-from bncore.store.status import Observer, Status, read_status
+from bncore.store.status import Observer, Status, read_status, write_status
 from bncore.store.verify import verify
 from bncore.train.digest import params_sha256
 from bncore.train.inspection import step_and_digest
@@ -96,6 +97,18 @@ def test_the_command_line_reads_it(root: Path) -> None:
     assert {Path(line).name for line in exported.stdout.split()} == {
         "step.csv", "probe-ics.csv", "probe-landscape.csv", "probe-activations.csv", "probe-sharpness.csv",
     }  # fmt: skip
+
+
+def test_where_nobody_knows_how_many_steps_there_are_those_made_are_told(root: Path) -> None:
+    Loop(mlp()).observed(root / "runs" / "mine" / "open", DATA)
+    status = status_of(root / "runs" / "mine" / "open")
+    write_status(RunDir(root / "runs" / "mine" / "open"), replace(status, steps=0))
+    lines = bnrun("ls", cwd=root).stdout.splitlines()
+    (line,) = (line.split() for line in lines if "mine/open" in line)
+    assert line[2] == "4"
+    watched = bnrun("watch", "mine/open", "--plain", cwd=root)
+    assert "step=4 " in watched.stdout + watched.stderr
+    assert "steps=" not in watched.stdout + watched.stderr
 
 
 @pytest.mark.parametrize("command", [("fork", "mine/net", "norm=l2"), ("replay", "mine/net")])
