@@ -55,11 +55,20 @@ def words(text: str) -> Typed:
     return found, at
 
 
-def _set(typed: Typed) -> Command:
-    settings, at = typed
-    if not settings:
-        raise SpecError([Problem("set", "", message="nothing to change; expected path=value")])
-    return Set(changes=parse_changes(settings), at_step=at)
+def _set(name: str) -> Callable[[Typed], Command]:
+    """Of a change in which a value that stands alone is that of the setting `name`."""
+
+    def made(typed: Typed) -> Command:
+        settings, at = typed
+        alone = [word for word in settings if "=" not in word]
+        if not settings:
+            raise SpecError([Problem("set", "", message="nothing to change; expected path=value")])
+        if len(alone) > 1:
+            raise SpecError([Problem("set", name, " ".join(alone), "one value")])
+        named = [word if "=" in word else f"{name}={word}" for word in settings]
+        return Set(changes=parse_changes(named), at_step=at)
+
+    return made
 
 
 def _step(typed: Typed) -> Command:
@@ -125,10 +134,10 @@ def _fork(spec: Spec | None) -> tuple[str, ...]:
 
 
 VERBS: dict[str, Verb] = {
-    "noise": Verb("noise", AHEAD, _set, _noise, "noise=on, noise=off, noise.n_mu=0.5 …"),
-    "norm": Verb("norm", AHEAD, _set, _norm, "norm=l1, norm=lp:3, norm.centred=on …"),
-    "lr": Verb("learning rate", AHEAD, _set, _lr, "lr=0.05"),
-    "probes": Verb("probes", AHEAD, _set, _probes, "probes.ics.every=50, probes=none …"),
+    "noise": Verb("noise", AHEAD, _set("noise"), _noise, "on, off, noise.n_mu=0.5 …"),
+    "norm": Verb("norm", AHEAD, _set("norm"), _norm, "l1, lp:3, norm.centred=on …"),
+    "lr": Verb("learning rate", AHEAD, _set("lr"), _lr, "0.05"),
+    "probes": Verb("probes", AHEAD, _set("probes"), _probes, "probes.ics.every=50, probes=none …"),
     "pause": Verb("pause", frozenset({"running"}), _bare(Pause)),
     "resume": Verb("go on", frozenset({"paused"}), _bare(Resume)),
     "restart": Verb("restart", ENDED, None),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -25,19 +25,26 @@ if TYPE_CHECKING:
 
 
 class Typed(Input):
-    """A line of text; left and right choose among what is offered until something else is typed."""
+    """A line of text. What is offered is selected: what is typed takes its place, but a blank or an ``@`` goes on
+    after it, since no value begins with those; the keys that move the cursor let it be edited."""
 
     DEFAULT_CSS = """
     Typed, Typed:focus { border: none; height: 1; padding: 0 1; background: $boost; }
+    Typed:ansi > .input--selection { background: ansi_default; text-style: reverse; }
+    Typed:nocolor > .input--selection { text-style: reverse; }
     """
 
-    def action_cursor_left(self, select: bool = False) -> None:
-        if not (isinstance(self.parent, Strip) and self.parent.choose(-1)):
-            super().action_cursor_left(select)
+    def offer(self, text: str) -> None:
+        """Put a text there, selected."""
+        self.value = text
+        self.select_all()
 
-    def action_cursor_right(self, select: bool = False) -> None:
-        if not (isinstance(self.parent, Strip) and self.parent.choose(1)):
-            super().action_cursor_right(select)
+    async def _on_key(self, event: events.Key) -> None:
+        if event.character in (" ", "@") and self.value and self.selected_text == self.value:
+            self.action_end()
+            if event.character == "@":
+                self.insert_text_at_cursor(" ")
+        await super()._on_key(event)
 
 
 class Strip(Vertical):
@@ -71,8 +78,6 @@ class Strip(Vertical):
         self._snapshot: Snapshot | None = None
         self._choice: Choice | None = None
         self._proposal: Proposal | None = None
-        self._waiting = False
-        """Whether Enter was pressed before anything could be proposed."""
 
     def compose(self) -> ComposeResult:
         yield Line(id="options")
@@ -96,12 +101,12 @@ class Strip(Vertical):
         self._verb, self._snapshot, self._choice = verb, snapshot, choice
         self._options = offered(verb, selected(snapshot, choice))
         self.border_title = VERBS[verb].title
-        self.border_subtitle = "Enter send   Tab whom   Esc leave"
+        choose = "↑↓ choose   " if len(self._options) > 1 else ""
+        self.border_subtitle = f"{choose}Enter send   Tab whom   Esc leave"
         self.add_class("open")
         typed = self.query_one(Typed)
         typed.placeholder = VERBS[verb].hint or "@ and a step, or nothing: at the next one"
-        typed.value = self._options[0] if self._options else ""
-        typed.cursor_position = len(typed.value)
+        typed.offer(self._options[0] if self._options else "")
         typed.focus()
         self._consider()
 
@@ -118,20 +123,11 @@ class Strip(Vertical):
             self._snapshot = snapshot
             self._consider()
 
-    def choose(self, by: int) -> bool:
-        """Offer the next text, unless another was typed; whether that was so."""
-        typed = self.query_one(Typed)
-        if typed.value not in self._options:
-            return False
-        self.action_option(by)
-        return True
-
     def action_option(self, by: int) -> None:
         if self._options:
             typed = self.query_one(Typed)
             at = self._options.index(typed.value) + by if typed.value in self._options else 0
-            typed.value = self._options[at % len(self._options)]
-            typed.cursor_position = len(typed.value)
+            typed.offer(self._options[at % len(self._options)])
 
     def action_whom(self) -> None:
         if self._choice is not None:

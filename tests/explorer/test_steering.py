@@ -241,6 +241,10 @@ BAD = (
     ("l", "steps=3"),
     ("l", ""),
     ("l", "lr=0.1 @soon"),
+    ("l", "0.1 0.2"),
+    ("l", "fast"),
+    ("p", "l0"),
+    ("i", "50"),
     ("full_stop", "0"),
     ("full_stop", "many"),
     ("full_stop", "-3"),
@@ -275,7 +279,7 @@ def test_what_makes_no_sense_is_complained_about_and_never_sent(
 def test_what_is_typed_is_what_is_sent_at_the_step_named(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await pilot.press("l")
-        await pilot.press(*["backspace"] * 20, *"lr=0.01 noise=on", "space", "@", *"5000")
+        await pilot.press(*"lr=0.01 noise=on", "space", "@", *"5000")
         await pilot.pause()
         assert "→ lr 0.01, noise on  to first" in sentence(app)
         assert "at step 5,000" in sentence(app)
@@ -288,6 +292,51 @@ def test_what_is_typed_is_what_is_sent_at_the_step_named(sweep: SweepDir) -> Non
         note = {"kind": "note", "text": "now, [bold]q w[/]"}
         await until(pilot, lambda: asked(sweep)["first"][1:] == [note])
         await until(pilot, lambda: "note: now, [bold]q w[/]" in text_of(app))
+
+    steer(sweep, act)
+
+
+TYPED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
+    ("l", ("1",), "1", "lr 1"),
+    ("l", tuple("0.3"), "0.3", "lr 0.3"),
+    ("l", tuple("lr=0.3"), "lr=0.3", "lr 0.3"),
+    ("l", ("down", *"2e-3"), "2e-3", "lr 0.002"),
+    ("l", ("end", "1"), "lr=0.051", "lr 0.051"),
+    ("l", ("right", "1"), "lr=0.051", "lr 0.051"),
+    ("l", ("right", "left", "1"), "lr=0.015", "lr 0.015"),
+    ("l", ("backspace", "2"), "2", "lr 2"),
+    ("l", ("space", *"noise=on"), "lr=0.05 noise=on", "lr 0.05, noise on"),
+    ("p", ("l", "1"), "l1", "norm l1"),
+    ("p", tuple("lp:3"), "lp:3", "norm lp:3"),
+    ("p", tuple("lp:3 "), "lp:3 ", "norm lp:3"),
+    ("n", tuple("off"), "off", "noise off"),
+    ("i", tuple("none"), "none", "ics every 0, landscape every 0"),
+    ("full_stop", ("7",), "7", "step 7"),
+)
+
+
+def test_what_is_typed_takes_the_place_of_what_was_offered_and_needs_no_name(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        for key, typed, text, said in TYPED:
+            await pilot.press(key, *("space" if one == " " else one for one in typed))
+            await pilot.pause()
+            assert strip(app).query_one("#typed").value == text  # type: ignore[attr-defined]
+            assert f"→ {said}" in sentence(app), (key, typed)
+            await pilot.press("escape")
+        await pilot.press("l", "1", "enter")
+        await until(pilot, lambda: asked(sweep) == {"first": [{"kind": "set", "changes": {"optim.lr": 1.0}}]})
+
+    steer(sweep, act)
+
+
+def test_a_step_typed_at_once_belongs_to_what_was_offered(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("p", "@", "7")
+        await pilot.pause()
+        assert "→ norm none  to first  at step 7" in sentence(app)
+        await pilot.press("escape", "space", "@", "7")
+        await pilot.pause()
+        assert "→ pause  to first  at step 7" in sentence(app)
 
     steer(sweep, act)
 

@@ -137,7 +137,7 @@ def test_a_sweep_is_started_changed_left_found_again_and_stopped(tmp_path: Path,
     tmux.shows("✓ noise on", "noise on @")
     tmux.type("p")
     tmux.shows("→ norm none  to batch-lr1e-06")
-    tmux.type("Right")
+    tmux.type("Down")
     tmux.shows("→ norm l1  to batch-lr1e-06")
     tmux.type("Enter")
     tmux.shows("✓ norm l1", "norm l1 @", "norm l1  noise on")
