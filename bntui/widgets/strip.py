@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -77,6 +77,8 @@ class Strip(Vertical):
         self._options: tuple[str, ...] = ()
         self._snapshot: Snapshot | None = None
         self._choice: Choice | None = None
+        self._whole = False
+        """Whether every run is asked this time."""
         self._proposal: Proposal | None = None
 
     def compose(self) -> ComposeResult:
@@ -98,7 +100,7 @@ class Strip(Vertical):
         from bntui.steering.proposal import offered
         from bntui.steering.verbs import VERBS
 
-        self._verb, self._snapshot, self._choice = verb, snapshot, choice
+        self._verb, self._snapshot, self._choice, self._whole = verb, snapshot, choice, choice.whole
         self._options = offered(verb, selected(snapshot, choice))
         self.border_title = VERBS[verb].title
         choose = "↑↓ choose   " if len(self._options) > 1 else ""
@@ -130,9 +132,8 @@ class Strip(Vertical):
             typed.offer(self._options[at % len(self._options)])
 
     def action_whom(self) -> None:
-        if self._choice is not None:
-            self._choice.whole = not self._choice.whole
-            self._consider()
+        self._whole = not self._whole
+        self._consider()
 
     def action_leave(self) -> None:
         self.close()
@@ -159,11 +160,11 @@ class Strip(Vertical):
         if not self.is_open or self._snapshot is None or self._choice is None:
             return
         text = self.query_one(Typed).value
-        runs = meant(self._snapshot, self._choice)
+        runs = meant(self._snapshot, replace(self._choice, whole=self._whole))
         self.query_one("#options", Line).say(_options(self._options, text))
         line = self.query_one("#proposal", Line)
         try:
-            self._proposal = propose(self._verb, text, runs, self._snapshot.sweeps, whole=self._choice.whole)
+            self._proposal = propose(self._verb, text, runs, self._snapshot.sweeps, whole=self._whole)
         except SpecError as error:
             self._proposal = None
             line.say([Part(Text(f"✗ {complaint(error)}", "red"))])

@@ -208,6 +208,32 @@ def test_tab_says_whom_while_the_strip_is_open(sweep: SweepDir) -> None:
     steer(sweep, act)
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_tab_is_forgotten_when_the_strip_is_left_and_when_it_has_sent(sweep: SweepDir, before: bool) -> None:
+    one, all_of_them = "→ noise on  to first  at", "→ noise on  to first, second, halted, waits"
+    usual, other = (all_of_them, one) if before else (one, all_of_them)
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        if before:
+            await pilot.press("w")
+        for end in ("escape", "enter"):
+            await pilot.press("n")
+            await pilot.pause()
+            assert usual in sentence(app)
+            await pilot.press("tab")
+            await pilot.pause()
+            assert other in sentence(app)
+            await pilot.press(end)
+            await pilot.pause()
+            assert app.choice.whole is before
+        await until(pilot, lambda: len(asked(sweep)) == (1 if before else 4))
+        await pilot.press("n")
+        await pilot.pause()
+        assert usual in sentence(app)
+
+    steer(sweep, act)
+
+
 def test_stopping_the_whole_sweep_asks_its_supervisor_and_no_run_twice(sweep: SweepDir) -> None:
     fork = forked_run(sweep.path / "first-s0-fork-1", run_named(sweep, "first"), 12, state="running")
     owner = acquire(fork)
