@@ -245,18 +245,14 @@ def _progress(snapshot: Snapshot) -> list[Part]:
     runs = snapshot.runs
     if not runs:
         return [Part(Text("no runs", words.MUTED))]
-    states = {view.state for view in runs}
-    live = [view for view in runs if view.state == "running"]
-    state = next(
-        (s for s in ("running", "paused", "queued", "dead", "failed", "stopped") if s in states), "finished"
-    )
-    said = {"running": "live", "finished": "finished"}.get(state, state)
+    state = _state_of_all({view.state for view in runs})
     sign, style = words.STATES[state]
-    total = sum(view.steps for view in runs)
-    done = sum(min(view.step, view.steps) for view in runs)
-    etas = [view.eta_s for view in live if view.eta_s is not None]
-    queued = sum(view.state == "queued" for view in runs)
-    parts = [Part(Text(f"{sign} {said}", style), 1)]
+    parts = [Part(Text(f"{sign} {'live' if state == 'running' else state}", style), 1)]
+    there = [view for view in runs if view.state != "gone"]
+    total = sum(view.steps for view in there)
+    done = sum(min(view.step, view.steps) for view in there)
+    etas = [view.eta_s for view in runs if view.state == "running" and view.eta_s is not None]
+    queued, gone = (sum(view.state == one for view in runs) for one in ("queued", "gone"))
     if total:
         parts.append(Part(Text(f"{done:,} / {total:,}", words.MUTED), 7))
         parts.append(Part(Text(words.percent(done / total)), 0))
@@ -264,5 +260,14 @@ def _progress(snapshot: Snapshot) -> list[Part]:
         parts.append(Part(Text(f"ETA {words.duration(max(etas))}"), 3))
     if queued:
         parts.append(Part(Text(f"{queued} queued", words.MUTED), 5))
-    devices = {view.spec.device for view in runs if view.spec}
+    if gone and there:
+        parts.append(Part(Text(f"{gone} gone", "red"), 2))
+    devices = {view.spec.device for view in there if view.spec}
     return parts + ([Part(Text(devices.pop(), words.MUTED), 6)] if len(devices) == 1 else [])
+
+
+def _state_of_all(states: set[str]) -> str:
+    """The state that several runs are in together: that of the one with which most is still to happen."""
+    order = ("running", "paused", "queued", "dead", "failed", "stopped", "finished", "diverged", "unknown")
+    first = next((state for state in order if state in states), "gone")
+    return "finished" if first == "diverged" else first

@@ -232,6 +232,29 @@ def test_a_run_that_is_deleted_while_it_is_shown_stays_as_gone(tmp_path: Path) -
     drive(app, (120, 40), steps)
 
 
+@pytest.mark.parametrize("removed", ["run", "sweep"])
+def test_the_heading_says_what_is_gone(tmp_path: Path, removed: str) -> None:
+    sweep = SweepDir(tmp_path / "made-001")
+    runs = [made_run(sweep.path / f"{name}-s0", events()) for name in ("a", "b")]
+    write_sweep(sweep.path, ["a-s0", "b-s0"])
+    app = explorer(tmp_path, runs[0] if removed == "run" else sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        assert "✓ finished" in sound(app).splitlines()[0]
+        if removed == "sweep":
+            shutil.rmtree(runs[1].path)
+            app.wake()
+            await until(pilot, lambda: "1 gone" in sound(app).splitlines()[0])
+            assert "✓ finished  40 / 40  100 %" in sound(app).splitlines()[0]
+        shutil.rmtree(sweep.path if removed == "sweep" else runs[0].path)
+        app.wake()
+        await until(pilot, lambda: "∅ gone" in sound(app).splitlines()[0])
+        for word in ("finished", "40", "%"):
+            assert word not in sound(app).splitlines()[0]
+
+    drive(app, (160, 40), steps)
+
+
 def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 
