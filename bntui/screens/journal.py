@@ -32,7 +32,7 @@ STYLES = {
 
 
 class JournalPage(RunsPage):
-    """Events of the runs that are shown, newest last."""
+    """Events of the runs that are shown, newest last, and what is said of their states."""
 
     DEFAULT_CSS = """
     JournalPage #events { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
@@ -48,10 +48,13 @@ class JournalPage(RunsPage):
     def show_page(self, snapshot: Snapshot) -> None:
         runs = shown_runs(snapshot, self.explorer.choice)
         filtered = self.query_one(Filter)
-        rows = [
-            row for row in event_rows(words.palette_of(self.app), runs) if filtered.passes(row.text.plain)
-        ]
+        palette = words.palette_of(self.app)
         listing = self.query_one("#events", Listing)
+        rows = [row for row in event_rows(palette, runs) if filtered.passes(row.text.plain)]
+        for row in message_rows(palette, runs):
+            if filtered.passes(row.text.plain):
+                lines = row.text.wrap(self.app.console, max(20, listing.size.width))
+                rows += [Row(line, row.key if line is lines[0] else "") for line in lines]
         listing.border_title = Text(
             "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")
         )
@@ -83,6 +86,18 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
         text = Text(_clock(moment), words.MUTED).append(f"{event.get('step', 0):>9,}  ")
         text.append(words.fitted(view.name, min(24, width)), words.colour(palette, view.style)).append("  ")
         rows.append(Row(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
+    return rows
+
+
+def message_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
+    """Why runs are in the states that they are in, a row a run that says so: one that failed at its start has
+    no events."""
+    rows = []
+    for view in runs:
+        if view.message:
+            text = words.state_word(view.state).append("  ")
+            text.append(view.name, words.colour(palette, view.style)).append(f"  {view.message}")
+            rows.append(Row(text, f"{view.run.path}#message"))
     return rows
 
 

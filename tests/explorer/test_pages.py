@@ -232,6 +232,32 @@ def test_a_run_that_is_deleted_while_it_is_shown_stays_as_gone(tmp_path: Path) -
     drive(app, (120, 40), steps)
 
 
+@pytest.mark.parametrize("size", [(60, 18), (160, 48)], ids=["narrow", "wide"])
+def test_the_journal_of_a_run_that_failed_at_its_start_says_why(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    why = "the images [bold]of[/] this sweep " + "are not where they were " * 4 + "and so it ended"
+    sweep = SweepDir(tmp_path / "made-001")
+    made_run(sweep.path / "a-s0", state="failed", message=why)
+    made_run(sweep.path / "b-s0", events(3))
+    write_sweep(sweep.path, ["a-s0", "b-s0"])
+    app = explorer(tmp_path, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("6")
+        await until(pilot, lambda: "! failed  a  the images [bold]of[/]" in sound(app))
+        assert "so it ended" in sound(app), "to its end, on as many lines as it takes"
+        assert "nothing yet" not in sound(app)
+        await pilot.press("slash", *"nothing of this")
+        await until(pilot, lambda: "nothing yet" in sound(app))
+        await pilot.press(*["backspace"] * 15, *"images")
+        await until(pilot, lambda: "! failed  a  the images" in sound(app))
+        assert "so it ended" in sound(app)
+        assert "eval" not in sound(app)
+
+    drive(app, size, steps)
+
+
 @pytest.mark.parametrize("removed", ["run", "sweep"])
 def test_the_heading_says_what_is_gone(tmp_path: Path, removed: str) -> None:
     sweep = SweepDir(tmp_path / "made-001")
