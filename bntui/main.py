@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from bntui.opening import Settings
 
@@ -22,7 +22,7 @@ SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 def main(arguments: list[str] | None = None) -> int:
     """Open the explorer; the process's exit code."""
-    asked = _parser().parse_args(arguments)
+    asked = _asked(arguments)
     why_not = refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
     if why_not:
         sys.stderr.write(f"bntui: {why_not}\nUse `bnrun watch --plain` to follow a run in lines of text.\n")
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     from bntui.disk import Disk
 
     settings = Settings(
-        root=asked.root or Path(os.environ.get("BNRUN_ROOT") or "runs"),
+        root=asked.root,
         read_only=asked.read_only,
         theme=asked.theme,
         frame_s=0.5 if remote else 0.1,
@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         except LookupError as error:
             sys.stderr.write(f"bntui: {error}\n")
             return NO_RUN
+        if settings.speed is not None and place is None:
+            sys.stderr.write("bntui: --speed: expected a run or a sweep with it, to play back\n")
+            return USAGE
         explorer = Explorer(settings, Disk(settings), place)
         _bear_any_byte()
         explorer.run(mouse=not asked.no_mouse)
@@ -107,8 +110,28 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
         raise LookupError(printable(str(error))) from error
 
 
+def _asked(arguments: list[str] | None) -> argparse.Namespace:
+    """What was asked for; ends the process where that makes no sense."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    asked.root = asked.root or Path(os.environ.get("BNRUN_ROOT") or "runs")
+    if asked.demo and asked.run is not None:
+        parser.error(f"--demo shows a recording of its own: {asked.run} cannot be shown with it")
+    there = os.path.lexists(asked.root)
+    if there and not asked.demo and not os.path.isdir(asked.root):  # noqa: PTH112 - never raises
+        parser.error(f"{asked.root}: not a directory, so no sweeps can lie in it")
+    return asked
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from bncore.spec.errors import printable
+
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="bntui", description="Watch and steer runs; without an argument: all runs, and the presets."
     )
     parser.add_argument(
@@ -140,9 +163,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _speed(text: str) -> float:
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
     if not 0 < speed < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+        raise argparse.ArgumentTypeError(f"{text}: expected a positive number, such as 20")
     return speed
 
 

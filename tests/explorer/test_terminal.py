@@ -198,8 +198,16 @@ def test_without_a_terminal_it_refuses_and_names_the_other_way(tmp_path: Path, r
     ("arguments", "code", "said"),
     [
         (("nowhere\x1b[2J",), 3, "nowhere"),
-        (("--speed", "-1"), 2, "--speed"),
-        (("--speed", "fast"), 2, "--speed"),
+        (("--speed", "-1"), 2, "--speed: -1: expected a positive number"),
+        (("--speed", "nan"), 2, "--speed: nan: expected a positive number"),
+        (("--speed", "abc"), 2, "--speed: abc: expected a positive number"),
+        (("--speed", "\x1b[2J"), 2, "\\x1b[2J: expected a positive number"),
+        (("--speed", "20"), 2, "--speed: expected a run or a sweep"),
+        (("runs", "--speed", "20"), 2, "--speed: expected a run or a sweep"),
+        (("--demo", "made-001"), 2, "made-001 cannot be shown with it"),
+        (("--pink\x1b[2J",), 2, "--pink\\x1b[2J"),
+        (("--root", "runs/made-001/sweep.toml"), 2, "runs/made-001/sweep.toml: not a directory"),
+        (("made-001", "--root", "runs/made-001/sweep.toml"), 2, "sweep.toml: not a directory"),
         (("--theme", "pink"), 2, "--theme"),
     ],
 )
