@@ -127,13 +127,13 @@ class Playback:
             self._whole = whole
 
     def _view(self, view: RunView, t: float) -> RunView:
-        """The run at `t`; the same object as at the look before, where nothing was journaled since."""
-        columns, span = view.columns.until(t), self._spans[view]
-        if span is not None and t >= span[1]:
+        """The run at `t`; the same object as at the look before, where nothing was journaled since. A run that
+        journaled nothing, such as one that failed at its start, is shown as it is: nobody knows since when."""
+        span = self._spans[view]
+        if span is None or t >= span[1]:
             return view
-        last = self._shown.get(view)
-        begun = span is not None and t >= span[0]
-        state = _state(columns) if begun else "queued"
+        columns, last = view.columns.until(t), self._shown.get(view)
+        state = _state(columns) if t >= span[0] else "queued"
         if last is None or (last.columns.version, last.state) != (columns.version, state):
             self._shown[view] = last = _revealed(view, columns, state)
         return last
