@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import sys
 from collections.abc import Mapping
@@ -66,13 +67,15 @@ def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
         return "needs a terminal on standard input, output and error"
     if environment.get("TERM", "dumb") in ("dumb", "unknown", ""):
         return f"needs a terminal that can place text (TERM={environment.get('TERM', '')})"
+    other = next((s.encoding for s in streams if codecs.lookup(s.encoding).name != "utf-8"), "")
+    if other:
+        return f"needs a UTF-8 terminal; here it is {other} (LANG, LC_ALL or PYTHONIOENCODING)"
     return ""
 
 
 def _bear_any_byte() -> None:
     """Input that is no UTF-8, as of a terminal that sends Alt as an eighth bit, is no reason to end, as it is for
     Textual by itself."""
-    import codecs
     from functools import partial
 
     from textual.drivers import linux_driver

@@ -194,6 +194,29 @@ def test_without_a_terminal_it_refuses_and_names_the_other_way(tmp_path: Path, r
             assert session.attributes() == session.before
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "ascii:replace", "cp1252"])
+def test_where_its_signs_cannot_be_written_it_refuses_and_names_the_other_way(
+    tmp_path: Path, run: RunDir, encoding: str
+) -> None:
+    with bntui(tmp_path, str(run.path), PYTHONIOENCODING=encoding, PYTHONUTF8="0") as session:
+        assert session.end() == 2
+        assert "needs a UTF-8 terminal" in session.sent
+        assert "PYTHONIOENCODING" in session.sent
+        assert "bnrun watch --plain" in session.sent
+        assert "\x1b" not in session.sent
+        assert session.attributes() == session.before
+
+
+def test_utf_8_by_any_name_will_do(tmp_path: Path, run: RunDir) -> None:
+    with bntui(
+        tmp_path, str(run.path), PYTHONIOENCODING="UTF8:strict", LC_ALL="C", PYTHONUTF8="0"
+    ) as session:
+        session.shows("Training loss")
+        session.shows("│")
+        session.type("q")
+        assert session.end() == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
