@@ -22,6 +22,25 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnrun"
 
 
+def make_folder() -> None:
+    """Make the cache's folder.
+
+    Raises:
+        DataError: it cannot be made; says which variable moves it.
+    """
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(cache_dir(), error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path}: the decoded images cannot be cached: {error.strerror}; expected a writable folder with "
+        "space: set BNRUN_CACHE to one"
+    )
+
+
 def store(name: str, arrays: ImageArrays) -> None:
     """Write `arrays` under `name`, whole or not at all.
 
@@ -47,10 +66,7 @@ def store(name: str, arrays: ImageArrays) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise DataError(
-            f"{path}: the decoded images cannot be cached: {error.strerror}; expected a writable folder with "
-            "space: set BNRUN_CACHE to one"
-        ) from error
+        raise _unwritable(path, error) from error
 
 
 def recall(name: str) -> ImageArrays | None:

@@ -44,6 +44,7 @@ def load_folder(path: Path, progress: Progress | None = None) -> ImageArrays:
     cached = cache.recall(name)
     if cached is not None:
         return cached
+    cache.make_folder()  # before the decoding, which takes long
     train, test = (_decode(files, progress) for files in listing.values())
     arrays = ImageArrays(*train, *test, classes)
     cache.store(name, arrays)

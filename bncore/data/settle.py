@@ -25,6 +25,8 @@ class Settled:
     """With source, absolute path and fingerprint: what the specs of the runs say."""
     title: str
     """What pictures say the data are."""
+    samples: int
+    """Training images."""
     warning: str = ""
     """To be shown on screen and journaled; empty where the data are what was asked for."""
 
@@ -64,7 +66,7 @@ def settle(data: ImageData, progress: Progress | None = None) -> Settled:
             "fingerprint": found,
         }
     )
-    return Settled(settled, title_of(source, settled.path), warning)
+    return Settled(settled, title_of(source, settled.path), len(arrays.train_images), warning)
 
 
 def foresee(data: ImageData) -> str:

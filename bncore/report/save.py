@@ -9,7 +9,7 @@ from typing import Literal
 from bncore.report.drawing import picture_png, picture_svg
 from bncore.report.picture import Picture
 from bncore.store.errors import StoreError
-from bncore.store.files import replace_file
+from bncore.store.files import write_out
 
 Kind = Literal["svg", "png"]
 
@@ -27,5 +27,5 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, kind: Kind) -> list
     paths = [folder / f"{picture.name}.{kind}" for picture in pictures]
     for picture, path in zip(pictures, paths, strict=True):
         content = picture_svg(picture).encode() if kind == "svg" else picture_png(picture)
-        replace_file(path, content)
+        write_out(path, content)
     return paths

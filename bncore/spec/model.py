@@ -267,6 +267,16 @@ class Spec(Part):
         return self
 
 
+CONVOLUTIONS = {"vgg11": 8, "vgg13": 10, "vgg16": 13, "vgg19": 16}
+
+
+def layer_count(net: VGG | DLN | MLP) -> int:
+    """How many layers the network has; they are numbered from 1."""
+    if isinstance(net, VGG):
+        return CONVOLUTIONS[net.kind] + len(net.head) + 1
+    return net.depth if isinstance(net, DLN) else len(net.hidden) + 1
+
+
 def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     """Valid fields that do not fit together: (dotted field, its value, what is accepted) of every clash."""
     found: list[tuple[str, object, str]] = []
@@ -287,6 +297,12 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     if spec.norm.kind == "instance" and (not isinstance(net, VGG) or net.head):
         accepted = "another kind: a linear layer's units have one value a sample, nothing to normalise over"
         found.append(("norm.kind", "instance", accepted))
+    count = layer_count(net)
+    for name in ("ics", "activations", "theory"):
+        numbers = getattr(spec.probes, name).layers
+        if any(number > count for number in numbers):
+            accepted = f"numbers from 1 to {count}, the layers of a {net.kind}"
+            found.append((f"probes.{name}.layers", list(numbers), accepted))
     if spec.precision == "tf32" and spec.device == "cpu":
         found.append(("precision", "tf32", "'float32' or another: a CPU has no TF32"))
     milestones = list(schedule.milestones)

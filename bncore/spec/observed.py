@@ -73,12 +73,15 @@ def refuse_observed(path: Path) -> None:
         raise SpecError([not_runnable(path)])
 
 
-def check_probes(table: Mapping[str, Any]) -> Probes:
+def check_probes(table: object) -> Probes:
     """The settings of the probes as a person gives them to `observe`.
 
     Raises:
         SpecError: every field that is not as it should be.
     """
+    if not isinstance(table, Mapping):
+        accepted = "a table such as {'landscape': {'every': 100}}"
+        raise SpecError([Problem("observe", "probes", table, accepted)])
     whole = Layer("observe", "probes", table)
     probes, problems = check(Probes, table, lambda _: whole)
     if probes is None:
@@ -86,11 +89,20 @@ def check_probes(table: Mapping[str, Any]) -> Probes:
     return probes
 
 
-def _checked(file: str, table: object) -> Observed:
+def observed(**fields: Any) -> Observed:
+    """A description, of fields that a person may have given.
+
+    Raises:
+        SpecError: every field that is not as it should be.
+    """
+    return _checked("observe", fields, "")
+
+
+def _checked(file: str, table: object, prefix: str = OBSERVED) -> Observed:
     if not isinstance(table, Mapping):
-        raise SpecError([Problem(file, OBSERVED, table, "a table")])
-    whole = Layer(file, OBSERVED, table)
-    observed, problems = check(Observed, table, lambda _: whole)
-    if observed is None:
+        raise SpecError([Problem(file, prefix, table, "a table")])
+    whole = Layer(file, prefix, table)
+    found, problems = check(Observed, table, lambda _: whole)
+    if found is None:
         raise SpecError(problems)
-    return observed
+    return found

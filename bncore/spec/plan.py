@@ -163,7 +163,8 @@ def _clashes(experiment: Experiment, option: str, override: Override) -> Iterabl
     for axis in experiment.axes:
         if name in axis_fields(axis):
             labels = ", ".join(point.label for point in axis.variants())
-            yield Problem(option, name, override.value, message=f"the axis '{axis.title}' sets it ({labels})")
+            message = f"the axis '{axis.title}' sets it ({labels}); other values need an experiment file"
+            yield Problem(option, name, override.value, message=message)
 
 
 def _option_problems(profile: str, seeds: tuple[int, ...]) -> list[Problem]:

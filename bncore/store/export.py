@@ -10,6 +10,11 @@ from bncore.store.errors import StoreError
 from bncore.store.loaded import LoadedRun
 
 
+def export_paths(loaded: LoadedRun, folder: Path, kind: str) -> list[Path]:
+    """The files that `export_csv` (kind ``csv``) or `export_parquet` would write."""
+    return [folder / f"{_file_name(name)}.{kind}" for name in loaded.tables]
+
+
 def export_csv(loaded: LoadedRun, folder: Path) -> list[Path]:
     """Write one CSV file a table into `folder`; the files.
 

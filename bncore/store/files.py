@@ -11,6 +11,23 @@ from bncore.store.errors import StoreError
 from bncore.store.faults import fault
 
 
+def write_out(path: Path, content: bytes) -> None:
+    """Write a file where a person asked for it. A regular file is replaced atomically, also where a link leads to
+    it; a pipe or a device is written to.
+
+    Raises:
+        StoreError: the file system refuses, or there is a folder.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+            return
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise StoreError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    replace_file(target, content)
+
+
 def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Replace `path` atomically: a reader meets the old content or the new one, never a part.
 

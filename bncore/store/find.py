@@ -20,7 +20,7 @@ def list_sweeps(root: Path) -> list[SweepDir]:
     """
     try:
         entries = list(root.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
         raise StoreError(f"{root}: cannot be read: {error.strerror}") from error
@@ -76,5 +76,5 @@ def _unique(
         return candidates[matching[0]]
     if matching:
         raise NoSuchRun(f"{name}: several go by that name: {', '.join(matching[:8])}")
-    known = ", ".join(sorted(candidates)[:8]) or "none"
+    known = (", ".join(sorted(candidates)[:8]) or "none") + (", …" if len(candidates) > 8 else "")
     raise NoSuchRun(f"{name}: no such run or sweep under {root} (there: {known})")

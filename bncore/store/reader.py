@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from bncore.store.columns import Columns, Event
+from bncore.store.errors import StoreError
 from bncore.store.journal import check_schema
 from bncore.store.paths import RunDir
 
@@ -43,7 +44,7 @@ class Reader:
         that has become shorter is read anew, into new `Columns`.
 
         Raises:
-            StoreError: the journal is of a newer schema.
+            StoreError: the journal is of a newer schema, or cannot be read.
         """
         try:
             with self.run.journal_file.open("rb") as file, _no_garbage_collection():
@@ -52,6 +53,8 @@ class Reader:
             self._advance_parent(budget_s)
         except FileNotFoundError:
             self.gone = self._front is not None
+        except OSError as error:
+            raise StoreError(f"{self.run.journal_file}: cannot be read: {error.strerror}") from error
         return self.columns
 
     def _advance(self, file: int, budget_s: float | None) -> None:

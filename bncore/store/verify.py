@@ -62,7 +62,7 @@ def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
         problems.append(f"{path}: cannot be read: {error.strerror}")
         return []
     if content and not content.endswith(b"\n"):
-        problems.append(f"{path}: the last line is torn (a resume cuts it)")
+        problems.append(f"{path}: the last line is torn: readers pass it over, and a resume cuts it")
     events = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:

@@ -41,6 +41,18 @@ def check_observable(model: object, optimizer: object, probes: Probes) -> None:
         raise ObserveError(problem)
 
 
+def check_layers(probes: Probes, count: int) -> None:
+    """Make sure that the model has the layers that were asked for.
+
+    Raises:
+        ObserveError: one that it has not.
+    """
+    for name in ("ics", "activations"):
+        beyond = [number for number in getattr(probes, name).layers if number > count]
+        if getattr(probes, name).every and beyond:
+            raise ObserveError(f"probes.{name}.layers: {beyond[0]}; expected numbers from 1 to {count}")
+
+
 def learning_rate(optimizer: torch.optim.Optimizer) -> float:
     """The learning rate of all groups of parameters that learn; NaN where they differ."""
     rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}

@@ -21,7 +21,7 @@ from bncore.probes.guard import undisturbed
 from bncore.probes.layering import Layering
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.spec.model import Spec
-from bncore.spec.observed import Observed, check_probes, observed_to_toml
+from bncore.spec.observed import Observed, check_probes, observed, observed_to_toml
 from bncore.spec.probes import Probes
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
@@ -31,7 +31,7 @@ from bncore.store.paths import RunDir
 from bncore.train.digest import params_sha256
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.observable import PRECISIONS, ObserveError, check_observable, unwrapped
+from bncore.train.observable import PRECISIONS, ObserveError, check_layers, check_observable, unwrapped
 from bncore.train.observed_step import ObservedStep
 from bncore.train.reproduced import Criterion, Reproduced, reproduced
 from bncore.train.requests import Requests
@@ -93,7 +93,7 @@ def observe(
     check_observable(model, optimizer, chosen)
     net = unwrapped(model)
     first = next(net.parameters())
-    described = Observed(
+    described = observed(
         title=title,
         model=type(net).__name__,
         loss=_name_of(loss_fn),
@@ -128,7 +128,7 @@ class Observation:
         self._criterion = criterion
         self._optimizer = optimizer
         self._described = described
-        self._probes = ProbeRunner(Spec(probes=described.probes))
+        self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
         self._layering: Layering | None = None
         self._looked = 0.0
         self._open = False
@@ -222,6 +222,7 @@ class Observation:
                 return
             if self._layering is None:
                 self._layering = again.view.layering
+                check_layers(self._described.probes, len(again.view.weights))
                 self._announce(again)
             for result in self._probes.measure(again.view):
                 if isinstance(result, Measured):

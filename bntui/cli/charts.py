@@ -39,12 +39,15 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> N
         folder: made if it is missing.
 
     Raises:
-        Exit: there is nothing to draw, a file exists, or the folder cannot be written; said on standard error.
+        BadParameter: a file exists.
+        Exit: there is nothing to draw, or the folder cannot be written; said on standard error.
     """
     charts = _charts(found, keys)
     taken = [path for key in charts if (path := folder / f"{key}.svg").exists()]
     if taken:
-        _fail(f"{taken[0]}: exists; nothing was written")
+        raise typer.BadParameter(
+            harmless(f"{taken[0]}: exists; nothing was written; expected a new folder"), param_hint="--out"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for key, text in charts.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import Json, Root, Run, default_root, harmless
+from bntui.cli.options import Json, Root, Run, complete_run, default_root, harmless
 
 if TYPE_CHECKING:
     from bncore.store.paths import RunDir, SweepDir
@@ -32,11 +32,13 @@ def register(app: typer.Typer) -> None:
 def presets(as_json: Json = False, root: Root = None) -> None:
     """List the experiments that come with the program."""
     from bncore.spec.load import load_experiment, preset_names
-    from bncore.spec.plan import variant_names
+    from bncore.spec.plan import plan, variant_names
     from bntui.cli.overview import duration, time_taken_before
+    from bntui.cli.resolve import choose_profile
     from bntui.cli.tables import print_table
 
     rows: list[dict[str, Any]] = []
+    profile = choose_profile("auto", None)
     for name in preset_names():
         experiment = load_experiment(name)
         rows.append(
@@ -45,7 +47,7 @@ def presets(as_json: Json = False, root: Root = None) -> None:
                 "figure": experiment.figure,
                 "title": experiment.title,
                 "variants": list(variant_names(experiment)),
-                "time_s": time_taken_before(root or default_root(), name),
+                "time_s": time_taken_before(root or default_root(), plan(experiment, profile=profile)),
             }
         )
     if as_json:
@@ -66,14 +68,22 @@ def presets(as_json: Json = False, root: Root = None) -> None:
     )
 
 
-def ls(as_json: Json = False, root: Root = None) -> None:
+def ls(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN_OR_SWEEP...]", help="Only these.", autocompletion=complete_run),
+    ] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
     """List sweeps and their runs."""
-    from bncore.store.find import list_sweeps
+    from bncore.store.find import find, list_sweeps
     from bntui.cli.overview import look_at, percent, steps_made
     from bntui.cli.tables import print_table
 
     where = root or default_root()
-    seen = [overview for sweep in list_sweeps(where) for overview in look_at(sweep.runs())]
+    found = [find(where, name) for name in names] if names else list_sweeps(where)
+    seen = [overview for one in found for overview in look_at(runs_of(one))]
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
         return
@@ -86,6 +96,8 @@ def ls(as_json: Json = False, root: Root = None) -> None:
         rows.append((overview.run.name, overview.state, steps_made(overview.status), accuracy))
     print_table(("run", "state", "step", "test accuracy"), rows)
     for overview in seen:
+        if overview.problem:
+            typer.echo(harmless(f"{overview.run.name}: {overview.problem}"), err=True)
         if overview.state == "dead" and overview.status is not None and overview.status.message:
             typer.echo(harmless(f"{overview.run.name}: dead: {overview.status.message}"), err=True)
 
@@ -94,7 +106,7 @@ def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = Non
     """Plot a run, or the runs of a sweep together."""
     from bncore.store.find import find
     from bntui.cli.overview import look_at
-    from bntui.cli.plots import plots
+    from bntui.cli.plots import check_layer, plots
     from bntui.cli.tables import print_table
 
     runs = runs_of(find(root or default_root(), name))
@@ -102,6 +114,7 @@ def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = Non
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
         return
+    check_layer(runs, layer)
     for picture in plots(runs, layer):
         typer.echo(picture)
     rows = [(o.run.path.name, o.state, *(_figures(o.as_json()))) for o in seen]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bntui.cli.charts import check_charts, export_svg
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
-from bntui.cli.options import Root, Run, default_root, harmless
+from bntui.cli.options import Root, Run, counted, default_root, harmless
 from bntui.cli.slurm import waiting_tasks
+
+if TYPE_CHECKING:
+    from bncore.store.paths import RunDir
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +43,9 @@ def rm(
     if live:
         typer.echo(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    if not yes and not typer.confirm(harmless(f"Remove {found.path} ({len(runs)} runs)?"), err=True):
+    if not yes and not typer.confirm(
+        harmless(f"Remove {found.path} ({counted(len(runs), 'run')})?"), err=True
+    ):
         raise typer.Exit(ExitCode.FAILED)
     try:
         shutil.rmtree(found.path)
@@ -58,7 +63,7 @@ def verify(name: Run, root: Root = None) -> None:
     wrong = False
     for run in runs_of(find(root or default_root(), name)):
         problems = check(run, step_and_digest)
-        typer.echo(f"{run.name}: {'sound' if not problems else f'{len(problems)} problems'}")
+        typer.echo(f"{run.name}: {'sound' if not problems else counted(len(problems), 'problem')}")
         for problem in problems:
             typer.echo(harmless(f"  {problem}"))
         wrong = wrong or bool(problems)
@@ -86,8 +91,9 @@ def export(
 ) -> None:
     """Write a run's tables, or its charts, as files for other programs; prints their paths."""
     from bncore import load_run
-    from bncore.store.export import export_csv, export_parquet
+    from bncore.store.export import export_csv, export_parquet, export_paths
     from bncore.store.find import find
+    from bncore.store.paths import RunDir
     from bncore.store.tensorboard import export_tensorboard
 
     if chart and not svg:
@@ -96,14 +102,39 @@ def export(
         expected = "missing; expected --csv, --parquet, --tensorboard or --svg"
         raise typer.BadParameter(expected, param_hint="--csv")
     check_charts(chart or ())
+    if out is not None and not out.name:
+        raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
     found = find(root or default_root(), name)
     runs = runs_of(found)
     if svg:
         export_svg(found, chart or (), out or Path(found.name.replace("/", "-")))
-    for run in runs if csv or parquet or tensorboard else ():
-        folder = out or Path(run.name.replace("/", "-"))
-        folder = folder / run.path.name if out is not None and len(runs) > 1 else folder
-        loaded = load_run(run.path)
-        writers = [export_csv] * csv + [export_parquet] * parquet + [export_tensorboard] * tensorboard
-        for path in (path for write in writers for path in write(loaded, folder)):
-            typer.echo(str(path))
+    if not (csv or parquet or tensorboard):
+        return
+    folders = {run.path: _folder(run, out, alone=isinstance(found, RunDir)) for run in runs}
+    tables = {run.path: load_run(run.path) for run in runs}
+    for path, folder in folders.items():
+        kinds = ["csv"] * csv + ["parquet"] * parquet
+        taken = [one for kind in kinds for one in export_paths(tables[path], folder, kind) if one.exists()]
+        if taken:
+            expected = "exists; nothing was written; expected a new folder"
+            raise typer.BadParameter(harmless(f"{taken[0]}: {expected}"), param_hint="--out")
+    writers = [export_csv] * csv + [export_parquet] * parquet + [export_tensorboard] * tensorboard
+    written = [
+        one
+        for path, folder in folders.items()
+        if tables[path].tables
+        for write in writers
+        for one in write(tables[path], folder)
+    ]
+    if not written:
+        typer.echo(harmless(f"bnrun: {found.name}: nothing is journaled yet"), err=True)
+        raise typer.Exit(ExitCode.FAILED)
+    for one in written:
+        typer.echo(str(one))
+
+
+def _folder(run: RunDir, out: Path | None, *, alone: bool) -> Path:
+    """Where a run's files go: of a sweep each run has a folder of its own."""
+    if out is None:
+        return Path(run.name.replace("/", "-"))
+    return out if alone else out / run.path.name

@@ -43,6 +43,11 @@ Run = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def harmless(text: str) -> str:
     """Text from outside with control characters shown, so that it cannot steer the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

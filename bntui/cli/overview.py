@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bncore.launch.slurm_state import Queue, standing
+from bncore.spec.errors import SpecError
+from bncore.spec.toml import settled_spec_from_toml
+from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.reader import Reader, read
 from bncore.store.status import LIVE, Observer, Status, read_status
@@ -14,6 +18,8 @@ from bncore.store.sweep import read_sweep
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bncore.spec.model import Spec
+    from bncore.spec.plan import Plan
     from bncore.store.columns import Columns
     from bncore.store.paths import RunDir, SweepDir
 
@@ -27,6 +33,8 @@ class Overview:
     """One of the states, `dead`, or `unknown` where there is no sound heartbeat."""
     status: Status | None
     columns: Columns
+    problem: str = ""
+    """Why the journal could not be read."""
 
     def newest(self, table: str, field: str) -> float | None:
         """The last value of a series; None where there is none."""
@@ -56,7 +64,7 @@ class Overview:
             "accuracy": self.newest("step", "accuracy"),
             "test_loss": self.newest("eval", "test_loss"),
             "test_accuracy": self.newest("eval", "test_accuracy"),
-            "message": self.status.message if self.status else "",
+            "message": self.problem or (self.status.message if self.status else ""),
             "params_sha256": finished.get("params_sha256"),
         }
 
@@ -79,7 +87,10 @@ class Follower:
         told = standing(self._queue, self.run, status, supervised=supervised)
         if told is not None:
             state, status = told
-        return Overview(self.run, state, status, self._reader.advance(budget_s=0))
+        try:
+            return Overview(self.run, state, status, self._reader.advance(budget_s=0))
+        except StoreError as error:
+            return Overview(self.run, state, status, self._reader.columns, str(error))
 
     def _abandoned(self) -> bool:
         """Whether a queued run's sweep had a supervisor that is no more."""
@@ -100,26 +111,30 @@ def look_at(runs: list[RunDir]) -> list[Overview]:
     return [Follower(run, observer, queue).look() for run in runs]
 
 
-def time_taken_before(root: Path, name: str, profile: str | None = None) -> float | None:
-    """Seconds from first start to last end of the newest finished sweep of that experiment under `root`.
-
-    Arguments:
-        profile: count only sweeps of this profile.
-    """
+def time_taken_before(root: Path, planned: Plan) -> float | None:
+    """Seconds from first start to last end of the newest finished sweep under `root` that made the same runs, of
+    whatever seeds, on whatever data and with whatever number of threads."""
+    wanted = sorted(_costs(run.spec) for run in planned.runs)
     for sweep in reversed(list_sweeps(root)):
-        table = read_sweep(sweep)
-        experiment = table.get("experiment")
-        if not isinstance(experiment, dict) or experiment.get("name") != name:
+        experiment = read_sweep(sweep).get("experiment")
+        if not isinstance(experiment, dict) or experiment.get("name") != planned.experiment.name:
             continue
-        if profile is not None and table.get("profile") != profile:
-            continue
-        seen = look_at(sweep.runs())
-        times = [overview.times() for overview in seen]
-        starts = [start for start, end in times if start is not None and end is not None]
-        ends = [end for _, end in times if end is not None]
-        if starts and len(starts) == len(seen):
-            return max(ends) - min(starts)
+        with suppress(SpecError, StoreError):
+            runs = sweep.runs()
+            made = (settled_spec_from_toml(run.spec_file) for run in runs)
+            if len(runs) != len(wanted) or sorted(map(_costs, made)) != wanted:
+                continue
+            times = [overview.times() for overview in look_at(runs)]
+            starts = [start for start, end in times if start is not None and end is not None]
+            ends = [end for _, end in times if end is not None]
+            if starts and len(starts) == len(runs):
+                return max(ends) - min(starts)
     return None
+
+
+def _costs(spec: Spec) -> str:
+    """What the time of a run depends on."""
+    return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads"})
 
 
 def figure(value: float | None, form: str = ".4g") -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotext
+import typer
 
 from bncore.spec.errors import printable
 from bncore.store.columns import Columns
@@ -61,6 +62,27 @@ PANELS = (
     Panel("largest Hessian eigenvalue", "probe:sharpness", "eigenvalue", log=True),
 )
 """Every plot of `bnrun show`; one row adds another."""
+
+
+def check_layer(runs: list[RunDir], layer: int | None) -> None:
+    """Refuse a layer that was measured in none of the runs.
+
+    Raises:
+        BadParameter: naming what is accepted.
+    """
+    if layer is None:
+        return
+    numbers = {
+        int(number)
+        for run in runs
+        for panel in PANELS
+        if panel.per_layer
+        for row in read(run).advance().series(panel.table, "layers").values
+        for number in row
+    }
+    if numbers and layer not in numbers:
+        accepted = ", ".join(map(str, sorted(numbers)))
+        raise typer.BadParameter(f"{layer}; expected one that was measured: {accepted}", param_hint="--layer")
 
 
 def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:

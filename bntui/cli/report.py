@@ -94,9 +94,9 @@ def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]
     written = []
     if html is not None:
         from bncore.report.page import page
-        from bncore.store.files import replace_file
+        from bncore.store.files import write_out
 
-        replace_file(html, page(document).encode())
+        write_out(html, page(document).encode())
         written.append(html)
     for kind, folder in folders.items():
         if folder is not None:

@@ -46,6 +46,8 @@ def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None 
         SpecError: the runs want images from different places.
     """
     device = "cuda" if _has_gpus(gpus) else "cpu"
+    if gpus is None:
+        check_devices(planned)
     images = _images(planned)
     threads = threads or share_of_threads(len(planned.runs))
     if images is None:
@@ -56,7 +58,35 @@ def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None 
     if settled.warning:
         typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
     typer.echo(f"data: {settled.title}", err=True)
+    _check_batches(planned, settled.samples)
     return planned.settled(data=settled.data, device=device, threads=threads)
+
+
+def check_devices(planned: Plan) -> None:
+    """Refuse GPUs that this host does not have.
+
+    Raises:
+        SpecError: naming the field and what there is.
+    """
+    there = gpu_count()
+    accepted = f"cpu, cuda or cuda:<index below {there}>" if there else "cpu: there is no GPU here"
+    for run in planned.runs:
+        kind, _, index = run.spec.device.partition(":")
+        if kind == "cuda" and int(index or 0) >= there:
+            raise SpecError([Problem(planned.experiment.name, "device", run.spec.device, accepted)])
+
+
+def _check_batches(planned: Plan, samples: int) -> None:
+    """Refuse batches of more images than there are.
+
+    Raises:
+        SpecError: naming the field and what there is.
+    """
+    for run in planned.runs:
+        size = run.spec.batch_size
+        if isinstance(run.spec.data, ImageData) and size != "full" and size > samples:
+            accepted = f"'full' or at most {samples}, the training images"
+            raise SpecError([Problem(planned.experiment.name, "batch_size", size, accepted)])
 
 
 def _has_gpus(told: bool | None) -> bool:

@@ -10,7 +10,7 @@ import typer
 
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
-from bntui.cli.options import Json, Root, Run, default_root, harmless
+from bntui.cli.options import Json, Root, Run, counted, default_root, harmless
 from bntui.cli.slurm import (
     SlurmFlags,
     cancel,
@@ -213,7 +213,9 @@ def _without_silent(live: list[RunDir]) -> list[RunDir]:
 
     elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
     if elsewhere:
-        typer.echo(f"watching the heartbeats of {len(elsewhere)} runs held by other hosts", err=True)
+        typer.echo(
+            f"watching the heartbeats of {counted(len(elsewhere), 'run')} held by other hosts", err=True
+        )
     silent = silent_runs(elsewhere)
     return [run for run in live if run not in silent]
 
@@ -243,6 +245,7 @@ def _ask(
     if not live and not later:
         typer.echo(f"bnrun: {harmless(name)}: no live run to ask ({_states(seen)})", err=True)
         raise typer.Exit(ExitCode.NO_RUN)
+    _refuse_beyond_the_end(command, seen)
     asked = {run: drop(run, command) for run in live}
     for run in live:
         typer.echo(f"{run.name}: asked to {command.kind}", err=True)
@@ -253,6 +256,18 @@ def _ask(
         from bntui.cli.answers import await_answers
 
         await_answers(asked, seconds=wait)
+
+
+def _refuse_beyond_the_end(command: Command, seen: list[Overview]) -> None:
+    """Nothing is asked of anybody where a run will never come to the step."""
+    at: int | None = getattr(command, "at_step", None)
+    if at is None:
+        return
+    for overview in seen:
+        steps = overview.status.steps if overview.status else 0
+        if steps and at >= steps and overview.state in ("running", "paused", "queued"):
+            expected = f"{overview.run.name} has {steps} steps; expected at most {steps - 1}"
+            raise typer.BadParameter(harmless(f"{at}: {expected}"), param_hint="--at-step")
 
 
 def _states(seen: list[Overview]) -> str:

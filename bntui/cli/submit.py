@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, complete_preset, default_root, harmless
+from bntui.cli.options import Json, Root, complete_preset, counted, default_root, harmless
 from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
 
 if TYPE_CHECKING:
@@ -142,8 +142,10 @@ def submit(asked: Submission) -> None:
     from bncore.spec.load import load_experiment
     from bncore.spec.plan import plan
     from bncore.store.sweep import create_sweep
-    from bntui.cli.resolve import choose_profile, settle_plan
+    from bntui.cli.resolve import check_devices, choose_profile, settle_plan
 
+    check_writable(asked.out, "--out")
+    check_writable(asked.root, "--root")
     experiment = load_experiment(asked.experiment)
     name = choose_profile(asked.profile, asked.device, gpus=_slurm_gpus(asked))
     planned = plan(
@@ -155,21 +157,45 @@ def submit(asked: Submission) -> None:
         device=asked.device,
         data_path=None if asked.data_dir is None else str(asked.data_dir),
     )
+    _refuse_unread_folder(planned, asked.data_dir)
     _say_what_runs(planned, name, auto=asked.profile == "auto")
     _say_how_long(planned, asked.root)
     if asked.slurm is not None:
         _submit_to_slurm(asked, planned, asked.slurm.options())
         return
     if asked.dry_run:
+        check_devices(planned)
         _print_plan(planned, as_json=asked.as_json)
         return
     settled = settle_plan(planned)
     jobs = asked.jobs or default_jobs([run.spec for run in settled.runs])
     sweep = create_sweep(settled, root=asked.root, out=asked.out)
-    _say(f"{len(settled.runs)} runs, {jobs} at once, in {sweep.path}")
+    _say(f"{counted(len(settled.runs), 'run')}, {jobs} at once, in {sweep.path}")
     explore = not asked.headless and not asked.detached
     detached = asked.detached or explore
     finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json, detached=detached, explore=explore)
+
+
+def check_writable(path: Path | None, option: str) -> None:
+    """Refuse a path that no specification could name.
+
+    Raises:
+        BadParameter: it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{str(path)!a}; expected a path in UTF-8", param_hint=option) from None
+
+
+def _refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
+    sources = {run.spec.data.source for run in planned.runs}
+    if folder is not None and sources <= {"synthetic", "gaussian"}:
+        made = " and ".join(sorted(sources))
+        raise typer.BadParameter(
+            harmless(f"'{folder}'; expected none: these runs are on {made} data, which are made"),
+            param_hint="--data-dir",
+        )
 
 
 def _slurm_gpus(asked: Submission) -> bool | None:
@@ -244,8 +270,8 @@ def run_to_end(
         supervisor.run(progress.tick)
     local = supervisor.local
     for name, code in local.exit_codes.items():
-        if code == ExitCode.USAGE:
-            _say(f"{sweep.name}/{name}: {_last_line(sweep, name)}")
+        if code in (ExitCode.FAILED, ExitCode.USAGE):
+            _say(harmless(f"{sweep.name}/{name}: {_last_line(sweep, name)}"))
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)
 
@@ -298,9 +324,9 @@ def _say_how_long(planned: Plan, root: Path) -> None:
     from bntui.cli.overview import duration, time_taken_before
 
     with suppress(StoreError):  # an unreadable root is told of where the sweep is made
-        before = time_taken_before(root, planned.experiment.name, planned.profile)
+        before = time_taken_before(root, planned)
         if before is not None:
-            _say(f"expected time: {duration(before)}, as it took here before with its own settings")
+            _say(f"expected time: {duration(before)}, as the same runs took here before")
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:

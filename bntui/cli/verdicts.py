@@ -18,6 +18,7 @@ from bncore.report.claims.evidence import Verdict
 from bncore.report.document import Report, newest
 from bncore.report.picture import Picture, Plot
 from bncore.spec.errors import printable
+from bntui.cli.options import counted
 from bntui.cli.overview import figure, percent
 from bntui.cli.plots import Panel, draw
 
@@ -63,7 +64,7 @@ def _presets(row: dict[str, Any]) -> str:
     plain = " ".join(row["presets"])
     others = row["presets_with_options"]
     options = sorted(set(others.values()))
-    more = [f"with {option}: {len(others)} others" for option in options[:1]]
+    more = [f"with {option}: {counted(len(others), 'other')}" for option in options[:1]]
     return "; ".join([plain, *more]).strip("; ") or NO_PRESET
 
 

@@ -87,7 +87,7 @@ def test_nothing_is_overwritten(sweep: SweepDir) -> None:
     there.mkdir()
     (there / "beta.svg").write_text("mine")
     done = export(sweep.path, "--out", there)
-    assert done.exit_code == 1 and "exists" in done.stderr
+    assert done.exit_code == 2 and "exists" in done.stderr
     assert [path.read_text() for path in there.iterdir()] == ["mine"], "and nothing else is written"
 
 

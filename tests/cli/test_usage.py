@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,18 +29,28 @@ from cli.making import bnrun, surroundings, tiny_experiment
         (["preset", "quick", "--launcher", "pbs"], "local or slurm"),
         (["preset", "quick", "--jobs", "0"], "--jobs"),
         (["preset", "vgg_bn", "--data-dir", "nowhere"], "no images there"),
+        (["preset", "quick", "--data-dir", "nowhere"], "these runs are on synthetic data"),
+        (
+            ["preset", "quick", "--set", "probes.ics.layers=[99]"],
+            "numbers from 1 to 9, the layers of a vgg11",
+        ),
+        (["preset", "quick", "--set", "batch_size=20000"], "at most 10000, the training images"),
+        (["preset", "quick", "--device", "cuda:31"], "device = 'cuda:31'"),
+        (["preset", "quick", "--device", "cuda:31", "--dry-run"], "device = 'cuda:31'"),
+        (["preset", "quick", "--out", b"runs/\xff"], "expected a path in UTF-8"),
         (["run", "missing.toml"], "no such file"),
         (["export", "x"], "--csv"),
     ],
 )
 def test_bad_input_exits_2_with_words_and_writes_nothing(
-    tmp_path: Path, arguments: list[str], words: str
+    tmp_path: Path, arguments: list[str | bytes], words: str
 ) -> None:
-    done = bnrun(*arguments, cwd=tmp_path)
+    done = bnrun(*map(os.fsdecode, arguments), cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "runs").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache"}, "images, made or decoded, at most"
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

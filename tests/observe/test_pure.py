@@ -14,9 +14,11 @@ import torchvision
 from torch import Tensor, nn
 
 import bncore
+from bncore.probes.activations import Activations
+from bncore.probes.ics import Ics
 from bncore.store.journal import read_events
 from bncore.train.digest import params_sha256
-from bncore.train.observable import unwrapped
+from bncore.train.observable import ObserveError, unwrapped
 
 from .making import ALL, batches, mlp, of_type, pictures
 
@@ -194,18 +196,30 @@ def test_what_a_module_remembers_of_its_passes_is_that_of_the_loop(tmp_path: Pat
     assert torch.equal(watched.kept, alone.kept)  # type: ignore[arg-type]
 
 
-def test_a_probe_that_fails_changes_nothing_either(tmp_path: Path) -> None:
+def test_a_probe_that_fails_changes_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, data, _ = CASES["dropout"]
     alone, _ = trained(make, data, None, {})
-    broken = {"activations": {"every": 1, "layers": (99,)}, "ics": {"every": 1, "layers": (99,)}}
-    watched, _ = trained(make, data, tmp_path / "run", broken)
+    for kind in (Ics, Activations):
+
+        def failing(self: Any, view: Any, measure: Any = kind.measure) -> None:
+            measure(self, view)
+            raise ArithmeticError("after all its passes")
+
+        monkeypatch.setattr(kind, "measure", failing)
+    watched, _ = trained(make, data, tmp_path / "run", {"activations": {"every": 1}, "ics": {"every": 1}})
     assert [k for k in alone[-1] if not same(alone[-1][k], watched[-1][k])] == []
     failed = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "probe_failed")
     assert [(e["name"], e["step"]) for e in failed] == [
         (n, s) for s in range(5) for n in ("ics", "activations")
     ]
-    accepted = "expected layers whose module is called: 1, 2, 3"
-    assert failed[1]["reason"] == f"ValueError: probes.activations.layers: [99]; {accepted}"
+    assert {e["reason"] for e in failed} == {"ArithmeticError: after all its passes"}
+
+
+@pytest.mark.parametrize("probe", ["ics", "activations"])
+def test_a_layer_that_the_model_has_not_is_refused_at_the_first_step(tmp_path: Path, probe: str) -> None:
+    make, data, _ = CASES["dropout"]
+    with pytest.raises(ObserveError, match=rf"probes.{probe}.layers: 99; expected numbers from 1 to 3"):
+        trained(make, data, tmp_path / "run", {probe: {"every": 1, "layers": (2, 99)}})
 
 
 def test_the_modes_of_the_update_are_those_of_the_probes_whatever_comes_after(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def root(tmp_path: Path) -> Path:
 def test_sweeps_are_listed_by_age_and_junk_is_passed_over(root: Path) -> None:
     assert [sweep.name for sweep in list_sweeps(root)] == ["vgg_bn-001", "vgg_lr-001", "quick-002"]
     assert list_sweeps(root / "not there") == []
-    assert list_sweeps(root / "notes.txt") == []
+    with pytest.raises(StoreError, match=r"notes\.txt: cannot be read: Not a directory"):
+        list_sweeps(root / "notes.txt")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,10 @@ def the_problem(run: RunDir) -> str:
 def test_a_torn_last_line(run: RunDir) -> None:
     with run.journal_file.open("ab") as file:
         file.write(b'{"seq": 12, "ty')
-    assert the_problem(run) == f"{run.journal_file}: the last line is torn (a resume cuts it)"
+    assert (
+        the_problem(run)
+        == f"{run.journal_file}: the last line is torn: readers pass it over, and a resume cuts it"
+    )
 
 
 @pytest.mark.parametrize(
