@@ -199,6 +199,20 @@ def test_home_lists_finds_and_opens_runs(tmp_path: Path) -> None:
     drive(app, (140, 40), steps)
 
 
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_columns_of_presets_are_told_apart(tmp_path: Path, width: int) -> None:
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "activations" in sound(app))
+        await pilot.press("slash", *"on the deep")
+        await until(pilot, lambda: "activations" not in sound(app))
+        (row,) = [line for line in sound(app).splitlines() if "dln_paper" in line]
+        assert "dln_paper            Fig 3b, 5b, …  Every figure" in row
+
+    drive(app, (width, 40), steps)
+
+
 def test_marked_runs_of_any_sweeps_are_compared(tmp_path: Path) -> None:
     for sweep in ("one-001", "two-001"):
         made_run(tmp_path / sweep / "a-s0", events())
