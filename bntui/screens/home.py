@@ -244,7 +244,7 @@ def preset_rows(presets: Sequence[PresetView], filtered: Filter, width: int) -> 
     rows = []
     for preset in presets:
         text = Text(words.fitted(preset.name, 20)).append(
-            f" {words.fitted(preset.figure and f'Fig {preset.figure}', 13)}  ", words.MUTED
+            f" {words.fitted(preset.figure and f'Fig {preset.figure}', 11)}  ", words.MUTED
         )
         text.append(preset.title)
         if width > 110:

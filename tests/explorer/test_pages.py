@@ -208,7 +208,7 @@ def test_columns_of_presets_are_told_apart(tmp_path: Path, width: int) -> None:
         await pilot.press("slash", *"on the deep")
         await until(pilot, lambda: "activations" not in sound(app))
         (row,) = [line for line in sound(app).splitlines() if "dln_paper" in line]
-        assert "dln_paper            Fig 3b, 5b, …  Every figure" in row
+        assert "dln_paper            Fig 3b, 5b…  Every figure" in row
 
     drive(app, (width, 40), steps)
 
