@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live.making import STEPS, Seconds, events, forked_run, made_run, request, write_sweep
+from live.making import Seconds, forked_run, request
 from textual.pilot import Pilot
 
 from bncore.store.journal import encode
 from bncore.store.owner import acquire
-from bncore.store.paths import Held, RunDir, SweepDir
+from bncore.store.paths import SweepDir
 from bncore.store.requests import waiting
-from bncore.store.status import Status, read_status, write_status
 from bntui.app import Explorer
-from bntui.memory import remember_layout
-from bntui.widgets.strip import Strip
-from explorer.making import drive, explorer, text_of, until
-
-STATES = {
-    "first": "running", "second": "running", "halted": "paused", "waits": "queued", "over": "finished",
-    "ended": "stopped",
-}  # fmt: skip
-SIZE = (120, 32)
-STOP = [{"kind": "stop"}]
-Act = Callable[[Pilot[None], Explorer], Awaitable[None]]
+from explorer.asking import STOP, asked, run_named, select, sentence, steer, strip, sweep_at_work
+from explorer.making import text_of, until
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Iterator[SweepDir]:
-    """A sweep at work, held by this process, with a run in every state that matters to who is asked."""
-    sweep = SweepDir(tmp_path / "root" / "made-001")
-    with ExitStack() as held:
-        for name, state in STATES.items():
-            journal = [] if state == "queued" else events(STEPS if state == "finished" else 12)
-            run = made_run(sweep.path / f"{name}-s0", journal, state=state)  # type: ignore[arg-type]
-            if state in ("running", "paused"):
-                held.callback(acquire(run).release)
-        write_sweep(sweep.path, [f"{name}-s0" for name in STATES], name="made")
-        sweep.inbox.mkdir()
-        write_status(sweep, Status("running", steps=len(STATES)))
-        held.callback(acquire(sweep).release)
-        remember_layout("made", ("loss",))
+    """A sweep at work, with a run in every state that matters to who is asked."""
+    with sweep_at_work(tmp_path) as sweep:
         yield sweep
 
 
@@ -60,51 +38,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     monkeypatch.setattr("bntui.steering.send.bnrun", bnrun)
     return lines
-
-
-def run_named(sweep: SweepDir, name: str) -> RunDir:
-    return RunDir(sweep.path / f"{name}-s0")
-
-
-def asked(sweep: SweepDir) -> dict[str, list[dict[str, Any]]]:
-    """What lies in every inbox that holds anything; the sweep's own under its name."""
-    inboxes: dict[str, Held] = {run.path.name.removesuffix("-s0"): run for run in sweep.runs()}
-    inboxes["sweep"] = sweep
-    commands = {
-        name: [one.command.model_dump(exclude_none=True) for one in waiting(held)]
-        for name, held in inboxes.items()
-    }
-    return {name: said for name, said in commands.items() if said}
-
-
-def steer(sweep: SweepDir, act: Act, **settings: object) -> None:
-    """Open the explorer on the sweep and do something."""
-    app = explorer(sweep.path.parent, sweep, **settings)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: len(app.snapshot.runs) >= len(STATES) if app.snapshot else False)
-        await act(pilot, app)
-
-    drive(app, SIZE, steps)
-
-
-async def select(pilot: Pilot[None], app: Explorer, name: str) -> None:
-    """Select the run of this name."""
-    names = list(STATES)
-    at = app.choice.selected.name.removesuffix("-s0") if app.choice.selected else names[0]
-    by = names.index(name) - names.index(at)
-    await pilot.press(*(["down" if by > 0 else "up"] * abs(by)))
-    assert app.choice.selected is not None
-    assert app.choice.selected.name == f"{name}-s0"
-
-
-def strip(app: Explorer) -> Strip:
-    return app.screen.query_one(Strip)
-
-
-def sentence(app: Explorer) -> str:
-    """What the strip says would be sent, or why nothing can be."""
-    return next(line for line in text_of(app).splitlines() if "→ " in line or "✗ " in line).strip("│ ")
 
 
 KEYS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
@@ -455,67 +388,5 @@ def test_a_request_is_shown_as_pending_then_as_the_run_answers_it(sweep: SweepDi
         assert "noise on @12" in text, "the mark in the charts"
         assert "12 ✗ lr 0.05" in text
         assert "noise on" in text.split("norm batch")[1].splitlines()[0], "what holds now"
-
-    steer(sweep, act)
-
-
-def leave_with(sweep: SweepDir, *keys: str) -> tuple[str, int | None]:
-    """Press keys; what was on the screen before the last, and how the explorer ended (None: it goes on)."""
-    found: list[str] = []
-    ended: list[int | None] = []
-
-    async def act(pilot: Pilot[None], app: Explorer) -> None:
-        await pilot.press(*keys[:-1])
-        await pilot.pause()
-        found.append(text_of(app))
-        await pilot.press(keys[-1])
-        await pilot.pause()
-        ended.append(app.return_code)
-
-    steer(sweep, act)
-    return found[0], ended[0]
-
-
-@pytest.mark.parametrize("keys", [("enter",), ("d",), ("q",)])
-def test_leaving_asks_and_to_detach_is_what_enter_does(sweep: SweepDir, keys: tuple[str, ...]) -> None:
-    text, code = leave_with(sweep, "q", *keys)
-    assert "4 runs not finished: first, second, halted, waits" in text
-    assert "detach: they go on" in text
-    assert code == 0
-    assert not asked(sweep)
-
-
-@pytest.mark.parametrize("keys", [("escape",), ("c",), ("n",), ("down", "down", "enter"), ("ctrl+c",)])
-def test_leaving_can_be_called_off(sweep: SweepDir, keys: tuple[str, ...]) -> None:
-    assert leave_with(sweep, "q", *keys)[1] is None
-    assert not asked(sweep)
-
-
-@pytest.mark.parametrize("keys", [("s",), ("down", "enter")])
-def test_leaving_can_stop_everything_after_a_checkpoint(sweep: SweepDir, keys: tuple[str, ...]) -> None:
-    assert leave_with(sweep, "ctrl+c", *keys)[1] == 0
-    assert asked(sweep) == {"sweep": STOP}
-
-
-def test_a_sweep_without_a_supervisor_can_still_be_left_and_stopped(sweep: SweepDir) -> None:
-    status = read_status(sweep)
-    assert status is not None
-    sweep.owner_file.unlink()
-    write_status(sweep, Status("stopped"))
-    assert leave_with(sweep, "q", "s")[1] == 0
-    assert asked(sweep) == dict.fromkeys(("first", "second", "halted"), STOP)
-
-
-def test_an_inbox_that_cannot_be_written_is_told_and_the_explorer_stays(sweep: SweepDir) -> None:
-    for inbox in (run_named(sweep, "first").inbox, sweep.inbox):
-        inbox.rmdir()
-        inbox.write_text("no directory")
-
-    async def act(pilot: Pilot[None], app: Explorer) -> None:
-        await pilot.press("n", "enter")
-        await until(pilot, lambda: "inbox" in text_of(app).splitlines()[-1])
-        await pilot.press("q", "s")
-        await pilot.pause()
-        assert app.return_code is None, "not everything was asked to stop"
 
     steer(sweep, act)
