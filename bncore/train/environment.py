@@ -33,6 +33,7 @@ def environment(device: torch.device) -> dict[str, Any]:
             "matmul": torch.backends.cuda.matmul.fp32_precision if cuda else "ieee",
             "convolution": torch.backends.cudnn.conv.fp32_precision if cuda else "ieee",  # type: ignore[attr-defined]
         },
+        "deterministic": torch.are_deterministic_algorithms_enabled() if cuda else True,
         "revision": _revision(),
         "command": sys.argv,
     }

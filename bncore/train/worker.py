@@ -7,6 +7,7 @@ process); 75 checkpointed and put back into Slurm's queue; 130 and 143 checkpoin
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import traceback
@@ -168,6 +169,21 @@ def settle_arithmetic(spec: Spec) -> None:
     precision: Literal["tf32", "ieee"] = "tf32" if spec.precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    if spec.device.startswith("cuda"):
+        _settle_algorithms()
+
+
+def _settle_algorithms() -> None:
+    """The same sums in the same order each time: cuDNN and cuBLAS may choose algorithms that add in any.
+
+    An operation that torch knows no such algorithm for is announced in the log, not refused: max-pooling is among
+    them, though it adds nothing to nothing where its windows do not overlap.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
 
 
 def _begin(

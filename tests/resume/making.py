@@ -129,7 +129,7 @@ def _work(arguments: list[str], fault: str, log: str, freeze_at: int, ahead: int
 
     os.environ["BNRUN_FAULT"] = fault
     importlib.reload(faults)  # its functions, wherever they are imported, look at the renewed module
-    STEPS_AHEAD["cpu"] = ahead
+    STEPS_AHEAD.update(cpu=ahead, cuda=ahead)
     if freeze_at:
         _freeze(freeze_at)
     code = worker.main(arguments)

@@ -1,0 +1,222 @@
+"""The invariants on a GPU: `pytest -m cuda` there. BNRUN_TEST_DEVICE=cpu tries the tests themselves elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from resume.making import digest, events, make_run, story, train
+
+from bncore.data import load
+from bncore.probes import growing
+from bncore.probes.ics import layerwise_gradients, shifted_gradients
+from bncore.spec.model import (
+    DLN,
+    VGG,
+    Checkpoints,
+    Evaluation,
+    GaussianData,
+    ImageData,
+    Loss,
+    Noise,
+    Norm,
+    Optim,
+    Spec,
+)
+from bncore.spec.probes import Activations, Ics, Landscape, Probes, Sharpness
+from bncore.store import requests
+from bncore.store.paths import RunDir
+from bncore.train import checkpoint
+from bncore.train.session import Session
+
+DEVICE = os.environ.get("BNRUN_TEST_DEVICE", "cuda")
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(DEVICE == "cuda" and not torch.cuda.is_available(), reason="no GPU here"),
+]
+
+OBSERVED = Probes(
+    ics=Ics(every=5, floor_every=2),
+    landscape=Landscape(every=5),
+    activations=Activations(every=5),
+    sharpness=Sharpness(every=15, iterations=5),
+)
+
+
+def vgg(**changes: Any) -> Spec:
+    """A small VGG on the synthetic images, with noise, momentum and weight decay."""
+    spec = Spec(
+        steps=30,
+        batch_size=32,
+        device=DEVICE,
+        threads=1,
+        data=ImageData(source="synthetic", augment=True),
+        net=VGG(kind="vgg11", width=0.25),
+        norm=Norm(kind="batch"),
+        noise=Noise(on=True),
+        optim=Optim(lr=0.05, momentum=0.9, weight_decay=5e-4),
+        eval=Evaluation(every=10, train_samples=100, test_samples=100, batch_size=100),
+        checkpoint=Checkpoints(every_steps=7, every_minutes=0),
+    )
+    return spec.model_copy(update=changes)
+
+
+def dln(**changes: Any) -> Spec:
+    """A deep linear network, at full batch."""
+    spec = Spec(
+        steps=60,
+        batch_size="full",
+        device=DEVICE,
+        threads=1,
+        data=GaussianData(samples=64, features=8),
+        net=DLN(depth=6, width=8),
+        norm=Norm(kind="batch", bias=False),
+        loss=Loss(kind="squared_error", reduction="half_sum"),
+        optim=Optim(lr=1e-3),
+        eval=Evaluation(every=20),
+        checkpoint=Checkpoints(every_steps=7, every_minutes=0),
+    )
+    return spec.model_copy(update=changes)
+
+
+SPECS = {
+    "vgg": vgg(),
+    "vgg l1": vgg(norm=Norm(kind="l1")),
+    "vgg none": vgg(norm=Norm(kind="none"), noise=Noise()),
+    "vgg adam": vgg(optim=Optim(kind="adam", lr=1e-3)),
+    "vgg tf32": vgg(precision="tf32"),
+    "vgg bfloat16": vgg(precision="bfloat16"),
+    "dln": dln(),
+    "dln float64": dln(precision="float64"),
+}
+if DEVICE == "cpu":
+    del SPECS["vgg tf32"]
+
+
+def finished(path: Path, spec: Spec, *, ahead: int = 64) -> RunDir:
+    run = make_run(path, spec)
+    assert train(run, ahead=ahead) == 0, run.log_file.read_text()
+    return run
+
+
+def states(run: RunDir) -> dict[int, str]:
+    return {
+        one.step: checkpoint.content_sha256(checkpoint.load(one.path)[1])
+        for one in checkpoint.listing(run.checkpoints)
+    }
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_same_run_twice_is_the_same(tmp_path: Path, name: str) -> None:
+    one, other = finished(tmp_path / "one", SPECS[name]), finished(tmp_path / "other", SPECS[name])
+    assert (digest(one), story(one)) == (digest(other), story(other))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_steps_made_ahead_are_those_made_singly(tmp_path: Path, name: str) -> None:
+    ahead = finished(tmp_path / "ahead", SPECS[name])
+    singly = finished(tmp_path / "singly", SPECS[name], ahead=1)
+    assert (digest(ahead), story(ahead), states(ahead)) == (digest(singly), story(singly), states(singly))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_observing_changes_nothing(tmp_path: Path, name: str) -> None:
+    plain = finished(tmp_path / "plain", SPECS[name])
+    observed = finished(tmp_path / "observed", SPECS[name].model_copy(update={"probes": OBSERVED}))
+    assert digest(plain) == digest(observed)
+    assert not [event for event in events(observed) if event["type"] == "probe_failed"]
+    assert [event for event in events(observed) if event["type"] == "probe"]
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("point", ["journal.half:25", "checkpoint.half:2"])
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path, name: str, point: str) -> None:
+    spec = SPECS[name].model_copy(update={"probes": OBSERVED})
+    twin, run = finished(tmp_path / "twin", spec), make_run(tmp_path / "run", spec)
+    assert train(run, fault=point, ahead=64) == -signal.SIGKILL
+    assert train(run, ahead=64) == 0
+    assert (digest(run), story(run)) == (digest(twin), story(twin))
+
+
+def test_a_toggle_in_mid_run_is_taken_and_repeated(tmp_path: Path) -> None:
+    """A branch that ignores it, as one frozen into a graph would, ends with another digest."""
+    plain = finished(tmp_path / "plain", vgg())
+    runs = []
+    for name, ahead in (("ahead", 64), ("singly", 1)):
+        run = make_run(tmp_path / name, vgg())
+        requests.drop(run, requests.Set(changes={"noise.on": False}, at_step=8))
+        requests.drop(run, requests.Set(changes={"norm.kind": "l2", "optim.lr": 0.01}, at_step=15))
+        assert train(run, ahead=ahead) == 0
+        runs.append(run)
+    assert digest(runs[0]) == digest(runs[1]) != digest(plain)
+    losses = [[e["loss"] for e in events(run) if e["type"] == "step"] for run in (plain, runs[0])]
+    assert losses[0][:8] == losses[1][:8]
+    assert losses[0][9:] != losses[1][9:]
+
+
+def test_it_diverges_at_the_first_loss_that_is_not_finite(tmp_path: Path) -> None:
+    spec = dln(norm=Norm(kind="none", bias=False), optim=Optim(lr=3.0))
+    ahead, singly = finished(tmp_path / "ahead", spec), finished(tmp_path / "singly", spec, ahead=1)
+    assert events(ahead)[-1]["state"] == "diverged"
+    assert (digest(ahead), story(ahead), states(ahead)) == (digest(singly), story(singly), states(singly))
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"] if DEVICE == "cuda" else ["bfloat16"])
+def test_a_probe_sees_the_gradient_of_ieee_float32(precision: str) -> None:
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for name in (precision, "float64"):
+        session = Session(vgg(precision=name, noise=Noise()), load(vgg(precision=name)))
+        session.step(0, observe=True)
+        assert session.view is not None
+        found[name] = dict(session.view.grads)
+    for name, exact in found["float64"].items():
+        distance = (found[precision][name].double() - exact).norm() / exact.norm()
+        assert distance < 1e-4, name
+
+
+@pytest.mark.parametrize("kind", ["batch", "l1", "none"])
+def test_ics_by_a_growing_batch_is_that_of_the_definition(kind: str) -> None:
+    spec = vgg(precision="float64", norm=Norm(kind=kind))
+    session = Session(spec, load(spec, DEVICE))
+    for step in range(2):
+        session.step(step, observe=True)
+    view = session.view
+    assert view is not None
+    layers = range(1, len(view.weights))
+    for one, other in zip(shifted_gradients(view, layers), layerwise_gradients(view, layers), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+def test_a_probe_without_memory_leaves_training_unharmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real exhaustion: ICS of all layers where the device has hardly any room left."""
+    if DEVICE != "cuda":
+        pytest.skip("needs a GPU's memory")
+    spec = vgg(net=VGG(kind="vgg16"), batch_size=128)
+    session = Session(spec, load(spec, DEVICE))
+    session.step(0, observe=True)
+    view = session.view
+    assert view is not None
+    _, total = torch.cuda.mem_get_info()
+    monkeypatch.setattr(growing, "BUDGET", 1e9)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 2**28) / total)
+    try:
+        from bncore.probes.run import Failed, Measured, ProbeRunner  # noqa: PLC0415
+
+        runner = ProbeRunner(spec.model_copy(update={"probes": Probes(ics=Ics(every=1, floor_every=0))}))
+        (result,) = runner.measure(view)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert isinstance(result, Measured | Failed)
+    if isinstance(result, Measured):
+        assert result.fields["group"] >= 1
+    else:
+        assert result.short_of_memory
+    assert session.step(1) is not None
