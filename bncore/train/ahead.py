@@ -22,8 +22,6 @@ from bncore.train.session import Numbers, Session, StepRecord
 
 PATIENCE_S = 0.25
 """How long a block may become, and with it how late a step is journaled."""
-
-
 STEPS_AHEAD = {"cuda": 64}
 """The most steps of a block, by the kind of device; a CPU is never ahead."""
 

@@ -98,10 +98,11 @@ class Trainer:
         step, last = self.position, self.position == self.spec.steps - 1
         record = last or step % self.spec.log_every == 0
         observe = bool(self.probes.due(step))
-        if self._evaluation_due():
-            self.evaluate()
-        if self._ahead.full and not self.catch_up():
+        evaluation = self._evaluation_due()
+        if (evaluation or self._ahead.full) and not self.catch_up():
             return False
+        if evaluation:
+            self.evaluate()
         if not (observe or last) and self._ahead.ready():
             self._ahead.step(step, record=record)
         elif not self.catch_up() or not self._journal_step(
