@@ -15,6 +15,8 @@ from bntui.live.requests import summary
 from bntui.steering.verbs import VERBS, WORKING, Verb, words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bncore.store.paths import Held
     from bntui.live.runs import RunView, SweepView
 
@@ -63,9 +65,11 @@ def propose(
     if isinstance(command, Set):
         _check(command.changes, asked)
     requests: tuple[tuple[Held, BaseModel], ...] = tuple((view.run, command) for view in asked)
+    commands: tuple[tuple[str, ...], ...] = ()
     if isinstance(command, Stop):
-        requests = _stops(command, asked, sweeps, whole=whole)
-    return Proposal(summary(command.model_dump(mode="json")), asked, passed, typed[1], requests)
+        commands = tuple(("stop", str(view.run.path)) for view in asked if _waits_in_slurm(view, sweeps))
+        requests = _stops(command, asked, sweeps, whole=whole, otherwise=bool(commands))
+    return Proposal(summary(command.model_dump(mode="json")), asked, passed, typed[1], requests, commands)
 
 
 def offered(name: str, view: RunView | None) -> tuple[str, ...]:
@@ -84,12 +88,30 @@ def _check(changes: dict[str, Any], asked: Sequence[RunView]) -> None:
                 raise SpecError(error.problems[:1]) from error
 
 
+def _waits_in_slurm(view: RunView, sweeps: Sequence[SweepView]) -> bool:
+    """Whether the run is a task that nobody but Slurm can leave out: `bnrun stop` cancels it."""
+    from bncore.launch.slurm_sweep import read_record
+
+    if view.state != "queued" or view.run.path.parent in _supervised(sweeps):
+        return False
+    record = read_record(view.run.sweep)
+    return record is not None and record.task_of(view.run) is not None
+
+
+def _supervised(sweeps: Sequence[SweepView]) -> set[Path]:
+    return {sweep.sweep.path for sweep in sweeps if sweep.state in WORKING}
+
+
 def _stops(
-    command: Stop, asked: Sequence[RunView], sweeps: Sequence[SweepView], *, whole: bool
+    command: Stop, asked: Sequence[RunView], sweeps: Sequence[SweepView], *, whole: bool, otherwise: bool
 ) -> tuple[tuple[Held, BaseModel], ...]:
     """A run at work is asked itself; a queued one is left out by its sweep's supervisor, which, where the whole
-    sweep is to stop, asks those at work too: asked twice, a run would be stopped again when it is resumed."""
-    alive = {sweep.sweep.path for sweep in sweeps if sweep.state in WORKING}
+    sweep is to stop, asks those at work too: asked twice, a run would be stopped again when it is resumed.
+
+    Arguments:
+        otherwise: whether there is something to do besides.
+    """
+    alive = _supervised(sweeps)
     working = [(view.run, command) for view in asked if view.state in WORKING]
     queued = [view.run for view in asked if view.state == "queued" and view.run.path.parent in alive]
     if whole and command.at_step is None and queued:
@@ -100,7 +122,7 @@ def _stops(
         others = [(held, stop) for held, stop in working if held not in theirs]
         return (*((sweep, StopSweep()) for sweep in owners), *others)
     found = (*working, *((run.sweep, Drop(run=run.path.name)) for run in queued))
-    if not found:
+    if not found and not otherwise:
         raise SpecError([Problem("stop", "", message="nobody supervises the queued runs")])
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from live.making import Seconds, forked_run, request
 from textual.pilot import Pilot
@@ -187,6 +188,23 @@ def test_a_queued_run_is_left_out_by_its_supervisor(sweep: SweepDir) -> None:
         await select(pilot, app, "waits")
         await pilot.press("x", "enter")
         await until(pilot, lambda: asked(sweep) == {"sweep": [{"kind": "drop", "run": "waits-s0"}]})
+
+    steer(sweep, act)
+
+
+def test_a_task_that_waits_in_slurms_queue_is_cancelled(
+    sweep: SweepDir, started: list[tuple[str, ...]]
+) -> None:
+    sweep.owner_file.unlink()  # Slurm's sweeps have no supervisor
+    sweep.status_file.unlink()
+    job = {"id": "7", "jobs": 1, "t": 0.0, "tasks": {"0": "first-s0", "1": "waits-s0"}}
+    (sweep.path / "slurm.json").write_bytes(orjson.dumps({"options": {}, "jobs": [job]}))
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "waits")
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: started == [("stop", str(run_named(sweep, "waits").path))])
+        assert asked(sweep) == {}
 
     steer(sweep, act)
 
