@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bncore.nets import LayeredNet, Pass, build
-from bncore.spec.model import DLN, MLP, VGG, Init, Noise, Spec
+from bncore.nets import LayeredNet, Norm, Pass, build
+from bncore.nets.layer import Layer
+from bncore.spec.model import DLN, MLP, VGG, Init, Noise, Spec, layer_count
 from bncore.spec.model import Norm as NormSpec
 
 from .making import IMAGE, NORM_KINDS, images, interleave, small_net, small_vgg
@@ -212,3 +214,24 @@ def test_train_and_eval_mode_change_nothing() -> None:
     net, x = small_vgg(), images(3)
     training = net.train()(x)
     assert torch.equal(net.eval()(x), training)
+
+
+def test_a_layers_norm_is_the_module_that_is_registered() -> None:
+    """However it is looked up, also in a copy and after another was put in its place."""
+    first = Norm(4, positions=False, setting=NormSpec(), dtype=torch.float64)
+    layer = Layer((4, 4), norm=first, dtype=torch.float64)
+    twin = copy.deepcopy(layer)
+    assert twin.norm is twin._modules["norm"] is not first
+    layer.norm = Norm(4, positions=False, setting=NormSpec(kind="l1"), dtype=torch.float64)
+    assert layer.norm is layer._modules["norm"] is not first
+    assert layer.norm.kind == "lp"
+
+
+@pytest.mark.parametrize(
+    "net",
+    [VGG(kind="vgg11", width=0.125), VGG(width=0.125, head=(8, 8)), DLN(depth=7), MLP(hidden=(4, 4, 4))],
+)
+def test_the_number_of_layers_is_foreseen(net: VGG | DLN | MLP) -> None:
+    """So that a layer which is not there is refused before anything starts."""
+    inputs, outputs = ((10,), 10) if isinstance(net, DLN) else (IMAGE, 10)
+    assert layer_count(net) == len(build(Spec(net=net), inputs=inputs, outputs=outputs).layers)
