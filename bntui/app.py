@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from bntui.live.sources import Source
     from bntui.opening import Place
 
+GRACE_S = 5.0
+"""How long leaving may take after a signal."""
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Names on the command line, and Textual's."""
 LIVING = frozenset({"running", "paused", "queued"})
@@ -97,12 +103,21 @@ class Explorer(App[None]):
             self._watching.stop()
 
     def _leave_on(self, *signals: signal.Signals) -> None:
-        """Leave as after `q`, so that the terminal is left as it was found."""
+        """Leave as after `q`, so that the terminal is left as it was found; and leave in any case: where the
+        terminal is gone, Textual may wait for ever for a thread that can write to it no more."""
         loop = asyncio.get_running_loop()
+
+        def leave(number: int, _frame: FrameType | None) -> None:  # also called while the loop stands still
+            last = threading.Timer(GRACE_S, os._exit, (128 + number,))
+            last.daemon = True
+            last.start()
+            with suppress(RuntimeError):  # the loop has ended already
+                loop.call_soon_threadsafe(self.exit, None, 128 + number)
+
         for one in signals:
             try:
-                loop.add_signal_handler(one, self.exit, None, 128 + one)
-            except (RuntimeError, ValueError, NotImplementedError):  # not in the main thread: in tests
+                signal.signal(one, leave)
+            except ValueError:  # not in the main thread: in tests
                 return
 
     # What is watched

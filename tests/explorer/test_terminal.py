@@ -108,6 +108,28 @@ def test_it_ends_when_its_terminal_goes(tmp_path: Path, run: RunDir) -> None:
         assert session.process.wait(20) in (129, 1, -signal.SIGHUP)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["TERM", "HUP"]
+)
+def test_a_signal_ends_it_even_where_leaving_hangs(
+    tmp_path: Path, run: RunDir, number: signal.Signals, code: int
+) -> None:
+    """As it does where the terminal is gone and Textual waits for the thread that wrote to it."""
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        "import sys, threading\n"
+        "import bntui.app\n"
+        "bntui.app.GRACE_S = 0.5\n"
+        "bntui.app.Explorer.on_unmount = lambda self: threading.Event().wait()\n"
+        "from bntui.main import main\n"
+        f"sys.exit(main([{str(run.path)!r}]))\n"
+    )
+    with Session(tmp_path, str(driver)) as session:
+        session.shows("Training loss")
+        session.process.send_signal(number)
+        assert session.process.wait(20) == code
+
+
 def test_without_a_mouse_the_mouse_is_the_terminals(tmp_path: Path, run: RunDir) -> None:
     with bntui(tmp_path, str(run.path), "--no-mouse") as session:
         session.shows("Training loss")
