@@ -13,7 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from cli.making import TINY, bnrun, surroundings, tiny_experiment
-from resume.making import DEEP_LINEAR, events, make_run, steps_of, wait_until
+from resume.making import DEEP_LINEAR, events, events_so_far, make_run, steps_so_far, wait_until
 
 from bncore.launch.local import LocalSweep
 from bncore.store import requests
@@ -150,9 +150,7 @@ def test_killed_with_requests_in_flight_it_shows_as_dead_and_resumes(
 ) -> None:
     sweep = detached(tmp_path, THREE, "--jobs", "1")
     first, *others = sweep.runs()
-    wait_until(
-        lambda: len(steps_of(first, "step")) > 50 if first.journal_file.exists() else False, "some steps"
-    )
+    wait_until(lambda: len(steps_so_far(first, "step")) > 50, "some steps")
     supervisor, worker = pid_of(sweep), pid_of(first)
     ids = [requests.drop(first, requests.Note(text=str(n))) for n in range(30)]
     if victims in ("supervisor", "both"):
@@ -190,7 +188,7 @@ def test_two_people_steer_one_run_and_each_request_is_answered_once(tmp_path: Pa
     ]  # fmt: skip
     said = [shell.read().decode() for shell in shells]
     assert all("applied at step" in text for text in said), said
-    asked = [e for e in events(run) if e["type"] == "request"]
+    asked = [e for e in events_so_far(run) if e["type"] == "request"]
     assert sorted(e["new"]["optim.lr"] for e in asked) == [1e-3, 2e-3, 3e-3]
     for before, after in itertools.pairwise(asked):
         assert after["old"] == before["new"]
@@ -211,7 +209,7 @@ def test_asking_a_run_that_nobody_runs_says_so(tmp_path: Path) -> None:
 def test_a_rejected_request_has_its_reason_and_exit_code(tmp_path: Path) -> None:
     detached(tmp_path, LONG, "--jobs", "2")
     run = RunDir(tmp_path / "runs" / "tiny-001" / "batch-s0")
-    wait_until(lambda: len(steps_of(run, "step")) > 5 if run.journal_file.exists() else False, "some steps")
+    wait_until(lambda: len(steps_so_far(run, "step")) > 5, "some steps")
     done = bnrun("set", "tiny-001/batch-s0", "norm=instance", "--wait", cwd=tmp_path)
     assert done.returncode == 2
     assert "rejected at step" in done.stdout

@@ -178,6 +178,18 @@ def steps_of(run: RunDir, kind: str) -> list[int]:
     return [event["step"] for event in events(run) if event["type"] == kind]
 
 
+def events_so_far(run: RunDir) -> list[dict[str, Any]]:
+    """The journal of a run that is being trained: its whole lines. A file that another process appends to may
+    be read in the middle of a write."""
+    content = run.journal_file.read_bytes() if run.journal_file.exists() else b""
+    return [orjson.loads(line) for line in content.split(b"\n")[:-1]]
+
+
+def steps_so_far(run: RunDir, kind: str) -> list[int]:
+    """The steps of the events of one type, of a run that is being trained."""
+    return [event["step"] for event in events_so_far(run) if event["type"] == kind]
+
+
 def story(run: RunDir) -> list[dict[str, Any]]:
     """What an undisturbed run and a resumed one must tell alike: every event that the state determines, and the
     requests; without sequence number, time, and what names a request."""

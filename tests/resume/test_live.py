@@ -26,6 +26,7 @@ from resume.making import (
     make_run,
     start,
     steps_of,
+    steps_so_far,
     story,
     train,
     wait_for_state,
@@ -98,7 +99,7 @@ def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) ->
     process = start(run)
     wait_for_state(run, "paused", 10)
     requests.drop(run, requests.Note(text="while it waits"))
-    wait_until(lambda: steps_of(run, "note") == [10], "the note")
+    wait_until(lambda: steps_so_far(run, "note") == [10], "the note")
     requests.drop(run, requests.Step(count=3))
     wait_for_state(run, "paused", 13)
     requests.drop(run, requests.Step())
