@@ -59,6 +59,14 @@ class LayeredNet(nn.Module):
         """The norm positions, in layer order."""
         return [layer.norm for layer in self.layers if layer.norm is not None]
 
+    @property
+    def noise_sources(self) -> list[NoiseSource]:
+        """Where noise is injected, in layer order."""
+        places = (
+            (layer.noise_input, layer.noise_before_norm, layer.noise_after_norm) for layer in self.layers
+        )
+        return [source for sources in places for source in sources if source is not None]
+
     def check_norm(self, setting: NormSpec) -> None:
         """Make sure that every norm position could be this norm.
 

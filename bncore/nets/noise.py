@@ -32,6 +32,8 @@ class NoiseSource:
         self.layer = layer
         self._key: object = None
         self._shift = self._scale = torch.empty(0)
+        self.drawn = self._shift
+        """The latest shift, in the shape and layout of what it was drawn for."""
 
     def apply(self, a: Tensor, p: Pass) -> Tensor:
         """s * a + m, or `a` itself where this pass has no noise.
@@ -67,6 +69,7 @@ class NoiseSource:
             self._key = None
             self._reserve(a)
             self._draw(a, step)
+            self.drawn = self._view(self._shift, a)
             self._key = key
         return self._view(self._shift, a), self._view(self._scale, a)
 

@@ -63,6 +63,11 @@ class Norm(nn.Module):
         if self.beta is None:
             self.bias.grad = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether the next batch has the weight in the running statistics that every later one has."""
+        return self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS
+
     def _adopt(self, setting: NormSpec) -> None:
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
         exponent = lp_exponent(setting.kind)
@@ -123,7 +128,7 @@ class Norm(nn.Module):
 
     def _weight_of_newest(self) -> float:
         """Weight of the batch at hand in the running statistics; counts it."""
-        if self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS:
+        if self.settled:
             return self.setting.momentum
         self.averaged += 1
         weight = 1 / self.averaged

@@ -164,6 +164,7 @@ def _alike(control: Control, runs: Sequence[ReportRun]) -> Iterator[tuple[str, G
             "eval",
             "checkpoint",
             "threads",
+            "cuda_graphs",
             "log_every",
         ):
             del rest[name]

@@ -11,7 +11,20 @@ from bncore.report.runs import ReportRun, Variant
 from bncore.spec.errors import shown
 from bncore.spec.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
 
-FREE = frozenset({"title", "seed", "device", "threads", "log_every", "eval", "probes", "checkpoint", "noise"})
+FREE = frozenset(
+    {
+        "title",
+        "seed",
+        "device",
+        "threads",
+        "cuda_graphs",
+        "log_every",
+        "eval",
+        "probes",
+        "checkpoint",
+        "noise",
+    }
+)
 """Fields of a spec in which runs that are compared may differ, besides those of the variant."""
 
 

@@ -235,6 +235,9 @@ class Spec(Part):
     threads: Count | Literal["auto"] = "auto"
     """CPU threads of the worker, part of the spec because they change rounding; `auto` is settled at
     submission."""
+    cuda_graphs: Flag = False
+    """On a GPU, make whole steps by CUDA graphs wherever that gives the same to the bit: nothing that is computed
+    changes. A CPU has none."""
     data: Data = ImageData()
     """The data: a table of images (`source` auto, cifar10, folder, synthetic) or of `source` gaussian."""
     net: Net = VGG()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bncore.train.graphs import Graphs
 from bncore.train.session import Numbers, Session, StepRecord
 
 PATIENCE_S = 0.25
@@ -46,10 +47,12 @@ class Ahead:
     Arguments:
         session: what is trained.
         most: steps in a block; 1: no step is ever made ahead.
+        graphs: make the steps.
     """
 
-    def __init__(self, session: Session, most: int) -> None:
+    def __init__(self, session: Session, most: int, graphs: Graphs) -> None:
         self._session = session
+        self._graphs = graphs
         self._most = most
         self._made: list[_Made] = []
         self._state: dict[str, Any] = {}
@@ -77,7 +80,7 @@ class Ahead:
 
     def step(self, step: int, *, record: bool) -> None:
         """Make an update without waiting for its numbers, where `ready` says so."""
-        self._made.append(_Made(step, record, self._session.update(step, record=record)))
+        self._made.append(_Made(step, record, self._graphs.update(step, record=record)))
 
     def settle(self) -> Iterator[tuple[int, StepRecord]]:
         """End the block: the records of its steps, in order. One that is not finite is the last, and the session

@@ -12,27 +12,44 @@ from bncore.spec.model import Optim
 
 Parameters = Iterable[torch.nn.Parameter]
 
+FUSED = {"cuda"}
+"""Kinds of devices on which all parameters are updated by one kernel."""
 
-def _sgd(spec: Optim, parameters: Parameters, *, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=fused
+
+def _sgd(spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
+    optimiser = torch.optim.SGD(
+        parameters, lr=lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=fused or None
     )
+    if fused and spec.momentum:
+        optimiser.register_step_pre_hook(_begin_momentum)
+    return optimiser
 
 
-def _adam(spec: Optim, parameters: Parameters, *, fused: bool | None) -> torch.optim.Optimizer:
+def _begin_momentum(optimiser: torch.optim.Optimizer, *arguments: object) -> None:
+    """Momentum from zero for parameters that have got their first gradient: the fused kernel takes either all
+    buffers or none, but gamma may come into use in mid-run."""
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            state = optimiser.state[parameter]
+            if parameter.grad is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _adam(spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
     return torch.optim.Adam(
         parameters,
-        lr=spec.lr,
+        lr=lr,
         betas=spec.betas,
         eps=spec.eps,
         weight_decay=spec.weight_decay,
-        fused=fused,
+        fused=fused or None,
+        capturable=fused,
     )
 
 
 class _Maker(Protocol):
     def __call__(
-        self, spec: Optim, parameters: Parameters, *, fused: bool | None
+        self, spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: bool
     ) -> torch.optim.Optimizer: ...
 
 
@@ -42,16 +59,31 @@ OPTIMISERS: dict[str, _Maker] = {"sgd": _sgd, "adam": _adam}
 
 def build_optimiser(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
     """The optimiser of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
-    nor decay. On a GPU all parameters are updated by one kernel."""
+    nor decay.
+
+    On a GPU all parameters are updated by one kernel, which reads its rate from the device's memory: see
+    `rate_on_device`.
+    """
     parameters = list(parameters)
-    fused = True if all(p.is_cuda for p in parameters) else None
-    return OPTIMISERS[spec.kind](spec, parameters, fused=fused)
+    fused = all(p.device.type in FUSED for p in parameters)
+    lr: float | Tensor = spec.lr
+    if fused and parameters[0].dtype == torch.float32:  # torch's kernels read a rate of this precision only
+        lr = torch.tensor(spec.lr, device=parameters[0].device)
+    return OPTIMISERS[spec.kind](spec, parameters, lr=lr, fused=fused)
+
+
+def rate_on_device(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether the rate is a number in the device's memory, that an update may find there once it is launched."""
+    return isinstance(optimiser.param_groups[0]["lr"], Tensor)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
     """Set the rate of the next update in every parameter group."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 @torch.no_grad()

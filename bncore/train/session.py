@@ -18,6 +18,7 @@ from bncore.spec.model import Spec
 from bncore.train.optimiser import (
     build_optimiser,
     grad_norm,
+    rate_on_device,
     set_learning_rate,
     step_by_relative_length,
     trained,
@@ -29,6 +30,9 @@ LAYOUTS = {"cuda": torch.channels_last}
 """The layout of images by the kind of device, where another than the usual is faster."""
 REDUCED = ("tf32", "bfloat16")
 """Precisions whose gradients are too coarse for differences: a view has one of its own."""
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class Session:
         self.unseen: Exception | None = None
         """Why the last step has no view although it was to be observed."""
         self.optimiser = build_optimiser(spec.optim, self.parameters)
+        self.generation = 0
+        """Counts the times that a step became another computation, or one in other memory."""
 
     def change(self, spec: Spec) -> None:
         """Go on with another norm, noise or learning rate (`bncore.spec.change`); the rest of `spec` is the same.
@@ -104,6 +110,7 @@ class Session:
             self.net.set_norm(spec.norm)
         if spec.noise != self.spec.noise:
             self.net.set_noise(spec.noise)
+        self.generation += (spec.norm, spec.noise) != (self.spec.norm, self.spec.noise)
         self.spec = spec
 
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepRecord | None:
@@ -125,10 +132,9 @@ class Session:
                 before = self._frozen_state()
             except Exception as error:
                 self.unseen = error
-        batch = self._batch(step)
+        batch, lr = self.prepare(step)
         outputs, loss = self._gradient(batch, step)
         finite = math.isfinite(loss.item())
-        lr = self._learning_rate(step)
         result = None
         if record or not finite:
             numbers = self._numbers(loss, outputs, batch[1], lr)
@@ -142,24 +148,40 @@ class Session:
     def update(self, step: int, *, record: bool) -> Numbers:
         """As `step`, without waiting for the device: the update is made whether or not the loss is finite, and the
         numbers stay where they are."""
-        batch = self._batch(step)
+        batch, lr = self.prepare(step)
+        return self.make(batch, step, lr, record=record)
+
+    def prepare(self, step: int) -> tuple[Batch, float]:
+        """The batch of a step and its learning rate, which the optimiser has then."""
+        lr = learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
+        set_learning_rate(self.optimiser, lr)
+        inputs, targets = self.data.batch(step)
+        return (self._laid_out(inputs), targets), lr
+
+    def make(self, batch: Batch, step: int, lr: float, *, record: bool) -> Numbers:
+        """The step itself, from what `prepare` gave: everything in it happens on the device."""
         outputs, loss = self._gradient(batch, step)
-        lr = self._learning_rate(step)
         numbers = self._numbers(loss, outputs, batch[1], lr) if record else Numbers((loss.detach(),), lr)
         self._update(lr)
         return numbers
 
-    def _gradient(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, Tensor]:
+    @property
+    def repeatable(self) -> bool:
+        """Whether the next step has the same operations and constants as those after it, until `generation` counts
+        on; not while running statistics begin anew."""
+        return all(norm.settled for norm in self.net.norms)
+
+    def fixed_rate(self, lr: float) -> float | None:
+        """The rate, where it is a constant of the step's operations; None where they read it from memory."""
+        return None if rate_on_device(self.optimiser) and not self.spec.optim.relative_update else lr
+
+    def _gradient(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Outputs and loss on the batch; the gradient is left in the parameters."""
         self.optimiser.zero_grad(set_to_none=True)
         outputs = self.outputs(batch[0], self.train_pass(step))
         loss = self.criterion(outputs, batch[1])
         loss.backward()  # type: ignore[no-untyped-call]
         return outputs, loss
-
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        inputs, targets = self.data.batch(step)
-        return self._laid_out(inputs), targets
 
     def _laid_out(self, inputs: Tensor) -> Tensor:
         return inputs.contiguous(memory_format=self.layout) if inputs.ndim == 4 else inputs
@@ -172,11 +194,7 @@ class Session:
         with torch.autocast(inputs.device.type, torch.bfloat16):
             return self.net.forward(inputs, how).float()
 
-    def _learning_rate(self, step: int) -> float:
-        return learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
-
     def _update(self, lr: float) -> None:
-        set_learning_rate(self.optimiser, lr)
         optim = self.spec.optim
         if optim.relative_update and lr:
             weights = [layer.weight for layer in self.net.layers if layer.weight.grad is not None]
@@ -194,7 +212,7 @@ class Session:
         step: int,
         *,
         before: tuple[Parameters, Parameters],
-        batch: tuple[Tensor, Tensor],
+        batch: Batch,
         loss: float,
         lr: float,
     ) -> StepView:
@@ -238,10 +256,21 @@ class Session:
         """
         return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
 
+    def tensors(self) -> list[Tensor]:
+        """The memory of what a step changes: parameters, statistics and the optimiser's state."""
+        states = (state.values() for state in self.optimiser.state.values())
+        moments = [value for values in states for value in values if isinstance(value, Tensor)]
+        return [*self.parameters, *self.net.buffers(), *moments]
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.net.load_state_dict(state["net"])
+        own = [group["lr"] for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state["optimiser"])
+        for group, lr in zip(self.optimiser.param_groups, own, strict=True):
+            if isinstance(lr, Tensor):
+                group["lr"] = lr.fill_(float(group["lr"]))
+        self.generation += 1
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from bncore.train import checkpoint
 from bncore.train.ahead import Ahead
 from bncore.train.control import Control, Signals
 from bncore.train.digest import params_sha256
+from bncore.train.graphs import Graphs
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 from bncore.train.session import Session, StepRecord, evaluate
@@ -37,6 +38,7 @@ class Trainer:
         start: the first update to make.
         changes: settings that are no longer as in ``spec.toml``, as its checkpoint says.
         until: how many updates to make, where that is fewer than the spec's steps.
+        graphs: make the steps that are made ahead; default: none of them by a graph.
         ahead: how many steps may be made before the numbers of the first of them are fetched from the device; 1:
             each step's numbers are waited for. It changes nothing that is computed or journaled.
         journal, requests, heartbeat, signals: what it writes to and listens to.
@@ -52,6 +54,7 @@ class Trainer:
         changes: Changes | None = None,
         until: int | None = None,
         ahead: int = 1,
+        graphs: Graphs | None = None,
         journal: Journal,
         requests: Requests,
         heartbeat: Heartbeat,
@@ -65,7 +68,7 @@ class Trainer:
         self._until = until
         self._evaluated = -1
         self._saved = start
-        self._ahead = Ahead(session, ahead)
+        self._ahead = Ahead(session, ahead, graphs or Graphs(session))
         self.journal = journal
         self.requests = requests
         self.heartbeat = heartbeat

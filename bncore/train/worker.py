@@ -34,6 +34,7 @@ from bncore.train import checkpoint
 from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals, end_with_parent
 from bncore.train.environment import environment
+from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 from bncore.train.session import Session
@@ -119,6 +120,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
             changes=changes,
             until=lineage.until if lineage is not None else None,
             ahead=steps_ahead(spec.device),
+            graphs=graphs_of(session, lambda reason: sys.stderr.write(f"{reason}\n")),
             journal=journal,
             requests=requests,
             heartbeat=heartbeat,

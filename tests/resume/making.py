@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -28,6 +28,9 @@ from bncore.store.paths import RunDir
 from bncore.store.status import Status, read_status, write_status
 
 PATIENCE_S = 60.0
+
+Updates = Literal["", "fused", "graphs"]
+"""How a worker makes its updates: as on a CPU, by fused kernels as on a GPU, or by those and by graphs."""
 
 _forked = multiprocessing.get_context("forkserver")
 _forked.set_forkserver_preload(["bncore.train.worker", "torch._dynamo"])  # the first step imports the latter
@@ -91,13 +94,17 @@ def start(
     log: Path | None = None,
     freeze_at: int = 0,
     ahead: int = 1,
+    updates: Updates = "",
 ) -> ForkServerProcess:
     """A worker process on `run`, killed at the fault point ``name:count`` if one is given, or stopped right after
     it has made sure for the `freeze_at`-th time that the run is its own; it makes up to `ahead` steps before it
-    fetches their numbers, as on a GPU."""
+    fetches their numbers, and its updates, as on a GPU."""
     arguments = [str(run.path), *(["--force"] if force else [])]
     process = _forked.Process(
-        target=_work, args=(arguments, fault, str(log or run.log_file), freeze_at, ahead), daemon=True
+        target=_work,
+        args=(arguments, fault, str(log or run.log_file)),
+        kwargs={"freeze_at": freeze_at, "ahead": ahead, "updates": updates},
+        daemon=True,
     )
     process.start()
     return process
@@ -113,13 +120,21 @@ def end(process: ForkServerProcess) -> int:
 
 
 def train(
-    run: RunDir, *, fault: str = "", force: bool = False, log: Path | None = None, ahead: int = 1
+    run: RunDir,
+    *,
+    fault: str = "",
+    force: bool = False,
+    log: Path | None = None,
+    ahead: int = 1,
+    updates: Updates = "",
 ) -> int:
     """Run a worker to its end; its exit code."""
-    return end(start(run, fault=fault, force=force, log=log, ahead=ahead))
+    return end(start(run, fault=fault, force=force, log=log, ahead=ahead, updates=updates))
 
 
-def _work(arguments: list[str], fault: str, log: str, freeze_at: int, ahead: int) -> None:
+def _work(
+    arguments: list[str], fault: str, log: str, *, freeze_at: int, ahead: int, updates: Updates
+) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -132,10 +147,23 @@ def _work(arguments: list[str], fault: str, log: str, freeze_at: int, ahead: int
     STEPS_AHEAD.update(cpu=ahead, cuda=ahead)
     if freeze_at:
         _freeze(freeze_at)
+    if updates:
+        _update_as_on_a_gpu(by_graphs=updates == "graphs")
     code = worker.main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _update_as_on_a_gpu(*, by_graphs: bool) -> None:
+    from train.tape import Taping  # noqa: PLC0415 - torch, already imported by the server
+
+    from bncore.train import optimiser, worker  # noqa: PLC0415 - torch, too
+    from bncore.train.graphs import Graphs  # noqa: PLC0415 - torch, too
+
+    optimiser.FUSED.add("cpu")
+    if by_graphs:
+        worker.graphs_of = lambda session, tell: Graphs(session, Taping(session), tell)
 
 
 def _freeze(at: int) -> None:
