@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from resume.making import digest, events, make_run, story, train
+from resume.making import Updates, digest, events, make_run, story, train
 
 from bncore.data import load
 from bncore.probes import growing
@@ -31,6 +31,7 @@ from bncore.spec.probes import Activations, Ics, Landscape, Probes, Sharpness
 from bncore.store import requests
 from bncore.store.paths import RunDir
 from bncore.train import checkpoint
+from bncore.train.graphs import graphs_of
 from bncore.train.session import Session
 
 DEVICE = os.environ.get("BNRUN_TEST_DEVICE", "cuda")
@@ -94,14 +95,24 @@ SPECS = {
     "dln": dln(),
     "dln float64": dln(precision="float64"),
 }
+
+
 if DEVICE == "cpu":
     del SPECS["vgg tf32"]
+
+WITHOUT: Updates = "fused" if DEVICE == "cpu" else ""
+BY_GRAPHS: Updates = "graphs" if DEVICE == "cpu" else ""
+"""How steps are made with and without graphs; on a CPU, tapes stand in for them."""
 
 
 def finished(path: Path, spec: Spec, *, ahead: int = 64) -> RunDir:
     run = make_run(path, spec)
-    assert train(run, ahead=ahead) == 0, run.log_file.read_text()
+    assert train(run, ahead=ahead, updates=WITHOUT) == 0, run.log_file.read_text()
     return run
+
+
+def by_graphs(spec: Spec) -> Spec:
+    return spec.model_copy(update={"cuda_graphs": True})
 
 
 def states(run: RunDir) -> dict[int, str]:
@@ -138,9 +149,50 @@ def test_observing_changes_nothing(tmp_path: Path, name: str) -> None:
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path, name: str, point: str) -> None:
     spec = SPECS[name].model_copy(update={"probes": OBSERVED})
     twin, run = finished(tmp_path / "twin", spec), make_run(tmp_path / "run", spec)
-    assert train(run, fault=point, ahead=64) == -signal.SIGKILL
-    assert train(run, ahead=64) == 0
+    assert train(run, fault=point, ahead=64, updates=WITHOUT) == -signal.SIGKILL
+    assert train(run, ahead=64, updates=WITHOUT) == 0
     assert (digest(run), story(run)) == (digest(twin), story(twin))
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("probes", [Probes(), OBSERVED], ids=["plain", "observed"])
+def test_steps_by_graphs_are_those_made_without(tmp_path: Path, name: str, probes: Probes) -> None:
+    spec = SPECS[name].model_copy(update={"probes": probes})
+    without, run = finished(tmp_path / "without", spec), make_run(tmp_path / "graphs", by_graphs(spec))
+    assert train(run, ahead=64, updates=BY_GRAPHS) == 0
+    assert (digest(run), story(run), states(run)) == (digest(without), story(without), states(without))
+    assert "no CUDA graph" not in run.log_file.read_text()
+
+
+def test_graphs_follow_what_changes_in_mid_run_and_survive_a_kill(tmp_path: Path) -> None:
+    asked: dict[int, dict[str, Any]] = {
+        6: {"noise.on": False},
+        12: {"norm.kind": "batch"},
+        13: {"optim.lr": 0.01},
+        40: {"noise.on": True, "noise.n_mu": 0.1},
+        50: {"norm.kind": "l1"},
+    }
+    start = vgg(steps=70, norm=Norm(kind="none"), probes=OBSERVED)
+    runs = []
+    for name, spec in (("without", start), ("graphs", by_graphs(start)), ("killed", by_graphs(start))):
+        run = make_run(tmp_path / name, spec)
+        for step, changes in asked.items():
+            requests.drop(run, requests.Set(changes=changes, at_step=step))
+        updates = WITHOUT if name == "without" else BY_GRAPHS
+        if name == "killed":
+            assert train(run, ahead=64, updates=updates, fault="journal.half:60") == -signal.SIGKILL
+        assert train(run, ahead=64, updates=updates) == 0, run.log_file.read_text()
+        runs.append((digest(run), story(run), states(run)))
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_graphs_are_really_used() -> None:
+    spec = by_graphs(vgg())
+    session = Session(spec, load(spec, DEVICE))
+    graphs = graphs_of(session, pytest.fail)
+    for step in range(10):
+        graphs.update(step, record=True)
+    assert graphs.replayed == (8 if DEVICE == "cuda" else 0)
 
 
 def test_a_toggle_in_mid_run_is_taken_and_repeated(tmp_path: Path) -> None:
@@ -151,7 +203,7 @@ def test_a_toggle_in_mid_run_is_taken_and_repeated(tmp_path: Path) -> None:
         run = make_run(tmp_path / name, vgg())
         requests.drop(run, requests.Set(changes={"noise.on": False}, at_step=8))
         requests.drop(run, requests.Set(changes={"norm.kind": "l2", "optim.lr": 0.01}, at_step=15))
-        assert train(run, ahead=ahead) == 0
+        assert train(run, ahead=ahead, updates=WITHOUT) == 0
         runs.append(run)
     assert digest(runs[0]) == digest(runs[1]) != digest(plain)
     losses = [[e["loss"] for e in events(run) if e["type"] == "step"] for run in (plain, runs[0])]

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from bncore.spec.model import Optim
-from bncore.train.optimiser import build_optimiser, grad_norm, trained, weight_penalty
+from bncore.train import optimiser as optimisers
+from bncore.train.optimiser import build_optimiser, grad_norm, set_learning_rate, trained, weight_penalty
 
 
 def parameter(*values: float) -> nn.Parameter:
@@ -59,3 +60,31 @@ def test_a_parameter_without_gradient_neither_moves_nor_decays_nor_counts(kind: 
     assert moving.item() != 1.0
     assert trained([moving, idle]) == [moving]
     assert grad_norm([moving, idle]).item() == 2.0
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Optim(lr=0.1),
+        Optim(lr=0.1, momentum=0.9, weight_decay=0.01),
+        Optim(kind="adam", lr=0.1, weight_decay=0.01),
+    ],
+    ids=["sgd", "momentum", "adam"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_gpus_kernels_make_the_same_updates(
+    spec: Optim, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two parameters, one of which has its first gradient later, at rates that change."""
+    found = []
+    for kinds in (set(), {"cpu"}):
+        monkeypatch.setattr(optimisers, "FUSED", kinds)
+        early, late = (nn.Parameter(torch.tensor(values, dtype=dtype)) for values in ([1.0, -2.0], [3.0]))
+        optimiser = build_optimiser(spec, [early, late])
+        for step in range(5):
+            set_learning_rate(optimiser, 0.1 / (step + 1))
+            early.grad = 0.5 * early.detach() + step
+            late.grad = late.detach().square() if step >= 2 else None
+            optimiser.step()
+        found.append(torch.cat([early, late]).detach())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6 if dtype == torch.float32 else 1e-14, atol=0)
