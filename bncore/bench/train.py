@@ -26,6 +26,7 @@ from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import POLL_S, Requests
 from bncore.train.session import Session
 from bncore.train.trainer import Trainer
+from bncore.train.worker import settle_arithmetic
 
 NEVER = 10**6
 NAN = float("nan")
@@ -69,6 +70,7 @@ def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
 def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
     """A real trainer in a run directory of its own, with its threads at work (the one that polls the inbox only
     where `polling` says so)."""
+    settle_arithmetic(spec)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         run.inbox.mkdir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bntui.cli.options import Json
+from bntui.cli.resolve import check_device
 
 if TYPE_CHECKING:
     from bncore.bench.measure import Row
@@ -43,6 +46,7 @@ def train(
 ) -> None:
     """The training loop here against a hand-written PyTorch loop."""
     kinds = _kinds(net)
+    _check(device)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.train import bench_train
@@ -63,6 +67,7 @@ def ics(
 ) -> None:
     """ICS of all layers, in training steps, beside the definition taken literally."""
     kinds = _kinds(net)
+    _check(device)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.probes import bench_ics
@@ -82,6 +87,7 @@ def landscape(
 ) -> None:
     """Four multiples of the landscape, in training steps."""
     kinds = _kinds(net)
+    _check(device)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.probes import bench_landscape
@@ -126,8 +132,16 @@ def _kinds(nets: list[str] | None) -> tuple[str, ...]:
     return tuple(nets or NETWORKS)
 
 
+def _check(device: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise typer.BadParameter(f"{device!r}; expected cpu, cuda or cuda:<index>", param_hint="--device")
+    check_device(device, "--device")
+
+
 def _print(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:
     """Print each row as it comes: a bench takes minutes."""
+    for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
+        os.environ.setdefault(name, level)  # torch's profiler, which counts memory, talks between the rows
     import torch
 
     if threads is not None:

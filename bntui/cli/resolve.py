@@ -68,12 +68,24 @@ def check_devices(planned: Plan) -> None:
     Raises:
         SpecError: naming the field and what there is.
     """
-    there = gpu_count()
-    accepted = f"cpu, cuda or cuda:<index below {there}>" if there else "cpu: there is no GPU here"
     for run in planned.runs:
-        kind, _, index = run.spec.device.partition(":")
-        if kind == "cuda" and int(index or 0) >= there:
-            raise SpecError([Problem(planned.experiment.name, "device", run.spec.device, accepted)])
+        check_device(run.spec.device, planned.experiment.name, "device")
+
+
+def check_device(device: str, source: str, field: str = "") -> None:
+    """Refuse a GPU that this host does not have.
+
+    Arguments:
+        source, field: what the problem is said to be with.
+
+    Raises:
+        SpecError: naming the field and what there is.
+    """
+    there = gpu_count()
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and int(index or 0) >= there:
+        accepted = f"cpu, cuda or cuda:<index below {there}>" if there else "cpu: there is no GPU here"
+        raise SpecError([Problem(source, field, device, accepted)])
 
 
 def _check_batches(planned: Plan, samples: int) -> None:
