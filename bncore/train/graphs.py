@@ -36,6 +36,10 @@ class Recorder(Protocol):
         """A function that makes all operations of `work` again, and the memory where its result then lies."""
 
 
+    def wait(self) -> None:
+        """Return when no graph is at work any more, so that one may be let go."""
+
+
 class CudaRecorder:
     """CUDA graphs of one device, on a stream of their own and in shared memory, which nothing that must last lies
     in: results are copied out of it after each replay."""
@@ -64,6 +68,10 @@ class CudaRecorder:
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             result = work()
         return graph.replay, result
+
+    def wait(self) -> None:
+        """As the protocol says."""
+        torch.cuda.synchronize(self._stream.device)
 
 
 class Refused(Exception):
@@ -126,7 +134,7 @@ class Graphs:
         session = self._session
         if self._recorder is None or not session.repeatable:
             return session.update(step, record=record)
-        self._follow()
+        self._follow(self._recorder)
         batch, lr = session.prepare(step)
         key = (record, batch[0].shape, batch[1].shape, session.fixed_rate(lr))
         graph = self._graphs.get(key)
@@ -141,9 +149,10 @@ class Graphs:
         self._met.add(key)
         return session.make(batch, step, lr, record=record)
 
-    def _follow(self) -> None:
+    def _follow(self, recorder: Recorder) -> None:
         """Let go what was recorded of a step that is no longer made."""
         if self._session.generation != self._generation:
+            recorder.wait()
             self._graphs.clear()
             self._met.clear()
             self._generation = self._session.generation
@@ -153,6 +162,7 @@ class Graphs:
     ) -> Numbers:
         """Make a step; then record it and make it again by the graph, which is kept if the two agree."""
         session, state = self._session, self._session.tensors()
+        recorder.wait()
         if len(self._graphs) >= MOST:
             del self._graphs[next(iter(self._graphs))]
         self._graphs[key] = None

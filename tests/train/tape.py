@@ -49,6 +49,9 @@ class Taping:
     def aside(self) -> Iterator[None]:
         yield
 
+    def wait(self) -> None:
+        pass
+
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         live = self.session.tensors()
         before = [tensor.detach().clone() for tensor in live]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from bncore.data import Dataset, load
 from bncore.nets import Pass
 from bncore.spec.change import changed
-from bncore.spec.model import VGG, Evaluation, ImageData, Noise, Norm, Optim, Schedule, Spec
+from bncore.spec.model import MLP, VGG, Evaluation, ImageData, Noise, Norm, Optim, Schedule, Spec
 from bncore.store.paths import RunDir
 from bncore.train import checkpoint, optimiser
 from bncore.train.graphs import Graphs
@@ -29,7 +30,7 @@ SMALL = Spec(
     device="cpu",
     threads=1,
     data=ImageData(source="synthetic", augment=True),
-    net=VGG(kind="vgg11", width=0.05),
+    net=MLP(hidden=(8, 8, 8)),
     norm=Norm(kind="batch"),
     noise=Noise(on=True),
     optim=Optim(lr=0.02, momentum=0.9, weight_decay=0.01),
@@ -39,6 +40,8 @@ SMALL = Spec(
 
 SPECS: dict[str, dict[str, Any]] = {
     "momentum": {},
+    "convolutions": {"net": VGG(kind="vgg11", width=0.05)},
+    "convolutions, l2": {"net": VGG(kind="vgg11", width=0.05), "norm": Norm(kind="l2")},
     "plain sgd": {"optim": Optim(lr=0.02)},
     "adam": {"optim": Optim(kind="adam", lr=1e-3)},
     "a rate that changes at every step": {"optim": Optim(lr=0.05, schedule=Schedule(kind="cosine"))},
@@ -64,21 +67,25 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    return load(SMALL)
+@functools.cache
+def data(precision: str) -> Dataset:
+    return load(SMALL.model_copy(update={"precision": precision}))
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(optimiser, "FUSED", {"cuda", "cpu"})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Pair:
     """Two sessions of one spec: one makes its steps singly, the other by graphs."""
 
-    def __init__(self, spec: Spec, data: Dataset | None = None) -> None:
-        self.plain, self.session = (Session(spec, data or load(spec)) for _ in range(2))
+    def __init__(self, spec: Spec) -> None:
+        self.plain, self.session = (Session(spec, data(spec.precision)) for _ in range(2))
         self.reasons: list[str] = []
         self.recorder = Taping(self.session)
         self.graphs = Graphs(self.session, self.recorder, self.reasons.append)
@@ -116,8 +123,8 @@ def test_steps_by_a_graph_are_the_same_to_the_bit(name: str) -> None:
     assert pair.graphs.replayed >= 4
 
 
-def test_a_rate_in_the_devices_memory_needs_no_other_graph(data: Dataset) -> None:
-    pair = Pair(SMALL.model_copy(update={"log_every": 1, **SPECS["a rate that changes at every step"]}), data)
+def test_a_rate_in_the_devices_memory_needs_no_other_graph() -> None:
+    pair = Pair(SMALL.model_copy(update={"log_every": 1, **SPECS["a rate that changes at every step"]}))
     pair.steps(12)
     assert (pair.recorder.recorded, pair.graphs.replayed) == (1, 10)
     pair.change(optim__lr=0.001)
@@ -173,7 +180,7 @@ def test_a_norm_that_brings_its_parameters_in_late_is_trained() -> None:
 
 def test_a_graph_that_missed_a_change_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tapes are as blind as graphs: without the key, a toggle is ignored and the comparison fails."""
-    monkeypatch.setattr(Graphs, "_follow", lambda self: None)
+    monkeypatch.setattr(Graphs, "_follow", lambda self, recorder: None)
     pair = Pair(SMALL.model_copy(update={"log_every": 1}))
     pair.steps(6)
     pair.change(noise__on=False)
@@ -213,8 +220,8 @@ def test_noise_in_other_memory_is_recorded_again() -> None:
     assert pair.graphs.replayed == 9
 
 
-def test_a_state_that_was_loaded_is_gone_on_with(data: Dataset) -> None:
-    pair = Pair(SMALL, data)
+def test_a_state_that_was_loaded_is_gone_on_with() -> None:
+    pair = Pair(SMALL)
     pair.steps(9)
     state = _copied(pair.plain.state_dict())
     pair.steps(9)
@@ -258,10 +265,8 @@ class Broken(Taping):
     ("recorder", "reason"),
     [(Wrong, "the graph's step is not the same to the bit"), (Broken, "stream is capturing")],
 )
-def test_without_a_graph_that_can_be_trusted_there_is_none(
-    data: Dataset, recorder: type[Taping], reason: str
-) -> None:
-    pair = Pair(SMALL.model_copy(update={"log_every": 1}), data)
+def test_without_a_graph_that_can_be_trusted_there_is_none(recorder: type[Taping], reason: str) -> None:
+    pair = Pair(SMALL.model_copy(update={"log_every": 1}))
     pair.graphs = Graphs(pair.session, recorder(pair.session), pair.reasons.append)
     pair.steps(8)
     assert pair.graphs.replayed == 0
@@ -269,8 +274,8 @@ def test_without_a_graph_that_can_be_trusted_there_is_none(
     assert told.endswith(reason) and "1-th" in told
 
 
-def test_without_memory_for_a_trial_there_is_no_graph(monkeypatch: pytest.MonkeyPatch, data: Dataset) -> None:
-    pair = Pair(SMALL, data)
+def test_without_memory_for_a_trial_there_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(SMALL)
     clone = torch.Tensor.clone
 
     def exhausted(tensor: Tensor, **options: Any) -> Tensor:
