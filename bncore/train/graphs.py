@@ -35,7 +35,6 @@ class Recorder(Protocol):
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         """A function that makes all operations of `work` again, and the memory where its result then lies."""
 
-
     def wait(self) -> None:
         """Return when no graph is at work any more, so that one may be let go."""
 
