@@ -66,7 +66,7 @@ def no_process_left(tmp_path: Path) -> Iterator[None]:
     yield
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if str(tmp_path) in path.read_text():
+            if bytes(tmp_path) in path.read_bytes():  # other tests' arguments may be no text
                 os.kill(int(path.parent.name), signal.SIGKILL)
         except OSError:
             continue
