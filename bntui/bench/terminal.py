@@ -101,12 +101,15 @@ class Terminal:
         """
         until = time.perf_counter() + PATIENCE_S
         while time.perf_counter() < until:
+            ended = self._program.poll() is not None
+            if ended:
+                self._thread.join(ENDING_S)  # what it sent last may not have been read yet
             text = b""
             for at, data in self.pieces(since):
                 text += data
                 if holds(text):
                     return at
-            if self._program.poll() is not None:
+            if ended:
                 break
             time.sleep(POLL_S)
         tail = b"".join(data for _, data in self.pieces(since))[-2000:]

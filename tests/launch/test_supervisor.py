@@ -8,12 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
 import pytest
 from cli.making import TINY, bnrun, surroundings, tiny_experiment
-from resume.making import DEEP_LINEAR, events, events_so_far, make_run, steps_so_far, wait_until
+from resume.making import DEEP_LINEAR, events, events_so_far, held_still, make_run, steps_so_far, wait_until
 
 from bncore.launch.local import LocalSweep
 from bncore.store import requests
@@ -22,6 +23,7 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
 
 LONG = TINY.replace("steps = 12", "steps = 1500").replace("depth = 3", "depth = 6")
+ENDLESS = LONG.replace("steps = 1500", "steps = 1_000_000")
 THREE = LONG.replace('["none", "batch"]', '["none", "batch", "l1"]')
 
 
@@ -43,6 +45,21 @@ def detached(folder: Path, text: str, *options: str) -> SweepDir:
     done = bnrun("run", tiny_experiment(folder, text), "--detach", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return SweepDir(Path(folder / done.stdout.strip()))
+
+
+@contextmanager
+def at_work(run: RunDir) -> Iterator[None]:
+    """A run that has begun and does not go on meanwhile."""
+    wait_until(lambda: state(run) == "running", "a running worker")
+    with held_still(pid_of(run)):
+        yield
+
+
+def person(folder: Path, *arguments: str) -> pexpect.spawn:
+    """Somebody typing a command at a terminal."""
+    return pexpect.spawn(
+        _python(), ["-m", "bntui.cli.main", *arguments], cwd=str(folder), env=surroundings(folder), timeout=60
+    )
 
 
 def digests(folder: Path, sweep: str) -> dict[str, str]:
@@ -80,12 +97,12 @@ def test_a_detached_sweep_outlives_the_terminal_it_came_from(tmp_path: Path) -> 
     shell.expect("tiny-001")
     sweep = SweepDir(tmp_path / "runs" / "tiny-001")
     run = RunDir(sweep.path / "batch-s0")
-    wait_until(lambda: state(run) == "running", "a running worker")
-    supervisor = pid_of(sweep)
-    shell.close(force=True)  # the terminal goes, as when SSH or tmux does
-    time.sleep(0.5)
-    assert process_start(supervisor) is not None
-    assert os.getsid(supervisor) == supervisor
+    with at_work(run):
+        supervisor = pid_of(sweep)
+        shell.close(force=True)  # the terminal goes, as when SSH or tmux does
+        time.sleep(0.5)
+        assert process_start(supervisor) is not None
+        assert os.getsid(supervisor) == supervisor
     wait_until(lambda: all(state(r) == "finished" for r in sweep.runs()), "the end")
     wait_until(lambda: process_start(supervisor) is None, "the supervisor's end")
     status = read_status(sweep)
@@ -94,7 +111,7 @@ def test_a_detached_sweep_outlives_the_terminal_it_came_from(tmp_path: Path) -> 
 
 
 def test_it_is_found_from_any_shell(tmp_path: Path) -> None:
-    sweep = detached(tmp_path, LONG)
+    sweep = detached(tmp_path, ENDLESS)
     listed = json.loads(bnrun("ls", "--json", cwd=tmp_path).stdout)
     assert [row["run"] for row in listed] == ["tiny-001/none-s0", "tiny-001/batch-s0"]
     assert {row["state"] for row in listed} <= {"queued", "running"}
@@ -107,8 +124,8 @@ def test_stopping_a_sweep_stops_what_runs_and_starts_nothing_more(
 ) -> None:
     sweep = detached(tmp_path, THREE, "--jobs", "1")
     first, *others = sweep.runs()
-    wait_until(lambda: state(first) == "running", "the first run")
-    assert bnrun("stop", "tiny-001", cwd=tmp_path).returncode == 0
+    with at_work(first):
+        assert bnrun("stop", "tiny-001", cwd=tmp_path).returncode == 0
     wait_until(lambda: read_owner(sweep) is None, "the supervisor's end")
     assert state(first) == "stopped"
     assert [state(run) for run in others] == ["stopped", "stopped"]
@@ -119,9 +136,10 @@ def test_stopping_a_sweep_stops_what_runs_and_starts_nothing_more(
 
 def test_a_queued_run_can_be_dropped_and_taken_up_later(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     sweep = detached(tmp_path, THREE, "--jobs", "1")
-    _, second, third = sweep.runs()
-    assert bnrun("stop", "tiny-001/batch-s0", cwd=tmp_path).returncode == 0
-    wait_until(lambda: state(second) == "stopped", "the drop")
+    first, second, third = sweep.runs()
+    with at_work(first):
+        assert bnrun("stop", "tiny-001/batch-s0", cwd=tmp_path).returncode == 0
+        wait_until(lambda: state(second) == "stopped", "the drop")
     status = read_status(second)
     assert status is not None
     assert status.message.startswith("dropped by ")
@@ -135,8 +153,12 @@ def test_a_queued_run_can_be_dropped_and_taken_up_later(tmp_path: Path, undistur
 def test_a_change_reaches_queued_runs_too(tmp_path: Path) -> None:
     sweep = detached(tmp_path, LONG, "--jobs", "1")
     first, second = sweep.runs()
-    wait_until(lambda: state(first) == "running", "the first run")
-    assert bnrun("set", "tiny-001", "lr=2e-3", "--wait", cwd=tmp_path).returncode == 0
+    with at_work(first):
+        shell = person(tmp_path, "set", "tiny-001", "lr=2e-3", "--wait")
+        wait_until(lambda: len(requests.waiting(first)) == 1, "the request")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 0
     wait_until(lambda: state(second) == "finished", "the end")
     assert [e["new"] for e in events(first) if e["type"] == "request"] == [{"optim.lr": 2e-3}]
     assert [(e["step"], e["new"]) for e in events(second) if e["type"] == "request"] == [
@@ -152,11 +174,12 @@ def test_killed_with_requests_in_flight_it_shows_as_dead_and_resumes(
     first, *others = sweep.runs()
     wait_until(lambda: len(steps_so_far(first, "step")) > 50, "some steps")
     supervisor, worker = pid_of(sweep), pid_of(first)
-    ids = [requests.drop(first, requests.Note(text=str(n))) for n in range(30)]
-    if victims in ("supervisor", "both"):
-        os.kill(supervisor, signal.SIGKILL)
-    if victims in ("worker", "both"):
-        os.kill(worker, signal.SIGKILL)
+    with held_still(worker):
+        ids = [requests.drop(first, requests.Note(text=str(n))) for n in range(30)]
+        if victims in ("supervisor", "both"):
+            os.kill(supervisor, signal.SIGKILL)
+        if victims in ("worker", "both"):
+            os.kill(worker, signal.SIGKILL)
     wait_until(lambda: process_start(worker) is None, "the worker's end")
     if victims == "worker":
         wait_until(lambda: all(state(run) == "finished" for run in others), "the others, untroubled")
@@ -175,17 +198,11 @@ def test_killed_with_requests_in_flight_it_shows_as_dead_and_resumes(
 
 
 def test_two_people_steer_one_run_and_each_request_is_answered_once(tmp_path: Path) -> None:
-    sweep = detached(tmp_path, LONG, "--jobs", "1")
+    sweep = detached(tmp_path, ENDLESS, "--jobs", "1")
     run = sweep.runs()[0]
     wait_until(lambda: state(run) == "running", "the run")
-    shells = [
-        pexpect.spawn(
-            _python(),
-            ["-m", "bntui.cli.main", "set", "tiny-001/none-s0", f"lr={lr}", "--wait"],
-            cwd=str(tmp_path), env=surroundings(tmp_path), timeout=60,
-        )
-        for lr in ("1e-3", "2e-3", "3e-3")
-    ]  # fmt: skip
+    rates = ("1e-3", "2e-3", "3e-3")
+    shells = [person(tmp_path, "set", "tiny-001/none-s0", f"lr={lr}", "--wait") for lr in rates]
     said = [shell.read().decode() for shell in shells]
     assert all("applied at step" in text for text in said), said
     asked = [e for e in events_so_far(run) if e["type"] == "request"]
@@ -207,7 +224,7 @@ def test_asking_a_run_that_nobody_runs_says_so(tmp_path: Path) -> None:
 
 
 def test_a_rejected_request_has_its_reason_and_exit_code(tmp_path: Path) -> None:
-    detached(tmp_path, LONG, "--jobs", "2")
+    detached(tmp_path, ENDLESS, "--jobs", "2")
     run = RunDir(tmp_path / "runs" / "tiny-001" / "batch-s0")
     wait_until(lambda: len(steps_so_far(run, "step")) > 5, "some steps")
     done = bnrun("set", "tiny-001/batch-s0", "norm=instance", "--wait", cwd=tmp_path)

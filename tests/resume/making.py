@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -184,6 +185,18 @@ def wait_until(happened: Callable[[], bool], what: str) -> None:
     while not happened():
         assert time.monotonic() < until, f"never: {what}"
         time.sleep(0.01)
+
+
+@contextmanager
+def held_still(pid: int) -> Iterator[None]:
+    """A worker stopped meanwhile: however slow the machine is, it does not end before all is done that is to be
+    done to it."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def wait_for_state(run: RunDir, state: str, step: int) -> None:

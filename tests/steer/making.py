@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resume.making import DEEP_LINEAR, SLOW, events, make_run, train
+from resume.making import DEEP_LINEAR, SLOW, events, events_so_far, make_run, train
 
 from bncore.spec.model import Spec
 from bncore.spec.probes import Activations, Ics, Landscape, Probes
@@ -59,8 +59,9 @@ def finished(path: Path, spec: Spec, asked: list[tuple[int, dict[str, Any]]]) ->
 
 
 def answers(run: RunDir) -> list[tuple[int, str, str]]:
-    """(step, kind, outcome) of every request in the journal."""
-    return [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
+    """(step, kind, outcome) of every request in the journal so far."""
+    asked = [e for e in events_so_far(run) if e["type"] == "request"]
+    return [(e["step"], e["command"]["kind"], e["outcome"]) for e in asked]
 
 
 def told(run: RunDir, *kinds: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from resume.making import (
     digest,
     end,
     events,
+    held_still,
     make_run,
     start,
     train,
@@ -62,7 +63,9 @@ def test_steered_live_paused_stopped_killed_and_resumed_it_still_replays(tmp_pat
     requests.drop(run, requests.Evaluate())
     requests.drop(run, requests.Resume())
     wait_until(lambda: reached(read_events(run.journal_file)) > 60, "some steps")
-    requests.drop(run, requests.Set(changes={"noise.on": True}))  # taken wherever it happens to be
+    assert process.pid is not None
+    with held_still(process.pid):
+        requests.drop(run, requests.Set(changes={"noise.on": True}))  # taken wherever it happens to be
     wait_until(lambda: ("set", "applied") in [a[1:] for a in answers(run)[4:]], "the noise")
     process.kill()
     end(process)
