@@ -78,6 +78,23 @@ def peak_bytes(work: Work, device: str = "cpu") -> int:
     return peak
 
 
+def products_per_second(dtype: torch.dtype, device: str = "cpu", *, size: int = 0, repeats: int = 5) -> float:
+    """Multiplications (each with its addition) a second in a product of two square matrices: the best of several.
+
+    Arguments:
+        size: rows; 0: enough to occupy the device.
+    """
+    size = size or (1024 if device == "cpu" else 8192)
+    a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
+    out = torch.empty_like(a)
+
+    def work() -> None:
+        torch.mm(a, b, out=out)
+
+    seconds(work, device)
+    return size**3 / min(seconds(work, device) for _ in range(repeats))
+
+
 def _wait(device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from statistics import median
@@ -11,7 +11,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from bncore.bench.measure import Row, Work, peak_bytes, seconds
+from bncore.bench.measure import Row, Work, peak_bytes, products_per_second, seconds
 from bncore.bench.train import dln_spec, vgg_spec
 from bncore.data import load
 from bncore.nets import LayeredNet
@@ -19,9 +19,11 @@ from bncore.probes.base import Probe
 from bncore.probes.growing import output_sizes
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
+from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
 from bncore.train.session import Session
+from bncore.train.worker import settle_arithmetic
 
 KINDS = ("vgg11", "vgg16", "dln")
 ICS_BARS = {"vgg11": 2.8, "vgg16": 3.7, "dln": 8.0}
@@ -52,9 +54,15 @@ def bench_ics(
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_ics, view)
-            bar = f"<= {ICS_BARS[kind]} steps" if norm == "batch" else "no bar"
-            products = f"{operations(view.net):.1f} by products"
-            yield from _rows(f"{kind} {norm}: ICS", works, repeats, device, f"{bar}; {products}")
+            products = operations(view.net)
+            most = 1.25 * products if device != "cpu" else ICS_BARS[kind]
+            bar = f"<= {most:.3g} steps" if norm == "batch" else "no bar"
+            name = f"{kind} {norm}: ICS"
+            took = yield from _rows(name, works, repeats, device, f"{bar}; {products:.1f} by products")
+            few = moments_suffice(view.net, spec.loss)
+            seen = with_few_samples(view, spec.loss) if few else view
+            share = len(seen.inputs) / len(view.inputs)
+            yield from _by_the_ceiling(name, view, took, products * share)
 
 
 def bench_landscape(
@@ -72,11 +80,17 @@ def bench_landscape(
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_landscape, view, MULTIPLES)
-            yield from _rows(f"{kind} {norm}: landscape", works, repeats, device, f"<= {LANDSCAPE_BAR} steps")
+            name = f"{kind} {norm}: landscape"
+            took = yield from _rows(name, works, repeats, device, f"<= {LANDSCAPE_BAR} steps")
+            yield from _by_the_ceiling(name, view, took, len(MULTIPLES))
 
 
 def observed(spec: Spec) -> tuple[Session, StepView]:
-    """A session and the view of its first step. The live parameters go on moving; that changes no cost."""
+    """A session and the view of its first step, in the arithmetic that the spec asks for.
+
+    The live parameters go on moving; that changes no cost.
+    """
+    settle_arithmetic(spec)
     session = Session(spec, load(spec, spec.device))
     session.step(0, observe=True)
     assert session.view is not None
@@ -87,16 +101,46 @@ def operations(net: LayeredNet) -> float:
     """Multiplications of an ICS of all layers but the first, in those of a training step.
 
     A layer's product costs as much forwards as for either gradient. The prefix is forwards; chain i is
-    forwards from layer i on, backwards to layer i + 1, and a weight gradient at i. A training step has no
-    gradient with respect to the network's input.
+    forwards from layer i on, backwards to layer i + 1, and a weight gradient at i.
     """
-    costs = [
+    costs = _products(net)
+    prefix = sum(costs[:-1])
+    chains = sum(2 * sum(costs[i:]) for i in range(1, len(costs)))
+    return (prefix + chains) / step_products(net)
+
+
+def step_products(net: LayeredNet) -> float:
+    """Multiplications of a training step, for one sample; there is no gradient with respect to the inputs."""
+    costs = _products(net)
+    return 3 * sum(costs) - costs[0]
+
+
+def _products(net: LayeredNet) -> list[float]:
+    """Multiplications of each layer's map, for one sample."""
+    return [
         layer.weight.numel() * size / layer.weight.shape[0]
         for layer, size in zip(net.layers, output_sizes(net), strict=True)
     ]
-    prefix = sum(costs[:-1])
-    chains = sum(2 * sum(costs[i:]) for i in range(1, len(costs)))
-    return (prefix + chains) / (3 * sum(costs) - costs[0])
+
+
+def _by_the_ceiling(name: str, view: StepView, took: Mapping[str, float], steps: float) -> Iterator[Row]:
+    """Step and probe beside the time that their products would take at the rate of a large matrix product.
+
+    Arguments:
+        took: their medians in seconds.
+        steps: products of the probe, in those of a training step.
+    """
+    device = view.inputs.device.type
+    rate = products_per_second(view.net.layers[0].weight.dtype, device)
+    floor = len(view.inputs) * step_products(view.net) / rate
+    told = f"products at {2e-9 * rate:.4g} GFLOP/s"
+    net, probe = name.split(": ")
+    yield Row(f"{net}: step, against its products alone", *_against(took["step"], floor), told)
+    yield Row(f"{net}: {probe}, against its products alone", *_against(took["probe"], steps * floor), told)
+
+
+def _against(took: float, floor: float) -> tuple[float, float, float]:
+    return 1e3 * took, 1e3 * floor, took / floor
 
 
 def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
@@ -146,16 +190,20 @@ def _works(session: Session, view: StepView, probe: Probe) -> dict[str, Work]:
     }
 
 
-def _rows(name: str, works: Mapping[str, Work], repeats: int, device: str, bar: str) -> Iterator[Row]:
-    """Times in steps, round by round, and peak memory."""
+def _rows(
+    name: str, works: Mapping[str, Work], repeats: int, device: str, bar: str
+) -> Generator[Row, None, dict[str, float]]:
+    """Times in steps, round by round, and peak memory; returns medians in seconds."""
     rounds: dict[str, list[float]] = {key: [] for key in works}
     for work in works.values():
         seconds(work, device)
     for _ in range(repeats):
-        took = {key: seconds(work, device) for key, work in works.items()}
-        for key, value in took.items():
-            rounds[key].append(value / took["step"])
-    steps = {key: median(values) for key, values in rounds.items()}
+        for key, work in works.items():
+            rounds[key].append(seconds(work, device))
+    steps = {
+        key: median(t / step for t, step in zip(times, rounds["step"], strict=True))
+        for key, times in rounds.items()
+    }
     naive = steps.get("naive", math.nan)
     yield Row(name, steps["probe"], naive, naive / steps["probe"], bar, "steps")
     yield Row(f"{name}, noise floor", steps["floor"], math.nan, math.nan, "counted apart", "steps")
@@ -163,3 +211,4 @@ def _rows(name: str, works: Mapping[str, Work], repeats: int, device: str, bar: 
     yield Row(
         f"{name}, peak memory by a step's", mine, plain, mine / plain, f"<= {MEMORY_BAR} of a step's", "MiB"
     )
+    return {key: median(times) for key, times in rounds.items()}

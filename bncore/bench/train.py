@@ -105,7 +105,7 @@ def bench_train(
     kinds: tuple[str, ...] = ("vgg11", "vgg16", "dln"), *, repeats: int = 7, device: str = "cpu"
 ) -> Iterator[Row]:
     """Speed and peak memory of each network, batch-normalised and plain, on a GPU by graphs too; then what noise
-    costs."""
+    and the l_p norms cost."""
     for kind in kinds:
         for norm in ("batch", "none"):
             yield from _network(kind, norm, repeats, device)
@@ -114,6 +114,8 @@ def bench_train(
     for kind in kinds:
         if kind != "dln":
             yield _noise(kind, repeats, device)
+            for norm in ("l1", "l2", "linf", "lp:3"):
+                yield _beside_batch_norm(kind, norm, repeats, device)
 
 
 def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
@@ -187,6 +189,17 @@ def _noise(kind: str, repeats: int, device: str) -> Row:
     return Row(
         f"{kind} batch: step with noise, against without", 1e3 * mine, 1e3 * theirs, 1 / speed, "<= 1.9 times"
     )
+
+
+def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str) -> Row:
+    """A step with another norm against one with torch's fused batch norm."""
+    with (
+        trainer(vgg_spec(kind, norm=norm, device=device)) as ours,
+        trainer(vgg_spec(kind, device=device)) as theirs,
+    ):
+        pairs = interleaved(ours.advance, theirs.advance, repeats=repeats, device=device)
+    mine, other, speed = medians(pairs)
+    return Row(f"{kind} {norm}: step, against batch norm's", 1e3 * mine, 1e3 * other, 1 / speed, "near 1")
 
 
 def hand_loop(spec: Spec, session: Session, *, graphed: bool = False) -> Work:

@@ -7,13 +7,15 @@ channel over samples and positions. A function writes nothing but the running st
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from bncore.nets.channelwise import batch_dims, per_channel, scale_and_shift, values_per_channel
+from bncore.nets.lp import Setting, lp_normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class NormState:
 
 def none(y: Tensor, state: NormState) -> Tensor:
     """y + beta: beta is the bias of the map before; gamma has no part."""
-    return y if state.beta is None else y + _per_channel(state.beta, y)
+    return y if state.beta is None else y + per_channel(state.beta, y)
 
 
 def batch(y: Tensor, state: NormState) -> Tensor:
@@ -51,7 +53,7 @@ def batch_detached(y: Tensor, state: NormState) -> Tensor:
     """`batch` without the gradient through its mean and variance."""
     if not state.from_batch:
         return _with_statistics(y, state.running_mean, state.running_var, state)
-    var, mean = torch.var_mean(y.detach(), dim=_batch_dims(y), correction=0)
+    var, mean = torch.var_mean(y.detach(), dim=batch_dims(y), correction=0)
     _track(state, mean, _unbiased(var, y))
     return _with_statistics(y, mean, var, state)
 
@@ -61,14 +63,14 @@ def batch_population(y: Tensor, state: NormState) -> Tensor:
     # Cloned: the backward pass needs the values that the update below overwrites.
     z = _with_statistics(y, state.running_mean.clone(), state.running_var.clone(), state)
     if state.newest is not None:
-        var, mean = torch.var_mean(y.detach(), dim=_batch_dims(y), correction=1)
+        var, mean = torch.var_mean(y.detach(), dim=batch_dims(y), correction=1)
         _track(state, mean, var)
     return z
 
 
 def mean_only(y: Tensor, state: NormState) -> Tensor:
     """gamma * (y - mean) + beta: centring without scaling."""
-    mean = y.mean(_batch_dims(y)) if state.from_batch else state.running_mean
+    mean = y.mean(batch_dims(y)) if state.from_batch else state.running_mean
     _track(state, mean, None)
     return _scale_and_shift(y, mean, None, state)
 
@@ -76,7 +78,7 @@ def mean_only(y: Tensor, state: NormState) -> Tensor:
 def variance_only(y: Tensor, state: NormState) -> Tensor:
     """gamma * y / sqrt(var + eps) + beta: scaling by the standard deviation without centring."""
     if state.from_batch:
-        var = y.var(_batch_dims(y), correction=0)
+        var = y.var(batch_dims(y), correction=0)
         _track(state, None, _unbiased(var, y))
     else:
         var = state.running_var
@@ -91,32 +93,10 @@ def lp(y: Tensor, state: NormState) -> Tensor:
     """
     if not state.from_batch:
         return _scale_and_shift(y, state.running_mean, state.running_var.sqrt(), state)
-    mean = y.mean(_batch_dims(y))
-    scale = lp_scale(y - _per_channel(mean, y) if state.centred else y, state.exponent, state.eps)
+    setting = Setting(state.exponent, state.eps, state.centred)
+    z, mean, scale = lp_normalised(y, state.gamma, state.beta, setting)
     _track(state, mean, scale.square())
-    return _scale_and_shift(y, mean, scale, state)
-
-
-def lp_scale(y: Tensor, p: float, eps: float) -> Tensor:
-    """s_p = (mean|y|^p + eps)^(1/p) per channel, (C,); s_inf = max(max|y|, eps).
-
-    For p other than 1, 2 and inf it is computed as K * (mean|y/K|^p + eps/K^p)^(1/p) with
-    K = max(max|y|, eps^(1/p)), where nothing overflows and the bracket stays above 1/m (m values in the
-    mean), so that the gradient is finite at y = 0. The value does not depend on K, which is a constant
-    of the gradient therefore.
-    """
-    dims = _batch_dims(y)
-    if p == 1:
-        return y.abs().mean(dims) + eps
-    if p == 2:
-        return (y.square().mean(dims) + eps).sqrt()
-    if math.isinf(p):
-        return y.abs().amax(dims).clamp_min(eps)
-    eps_root = eps ** (1 / p)
-    largest = y.detach().abs().amax(dims).clamp_min(eps_root)
-    moment = (y / _per_channel(largest, y)).abs().pow(p).mean(dims)
-    scale: Tensor = largest * (moment + (eps_root / largest).pow(p)).pow(1 / p)
-    return scale
+    return z
 
 
 def layer(y: Tensor, state: NormState) -> Tensor:
@@ -161,16 +141,8 @@ WITHOUT_STATISTICS = frozenset({"none", "layer", "group", "instance", "weight"})
 """Kinds that treat every sample by itself: no running statistics, nothing to keep apart between chains."""
 
 
-def _batch_dims(y: Tensor) -> tuple[int, ...]:
-    return (0, 2, 3) if y.ndim == 4 else (0,)
-
-
-def _per_channel(statistic: Tensor, y: Tensor) -> Tensor:
-    return statistic.view(-1, 1, 1) if y.ndim == 4 else statistic
-
-
 def _unbiased(var: Tensor, y: Tensor) -> Tensor:
-    count = y.numel() // y.shape[1]
+    count = values_per_channel(y)
     return var * (count / max(count - 1, 1))
 
 
@@ -180,12 +152,7 @@ def _with_statistics(y: Tensor, mean: Tensor, var: Tensor, state: NormState) -> 
 
 
 def _scale_and_shift(y: Tensor, mean: Tensor | None, scale: Tensor | None, state: NormState) -> Tensor:
-    """gamma * (y - mean) / scale + beta as one product and sum per element; None is left out."""
-    factor = state.gamma if state.gamma is not None else torch.ones_like(state.running_mean)
-    factor = factor if scale is None else factor / scale
-    shift = state.beta if state.beta is not None else torch.zeros_like(state.running_mean)
-    shift = shift if mean is None else shift - mean * factor
-    return torch.addcmul(_per_channel(shift, y), y, _per_channel(factor, y))
+    return scale_and_shift(y, mean, scale, state.gamma, state.beta)
 
 
 def _track(state: NormState, mean: Tensor | None, var: Tensor | None) -> None:

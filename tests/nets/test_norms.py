@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bncore.nets import Norm, Pass
-from bncore.nets.normalise import lp_scale
+from bncore.nets.lp import Setting, lp_normalised, lp_scale
 from bncore.spec.model import Norm as NormSpec
 
 from .making import BATCH_KINDS, NORM_KINDS, images, interleave, norm_position
@@ -211,12 +211,82 @@ def test_lp_scale_is_homogeneous_and_between_mean_and_maximum(
     assert y.abs().mean() - slack <= scale <= y.abs().max() + slack
 
 
+VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 1e-7]) | st.floats(-3, 3, width=32)
+
+
+@given(
+    p=st.sampled_from([1.0, 2.0, 3.0, 1.5, 7.0, float("inf")]) | st.floats(1.0, 20.0),
+    centred=st.booleans(),
+    eps=st.sampled_from([1e-5, 1e-2, 4.0]),  # the last one is above every value
+    rows=st.lists(st.tuples(VALUES, VALUES, st.just(0.0)), min_size=2, max_size=8),
+    affine=st.booleans(),
+)
+def test_the_written_out_gradient_of_lp_is_that_of_autograd(
+    p: float, centred: bool, eps: float, rows: list[tuple[float, ...]], affine: bool
+) -> None:
+    """Equal maxima, zeros, channels without values and scales set by eps included."""
+    y = torch.tensor(rows, dtype=torch.float64).requires_grad_()
+    gamma = torch.tensor([0.5, -2.0, 1.0], dtype=torch.float64).requires_grad_()
+    beta = torch.tensor([0.0, 1.0, 0.3], dtype=torch.float64).requires_grad_()
+    given_affine = (gamma, beta) if affine else (None, None)
+    z, mean, scale = lp_normalised(y, *given_affine, Setting(p, eps, centred))
+    same_mean = y.mean(0)
+    same_scale = lp_scale(y - same_mean if centred else y, p, eps)
+    factor = (gamma if affine else 1.0) / same_scale
+    same = (y - same_mean) * factor + (beta if affine else 0.0)
+    torch.testing.assert_close(z, same, **TIGHT)
+    assert torch.equal(mean, same_mean)
+    assert torch.equal(scale, same_scale)
+    assert not (mean.requires_grad or scale.requires_grad)
+    wanted = (y, gamma, beta) if affine else (y,)
+    size = float((1 / scale.detach()).max()) ** 2
+    for one, other in zip(gradients(z, *wanted), gradients(same, *wanted), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11 * max(1.0, size))
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "linf", "lp:3"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_what_lp_keeps_for_its_gradient_is_y_and_numbers_per_channel(
+    kind: str, layout: torch.memory_format
+) -> None:
+    norm = norm_position(NormSpec(kind=kind), 4)
+    y = images(3, channels=4, size=5).to(memory_format=layout).requires_grad_()
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        z = norm(y, TRAIN)
+    large = [tensor for tensor in kept if tensor.numel() > 4]
+    assert [tensor.data_ptr() for tensor in large] == [y.data_ptr()]
+    (gradient,) = gradients(z, y)
+    assert gradient.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "linf", "lp:3"])
+@pytest.mark.parametrize("left_out", ["y", "gamma", "beta"])
+def test_lp_gives_the_gradients_that_are_asked_for_alone(kind: str, left_out: str) -> None:
+    norm = norm_position(NormSpec(kind=kind), 3)
+    tensors = {"y": images(4, size=4).requires_grad_(), "gamma": norm.weight, "beta": norm.bias}
+    want = {name: tensor for name, tensor in tensors.items() if name != left_out}
+    whole = gradients(norm(tensors["y"], TRAIN), *tensors.values())
+    tensors[left_out] = tensors[left_out].detach()
+    z = norm.normalise(*tensors.values(), TRAIN)
+    expected = dict(zip(tensors, whole, strict=True))
+    for name, gradient in zip(want, gradients(z, *want.values()), strict=True):
+        assert torch.equal(gradient, expected[name])
+
+
 @pytest.mark.parametrize("kind", [k for k in BATCH_KINDS if k != "batch_detached"])
 def test_second_derivatives_exist(kind: str) -> None:
     """Hessian-vector products go through every norm (the ablation without gradient has no true Hessian)."""
     norm = norm_position(NormSpec(kind=kind), 2)
     y = images(2, channels=2, size=2, seed=3).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda v: norm(v, TRAIN), (y,))
+    inputs = (y, norm.weight.detach().requires_grad_(), norm.bias.detach().requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda *t: norm.normalise(*t, TRAIN), inputs)
 
 
 @pytest.mark.parametrize(

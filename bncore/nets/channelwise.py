@@ -1,0 +1,32 @@
+"""Arithmetic with one number a channel, for [samples, channels] and [samples, channels, height, width]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def batch_dims(y: Tensor) -> tuple[int, ...]:
+    """The dimensions that a channel's statistics are taken over: samples and positions."""
+    return (0, 2, 3) if y.ndim == 4 else (0,)
+
+
+def values_per_channel(y: Tensor) -> int:
+    """How many values a channel has in the batch."""
+    return y.numel() // y.shape[1]
+
+
+def per_channel(statistic: Tensor, y: Tensor) -> Tensor:
+    """A view of (C,) that broadcasts with y."""
+    return statistic.view(-1, 1, 1) if y.ndim == 4 else statistic
+
+
+def scale_and_shift(
+    y: Tensor, mean: Tensor | None, scale: Tensor | None, gamma: Tensor | None, beta: Tensor | None
+) -> Tensor:
+    """gamma * (y - mean) / scale + beta as one product and sum per element; None is left out."""
+    factor = gamma if gamma is not None else y.new_ones(y.shape[1])
+    factor = factor if scale is None else factor / scale
+    shift = beta if beta is not None else y.new_zeros(y.shape[1])
+    shift = shift if mean is None else shift - mean * factor
+    return torch.addcmul(per_channel(shift, y), y, per_channel(factor, y))
