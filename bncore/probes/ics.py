@@ -13,6 +13,7 @@ from bncore.probes.compare import pairwise
 from bncore.probes.growing import growing_batch
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
+from bncore.probes.task import Task
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Loss
 
@@ -110,43 +111,49 @@ class Ics:
             ValueError: a chosen layer does not exist.
             ArithmeticError: a gradient is not finite.
         """
+        return self.task(view).done()
+
+    def task(self, view: StepView) -> Task:
+        """What `measure` does; the noise floor is no part of what may be recorded."""
         chosen = self._chosen(view)
-        old = [view.grads[view.weights[i]] for i in chosen]
-        first = old[:1] if chosen[0] == 0 and _nothing_precedes(view) else []  # G'_1 = G_1 by definition
-        rest = chosen[len(first) :]
         seen, method = self._seen(view)
-        if method == "layer by layer":
-            shifted = first + layerwise_gradients(view, rest, rescale=self.rescale)
-        else:
-            shifted = first + shifted_gradients(
-                seen,
-                rest,
-                group=self.group,
-                rescale=self.rescale,
-                samples=len(view.inputs),
-                limit=self._limit,
-            )
-        floor = self._floor(view, seen, chosen, old)
-        if self.penalty:
-            pull = [view.weight_decay * view.before[view.weights[i]] for i in chosen]
-            old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
-        compared = pairwise(old, shifted)
-        require_finite("a gradient", compared.l2)
-        fields = {
-            "l2": compared.l2,
-            "cosine": compared.cosine,
-            "one_minus_cosine": compared.one_minus_cosine,
-            "relative": compared.relative,
-            **floor,
-        }
-        self._measured += 1
-        spared = {"group": self._limit} if self._limit and method != "layer by layer" else {}
-        return {
-            "layers": [i + 1 for i in chosen],
-            "method": method,
-            **spared,
-            **in_precision_of(view, fields),
-        }
+        # G'_1 = G_1 by definition
+        equal = chosen[:1] if chosen[0] == 0 and _nothing_precedes(view) else []
+        rest, samples, limit = chosen[len(equal) :], len(view.inputs), self._limit
+
+        def compute(seen: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
+            old = [seen.grads[seen.weights[i]] for i in chosen]
+            if method == "layer by layer":
+                shifted = layerwise_gradients(seen, rest, rescale=self.rescale)
+            else:
+                shifted = shifted_gradients(
+                    seen, rest, group=self.group, rescale=self.rescale, samples=samples, limit=limit
+                )
+            shifted = old[: len(equal)] + shifted
+            if self.penalty:
+                pull = [seen.weight_decay * seen.before[seen.weights[i]] for i in chosen]
+                old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
+            compared = pairwise(old, shifted)
+            return {
+                "l2": compared.l2,
+                "cosine": compared.cosine,
+                "one_minus_cosine": compared.one_minus_cosine,
+                "relative": compared.relative,
+            }
+
+        def tell(found: Mapping[str, Tensor]) -> dict[str, Any]:
+            require_finite("a gradient", found["l2"])
+            fields = {**found, **self._floor(view, seen, chosen)}
+            self._measured += 1
+            spared = {"group": limit} if limit and method != "layer by layer" else {}
+            return {
+                "layers": [i + 1 for i in chosen],
+                "method": method,
+                **spared,
+                **in_precision_of(view, fields),
+            }
+
+        return Task((*chosen, method, len(equal), samples, limit), seen, (), compute, tell)
 
     def _seen(self, view: StepView) -> tuple[StepView, str]:
         """What to evaluate on, and how."""
@@ -165,11 +172,10 @@ class Ics:
         self._most = len(chosen)
         return chosen
 
-    def _floor(
-        self, view: StepView, seen: StepView, chosen: Sequence[int], old: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
+    def _floor(self, view: StepView, seen: StepView, chosen: Sequence[int]) -> dict[str, Tensor]:
         if not (self.floor_every and view.reorderable) or self._measured % self.floor_every:
             return {}
+        old = [view.grads[view.weights[i]] for i in chosen]
         again = [view.reordered_grads] + ([] if seen is view else [seen.gradient_at(view.before)[1]])
         floors = [pairwise(old, [g[view.weights[i]] for i in chosen]).l2 for g in again]
         return {"floor": torch.stack(floors).amax(0)}

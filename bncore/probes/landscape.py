@@ -12,6 +12,7 @@ from torch import Tensor
 from bncore.probes.base import in_precision_of, require_finite
 from bncore.probes.compare import Comparison, length, vectors, whole
 from bncore.probes.sharpness import top_eigenvector
+from bncore.probes.task import Task
 from bncore.probes.view import StepView
 from bncore.random import generator
 
@@ -107,13 +108,22 @@ class Landscape:
             ArithmeticError: the learning rate or the direction is zero (no distance to divide by), or a loss
             or gradient is not finite.
         """
-        g = vectors(view.grads.values())
-        size = length(g)
-        losses, compared = self._along(view, self._steps(view, size), g)
+        return self.task(view).done()
+
+    def task(self, view: StepView) -> Task:
+        """What `measure` does; neither the search for a direction nor the noise floor may be recorded."""
+        if not view.lr > 0:
+            raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
+        kind, device = next(iter(view.before.values())).dtype, view.inputs.device
+        lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
+        given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))
+        return Task(None, view, given, self._along, lambda found: self._told(view, found))
+
+    def _told(self, view: StepView, found: Mapping[str, Tensor]) -> dict[str, Any]:
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
         fetched = torch.cat(
-            [losses, size, compared.l2, compared.one_minus_cosine, *self._floor(view, g)]
+            [found["loss"], found["size"], found["l2"], found["one_minus_cosine"], *self._floor(view)]
         ).cpu()
         require_finite("a loss or gradient along the direction", fetched)
         n, m = len(a), len(a) + len(b)
@@ -147,45 +157,44 @@ class Landscape:
         self._measured += 1
         return {"direction": self.direction, **in_precision_of(view, fields)}
 
-    def _steps(self, view: StepView, size: Tensor) -> dict[str, Tensor]:
-        """d by name, with ||d|| = ||g||; d = g itself for direction `gradient`."""
-        if not view.lr > 0:
-            raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
-        found = DIRECTIONS[self.direction](view, self.curvature)
+    def _direction(self, view: StepView) -> list[Tensor]:
+        """d, in the order of the gradients and with ||d|| = ||g||; none where it is g itself."""
         if self.direction == "gradient":
-            return found
-        factor = size / length(list(found.values()))
-        scaled = torch._foreach_mul(list(found.values()), factor.to(found[next(iter(found))].dtype).view(()))
-        return dict(zip(found, scaled, strict=True))
+            return []
+        found = list(DIRECTIONS[self.direction](view, self.curvature).values())
+        factor = length(vectors(view.grads.values())) / length(found)
+        return list(torch._foreach_mul(found, factor.to(found[0].dtype).view(())))
 
-    def _along(
-        self, view: StepView, direction: Mapping[str, Tensor], g: Sequence[Tensor]
-    ) -> tuple[Tensor, Comparison]:
-        """Losses at all points, (A + B,), and the gradients at the first A compared with g."""
-        names = list(direction)
-        start = [view.before[name] for name in names]
-        moved = [torch.empty_like(t) for t in start]  # one copy of the parameters, moved from point to point
+    def _along(self, view: StepView, given: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Losses at all points, (A + B,), ||g||, (1,), and the gradients at the first A compared with g."""
+        lengths, *direction = given
+        names, g = list(view.grads), vectors(view.grads.values())
+        direction = direction or list(view.grads.values())
+        moved = {name: torch.empty_like(view.before[name]) for name in names}  # from point to point
         losses: list[Tensor] = []
         compared: list[Comparison] = []
-        for multiple in (*self.multiples, *self.loss_multiples):
-            torch._foreach_copy_(moved, start)
-            torch._foreach_add_(moved, list(direction.values()), alpha=-multiple * view.lr)
-            there = {**view.before, **dict(zip(names, moved, strict=True))}
-            if len(compared) < len(self.multiples):
+        for point, back in enumerate(lengths.neg().unbind()):
+            for name, d in zip(names, direction, strict=True):
+                torch.addcmul(view.before[name], d, back, out=moved[name])
+            there = {**view.before, **moved}
+            if point < len(self.multiples):
                 loss, grads = view.gradient_at(there)
                 compared.append(whole(g, vectors(grads.values())))
             else:
                 with torch.no_grad():
                     loss = view.loss_at(there)
             losses.append(loss)
-        joined = (
-            torch.cat([getattr(c, part) for c in compared]) for part in ("length", "l2", "one_minus_cosine")
-        )
-        return torch.stack(losses).double(), Comparison(*joined)
+        return {
+            "loss": torch.stack(losses).double(),
+            "size": length(g),
+            "l2": torch.cat([c.l2 for c in compared]),
+            "one_minus_cosine": torch.cat([c.one_minus_cosine for c in compared]),
+        }
 
-    def _floor(self, view: StepView, g: Sequence[Tensor]) -> list[Tensor]:
+    def _floor(self, view: StepView) -> list[Tensor]:
         if not (self.floor_every and view.reorderable) or self._measured % self.floor_every:
             return []
+        g = vectors(view.grads.values())
         return [whole(g, vectors(view.reordered_grads.values())).l2]
 
     def shrink(self, group: int = 0) -> bool:

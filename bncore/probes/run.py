@@ -10,6 +10,7 @@ import torch
 
 from bncore.probes.guard import Snapshot, ieee_float32, is_out_of_memory
 from bncore.probes.table import PROBES
+from bncore.probes.task import Recorded
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
 from bncore.spec.probes import Cadence
@@ -47,9 +48,11 @@ class ProbeRunner:
 
     Arguments:
         spec: the run; each of its `probes` is built and keeps the cadence given there until `set_cadence`.
+        recorded: makes measurements by graphs; default: none of them.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, recorded: Recorded | None = None) -> None:
+        self._recorded = recorded or Recorded()
         self._cadences: dict[str, Cadence] = {name: getattr(spec.probes, name) for name in PROBES}
         self._probes = {name: make(spec) for name, make in PROBES.items()}
 
@@ -69,6 +72,7 @@ class ProbeRunner:
 
     def change(self, spec: Spec) -> None:
         """Measure at the cadences of another spec from now on; what the probes remember stays."""
+        self._recorded.forget()
         for name in PROBES:
             self.set_cadence(name, getattr(spec.probes, name))
 
@@ -118,13 +122,14 @@ class ProbeRunner:
             memory = probe.state_dict()
             try:
                 with ieee_float32():
-                    return Measured(name, probe.measure(view))
+                    return Measured(name, self._recorded.measure(name, probe, view))
             except Exception as error:
                 snapshot.restore()
                 probe.load_state_dict(memory)
                 short = is_out_of_memory(error)
                 reason = f"{type(error).__name__}: {error}"
             if short:
+                self._recorded.forget()
                 torch.cuda.empty_cache()  # where there is one: what the failed attempt had reserved
             if not (short and probe.shrink()):
                 return Failed(name, reason, short_of_memory=short)

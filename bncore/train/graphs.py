@@ -11,70 +11,18 @@ has to be undone after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bncore.nets.noise import NoiseSource
+from bncore.recorder import CudaRecorder, Recorder, Refused, first_line, same_to_the_bit
 from bncore.train.session import Batch, Numbers, Session
 
 MOST = 8
 """Graphs that are kept; beyond them, the one that was recorded first is let go."""
-
-
-class Recorder(Protocol):
-    """Makes graphs of what is launched."""
-
-    def aside(self) -> AbstractContextManager[None]:
-        """Where a step is made that prepares a recording."""
-
-    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """A function that makes all operations of `work` again, and the memory where its result then lies."""
-
-    def wait(self) -> None:
-        """Return when no graph is at work any more, so that one may be let go."""
-
-
-class CudaRecorder:
-    """CUDA graphs of one device, on a stream of their own and in shared memory, which nothing that must last lies
-    in: results are copied out of it after each replay."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._pool = torch.cuda.graph_pool_handle()
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """The stream of the recordings: libraries allocate their workspaces for it before one begins."""
-        present = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(present)
-        with torch.cuda.stream(self._stream):
-            yield
-        present.wait_stream(self._stream)
-
-    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """As the protocol says; nothing is executed yet.
-
-        Raises:
-            RuntimeError: something in `work` waits for the device, or the device has no memory left.
-        """
-        graph = torch.cuda.CUDAGraph()
-        # Of this thread only: the heartbeat and the inbox have threads of their own.
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            result = work()
-        return graph.replay, result
-
-    def wait(self) -> None:
-        """As the protocol says."""
-        torch.cuda.synchronize(self._stream.device)
-
-
-class Refused(Exception):
-    """Why a step cannot be had by a graph."""
 
 
 @dataclass(slots=True)
@@ -120,7 +68,7 @@ class Graphs:
         tell: Callable[[str], object] = lambda reason: None,
     ) -> None:
         self._session = session
-        self._recorder = recorder
+        self.recorder = recorder
         self._tell = tell
         self._generation = session.generation
         self._graphs: dict[object, _Graph | None] = {}
@@ -131,9 +79,9 @@ class Graphs:
     def update(self, step: int, *, record: bool) -> Numbers:
         """As `Session.update`: the same numbers and the same state after it, to the bit."""
         session = self._session
-        if self._recorder is None or not session.repeatable:
+        if self.recorder is None or not session.repeatable:
             return session.update(step, record=record)
-        self._follow(self._recorder)
+        self._follow(self.recorder)
         batch, lr = session.prepare(step)
         key = (record, batch[0].shape, batch[1].shape, session.fixed_rate(lr))
         graph = self._graphs.get(key)
@@ -142,7 +90,7 @@ class Graphs:
             self.replayed += 1
             return Numbers(graph.numbers.clone().unbind(), lr, graph.penalised)
         if graph is not None or (key in self._met and key not in self._graphs):
-            return self._tried(key, self._recorder, batch, step, lr, record=record)
+            return self._tried(key, self.recorder, batch, step, lr, record=record)
         # A first step makes the optimiser's state; and some keys are met but once.
         self._met = self._met if len(self._met) < MOST else set()
         self._met.add(key)
@@ -178,12 +126,12 @@ class Graphs:
                 )
                 _restore(state, before)
                 replay()
-                if not _same([*state, again], [*after, torch.stack(made.tensors)]):
+                if not same_to_the_bit([*state, again], [*after, torch.stack(made.tensors)]):
                     raise Refused("the graph's step is not the same to the bit")
                 self._graphs[key] = _Graph(replay, again, made.penalised, own, noise)
             except (RuntimeError, Refused) as error:  # memory that runs out is among the former
                 _restore(state, after)
-                reason = _first_line(error)
+                reason = first_line(error)
         if reason:
             self._tell(f"no CUDA graph for steps as the {step}-th: {reason}")
         return made
@@ -202,22 +150,10 @@ def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], str]:
     try:
         return [tensor.clone() for tensor in tensors], ""
     except torch.OutOfMemoryError as error:
-        return [], _first_line(error)
+        return [], first_line(error)
 
 
 @torch.no_grad()
 def _restore(tensors: list[Tensor], values: list[Tensor]) -> None:
     for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)
-
-
-def _same(ones: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether all are equal to the bit, but for what a NaN consists of."""
-    return all(
-        torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
-        for one, other in zip(ones, others, strict=True)
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

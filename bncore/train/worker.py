@@ -19,6 +19,7 @@ import torch
 
 from bncore.data import DataError, Dataset, load
 from bncore.probes.run import ProbeRunner
+from bncore.probes.task import Recorded
 from bncore.spec.change import Changes, changed
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
@@ -102,7 +103,9 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
         heartbeat.start()
         settle_arithmetic(spec)
         data = load(spec, spec.device)
-        session, probes = Session(spec, data), ProbeRunner(spec)
+        session = Session(spec, data)
+        graphs = graphs_of(session, _log)
+        probes = ProbeRunner(spec, Recorded(graphs.recorder, _log))
         journal = Journal(run.journal_file, ownership.still_mine, fence=ownership.contested)
         lineage = read_lineage(run)
         start, changes = _begin(run, session, probes, journal, lineage)
@@ -120,7 +123,7 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
             changes=changes,
             until=lineage.until if lineage is not None else None,
             ahead=steps_ahead(spec.device),
-            graphs=graphs_of(session, lambda reason: sys.stderr.write(f"{reason}\n")),
+            graphs=graphs,
             journal=journal,
             requests=requests,
             heartbeat=heartbeat,
@@ -146,6 +149,10 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
         return _interrupted(heartbeat, signals, task)
     heartbeat.stop(end)
     return OK
+
+
+def _log(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def _interrupted(heartbeat: Heartbeat, signals: Signals, task: Task | None) -> int:

@@ -1,0 +1,78 @@
+"""What a GPU is given to do, recorded once and then made again by a single launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Recorder(Protocol):
+    """Makes graphs of what is launched.
+
+    A graph repeats the very operations on the very memory that were recorded. What may differ from one time to the
+    next is therefore put there before each replay; what decides which operations there are asks for another graph.
+    """
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Where work is done that prepares a recording."""
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """A function that makes all operations of `work` again, and the memory where its result then lies."""
+
+    def wait(self) -> None:
+        """Return when no graph is at work any more, so that one may be let go."""
+
+
+class CudaRecorder:
+    """CUDA graphs of one device, on a stream of their own and in shared memory, which nothing that must last lies
+    in: results are copied out of it after each replay."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The stream of the recordings: libraries allocate their workspaces for it before one begins."""
+        present = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(present)
+        with torch.cuda.stream(self._stream):
+            yield
+        present.wait_stream(self._stream)
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """As the protocol says; nothing is executed yet.
+
+        Raises:
+            RuntimeError: something in `work` waits for the device, or the device has no memory left.
+        """
+        graph = torch.cuda.CUDAGraph()
+        # Of this thread only: the heartbeat and the inbox have threads of their own.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            result = work()
+        return graph.replay, result
+
+    def wait(self) -> None:
+        """As the protocol says."""
+        torch.cuda.synchronize(self._stream.device)
+
+
+class Refused(Exception):
+    """Why something cannot be had by a graph."""
+
+
+def same_to_the_bit(ones: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether all are equal, but for what a NaN consists of."""
+    return all(
+        torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+        for one, other in zip(ones, others, strict=True)
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the story that torch adds."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
