@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+MOST = 8
+"""Graphs that are kept; beyond them, the one that was recorded first is let go."""
+
+G = TypeVar("G")
 
 
 class Recorder(Protocol):
@@ -59,6 +64,61 @@ class CudaRecorder:
     def wait(self) -> None:
         """As the protocol says."""
         torch.cuda.synchronize(self._stream.device)
+
+
+class Kept(Generic[G]):
+    """Graphs by a key of what they do.
+
+    A key is worth a graph from its second time on: the first one makes what later ones find (an optimiser's state,
+    say), and some keys are met but once. What was tried without success is not tried again.
+
+    Arguments:
+        recorder: what the graphs were made by; None: there are none.
+    """
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self._recorder = recorder
+        self._graphs: dict[object, G | None] = {}
+        self._met: set[object] = set()
+
+    def __len__(self) -> int:
+        return sum(graph is not None for graph in self._graphs.values())
+
+    def get(self, key: object) -> G | None:
+        """The graph of that key, if there is one."""
+        return self._graphs.get(key)
+
+    def worth_recording(self, key: object) -> bool:
+        """Whether a graph should be made now: for a key met before and never tried, or in place of a graph that no
+        longer fits."""
+        if key in self._graphs:
+            return self._graphs[key] is not None
+        if key in self._met:
+            return True
+        self._met = self._met if len(self._met) < MOST else set()
+        self._met.add(key)
+        return False
+
+    def try_for(self, key: object) -> None:
+        """Make room for a graph of that key; there is none until `keep`."""
+        self._wait()
+        if len(self._graphs) >= MOST:
+            del self._graphs[next(iter(self._graphs))]
+        self._graphs[key] = None
+
+    def keep(self, key: object, graph: G) -> None:
+        """This graph was made and found right."""
+        self._graphs[key] = graph
+
+    def forget(self) -> None:
+        """Let all go: what they recorded is done no more, or their memory is needed."""
+        self._wait()
+        self._graphs.clear()
+        self._met.clear()
+
+    def _wait(self) -> None:
+        if self._recorder is not None:
+            self._recorder.wait()
 
 
 class Refused(Exception):

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from bncore.probes.guard import Snapshot, ieee_float32, is_out_of_memory
+from bncore.probes.recorded import Recorded
 from bncore.probes.table import PROBES
-from bncore.probes.task import Recorded
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
 from bncore.spec.probes import Cadence

@@ -18,11 +18,8 @@ import torch
 from torch import Tensor
 
 from bncore.nets.noise import NoiseSource
-from bncore.recorder import CudaRecorder, Recorder, Refused, first_line, same_to_the_bit
+from bncore.recorder import CudaRecorder, Kept, Recorder, Refused, first_line, same_to_the_bit
 from bncore.train.session import Batch, Numbers, Session
-
-MOST = 8
-"""Graphs that are kept; beyond them, the one that was recorded first is let go."""
 
 
 @dataclass(slots=True)
@@ -71,8 +68,7 @@ class Graphs:
         self.recorder = recorder
         self._tell = tell
         self._generation = session.generation
-        self._graphs: dict[object, _Graph | None] = {}
-        self._met: set[object] = set()
+        self._kept: Kept[_Graph] = Kept(recorder)
         self.replayed = 0
         """Steps made by a graph so far."""
 
@@ -81,27 +77,22 @@ class Graphs:
         session = self._session
         if self.recorder is None or not session.repeatable:
             return session.update(step, record=record)
-        self._follow(self.recorder)
+        self._follow()
         batch, lr = session.prepare(step)
         key = (record, batch[0].shape, batch[1].shape, session.fixed_rate(lr))
-        graph = self._graphs.get(key)
+        graph = self._kept.get(key)
         if graph is not None and graph.fill(batch, step):
             graph.replay()
             self.replayed += 1
             return Numbers(graph.numbers.clone().unbind(), lr, graph.penalised)
-        if graph is not None or (key in self._met and key not in self._graphs):
+        if self._kept.worth_recording(key):
             return self._tried(key, self.recorder, batch, step, lr, record=record)
-        # A first step makes the optimiser's state; and some keys are met but once.
-        self._met = self._met if len(self._met) < MOST else set()
-        self._met.add(key)
         return session.make(batch, step, lr, record=record)
 
-    def _follow(self, recorder: Recorder) -> None:
+    def _follow(self) -> None:
         """Let go what was recorded of a step that is no longer made."""
         if self._session.generation != self._generation:
-            recorder.wait()
-            self._graphs.clear()
-            self._met.clear()
+            self._kept.forget()
             self._generation = self._session.generation
 
     def _tried(
@@ -109,10 +100,7 @@ class Graphs:
     ) -> Numbers:
         """Make a step; then record it and make it again by the graph, which is kept if the two agree."""
         session, state = self._session, self._session.tensors()
-        recorder.wait()
-        if len(self._graphs) >= MOST:
-            del self._graphs[next(iter(self._graphs))]
-        self._graphs[key] = None
+        self._kept.try_for(key)
         before, reason = _copied(state)
         with recorder.aside():
             made = session.make(batch, step, lr, record=record)
@@ -128,7 +116,7 @@ class Graphs:
                 replay()
                 if not same_to_the_bit([*state, again], [*after, torch.stack(made.tensors)]):
                     raise Refused("the graph's step is not the same to the bit")
-                self._graphs[key] = _Graph(replay, again, made.penalised, own, noise)
+                self._kept.keep(key, _Graph(replay, again, made.penalised, own, noise))
             except (RuntimeError, Refused) as error:  # memory that runs out is among the former
                 _restore(state, after)
                 reason = first_line(error)

@@ -18,8 +18,8 @@ import orjson
 import torch
 
 from bncore.data import DataError, Dataset, load
+from bncore.probes.recorded import Recorded
 from bncore.probes.run import ProbeRunner
-from bncore.probes.task import Recorded
 from bncore.spec.change import Changes, changed
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec

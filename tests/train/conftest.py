@@ -1,5 +1,6 @@
-"""The images of the tests are made once."""
+"""The images of the tests are made once; one thread, as everywhere where tensors are small."""
 
+from nets.conftest import one_thread
 from resume.conftest import cache
 
-__all__ = ["cache"]
+__all__ = ["cache", "one_thread"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bncore.data import load
@@ -30,3 +31,23 @@ def dln_spec(**changes: Any) -> Spec:
 def session(spec: Spec) -> Session:
     """A session on its data."""
     return Session(spec, load(spec))
+
+
+TOGGLES: list[dict[str, Any]] = [
+    {"norm__kind": "none"},
+    {"norm__kind": "l1"},
+    {"noise__on": False},
+    {"noise__n_mu": 0.1},
+    {"noise__position": "last_norm"},
+    {"optim__lr": 0.001},
+]
+"""Changes in mid-run that a graph must follow; `__` stands for the dot."""
+
+
+def settings_of(spec: Spec, names: Iterable[str]) -> dict[str, Any]:
+    """What a spec has under such names."""
+    found = {}
+    for name in names:
+        room, field = name.split("__")
+        found[name] = getattr(getattr(spec, room), field)
+    return found

@@ -22,6 +22,7 @@ from bncore.store.paths import RunDir
 from bncore.train import checkpoint, optimiser
 from bncore.train.graphs import Graphs
 from bncore.train.session import Numbers, Session
+from train.making import TOGGLES, settings_of
 from train.tape import Taping
 
 SMALL = Spec(
@@ -73,12 +74,8 @@ def data(precision: str) -> Dataset:
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimiser, "FUSED", {"cuda", "cpu"})
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Pair:
@@ -139,20 +136,7 @@ def test_a_rate_that_is_a_constant_of_the_step_and_never_the_same_is_never_recor
     assert pair.recorder.recorded == 0
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"norm__kind": "none"},
-        {"norm__kind": "l1"},
-        {"norm__kind": "layer"},
-        {"norm__centred": False},
-        {"noise__on": False},
-        {"noise__n_mu": 0.1},
-        {"noise__position": "last_norm"},
-        {"optim__lr": 0.001},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("change", [*TOGGLES, {"norm__kind": "layer"}, {"norm__centred": False}], ids=str)
 def test_a_change_in_mid_run_is_followed_there_and_back(change: dict[str, Any]) -> None:
     pair = Pair(SMALL)
     pair.steps(8)
@@ -160,8 +144,7 @@ def test_a_change_in_mid_run_is_followed_there_and_back(change: dict[str, Any]) 
     pair.change(**change)
     pair.steps(18)  # statistics that began anew are settled after ten
     between = pair.graphs.replayed
-    back = {name: getattr(getattr(SMALL, name.split("__")[0]), name.split("__")[1]) for name in change}
-    pair.change(**back)
+    pair.change(**settings_of(SMALL, change))
     pair.steps(18)
     assert 0 < before < between < pair.graphs.replayed
     assert pair.reasons == []
@@ -180,7 +163,7 @@ def test_a_norm_that_brings_its_parameters_in_late_is_trained() -> None:
 
 def test_a_graph_that_missed_a_change_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tapes are as blind as graphs: without the key, a toggle is ignored and the comparison fails."""
-    monkeypatch.setattr(Graphs, "_follow", lambda self, recorder: None)
+    monkeypatch.setattr(Graphs, "_follow", lambda self: None)
     pair = Pair(SMALL.model_copy(update={"log_every": 1}))
     pair.steps(6)
     pair.change(noise__on=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch import Tensor
 from bncore.data import load
 from bncore.nets import Pass
 from bncore.probes.base import Probe
+from bncore.probes.recorded import Recorded
 from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.probes.task import Recorded
 from bncore.spec.change import changed
 from bncore.spec.model import (
     DLN,
@@ -32,6 +32,7 @@ from bncore.spec.model import (
 )
 from bncore.spec.probes import Activations, Ics, Landscape, Probes
 from bncore.train.session import Session
+from train.making import TOGGLES, settings_of
 from train.tape import Taping
 
 BOTH = Probes(
@@ -131,14 +132,6 @@ def assert_same(one: Measured | Failed, other: Measured | Failed, step: int) -> 
         np.testing.assert_array_equal(*same, err_msg=f"{one.name}.{name} at step {step}", strict=True)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("name", SPECS)
 def test_measurements_by_a_graph_are_the_same_to_the_bit(name: str) -> None:
     pair = Pair(SMALL.model_copy(update=SPECS[name]))
@@ -147,19 +140,7 @@ def test_measurements_by_a_graph_are_the_same_to_the_bit(name: str) -> None:
     assert pair.recorded.replayed >= 5
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"norm__kind": "none"},
-        {"norm__kind": "l1"},
-        {"norm__kind": "batch_population"},
-        {"noise__on": False},
-        {"noise__n_mu": 0.1},
-        {"noise__position": "last_norm"},
-        {"optim__lr": 0.001},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("change", [*TOGGLES, {"norm__kind": "batch_population"}], ids=str)
 def test_a_change_in_mid_run_is_followed_there_and_back(change: dict[str, Any]) -> None:
     pair = Pair(SMALL)
     pair.steps(4)
@@ -167,9 +148,7 @@ def test_a_change_in_mid_run_is_followed_there_and_back(change: dict[str, Any]) 
     pair.change(**change)
     pair.steps(4)
     between = pair.recorded.replayed
-    pair.change(
-        **{name: getattr(getattr(SMALL, name.split("__")[0]), name.split("__")[1]) for name in change}
-    )
+    pair.change(**settings_of(SMALL, change))
     pair.steps(4)
     assert 0 < before < between < pair.recorded.replayed
     assert pair.reasons == []
@@ -251,12 +230,12 @@ def test_where_memory_is_short_graphs_are_let_go(monkeypatch: pytest.MonkeyPatch
         SMALL.model_copy(update={"probes": Probes(ics=Ics(every=1), activations=Activations(every=1))})
     )
     pair.steps(3)
-    assert pair.recorded._graphs
+    assert pair.recorded._kept
     measure: Callable[[Probe, Any], dict[str, Any]] = type(pair.other._probes["activations"]).measure
     tried: list[int] = []
 
     def exhausted(probe: Probe, view: Any) -> dict[str, Any]:
-        tried.append(len(pair.recorded._graphs))
+        tried.append(len(pair.recorded._kept))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(type(pair.other._probes["activations"]), "measure", exhausted)
@@ -265,10 +244,10 @@ def test_where_memory_is_short_graphs_are_let_go(monkeypatch: pytest.MonkeyPatch
     results = list(pair.other.measure(pair.session.view))
     assert [isinstance(one, Failed) and one.short_of_memory for one in results] == [False, True]
     assert tried == [1]
-    assert not pair.recorded._graphs
+    assert not pair.recorded._kept
     monkeypatch.setattr(type(pair.other._probes["activations"]), "measure", measure)
     list(pair.plain.measure(pair.session.view))
     pair.at = 4
     pair.plain.load_state_dict(pair.other.state_dict())
     pair.steps(4)
-    assert pair.recorded._graphs
+    assert pair.recorded._kept
