@@ -74,6 +74,12 @@ class LocalSweep:
             self._queue.remove(found)
         return found is not None
 
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """Start nothing more, and send that signal to the workers, which checkpoint and end."""
+        self.stopping = True
+        for worker in self._workers.values():
+            worker.send_signal(number)
+
     def _start(self, run: RunDir) -> None:
         name = run.path.name
         command = [sys.executable, "-m", "bncore.train.worker", str(run.path)]
@@ -117,6 +123,4 @@ class LocalSweep:
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number
-        self.stopping = True
-        for worker in self._workers.values():
-            worker.send_signal(number)
+        self.end(number)

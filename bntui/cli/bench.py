@@ -8,12 +8,16 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bntui.cli.options import Json
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import Json, complete_preset, counted, harmless
 from bntui.cli.resolve import check_device
+from bntui.cli.submit import DataDir, Profile, Sets
+from bntui.cli.submit import Device as AnyDevice
 
 if TYPE_CHECKING:
     from bncore.bench.measure import Row
@@ -53,7 +57,7 @@ def train(
 
         return bench_train(kinds, repeats=repeats, device=device)
 
-    _print(rows, threads, as_json)
+    _print_of_torch(rows, threads, as_json)
 
 
 @bench_app.command("ics")
@@ -74,7 +78,7 @@ def ics(
 
         return bench_ics(kinds, repeats=repeats, device=device, naive=naive)
 
-    _print(rows, threads, as_json)
+    _print_of_torch(rows, threads, as_json)
 
 
 @bench_app.command("landscape")
@@ -94,7 +98,7 @@ def landscape(
 
         return bench_landscape(kinds, repeats=repeats, device=device)
 
-    _print(rows, threads, as_json)
+    _print_of_torch(rows, threads, as_json)
 
 
 @bench_app.command("journal")
@@ -110,7 +114,50 @@ def journal(
         yield from bench_journal(events)
         yield from bench_polling()
 
-    _print(rows, None, as_json)
+    _print_of_torch(rows, None, as_json)
+
+
+@bench_app.command("jobs")
+def jobs(
+    experiment: Annotated[
+        str, typer.Argument(metavar="NAME|FILE.toml", autocompletion=complete_preset)
+    ] = "vgg_noisy",
+    most: Annotated[int, typer.Option("--most", min=1, max=1024, help="Runs at once at most.")] = 32,
+    least_seconds: Annotated[
+        float, typer.Option("--seconds", min=1.0, max=3600.0, help="Time each number of runs for so long.")
+    ] = 20.0,
+    device: AnyDevice = None,
+    sets: Sets = None,
+    profile: Profile = "auto",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """How many runs of a sweep at once are worth having here: what to give to --jobs."""
+    from bncore.spec.load import load_experiment
+    from bncore.spec.plan import plan
+    from bntui.cli.resolve import choose_profile, settle_plan
+
+    settled = settle_plan(
+        plan(
+            load_experiment(Path(experiment) if experiment.endswith(".toml") else experiment),
+            profile=choose_profile(profile, device),
+            sets=sets or [],
+            device=device,
+            data_path=None if data_dir is None else str(data_dir),
+        )
+    )
+    from bncore.bench.jobs import NotMeasured, bench_jobs
+
+    first = settled.runs[0].spec
+    heading = f"# runs of {settled.experiment.name}, profile {settled.profile}, on {first.device}"
+    heading += (
+        f", {counted(int(first.threads), 'thread')} each; steps a second of all together, and of one alone"
+    )
+    try:
+        _print(lambda: bench_jobs(settled, most=most, at_least_s=least_seconds), as_json, heading)
+    except NotMeasured as error:
+        typer.echo(harmless(f"bnrun: {error}"), err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
 
 
 @bench_app.command("ui")
@@ -122,7 +169,7 @@ def ui(as_json: Json = False) -> None:
 
         return bench_ui(Sizes())
 
-    _print(rows, None, as_json)
+    _print_of_torch(rows, None, as_json)
 
 
 def _kinds(nets: list[str] | None) -> tuple[str, ...]:
@@ -138,20 +185,35 @@ def _check(device: str) -> None:
     check_device(device, "--device")
 
 
-def _print(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:
-    """Print each row as it comes: a bench takes minutes."""
+def _print_of_torch(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:
+    """Print what is measured in this process, by torch."""
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
         os.environ.setdefault(name, level)  # torch's profiler, which counts memory, talks between the rows
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
+    _print(rows, as_json, f"# torch {torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def _print(rows: Callable[[], Iterator[Row]], as_json: bool, heading: str) -> None:
+    """Print each row as it comes: a bench takes minutes."""
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows()], indent=2))
+        typer.echo(json.dumps([_table(row) for row in rows()], indent=2))
         return
-    typer.echo(f"# torch {torch.__version__}, {torch.get_num_threads()} threads")
+    typer.echo(heading)
     typer.echo(f"{'what':<48} {'ours':>10} {'theirs':>10} {'ratio':>7}  bar")
     for row in rows():
-        theirs = "-" if math.isnan(row.theirs) else f"{row.theirs:.4g}"
-        ratio = "-" if math.isnan(row.ratio) else f"{row.ratio:.3f}"
-        typer.echo(f"{row.what:<48} {row.ours:>7.4g} {row.unit:<2} {theirs:>10} {ratio:>7}  {row.target}")
+        ours, theirs, ratio = (
+            "-" if math.isnan(number) else f"{number:{form}}"
+            for number, form in ((row.ours, ".4g"), (row.theirs, ".4g"), (row.ratio, ".3f"))
+        )
+        typer.echo(f"{row.what:<48} {ours:>7} {row.unit:<2} {theirs:>10} {ratio:>7}  {row.target}".rstrip())
+
+
+def _table(row: Row) -> dict[str, object]:
+    """For JSON, which knows no nan."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(row).items()
+    }

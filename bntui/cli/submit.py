@@ -39,7 +39,7 @@ DataDir = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, help="Runs at once.  [default: as many as there are processors for]"),
+    typer.Option("--jobs", min=1, help="Runs at once (see `bench jobs`).  [default: one a GPU, else as many as there are processors for]"),
 ]
 Launcher = Annotated[str, typer.Option("--launcher", help="local or slurm.")]
 Headless = Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without the explorer.")]

@@ -1,0 +1,207 @@
+"""`bnrun bench jobs`: how many runs at once are worth having, found by having them."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import mean
+
+from bncore.bench.measure import Row
+from bncore.launch.devices import default_jobs, visible_gpus
+from bncore.launch.local import LocalSweep
+from bncore.launch.occupancy import Occupancy, occupancy
+from bncore.spec.plan import Plan
+from bncore.store.paths import RunDir
+from bncore.store.status import HEARTBEAT_S, LIVE, read_status
+from bncore.store.sweep import create_sweep
+
+ENDLESS = 10**9
+WORTH = 0.95
+"""Share of the most steps a second from which on more runs at once are not worth having."""
+LEAST_STEPS = 10
+"""Steps that every run has to make, however long they take."""
+SPARE = 0.05
+"""Share of a GPU's memory to leave free."""
+
+
+class NotMeasured(RuntimeError):
+    """Runs that ended before they could be timed; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Runs at once, and what became of it."""
+
+    count: int
+    speed: float
+    """Steps a second of all of them together."""
+    gpus: Occupancy | None
+    """The GPUs meanwhile: how busy on average, and the most memory."""
+
+
+def bench_jobs(plan: Plan, *, most: int = 32, at_least_s: float = 20.0) -> Iterator[Row]:
+    """Runs of a sweep at once, twice as many each time, as long as that helps and memory is left: steps a second
+    of all of them, beside those of a single one; at last, the fewest that make 95 % of the most.
+
+    Every run is a process of its own that measures, evaluates and writes as it does in the sweep; it is its
+    directory that is not kept.
+
+    Arguments:
+        plan: settled.
+        most: runs at once at most.
+        at_least_s: seconds that are timed, once all of them are at work; more where a run has not made ten steps.
+
+    Raises:
+        NotMeasured: a run has ended by itself.
+        KeyboardInterrupt: it was interrupted.
+    """
+    gpus = visible_gpus() if any(run.spec.device.startswith("cuda") for run in plan.runs) else ()
+    before = occupancy(gpus) if gpus else None
+    found: list[Together] = []
+    for count in _doubling(most):
+        needed = _foreseen(before, found, count)
+        if needed is not None:
+            yield Row(f"{count} at once", math.nan, math.nan, math.nan, needed, "")
+            break
+        found.append(_measured(plan, count, gpus, at_least_s))
+        yield _row(found[-1], found[0])
+        if len(found) > 1 and found[-1].speed < found[-2].speed / WORTH:
+            break
+    best = recommended(found)
+    default = default_jobs([run.spec for run in plan.runs])
+    yield Row(
+        f"--jobs {best}",
+        best,
+        default,
+        next(one.speed for one in found if one.count == best) / found[0].speed,
+        f"the fewest with {WORTH:.0%} of the most steps a second; {default} is the default",
+        "",
+    )
+
+
+def recommended(found: list[Together]) -> int:
+    """The fewest runs at once that make nearly the most steps a second."""
+    enough = WORTH * max(one.speed for one in found)
+    return min(one.count for one in found if one.speed >= enough)
+
+
+def _doubling(most: int) -> Iterator[int]:
+    count = 1
+    while count < most:
+        yield count
+        count *= 2
+    yield most
+
+
+def _foreseen(before: Occupancy | None, found: list[Together], count: int) -> str | None:
+    """Why so many runs would find no room on the GPUs, as far as can be told from fewer."""
+    if before is None or not found or found[-1].gpus is None:
+        return None
+    last = found[-1].gpus
+    needed = before.used + (last.used - before.used) / found[-1].count * count
+    room = (1 - SPARE) * last.total
+    return f"left out: {needed:,.0f} MiB, {last.total:,.0f} are there" if needed > room else None
+
+
+def _row(one: Together, alone: Together) -> Row:
+    told = "" if one.gpus is None else (
+        f"GPU at work {one.gpus.busy:.0%} of the time, {one.gpus.used:,.0f} of {one.gpus.total:,.0f} MiB"
+    )  # fmt: skip
+    return Row(f"{one.count} at once", one.speed, alone.speed, one.speed / alone.speed, told, "/s")
+
+
+def _measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
+    with tempfile.TemporaryDirectory(prefix="bnrun-jobs-") as folder:
+        runs = create_sweep(_endless(plan, count), root=Path(folder)).runs()
+        local = LocalSweep(runs, jobs=count)
+        watch = _Watch(local, runs, gpus, at_least_s)
+        local.run(watch.tick)
+        if local.signal is not None:
+            raise KeyboardInterrupt
+        if watch.speed is None:
+            raise NotMeasured(f"{count} at once: {_what_happened(runs)}")
+        return Together(count, watch.speed, watch.seen)
+
+
+def _endless(plan: Plan, count: int) -> Plan:
+    """So many runs of the plan, each of them again where there are not enough, that do not end by themselves."""
+    runs = [
+        replace(run, name=f"{index}-{run.name}", spec=run.spec.model_copy(update={"steps": ENDLESS}))
+        for index, run in enumerate(islice(cycle(plan.runs), count))
+    ]
+    return replace(plan, runs=tuple(runs))
+
+
+class _Watch:
+    """Times runs from when all of them are at work."""
+
+    def __init__(
+        self, local: LocalSweep, runs: list[RunDir], gpus: tuple[str, ...], at_least_s: float
+    ) -> None:
+        self.speed: float | None = None
+        """Steps a second of all runs together, once that is known."""
+        self._local = local
+        self._runs = runs
+        self._gpus = gpus
+        self._at_least_s = at_least_s
+        self._heard: list[tuple[int, int, float]] = [(-1, 0, 0.0)] * len(runs)
+        """Of each run: the newest heartbeat, its step, and when it was seen."""
+        self._began: list[tuple[int, int, float]] = []
+        self._looks: list[Occupancy] = []
+        self._next_look = 0.0
+
+    @property
+    def seen(self) -> Occupancy | None:
+        """The GPUs over the time that was measured."""
+        if not self._looks:
+            return None
+        busy, used = mean(one.busy for one in self._looks), max(one.used for one in self._looks)
+        return Occupancy(busy, used, self._looks[-1].total)
+
+    def tick(self) -> None:
+        """Listen; end the runs when enough is known, or when one of them has ended."""
+        if self._local.stopping:
+            return
+        if not self._listen() or self._local.exit_codes:
+            self._local.end()
+            return
+        if not self._began:
+            if all(step > 0 for _, step, _ in self._heard):
+                self._began = list(self._heard)
+            return
+        if self._gpus and time.monotonic() >= self._next_look:
+            look = occupancy(self._gpus)
+            self._looks += [look] if look is not None else []
+            self._next_look = time.monotonic() + HEARTBEAT_S
+        took = [now[2] - then[2] for now, then in zip(self._heard, self._began, strict=True)]
+        made = [now[1] - then[1] for now, then in zip(self._heard, self._began, strict=True)]
+        if min(took) >= self._at_least_s and min(made) >= LEAST_STEPS:
+            self.speed = sum(steps / seconds for steps, seconds in zip(made, took, strict=True))
+            self._local.end()
+
+    def _listen(self) -> bool:
+        """Take note of new heartbeats; False where a run has ended by itself."""
+        for index, run in enumerate(self._runs):
+            status = read_status(run)
+            if status is None or status.state not in {*LIVE, "queued"}:
+                return False
+            if status.counter != self._heard[index][0]:
+                self._heard[index] = status.counter, status.step, time.monotonic()
+        return True
+
+
+def _what_happened(runs: list[RunDir]) -> str:
+    for run in runs:
+        status = read_status(run)
+        if status is not None and status.state in ("diverged", "failed"):
+            why = status.message or "--set optim.lr=... takes a smaller rate"
+            return f"{run.path.name} has {status.state} at step {status.step}; {why}"
+        log = run.log_file.read_text(errors="replace").strip() if run.log_file.exists() else ""
+        if status is None or status.state == "queued":
+            return f"{run.path.name} did not begin: {log.splitlines()[-1] if log else 'without a word'}"
+    return "a run has ended by itself"

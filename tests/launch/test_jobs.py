@@ -1,0 +1,126 @@
+"""How many runs at once are worth having: what is timed, when it ends, and what is recommended."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.making import bnrun, surroundings, tiny_experiment
+from resume.making import wait_until
+
+from bncore.bench import jobs
+from bncore.bench.jobs import Together, bench_jobs
+from bncore.launch.occupancy import Occupancy
+from bncore.spec.load import load_experiment
+from bncore.spec.plan import Plan, plan
+
+
+@pytest.fixture
+def settled(tmp_path: Path) -> Plan:
+    """Two runs on a GPU, by name only."""
+    found = plan(load_experiment(tiny_experiment(tmp_path)), profile="cpu", device="cuda")
+    return found.settled(data=None, device="cuda", threads=1)
+
+
+def machine(
+    monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float], *, each: float = 1000, gpus: bool = True
+) -> list[int]:
+    """A machine with one GPU of 10,000 MiB on which so many runs make so many steps a second, and each takes
+    `each` MiB; what was asked of it is in the list."""
+    asked: list[int] = []
+
+    def measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
+        asked.append(count)
+        taken = Occupancy(0.5, 200 + each * count, 10_000) if gpus else None
+        return Together(count, speeds[count], taken)
+
+    monkeypatch.setattr(jobs, "_measured", measured)
+    monkeypatch.setattr(jobs, "visible_gpus", lambda: ("0",) if gpus else ())
+    monkeypatch.setattr(jobs, "occupancy", lambda names: Occupancy(0, 200, 10_000))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("speeds", "asked", "best"),
+    [
+        ({1: 100, 2: 190, 4: 195}, [1, 2, 4], 2),  # 2 are within 5 % of 4
+        ({1: 100, 2: 190, 4: 350, 8: 200}, [1, 2, 4, 8], 4),
+        ({1: 100, 2: 60}, [1, 2], 1),
+        ({1: 100, 2: 104}, [1, 2], 1),
+        ({1: 100, 2: 200, 4: 400, 8: 800, 12: 1200}, [1, 2, 4, 8, 12], 12),  # the most that were allowed
+    ],
+)
+def test_it_goes_on_while_that_helps_and_recommends_the_fewest(
+    monkeypatch: pytest.MonkeyPatch, settled: Plan, speeds: dict[int, float], asked: list[int], best: int
+) -> None:
+    log = machine(monkeypatch, speeds, gpus=False)
+    *rows, last = bench_jobs(settled, most=12)
+    assert log == asked
+    assert [(row.what, row.ours, row.ratio) for row in rows] == [
+        (f"{count} at once", speeds[count], speeds[count] / 100) for count in asked
+    ]
+    assert (last.what, last.ours, last.ratio) == (f"--jobs {best}", best, speeds[best] / 100)
+
+
+def test_it_does_not_try_what_the_gpu_has_no_memory_for(
+    monkeypatch: pytest.MonkeyPatch, settled: Plan
+) -> None:
+    log = machine(monkeypatch, {1: 100, 2: 200, 4: 400}, each=2000)
+    *rows, left_out, last = bench_jobs(settled)
+    assert log == [1, 2, 4]
+    assert "GPU at work 50% of the time, 8,200 of 10,000 MiB" in rows[-1].target
+    assert (left_out.what, left_out.target) == ("8 at once", "left out: 16,200 MiB, 10,000 are there")
+    assert math.isnan(left_out.ours)
+    assert last.ours == 4
+
+
+def test_real_runs_are_timed_and_leave_nothing_behind(tmp_path: Path) -> None:
+    experiment, scratch = tiny_experiment(tmp_path), tmp_path / "scratch"
+    scratch.mkdir()
+    done = bnrun(
+        "bench", "jobs", experiment, "--most", "2", "--seconds", "1", "--json",
+        cwd=tmp_path, TMPDIR=str(scratch),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    one, two, last = json.loads(done.stdout)
+    assert (one["what"], two["what"], one["ratio"]) == ("1 at once", "2 at once", 1)
+    assert one["ours"] > 100
+    assert last["what"] in ("--jobs 1", "--jobs 2")
+    assert list(scratch.glob("bnrun-*")) == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_ends_is_told_with_its_reason(tmp_path: Path) -> None:
+    experiment, scratch = tiny_experiment(tmp_path), tmp_path / "scratch"
+    scratch.mkdir()
+    done = bnrun("bench", "jobs", experiment, "--set", "optim.lr=1e9", cwd=tmp_path, TMPDIR=str(scratch))
+    assert done.returncode == 1
+    assert "0-none-s0 has diverged at step" in done.stderr
+    assert "--set optim.lr" in done.stderr
+    assert list(scratch.glob("bnrun-*")) == []
+
+
+def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    experiment, scratch = tiny_experiment(tmp_path), tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "bntui.cli.main", "bench", "jobs", str(experiment), "--seconds", "600"]
+    environment = surroundings(tmp_path, TMPDIR=str(scratch))
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE) as bench:
+        wait_until(lambda: any(scratch.glob("*/*/*/journal.jsonl")), "a run at work")
+        bench.send_signal(signal.SIGINT)
+        assert bench.wait(60) == 130
+    assert list(scratch.glob("bnrun-*")) == []
+    told = bytes(scratch)
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, told)]
+
+
+def _mentions(path: Path, told: bytes) -> bool:
+    try:
+        return told in path.read_bytes()
+    except OSError:
+        return False
