@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -20,7 +21,9 @@ from bncore.probes.growing import output_sizes
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.moments import moments_suffice, with_few_samples
+from bncore.probes.recorded import Recorded
 from bncore.probes.view import StepView
+from bncore.recorder import CudaRecorder, Recorder
 from bncore.spec.model import Spec
 from bncore.train.session import Session
 from bncore.train.worker import settle_arithmetic
@@ -54,6 +57,8 @@ def bench_ics(
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_ics, view)
+            if device != "cpu":
+                works |= by_a_graph(CudaRecorder(view.inputs.device), "ics", probe, view)
             products = operations(view.net)
             most = 1.25 * products if device != "cpu" else ICS_BARS[kind]
             bar = f"<= {most:.3g} steps" if norm == "batch" else "no bar"
@@ -80,6 +85,8 @@ def bench_landscape(
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_landscape, view, MULTIPLES)
+            if device != "cpu":
+                works |= by_a_graph(CudaRecorder(view.inputs.device), "landscape", probe, view)
             name = f"{kind} {norm}: landscape"
             took = yield from _rows(name, works, repeats, device, f"<= {LANDSCAPE_BAR} steps")
             yield from _by_the_ceiling(name, view, took, len(MULTIPLES))
@@ -95,6 +102,15 @@ def observed(spec: Spec) -> tuple[Session, StepView]:
     session.step(0, observe=True)
     assert session.view is not None
     return session, session.view
+
+
+def by_a_graph(recorder: Recorder, name: str, probe: Probe, view: StepView) -> dict[str, Work]:
+    """``graph``: a function that measures by a graph, which has been recorded. Nothing, and a warning, where there
+    can be none."""
+    recorded = Recorded(recorder, warnings.warn)
+    for _ in range(3):  # met, recorded, used
+        recorded.measure(name, probe, view)
+    return {"graph": lambda: recorded.measure(name, probe, view)} if recorded.replayed else {}
 
 
 def operations(net: LayeredNet) -> float:
@@ -206,6 +222,9 @@ def _rows(
     }
     naive = steps.get("naive", math.nan)
     yield Row(name, steps["probe"], naive, naive / steps["probe"], bar, "steps")
+    if "graph" in steps:
+        what, faster = f"{name}, by a graph, against none", steps["probe"] / steps["graph"]
+        yield Row(what, steps["graph"], steps["probe"], faster, bar, "steps")
     yield Row(f"{name}, noise floor", steps["floor"], math.nan, math.nan, "counted apart", "steps")
     mine, plain = (peak_bytes(works[key], device) / 2**20 for key in ("probe", "step"))
     yield Row(

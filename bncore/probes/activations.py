@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bncore.nets import LayeredNet
 from bncore.nets.layer import Layer
+from bncore.probes.base import Probe
 from bncore.probes.bins import Bins
 from bncore.probes.inside import with_parameters
 from bncore.probes.module import ModuleView
@@ -77,7 +78,7 @@ def normed_layers(net: LayeredNet) -> tuple[int, ...]:
     return tuple(n for n, layer in enumerate(net.layers, start=1) if layer.norm is not None)
 
 
-class Activations:
+class Activations(Probe):
     """The probe. It remembers each layer's bins and the moments of the first and of the last measurement.
 
     Arguments:
@@ -123,10 +124,6 @@ class Activations:
         fields |= {f"{k}_drift": v for k, v in _distance(moments, self._start).items()}
         self._last, self._bins = moments, {n: d.bins for n, d in found.items()}
         return fields
-
-    def shrink(self, group: int = 0) -> bool:
-        """It computes one thing at a time already."""
-        return False
 
     def state_dict(self) -> dict[str, Any]:
         """Bins and moments, as tensors and plain values."""

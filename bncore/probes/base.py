@@ -12,7 +12,8 @@ from bncore.probes.view import StepView
 
 
 class Probe(Protocol):
-    """An instrument: one step in, the fields of one journal event out."""
+    """An instrument: one step in, the fields of one journal event out. What is inherited here suits one that
+    remembers nothing and needs little memory."""
 
     def measure(self, view: StepView) -> dict[str, Any]:
         """The fields of the event: numpy arrays, numbers and text that depend on the view and on what the
@@ -24,21 +25,21 @@ class Probe(Protocol):
         """
         ...
 
-    def shrink(self, group: int = 0) -> bool:
-        """Do with less memory from now on; whether it can.
+    def shrink(self) -> bool:
+        """Do with less memory from now on; whether it can."""
+        return False
 
-        Arguments:
-            group: the `group` of an event that was measured so; 0: the next smaller one.
-        """
-        ...
+    def repeat(self, event: Mapping[str, Any]) -> None:
+        """Take as much memory from now on as the measurement of that event did, as its fields tell."""
+        return
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers between measurements: tensors and plain values only."""
-        ...
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
-        ...
+        return
 
 
 def require_finite(what: str, tensor: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ from bncore.probes.explicit import LayerTensors, layer_tensors, with_buffers
 from bncore.probes.view import Parameters, StepView
 
 BUDGET = 2.25
-"""Activations that the chains of a group may hold, in those of a training step; chosen by measurement so that
-the peak of a measurement stays below 2.5 times that of a training step."""
+"""Activations that the chains of a group may hold, in those of a training step, where nothing is known of what
+memory is left; by measurement the peak of a measurement stays below 2.5 times that of a training step then."""
 
 
 def growing_batch(
@@ -33,6 +33,7 @@ def growing_batch(
     group: int,
     samples: int | None = None,
     limit: int = 0,
+    budget: float = 0.0,
 ) -> list[Tensor]:
     """G'_i of the chosen layers: the gradient with respect to W_i^t, the layers before i being `new`.
 
@@ -42,11 +43,13 @@ def growing_batch(
         group: layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
         samples: of the training step whose memory is the measure of that; None: those of the view.
         limit: layers of a group at most, however many would fit; 0: no such limit.
+        budget: what the chains of a group may hold, as `BUDGET`; 0: that.
 
     Returns:
         One gradient a layer, shaped as its weight.
     """
-    groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs))
+    steps = budget or BUDGET
+    groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs), steps)
     groups = [part for found in groups for part in _even(found, limit or len(found))]
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
@@ -114,10 +117,16 @@ def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:
     return [layers[i : i + size] for i in range(0, len(layers), size)]
 
 
-def _fitting(view: StepView, layers: Sequence[int], samples: int) -> list[Sequence[int]]:
+def held_together(view: StepView, layers: Sequence[int]) -> float:
+    """What the chains of these layers hold in one pass, in activations of a training step."""
+    sizes = output_sizes(view.net)
+    return sum(sum(sizes[index:]) for index in layers) / sum(sizes)
+
+
+def _fitting(view: StepView, layers: Sequence[int], samples: int, steps: float) -> list[Sequence[int]]:
     """Groups whose activations stay within the budget."""
     sizes = output_sizes(view.net)
-    budget = BUDGET * sum(sizes) * samples / len(view.inputs)
+    budget = steps * sum(sizes) * samples / len(view.inputs)
     groups: list[list[int]] = []
     held = math.inf
     for index in layers:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.probes.base import in_precision_of, require_finite
+from bncore.probes.base import Probe, in_precision_of, require_finite
 from bncore.probes.compare import pairwise
-from bncore.probes.growing import growing_batch
+from bncore.probes.growing import BUDGET, growing_batch, held_together
+from bncore.probes.memory import roomy, spare_steps
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.task import Task
@@ -26,14 +27,15 @@ def shifted_gradients(
     rescale: float = 0.0,
     samples: int | None = None,
     limit: int = 0,
+    budget: float = 0.0,
 ) -> list[Tensor]:
     """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
 
     The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it. `group`,
-    `samples` and `limit` are those of `growing_batch`.
+    `samples`, `limit` and `budget` are those of `growing_batch`.
     """
     new = rescaled_update(view, rescale) if rescale else view.after
-    return growing_batch(view, new, layers, group=group, samples=samples, limit=limit)
+    return growing_batch(view, new, layers, group=group, samples=samples, limit=limit, budget=budget)
 
 
 def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
@@ -61,7 +63,7 @@ def rescaled_update(view: StepView, relative: float) -> Parameters:
     return new
 
 
-class Ics:
+class Ics(Probe):
     """The probe; it remembers how often it measured.
 
     Arguments:
@@ -91,6 +93,7 @@ class Ics:
         self.loss = loss
         self._measured = 0
         self._limit = 0
+        self._budget = 0.0
         self._most = 1
 
     def measure(self, view: StepView) -> dict[str, Any]:
@@ -103,6 +106,8 @@ class Ics:
         - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
           moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a pass a
           layer, where the network is no `LayeredNet`;
+        - `budget`, where groups are chosen by the memory that was free at the first measurement: the activations
+          that one may hold, in those of a training step;
         - `group`, once memory was short: the layers computed in one pass since then, at most;
         - `floor`, at every `floor_every`-th measurement: the l2 that rounding alone makes: with the
           batch in another order, or by the stand-ins, whichever is larger.
@@ -120,6 +125,9 @@ class Ics:
         # G'_1 = G_1 by definition
         equal = chosen[:1] if chosen[0] == 0 and _nothing_precedes(view) else []
         rest, samples, limit = chosen[len(equal) :], len(view.inputs), self._limit
+        if method == "growing batch" and not self.group:
+            self._budget = self._budget or _by_free_memory(view, rest)
+        budget = self._budget
 
         def compute(seen: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
             old = [seen.grads[seen.weights[i]] for i in chosen]
@@ -127,8 +135,9 @@ class Ics:
                 shifted = layerwise_gradients(seen, rest, rescale=self.rescale)
             else:
                 shifted = shifted_gradients(
-                    seen, rest, group=self.group, rescale=self.rescale, samples=samples, limit=limit
-                )
+                    seen, rest,
+                    group=self.group, rescale=self.rescale, samples=samples, limit=limit, budget=budget,
+                )  # fmt: skip
             shifted = old[: len(equal)] + shifted
             if self.penalty:
                 pull = [seen.weight_decay * seen.before[seen.weights[i]] for i in chosen]
@@ -145,15 +154,15 @@ class Ics:
             require_finite("a gradient", found["l2"])
             fields = {**found, **self._floor(view, seen, chosen)}
             self._measured += 1
-            spared = {"group": limit} if limit and method != "layer by layer" else {}
             return {
                 "layers": [i + 1 for i in chosen],
                 "method": method,
-                **spared,
+                **({"budget": budget} if budget and method == "growing batch" else {}),
+                **({"group": limit} if limit and method != "layer by layer" else {}),
                 **in_precision_of(view, fields),
             }
 
-        return Task((*chosen, method, len(equal), samples, limit), seen, (), compute, tell)
+        return Task((*chosen, method, len(equal), samples, limit, budget), seen, (), compute, tell)
 
     def _seen(self, view: StepView) -> tuple[StepView, str]:
         """What to evaluate on, and how."""
@@ -180,20 +189,32 @@ class Ics:
         floors = [pairwise(old, [g[view.weights[i]] for i in chosen]).l2 for g in again]
         return {"floor": torch.stack(floors).amax(0)}
 
-    def shrink(self, group: int = 0) -> bool:
+    def shrink(self) -> bool:
         """Compute the gradients of half as many layers in one pass from now on, down to one."""
-        if self._limit == 1 and not group:
+        if self._limit == 1:
             return False
-        self._limit = group or max(1, (self._limit or self.group or self._most) // 2)
+        self._limit = max(1, (self._limit or self.group or self._most) // 2)
         return True
 
+    def repeat(self, event: Mapping[str, Any]) -> None:
+        """Compute in passes as that event's from now on."""
+        self._limit = int(event.get("group", self._limit))
+        self._budget = float(event.get("budget", self._budget))
+
     def state_dict(self) -> dict[str, Any]:
-        """How often it measured, and how sparingly it has to."""
-        return {"measured": self._measured, "limit": self._limit}
+        """How often it measured, and in passes of what size."""
+        return {"measured": self._measured, "limit": self._limit, "budget": self._budget}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self._measured, self._limit = int(state["measured"]), int(state.get("limit", 0))
+        self._budget = float(state.get("budget", 0.0))
+
+
+def _by_free_memory(view: StepView, layers: Sequence[int]) -> float:
+    """The budget of a group; 0 where nothing is known of the memory that is free."""
+    spare = spare_steps(view.inputs.device)
+    return 0.0 if spare is None else roomy(BUDGET, held_together(view, layers), spare)
 
 
 def _nothing_precedes(view: StepView) -> bool:

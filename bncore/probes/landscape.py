@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.probes.base import in_precision_of, require_finite
+from bncore.probes.base import Probe, in_precision_of, require_finite
 from bncore.probes.compare import Comparison, length, vectors, whole
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.task import Task
@@ -63,7 +63,7 @@ DIRECTIONS: dict[str, Callable[[StepView, Curvature], dict[str, Tensor]]] = {
 """Directions d of the steps theta_t - a d, by name; their length is no matter."""
 
 
-class Landscape:
+class Landscape(Probe):
     """The probe; it remembers how often it measured.
 
     Arguments:
@@ -196,10 +196,6 @@ class Landscape:
             return []
         g = vectors(view.grads.values())
         return [whole(g, vectors(view.reordered_grads.values())).l2]
-
-    def shrink(self, group: int = 0) -> bool:
-        """It computes one thing at a time already."""
-        return False
 
     def state_dict(self) -> dict[str, Any]:
         """How often it measured."""

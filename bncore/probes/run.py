@@ -86,8 +86,9 @@ class ProbeRunner:
         that can do with less tries again with less, and does so from then on.
 
         Arguments:
-            known: events of this step, by the probe's name, that were journaled before the run was resumed: what
-                memory was too short for then is not measured now, and what was measured sparingly is so again.
+            known: events of this step, by the probe's name, of this run before it was resumed, or of the one that
+                it repeats: what memory was too short for then is not measured now, and what was measured takes as
+                much of it again.
         """
         due = self.due(view.step)
         try:
@@ -100,8 +101,7 @@ class ProbeRunner:
             if event.get("short_of_memory"):
                 yield Failed(name, str(event["reason"]), short_of_memory=True)
                 continue
-            if "group" in event:
-                self._probes[name].shrink(event["group"])
+            self._probes[name].repeat(event)
             yield self._measured(name, view, snapshot)
 
     def without_memory(self, step: int, error: Exception) -> Iterator[Failed]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bncore.probes.base import Probe
 from bncore.probes.hessian import HessianProduct, largest_eigenpair, starting_vector
 from bncore.probes.view import StepView
 
@@ -71,7 +72,7 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
     }
 
 
-class Sharpness:
+class Sharpness(Probe):
     """The probe; it remembers the last eigenvector as a warm start.
 
     Arguments:
@@ -99,10 +100,6 @@ class Sharpness:
             "two_over_lr": 2 / view.lr if view.lr else np.inf,
             **lengths,
         }
-
-    def shrink(self, group: int = 0) -> bool:
-        """It computes one thing at a time already."""
-        return False
 
     def state_dict(self) -> dict[str, Any]:
         """The warm start by parameter name; empty before the first measurement."""

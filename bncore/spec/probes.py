@@ -36,7 +36,8 @@ class Ics(Cadence):
     """Numbers of the layers, from 1, as in the figures; none given: all."""
     group: NonNegativeCount = 0
     """How many layers' gradients are computed in one pass; more is faster and takes more memory. 0: as many as
-    fit into 2.5 times the memory of a training step."""
+    fit into 2.5 times the memory of a training step; on a GPU with much memory to spare, into an eighth of
+    that (the journal tells, and whoever repeats the run measures alike)."""
     floor_every: NonNegativeCount = 10
     """Measure the noise floor (the same batch in another order) at every so many measurements; 0: never."""
     penalty: Flag = False

@@ -17,7 +17,7 @@ from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.checkpoints import Checkpoint, file_name, listing
 from bncore.store.errors import StoreError
-from bncore.store.journal import REMADE, Event, read_events
+from bncore.store.journal import REMADE, Event, memory_of, read_events
 from bncore.store.lineage import Lineage, read_lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import user_name
@@ -63,7 +63,8 @@ def fork(parent: RunDir, *, at: int | None, changes: Changes, follow: bool = Fal
         requests = tuple(e for e in before if e["step"] >= start)
         later = [e for e in events if e["type"] == "request" and e["step"] > step] if follow else []
         script = (*requests, *request, *later)
-        write_lineage(run, Lineage("fork", f"../{parent.path.name}", start, step, None, script))
+        measured = tuple(memory_of(e for e in events if start <= e["step"] < step))
+        write_lineage(run, Lineage("fork", f"../{parent.path.name}", start, step, None, script, measured))
         final = name()
     return RunDir(final)
 
@@ -109,7 +110,7 @@ def _fill_replay(run: RunDir, original: RunDir) -> None:
     requests = tuple(e for e in events if e["type"] == "request")
     until = None if any(e["type"] == "finished" for e in events) else reached(events)
     path = os.path.relpath(original.path.resolve(), run.path.resolve())
-    write_lineage(run, Lineage("replay", path, start, 0, until, requests))
+    write_lineage(run, Lineage("replay", path, start, 0, until, requests, tuple(memory_of(events))))
 
 
 def reached(events: list[Event]) -> int:

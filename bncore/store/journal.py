@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ REMADE = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"}
 """Events that a resumed run makes again, exactly, on its way from its checkpoint."""
 
 PROBING = frozenset({"probe", "probe_failed"})
+MEMORY = ("group", "budget", "short_of_memory", "reason")
+"""Fields of a probe's event that tell how much memory there was for it."""
 
 Event = dict[str, Any]
 
@@ -67,9 +69,16 @@ class Journal:
         self._next = len(self.events)
         self._expected: deque[Event] = deque()
         self._astray: set[str] = set()  # probes that missed a measurement which the journal has
+        self._elsewhere: dict[int, dict[str, Event]] = {}
 
-    def expect_from(self, step: int) -> None:
-        """Compare, from now on, re-made events with those the journal holds of `step` and later."""
+    def expect_from(self, step: int, elsewhere: Iterable[Event] = ()) -> None:
+        """Compare, from now on, re-made events with those the journal holds of `step` and later.
+
+        Arguments:
+            elsewhere: from `memory_of` another run, whose measurements are to be made alike.
+        """
+        for event in elsewhere:
+            self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
         self._expected.extend(e for e in self.events if e["type"] in REMADE and e["step"] >= step)
 
     def append(self, kind: str, step: int, **fields: Any) -> None:
@@ -99,8 +108,10 @@ class Journal:
             raise Divergence(f"{self.path}: {difference(known, made)}")
 
     def expected_probes(self, step: int) -> dict[str, Event]:
-        """The measurements of a step, and the failed ones, that a resumed run is to make again, by probe."""
-        return {e["name"]: e for e in self._expected if e["type"] in PROBING and e["step"] == step}
+        """The measurements of a step, and the failed ones, that a resumed or repeated run is to make again, by
+        probe; of another run's, what they say of memory alone."""
+        own = {e["name"]: e for e in self._expected if e["type"] in PROBING and e["step"] == step}
+        return self._elsewhere.get(step, {}) | own
 
     def _excused(self, known: Event, made: Event) -> bool:
         """Whether a probe cannot be held to what is journaled: memory is too short now for a measurement that was
@@ -183,6 +194,21 @@ def check_schema(path: Path, first: Event) -> None:
     schema = first.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise StoreError(f"{path}: schema {schema!r}; this program reads up to {SCHEMA}")
+
+
+def memory_of(events: Iterable[Event]) -> Iterator[Event]:
+    """How much memory there was for the measurements of a run: step and name of each that says so, and `MEMORY`;
+    of those in a row that say the same, the first."""
+    latest: dict[str, Event] = {}
+    for event in events:
+        told = {key: event[key] for key in MEMORY if key in event}
+        if event["type"] not in PROBING or not told.keys() & {"group", "budget", "short_of_memory"}:
+            continue
+        if event["type"] == "probe":
+            if latest.get(event["name"]) == told:
+                continue
+            latest[event["name"]] = told
+        yield {"step": event["step"], "name": event["name"], **told}
 
 
 def difference(known: Event, made: Event) -> str:

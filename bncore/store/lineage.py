@@ -1,7 +1,7 @@
 """Where a run comes from, if not from its spec alone: a fork or a replay of another run.
 
-``lineage.json`` holds the requests that are to be made again, as the other run's journal tells them. The worker
-takes them at their steps as if they stood in its own journal (DESIGN, decision 3).
+``lineage.json`` holds the requests that are to be made again, as the other run's journal tells them, and how much
+memory its measurements had. The worker takes both as if they stood in its own journal (DESIGN, decision 3).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Lineage:
     """Of a replay: how many updates the other run made, where it did not come to its end."""
     requests: tuple[dict[str, Any], ...] = ()
     """Request events to be made again, in order."""
+    measured: tuple[dict[str, Any], ...] = ()
+    """What `bncore.store.journal.memory_of` says of the other run, whose measurements are to be made alike."""
 
 
 def read_lineage(run: RunDir) -> Lineage | None:
@@ -48,7 +50,7 @@ def read_lineage(run: RunDir) -> Lineage | None:
     if not _sound(table):
         raise StoreError(f"{run.lineage_file}: not the lineage of a run")
     known = {f.name: table[f.name] for f in fields(Lineage) if f.name in table}
-    return Lineage(**known | {"requests": tuple(table["requests"])})
+    return Lineage(**known | {name: tuple(table.get(name, ())) for name in ("requests", "measured")})
 
 
 def write_lineage(run: RunDir, lineage: Lineage) -> None:
@@ -64,12 +66,14 @@ def _sound(table: object) -> bool:
     if not isinstance(table, dict) or table.get("kind") not in ("fork", "replay"):
         return False
     numbers = (table.get("step"), table.get("at"), table.get("until") or 0)
-    requests = table.get("requests")
+    requests, measured = table.get("requests"), table.get("measured", [])
     return (
         isinstance(table.get("run"), str)
         and all(isinstance(number, int) for number in numbers)
         and isinstance(requests, list)
         and all(isinstance(r, dict) and _is_request(r) for r in requests)
+        and isinstance(measured, list)
+        and all(isinstance(m, dict) and _is_measurement(m) for m in measured)
     )
 
 
@@ -81,4 +85,14 @@ def _is_request(event: dict[str, Any]) -> bool:
         and isinstance(event.get("id"), str)
         and isinstance(command, dict)
         and isinstance(command.get("kind"), str)
+    )
+
+
+def _is_measurement(event: dict[str, Any]) -> bool:
+    return (
+        isinstance(event.get("step"), int)
+        and isinstance(event.get("name"), str)
+        and isinstance(event.get("group", 0), int)
+        and isinstance(event.get("budget", 0.0), int | float)
+        and isinstance(event.get("reason", ""), str)
     )

@@ -206,7 +206,7 @@ def _begin(
         raise StoreError(
             f"{run.checkpoints}: no sound checkpoint of step {lineage.step}, where it was forked"
         )
-    journal.expect_from(start)
+    journal.expect_from(start, lineage.measured if lineage is not None else ())
     if journal.events:
         journal.append("start", start, resumed=True)
         return start, changes

@@ -39,7 +39,11 @@ DataDir = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, help="Runs at once (see `bench jobs`).  [default: one a GPU, else as many as there are processors for]"),
+    typer.Option(
+        "--jobs",
+        min=1,
+        help="Runs at once (`bench jobs`).  [default: one a GPU, or as processors suffice]",
+    ),
 ]
 Launcher = Annotated[str, typer.Option("--launcher", help="local or slurm.")]
 Headless = Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without the explorer.")]

@@ -7,13 +7,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from resume.making import Updates, digest, events, make_run, story, train
+from train.tape import Taping
 
 from bncore.data import load
 from bncore.probes import growing
 from bncore.probes.ics import layerwise_gradients, shifted_gradients
+from bncore.probes.recorded import Recorded
+from bncore.probes.run import Failed, Measured, ProbeRunner
+from bncore.probes.table import PROBES
+from bncore.recorder import CudaRecorder
 from bncore.spec.model import (
     DLN,
     VGG,
@@ -195,6 +201,39 @@ def test_graphs_are_really_used() -> None:
     assert graphs.replayed == (8 if DEVICE == "cuda" else 0)
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_measurements_by_graphs_are_really_used_and_the_same(name: str) -> None:
+    every = Probes(ics=Ics(every=1, floor_every=3), landscape=Landscape(every=1, floor_every=4))
+    spec = SPECS[name].model_copy(update={"probes": every})
+    session = Session(spec, load(spec, DEVICE))
+    recorder = CudaRecorder(torch.device(DEVICE)) if DEVICE == "cuda" else Taping(session)
+    recorded = Recorded(recorder, pytest.fail)
+    plain, by_graph = ProbeRunner(spec), ProbeRunner(spec, recorded)
+    for step in range(6):
+        session.step(step, observe=True)
+        assert session.view is not None
+        for one, other in zip(plain.measure(session.view), by_graph.measure(session.view), strict=True):
+            assert isinstance(one, Measured) and isinstance(other, Measured)
+            assert one.fields.keys() == other.fields.keys()
+            for field, value in one.fields.items():
+                np.testing.assert_array_equal(value, other.fields[field], err_msg=f"{field} at step {step}")
+    assert recorded.replayed >= 6
+
+
+def test_ics_takes_groups_by_the_memory_that_is_free() -> None:
+    if DEVICE != "cuda":
+        pytest.skip("needs a GPU's memory")
+    spec = dln(net=DLN(depth=25, width=8), noise=Noise(on=True))
+    session = Session(spec, load(spec, DEVICE))
+    session.step(0, observe=True)
+    view = session.view
+    assert view is not None
+    chosen = PROBES["ics"](spec).measure(view)
+    assert chosen["budget"] > growing.BUDGET
+    one_by_one = PROBES["ics"](spec.model_copy(update={"probes": Probes(ics=Ics(group=1))})).measure(view)
+    np.testing.assert_allclose(chosen["l2"], one_by_one["l2"], rtol=1e-3, atol=1e-6)
+
+
 def test_a_toggle_in_mid_run_is_taken_and_repeated(tmp_path: Path) -> None:
     """A branch that ignores it, as one frozen into a graph would, ends with another digest."""
     plain = finished(tmp_path / "plain", vgg())
@@ -256,12 +295,10 @@ def test_a_probe_without_memory_leaves_training_unharmed(
     view = session.view
     assert view is not None
     _, total = torch.cuda.mem_get_info()
-    monkeypatch.setattr(growing, "BUDGET", 1e9)
+    monkeypatch.setattr("bncore.probes.ics.BUDGET", 1e9)
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 2**28) / total)
     try:
-        from bncore.probes.run import Failed, Measured, ProbeRunner  # noqa: PLC0415
-
         runner = ProbeRunner(spec.model_copy(update={"probes": Probes(ics=Ics(every=1, floor_every=0))}))
         (result,) = runner.measure(view)
     finally:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from resume.making import DEEP_LINEAR, digest, events, make_run, story
 
+from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes import growing
+from bncore.probes import ics as ics_module
 from bncore.probes.guard import Snapshot, is_out_of_memory
 from bncore.probes.ics import Ics
+from bncore.probes.memory import roomy
 from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.spec.model import Loss, Noise, Spec
+from bncore.probes.view import StepView
+from bncore.spec.model import DLN, Loss, Noise, Norm, Spec
 from bncore.spec.probes import Activations, Probes
 from bncore.spec.probes import Ics as IcsSpec
+from bncore.store.agreement import compare
+from bncore.store.branch import fork, replay
 from bncore.store.paths import RunDir
 from bncore.train import worker
 from bncore.train.control import Signals
@@ -55,6 +64,15 @@ def ics(layers: tuple[int, ...] = ()) -> Ics:
     return Ics(layers=layers, group=0, floor_every=0, penalty=False, rescale=0.0)
 
 
+def deep_step() -> StepView:
+    """A step of a network so deep that its layers take several groups."""
+    spec = OBSERVED.model_copy(update={"net": DLN(depth=14, width=8), "norm": Norm(kind="batch")})
+    session = Session(spec, load(spec))
+    session.step(0, observe=True)
+    assert session.view is not None
+    return session.view
+
+
 def runner(group: int = 9) -> ProbeRunner:
     return ProbeRunner(Spec(probes=Probes(ics=IcsSpec(every=1, floor_every=0, group=group)), loss=Loss()))
 
@@ -80,6 +98,77 @@ def test_ics_does_with_smaller_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("l2", "cosine", "relative"):
         np.testing.assert_allclose(fields[name], whole[name], rtol=1e-5, atol=1e-6)
     assert "group" not in whole
+
+
+def free(steps: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's free memory, in peaks of a training step, where there is no GPU."""
+    monkeypatch.setattr(ics_module, "spare_steps", lambda device: steps)
+
+
+@pytest.mark.parametrize(
+    ("useful", "spare", "held"),
+    [
+        (9.0, 0.0, 2.25),  # as where nothing is known
+        (9.0, 35.9, 2.25),
+        (9.0, 36.0, 4.5),
+        (9.0, 72.0, 9.0),
+        (9.0, 1e6, 9.0),  # no more than is of use
+        (2.0, 1e6, 2.25),
+        (9.1, 1e6, 18.0),
+    ],
+)
+def test_free_memory_is_used_by_an_eighth_at_most(useful: float, spare: float, held: float) -> None:
+    assert roomy(2.25, useful, spare) == held
+
+
+@given(st.floats(0.1, 1e3), st.floats(0, 1e6))
+def test_a_budget_is_one_of_few_and_never_too_much(useful: float, spare: float) -> None:
+    held = roomy(2.25, useful, spare)
+    assert math.log2(held / 2.25).is_integer()
+    assert held >= 2.25
+    assert held == 2.25 or (held <= spare / 8 and held < 2 * useful)
+
+
+def test_with_memory_to_spare_ics_takes_larger_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = deep_step()
+    tried = room_for(99, monkeypatch)
+    found = {}
+    for spare in (0, 40, 1000):
+        tried.clear()
+        free(spare, monkeypatch)
+        found[spare] = ics().measure(view)
+        found[spare]["passes"] = list(tried)
+    assert [found[spare]["budget"] for spare in found] == [2.25, 4.5, 9.0]
+    passes = [found[spare]["passes"] for spare in found]
+    assert len(passes[0]) > len(passes[1]) > len(passes[2]) == 1
+    assert {sum(each) for each in passes} == {len(view.weights) - 1}
+    for spare in (40, 1000):
+        np.testing.assert_allclose(found[spare]["l2"], found[0]["l2"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_group_that_was_asked_for_is_no_matter_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(1000, monkeypatch)
+    tried = room_for(99, monkeypatch)
+    (measured,) = runner(group=1).measure(small_step())
+    assert isinstance(measured, Measured)
+    assert set(tried) == {1}
+    assert "budget" not in measured.fields
+
+
+def test_what_was_chosen_stays_and_still_gives_way_where_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view, first = deep_step(), runner(group=0)
+    free(1000, monkeypatch)
+    list(first.measure(view))
+    free(0, monkeypatch)
+    tried = room_for(3, monkeypatch)
+    second = runner(group=0)
+    second.load_state_dict(first.state_dict())
+    (again,) = second.measure(view)
+    assert isinstance(again, Measured)
+    assert tried[0] == len(view.weights) - 1, "as one group, first"
+    assert (again.fields["budget"], again.fields["group"]) == (9.0, 3)
 
 
 def test_it_goes_on_so_and_a_checkpoint_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +280,60 @@ def test_a_resumed_run_measures_as_sparingly_as_it_did(tmp_path: Path) -> None:
     cut_after(run, 10)
     assert trained(run) == 0, run.status_file.read_text()
     assert story(run) == before
+
+
+def test_a_resumed_run_takes_the_groups_it_took(tmp_path: Path) -> None:
+    """However much memory is free now, and from before the first measurement, which no checkpoint knows."""
+    spec = OBSERVED.model_copy(update={"net": DLN(depth=14, width=8)})
+    run = make_run(tmp_path / "run-s0", spec)
+    with pytest.MonkeyPatch.context() as patch:
+        free(40, patch)
+        assert trained(run) == 0
+    before = story(run)
+    assert {e["budget"] for e in events(run) if e.get("name") == "ics"} == {4.5}
+    cut_after(run, -1)
+    with pytest.MonkeyPatch.context() as patch:
+        free(1000, patch)
+        assert trained(run) == 0, run.status_file.read_text()
+    assert story(run) == before
+
+
+@pytest.mark.parametrize("kind", ["replay", "fork"])
+def test_a_run_that_repeats_another_measures_as_it_did(tmp_path: Path, kind: str) -> None:
+    """With its groups, as sparingly where memory was short, and not where it was too short."""
+    spec = OBSERVED.model_copy(update={"net": DLN(depth=14, width=8)})
+    run = make_run(tmp_path / "sweep" / "run-s0", spec)
+    with pytest.MonkeyPatch.context() as patch:
+        free(40, patch)
+        no_room_at({20}, patch)
+        loss = growing._Growing._loss
+
+        def limited(self: Any, outputs: torch.Tensor, count: int) -> torch.Tensor:
+            if self.view.step >= 10 and count > 2:
+                raise NO_ROOM
+            return loss(self, outputs, count)
+
+        patch.setattr(growing._Growing, "_loss", limited)
+        assert trained(run) == 0
+    told = {e["step"]: (e.get("budget"), e.get("group")) for e in events(run) if e.get("name") == "ics"}
+    assert told[5] == (4.5, None)
+    assert told[10] == (4.5, told[15][1])
+    assert told[15][1] in (1, 2)
+    assert kinds(run, "ics")[20] == "probe_failed"
+    if kind == "replay":
+        (again,) = replay([run]).runs()
+        until = spec.steps
+    else:
+        again, until = fork(run, at=23, changes={}), 23
+    with pytest.MonkeyPatch.context() as patch:
+        free(1000, patch)
+        assert trained(again) == 0
+    mine, theirs = ([e for e in story(one) if e["step"] < until] for one in (run, again))
+    probes = [[e for e in one if e["type"].startswith("probe")] for one in (mine, theirs)]
+    assert probes[0][-len(probes[1]) :] == probes[1]
+    assert probes[1]
+    if kind == "replay":
+        assert compare(run, again).same
 
 
 def test_a_resumed_run_with_less_memory_than_before_goes_on(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.probes import run
+from bncore.probes.base import Probe
 from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.probes.table import PROBES
 from bncore.probes.view import StepView
@@ -26,7 +27,7 @@ def runner(**cadences: dict[str, Any]) -> ProbeRunner:
     return ProbeRunner(Spec(probes=Probes.model_validate(cadences)))
 
 
-class Vandal:
+class Vandal(Probe):
     """Writes to everything in reach, then fails."""
 
     def __init__(self, error: Exception) -> None:

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from bncore.bench import probes as bench
 from bncore.data import load
 from bncore.nets import Pass
 from bncore.probes.base import Probe
 from bncore.probes.recorded import Recorded
 from bncore.probes.run import Failed, Measured, ProbeRunner
+from bncore.probes.table import PROBES
 from bncore.spec.change import changed
 from bncore.spec.model import (
     DLN,
@@ -251,3 +253,15 @@ def test_where_memory_is_short_graphs_are_let_go(monkeypatch: pytest.MonkeyPatch
     pair.plain.load_state_dict(pair.other.state_dict())
     pair.steps(4)
     assert pair.recorded._kept
+
+
+def test_the_bench_times_measurements_by_a_graph_or_says_why_not() -> None:
+    session, view = bench.observed(SMALL)
+    probe = PROBES["ics"](SMALL.model_copy(update={"probes": Probes(ics=Ics(floor_every=0))}))
+    works = bench.by_a_graph(Taping(session), "ics", probe, view)
+    assert set(works) == {"graph"}
+    measured = works["graph"]()
+    assert isinstance(measured, dict)
+    np.testing.assert_array_equal(measured["l2"], probe.measure(view)["l2"])
+    with pytest.warns(UserWarning, match="stream is capturing"):
+        assert bench.by_a_graph(Broken(session), "ics", probe, view) == {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from bncore.probes.base import Probe
 from bncore.probes.hessian import require_hessian
 from bncore.probes.theory.identities import Theorem42, theorem_44
 from bncore.probes.theory.live import (
@@ -22,7 +23,7 @@ from bncore.probes.theory.live import (
 from bncore.probes.view import StepView
 
 
-class Theory:
+class Theory(Probe):
     """The probe; it remembers nothing.
 
     Arguments:
@@ -66,17 +67,6 @@ class Theory:
             fields |= _hessian_of_units(view, taps, found, self.neurons)
         fields |= _worst_case(view, taps, found)
         return {name: np.asarray(value) for name, value in fields.items()}
-
-    def shrink(self, group: int = 0) -> bool:
-        """It computes one thing at a time already."""
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to take back."""
 
     def _chosen(self, view: StepView) -> list[int]:
         there = batch_norm_layers(view.net)
