@@ -56,9 +56,22 @@ class CudaRecorder:
             RuntimeError: something in `work` waits for the device, or the device has no memory left.
         """
         graph = torch.cuda.CUDAGraph()
-        # Of this thread only: the heartbeat and the inbox have threads of their own.
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            result = work()
+        present = torch.cuda.current_stream(self._stream.device)
+        cause: list[Exception] = []
+        try:
+            # Of this thread only: the heartbeat and the inbox have threads of their own.
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                try:
+                    result = work()
+                except Exception as error:
+                    cause.append(error)
+                    raise
+        except RuntimeError as error:  # ending a capture that has failed raises another one
+            raise cause[0] if cause else error
+        finally:
+            torch.cuda.set_stream(present)  # torch stays on the capture's where that could not be ended
         return graph.replay, result
 
     def wait(self) -> None:

@@ -13,16 +13,24 @@ from torch.utils._pytree import tree_leaves
 
 from bncore.train.session import Session
 
+WAITING = {
+    "_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "lift_fresh",
+}  # fmt: skip
+"""Operations that wait for a GPU: they bring something from it, or a number of Python's to it."""
+
 
 class Tape(TorchDispatchMode):
     """Records every operation below autograd, and repeats it: with the same tensors, into the same results. Like a
-    graph it knows nothing of Python: a branch or a number that changes later is not seen."""
+    graph it knows nothing of Python: a branch or a number that changes later is not seen. Like a capture it
+    refuses what waits for a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, Any, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _waits(func.overloadpacket.__name__, args):
+            raise RuntimeError(f"{func}: operation not permitted when stream is capturing")
         result = func(*args, **(kwargs or {}))
         self.calls.append((func, args, kwargs or {}, result))
         return result
@@ -36,6 +44,12 @@ class Tape(TorchDispatchMode):
                     isinstance(old, Tensor) and old.data_ptr() != new.data_ptr()
                 ):  # neither a view nor in place
                     old.copy_(new)
+
+
+def _waits(name: str, args: Any) -> bool:
+    """Whether a GPU is waited for, if only for the size of the result, as where something is taken by a mask."""
+    masks = (leaf for leaf in tree_leaves(args[1:]) if isinstance(leaf, Tensor) and leaf.dtype == torch.bool)
+    return name in WAITING or (name == "index" and any(True for _ in masks))
 
 
 class Taping:

@@ -23,7 +23,7 @@ from bncore.train import checkpoint, optimiser
 from bncore.train.graphs import Graphs
 from bncore.train.session import Numbers, Session
 from train.making import TOGGLES, settings_of
-from train.tape import Taping
+from train.tape import Tape, Taping
 
 SMALL = Spec(
     steps=30,
@@ -317,3 +317,18 @@ def test_it_diverges_at_the_same_step(tmp_path: Path) -> None:
     assert train(run, ahead=64, updates="graphs") == train(twin, updates="fused") == 0
     assert story(twin)[-1]["state"] == "diverged", "or nothing is tested"
     assert_same_run(run, twin)
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool(x.isfinite().all()),
+        lambda x: torch.equal(x, x),
+        lambda x: x[x > 0],
+        lambda x: x * torch.tensor([2.0, 3.0]),
+    ],
+)
+def test_the_stand_in_refuses_what_a_capture_would(waits: Callable[[Tensor], object]) -> None:
+    with pytest.raises(RuntimeError, match="stream is capturing"), Tape():
+        waits(torch.ones(2))
