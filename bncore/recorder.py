@@ -69,7 +69,7 @@ class CudaRecorder:
                     cause.append(error)
                     raise
         except RuntimeError as error:  # ending a capture that has failed raises another one
-            raise cause[0] if cause else error
+            raise (cause[0] if cause else error) from None
         finally:
             torch.cuda.set_stream(present)  # torch stays on the capture's where that could not be ended
         return graph.replay, result
