@@ -1,0 +1,57 @@
+"""README's example of a probe of one's own does what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bncore.probes import run
+from bncore.probes.base import Probe, in_precision_of
+from bncore.probes.run import Measured, ProbeRunner
+from bncore.probes.view import StepView
+from bncore.spec.model import Spec
+from bncore.spec.probes import Cadence, Ics, Probes
+
+from .step import small_step
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def make() -> Callable[[Spec], Probe]:
+    """The row that README adds to `PROBES`."""
+    found = re.search(r"```python\n(class Rank\(Probe\):.*?)```", README.read_text(), re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {
+        "Any": Any, "Probe": Probe, "StepView": StepView, "in_precision_of": in_precision_of, "torch": torch,
+    }  # fmt: skip
+    exec(found[1].replace("{...,", "{"), names)
+    row: Callable[[Spec], Probe] = names["PROBES"]["rank"]
+    return row
+
+
+def test_it_measures_what_it_says(make: Callable[[Spec], Probe]) -> None:
+    view = small_step()
+    found = make(Spec()).measure(view)
+    weights = [view.before[name].flatten(1).double().numpy() for name in view.weights]
+    wanted = [np.linalg.norm(w) ** 2 / np.linalg.norm(w, ord=2) ** 2 for w in weights]
+    np.testing.assert_allclose(found["stable_rank"], wanted, rtol=1e-5)
+    assert found["layers"] == list(range(1, len(wanted) + 1))
+
+
+def test_it_runs_as_the_others_do(monkeypatch: pytest.MonkeyPatch, make: Callable[[Spec], Probe]) -> None:
+    """With what it inherits alone: it is due, remembers nothing, repeats and does not shrink."""
+    monkeypatch.setattr(run, "PROBES", {"ics": make})
+    runner = ProbeRunner(Spec(probes=Probes(ics=Ics(every=2))))
+    runner.load_state_dict(runner.state_dict())
+    runner.set_cadence("ics", Cadence(every=1))
+    (measured,) = runner.measure(small_step(), {"ics": {"type": "probe", "group": 1}})
+    assert isinstance(measured, Measured)
+    assert len(measured.fields["stable_rank"])
+    assert not make(Spec()).shrink()
