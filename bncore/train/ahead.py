@@ -8,17 +8,16 @@ diverges, are the same as without blocks.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bncore.train.graphs import Graphs
+from bncore.train.rewind import Rewind
 from bncore.train.session import Numbers, Session, StepRecord
 
 PATIENCE_S = 0.25
@@ -55,7 +54,7 @@ class Ahead:
         self._graphs = graphs
         self._most = most
         self._made: list[_Made] = []
-        self._state: dict[str, Any] = {}
+        self._start = Rewind(session)
         self._until = 0.0
 
     @property
@@ -72,7 +71,7 @@ class Ahead:
         """Whether a step may be made ahead; never again once memory was too short for a copy of the state."""
         if self._most > 1 and not self._made:
             try:
-                self._state = copy.deepcopy(self._session.state_dict())
+                self._start.keep()
             except torch.OutOfMemoryError:
                 self._most = 1
             self._until = time.monotonic() + PATIENCE_S
@@ -86,14 +85,13 @@ class Ahead:
         """End the block: the records of its steps, in order. One that is not finite is the last, and the session
         is then as it was before that step's update."""
         made, self._made = self._made, []
-        state, self._state = self._state, {}
         told = _fetched([one.numbers for one in made])
         if all(math.isfinite(numbers[0]) for numbers in told):
             for one, numbers in zip(made, told, strict=True):
                 if one.record:
                     yield one.step, one.numbers.record(numbers)
             return
-        self._session.load_state_dict(state)
+        self._start.back()
         for one in made:
             record = self._session.step(one.step, record=one.record)
             if record is not None:
