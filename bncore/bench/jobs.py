@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import mean
 
@@ -30,7 +29,19 @@ SPARE = 0.05
 
 
 class NotMeasured(RuntimeError):
-    """Runs that ended before they could be timed; the message says which and why."""
+    """Runs that could not be timed; the message says why."""
+
+
+class Interrupted(RuntimeError):
+    """A signal ended it.
+
+    Arguments:
+        number: which.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted")
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -44,23 +55,26 @@ class Together:
     """The GPUs meanwhile: how busy on average, and the most memory."""
 
 
-def bench_jobs(plan: Plan, *, most: int = 32, at_least_s: float = 20.0) -> Iterator[Row]:
-    """Runs of a sweep at once, twice as many each time, as long as that helps and memory is left: steps a second
-    of all of them, beside those of a single one; at last, the fewest that make 95 % of the most.
+def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0) -> Iterator[Row]:
+    """Copies of a run at once, twice as many each time, as long as that helps and a GPU's memory is not full:
+    steps a second of all of them, beside those of a single one; at last, the fewest that make 95 % of the most.
 
-    Every run is a process of its own that measures, evaluates and writes as it does in the sweep; it is its
+    Every run is a process of its own that measures, evaluates and writes as it does in its sweep; it is its
     directory that is not kept.
 
     Arguments:
         plan: settled.
+        run: the name of one of its runs.
         most: runs at once at most.
         at_least_s: seconds that are timed, once all of them are at work; more where a run has not made ten steps.
 
     Raises:
-        NotMeasured: a run has ended by itself.
-        KeyboardInterrupt: it was interrupted.
+        NotMeasured: not even one could be timed.
+        Interrupted: a signal came.
     """
-    gpus = visible_gpus() if any(run.spec.device.startswith("cuda") for run in plan.runs) else ()
+    default = default_jobs([one.spec for one in plan.runs])
+    plan = replace(plan, runs=tuple(one for one in plan.runs if one.name == run))
+    gpus = visible_gpus() if plan.runs[0].spec.device.startswith("cuda") else ()
     before = occupancy(gpus) if gpus else None
     found: list[Together] = []
     for count in _doubling(most):
@@ -68,12 +82,17 @@ def bench_jobs(plan: Plan, *, most: int = 32, at_least_s: float = 20.0) -> Itera
         if needed is not None:
             yield Row(f"{count} at once", math.nan, math.nan, math.nan, needed, "")
             break
-        found.append(_measured(plan, count, gpus, at_least_s))
+        try:
+            found.append(_measured(plan, count, gpus, at_least_s))
+        except NotMeasured as error:
+            if not found:
+                raise
+            yield Row(f"{count} at once", math.nan, math.nan, math.nan, f"left out: {error}", "")
+            break
         yield _row(found[-1], found[0])
         if len(found) > 1 and found[-1].speed < found[-2].speed / WORTH:
             break
     best = recommended(found)
-    default = default_jobs([run.spec for run in plan.runs])
     yield Row(
         f"--jobs {best}",
         best,
@@ -116,25 +135,30 @@ def _row(one: Together, alone: Together) -> Row:
 
 
 def _measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
-    with tempfile.TemporaryDirectory(prefix="bnrun-jobs-") as folder:
+    with _scratch() as folder:
         runs = create_sweep(_endless(plan, count), root=Path(folder)).runs()
         local = LocalSweep(runs, jobs=count)
         watch = _Watch(local, runs, gpus, at_least_s)
         local.run(watch.tick)
         if local.signal is not None:
-            raise KeyboardInterrupt
+            raise Interrupted(local.signal)
         if watch.speed is None:
-            raise NotMeasured(f"{count} at once: {_what_happened(runs)}")
+            raise NotMeasured(_what_happened(runs))
         return Together(count, watch.speed, watch.seen)
 
 
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="bnrun-jobs-")
+    except OSError as error:
+        raise NotMeasured(f"no temporary directory can be made: {error.strerror or error}") from error
+
+
 def _endless(plan: Plan, count: int) -> Plan:
-    """So many runs of the plan, each of them again where there are not enough, that do not end by themselves."""
-    runs = [
-        replace(run, name=f"{index}-{run.name}", spec=run.spec.model_copy(update={"steps": ENDLESS}))
-        for index, run in enumerate(islice(cycle(plan.runs), count))
-    ]
-    return replace(plan, runs=tuple(runs))
+    """So many copies of the plan's run, that do not end by themselves."""
+    (run,) = plan.runs
+    spec = run.spec.model_copy(update={"steps": ENDLESS})
+    return replace(plan, runs=tuple(replace(run, name=f"{run.name}-{n}", spec=spec) for n in range(count)))
 
 
 class _Watch:
@@ -199,9 +223,11 @@ def _what_happened(runs: list[RunDir]) -> str:
     for run in runs:
         status = read_status(run)
         if status is not None and status.state in ("diverged", "failed"):
-            why = status.message or "--set optim.lr=... takes a smaller rate"
+            why = status.message or "--run times another one"
             return f"{run.path.name} has {status.state} at step {status.step}; {why}"
-        log = run.log_file.read_text(errors="replace").strip() if run.log_file.exists() else ""
-        if status is None or status.state == "queued":
-            return f"{run.path.name} did not begin: {log.splitlines()[-1] if log else 'without a word'}"
-    return "a run has ended by itself"
+    words = [word for run in runs if run.log_file.exists() for word in _last_words(run)]
+    return f"a run has ended by itself: {words[0] if words else 'without a word'}"
+
+
+def _last_words(run: RunDir) -> list[str]:
+    return run.log_file.read_text(errors="replace").strip().splitlines()[-1:]

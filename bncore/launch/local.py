@@ -35,7 +35,7 @@ class LocalSweep:
         self.exit_codes: dict[str, int] = {}
         """Exit code of each ended worker by run name; negative where a signal killed it."""
         self.signal: int | None = None
-        """The first SIGINT or SIGTERM that was received."""
+        """The first SIGINT, SIGTERM or SIGHUP that was received."""
         self.stopping = False
         """Whether nothing more is to be started."""
         self._queue = deque(runs)
@@ -48,7 +48,8 @@ class LocalSweep:
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
         """Run them all, calling `on_tick` five times a second and once at the end.
 
-        The first SIGINT or SIGTERM is passed to the workers, which checkpoint and end; nothing new is started.
+        The first SIGINT or SIGTERM is passed to the workers, which checkpoint and end; nothing new is started. So
+        it is where the terminal goes, unless that is ignored.
         """
         with self._forwarding_signals():
             while self._workers or (self._queue and not self.stopping):
@@ -114,7 +115,9 @@ class LocalSweep:
 
     @contextmanager
     def _forwarding_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        numbers += [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+        before = {number: signal.signal(number, self._forward) for number in numbers}
         try:
             yield
         finally:
@@ -123,4 +126,4 @@ class LocalSweep:
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number
-        self.end(number)
+        self.end(signal.SIGTERM if number == signal.SIGHUP else number)

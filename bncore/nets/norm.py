@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from bncore.nets.forward import Pass
 from bncore.nets.noise import is_channels_last
-from bncore.nets.normalise import NORMS, WITHOUT_STATISTICS, NormState
+from bncore.nets.normalise import NORMS, PER_CHANNEL, WITHOUT_STATISTICS, NormState
 from bncore.spec.kinds import lp_exponent
 from bncore.spec.model import Norm as NormSpec
 
@@ -102,6 +104,8 @@ class Norm(nn.Module):
             y = y.float()
         if p.chains == 1 or not p.training or self.kind in WITHOUT_STATISTICS:
             return self.function(y, self._state(gamma, beta, p))
+        if self.kind not in PER_CHANNEL:
+            return self._chain_by_chain(y, gamma, beta, p)
         # A sample's chains are neighbours in memory: seen as channels, they get statistics of their own, and
         # nothing is copied.
         folded = y.view(-1, p.chains, *y.shape[1:]).flatten(1, 2)
@@ -110,6 +114,12 @@ class Norm(nn.Module):
         z: Tensor = self.function(folded, self._state(gamma, beta, p))
         z = z.view(-1, *y.shape[1:])
         # Noise is drawn for a layout: a copy made above must not change it.
+        return z.contiguous(memory_format=torch.channels_last) if is_channels_last(y) else z
+
+    def _chain_by_chain(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+        state = self._state(gamma, beta, replace(p, chains=1))
+        chains = y.view(-1, p.chains, *y.shape[1:]).unbind(1)
+        z = torch.stack([self.function(chain, state) for chain in chains], dim=1).flatten(0, 1)
         return z.contiguous(memory_format=torch.channels_last) if is_channels_last(y) else z
 
     def forward(self, y: Tensor, p: Pass) -> Tensor:

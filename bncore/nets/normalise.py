@@ -2,7 +2,8 @@
 
 `y` is [samples, channels] or [samples, channels, height, width]; statistics of the batch kinds are taken per
 channel over samples and positions. A function writes nothing but the running statistics, and those only if
-`state.newest` says so. Adding a norm is one function and one row of `NORMS`.
+`state.newest` says so. Adding a norm is one function and one row of `NORMS`; while it is in none of the sets
+below, ICS computes it chain by chain, which is right for any norm, and slower.
 """
 
 from __future__ import annotations
@@ -139,6 +140,9 @@ NORMS: dict[str, Callable[[Tensor, NormState], Tensor]] = {
 
 WITHOUT_STATISTICS = frozenset({"none", "layer", "group", "instance", "weight"})
 """Kinds that treat every sample by itself: no running statistics, nothing to keep apart between chains."""
+
+PER_CHANNEL = frozenset({"batch", "lp", "mean_only", "variance_only", "batch_detached", "batch_population"})
+"""Kinds that treat every channel by itself, whose chains are kept apart as so many channels."""
 
 
 def _unbiased(var: Tensor, y: Tensor) -> Tensor:

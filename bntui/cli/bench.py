@@ -16,7 +16,7 @@ import typer
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, complete_preset, counted, harmless
 from bntui.cli.resolve import check_device
-from bntui.cli.submit import DataDir, Profile, Sets
+from bntui.cli.submit import DataDir, Profile, Sets, refuse_unread_folder
 from bntui.cli.submit import Device as AnyDevice
 
 if TYPE_CHECKING:
@@ -130,34 +130,49 @@ def jobs(
     sets: Sets = None,
     profile: Profile = "auto",
     data_dir: DataDir = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Which of its runs, such as batch-s0.  [default: the first]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """How many runs of a sweep at once are worth having here: what to give to --jobs."""
+    """How many runs like one of a sweep are worth having here at once: what to give to --jobs."""
     from bncore.spec.load import load_experiment
     from bncore.spec.plan import plan
     from bntui.cli.resolve import choose_profile, settle_plan
 
-    settled = settle_plan(
-        plan(
-            load_experiment(Path(experiment) if experiment.endswith(".toml") else experiment),
-            profile=choose_profile(profile, device),
-            sets=sets or [],
-            device=device,
-            data_path=None if data_dir is None else str(data_dir),
-        )
+    planned = plan(
+        load_experiment(Path(experiment) if experiment.endswith(".toml") else experiment),
+        profile=choose_profile(profile, device),
+        sets=sets or [],
+        device=device,
+        data_path=None if data_dir is None else str(data_dir),
     )
-    from bncore.bench.jobs import NotMeasured, bench_jobs
+    refuse_unread_folder(planned, data_dir)
+    names = [one.name for one in planned.runs]
+    if run not in (None, *names):
+        accepted = f"expected one of {', '.join(names)}"
+        raise typer.BadParameter(harmless(f"{run!r}; {accepted}"), param_hint="--run")
+    name = run or names[0]
+    settled = settle_plan(planned)
+    from bncore.bench.jobs import Interrupted, NotMeasured, bench_jobs
 
-    first = settled.runs[0].spec
-    heading = f"# runs of {settled.experiment.name}, profile {settled.profile}, on {first.device}"
+    spec = settled.runs[names.index(name)].spec
+    heading = f"# runs like {name} of {settled.experiment.name}, profile {settled.profile}, on {spec.device}"
     heading += (
-        f", {counted(int(first.threads), 'thread')} each; steps a second of all together, and of one alone"
+        f", {counted(int(spec.threads), 'thread')} each: steps a second of all together, and of one alone"
     )
+
+    def rows() -> Iterator[Row]:
+        return bench_jobs(settled, name, most=most, at_least_s=least_seconds)
+
     try:
-        _print(lambda: bench_jobs(settled, most=most, at_least_s=least_seconds), as_json, heading)
+        _print(rows, as_json, heading, ("all", "alone"))
     except NotMeasured as error:
         typer.echo(harmless(f"bnrun: {error}"), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
+    except Interrupted as error:
+        typer.echo("bnrun: interrupted", err=True)
+        raise typer.Exit(128 + error.number) from None
 
 
 @bench_app.command("ui")
@@ -196,13 +211,18 @@ def _print_of_torch(rows: Callable[[], Iterator[Row]], threads: int | None, as_j
     _print(rows, as_json, f"# torch {torch.__version__}, {torch.get_num_threads()} threads")
 
 
-def _print(rows: Callable[[], Iterator[Row]], as_json: bool, heading: str) -> None:
+def _print(
+    rows: Callable[[], Iterator[Row]],
+    as_json: bool,
+    heading: str,
+    columns: tuple[str, str] = ("ours", "theirs"),
+) -> None:
     """Print each row as it comes: a bench takes minutes."""
     if as_json:
         typer.echo(json.dumps([_table(row) for row in rows()], indent=2))
         return
     typer.echo(heading)
-    typer.echo(f"{'what':<48} {'ours':>10} {'theirs':>10} {'ratio':>7}  bar")
+    typer.echo(f"{'what':<48} {columns[0]:>10} {columns[1]:>10} {'ratio':>7}  bar")
     for row in rows():
         ours, theirs, ratio = (
             "-" if math.isnan(number) else f"{number:{form}}"

@@ -161,7 +161,7 @@ def submit(asked: Submission) -> None:
         device=asked.device,
         data_path=None if asked.data_dir is None else str(asked.data_dir),
     )
-    _refuse_unread_folder(planned, asked.data_dir)
+    refuse_unread_folder(planned, asked.data_dir)
     _say_what_runs(planned, name, auto=asked.profile == "auto")
     _say_how_long(planned, asked.root)
     if asked.slurm is not None:
@@ -192,7 +192,12 @@ def check_writable(path: Path | None, option: str) -> None:
         raise typer.BadParameter(f"{str(path)!a}; expected a path in UTF-8", param_hint=option) from None
 
 
-def _refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
+def refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
+    """Refuse a folder of images that no run would read.
+
+    Raises:
+        BadParameter: all runs are on data that are made.
+    """
     sources = {run.spec.data.source for run in planned.runs}
     if folder is not None and sources <= {"synthetic", "gaussian"}:
         made = " and ".join(sorted(sources))

@@ -45,6 +45,8 @@ from cli.making import bnrun, surroundings, tiny_experiment
         (["bench", "jobs", "missing.toml"], "no such file"),
         (["bench", "jobs", "quick", "--device", "cuda:31"], "device = 'cuda:31'"),
         (["bench", "jobs", "--most", "0"], "--most"),
+        (["bench", "jobs", "quick", "--run", "l1-s0"], "'l1-s0'; expected one of none-s0, batch-s0"),
+        (["bench", "jobs", "quick", "--data-dir", "nowhere"], "these runs are on synthetic data"),
         (["run", "missing.toml"], "no such file"),
         (["export", "x"], "--csv"),
     ],

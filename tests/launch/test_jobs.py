@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cli.making import bnrun, surroundings, tiny_experiment
 from resume.making import wait_until
 
 from bncore.bench import jobs
-from bncore.bench.jobs import Together, bench_jobs
+from bncore.bench.jobs import NotMeasured, Together, bench_jobs
 from bncore.launch.occupancy import Occupancy
 from bncore.spec.load import load_experiment
 from bncore.spec.plan import Plan, plan
@@ -59,7 +60,7 @@ def test_it_goes_on_while_that_helps_and_recommends_the_fewest(
     monkeypatch: pytest.MonkeyPatch, settled: Plan, speeds: dict[int, float], asked: list[int], best: int
 ) -> None:
     log = machine(monkeypatch, speeds, gpus=False)
-    *rows, last = bench_jobs(settled, most=12)
+    *rows, last = bench_jobs(settled, "none-s0", most=12)
     assert log == asked
     assert [(row.what, row.ours, row.ratio) for row in rows] == [
         (f"{count} at once", speeds[count], speeds[count] / 100) for count in asked
@@ -71,12 +72,40 @@ def test_it_does_not_try_what_the_gpu_has_no_memory_for(
     monkeypatch: pytest.MonkeyPatch, settled: Plan
 ) -> None:
     log = machine(monkeypatch, {1: 100, 2: 200, 4: 400}, each=2000)
-    *rows, left_out, last = bench_jobs(settled)
+    *rows, left_out, last = bench_jobs(settled, "none-s0")
     assert log == [1, 2, 4]
     assert "GPU at work 50% of the time, 8,200 of 10,000 MiB" in rows[-1].target
     assert (left_out.what, left_out.target) == ("8 at once", "left out: 16,200 MiB, 10,000 are there")
     assert math.isnan(left_out.ours)
     assert last.ours == 4
+
+
+def test_what_was_measured_counts_where_more_do_not_run(
+    monkeypatch: pytest.MonkeyPatch, settled: Plan
+) -> None:
+    machine(monkeypatch, {1: 100, 2: 200}, gpus=False)
+    measured = jobs._measured
+
+    def up_to_two(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
+        if count > 2:
+            raise NotMeasured("none-s0-3 has failed at step 7; OutOfMemoryError: CUDA out of memory")
+        return measured(plan, count, gpus, at_least_s)
+
+    monkeypatch.setattr(jobs, "_measured", up_to_two)
+    *_, left_out, last = bench_jobs(settled, "none-s0")
+    assert (left_out.what, left_out.target) == (
+        "4 at once", "left out: none-s0-3 has failed at step 7; OutOfMemoryError: CUDA out of memory",
+    )  # fmt: skip
+    assert last.what == "--jobs 2"
+
+
+def test_the_same_run_is_timed_at_every_count(settled: Plan) -> None:
+    """Variants may differ in what a step costs."""
+    one = replace(settled, runs=settled.runs[1:])
+    for count in (1, 3):
+        copies = jobs._endless(one, count).runs
+        assert len({copy.name for copy in copies}) == count
+        assert {copy.spec.norm.kind for copy in copies} == {"batch"}
 
 
 def test_real_runs_are_timed_and_leave_nothing_behind(tmp_path: Path) -> None:
@@ -100,20 +129,21 @@ def test_a_run_that_ends_is_told_with_its_reason(tmp_path: Path) -> None:
     scratch.mkdir()
     done = bnrun("bench", "jobs", experiment, "--set", "optim.lr=1e9", cwd=tmp_path, TMPDIR=str(scratch))
     assert done.returncode == 1
-    assert "0-none-s0 has diverged at step" in done.stderr
-    assert "--set optim.lr" in done.stderr
+    assert "none-s0-0 has diverged at step" in done.stderr
+    assert "--run" in done.stderr
     assert list(scratch.glob("bnrun-*")) == []
 
 
-def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, number: signal.Signals) -> None:
     experiment, scratch = tiny_experiment(tmp_path), tmp_path / "scratch"
     scratch.mkdir()
     command = [sys.executable, "-m", "bntui.cli.main", "bench", "jobs", str(experiment), "--seconds", "600"]
     environment = surroundings(tmp_path, TMPDIR=str(scratch))
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE) as bench:
         wait_until(lambda: any(scratch.glob("*/*/*/journal.jsonl")), "a run at work")
-        bench.send_signal(signal.SIGINT)
-        assert bench.wait(60) == 130
+        bench.send_signal(number)
+        assert bench.wait(60) == 128 + number
     assert list(scratch.glob("bnrun-*")) == []
     told = bytes(scratch)
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, told)]

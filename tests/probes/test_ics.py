@@ -13,6 +13,8 @@ from oracles.examples import normal
 from oracles.network import loss_of
 from oracles.objective import cross_entropy, half_sum
 
+from bncore.nets import norm
+from bncore.nets.normalise import NORMS, PER_CHANNEL, WITHOUT_STATISTICS
 from bncore.probes.growing import growing_batch
 from bncore.probes.ics import Ics, layerwise_gradients, rescaled_update, shifted_gradients
 from bncore.probes.view import StepView
@@ -69,6 +71,27 @@ def test_a_growing_batch_gives_every_layers_own_gradient(
         shifted_gradients(view, layers, group=group), layerwise_gradients(view, layers), strict=True
     ):
         torch.testing.assert_close(fast, plain, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("kind", [*KINDS, "instance"])
+def test_so_it_does_for_a_norm_of_which_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch, kind: str, pictures: bool
+) -> None:
+    """As one that somebody has just added: whether it is per sample or per channel, nobody has said."""
+    if kind == "instance" and not pictures:
+        return
+    monkeypatch.setattr(norm, "WITHOUT_STATISTICS", frozenset())
+    monkeypatch.setattr(norm, "PER_CHANNEL", frozenset())
+    view = small_step(kind, NOISES[1], pictures=pictures)
+    layers = range(len(view.net.layers))
+    for fast, plain in zip(shifted_gradients(view, layers), layerwise_gradients(view, layers), strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-11, atol=1e-12)
+
+
+def test_of_the_norms_here_it_is_known() -> None:
+    assert set(NORMS) == WITHOUT_STATISTICS | PER_CHANNEL
+    assert not WITHOUT_STATISTICS & PER_CHANNEL
 
 
 @pytest.mark.parametrize("kind", KINDS)
