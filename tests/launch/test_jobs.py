@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,15 @@ def test_a_run_that_ends_is_told_with_its_reason(tmp_path: Path) -> None:
     assert list(scratch.glob("bnrun-*")) == []
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """However these tests were started: under nohup, say, which what they start would respect."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, number: signal.Signals) -> None:
     experiment, scratch = tiny_experiment(tmp_path), tmp_path / "scratch"
@@ -141,9 +151,12 @@ def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, number: si
     command = [sys.executable, "-m", "bntui.cli.main", "bench", "jobs", str(experiment), "--seconds", "600"]
     environment = surroundings(tmp_path, TMPDIR=str(scratch))
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE) as bench:
-        wait_until(lambda: any(scratch.glob("*/*/*/journal.jsonl")), "a run at work")
-        bench.send_signal(number)
-        assert bench.wait(60) == 128 + number
+        try:
+            wait_until(lambda: any(scratch.glob("*/*/*/journal.jsonl")), "a run at work")
+            bench.send_signal(number)
+            assert bench.wait(60) == 128 + number
+        finally:
+            bench.kill()
     assert list(scratch.glob("bnrun-*")) == []
     told = bytes(scratch)
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, told)]
