@@ -70,7 +70,7 @@ def training_loop(
     def step(inputs: Tensor, targets: Tensor) -> float:
         optimiser.zero_grad()
         loss = criterion(net(inputs), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         return loss.item()
 
@@ -87,11 +87,11 @@ def graphed_loop(
     def eager() -> Tensor:
         optimiser.zero_grad(set_to_none=True)
         loss = criterion(net(inputs), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         return loss
 
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(3):

@@ -15,6 +15,7 @@ from bncore.launch.devices import default_jobs, visible_gpus
 from bncore.launch.local import LocalSweep
 from bncore.launch.occupancy import Occupancy, occupancy
 from bncore.spec.plan import Plan
+from bncore.store.log import last_line
 from bncore.store.paths import RunDir
 from bncore.store.status import HEARTBEAT_S, LIVE, read_status
 from bncore.store.sweep import create_sweep
@@ -225,9 +226,5 @@ def _what_happened(runs: list[RunDir]) -> str:
         if status is not None and status.state in ("diverged", "failed"):
             why = status.message or "--run times another one"
             return f"{run.path.name} has {status.state} at step {status.step}; {why}"
-    words = [word for run in runs if run.log_file.exists() for word in _last_words(run)]
+    words = [word for word in map(last_line, runs) if word]
     return f"a run has ended by itself: {words[0] if words else 'without a word'}"
-
-
-def _last_words(run: RunDir) -> list[str]:
-    return run.log_file.read_text(errors="replace").strip().splitlines()[-1:]

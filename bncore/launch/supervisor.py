@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bncore.launch.local import LocalSweep
 from bncore.store.errors import Owned, StoreError
+from bncore.store.log import last_line
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import Drop, Request, Stop, drop, pending, waiting
@@ -124,7 +125,7 @@ def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = 
     until = time.monotonic() + DETACH_S
     while time.monotonic() < until:
         if process.poll() not in (None, 0):
-            raise StoreError(f"{sweep.path}: the supervisor ended: {_last_line(sweep)}")
+            raise StoreError(f"{sweep.path}: the supervisor ended: {last_line(sweep) or 'without a word'}")
         holder = read_owner(sweep)
         alive_already = held_by is not None and not held_by.known_dead()
         if process.poll() == 0 or alive_already or (holder is not None and holder.pid == process.pid):
@@ -175,11 +176,6 @@ def _leave_out(run: RunDir, why: str) -> None:
 def _report(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
-
-
-def _last_line(sweep: SweepDir) -> str:
-    lines = sweep.log_file.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "without a word"
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ class Draws:
 
     cpu: Tensor
     cuda: tuple[Tensor, ...]
-    python: object
+    python: tuple[Any, ...]
     numpy: dict[str, Any]
 
     @staticmethod
     def now() -> Draws:
         """The states as they are."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         numpy = np.random.get_state(legacy=False)
         assert isinstance(numpy, dict)
         return Draws(torch.get_rng_state(), tuple(cuda), random.getstate(), numpy)
@@ -34,7 +34,7 @@ class Draws:
         torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(list(self.cuda))
-        random.setstate(self.python)  # type: ignore[arg-type]
+        random.setstate(self.python)
         np.random.set_state(self.numpy)
 
     def same_as(self, other: Draws) -> bool:
@@ -48,7 +48,7 @@ class Draws:
         )
 
 
-def _equal(one: object, other: object) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    return bool(np.array_equal(one, other))  # type: ignore[arg-type]
+    return bool(np.array_equal(one, other))

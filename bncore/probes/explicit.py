@@ -49,7 +49,8 @@ def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[
     if not any(norm.kind in READ_RUNNING_STATISTICS for norm in net.norms):
         return work()
     lent = {f"net.{name}": tensor for name, tensor in buffers.items()}
-    return functional_call(_Borrowed(net, work), lent, ())  # type: ignore[no-any-return]
+    found: T = functional_call(_Borrowed(net, work), lent, ())
+    return found
 
 
 class _Borrowed(nn.Module):

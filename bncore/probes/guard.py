@@ -25,7 +25,7 @@ class Snapshot:
         self._grads = {name: (p.grad, _clone(p.grad)) for name, p in net.named_parameters()}
         self._extra = {name: m.get_extra_state() for name, m in net.named_modules() if _has_extra(m)}
         self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -53,7 +53,7 @@ def is_out_of_memory(error: Exception) -> bool:
 @contextmanager
 def ieee_float32() -> Iterator[None]:
     """Convolutions and products in IEEE float32: cuDNN takes TF32 by default, which swamps differences."""
-    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]  # torch sets it unseen
     kept = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

@@ -33,4 +33,5 @@ def with_parameters(view: StepView, parameters: Parameters, work: Callable[[Laye
     network is as before when this returns, and nothing is written to.
     """
     tensors = {f"net.{name}": tensor for name, tensor in {**view.buffers, **parameters}.items()}
-    return functional_call(_Borrowed(view.net, work), tensors, ())  # type: ignore[no-any-return]
+    found: T = functional_call(_Borrowed(view.net, work), tensors, ())
+    return found

@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -43,7 +43,7 @@ SMALL_INCHES = (3.2, 2.4)
 """Of a panel that is one of four in a row."""
 DENSE = 500
 """Points of a line beyond which it is drawn thinly: noise would hide the other lines."""
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
     "svg.fonttype": "none",
     "svg.hashsalt": "bnrun",
     "font.family": "DejaVu Sans",
@@ -74,7 +74,7 @@ def panel_svg(plot: Plot, prefix: str, inches: tuple[float, float] = PANEL_INCHE
         prefix: goes before every id in it, so that several of them can stand in one page.
         inches: the smaller, the larger its text where it is drawn at a given width.
     """
-    with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
+    with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=inches, layout="constrained")
         _fill(figure.subplots(), plot)
         text = _svg(figure)
@@ -83,7 +83,7 @@ def panel_svg(plot: Plot, prefix: str, inches: tuple[float, float] = PANEL_INCHE
 
 def picture_svg(picture: Picture) -> str:
     """The whole figure as a file of its own, on white."""
-    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):  # type: ignore[arg-type]
+    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
         text = _svg(_whole(picture))
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
@@ -91,7 +91,7 @@ def picture_svg(picture: Picture) -> str:
 def picture_png(picture: Picture) -> bytes:
     """The whole figure as PNG, on white."""
     out = io.BytesIO()
-    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):  # type: ignore[arg-type]
+    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
         _whole(picture).savefig(out, format="png", dpi=150, metadata={"Software": None})
     return out.getvalue()
 

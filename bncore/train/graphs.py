@@ -143,5 +143,4 @@ def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], str]:
 
 @torch.no_grad()
 def _restore(tensors: list[Tensor], values: list[Tensor]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.copy_(value)
+    torch._foreach_copy_(tensors, values)

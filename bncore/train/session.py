@@ -180,7 +180,7 @@ class Session:
         self.optimiser.zero_grad(set_to_none=True)
         outputs = self.outputs(batch[0], self.train_pass(step))
         loss = self.criterion(outputs, batch[1])
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return outputs, loss
 
     def _laid_out(self, inputs: Tensor) -> Tensor:

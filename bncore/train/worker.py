@@ -177,7 +177,7 @@ def settle_arithmetic(spec: Spec) -> None:
         torch.set_num_threads(spec.threads)
     precision: Literal["tf32", "ieee"] = "tf32" if spec.precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # torch sets it unseen
     if spec.device.startswith("cuda"):
         _settle_algorithms()
 
@@ -193,7 +193,7 @@ def _settle_algorithms() -> None:
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads what it has not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch sets it unseen
 
 
 def _begin(

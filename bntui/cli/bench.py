@@ -16,7 +16,7 @@ import typer
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, complete_preset, counted, harmless
 from bntui.cli.resolve import check_device
-from bntui.cli.submit import DataDir, Profile, Sets, refuse_unread_folder
+from bntui.cli.submit import DataDir, Profile, Sets, planned_runs
 from bntui.cli.submit import Device as AnyDevice
 
 if TYPE_CHECKING:
@@ -136,18 +136,15 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """How many runs like one of a sweep are worth having here at once: what to give to --jobs."""
-    from bncore.spec.load import load_experiment
-    from bncore.spec.plan import plan
-    from bntui.cli.resolve import choose_profile, settle_plan
+    from bntui.cli.resolve import settle_plan
 
-    planned = plan(
-        load_experiment(Path(experiment) if experiment.endswith(".toml") else experiment),
-        profile=choose_profile(profile, device),
+    planned = planned_runs(
+        Path(experiment) if experiment.endswith(".toml") else experiment,
+        profile=profile,
         sets=sets or [],
         device=device,
-        data_path=None if data_dir is None else str(data_dir),
+        data_dir=data_dir,
     )
-    refuse_unread_folder(planned, data_dir)
     names = [one.name for one in planned.runs]
     if run not in (None, *names):
         accepted = f"expected one of {', '.join(names)}"

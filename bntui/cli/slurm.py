@@ -78,7 +78,7 @@ def with_slurm(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "slurm"]
     taking.__annotations__ = {p.name: p.annotation for p in (*own, *_OPTIONS)}
-    taking.__signature__ = signature.replace(parameters=[*own, *_OPTIONS])  # type: ignore[attr-defined]
+    taking.__signature__ = signature.replace(parameters=[*own, *_OPTIONS])  # type: ignore[attr-defined]  # typer reads it
     return taking
 
 

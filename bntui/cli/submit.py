@@ -18,7 +18,6 @@ from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
 
 if TYPE_CHECKING:
     from bncore.launch.slurm_options import SlurmOptions
-    from bncore.spec.experiment import ProfileName
     from bncore.spec.plan import Plan
     from bncore.store.paths import RunDir, SweepDir
 
@@ -143,26 +142,22 @@ def run(
 def submit(asked: Submission) -> None:
     """Resolve, settle the data, make the sweep's directory and run it."""
     from bncore.launch.devices import default_jobs
-    from bncore.spec.load import load_experiment
-    from bncore.spec.plan import plan
     from bncore.store.sweep import create_sweep
-    from bntui.cli.resolve import check_devices, choose_profile, settle_plan
+    from bntui.cli.resolve import check_devices, settle_plan
 
     check_writable(asked.out, "--out")
     check_writable(asked.root, "--root")
-    experiment = load_experiment(asked.experiment)
-    name = choose_profile(asked.profile, asked.device, gpus=_slurm_gpus(asked))
-    planned = plan(
-        experiment,
-        profile=name,
+    planned = planned_runs(
+        asked.experiment,
+        profile=asked.profile,
         sets=asked.sets,
         seeds=asked.seeds,
         steps=asked.steps,
         device=asked.device,
-        data_path=None if asked.data_dir is None else str(asked.data_dir),
+        data_dir=asked.data_dir,
+        gpus=_slurm_gpus(asked),
     )
-    refuse_unread_folder(planned, asked.data_dir)
-    _say_what_runs(planned, name, auto=asked.profile == "auto")
+    _say_what_runs(planned, auto=asked.profile == "auto")
     _say_how_long(planned, asked.root)
     if asked.slurm is not None:
         _submit_to_slurm(asked, planned, asked.slurm.options())
@@ -192,12 +187,45 @@ def check_writable(path: Path | None, option: str) -> None:
         raise typer.BadParameter(f"{str(path)!a}; expected a path in UTF-8", param_hint=option) from None
 
 
-def refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
-    """Refuse a folder of images that no run would read.
+def planned_runs(
+    experiment: str | Path,
+    *,
+    profile: str,
+    sets: list[str],
+    seeds: tuple[int, ...] | None = None,
+    steps: int | None = None,
+    device: str | None,
+    data_dir: Path | None,
+    gpus: bool | None = None,
+) -> Plan:
+    """The runs that the options of a command line come to.
+
+    Arguments:
+        experiment: the name of a preset, or a file.
+        gpus: whether there are GPUs where they will run; default: as on this host.
 
     Raises:
-        BadParameter: all runs are on data that are made.
+        SpecError: what is asked for is no experiment, or does not fit.
+        BadParameter: a folder of images that no run would read.
     """
+    from bncore.spec.load import load_experiment
+    from bncore.spec.plan import plan
+    from bntui.cli.resolve import choose_profile
+
+    planned = plan(
+        load_experiment(experiment),
+        profile=choose_profile(profile, device, gpus=gpus),
+        sets=sets,
+        seeds=seeds,
+        steps=steps,
+        device=device,
+        data_path=None if data_dir is None else str(data_dir),
+    )
+    _refuse_unread_folder(planned, data_dir)
+    return planned
+
+
+def _refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
     sources = {run.spec.data.source for run in planned.runs}
     if folder is not None and sources <= {"synthetic", "gaussian"}:
         made = " and ".join(sorted(sources))
@@ -271,6 +299,8 @@ def run_to_end(
 ) -> int:
     """Run what is given of a sweep in the foreground, show progress and summary; its exit code."""
     from bncore.launch.supervisor import Supervisor
+    from bncore.store.log import last_line
+    from bncore.store.paths import RunDir
     from bntui.cli.progress import Progress
     from bntui.cli.summary import print_summary
 
@@ -280,7 +310,7 @@ def run_to_end(
     local = supervisor.local
     for name, code in local.exit_codes.items():
         if code in (ExitCode.FAILED, ExitCode.USAGE):
-            _say(harmless(f"{sweep.name}/{name}: {_last_line(sweep, name)}"))
+            _say(harmless(f"{sweep.name}/{name}: {last_line(RunDir(sweep.path / name)) or 'refused'}"))
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)
 
@@ -292,14 +322,6 @@ def _exit_code(codes: dict[str, int], signal: int | None) -> int:
     if failed == 0:
         return ExitCode.OK
     return ExitCode.FAILED if failed == len(codes) else ExitCode.SOME_FAILED
-
-
-def _last_line(sweep: SweepDir, name: str) -> str:
-    try:
-        text = (sweep.path / name / "log.txt").read_text(errors="replace").strip()
-    except OSError:
-        return "refused"
-    return text.splitlines()[-1] if text else "refused"
 
 
 def _on_terminal() -> bool:
@@ -321,9 +343,9 @@ def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
         ) from None
 
 
-def _say_what_runs(planned: Plan, profile: ProfileName, *, auto: bool) -> None:
-    why = " (chosen because there is a GPU)" if profile == "paper" else " (chosen because there is no GPU)"
-    _say(f"{planned.experiment.name}: profile {profile}{why if auto else ''}")
+def _say_what_runs(planned: Plan, *, auto: bool) -> None:
+    why = f" (chosen because there is {'a' if planned.profile == 'paper' else 'no'} GPU)" if auto else ""
+    _say(f"{planned.experiment.name}: profile {planned.profile}{why}")
     for note in planned.notes:
         _say(f"note: {note}")
 

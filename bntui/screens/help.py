@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.text import Text
@@ -67,8 +68,8 @@ def help_rows(scopes: tuple[str, ...]) -> list[Row]:
     return rows + (_section("Charts", CHART_KEYS) if "runs" in scopes else [])
 
 
-def _section(title: str, keys: object) -> list[Row]:
+def _section(title: str, keys: Iterable[tuple[str, str]]) -> list[Row]:
     rows = [Row(Text(title, STRONG))]
-    for key, said in keys:  # type: ignore[attr-defined]
+    for key, said in keys:
         rows.append(Row(Text(f"  {key:<8}", "bold cyan").append(said), f"{title} {key} {said}"))
     return [*rows, Row(Text("", MUTED))]

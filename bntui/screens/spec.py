@@ -18,6 +18,7 @@ from bntui.widgets.listing import Listing, Row
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
+    from bncore.spec.part import Part
     from bntui.chart.palette import Palette
     from bntui.live.runs import RunView, Snapshot
 
@@ -94,13 +95,13 @@ def spec_rows(
     return rows if len(rows) > 1 else [*rows, Row(Text("nothing differs", words.MUTED))]
 
 
-def _flat(spec: object) -> dict[str, str]:
+def _flat(spec: Part | None) -> dict[str, str]:
     """Every field by its full name, as a person would type its value."""
     if spec is None:
         return {}
     from bncore.spec.toml import to_table
 
-    return dict(_leaves(to_table(spec), ""))  # type: ignore[arg-type]
+    return dict(_leaves(to_table(spec), ""))
 
 
 def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:

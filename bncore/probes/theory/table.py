@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -116,9 +117,15 @@ def _rows(case: _Case, state: str, net: LayeredNet, x: Tensor, targets: Tensor) 
             "hessian_right": event["hessian_quadratic"] - event["hessian_correction"]
         }
     return [
-        _row(statement, case, state, relation, lambda d, a=a, b=b: (events[d][a], events[d][b]))  # type: ignore[misc]
+        _row(statement, case, state, relation, partial(_sides, events, a, b))
         for statement, (relation, a, b) in STATEMENTS.items()
     ]
+
+
+def _sides(
+    events: Mapping[torch.dtype, Mapping[str, Any]], left: str, right: str, precision: torch.dtype
+) -> tuple[Any, Any]:
+    return events[precision][left], events[precision][right]
 
 
 def _row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from bncore.report.claims.evidence import Measure, Need
 from bncore.report.quantities import Quantity, difference, final_log_loss, learnt, level
@@ -26,13 +27,13 @@ def compare(
     ours: tuple[str, str],
     theirs: tuple[str, str],
     lr: float | None,
-    **more: object,
+    **more: Any,
 ) -> Measure:
     """A quantity of one variant less that of another, paired by seed; `more` are fields of `Measure`."""
     effect = difference(quantity, setting.of(*ours, lr), setting.of(*theirs, lr))
     sign = "/" if more.get("ratio") else "−"
     name = f"{quantity.name}, {_named(ours)} {sign} {_named(theirs)}"
-    return Measure(name, effect, **more)  # type: ignore[arg-type]
+    return Measure(name, effect, **more)
 
 
 LEAST_LOSS_DROP = 0.1

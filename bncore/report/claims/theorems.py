@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from bncore.report.claims.comparing import has, measures, rate_title
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
@@ -28,10 +29,10 @@ def _scopes(parts: Callable[[Setting, float], tuple[Part, ...]]) -> Callable[[Se
 
 
 def _level(
-    setting: Setting, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: object
+    setting: Setting, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: Any
 ) -> Measure:
     effect = level(Quantity(name, of, BASIS), setting.of(*BATCH, lr))
-    return Measure(name, effect, signed=False, **more)  # type: ignore[arg-type]
+    return Measure(name, effect, signed=False, **more)
 
 
 def _exact(setting: Setting, lr: float, field: str, statement: str) -> Part:

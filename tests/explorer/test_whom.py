@@ -1,0 +1,150 @@
+"""Whom a request goes to: the run shown, those marked, the whole sweep; who is queued, and who has ended."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from live.making import forked_run
+from textual.pilot import Pilot
+
+from bncore.store.owner import acquire
+from bncore.store.paths import SweepDir
+from bntui.app import Explorer
+from explorer.asking import STOP, asked, run_named, select, sentence, steer
+from explorer.making import text_of, until
+
+pytestmark = pytest.mark.usefixtures("started")
+
+
+def test_marked_runs_are_asked_together_and_those_that_cannot_be_are_named(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        for name in ("second", "halted", "over"):
+            await select(pilot, app, name)
+            await pilot.press("m")
+        await select(pilot, app, "first")
+        await pilot.press("p", "down")
+        await pilot.pause()
+        said = sentence(app)
+        assert "→ norm l1  to second, halted" in said
+        assert "not to over" in said
+        assert "first" not in said
+        await pilot.press("enter")
+        change = {"kind": "set", "changes": {"norm.kind": "l1"}}
+        await until(pilot, lambda: asked(sweep) == {"second": [change], "halted": [change]})
+
+    steer(sweep, act)
+
+
+def test_the_whole_sweep_is_asked_with_what_is_queued(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        assert "whole sweep: off" in text_of(app)
+        await pilot.press("w")
+        await pilot.pause()
+        assert "whole sweep: on" in text_of(app)
+        await pilot.press("n")
+        await pilot.pause()
+        assert "to first, second, halted, waits" in sentence(app)
+        assert "not to over, ended" in sentence(app)
+        assert not asked(sweep)
+        await pilot.press("enter")
+        change = [{"kind": "set", "changes": {"noise.on": True}}]
+        await until(
+            pilot, lambda: asked(sweep) == dict.fromkeys(("first", "second", "halted", "waits"), change)
+        )
+
+    steer(sweep, act)
+
+
+def test_tab_says_whom_while_the_strip_is_open(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await pilot.press("space")
+        await pilot.pause()
+        assert "→ pause  to first" in sentence(app)
+        await pilot.press("tab")
+        await pilot.pause()
+        assert "→ pause  to first, second" in sentence(app)
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: asked(sweep) == {"first": [{"kind": "pause"}]})
+
+    steer(sweep, act)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_tab_is_forgotten_when_the_strip_is_left_and_when_it_has_sent(sweep: SweepDir, before: bool) -> None:
+    one, all_of_them = "→ noise on  to first  at", "→ noise on  to first, second, halted, waits"
+    usual, other = (all_of_them, one) if before else (one, all_of_them)
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        if before:
+            await pilot.press("w")
+        for end in ("escape", "enter"):
+            await pilot.press("n")
+            await pilot.pause()
+            assert usual in sentence(app)
+            await pilot.press("tab")
+            await pilot.pause()
+            assert other in sentence(app)
+            await pilot.press(end)
+            await pilot.pause()
+            assert app.choice.whole is before
+        await until(pilot, lambda: len(asked(sweep)) == (1 if before else 4))
+        await pilot.press("n")
+        await pilot.pause()
+        assert usual in sentence(app)
+
+    steer(sweep, act)
+
+
+def test_stopping_the_whole_sweep_asks_its_supervisor_and_no_run_twice(sweep: SweepDir) -> None:
+    fork = forked_run(sweep.path / "first-s0-fork-1", run_named(sweep, "first"), 12, state="running")
+    owner = acquire(fork)
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await until(pilot, lambda: "first fork 1" in text_of(app))
+        await pilot.press("w", "x", "enter")
+        await until(pilot, lambda: asked(sweep) == {"sweep": STOP, "first-s0-fork-1": STOP})
+
+    try:
+        steer(sweep, act)
+    finally:
+        owner.release()
+
+
+def test_a_queued_run_is_left_out_by_its_supervisor(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "waits")
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: asked(sweep) == {"sweep": [{"kind": "drop", "run": "waits-s0"}]})
+
+    steer(sweep, act)
+
+
+def test_a_task_that_waits_in_slurms_queue_is_cancelled(
+    sweep: SweepDir, started: list[tuple[str, ...]]
+) -> None:
+    sweep.owner_file.unlink()  # Slurm's sweeps have no supervisor
+    sweep.status_file.unlink()
+    job = {"id": "7", "jobs": 1, "t": 0.0, "tasks": {"0": "first-s0", "1": "waits-s0"}}
+    (sweep.path / "slurm.json").write_bytes(orjson.dumps({"options": {}, "jobs": [job]}))
+
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "waits")
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: started == [("stop", str(run_named(sweep, "waits").path))])
+        assert asked(sweep) == {}
+
+    steer(sweep, act)
+
+
+def test_nobody_is_asked_who_has_ended(sweep: SweepDir, started: list[tuple[str, ...]]) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "over")
+        for key in ("n", "p", "l", "space", "full_stop", "x", "C", "E", "N"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert "nobody to ask" in sentence(app) or key == "N", key
+            await pilot.press("enter", "escape")
+        assert not asked(sweep)
+        assert not started
+
+    steer(sweep, act)
