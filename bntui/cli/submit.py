@@ -325,7 +325,9 @@ def _exit_code(codes: dict[str, int], signal: int | None) -> int:
 
 
 def _on_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    from bntui.main import refusal
+
+    return not refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
 
 
 def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:

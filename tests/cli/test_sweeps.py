@@ -99,6 +99,24 @@ def test_divergence_is_a_result(tmp_path: Path) -> None:
     assert states["tiny-001/none-s0"]["state"] == "diverged"
 
 
+@pytest.mark.parametrize(("errors", "term"), [("2>errors", "xterm"), ("", "dumb")])
+def test_where_there_can_be_no_explorer_the_sweep_stays_in_the_foreground(
+    tmp_path: Path, errors: str, term: str
+) -> None:
+    """Standard error elsewhere, or a terminal that cannot place text: nothing is left to a supervisor."""
+    command = f"{sys.executable} -m bntui.cli.main run {tiny_experiment(tmp_path)} {errors}"
+    surrounding = surroundings(tmp_path, TERM=term)
+    output, code = pexpect.run(
+        f'/bin/sh -c "{command}"', cwd=str(tmp_path), env=surrounding, withexitstatus=True, timeout=60
+    )
+    assert code == 0, output
+    told = output + (tmp_path / "errors").read_bytes() if errors else output
+    assert b"needs a terminal" not in told
+    assert b"detached" not in told
+    status = json.loads((tmp_path / "runs" / "tiny-001" / "batch-s0" / "status.json").read_bytes())
+    assert status["state"] == "finished"
+
+
 def test_ctrl_c_on_a_terminal_checkpoints_and_resume_goes_on_to_the_same_digest(tmp_path: Path) -> None:
     path = tiny_experiment(tmp_path, LONG)
     sets = "--steps 1000 --set eval.every=500"
