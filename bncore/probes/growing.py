@@ -33,7 +33,7 @@ def growing_batch(
     group: int,
     samples: int | None = None,
     limit: int = 0,
-    budget: float = 0.0,
+    budget: float = BUDGET,
 ) -> list[Tensor]:
     """G'_i of the chosen layers: the gradient with respect to W_i^t, the layers before i being `new`.
 
@@ -43,13 +43,12 @@ def growing_batch(
         group: layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
         samples: of the training step whose memory is the measure of that; None: those of the view.
         limit: layers of a group at most, however many would fit; 0: no such limit.
-        budget: what the chains of a group may hold, as `BUDGET`; 0: that.
+        budget: activations that the chains of a group may hold, in those of a training step.
 
     Returns:
         One gradient a layer, shaped as its weight.
     """
-    steps = budget or BUDGET
-    groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs), steps)
+    groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs), budget)
     groups = [part for found in groups for part in _even(found, limit or len(found))]
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
@@ -123,15 +122,14 @@ def held_together(view: StepView, layers: Sequence[int]) -> float:
     return sum(sum(sizes[index:]) for index in layers) / sum(sizes)
 
 
-def _fitting(view: StepView, layers: Sequence[int], samples: int, steps: float) -> list[Sequence[int]]:
+def _fitting(view: StepView, layers: Sequence[int], samples: int, budget: float) -> list[Sequence[int]]:
     """Groups whose activations stay within the budget."""
-    sizes = output_sizes(view.net)
-    budget = steps * sum(sizes) * samples / len(view.inputs)
+    allowed = budget * samples / len(view.inputs)
     groups: list[list[int]] = []
     held = math.inf
     for index in layers:
-        chain = sum(sizes[index:])
-        if held + chain > budget:
+        chain = held_together(view, [index])
+        if held + chain > allowed:
             groups.append([])
             held = 0
         groups[-1].append(index)

@@ -27,7 +27,7 @@ def shifted_gradients(
     rescale: float = 0.0,
     samples: int | None = None,
     limit: int = 0,
-    budget: float = 0.0,
+    budget: float = BUDGET,
 ) -> list[Tensor]:
     """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
 
@@ -136,7 +136,7 @@ class Ics(Probe):
             else:
                 shifted = shifted_gradients(
                     seen, rest,
-                    group=self.group, rescale=self.rescale, samples=samples, limit=limit, budget=budget,
+                    group=self.group, rescale=self.rescale, samples=samples, limit=limit, budget=budget or BUDGET,
                 )  # fmt: skip
             shifted = old[: len(equal)] + shifted
             if self.penalty:

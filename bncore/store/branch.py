@@ -17,8 +17,8 @@ from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.checkpoints import Checkpoint, file_name, listing
 from bncore.store.errors import StoreError
-from bncore.store.journal import REMADE, Event, memory_of, read_events
-from bncore.store.lineage import Lineage, read_lineage, write_lineage
+from bncore.store.journal import REMADE, Event, read_events
+from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import user_name
 from bncore.store.status import Status, write_status

@@ -28,8 +28,6 @@ REMADE = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"}
 """Events that a resumed run makes again, exactly, on its way from its checkpoint."""
 
 PROBING = frozenset({"probe", "probe_failed"})
-MEMORY = ("group", "budget", "short_of_memory", "reason")
-"""Fields of a probe's event that tell how much memory there was for it."""
 
 Event = dict[str, Any]
 
@@ -75,7 +73,7 @@ class Journal:
         """Compare, from now on, re-made events with those the journal holds of `step` and later.
 
         Arguments:
-            elsewhere: from `memory_of` another run, whose measurements are to be made alike.
+            elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
         """
         for event in elsewhere:
             self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
@@ -194,21 +192,6 @@ def check_schema(path: Path, first: Event) -> None:
     schema = first.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise StoreError(f"{path}: schema {schema!r}; this program reads up to {SCHEMA}")
-
-
-def memory_of(events: Iterable[Event]) -> Iterator[Event]:
-    """How much memory there was for the measurements of a run: step and name of each that says so, and `MEMORY`;
-    of those in a row that say the same, the first."""
-    latest: dict[str, Event] = {}
-    for event in events:
-        told = {key: event[key] for key in MEMORY if key in event}
-        if event["type"] not in PROBING or not told.keys() & {"group", "budget", "short_of_memory"}:
-            continue
-        if event["type"] == "probe":
-            if latest.get(event["name"]) == told:
-                continue
-            latest[event["name"]] = told
-        yield {"step": event["step"], "name": event["name"], **told}
 
 
 def difference(known: Event, made: Event) -> str:

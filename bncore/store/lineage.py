@@ -6,6 +6,7 @@ memory its measurements had. The worker takes both as if they stood in its own j
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -13,7 +14,11 @@ import orjson
 
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
+from bncore.store.journal import PROBING, Event
 from bncore.store.paths import RunDir
+
+MEMORY = ("group", "budget", "short_of_memory", "reason")
+"""Fields of a probe's event that tell how much memory there was for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Lineage:
     requests: tuple[dict[str, Any], ...] = ()
     """Request events to be made again, in order."""
     measured: tuple[dict[str, Any], ...] = ()
-    """What `bncore.store.journal.memory_of` says of the other run, whose measurements are to be made alike."""
+    """What `memory_of` says of the other run, whose measurements are to be made alike."""
 
 
 def read_lineage(run: RunDir) -> Lineage | None:
@@ -60,6 +65,21 @@ def write_lineage(run: RunDir, lineage: Lineage) -> None:
         StoreError: the file system refuses.
     """
     replace_file(run.lineage_file, orjson.dumps(asdict(lineage), option=orjson.OPT_INDENT_2))
+
+
+def memory_of(events: Iterable[Event]) -> Iterator[Event]:
+    """How much memory there was for the measurements of a run: step and name of each that says so, and `MEMORY`;
+    of those in a row that say the same, the first."""
+    latest: dict[str, Event] = {}
+    for event in events:
+        told = {key: event[key] for key in MEMORY if key in event}
+        if event["type"] not in PROBING or not told.keys() & {"group", "budget", "short_of_memory"}:
+            continue
+        if event["type"] == "probe":
+            if latest.get(event["name"]) == told:
+                continue
+            latest[event["name"]] = told
+        yield {"step": event["step"], "name": event["name"], **told}
 
 
 def _sound(table: object) -> bool:
