@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bncore.bench import handwritten
 from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes, seconds
 from bncore.data import load
+from bncore.nets import Norm as NormPosition
+from bncore.nets import Pass
 from bncore.probes.run import ProbeRunner
 from bncore.spec.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.store.journal import Journal
@@ -24,12 +27,14 @@ from bncore.train.control import Signals
 from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import POLL_S, Requests
-from bncore.train.session import Session
+from bncore.train.session import LAYOUTS, Session
 from bncore.train.trainer import Trainer
 from bncore.train.worker import settle_arithmetic
 
 NEVER = 10**6
 NAN = float("nan")
+LP = tuple((norm, fused) for norm in ("l1", "l2", "linf", "lp:3") for fused in (False, True))
+"""The l_p norms, plain and by the kernels that a GPU has for them."""
 
 
 def vgg_spec(kind: str, *, norm: str = "batch", noise: bool = False, device: str = "cpu") -> Spec:
@@ -105,7 +110,7 @@ def bench_train(
     kinds: tuple[str, ...] = ("vgg11", "vgg16", "dln"), *, repeats: int = 7, device: str = "cpu"
 ) -> Iterator[Row]:
     """Speed and peak memory of each network, batch-normalised and plain, on a GPU by graphs too; then what noise
-    and the l_p norms cost."""
+    and the l_p norms cost, and these alone."""
     for kind in kinds:
         for norm in ("batch", "none"):
             yield from _network(kind, norm, repeats, device)
@@ -114,8 +119,12 @@ def bench_train(
     for kind in kinds:
         if kind != "dln":
             yield _noise(kind, repeats, device)
-            for norm in ("l1", "l2", "linf", "lp:3"):
-                yield _beside_batch_norm(kind, norm, repeats, device)
+            for norm, fused in LP:
+                if not fused or device != "cpu":
+                    yield _beside_batch_norm(kind, norm, repeats, device, fused=fused)
+    for norm, fused in LP:
+        if not fused or device != "cpu":
+            yield _norm_alone(norm, repeats, device, fused=fused)
 
 
 def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
@@ -191,15 +200,34 @@ def _noise(kind: str, repeats: int, device: str) -> Row:
     )
 
 
-def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str) -> Row:
+def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused: bool) -> Row:
     """A step with another norm against one with torch's fused batch norm."""
-    with (
-        trainer(vgg_spec(kind, norm=norm, device=device)) as ours,
-        trainer(vgg_spec(kind, device=device)) as theirs,
-    ):
+    other = vgg_spec(kind, norm=norm, device=device)
+    other = other.model_copy(update={"norm": Norm(kind=norm, fused=fused)})
+    with trainer(other) as ours, trainer(vgg_spec(kind, device=device)) as theirs:
         pairs = interleaved(ours.advance, theirs.advance, repeats=repeats, device=device)
-    mine, other, speed = medians(pairs)
-    return Row(f"{kind} {norm}: step, against batch norm's", 1e3 * mine, 1e3 * other, 1 / speed, "near 1")
+    mine, batch, speed = medians(pairs)
+    what = f"{kind} {norm}{' by kernels' if fused else ''}: step, against batch norm's"
+    return Row(what, 1e3 * mine, 1e3 * batch, 1 / speed, "near 1")
+
+
+def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
+    """Another norm and its gradient, against torch's fused batch norm, on the output of VGG's first layer."""
+    y = torch.randn(128, 64, 32, 32, device=device)
+    y = y.contiguous(memory_format=LAYOUTS.get(torch.device(device).type, torch.contiguous_format))
+    grad = torch.ones_like(y)
+
+    def both_ways(setting: Norm) -> Work:
+        norm = NormPosition(64, positions=True, setting=setting, dtype=torch.float32).to(device)
+        inputs = y.detach().requires_grad_()
+        wanted = (inputs, norm.weight, norm.bias)
+        return lambda: torch.autograd.grad(norm(inputs, Pass()), wanted, grad)
+
+    times = 1 if device == "cpu" else 50
+    ours, theirs = _times(both_ways(Norm(kind=kind, fused=fused)), times), _times(both_ways(Norm()), times)
+    mine, batch, speed = medians(interleaved(ours, theirs, repeats=repeats, device=device))
+    what = f"{kind}{' by kernels' if fused else ''} alone, forth and back, against batch norm"
+    return Row(what, 1e3 * mine / times, 1e3 * batch / times, 1 / speed, "near 1")
 
 
 def hand_loop(spec: Spec, session: Session, *, graphed: bool = False) -> Work:

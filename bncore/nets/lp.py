@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -47,6 +50,8 @@ class Setting:
     eps: float
     centred: bool
     """Take s_p of y - mean instead of y."""
+    fused: bool = False
+    """By the kernels of `bncore.nets.lp_fused`, where they take y; never if `centred`."""
 
 
 def lp_normalised(
@@ -59,6 +64,16 @@ def lp_normalised(
     """
     found: tuple[Tensor, Tensor, Tensor] = _Normalised.apply(y, gamma, beta, setting)
     return found
+
+
+def _fused(y: Tensor, setting: Setting) -> bool:
+    return setting.fused and not setting.centred and _kernels().fit(y)
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Imported where they are wanted: torch for CPUs comes without Triton."""
+    return import_module("bncore.nets.lp_fused")
 
 
 def _by_definition(
@@ -76,7 +91,11 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: Setting
     ) -> tuple[Tensor, Tensor, Tensor]:
-        z, mean, scale = _by_definition(y, gamma, beta, setting)
+        if _fused(y, setting):
+            mean, scale = _kernels().lp_statistics(y, setting.p, setting.eps)
+            z = scale_and_shift(y, mean, scale, gamma, beta)
+        else:
+            z, mean, scale = _by_definition(y, gamma, beta, setting)
         ctx.save_for_backward(y, gamma, beta, mean, scale)
         ctx.mark_non_differentiable(mean, scale)
         ctx.setting = setting
@@ -88,13 +107,10 @@ class _Normalised(torch.autograd.Function):
         if torch.is_grad_enabled():  # the gradient is to be differentiated again
             return *_differentiable((y, gamma, beta), grad, ctx.setting), None
         factor = 1 / scale if gamma is None else gamma / scale
-        # factor * grad, the sum of grad * (y - mean), the sum of grad
-        to_y, to_factor, to_beta = torch.ops.aten.native_batch_norm_backward(
-            grad, y, factor, mean, torch.ones_like(scale), None, None, False, 0.0, [True, True, True]
+        gradients = _fused_gradients if _fused(y, ctx.setting) else _gradients
+        to_y, to_factor, to_beta = gradients(
+            y, grad, (mean, scale, factor), ctx.setting, ctx.needs_input_grad[0]
         )
-        if ctx.needs_input_grad[0]:
-            gradients = -factor * to_beta, -factor * to_factor / scale
-            to_y += _through_statistics(y, (mean, scale), gradients, ctx.setting)
         return to_y, None if gamma is None else to_factor / scale, None if beta is None else to_beta, None
 
 
@@ -111,29 +127,66 @@ def _differentiable(
     return (next(found) if t is not None and t.requires_grad else None for t in inputs)
 
 
-def _through_statistics(
-    y: Tensor, statistics: tuple[Tensor, Tensor], gradients: tuple[Tensor, Tensor], setting: Setting
-) -> Tensor:
-    """What reaches y through its mean and scale, (C,) each, given these and their gradients."""
-    (mean, scale), (to_mean, to_scale) = statistics, gradients
-    count = values_per_channel(y)
-    slope, size = _slope(y - per_channel(mean, y) if setting.centred else y, scale, setting.p)
-    size = to_scale * size
-    if setting.centred:  # the mean moves every value that the scale is taken of
-        to_mean = to_mean - size * slope.sum(batch_dims(y))
-    return torch.addcmul(per_channel(to_mean / count, y), slope, per_channel(size, y))
+PerChannel = tuple[Tensor, Tensor, Tensor]
+"""mean, s_p and gamma / s_p, (C,) each."""
 
 
-def _slope(u: Tensor, scale: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """ds_p/du as a tensor like u times a factor per channel, (C,); equal maxima share what is theirs."""
-    share = torch.full_like(scale, 1 / values_per_channel(u))
+def _gradients(
+    y: Tensor, grad: Tensor, known: PerChannel, setting: Setting, wanted: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients with respect to y (if wanted), gamma / s_p and beta."""
+    mean, scale, factor = known
+    # factor * grad, the sum of grad * (y - mean), the sum of grad
+    to_y, to_factor, to_beta = torch.ops.aten.native_batch_norm_backward(
+        grad, y, factor, mean, torch.ones_like(scale), None, None, False, 0.0, [True, True, True]
+    )
+    if wanted:
+        u = y - per_channel(mean, y) if setting.centred else y
+        slope, maxima = _slope(u, scale, setting.p)
+        to_mean = -factor * to_beta
+        size = -factor * to_factor / scale * _share(u, scale, setting.p, maxima)
+        if setting.centred:  # the mean moves every value that the scale is taken of
+            to_mean = to_mean - size * slope.sum(batch_dims(y))
+        shift = per_channel(to_mean / values_per_channel(y), y)
+        to_y += torch.addcmul(shift, slope, per_channel(size, y))
+    return to_y, to_factor, to_beta
+
+
+def _fused_gradients(
+    y: Tensor, grad: Tensor, known: PerChannel, setting: Setting, wanted: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """As `_gradients`."""
+    kernels = _kernels()
+    mean, scale, factor = known
+    grad = grad.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else grad.contiguous()
+    to_beta, to_factor, maxima = kernels.lp_sums(y, grad, mean, scale, setting.p)
+    if not wanted:
+        return None, to_factor, to_beta
+    shift = -factor * to_beta / values_per_channel(y)
+    size = -factor * to_factor / scale * _share(y, scale, setting.p, maxima)
+    to_y = kernels.lp_gradient(y, grad, (scale, factor, shift, size), setting.p)
+    return to_y, to_factor, to_beta
+
+
+def _slope(u: Tensor, scale: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
+    """ds_p/du but for `_share`, as a tensor like u; for p = inf also how many are as large as the scale."""
     if p == 1:
-        return u.sign(), share
+        return u.sign(), None
     if p == 2:
-        return u, share / scale
+        return u, None
     if math.isinf(p):
         largest = u.abs().eq_(per_channel(scale, u))
-        count = largest.sum(batch_dims(u)).clamp_min(1)  # none, where eps is the scale
-        return largest.mul_(u), 1 / (scale * count)
+        maxima = largest.sum(batch_dims(u))
+        return largest.mul_(u), maxima
     power = (u / per_channel(scale, u)).abs_().pow_(p - 1)
-    return torch.copysign(power, u), share
+    return torch.copysign(power, u), None
+
+
+def _share(u: Tensor, scale: Tensor, p: float, maxima: Tensor | None) -> Tensor:
+    """The factor of ds_p/du that the values of a channel share, (C,); equal maxima share what is theirs."""
+    if math.isinf(p):
+        assert maxima is not None
+        return 1 / (scale * maxima.clamp_min(1))  # none, where eps is the scale
+    count = values_per_channel(u)
+    share = torch.full_like(scale, 1 / count)
+    return share / scale if p == 2 else share

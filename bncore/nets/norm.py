@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +134,7 @@ class Norm(nn.Module):
         s = self.setting
         newest = self._weight_of_newest() if p.track else None
         return NormState(
-            gamma, beta, mean, var, p.training, newest, s.eps, self.exponent, s.centred, self.groups
+            gamma, beta, mean, var, p.training, newest, s.eps, self.exponent, s.centred, self.groups, s.fused
         )
 
     def _weight_of_newest(self) -> float:
@@ -160,11 +161,13 @@ class Norm(nn.Module):
 
 
 def check_norm_fits(setting: NormSpec, channels: int, *, positions: bool) -> None:
-    """Refuse a norm that would normalise single values, which gives zero.
+    """Refuse a norm that would normalise single values, which gives zero, or one that cannot be had here.
 
     Raises:
         ValueError: names the field and what is accepted.
     """
+    if setting.fused and find_spec("triton") is None:
+        raise ValueError("norm.fused: True; expected False where Triton is not installed")
     if positions:
         return
     if setting.kind == "instance":

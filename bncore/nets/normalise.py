@@ -33,6 +33,7 @@ class NormState:
     exponent: float  # p of an l_p kind
     centred: bool  # l_p scale of y - mean(y) instead of y
     groups: int  # of `group`; divides C
+    fused: bool  # l_p by kernels of our own
 
 
 def none(y: Tensor, state: NormState) -> Tensor:
@@ -94,7 +95,7 @@ def lp(y: Tensor, state: NormState) -> Tensor:
     """
     if not state.from_batch:
         return _scale_and_shift(y, state.running_mean, state.running_var.sqrt(), state)
-    setting = Setting(state.exponent, state.eps, state.centred)
+    setting = Setting(state.exponent, state.eps, state.centred, state.fused)
     z, mean, scale = lp_normalised(y, state.gamma, state.beta, setting)
     _track(state, mean, scale.square())
     return z

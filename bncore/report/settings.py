@@ -106,7 +106,7 @@ def _fixed(spec: Spec) -> dict[str, Any]:
         name: value for name, value in spec.model_dump(mode="json").items() if name not in FREE
     }
     table["norm"] = {
-        k: v for k, v in table["norm"].items() if k not in ("kind", "centred", "affine", "groups")
+        k: v for k, v in table["norm"].items() if k not in ("kind", "centred", "fused", "affine", "groups")
     }
     table["optim"] = {k: v for k, v in table["optim"].items() if k != "lr"}
     table["data"] = {k: v for k, v in table["data"].items() if k not in ("path", "fingerprint")}

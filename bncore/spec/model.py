@@ -87,6 +87,9 @@ class Norm(Part):
     mean_only, variance_only, batch_detached (no gradient through the statistics), batch_population."""
     centred: Flag = False
     """For l_p kinds: take the l_p scale of y - mean(y) instead of the paper's uncentred y (section 3.3)."""
+    fused: Flag = False
+    """For l_p kinds, not centred, on a GPU: by kernels that go over memory as often as torch's batch norm does
+    (Triton; `bncore.nets.lp_fused`). They add up in another order, so that digests differ from those without."""
     groups: Count = 8
     """For `group`: how many groups the channels of each layer are cut into (where they divide evenly; else
     the largest divisor of the channel count below it)."""
@@ -308,6 +311,8 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
             found.append((f"probes.{name}.layers", list(numbers), accepted))
     if spec.precision == "tf32" and spec.device == "cpu":
         found.append(("precision", "tf32", "'float32' or another: a CPU has no TF32"))
+    if spec.norm.fused and spec.device == "cpu":
+        found.append(("norm.fused", True, "false: the kernels are for a GPU"))
     milestones = list(schedule.milestones)
     if schedule.kind == "step" and not milestones:
         found.append(

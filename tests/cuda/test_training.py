@@ -94,6 +94,8 @@ def dln(**changes: Any) -> Spec:
 SPECS = {
     "vgg": vgg(),
     "vgg l1": vgg(norm=Norm(kind="l1")),
+    "vgg l1 fused": vgg(norm=Norm(kind="l1", fused=True)),
+    "vgg lp:3 fused": vgg(norm=Norm(kind="lp:3", fused=True)),
     "vgg none": vgg(norm=Norm(kind="none"), noise=Noise()),
     "vgg adam": vgg(optim=Optim(kind="adam", lr=1e-3)),
     "vgg tf32": vgg(precision="tf32"),
@@ -103,8 +105,8 @@ SPECS = {
 }
 
 
-if DEVICE == "cpu":
-    del SPECS["vgg tf32"]
+if DEVICE == "cpu":  # which has neither
+    del SPECS["vgg tf32"], SPECS["vgg l1 fused"], SPECS["vgg lp:3 fused"]
 
 WITHOUT: Updates = "fused" if DEVICE == "cpu" else ""
 BY_GRAPHS: Updates = "graphs" if DEVICE == "cpu" else ""

@@ -1,0 +1,88 @@
+"""The passes over memory of l_p normalisation on a GPU: as many as torch's batch norm makes.
+
+Plain arithmetic (`bncore.nets.lp`) goes over memory some twenty times, forth and back, and twice that for a p
+other than 1, 2 and inf, where eight do: kernels read y for the statistics, y and the gradient for its sums, and
+both again to write it. Each program sums a slab of rows, and slabs are summed in a fixed order: equal inputs give
+equal bits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from bncore.nets import lp_kernels
+from bncore.nets.channelwise import values_per_channel
+
+TILE = 2048
+"""Values that a program has at hand at a time."""
+PROGRAMS = 1024
+"""About so many are started, where there is enough to do."""
+
+
+def fit(y: Tensor) -> bool:
+    """Whether the kernels take y: float32 or float64, channels innermost."""
+    if y.dtype not in (torch.float32, torch.float64):
+        return False
+    return y.is_contiguous(memory_format=torch.channels_last) if y.ndim == 4 else y.is_contiguous()
+
+
+def lp_statistics(y: Tensor, p: float, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and s_p of y, (C,) each; see `bncore.nets.lp.lp_scale`."""
+    total, largest, moment = _slabs(lp_kernels.statistics, (y,), p).unbind(1)
+    mean, count = total.sum(0) / values_per_channel(y), values_per_channel(y)
+    if p == 1:
+        return mean, moment.sum(0) / count + eps
+    if p == 2:
+        return mean, (moment.sum(0) / count + eps).sqrt()
+    if math.isinf(p):
+        return mean, largest.amax(0).clamp_min(eps)
+    eps_root = eps ** (1 / p)
+    unit = largest.amax(0).clamp_min(eps_root)
+    bracket = (moment * (largest / unit).pow(p)).sum(0) / count + (eps_root / unit).pow(p)
+    return mean, unit * bracket.pow(1 / p)
+
+
+def lp_sums(y: Tensor, grad: Tensor, mean: Tensor, scale: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The sums of grad and of grad * (y - mean), and how many values are as large as s_p, (C,) each; the last for
+    p = inf only."""
+    total, product, maxima = _slabs(lp_kernels.sums, (y, grad, mean, scale), p).sum(0)
+    return total, product, maxima
+
+
+def lp_gradient(y: Tensor, grad: Tensor, known: tuple[Tensor, Tensor, Tensor, Tensor], p: float) -> Tensor:
+    """factor * grad + shift + share * slope(y), like y, given s_p, factor, shift and share, (C,) each; the slope
+    is ds_p/dy but for what the values of a channel share."""
+    out = torch.empty_like(y)
+    rows, channels = values_per_channel(y), y.shape[1]
+    tile, width = _tile(channels)
+    grid = (triton.cdiv(rows, tile), triton.cdiv(channels, width))
+    with torch.cuda.device_of(y):
+        lp_kernels.gradient[grid](
+            y, grad, *known, out, rows, channels, p=p, tile_rows=tile, tile_channels=width
+        )
+    return out
+
+
+def _slabs(kernel: Any, tensors: tuple[Tensor, ...], p: float) -> Tensor:
+    """What the kernel sums, [slabs, 3, C]."""
+    y = tensors[0]
+    rows, channels = values_per_channel(y), y.shape[1]
+    tile, width = _tile(channels)
+    groups = triton.cdiv(channels, width)
+    slab = tile * triton.cdiv(triton.cdiv(rows, tile), max(1, PROGRAMS // groups))
+    slabs = triton.cdiv(rows, slab)
+    out = y.new_empty(slabs, 3, channels)
+    with torch.cuda.device_of(y):
+        kernel[slabs, groups](*tensors, out, rows, channels, slab, p=p, tile_rows=tile, tile_channels=width)
+    return out
+
+
+def _tile(channels: int) -> tuple[int, int]:
+    """Rows and channels that a program holds at a time."""
+    width = min(64, triton.next_power_of_2(channels))
+    return TILE // width, width
