@@ -25,7 +25,7 @@ from bncore.report.quantities import (
     level,
     log_relative_at_lr,
     mean_log,
-    probe_basis,
+    measured_as,
     rows,
 )
 from bncore.report.runs import ReportRun, Variant, gather
@@ -37,14 +37,28 @@ SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
     ("training accuracy", Quantity("final training accuracy", final_accuracy), False),
     ("test accuracy", Quantity("final test accuracy", final_test_accuracy), False),
     ("loss over the first", Quantity("final loss", final_log_loss), True),
-    ("‖Δg‖/‖g‖ at a ≈ lr", Quantity("scale-free smoothness", log_relative_at_lr()), True),
     (
-        "β, early",
-        Quantity("early beta", mean_log("probe:landscape", "beta", last=EARLY), probe_basis("landscape")),
+        "‖Δg‖/‖g‖ at a ≈ lr",
+        Quantity("scale-free smoothness", measured_as("probe:landscape", log_relative_at_lr())),
         True,
     ),
-    ("β on 2/lr or 1/a_min, later", Quantity("late reading", late_reading), False),
-    ("ICS ‖G − G′‖/‖G‖", Quantity("relative ICS", mean_log("probe:ics", "relative")), True),
+    (
+        "β, early",
+        Quantity(
+            "early beta", measured_as("probe:landscape", mean_log("probe:landscape", "beta", last=EARLY))
+        ),
+        True,
+    ),
+    (
+        "β on 2/lr or 1/a_min, later",
+        Quantity("late reading", measured_as("probe:landscape", late_reading)),
+        False,
+    ),
+    (
+        "ICS ‖G − G′‖/‖G‖",
+        Quantity("relative ICS", measured_as("probe:ics", mean_log("probe:ics", "relative"))),
+        True,
+    ),
     ("‖ΔW‖/‖W‖", Quantity("relative update", mean_log("probe:sharpness", "relative_update")), True),
 )
 """Columns of the table of variants: name, quantity, and whether it is a log10 to be shown as the number itself."""

@@ -87,7 +87,7 @@ def mean_accuracy(run: ReportRun) -> float | None:
 
 
 def learnt(run: ReportRun) -> float | None:
-    """How far final training accuracy is above that of the first batches."""
+    """How far final training accuracy is above that of the first batch."""
     final = final_accuracy(run)
     _, values = rows(run, "step", "accuracy")
     return None if final is None else final - float(values[0])
@@ -117,8 +117,7 @@ def mean_log_loss(run: ReportRun) -> float | None:
 def mean_log(
     table: str, field: str, *, first: float = 0.0, last: float = 1.0
 ) -> Callable[[ReportRun], float | None]:
-    """Mean log10 of a field over its measurements in a part of the run, and over the layers but the first (of
-    which nothing can shift)."""
+    """Mean log10 of a field over its measurements in a part of the run, and over the layers."""
 
     def of(run: ReportRun) -> float | None:
         values = _part(run, table, field, first, last)
@@ -129,7 +128,7 @@ def mean_log(
 
 
 def mean_plain(table: str, field: str) -> Callable[[ReportRun], float | None]:
-    """Mean of a field over its measurements, and over the layers but the first."""
+    """Mean of a field over its measurements, and over the layers."""
     return lambda run: _mean(_part(run, table, field, 0.0, 1.0))
 
 
@@ -138,7 +137,7 @@ def log_relative_at_lr(first: float = 0.0, last: float = 1.0) -> Callable[[Repor
 
     def of(run: ReportRun) -> float | None:
         _, multiples = rows(run, "probe:landscape", "multiples")
-        values = _part(run, "probe:landscape", "relative", first, last, all_columns=True)
+        values = _part(run, "probe:landscape", "relative", first, last)
         if multiples.ndim != 2 or values.ndim != 2 or not len(values):
             return None
         with np.errstate(all="ignore"):
@@ -208,6 +207,23 @@ def rows(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
     return series.steps.astype(np.float64), series.values
 
 
+def as_in_the_paper(run: ReportRun, table: str) -> bool:
+    """Whether an instrument was set to measure what the claims are about: the landscape along the gradient, ICS of
+    the update that was made."""
+    if run.spec is None:
+        return True
+    probes = run.spec.probes
+    return {
+        "probe:landscape": probes.landscape.direction == "gradient",
+        "probe:ics": probes.ics.rescale == 0,
+    }.get(table, True)
+
+
+def measured_as(table: str, of: Callable[[ReportRun], float | None]) -> Callable[[ReportRun], float | None]:
+    """`of`, for runs that measured a table as in the paper; None for the others."""
+    return lambda run: of(run) if as_in_the_paper(run, table) else None
+
+
 def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
     """What of a probe's settings changes what it measures, or the steps that a mean is over."""
 
@@ -220,16 +236,15 @@ def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
     return of
 
 
-def _part(
-    run: ReportRun, table: str, field: str, first: float, last: float, *, all_columns: bool = False
-) -> Floats:
-    """The values measured between two shares of the run's updates; per layer, of the layers but the first."""
+def _part(run: ReportRun, table: str, field: str, first: float, last: float) -> Floats:
+    """The values measured between two shares of the run's updates; of ICS without the first layer's, below which
+    nothing moves."""
     steps, values = rows(run, table, field)
     total = run.spec.steps if run.spec else max(run.step, 1)
     kept = values[(steps >= first * total) & ((steps < last * total) | (last >= 1))]
     if len(kept) < FEWEST and (first > 0 or last < 1):
         kept = kept[:0]
-    if kept.ndim != 2 or all_columns:
+    if kept.ndim != 2 or table != "probe:ics":
         return kept
     _, layers = rows(run, table, "layers")
     numbers = (

@@ -135,6 +135,8 @@ def look(run: RunDir, observer: Observer) -> ReportRun:
 def variant_of(spec: Spec) -> Variant:
     """What a spec is a run of."""
     norm = spec.norm.kind
+    if norm == "group" and spec.norm.groups != type(spec.norm)().groups:
+        norm += f" {spec.norm.groups} groups"
     norm += " centred" if spec.norm.centred else ""
     norm += " frozen" if spec.norm.affine == "frozen" else ""
     return Variant(norm, _noise(spec), spec.optim.lr)

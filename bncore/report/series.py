@@ -9,7 +9,7 @@ import numpy as np
 
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.picture import Curve, Floats, Ridge, Style
-from bncore.report.quantities import rows
+from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.runs import ReportRun, Variant
 
 MOST_POINTS = 120
@@ -80,7 +80,8 @@ def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]],
     medians of the edges."""
     found: list[tuple[ReportRun, Line]] = []
     for _, ones in sorted(runs.items()):
-        line = next(((run, line) for run in ones if (line := line_of(run, field)) is not None), None)
+        usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, field.table))
+        line = next(((run, line) for run in usual_first if (line := line_of(run, field)) is not None), None)
         if line is not None:
             found.append(line)
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from live.making import write_sweep
 
@@ -12,8 +13,10 @@ from bncore.report.claims.evidence import Verdict, Weighed
 from bncore.report.claims.table import CLAIMS
 from bncore.report.document import report
 from bncore.report.missing import missing
+from bncore.report.quantities import mean_plain
+from bncore.spec.probes import Ics, Landscape
 from bncore.store.paths import SweepDir
-from report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
+from report.making import IMAGES, LINEAR, PROBES, request, run_of, spec_of, sweep_of
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.NOT_SETTLED
 Variant = dict[str, Any]
@@ -233,6 +236,49 @@ def test_a_steered_run_never_counts_as_its_variant(tmp_path: Path) -> None:
     assert found.verdict == OPEN
     assert found.findings == ()
     assert "3 of 6 runs do not count, such as made/batch-1-s0 (steered:" in found.why
+
+
+OTHERWISE = {
+    "C4": {"landscape": Landscape(every=1, direction="random")},
+    "C5": {"landscape": Landscape(every=1, direction="random")},
+    "C3": {"ics": Ics(every=1, rescale=0.01)},
+}
+"""Settings of an instrument that make it measure something else than the claim is about."""
+
+
+@pytest.mark.parametrize("key", OTHERWISE)
+@pytest.mark.parametrize("other_first", [True, False])
+def test_runs_that_measured_something_else_have_no_say_whatever_their_order(
+    tmp_path: Path, key: str, other_first: bool
+) -> None:
+    other = IMAGES.model_copy(update={"probes": PROBES.model_copy(update=OTHERWISE[key])})
+    usual = [none(rough=2.0, scale=3.0, shift=0.1), batch(rough=0.5, scale=1.0, shift=0.5)]
+    reverse = [
+        v | {"base": other} for v in (none(rough=0.5, shift=0.5), batch(rough=2.0, scale=3.0, shift=0.1))
+    ]
+    both = [*reverse, *usual] if other_first else [*usual, *reverse]
+    assert weighed(tmp_path / "both", key, both).verdict == YES
+    assert weighed(tmp_path / "reverse", key, reverse).verdict == OPEN
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_theorems_are_weighed_in_any_precision(tmp_path: Path, precision: str) -> None:
+    """Probes compute in float32 then."""
+    base = IMAGES.model_copy(update={"precision": precision, "device": "cuda"})
+    assert weighed(tmp_path / "exact", "C7", [batch(base=base)]).verdict == YES
+    inexact = batch(base=base, theory={"lipschitz_error": 0.5})
+    assert weighed(tmp_path / "inexact", "C7", [inexact]).verdict == NO
+
+
+def test_the_first_layer_counts_but_for_the_shift_of_its_inputs(tmp_path: Path) -> None:
+    run = report([sweep_of(tmp_path / "made", batch(drift=2.0), seeds=1)]).runs[0]
+    rows = run.columns.series("probe:activations", "mean_step").values
+    assert rows.shape[1] == 3
+    rows[:, 1:] = np.nan
+    assert mean_plain("probe:activations", "mean_step")(run) == pytest.approx(2.0)
+    shift = run.columns.series("probe:ics", "one_minus_cosine").values
+    shift[:, 0], shift[:, 1:] = 100.0, 0.25
+    assert mean_plain("probe:ics", "one_minus_cosine")(run) == pytest.approx(0.25)
 
 
 def _sweep(path: Path) -> SweepDir:

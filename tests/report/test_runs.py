@@ -93,6 +93,8 @@ def test_variants_are_named_by_whatever_differs() -> None:
     assert variant_of(louder).label == "batch + noise n_mu 2 input"
     centred = IMAGES.model_copy(update={"norm": Norm(kind="l1", centred=True, affine="frozen")})
     assert variant_of(centred).label == "l1 centred frozen"
+    groups = [IMAGES.model_copy(update={"norm": Norm(kind="group", groups=n)}) for n in (8, 4)]
+    assert [variant_of(spec).label for spec in groups] == ["group", "group 4 groups"]
 
 
 def test_runs_that_differ_in_more_than_the_variant_are_not_compared(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from bncore.report.claims.comparing import common_rates, compare, has, probe_need, rate_title, untrained
 from bncore.report.claims.evidence import Claim, Need, Part, Scope
 from bncore.report.claims.training import BATCH, NONE
-from bncore.report.quantities import Quantity, mean_log, mean_plain, probe_basis
+from bncore.report.quantities import Quantity, mean_log, mean_plain, measured_as, probe_basis
 from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:ics", probe_basis("ics")
-ANGLE = Quantity("ICS as 1 − cos(G, G′)", mean_plain(TABLE, "one_minus_cosine"), BASIS)
-RELATIVE = Quantity("ICS as ‖G − G′‖/‖G‖", mean_log(TABLE, "relative"), BASIS)
-LENGTH = Quantity("ICS as ‖G − G′‖", mean_log(TABLE, "l2"), BASIS)
+ANGLE = Quantity("ICS as 1 − cos(G, G′)", measured_as(TABLE, mean_plain(TABLE, "one_minus_cosine")), BASIS)
+RELATIVE = Quantity("ICS as ‖G − G′‖/‖G‖", measured_as(TABLE, mean_log(TABLE, "relative")), BASIS)
+LENGTH = Quantity("ICS as ‖G − G′‖", measured_as(TABLE, mean_log(TABLE, "l2")), BASIS)
 
 SAME_ANGLE = 0.02
 """Angles 1 − cos nearer than this count as equal."""

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bncore.report.claims.comparing import common_rates, compare, has, probe_need, rate_title, untrained
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.training import BATCH, NONE
 from bncore.report.quantities import (
     EARLY,
     Quantity,
+    as_in_the_paper,
     late_reading,
     level,
     log_band,
     log_relative_at_lr,
     mean_log,
+    measured_as,
     probe_basis,
 )
+from bncore.report.runs import ReportRun
 from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:landscape", probe_basis("landscape")
-LIPSCHITZ = Quantity("effective Lipschitz constant max |ΔL|/(a‖g‖)", mean_log(TABLE, "lipschitz"), BASIS)
-BAND = Quantity("width of the loss band over the loss", log_band, BASIS)
-DIFFERENCE = Quantity("largest ‖Δg‖ along the gradient", mean_log(TABLE, "grad_diff_max"), BASIS)
-RELATIVE = Quantity("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr(), BASIS)
-EARLY_RELATIVE = Quantity("‖Δg‖/‖g‖ at a ≈ lr, early", log_relative_at_lr(last=EARLY), BASIS)
-EARLY_BETA = Quantity("effective β, early", mean_log(TABLE, "beta", last=EARLY), BASIS)
-LATE_BETA = Quantity("effective β, later", mean_log(TABLE, "beta", first=EARLY), BASIS)
-READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min to 5 %", late_reading, BASIS)
+
+
+def _along(name: str, of: Callable[[ReportRun], float | None]) -> Quantity:
+    """A quantity of the landscape along the gradient: along another direction it is no evidence."""
+    return Quantity(name, measured_as(TABLE, of), BASIS)
+
+
+LIPSCHITZ = _along("effective Lipschitz constant max |ΔL|/(a‖g‖)", mean_log(TABLE, "lipschitz"))
+BAND = _along("width of the loss band over the loss", log_band)
+DIFFERENCE = _along("largest ‖Δg‖ along the gradient", mean_log(TABLE, "grad_diff_max"))
+RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr())
+EARLY_RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr, early", log_relative_at_lr(last=EARLY))
+EARLY_BETA = _along("effective β, early", mean_log(TABLE, "beta", last=EARLY))
+LATE_BETA = _along("effective β, later", mean_log(TABLE, "beta", first=EARLY))
+READING = _along("share of later measurements in which β is 2/lr or 1/a_min to 5 %", late_reading)
 
 READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
 
@@ -58,13 +70,10 @@ def beta_scopes(setting: Setting) -> tuple[Scope, ...]:
 
 
 def gradient_runs(setting: Setting) -> bool:
-    """Whether the probe looks along the gradient in the runs that have it on."""
-    directions = {
-        run.spec.probes.landscape.direction
-        for run in setting.counted
-        if run.spec and run.spec.probes.landscape.every
-    }
-    return "gradient" in directions
+    """Whether some run has looked along the gradient."""
+    return any(
+        run.spec.probes.landscape.every and as_in_the_paper(run, TABLE) for run in setting.counted if run.spec
+    )
 
 
 def _rates(setting: Setting) -> list[float]:

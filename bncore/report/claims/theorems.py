@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from bncore.report.claims.comparing import has, measures, rate_title
@@ -48,11 +48,8 @@ def _exact(setting: Setting, lr: float, field: str, statement: str) -> Part:
 
 
 def _tolerance(setting: Setting) -> float:
-    return max((ERRORS[p] for p in _precisions(setting)), default=ERRORS["float32"])
-
-
-def _precisions(setting: Setting) -> Iterator[str]:
-    return (run.spec.precision for run in setting.runs if run.spec)
+    precisions = {run.spec.precision for run in setting.runs if run.spec}
+    return ERRORS["float64" if precisions == {"float64"} else "float32"]  # in which probes compute
 
 
 def _activations(setting: Setting, lr: float) -> tuple[Part, ...]:
