@@ -18,7 +18,7 @@ class Watching:
     Arguments:
         make: makes the source; called in another thread.
         on_change: called with every snapshot in another thread, never after `stop` has returned.
-        on_failure: called there with the reason where the source cannot be made.
+        on_failure: called there with the reason where the source cannot be made, likewise.
     """
 
     def __init__(
@@ -33,7 +33,9 @@ class Watching:
         self._lock = threading.Lock()
         self._wanted = True
         self._watcher: Watcher | None = None
-        threading.Thread(target=self._begin, name="opening", daemon=True).start()
+        self.thread = threading.Thread(target=self._begin, name="opening", daemon=True)
+        """Makes the source, and ends."""
+        self.thread.start()
 
     @property
     def source(self) -> Source | None:
@@ -59,7 +61,9 @@ class Watching:
         try:
             watcher = Watcher(self._make())
         except Exception as error:  # told on the screen, since this thread has nobody to raise it to
-            self._on_failure(f"{type(error).__name__}: {error}")
+            with self._lock:
+                if self._wanted:
+                    self._on_failure(f"{type(error).__name__}: {error}")
             return
         with self._lock:
             if self._wanted:

@@ -38,12 +38,15 @@ class LocalSweep:
         """The first SIGINT, SIGTERM or SIGHUP that was received."""
         self.stopping = False
         """Whether nothing more is to be started."""
+        self.unstarted: dict[str, str] = {}
+        """Why a worker could not be started, by run name; its exit code is 1."""
         self._queue = deque(runs)
         self._jobs = jobs
         self._force = force
         self._gpus = visible_gpus()
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._placed: dict[str, str] = {}  # GPU by run name
+        self._told: set[str] = set()  # runs whose workers were sent a signal
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
         """Run them all, calling `on_tick` five times a second and once at the end.
@@ -78,23 +81,30 @@ class LocalSweep:
     def end(self, number: int = signal.SIGTERM) -> None:
         """Start nothing more, and send that signal to the workers, which checkpoint and end."""
         self.stopping = True
-        for worker in self._workers.values():
+        for name, worker in self._workers.items():
             worker.send_signal(number)
+            self._told.add(name)
 
     def _start(self, run: RunDir) -> None:
         name = run.path.name
         command = [sys.executable, "-m", "bncore.train.worker", str(run.path)]
         command += ["--supervisor", str(os.getpid())]
         command += ["--force"] if self._force else []
-        with run.log_file.open("ab") as log:
-            self._workers[name] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C at the terminal reaches it through us, once
-                env=self._environment(run),
-            )
+        try:
+            with run.log_file.open("ab") as log:
+                self._workers[name] = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C at the terminal reaches it through us, once
+                    env=self._environment(run),
+                )
+        except OSError as error:
+            self.exit_codes[name], self.unstarted[name] = 1, f"cannot be started: {error}"
+            return
+        if self.signal is not None and name not in self._told:  # it came while the worker was being made
+            self._workers[name].send_signal(_passed_on(self.signal))
 
     def _environment(self, run: RunDir) -> dict[str, str] | None:
         """The worker's environment, with one GPU visible where the run leaves open which; None: as ours."""
@@ -126,4 +136,9 @@ class LocalSweep:
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number
-        self.end(signal.SIGTERM if number == signal.SIGHUP else number)
+        self.end(_passed_on(number))
+
+
+def _passed_on(number: int) -> int:
+    """What the workers are sent for a signal: they outlive a terminal that hangs up."""
+    return signal.SIGTERM if number == signal.SIGHUP else number

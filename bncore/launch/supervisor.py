@@ -88,7 +88,10 @@ class Supervisor:
         self.local.stopping = True
         for run in self._runs:
             if run.path.name in self.local.at_work() and not _stops_anyway(run):
-                drop(run, Stop())
+                try:
+                    drop(run, Stop())
+                except StoreError as error:
+                    _report(str(error))
 
     def _leave_queued(self) -> None:
         for run in self.local.queued():
@@ -153,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for name, code in supervisor.local.exit_codes.items():
         if code:
-            _report(f"{name}: exit code {code}")
+            _report(f"{name}: {supervisor.local.unstarted.get(name, f'exit code {code}')}")
     return 128 + supervisor.local.signal if supervisor.local.signal is not None else 0
 
 

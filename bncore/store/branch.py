@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from bncore.spec.change import Changes, changed, values_at
-from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.checkpoints import Checkpoint, file_name, listing
@@ -87,9 +88,9 @@ def replay(runs: list[RunDir], *, out: Path | None = None) -> SweepDir:
         (building / "inbox").mkdir()
         for original in runs:
             _fill_replay(RunDir(building / original.path.name), original)
-        queue = ", ".join(f"'{run.path.name}'" for run in runs)
         if len(runs) < len(sweep.runs()) or not (building / "sweep.toml").exists():
-            (building / "sweep.toml").write_text(f"notes = ['replay of {sweep.name}']\nqueue = [{queue}]\n")
+            table = {"notes": [f"replay of {sweep.name}"], "queue": [run.path.name for run in runs]}
+            (building / "sweep.toml").write_text(tomli_w.dumps(table))
         final = name()
     return SweepDir(final)
 
@@ -210,4 +211,4 @@ def _building(folder: Path, prefix: str, exactly: Path | None = None) -> Iterato
         shutil.rmtree(building, ignore_errors=True)
 
 
-__all__ = ["BranchError", "SpecError", "fork", "reached", "replay"]
+__all__ = ["BranchError", "fork", "reached", "replay"]

@@ -11,6 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,15 @@ class Journal:
         try:
             if fence and path.exists():
                 replace_file(path, path.read_bytes())
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            self.events, end = _whole_events(path)
-            if self.events:
-                check_schema(path, self.events[0])
-            if end < os.fstat(self._file).st_size:
-                os.ftruncate(self._file, end)
+            with ExitStack() as opened:
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+                opened.callback(os.close, self._file)
+                self.events, end = _whole_events(path)
+                if self.events:
+                    check_schema(path, self.events[0])
+                if end < os.fstat(self._file).st_size:
+                    os.ftruncate(self._file, end)
+                opened.pop_all()
         except OSError as error:
             raise StoreError(f"{path}: cannot be opened for writing: {error.strerror}") from error
         self._next = len(self.events)

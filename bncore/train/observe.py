@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -135,16 +136,25 @@ class Observation:
 
     def __enter__(self) -> Observation:
         _make_directory(self.run)
-        self._ownership = acquire(self.run)
-        self.run.spec_file.write_text(observed_to_toml(self._described))
-        self._write_meta()
-        self._journal = Journal(self.run.journal_file, self._ownership.still_mine)
-        self._journal.append(
-            "start", 0, schema=SCHEMA, title=self._described.title, data="a loop of one's own", observed=True
-        )
-        self._requests = Requests(self.run, self._journal)
-        self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
-        self._heartbeat.start()
+        with ExitStack() as opened:
+            self._ownership = acquire(self.run)
+            opened.callback(self._ownership.release)
+            replace_file(self.run.spec_file, observed_to_toml(self._described).encode())
+            self._write_meta()
+            self._journal = Journal(self.run.journal_file, self._ownership.still_mine)
+            opened.callback(self._journal.close)
+            self._journal.append(
+                "start",
+                0,
+                schema=SCHEMA,
+                title=self._described.title,
+                data="a loop of one's own",
+                observed=True,
+            )
+            self._requests = Requests(self.run, self._journal)
+            self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
+            self._heartbeat.start()
+            opened.pop_all()
         self._open = True
         return self
 
@@ -293,7 +303,7 @@ class Observation:
 def _step_fields(step: ObservedStep) -> dict[str, float]:
     told = {"loss": step.loss, "accuracy": step.accuracy, "lr": step.lr, "grad_norm": step.grad_norm}
     fields = {name: float(value) for name, value in told.items() if value is not None}
-    if step.lr != step.lr:  # groups of parameters with rates of their own
+    if math.isnan(step.lr):  # groups of parameters with rates of their own
         del fields["lr"]
     return fields
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bncore.store.journal import REMADE, Event, Journal
@@ -110,7 +111,7 @@ class Requests:
         else:
             self._journal_request(request, step, answer)
             handler.apply(trainer, command)
-        request.path.unlink(missing_ok=True)
+        _remove(request)
 
     def reject_rest(self, step: int, reason: str) -> None:
         """Journal as rejected whatever still waits; its files go."""
@@ -121,7 +122,7 @@ class Requests:
             left, self._waiting = self._waiting, []
         for request in left:
             self._journal_request(request, step, reason=reason)
-            request.path.unlink(missing_ok=True)
+            _remove(request)
 
     def reject_stale(self, step: int) -> None:
         """Journal as rejected every stop that was asked of an earlier process of this run: it has ended, and
@@ -133,7 +134,7 @@ class Requests:
             self._journal_request(
                 request, step, reason="asked of an earlier process of this run, which has ended"
             )
-            request.path.unlink(missing_ok=True)
+            _remove(request)
 
     def look(self) -> None:
         """Look into the inbox once."""
@@ -142,7 +143,7 @@ class Requests:
             for request in found:
                 self._seen.add(request.path.name)
                 if request.id in self._done:  # killed after it was journaled, before its file went
-                    request.path.unlink(missing_ok=True)
+                    _remove(request)
                 elif request.id not in self._known:
                     self._known.add(request.id)
                     self._waiting.append(request)
@@ -180,6 +181,12 @@ class Requests:
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):
             self.look()
+
+
+def _remove(request: Request) -> None:
+    """Its file goes; where it cannot, the journal keeps it from being taken twice."""
+    with suppress(OSError):
+        request.path.unlink(missing_ok=True)
 
 
 def _due(request: Request, step: int) -> bool:

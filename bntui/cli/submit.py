@@ -310,7 +310,8 @@ def run_to_end(
     local = supervisor.local
     for name, code in local.exit_codes.items():
         if code in (ExitCode.FAILED, ExitCode.USAGE):
-            _say(harmless(f"{sweep.name}/{name}: {last_line(RunDir(sweep.path / name)) or 'refused'}"))
+            why = local.unstarted.get(name) or last_line(RunDir(sweep.path / name)) or "refused"
+            _say(harmless(f"{sweep.name}/{name}: {why}"))
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)
 

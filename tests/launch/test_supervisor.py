@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -268,6 +271,36 @@ def test_a_failed_run_stops_no_other_and_is_not_forgotten(tmp_path: Path) -> Non
     local = LocalSweep(runs, jobs=2)
     local.run()
     assert local.exit_codes == {"a-s0": 0, "b-s0": 2, "c-s0": 0}
+
+
+def test_a_run_that_cannot_be_started_stops_no_other_and_is_told(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "sweep")
+    runs = [make_run(sweep.path / name, DEEP_LINEAR) for name in ("a-s0", "b-s0", "c-s0")]
+    shutil.rmtree(runs[1].path)
+    local = LocalSweep(runs, jobs=1)
+    local.run()
+    assert local.exit_codes == {"a-s0": 0, "b-s0": 1, "c-s0": 0}
+    assert "No such file or directory" in local.unstarted["b-s0"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_a_worker_is_being_made_reaches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    run = make_run(tmp_path / "sweep" / "a-s0", DEEP_LINEAR.model_copy(update={"steps": 10**6}))
+    make = subprocess.Popen
+
+    def interrupted(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
+        worker = make(*arguments, **more)
+        wait_until(lambda: state(run) == "running", "a running worker")
+        signal.raise_signal(number)  # before anybody knows of it
+        return worker
+
+    monkeypatch.setattr("bncore.launch.local.subprocess.Popen", interrupted)
+    local = LocalSweep([run], jobs=1)
+    local.run()
+    assert local.exit_codes == {"a-s0": 130 if number == signal.SIGINT else 143}
+    assert state(run) == "stopped"
 
 
 def test_each_worker_on_cuda_sees_the_gpu_with_the_fewest_runs(

@@ -16,8 +16,9 @@ from bncore.store.requests import Pause, drop
 from bncore.store.status import Status, write_status
 from bntui.live.release import release_memory
 from bntui.live.runs import Snapshot
-from bntui.live.sources import LIST_EVERY_S, Root, Runs, names
+from bntui.live.sources import LIST_EVERY_S, Root, Runs, Source, names
 from bntui.live.watch import RELEASES, Watcher
+from bntui.watching import Watching
 from live.making import Clock, events, forked_run, made_run, watched, write_sweep
 
 PATIENCE_S = 30.0
@@ -52,6 +53,21 @@ def seen_by(source: Fake) -> list[Snapshot]:
     assert source.exhausted.wait(PATIENCE_S)
     watcher.stop()
     return seen
+
+
+def test_a_source_that_fails_when_nobody_wants_it_any_more_is_not_told() -> None:
+    failures: list[str] = []
+    left = threading.Event()
+
+    def fail() -> Source:
+        assert left.wait(PATIENCE_S)
+        raise ValueError("too late")
+
+    watching = Watching(fail, lambda _: None, failures.append)
+    watching.stop()
+    left.set()
+    watching.thread.join(PATIENCE_S)
+    assert failures == []
 
 
 def a_sweep(path: Path, *runs: str, state: Any = "finished") -> SweepDir:

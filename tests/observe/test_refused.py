@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import bncore
 from bncore import ObserveError
 from bncore.spec.errors import SpecError
+from bncore.store.errors import StoreError
 from bncore.store.journal import read_events
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
@@ -223,6 +224,37 @@ def test_a_loss_that_is_not_told_is_asked_for(tmp_path: Path) -> None:
         watch.step(INPUTS, TARGETS),
     ):
         plain(net, optimizer)
+
+
+def test_a_sparse_gradient_is_refused_in_words(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Flatten(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    words, targets = torch.tensor([[0, 1], [2, 3]]), torch.zeros(2, 2)
+    with (
+        pytest.raises(ObserveError, match="gradient: sparse; expected a dense one"),
+        watching(tmp_path / "run", net, optimizer) as watch,
+        watch.step(words, targets) as step,
+    ):
+        loss = LOSS(net(words), targets)
+        loss.backward()
+        optimizer.step()
+        step.record(loss)
+
+
+def test_a_directory_that_cannot_be_filled_has_no_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("no space left")
+
+    net = mlp()
+    monkeypatch.setattr("bncore.train.observe.Journal", full)
+    with (
+        pytest.raises(StoreError, match="no space left"),
+        watching(tmp_path / "run", net, torch.optim.SGD(net.parameters(), lr=0.01)),
+    ):
+        pass
+    assert not (tmp_path / "run" / "owner.json").exists()
 
 
 def test_a_step_within_a_step_is_refused(tmp_path: Path) -> None:

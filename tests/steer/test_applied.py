@@ -3,6 +3,7 @@ state."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -24,9 +25,11 @@ from resume.making import (
 )
 
 from bncore.store import requests
+from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 from bncore.train import checkpoint
+from bncore.train.requests import Requests
 from steer.making import OBSERVED, answers, finished, steered, told
 
 KINDS = {
@@ -294,6 +297,27 @@ def test_a_run_killed_between_journal_and_inbox_takes_it_once(tmp_path: Path) ->
         finished(tmp_path / "plain-s0", OBSERVED, [(23, {"norm.kind": "l1"}), (23, {"noise.on": True})])
     )
     assert not requests.waiting(run)
+
+
+def test_a_request_whose_file_cannot_go_is_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
+    requests.drop(run, requests.Note(text="once"))
+    [file] = run.inbox.glob("*.json")
+    for _ in range(2):  # the second time the journal has it
+        journal = Journal(run.journal_file)
+        told = Requests(run, journal)
+        with monkeypatch.context() as held:
+            held.setattr(Path, "unlink", refuse)
+            told.look()
+            told.look()
+            told.reject_rest(0, "the run has finished")
+        journal.close()
+    assert [e["id"] for e in events(run) if e["type"] == "request"] == [file.stem.split("-")[1]]
 
 
 def test_a_requested_checkpoint_is_kept(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from bncore.store.branch import BranchError, reached, replay
 from bncore.store.journal import read_events
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
+from bncore.store.sweep import read_sweep
 from steer.making import CHANGES, OBSERVED, SLOW_OBSERVED, answers, finished, steered, told
 
 
@@ -98,6 +99,14 @@ def test_what_came_too_late_came_too_late_again(tmp_path: Path) -> None:
     original = finished(tmp_path / "sweep" / "run-s0", DEEP_LINEAR, [(99, {"norm.kind": "l1"})])
     assert answers(original) == [(60, "set", "rejected")]
     assert compare(original, replayed(original)).same
+
+
+def test_the_replay_of_a_part_of_a_sweep_keeps_its_names_and_order(tmp_path: Path) -> None:
+    sweep = tmp_path / 'bob\'s "best"'
+    runs = [finished(sweep / name, DEEP_LINEAR, []) for name in ("b-s0", "a-s0", "c-s0")]
+    again = replay(runs[:2])
+    assert [run.path.name for run in again.runs()] == ["b-s0", "a-s0"]
+    assert read_sweep(again) == {"notes": [f"replay of {sweep.name}"], "queue": ["b-s0", "a-s0"]}
 
 
 def test_a_diverged_run_replays(tmp_path: Path) -> None:

@@ -244,6 +244,15 @@ def test_a_journal_of_the_future_is_not_written(path: Path) -> None:
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [b'{"seq":0,"type":"start","step":0,"schema":99}\n', b"junk\n{}\n"])
+def test_a_journal_that_is_refused_is_closed(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StoreError):
+        Journal(path)
+    held = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert path not in held
+
+
 @given(st.binary(max_size=200))
 def test_whatever_the_file_holds_it_opens_or_says_why(
     tmp_path_factory: pytest.TempPathFactory, junk: bytes
