@@ -7,12 +7,23 @@ numbers, and switching one consumer on or off disturbs no other (DESIGN, decisio
 from __future__ import annotations
 
 import hashlib
+from enum import IntEnum
 from typing import Literal, get_args
 
 import torch
 
 Stream = Literal["init", "order", "augment", "noise", "probe", "data"]
 STREAMS: tuple[str, ...] = get_args(Stream)
+
+
+class ProbeDraws(IntEnum):
+    """The parts of the stream `probe`: what draws at the same step for the same layer takes one of its own."""
+
+    SHARPNESS = 1
+    THEORY = 2
+    ACTIVATIONS = 3
+    ORDER = 4
+    DIRECTION = 5
 
 
 def generator(

@@ -42,25 +42,6 @@ def dln(depth: int, width: int, *, batch_norm: bool) -> nn.Module:
     return nn.Sequential(*layers).double()
 
 
-class NoiseLayer(nn.Module):
-    """Algorithm 1 of Santurkar et al. (2018) as one writes it first: fresh rand_like and randn_like tensors."""
-
-    def forward(self, a: Tensor) -> Tensor:
-        """s * a + m."""
-        shape = (1, a.shape[1], *(1,) * (a.ndim - 2))
-        mu = torch.rand(shape, device=a.device) - 0.5
-        sigma = 1 + 0.25 * torch.rand(shape, device=a.device)
-        m = mu + 0.1 * (2 * torch.rand_like(a) - 1)
-        s = sigma + 0.1 * torch.randn_like(a)
-        return s * a + m
-
-
-def with_noise(net: nn.Sequential) -> nn.Sequential:
-    """The network with a `NoiseLayer` after every batch norm."""
-    layers = [[m, NoiseLayer()] if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) else [m] for m in net]
-    return nn.Sequential(*(module for pair in layers for module in pair))
-
-
 def training_loop(
     net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], lr: float
 ) -> Callable[[Tensor, Tensor], float]:

@@ -29,6 +29,7 @@ from bncore.train.session import Session
 from bncore.train.worker import settle_arithmetic
 
 KINDS = ("vgg11", "vgg16", "dln")
+NORMS = ("batch", "none")
 ICS_BARS = {"vgg11": 2.8, "vgg16": 3.7, "dln": 8.0}
 """Steps that ICS of all layers may take, batch-normalised at the paper's size."""
 LANDSCAPE_BAR = 4.4
@@ -39,9 +40,8 @@ MEMORY_BAR = 2.5
 
 
 def bench_ics(
-    kinds: Sequence[str] = KINDS, *, norms: Sequence[str] = ("batch", "none"), repeats: int = 5,
-    device: str = "cpu", naive: bool = True,
-) -> Iterator[Row]:  # fmt: skip
+    kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: str = "cpu", naive: bool = True
+) -> Iterator[Row]:
     """ICS of all layers beside the definition taken literally, one pass a layer; the noise floor apart.
 
     Arguments:
@@ -50,7 +50,7 @@ def bench_ics(
         naive: whether to time the literal evaluation, which takes longest.
     """
     for kind in kinds:
-        for norm in norms:
+        for norm in NORMS:
             spec = _spec(kind, norm, device)
             session, view = observed(spec)
             probe = Ics(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
@@ -70,21 +70,17 @@ def bench_ics(
             yield from _by_the_ceiling(name, view, took, products * share)
 
 
-def bench_landscape(
-    kinds: Sequence[str] = KINDS, *, norms: Sequence[str] = ("batch", "none"), repeats: int = 5,
-    device: str = "cpu", naive: bool = True,
-) -> Iterator[Row]:  # fmt: skip
+def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: str = "cpu") -> Iterator[Row]:
     """The landscape of four multiples beside one that copies the network for each; arguments as `bench_ics`."""
     for kind in kinds:
-        for norm in norms:
+        for norm in NORMS:
             session, view = observed(_spec(kind, norm, device))
             probe = Landscape(
                 multiples=MULTIPLES, loss_multiples=(), direction="gradient", floor_every=0,
                 curvature=Curvature(1, 1.0),
             )  # fmt: skip
             works = _works(session, view, probe)
-            if naive:
-                works["naive"] = partial(naive_landscape, view, MULTIPLES)
+            works["naive"] = partial(naive_landscape, view, MULTIPLES)
             if device != "cpu":
                 works |= by_a_graph(CudaRecorder(view.inputs.device), "landscape", probe, view)
             name = f"{kind} {norm}: landscape"

@@ -145,6 +145,9 @@ WITHOUT_STATISTICS = frozenset({"none", "layer", "group", "instance", "weight"})
 PER_CHANNEL = frozenset({"batch", "lp", "mean_only", "variance_only", "batch_detached", "batch_population"})
 """Kinds that treat every channel by itself, whose chains are kept apart as so many channels."""
 
+OF_THE_BATCH_ALONE = (WITHOUT_STATISTICS | PER_CHANNEL) - {"batch_population"}
+"""Kinds that read no running statistics in training; probes lend the others those of the step they look at."""
+
 
 def _unbiased(var: Tensor, y: Tensor) -> Tensor:
     count = values_per_channel(y)

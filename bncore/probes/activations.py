@@ -19,13 +19,9 @@ from bncore.nets import LayeredNet
 from bncore.nets.layer import Layer
 from bncore.probes.base import Probe
 from bncore.probes.bins import Bins
-from bncore.probes.inside import with_parameters
 from bncore.probes.module import ModuleView
 from bncore.probes.view import StepView
-from bncore.random import generator
-
-ACTIVATION_DRAWS = 3
-"""The `part` of this module's generators."""
+from bncore.random import ProbeDraws, generator
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ class Activations(Probe):
                 x = layer.activate(z)
             return found
 
-        return with_parameters(view, view.before, run)
+        return view.rewound(run)
 
 
 def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:
@@ -205,7 +201,7 @@ def _examples(view: StepView, found: Mapping[int, Distribution]) -> dict[str, An
     """One unit a layer, drawn by the run's seed: the same at every step."""
     unit = {}
     for number, seen in found.items():
-        source = generator(view.seed, "probe", layer=number, part=ACTIVATION_DRAWS)
+        source = generator(view.seed, "probe", layer=number, part=ProbeDraws.ACTIVATIONS)
         unit[number] = int(torch.randint(len(seen.mean), (), generator=source))
     return {
         "unit": np.array(list(unit.values())),

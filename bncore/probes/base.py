@@ -30,7 +30,8 @@ class Probe(Protocol):
         return False
 
     def repeat(self, event: Mapping[str, Any]) -> None:
-        """Take as much memory from now on as the measurement of that event did, as its fields tell."""
+        """Take as much memory from now on as the measurement of that event did, as its fields tell: those named in
+        `bncore.store.lineage.MEMORY`, which replays and forks are given too."""
         return
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 SMALLEST_SPAN = 2.0**-16
 """Narrowest range of values told apart, relative to the largest of them: float32 then still knows every edge."""
 
@@ -70,20 +67,3 @@ def _centred(exponent: int, smallest: float, largest: float, count: int) -> Bins
         if last - first < count:
             return Bins(exponent, first - (count - 1 - (last - first)) // 2, count)
         exponent += 1
-
-
-def recounted(counts: NDArray[np.int64], old: Bins, new: Bins) -> NDArray[np.int64]:
-    """A histogram, (old.count,), counted again in wider bins, (new.count,): nothing is lost.
-
-    Raises:
-        ValueError: `new` is narrower than `old`, or does not reach over all that was counted.
-    """
-    cells = (old.first + np.arange(old.count)) >> max(new.exponent - old.exponent, 0)
-    places = cells - new.first
-    filled = counts > 0
-    inside = (places >= 0) & (places < new.count)
-    if new.exponent < old.exponent or not inside[filled].all():
-        raise ValueError(f"bins: {new}; expected wider bins that reach over {old}")
-    again = np.zeros(new.count, dtype=np.int64)
-    np.add.at(again, places[filled], counts[filled])
-    return again

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bncore.nets import LayeredNet, Pass
+from bncore.nets.normalise import OF_THE_BATCH_ALONE
 
 T = TypeVar("T")
-READ_RUNNING_STATISTICS = frozenset({"batch_population"})
-"""Norm kinds whose training pass depends on buffers."""
 
 
 class LayerTensors(NamedTuple):
@@ -46,9 +45,17 @@ def run_layers(net: LayeredNet, tensors: list[LayerTensors], x: Tensor, p: Pass)
 
 def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[[], T]) -> T:
     """`work()` while the network's buffers are those of another time, where its norms look at them at all."""
-    if not any(norm.kind in READ_RUNNING_STATISTICS for norm in net.norms):
+    if all(norm.kind in OF_THE_BATCH_ALONE for norm in net.norms):
         return work()
-    lent = {f"net.{name}": tensor for name, tensor in buffers.items()}
+    return lending(net, buffers, lambda _: work())
+
+
+def lending(net: LayeredNet, tensors: Mapping[str, Tensor], work: Callable[[LayeredNet], T]) -> T:
+    """`work(net)` while the network has these parameters and buffers, by name, in place of its own.
+
+    The network is as before when this returns, and nothing is written to.
+    """
+    lent = {f"net.{name}": tensor for name, tensor in tensors.items()}
     found: T = functional_call(_Borrowed(net, work), lent, ())
     return found
 
@@ -56,10 +63,10 @@ def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[
 class _Borrowed(nn.Module):
     """The network and what to do meanwhile, as a module, which is what `functional_call` takes."""
 
-    def __init__(self, net: LayeredNet, work: Callable[[], object]) -> None:
+    def __init__(self, net: LayeredNet, work: Callable[[LayeredNet], object]) -> None:
         super().__init__()
         self.net = net
         self.work = work
 
     def forward(self) -> object:
-        return self.work()
+        return self.work(self.net)

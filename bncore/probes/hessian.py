@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from bncore.nets import LayeredNet
 from bncore.nets.normalise import lp
 from bncore.probes.view import StepView
-from bncore.random import generator
+from bncore.random import ProbeDraws, generator
 
 CYCLE = 10
 """Lanczos vectors kept at a time: the memory is that of so many copies of the parameters."""
 FRESH = 0.1
 """Length of the random part mixed into a warm start of length 1. Without it a start that already is an
 eigenvector would never notice another one overtaking it."""
-SHARPNESS_DRAWS = 1
-"""The `part` of this module's generators."""
 
 
 def require_hessian(net: nn.Module) -> None:
@@ -98,10 +96,6 @@ class Eigenpair:
     residual: float  # ||Hv - value * v|| / |value|; some eigenvalue lies within value * (1 +- residual)
     products: int  # Hessian products spent
 
-    def converged(self, tolerance: float) -> bool:
-        """Whether the relative residual is at most `tolerance`."""
-        return self.residual <= tolerance
-
 
 def largest_eigenpair(
     product: Callable[[Tensor], Tensor], start: Tensor, *, iterations: int, tolerance: float
@@ -165,7 +159,7 @@ def _invariant_after(diagonal: Tensor, off: Tensor, eps: float) -> int:
 def starting_vector(product: HessianProduct, view: StepView, warm: Mapping[str, Tensor] | None) -> Tensor:
     """A keyed random vector, (P,), mixed into the warm start where there is one that fits."""
     like = product.gradient
-    source = generator(view.seed, "probe", step=view.step, part=SHARPNESS_DRAWS, device=like.device)
+    source = generator(view.seed, "probe", step=view.step, part=ProbeDraws.SHARPNESS, device=like.device)
     drawn = torch.randn(like.shape, generator=source, dtype=like.dtype, device=like.device)
     drawn = torch.nn.functional.normalize(drawn, dim=0)
     if warm is None or not product.fits(warm):

@@ -14,10 +14,7 @@ from bncore.probes.compare import Comparison, length, vectors, whole
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.task import Task
 from bncore.probes.view import StepView
-from bncore.random import generator
-
-DIRECTION_DRAWS = 5
-"""The `part` of this module's generators."""
+from bncore.random import ProbeDraws, generator
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ def _update(view: StepView, _: Curvature) -> dict[str, Tensor]:
 
 def _random(view: StepView, _: Curvature) -> dict[str, Tensor]:
     """Uniform on the sphere, keyed by seed and step."""
-    source = generator(view.seed, "probe", step=view.step, part=DIRECTION_DRAWS)
+    source = generator(view.seed, "probe", step=view.step, part=ProbeDraws.DIRECTION)
     return {
         name: torch.randn(g.shape, generator=source, dtype=g.dtype).to(g.device)
         for name, g in view.grads.items()

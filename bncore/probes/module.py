@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from bncore.nets import LayeredNet
 from bncore.probes.draws import Draws
 from bncore.probes.layering import Layering, outputs_seen
 from bncore.probes.reorder import another_order
@@ -92,38 +91,3 @@ class ModuleView(StepView):
             name: b.clone() for name, b in self.buffers.items()
         }  # modules write to the buffers they are lent
         return cast(Tensor, functional_call(self.net, {**lent, **self.after, **parameters}, (inputs,)))
-
-
-def view_of_module(
-    module: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], batch: tuple[Tensor, Tensor], *,
-    step: int, seed: int, before: Parameters, buffers: Parameters, loss: float, lr: float,
-    weight_decay: float = 0.0,
-) -> ModuleView:  # fmt: skip
-    """The view of a step of any module, made after `optimiser.step()` and before the gradients are cleared.
-
-    Arguments:
-        module: its parameters being theta_{t+1} and their `grad` the gradient of the data loss at theta_t.
-        criterion: the data loss of outputs and targets.
-        batch: inputs and targets of the step.
-        before, buffers: parameters and buffers by name, cloned before the step's forward pass.
-        loss: the data loss at theta_t.
-
-    Raises:
-        ValueError: the module is in evaluation mode.
-    """
-    if not module.training:
-        raise ValueError("module: in evaluation mode; expected train mode, as in the step that is measured")
-    grads = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
-    return ModuleView(
-        step,
-        seed,
-        cast(LayeredNet, module),
-        criterion,
-        *batch,
-        before,
-        buffers,
-        grads,
-        loss,
-        lr,
-        weight_decay,
-    )

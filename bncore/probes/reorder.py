@@ -7,16 +7,14 @@ from torch import Tensor, nn
 
 from bncore.nets import LayeredNet, Pass
 from bncore.nets.noise import NoiseSource
-from bncore.random import generator
+from bncore.random import ProbeDraws, generator
 
-ORDER_DRAWS = 4
-"""The `part` of this module's generators."""
 _QUIET = Pass()
 
 
 def another_order(samples: int, *, seed: int, step: int, device: torch.device) -> Tensor:
     """A permutation of the samples, (samples,) int64."""
-    source = generator(seed, "probe", step=step, part=ORDER_DRAWS)
+    source = generator(seed, "probe", step=step, part=ProbeDraws.ORDER)
     return torch.randperm(samples, generator=source).to(device)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bncore.probes.base import Probe
+from bncore.probes.base import Probe, in_precision_of
+from bncore.probes.compare import norm_of
 from bncore.probes.hessian import HessianProduct, largest_eigenpair, starting_vector
 from bncore.probes.view import StepView
 
@@ -53,17 +54,16 @@ def top_eigenvector(
 
 
 def layer_lengths(view: StepView) -> dict[str, Tensor]:
-    """Per layer, of its weight W alone (no bias, gamma or beta), each (layers,) and in layer order:
+    """Per layer, of its weight W alone (no bias, gamma or beta), each (layers,) and in layer order, in float64:
 
     `layer_grad_norm` ||grad_W L||, `weight_norm` ||W||, `relative_update` ||dW|| / ||W|| of what the
     optimiser really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
     (PAPER.md, section 6). W is that of theta_t.
     """
     names = view.weights
-    norm = torch.linalg.vector_norm
-    weight = torch.stack([norm(view.before[n]) for n in names])
-    update = torch.stack([norm(view.after[n] - view.before[n]) for n in names])
-    grad = torch.stack([norm(view.grads[n]) for n in names])
+    weight = torch.stack([norm_of(view.before[n]) for n in names])
+    update = torch.stack([norm_of(view.after[n] - view.before[n]) for n in names])
+    grad = torch.stack([norm_of(view.grads[n]) for n in names])
     return {
         "layer_grad_norm": grad,
         "weight_norm": weight,
@@ -87,10 +87,10 @@ class Sharpness(Probe):
 
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields: `eigenvalue` with `residual`, `products`, `converged`; `two_over_lr`, where a
-        quadratic turns unstable; `gradient_curvature`; and those of `layer_lengths`."""
+        quadratic turns unstable; `gradient_curvature`; `layers`, their numbers, and what `layer_lengths` says of
+        them."""
         top = top_eigenvector(view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm)
         self._warm = top.vector
-        lengths = {name: value.cpu().numpy() for name, value in layer_lengths(view).items()}
         return {
             "eigenvalue": top.value,
             "residual": top.residual,
@@ -98,7 +98,8 @@ class Sharpness(Probe):
             "converged": top.residual <= self.tolerance,
             "gradient_curvature": top.gradient_curvature,
             "two_over_lr": 2 / view.lr if view.lr else np.inf,
-            **lengths,
+            "layers": list(range(1, len(view.weights) + 1)),
+            **in_precision_of(view, layer_lengths(view)),
         }
 
     def state_dict(self) -> dict[str, Any]:

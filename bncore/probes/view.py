@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from bncore.nets import LayeredNet, Pass
-from bncore.probes.explicit import layer_tensors, run_layers, with_buffers
+from bncore.probes.explicit import T, layer_tensors, lending, run_layers, with_buffers
 from bncore.probes.reorder import Reordered, another_order
 
 Parameters = Mapping[str, Tensor]
@@ -80,6 +80,11 @@ class StepView:
         return with_buffers(
             self.net, self.buffers, lambda: run_layers(self.net, tensors, self.inputs, self.how)
         )
+
+    def rewound(self, work: Callable[[LayeredNet], T]) -> T:
+        """`work(net)` while the network has the parameters and buffers of time t: for what looks into the layers,
+        where `outputs_at` gives the outputs alone."""
+        return lending(self.net, {**self.buffers, **self.before}, work)
 
     def loss_at(self, parameters: Parameters) -> Tensor:
         """Data loss at other parameters, a 0-d tensor on the device, differentiable."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 
 from bncore.report.quantities import (
     Quantity,
@@ -40,7 +42,11 @@ class Control:
     column: Level
     quantities: tuple[Quantity, ...]
     """What is shown of it; those that no run has measured are left out."""
+    free: tuple[str, ...] = ()
+    """Dotted fields of a spec in which its runs may differ; without `noise` they have the same parts of it on."""
     caveat: str = ""
+    least_columns: int = 2
+    least_rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,17 +102,18 @@ def _start(spec: Spec) -> str:
 CONTROLS: tuple[Control, ...] = (
     Control(
         "updates", "Norms at equal updates", "Is an advantage more than larger or better scaled updates?",
-        _norm, _update, (ACCURACY, LOSS, ROUGHNESS),
+        _norm, _update, (ACCURACY, LOSS, ROUGHNESS), ("optim.relative_update",),
     ),
     Control(
         "rates", "Learning rates", "Which rates does each norm bear, and how far does it come at its own best?",
-        _norm, lambda spec: f"lr {spec.optim.lr:g}", (ACCURACY, LOSS),
-        "A best rate at the edge of those tried may lie beyond them.",
+        _norm, lambda spec: f"lr {spec.optim.lr:g}", (ACCURACY, LOSS), ("optim.lr",),
+        "A best rate at the edge of those tried may lie beyond them.", least_columns=3,
     ),
     Control(
         "noise", "Noise, part by part", "Which part of the noise hurts, and is it the same amount without a norm?",
-        _part, _norm, (ACCURACY, LOSS),
+        _part, _norm, (ACCURACY, LOSS), ("noise",),
         "Absolute noise is a larger disturbance where activations are small; relative noise is matched.",
+        least_rows=2,
     ),
     Control(
         "shift", "Internal covariate shift at equal updates", "Is it larger only because layers move further?",
@@ -115,18 +122,17 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         "direction", "Directions of the landscape", "Is the loss smoother, or only along the gradient?",
         _norm, lambda spec: spec.probes.landscape.direction, (BETA, ROUGHNESS),
-        "All directions are gone along to the same distances.",
+        caveat="All directions are gone along to the same distances.",
     ),
     Control(
         "start", "Initialisation and warm-up", "How much of the help does a better start give without a norm?",
-        _norm, _start, (ACCURACY, LOSS, ROUGHNESS),
+        _norm, _start, (ACCURACY, LOSS, ROUGHNESS), ("init", "optim.schedule"),
     ),
 )  # fmt: skip
 """In the order of a report; a new one is a row here."""
 
-LEAST_COLUMNS = {"rates": 3}
-LEAST_ROWS = {"noise": 2}
-"""What makes a table of a control, where two columns of one row are too little."""
+ALWAYS_FREE = ("title", "seed", "norm", "probes", "eval", "checkpoint", "threads", "cuda_graphs", "log_every")
+"""Fields in which the runs of any control may differ."""
 
 
 def controls_of(runs: Sequence[ReportRun]) -> Iterator[ControlTable]:
@@ -136,7 +142,7 @@ def controls_of(runs: Sequence[ReportRun]) -> Iterator[ControlTable]:
         for network, group in _alike(control, counted):
             columns = tuple(dict.fromkeys(control.column(spec) for spec, _ in group))
             rows = {control.row(spec) for spec, _ in group}
-            if len(columns) < LEAST_COLUMNS.get(control.key, 2) or len(rows) < LEAST_ROWS.get(control.key, 1):
+            if len(columns) < control.least_columns or len(rows) < control.least_rows:
                 continue
             if not _crossed(control, group):
                 continue
@@ -155,27 +161,10 @@ def _alike(control: Control, runs: Sequence[ReportRun]) -> Iterator[tuple[str, G
     for run in runs:
         assert run.spec is not None
         rest = run.spec.model_dump(mode="json")
-        for name in (
-            "title",
-            "seed",
-            "norm",
-            "noise",
-            "probes",
-            "eval",
-            "checkpoint",
-            "threads",
-            "cuda_graphs",
-            "log_every",
-        ):
-            del rest[name]
-        if control.key != "noise":
-            rest["noise"] = _part(run.spec)
-        if control.key == "updates":
-            del rest["optim"]["relative_update"]
-        if control.key == "rates":
-            del rest["optim"]["lr"]
-        if control.key == "start":
-            del rest["init"], rest["optim"]["schedule"]
+        rest["noise"] = _part(run.spec)
+        for path in (*ALWAYS_FREE, *control.free):
+            *tables, name = path.split(".")
+            del reduce(getitem, tables, rest)[name]
         groups.setdefault(repr(rest), []).append((run.spec, run))
     for group in groups.values():
         yield _network(group[0][0]), group

@@ -33,6 +33,8 @@ class Figure:
     """Whether runs with noise belong to it."""
     wants: Callable[[Variant], bool] = lambda _: True
     """A variant without which the figure is another one."""
+    needs: str = ""
+    """What is on the y axis of a panel without which it is another one."""
 
 
 _ACCURACY = Field("step", "accuracy")
@@ -106,10 +108,11 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "3a", "Internal covariate shift in VGG", "vgg", _TWO, (each_rate(row(_TRAINING, *_shift(5, 10))),),
+        needs="cosine",
     ),
     Figure(
         "3b", "Internal covariate shift in a deep linear network", "dln", _TWO,
-        (each_rate(row(_LOSS, *_shift(9, 17))),),
+        (each_rate(row(_LOSS, *_shift(9, 17))),), needs="cosine",
     ),
     Figure("4", "The landscape of VGG", "vgg", _TWO, (each_rate(row(*_LANDSCAPE)),)),
     Figure("5a", "VGG under five norms", "vgg", _FIVE, (_TRAINING,), wants=_is_l_p),
@@ -152,8 +155,7 @@ def _picture(figure: Figure, setting: Setting) -> Picture | None:
     if shown is None:
         return None
     plots = tuple(plot for panel in figure.panels for plot in panel(shown) if not plot.empty)
-    measured = [plot for plot in plots if plot.y_name not in ("accuracy",)]
-    if not plots or (figure.number.startswith("3") and not any(plot.y_name == "cosine" for plot in measured)):
+    if not plots or (figure.needs and not any(plot.y_name == figure.needs for plot in plots)):
         return None
     has_paper = any(curve.weight == "paper" for plot in plots for curve in plot.curves)
     return Picture(

@@ -9,7 +9,7 @@ import numpy as np
 
 from bncore.report.paper import all_curves
 from bncore.report.picture import Curve, Plot, Rule, Style
-from bncore.report.quantities import rows
+from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.runs import ReportRun, Variant
 from bncore.report.series import Field, by_length, curves_of, layer_near, paper_curves, ridges_of
 from bncore.report.settings import Setting
@@ -109,7 +109,7 @@ def distributions(*layers: int) -> Panels:
             if number is None:
                 continue
             for place, (variant, runs) in enumerate(shown.at(shown.rates[0]).runs.items()):
-                run = _first(runs)
+                run = _first(runs, "probe:activations")
                 ridges = ridges_of(run, shown.styles[variant], number)
                 title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
                 yield Plot(title, "output", "step", ridges=tuple(ridges), starts_row=place == 0)
@@ -122,7 +122,7 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
 
     def make(shown: Shown) -> Iterator[Plot]:
         for variant, runs in shown.runs.items():
-            run, style = _first(runs), shown.styles[variant]
+            run, style = _first(runs, "probe:landscape"), shown.styles[variant]
             curves = by_length(run, style, field)
             paper = _paper_by_length(shown, variant, key, curves) if key else []
             rules = (Rule(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
@@ -140,8 +140,9 @@ def _layer_name(number: int, wanted: int) -> str:
     return f"layer {number}" if number == wanted else f"layer {number} (for the paper's {wanted})"
 
 
-def _first(runs: BySeed) -> ReportRun:
-    return runs[min(runs)][0]
+def _first(runs: BySeed, table: str) -> ReportRun:
+    """A run of the first seed, of several one that measured the table as in the paper."""
+    return min(runs[min(runs)], key=lambda run: not as_in_the_paper(run, table))
 
 
 def _paper(shown: Shown, key: str, layer: int | None) -> list[Curve]:

@@ -103,8 +103,7 @@ _PENALTY = (
 )
 _BETA = (
     "Late in training β reads back 2/lr (the edge of stability) or 1/a_min (the shortest step of the probe): "
-    "it "
-    "tells networks apart early and in its spikes only. ‖Δg‖/‖g‖ has neither defect."
+    "it tells networks apart early and in its spikes only. ‖Δg‖/‖g‖ has neither defect."
 )
 
 CAVEATS: dict[str, tuple[str, ...]] = {
@@ -118,20 +117,18 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     ),
     "3b": (
         "“Almost no ICS in the plain network” holds at lr 1e-7 only: at 1e-6 the paper's own layer-17 cosine "
-        "is "
-        "about −0.98. Its panels at lr 1e-7, and its l2 panel of layer 17, have no curves here.",
+        "is about −0.98. Its panels at lr 1e-7, and its l2 panel of layer 17, have no curves here.",
         "The l2 difference grows with the size of the update; the cosine does not.",
     ),
     "4": (_PENALTY, f"{_BETA} At the paper's lr 0.1 both lines are 20."),
     "5a": (_SINGLE_BATCH,),
     "5b": (
-        "With inputs of zero mean l2 coincides with BatchNorm here, up to rounding: a deep linear network cannot "
-        "tell them apart.",
+        "With inputs of zero mean l2 coincides with BatchNorm here, up to rounding: a deep linear network "
+        "cannot tell them apart.",
     ),
     "8": (
         "The paper's “successive steps” are 100 steps apart, and it shows one unit a layer; so do the runs, "
-        "at their "
-        "own distance between measurements.",
+        "at their own distance between measurements.",
     ),
     "10": (_BETA,),
     "11a": ("Each line is the measurement at one step, darker ones later; the paper's nearest is beside it.",),

@@ -46,6 +46,9 @@ class GaussianData(Part):
     """SHA-256 of the generated arrays; default: not checked, since the seed determines them."""
 
 
+_CONVOLUTIONS = {"vgg11": 8, "vgg13": 10, "vgg16": 13, "vgg19": 16}
+
+
 class VGG(Part):
     """VGG for 32x32 images (Simonyan & Zisserman, 2015): 3x3 convolutions, five poolings, a linear head."""
 
@@ -55,6 +58,11 @@ class VGG(Part):
     """Multiplier on every channel count and hidden head width, rounded to at least 1."""
     head: tuple[Count, ...] = ()
     """Widths of hidden linear layers between the last pooling and the classifier; default: none."""
+
+    @property
+    def layers(self) -> int:
+        """How many layers it has; they are numbered from 1."""
+        return _CONVOLUTIONS[self.kind] + len(self.head) + 1
 
 
 class DLN(Part):
@@ -69,6 +77,11 @@ class DLN(Part):
     normalise_last: Flag = False
     """Whether the last layer is followed by a normalisation too."""
 
+    @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        return self.depth
+
 
 class MLP(Part):
     """Multilayer perceptron with ReLU; images are flattened."""
@@ -77,6 +90,11 @@ class MLP(Part):
     """Multilayer perceptron."""
     hidden: tuple[Count, ...] = (512, 512)
     """Widths of the hidden layers."""
+
+    @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        return len(self.hidden) + 1
 
 
 class Norm(Part):
@@ -273,16 +291,6 @@ class Spec(Part):
         return self
 
 
-CONVOLUTIONS = {"vgg11": 8, "vgg13": 10, "vgg16": 13, "vgg19": 16}
-
-
-def layer_count(net: VGG | DLN | MLP) -> int:
-    """How many layers the network has; they are numbered from 1."""
-    if isinstance(net, VGG):
-        return CONVOLUTIONS[net.kind] + len(net.head) + 1
-    return net.depth if isinstance(net, DLN) else len(net.hidden) + 1
-
-
 def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     """Valid fields that do not fit together: (dotted field, its value, what is accepted) of every clash."""
     found: list[tuple[str, object, str]] = []
@@ -303,7 +311,7 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     if spec.norm.kind == "instance" and (not isinstance(net, VGG) or net.head):
         accepted = "another kind: a linear layer's units have one value a sample, nothing to normalise over"
         found.append(("norm.kind", "instance", accepted))
-    count = layer_count(net)
+    count = net.layers
     for name in ("ics", "activations", "theory"):
         numbers = getattr(spec.probes, name).layers
         if any(number > count for number in numbers):

@@ -6,14 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from bncore.store.pyramid import Pyramid
 
 Event = dict[str, Any]
 
@@ -33,11 +30,6 @@ class Series:
 
     steps: NDArray[np.int64]  # (n,) ascending
     values: NDArray[np.float64]  # (n,), or (n, k) for per-layer fields
-
-    @cached_property
-    def pyramid(self) -> Pyramid:
-        """Minima and maxima at falling resolution, for drawing; of a one-dimensional series."""
-        return Pyramid(self.steps, self.values)
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from bncore.store.files import replace_file
-from bncore.store.owner import Holder, read_owner
+from bncore.store.owner import read_owner
 from bncore.store.paths import Held
 
 State = Literal["queued", "running", "paused", "stopped", "finished", "diverged", "failed"]
@@ -92,4 +92,4 @@ class Observer:
         return now - since >= SILENCE_S
 
 
-__all__ = ["LIVE", "STATES", "Holder", "Observer", "State", "Status", "read_status", "write_status"]
+__all__ = ["LIVE", "STATES", "Observer", "State", "Status", "read_status", "write_status"]

@@ -73,7 +73,7 @@ def _values(columns: Columns, table: str) -> Values:
         series = columns.series(table, field)
         if field in NO_SCALARS or not len(series):
             continue
-        labels = _by_step(columns, table, _labels_of(columns, table, field))
+        labels = _by_step(columns, table, _labels_of(table, field))
         for step, value in zip(series.steps.tolist(), series.values, strict=True):
             for suffix, one in _entries(np.asarray(value), labels.get(step), table):
                 tag = f"{name}/{printable(field)}{suffix}"
@@ -84,7 +84,7 @@ def _values(columns: Columns, table: str) -> Values:
     return found
 
 
-def _labels_of(columns: Columns, table: str, field: str) -> str:
+def _labels_of(table: str, field: str) -> str:
     """The field that says what the entries of `field` are."""
     return LENGTHS.get(field, "multiples") if table == "probe:landscape" else "layers"
 

@@ -42,16 +42,6 @@ def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: 
     )
 
 
-def common_steps(curves: Sequence[Curve]) -> Floats:
-    """The steps that all the curves have, (n,) ascending."""
-    if not curves:
-        return np.empty(0)
-    steps = curves[0].x
-    for curve in curves[1:]:
-        steps = np.intersect1d(steps, curve.x)
-    return steps
-
-
 def _joined(curves: Sequence[Curve]) -> Curve | None:
     """A run's curve with, of a fork, its parent's before it."""
     if not curves:

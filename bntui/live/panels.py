@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,7 +34,14 @@ class LineChart:
     measure: Measure
     log: bool = False
     floor: Measure | None = None
-    """The noise floor of the measure, in its own unit."""
+    """The noise floor of the measure."""
+    floor_unit: str = ""
+    """The field in whose unit the floor is, where it is not the measure's: the floor is scaled from one to the
+    other."""
+
+    def panel(self) -> Panel:
+        """What a picker offers."""
+        return Panel(self.key, self.title, self.make)
 
     def make(self, views: Sequence[RunView], state: PanelState) -> ChartData:
         """The chart of these runs."""
@@ -59,16 +66,15 @@ class LineChart:
         if self.floor is None:
             return None
         floor = take(view.columns, self.floor, layer)
-        if self.measure.field != "relative":
+        if not self.floor_unit:
             return floor
-        relative, l2 = (
-            take(view.columns, Measure(self.floor.table, name, True), layer) for name in ("relative", "l2")
-        )
-        at = np.isin(relative.x, floor.x)  # ||G|| = l2 / relative, where the floor was measured
-        if len(relative.x) != len(l2.x) or int(at.sum()) != len(floor.x):
+        own = take(view.columns, self.measure, layer)
+        unit = take(view.columns, replace(self.measure, field=self.floor_unit), layer)
+        at = np.isin(own.x, floor.x)
+        if len(own.x) != len(unit.x) or int(at.sum()) != len(floor.x):
             return None
         with np.errstate(all="ignore"):
-            return Line(floor.x, floor.y * relative.y[at] / l2.y[at])
+            return Line(floor.x, floor.y * own.y[at] / unit.y[at])
 
 
 def _layer(probe: str, field: str, over: str = "") -> Measure:
@@ -77,10 +83,20 @@ def _layer(probe: str, field: str, over: str = "") -> Measure:
 
 _ICS_FLOOR = _layer("ics", "floor")
 
-LAYER_CHARTS = (
+ICS_CHARTS = (
     LineChart("ics_l2", "ICS ‖G − G′‖", _layer("ics", "l2"), log=True, floor=_ICS_FLOOR),
     LineChart("ics_cosine", "ICS cos(G, G′)", _layer("ics", "cosine")),
-    LineChart("ics_relative", "ICS ‖G − G′‖ / ‖G‖", _layer("ics", "relative"), log=True, floor=_ICS_FLOOR),
+    LineChart(
+        "ics_relative",
+        "ICS ‖G − G′‖ / ‖G‖",
+        _layer("ics", "relative"),
+        log=True,
+        floor=_ICS_FLOOR,
+        floor_unit="l2",
+    ),
+)
+LAYER_CHARTS = (
+    *ICS_CHARTS,
     LineChart("mean", "Mean of the output", _layer("activations", "mean")),
     LineChart("variance", "Variance of the output", _layer("activations", "variance"), log=True),
     LineChart("mean_step", "|Δμ| between measurements", _layer("activations", "mean_step"), log=True),
@@ -112,11 +128,13 @@ LAYER_CHARTS = (
 )
 """What has a value for each layer: a chart of one layer, and a row each in `bntui.live.layers`."""
 
-CHARTS = (
+TRAINING_CHARTS = (
     LineChart("loss", "Training loss", Measure("step", "loss"), log=True),
     LineChart("accuracy", "Batch accuracy", Measure("step", "accuracy")),
     LineChart("test_loss", "Test loss", Measure("eval", "test_loss"), log=True),
     LineChart("test_accuracy", "Test accuracy", Measure("eval", "test_accuracy")),
+)
+FURTHER_CHARTS = (
     LineChart("train_loss", "Loss on training samples", Measure("eval", "train_loss"), log=True),
     LineChart("train_accuracy", "Accuracy on training samples", Measure("eval", "train_accuracy")),
     LineChart("grad_norm", "‖g‖", Measure("step", "grad_norm"), log=True),
@@ -127,10 +145,10 @@ CHARTS = (
 PANELS: dict[str, Panel] = {
     panel.key: panel
     for panel in (
-        *(Panel(chart.key, chart.title, chart.make) for chart in CHARTS[:4]),
-        *(Panel(chart.key, chart.title, chart.make) for chart in LAYER_CHARTS[:3]),
+        *map(LineChart.panel, (*TRAINING_CHARTS, *ICS_CHARTS)),
         *LANDSCAPE_PANELS,
-        *(Panel(chart.key, chart.title, chart.make) for chart in (*CHARTS[4:], *LAYER_CHARTS[3:])),
+        *map(LineChart.panel, FURTHER_CHARTS),
+        *(chart.panel() for chart in LAYER_CHARTS if chart not in ICS_CHARTS),
     )
 }
 """In the order in which a picker lists them."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bncore.nets import LayeredNet, Norm, Pass, build
 from bncore.nets.layer import Layer
-from bncore.spec.model import DLN, MLP, VGG, Init, Noise, Spec, layer_count
+from bncore.spec.model import DLN, MLP, VGG, Init, Noise, Spec
 from bncore.spec.model import Norm as NormSpec
 
 from .making import IMAGE, NORM_KINDS, images, interleave, small_net, small_vgg
@@ -234,4 +234,4 @@ def test_a_layers_norm_is_the_module_that_is_registered() -> None:
 def test_the_number_of_layers_is_foreseen(net: VGG | DLN | MLP) -> None:
     """So that a layer which is not there is refused before anything starts."""
     inputs, outputs = ((10,), 10) if isinstance(net, DLN) else (IMAGE, 10)
-    assert layer_count(net) == len(build(Spec(net=net), inputs=inputs, outputs=outputs).layers)
+    assert net.layers == len(build(Spec(net=net), inputs=inputs, outputs=outputs).layers)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from bncore.nets import criterion
+from bncore.nets import LayeredNet, criterion
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
-from bncore.probes.module import ModuleView, view_of_module
+from bncore.probes.module import ModuleView
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.probes.view import StepView
 from bncore.spec.model import Spec
@@ -43,9 +44,11 @@ def twin(view: StepView) -> ModuleView:
         for p in net.parameters():
             assert p.grad is not None
             p.sub_(view.lr * p.grad)
-    return view_of_module(
-        net, measure, (view.inputs, view.targets), step=view.step, seed=view.seed, before=before,
-        buffers=buffers, loss=loss.item(), lr=view.lr,
+    grads = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    return ModuleView(
+        step=view.step, seed=view.seed, net=cast(LayeredNet, net), criterion=measure, inputs=view.inputs,
+        targets=view.targets, before=before, buffers=buffers, grads=grads, loss=loss.item(), lr=view.lr,
+        weight_decay=0.0,
     )  # fmt: skip
 
 
@@ -74,12 +77,3 @@ def test_probing_any_module_moves_nothing() -> None:
     assert all(isinstance(result, Measured) for result in runner.measure(view))
     assert all(torch.equal(t, before[name]) for name, t in view.net.state_dict().items())
     assert all(torch.equal(t, lent[name]) for name, t in view.buffers.items())
-
-
-def test_a_module_in_evaluation_mode_is_refused() -> None:
-    view = twin(small_step("batch"))
-    with pytest.raises(ValueError, match="module: in evaluation mode"):
-        view_of_module(
-            view.net.eval(), view.criterion, (view.inputs, view.targets), step=0, seed=0, before=view.before,
-            buffers=view.buffers, loss=0.0, lr=0.1,
-        )  # fmt: skip

@@ -1,9 +1,7 @@
-"""Columns and their pyramid say what a plain loop over the events says."""
+"""Columns say what a plain loop over the events says."""
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.store.columns import SMALL_ROWS, Columns, Event
-from bncore.store.pyramid import FACTOR, Pyramid
 
 _numbers = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.sampled_from(
     ["nan", "inf", "-inf"]
@@ -148,72 +145,3 @@ def test_the_newest_event_of_a_kind_is_found() -> None:
     assert found is not None
     assert found["text"] == "b"
     assert columns.last("finished") is None
-
-
-# --- pyramid
-
-
-def brute_minmax(
-    steps: list[int], values: list[float], first: float, last: float, columns: int
-) -> tuple[list[float], list[float]]:
-    """A loop over every value for every column."""
-    edges = np.linspace(first, last, columns + 1)
-    lows, highs = [], []
-    for left, right in pairwise(edges):
-        inside = [v for s, v in zip(steps, values, strict=True) if left <= s < right and not math.isnan(v)]
-        lows.append(min(inside, default=math.nan))
-        highs.append(max(inside, default=math.nan))
-    return lows, highs
-
-
-_series = st.lists(
-    st.tuples(st.integers(0, 400), st.floats(allow_infinity=True, width=32)),
-    max_size=120,
-    unique_by=lambda p: p[0],
-).map(sorted)
-
-
-@given(_series, st.integers(-20, 420), st.integers(1, 500), st.integers(1, 40))
-def test_minima_and_maxima_are_those_of_a_plain_loop(
-    series: list[tuple[int, float]], first: int, width: int, columns: int
-) -> None:
-    """As long as a column is not wide enough for a coarser level, exactly."""
-    if len(series) >= 4 * FACTOR * columns:
-        columns = len(series)
-    steps, values = [s for s, _ in series], [v for _, v in series]
-    pyramid = Pyramid(np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64))
-    low, high = pyramid.minmax(first, first + width, columns)
-    expected = brute_minmax(steps, values, first, first + width, columns)
-    np.testing.assert_array_equal(low, expected[0])
-    np.testing.assert_array_equal(high, expected[1])
-
-
-@given(st.integers(1_000, 30_000), st.integers(1, 60), st.integers(0, 2**32 - 1), st.data())
-def test_long_series_err_at_the_edges_only_and_never_miss_a_peak(
-    count: int, columns: int, seed: int, data: st.DataObject
-) -> None:
-    drawn = np.random.default_rng(seed).normal(size=count)
-    drawn[data.draw(st.integers(0, count - 1))] = np.nan
-    first = data.draw(st.integers(0, count - 1))
-    last = data.draw(st.integers(first + 1, count))
-    low, high = Pyramid(np.arange(count), drawn).minmax(first, last, columns)
-    edges = np.searchsorted(np.arange(count), np.linspace(first, last, columns + 1))
-    for i in np.flatnonzero(edges[1:] > edges[:-1]):
-        left, right = int(edges[i]), int(edges[i + 1])
-        slack = max(1, (last - first) // columns // 4)  # 8^k values where a column holds 4 * 8^k
-        wider = drawn[max(0, left - slack) : right + slack]
-        assert np.fmin.reduce(wider) <= low[i] <= np.fmin.reduce(drawn[left:right]) or np.isnan(low[i])
-        assert np.fmax.reduce(wider) >= high[i] >= np.fmax.reduce(drawn[left:right]) or np.isnan(high[i])
-        assert np.isnan(low[i]) == np.isnan(drawn[left:right]).all()
-
-
-def test_gaps_are_nan() -> None:
-    pyramid = Pyramid(np.array([0, 100]), np.array([1.0, 2.0]))
-    low, high = pyramid.minmax(0, 101, 4)
-    np.testing.assert_array_equal(low, [1.0, np.nan, np.nan, 2.0])
-    np.testing.assert_array_equal(high, low)
-
-
-def test_a_matrix_has_no_pyramid() -> None:
-    with pytest.raises(ValueError, match="2 dimensions; expected 1: choose a layer first"):
-        Pyramid(np.arange(2), np.zeros((2, 3)))

@@ -13,7 +13,6 @@ from bncore.nets import LayeredNet, Pass
 from bncore.nets.layer import Layer
 from bncore.probes.base import require_finite
 from bncore.probes.hessian import CYCLE, largest_eigenpair
-from bncore.probes.inside import with_parameters
 from bncore.probes.theory.identities import (
     Standardised,
     Theorem41,
@@ -25,12 +24,10 @@ from bncore.probes.theory.identities import (
     theorem_41,
 )
 from bncore.probes.view import StepView
-from bncore.random import generator
+from bncore.random import ProbeDraws, generator
 
 INPUT_NORM_TOLERANCE = 1e-3
 """Relative residual of the squared spectral norm of a layer's input."""
-THEORY_DRAWS = 2
-"""The `part` of this module's generators."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def tapped_pass(view: StepView, numbers: Sequence[int]) -> tuple[Tensor, list[Ta
                 x = layer(x, view.how)
         return view.criterion(x, view.targets), taps
 
-    return with_parameters(view, view.before, run)
+    return view.rewound(run)
 
 
 def _tap(layer: Layer, number: int, x: Tensor, how: Pass) -> Tap:
@@ -135,7 +132,7 @@ def predictiveness(tap: Tap, layer: LayerFindings, unit: int | None = None) -> T
 
 def sampled_units(view: StepView, number: int, units: int, count: int) -> list[int]:
     """`count` different units of a layer of `units`, in ascending order: the same at every step of a run."""
-    source = generator(view.seed, "probe", layer=number, part=THEORY_DRAWS)
+    source = generator(view.seed, "probe", layer=number, part=ProbeDraws.THEORY)
     return sorted(torch.randperm(units, generator=source)[:count].tolist())
 
 
@@ -152,11 +149,11 @@ def input_norm(view: StepView, tap: Tap) -> float:
             half_square = layer.map(tap.input, leaf, view.how).square().sum() / 2
             return torch.autograd.grad(half_square, leaf)[0].flatten()
 
-        source = generator(view.seed, "probe", layer=tap.number, part=THEORY_DRAWS)
+        source = generator(view.seed, "probe", layer=tap.number, part=ProbeDraws.THEORY)
         start = torch.randn(layer.weight[0].numel(), generator=source, dtype=layer.weight.dtype)
         top = largest_eigenpair(
             product, start.to(tap.input.device), iterations=2 * CYCLE, tolerance=INPUT_NORM_TOLERANCE
         )
         return math.sqrt(max(top.value, 0.0))
 
-    return with_parameters(view, view.before, run)
+    return view.rewound(run)

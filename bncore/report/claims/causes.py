@@ -104,8 +104,7 @@ CLAIM = Claim(
     ),
     (
         "One control that explains the advantage is enough for it; none that does is no proof of the "
-        "contrary: against "
-        "it stands only what these controls can exclude.",
+        "contrary: against it stands only what these controls can exclude.",
         "Norms that smooth as much but train worse, or the reverse, are in the table of variants.",
     ),
     images_only=True,

@@ -33,8 +33,7 @@ LEARNT = Quantity("training accuracy gained", learnt)
 
 UNFAIR = (
     "the noise is of absolute size: it is larger, relatively, where activations are small, so the comparison "
-    "is not "
-    "of equal disturbances; noise.amplitude=relative makes it so"
+    "is not of equal disturbances; noise.amplitude=relative makes it so"
 )
 
 
@@ -93,8 +92,7 @@ def _stopped(setting: Setting, lr: float) -> Part:
 CLAIM = Claim(
     "C2",
     "Noise injected after BatchNorm destroys distributional stability, yet training is as good; the same "
-    "noise on a "
-    "network without BatchNorm stops it from training",
+    "noise on a network without BatchNorm stops it from training",
     "section 2.1, Figs 2 and 8",
     scopes,
     (
@@ -104,8 +102,8 @@ CLAIM = Claim(
     ),
     (
         "“The same noise” is of absolute size in the paper: relatively larger where activations are small. A "
-        "verdict "
-        "here is on the claim as stated; at matched relative amplitude the plain network may well train.",
+        "verdict here is on the claim as stated; at matched relative amplitude the plain network may well "
+        "train.",
     ),
     images_only=True,
 )

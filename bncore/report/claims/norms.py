@@ -62,7 +62,6 @@ CLAIM = Claim(
     (
         f"{SAME_IN_DLN[0].upper()}{SAME_IN_DLN[1:]}, so l2 counts on images only.",
         "The paper prints no formula of its l_p norms: the literal, uncentred reading is used; "
-        "norm.centred=true is "
-        "the other one.",
+        "norm.centred=true is the other one.",
     ),
 )

@@ -53,10 +53,8 @@ CLAIM = Claim(
     (
         "‖G − G′‖ mixes ICS with the size of the update: only the scale-free measures count here.",
         "“Almost no ICS in the plain linear network” holds at lr 1e-7 only; the paper's own layer-17 cosine "
-        "at "
-        "1e-6 is about −0.98.",
+        "at 1e-6 is about −0.98.",
         "Means over all layers but the first, of which nothing can shift, and over all measurements, dense "
-        "ones "
-        "at the beginning included.",
+        "ones at the beginning included.",
     ),
 )

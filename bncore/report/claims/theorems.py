@@ -111,8 +111,7 @@ _NEEDS = (
 )
 _ONE_NETWORK = (
     "It compares gradients on the two sides of one normalisation in one network; two networks that were "
-    "trained "
-    "apart are compared by C4 and C5."
+    "trained apart are compared by C4 and C5."
 )
 LIPSCHITZ_CLAIM = Claim(
     "C7",
@@ -122,8 +121,7 @@ LIPSCHITZ_CLAIM = Claim(
     _NEEDS,
     (
         "The factor γ²/(σ² + ε) is below 1 only where a layer's outputs spread wider than γ; the other terms "
-        "only ever "
-        "shrink the gradient.",
+        "only ever shrink the gradient.",
         "As printed, with 1/√m, the theorem fails; by the paper's own proof it is 1/m, and then an equality.",
         _ONE_NETWORK,
     ),
@@ -163,8 +161,7 @@ LEMMA_CLAIM = Claim(
     ),
     settled_elsewhere=(
         "No run can settle it: the lemma is about a point, not about training. `bnrun theory` checks its "
-        "algebra (exact) "
-        "and shows a network of one neuron in which the point it speaks of is no optimum (after arXiv "
-        "2502.17913)."
+        "algebra (exact) and shows a network of one neuron in which the point it speaks of is no optimum "
+        "(after arXiv 2502.17913)."
     ),
 )

@@ -143,8 +143,7 @@ def _variants(document: Report) -> str:
         "p",
         text(
             "Means over seeds with their intervals; of logarithmic quantities the geometric mean. The last "
-            "tenth of a "
-            "run is its final value; the first fifth is early."
+            "tenth of a run is its final value; the first fifth is early."
         ),
         class_="fine",
     )
