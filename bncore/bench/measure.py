@@ -31,7 +31,8 @@ class Row:
 def interleaved(ours: Work, theirs: Work, *, repeats: int, device: str = "cpu") -> list[tuple[float, float]]:
     """Seconds of (ours, theirs), `repeats` times in turn after one warm-up of each; who goes first alternates."""
     pairs = []
-    seconds(ours, device), seconds(theirs, device)
+    for work in (ours, theirs):
+        seconds(work, device)
     for i in range(repeats):
         if i % 2:
             second, first = seconds(theirs, device), seconds(ours, device)

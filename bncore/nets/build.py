@@ -98,7 +98,7 @@ def dln(plan: Plan) -> list[Layer]:
     normed = [True] * (net.depth - 1) + [net.normalise_last]
     return [
         plan.linear(fan_in, fan_out, normed=n, activation=None)
-        for fan_in, fan_out, n in zip(widths[:-1], widths[1:], normed, strict=True)
+        for (fan_in, fan_out), n in zip(pairwise(widths), normed, strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -113,6 +114,19 @@ class NoiseSource:
             samples, units, height, width = a.shape
             return flat[: a.numel()].view(samples, height, width, units).permute(0, 3, 1, 2)
         return flat[: a.numel()].view(a.shape)
+
+
+class NoiseInPlace:
+    """The memory that recorded work reads its noise from: that of the latest draws of these sources."""
+
+    def __init__(self, sources: Iterable[NoiseSource]) -> None:
+        self._held = [(source, source.drawn) for source in sources]
+
+    def draw(self, step: int) -> bool:
+        """Draw a step's noise into it; False where a source has got other memory meanwhile."""
+        return all(
+            source.draws(shift, step)[0].data_ptr() == shift.data_ptr() for source, shift in self._held
+        )
 
 
 def is_channels_last(a: Tensor) -> bool:

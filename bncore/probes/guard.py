@@ -24,8 +24,7 @@ class Snapshot:
         self._tensors = {id(t): (t, t.detach().clone()) for t in _tensors_of(net)}
         self._grads = {name: (p.grad, _clone(p.grad)) for name, p in net.named_parameters()}
         self._extra = {name: m.get_extra_state() for name, m in net.named_modules() if _has_extra(m)}
-        self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self._draws = Draws.now()
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -40,9 +39,7 @@ class Snapshot:
         modules: Mapping[str, Any] = dict(self._net.named_modules())
         for name, state in self._extra.items():
             modules[name].set_extra_state(state)
-        torch.set_rng_state(self._cpu)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)
+        self._draws.restore()
 
 
 def is_out_of_memory(error: Exception) -> bool:

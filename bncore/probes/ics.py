@@ -129,18 +129,18 @@ class Ics(Probe):
             self._budget = self._budget or _by_free_memory(view, rest)
         budget = self._budget
 
-        def compute(seen: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
-            old = [seen.grads[seen.weights[i]] for i in chosen]
+        def compute(step: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
+            old = [step.grads[step.weights[i]] for i in chosen]
             if method == "layer by layer":
-                shifted = layerwise_gradients(seen, rest, rescale=self.rescale)
+                shifted = layerwise_gradients(step, rest, rescale=self.rescale)
             else:
                 shifted = shifted_gradients(
-                    seen, rest,
+                    step, rest,
                     group=self.group, rescale=self.rescale, samples=samples, limit=limit, budget=budget or BUDGET,
                 )  # fmt: skip
             shifted = old[: len(equal)] + shifted
             if self.penalty:
-                pull = [seen.weight_decay * seen.before[seen.weights[i]] for i in chosen]
+                pull = [step.weight_decay * step.before[step.weights[i]] for i in chosen]
                 old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
             compared = pairwise(old, shifted)
             return {

@@ -125,7 +125,7 @@ class Landscape(Probe):
         require_finite("a loss or gradient along the direction", fetched)
         n, m = len(a), len(a) + len(b)
         loss, norm = fetched[:m], fetched[m : m + 1]
-        l2, angle, floor = fetched[m + 1 :][:n], fetched[m + 1 + n :][:n], fetched[m + 1 + 2 * n :]
+        l2, one_minus_cosine, floor = fetched[m + 1 :][:n], fetched[m + 1 + n :][:n], fetched[m + 1 + 2 * n :]
         slopes = (loss - view.loss).abs() / (torch.cat([a, b]) * norm)
         beta = (l2 / (a * norm)).max()
         fields = {
@@ -135,7 +135,7 @@ class Landscape(Probe):
             "loss": loss[:n],
             "grad_diff": l2,
             "relative": l2 / norm,
-            "cosine": 1 - angle,
+            "cosine": 1 - one_minus_cosine,
             "loss_min": loss.min(),
             "loss_max": loss.max(),
             "grad_diff_min": l2.min(),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.nets.noise import NoiseSource
+from bncore.nets.noise import NoiseInPlace
 from bncore.probes.base import Probe
 from bncore.probes.task import Found, InTwoHalves, Task
 from bncore.probes.view import StepView
@@ -25,14 +25,12 @@ class _Graph:
     result: Tensor
     """All that is found, (k,) in float64, after each replay."""
     shapes: Mapping[str, torch.Size]
-    noise: list[tuple[NoiseSource, Tensor]]
-    """Each source, and the memory that its shift is read from, in the shape of what it disturbs."""
+    noise: NoiseInPlace
 
     def fill(self, task: Task) -> bool:
         """Put a step into the graph's memory; False where noise has got other memory."""
-        for source, shift in self.noise:
-            if source.draws(shift, task.view.step)[0].data_ptr() != shift.data_ptr():
-                return False
+        if not self.noise.draw(task.view.step):
+            return False
         for own, new in zip(_tensors(self.task), _tensors(task), strict=True):
             torch._foreach_copy_(own, new)
         return True
@@ -89,7 +87,7 @@ class Recorded:
             found = task.compute(task.view, task.given)
         try:
             own = _with_own_memory(task)
-            noise = [(source, source.drawn) for source in task.view.net.noise_sources]
+            noise = NoiseInPlace(task.view.net.noise_sources)
             replay, result = recorder.record(lambda: _flat(own.compute(own.view, own.given)))
             replay()
             if not same_to_the_bit([result], [_flat(found)]):
@@ -98,7 +96,7 @@ class Recorded:
             self._kept.keep(key, _Graph(own, replay, result, shapes, noise))
         except (RuntimeError, Refused) as error:  # memory that runs out is among the former
             self._tell(
-                f"no CUDA graph for measurements as that of step {task.view.step}: {first_line(error)}"
+                f"no CUDA graph for measurements like that of step {task.view.step}: {first_line(error)}"
             )
         return found
 

@@ -1,4 +1,4 @@
-"""Spellings that carry a parameter: norm kinds (``lp:3``) and devices (``cuda:1``)."""
+"""Spellings: norm kinds (``lp:3``), precisions (``bf16``), devices (``cuda:1``), and what a file can hold."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
     ``on`` and ``off`` are booleans, ``0,1,2`` is a list where the field is one, and ``probes=none`` sets the
     cadence of every probe to 0 (which is why several overrides can come back).
 
-    Args:
+    Arguments:
         text: the setting.
         file: what problems name as the place it was written.
 

@@ -45,7 +45,7 @@ class Plan:
     def settled(self, *, data: ImageData | None, device: str, threads: int) -> Plan:
         """The plan with nothing left to decide.
 
-        Args:
+        Arguments:
             data: where images come from, in the place of `auto` (and of the same source, with its path and
                 fingerprint); None where no run reads images.
             device: in the place of `auto`.
@@ -91,7 +91,7 @@ def plan(
     Over the defaults of `Spec` go, in this order: the experiment's spec, its profile, a point of each axis,
     the seed, and what is asked for here.
 
-    Args:
+    Arguments:
         experiment: from `load_experiment`.
         profile: which profile; one that the experiment lacks changes nothing, and a note says so.
         sets: overrides such as ``norm=l1`` (see `bncore.spec.overrides`).

@@ -96,5 +96,5 @@ HANDLERS: dict[str, Handler] = {
 }
 """Every request by its kind."""
 
-UNTOLD = frozenset({"stop", "pause", "resume", "step", "checkpoint"})
+ALLOWED_IN_REPLAY = frozenset({"stop", "pause", "resume", "step", "checkpoint"})
 """What may be asked of a replay: it leaves what the run makes as it is."""

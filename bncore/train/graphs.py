@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bncore.nets.noise import NoiseSource
+from bncore.nets.noise import NoiseInPlace
 from bncore.recorder import CudaRecorder, Kept, Recorder, Refused, first_line, same_to_the_bit
 from bncore.train.session import Batch, Numbers, Session
 
@@ -32,16 +32,14 @@ class _Graph:
     penalised: bool
     batch: Batch
     """The memory that the step reads its batch from."""
-    noise: list[tuple[NoiseSource, Tensor]]
-    """Each source, and the memory that the step reads its shift from, in the shape of what it disturbs."""
+    noise: NoiseInPlace
     seen: Batch | None = None
     """The batch that was copied last."""
 
     def fill(self, batch: Batch, step: int) -> bool:
         """Put what this step has of its own into the graph's memory; False where noise has got other memory."""
-        for source, shift in self.noise:
-            if source.draws(shift, step)[0].data_ptr() != shift.data_ptr():
-                return False
+        if not self.noise.draw(step):
+            return False
         if self.seen is None or any(new is not old for new, old in zip(batch, self.seen, strict=True)):
             for own, new in zip(self.batch, batch, strict=True):
                 own.copy_(new)
@@ -107,7 +105,7 @@ class Graphs:
         after, reason = _copied(state) if before else ([], reason)
         if after:
             own = batch[0].clone(memory_format=torch.preserve_format), batch[1].clone()
-            noise = [(source, source.drawn) for source in session.net.noise_sources]
+            noise = NoiseInPlace(session.net.noise_sources)
             try:
                 replay, again = recorder.record(
                     lambda: torch.stack(session.make(own, step, lr, record=record).tensors)
@@ -121,7 +119,7 @@ class Graphs:
                 _restore(state, after)
                 reason = first_line(error)
         if reason:
-            self._tell(f"no CUDA graph for steps as the {step}-th: {reason}")
+            self._tell(f"no CUDA graph for steps like step {step}: {reason}")
         return made
 
 

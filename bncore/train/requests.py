@@ -16,7 +16,7 @@ from bncore.store.journal import REMADE, Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
-from bncore.train.commands import HANDLERS, UNCHANGED, UNTOLD, Answer, Refused
+from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, Refused
 
 if TYPE_CHECKING:
     from bncore.train.trainer import Trainer
@@ -154,7 +154,7 @@ class Requests:
         at = request.command.at_step
         if at is not None and at < step:
             raise Refused(f"step {at} has passed: the run is at {step}")
-        if self._replaying and request.command.kind not in UNTOLD:
+        if self._replaying and request.command.kind not in ALLOWED_IN_REPLAY:
             raise Refused("a replay takes only the requests of the run that it repeats")
 
     def _tell(self, event: Event, step: int) -> None:

@@ -122,7 +122,10 @@ def _attached(folder: Path, trainer: Trainer, sizes: Sizes) -> Row:
         for i in range(sizes.pairs):
             rates = {}
             for watched in (True, False) if i % 2 else (False, True):
-                terminal.go_on() if watched else terminal.halt()
+                if watched:
+                    terminal.go_on()
+                else:
+                    terminal.halt()
                 time.sleep(0.2)
                 rates[watched] = trainer.rate(sizes.window_s)
             pairs.append((rates[True], rates[False]))

@@ -34,8 +34,8 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     bounds = x_scale.bounds(columns)
     index = np.searchsorted(curve.x, bounds)
     index[-1] = np.searchsorted(curve.x, bounds[-1], side="right")
-    low = _lowest(curve.low, index, np.fmin)
-    high = _lowest(curve.high, index, np.fmax)
+    low = _reduced(curve.low, index, np.fmin)
+    high = _reduced(curve.high, index, np.fmax)
     low, high = warped(low, log_y), warped(high, log_y)
     over, under = high == np.inf, low == -np.inf
     low, high = np.clip(low, -2 * FAR, 2 * FAR), np.clip(high, -2 * FAR, 2 * FAR)
@@ -51,18 +51,18 @@ def highest(x: Floats, values: Floats, x_scale: Scale, columns: int) -> Floats:
     bounds = x_scale.bounds(columns)
     index = np.searchsorted(x, bounds)
     index[-1] = np.searchsorted(x, bounds[-1], side="right")
-    result = _lowest(values, index, np.fmax)
+    result = _reduced(values, index, np.fmax)
     empty = index[1:] == index[:-1]
     result[empty] = values[np.maximum(index[:-1][empty] - 1, 0)] if values.size else np.nan
     return result
 
 
-def _lowest(values: Floats, index: NDArray[np.intp], smaller: np.ufunc) -> Floats:
-    """`smaller` over the values between each two indices; NaN where there are none."""
+def _reduced(values: Floats, index: NDArray[np.intp], reduce: np.ufunc) -> Floats:
+    """`reduce` over the values between each two indices; NaN where there are none."""
     result = np.full(index.size - 1, np.nan)
     filled = index[1:] > index[:-1]
     if filled.any():
-        result[filled] = smaller.reduceat(values[: index[-1]], index[:-1][filled])
+        result[filled] = reduce.reduceat(values[: index[-1]], index[:-1][filled])
     return result
 
 

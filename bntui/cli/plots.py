@@ -102,7 +102,7 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
                 if panel.per_layer
                 else panel.title
             )
-            yield draw(f"{title} on {', '.join(sources)}", panel, lines)
+            yield draw(f"{title} on {', '.join(sources)}", lines, log=panel.log)
 
 
 def _position(columns: Columns, panel: Panel, layer: int | None) -> int | None:
@@ -147,7 +147,7 @@ def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float
     ).tolist()
 
 
-def draw(title: str, panel: Panel, lines: dict[str, tuple[list[float], list[float]]]) -> str:
+def draw(title: str, lines: dict[str, tuple[list[float], list[float]]], *, log: bool) -> str:
     """A picture of lines, each as steps and values; logarithms are taken already."""
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else PIPED_WIDTH
@@ -157,7 +157,7 @@ def draw(title: str, panel: Panel, lines: dict[str, tuple[list[float], list[floa
     figure.plotsize(width, HEIGHT)
     figure.title(title)
     figure.xlabel("step")
-    if panel.log:
+    if log:
         figure.ylabel("log10")
     for i, (name, (steps, values)) in enumerate(lines.items()):
         marker = "braille" if on_terminal else PLAIN_MARKERS[i % len(PLAIN_MARKERS)]

@@ -12,6 +12,7 @@ import typer
 from bntui.cli.options import Json, Root, complete_run, default_root
 
 if TYPE_CHECKING:
+    from bncore.report.claims.evidence import Claim
     from bncore.report.document import Report
     from bncore.report.save import Kind
     from bncore.store.paths import RunDir, SweepDir
@@ -66,10 +67,11 @@ def report(
 
 def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> None:
     """The paper's claims and the presets that test each; of some runs also what is missing to settle them."""
+    from bncore.report.claims.table import CLAIMS
     from bntui.cli.verdicts import print_claims
 
     document = _document(names, root) if names else None
-    rows = [_claim_row(key, document) for key in _keys()]
+    rows = [_claim_row(claim, document) for claim in CLAIMS]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -111,17 +113,9 @@ def _tell(written: list[Path]) -> None:
         sys.stderr.write(f"wrote {path}\n")
 
 
-def _keys() -> list[str]:
-    from bncore.report.claims.table import CLAIMS
-
-    return [claim.key for claim in CLAIMS]
-
-
-def _claim_row(key: str, document: Report | None) -> dict[str, Any]:
-    from bncore.report.claims.table import CLAIMS
+def _claim_row(claim: Claim, document: Report | None) -> dict[str, Any]:
     from bncore.report.missing import presets_for
 
-    claim = next(one for one in CLAIMS if one.key == key)
     tests = presets_for(claim)
     row: dict[str, Any] = {
         "claim": claim.key,
@@ -133,7 +127,7 @@ def _claim_row(key: str, document: Report | None) -> dict[str, Any]:
         "command": tests[0].command() if tests else "bnrun theory",
     }
     if document is not None:
-        weighed = next(one for one in document.weighed if one.claim.key == key)
+        weighed = next(one for one in document.weighed if one.claim is claim)
         lacks = document.missing(weighed)
         row |= {"verdict": weighed.verdict.value, "missing": list(lacks.lacks), "command": lacks.command}
     return row

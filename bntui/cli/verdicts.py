@@ -20,7 +20,7 @@ from bncore.report.picture import Picture, Plot
 from bncore.spec.errors import printable
 from bntui.cli.options import counted
 from bntui.cli.overview import figure, percent
-from bntui.cli.plots import Panel, draw
+from bntui.cli.plots import draw
 
 COLOURS = {
     Verdict.SUPPORTED.value: "green",
@@ -100,7 +100,7 @@ def _plots(picture: Picture) -> Iterator[str]:
         lines = dict(_lines(plot))
         if lines:
             title = printable(f"{picture.title}: {plot.title}")
-            yield draw(title, Panel(title, "", "", log=plot.log_y), lines)
+            yield draw(title, lines, log=plot.log_y)
 
 
 def _lines(plot: Plot) -> Iterator[tuple[str, tuple[list[float], list[float]]]]:

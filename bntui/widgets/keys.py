@@ -24,7 +24,7 @@ class KeyLine(Line):
     def __init__(self) -> None:
         super().__init__(id="keys")
         self._parts: tuple[list[Part], list[Part]] = ([], [])
-        self._until = 0
+        self._notices = 0
 
     def offer(self, actions: Iterable[Action], said: dict[str, str]) -> None:
         """Offer these actions.
@@ -39,18 +39,18 @@ class KeyLine(Line):
         left = [part for part, name in zip(parts, names, strict=True) if name not in general]
         right = [part for part, name in zip(parts, names, strict=True) if name in general]
         self._parts = (left, right)
-        if not self._until:
+        if not self._notices:
             self.say(left, right)
 
     def notice(self, text: str, style: str = "") -> None:
         """Say what happened, for a moment; `text` is harmless."""
-        self._until += 1
-        moment = self._until
+        self._notices += 1
+        this = self._notices
         self.say([Part(Text(text, style))])
 
         def back() -> None:
-            if moment == self._until:
-                self._until = 0
+            if this == self._notices:
+                self._notices = 0
                 self.say(*self._parts)
 
         self.set_timer(NOTICE_S, back)

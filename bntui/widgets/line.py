@@ -28,7 +28,8 @@ def fit(left: Sequence[Part], right: Sequence[Part], width: int, gap: str = "  "
         worst = max([*reversed(right), *reversed(left)], key=lambda part: part.rank)
         (right if worst in right else left).remove(worst)
     line, end = _joined(left, gap), _joined(right, gap)
-    line.append(" " * max(len(gap), width - line.cell_len - end.cell_len)) if end else None
+    if end:
+        line.append(" " * max(len(gap), width - line.cell_len - end.cell_len))
     line.append_text(end)
     line.truncate(width, overflow="ellipsis", pad=True)
     return line

@@ -124,7 +124,7 @@ def shown_threshold(measure: Measure) -> str:
 
 
 def seeds(n: int) -> str:
-    """``1 seed``, ``5 seeds``."""
+    """``1 seed only``, ``5 seeds``."""
     return "1 seed only" if n == 1 else f"{n} seeds"
 
 

@@ -13,6 +13,7 @@ KINDS = {Verdict.SUPPORTED: "yes", Verdict.CONTRADICTED: "no", Verdict.NOT_SETTL
 
 
 def evidence(document: Report) -> str:
+    """The section that lists, claim by claim, what was compared and what came out."""
     return tag(
         "section",
         tag("h2", "Evidence, claim by claim")

@@ -15,6 +15,7 @@ DATA_ROWS = 40
 
 
 def figures(pictures: Sequence[Picture]) -> str:
+    """The section of the paper's figures and of what the runs measured beside them."""
     if not pictures:
         return tag("section", tag("h2", "Figures") + tag("p", "Nothing was measured yet."), id="figures")
     return tag("section", tag("h2", "Figures") + "".join(map(_figure, pictures)), id="figures")
@@ -31,7 +32,7 @@ def _figure(picture: Picture) -> str:
             aria_label=plot.title,
         )
         for place, plot in enumerate(picture.plots, start=1)
-    ).replace("aria_label=", "aria-label=")
+    )
     data = "".join(_data(plot) for plot in picture.plots)
     return tag(
         "figure",

@@ -14,8 +14,11 @@ def text(content: object) -> str:
 
 
 def tag(name: str, inner: str, **attributes: str) -> str:
-    """An element around `inner`, which is HTML already. ``class_`` stands for class."""
-    given = "".join(f' {key.rstrip("_")}="{text(value)}"' for key, value in attributes.items())
+    """An element around `inner`, which is HTML already. ``class_`` stands for class, ``aria_label`` for
+    aria-label."""
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"' for key, value in attributes.items()
+    )
     return f"<{name}{given}>{inner}</{name}>"
 
 
