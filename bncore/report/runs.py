@@ -108,9 +108,7 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
 def look(run: RunDir, observer: Observer) -> ReportRun:
     """Read one run; whatever cannot be read of it is told, not raised."""
     status = read_status(run)
-    state: str = "unknown" if status is None else status.state
-    if observer.dead(run, status):
-        state = "dead"
+    state = observer.state(run, status)
     problem, loaded = _loaded(run)
     columns = loaded.columns if loaded else Columns()
     spec = loaded.settings if loaded and isinstance(loaded.settings, Spec) else None

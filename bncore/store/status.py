@@ -12,7 +12,7 @@ import orjson
 
 from bncore.store.files import replace_file
 from bncore.store.owner import read_owner
-from bncore.store.paths import Held
+from bncore.store.paths import Held, RunDir, SweepDir
 
 State = Literal["queued", "running", "paused", "stopped", "finished", "diverged", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -76,6 +76,19 @@ class Observer:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._moved: dict[str, tuple[int, float]] = {}
+
+    def state(self, run: RunDir, status: Status | None) -> str:
+        """What a run is, given its heartbeat: what it says, but `dead` where it says that it lives and does not, or
+        waits for a supervisor that is no more, and `unknown` where it says nothing."""
+        if status is None:
+            return "unknown"
+        left = status.state == "queued" and self._left_alone(run.sweep)
+        return "dead" if left or self.dead(run, status) else status.state
+
+    def _left_alone(self, sweep: SweepDir) -> bool:
+        """Whether a sweep had a supervisor that is no more."""
+        status = read_status(sweep)
+        return status is not None and (status.state not in LIVE or self.dead(sweep, status))
 
     def dead(self, run: Held, status: Status | None) -> bool:
         """Whether a run that says it lives does not: its process is gone, or it has been silent too long."""

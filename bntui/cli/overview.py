@@ -81,9 +81,7 @@ class Follower:
     def look(self) -> Overview:
         """The run now."""
         status = read_status(self.run)
-        state: str = "unknown" if status is None else status.state
-        if self._observer.dead(self.run, status) or (state == "queued" and self._abandoned()):
-            state = "dead"
+        state = self._observer.state(self.run, status)
         told = standing(self._queue, self.run, status, supervised=supervised)
         if told is not None:
             state, status = told
@@ -91,12 +89,6 @@ class Follower:
             return Overview(self.run, state, status, self._reader.advance(budget_s=0))
         except StoreError as error:
             return Overview(self.run, state, status, self._reader.columns, str(error))
-
-    def _abandoned(self) -> bool:
-        """Whether a queued run's sweep had a supervisor that is no more."""
-        sweep = self.run.sweep
-        status = read_status(sweep)
-        return status is not None and (status.state not in LIVE or self._observer.dead(sweep, status))
 
 
 def supervised(sweep: SweepDir) -> bool:

@@ -190,18 +190,7 @@ class Follower:
     def _state(self, status: Status | None) -> str:
         if not os.path.lexists(self.run.path) or (self._reader.gone and status is None):
             return "gone"
-        if status is None:
-            return "unknown"
-        if self._observer.dead(self.run, status) or (status.state == "queued" and self._abandoned()):
-            return "dead"
-        return status.state
-
-    def _abandoned(self) -> bool:
-        """Whether a queued run's sweep had a supervisor that is no more."""
-        status = read_status(self.run.sweep)
-        return status is not None and (
-            status.state not in LIVE or self._observer.dead(self.run.sweep, status)
-        )
+        return self._observer.state(self.run, status)
 
     def _advance(self, budget_s: float | None) -> str:
         self._begun = True
