@@ -78,7 +78,7 @@ class Observer:
         self._moved: dict[str, tuple[int, float]] = {}
 
     def state(self, run: RunDir, status: Status | None) -> str:
-        """What a run is, given its heartbeat: what it says, but `dead` where it says that it lives and does not, or
+        """What a run is, given its heartbeat: what it says, `dead` where it says that it lives and does not, or
         waits for a supervisor that is no more, and `unknown` where it says nothing."""
         if status is None:
             return "unknown"
