@@ -10,7 +10,7 @@ from typing import Any
 
 from bncore.spec.check import Layer, check_spec
 from bncore.spec.errors import Problem, SpecError, did_you_mean
-from bncore.spec.fields import Path, dotted, leaves, owners_of
+from bncore.spec.fields import Path, dotted, leaves, owners_of, tables_at
 from bncore.spec.model import Spec
 from bncore.spec.overrides import nested, parse_override
 from bncore.spec.probes import Cadence
@@ -23,7 +23,7 @@ Changes = dict[str, Any]
 def settable(path: Path) -> bool:
     """Whether the field at `path` may change while a run trains: the norm, the noise, the learning rate and the
     cadence of every probe. Anything else would make it another run."""
-    if not owners_of(path):
+    if not owners_of(path) or tables_at(path):
         return False
     if path == ("optim", "lr"):
         return True

@@ -15,7 +15,17 @@ from pydantic_core import PydanticCustomError
 
 from bncore.spec.choice import Choice
 from bncore.spec.kinds import canonical_device, canonical_norm, canonical_precision
-from bncore.spec.part import Count, Flag, Fraction, NonNegative, NonNegativeCount, Part, Positive, Text
+from bncore.spec.part import (
+    LARGEST,
+    Count,
+    Flag,
+    Fraction,
+    NonNegative,
+    NonNegativeCount,
+    Part,
+    Positive,
+    Text,
+)
 from bncore.spec.probes import Probes
 
 
@@ -128,7 +138,7 @@ class Noise(Part):
     """Whether noise is injected."""
     n_mu: NonNegative = 0.5
     """mu_j ~ U(-n_mu, n_mu), each step, each unit j."""
-    n_sigma: Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)] = 1.25
+    n_sigma: Annotated[float, Field(ge=1, le=LARGEST, allow_inf_nan=False, strict=True)] = 1.25
     """sigma_j ~ U(1, n_sigma), each step, each unit j."""
     r_mu: NonNegative = 0.1
     """m_ij ~ U(mu_j - r_mu, mu_j + r_mu), each sample (and position) i."""

@@ -11,8 +11,10 @@ from bncore.spec.kinds import writable
 # Strict numbers: neither true nor "100" is a number, though 1 is a float. TOML integers have 64 bits.
 Count = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]
 NonNegativeCount = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+LARGEST = 1e38
+"""Larger numbers overflow where they meet others in float32."""
+Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, AfterValidator(writable)]

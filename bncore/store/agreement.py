@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -41,7 +42,9 @@ def compare(original: RunDir, again: RunDir) -> Agreement:
         StoreError: a journal cannot be read.
     """
     mine, theirs = _told(original, REMADE), _told(again, REMADE)
-    asked, asked_again = _told(original, {"request"}), _told(again, {"request"})
+    asked, asked_again = (
+        sorted(_told(run, {"request"}), key=itemgetter("step")) for run in (original, again)
+    )
     ids = {event["id"] for event in asked}  # the replay itself may have been paused, say
     first = _first_difference(mine, theirs)
     first = first or _first_difference(asked, [e for e in asked_again if e["id"] in ids])

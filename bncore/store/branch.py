@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,31 @@ from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.checkpoints import Checkpoint, file_name, listing
 from bncore.store.errors import StoreError
-from bncore.store.journal import REMADE, Event, read_events
+from bncore.store.journal import Event, read_events
 from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import user_name
-from bncore.store.status import Status, write_status
+from bncore.store.status import Status, read_status, write_status
 from bncore.store.sweep import next_name
+
+Usable = Callable[[Path], bool]
+"""Whether a checkpoint can be loaded."""
+
+UPDATED = frozenset({"step", "probe", "probe_failed"})
+"""Events that come after the update of their step."""
+
+
+def _any(_: Path) -> bool:
+    return True
 
 
 class BranchError(StoreError):
     """A run that cannot be forked or replayed as asked; the message says why and what would be accepted."""
 
 
-def fork(parent: RunDir, *, at: int | None, changes: Changes, follow: bool = False) -> RunDir:
+def fork(
+    parent: RunDir, *, at: int | None, changes: Changes, follow: bool = False, usable: Usable = _any
+) -> RunDir:
     """Make ``<parent>-fork-<n>`` beside a run: the same up to step `at`, and `changes` made there.
 
     It starts from the parent's nearest earlier checkpoint, or from the beginning, and takes the parent's own
@@ -40,6 +52,7 @@ def fork(parent: RunDir, *, at: int | None, changes: Changes, follow: bool = Fal
         at: default: the newest checkpoint before the end.
         changes: what `bncore.spec.change.parse_changes` gives; may be empty.
         follow: repeat the parent's requests of later steps too.
+        usable: tries one checkpoint (torch is the caller's business); default: any is taken.
 
     Raises:
         BranchError: there is no such step, or the parent did not come there.
@@ -54,27 +67,31 @@ def fork(parent: RunDir, *, at: int | None, changes: Changes, follow: bool = Fal
     step = _fork_step(parent, spec, events, checkpoints, first) if at is None else at
     _check_step(parent, spec, events, step, first)
     before = [e for e in events if e["type"] == "request" and e["step"] <= step]
-    request = _change_request(spec, before, step, changes)
+    inherited = own.changes if own is not None else {}
+    request = _change_request(spec, inherited, before, step, changes)
     with _building(parent.path.parent, f"{parent.path.name}-fork-") as (building, name):
         run = RunDir(building)
         _fill(run, spec, parent)
-        start = _copy_checkpoint(parent, run, step)
+        start = _copy_checkpoint([c for c in checkpoints if first <= c.step <= step], run, usable)
         if start < first:
             raise BranchError(f"{parent.name}: itself a fork, and its checkpoint of step {first} is gone")
+        held = _in_force(spec, inherited, [e for e in before if e["step"] < start])
         requests = tuple(e for e in before if e["step"] >= start)
         later = [e for e in events if e["type"] == "request" and e["step"] > step] if follow else []
         script = (*requests, *request, *later)
         measured = tuple(memory_of(e for e in events if start <= e["step"] < step))
-        write_lineage(run, Lineage("fork", f"../{parent.path.name}", start, step, None, script, measured))
+        lineage = Lineage("fork", f"../{parent.path.name}", start, step, None, script, measured, held)
+        write_lineage(run, lineage)
         final = name()
     return RunDir(final)
 
 
-def replay(runs: list[RunDir], *, out: Path | None = None) -> SweepDir:
+def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = _any) -> SweepDir:
     """Make a sweep of replays of `runs`, which are of one sweep: same specs, the requests of their journals.
 
     Arguments:
         out: the new sweep's directory, which must not exist; default: ``<sweep>-replay-<n>`` beside the sweep.
+        usable: as for `fork`.
 
     Raises:
         BranchError: a run that was never begun.
@@ -87,7 +104,7 @@ def replay(runs: list[RunDir], *, out: Path | None = None) -> SweepDir:
             shutil.copyfile(sweep.sweep_file, building / "sweep.toml")
         (building / "inbox").mkdir()
         for original in runs:
-            _fill_replay(RunDir(building / original.path.name), original)
+            _fill_replay(RunDir(building / original.path.name), original, usable)
         if len(runs) < len(sweep.runs()) or not (building / "sweep.toml").exists():
             table = {"notes": [f"replay of {sweep.name}"], "queue": [run.path.name for run in runs]}
             (building / "sweep.toml").write_text(tomli_w.dumps(table))
@@ -95,7 +112,7 @@ def replay(runs: list[RunDir], *, out: Path | None = None) -> SweepDir:
     return SweepDir(final)
 
 
-def _fill_replay(run: RunDir, original: RunDir) -> None:
+def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
     events = read_events(original.journal_file)
     if not events:
         raise BranchError(f"{original.name}: never begun; there is nothing to replay")
@@ -103,20 +120,32 @@ def _fill_replay(run: RunDir, original: RunDir) -> None:
     run.path.mkdir()
     _fill(run, spec, original)
     own = read_lineage(original)
-    start = 0
-    if own is not None and own.kind == "fork":
-        start = _copy_checkpoint(original, run, own.step)
+    start, held = 0, {}
+    if own is not None:
+        begun_from = [c for c in listing(original.checkpoints) if c.why == "parent" and c.step == own.step]
+        start, held = _copy_checkpoint(begun_from, run, usable), own.changes
         if start < own.step:
             raise BranchError(f"{original.name}: a fork, and its checkpoint of step {own.step} is gone")
     requests = tuple(e for e in events if e["type"] == "request")
     until = None if any(e["type"] == "finished" for e in events) else reached(events)
     path = os.path.relpath(original.path.resolve(), run.path.resolve())
-    write_lineage(run, Lineage("replay", path, start, 0, until, requests, tuple(memory_of(events))))
+    write_lineage(run, Lineage("replay", path, start, 0, until, requests, tuple(memory_of(events)), held))
 
 
 def reached(events: list[Event]) -> int:
-    """How many updates a journal speaks of."""
-    return max((e["step"] + (e["type"] == "step") for e in events if e["type"] in REMADE), default=0)
+    """How many updates a journal speaks of.
+
+    A step and a measurement come after their update, an evaluation before it; where an evaluation that nobody
+    asked for is the last that is known, its update was under way.
+    """
+    step, asked, evaluating = 0, -1, -1
+    for event in events:
+        kind, at = event["type"], event["step"]
+        step = max(step, at + (kind in UPDATED))
+        if kind == "request" and event["outcome"] == "applied" and event["command"]["kind"] == "evaluate":
+            asked = at
+        evaluating = at if kind == "eval" and at != asked else -1 if at >= evaluating else evaluating
+    return step + (evaluating == step)
 
 
 def _fork_step(
@@ -124,7 +153,7 @@ def _fork_step(
 ) -> int:
     steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
     if not steps:
-        known = min(reached(events), spec.steps - 1)
+        known = _last_step(parent, spec, events)
         raise BranchError(
             f"{parent.name}: no checkpoint to fork from; say --at STEP, from {first} to {known}"
         )
@@ -132,19 +161,37 @@ def _fork_step(
 
 
 def _check_step(parent: RunDir, spec: Spec, events: list[Event], step: int, first: int) -> None:
-    last = min(reached(events), spec.steps - 1)
+    last = _last_step(parent, spec, events)
     if not first <= step <= last:
         why = f"; before step {first} it is its parent's" if first else ""
         raise BranchError(f"--at: {step}; expected a step of {parent.name}, from {first} to {last}{why}")
 
 
-def _change_request(spec: Spec, before: list[Event], step: int, changes: Changes) -> tuple[Event, ...]:
+def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:
+    """The last step that a run has come to, as far as its journal and its heartbeat tell."""
+    status = read_status(parent)
+    return min(max(reached(events), status.step if status is not None else 0), spec.steps - 1)
+
+
+def _in_force(spec: Spec, inherited: Changes, requests: list[Event]) -> Changes:
+    """Settings that are no longer as the spec says: those that a run began with, and what was asked of it."""
+    found = dict(inherited)
+    spec = changed(spec, inherited) if inherited else spec
+    for event in requests:
+        if event["command"]["kind"] == "set" and event["outcome"] == "applied":
+            spec = changed(spec, event["command"]["changes"])
+            found |= values_at(spec, event["command"]["changes"])
+    return found
+
+
+def _change_request(
+    spec: Spec, inherited: Changes, before: list[Event], step: int, changes: Changes
+) -> tuple[Event, ...]:
     """The change as a request event, checked against what holds at that step."""
     if not changes:
         return ()
-    for earlier in before:
-        if earlier["command"]["kind"] == "set" and earlier["outcome"] == "applied":
-            spec = changed(spec, earlier["command"]["changes"])
+    in_force = _in_force(spec, inherited, before)
+    spec = changed(spec, in_force) if in_force else spec
     after = changed(spec, changes, "fork")
     event: dict[str, Any] = {
         "type": "request",
@@ -167,19 +214,18 @@ def _fill(run: RunDir, spec: Spec, original: RunDir) -> None:
     write_status(run, Status("queued", steps=spec.steps))
 
 
-def _copy_checkpoint(parent: RunDir, run: RunDir, step: int) -> int:
-    """Copy the newest checkpoint at or before `step`, to be kept; its step, 0 where there is none."""
-    while True:
-        found = [c for c in listing(parent.checkpoints) if c.step <= step]
-        if not found:
-            return 0
-        newest = found[-1]
-        copy = run.checkpoints / file_name(newest.step, requested=True)
+def _copy_checkpoint(found: list[Checkpoint], run: RunDir, usable: Usable) -> int:
+    """Copy the newest of some checkpoints that can be used; its step, 0 where there is none."""
+    for one in reversed(found):
+        copy = run.checkpoints / file_name(one.step, "parent")
         try:
-            shutil.copyfile(newest.path, copy)
+            shutil.copyfile(one.path, copy)
         except FileNotFoundError:  # the parent lives, and has dropped it for a newer one meanwhile
             continue
-        return newest.step
+        if usable(copy):
+            return one.step
+        copy.unlink()
+    return 0
 
 
 @contextmanager

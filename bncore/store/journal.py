@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,18 @@ class Journal:
         self._astray: set[str] = set()  # probes that missed a measurement which the journal has
         self._elsewhere: dict[int, dict[str, Event]] = {}
 
-    def expect_from(self, step: int, elsewhere: Iterable[Event] = ()) -> None:
+    def expect_from(self, step: int, elsewhere: Iterable[Event] = (), *, made: Container[int] = ()) -> None:
         """Compare, from now on, re-made events with those the journal holds of `step` and later.
 
         Arguments:
             elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
+            made: `seq` of events that will not be made again: they came before the state that is gone on from.
         """
         for event in elsewhere:
             self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
-        self._expected.extend(e for e in self.events if e["type"] in REMADE and e["step"] >= step)
+        self._expected.extend(
+            e for e in self.events if e["type"] in REMADE and e["step"] >= step and e["seq"] not in made
+        )
 
     def append(self, kind: str, step: int, **fields: Any) -> None:
         """Write one event.

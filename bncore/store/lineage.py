@@ -7,7 +7,7 @@ memory its measurements had. The worker takes both as if they stood in its own j
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import orjson
@@ -38,6 +38,8 @@ class Lineage:
     """Request events to be made again, in order."""
     measured: tuple[dict[str, Any], ...] = ()
     """What `memory_of` says of the other run, whose measurements are to be made alike."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings by dotted path that are no longer as in ``spec.toml`` when the run begins."""
 
 
 def read_lineage(run: RunDir) -> Lineage | None:
@@ -92,6 +94,7 @@ def _sound(table: object) -> bool:
         and all(isinstance(number, int) for number in numbers)
         and isinstance(requests, list)
         and all(isinstance(r, dict) and _is_request(r) for r in requests)
+        and isinstance(table.get("changes", {}), dict)
         and isinstance(measured, list)
         and all(isinstance(m, dict) and _is_measurement(m) for m in measured)
     )

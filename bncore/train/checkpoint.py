@@ -26,6 +26,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and says why."""
 
 
+DAMAGED = ".damaged"
+"""Appended to the name of a checkpoint that could not be read."""
+
+
 def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = False) -> Path:
     """Write the state before update `step` into `folder`, atomically.
 
@@ -35,7 +39,7 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
     """
     content = {"version": VERSION, "step": step, "state": state}
     content["sha256"] = content_sha256(content)
-    final = folder / file_name(step, requested=requested)
+    final = folder / file_name(step, "kept" if requested else "")
     temporary = final.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -73,9 +77,16 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[int, dict[str,
     return int(content["step"]), content["state"]
 
 
+def set_aside(path: Path) -> None:
+    """Take a checkpoint that cannot be read out of the way; it is kept under another name."""
+    with suppress(OSError):
+        path.replace(path.with_name(path.name + DAMAGED))
+
+
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` unrequested checkpoints, and temporary files of dead writers."""
-    for checkpoint in [c for c in listing(folder) if not c.requested][:-keep]:
+    """Remove all but the newest `keep` checkpoints of those that need not stay, and temporary files of dead
+    writers."""
+    for checkpoint in [c for c in listing(folder) if not c.why][:-keep]:
         checkpoint.path.unlink(missing_ok=True)
     for orphan in folder.glob("step-*.tmp"):
         orphan.unlink(missing_ok=True)
@@ -110,4 +121,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["VERSION", "CheckpointError", "content_sha256", "listing", "load", "prune", "save", "sync_folder"]
+__all__ = [
+    "VERSION",
+    "CheckpointError",
+    "content_sha256",
+    "listing",
+    "load",
+    "prune",
+    "save",
+    "set_aside",
+    "sync_folder",
+]

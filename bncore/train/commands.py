@@ -36,7 +36,7 @@ class Handler(NamedTuple):
     apply: Callable[[Trainer, dict[str, Any]], None]
     again: bool
     """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
-    what only steered the clock (stop, pause) does not. Doing it twice must come to the same as doing it once."""
+    what only steered the clock (stop, pause) does not."""
     answer: Callable[[Trainer, dict[str, Any]], Answer] = _as_it_is
     """What it would change; raises `Refused` where it cannot be applied. Changes nothing itself."""
 
@@ -65,6 +65,7 @@ def _pause(trainer: Trainer, _: dict[str, Any]) -> None:
 
 def _resume(trainer: Trainer, _: dict[str, Any]) -> None:
     trainer.control.paused = False
+    trainer.control.single_steps = 0
 
 
 def _step(trainer: Trainer, command: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,19 @@ class Requests:
         run: the run directory.
         journal: opened, with the events that are already there.
         lineage: of a fork or a replay.
+        start: the step that the run goes on from.
+        held: ids of requests of that step which the state there holds already: they are told, not applied again.
     """
 
-    def __init__(self, run: RunDir, journal: Journal, lineage: Lineage | None = None) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        journal: Journal,
+        lineage: Lineage | None = None,
+        *,
+        start: int = 0,
+        held: Iterable[str] = (),
+    ) -> None:
         self._run = run
         self._journal = journal
         self._replaying = lineage is not None and lineage.kind == "replay"
@@ -42,10 +53,11 @@ class Requests:
         self._journaled = _by_step(told)
         script = lineage.requests if lineage is not None else ()
         self._script = _by_step([event for event in script if event["id"] not in self._done])
-        past_requests = REMADE - {"note"}
-        self.closed = max((e["step"] for e in journal.events if e["type"] in past_requests), default=-1)
+        self.closed = _closed(journal.events)
         """The last step at which the journal has gone past the requests: what was asked at or before it is all
         journaled."""
+        self._held = frozenset(held)
+        self._taken = start, list(held)
         self._waiting: list[Request] = []
         self._refused: deque[str] = deque()
         self._seen: set[str] = set()  # names of files that were read
@@ -80,10 +92,10 @@ class Requests:
         found += self._script.pop(step, [])
         while self._refused:
             self._journal.append("warning", step, text=f"inbox: {self._refused.popleft()}")
-        if step > self.closed and self._waiting:
+        if self._waiting:
             with self._lock:
-                found += [r for r in self._waiting if _due(r, step)]
-                self._waiting = [r for r in self._waiting if not _due(r, step)]
+                found += [r for r in self._waiting if self._due(r, step)]
+                self._waiting = [r for r in self._waiting if not self._due(r, step)]
         return found
 
     def waits_at(self, step: int) -> bool:
@@ -91,7 +103,12 @@ class Requests:
         if step in self._journaled or step in self._script or self._refused:
             return True
         with self._lock:
-            return step > self.closed and any(_due(request, step) for request in self._waiting)
+            return any(self._due(request, step) for request in self._waiting)
+
+    def taken_at(self, step: int) -> list[str]:
+        """Ids of the requests of this step that were taken so far."""
+        at, taken = self._taken
+        return taken if at == step else []
 
     def settle(self, request: Event | Request, trainer: Trainer, step: int) -> None:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
@@ -99,15 +116,19 @@ class Requests:
             if request["id"] not in self._done:  # of the run this one comes from
                 self._tell(request, step)
             handler = HANDLERS[request["command"]["kind"]]
-            if handler.again and request["outcome"] == "applied":
+            if handler.again and request["outcome"] == "applied" and request["id"] not in self._held:
+                self._take(request["id"], step)
                 handler.apply(trainer, request["command"])
             return
         handler, command = HANDLERS[request.command.kind], request.command.model_dump()
+        self._take(request.id, step)
         try:
             self._refuse_if_misplaced(request, step)
             answer = handler.answer(trainer, command)
         except Refused as refusal:
             self._journal_request(request, step, reason=str(refusal))
+        except Exception as error:  # whatever it is that nobody thought of, the run goes on without it
+            self._journal_request(request, step, reason=f"{type(error).__name__}: {error}")
         else:
             self._journal_request(request, step, answer)
             handler.apply(trainer, command)
@@ -125,10 +146,11 @@ class Requests:
             _remove(request)
 
     def reject_stale(self, step: int) -> None:
-        """Journal as rejected every stop that was asked of an earlier process of this run: it has ended, and
-        whoever resumed the run wants it to go on."""
+        """Journal as rejected every stop, pause and single step that was asked of an earlier process of this run:
+        it has ended, and whoever resumed the run wants it to go on."""
         with self._lock:
-            stale = [r for r in self._waiting if r.command.kind == "stop" and r.command.at_step is None]
+            halting = [r for r in self._waiting if r.command.kind in ("stop", "pause", "step")]
+            stale = [r for r in halting if r.command.at_step is None]
             self._waiting = [r for r in self._waiting if r not in stale]
         for request in stale:
             self._journal_request(
@@ -149,6 +171,16 @@ class Requests:
                     self._waiting.append(request)
         if self._waiting:
             self._arrived.set()
+
+    def _due(self, request: Request, step: int) -> bool:
+        """Whether it is to be taken at this step. What changes nothing that is computed may be, where the journal
+        has gone further already."""
+        at: int | None = request.command.at_step
+        heard = step > self.closed or not HANDLERS[request.command.kind].again
+        return heard and (at is None or at <= step)
+
+    def _take(self, ident: str, step: int) -> None:
+        self._taken = step, [*self.taken_at(step), ident]
 
     def _refuse_if_misplaced(self, request: Request, step: int) -> None:
         at = request.command.at_step
@@ -189,9 +221,17 @@ def _remove(request: Request) -> None:
         request.path.unlink(missing_ok=True)
 
 
-def _due(request: Request, step: int) -> bool:
-    at: int | None = request.command.at_step
-    return at is None or at <= step
+def _closed(events: list[Event]) -> int:
+    """The last step whose requests had all been taken when the last of these events was written: those of the step
+    itself for what comes after them, those of the steps before for what comes of them."""
+    closed, asked = -1, -1
+    for event in events:
+        step, kind = event["step"], event["type"]
+        if kind == "request" and event["command"]["kind"] == "evaluate":
+            asked = step
+        after = kind in REMADE - {"note"} and not (kind == "eval" and step == asked)
+        closed = max(closed, step if after else step - 1)
+    return closed
 
 
 def _by_step(events: list[Event]) -> dict[int, list[Event]]:

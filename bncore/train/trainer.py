@@ -36,6 +36,7 @@ class Trainer:
         session: what is trained, at the state before update `start`.
         probes: the instruments.
         start: the first update to make.
+        evaluated: whether the state there has been evaluated already.
         changes: settings that are no longer as in ``spec.toml``, as its checkpoint says.
         until: how many updates to make, where that is fewer than the spec's steps.
         graphs: make the steps that are made ahead; default: none of them by a graph.
@@ -51,6 +52,7 @@ class Trainer:
         probes: ProbeRunner,
         *,
         start: int,
+        evaluated: bool = False,
         changes: Changes | None = None,
         until: int | None = None,
         ahead: int = 1,
@@ -66,7 +68,7 @@ class Trainer:
         self.position = start
         self._changes = dict(changes or {})
         self._until = until
-        self._evaluated = -1
+        self._evaluated = start if evaluated else -1
         self._saved = start
         self._ahead = Ahead(session, ahead, graphs or Graphs(session))
         self.journal = journal
@@ -129,6 +131,8 @@ class Trainer:
             **self.session.state_dict(),
             "probes": self.probes.state_dict(),
             "changes": self._changes,
+            "requests": self.requests.taken_at(self.position),
+            "evaluated": self._evaluated == self.position,
         }
         path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
         self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")

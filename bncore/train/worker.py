@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +28,12 @@ from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
-from bncore.store.journal import SCHEMA, Journal
+from bncore.store.journal import SCHEMA, Event, Journal
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.owner import Holder, Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.silence import silent_runs
+from bncore.store.status import State
 from bncore.train import checkpoint
 from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals, end_with_parent
@@ -108,19 +111,24 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
         probes = ProbeRunner(spec, Recorded(graphs.recorder, _log))
         journal = Journal(run.journal_file, ownership.still_mine, fence=ownership.contested)
         lineage = read_lineage(run)
-        start, changes = _begin(run, session, probes, journal, lineage)
+        if ended := _ended(journal):
+            heartbeat.step = ended[0]
+            heartbeat.stop(ended[1])
+            return OK
+        begun = _begin(run, session, probes, journal, lineage)
         _write_meta(run, data, torch.device(spec.device))
-        requests = Requests(run, journal, lineage)
+        requests = Requests(run, journal, lineage, start=begun.step, held=begun.requests)
         requests.start()
         if len(journal.events) > 0 and not (task and task.restarts):  # resumed by somebody
-            requests.reject_stale(start)
-        heartbeat.step = start
+            requests.reject_stale(begun.step)
+        heartbeat.step = begun.step
         trainer = Trainer(
             run,
             session,
             probes,
-            start=start,
-            changes=changes,
+            start=begun.step,
+            evaluated=begun.evaluated,
+            changes=begun.changes,
             until=lineage.until if lineage is not None else None,
             ahead=steps_ahead(spec.device),
             graphs=graphs,
@@ -134,13 +142,12 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
         heartbeat.abandon()
         raise
     except Exception as error:
-        if isinstance(error, DataError | StoreError):
-            message = str(error)
-            sys.stderr.write(f"{message}\n")
-        else:
-            message = f"{type(error).__name__}: {error}"
-            traceback.print_exc()
+        known = isinstance(error, DataError | StoreError)
+        message = str(error) if known else f"{type(error).__name__}: {error}"
         heartbeat.stop("failed", message)
+        with suppress(OSError):  # a full disk has no room for the log either
+            sys.stderr.write(f"{message}\n" if known else traceback.format_exc())
+            sys.stderr.flush()
         return FAILED
     finally:
         if requests is not None:
@@ -196,46 +203,84 @@ def _settle_algorithms() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch sets it unseen
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Where a run goes on."""
+
+    step: int = 0
+    """The first update to make."""
+    changes: Changes = field(default_factory=dict)
+    """Settings that are no longer as the spec says."""
+    requests: tuple[str, ...] = ()
+    """Ids of the requests of that step that are done."""
+    evaluated: bool = False
+    """Whether an evaluation of that step is done."""
+
+
+def _ended(journal: Journal) -> tuple[int, State] | None:
+    """At which step a run ended for good, and how; None for one that goes on."""
+    end = next((event for event in journal.events if event["type"] == "finished"), None)
+    return None if end is None else (end["step"], end["state"])
+
+
 def _begin(
     run: RunDir, session: Session, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
-) -> tuple[int, Changes]:
-    """Bring the session to where the run goes on and tell the journal; the first update to make, and what is no
-    longer as the spec says."""
-    start, changes = _restore(run, session, probes)
-    if lineage is not None and start < lineage.step:
+) -> Begun:
+    """Bring the session to where the run goes on and tell the journal."""
+    begun = _restore(run, session, probes)
+    if lineage is not None and begun.step < lineage.step:
         raise StoreError(
             f"{run.checkpoints}: no sound checkpoint of step {lineage.step}, where it was forked"
         )
-    journal.expect_from(start, lineage.measured if lineage is not None else ())
+    measured = lineage.measured if lineage is not None else ()
+    journal.expect_from(begun.step, measured, made=_made_before(journal.events, begun))
     if journal.events:
-        journal.append("start", start, resumed=True)
-        return start, changes
-    journal.append("start", start, schema=SCHEMA, title=session.spec.title, data=session.data.title)
+        journal.append("start", begun.step, resumed=True)
+        return begun
+    journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, data=session.data.title)
     if lineage is not None and (lineage.kind == "fork" or lineage.step):
-        journal.append("parent", start, run=lineage.run, at=lineage.at)
+        journal.append("parent", begun.step, run=lineage.run, at=lineage.at)
     if session.data.source == "synthetic":
-        journal.append("warning", start, text="trained on synthetic images, not on CIFAR-10")
-    return start, changes
+        journal.append("warning", begun.step, text="trained on synthetic images, not on CIFAR-10")
+    return begun
 
 
-def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> tuple[int, Changes]:
-    """Load the newest checkpoint that is whole: its step, and the settings that had changed by then; 0, none and
-    the state at initialisation where no checkpoint is."""
+def _made_before(events: list[Event], begun: Begun) -> set[int]:
+    """`seq` of those events of the step that a run goes on from which its state has behind it: the evaluation, and
+    the notes of requests that are done."""
+    found, notes = set(), 0
+    for event in (e for e in events if e["step"] == begun.step):
+        if event["type"] == "eval" and begun.evaluated:
+            found.add(event["seq"])
+        elif event["type"] == "request" and event["id"] in begun.requests:
+            notes += event["command"]["kind"] == "note" and event["outcome"] == "applied"
+        elif event["type"] == "note" and notes:
+            found.add(event["seq"])
+            notes -= 1
+    return found
+
+
+def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> Begun:
+    """Load the newest checkpoint that is whole; the state at initialisation where none is."""
     run.checkpoints.mkdir(exist_ok=True)
     as_submitted = session.spec
     for found in reversed(checkpoint.listing(run.checkpoints)):
         try:
             step, state = checkpoint.load(found.path, session.spec.device)
+        except checkpoint.CheckpointError as error:
+            _log(f"{error}; set aside, trying the one before")
+            checkpoint.set_aside(found.path)
+            continue
+        try:
             changes: Changes = state.get("changes", {})
             session.change(changed(as_submitted, changes) if changes else as_submitted)
             session.load_state_dict(state)
             probes.load_state_dict(state["probes"])
-        except (checkpoint.CheckpointError, ValueError, KeyError, RuntimeError) as error:
-            sys.stderr.write(f"{error}; trying the one before\n")
-            continue
-        return step, changes
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise StoreError(f"{found.path}: does not fit this run: {error}") from error
+        return Begun(step, changes, tuple(state.get("requests", ())), bool(state.get("evaluated", False)))
     session.change(as_submitted)
-    return 0, {}
+    return Begun()
 
 
 def _write_meta(run: RunDir, data: Dataset, device: torch.device) -> None:

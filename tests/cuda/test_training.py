@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from resume.making import Updates, digest, events, make_run, story, train
+from resume.making import Updates, digest, events, make_run, states, story, train
 from train.tape import Taping
 
 from bncore.data import load
@@ -36,7 +36,6 @@ from bncore.spec.model import (
 from bncore.spec.probes import Activations, Ics, Landscape, Probes, Sharpness
 from bncore.store import requests
 from bncore.store.paths import RunDir
-from bncore.train import checkpoint
 from bncore.train.graphs import graphs_of
 from bncore.train.session import Session
 
@@ -121,13 +120,6 @@ def finished(path: Path, spec: Spec, *, ahead: int = 64) -> RunDir:
 
 def by_graphs(spec: Spec) -> Spec:
     return spec.model_copy(update={"cuda_graphs": True})
-
-
-def states(run: RunDir) -> dict[int, str]:
-    return {
-        one.step: checkpoint.content_sha256(checkpoint.load(one.path)[1])
-        for one in checkpoint.listing(run.checkpoints)
-    }
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -244,3 +244,14 @@ def digest(run: RunDir) -> str:
     (finished,) = (event for event in events(run) if event["type"] == "finished")
     found: str = finished["params_sha256"]
     return found
+
+
+def states(run: RunDir) -> dict[int, str]:
+    """Digests of all that the checkpoints hold, by step; without what names a request."""
+    from bncore.train import checkpoint  # noqa: PLC0415 - torch
+
+    found = {}
+    for one in checkpoint.listing(run.checkpoints):
+        step, state = checkpoint.load(one.path)
+        found[step] = checkpoint.content_sha256(state | {"requests": len(state["requests"])})
+    return found

@@ -8,6 +8,7 @@ from bncore.spec.errors import SpecError
 from bncore.spec.fields import leaves, owners_of
 from bncore.spec.load import load_experiment
 from bncore.spec.overrides import ALIASES, parse_override
+from bncore.spec.part import LARGEST
 from bncore.spec.plan import plan
 
 
@@ -59,7 +60,7 @@ def test_a_value_is_typed_by_its_field(text: str, path: str, value: object) -> N
     assert type(override.value) is type(value)
 
 
-@given(st.integers(1, 2**63 - 1), st.floats(0, allow_infinity=False), st.booleans())
+@given(st.integers(1, 2**63 - 1), st.floats(0, LARGEST), st.booleans())
 def test_every_number_arrives_exactly(steps: int, lr: float, on: bool) -> None:
     assert value_of(f"steps={steps}") == steps
     assert value_of(f"lr={lr!r}") == lr

@@ -26,10 +26,11 @@ from bncore.spec.model import (
     Schedule,
     Spec,
 )
+from bncore.spec.part import LARGEST
 from bncore.spec.toml import spec_from_toml, spec_to_toml
 
 COUNTS = st.integers(1, 2**63 - 1)
-POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
+POSITIVE = st.floats(0, LARGEST, exclude_min=True)
 WIDTHS = st.lists(st.integers(1, 4096), max_size=3).map(tuple)
 TEXT = st.text(max_size=20)
 NORMS = st.builds(

@@ -187,7 +187,7 @@ def test_every_request_in_every_state(tmp_path: Path, kind: str, state: str) -> 
     assert final is not None
     assert final.state == "finished"
     asked = [a for a in answers(run) if a[1] == kind]
-    stale = kind == "stop" and state in ("stopped", "killed")
+    stale = kind in ("stop", "pause", "step") and state in ("stopped", "killed")
     mine = [a for a in asked if a[2] == ("rejected" if stale else "applied")]
     assert len(mine) >= 1
     assert not requests.waiting(run)

@@ -111,7 +111,7 @@ def test_the_replay_of_a_part_of_a_sweep_keeps_its_names_and_order(tmp_path: Pat
 
 def test_a_diverged_run_replays(tmp_path: Path) -> None:
     run = steered(
-        tmp_path / "sweep" / "run-s0", DEEP_LINEAR, [(10, {"optim.lr": 1e200}), (50, {"noise.on": True})]
+        tmp_path / "sweep" / "run-s0", DEEP_LINEAR, [(10, {"optim.lr": 1e38}), (50, {"noise.on": True})]
     )
     assert train(run) == 0
     assert told(run, "finished")[0]["state"] == "diverged"

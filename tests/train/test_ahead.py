@@ -16,6 +16,7 @@ from resume.making import (
     events,
     make_run,
     start,
+    states,
     story,
     train,
     wait_for_state,
@@ -27,7 +28,6 @@ from bncore.spec.model import MLP, Checkpoints, Evaluation, ImageData, Norm, Opt
 from bncore.store import requests
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
-from bncore.train import checkpoint
 
 CLASSIFIER = Spec(
     steps=40,
@@ -54,15 +54,6 @@ DIVERGING = {
 }
 
 Undisturbed = Callable[[Spec, list[int]], RunDir]
-
-
-def states(run: RunDir) -> dict[int, str]:
-    """Digests of all that the checkpoints hold, by step."""
-    found = {}
-    for one in checkpoint.listing(run.checkpoints):
-        step, state = checkpoint.load(one.path)
-        found[step] = checkpoint.content_sha256(state)
-    return found
 
 
 def assert_same(run: RunDir, twin: RunDir) -> None:
