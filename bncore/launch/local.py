@@ -16,6 +16,7 @@ from bncore.launch.devices import least_loaded, visible_gpus
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.paths import RunDir
+from bncore.store.requests import halting
 
 TICK_S = 0.2
 
@@ -47,6 +48,8 @@ class LocalSweep:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._placed: dict[str, str] = {}  # GPU by run name
         self._told: set[str] = set()  # runs whose workers were sent a signal
+        self.stale = {run.path.name: halting(run) for run in runs}
+        """Requests by run name that were not meant for the worker that is to come."""
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
         """Run them all, calling `on_tick` five times a second and once at the end.
@@ -87,9 +90,10 @@ class LocalSweep:
 
     def _start(self, run: RunDir) -> None:
         name = run.path.name
-        command = [sys.executable, "-m", "bncore.train.worker", str(run.path)]
+        command = [sys.executable, "-m", "bncore.train.worker", str(run.path.absolute())]
         command += ["--supervisor", str(os.getpid())]
         command += ["--force"] if self._force else []
+        command += ["--stale", *self.stale[name]]
         try:
             with run.log_file.open("ab") as log:
                 self._workers[name] = subprocess.Popen(
@@ -137,6 +141,16 @@ class LocalSweep:
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number
         self.end(_passed_on(number))
+
+
+def exit_in_words(code: int) -> str:
+    """What a worker's exit code means, such as ``killed by SIGKILL``."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 def _passed_on(number: int) -> int:

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from bncore.launch import slurm_commands as slurm
+from bncore.launch.mark import mark
 from bncore.launch.slurm_options import SlurmOptions
 from bncore.launch.slurm_script import script
 from bncore.spec.toml import settled_spec_from_toml
-from bncore.store.errors import Owned, StoreError
+from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
-from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.status import Status, read_status, write_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +96,6 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
             slurm.scancel([job])
         raise
     return job
-
-
-def mark(run: RunDir, state: Literal["queued", "stopped"], message: str) -> bool:
-    """Say of a run that nobody runs that it is queued or stopped; False where somebody holds it."""
-    try:
-        ownership = acquire(run)
-    except Owned:
-        return False
-    try:
-        status = read_status(run) or Status("queued")
-        write_status(run, Status(state, status.step, status.steps, message=message))
-    finally:
-        ownership.release()
-    return True
 
 
 def _threads(runs: Sequence[RunDir]) -> int:

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bncore.launch.local import LocalSweep
+from bncore.launch.local import LocalSweep, exit_in_words
+from bncore.launch.mark import mark
 from bncore.store.errors import Owned, StoreError
 from bncore.store.log import last_line
 from bncore.store.owner import Ownership, acquire, read_owner
@@ -47,7 +48,9 @@ class Supervisor:
         self._next_beat = 0.0
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
-        """Run everything; see `LocalSweep.run`."""
+        """Run everything; see `LocalSweep.run`. Until its turn comes, a run is queued."""
+        for run in self._runs:
+            _queue(run)
         self._ownership = self._acquire()
 
         def tick() -> None:
@@ -82,20 +85,26 @@ class Supervisor:
             run = RunDir(self._sweep.path / request.command.run)
             if self.local.drop(request.command.run):
                 _leave_out(run, f"dropped by {request.author}")
+            elif request.command.run in self.local.at_work():  # begun meanwhile
+                self._stop(run)
             else:
                 _report(f"{run.name}: not queued, so not dropped")
             return
         self.local.stopping = True
         for run in self._runs:
-            if run.path.name in self.local.at_work() and not _stops_anyway(run):
-                try:
-                    drop(run, Stop())
-                except StoreError as error:
-                    _report(str(error))
+            if run.path.name in self.local.at_work():
+                self._stop(run)
+
+    def _stop(self, run: RunDir) -> None:
+        try:
+            if not _stops_anyway(run, self.local.stale[run.path.name]):
+                drop(run, Stop())
+        except StoreError as error:
+            _report(str(error))
 
     def _leave_queued(self) -> None:
         for run in self.local.queued():
-            _leave_out(run, "the sweep was stopped before it began")
+            _leave_out(run, "the sweep was stopped before its turn came")
 
     def _beat(self, state: State) -> None:
         now = time.monotonic()
@@ -121,10 +130,13 @@ def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = 
     command += ["--force"] if force else []
     command += ["--runs", *(run.path.name for run in runs)]
     held_by = read_owner(sweep)
-    with sweep.log_file.open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+    try:
+        with sweep.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        raise StoreError(f"{sweep.path}: no supervisor can be started: {error}") from error
     until = time.monotonic() + DETACH_S
     while time.monotonic() < until:
         if process.poll() not in (None, 0):
@@ -156,17 +168,26 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for name, code in supervisor.local.exit_codes.items():
         if code:
-            _report(f"{name}: {supervisor.local.unstarted.get(name, f'exit code {code}')}")
+            _report(f"{name}: {supervisor.local.unstarted.get(name) or exit_in_words(code)}")
     return 128 + supervisor.local.signal if supervisor.local.signal is not None else 0
 
 
-def _stops_anyway(run: RunDir) -> bool:
+def _stops_anyway(run: RunDir, stale: Collection[str]) -> bool:
     """Whether a run has stopped, or was asked to by somebody else: what is not answered now, because the run ends,
     would stop it again as soon as it is resumed."""
     status = read_status(run)
     return (status is not None and status.state not in {*LIVE, "queued"}) or any(
-        isinstance(one.command, Stop) and one.command.at_step is None for one in waiting(run)
+        isinstance(one.command, Stop) and one.command.at_step is None and one.id not in stale
+        for one in waiting(run)
     )
+
+
+def _queue(run: RunDir) -> None:
+    """Say of a run that was handed over, and that is not at work or ended, that it waits for its turn."""
+    status = read_status(run)
+    if status is not None and status.state not in ("queued", "finished", "diverged"):
+        with suppress(StoreError):
+            mark(run, "queued")
 
 
 def _leave_out(run: RunDir, why: str) -> None:

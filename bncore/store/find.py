@@ -40,6 +40,8 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
         NoSuchRun: nothing, or more than one, goes by that name.
         StoreError: `root` cannot be read.
     """
+    if not name.strip():
+        raise NoSuchRun(f"{name!r}: no name; expected that of a run or a sweep, a path, or {LAST}")
     sweeps = list_sweeps(root)
     if name == LAST:
         if not sweeps:

@@ -35,7 +35,7 @@ from bncore.store.commands import (
 )
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
-from bncore.store.paths import Held, SweepDir
+from bncore.store.paths import Held, RunDir, SweepDir
 
 LARGEST = 65536
 """Bytes; a larger file is no request."""
@@ -100,6 +100,16 @@ def waiting(held: Held) -> list[Request]:
         with suppress(OSError, ValueError):
             found.append(_read(path, _commands(held)))
     return found
+
+
+def halting(run: RunDir) -> list[str]:
+    """Ids of the requests waiting for a run that would stop or pause it at its next step: what was asked of a
+    process that has ended is not meant for the next one."""
+    return [
+        request.id
+        for request in waiting(run)
+        if isinstance(request.command, Stop | Pause | Step) and request.command.at_step is None
+    ]
 
 
 def may_ask(user: int, inbox: Path) -> bool:

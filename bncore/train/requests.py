@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -145,14 +145,17 @@ class Requests:
             self._journal_request(request, step, reason=reason)
             _remove(request)
 
-    def reject_stale(self, step: int) -> None:
-        """Journal as rejected every stop, pause and single step that was asked of an earlier process of this run:
-        it has ended, and whoever resumed the run wants it to go on."""
+    def reject_stale(self, step: int, stale: Collection[str]) -> None:
+        """Journal as rejected what was asked of an earlier process of this run: it has ended, and whoever resumed
+        the run wants it to go on.
+
+        Arguments:
+            stale: ids, as `bncore.store.requests.halting` gave them when the run was resumed.
+        """
         with self._lock:
-            halting = [r for r in self._waiting if r.command.kind in ("stop", "pause", "step")]
-            stale = [r for r in halting if r.command.at_step is None]
-            self._waiting = [r for r in self._waiting if r not in stale]
-        for request in stale:
+            rejected = [request for request in self._waiting if request.id in stale]
+            self._waiting = [request for request in self._waiting if request.id not in stale]
+        for request in rejected:
             self._journal_request(
                 request, step, reason="asked of an earlier process of this run, which has ended"
             )

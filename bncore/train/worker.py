@@ -32,6 +32,7 @@ from bncore.store.journal import SCHEMA, Event, Journal
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.owner import Holder, Ownership, acquire
 from bncore.store.paths import RunDir
+from bncore.store.requests import halting
 from bncore.store.silence import silent_runs
 from bncore.store.status import State
 from bncore.train import checkpoint
@@ -63,6 +64,9 @@ def main(
     parser.add_argument("run", type=Path)
     parser.add_argument("--force", action="store_true", help="take the run from its present holder")
     parser.add_argument("--supervisor", type=int, help="end, checkpointed, when this parent process dies")
+    parser.add_argument(
+        "--stale", nargs="*", help="ids of requests to an earlier process  [default: what waits at the start]"
+    )
     options = parser.parse_args(arguments)
     if signals is None:
         signals = Signals()
@@ -79,8 +83,9 @@ def main(
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
+    stale = [] if task and task.restarts else halting(run) if options.stale is None else options.stale
     try:
-        return _train(run, spec, ownership, signals, task)
+        return _train(run, spec, ownership, signals, task, stale=stale)
     except Owned as error:  # taken over: nothing of this run may be touched any more
         sys.stderr.write(f"{error}\n")
         return FAILED
@@ -99,7 +104,9 @@ def _acquire(run: RunDir, task: Task | None, *, force: bool) -> Ownership:
     return acquire(run, force=force, silent=silent, task=task.name, restarts=task.restarts)
 
 
-def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task: Task | None) -> int:
+def _train(
+    run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task: Task | None, *, stale: list[str]
+) -> int:
     heartbeat = Heartbeat(run, ownership, steps=spec.steps)
     requests: Requests | None = None
     try:
@@ -119,8 +126,8 @@ def _train(run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task
         _write_meta(run, data, torch.device(spec.device))
         requests = Requests(run, journal, lineage, start=begun.step, held=begun.requests)
         requests.start()
-        if len(journal.events) > 0 and not (task and task.restarts):  # resumed by somebody
-            requests.reject_stale(begun.step)
+        if journal.events:  # resumed by somebody
+            requests.reject_stale(begun.step, stale)
         heartbeat.step = begun.step
         trainer = Trainer(
             run,

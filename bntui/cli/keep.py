@@ -32,16 +32,20 @@ def rm(
 ) -> None:
     """Remove a run or a sweep; refuses while it lives."""
     from bncore.store.find import find
-    from bncore.store.paths import RunDir
-    from bntui.cli.overview import look_at
+    from bncore.store.paths import RunDir, SweepDir
+    from bntui.cli.overview import look_at, supervised
 
     found = find(root or default_root(), name)
     runs = [found] if isinstance(found, RunDir) else found.runs()
     seen = look_at(runs)
-    live = [o.run.name for o in seen if o.state in ("running", "paused")]
+    sweep = found.sweep if isinstance(found, RunDir) else found
+    alive = ("running", "paused", "queued") if supervised(sweep) else ("running", "paused")
+    live = [o.run.name for o in seen if o.state in alive]
     live += [run.name for run in waiting_tasks(seen)]
+    if not live and isinstance(found, SweepDir) and supervised(sweep):
+        live = [f"{sweep.name}: its supervisor"]
     if live:
-        typer.echo(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first", err=True)
+        typer.echo(harmless(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first"), err=True)
         raise typer.Exit(ExitCode.USAGE)
     if not yes and not typer.confirm(
         harmless(f"Remove {found.path} ({counted(len(runs), 'run')})?"), err=True
@@ -50,7 +54,7 @@ def rm(
     try:
         shutil.rmtree(found.path)
     except OSError as error:
-        typer.echo(harmless(f"bnrun: {found.path}: cannot be removed: {error.strerror}"), err=True)
+        typer.echo(harmless(f"bnrun: {found.path}: cannot be removed: {error.strerror or error}"), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from bncore.spec.plan import Plan
     from bncore.store.columns import Columns
     from bncore.store.paths import RunDir, SweepDir
+
+
+SEARCH_S = 1.0
+"""Seconds that the journals of all runs may be searched for what their ends do not hold."""
+BUDGET_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,10 @@ class Overview:
             "steps": self.status.steps if self.status else None,
             "rate": self.status.rate if self.status else None,
             "eta_s": self.status.eta_s if self.status else None,
-            "loss": self.newest("step", "loss"),
-            "accuracy": self.newest("step", "accuracy"),
-            "test_loss": self.newest("eval", "test_loss"),
-            "test_accuracy": self.newest("eval", "test_accuracy"),
+            "loss": plain(self.newest("step", "loss")),
+            "accuracy": plain(self.newest("step", "accuracy")),
+            "test_loss": plain(self.newest("eval", "test_loss")),
+            "test_accuracy": plain(self.newest("eval", "test_accuracy")),
             "message": self.problem or (self.status.message if self.status else ""),
             "params_sha256": finished.get("params_sha256"),
         }
@@ -78,17 +85,29 @@ class Follower:
         self._reader: Reader = read(run)
         self._observer = observer
 
-    def look(self) -> Overview:
-        """The run now."""
+    def look(self, until: float = 0.0) -> Overview:
+        """The run now.
+
+        Arguments:
+            until: by `time.monotonic`; so long the journal is searched for an evaluation, if its end holds none.
+        """
         status = read_status(self.run)
         state = self._observer.state(self.run, status)
         told = standing(self._queue, self.run, status, supervised=supervised)
         if told is not None:
             state, status = told
         try:
-            return Overview(self.run, state, status, self._reader.advance(budget_s=0))
+            columns = self._reader.advance(budget_s=0)
+            while not (columns.complete or "eval" in columns.tables()) and time.monotonic() < until:
+                columns = self._reader.advance(budget_s=BUDGET_S)
+            return Overview(self.run, state, status, columns)
         except StoreError as error:
             return Overview(self.run, state, status, self._reader.columns, str(error))
+
+
+def plain(value: float | None) -> float | str | None:
+    """A number as JSON can hold it: one that is not finite as "nan", "inf" or "-inf", as in the journal."""
+    return value if value is None or math.isfinite(value) else str(value)
 
 
 def supervised(sweep: SweepDir) -> bool:
@@ -99,8 +118,8 @@ def supervised(sweep: SweepDir) -> bool:
 
 def look_at(runs: list[RunDir]) -> list[Overview]:
     """Every run now."""
-    observer, queue = Observer(), Queue()
-    return [Follower(run, observer, queue).look() for run in runs]
+    observer, queue, until = Observer(), Queue(), time.monotonic() + SEARCH_S
+    return [Follower(run, observer, queue).look(until) for run in runs]
 
 
 def time_taken_before(root: Path, planned: Plan) -> float | None:
@@ -129,9 +148,9 @@ def _costs(spec: Spec) -> str:
     return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads"})
 
 
-def figure(value: float | None, form: str = ".4g") -> str:
+def figure(value: float | str | None, form: str = ".4g") -> str:
     """A number for a table, `-` where there is none."""
-    return "-" if value is None else format(value, form)
+    return "-" if value is None else format(float(value), form)
 
 
 def steps_made(status: Status | None) -> str:

@@ -184,8 +184,8 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
     Raises:
         SlurmError: Slurm refuses.
     """
+    from bncore.launch.mark import mark
     from bncore.launch.slurm_commands import scancel
-    from bncore.launch.slurm_sweep import mark
 
     scancel(list(tasks.values()))
     for run, task in tasks.items():

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from bncore.store.requests import Command
     from bntui.cli.overview import Overview
 
+MOST = 2**63 - 1
 Force = Annotated[bool, typer.Option("--force", help="Take a run even from a process that seems to hold it.")]
-AtStep = Annotated[int | None, typer.Option("--at-step", min=0, help="Apply at this step, not at the next.")]
+AtStep = Annotated[
+    int | None, typer.Option("--at-step", min=0, max=MOST, help="Apply at this step, not at the next.")
+]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Return once it is answered, with the step; exit 3 if not.")
 ]
@@ -73,7 +76,7 @@ def pause(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = No
 
 def step(
     name: Run,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many updates.")] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, max=MOST, help="How many updates.")] = 1,
     wait: Wait = False,
     root: Root = None,
 ) -> None:
@@ -107,6 +110,10 @@ def note(
     """Put a remark into the journal of a live run, or of every run of a sweep."""
     from bncore.store.requests import Note
 
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{text!a}; expected text in UTF-8", param_hint="text") from None
     if len(text) > 4096:
         raise typer.BadParameter(f"{len(text)} characters; expected at most 4096", param_hint="text")
     _ask(name, root, Note(text=text, at_step=at_step), wait=60.0 if wait else None, queued=True)

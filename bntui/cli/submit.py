@@ -298,6 +298,7 @@ def run_to_end(
     sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
 ) -> int:
     """Run what is given of a sweep in the foreground, show progress and summary; its exit code."""
+    from bncore.launch.local import exit_in_words
     from bncore.launch.supervisor import Supervisor
     from bncore.store.log import last_line
     from bncore.store.paths import RunDir
@@ -309,8 +310,9 @@ def run_to_end(
         supervisor.run(progress.tick)
     local = supervisor.local
     for name, code in local.exit_codes.items():
-        if code in (ExitCode.FAILED, ExitCode.USAGE):
-            why = local.unstarted.get(name) or last_line(RunDir(sweep.path / name)) or "refused"
+        if code in (ExitCode.FAILED, ExitCode.USAGE) or code < 0:
+            told = exit_in_words(code) if code < 0 else last_line(RunDir(sweep.path / name)) or "refused"
+            why = local.unstarted.get(name) or told
             _say(harmless(f"{sweep.name}/{name}: {why}"))
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)

@@ -26,10 +26,10 @@ values = ["none", "batch"]
 """
 
 
-def bnrun(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def bnrun(*arguments: str | bytes | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in `cwd`, its streams captured."""
     return subprocess.run(
-        [sys.executable, "-m", "bntui.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "bntui.cli.main", *(a if isinstance(a, bytes) else str(a) for a in arguments)],
         cwd=cwd,
         env=surroundings(cwd, **environment),
         capture_output=True,

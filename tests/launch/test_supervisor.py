@@ -80,18 +80,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digests(folder, "tiny-001")
 
 
-@pytest.fixture(autouse=True)
-def no_process_left(tmp_path: Path) -> Iterator[None]:
-    """Whatever a test leaves running ends with it."""
-    yield
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if bytes(tmp_path) in path.read_bytes():  # other tests' arguments may be no text
-                os.kill(int(path.parent.name), signal.SIGKILL)
-        except OSError:
-            continue
-
-
 def test_a_detached_sweep_outlives_the_terminal_it_came_from(tmp_path: Path) -> None:
     tiny_experiment(tmp_path, LONG)
     shell = pexpect.spawn("/bin/sh", ["-i"], cwd=str(tmp_path), env=surroundings(tmp_path), timeout=60)
