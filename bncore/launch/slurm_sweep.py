@@ -16,7 +16,6 @@ from bncore.launch.mark import mark
 from bncore.launch.slurm_options import SlurmOptions
 from bncore.launch.slurm_script import script
 from bncore.spec.toml import settled_spec_from_toml
-from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
 from bncore.store.paths import RunDir, SweepDir
 
@@ -91,7 +90,7 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
         for run in runs:
             mark(run, "queued", f"task {names.index(run.path.name)} of Slurm's job {job}")
         slurm.release(job)
-    except StoreError:
+    except BaseException:  # Ctrl-C among them: nobody would know of the job
         with suppress(slurm.SlurmError):
             slurm.scancel([job])
         raise

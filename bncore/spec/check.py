@@ -122,7 +122,7 @@ def _problems(
     elif detail["loc"][-1] == "[key]":
         accepted, message, value = str(detail["ctx"]["expected"]), "unknown key", NOTHING
     else:
-        accepted = accepted_at(path, model) + _short_form(path, value)
+        accepted = accepted_at(path, model, value) + _short_form(path, value)
     yield written, Problem(place(path).file, _in_file(place(path), written), value, accepted, message)
 
 

@@ -42,13 +42,14 @@ def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(walk(root, ())))
 
 
-def accepted_at(path: Path, root: type[BaseModel] = Spec) -> str:
-    """In words, what the field at `path` accepts."""
+def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) -> str:
+    """In words, what the field at `path` accepts; `value` is what it does not."""
     words = []
     for model in owners_of(path, root):
         schema = _schema(model)
         words.append(_in_words(schema["properties"][path[-1]]))
-    return " or ".join(dict.fromkeys(words))
+    beyond = isinstance(value, int) and abs(value) >= 2**63
+    return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")
 
 
 def dotted(path: Path) -> str:

@@ -88,7 +88,7 @@ def accepted(path: Path, value: Any) -> str:
         for detail in error.errors():
             if detail["type"] == "value_error" and detail["loc"][:1] == (path[-1],):
                 return str(detail["ctx"]["error"]).removeprefix("expected ")
-    return accepted_at(path)
+    return accepted_at(path, value=value)
 
 
 def nested(path: Path, value: Any) -> dict[str, Any]:

@@ -16,6 +16,10 @@ DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision
 """What of `meta.json` the digest is promised for; the rest only says where a run was."""
 
 
+MOVED = "goes on in other surroundings: "
+"""How a run's warning of that begins."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """The outcome of a comparison."""
@@ -48,9 +52,8 @@ def compare(original: RunDir, again: RunDir) -> Agreement:
     ids = {event["id"] for event in asked}  # the replay itself may have been paused, say
     first = _first_difference(mine, theirs)
     first = first or _first_difference(asked, [e for e in asked_again if e["id"] in ids])
-    return Agreement(
-        not first, (_digest(mine), _digest(theirs)), first, tuple(_surroundings(original, again))
-    )
+    elsewhere = [*surroundings(meta_of(original), meta_of(again)), *_moved(original), *_moved(again)]
+    return Agreement(not first, (_digest(mine), _digest(theirs)), first, tuple(elsewhere))
 
 
 def _told(run: RunDir, kinds: Set[str]) -> list[Event]:
@@ -75,11 +78,11 @@ def _digest(events: list[Event]) -> str | None:
     return next((e.get("params_sha256") for e in events if e["type"] == "finished"), None)
 
 
-def _surroundings(original: RunDir, again: RunDir) -> list[str]:
-    mine, theirs = _meta(original), _meta(again)
+def surroundings(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the digest depends on and differs between two ``meta.json``, in words."""
     found = []
     for key in DECISIVE:
-        one, other = mine.get(key), theirs.get(key)
+        one, other = then.get(key), now.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             found += [
                 f"{key}.{name}: {one.get(name)} then, {other.get(name)} now"
@@ -91,7 +94,17 @@ def _surroundings(original: RunDir, again: RunDir) -> list[str]:
     return found
 
 
-def _meta(run: RunDir) -> dict[str, Any]:
+def _moved(run: RunDir) -> list[str]:
+    """What a run says of having gone on in other surroundings than it began in."""
+    return [
+        f"{run.name}: {event['text']}"
+        for event in _told(run, {"warning"})
+        if str(event.get("text")).startswith(MOVED)
+    ]
+
+
+def meta_of(run: RunDir) -> dict[str, Any]:
+    """``meta.json``; empty where it makes no sense."""
     try:
         table = orjson.loads(run.meta_file.read_bytes())
     except (OSError, orjson.JSONDecodeError):

@@ -13,7 +13,9 @@ from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, observed_from_toml
 from bncore.spec.toml import settled_spec_from_toml
+from bncore.store.errors import StoreError
 from bncore.store.journal import REMADE, SCHEMA
+from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 
@@ -35,6 +37,10 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     try:
         spec = observed_from_toml(run.spec_file) or settled_spec_from_toml(run.spec_file)
     except SpecError as error:
+        problems.append(str(error))
+    try:
+        read_lineage(run)
+    except StoreError as error:
         problems.append(str(error))
     status = read_status(run)
     if status is None:

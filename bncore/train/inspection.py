@@ -24,3 +24,12 @@ def step_and_digest(path: Path) -> tuple[int, str]:
     except (AttributeError, KeyError, TypeError) as error:
         raise checkpoint.CheckpointError(f"{path}: holds no network ({type(error).__name__})") from error
     return step, digest.hexdigest()
+
+
+def usable(path: Path) -> bool:
+    """Whether a checkpoint can be loaded."""
+    try:
+        step_and_digest(path)
+    except checkpoint.CheckpointError:
+        return False
+    return True

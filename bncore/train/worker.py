@@ -26,6 +26,7 @@ from bncore.spec.change import Changes, changed
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
+from bncore.store.agreement import MOVED, meta_of, surroundings
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Event, Journal
@@ -123,7 +124,7 @@ def _train(
             heartbeat.stop(ended[1])
             return OK
         begun = _begin(run, session, probes, journal, lineage)
-        _write_meta(run, data, torch.device(spec.device))
+        _write_meta(run, data, torch.device(spec.device), journal, begun.step)
         requests = Requests(run, journal, lineage, start=begun.step, held=begun.requests)
         requests.start()
         if journal.events:  # resumed by somebody
@@ -290,10 +291,15 @@ def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> Begun:
     return Begun()
 
 
-def _write_meta(run: RunDir, data: Dataset, device: torch.device) -> None:
+def _write_meta(run: RunDir, data: Dataset, device: torch.device, journal: Journal, step: int) -> None:
+    """Say where the run is made; journal what is not as it was where it was made before."""
     meta: dict[str, Any] = environment(device)
     meta["data"] = {"source": data.source, "title": data.title, "fingerprint": data.fingerprint}
+    before = meta_of(run)
+    moved = surroundings(before, orjson.loads(orjson.dumps(meta))) if before else []
     replace_file(run.meta_file, orjson.dumps(meta, option=orjson.OPT_INDENT_2))
+    if moved:
+        journal.append("warning", step, text=MOVED + "; ".join(moved))
 
 
 if __name__ == "__main__":

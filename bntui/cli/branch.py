@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from bntui.cli.agreement import tell_agreement
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, harmless
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
-
-if TYPE_CHECKING:
-    from bncore.store.paths import RunDir
 
 At = Annotated[
     int | None,
@@ -48,6 +46,7 @@ def fork(
     from bncore.spec.change import parse_changes
     from bncore.store.branch import fork as branch
     from bncore.store.find import find
+    from bncore.train.inspection import usable
     from bntui.cli.overview import look_at
 
     asked = parse_changes(changes or [], "fork")
@@ -56,7 +55,7 @@ def fork(
         raise typer.BadParameter(f"{harmless(name)!r} is a sweep; expected one run of it", param_hint="RUN")
     if at is None and overview.state in ("running", "paused") and overview.status is not None:
         at = overview.status.step
-    run = branch(overview.run, at=at, changes=asked, follow=follow)
+    run = branch(overview.run, at=at, changes=asked, follow=follow, usable=usable)
     typer.echo(f"{run.name}: fork of {overview.run.name}", err=True)
     if detached:
         start_detached(run.sweep, [run], jobs=1)
@@ -77,6 +76,7 @@ def replay(
     from bncore.launch.devices import cpu_count
     from bncore.store.branch import replay as make
     from bncore.store.find import find
+    from bncore.train.inspection import usable
     from bntui.cli.overview import look_at
 
     seen = look_at(runs_of(find(root or default_root(), name)))
@@ -84,29 +84,15 @@ def replay(
     if live:
         typer.echo(f"bnrun: {', '.join(live)}: still under way; `bnrun stop` it first", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    originals = [o.run for o in seen]
-    sweep = make(originals, out=out)
+    originals = [o.run for o in seen if o.run.journal_file.exists()]
+    for overview in seen:
+        if overview.run not in originals and len(seen) > 1:
+            typer.echo(f"{overview.run.name}: never begun; left out", err=True)
+    sweep = make(originals or [seen[0].run], out=out, usable=usable)
     typer.echo(f"replaying into {harmless(str(sweep.path))}", err=True)
     again = sweep.runs()
     code = run_to_end(sweep, again, jobs=jobs or max(1, min(len(again), cpu_count())))
     if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.SOME_FAILED):
         raise typer.Exit(code)
-    same = [_report(original, made) for original, made in zip(originals, again, strict=True)]
+    same = [tell_agreement(original, made) for original, made in zip(originals, again, strict=True)]
     raise typer.Exit(ExitCode.OK if all(same) else ExitCode.FAILED)
-
-
-def _report(original: RunDir, again: RunDir) -> bool:
-    """Say how a replay compares; whether it came out the same."""
-    from bncore.store.agreement import compare
-
-    found = compare(original, again)
-    mine, theirs = found.digests
-    if found.same:
-        what = f"same digest {mine[:16]}" if mine else "same events, as far as it went (it has no end)"
-        typer.echo(f"{original.name}: {what}")
-    else:
-        typer.echo(f"{original.name}: differs: {harmless(found.difference)}")
-        typer.echo(f"  digests {str(mine)[:16]} and {str(theirs)[:16]}")
-    if not found.comparable:
-        typer.echo("  not comparable: " + harmless("; ".join(found.surroundings)))
-    return found.same

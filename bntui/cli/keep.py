@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bntui.cli.agreement import original_of, tell_agreement
 from bntui.cli.charts import check_charts, export_svg
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
@@ -59,7 +60,8 @@ def rm(
 
 
 def verify(name: Run, root: Root = None) -> None:
-    """Check run directories: journal well-formed and complete, checkpoints loadable, digest right."""
+    """Check run directories: journal well-formed and complete, checkpoints loadable, digest right; a replay is
+    compared with the run that it repeats."""
     from bncore.store.find import find
     from bncore.store.verify import verify as check
     from bncore.train.inspection import step_and_digest
@@ -71,6 +73,9 @@ def verify(name: Run, root: Root = None) -> None:
         for problem in problems:
             typer.echo(harmless(f"  {problem}"))
         wrong = wrong or bool(problems)
+        original = original_of(run)
+        if original is not None and not tell_agreement(original, run):
+            wrong = True
     raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
 
 
@@ -119,6 +124,7 @@ def export(
     for path, folder in folders.items():
         kinds = ["csv"] * csv + ["parquet"] * parquet
         taken = [one for kind in kinds for one in export_paths(tables[path], folder, kind) if one.exists()]
+        taken += sorted(folder.glob("*tfevents*")) if tensorboard else []
         if taken:
             expected = "exists; nothing was written; expected a new folder"
             raise typer.BadParameter(harmless(f"{taken[0]}: {expected}"), param_hint="--out")

@@ -28,7 +28,7 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
     width = None if sys.stdout.isatty() else 100
     console = Console(width=width, highlight=False)
     console.print(_table(sweep, seen))
-    console.print(f"`bnrun show {escape(sweep.name)}` plots them.", markup=False)
+    console.print(f"`bnrun show {printable(sweep.name)}` plots them.", markup=False)
 
 
 def _table(sweep: SweepDir, seen: list[Overview]) -> Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +101,7 @@ def test_a_killed_worker_is_told_as_one(tmp_path: Path) -> None:
 
     def kill() -> None:
         wait_until(lambda: state(run) == "running", "a running worker")
-        import os  # noqa: PLC0415
-
         os.kill(pid_of(run), signal.SIGKILL)
-
-    import threading  # noqa: PLC0415
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -165,3 +163,51 @@ def test_an_evaluation_of_long_ago_is_found(tmp_path: Path) -> None:
         assert row["test_loss"] is not None
     assert bnrun("stop", "tiny-001", cwd=tmp_path).returncode == 0
     wait_until(lambda: read_owner(sweep) is None, "the supervisor's end")
+
+
+def test_a_replay_that_was_cut_short_is_compared_once_it_is_whole(tmp_path: Path) -> None:
+    tiny_experiment(tmp_path, ENDLESS.replace("1_000_000", "3000"))
+    assert bnrun("run", "tiny.toml", "--headless", "--jobs", "2", cwd=tmp_path).returncode == 0
+    again = RunDir(tmp_path / "runs" / "again" / "none-s0")
+
+    def kill() -> None:
+        wait_until(lambda: again.journal_file.exists() and state(again) == "running", "a running replay")
+        os.kill(pid_of(again), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = bnrun("replay", "tiny-001/none-s0", "--out", "runs/again", cwd=tmp_path)
+    killer.join()
+    assert done.returncode == 1
+    assert (
+        "its replay is dead: `bnrun resume again/none-s0`, then `bnrun verify again/none-s0`" in done.stdout
+    )
+    assert bnrun("verify", "again", cwd=tmp_path).returncode == 1
+    assert bnrun("resume", "again", cwd=tmp_path).returncode == 0
+    whole = bnrun("verify", "again", cwd=tmp_path)
+    assert (whole.returncode, "tiny-001/none-s0: same digest" in whole.stdout) == (0, True)
+    journal = again.journal_file.read_bytes()
+    again.journal_file.write_bytes(journal.replace(b'"step":7,"loss":', b'"step":7,"loss":1'))
+    changed = bnrun("verify", "again", cwd=tmp_path)
+    assert (changed.returncode, "tiny-001/none-s0: differs: event" in changed.stdout) == (1, True)
+
+
+def test_what_was_never_begun_is_left_out_of_a_replay(tmp_path: Path) -> None:
+    stopped(tmp_path)
+    done = bnrun("replay", "tiny-001", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tiny-001/batch-s0: never begun; left out" in done.stderr
+    assert "tiny-001/none-s0: same events" in done.stdout
+
+
+def test_an_export_that_would_meet_other_files_writes_none(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    tiny_experiment(tmp_path)
+    assert bnrun("run", "tiny.toml", "--headless", cwd=tmp_path).returncode == 0
+    (tmp_path / "board").mkdir()
+    (tmp_path / "board" / "events.out.tfevents.1").touch()
+    done = bnrun(
+        "export", "tiny-001/none-s0", "--csv", "--tensorboard", "--out", tmp_path / "board", cwd=tmp_path
+    )
+    assert (done.returncode, "nothing was written" in done.stderr.replace("\n", " ")) == (2, True)
+    assert [path.name for path in (tmp_path / "board").iterdir()] == ["events.out.tfevents.1"]

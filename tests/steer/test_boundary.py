@@ -369,3 +369,27 @@ def test_names_of_checkpoints_say_why_they_stay(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [(c.step, c.why) for c in listing(tmp_path)] == [(7, ""), (7, "kept"), (7, "parent")]
     assert list(itertools.chain(c.requested for c in listing(tmp_path))) == [False, True, False]
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_and_is_not_comparable(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
+    requests.drop(run, requests.Stop(at_step=30))
+    assert train(run) == 0
+    meta = orjson.loads(run.meta_file.read_bytes())
+    assert not any("surroundings" in e["text"] for e in events(run) if e["type"] == "warning")
+    run.meta_file.write_bytes(orjson.dumps(meta | {"versions": meta["versions"] | {"torch": "2.0"}}))
+    assert train(run) == 0
+    (said,) = [e for e in events(run) if e["type"] == "warning"]
+    here = meta["versions"]["torch"]
+    assert said["text"] == f"goes on in other surroundings: versions.torch: 2.0 then, {here} now"
+    (again,) = replay([run]).runs()
+    assert train(again) == 0
+    found = compare(run, again)
+    assert (found.same, found.comparable) == (True, False)
+
+
+def test_a_lineage_that_makes_no_sense_is_no_sound_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
+    assert train(run) == 0
+    run.lineage_file.write_text('{"kind": "fork"}')
+    assert verify(run, step_and_digest) == [f"{run.lineage_file}: not the lineage of a run"]
