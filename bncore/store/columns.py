@@ -146,9 +146,11 @@ class Columns:
 
 
 def _behind(parent: Columns, first: int, own: Series, table: str, field: str) -> Series:
-    """A fork's series behind its parent's rows of the steps before `first`."""
+    """A fork's series behind its parent's rows of the steps before `first`, and the evaluation there, if that was
+    the parent's."""
     before = parent.series(table, field)
-    count = int(np.searchsorted(before.steps, first))
+    theirs = table == "eval" and not (len(own) and own.steps[0] == first)
+    count = int(np.searchsorted(before.steps, first, side="right" if theirs else "left"))
     if not count:
         return own
     if not len(own):

@@ -111,6 +111,7 @@ def _gaps(run: RunDir, events: list[dict[str, Any]], spec: Spec, checkpointed: i
     wanted = _multiples(spec.log_every, first, reached)
     wanted |= {spec.steps - 1} if reached == spec.steps else set()
     wanted_eval = _multiples(spec.eval.every, first, reached) if spec.eval.every else set()
+    wanted_eval -= {first} if first else set()  # of a fork it may be its parent's
     wanted_eval |= {spec.steps} if ended else set()
     problems += _missing_or_twice(run, events, "step", wanted)
     return problems + _missing_or_twice(run, events, "eval", wanted_eval)
