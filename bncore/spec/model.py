@@ -64,7 +64,7 @@ class VGG(Part):
 
     kind: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
     """Which of the four layer tables."""
-    width: Positive = 1.0
+    width: Annotated[float, Field(gt=0, le=64, strict=True)] = 1.0
     """Multiplier on every channel count and hidden head width, rounded to at least 1."""
     head: tuple[Count, ...] = ()
     """Widths of hidden linear layers between the last pooling and the classifier; default: none."""

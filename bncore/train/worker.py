@@ -35,7 +35,7 @@ from bncore.store.owner import Holder, Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.requests import halting
 from bncore.store.silence import silent_runs
-from bncore.store.status import State
+from bncore.store.status import State, read_status
 from bncore.train import checkpoint
 from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals, end_with_parent
@@ -108,7 +108,8 @@ def _acquire(run: RunDir, task: Task | None, *, force: bool) -> Ownership:
 def _train(
     run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task: Task | None, *, stale: list[str]
 ) -> int:
-    heartbeat = Heartbeat(run, ownership, steps=spec.steps)
+    before = read_status(run)
+    heartbeat = Heartbeat(run, ownership, steps=spec.steps, step=before.step if before else 0)
     requests: Requests | None = None
     try:
         heartbeat.start()

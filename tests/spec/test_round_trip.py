@@ -63,7 +63,7 @@ COMMON: dict[str, Any] = {
 SPECS = st.builds(
     Spec,
     data=st.builds(ImageData, path=st.none() | TEXT, augment=st.booleans(), fingerprint=st.none() | TEXT),
-    net=st.builds(VGG, width=POSITIVE, head=WIDTHS) | st.builds(MLP, hidden=WIDTHS),
+    net=st.builds(VGG, width=st.floats(0, 64, exclude_min=True), head=WIDTHS) | st.builds(MLP, hidden=WIDTHS),
     batch_size=COUNTS | st.just("full"),
     **COMMON,
 ) | st.builds(
