@@ -10,8 +10,9 @@ from typing import Any
 from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed
-from bncore.store.columns import Columns, Event
+from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun, StoreError
+from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
 from bncore.store.loaded import LoadedRun, load_run
 from bncore.store.paths import RunDir, SweepDir

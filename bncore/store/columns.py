@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Event = dict[str, Any]
+from bncore.store.journal import Event
 
 TABLES = frozenset({"step", "eval", "probe"})
 """Event types kept as columns; every other event is kept as it is."""

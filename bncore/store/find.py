@@ -41,7 +41,7 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
         StoreError: `root` cannot be read.
     """
     if not name.strip():
-        raise NoSuchRun(f"{name!r}: no name; expected that of a run or a sweep, a path, or {LAST}")
+        raise NoSuchRun(f"{name!r}: no such run or sweep; expected a name, a path or {LAST}")
     sweeps = list_sweeps(root)
     if name == LAST:
         if not sweeps:

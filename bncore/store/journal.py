@@ -233,12 +233,23 @@ def _whole_events(path: Path) -> tuple[list[Event], int]:
     return list(_decode(path, content[:end])), end
 
 
+def event_of(line: bytes) -> Event | None:
+    """The event that a line is; None for one that is none."""
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return event if is_event(event) else None
+
+
+def is_event(value: object) -> bool:
+    """Whether a value has what every event has."""
+    return type(value) is dict and type(value.get("type")) is str and type(value.get("step")) is int
+
+
 def _decode(path: Path, content: bytes) -> Iterator[Event]:
     for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            event = orjson.loads(line)
-            if not isinstance(event["type"], str) or not isinstance(event["step"], int):
-                raise TypeError
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise StoreError(f"{path}: line {number} is no event: {line[:80]!r}") from error
+        event = event_of(line)
+        if event is None:
+            raise StoreError(f"{path}: line {number} is no event: {line[:80]!r}")
         yield event

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from bncore.store.columns import Columns, Event
+from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
-from bncore.store.journal import check_schema
+from bncore.store.journal import Event, check_schema, is_event
 from bncore.store.paths import RunDir
 
 TAIL_BYTES = 256 * 1024
@@ -108,7 +108,7 @@ class Reader:
             second: Any = orjson.loads(lines[1]) if self._begun else None
         except (orjson.JSONDecodeError, AttributeError):
             return
-        if _sound(second) and second["type"] == "parent" and isinstance(second.get("run"), str):
+        if is_event(second) and second["type"] == "parent" and isinstance(second.get("run"), str):
             self._adopt(second)
 
     def _adopt(self, event: Event) -> None:
@@ -143,7 +143,7 @@ class Reader:
                 event = orjson.loads(line)
             except orjson.JSONDecodeError:
                 event = None
-            if _sound(event):
+            if is_event(event):
                 yield event
             else:
                 self.columns.skipped.append(f"byte {offset}: {line[:60]!r}")
@@ -155,12 +155,8 @@ def read(run: RunDir | str | os.PathLike[str]) -> Reader:
     return Reader(run if isinstance(run, RunDir) else RunDir(Path(run)))
 
 
-def _sound(event: object) -> bool:
-    return type(event) is dict and type(event.get("type")) is str and type(event.get("step")) is int
-
-
 def _all_sound(events: list[Any]) -> bool:
-    """`_sound` of every one, in the few passes that a million of them allow."""
+    """`is_event` of every one, in the few passes that a million of them allow."""
     if set(map(type, events)) - {dict}:
         return False
     try:

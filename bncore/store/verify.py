@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, observed_from_toml
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import StoreError
-from bncore.store.journal import REMADE, SCHEMA
+from bncore.store.journal import REMADE, SCHEMA, event_of
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
@@ -71,11 +69,8 @@ def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
         problems.append(f"{path}: the last line is torn: readers pass it over, and a resume cuts it")
     events = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            event = None
-        if isinstance(event, dict) and isinstance(event.get("type"), str) and type(event.get("step")) is int:
+        event = event_of(line)
+        if event is not None:
             events.append(event)
         else:
             problems.append(f"{path}: line {number} is no event: {line[:60]!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from bncore.spec.errors import printable, shown
 from bncore.spec.overrides import ALIASES
-from bncore.store.columns import Event
+from bncore.store.journal import Event
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, waiting
 

@@ -13,8 +13,9 @@ from bncore.spec.change import changed
 from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
-from bncore.store.columns import Columns, Event
+from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
+from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.reader import read

@@ -131,7 +131,7 @@ def test_no_name_is_no_run(tmp_path: Path) -> None:
     inside = tmp_path / "runs" / "tiny-001"
     for name in ("", " "):
         done = bnrun("rm", "-y", name, cwd=inside)
-        assert (done.returncode, "no name" in done.stderr) == (3, True)
+        assert (done.returncode, "no such run or sweep" in done.stderr) == (3, True)
     assert len(SweepDir(inside).runs()) == 2
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resume.making import digest, events, make_run, story, train
+from resume.making import SPARSE, digest, events, make_run, story, train
 
-from bncore.spec.model import Checkpoints, Evaluation, Spec
+from bncore.spec.model import Checkpoints, Evaluation, Noise, Spec
 from bncore.spec.probes import Probes
 from bncore.store import requests
 from bncore.store.agreement import compare
@@ -38,6 +38,9 @@ def a_spec(chance: random.Random) -> Spec:
                 every_steps=chance.choice([0, 5, 7]), keep=chance.choice([1, 2, 20]), every_minutes=0
             ),
             "probes": chance.choice([OBSERVED.probes, Probes()]),
+            "noise": Noise(on=chance.random() < 0.5),
+            "optim": chance.choice([OBSERVED.optim, SPARSE.optim]),
+            "precision": chance.choice(["float32", "float64"]),
         }
     )
 

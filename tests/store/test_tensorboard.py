@@ -170,4 +170,4 @@ def test_the_command_line_writes_one_folder_a_run(tmp_path: Path) -> None:
     assert scalars(opened(tmp_path / "board" / "batch-s1"), "step/loss")[0] == (0, 1.0)
     again = bnrun("export", "small", "--tensorboard", "--out", "board", cwd=tmp_path)
     assert again.returncode == 2
-    assert "holds an event file already" in again.stderr
+    assert "exists; nothing was written" in again.stderr
