@@ -15,10 +15,11 @@ import orjson
 
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
-from bncore.store.journal import Event, check_schema, is_event
+from bncore.store.journal import Event, check_schema, event_of, is_event
 from bncore.store.paths import RunDir
 
 TAIL_BYTES = 256 * 1024
+HEAD_BYTES = 64 * 1024
 BLOCK_BYTES = 1024 * 1024  # events of larger blocks leave the processor's cache: 1.2 us each become 2
 
 
@@ -29,7 +30,7 @@ class Reader:
         self.run = run
         self._ancestors = ancestors | {run.path.resolve()}
         self._parent: Reader | None = None
-        self._begun = False  # the first two lines have been seen
+        self._begun = False  # the start, and what follows it, have been seen
         self.columns = Columns()
         self.gone = False
         """Whether the journal, once read, has vanished for now."""
@@ -98,18 +99,23 @@ class Reader:
         return position + newline if newline >= 0 else 0
 
     def _begin(self, file: int) -> None:
-        """Check the first line's schema, and see on the second whether this is a fork."""
-        lines = os.pread(file, 65536, 0).split(b"\n", 2)
-        try:
-            event = orjson.loads(lines[0])
-            check_schema(self.run.journal_file, event)
-            self.columns.start = event
-            self._begun = len(lines) > 2
-            second: Any = orjson.loads(lines[1]) if self._begun else None
-        except (orjson.JSONDecodeError, AttributeError):
+        """Check the first line's schema, and see on what follows the start, or several, whether this is a fork."""
+        block = os.pread(file, HEAD_BYTES, 0)
+        lines = block.split(b"\n")[:-1]
+        first = event_of(lines[0]) if lines else None
+        if first is None:
             return
-        if is_event(second) and second["type"] == "parent" and isinstance(second.get("run"), str):
-            self._adopt(second)
+        check_schema(self.run.journal_file, first)
+        self.columns.start = first
+        for line in lines[1:]:
+            event = event_of(line)
+            if event is not None and event["type"] == "start":
+                continue
+            self._begun = True
+            if event is not None and event["type"] == "parent" and isinstance(event.get("run"), str):
+                self._adopt(event)
+            return
+        self._begun = len(block) == HEAD_BYTES
 
     def _adopt(self, event: Event) -> None:
         """Follow the parent too, unless it is gone, or an ancestor of itself."""

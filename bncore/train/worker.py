@@ -48,6 +48,7 @@ from bncore.train.slurm import SHORT_SILENCE_S, Task
 from bncore.train.trainer import Trainer
 
 OK, FAILED, REFUSED, REQUEUED = 0, 1, 2, 75
+SYNTHETIC = "trained on synthetic images, not on CIFAR-10"
 
 
 def main(
@@ -245,12 +246,14 @@ def _begin(
     journal.expect_from(begun.step, measured, made=_made_before(journal.events, begun))
     if journal.events:
         journal.append("start", begun.step, resumed=True)
-        return begun
-    journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, data=session.data.title)
-    if lineage is not None and (lineage.kind == "fork" or lineage.step):
+    else:
+        journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, data=session.data.title)
+    # A process that was killed at its first event has told nothing of these.
+    told = {event.get("text", event["type"]) for event in journal.events}
+    if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in told:
         journal.append("parent", begun.step, run=lineage.run, at=lineage.at)
-    if session.data.source == "synthetic":
-        journal.append("warning", begun.step, text="trained on synthetic images, not on CIFAR-10")
+    if session.data.source == "synthetic" and SYNTHETIC not in told:
+        journal.append("warning", begun.step, text=SYNTHETIC)
     return begun
 
 

@@ -171,3 +171,18 @@ def test_a_run_without_checkpoints_needs_a_step(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "batch-s0", DEEP_LINEAR)
     with pytest.raises(BranchError, match="no checkpoint to fork from; say --at STEP, from 0 to 0"):
         fork(run, at=None, changes={})
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3])
+@pytest.mark.parametrize("event", [1, 2, 3])
+def test_a_fork_killed_at_its_first_events_still_knows_its_parent(
+    parent: RunDir, event: int, kills: int
+) -> None:
+    branch = fork(parent, at=45, changes={"norm.kind": "none"})
+    for _ in range(kills):
+        assert train(branch, fault=f"journal.half:{event}") < 0
+    assert train(branch) == 0
+    origins = [e for e in events(branch) if e["type"] == "parent"]
+    assert len(origins) == 1
+    assert read(branch).advance().series("step", "loss").steps.tolist() == list(range(60))
+    assert verify(branch, step_and_digest) == []
