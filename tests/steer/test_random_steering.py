@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resume.making import SPARSE, digest, events, make_run, story, train
+from resume.making import SPARSE, digest, events, make_run, start, story, train
 
 from bncore.spec.model import Checkpoints, Evaluation, Noise, Spec
 from bncore.spec.probes import Probes
@@ -135,6 +135,52 @@ def same_up_to(step: int, made: RunDir, parent: RunDir) -> None:
         ]
 
     assert before(made) == before(parent)
+
+
+def by_hand(folder: Path, seed: int) -> None:
+    """A run steered while it is under way, without a step being named, and killed meanwhile."""
+    chance = random.Random(seed)
+    spec = a_spec(chance).model_copy(update={"steps": 400})
+    run = make_run(folder / "sweep" / "run-s0", spec)
+    asked = [
+        *(requests.Set(changes=changes) for changes in CHANGES),
+        *(requests.Evaluate(), requests.Checkpoint(), requests.Note(text="here"), requests.Stop()),
+        *(requests.Pause(), requests.Step(count=3), requests.Resume()),
+    ]
+    kills = chance.randrange(4)
+    for _ in range(200):
+        process = start(run, ahead=chance.choice([1, 64]))
+        while process.exitcode is None:
+            status = read_status(run)
+            paused = status is not None and status.state == "paused"
+            requests.drop(run, requests.Resume() if paused else chance.choice(asked))
+            process.join(chance.uniform(0, 0.1))
+            if kills and chance.random() < 0.1:
+                kills -= 1
+                process.kill()
+                process.join()
+        assert process.exitcode in (0, -9), run.log_file.read_text()
+        status = read_status(run)
+        if status is not None and status.state in ("finished", "diverged"):
+            break
+    else:
+        raise AssertionError("it came to no end")
+    assert verify(run, step_and_digest) == []
+    ids = [e["id"] for e in events(run) if e["type"] == "request"]
+    assert len(ids) == len(set(ids))
+    replays_alike(run, chance)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_steered_by_hand(tmp_path: Path, seed: int) -> None:
+    by_hand(tmp_path, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_steered_by_hand_at_length(tmp_path: Path) -> None:
+    for seed in range(3, 53):
+        by_hand(tmp_path / str(seed), seed)
 
 
 @pytest.mark.parametrize("seed", FEW)
