@@ -46,6 +46,7 @@ def test_stopping_it_at_once_leaves_nothing_running(tmp_path: Path) -> None:
     assert not sweep.runs()[1].journal_file.exists()
 
 
+@pytest.mark.slow
 def test_stopping_it_later_starts_nothing_more(tmp_path: Path) -> None:
     sweep = taken_up(tmp_path)
     first, second = sweep.runs()
@@ -74,6 +75,7 @@ def test_a_change_reaches_what_waits(tmp_path: Path) -> None:
     assert bnrun("rm", "-y", "tiny-001", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_watching_it_lasts_to_the_end(tmp_path: Path) -> None:
     sweep = taken_up(tmp_path, THREE)
     assert bnrun("watch", "tiny-001", "--plain", cwd=tmp_path).returncode == 0
@@ -165,6 +167,7 @@ def test_an_evaluation_of_long_ago_is_found(tmp_path: Path) -> None:
     wait_until(lambda: read_owner(sweep) is None, "the supervisor's end")
 
 
+@pytest.mark.slow
 def test_a_replay_that_was_cut_short_is_compared_once_it_is_whole(tmp_path: Path) -> None:
     tiny_experiment(tmp_path, ENDLESS.replace("1_000_000", "3000"))
     assert bnrun("run", "tiny.toml", "--headless", "--jobs", "2", cwd=tmp_path).returncode == 0
