@@ -117,7 +117,7 @@ def extended(low: float, high: float) -> tuple[float, float]:
         return low, low + max(1.0, 1e-6 * abs(low))
     if low < 0 or low > 0.3 * high:
         step = round_up((high - low) / 10)
-        low = math.floor(low / step) * step
+        low = min(low, math.floor(low / step) * step)  # the product may round to above it
     else:
         low = 0.0
     return low, low + round_up(high - low, ENDS)

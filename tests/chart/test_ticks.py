@@ -6,7 +6,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bntui.chart.scale import Scale
@@ -100,6 +100,7 @@ def test_an_axis_without_extent_has_no_ticks(scale: Scale) -> None:
 
 
 @given(st.floats(0, 1e9), st.floats(1e-3, 1e9))
+@example(0.015, 0.001953125)
 def test_steps_end_at_a_round_number_not_much_beyond_the_last(low: float, span: float) -> None:
     first, last = extended(low, low + span)
     assert first <= low and last >= (low + span) * (1 - 1e-9)
