@@ -240,6 +240,13 @@ class Explorer(App[None]):
             return "a recording cannot be steered"
         return "read-only: nothing is asked of the runs" if self.settings.read_only else ""
 
+    def playback_label(self) -> str:
+        """What `toggle_playback` would do; empty where there is no playback."""
+        playback = self.playback
+        if playback is None:
+            return ""
+        return "play again" if playback.ended else "go on" if playback.paused else "halt"
+
     def toggle_playback(self) -> bool:
         """Halt the playback or let it go on; whether there is one."""
         playback = self.playback

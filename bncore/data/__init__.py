@@ -7,14 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bncore.data.cifar import fetch
-from bncore.data.errors import DataError
+from bncore.data.errors import DataError, DownloadError
 from bncore.data.settle import Settled, foresee, settle, title_of
 
 if TYPE_CHECKING:
     from bncore.data.dataset import Dataset, Split
     from bncore.data.resident import load
 
-__all__ = ["DataError", "Dataset", "Settled", "Split", "fetch", "foresee", "load", "settle", "title_of"]
+__all__ = [
+    "DataError", "Dataset", "DownloadError", "Settled", "Split", "fetch", "foresee", "load", "settle", "title_of",
+]  # fmt: skip
 
 _NEED_TORCH = {
     "Dataset": "bncore.data.dataset",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bncore.data.arrays import ImageArrays, class_balanced_order
 from bncore.data.cache import cache_dir
-from bncore.data.errors import DataError
+from bncore.data.errors import DataError, DownloadError
 
 if TYPE_CHECKING:  # importing torchvision takes a second, and most runs do not need it
     from torchvision.datasets import CIFAR10
@@ -77,7 +77,7 @@ def fetch(root: Path | None = None, *, silence_s: float = 60.0, limit_s: float =
             _download(Path(name), silence_s, limit_s)
             _put(Path(name), root)
     except OSError as error:  # URLError and time-outs among them
-        raise DataError(f"{root}: CIFAR-10 cannot be downloaded: {error}") from error
+        raise DownloadError(f"{root}: CIFAR-10 cannot be downloaded: {error}") from error
     return root
 
 

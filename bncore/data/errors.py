@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the path, the problem and what is accepted."""
+
+
+class DownloadError(DataError):
+    """Data that could not be fetched: nothing is wrong with what was asked for."""

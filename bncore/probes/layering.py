@@ -20,8 +20,9 @@ NORMS: tuple[type[nn.Module], ...] = (
 )
 """Modules that count as the normalisation of the layer whose output they are given."""
 
-UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.LayerNorm, nn.RMSNorm)
-"""Modules whose outputs hold the units in the last dimension, others in the second."""
+UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding)
+"""Modules whose outputs hold the units in the last dimension, as norms over that dimension alone do; others hold
+them in the second."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def watched(net: nn.Module, found: list[Layering]) -> Iterator[None]:
     names = {module: name for name, module in net.named_modules()}
     calls: dict[str, int] = {}
     outputs: dict[str, str] = {}
-    last: list[tuple[str, object]] = []
+    last: list[tuple[str, object, int]] = []
 
     def before(module: nn.Module, _args: Any) -> None:
         calls.setdefault(names[module], len(calls))
@@ -53,12 +54,12 @@ def watched(net: nn.Module, found: list[Layering]) -> Iterator[None]:
     def after(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         name = names[module]
         if isinstance(module, NORMS):
-            if last and args and args[0] is last[0][1]:
+            if last and args and args[0] is last[0][1] and _version(args[0]) == last[0][2]:
                 outputs[last[0][0]] = name
         elif own := _own_weights(module, name):
             if not list(module.children()):
                 outputs.setdefault(own[0], name)
-            last[:] = [(own[0], output)]
+            last[:] = [(own[0], output, _version(output))]
 
     handles = [m.register_forward_pre_hook(before) for m in names]
     handles += [m.register_forward_hook(after) for m in names]
@@ -95,9 +96,15 @@ def outputs_seen(
 
 def units_second(module: nn.Module, output: Tensor) -> Tensor:
     """A module's output as [N, units, ...]."""
-    if output.ndim > 2 and isinstance(module, UNITS_LAST):
+    over_last = isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) == 1
+    if output.ndim > 2 and (over_last or isinstance(module, UNITS_LAST)):
         return output.flatten(0, -2)
     return output
+
+
+def _version(output: object) -> int:
+    """How often a tensor was written to: an activation made in place gives the same tensor with other values."""
+    return output._version if isinstance(output, Tensor) and not output.is_inference() else 0
 
 
 def parametrised(net: nn.Module) -> str | None:

@@ -231,7 +231,14 @@ def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
         if run.spec is None:
             return None
         probe = getattr(run.spec.probes, name).model_dump()
-        return repr({key: value for key, value in probe.items() if key not in ("floor_every", "group")})
+        asked = [
+            (event["step"], path, value)
+            for event in run.columns.events
+            if event["type"] == "request" and event.get("outcome") == "applied"
+            for path, value in ((event.get("command") or {}).get("changes") or {}).items()
+            if str(path).startswith(f"probes.{name}.")
+        ]
+        return repr((asked, {k: v for k, v in probe.items() if k not in ("floor_every", "group")}))
 
     return of
 

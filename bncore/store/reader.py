@@ -31,6 +31,7 @@ class Reader:
         self._ancestors = ancestors | {run.path.resolve()}
         self._parent: Reader | None = None
         self._begun = False  # the start, and what follows it, have been seen
+        self._head = b""  # the first line
         self.columns = Columns()
         self.gone = False
         """Whether the journal, once read, has vanished for now."""
@@ -61,11 +62,10 @@ class Reader:
     def _advance(self, file: int, budget_s: float | None) -> None:
         until = None if budget_s is None else time.monotonic() + budget_s
         size = os.fstat(file).st_size
-        if (
-            size < self._end
-        ):  # cut back behind our place: a disk lost lines that were not synced, or another file
+        # Cut back behind our place (a disk lost lines that were not synced), or another run's in the same place.
+        if size < self._end or os.pread(file, len(self._head), 0) != self._head:
             self.columns, self._front, self._end = Columns(), None, 0
-            self._begun = False
+            self._begun, self._head = False, b""
         if not self._begun:
             self._begin(file)
         if self._front is None:
@@ -106,6 +106,7 @@ class Reader:
         if first is None:
             return
         check_schema(self.run.journal_file, first)
+        self._head = lines[0]
         self.columns.start = first
         for line in lines[1:]:
             event = event_of(line)

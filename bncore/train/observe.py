@@ -131,8 +131,10 @@ class Observation:
         self._described = described
         self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
         self._layering: Layering | None = None
+        self._clipping_told = False
         self._looked = 0.0
         self._open = False
+        self._entered = False
 
     def __enter__(self) -> Observation:
         _make_directory(self.run)
@@ -155,11 +157,19 @@ class Observation:
             self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
             self._heartbeat.start()
             opened.pop_all()
-        self._open = True
+        self._open = self._entered = True
         return self
 
     def step(self, inputs: Tensor, targets: Any) -> ObservedStep:
-        """A context around the making of one update on a batch, given as the model and `loss_fn` meet it."""
+        """A context around the making of one update on a batch, given as the model and `loss_fn` meet it.
+
+        Raises:
+            ObserveError: the observation was never entered.
+        """
+        if not self._entered:
+            raise ObserveError(
+                "observe: not entered; expected `with bncore.observe(...) as watch:` around a loop"
+            )
         step = self.position
         return ObservedStep(
             self._net,
@@ -234,6 +244,9 @@ class Observation:
                 self._layering = again.view.layering
                 check_layers(self._described.probes, len(again.view.weights))
                 self._announce(again)
+            elif again.scale < 1 and not self._clipping_told:
+                self._journal.append("warning", step.step, text=_clipped(again))
+            self._clipping_told = self._clipping_told or again.scale < 1
             for result in self._probes.measure(again.view):
                 if isinstance(result, Measured):
                     self._journal.append("probe", step.step, name=result.name, **result.fields)
@@ -322,13 +335,17 @@ def _announcements(net: nn.Module, probes: Probes, again: Reproduced) -> list[st
             "because in another order the samples would meet each other's draws"
         )
     if again.scale < 1:
-        found.append(
-            f"the gradient is clipped or scaled down before the update, here to {again.scale:.3g} of that of the "
-            "loss: grad_norm is what is left of it, probes measure that of the loss"
-        )
+        found.append(_clipped(again))
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in net.modules()):
         found.append("the model has hooks of its own: the probes' passes call them too")
     return found
+
+
+def _clipped(again: Reproduced) -> str:
+    return (
+        f"the gradient is clipped or scaled down before the update, here to {again.scale:.3g} of that of the "
+        "loss: grad_norm is what is left of it, probes measure that of the loss"
+    )
 
 
 def _make_directory(run: RunDir) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, default_root
+from bntui.cli.options import Json, Root, default_root, harmless
 
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -78,10 +78,15 @@ def fetch(
     ] = None,
 ) -> None:
     """Download CIFAR-10, unless it is there."""
+    from bncore.data import DownloadError
     from bncore.data import fetch as download
 
     typer.echo("CIFAR-10: downloading unless it is there (170 MB)", err=True)
-    typer.echo(str(download(data_dir)))
+    try:
+        typer.echo(str(download(data_dir)))
+    except DownloadError as error:
+        typer.echo(harmless(f"bnrun: {error}"), err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
 
 
 def _torch_report() -> dict[str, object]:

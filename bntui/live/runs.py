@@ -112,6 +112,7 @@ class Follower:
         self.name = name or run.name
         self.style = style
         self._reader = read(run)
+        self._of = self._reader.columns  # what `_settled` belongs to
         self._observer = observer
         self._spec: Spec | None = None
         self._settled: Spec | None = None
@@ -137,6 +138,9 @@ class Follower:
         status = read_status(self.run)
         problem = self._advance(budget_s) if journal else ""
         self._unreadable = bool(problem)
+        if self._reader.columns is not self._of:  # another run lies here now
+            self._of, self._spec, self._settled, self._parent = self._reader.columns, None, None, None
+            self._read_once()
         answered = journaled(self._reader.columns.events)
         view = self._made(status, self._state(status), problem, answered)
         self._seen = stamp

@@ -64,7 +64,8 @@ class ComparePage(RunsPage):
 
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        self.explorer.choice.step = event.x
+        if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
+            self.explorer.choice.step = event.x
         for chart in self.query(Chart):
             if chart is not event.plot:
                 chart.crosshair = event.x

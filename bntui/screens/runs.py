@@ -19,7 +19,7 @@ from bntui.widgets import words
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import Line, Part
 from bntui.widgets.listing import Listing
-from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, moved, selected
+from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, meant, moved, selected
 from bntui.widgets.strip import Strip
 
 if TYPE_CHECKING:
@@ -99,14 +99,22 @@ class RunsPage(Page):
         return heading(self.snapshot, self.TAB, self.app.size.width, self.explorer.labels())
 
     def labels(self) -> dict[str, str]:
-        view = self.chosen()
-        state = view.state if view else ""
         return {
             "whole_sweep": f"whole sweep: {'on' if self.explorer.choice.whole else 'off'}",
-            "steer('pause')": {"paused": "go on", "stopped": "restart", "dead": "restart"}.get(
-                state, "pause"
-            ),
+            "steer('pause')": self.explorer.playback_label()
+            or {"resume": "go on", "restart": "restart"}.get(self._pause_verb(), "pause"),
         }
+
+    def _pause_verb(self) -> str:
+        """What the key that pauses asks of the runs that are meant: whatever runs is paused first."""
+        if self.snapshot is None:
+            return "pause"
+        states = {view.state for view in meant(self.snapshot, self.explorer.choice)}
+        if "running" in states:
+            return "pause"
+        if "paused" in states:
+            return "resume"
+        return "restart" if states & {"stopped", "dead", "failed"} else "pause"
 
     def action_view(self, name: str) -> None:
         self.explorer.view(name)
@@ -161,9 +169,7 @@ class RunsPage(Page):
         if view is None or self.snapshot is None:
             return
         if verb == "pause":
-            verb = {"paused": "resume", "stopped": "restart", "dead": "restart", "failed": "restart"}.get(
-                view.state, "pause"
-            )
+            verb = self._pause_verb()
         self.query_one(Strip).open(verb, self.snapshot, self.explorer.choice)
 
     @on(Strip.Confirmed)

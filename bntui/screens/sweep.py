@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart
 from bntui.memory import read_layout, remember_layout
 from bntui.screens.runs import RunsPage
 from bntui.widgets.charts import ChartGrid
@@ -53,7 +54,8 @@ class SweepPage(RunsPage):
 
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        self.explorer.choice.step = event.x
+        if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
+            self.explorer.choice.step = event.x
 
     def action_chart(self, by: int) -> None:
         self.grid.move(by)

@@ -17,7 +17,7 @@ from bntui.steering.verbs import VERBS, WORKING, Verb, words
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bncore.store.paths import Held
+    from bncore.store.paths import Held, SweepDir
     from bntui.live.runs import RunView, SweepView
 
 
@@ -68,7 +68,8 @@ def propose(
     commands: tuple[tuple[str, ...], ...] = ()
     if isinstance(command, Stop):
         commands = tuple(("stop", str(view.run.path)) for view in asked if _waits_in_slurm(view, sweeps))
-        requests = _stops(command, asked, sweeps, whole=whole, otherwise=bool(commands))
+        watched = {view.run.path for view in (*asked, *passed)}
+        requests = _stops(command, asked, sweeps, watched if whole else set(), otherwise=bool(commands))
     return Proposal(summary(command.model_dump(mode="json")), asked, passed, typed[1], requests, commands)
 
 
@@ -103,25 +104,34 @@ def _supervised(sweeps: Sequence[SweepView]) -> set[Path]:
 
 
 def _stops(
-    command: Stop, asked: Sequence[RunView], sweeps: Sequence[SweepView], *, whole: bool, otherwise: bool
+    command: Stop,
+    asked: Sequence[RunView],
+    sweeps: Sequence[SweepView],
+    all_of: set[Path],
+    *,
+    otherwise: bool,
 ) -> tuple[tuple[Held, BaseModel], ...]:
     """A run at work is asked itself; a queued one is left out by its sweep's supervisor, which, where the whole
     sweep is to stop, asks those at work too: asked twice, a run would be stopped again when it is resumed.
 
     Arguments:
+        all_of: runs that are all meant; a sweep is stopped as a whole where none of its runs is missing there.
         otherwise: whether there is something to do besides.
     """
     alive = _supervised(sweeps)
     working = [(view.run, command) for view in asked if view.state in WORKING]
     queued = [view.run for view in asked if view.state == "queued" and view.run.path.parent in alive]
-    if whole and command.at_step is None and queued:
-        owners = dict.fromkeys(run.sweep for run in queued)
-        theirs = {
-            view.run for view in asked if view.run.sweep in owners and view.parent is None
-        }  # forks are not
-        others = [(held, stop) for held, stop in working if held not in theirs]
-        return (*((sweep, StopSweep()) for sweep in owners), *others)
-    found = (*working, *((run.sweep, Drop(run=run.path.name)) for run in queued))
+    owners: dict[SweepDir, None] = {}
+    if command.at_step is None:
+        whole = (run.sweep for run in queued if all(one.path in all_of for one in run.sweep.runs()))
+        owners = dict.fromkeys(whole)
+    theirs = {view.run for view in asked if view.run.sweep in owners and view.parent is None}  # forks are not
+    left_out = ((run.sweep, Drop(run=run.path.name)) for run in queued if run.sweep not in owners)
+    found = (
+        *((sweep, StopSweep()) for sweep in owners),
+        *((held, stop) for held, stop in working if held not in theirs),
+        *left_out,
+    )
     if not found and not otherwise:
         raise SpecError([Problem("stop", "", message="nobody supervises the queued runs")])
     return found

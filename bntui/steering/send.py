@@ -56,7 +56,10 @@ def start_preset(name: str, options: Sequence[str], root: Path) -> Path:
     done = bnrun("preset", name, "--headless", "--detach", "--json", "--root", str(root), *options)
     if done.returncode:
         raise StoreError(last_words(done))
-    return Path(json.loads(done.stdout)["sweep"])
+    try:
+        return Path(json.loads(done.stdout)["sweep"])
+    except (ValueError, KeyError, TypeError) as error:  # --dry-run, say
+        raise StoreError("nothing was started: these options only print something") from error
 
 
 def stop_all(snapshot: Snapshot) -> list[str]:

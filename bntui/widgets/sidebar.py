@@ -55,7 +55,8 @@ class Sidebar(Vertical):
         """Show the runs of a snapshot."""
         palette = words.palette_of(self.app)
         runs = self.query_one("#runs", Listing)
-        width = self.size.width - 4
+        full = len(snapshot.runs) > runs.size.height > 0
+        width = self.size.width - 4 - (runs.styles.scrollbar_size_vertical if full else 0)
         runs.show([Row(run_row(palette, view, choice, width), str(view.run.path)) for view in snapshot.runs])
         runs.key = str(choice.selected or "")
         view = selected(snapshot, choice)
