@@ -12,6 +12,7 @@ from bncore.store.journal import encode
 from bncore.store.paths import SweepDir
 from bncore.store.requests import waiting
 from bntui.app import Explorer
+from bntui.chart.widget import Chart
 from explorer.asking import asked, run_named, select, sentence, steer, strip
 from explorer.making import text_of, until
 
@@ -248,5 +249,20 @@ def test_a_request_is_shown_as_pending_then_as_the_run_answers_it(sweep: SweepDi
         assert "noise on @12" in text, "the mark in the charts"
         assert "12 ✗ lr 0.05" in text
         assert "noise on" in text.split("norm batch")[1].splitlines()[0], "what holds now"
+
+    steer(sweep, act)
+
+
+@pytest.mark.parametrize(("chart", "at", "step"), [("loss", 5.0, 5.0), ("difference_by_length", 4e-4, None)])
+def test_a_crosshair_chooses_a_step_only_where_steps_are(
+    sweep: SweepDir, chart: str, at: float, step: float | None
+) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        page = app.screen
+        page.lay_out((chart,))
+        await until(pilot, lambda: [one.id for one in page.query(Chart)] != [] and page.grid.keys == (chart,))
+        page.query(Chart).first()._point_at(at)
+        await pilot.pause()
+        assert app.choice.step == step
 
     steer(sweep, act)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import orjson
 import pytest
 from live.making import forked_run
 from textual.pilot import Pilot
 
+from bncore.store.errors import StoreError
 from bncore.store.owner import acquire
 from bncore.store.paths import SweepDir
 from bntui.app import Explorer
+from bntui.live.sources import Runs
+from bntui.steering.send import start_preset, stop_all
 from explorer.asking import STOP, asked, run_named, select, sentence, steer
 from explorer.making import text_of, until
 
@@ -148,3 +154,37 @@ def test_nobody_is_asked_who_has_ended(sweep: SweepDir, started: list[tuple[str,
         assert not started
 
     steer(sweep, act)
+
+
+@pytest.mark.parametrize("shown", [["waits"], ["first", "waits"], ["first", "second", "halted", "waits"]])
+def test_stopping_all_that_is_shown_stops_nothing_else_of_its_sweep(
+    sweep: SweepDir, shown: list[str]
+) -> None:
+    snapshot = Runs(*(run_named(sweep, name) for name in shown)).look(1.0)
+    assert stop_all(snapshot) == []
+    expected = {name: STOP for name in shown if name != "waits"}
+    assert asked(sweep) == expected | {"sweep": [{"kind": "drop", "run": "waits-s0"}]}
+
+
+def test_space_does_what_it_says_of_the_runs_that_are_meant(sweep: SweepDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        await select(pilot, app, "halted")
+        await pilot.press("m")
+        await select(pilot, app, "over")
+        await pilot.pause()
+        assert "space go on" in text_of(app)
+        await pilot.press("space")
+        await pilot.pause()
+        assert "→ resume  to halted" in sentence(app)
+
+    steer(sweep, act)
+
+
+@pytest.mark.parametrize("stdout", ["", "nothing", "{}", "[]", '{"runs": []}'])
+def test_a_preset_that_only_prints_something_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stdout: str
+) -> None:
+    done = subprocess.CompletedProcess([], 0, stdout, "")
+    monkeypatch.setattr("bntui.steering.send.bnrun", lambda *_: done)
+    with pytest.raises(StoreError, match="nothing was started"):
+        start_preset("quick", ["--dry-run"], tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bncore.spec.model import Optim
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir
@@ -15,7 +16,7 @@ from bncore.store.requests import Pause, Set, drop
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
 from bntui.live.requests import summary
 from bntui.live.runs import Follower, parts_of
-from live.making import Clock, events, forked_run, made_run, request, view_of
+from live.making import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 
 
 @pytest.mark.parametrize("state", ["queued", "stopped", "finished", "diverged", "failed"])
@@ -264,3 +265,19 @@ def test_columns_as_they_were_share_what_was_put_together(tmp_path: Path) -> Non
     assert first.series("step", "loss") is loss
     assert second.series("eval", "test_loss") is test, "nothing of that table was read"
     np.testing.assert_array_equal(second.series("step", "loss").values[:-1], loss.values)
+
+
+def test_another_run_made_in_the_place_of_one_is_shown_alone(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "a-s0", events(3), state="finished")
+    follower = Follower(run, Observer())
+    assert follower.look(None).step == 3
+    shutil.rmtree(run.path)
+    assert follower.look().state == "gone"
+    other = SMALL.model_copy(update={"optim": Optim(lr=0.5), "steps": 7})
+    made_run(tmp_path / "a-s0", events(7, loss=100.0), spec=other, begun=BEGUN + 9)
+    view = follower.look(None)
+    series = view.columns.series("step", "loss")
+    assert series.steps.tolist() == list(range(7))
+    assert (series.values == 100.0).all()
+    assert view.settled is not None and view.settled.optim.lr == 0.5
+    assert view.spec == view.settled

@@ -13,6 +13,7 @@ from oracles.network import Layer
 from oracles.network import Noise as PlainNoise
 from torch import Tensor, nn
 
+from bncore.probes.layering import Layering, outputs_seen, watched
 from bncore.train.observe import DEFAULT_PROBES
 
 from .making import Event, Loop, batches, mlp, of_type, pictures, probe_at
@@ -310,3 +311,36 @@ def test_by_itself_it_measures_landscape_and_activations(tmp_path: Path) -> None
     loop = Loop(mlp())
     events = loop.observed(tmp_path / "run", batches(1, 3), probes=DEFAULT_PROBES)
     assert {e["name"] for e in of_type(events, "probe")} == {"landscape", "activations"}
+
+
+def first_outputs(net: nn.Module, inputs: Tensor) -> Tensor:
+    """What counts as the first layer's output, [N, units, ...]."""
+    found: list[Layering] = []
+    seen: list[Tensor] = []
+    with watched(net, found):
+        net(inputs)
+    outputs_seen(net, found[0], lambda _, output: seen.append(output), lambda: net(inputs))
+    return seen[0]
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_units_of_a_norm_over_several_dimensions_are_the_channels(norm: type[nn.Module]) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), norm([5, 8, 6]), nn.Flatten(), nn.Linear(240, 2))
+    assert first_outputs(net, torch.randn(4, 3, 8, 6)).shape == (4, 5, 8, 6)
+    last = nn.Sequential(nn.Linear(3, 5), norm(5), nn.Linear(5, 2))
+    assert first_outputs(last, torch.randn(4, 7, 3)).shape == (28, 5)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_norm_behind_an_activation_is_not_the_layer_s_output(inplace: bool) -> None:
+    torch.manual_seed(0)
+    conv, inputs = nn.Conv2d(3, 5, 3), torch.randn(4, 3, 8, 8)
+    net = nn.Sequential(conv, nn.ReLU(inplace=inplace), nn.BatchNorm2d(5), nn.Flatten(), nn.Linear(180, 2))
+    found: list[Layering] = []
+    with watched(net, found):
+        net(inputs)
+    assert found[0].outputs["0.weight"] == "0"
+    direct = nn.Sequential(conv, nn.BatchNorm2d(5), nn.ReLU(inplace=inplace))
+    with watched(direct, found):
+        direct(inputs)
+    assert found[1].outputs["0.weight"] == "1"

@@ -298,3 +298,31 @@ def test_any_loss_function_goes(tmp_path: Path) -> None:
     events = Loop(Named(), distance).observed(tmp_path / "run", DATA[:1])
     assert {e["name"] for e in of_type(events, "probe")} == set(ALL)
     assert "distance" in (tmp_path / "run" / "spec.toml").read_text()
+
+
+def test_clipping_that_begins_later_is_announced_once(tmp_path: Path) -> None:
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    loss_fn = torch.nn.MSELoss()
+    with watching(tmp_path / "run", net, optimizer) as watch:
+        for number, (inputs, targets) in enumerate(batches(5, 3)):
+            with watch.step(inputs, targets) as step:
+                optimizer.zero_grad()
+                loss = loss_fn(net(inputs), targets)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(net.parameters(), 1e9 if number < 2 else 1e-3)
+                optimizer.step()
+                step.record(loss)
+    told = of_type(read_events(RunDir(tmp_path / "run").journal_file), "warning")
+    clipped = [event["step"] for event in told if "clipped or scaled down" in event["text"]]
+    assert clipped == [2]
+
+
+def test_an_observation_that_was_not_entered_says_so(tmp_path: Path) -> None:
+    net = mlp()
+    watch = bncore.observe(
+        net, torch.nn.MSELoss(), torch.optim.SGD(net.parameters(), lr=0.01), run=tmp_path / "r"
+    )
+    inputs, targets = batches(1, 3)[0]
+    with pytest.raises(bncore.ObserveError, match="not entered; expected `with"):
+        watch.step(inputs, targets)

@@ -281,6 +281,15 @@ def test_the_first_layer_counts_but_for_the_shift_of_its_inputs(tmp_path: Path) 
     assert mean_plain("probe:ics", "one_minus_cosine")(run) == pytest.approx(0.25)
 
 
+def test_cadences_that_were_changed_on_the_way_are_not_compared_with_those_that_were_not(
+    tmp_path: Path,
+) -> None:
+    events = (request(3, {"probes.landscape.every": 2}),)
+    assert weighed(tmp_path / "one", "C4", [SMOOTH[0], SMOOTH[1] | {"events": events}]).verdict == OPEN
+    both = [variant | {"events": events} for variant in SMOOTH]
+    assert weighed(tmp_path / "both", "C4", both).verdict == YES
+
+
 def _sweep(path: Path) -> SweepDir:
     write_sweep(path, sorted(p.name for p in path.iterdir() if p.is_dir()))
     return SweepDir(path)
