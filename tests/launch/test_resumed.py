@@ -58,6 +58,7 @@ def test_stopping_it_later_starts_nothing_more(tmp_path: Path) -> None:
     assert not second.journal_file.exists()
 
 
+@pytest.mark.slow
 def test_a_change_reaches_what_waits(tmp_path: Path) -> None:
     sweep = taken_up(tmp_path)
     first, second = sweep.runs()
@@ -195,6 +196,7 @@ def test_a_replay_that_was_cut_short_is_compared_once_it_is_whole(tmp_path: Path
     assert (changed.returncode, "tiny-001/none-s0: differs: event" in changed.stdout) == (1, True)
 
 
+@pytest.mark.slow
 def test_what_was_never_begun_is_left_out_of_a_replay(tmp_path: Path) -> None:
     stopped(tmp_path)
     done = bnrun("replay", "tiny-001", cwd=tmp_path)

@@ -119,7 +119,7 @@ def test_a_fork_from_behind_them_is_the_same_up_to_its_change(tmp_path: Path, or
     assert compare(made, again).same, compare(made, again).difference
 
 
-@pytest.mark.parametrize("step", range(20, 29))
+@pytest.mark.parametrize("step", [20, 23, 24, 27])
 @pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "killed"])
 def test_a_run_that_tells_few_steps_replays_as_far_as_it_went(
     tmp_path: Path, step: int, stopped: bool
