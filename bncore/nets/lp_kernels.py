@@ -15,6 +15,15 @@ def power(x, exponent):
 
 
 @triton.jit
+def write(out, channels, channel, one, other, third):
+    """A slab's three numbers for each of these channels."""
+    out += tl.program_id(0) * 3 * channels + channel
+    tl.store(out, one, channel < channels)
+    tl.store(out + channels, other, channel < channels)
+    tl.store(out + 2 * channels, third, channel < channels)
+
+
+@triton.jit
 def statistics(
     y, out, rows, channels, slab, p: tl.constexpr, tile_rows: tl.constexpr, tile_channels: tl.constexpr
 ):
@@ -42,10 +51,7 @@ def statistics(
             if p != float("inf"):
                 unit = tl.where(largest > 0, largest, 1.0)
                 moment = moment * power(before / unit, p) + tl.sum(power(size / unit[None, :], p), 0)
-    out += tl.program_id(0) * 3 * channels + channel
-    tl.store(out, total, channel < channels)
-    tl.store(out + channels, largest, channel < channels)
-    tl.store(out + 2 * channels, moment, channel < channels)
+    write(out, channels, channel, total, largest, moment)
 
 
 @triton.jit
@@ -82,10 +88,7 @@ def sums(
         product += tl.sum(given * (value - middle[None, :]), 0)
         if p == float("inf"):
             maxima += tl.sum((tl.abs(value) == length[None, :]).to(value.dtype), 0)
-    out += tl.program_id(0) * 3 * channels + channel
-    tl.store(out, total, channel < channels)
-    tl.store(out + channels, product, channel < channels)
-    tl.store(out + 2 * channels, maxima, channel < channels)
+    write(out, channels, channel, total, product, maxima)
 
 
 @triton.jit

@@ -31,6 +31,7 @@ from bncore.report.quantities import (
 from bncore.report.runs import ReportRun, Variant, gather
 from bncore.report.settings import Setting, settings_of
 from bncore.report.statistics import Estimate
+from bncore.store.journal import in_json
 from bncore.store.paths import RunDir, SweepDir
 
 SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
@@ -191,8 +192,8 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
         "counts": run.counts,
         "why_not": run.exclusion,
         "message": run.message,
-        "loss": _finite(newest(run, "step", "loss")),
-        "test_accuracy": _finite(newest(run, "eval", "test_accuracy")),
+        "loss": in_json(newest(run, "step", "loss")),
+        "test_accuracy": in_json(newest(run, "eval", "test_accuracy")),
     }
 
 
@@ -263,10 +264,6 @@ def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
         "n": estimate.n,
         "by_seed": {str(seed): value for seed, value in estimate.values},
     }
-
-
-def _finite(value: float | None) -> float | str | None:
-    return value if value is None or abs(value) < float("inf") else str(value)
 
 
 def _named(pictures: Sequence[Picture]) -> tuple[Picture, ...]:

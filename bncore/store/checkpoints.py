@@ -18,11 +18,6 @@ class Checkpoint(NamedTuple):
     """Why it stays for good: ``kept``, ``parent``; empty where it does not."""
     path: Path
 
-    @property
-    def requested(self) -> bool:
-        """Whether it was asked for."""
-        return self.why == "kept"
-
 
 def file_name(step: int, why: Literal["", "kept", "parent"] = "") -> str:
     """The name of a checkpoint's file."""

@@ -169,24 +169,25 @@ class Journal:
 
 def encode(event: Event) -> bytes:
     """One event as JSON: arrays as lists, numbers that are not finite as "nan", "inf" and "-inf"."""
-    return orjson.dumps({k: _finite(v) for k, v in event.items()}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps({k: in_json(v) for k, v in event.items()}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _finite(value: Any) -> Any:
+def in_json(value: Any) -> Any:
+    """A value as JSON can hold it: numbers that are not finite as "nan", "inf" and "-inf"."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, np.ndarray):
         if value.ndim == 0:  # a number, which no list is to be made of
-            return _finite(value[()])
+            return in_json(value[()])
         if value.dtype.kind != "f" or np.isfinite(value).all():
             return np.ascontiguousarray(value)
-        return [_finite(item) for item in value]
+        return [in_json(item) for item in value]
     if isinstance(value, np.floating):
         return value if np.isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: in_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [in_json(item) for item in value]
     return value
 
 

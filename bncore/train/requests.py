@@ -33,7 +33,7 @@ class Requests:
         journal: opened, with the events that are already there.
         lineage: of a fork or a replay.
         start: the step that the run goes on from.
-        held: ids of requests of that step which the state there holds already: they are told, not applied again.
+        contained: ids of requests of that step that are in the state there: they are told, not applied again.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Requests:
         lineage: Lineage | None = None,
         *,
         start: int = 0,
-        held: Iterable[str] = (),
+        contained: Iterable[str] = (),
     ) -> None:
         self._run = run
         self._journal = journal
@@ -56,8 +56,8 @@ class Requests:
         self.closed = _closed(journal.events)
         """The last step at which the journal has gone past the requests: what was asked at or before it is all
         journaled."""
-        self._held = frozenset(held)
-        self._taken = start, list(held)
+        self._contained = frozenset(contained)
+        self._taken = start, list(contained)
         self._waiting: list[Request] = []
         self._refused: deque[str] = deque()
         self._seen: set[str] = set()  # names of files that were read
@@ -116,7 +116,7 @@ class Requests:
             if request["id"] not in self._done:  # of the run this one comes from
                 self._tell(request, step)
             handler = HANDLERS[request["command"]["kind"]]
-            if handler.again and request["outcome"] == "applied" and request["id"] not in self._held:
+            if handler.again and request["outcome"] == "applied" and request["id"] not in self._contained:
                 self._take(request["id"], step)
                 handler.apply(trainer, request["command"])
             return

@@ -127,7 +127,7 @@ def _train(
             return OK
         begun = _begin(run, session, probes, journal, lineage)
         _write_meta(run, data, torch.device(spec.device), journal, begun.step)
-        requests = Requests(run, journal, lineage, start=begun.step, held=begun.requests)
+        requests = Requests(run, journal, lineage, start=begun.step, contained=begun.requests)
         requests.start()
         if journal.events:  # resumed by somebody
             requests.reject_stale(begun.step, stale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
+from bncore.store.journal import in_json
 from bncore.store.reader import Reader, read
 from bncore.store.status import LIVE, Observer, Status, read_status
 from bncore.store.sweep import read_sweep
@@ -67,10 +67,10 @@ class Overview:
             "steps": self.status.steps if self.status else None,
             "rate": self.status.rate if self.status else None,
             "eta_s": self.status.eta_s if self.status else None,
-            "loss": plain(self.newest("step", "loss")),
-            "accuracy": plain(self.newest("step", "accuracy")),
-            "test_loss": plain(self.newest("eval", "test_loss")),
-            "test_accuracy": plain(self.newest("eval", "test_accuracy")),
+            "loss": in_json(self.newest("step", "loss")),
+            "accuracy": in_json(self.newest("step", "accuracy")),
+            "test_loss": in_json(self.newest("eval", "test_loss")),
+            "test_accuracy": in_json(self.newest("eval", "test_accuracy")),
             "message": self.problem or (self.status.message if self.status else ""),
             "params_sha256": finished.get("params_sha256"),
         }
@@ -103,11 +103,6 @@ class Follower:
             return Overview(self.run, state, status, columns)
         except StoreError as error:
             return Overview(self.run, state, status, self._reader.columns, str(error))
-
-
-def plain(value: float | None) -> float | str | None:
-    """A number as JSON can hold it: one that is not finite as "nan", "inf" or "-inf", as in the journal."""
-    return value if value is None or math.isfinite(value) else str(value)
 
 
 def supervised(sweep: SweepDir) -> bool:

@@ -106,7 +106,7 @@ def test_the_newest_and_the_requested_are_kept(tmp_path: Path) -> None:
     (tmp_path / "step-000000025.999.tmp").write_bytes(b"of a dead writer")
     (tmp_path / "notes.txt").write_text("junk")
     checkpoint.prune(tmp_path, 2)
-    kept = [(c.step, c.requested) for c in checkpoint.listing(tmp_path)]
+    kept = [(c.step, c.why == "kept") for c in checkpoint.listing(tmp_path)]
     assert kept == [(10, True), (15, False), (20, False)]
     assert len(list(tmp_path.iterdir())) == 4
 

@@ -101,7 +101,7 @@ def test_requests_are_taken_once_whatever_is_killed(tmp_path: Path, point: str) 
     assert_as_undisturbed(run, twin)
     assert list(run.inbox.glob("*.json")) == []
     assert steps_of(run, "note") == [20, 45]
-    assert [c.step for c in checkpoint.listing(run.checkpoints) if c.requested] == [20]
+    assert [c.step for c in checkpoint.listing(run.checkpoints) if c.why == "kept"] == [20]
 
 
 def test_a_damaged_checkpoint_makes_way_for_the_one_before(tmp_path: Path, undisturbed: Undisturbed) -> None:

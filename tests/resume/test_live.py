@@ -111,7 +111,7 @@ def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) ->
     status = read_status(run)
     assert status is not None
     assert (status.state, status.step) == ("stopped", 30)
-    assert [c.step for c in checkpoint.listing(run.checkpoints) if c.requested] == [14]
+    assert [c.step for c in checkpoint.listing(run.checkpoints) if c.why == "kept"] == [14]
     asked = [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
     assert asked == [
         (10, "pause", "applied"),

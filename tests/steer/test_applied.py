@@ -324,4 +324,4 @@ def test_a_requested_checkpoint_is_kept(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     requests.drop(run, requests.Checkpoint(at_step=4))
     assert train(run) == 0
-    assert 4 in [c.step for c in checkpoint.listing(run.checkpoints) if c.requested]
+    assert 4 in [c.step for c in checkpoint.listing(run.checkpoints) if c.why == "kept"]

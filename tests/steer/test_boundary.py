@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +367,6 @@ def test_names_of_checkpoints_say_why_they_stay(tmp_path: Path) -> None:
     for name in ("step-000000007.pt", "step-000000007-kept.pt", "step-000000007-parent.pt", "step-7.pt"):
         (tmp_path / name).touch()
     assert [(c.step, c.why) for c in listing(tmp_path)] == [(7, ""), (7, "kept"), (7, "parent")]
-    assert list(itertools.chain(c.requested for c in listing(tmp_path))) == [False, True, False]
 
 
 def test_a_run_that_goes_on_elsewhere_says_so_and_is_not_comparable(tmp_path: Path) -> None:
