@@ -56,7 +56,7 @@ def _images(spec: Spec, images: ImageData, device: torch.device | str) -> Datase
 
 
 def _gaussian(spec: Spec, data: GaussianData, device: torch.device | str) -> Dataset:
-    train, test = gaussian_regression(spec.seed, data.samples, data.features)
+    train, test = gaussian_regression(spec.seed, data.samples, data.features, data.teacher)
     digest = hashlib.sha256()
     for tensor in (*train, *test):
         digest.update(tensor.numpy().tobytes())

@@ -23,6 +23,15 @@ def he(weight: Tensor, distribution: str, source: torch.Generator) -> None:
     draw(weight, nonlinearity="relu", generator=source)
 
 
+def he_fan_out(weight: Tensor, distribution: str, source: torch.Generator) -> None:
+    """A convolution: normal of variance 2 / (height * width * out) (He et al., 2015, by fan-out); a linear map:
+    uniform of variance 1 / fan_in. As in the CIFAR-10 ResNet of TensorFlow's models, and MadryLab's after it."""
+    if weight.ndim == 2:
+        nn.init.kaiming_uniform_(weight, nonlinearity="linear", generator=source)  # +-sqrt(3 / fan_in)
+    else:
+        nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=source)
+
+
 def orthogonal(weight: Tensor, distribution: str, source: torch.Generator) -> None:
     """Orthonormal rows or columns of the (out, in * height * width) matrix (Saxe et al., 2014)."""
     nn.init.orthogonal_(weight, generator=source)
@@ -31,6 +40,7 @@ def orthogonal(weight: Tensor, distribution: str, source: torch.Generator) -> No
 INITS: dict[str, Callable[[Tensor, str, torch.Generator], None]] = {
     "glorot": glorot,
     "he": he,
+    "he_fan_out": he_fan_out,
     "orthogonal": orthogonal,
 }
 """Every scheme by its name: fills a weight in place, given the distribution and the generator."""

@@ -14,6 +14,7 @@ from bncore.data.arrays import class_balanced_order
 from bncore.data.folder import load_folder
 from bncore.data.gaussian import gaussian_regression
 from bncore.data.synthetic import CLASSES, synthetic_images
+from bncore.random import generator
 from bncore.spec.model import DLN, MLP, GaussianData, ImageData, Loss, Spec
 from data.making import cifar_files, image_tree
 
@@ -45,6 +46,32 @@ def test_gaussian_targets_are_a_linear_map_of_the_inputs() -> None:
     assert abs(x.mean().item()) < 0.05
     assert x.std().item() == pytest.approx(1, abs=0.05)
     assert matrix.std().item() == pytest.approx(1, abs=0.3)
+
+
+def test_a_uniform_teacher_is_what_rand_draws_on_the_same_inputs() -> None:
+    """A from the generator that a Gaussian A is drawn from, entry by entry; x stays as it was."""
+    (x, y), (x_test, y_test) = gaussian_regression(3, 50, 10, "uniform")
+    (gaussian_x, gaussian_y), (gaussian_x_test, _) = gaussian_regression(3, 50, 10)
+    drawn = torch.rand(10, 10, dtype=torch.float64, generator=generator(3, "data", layer=0))
+    rows = [[float(a @ v) for a in drawn] for v in x]
+    np.testing.assert_allclose(y, rows, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(y_test, x_test @ drawn.T, rtol=1e-13, atol=1e-13)
+    assert torch.equal(x, gaussian_x) and torch.equal(x_test, gaussian_x_test)
+    assert not torch.allclose(y, gaussian_y)
+    assert drawn.min() >= 0 and drawn.max() < 1
+
+
+def test_the_teacher_of_a_spec_is_the_one_its_run_learns_from() -> None:
+    def targets(data: GaussianData) -> torch.Tensor:
+        regression = Loss(kind="squared_error")
+        return load(
+            Spec(data=data, net=DLN(), loss=regression, batch_size="full", precision="float64")
+        ).train_targets
+
+    old = GaussianData.model_validate({"samples": 20})  # as a spec.toml that knows of no teacher has it
+    assert torch.equal(targets(old), gaussian_regression(0, 20, 10)[0][1])
+    uniform = GaussianData(samples=20, teacher="uniform")
+    assert torch.equal(targets(uniform), gaussian_regression(0, 20, 10, "uniform")[0][1])
 
 
 def test_more_samples_keep_the_map_and_another_seed_changes_it() -> None:

@@ -128,6 +128,24 @@ def test_initial_weights_have_the_schemes_variance_and_distribution(init: Init, 
     assert bounded == (init.distribution == "uniform")
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_by_fan_out_convolutions_are_normal_and_linear_maps_uniform_by_fan_in(distribution: str) -> None:
+    """Whatever `distribution` says: variance 2 / (9 out), and bounds +-sqrt(3 / in) that a tail would cross."""
+    init = Init.model_validate({"scheme": "he_fan_out", "distribution": distribution})
+    net = build(Spec(net=VGG(kind="vgg11", width=0.5, head=(400,)), init=init), inputs=IMAGE, outputs=10)
+    maps = [layer.weight.detach().double() for layer in net.layers]
+    convolutions, (hidden, head) = maps[1:8], maps[8:]  # the first one's 864 entries say little of a variance
+    for weight in convolutions:
+        out, variance = weight.shape[0], weight.var().item()
+        assert variance == pytest.approx(2 / (9 * out), rel=0.03)
+        kurtosis = ((weight - weight.mean()) ** 4).mean().item() / variance**2
+        assert kurtosis == pytest.approx(3, abs=0.15)  # a uniform's is 1.8
+    assert maps[1].shape[:2] == (64, 32)  # fan-in is another number here
+    for weight, variance in ((hidden, 1 / 256), (head, 1 / 200)):
+        assert weight.var().item() == pytest.approx(variance, rel=0.06)
+        assert 0.97 * math.sqrt(3 * variance) < weight.abs().max() <= math.sqrt(3 * variance) * 1.0001
+
+
 def test_orthogonal_weights_are_orthogonal() -> None:
     spec = Spec(net=VGG(kind="vgg11", width=0.1), init=Init(scheme="orthogonal"), precision="float64")
     for layer in build(spec, inputs=IMAGE, outputs=10).layers:

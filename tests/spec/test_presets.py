@@ -119,6 +119,7 @@ def test_dln_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
             "source": "gaussian",
             "samples": 1000,
             "features": 10,
+            "teacher": "gaussian",
         }
         assert (spec.loss.kind, spec.loss.reduction) == ("squared_error", "half_sum")
         assert (spec.optim.kind, spec.optim.lr, spec.optim.momentum) == ("sgd", 1e-6, 0.0)
