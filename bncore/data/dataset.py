@@ -24,7 +24,7 @@ class Dataset:
     """A training and a test set on a device.
 
     Images are uint8 and become numbers batch by batch: (image / 255 - mean) / std, per channel, of the training
-    set. Regression data are floats already.
+    set, or of each image (`standardize`). Regression data are floats already.
     """
 
     train_inputs: Tensor  # (n, 3, height, width) uint8, or (n, features)
@@ -42,6 +42,8 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     """Class names; None for regression."""
     augment: bool = False
+    standardize: Literal["dataset", "image"] = "dataset"
+    """Whose mean and standard deviation images are standardised by: the training set's, or their own."""
     _order: tuple[int, Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,8 @@ class Dataset:
     def _numbers(self, inputs: Tensor) -> Tensor:
         if inputs.dtype != torch.uint8:
             return inputs
+        if self.standardize == "image":
+            return _standardized(inputs, self.dtype)
         return inputs.to(self.dtype).sub_(self._mean).div_(self._std)
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
@@ -110,6 +114,20 @@ class Dataset:
         pixels = rows[:, :, None] * (width + 2 * PADDING) + columns[:, None, :]  # of the padded image
         chosen = pixels.view(n, 1, -1).to(images.device).expand(n, channels, -1)
         return F.pad(images, (PADDING,) * 4).flatten(2).gather(2, chosen).view_as(images)
+
+
+def _standardized(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Each image, (n, channels, height, width) uint8, by its own mean and standard deviation over all its N
+    values: (x - mean) / max(std, 1 / sqrt(N)), as TensorFlow's per_image_standardization.
+
+    Times N that is (N x - sum) / max(sqrt(N * sum of squares - sum^2), sqrt(N)), whose sums are of integers:
+    exact, the same on every device and in every batch, and 0 for an image of one colour.
+    """
+    pixels = images.flatten(1).to(torch.int32)
+    count = pixels.shape[1]
+    total, squares = pixels.sum(1, keepdim=True), pixels.square().sum(1, keepdim=True)  # int64
+    scale = (count * squares - total.square()).clamp_(min=count).double().sqrt()
+    return pixels.mul_(count).sub_(total).to(dtype).div_(scale.to(dtype)).view_as(images)
 
 
 def _channel_moments(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

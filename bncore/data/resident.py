@@ -52,6 +52,7 @@ def _images(spec: Spec, images: ImageData, device: torch.device | str) -> Datase
         batch_size=spec.batch_size,
         classes=arrays.classes,
         augment=images.augment,
+        standardize=images.standardize,
     )
 
 

@@ -39,6 +39,10 @@ class ImageData(Part):
     """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*`; default: the cache."""
     augment: Flag = False
     """Random crop (padding 4 pixels) and horizontal flip of training batches, drawn from keyed generators."""
+    standardize: Literal["dataset", "image"] = "dataset"
+    """Pixels become numbers by the training set's mean and standard deviation of each channel, or, after
+    augmentation, by each picture's own over all its pixels and channels, as TensorFlow's per_image_standardization
+    of pixels from 0 to 255: (x - mean) / max(std, 1 / sqrt(n)), n values a picture."""
     fingerprint: Text | None = None
     """SHA-256 of the decoded arrays, filled in when the source is settled; a mismatch refuses to train."""
 

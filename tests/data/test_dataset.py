@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,76 @@ def test_every_batch_and_every_evaluation_is_in_the_run_s_precision(
     assert inputs.dtype == dtype
     expected = plainly_normalised(data.test_inputs, data.train_inputs)  # of the training set even here
     np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=tolerance)
+
+
+def plainly_standardised(pixels: Tensor) -> NDArray[np.float64]:
+    """Picture by picture as TensorFlow documents it, of pixels from 0 to 255."""
+    found = []
+    for picture in pixels.numpy().astype(float):
+        adjusted = max(picture.std(), 1 / np.sqrt(picture.size))
+        found.append((picture - picture.mean()) / adjusted)
+    return np.stack(found)
+
+
+def by_picture(data: Dataset, **changes: Any) -> Dataset:
+    return dataclasses.replace(data, standardize="image", _order=None, **changes)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-12)])
+def test_each_picture_by_its_own_moments_is_tensorflows(dtype: torch.dtype, tolerance: float) -> None:
+    """Also where a single value differs, whose deviation is the least there is: nothing cancels."""
+    data = by_picture(images(), dtype=dtype)
+    data.train_inputs[5] = 200
+    data.train_inputs[5, 1, 2, 3] = 201
+    data.train_inputs[6] //= 64
+    for step in range(4):
+        inputs, targets = data.batch(step)
+        assert inputs.dtype == dtype
+        expected = plainly_standardised(data.train_inputs[targets])
+        np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=1e-12)
+    (inputs, _), *_ = data.eval_batches("test", 0, 100)
+    assert inputs.dtype == dtype
+    np.testing.assert_allclose(
+        inputs.numpy(), plainly_standardised(data.test_inputs), rtol=tolerance, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("grey", [0, 1, 77, 200, 255])
+def test_a_picture_of_one_colour_becomes_zeros(grey: int, dtype: torch.dtype) -> None:
+    data = by_picture(images(batch_size="full"), dtype=dtype)
+    data.train_inputs[3] = grey
+    assert not data.batch(0)[0][3].any()
+    assert data.batch(0)[0][4].any()
+
+
+def test_the_least_deviation_is_that_of_one_value_in_the_picture() -> None:
+    """1 / sqrt(192) divides where a picture deviates by less: here by 1 / 192 * sqrt(191)."""
+    data = by_picture(images(batch_size="full"))
+    data.train_inputs[0] = 10
+    data.train_inputs[0, 0, 0, 0] = 11
+    found = data.batch(0)[0][0]
+    assert found[0, 0, 0].item() == pytest.approx((1 - 1 / 192) * 192**0.5, rel=1e-14)
+    assert found[2, 7, 7].item() == pytest.approx(-(192**-0.5), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_pictures_numbers_do_not_depend_on_its_batch(dtype: torch.dtype) -> None:
+    whole, _ = by_picture(images(batch_size="full"), dtype=dtype).batch(0)
+    for size in (1, 5, 24):
+        inputs, targets = by_picture(images(batch_size=size), dtype=dtype).batch(2)
+        assert torch.equal(inputs, whole[targets])
+    ones = [x for x, _ in by_picture(images(), dtype=dtype).eval_batches("train", 0, 7)]
+    assert torch.equal(torch.cat(ones), whole)
+
+
+def test_augmented_pictures_are_standardised_as_they_were_cropped() -> None:
+    """The zeros of the padding count: with them each has mean 0 and deviation 1."""
+    data = by_picture(images(augment=True, batch_size=24))
+    found, _ = data.batch(0)
+    assert abs(found.flatten(1).mean(1)).max() < 1e-12
+    torch.testing.assert_close(found.flatten(1).std(1, correction=0), torch.ones(24, dtype=torch.float64))
+    assert not torch.allclose(found, dataclasses.replace(data, augment=False, _order=None).batch(0)[0])
 
 
 def test_a_set_of_one_colour_stays_finite() -> None:

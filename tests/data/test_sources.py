@@ -74,6 +74,17 @@ def test_the_teacher_of_a_spec_is_the_one_its_run_learns_from() -> None:
     assert torch.equal(targets(uniform), gaussian_regression(0, 20, 10, "uniform")[0][1])
 
 
+def test_whose_moments_pictures_are_standardised_by_is_the_specs(tmp_path: Path) -> None:
+    """Of pictures of one colour each, only their own leave nothing."""
+    tree = image_tree(tmp_path / "tree")
+    found = []
+    for standardize in ("dataset", "image"):
+        images = ImageData.model_validate({"path": str(tree), "standardize": standardize})
+        data = load(Spec(data=settle(images).data, net=MLP(), batch_size=6))
+        found.append((data.batch(0)[0].any().item(), next(data.eval_batches("test", 0, 9))[0].any().item()))
+    assert found == [(True, True), (False, False)]
+
+
 def test_more_samples_keep_the_map_and_another_seed_changes_it() -> None:
     def matrix_of(seed: int, samples: int) -> torch.Tensor:
         (x, y), _ = gaussian_regression(seed, samples, 4)
