@@ -113,13 +113,17 @@ def test_a_profile_that_the_experiment_lacks_changes_nothing_and_a_note_says_so(
 
 
 def test_a_settled_plan_says_auto_nowhere_and_changes_nothing_else() -> None:
-    planned = plan(load_experiment("vgg_bn"), profile="cpu", sets=["data.augment=true"])
+    planned = plan(
+        load_experiment("vgg_bn"), profile="cpu", sets=["data.augment=true", "data.standardize=image"]
+    )
     found = ImageData(source="cifar10", path="/cifar", fingerprint="ab")
     for before, after in zip(
         planned.runs, planned.settled(data=found, device="cpu", threads=2).runs, strict=True
     ):
         expected = before.spec.model_dump() | {"device": "cpu", "threads": 2}
-        expected["data"] = {"source": "cifar10", "path": "/cifar", "augment": True, "fingerprint": "ab"}
+        expected["data"] = {
+            "source": "cifar10", "path": "/cifar", "augment": True, "standardize": "image", "fingerprint": "ab",
+        }  # fmt: skip
         assert after.spec.model_dump() == expected
         assert (after.name, after.variant, after.seed) == (before.name, before.variant, before.seed)
 
