@@ -52,7 +52,7 @@ VARIANTS = {
     "dln_landscape": ["none", "batch"],
     "dln_lp": FIVE,
     "dln_lp_landscape": FIVE,
-    "dln_paper": [*FIVE, "none-lr1e-07", "batch-lr1e-07"],
+    "dln_paper": [*FIVE, "none-lr1e-07", "batch-lr1e-07", "none-text", "batch-text"],
     "paper": [
         *("none", "batch", "batch-noise", "none-noise", "l1", "l2", "linf"),
         *("none-lr0.5", "batch-lr0.5", "none-lr0.01", "batch-lr0.01"),
@@ -119,11 +119,19 @@ def test_dln_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
             "source": "gaussian",
             "samples": 1000,
             "features": 10,
-            "teacher": "gaussian",
+            "teacher": "uniform",
         }
-        assert (spec.loss.kind, spec.loss.reduction) == ("squared_error", "half_sum")
+        assert (spec.loss.kind, spec.loss.reduction) == ("squared_error", "sum")
         assert (spec.optim.kind, spec.optim.lr, spec.optim.momentum) == ("sgd", 1e-6, 0.0)
         assert (spec.optim.weight_decay, spec.init.scheme, spec.norm.bias) == (0.0, "glorot", False)
+
+
+def test_the_text_s_own_deep_linear_network_differs_in_its_teacher_only() -> None:
+    found = specs("dln_paper", "paper")
+    for norm in ("none", "batch"):
+        figures, text = (found[name].model_dump() for name in (norm, f"{norm}-text"))
+        assert (figures["data"].pop("teacher"), text["data"].pop("teacher")) == ("uniform", "gaussian")
+        assert figures == text
 
 
 @pytest.mark.parametrize("profile", ["paper", "cpu"])
@@ -225,6 +233,8 @@ def test_the_paper_in_one_sweep_holds_the_runs_of_its_figures() -> None:
                 assert getattr(found, field) == getattr(spec, field), (name, variant, field)
             assert (found.noise.on, spec.noise.on).count(True) in (0, 2)
     for variant, spec in specs("dln_paper", "paper").items():
+        if variant.endswith("-text"):  # beside the paper's figures, not among them
+            continue
         found = whole[f"dln-{variant}"]
         for field in (
             "data",
