@@ -54,9 +54,9 @@ def test_what_is_asked_for_goes_over_everything() -> None:
     )
     for run in asked.runs:
         assert run.spec.optim.lr == 0.4
-        assert run.spec.net.model_dump() == {"kind": "vgg11", "width": 0.5, "head": ()}
+        assert run.spec.net.model_dump() == {"kind": "vgg11", "width": 0.5, "head": (512,)}
         assert (run.spec.steps, run.spec.device) == (7, "cuda:1")
-        assert run.spec.data == ImageData(path="/pictures")
+        assert run.spec.data == ImageData(path="/pictures", standardize="image")
 
 
 @pytest.mark.parametrize("sets", [["net=mlp", "net.hidden=8"], ["net.hidden=8", "net=mlp"]])

@@ -36,7 +36,11 @@ VARIANTS = {
     "control_direction": product(("none", "batch"), ("gradient", "update", "random", "hessian")),
     "control_ics": product(("none", "batch"), ("own", "matched")),
     "control_init": product(
-        ("none-glorot", "none-he", "none-orthogonal", "batch-glorot"), ("cold", "warmup")
+        (
+            *("none-he-fan-out", "none-glorot", "none-he", "none-orthogonal"),
+            *("batch-he-fan-out", "batch-glorot"),
+        ),
+        ("cold", "warmup"),
     ),
     "control_lr": product(
         ("none", "batch", "l2", "layer", "weight"), ("lr0.01", "lr0.03", "lr0.1", "lr0.3", "lr1.0", "lr3.0")
@@ -101,12 +105,13 @@ def test_a_cpu_profile_says_that_it_is_reduced_exactly_where_it_is(name: str) ->
 def test_vgg_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
     for variant, spec in specs(name, "paper").items():
         assert (spec.steps, spec.batch_size, spec.precision) == (15_000, 128, "float32")
-        assert spec.net == VGG(kind="vgg16", width=1.0, head=())
+        assert spec.net == VGG(kind="vgg16", width=1.0, head=(512,))
         assert (spec.data.source, spec.data.model_dump()["augment"]) == ("auto", False)
+        assert spec.data.model_dump()["standardize"] == "image"
         assert (spec.optim.kind, spec.optim.momentum, spec.optim.weight_decay) == ("sgd", 0.0, 5e-4)
         assert spec.optim.lr == float(variant.partition("lr")[2] or 0.1)
         assert spec.optim.schedule.kind == "constant"
-        assert spec.init.scheme == "glorot"
+        assert spec.init.scheme == "he_fan_out"
         assert not spec.norm.centred
 
 
@@ -180,6 +185,7 @@ def test_the_dln_among_the_activations_is_that_of_dln_bn() -> None:
             "data",
             "net",
             "norm",
+            "init",
             "loss",
             "optim",
         }
