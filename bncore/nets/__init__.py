@@ -7,7 +7,7 @@ from bncore.nets.layer import Layer
 from bncore.nets.layered import LayeredNet
 from bncore.nets.norm import Norm
 from bncore.nets.normalise import NORMS, NormState
-from bncore.nets.objective import accuracy, criterion
+from bncore.nets.objective import accuracy, criterion, decays
 
 __all__ = [
     "INITS",
@@ -21,4 +21,5 @@ __all__ = [
     "accuracy",
     "build",
     "criterion",
+    "decays",
 ]

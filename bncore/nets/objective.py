@@ -23,6 +23,12 @@ def criterion(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda outputs, targets: function(outputs, targets, reduction="sum") * factor
 
 
+def decays(parameter: Tensor, decay: str) -> bool:
+    """Whether the weight penalty acts on a trained parameter: on ``all``, or on the layers' ``weights`` alone,
+    which are those of two or more dimensions."""
+    return decay == "all" or parameter.ndim >= 2
+
+
 def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     """Fraction of samples whose largest logit is their class, a scalar in the precision of the logits.
 

@@ -39,7 +39,7 @@ def require_hessian(net: nn.Module) -> None:
 
 
 class HessianProduct:
-    """v -> Hv for the data loss at theta_t on the step's batch, train-mode statistics, the step's own noise.
+    """v -> Hv for the view's loss at theta_t on the step's batch, train-mode statistics, the step's own noise.
 
     The graph of the gradient is built once and lives as long as this object; a product costs about one more
     forward and backward pass. Vectors are flat, in the order of `view.grads`.

@@ -69,6 +69,7 @@ class Landscape(Probe):
         direction: one of `DIRECTIONS`.
         floor_every: measure the noise floor at every so many measurements; 0: never.
         curvature: the search that direction `hessian` makes.
+        penalty: whether the loss includes the weight penalty.
     """
 
     def __init__(
@@ -79,17 +80,20 @@ class Landscape(Probe):
         direction: str,
         floor_every: int,
         curvature: Curvature,
+        penalty: bool = False,
     ) -> None:
         self.multiples = tuple(multiples)
         self.loss_multiples = tuple(loss_multiples)
         self.direction = direction
         self.floor_every = floor_every
         self.curvature = curvature
+        self.penalty = penalty
         self._measured = 0
 
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields: the loss L and its gradient at theta_t - a d with a = multiple * lr, where d is
-        the direction scaled to ||d|| = ||g||, so that every direction is probed at the distances a ||g||.
+        the direction scaled to ||d|| = ||g||, so that every direction is probed at the distances a ||g||. L is the
+        data loss, or with `penalty` the loss that the optimiser descends: every number and direction is of that.
 
         - `direction`; `multiples` (A,); `grad_norm` ||g||; `loss0` L(theta_t); `loss` (A,); `loss_multiples`
           and `loss_between` (B,) of the loss-only points, if there are any;
@@ -111,6 +115,7 @@ class Landscape(Probe):
         """What `measure` does; neither the search for a direction nor the noise floor may be recorded."""
         if not view.lr > 0:
             raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
+        view = view.with_penalty() if self.penalty else view
         kind, device = next(iter(view.before.values())).dtype, view.inputs.device
         lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
         given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))

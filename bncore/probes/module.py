@@ -63,9 +63,8 @@ class ModuleView(StepView):
     def reordered_grads(self) -> dict[str, Tensor]:
         leaves = {name: self.before[name].detach().requires_grad_() for name in self.grads}
         order = another_order(len(self.inputs), seed=self.seed, step=self.step, device=self.inputs.device)
-        loss = self.criterion(
-            self._outputs({**self.before, **leaves}, self.inputs[order]), self.targets[order]
-        )
+        theta = {**self.before, **leaves}
+        loss = self.loss_of(self._outputs(theta, self.inputs[order]), self.targets[order], theta)
         return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
     def layer_outputs(self, see: Callable[[int, Tensor], None]) -> None:

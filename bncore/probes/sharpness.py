@@ -18,7 +18,7 @@ from bncore.probes.view import StepView
 
 @dataclass(frozen=True)
 class TopEigenvector:
-    """The direction of largest curvature of the data loss at theta_t on the step's batch."""
+    """The direction of largest curvature of the loss at theta_t on the step's batch."""
 
     value: float  # lambda_max, as a Ritz value: from below
     vector: dict[str, Tensor]  # by parameter name, ||vector|| = 1 over all of them
@@ -30,7 +30,9 @@ class TopEigenvector:
 def top_eigenvector(
     view: StepView, *, iterations: int, tolerance: float, start: Mapping[str, Tensor] | None = None
 ) -> TopEigenvector:
-    """The top eigenpair of the Hessian of the data loss (the penalty would add weight_decay to the value).
+    """The top eigenpair of the Hessian of the view's loss: the data loss, unless it is `StepView.with_penalty`. (A
+    penalty of all parameters adds weight_decay to the value and leaves the vector; one of the weights alone turns
+    it.)
 
     Arguments:
         view: the step; train-mode statistics and the step's own noise.

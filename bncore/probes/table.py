@@ -33,6 +33,7 @@ def _landscape(spec: Spec) -> Probe:
         direction=chosen.direction,
         floor_every=chosen.floor_every,
         curvature=Curvature(search.iterations, search.tolerance),
+        penalty=chosen.penalty,
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bncore.nets import LayeredNet, Pass
+from bncore.nets import LayeredNet, Pass, decays
 from bncore.probes.explicit import T, layer_tensors, lending, run_layers, with_buffers
 from bncore.probes.reorder import Reordered, another_order
 
@@ -49,6 +50,10 @@ class StepView:
     """Learning rate of this update."""
     weight_decay: float = 0.0
     """Coefficient of the weight penalty (wd / 2) * ||theta||^2."""
+    decay: str = "all"
+    """What of theta the penalty acts on; see `bncore.nets.decays`."""
+    penalised: bool = False
+    """Whether loss and gradients, those given here too, include the penalty; see `with_penalty`."""
 
     @cached_property
     def after(self) -> Parameters:
@@ -86,12 +91,38 @@ class StepView:
         where `outputs_at` gives the outputs alone."""
         return lending(self.net, {**self.buffers, **self.before}, work)
 
+    def with_penalty(self) -> Self:
+        """The same step as one of the loss with its weight penalty."""
+        if self.penalised or not self.weight_decay:
+            return self
+        pull = {name: self.weight_decay * self.before[name] for name in self._decayed}
+        grads = {name: g + pull[name] if name in pull else g for name, g in self.grads.items()}
+        return replace(
+            self, loss=self.loss + self.penalty_at(self.before).item(), grads=grads, penalised=True
+        )
+
+    def penalty_at(self, parameters: Parameters) -> Tensor:
+        """(wd / 2) * ||theta||^2 at other parameters, a 0-d tensor in float64, differentiable twice."""
+        theta = {**self.after, **parameters}
+        squares = [theta[name].square().sum(dtype=torch.float64) for name in self._decayed]
+        return 0.5 * self.weight_decay * torch.stack(squares).sum()
+
+    @property
+    def _decayed(self) -> list[str]:
+        """Names of the parameters that the penalty acts on."""
+        return [name for name in self.grads if decays(self.before[name], self.decay)]
+
     def loss_at(self, parameters: Parameters) -> Tensor:
-        """Data loss at other parameters, a 0-d tensor on the device, differentiable."""
-        return self.criterion(self.outputs_at(parameters), self.targets)
+        """Loss at other parameters, a 0-d tensor on the device, differentiable."""
+        return self.loss_of(self.outputs_at(parameters), self.targets, parameters)
+
+    def loss_of(self, outputs: Tensor, targets: Tensor, parameters: Parameters) -> Tensor:
+        """The data loss of outputs, and the penalty of the parameters where it is included."""
+        loss = self.criterion(outputs, targets)
+        return loss + self.penalty_at(parameters) if self.penalised else loss
 
     def gradient_at(self, parameters: Parameters) -> tuple[Tensor, dict[str, Tensor]]:
-        """Data loss at other parameters and its gradient with respect to those that take part."""
+        """Loss at other parameters and its gradient with respect to those that take part."""
         leaves = {name: parameters[name].detach().requires_grad_() for name in self.grads}
         loss = self.loss_at({**parameters, **leaves})
         return loss.detach(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
@@ -104,5 +135,5 @@ class StepView:
         order = another_order(len(self.inputs), seed=self.seed, step=self.step, device=self.inputs.device)
         tensors = {f"net.{name}": t for name, t in {**self.buffers, **self.before, **leaves}.items()}
         outputs = functional_call(Reordered(self.net, order), tensors, (self.inputs, self.how))
-        loss = self.criterion(outputs, self.targets[order])
+        loss = self.loss_of(outputs, self.targets[order], {**self.before, **leaves})
         return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))

@@ -199,7 +199,10 @@ class Optim(Part):
     eps: Positive = 1e-8
     """For adam: added to the denominator."""
     weight_decay: NonNegative = 0.0
-    """L2 coefficient wd: the penalty (wd/2)*||theta||^2 over all trained parameters joins the loss."""
+    """L2 coefficient wd: the penalty (wd/2)*||theta||^2 joins the loss."""
+    decay: Literal["all", "weights"] = "all"
+    """Which trained parameters the penalty acts on: all, or the layers' weights alone (of convolutions and linear
+    maps: no bias, gamma or beta)."""
     relative_update: NonNegative = 0.0
     """Relative length ||dW|| / ||W|| that each layer's weight update is rescaled to, times the schedule's factor
     at the step: a control for the size of the updates. 0: the update as the optimiser made it."""

@@ -59,6 +59,8 @@ class Landscape(Cadence):
     (found as `probes.sharpness` says), each at the distances multiple * lr * ||gradient||."""
     floor_every: NonNegativeCount = 10
     """Measure the noise floor (the same batch in another order) at every so many measurements; 0: never."""
+    penalty: Flag = False
+    """Whether the loss includes the weight penalty, as the paper's does: at every point, and in every gradient."""
 
 
 class Activations(Cadence):

@@ -117,6 +117,12 @@ def _probe_problems(model: nn.Module, optimizer: torch.optim.Optimizer, probes: 
             f"probes.{per_weight[0]}: the weight of {weight} is computed from other parameters, and its layer has "
             "no weight of its own; expected the probe to be off"
         )
+    for name in ("ics", "landscape"):
+        if getattr(probes, name).every and getattr(probes, name).penalty:
+            yield (
+                f"probes.{name}.penalty: true; expected false: what of a weight penalty an optimiser takes upon "
+                "itself is not known of a loop of somebody's own"
+            )
     rate = learning_rate(optimizer)
     if probes.landscape.every and math.isnan(rate):
         yield (

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from bncore.nets import decays
 from bncore.spec.model import Optim
 
 Parameters = Iterable[torch.nn.Parameter]
+Groups = list[torch.nn.Parameter] | list[dict[str, Any]]
+"""Parameters as an optimiser takes them: all alike, or in groups with settings of their own."""
 
 FUSED = {"cuda"}
 """Kinds of devices on which all parameters are updated by one kernel."""
 
 
-def _sgd(spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
+def _sgd(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
     optimiser = torch.optim.SGD(
         parameters, lr=lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=fused or None
     )
@@ -35,7 +38,7 @@ def _begin_momentum(optimiser: torch.optim.Optimizer, *arguments: object) -> Non
                 state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _adam(spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
+def _adam(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
     return torch.optim.Adam(
         parameters,
         lr=lr,
@@ -49,7 +52,7 @@ def _adam(spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: boo
 
 class _Maker(Protocol):
     def __call__(
-        self, spec: Optim, parameters: Parameters, *, lr: float | Tensor, fused: bool
+        self, spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool
     ) -> torch.optim.Optimizer: ...
 
 
@@ -69,7 +72,16 @@ def build_optimiser(spec: Optim, parameters: Parameters) -> torch.optim.Optimize
     lr: float | Tensor = spec.lr
     if fused and parameters[0].dtype == torch.float32:  # torch's kernels read a rate of this precision only
         lr = torch.tensor(spec.lr, device=parameters[0].device)
-    return OPTIMISERS[spec.kind](spec, parameters, lr=lr, fused=fused)
+    return OPTIMISERS[spec.kind](spec, _groups(spec, parameters), lr=lr, fused=fused)
+
+
+def _groups(spec: Optim, parameters: list[torch.nn.Parameter]) -> Groups:
+    """A single group, as in every checkpoint of old, unless the penalty spares some of the parameters."""
+    spared = [p for p in parameters if not decays(p, spec.decay)]
+    if not spared:
+        return parameters
+    groups: list[dict[str, Any]] = [{"params": decayed(spec, parameters)}]
+    return [*groups, {"params": spared, "weight_decay": 0.0}]
 
 
 def rate_on_device(optimiser: torch.optim.Optimizer) -> bool:
@@ -106,6 +118,11 @@ def step_by_relative_length(
 def trained(parameters: Parameters) -> list[torch.nn.Parameter]:
     """The parameters that the step's loss reaches: those holding a gradient."""
     return [p for p in parameters if p.grad is not None]
+
+
+def decayed(spec: Optim, parameters: Parameters) -> list[torch.nn.Parameter]:
+    """Those of `parameters` that the weight penalty acts on."""
+    return [p for p in parameters if decays(p, spec.decay)]
 
 
 def grad_norm(parameters: list[torch.nn.Parameter]) -> Tensor:

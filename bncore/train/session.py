@@ -17,6 +17,7 @@ from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
 from bncore.train.optimiser import (
     build_optimiser,
+    decayed,
     grad_norm,
     rate_on_device,
     set_learning_rate,
@@ -229,6 +230,7 @@ class Session:
             loss=loss,
             lr=lr,
             weight_decay=self.spec.optim.weight_decay,
+            decay=self.spec.optim.decay,
         )
         if self.spec.precision not in REDUCED:
             return view
@@ -243,11 +245,11 @@ class Session:
     @torch.no_grad()
     def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> Numbers:
         moved = trained(self.parameters)
-        decay = self.spec.optim.weight_decay
+        optim = self.spec.optim
         found = [loss.detach(), grad_norm(moved)]
-        found += [weight_penalty(moved, decay)] if decay else []
+        found += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
         found += [accuracy(outputs, targets)] if self.data.classes else []
-        return Numbers(tuple(found), lr, penalised=bool(decay))
+        return Numbers(tuple(found), lr, penalised=bool(optim.weight_decay))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on and that no spec, data or key determines.

@@ -362,6 +362,9 @@ def test_probes_that_would_be_wrong_are_refused(tmp_path: Path) -> None:
         [{"params": net[0].parameters(), "lr": 1.0}, {"params": net[4].parameters()}], lr=0.1
     )
     refused(net, "probes.landscape: .* different learning rates", tmp_path, rates, landscape={"every": 1})
+    for probe in ("ics", "landscape"):
+        chosen = {probe: {"every": 1, "penalty": True}}
+        refused(net, rf"probes\.{probe}\.penalty: true; expected false", tmp_path, **chosen)
     weight_normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
     refused(weight_normed, "probes.ics: the weight of 0 is computed", tmp_path, ics={"every": 1})
 

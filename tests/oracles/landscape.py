@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class Landscape:
 def landscape(
     layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss,
     *, lr: float, multiples: Sequence[float], direction: Sequence[Tensor] | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float = 0.0, decay: str = "all",
 ) -> Landscape:  # fmt: skip
     """ "Evaluate θ − a·g for step lengths a = multiple × learning rate": loss band, gradient predictiveness
     min and max of ||∇L(θ − a g) − g||, effective β = max_a ||∇L(θ − a g) − g|| / (a ||g||), "the distance
@@ -41,17 +42,18 @@ def landscape(
 
     `direction` d in place of g: distances are then a||d||, g stays the gradient at θ.
     """
+    penalty: dict[str, Any] = {"weight_decay": weight_decay, "decay": decay}
     theta = [p.detach() for p in parameters(layers)]
-    g = gradients(layers, x, targets, loss, weight_decay=weight_decay)
+    g = gradients(layers, x, targets, loss, **penalty)
     d = g if direction is None else list(direction)
-    start = float(loss_of(layers, x, targets, loss, weight_decay=weight_decay))
+    start = float(loss_of(layers, x, targets, loss, **penalty))
     steps, losses, changes, cosines = [], [], [], []
     for multiple in multiples:
         a = multiple * lr
         moved = with_parameters(layers, [p - a * v for p, v in zip(theta, d, strict=True)])
-        there = gradients(moved, x, targets, loss, weight_decay=weight_decay)
+        there = gradients(moved, x, targets, loss, **penalty)
         steps.append(a)
-        losses.append(float(loss_of(moved, x, targets, loss, weight_decay=weight_decay)))
+        losses.append(float(loss_of(moved, x, targets, loss, **penalty)))
         changes.append(distance(there, g))
         cosines.append(cosine(g, there))
     lipschitz_each = [abs(v - start) / (a * length(d)) for v, a in zip(losses, steps, strict=True)]

@@ -154,18 +154,22 @@ def with_parameters(layers: Sequence[Layer], values: Sequence[Tensor]) -> list[L
 
 
 def loss_of(
-    layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
-) -> Tensor:
-    """Data loss, plus the penalty ½ λ Σ ||θ||² over all parameters where `weight_decay` λ is given."""
+    layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss,
+    *, weight_decay: float = 0.0, decay: str = "all",
+) -> Tensor:  # fmt: skip
+    """Data loss, plus the penalty ½ λ Σ ||θ||² where `weight_decay` λ is given: over all parameters, or over the
+    layers' "weights"."""
     data = loss(forward(layers, x), targets)
-    return data + 0.5 * weight_decay * sum((p**2).sum() for p in parameters(layers)) if weight_decay else data
+    theta = parameters(layers) if decay == "all" else [layer.weight for layer in layers]
+    return data + 0.5 * weight_decay * sum((p**2).sum() for p in theta) if weight_decay else data
 
 
 def gradients(
-    layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
-) -> list[Tensor]:
+    layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss,
+    *, weight_decay: float = 0.0, decay: str = "all",
+) -> list[Tensor]:  # fmt: skip
     """∇ of `loss_of` for every parameter, in the order of `parameters`."""
     leaves = [p.detach().clone().requires_grad_() for p in parameters(layers)]
-    value = loss_of(with_parameters(layers, leaves), x, targets, loss, weight_decay=weight_decay)
+    value = loss_of(with_parameters(layers, leaves), x, targets, loss, weight_decay=weight_decay, decay=decay)
     found = torch.autograd.grad(value, leaves, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves, found, strict=True)]

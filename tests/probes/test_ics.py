@@ -136,8 +136,10 @@ def test_a_layer_that_does_not_exist_is_refused() -> None:
         Ics(layers=(1, 9), group=0, floor_every=0, penalty=False, rescale=0.0).measure(small_step())
 
 
-def test_the_penalty_joins_both_gradients() -> None:
-    view = replace(small_step(), weight_decay=0.3)
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_the_penalty_joins_both_gradients(decay: str) -> None:
+    """Those of weights, which decay either way."""
+    view = replace(small_step(), weight_decay=0.3, decay=decay)
     found = Ics(layers=(), group=0, floor_every=0, penalty=True, rescale=0.0).measure(view)
     expected = by_definition(view, weight_decay=0.3)
     for name in ("l2", "cosine", "relative"):

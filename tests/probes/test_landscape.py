@@ -27,7 +27,7 @@ SEARCH = Curvature(iterations=60, tolerance=1e-8)
 
 def along(
     view: StepView, direction: str = "gradient", *, multiples: Sequence[float] = MULTIPLES,
-    between: Sequence[float] = (), floor_every: int = 0,
+    between: Sequence[float] = (), floor_every: int = 0, penalty: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     probe = Landscape(
         multiples=multiples,
@@ -35,12 +35,13 @@ def along(
         direction=direction,
         floor_every=floor_every,
         curvature=SEARCH,
+        penalty=penalty,
     )
     return probe.measure(view)
 
 
 def by_definition(
-    view: StepView, pictures: bool = False, direction: list[Tensor] | None = None
+    view: StepView, pictures: bool = False, direction: list[Tensor] | None = None, weight_decay: float = 0.0
 ) -> oracle.Landscape:
     loss = cross_entropy if pictures else half_sum
     return oracle.landscape(
@@ -51,6 +52,8 @@ def by_definition(
         lr=view.lr,
         multiples=MULTIPLES,
         direction=direction,
+        weight_decay=weight_decay,
+        decay=view.decay,
     )
 
 
@@ -178,6 +181,96 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     view = small_step("none")
     with pytest.raises(ArithmeticError, match="not finite"):
         along(view, multiples=(1e200,))
+
+
+DECAYS = ("all", "weights")
+
+
+def penalised_step(decay: str, kind: str = "batch", *, pictures: bool = False) -> StepView:
+    """A step of a loss with a penalty: the optimiser's, with momentum of its own."""
+    view = replace(small_step(kind, pictures=pictures), weight_decay=0.3, decay=decay)
+    with torch.no_grad():
+        view.net.layers[1].weight.add_(0.1)
+    return view
+
+
+def gradient_with_penalty(view: StepView) -> dict[str, Tensor]:
+    """g + wd theta of what decays, by hand."""
+    return {
+        name: g + 0.3 * view.before[name] if view.decay == "all" or name in view.weights else g
+        for name, g in view.grads.items()
+    }
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("kind", ["none", "batch", "l1", "weight"])
+def test_with_the_penalty_every_number_is_of_the_penalised_loss(
+    kind: str, pictures: bool, decay: str
+) -> None:
+    view = penalised_step(decay, kind, pictures=pictures)
+    agree(along(view, penalty=True), by_definition(view, pictures, weight_decay=0.3))
+    agree(along(view), by_definition(view, pictures))  # which is another
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("direction", [d for d in DIRECTIONS if d not in ("gradient", "hessian")])
+def test_with_the_penalty_a_direction_is_the_same_at_the_penalised_gradients_distances(
+    direction: str, decay: str
+) -> None:
+    view = penalised_step(decay)
+    listed = in_oracles_order(view, DIRECTIONS[direction](view, SEARCH))
+    size = length(list(gradient_with_penalty(view).values()))
+    scaled = [d * size / length(listed) for d in listed]
+    agree(along(view, direction, penalty=True), by_definition(view, direction=scaled, weight_decay=0.3))
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_with_the_penalty_the_hessian_is_that_of_the_penalised_loss(decay: str) -> None:
+    """Where the weights alone decay its top eigenvector is another one."""
+    view = replace(small_step("batch", samples=12), weight_decay=30.0, decay=decay)
+    names = list(view.grads)
+    theta = [view.before[name] for name in names]
+    point = torch.cat([t.flatten() for t in theta])
+    acts = torch.cat([torch.ones_like(t).flatten() * (decay == "all" or t.ndim == 2) for t in theta])
+
+    def loss(vector: Tensor) -> Tensor:
+        parts = torch.split(vector, [t.numel() for t in theta])
+        moved = {n: p.view_as(t) for n, p, t in zip(names, parts, theta, strict=True)}
+        return view.loss_at({**view.before, **moved})
+
+    data = torch.autograd.functional.hessian(loss, point)
+    top = torch.linalg.eigh(data + 30.0 * acts.diag()).eigenvectors[:, -1]
+    found = torch.cat([v.flatten() for v in DIRECTIONS["hessian"](view.with_penalty(), SEARCH).values()])
+    assert abs(torch.dot(found, top).item()) == pytest.approx(1.0, abs=1e-6)
+    without = torch.linalg.eigh(data).eigenvectors[:, -1]
+    assert (abs(torch.dot(found, without).item()) > 1 - 1e-6) == (decay == "all")
+    slope = torch.cat([g.flatten() for g in view.grads.values()]) + 30.0 * acts * point
+    assert torch.dot(found, slope) > 0
+    expected = in_oracles_order(view, dict(zip(names, _like(found * slope.norm(), theta), strict=True)))
+    agree(along(view, "hessian", penalty=True), by_definition(view, direction=expected, weight_decay=30.0))
+
+
+def _like(vector: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    parts = torch.split(vector, [t.numel() for t in tensors])
+    return [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_the_penalty_reaches_the_loss_only_points_and_leaves_the_floor(decay: str) -> None:
+    view = penalised_step(decay)
+    found = along(view, between=(8.0, 2.0), penalty=True, floor_every=1)
+    at_points = along(view, multiples=(8.0, 2.0), penalty=True)
+    np.testing.assert_allclose(found["loss_between"], at_points["loss"], rtol=1e-14)
+    assert found["loss_max"] == pytest.approx(max(*found["loss"], *at_points["loss"]), rel=1e-14)
+    assert 0 < found["floor"] < 1e-11
+
+
+def test_without_weight_decay_there_is_no_penalty_to_include() -> None:
+    view = small_step()
+    with_it, without = along(view, penalty=True), along(view)
+    assert with_it.keys() == without.keys()
+    assert all(np.array_equal(with_it[name], without[name]) for name in without)
 
 
 # Mistakes of others (PAPER.md, section 5): each would be noticed by the tests above.

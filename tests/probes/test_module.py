@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -67,6 +69,20 @@ def test_the_landscape_of_any_module_is_that_of_the_layered_one() -> None:
     for name in ("loss", "grad_diff", "beta", "cosine"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9)
     assert found["floor"] < 1e-12
+
+
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_so_it_is_with_the_penalty(decay: str) -> None:
+    probe = Landscape(
+        multiples=(0.5, 2.0), loss_multiples=(4.0,), direction="gradient", floor_every=1,
+        curvature=Curvature(1, 1.0), penalty=True,
+    )  # fmt: skip
+    view = replace(small_step("batch"), weight_decay=0.3, decay=decay)
+    found = probe.measure(replace(twin(view), weight_decay=0.3, decay=decay))
+    expected = probe.measure(view)
+    for name in ("loss0", "loss", "loss_between", "grad_norm", "grad_diff", "beta", "cosine"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9)
+    assert found["loss0"] > LANDSCAPE.measure(view)["loss0"] + 0.1
 
 
 def test_probing_any_module_moves_nothing() -> None:

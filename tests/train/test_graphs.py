@@ -45,6 +45,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "convolutions, l2": {"net": VGG(kind="vgg11", width=0.05), "norm": Norm(kind="l2")},
     "plain sgd": {"optim": Optim(lr=0.02)},
     "adam": {"optim": Optim(kind="adam", lr=1e-3)},
+    "weights decay": {"optim": Optim(lr=0.02, momentum=0.9, weight_decay=0.01, decay="weights")},
+    "weights decay, adam": {"optim": Optim(kind="adam", lr=1e-3, weight_decay=0.01, decay="weights")},
     "a rate that changes at every step": {"optim": Optim(lr=0.05, schedule=Schedule(kind="cosine"))},
     "a rate that changes at times": {
         "optim": Optim(lr=0.05, schedule=Schedule(kind="step", milestones=(7, 12)))

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from oracles.objective import adam_step, momentum_step
 from torch import nn
 
 from bncore.spec.model import Optim
 from bncore.train import optimiser as optimisers
-from bncore.train.optimiser import build_optimiser, grad_norm, set_learning_rate, trained, weight_penalty
+from bncore.train.optimiser import (
+    build_optimiser,
+    decayed,
+    grad_norm,
+    set_learning_rate,
+    trained,
+    weight_penalty,
+)
 
 
 def parameter(*values: float) -> nn.Parameter:
@@ -50,6 +58,60 @@ def test_penalty_is_what_weight_decay_differentiates() -> None:
     assert weight_penalty([a, b], 0.1).item() == pytest.approx(0.05 * (1 + 4 + 9))
 
 
+WEIGHTS_DECAY = {
+    "sgd": Optim(lr=0.1, weight_decay=0.05, decay="weights"),
+    "momentum": Optim(lr=0.1, momentum=0.9, weight_decay=0.05, decay="weights"),
+    "adam": Optim(kind="adam", lr=0.1, weight_decay=0.05, decay="weights"),
+}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", WEIGHTS_DECAY)
+def test_weights_decay_and_nothing_else(kind: str, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A linear map's, a convolution's, and what has one dimension, each by the textbook's formula."""
+    monkeypatch.setattr(optimisers, "FUSED", {"cpu"} if fused else set())
+    spec = WEIGHTS_DECAY[kind]
+    shapes = ((3,), (2, 3), (2,), (2, 3, 3, 3))
+    drawn = torch.Generator().manual_seed(1)
+    parameters = [nn.Parameter(torch.randn(shape, dtype=torch.float64, generator=drawn)) for shape in shapes]
+    expected = [p.detach().clone() for p in parameters]
+    first = [torch.zeros_like(p) for p in expected]
+    second = [torch.zeros_like(p) for p in expected]
+    optimiser = build_optimiser(spec, parameters)
+    for step in range(4):
+        set_learning_rate(optimiser, lr := 0.1 / (step + 1))
+        for i, p in enumerate(parameters):
+            p.grad = torch.randn(p.shape, dtype=p.dtype, generator=drawn)
+            decay = 0.05 if p.ndim > 1 else 0.0
+            if kind == "adam":
+                expected[i], first[i], second[i] = adam_step(
+                    expected[i], p.grad, first[i], second[i], step=step + 1, lr=lr, weight_decay=decay
+                )
+            else:
+                expected[i], first[i] = momentum_step(
+                    expected[i], p.grad, first[i], lr=lr, momentum=spec.momentum, weight_decay=decay
+                )
+        optimiser.step()
+    for p, wanted in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(p.detach(), wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_where_everything_decays_there_is_one_group_as_in_old_checkpoints() -> None:
+    parameters = [parameter(1.0), nn.Parameter(torch.ones(2, 2, dtype=torch.float64))]
+    saved = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1).state_dict()
+    optimiser = build_optimiser(Optim(lr=0.1, momentum=0.9, weight_decay=0.1), parameters)
+    assert [group["params"] for group in saved["param_groups"]] == [[0, 1]]
+    assert optimiser.state_dict() == saved
+
+
+def test_the_penalty_is_that_of_what_decays() -> None:
+    matrix, vector = nn.Parameter(torch.full((2, 2), 2.0)), nn.Parameter(torch.ones(3))
+    both = [vector, matrix]
+    assert decayed(Optim(), both) == both
+    assert decayed(Optim(decay="weights"), both) == [matrix]
+    assert weight_penalty(decayed(Optim(decay="weights"), both), 0.1).item() == pytest.approx(0.05 * 16)
+
+
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_a_parameter_without_gradient_neither_moves_nor_decays_nor_counts(kind: str) -> None:
     moving, idle = parameter(1.0), parameter(5.0)
@@ -68,8 +130,9 @@ def test_a_parameter_without_gradient_neither_moves_nor_decays_nor_counts(kind: 
         Optim(lr=0.1),
         Optim(lr=0.1, momentum=0.9, weight_decay=0.01),
         Optim(kind="adam", lr=0.1, weight_decay=0.01),
+        *WEIGHTS_DECAY.values(),
     ],
-    ids=["sgd", "momentum", "adam"],
+    ids=["sgd", "momentum", "adam", *(f"{kind}, weights decay" for kind in WEIGHTS_DECAY)],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_gpus_kernels_make_the_same_updates(
@@ -79,12 +142,12 @@ def test_a_gpus_kernels_make_the_same_updates(
     found = []
     for kinds in (set(), {"cpu"}):
         monkeypatch.setattr(optimisers, "FUSED", kinds)
-        early, late = (nn.Parameter(torch.tensor(values, dtype=dtype)) for values in ([1.0, -2.0], [3.0]))
+        early, late = (nn.Parameter(torch.tensor(values, dtype=dtype)) for values in ([[1.0, -2.0]], [3.0]))
         optimiser = build_optimiser(spec, [early, late])
         for step in range(5):
             set_learning_rate(optimiser, 0.1 / (step + 1))
             early.grad = 0.5 * early.detach() + step
             late.grad = late.detach().square() if step >= 2 else None
             optimiser.step()
-        found.append(torch.cat([early, late]).detach())
+        found.append(torch.cat([early[0], late]).detach())
     torch.testing.assert_close(found[1], found[0], rtol=1e-6 if dtype == torch.float32 else 1e-14, atol=0)

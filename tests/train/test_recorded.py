@@ -88,6 +88,11 @@ SPECS: dict[str, dict[str, Any]] = {
     "along the update": landscape(direction="update"),
     "along a random direction": landscape(direction="random"),
     "along the top eigenvector": landscape(direction="hessian"),
+    "with the penalty": landscape(penalty=True),
+    "with the penalty of the weights": {
+        **landscape(penalty=True, direction="update"),
+        "optim": Optim(lr=0.02, weight_decay=0.01, decay="weights"),
+    },
 }
 
 

@@ -23,6 +23,7 @@ OPTIMISERS = {
     "plain": Optim(lr=0.02),
     "momentum": Optim(lr=0.02, momentum=0.9, weight_decay=0.01),
     "adam": Optim(kind="adam", lr=0.01),
+    "weights decay": Optim(lr=0.02, momentum=0.9, weight_decay=0.01, decay="weights"),
 }
 
 

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from bncore.data import load
+from bncore.probes.table import PROBES
 from bncore.spec.model import MLP, Evaluation, GaussianData, ImageData, Loss, Norm, Optim, Schedule, Spec
+from bncore.spec.probes import Landscape, Probes
 from bncore.train.digest import params_sha256
 from bncore.train.session import Session, evaluate
 from train.making import dln_spec, session
@@ -85,6 +87,31 @@ def test_loss_and_penalty_are_recorded_apart(trained: Session) -> None:
     assert record.loss < 10  # without the penalty
 
 
+@pytest.mark.parametrize("kind", ["none", "batch", "weight"])
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_the_journaled_penalty_is_what_the_landscapes_loss_gains_by_it(decay: str, kind: str) -> None:
+    """And what it is by definition: of the parameters in use, or of the maps' weights alone."""
+    spec = classifier(
+        precision="float64", norm=Norm(kind=kind),
+        optim=Optim(lr=0.05, momentum=0.9, weight_decay=0.01, decay=decay),  # type: ignore[arg-type]
+    )  # fmt: skip
+    run = Session(spec, load(spec))
+    run.step(0)
+    moved = run.net.active_parameters()
+    decayed = moved.values() if decay == "all" else [layer.weight for layer in run.net.layers]
+    theta = [p.detach().clone() for p in decayed]
+    record = run.step(1, observe=True)
+    assert record is not None and run.view is not None
+    assert record.penalty == pytest.approx(0.005 * sum((p**2).sum().item() for p in theta), rel=1e-12)
+    without, with_it = (
+        PROBES["landscape"](spec.model_copy(update={"probes": Probes(landscape=Landscape(penalty=penalty))}))
+        .measure(run.view)["loss0"]
+        for penalty in (False, True)
+    )  # fmt: skip
+    assert without == record.loss
+    assert with_it - without == pytest.approx(record.penalty, rel=1e-10)
+
+
 def test_kind_none_never_moves_gamma_not_even_by_decay() -> None:
     spec = classifier(norm=Norm(kind="none"))
     run = Session(spec, load(spec))
@@ -146,8 +173,9 @@ def test_sums_are_summed_and_regression_has_no_accuracy() -> None:
     assert summed["train_loss"] == pytest.approx(2 * found["train_loss"], rel=1e-12)
 
 
-def test_state_goes_through_a_dictionary_and_training_goes_on_exactly() -> None:
-    spec = dln_spec(optim=Optim(kind="adam", lr=1e-3))
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_state_goes_through_a_dictionary_and_training_goes_on_exactly(decay: str) -> None:
+    spec = dln_spec(optim=Optim(kind="adam", lr=1e-3, weight_decay=0.01, decay=decay))  # type: ignore[arg-type]
     one, other = session(spec), session(spec)
     for step in range(5):
         one.step(step)
