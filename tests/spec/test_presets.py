@@ -109,6 +109,7 @@ def test_vgg_paper_profiles_hold_the_paper_s_settings(name: str) -> None:
         assert (spec.data.source, spec.data.model_dump()["augment"]) == ("auto", False)
         assert spec.data.model_dump()["standardize"] == "image"
         assert (spec.optim.kind, spec.optim.momentum, spec.optim.weight_decay) == ("sgd", 0.0, 5e-4)
+        assert (spec.optim.decay, spec.probes.landscape.penalty) == ("weights", True)
         assert spec.optim.lr == float(variant.partition("lr")[2] or 0.1)
         assert spec.optim.schedule.kind == "constant"
         assert spec.init.scheme == "he_fan_out"
