@@ -12,8 +12,9 @@ from bncore.report.quantities import (
     final_accuracy,
     final_log_loss,
     level,
+    log_of,
     log_relative_at_lr,
-    mean_log,
+    mean_of,
 )
 from bncore.report.runs import ReportRun
 from bncore.report.statistics import Estimate
@@ -21,9 +22,9 @@ from bncore.spec.model import Spec
 
 ACCURACY = Quantity("final training accuracy", final_accuracy)
 LOSS = Quantity("final loss over the first", final_log_loss)
-ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr())
-SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_log("probe:ics", "relative"))
-BETA = Quantity("effective β", mean_log("probe:landscape", "beta"))
+ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", mean_of(log_relative_at_lr))
+SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_of(log_of("probe:ics", "relative")))
+BETA = Quantity("effective β", mean_of(log_of("probe:landscape", "beta")))
 
 LOGARITHMS = frozenset({LOSS, ROUGHNESS, SHIFT, BETA})
 """Quantities that are a log10, to be shown as the number itself."""

@@ -23,8 +23,9 @@ from bncore.report.quantities import (
     final_test_accuracy,
     late_reading,
     level,
+    log_of,
     log_relative_at_lr,
-    mean_log,
+    mean_of,
     measured_as,
     rows,
 )
@@ -40,27 +41,28 @@ SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
     ("loss over the first", Quantity("final loss", final_log_loss), True),
     (
         "‖Δg‖/‖g‖ at a ≈ lr",
-        Quantity("scale-free smoothness", measured_as("probe:landscape", log_relative_at_lr())),
+        Quantity("scale-free smoothness", mean_of(measured_as("probe:landscape", log_relative_at_lr))),
         True,
     ),
     (
         "β, early",
         Quantity(
-            "early beta", measured_as("probe:landscape", mean_log("probe:landscape", "beta", last=EARLY))
+            "early beta",
+            mean_of(measured_as("probe:landscape", log_of("probe:landscape", "beta")), last=EARLY),
         ),
         True,
     ),
     (
         "β on 2/lr or 1/a_min, later",
-        Quantity("late reading", measured_as("probe:landscape", late_reading)),
+        Quantity("late reading", late_reading),
         False,
     ),
     (
         "ICS ‖G − G′‖/‖G‖",
-        Quantity("relative ICS", measured_as("probe:ics", mean_log("probe:ics", "relative"))),
+        Quantity("relative ICS", mean_of(measured_as("probe:ics", log_of("probe:ics", "relative")))),
         True,
     ),
-    ("‖ΔW‖/‖W‖", Quantity("relative update", mean_log("probe:sharpness", "relative_update")), True),
+    ("‖ΔW‖/‖W‖", Quantity("relative update", mean_of(log_of("probe:sharpness", "relative_update"))), True),
 )
 """Columns of the table of variants: name, quantity, and whether it is a log10 to be shown as the number itself."""
 

@@ -30,7 +30,7 @@ class PresetTest:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a claim is not settled, and what would settle it."""
+    """Why a claim is undecided, and what would decide it."""
 
     lacks: tuple[str, ...]
     command: str
@@ -59,7 +59,7 @@ def missing(weighed: Weighed, settings: Sequence[Setting]) -> Missing:
     claim = weighed.claim
     if claim.settled_elsewhere:
         return Missing((), "bnrun theory" if claim.key == "C10" else "")
-    if weighed.verdict != Verdict.NOT_SETTLED:
+    if weighed.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
         return Missing((), "")
     lacks = min((_lacks(claim, setting) for setting in settings), key=len, default=_all(claim))
     tests = presets_for(claim)
@@ -87,9 +87,13 @@ def _all(claim: Claim) -> list[str]:
 
 def _undecided(weighed: Weighed) -> tuple[str, ...]:
     """Everything is there, and the verdict is open all the same."""
-    blocked = {part.blocked for f in weighed.findings for part in f.scope.parts if part.blocked}
+    parts = [part for finding in weighed.findings for part in finding.scope.parts]
+    early = sorted({part.early for part in parts if part.early})
+    if early:
+        return (f"longer runs ({'; '.join(early)})",)
+    blocked = sorted({part.blocked for part in parts if part.blocked})
     if blocked:
-        return (f"runs in which every network trains ({'; '.join(sorted(blocked))})",)
+        return (f"runs in which BatchNorm helps ({'; '.join(blocked)})",)
     return ("more seeds or longer runs: intervals hold both, or measures disagree",)
 
 

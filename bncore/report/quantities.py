@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.report.progress import Measured, Pair
 from bncore.report.runs import ReportRun
 from bncore.report.statistics import Estimate, estimate, paired
 
@@ -22,6 +23,9 @@ FEWEST = 3
 SAME_LINE = 0.05
 """How near to 2/lr or 1/a_min, relatively, beta counts as reading it back."""
 
+PerMeasurement = Callable[[ReportRun], Measured]
+"""One number at each measurement of a run; none at all where it did not measure it."""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -30,6 +34,23 @@ class Quantity:
     name: str
     of: Callable[[ReportRun], float | None]
     basis: Callable[[ReportRun], Hashable] = lambda run: None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A number at each measurement of a run, and what must be alike in two runs for it to be compared."""
+
+    name: str
+    of: PerMeasurement
+    basis: Callable[[ReportRun], Hashable] = lambda run: None
+
+    def first(self, runs: Sequence[ReportRun]) -> tuple[ReportRun, Measured, Hashable] | None:
+        """The first of a seed's runs that measured it, what it measured, and on which basis."""
+        for run in runs:
+            found = self.of(run)
+            if len(found.steps):
+                return run, found, self.basis(run)
+        return None
 
 
 def value_of(quantity: Quantity, runs: Sequence[ReportRun]) -> tuple[float, Hashable] | None:
@@ -114,53 +135,101 @@ def mean_log_loss(run: ReportRun) -> float | None:
     return _mean(logs)
 
 
-def mean_log(
-    table: str, field: str, *, first: float = 0.0, last: float = 1.0
-) -> Callable[[ReportRun], float | None]:
-    """Mean log10 of a field over its measurements in a part of the run, and over the layers."""
+def mean_log_gain(run: ReportRun) -> float | None:
+    """How far the loss has fallen, as a log10 averaged over the run: higher where training is faster."""
+    loss = mean_log_loss(run)
+    return None if loss is None else -loss
 
-    def of(run: ReportRun) -> float | None:
-        values = _part(run, table, field, first, last)
+
+def log_of(table: str, field: str) -> PerMeasurement:
+    """log10 of a field, of one with a value for each layer their mean; of ICS without the first layer's, below
+    which nothing moves."""
+
+    def of(run: ReportRun) -> Measured:
+        steps, values = _moving(run, table, field)
         with np.errstate(all="ignore"):
-            return _mean(np.log10(values))
+            return Measured.of(steps, np.log10(values))
 
     return of
 
 
-def mean_plain(table: str, field: str) -> Callable[[ReportRun], float | None]:
-    """Mean of a field over its measurements, and over the layers."""
-    return lambda run: _mean(_part(run, table, field, 0.0, 1.0))
+def plain_of(table: str, field: str) -> PerMeasurement:
+    """As `log_of`, the field itself."""
+    return lambda run: Measured.of(*_moving(run, table, field))
 
 
-def log_relative_at_lr(first: float = 0.0, last: float = 1.0) -> Callable[[ReportRun], float | None]:
-    """Mean log10 of ||dg||/||g|| at the step length nearest to the learning rate: scale-free."""
-
-    def of(run: ReportRun) -> float | None:
-        _, multiples = rows(run, "probe:landscape", "multiples")
-        values = _part(run, "probe:landscape", "relative", first, last)
-        if multiples.ndim != 2 or values.ndim != 2 or not len(values):
-            return None
-        with np.errstate(all="ignore"):
-            return _mean(np.log10(values[:, int(np.abs(np.log(multiples[-1])).argmin())]))
-
-    return of
-
-
-def log_band(run: ReportRun) -> float | None:
-    """Mean log10 of the width of the loss band, over the loss at its middle: how far a step can move the loss."""
-    low = _part(run, "probe:landscape", "loss_min", 0.0, 1.0)
-    high = _part(run, "probe:landscape", "loss_max", 0.0, 1.0)
-    if low.shape != high.shape:
-        return None
+def log_relative_at_lr(run: ReportRun) -> Measured:
+    """log10 of ||dg||/||g|| at the step length nearest to the learning rate: scale-free."""
+    _, multiples = rows(run, "probe:landscape", "multiples")
+    steps, values = rows(run, "probe:landscape", "relative")
+    if multiples.ndim != 2 or values.ndim != 2 or not len(values):
+        return Measured(np.empty(0), np.empty(0))
     with np.errstate(all="ignore"):
-        return _mean(np.log10((high - low) / (np.abs(high + low) / 2)))
+        return Measured.of(steps, np.log10(values[:, int(np.abs(np.log(multiples[-1])).argmin())]))
+
+
+def log_variation(run: ReportRun) -> Measured:
+    """log10 of how far the loss moves along the gradient, max L - min L over the step lengths: the band of Fig
+    4a."""
+    steps, low = rows(run, "probe:landscape", "loss_min")
+    _, high = rows(run, "probe:landscape", "loss_max")
+    if low.shape != high.shape:
+        return Measured(np.empty(0), np.empty(0))
+    with np.errstate(all="ignore"):
+        return Measured.of(steps, np.log10(high - low))
+
+
+def mean_of(
+    trace: PerMeasurement, *, first: float = 0.0, last: float = 1.0
+) -> Callable[[ReportRun], float | None]:
+    """The mean over the measurements in a part of a run, given as shares of its updates; of a part of it None
+    where they are fewer than `FEWEST`."""
+
+    def of(run: ReportRun) -> float | None:
+        found = trace(run)
+        within = found.values[_within(run, found.steps, first, last)]
+        few = len(within) < (FEWEST if first > 0 or last < 1 else 1)
+        return None if few else float(within.mean())
+
+    return of
+
+
+def in_training(
+    trace: Trace,
+    ours: Mapping[int, Sequence[ReportRun]],
+    theirs: Mapping[int, Sequence[ReportRun]],
+    compare: Callable[[Pair, Measured, Measured], float | None],
+) -> Estimate | None:
+    """A comparison of two variants while both train, over the seeds of both; pairs on different bases are left
+    out."""
+    found: dict[int, float] = {}
+    for seed in ours.keys() & theirs.keys():
+        mine, other = trace.first(ours[seed]), trace.first(theirs[seed])
+        if mine is None or other is None or mine[2] != other[2]:
+            continue
+        pair = pair_of(mine[0], other[0])
+        value = compare(pair, mine[1], other[1]) if pair else None
+        if value is not None:
+            found[seed] = value
+    return estimate(found)
+
+
+def pair_of(ours: ReportRun, theirs: ReportRun) -> Pair | None:
+    """Two runs to be compared while they train; None where not both say how far they have come, or not alike."""
+    mine, other = ours.training, theirs.training
+    return Pair(mine, other, ours.steps) if mine and other and mine.of == other.of else None
 
 
 def late_reading(run: ReportRun) -> float | None:
     """Share of the measurements after the early part in which beta lies on 2/lr or on 1/a_min."""
-    beta = _part(run, "probe:landscape", "beta", EARLY, 1.0)
-    lines = [_part(run, "probe:landscape", name, EARLY, 1.0) for name in ("two_over_lr", "one_over_a_min")]
-    if not len(beta) or any(line.shape != beta.shape for line in lines):
+    names = ("beta", "two_over_lr", "one_over_a_min")
+    series = [rows(run, "probe:landscape", name) for name in names]
+    beta, *lines = [values[_within(run, steps, EARLY, 1.0)] for steps, values in series]
+    if (
+        not as_in_the_paper(run, "probe:landscape")
+        or len(beta) < FEWEST
+        or any(line.shape != beta.shape for line in lines)
+    ):
         return None
     near = [np.abs(beta - line) <= SAME_LINE * line for line in lines]
     return float((near[0] | near[1]).mean())
@@ -219,9 +288,9 @@ def as_in_the_paper(run: ReportRun, table: str) -> bool:
     }.get(table, True)
 
 
-def measured_as(table: str, of: Callable[[ReportRun], float | None]) -> Callable[[ReportRun], float | None]:
-    """`of`, for runs that measured a table as in the paper; None for the others."""
-    return lambda run: of(run) if as_in_the_paper(run, table) else None
+def measured_as(table: str, trace: PerMeasurement) -> PerMeasurement:
+    """`trace`, of runs that measured a table as in the paper; nothing of the others."""
+    return lambda run: trace(run) if as_in_the_paper(run, table) else Measured(np.empty(0), np.empty(0))
 
 
 def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
@@ -243,23 +312,20 @@ def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
     return of
 
 
-def _part(run: ReportRun, table: str, field: str, first: float, last: float) -> Floats:
-    """The values measured between two shares of the run's updates; of ICS without the first layer's, below which
-    nothing moves."""
+def _within(run: ReportRun, steps: Floats, first: float, last: float) -> NDArray[np.bool_]:
+    """Which steps lie between two shares of the run's updates."""
+    return (steps >= first * run.steps) & ((steps < last * run.steps) | (last >= 1))
+
+
+def _moving(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
+    """As `rows`; of ICS without the first layer's."""
     steps, values = rows(run, table, field)
-    total = run.spec.steps if run.spec else max(run.step, 1)
-    kept = values[(steps >= first * total) & ((steps < last * total) | (last >= 1))]
-    if len(kept) < FEWEST and (first > 0 or last < 1):
-        kept = kept[:0]
-    if kept.ndim != 2 or table != "probe:ics":
-        return kept
+    if values.ndim != 2 or table != "probe:ics":
+        return steps, values
     _, layers = rows(run, table, "layers")
-    numbers = (
-        layers[-1]
-        if layers.ndim == 2 and layers.shape[1] == kept.shape[1]
-        else np.arange(1, kept.shape[1] + 1)
-    )
-    return kept[:, numbers > 1]
+    known = layers.ndim == 2 and layers.shape[1] == values.shape[1]
+    numbers = layers[-1] if known else np.arange(1, values.shape[1] + 1)
+    return steps, values[:, numbers > 1]
 
 
 def _final(run: ReportRun, steps: Floats, values: Floats) -> float | None:

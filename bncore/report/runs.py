@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from bncore.report.progress import TrainingCurve, training_curve
 from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed
@@ -83,6 +84,16 @@ class ReportRun:
     def data(self) -> str:
         """What it was trained on, in the words of its journal; harmless."""
         return printable(str(self.columns.start.get("data", "")))
+
+    @property
+    def steps(self) -> int:
+        """Updates that it was to make; of a run without a spec those that it made."""
+        return self.spec.steps if self.spec else max(self.step, 1)
+
+    @cached_property
+    def training(self) -> TrainingCurve | None:
+        """How far it has come at each step; None where no loss was journaled."""
+        return training_curve(self.columns, self.steps)
 
     @property
     def diverged(self) -> bool:

@@ -52,6 +52,23 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate |
     return estimate({seed: ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()})
 
 
+def ratio_of_means(over: Mapping[int, float], under: Mapping[int, float]) -> Estimate | None:
+    """mean(over) / mean(under) over the seeds that both have, with the interval that resampled seeds give it; each
+    seed's own value is its share of it, so that their mean is the ratio.
+
+    None where `under` is not surely positive: where its interval holds zero or less, a ratio to it says nothing.
+    """
+    base = estimate({seed: under[seed] for seed in over.keys() & under.keys()})
+    if base is None or not base.low > 0:
+        return None
+    seeds = [seed for seed, _ in base.values]
+    table = np.array([[over[seed], under[seed]] for seed in seeds])
+    means = _resampled(table)
+    low, high = _interval(means[:, 0] / means[:, 1], CONFIDENCE)
+    shares = tuple((seed, float(over[seed] / base.mean)) for seed in seeds)
+    return Estimate(float(table[:, 0].mean() / table[:, 1].mean()), low, high, shares)
+
+
 def bootstrap_interval(sample: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Percentile interval of the mean (Efron & Tibshirani, 1993, ch. 13): over all n^n resamples where n is at
     most `EXACT_UP_TO`, else over `RESAMPLES` drawn with a fixed seed, so that a report is the same every time.
@@ -59,11 +76,21 @@ def bootstrap_interval(sample: NDArray[np.float64], confidence: float = CONFIDEN
     Arguments:
         sample: (n,), n >= 1.
     """
-    n = len(sample)
+    return _interval(_resampled(sample[:, None])[:, 0], confidence)
+
+
+def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The means of resampled rows of an (n, k) table: (resamples, k)."""
+    n = len(table)
     if n <= EXACT_UP_TO:
         drawn = np.indices((n,) * n).reshape(n, -1).T
     else:
         drawn = np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n))
+    means: NDArray[np.float64] = table[drawn].mean(axis=1)
+    return means
+
+
+def _interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
-    low, high = np.quantile(sample[drawn].mean(axis=1), (tail, 1 - tail), method="inverted_cdf")
+    low, high = np.quantile(values, (tail, 1 - tail), method="inverted_cdf")
     return float(low), float(high)

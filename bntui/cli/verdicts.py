@@ -25,10 +25,10 @@ from bntui.cli.plots import draw
 COLOURS = {
     Verdict.SUPPORTED.value: "green",
     Verdict.CONTRADICTED.value: "red",
-    Verdict.NOT_SETTLED.value: "yellow",
+    Verdict.INCONCLUSIVE.value: "yellow",
+    Verdict.TOO_EARLY.value: "yellow",
 }
 PIPED_WIDTH = 120
-SHORT = {Verdict.NOT_SETTLED.value: "not settled"}
 PLOTS = 3
 """Panels drawn of each figure; the page has them all."""
 NO_PRESET = "none: no run can"
@@ -41,6 +41,10 @@ def print_report(document: Report) -> None:
             typer.echo(drawn)
     console = _console()
     console.print(_runs(document))
+    if any(fit.ranks for fit in document.fits):
+        console.print(_ranks(document))
+    for fit in document.fits:
+        console.print(_text(f"{fit.setting.title}: {fit.text}"), end="\n\n")
     console.print(_verdicts(document))
 
 
@@ -75,6 +79,19 @@ def _verdicts(document: Report) -> Table:
     for weighed in document.weighed:
         cells = (_text(weighed.claim.key), _text(weighed.claim.text), _verdict(weighed.verdict.value))
         table.add_row(*cells, _text(weighed.why))
+    return table
+
+
+def _ranks(document: Report) -> Table:
+    """A line for each curve of the paper that has a rank."""
+    title = "Where the paper's run lies among these seeds"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for name in ("figure", "variant", "panel", "the paper's curve is"):
+        table.add_column(name, overflow="fold")
+    for rank in (rank for fit in document.fits for rank in fit.ranks):
+        style = "yellow" if rank.outside else ""
+        cells = (_text(rank.figure), _text(rank.variant), _text(rank.panel))
+        table.add_row(*cells, Text(printable(rank.words), style=style))
     return table
 
 
@@ -116,7 +133,7 @@ def _lines(plot: Plot) -> Iterator[tuple[str, tuple[list[float], list[float]]]]:
 
 
 def _verdict(value: str) -> Text:
-    return Text(SHORT.get(value, value), style=COLOURS[value])
+    return Text(value, style=COLOURS[value])
 
 
 def _text(content: str) -> str:

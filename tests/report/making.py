@@ -25,7 +25,7 @@ from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import State, Status, write_status
 
-STEPS = 20
+STEPS = 100
 LAYERS = [1, 2, 3]
 PROBES = Probes(
     ics=Ics(every=1), landscape=Landscape(every=1), activations=Activations(every=1), theory=Theory(every=1)
@@ -36,7 +36,7 @@ IMAGES = Spec(
     threads=1,
     data=ImageData(source="cifar10", path="pictures", fingerprint="0" * 64),
     net=VGG(kind="vgg16"),
-    eval=Evaluation(every=10),
+    eval=Evaluation(every=50),
     probes=PROBES,
 )
 LINEAR = Spec(
@@ -64,7 +64,7 @@ def run_of(
     spec: Spec,
     *,
     accuracy: float = 0.6,
-    loss: float = 0.5,
+    loss: float | None = None,
     rough: float = 1.0,
     scale: float = 1.0,
     shift: float = 0.1,
@@ -78,7 +78,7 @@ def run_of(
 
     Arguments:
         accuracy: of the last batches; of the first 0.1.
-        loss: the last, the first being 10.
+        loss: the last, the first being 10; None: what goes with the accuracy.
         rough: ||dg||/||g|| at a = lr, 1/4 of it at the shortest step length.
         scale: ||g||, and how much the loss moves along it.
         shift: ICS, as 1 - cos and as ||G - G'||/||G||.
@@ -92,6 +92,7 @@ def run_of(
     run.spec_file.write_text(spec_to_toml(spec))
     write_status(run, Status(state, steps, spec.steps))
     own = 1 + 0.01 * spec.seed
+    last = 10 * (1 - accuracy) ** 2 / 0.9**2 if loss is None else loss
     journal = Journal(run.journal_file)
     journal.append("start", 0, schema=1, title=spec.title, data="made")
     for event in events:
@@ -100,9 +101,9 @@ def run_of(
         )
     for step in range(steps):
         done = step / (STEPS - 1)
-        value = 10 * (loss * own / 10) ** done
+        value = 10 * (last * own / 10) ** (done**0.5)  # falls fast at first: the start is left at once
         reached = 0.1 + (accuracy * own - 0.1) * done
-        if step % 10 == 0:
+        if step % 50 == 0:
             journal.append(
                 "eval", step, train_loss=value, train_accuracy=reached, test_loss=value, test_accuracy=reached
             )

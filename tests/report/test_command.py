@@ -27,7 +27,7 @@ def test_report_prints_plots_runs_and_verdicts(tmp_path: Path, sweep: Path) -> N
     assert "made/batch-1-s2" in done.stdout
     assert done.stdout.index("Fig 1") < done.stdout.index("What these runs say")
     assert "supported" in done.stdout
-    assert "not settled" in done.stdout
+    assert "inconclusive" in done.stdout
 
 
 def test_report_writes_a_page_and_pictures(tmp_path: Path, sweep: Path) -> None:
@@ -47,7 +47,7 @@ def test_json_is_the_only_thing_on_standard_output(tmp_path: Path, sweep: Path) 
     found = json.loads(done.stdout)
     verdicts = {claim["claim"]: claim["verdict"] for claim in found["claims"]}
     assert verdicts["C4"] == "supported"
-    assert verdicts["C1"] == "not settled by these runs"
+    assert verdicts["C1"] == "inconclusive"
 
 
 def test_several_sweeps_are_weighed_together(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.report.statistics import EXACT_UP_TO, bootstrap_interval, estimate, paired
+from bncore.report.statistics import EXACT_UP_TO, bootstrap_interval, estimate, paired, ratio_of_means
 
 numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)
 
@@ -67,3 +67,16 @@ def test_what_is_not_finite_is_no_value() -> None:
     assert found.values == ((0, 1.0),)
     assert estimate({0: float("nan")}) is None
     assert estimate({}) is None
+
+
+def test_a_ratio_of_means_is_that_of_the_means_and_nothing_where_its_base_may_be_zero() -> None:
+    over, under = {0: 1.0, 1: 2.0, 2: 3.0, 9: 100.0}, {0: 4.0, 1: 4.0, 2: 8.0, 7: 100.0}
+    found = ratio_of_means(over, under)
+    assert found is not None
+    assert found.mean == pytest.approx(6 / 16)
+    assert sum(value for _, value in found.values) / 3 == pytest.approx(found.mean)
+    triples = list(product(range(3), repeat=3))
+    ratios = sorted(sum(over[i] for i in t) / sum(under[i] for i in t) for t in triples)
+    assert (found.low, found.high) == pytest.approx((ratios[0], ratios[-1]))  # of 27 the outermost
+    assert ratio_of_means(over, {0: -1.0, 1: 4.0, 2: -2.0}) is None
+    assert ratio_of_means(over, {5: 1.0}) is None

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from bncore.report.claims.comparing import (
-    AS_GOOD,
+    BATCH,
+    MOST_OF_IT,
+    NONE,
     common_rates,
     compare,
+    compare_in_training,
     has,
+    overlapping,
     probe_need,
     rate_title,
-    untrained,
+    rates_measured,
+    too_early,
 )
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
-from bncore.report.claims.smoothness import EARLY_RELATIVE, RELATIVE, gradient_runs
-from bncore.report.claims.training import BATCH, FINAL_ACCURACY, NONE
+from bncore.report.claims.smoothness import RELATIVE, TABLE
+from bncore.report.claims.training import FINAL_ACCURACY, MEAN_ACCURACY
 from bncore.report.quantities import level, values_of
 from bncore.report.settings import Setting
-from bncore.report.statistics import ENOUGH_SEEDS, paired
+from bncore.report.statistics import ENOUGH_SEEDS, paired, ratio_of_means
 
 ENOUGH_RATES = 3
 """Fewest learning rates for a best one among them."""
@@ -32,51 +37,43 @@ def scopes(setting: Setting) -> tuple[Scope, ...]:
 
 
 def _best_rates(setting: Setting) -> Part:
-    title = "at each network's own best learning rate the plain one is as good"
+    title = "at each network's own best learning rate most of the advantage is gone"
     rates = {norm: setting.rates(*norm) for norm in (NONE, BATCH)}
     if min(map(len, rates.values())) < ENOUGH_RATES:
         return Part(title, (Measure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below"),))
     best = {norm: _best(setting, norm) for norm in rates}
-    effect = paired(
-        values_of(FINAL_ACCURACY, setting.of(*BATCH, best[BATCH])),
-        values_of(FINAL_ACCURACY, setting.of(*NONE, best[NONE])),
-    )
+    left = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, best[norm])) for norm in (BATCH, NONE)))
+    lr = _lowest(setting)
+    gain = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, lr)) for norm in (BATCH, NONE)))
+    effect = ratio_of_means(dict(left.values), dict(gain.values)) if left and gain else None
     edge = [
         f"{norm[0]}'s best rate is the {'smallest' if best[norm] == rates[norm][0] else 'largest'} one tried"
         for norm in (NONE, BATCH)
         if best[norm] in (rates[norm][0], rates[norm][-1])
     ]
-    name = f"{FINAL_ACCURACY.name}, batch at lr {best[BATCH]:g} − none at lr {best[NONE]:g}"
+    name = (
+        f"share of the advantage at lr {lr:g} that is left, batch at lr {best[BATCH]:g} − none at lr "
+        f"{best[NONE]:g}, {MEAN_ACCURACY.name}"
+    )
     chosen = "the rates were chosen by the same runs"
-    return Part(title, (Measure(name, effect, "below", AS_GOOD, caveat="; ".join([chosen, *edge])),))
+    nothing = "" if effect or not gain else f"BatchNorm has no clear advantage at lr {lr:g}"
+    caveat = "; ".join([chosen, *edge])
+    measure = Measure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
+    return Part(title, (measure,), too_early(setting, NONE, BATCH, lr=best[NONE]), blocked=nothing)
 
 
 def _scale_free(setting: Setting, lr: float) -> Part:
     """An advantage in training without one in scale-free smoothness is not due to smoothness."""
-    better = compare(setting, FINAL_ACCURACY, BATCH, NONE, lr, threshold=AS_GOOD, counts=False)
-    if not gradient_runs(setting):
+    better = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr, counts=False)
+    if lr not in rates_measured(setting, TABLE):
         smooth = Measure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
         return Part("an advantage without scale-free smoothness", (better, smooth))
-    return Part(
-        f"an advantage without scale-free smoothness, {rate_title(lr)}",
-        (
-            better,
-            _where_better(better, compare(setting, RELATIVE, BATCH, NONE, lr, ratio=True)),
-            compare(setting, EARLY_RELATIVE, BATCH, NONE, lr, ratio=True, counts=False),
-        ),
-        untrained(setting, NONE, BATCH, lr=lr),
-    )
-
-
-def _where_better(better: Measure, smooth: Measure) -> Measure:
-    """Smoothness bears on the claim only where there is an advantage to be explained."""
-    effect = better.effect
-    advantage = effect is not None and effect.n >= ENOUGH_SEEDS and effect.low > AS_GOOD
-    if advantage:
-        return smooth
-    return Measure(
-        smooth.name, None, ratio=True, caveat="no clear advantage in training that smoothness could explain"
-    )
+    smoother = compare_in_training(setting, RELATIVE, BATCH, NONE, lr, ratio=True)
+    early = too_early(setting, NONE, BATCH, lr=lr) or overlapping(smoother)
+    title = f"an advantage without scale-free smoothness, {rate_title(lr)}"
+    advantage = better.effect is not None and better.effect.n >= ENOUGH_SEEDS and better.effect.low > 0
+    nothing = "" if advantage else "no clear advantage in training that smoothness could explain"
+    return Part(title, (better, *smoother), early, blocked=nothing)
 
 
 def _lowest(setting: Setting) -> float:

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from bncore.report.claims.evidence import Measure, Need
-from bncore.report.quantities import Quantity, difference, final_log_loss, learnt, level
+import numpy as np
+
+from bncore.report.claims.evidence import Measure, Need, Part
+from bncore.report.progress import LATEST_START, LEFT, Pair
+from bncore.report.quantities import Quantity, Trace, as_in_the_paper, difference, in_training, values_of
 from bncore.report.runs import variant_of
 from bncore.report.settings import Setting
+from bncore.report.statistics import ratio_of_means
 from bncore.spec.model import ImageData, Spec
 
-AS_GOOD = 0.05
-"""Accuracies nearer than this count as equally good: five points, what the paper's seeds differ by in a panel."""
+NONE, BATCH = ("none", ""), ("batch", "")
+"""The two networks that most claims are about, as norm and noise."""
+
+MOST_OF_IT = 0.5
+"""Who keeps more than this share of what BatchNorm gains is nearer to BatchNorm than to the plain network. In the
+paper's Fig 2 the noise costs 0.30 of it over the whole training, in Fig 5a the l_p norms nothing."""
+
+AT_EQUAL_STEPS, AT_EQUAL_LOSS = "at equal steps", "at equal training loss"
 
 
 def common_rates(setting: Setting, *variants: tuple[str, str]) -> list[float]:
@@ -31,30 +41,103 @@ def compare(
 ) -> Measure:
     """A quantity of one variant less that of another, paired by seed; `more` are fields of `Measure`."""
     effect = difference(quantity, setting.of(*ours, lr), setting.of(*theirs, lr))
-    sign = "/" if more.get("ratio") else "−"
-    name = f"{quantity.name}, {_named(ours)} {sign} {_named(theirs)}"
-    return Measure(name, effect, **more)
+    return Measure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
 
 
-LEAST_LOSS_DROP = 0.1
-"""As log10: a loss that has fallen less than by a fifth counts as not trained at all."""
+def compare_in_training(
+    setting: Setting,
+    trace: Trace,
+    ours: tuple[str, str],
+    theirs: tuple[str, str],
+    lr: float | None,
+    *,
+    until: float = 1.0,
+    **more: Any,
+) -> tuple[Measure, Measure]:
+    """A number of one variant less that of another while both train, paired by seed: at equal steps (before the
+    share `until` of the run), and at equal training loss."""
+    mine, others = setting.of(*ours, lr), setting.of(*theirs, lr)
+    name = f"{trace.name}, {_pair_named(ours, theirs, more)}"
+    steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
+    progress = in_training(trace, mine, others, Pair.at_equal_progress)
+    return (
+        Measure(f"{name}, {AT_EQUAL_STEPS}", steps, **more),
+        Measure(f"{name}, {AT_EQUAL_LOSS}", progress, **more),
+    )
 
-_LEARNT = Quantity("training accuracy gained", learnt)
-_FALLEN = Quantity("final loss over the first", final_log_loss)
+
+def share_of_gain(setting: Setting, quantity: Quantity, ours: tuple[str, str], lr: float) -> Measure:
+    """How much of what BatchNorm gains over the plain network is lost by another variant: (batch - ours)/(batch -
+    none), of means over the seeds that all three have."""
+    values = [values_of(quantity, setting.of(*variant, lr)) for variant in (ours, BATCH, NONE)]
+    seeds = sorted(set.intersection(*map(set, values)))
+    lost = {seed: values[1][seed] - values[0][seed] for seed in seeds}
+    gain = {seed: values[1][seed] - values[2][seed] for seed in seeds}
+    name = f"share of BatchNorm's gain that {_named(ours)} loses, {quantity.name}"
+    effect = ratio_of_means(lost, gain)
+    nothing = bool(gain) and effect is None
+    caveat = "BatchNorm gains nothing here that could be lost" if nothing else ""
+    return Measure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
 
 
-def untrained(setting: Setting, *variants: tuple[str, str], lr: float | None) -> str:
-    """Why a comparison of trajectories says nothing: a network that never left its start sits on a plateau, where
-    everything is smooth and steady. Empty where all the variants trained."""
-    stuck = []
-    for variant in variants:
-        runs = setting.of(*variant, lr)
-        gained = level(_LEARNT, runs) if setting.images else level(_FALLEN, runs)
-        if gained is None or (gained.mean < AS_GOOD if setting.images else gained.mean > -LEAST_LOSS_DROP):
-            stuck.append(f"“{_named(variant)}”")
-    if not stuck:
+def too_early(setting: Setting, *variants: tuple[str, str], lr: float | None) -> str:
+    """Why runs stand too early in training for what is said of it: in more than half of the seeds one of the
+    variants has not left its start within the first tenth of the run. Empty where all have, or none was run."""
+    found = [said for variant in variants if (said := _too_early(setting, variant, variants, lr))]
+    return "; ".join(found)
+
+
+def _too_early(
+    setting: Setting, variant: tuple[str, str], variants: Sequence[tuple[str, str]], lr: float | None
+) -> str:
+    left: list[float] = []
+    for seed, runs in setting.of(*variant, lr).items():
+        beside = [run for one in variants for run in setting.of(*one, lr).get(seed, [])]
+        curves = [run.training for run in beside if run.training]
+        mine = next((run.training for run in runs if run.training), None)
+        if mine is not None:
+            start = min(curve.first for curve in curves if curve.of == mine.of)
+            step = mine.below(LEFT * start)
+            left.append(np.inf if step is None else step)
+    late = [step for step in left if step >= LATEST_START * setting.steps]
+    if 2 * len(late) <= len(left):
         return ""
-    return f"{' and '.join(stuck)} did not train: on the plateau of its start everything is smooth and steady"
+    name = {"none": "the plain network", "batch": "the network with BatchNorm"}.get(
+        _named(variant), _named(variant)
+    )
+    step = float(np.median(left))
+    if np.isinf(step):
+        return f"{name} has not left its start"
+    return f"{name} has left its start only at step {step:,.0f} of {setting.steps:,}"
+
+
+def overlapping(measures: Sequence[Measure]) -> str:
+    """Why measures were not compared at equal training loss although they were at equal steps; empty where they
+    were."""
+    known = {
+        name: any(m.effect for m in measures if m.name.endswith(name))
+        for name in (AT_EQUAL_STEPS, AT_EQUAL_LOSS)
+    }
+    if known[AT_EQUAL_STEPS] and not known[AT_EQUAL_LOSS]:
+        return "the networks have not yet passed the same training losses"
+    return ""
+
+
+def part_in_training(title: str, measures: Sequence[Measure], early: str) -> Part:
+    """A part whose measures are compared while both networks train."""
+    counted = [measure for measure in measures if measure.counts]
+    return Part(title, tuple(measures), early or overlapping(counted))
+
+
+def rates_measured(setting: Setting, table: str) -> list[float]:
+    """Learning rates that the plain network and the one with BatchNorm were run at and of which some run measured
+    a probe's table as in the paper."""
+    measured = {
+        run.variant.lr
+        for run in setting.counted
+        if table in run.columns.tables() and as_in_the_paper(run, table)
+    }
+    return [lr for lr in common_rates(setting, NONE, BATCH) if lr in measured]
 
 
 def rate_title(lr: float) -> str:
@@ -92,6 +175,10 @@ def measures(probe: str, norms: Iterable[str] = ("none", "batch")) -> Callable[[
 def probe_need(probe: str, name: str, norms: Iterable[str] = ("none", "batch")) -> Need:
     """The need for an instrument, which any preset can be given."""
     return Need(f"{name} measured", measures(probe, norms), f"--set probes.{probe}.every=100")
+
+
+def _pair_named(ours: tuple[str, str], theirs: tuple[str, str], more: dict[str, Any]) -> str:
+    return f"{_named(ours)} {'/' if more.get('ratio') else '−'} {_named(theirs)}"
 
 
 def _named(variant: tuple[str, str]) -> str:

@@ -17,7 +17,8 @@ class Verdict(StrEnum):
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
-    NOT_SETTLED = "not settled by these runs"
+    INCONCLUSIVE = "inconclusive"
+    TOO_EARLY = "too early"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Measure:
     def outcome(self) -> Verdict:
         """Whether the interval lies wholly on one side of the threshold."""
         if self.effect is None or self.effect.n < ENOUGH_SEEDS:
-            return Verdict.NOT_SETTLED
+            return Verdict.INCONCLUSIVE
         above, below = self.effect.low > self.threshold, self.effect.high < self.threshold
         if self.side == "below":
             above, below = below, above
-        return Verdict.SUPPORTED if above else Verdict.CONTRADICTED if below else Verdict.NOT_SETTLED
+        return Verdict.SUPPORTED if above else Verdict.CONTRADICTED if below else Verdict.INCONCLUSIVE
 
     @property
     def leaning(self) -> str:
@@ -64,16 +65,23 @@ class Part:
 
     title: str
     measures: tuple[Measure, ...]
+    early: str = ""
+    """Why these runs stand too early in training to tell, whatever was measured; empty where they do not."""
     blocked: str = ""
-    """Why these runs cannot settle it, whatever was measured; empty where they can."""
+    """Why these runs cannot tell for another reason; empty where they can."""
 
     @property
     def verdict(self) -> Verdict:
-        """What all the measures that count say; not settled where they disagree or one is open."""
-        if self.blocked:
-            return Verdict.NOT_SETTLED
-        found = {measure.outcome for measure in self.measures if measure.counts}
-        return found.pop() if len(found) == 1 else Verdict.NOT_SETTLED
+        """What all the measures say that count and were taken; inconclusive where they disagree or one is open."""
+        if self.early:
+            return Verdict.TOO_EARLY
+        found = {measure.outcome for measure in self.known}
+        return found.pop() if len(found) == 1 and not self.blocked else Verdict.INCONCLUSIVE
+
+    @property
+    def known(self) -> tuple[Measure, ...]:
+        """The measures that count and were taken."""
+        return tuple(measure for measure in self.measures if measure.counts and measure.effect is not None)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,9 @@ class Scope:
             one, all_of = all_of, one
         if one in found:
             return one
-        return all_of if found and set(found) == {all_of} else Verdict.NOT_SETTLED
+        if found and set(found) == {all_of}:
+            return all_of
+        return Verdict.TOO_EARLY if Verdict.TOO_EARLY in found else Verdict.INCONCLUSIVE
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -104,8 +114,10 @@ class Scope:
 
     @property
     def measured(self) -> bool:
-        """Whether anything was."""
-        return any(measure.effect is not None for measure in self.measures)
+        """Whether anything was, or could not yet be."""
+        return any(measure.effect is not None for measure in self.measures) or any(
+            part.early for part in self.parts
+        )
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from bncore.report.claims.comparing import (
-    AS_GOOD,
+    BATCH,
+    NONE,
     common_rates,
     compare,
     has,
     probe_need,
     rate_title,
-    untrained,
+    share_of_gain,
+    too_early,
 )
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
-from bncore.report.claims.training import BATCH, FINAL_ACCURACY, NONE
-from bncore.report.quantities import Quantity, learnt, level, mean_log, probe_basis
+from bncore.report.claims.training import FINAL_ACCURACY, MEAN_ACCURACY
+from bncore.report.progress import LEFT
+from bncore.report.quantities import Quantity, log_of, mean_of, probe_basis
 from bncore.report.settings import Setting
+from bncore.report.statistics import estimate
 
 NOISY_BATCH, NOISY_NONE = ("batch", "noise"), ("none", "noise")
 NOISY_NONE_RELATIVE = ("none", "noise relative")
 
 MEAN_DRIFT = Quantity(
     "|Δμ| of the layers' outputs between measurements",
-    mean_log("probe:activations", "mean_step"),
+    mean_of(log_of("probe:activations", "mean_step")),
     probe_basis("activations"),
 )
 VARIANCE_DRIFT = Quantity(
     "|Δσ²| of the layers' outputs between measurements",
-    mean_log("probe:activations", "variance_step"),
+    mean_of(log_of("probe:activations", "variance_step")),
     probe_basis("activations"),
 )
-LEARNT = Quantity("training accuracy gained", learnt)
 
 UNFAIR = (
     "the noise is of absolute size: it is larger, relatively, where activations are small, so the comparison "
@@ -55,38 +58,58 @@ def _unstable(setting: Setting, lr: float) -> Part:
             compare(setting, VARIANCE_DRIFT, NOISY_BATCH, BATCH, lr, ratio=True),
             compare(setting, MEAN_DRIFT, NOISY_BATCH, NONE, lr, ratio=True, counts=False),
         ),
+        too_early(setting, NONE, BATCH, lr=lr),
     )
 
 
 def _unharmed(setting: Setting, lr: float) -> Part:
+    lost = share_of_gain(setting, MEAN_ACCURACY, NOISY_BATCH, lr)
     return Part(
         "training is as good all the same",
         (
-            compare(setting, FINAL_ACCURACY, NOISY_BATCH, BATCH, lr, threshold=-AS_GOOD),
-            compare(setting, FINAL_ACCURACY, NOISY_BATCH, NONE, lr, counts=False),
+            lost,
+            compare(setting, MEAN_ACCURACY, NOISY_BATCH, NONE, lr),
+            compare(setting, FINAL_ACCURACY, NOISY_BATCH, BATCH, lr, counts=False),
         ),
+        too_early(setting, NONE, BATCH, lr=lr),
+        blocked=lost.caveat,
     )
 
 
 def _stopped(setting: Setting, lr: float) -> Part:
-    harmed = compare(
-        setting, FINAL_ACCURACY, NOISY_NONE, NONE, lr, side="below", threshold=-AS_GOOD, caveat=UNFAIR
-    )
-    gained = Measure(
-        f"{LEARNT.name}, none + noise",
-        level(LEARNT, setting.of(*NOISY_NONE, lr)),
-        side="below",
-        threshold=AS_GOOD,
-        signed=False,
-        caveat=UNFAIR,
-    )
-    fair = compare(
-        setting, FINAL_ACCURACY, NOISY_NONE_RELATIVE, NONE, lr, side="below", threshold=-AS_GOOD, counts=False,
-        caveat="the same relative amplitude: the fair comparison",
-    )  # fmt: skip
+    harmed = compare(setting, MEAN_ACCURACY, NOISY_NONE, NONE, lr, side="below", caveat=UNFAIR)
     return Part(
-        "the same noise stops the plain network", (harmed, gained, fair), untrained(setting, NONE, lr=lr)
+        "the same noise stops the plain network",
+        (
+            harmed,
+            _still_at_start(setting, NOISY_NONE, lr, caveat=UNFAIR),
+            _still_at_start(
+                setting,
+                NOISY_NONE_RELATIVE,
+                lr,
+                counts=False,
+                caveat="the same relative amplitude: the fair comparison",
+            ),
+        ),
+        too_early(setting, NONE, lr=lr),
     )
+
+
+def _still_at_start(
+    setting: Setting, variant: tuple[str, str], lr: float, *, caveat: str, counts: bool = True
+) -> Measure:
+    """How far the loss of a variant has come down from that of a plain network that has learnt nothing; a run that
+    diverged learnt nothing that it could keep."""
+    found: dict[int, float] = {}
+    plain = setting.of(*NONE, lr)
+    for seed, runs in setting.of(*variant, lr).items():
+        mine = next((run for run in runs if run.training), None)
+        curves = [run.training for run in plain.get(seed, []) if run.training]
+        if mine is not None and mine.training is not None and curves:
+            start = min(mine.training.first, *(curve.first for curve in curves))
+            found[seed] = 1.0 if mine.diverged else float(mine.training.values[-1]) / start
+    name = f"training loss at the end over that of the start, {' + '.join(variant)}"
+    return Measure(name, estimate(found), threshold=LEFT, counts=counts, signed=False, caveat=caveat)
 
 
 CLAIM = Claim(

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.comparing import common_rates, compare, has, probe_need, rate_title, untrained
+from bncore.report.claims.comparing import (
+    BATCH,
+    NONE,
+    compare_in_training,
+    has,
+    part_in_training,
+    probe_need,
+    rate_title,
+    rates_measured,
+    too_early,
+)
 from bncore.report.claims.evidence import Claim, Need, Part, Scope
-from bncore.report.claims.training import BATCH, NONE
-from bncore.report.quantities import Quantity, mean_log, mean_plain, measured_as, probe_basis
+from bncore.report.quantities import Trace, log_of, measured_as, plain_of, probe_basis
 from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:ics", probe_basis("ics")
-ANGLE = Quantity("ICS as 1 − cos(G, G′)", measured_as(TABLE, mean_plain(TABLE, "one_minus_cosine")), BASIS)
-RELATIVE = Quantity("ICS as ‖G − G′‖/‖G‖", measured_as(TABLE, mean_log(TABLE, "relative")), BASIS)
-LENGTH = Quantity("ICS as ‖G − G′‖", measured_as(TABLE, mean_log(TABLE, "l2")), BASIS)
+ANGLE = Trace("ICS as 1 − cos(G, G′)", measured_as(TABLE, plain_of(TABLE, "one_minus_cosine")), BASIS)
+RELATIVE = Trace("ICS as ‖G − G′‖/‖G‖", measured_as(TABLE, log_of(TABLE, "relative")), BASIS)
+LENGTH = Trace("ICS as ‖G − G′‖", measured_as(TABLE, log_of(TABLE, "l2")), BASIS)
 
-SAME_ANGLE = 0.02
-"""Angles 1 − cos nearer than this count as equal."""
+SAME_ANGLE = 0.05
+"""Means of 1 - cos nearer than this count as equal: in the paper's panels, in which it sees no reduction, they are
+up to 0.047 smaller with BatchNorm (Fig 3b at equal steps; 0.041 in Fig 3a, lr 0.1, at equal training accuracy)."""
 SAME_RATIO = 0.05
-"""As log10: ratios within 12 % count as equal."""
+"""As log10, the same for ||G - G'||/||G||, of which the paper draws nothing: for gradients of one length it is
+sqrt(2 (1 - cos)), and where 1 - cos is 0.2 the margin above makes a difference of this size."""
 
 
 def scopes(setting: Setting) -> tuple[Scope, ...]:
     """One for each learning rate: the paper's findings differ between them."""
-    return tuple(
-        Scope(rate_title(lr), (_not_reduced(setting, lr),)) for lr in common_rates(setting, NONE, BATCH)
-    )
+    rates = rates_measured(setting, TABLE)
+    return tuple(Scope(rate_title(lr), (_not_reduced(setting, lr),)) for lr in rates)
 
 
 def _not_reduced(setting: Setting, lr: float) -> Part:
-    return Part(
-        "not reduced",
-        (
-            compare(setting, ANGLE, BATCH, NONE, lr, threshold=-SAME_ANGLE),
-            compare(setting, RELATIVE, BATCH, NONE, lr, threshold=-SAME_RATIO, ratio=True),
-            compare(
-                setting, LENGTH, BATCH, NONE, lr, ratio=True, counts=False,
-                caveat="mixes ICS with the size of the update and of the gradient",
-            ),
+    measures = (
+        *compare_in_training(setting, ANGLE, BATCH, NONE, lr, threshold=-SAME_ANGLE),
+        *compare_in_training(setting, RELATIVE, BATCH, NONE, lr, threshold=-SAME_RATIO, ratio=True),
+        *compare_in_training(
+            setting, LENGTH, BATCH, NONE, lr, ratio=True, counts=False,
+            caveat="mixes ICS with the size of the update and of the gradient",
         ),
-        untrained(setting, NONE, BATCH, lr=lr),
     )  # fmt: skip
+    return part_in_training("not reduced", measures, too_early(setting, NONE, BATCH, lr=lr))
 
 
 CLAIM = Claim(
@@ -54,7 +61,9 @@ CLAIM = Claim(
         "‖G − G′‖ mixes ICS with the size of the update: only the scale-free measures count here.",
         "“Almost no ICS in the plain linear network” holds at lr 1e-7 only; the paper's own layer-17 cosine "
         "at 1e-6 is about −0.98.",
-        "Means over all layers but the first, of which nothing can shift, and over all measurements, dense "
-        "ones at the beginning included.",
+        "Means over all layers but the first, of which nothing can shift, and over the measurements between "
+        "the plateau of the start and the fitted data.",
+        "In the paper's own panels for VGG at lr 0.01 BatchNorm has the smaller angles over the whole run, since "
+        "it has fitted its data after a quarter of it; while both train it has the larger ones.",
     ),
 )

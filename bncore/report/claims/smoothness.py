@@ -2,93 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from bncore.report.claims.comparing import common_rates, compare, has, probe_need, rate_title, untrained
+from bncore.report.claims.comparing import (
+    BATCH,
+    NONE,
+    compare,
+    compare_in_training,
+    has,
+    part_in_training,
+    probe_need,
+    rate_title,
+    rates_measured,
+    too_early,
+)
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
-from bncore.report.claims.training import BATCH, NONE
 from bncore.report.quantities import (
     EARLY,
+    PerMeasurement,
     Quantity,
-    as_in_the_paper,
+    Trace,
     late_reading,
     level,
-    log_band,
+    log_of,
     log_relative_at_lr,
-    mean_log,
+    log_variation,
+    mean_of,
     measured_as,
     probe_basis,
 )
-from bncore.report.runs import ReportRun
 from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:landscape", probe_basis("landscape")
 
 
-def _along(name: str, of: Callable[[ReportRun], float | None]) -> Quantity:
-    """A quantity of the landscape along the gradient: along another direction it is no evidence."""
-    return Quantity(name, measured_as(TABLE, of), BASIS)
+def _along(name: str, of: PerMeasurement) -> Trace:
+    """A number of the landscape along the gradient: along another direction it is no evidence."""
+    return Trace(name, measured_as(TABLE, of), BASIS)
 
 
-LIPSCHITZ = _along("effective Lipschitz constant max |ΔL|/(a‖g‖)", mean_log(TABLE, "lipschitz"))
-BAND = _along("width of the loss band over the loss", log_band)
-DIFFERENCE = _along("largest ‖Δg‖ along the gradient", mean_log(TABLE, "grad_diff_max"))
-RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr())
-EARLY_RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr, early", log_relative_at_lr(last=EARLY))
-EARLY_BETA = _along("effective β, early", mean_log(TABLE, "beta", last=EARLY))
-LATE_BETA = _along("effective β, later", mean_log(TABLE, "beta", first=EARLY))
-READING = _along("share of later measurements in which β is 2/lr or 1/a_min to 5 %", late_reading)
+LIPSCHITZ = _along("effective Lipschitz constant max |ΔL|/(a‖g‖)", log_of(TABLE, "lipschitz"))
+VARIATION = _along("variation of the loss along the gradient, max L − min L", log_variation)
+DIFFERENCE = _along("largest ‖Δg‖ along the gradient", log_of(TABLE, "grad_diff_max"))
+RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr)
+BETA = _along("effective β", log_of(TABLE, "beta"))
+LATE_BETA = Quantity("effective β, later", mean_of(BETA.of, first=EARLY), BASIS)
+READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min to 5 %", late_reading, BASIS)
 
 READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
 
 
 def lipschitz_scopes(setting: Setting) -> tuple[Scope, ...]:
     """C4, at each learning rate."""
-    return tuple(
-        Scope(
-            rate_title(lr),
-            (
-                Part(
-                    "lower effective Lipschitz constant",
-                    (
-                        compare(setting, LIPSCHITZ, BATCH, NONE, lr, side="below", ratio=True),
-                        compare(setting, BAND, BATCH, NONE, lr, side="below", ratio=True, counts=False),
-                    ),
-                    untrained(setting, NONE, BATCH, lr=lr),
-                ),
-            ),
-        )
-        for lr in _rates(setting)
-    )
+    return tuple(Scope(rate_title(lr), (_lipschitz(setting, lr),)) for lr in rates_measured(setting, TABLE))
 
 
 def beta_scopes(setting: Setting) -> tuple[Scope, ...]:
     """C5, at each learning rate."""
     return tuple(
-        Scope(rate_title(lr), (_predictive(setting, lr), _smooth(setting, lr))) for lr in _rates(setting)
+        Scope(rate_title(lr), (_predictive(setting, lr), _smooth(setting, lr)))
+        for lr in rates_measured(setting, TABLE)
     )
 
 
-def gradient_runs(setting: Setting) -> bool:
-    """Whether some run has looked along the gradient."""
-    return any(
-        run.spec.probes.landscape.every and as_in_the_paper(run, TABLE) for run in setting.counted if run.spec
-    )
-
-
-def _rates(setting: Setting) -> list[float]:
-    return common_rates(setting, NONE, BATCH) if gradient_runs(setting) else []
+def _lipschitz(setting: Setting, lr: float) -> Part:
+    measures = _lower(setting, lr, LIPSCHITZ, VARIATION)
+    early = too_early(setting, NONE, BATCH, lr=lr)
+    return part_in_training("lower effective Lipschitz constant", measures, early)
 
 
 def _predictive(setting: Setting, lr: float) -> Part:
-    return Part(
-        "more predictive gradients",
-        (
-            compare(setting, DIFFERENCE, BATCH, NONE, lr, side="below", ratio=True),
-            compare(setting, RELATIVE, BATCH, NONE, lr, side="below", ratio=True),
-        ),
-        untrained(setting, NONE, BATCH, lr=lr),
-    )
+    measures = _lower(setting, lr, DIFFERENCE, RELATIVE)
+    return part_in_training("more predictive gradients", measures, too_early(setting, NONE, BATCH, lr=lr))
 
 
 def _smooth(setting: Setting, lr: float) -> Part:
@@ -105,9 +88,17 @@ def _smooth(setting: Setting, lr: float) -> Part:
         )
         for norm in (NONE, BATCH)
     )
-    early = compare(setting, EARLY_BETA, BATCH, NONE, lr, side="below", ratio=True)
-    stuck = untrained(setting, NONE, BATCH, lr=lr)
-    return Part("lower effective β, early in training", (early, later, *readings), stuck)
+    early = compare_in_training(setting, BETA, BATCH, NONE, lr, until=EARLY, side="below", ratio=True)
+    stage = too_early(setting, NONE, BATCH, lr=lr)
+    return part_in_training("lower effective β, early in training", (*early, later, *readings), stage)
+
+
+def _lower(setting: Setting, lr: float, *traces: Trace) -> tuple[Measure, ...]:
+    return tuple(
+        measure
+        for trace in traces
+        for measure in compare_in_training(setting, trace, BATCH, NONE, lr, side="below", ratio=True)
+    )
 
 
 _NEEDS = (
@@ -122,9 +113,12 @@ LIPSCHITZ_CLAIM = Claim(
     lipschitz_scopes,
     _NEEDS,
     (
-        "A network that does not train sits on a plateau, where its loss is flat: such runs settle nothing.",
-        "Whoever trains faster has smaller losses and gradients at the same step, which this measure is "
-        "made of.",
+        "A network that has not left its start sits on a plateau, where its loss is flat: what follows is "
+        "measured.",
+        "Whoever trains faster has smaller losses and gradients at the same step, which these measures are "
+        "made of: so they must agree at the same training loss.",
+        "In the paper's Fig 10a (linear network) BatchNorm's band is the narrower one on the average of its "
+        "logarithm, by the first 1,500 steps; at most later steps it is the wider one.",
     ),
 )
 BETA_CLAIM = Claim(
@@ -134,7 +128,7 @@ BETA_CLAIM = Claim(
     beta_scopes,
     _NEEDS,
     (
-        f"{READS_BACK[0].upper()}{READS_BACK[1:]}: only the first fifth of a run counts for β.",
+        f"{READS_BACK[0].upper()}{READS_BACK[1:]}: at equal steps only the first fifth of a run counts for β.",
         "‖Δg‖ alone grows with the gradient; ‖Δg‖/‖g‖ is free of scale, so both must agree.",
     ),
 )

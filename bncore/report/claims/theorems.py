@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bncore.report.claims.comparing import has, measures, rate_title
+from bncore.report.claims.comparing import BATCH, has, measures, rate_title
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
-from bncore.report.claims.training import BATCH
 from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
 from bncore.report.runs import ReportRun
 from bncore.report.settings import Setting

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.comparing import AS_GOOD, common_rates, compare, has, rate_title, untrained
+from bncore.report.claims.comparing import BATCH, NONE, common_rates, compare, has, rate_title, too_early
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.quantities import (
     Quantity,
     final_accuracy,
     final_log_loss,
     mean_accuracy,
+    mean_log_gain,
     mean_log_loss,
     values_of,
 )
 from bncore.report.settings import Setting
 from bncore.report.statistics import paired
 
-NONE, BATCH = ("none", ""), ("batch", "")
-
 MEAN_ACCURACY = Quantity("training accuracy averaged over the run", mean_accuracy)
 FINAL_ACCURACY = Quantity("final training accuracy", final_accuracy)
 MEAN_LOG_LOSS = Quantity("loss averaged over the run, log10", mean_log_loss)
+MEAN_GAIN = Quantity("fall of the loss averaged over the run, log10", mean_log_gain)
 FINAL_LOG_LOSS = Quantity("final loss", final_log_loss)
 
 
@@ -36,7 +36,7 @@ def _faster(setting: Setting, lr: float) -> Part:
         measure = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr)
     else:
         measure = compare(setting, MEAN_LOG_LOSS, BATCH, NONE, lr, side="below", ratio=True)
-    return Part(f"faster at {rate_title(lr)}", (measure,))
+    return Part(f"faster at {rate_title(lr)}", (measure,), too_early(setting, NONE, lr=lr))
 
 
 def _tolerant(setting: Setting, rates: list[float]) -> Part:
@@ -59,11 +59,10 @@ def _tolerant(setting: Setting, rates: list[float]) -> Part:
         f"change of {quantity.name} of batch itself from {rate_title(low)} to {high:g}",
         mine,
         side="above" if setting.images else "below",
-        threshold=-AS_GOOD if setting.images else 0.0,
         counts=False,
         ratio=not setting.images,
     )
-    return Part("tolerates larger learning rates", (measure, keeps), untrained(setting, NONE, lr=low))
+    return Part("tolerates larger learning rates", (measure, keeps), too_early(setting, NONE, lr=low))
 
 
 CLAIM = Claim(

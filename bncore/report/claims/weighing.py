@@ -15,43 +15,45 @@ SPOKEN = 2
 def weigh(claim: Claim, settings: Sequence[Setting]) -> Weighed:
     """A claim's verdict by everything that these runs measured of it."""
     if claim.settled_elsewhere:
-        return Weighed(claim, Verdict.NOT_SETTLED, claim.settled_elsewhere, ())
+        return Weighed(claim, Verdict.INCONCLUSIVE, claim.settled_elsewhere, ())
     findings = tuple(
         Finding(setting, scope, *_judged(setting, scope))
         for setting in settings
         for scope in claim.scopes(setting)
         if scope.measured
     )
-    verdict, why = _together(findings) if findings else (Verdict.NOT_SETTLED, _nothing(settings))
+    verdict, why = _together(findings) if findings else (Verdict.INCONCLUSIVE, _nothing(settings))
     return Weighed(claim, verdict, why, findings)
 
 
 def _judged(setting: Setting, scope: Scope) -> tuple[Verdict, str]:
     verdict = scope.verdict
     if setting.synthetic:
-        return Verdict.NOT_SETTLED, f"synthetic images settle nothing; there {_said(scope, verdict)}"
+        return Verdict.INCONCLUSIVE, f"synthetic images settle nothing; there {_said(scope, verdict)}"
     return verdict, _said(scope, verdict)
 
 
 def _said(scope: Scope, verdict: Verdict) -> str:
     """Why: the parts that decide; where none does, those that are open, and what the others say."""
+    if verdict == Verdict.TOO_EARLY:
+        return "; ".join(dict.fromkeys(part.early for part in scope.parts if part.verdict == verdict))
     said = [_part_said(part) for part in scope.parts if part.verdict == verdict]
     others = [part for part in scope.parts if part.verdict != verdict]
-    if verdict == Verdict.NOT_SETTLED:
+    if verdict == Verdict.INCONCLUSIVE:
         said += [f"{part.title}: {part.verdict.value}" for part in others]
     return "; ".join(said)
 
 
 def _part_said(part: Part) -> str:
     """The part with the measure that tells most: of an open part one that is open, else the first."""
-    if part.blocked:
-        return f"{part.title}: {part.blocked}"
-    known = [measure for measure in part.measures if measure.counts and measure.effect is not None]
+    if part.early or part.blocked:
+        return f"{part.title}: {part.early or part.blocked}"
+    known = part.known
     if not known:
         uncounted = not any(measure.counts for measure in part.measures) and part.measures[0].caveat
         return f"{part.title}: {uncounted or 'not measured'}"
     outcomes = {measure.outcome for measure in known}
-    if part.verdict == Verdict.NOT_SETTLED and Verdict.NOT_SETTLED not in outcomes:
+    if part.verdict == Verdict.INCONCLUSIVE and Verdict.INCONCLUSIVE not in outcomes:
         return f"{part.title}: its measures disagree: {', '.join(map(_measure_said, known))}"
     telling = next((m for m in known if m.outcome == part.verdict), known[0])
     others = len(known) - 1
@@ -62,7 +64,7 @@ def _part_said(part: Part) -> str:
 def _measure_said(measure: Measure) -> str:
     assert measure.effect is not None
     number = f"{measure.name} {shown(measure)} ({seeds(measure.effect.n)})"
-    if measure.outcome != Verdict.NOT_SETTLED:
+    if measure.outcome != Verdict.INCONCLUSIVE:
         return number
     few = measure.effect.n < ENOUGH_SEEDS
     reason = f"fewer than {ENOUGH_SEEDS} seeds" if few else "the interval holds both"
@@ -83,20 +85,23 @@ def _nothing(settings: Sequence[Setting]) -> str:
 
 def _together(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     said = {finding.verdict for finding in findings}
-    decided = said - {Verdict.NOT_SETTLED}
+    decided = said & {Verdict.SUPPORTED, Verdict.CONTRADICTED}
     if len(decided) == 2:
         sides = [
             f"{verdict.value} by {_where([f for f in findings if f.verdict == verdict])}"
             for verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
         ]
-        return Verdict.NOT_SETTLED, f"The settings disagree: {'; '.join(sides)}."
-    verdict = decided.pop() if decided else Verdict.NOT_SETTLED
+        return Verdict.INCONCLUSIVE, f"The settings disagree: {'; '.join(sides)}."
+    early = said == {Verdict.TOO_EARLY}
+    verdict = decided.pop() if decided else Verdict.TOO_EARLY if early else Verdict.INCONCLUSIVE
     speaking = [finding for finding in findings if finding.verdict == verdict]
     text = ". ".join(f"{_where([finding])}: {finding.why}" for finding in speaking[:SPOKEN])
     text += "." if len(speaking) <= SPOKEN else f"; and {len(speaking) - SPOKEN} more below."
     open_ones = len(findings) - len(speaking)
     if open_ones:
-        text += f" {open_ones} other comparison{'s' if open_ones > 1 else ''} did not settle it."
+        text += (
+            f" {open_ones} other comparison{'s were' if open_ones > 1 else ' was'} inconclusive or too early."
+        )
     return verdict, text
 
 

@@ -7,9 +7,19 @@ from bncore.report.claims.weighing import shown, shown_threshold
 from bncore.report.document import Report
 from bncore.report.page.markup import folded, listing, table, tag, text
 
-WORDS = {Verdict.SUPPORTED: "for it", Verdict.CONTRADICTED: "against it", Verdict.NOT_SETTLED: "open"}
+WORDS = {
+    Verdict.SUPPORTED: "for it",
+    Verdict.CONTRADICTED: "against it",
+    Verdict.INCONCLUSIVE: "open",
+    Verdict.TOO_EARLY: "too early",
+}
 """What a single measure says."""
-KINDS = {Verdict.SUPPORTED: "yes", Verdict.CONTRADICTED: "no", Verdict.NOT_SETTLED: "open"}
+KINDS = {
+    Verdict.SUPPORTED: "yes",
+    Verdict.CONTRADICTED: "no",
+    Verdict.INCONCLUSIVE: "open",
+    Verdict.TOO_EARLY: "open",
+}
 
 
 def evidence(document: Report) -> str:
@@ -47,8 +57,9 @@ def _finding(finding: Finding) -> str:
 
 
 def _part_row(part: Part) -> tuple[str, ...]:
-    blocked = tag("small", text(part.blocked)) if part.blocked else ""
-    return tag("b", text(part.title)) + blocked, "", "", "", badge(part.verdict, WORDS[part.verdict])
+    reason = part.early or part.blocked
+    said = tag("b", text(part.title)) + (tag("small", text(reason)) if reason else "")
+    return said, "", "", "", badge(part.verdict, WORDS[part.verdict])
 
 
 def _measure_row(measure: Measure) -> tuple[str, ...]:

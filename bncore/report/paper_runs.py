@@ -1,0 +1,153 @@
+"""The paper's own curves as if they were runs, so that the rules of every claim can be tried on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bncore.report.paper import VARIANTS, PaperCurve, all_curves
+from bncore.report.progress import Floats
+from bncore.report.runs import ReportRun, Variant
+from bncore.report.settings import Setting
+from bncore.report.statistics import ENOUGH_SEEDS
+from bncore.spec.load import load_experiment
+from bncore.spec.model import Spec
+from bncore.spec.plan import plan
+from bncore.store.columns import Columns
+from bncore.store.paths import RunDir
+
+_Samples = dict[tuple[str, int], dict[str, dict[int, float]]]
+"""Values by table and step, field, and layer (0 where a field has none)."""
+
+TITLE = "the paper's own curves"
+EVERY = {"vgg": 100, "dln": 50}
+"""Steps from sample to sample in the paper's figures."""
+APART = frozenset({"3a", "3b"})
+"""Figures that show other runs than those that the remaining ones share."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a field of the journal is drawn in the paper."""
+
+    key: str
+    """Of the panel, as in `bncore.report.paper.FILES`."""
+    figure: str
+    network: str
+    table: str
+    low: str
+    high: str = ""
+    """The upper edge, of a band."""
+    layers: tuple[int, ...] = ()
+    rate: float = 0.0
+    """The learning rate of a panel whose legend names none."""
+    log: bool = False
+    """Whether the panel's axis is logarithmic: long lines lost samples, which lie on straight lines as drawn."""
+
+
+_LANDSCAPE, _ICS, _ACTIVATIONS = "probe:landscape", "probe:ics", "probe:activations"
+_SOURCES = (
+    _Source("accuracy", "1", "vgg", "step", "accuracy"), _Source("accuracy", "2", "vgg", "step", "accuracy",
+    rate=0.1), _Source("accuracy", "5a", "vgg", "step", "accuracy", rate=0.1), _Source("accuracy", "3a", "vgg",
+    "step", "accuracy"), _Source("ics_l2", "3a", "vgg", _ICS, "l2", layers=(5,), log=True), _Source("ics_cosine",
+    "3a", "vgg", _ICS, "cosine", layers=(5, 10)), _Source("loss_band", "4", "vgg", "step", "loss", rate=0.1),
+    _Source("loss_band", "4", "vgg", _LANDSCAPE, "loss_min", "loss_max", rate=0.1),
+    _Source("gradient_predictiveness", "4", "vgg", _LANDSCAPE, "grad_diff_min", "grad_diff_max", rate=0.1),
+    _Source("beta", "4", "vgg", _LANDSCAPE, "beta", rate=0.1), _Source("mean_step", "8", "vgg", _ACTIVATIONS,
+    "mean_step", layers=(2, 9, 13), rate=0.1), _Source("variance_step", "8", "vgg", _ACTIVATIONS, "variance_step",
+    layers=(2, 9, 13), rate=0.1), _Source("loss", "3b", "dln", "step", "loss", rate=1e-6, log=True),
+    _Source("ics_l2", "3b", "dln", _ICS, "l2", layers=(9,), rate=1e-6, log=True), _Source("ics_cosine", "3b",
+    "dln", _ICS, "cosine", layers=(9, 17), rate=1e-6), _Source("loss", "5b", "dln", "step", "loss", rate=1e-6,
+    log=True), _Source("loss_band", "10", "dln", _LANDSCAPE, "loss_min", "loss_max", rate=1e-6, log=True),
+    _Source("gradient_predictiveness", "10", "dln", _LANDSCAPE, "grad_diff_min", "grad_diff_max", rate=1e-6,
+    log=True), _Source("beta", "10", "dln", _LANDSCAPE, "beta", rate=1e-6, log=True),
+)  # fmt: skip
+"""What the figures show of what runs journal. The paper draws no loss of its VGG: the lower edge of the loss along
+the gradient, weight penalty included, stands for it; where that is missing too, progress is read from the
+accuracy."""
+
+
+@cache
+def paper_settings(until: int | None = None) -> tuple[Setting, ...]:
+    """The paper's VGG and its deep linear network as settings, those of Fig 3 apart, cut off after step `until`.
+
+    Each curve stands for `ENOUGH_SEEDS` seeds that are alike: what the rules make of the curves is asked, not how
+    far another seed would have lain from them."""
+    specs = {
+        (_network(run.spec), _variant(run.spec)): run.spec
+        for run in plan(load_experiment("paper"), profile="paper").runs
+    }
+    return tuple(_setting(network, specs, until, apart=apart) for network in EVERY for apart in (False, True))
+
+
+def _setting(
+    network: str, specs: dict[tuple[str, Variant], Spec], until: int | None, *, apart: bool
+) -> Setting:
+    samples: dict[Variant, _Samples] = {}
+    for source in _SOURCES:
+        if source.network == network and (source.figure in APART) == apart:
+            _collect(source, until, samples)
+    runs = [run for variant, found in samples.items() for run in _runs(specs[network, variant], found, until)]
+    return Setting(TITLE, network, network == "vgg", False, runs[0].steps, tuple(runs))
+
+
+def _runs(spec: Spec, samples: _Samples, until: int | None) -> Iterator[ReportRun]:
+    columns = Columns()
+    columns.add((_event(*key, samples[key]) for key in sorted(samples)), in_front=False)
+    steps = spec.steps if until is None else min(until, spec.steps)
+    for seed in range(ENOUGH_SEEDS):
+        own = spec.model_copy(update={"seed": seed, "steps": steps})
+        run = RunDir(Path(TITLE) / f"{_variant(spec).label}-s{seed}")
+        yield ReportRun(run, "finished", steps, "", columns, own, None, {}, "")
+
+
+def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples]) -> None:
+    """Add what a source shows to the samples of its variants."""
+    for layer in source.layers or (0,):
+        for curve in all_curves(source.key, source.figure, layer=layer or None):
+            norm, noisy = VARIANTS[curve.legend]
+            variant = Variant(norm, "noise" if noisy else "", curve.rate or source.rate)
+            of = samples.setdefault(variant, {})
+            for step, low, high in _drawn(curve, source, until):
+                fields = {source.low: low} | ({source.high: high} if source.high else {})
+                fields |= {"one_minus_cosine": 1 - low} if source.low == "cosine" else {}
+                for name, value in fields.items():
+                    of.setdefault((source.table, step), {}).setdefault(name, {})[layer] = value
+
+
+def _event(table: str, step: int, fields: dict[str, dict[int, float]]) -> dict[str, Any]:
+    """A row of the journal; a field that is drawn for fewer layers than another has NaN for the rest."""
+    kind, _, name = table.partition(":")
+    event: dict[str, Any] = {"type": kind, "step": step} | ({"name": name} if name else {})
+    layers = sorted({layer for values in fields.values() for layer in values})
+    if layers == [0]:
+        return event | {field: values[0] for field, values in fields.items()}
+    rows = {field: [values.get(layer, np.nan) for layer in layers] for field, values in fields.items()}
+    return event | {"layers": layers} | rows
+
+
+def _drawn(curve: PaperCurve, source: _Source, until: int | None) -> Iterator[tuple[int, float, float]]:
+    """Step, low and high of the paper's samples, those that path simplification took out put back on the lines."""
+    every = EVERY[source.network]
+    last = min(curve.x[-1], np.inf if until is None else until)
+    steps = np.arange(np.ceil(curve.x[0] / every), np.floor(last / every) + 1) * every
+    edges = [_on_lines(values, curve.x, steps, log=source.log) for values in (curve.low, curve.high)]
+    return zip(steps.astype(int).tolist(), *(edge.tolist() for edge in edges), strict=True)
+
+
+def _on_lines(values: Floats, x: Floats, steps: Floats, *, log: bool) -> Floats:
+    drawn: Floats = np.exp(np.interp(steps, x, np.log(values))) if log else np.interp(steps, x, values)
+    return drawn
+
+
+def _network(spec: Spec) -> str:
+    return "dln" if spec.net.kind == "dln" else "vgg"
+
+
+def _variant(spec: Spec) -> Variant:
+    return Variant(spec.norm.kind, "noise" if spec.noise.on else "", spec.optim.lr)
