@@ -14,6 +14,7 @@ from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
 from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
+from bncore.report.paper_fit import PaperFit, paper_fit
 from bncore.report.picture import Picture
 from bncore.report.quantities import (
     EARLY,
@@ -29,6 +30,7 @@ from bncore.report.quantities import (
     measured_as,
     rows,
 )
+from bncore.report.rank import PaperRank
 from bncore.report.runs import ReportRun, Variant, gather
 from bncore.report.settings import Setting, settings_of
 from bncore.report.statistics import Estimate
@@ -101,6 +103,11 @@ class Report:
         return _named((*figures, *overviews(self.settings, others, covered)))
 
     @cached_property
+    def fits(self) -> tuple[PaperFit, ...]:
+        """Where the paper's curves lie among the seeds of each setting, of which it has any."""
+        return tuple(fit for fit in map(paper_fit, self.settings) if fit.text)
+
+    @cached_property
     def controls(self) -> tuple[ControlTable, ...]:
         """The controls for confounders that the runs hold."""
         return tuple(controls_of(self.runs))
@@ -154,6 +161,7 @@ def as_json(document: Report) -> dict[str, Any]:
             for row in document.variants(setting)
         ],
         "controls": [_control_json(table) for table in document.controls],
+        "paper_fit": [_fit_json(fit) for fit in document.fits],
         "figures": [
             {
                 "name": picture.name,
@@ -161,10 +169,28 @@ def as_json(document: Report) -> dict[str, Any]:
                 "setting": picture.setting,
                 "panels": [plot.title for plot in picture.plots],
                 "notes": list(picture.notes),
+                "paper": [_rank_json(rank) for rank in picture.ranks],
             }
             for picture in document.pictures
         ],
     }
+
+
+def _fit_json(fit: PaperFit) -> dict[str, Any]:
+    return {
+        "setting": fit.setting.title,
+        "text": fit.text,
+        "differs": list(fit.differs),
+        "seeds": fit.seeds,
+        "curves": len(fit.ranks),
+        "outside": len(fit.outside),
+        "outside_by_chance": fit.by_chance,
+    }
+
+
+def _rank_json(rank: PaperRank) -> dict[str, Any]:
+    told = asdict(rank) | {"words": rank.words, "outside": rank.outside}
+    return told | {"looks": [asdict(look) for look in rank.looks]}
 
 
 def _control_json(table: ControlTable) -> dict[str, Any]:

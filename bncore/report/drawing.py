@@ -43,6 +43,8 @@ SMALL_INCHES = (3.2, 2.4)
 """Of a panel that is one of four in a row."""
 DENSE = 500
 """Points of a line beyond which it is drawn thinly: noise would hide the other lines."""
+_STROKES = {"main": (1.6, 1.0), "seed": (0.7, 0.35), "spread": (0.0, 0.0), "paper": (1.2, 0.75)}
+"""Width and opacity by weight."""
 _SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
     "svg.fonttype": "none",
     "svg.hashsalt": "bnrun",
@@ -210,11 +212,14 @@ def power(value: float) -> str:
 
 def _curve(ax: Axes, curve: Curve, plot: Plot) -> None:
     colour, dash = _colour(curve.style.colour), _dash(curve.style.dash)
-    width, opacity = {"main": (1.6, 1.0), "seed": (0.7, 0.35), "paper": (1.2, 0.75)}[curve.weight]
+    width, opacity = _STROKES[curve.weight]
     opacity *= curve.opacity
     if curve.weight == "paper":
         dash = PAPER_DASH
     low, high = _drawable(curve.low, plot), _drawable(curve.high, plot)
+    if curve.weight == "spread":
+        ax.fill_between(curve.x, low, high, color=colour, alpha=0.18, linewidth=0)
+        return
     if not curve.is_line or len(curve.x) > DENSE:
         width *= 0.6
     if not curve.is_line and curve.weight == "main":

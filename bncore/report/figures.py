@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from bncore.report.panels import BySeed, Panels, Shown, distributions, each_rate, lengths, lines, row
 from bncore.report.paper import CAVEATS, ONE_SEED
@@ -16,6 +17,9 @@ MOST_COLUMNS = 4
 FIRST_SEED = "Of several seeds the first is drawn: units and steps of one have no like in another."
 MEDIANS = (
     "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
+)
+SPREAD = (
+    "Shaded where the paper has a curve: from the least to the greatest seed, at the paper's own samples."
 )
 
 
@@ -141,13 +145,21 @@ FIGURES: tuple[Figure, ...] = (
 """PAPER.md, section 4."""
 
 
+_COVERED: WeakKeyDictionary[Setting, dict[str, Picture]] = WeakKeyDictionary()
+
+
 def figures_of(settings: Sequence[Setting]) -> Iterator[Picture]:
     """Every figure that the runs of some setting cover, in the paper's order."""
     for figure in FIGURES:
-        for setting in settings:
-            picture = _picture(figure, setting)
-            if picture is not None:
-                yield picture
+        yield from (found[figure.number] for found in map(covered, settings) if figure.number in found)
+
+
+def covered(setting: Setting) -> dict[str, Picture]:
+    """The figures that the runs of a setting cover, by number; made once for each."""
+    if setting not in _COVERED:
+        pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
+        _COVERED[setting] = {number: found for number, found in pictures.items() if found is not None}
+    return _COVERED[setting]
 
 
 def _picture(figure: Figure, setting: Setting) -> Picture | None:
@@ -216,3 +228,5 @@ def _notes(shown: Shown, plots: Sequence[Plot]) -> Iterator[str]:
     if max(map(len, shown.runs.values())) > 1:
         seeds = any(curve.weight == "seed" or not curve.is_line for plot in plots for curve in plot.curves)
         yield MEDIANS if seeds else FIRST_SEED
+    if any(curve.weight == "spread" for plot in plots for curve in plot.curves):
+        yield SPREAD

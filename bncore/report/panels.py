@@ -7,11 +7,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
 from bncore.report.paper import all_curves
 from bncore.report.picture import Curve, Plot, Rule, Style
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.runs import ReportRun, Variant
-from bncore.report.series import Field, by_length, curves_of, layer_near, paper_curves, ridges_of
+from bncore.report.series import (
+    Field,
+    by_length,
+    curves_of,
+    layer_near,
+    paper_curves,
+    ridges_of,
+    with_spread,
+)
 from bncore.report.settings import Setting
 
 DEPTHS = {"vgg": 13, "dln": 25}
@@ -61,15 +70,19 @@ def lines(
                 return
             one = Field(field.table, field.name, field.high, number, field.change)
             name = f"{title}, {_layer_name(number, layer)}"
+        own = bool(key) and one.layer in (None, layer)
+        place = Place(shown.figure, name, key, shown.setting)
+        compared = list(beside(place, shown.runs, one)) if own else []
+        spreads = {found.variant: found for found in compared if not one.high}
         curves = [
             curve
             for variant, runs in shown.runs.items()
-            for curve in curves_of(shown.setting.label(variant), shown.styles[variant], runs, one)
+            for curve in _variant_curves(shown, variant, runs, one, spreads.get(variant))
         ]
-        own = one.layer is None or one.layer == layer
-        paper = _paper(shown, key, one.layer) if key and own else []
+        paper = _paper(shown, key, one.layer) if own else []
         rules = _beta_rules(shown) if field.name == "beta" else ()
-        yield Plot(name, "step", y_name, (*paper, *curves), rules=rules, log_y=log)
+        ranks = tuple(found.rank for found in compared)
+        yield Plot(name, "step", y_name, (*paper, *curves), rules=rules, log_y=log, ranks=ranks)
 
     return make
 
@@ -121,15 +134,31 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
     """A field against the step length: a panel a variant, of its first seed."""
 
     def make(shown: Shown) -> Iterator[Plot]:
+        place = Place(shown.figure, title, key, shown.setting)
+        compared = list(beside_by_length(place, shown.runs, field)) if key else []
         for variant, runs in shown.runs.items():
             run, style = _first(runs, "probe:landscape"), shown.styles[variant]
             curves = by_length(run, style, field)
             paper = _paper_by_length(shown, variant, key, curves) if key else []
             rules = (Rule(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
             name = f"{title}: {shown.setting.label(variant)}, seed {run.seed}"
-            yield Plot(name, "step length a", y_name, (*paper, *curves), rules=rules, log_x=True, log_y=True)
+            ranks = tuple(found.rank for found in compared if found.variant == variant)
+            curves = [*paper, *curves]
+            yield Plot(
+                name, "step length a", y_name, tuple(curves), rules=rules, log_x=True, log_y=True, ranks=ranks
+            )
 
     return make
+
+
+def _variant_curves(
+    shown: Shown, variant: Variant, runs: BySeed, field: Field, found: Beside | None
+) -> list[Curve]:
+    """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
+    curves = curves_of(shown.setting.label(variant), shown.styles[variant], runs, field)
+    if found is None or found.aligned is None or found.rank.seeds < len(runs) or len(found.aligned.steps) < 2:
+        return curves
+    return with_spread(curves, *found.aligned.spread)
 
 
 def _layer(shown: Shown, table: str, wanted: int) -> int | None:

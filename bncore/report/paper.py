@@ -90,6 +90,19 @@ VARIANTS: dict[str, tuple[str, bool]] = {
 }
 """The paper's legend as norm and noise, to find the run that a curve is beside."""
 
+RATES: dict[str, float] = {
+    "2": 0.1, "4": 0.1, "5a": 0.1, "5b": 1e-6, "8": 0.1, "10": 1e-6, "11a": 0.1, "11b": 1e-6,
+}  # fmt: skip
+"""Learning rates of the figures whose legends name none: of the VGG the text's, of the linear network the one that
+β = 2/lr and the step lengths give."""
+
+LOGARITHMIC: frozenset[tuple[str, str]] = frozenset(
+    {("loss", "3b"), ("loss", "5b"), ("ics_l2", "3a"), ("ics_l2", "3b"), ("loss_band", "10"), ("beta", "10")}
+    | {("gradient_predictiveness", "4"), ("gradient_predictiveness", "10")}
+    | {("difference_by_length", "11a"), ("difference_by_length", "11b")}
+)
+"""Panels whose y axis is logarithmic in the paper: between its samples they are read there."""
+
 ONE_SEED = (
     "The paper's curves are one seed each, read off its figures: compare shapes, orders of magnitude, "
     "crossings and plateaus, never digits."
@@ -153,6 +166,8 @@ class PaperCurve:
     x: Floats
     low: Floats
     high: Floats  # `low` itself for a line
+    axis: tuple[float, float] = (0.0, 0.0)
+    """The least and the greatest value of its file: it is known no better than to a share of their distance."""
 
     @property
     def number(self) -> float:
@@ -217,11 +232,15 @@ def _read(folder: Path, file: PaperFile) -> tuple[PaperCurve, ...]:
                 points.setdefault(row["series"], []).append((float(row["x"]), *y))
     except (OSError, KeyError, TypeError, ValueError):  # absent, or not such a file
         return ()
-    return tuple(_curve(series, rows, file) for series, rows in points.items())
+    values = [value for rows in points.values() for row in rows for value in row[1:]]
+    axis = (min(values, default=0.0), max(values, default=0.0))
+    return tuple(_curve(series, rows, file, axis) for series, rows in points.items())
 
 
-def _curve(series: str, points: list[tuple[float, float, float]], file: PaperFile) -> PaperCurve:
+def _curve(
+    series: str, points: list[tuple[float, float, float]], file: PaperFile, axis: tuple[float, float]
+) -> PaperCurve:
     legend, _, setting = (part.strip() for part in series.partition(","))
     x, low, high = np.array(sorted(points)).T
     line = bool((low == high).all())
-    return PaperCurve(legend, setting or file.label, x, low, low if line else high)
+    return PaperCurve(legend, setting or file.label, x, low, low if line else high, axis)

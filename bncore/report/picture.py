@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.report.rank import PaperRank
+
 Floats = NDArray[np.float64]
 
 
@@ -30,8 +32,8 @@ class Curve:
     x: Floats  # (n,) ascending
     low: Floats  # (n,)
     high: Floats  # (n,), `low` itself for a line
-    weight: Literal["main", "seed", "paper"] = "main"
-    """A variant, one of its seeds behind it, or the paper's own."""
+    weight: Literal["main", "seed", "spread", "paper"] = "main"
+    """A variant, one of its seeds behind it or the range of them all, or the paper's own."""
     opacity: float = 1.0
     diverged: bool = False
     """Ends in a cross."""
@@ -93,6 +95,8 @@ class Plot:
     x_span: Span | None = None
     """The part of the axis that is shown; None: what there is."""
     y_span: Span | None = None
+    ranks: tuple[PaperRank, ...] = ()
+    """Where the paper's curves lie among the seeds."""
 
     @property
     def empty(self) -> bool:
@@ -123,3 +127,8 @@ class Picture:
     """Caveats, and what was left out."""
     columns: int = 3
     """Panels side by side, where there is room."""
+
+    @property
+    def ranks(self) -> tuple[PaperRank, ...]:
+        """Of all panels."""
+        return tuple(rank for plot in self.plots for rank in plot.ranks)

@@ -97,6 +97,14 @@ def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]],
     return [*seeds, main]
 
 
+def with_spread(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -> list[Curve]:
+    """A variant's curves with the range of its seeds in the place of the seeds; those that diverged stay."""
+    if not curves:
+        return []
+    spread = Curve(curves[-1].label, curves[-1].style, x, low, high, weight="spread")
+    return [spread, *(curve for curve in curves if curve.weight == "main" or curve.diverged)]
+
+
 def paper_curves(
     curves: Sequence[PaperCurve], styles: Mapping[Variant, Style], rates: Sequence[float], end: float
 ) -> list[Curve]:

@@ -78,8 +78,8 @@ def settings_of(runs: Sequence[ReportRun]) -> tuple[Setting, ...]:
 
 def _told_apart(setting: Setting, alike: Sequence[Setting]) -> Setting:
     """The setting with a title that also says in what it differs from those that have its title."""
-    leaves = [_leaves(_fixed(spec)) for other in alike if (spec := other.runs[0].spec) is not None]
-    mine = _leaves(_fixed(setting.runs[0].spec)) if setting.runs[0].spec else {}
+    leaves = [fixed_leaves(spec) for other in alike if (spec := other.runs[0].spec) is not None]
+    mine = fixed_leaves(setting.runs[0].spec) if setting.runs[0].spec else {}
     differing = [
         f"{path} {shown(value)}"
         for path, value in mine.items()
@@ -98,6 +98,11 @@ def _leaves(table: dict[str, Any], path: str = "") -> dict[str, Any]:
 def comparable(spec: Spec) -> str:
     """Equal for specs whose runs may be compared: everything but the variant and the fields that are `FREE`."""
     return repr(_fixed(spec))
+
+
+def fixed_leaves(spec: Spec) -> dict[str, Any]:
+    """What may not differ between runs that are compared, by dotted path."""
+    return _leaves(_fixed(spec))
 
 
 def _fixed(spec: Spec) -> dict[str, Any]:

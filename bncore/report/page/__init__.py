@@ -13,6 +13,7 @@ from bncore.report.page.controls import controls
 from bncore.report.page.evidence import badge, evidence
 from bncore.report.page.figures import figures
 from bncore.report.page.markup import folded, number, table, tag, text
+from bncore.report.page.ranks import fits
 from bncore.report.runs import ReportRun
 from bncore.report.settings import Setting
 from bncore.report.statistics import CONFIDENCE, ENOUGH_SEEDS, Estimate
@@ -34,6 +35,7 @@ def page(document: Report) -> str:
         (
             _header(document),
             _verdicts(document),
+            fits(document.fits),
             _runs(document),
             _variants(document),
             controls(document.controls),
@@ -65,10 +67,10 @@ def _header(document: Report) -> str:
     warning = tag("p", "Some of these runs are on synthetic images: they settle nothing.", class_="warn")
     links = " · ".join(
         tag("a", text(name), href=f"#{anchor}")
-        for name, anchor in (("verdicts", "verdicts"), ("runs", "runs"), ("variants", "variants"),
-                             ("controls", "controls"), ("figures", "figures"), ("evidence", "evidence"),
-                             ("specs", "specs"))
-        if name != "controls" or document.controls
+        for name, anchor in (("verdicts", "verdicts"), ("the paper's run", "fit"), ("runs", "runs"),
+                             ("variants", "variants"), ("controls", "controls"), ("figures", "figures"),
+                             ("evidence", "evidence"), ("specs", "specs"))
+        if {"controls": document.controls, "fit": document.fits}.get(anchor, True)
     )  # fmt: skip
     return (
         tag("h1", text(document.title))

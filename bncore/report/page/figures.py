@@ -8,6 +8,7 @@ import numpy as np
 
 from bncore.report.drawing import PALETTE, PANEL_INCHES, SMALL_INCHES, panel_svg
 from bncore.report.page.markup import folded, listing, number, table, tag, text
+from bncore.report.page.ranks import ranks
 from bncore.report.picture import Floats, Picture, Plot
 
 DATA_ROWS = 40
@@ -41,6 +42,7 @@ def _figure(picture: Picture) -> str:
         + _legend(picture)
         + tag("div", panels, class_="panels", style=f"--n:{picture.columns}")
         + tag("figcaption", listing(picture.notes))
+        + ranks(picture)
         + folded("Data of these panels", data),
         id=picture.name,
     )
@@ -75,7 +77,7 @@ def _data(plot: Plot) -> str:
             for ridge in plot.ridges
         ]
         return tag("h4", text(plot.title)) + table(("step", "from", "to", "mean"), rows, numbers=range(4))
-    curves = [curve for curve in plot.curves if curve.weight != "seed"]
+    curves = [curve for curve in plot.curves if curve.weight in ("main", "paper")]
     x = np.unique(np.concatenate([curve.x for curve in curves if curve.weight == "main"]))
     every = max(1, -(-len(x) // DATA_ROWS))
     kept = x[::every]

@@ -1,0 +1,143 @@
+"""Of a whole setting: whether its runs are the paper's experiment, and how many of its curves they miss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from bncore.report.figures import covered
+from bncore.report.rank import FEW, PaperRank
+from bncore.report.settings import Setting, fixed_leaves
+from bncore.spec.errors import shown
+from bncore.spec.load import load_experiment
+from bncore.spec.model import DLN, VGG, ImageData, Spec
+from bncore.spec.plan import plan
+
+PRESETS = {"vgg": "vgg_bn", "dln": "dln_bn"}
+"""The presets that hold the paper's settings, as far as they are known."""
+SAID = 4
+"""Differences and curves that a sentence names; of more, how many there are."""
+_UNSAID = frozenset({"data.fingerprint"})
+"""What differs from machine to machine."""
+
+
+@dataclass(frozen=True)
+class PaperFit:
+    """Where the paper's curves lie among the seeds of a setting."""
+
+    setting: Setting
+    ranks: tuple[PaperRank, ...]
+    """Those that have a rank, a run that several of the paper's figures show counted once."""
+    unranked: tuple[PaperRank, ...]
+    """Those that have a reason instead."""
+    differs: tuple[str, ...]
+    """In what these runs are not the paper's, such as ``width 0.25``; empty where they are, as far as is known."""
+
+    @property
+    def outside(self) -> tuple[PaperRank, ...]:
+        """Those of the paper's curves that lie farther out than one more seed of ours would."""
+        return tuple(rank for rank in self.ranks if rank.outside)
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds that a curve was compared with."""
+        return max((rank.seeds for rank in (*self.ranks, *self.unranked)), default=0)
+
+    @property
+    def by_chance(self) -> float:
+        """How many would lie outside at most, if the paper's seed were one more of ours."""
+        return sum(1 / (1 + rank.seeds) for rank in self.ranks)
+
+    @property
+    def text(self) -> str:
+        """One sentence; empty where the paper has no curve of what was run."""
+        if not self.ranks and not self.unranked:
+            return ""
+        lie = self._lie
+        if not self.differs:
+            return f"{lie[0].upper()}{lie[1:]}."
+        return f"These runs are not the paper's experiment ({_some(self.differs)}): {lie}."
+
+    @property
+    def _lie(self) -> str:
+        if not self.ranks:
+            reasons = dict.fromkeys(rank.reason for rank in self.unranked)
+            return f"where the paper's curves lie among them cannot be said ({'; '.join(reasons)})"
+        seeds = f"all {self.seeds} seeds{' (few)' if self.seeds < FEW else ''}"
+        if not self.outside:
+            return f"none of the paper's {len(self.ranks)} curves lies outside {seeds}"
+        named = _some([f"Fig {rank.figure} {rank.panel}, {rank.variant}" for rank in self.outside], "; ")
+        return (
+            f"{len(self.outside)} of the paper's {len(self.ranks)} curves lie outside {seeds} ({named}); "
+            f"by chance about {self.by_chance:.0f} would"
+        )
+
+
+def paper_fit(setting: Setting) -> PaperFit:
+    """Where the paper's curves lie among the seeds of a setting: of every figure that it covers."""
+    found = [rank for picture in covered(setting).values() for rank in picture.ranks]
+    once = {_run_of(rank): rank for rank in reversed(found)}
+    ranks = [rank for rank in found if once[_run_of(rank)] is rank]
+    return PaperFit(
+        setting,
+        tuple(rank for rank in ranks if not rank.reason),
+        tuple(rank for rank in ranks if rank.reason),
+        differences(setting),
+    )
+
+
+def differences(setting: Setting) -> tuple[str, ...]:
+    """In what a setting is not the paper's, in words; of a network that the paper has not, only that."""
+    spec = next((run.spec for run in setting.runs if run.spec), None)
+    if spec is None or setting.network not in PRESETS:
+        return (f"another network: {setting.network}",)
+    paper = _paper(setting.network)
+    return (*_in_words(setting, spec, paper), *_as_paths(spec, paper))
+
+
+def _in_words(setting: Setting, spec: Spec, paper: Spec) -> list[str]:
+    found = []
+    if spec.steps < paper.steps:
+        found.append(f"{spec.steps:,} of {paper.steps:,} steps")
+    net, its = spec.net, paper.net
+    if net.kind != its.kind:
+        found.append(net.kind.upper().replace("VGG", "VGG-"))
+    if isinstance(net, VGG | DLN) and isinstance(its, VGG | DLN) and net.width != its.width:
+        found.append(f"width {net.width:g}")
+    if isinstance(net, DLN) and isinstance(its, DLN) and net.depth != its.depth:
+        found.append(f"{net.depth} layers")
+    if spec.batch_size != paper.batch_size:
+        found.append("full batches" if spec.batch_size == "full" else f"batches of {spec.batch_size}")
+    if setting.images and isinstance(spec.data, ImageData) and spec.data.source != "cifar10":
+        found.append({"synthetic": "synthetic images", "folder": "images of a folder"}[spec.data.source])
+    return found
+
+
+def _as_paths(spec: Spec, paper: Spec) -> list[str]:
+    """The other settings that differ, as they are spelled."""
+    told = {"steps", "batch_size", "net.kind", "net.width", "net.depth", "data.source"} | _UNSAID
+    theirs = fixed_leaves(paper)
+    return [
+        f"{path} {shown(value)}"
+        for path, value in fixed_leaves(spec).items()
+        if path not in told and theirs.get(path, value) != value
+    ]
+
+
+@cache
+def _paper(network: str) -> Spec:
+    """The paper's settings, as its preset has them."""
+    return plan(load_experiment(PRESETS[network]), profile="paper").runs[0].spec
+
+
+def _run_of(rank: PaperRank) -> tuple[Any, ...]:
+    """Equal for curves of the paper that are the same run and quantity: Figs 1, 2 and 5a share theirs."""
+    values = tuple(f"{look.paper:.3g}" for look in rank.looks)
+    return (rank.panel, rank.variant, rank.reason, rank.figure if not values else "", values)
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = len(names) - SAID
+    return between.join(names[:SAID]) + (f" and {more} more" if more > 0 else "")
