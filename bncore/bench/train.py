@@ -27,7 +27,7 @@ from bncore.train.control import Signals
 from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import POLL_S, Requests
-from bncore.train.session import LAYOUTS, Session
+from bncore.train.session import Session, layout_of
 from bncore.train.trainer import Trainer
 from bncore.train.worker import settle_arithmetic
 
@@ -214,7 +214,7 @@ def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused
 def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
     """Another norm and its gradient, against torch's fused batch norm, on the output of VGG's first layer."""
     y = torch.randn(128, 64, 32, 32, device=device)
-    y = y.contiguous(memory_format=LAYOUTS.get(torch.device(device).type, torch.contiguous_format))
+    y = y.contiguous(memory_format=layout_of("auto", torch.device(device)))
     grad = torch.ones_like(y)
 
     def both_ways(setting: Norm) -> Work:

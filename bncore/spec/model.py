@@ -7,6 +7,7 @@ are listed once, in `bncore.spec.overrides.ALIASES`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -279,6 +280,9 @@ class Spec(Part):
     threads: Count | Literal["auto"] = "auto"
     """CPU threads of the worker, part of the spec because they change rounding; `auto` is settled at
     submission."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Layout of images and convolutions in memory, part of the spec because it changes rounding and the draws of
+    noise. `auto`: channels_last on a GPU, contiguous on a CPU."""
     cuda_graphs: Flag = False
     """On a GPU, make whole steps by CUDA graphs wherever that gives the same to the bit: nothing that is computed
     changes. A CPU has none."""
@@ -340,10 +344,7 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
         if any(number > count for number in numbers):
             accepted = f"numbers from 1 to {count}, the layers of a {net.kind}"
             found.append((f"probes.{name}.layers", list(numbers), accepted))
-    if spec.precision == "tf32" and spec.device == "cpu":
-        found.append(("precision", "tf32", "'float32' or another: a CPU has no TF32"))
-    if spec.norm.fused and spec.device == "cpu":
-        found.append(("norm.fused", True, "false: the kernels are for a GPU"))
+    found += _device_conflicts(spec)
     milestones = list(schedule.milestones)
     if schedule.kind == "step" and not milestones:
         found.append(
@@ -352,3 +353,13 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     if any(later <= earlier for earlier, later in pairwise(milestones)):
         found.append(("optim.schedule.milestones", milestones, "steps in ascending order, each once"))
     return found
+
+
+def _device_conflicts(spec: Spec) -> Iterator[tuple[str, object, str]]:
+    if spec.precision == "tf32" and spec.device == "cpu":
+        yield "precision", "tf32", "'float32' or another: a CPU has no TF32"
+    if spec.norm.fused and spec.device == "cpu":
+        yield "norm.fused", True, "false: the kernels are for a GPU"
+    if spec.norm.fused and spec.memory_format == "contiguous" and isinstance(spec.net, VGG):
+        because = "because memory_format is 'contiguous' and the kernels take images with channels innermost"
+        yield "norm.fused", True, f"false, {because}"

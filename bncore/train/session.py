@@ -27,8 +27,10 @@ from bncore.train.optimiser import (
 )
 from bncore.train.schedule import learning_rate
 
-LAYOUTS = {"cuda": torch.channels_last}
-"""The layout of images by the kind of device, where another than the usual is faster."""
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+"""Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""
+FASTEST = {"cuda": torch.channels_last}
+"""The layout by the kind of device, where another than the usual is faster."""
 REDUCED = ("tf32", "bfloat16")
 """Precisions whose gradients are too coarse for differences: a view has one of its own."""
 
@@ -86,7 +88,7 @@ class Session:
         self.data = data
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
         device = data.train_inputs.device
-        self.layout = LAYOUTS.get(device.type, torch.contiguous_format)
+        self.layout = layout_of(spec.memory_format, device)
         """Of images and convolutions in memory."""
         self.net: LayeredNet = net.to(device).to(memory_format=self.layout)
         self.criterion = criterion(spec.loss)
@@ -273,6 +275,11 @@ class Session:
             if isinstance(lr, Tensor):
                 group["lr"] = lr.fill_(float(group["lr"]))
         self.generation += 1
+
+
+def layout_of(memory_format: str, device: torch.device) -> torch.memory_format:
+    """The layout that a spec's `memory_format` means on a device."""
+    return LAYOUTS.get(memory_format) or FASTEST.get(device.type, torch.contiguous_format)
 
 
 @torch.no_grad()

@@ -92,8 +92,8 @@ def plain_layers(view: StepView) -> list[PlainLayer]:
         }
         made.append(_plain(layer, own))
         if layer.noise_after_norm is not None:
-            shape = (*x.shape[:1], *layer.weight.shape[:1], *(x.shape[2:] if layer.convolution else ()))
-            shift, scale = layer.noise_after_norm.draws(torch.empty(shape, dtype=TYPE), view.step)
+            like = layer.map(x, layer.weight, view.how)  # draws are laid out as what they meet
+            shift, scale = layer.noise_after_norm.draws(like, view.step)
             made[-1] = replace(made[-1], noise=PlainNoise(shift.clone(), scale.clone()))
         x = layer.activate(
             layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)

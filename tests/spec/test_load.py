@@ -183,6 +183,14 @@ def test_everything_wrong_is_told_at_once_in_the_file_that_wrote_it(write: Write
             "spec.norm.kind = 'instance': expected another kind",
         ),
         (
+            "[spec]\nnorm.fused = true\nmemory_format = 'contiguous'",
+            "spec.norm.fused = true: expected false, because memory_format is 'contiguous'",
+        ),
+        (
+            "[spec]\ndata.teacher = 'uniform'",
+            "spec.data.teacher = 'uniform': unknown key; expected one of source, path, augment, standardize",
+        ),
+        (
             "extends = 'vgg_bnn'",
             "extends = 'vgg_bnn': no such preset; expected one of activations, control_ablations",
         ),

@@ -1,10 +1,13 @@
 """A spec survives its file exactly."""
 
 import tomllib
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -56,19 +59,32 @@ COMMON: dict[str, Any] = {
     "precision": st.sampled_from(["float32", "float64"]),
     "norm": NORMS,
     "noise": NOISES,
-    "init": st.builds(Init, distribution=st.just("normal")),
-    "optim": st.builds(Optim, lr=POSITIVE, weight_decay=POSITIVE, schedule=SCHEDULES),
+    "memory_format": st.sampled_from(["auto", "contiguous", "channels_last"]),
+    "init": st.builds(Init, scheme=st.just("he_fan_out"), distribution=st.just("normal")),
+    "optim": st.builds(
+        Optim,
+        lr=POSITIVE,
+        weight_decay=POSITIVE,
+        decay=st.sampled_from(["all", "weights"]),
+        schedule=SCHEDULES,
+    ),
     "checkpoint": st.builds(Checkpoints, every_minutes=POSITIVE),
 }
 SPECS = st.builds(
     Spec,
-    data=st.builds(ImageData, path=st.none() | TEXT, augment=st.booleans(), fingerprint=st.none() | TEXT),
+    data=st.builds(
+        ImageData,
+        path=st.none() | TEXT,
+        augment=st.booleans(),
+        standardize=st.just("image"),
+        fingerprint=st.none() | TEXT,
+    ),
     net=st.builds(VGG, width=st.floats(0, 64, exclude_min=True), head=WIDTHS) | st.builds(MLP, hidden=WIDTHS),
     batch_size=COUNTS | st.just("full"),
     **COMMON,
 ) | st.builds(
     Spec,
-    data=st.builds(GaussianData, samples=COUNTS),
+    data=st.builds(GaussianData, samples=COUNTS, teacher=st.just("uniform")),
     net=st.builds(DLN, depth=COUNTS, normalise_last=st.booleans()),
     loss=st.builds(Loss, kind=st.just("squared_error"), reduction=st.just("half_sum")),
     batch_size=st.just("full"),
@@ -93,6 +109,35 @@ def test_the_file_states_every_field_so_that_later_defaults_change_no_old_run() 
         assert name in written, name
         if hasattr(part, "model_fields_set"):
             assert set(written[name]) >= set(type(part).model_fields) - optional, field
+
+
+LATER = {
+    "data.standardize": "dataset",
+    "data.teacher": "gaussian",
+    "optim.decay": "all",
+    "probes.landscape.penalty": False,
+    "memory_format": "auto",
+}
+"""Fields that were added, and what a file without them means."""
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [Spec(), Spec(data=GaussianData(), net=DLN(), loss=Loss(kind="squared_error"))],
+    ids=["vgg", "dln"],
+)
+def test_a_file_from_before_a_field_was_there_means_what_it_meant(tmp_path: Path, spec: Spec) -> None:
+    table = tomllib.loads(spec_to_toml(spec))
+    removed = {}
+    for path, value in LATER.items():
+        *above, name = path.split(".")
+        room = reduce(getitem, above, table)
+        if name in room:
+            removed[path] = room.pop(name)
+            assert removed[path] == value, path
+    assert len(removed) == 4  # a teacher or pictures
+    (tmp_path / "spec.toml").write_text(tomli_w.dumps(table))
+    assert spec_from_toml(tmp_path / "spec.toml") == spec
 
 
 @given(st.floats(1, allow_infinity=False))

@@ -20,8 +20,7 @@ from bncore.probes.view import StepView
 from bncore.spec.kinds import NORM_KINDS
 from bncore.spec.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
 from bncore.spec.probes import Activations, Ics, Landscape, Probes
-from bncore.train import session as sessions
-from bncore.train.session import Session, evaluate
+from bncore.train.session import Session, evaluate, layout_of
 
 
 def vgg_spec(**changes: Any) -> Spec:
@@ -147,8 +146,13 @@ def test_observing_does_not_change_training_in_bfloat16(tmp_path: Path) -> None:
     assert digest(plain) == digest(observed)
 
 
-def test_it_resumes_exactly_in_bfloat16(tmp_path: Path) -> None:
-    spec = vgg_spec(probes=OBSERVED)
+INNERMOST = {"precision": "float32", "memory_format": "channels_last", "noise": Noise(on=True)}
+
+
+@pytest.mark.parametrize("changes", [{}, INNERMOST], ids=["bfloat16", "channels innermost"])
+def test_it_resumes_exactly(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The layout of momentum too comes out of the checkpoint as it was."""
+    spec = vgg_spec(probes=OBSERVED, **changes)
     twin, run = make_run(tmp_path / "twin", spec), make_run(tmp_path / "run", spec)
     assert train(run, fault="journal.half:15") == -signal.SIGKILL
     assert train(run) == train(twin) == 0
@@ -166,13 +170,10 @@ def test_a_cpu_has_no_tf32(tmp_path: Path, device: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("noise", [False, True], ids=["quiet", "noisy"])
 @pytest.mark.parametrize("kind", ["batch", "l1", "none", "group"])
-def test_images_with_channels_innermost_are_trained_and_measured_alike(
-    kind: str, noise: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_with_channels_innermost_are_trained_and_measured_alike(kind: str, noise: bool) -> None:
     spec = vgg_spec(precision="float64", norm=Norm(kind=kind), noise=Noise(on=noise))
     usual = session(spec)
-    monkeypatch.setitem(sessions.LAYOUTS, "cpu", torch.channels_last)
-    other = session(spec)
+    other = session(spec.model_copy(update={"memory_format": "channels_last"}))
     for step in range(3):
         one, view = seen(usual, step), seen(other, step)
     assert view.inputs.is_contiguous(memory_format=torch.channels_last)
@@ -187,3 +188,18 @@ def test_images_with_channels_innermost_are_trained_and_measured_alike(
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
     results = list(ProbeRunner(spec.model_copy(update={"probes": OBSERVED})).measure(view))
     assert all(isinstance(result, Measured) or view.step % 2 for result in results)
+
+
+@pytest.mark.parametrize(
+    ("memory_format", "on_a_cpu", "on_a_gpu"),
+    [
+        ("auto", torch.contiguous_format, torch.channels_last),
+        ("contiguous", torch.contiguous_format, torch.contiguous_format),
+        ("channels_last", torch.channels_last, torch.channels_last),
+    ],
+)
+def test_the_layout_is_the_devices_unless_the_spec_says_it(
+    memory_format: str, on_a_cpu: torch.memory_format, on_a_gpu: torch.memory_format
+) -> None:
+    assert layout_of(memory_format, torch.device("cpu")) == on_a_cpu
+    assert layout_of(memory_format, torch.device("cuda:1")) == on_a_gpu
