@@ -69,9 +69,10 @@ class PaperFit:
         if not self.outside:
             return f"none of the paper's {len(self.ranks)} curves lies outside {seeds}"
         named = _some([f"Fig {rank.figure} {rank.panel}, {rank.variant}" for rank in self.outside], "; ")
+        count, lie = len(self.outside), "lies" if len(self.outside) == 1 else "lie"
         return (
-            f"{len(self.outside)} of the paper's {len(self.ranks)} curves lie outside {seeds} ({named}); "
-            f"by chance about {self.by_chance:.0f} would"
+            f"{count} of the paper's {len(self.ranks)} curves {lie} outside {seeds} ({named}); "
+            f"by chance about {self.by_chance:.{0 if self.by_chance >= 1 else 1}f} would"
         )
 
 
