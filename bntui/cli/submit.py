@@ -14,6 +14,7 @@ import typer
 
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Root, complete_preset, counted, default_root, harmless
+from bntui.cli.seeds import parse_seeds
 from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path | None, typer.Option("--out", help="The sweep's own directory, new or empty.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Number of updates.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2 or 0-9.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="One seed.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:<index>.")]
 Sets = Annotated[
@@ -338,14 +339,7 @@ def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
         raise typer.BadParameter("given together with --seed; expected one of them", param_hint="--seeds")
     if seed is not None:
         return (seed,)
-    if seeds is None:
-        return None
-    try:
-        return tuple(int(part) for part in seeds.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{seeds!r}; expected integers >= 0, such as 0,1,2", param_hint="--seeds"
-        ) from None
+    return None if seeds is None else parse_seeds(seeds)
 
 
 def _say_what_runs(planned: Plan, *, auto: bool) -> None:

@@ -23,6 +23,12 @@ from cli.making import bnrun, surroundings, tiny_experiment
         (["preset", "vgg_lr", "--set", "lr=0.2"], "the axis 'optim.lr' sets it"),
         (["preset", "quick", "--profile", "gpu"], "auto, paper or cpu"),
         (["preset", "quick", "--seeds", "a,b"], "--seeds"),
+        (["preset", "quick", "--seeds", "0,4-2"], "--seeds: '0,4-2' (4-2 descends); expected integers >= 0"),
+        (
+            ["preset", "quick", "--set", "init.scheme=he_fanout"],
+            "expected one of 'glorot', 'he', 'he_fan_out'",
+        ),
+        (["preset", "dln_bn", "--set", "data.teacher=normal"], "expected one of 'gaussian', 'uniform'"),
         (["preset", "quick", "--seeds", "1", "--seed", "2"], "together with --seed"),
         (["preset", "quick", "--steps", "0"], "steps"),
         (["preset", "quick", "--device", "tpu"], "cuda:<index>"),
@@ -91,7 +97,7 @@ def test_a_used_folder_is_no_out(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_prints_the_resolved_runs_and_touches_nothing(tmp_path: Path) -> None:
-    done = bnrun("preset", "vgg_noisy", "--dry-run", "--json", "--seeds", "0,1", cwd=tmp_path)
+    done = bnrun("preset", "vgg_noisy", "--dry-run", "--json", "--seeds", "0-1", cwd=tmp_path)
     assert done.returncode == 0
     runs = json.loads(done.stdout)["runs"]
     assert [run["name"] for run in runs][:3] == ["none-s0", "none-s1", "batch-s0"]
