@@ -111,8 +111,8 @@ ONE_SEED = (
 
 _SINGLE_BATCH = "The paper's training accuracies are those of single batches of 128, every 100 steps."
 _PENALTY = (
-    "The paper's VGG losses include a weight penalty: they start at 4.28 where ln 10 is 2.30. The data loss "
-    "alone is drawn of the runs."
+    "The paper's VGG losses include a weight penalty: they start at 4.28 where ln 10 is 2.30. Of runs without "
+    "probes.landscape.penalty the data loss alone is drawn, and ranked with the penalty added."
 )
 _BETA = (
     "Late in training β reads back 2/lr (the edge of stability) or 1/a_min (the shortest step of the probe): "

@@ -25,6 +25,7 @@ from bncore.spec.toml import spec_to_toml
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import State, Status, write_status
+from bntui.cli.verdicts import print_report
 
 Row = tuple[str, int, dict[str, Any]]
 STEPS = 1000
@@ -363,6 +364,19 @@ def test_page_and_json_hold_the_words(tmp_path: Path) -> None:
     assert [rank["words"] for rank in figure["paper"]] == [words]
     assert [look["rank"] for look in figure["paper"][0]["looks"]][-1] == 0.0
     assert [fit["text"] for fit in found["paper_fit"]] == [sentence]
+
+
+def test_the_terminal_has_a_line_for_each_curve_that_has_a_rank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_report(runs(tmp_path / "a", VGG16, accuracies(around)))
+    said = capsys.readouterr().out
+    assert re.search(r"1 +none +Training accuracy +a typical seed", said)
+    assert "not the paper's experiment (1,000 of 15,000 steps)" in said
+    print_report(runs(tmp_path / "b", VGG16, accuracies(around), 1))
+    alone = capsys.readouterr().out
+    assert not re.search(r"none +Training accuracy", alone)
+    assert "no rank: one seed" in alone
 
 
 def test_seeds_are_a_band_under_the_paper_s_curve_and_lines_where_they_miss_its_samples(
