@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bncore.report.claims.evidence import Claim, Measure, Verdict
 from bncore.report.paper import VARIANTS, PaperCurve, all_curves
 from bncore.report.progress import Floats
 from bncore.report.runs import ReportRun, Variant
@@ -27,6 +28,7 @@ _Samples = dict[tuple[str, int], dict[str, dict[int, float]]]
 TITLE = "the paper's own curves"
 EVERY = {"vgg": 100, "dln": 50}
 """Steps from sample to sample in the paper's figures."""
+NETWORKS = {"vgg": "VGG", "dln": "linear network"}
 APART = frozenset({"3a", "3b"})
 """Figures that show other runs than those that the remaining ones share."""
 
@@ -83,6 +85,51 @@ def paper_settings(until: int | None = None) -> tuple[Setting, ...]:
         for run in plan(load_experiment("paper"), profile="paper").runs
     }
     return tuple(_setting(network, specs, until, apart=apart) for network in EVERY for apart in (False, True))
+
+
+@dataclass(frozen=True)
+class PaperReading:
+    """What the rules of one part of a claim make of the paper's own curves."""
+
+    network: str
+    scope: str
+    part: str
+    verdict: Verdict
+    measures: tuple[Measure, ...]
+    """Those that the curves suffice for."""
+
+
+@cache
+def paper_readings(claim: Claim) -> tuple[PaperReading, ...]:
+    """The verdicts that the rules of a claim give on the paper's own curves; none where they do not suffice."""
+    return tuple(
+        PaperReading(setting.network, scope.title, part.title, part.verdict, part.known)
+        for setting in paper_settings()
+        for scope in claim.scopes(setting)
+        for part in scope.parts
+        if part.known
+    )
+
+
+def paper_measure(claim: Claim, network: str, scope: str, name: str) -> Measure | None:
+    """A measure of a claim on the paper's curves of the same network and learning rate; None where it drew
+    none."""
+    for reading in paper_readings(claim):
+        if (reading.network, reading.scope) == (network, scope):
+            for measure in reading.measures:
+                if measure.name == name:
+                    return measure
+    return None
+
+
+def paper_said(claim: Claim) -> str:
+    """The verdicts on the paper's own curves in one line, such as ``more predictive gradients: supported (VGG, lr
+    0.1)``; empty where they do not suffice for any."""
+    found: dict[str, list[str]] = {}
+    for reading in paper_readings(claim):
+        where = ", ".join(filter(None, (NETWORKS[reading.network], reading.scope)))
+        found.setdefault(f"{reading.part}: {reading.verdict.value}", []).append(where)
+    return "; ".join(f"{said} ({'; '.join(dict.fromkeys(places))})" for said, places in found.items())
 
 
 def _setting(

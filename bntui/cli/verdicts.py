@@ -29,6 +29,10 @@ COLOURS = {
     Verdict.TOO_EARLY.value: "yellow",
 }
 PIPED_WIDTH = 120
+WIDEST_CLAIM = 34
+"""Columns for a claim in the summary, which has a line for each."""
+MOST_TERSE = 20
+"""Fewest columns for a reason there."""
 PLOTS = 3
 """Panels drawn of each figure; the page has them all."""
 NO_PRESET = "none: no run can"
@@ -45,7 +49,11 @@ def print_report(document: Report) -> None:
         console.print(_ranks(document))
     for fit in document.fits:
         console.print(_text(f"{fit.setting.title}: {fit.text}"), end="\n\n")
-    console.print(_verdicts(document))
+    console.print(_verdicts(document, console.width))
+    names = " ".join(dict.fromkeys(run.run.sweep.name for run in document.runs))
+    console.print(
+        _text(f"`bnrun claims {names}` says what each lacks; --html FILE shows all of the evidence.")
+    )
 
 
 def print_claims(rows: Sequence[dict[str, Any]], *, with_runs: bool) -> None:
@@ -72,13 +80,16 @@ def _presets(row: dict[str, Any]) -> str:
     return "; ".join([plain, *more]).strip("; ") or NO_PRESET
 
 
-def _verdicts(document: Report) -> Table:
+def _verdicts(document: Report, width: int) -> Table:
+    """One line for each claim, so that all of them fit a screen."""
     table = Table(title="What these runs say", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    for name in ("", "claim", "verdict", "why"):
-        table.add_column(name, overflow="fold")
-    for weighed in document.weighed:
-        cells = (_text(weighed.claim.key), _text(weighed.claim.text), _verdict(weighed.verdict.value))
-        table.add_row(*cells, _text(weighed.why))
+    rows = [(w.claim.key, w.claim.short or w.claim.text, w.verdict.value) for w in document.weighed]
+    widths = [min(WIDEST_CLAIM, max(map(len, column))) for column in zip(*rows, strict=True)]
+    rest = max(MOST_TERSE, width - sum(widths) - 3 * (len(widths) + 1))
+    for name, size in zip(("", "claim", "verdict", "why"), (*widths, rest), strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=size)
+    for weighed, (key, claim, verdict) in zip(document.weighed, rows, strict=True):
+        table.add_row(_text(key), _text(claim), _verdict(verdict), _text(weighed.why))
     return table
 
 

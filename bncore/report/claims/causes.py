@@ -105,4 +105,5 @@ CLAIM = Claim(
         "Norms that smooth as much but train worse, or the reverse, are in the table of variants.",
     ),
     images_only=True,
+    short="smoothing may not be the cause",
 )

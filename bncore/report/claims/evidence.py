@@ -149,6 +149,8 @@ class Claim:
     """Whether the paper claims it of networks on images."""
     settled_elsewhere: str = ""
     """For a claim that no run can settle: what does, and what it says."""
+    short: str = ""
+    """In at most 32 letters, for a summary; default: the whole text."""
 
 
 @dataclass(frozen=True)

@@ -129,4 +129,5 @@ CLAIM = Claim(
         "train.",
     ),
     images_only=True,
+    short="as good with noise behind it",
 )

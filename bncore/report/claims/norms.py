@@ -74,4 +74,5 @@ CLAIM = Claim(
         "The paper prints no formula of its l_p norms: the literal, uncentred reading is used; "
         "norm.centred=true is the other one.",
     ),
+    short="l_p norms do as well",
 )

@@ -66,4 +66,5 @@ CLAIM = Claim(
         "In the paper's own panels for VGG at lr 0.01 BatchNorm has the smaller angles over the whole run, since "
         "it has fitted its data after a quarter of it; while both train it has the larger ones.",
     ),
+    short="does not reduce ICS",
 )

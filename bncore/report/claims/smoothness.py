@@ -120,6 +120,7 @@ LIPSCHITZ_CLAIM = Claim(
         "In the paper's Fig 10a (linear network) BatchNorm's band is the narrower one on the average of its "
         "logarithm, by the first 1,500 steps; at most later steps it is the wider one.",
     ),
+    short="lower Lipschitz constant",
 )
 BETA_CLAIM = Claim(
     "C5",
@@ -131,4 +132,5 @@ BETA_CLAIM = Claim(
         f"{READS_BACK[0].upper()}{READS_BACK[1:]}: at equal steps only the first fifth of a run counts for β.",
         "‖Δg‖ alone grows with the gradient; ‖Δg‖/‖g‖ is free of scale, so both must agree.",
     ),
+    short="more predictive gradients, lower β",
 )

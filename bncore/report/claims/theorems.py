@@ -124,6 +124,7 @@ LIPSCHITZ_CLAIM = Claim(
         "As printed, with 1/√m, the theorem fails; by the paper's own proof it is 1/m, and then an equality.",
         _ONE_NETWORK,
     ),
+    short="Thm 4.1 (activations)",
 )
 HESSIAN_CLAIM = Claim(
     "C8",
@@ -136,6 +137,7 @@ HESSIAN_CLAIM = Claim(
         "Its second term lowers the form only where ⟨∇L, ŷ⟩ is positive, which is not promised.",
         _ONE_NETWORK,
     ),
+    short="Thm 4.2 (Hessian)",
 )
 WORST_CASE_CLAIM = Claim(
     "C9",
@@ -147,6 +149,7 @@ WORST_CASE_CLAIM = Claim(
         "The printed form is not consistent in powers: it is taken as eqs. 16 to 18 of its proof have it.",
         _ONE_NETWORK,
     ),
+    short="Thm 4.4 (worst case)",
 )
 LEMMA_CLAIM = Claim(
     "C10",
@@ -163,4 +166,5 @@ LEMMA_CLAIM = Claim(
         "algebra (exact) and shows a network of one neuron in which the point it speaks of is no optimum "
         "(after arXiv 2502.17913)."
     ),
+    short="Lemma 4.5 (initialisation)",
 )

@@ -22,7 +22,11 @@ def weigh(claim: Claim, settings: Sequence[Setting]) -> Weighed:
         for scope in claim.scopes(setting)
         if scope.measured
     )
-    verdict, why = _together(findings) if findings else (Verdict.INCONCLUSIVE, _nothing(settings))
+    verdict, why = (
+        _together(findings, alone=len(settings) == 1)
+        if findings
+        else (Verdict.INCONCLUSIVE, _nothing(settings))
+    )
     return Weighed(claim, verdict, why, findings)
 
 
@@ -83,7 +87,8 @@ def _nothing(settings: Sequence[Setting]) -> str:
     )
 
 
-def _together(findings: Sequence[Finding]) -> tuple[Verdict, str]:
+def _together(findings: Sequence[Finding], *, alone: bool) -> tuple[Verdict, str]:
+    """Of all findings; `alone`: whether there is one setting only, which need not be named."""
     said = {finding.verdict for finding in findings}
     decided = said & {Verdict.SUPPORTED, Verdict.CONTRADICTED}
     if len(decided) == 2:
@@ -95,7 +100,10 @@ def _together(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     early = said == {Verdict.TOO_EARLY}
     verdict = decided.pop() if decided else Verdict.TOO_EARLY if early else Verdict.INCONCLUSIVE
     speaking = [finding for finding in findings if finding.verdict == verdict]
-    text = ". ".join(f"{_where([finding])}: {finding.why}" for finding in speaking[:SPOKEN])
+    places = [_where([f]) if not alone else f.scope.title for f in speaking[:SPOKEN]]
+    text = ". ".join(
+        f"{place}: {f.why}" if place else _capital(f.why) for place, f in zip(places, speaking, strict=False)
+    )
     text += "." if len(speaking) <= SPOKEN else f"; and {len(speaking) - SPOKEN} more below."
     open_ones = len(findings) - len(speaking)
     if open_ones:
@@ -109,17 +117,23 @@ def _where(findings: Sequence[Finding]) -> str:
     return " and ".join(f"{f.setting.title}{f', {f.scope.title}' if f.scope.title else ''}" for f in findings)
 
 
-def shown(measure: Measure) -> str:
-    """The effect with its interval, as a ratio where it is the log10 of one."""
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def shown(measure: Measure, *, interval: bool = True) -> str:
+    """The effect, with its interval where there is one; as a ratio where it is the log10 of one."""
     effect = measure.effect
     if effect is None:
         return "not measured"
-    numbers = [effect.mean, effect.low, effect.high]
+    mean, low, high = (_number(measure, value) for value in (effect.mean, effect.low, effect.high))
+    return f"{mean} [{low}, {high}]" if interval and effect.n > 1 else mean
+
+
+def _number(measure: Measure, value: float) -> str:
     if measure.ratio:
-        mean, low, high = (f"×{_ratio(10**number)}" for number in numbers)
-    else:
-        mean, low, high = (f"{number:+.3g}" if measure.signed else f"{number:.3g}" for number in numbers)
-    return mean if effect.n == 1 else f"{mean} [{low}, {high}]"
+        return f"×{_ratio(10**value)}"
+    return f"{value:+.3g}" if measure.signed else f"{value:.3g}"
 
 
 def shown_threshold(measure: Measure) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.evidence import Finding, Measure, Part, Verdict, Weighed
+from bncore.report.claims.evidence import Claim, Finding, Measure, Part, Verdict, Weighed
 from bncore.report.claims.weighing import shown, shown_threshold
 from bncore.report.document import Report
 from bncore.report.page.markup import folded, listing, table, tag, text
+from bncore.report.paper_runs import paper_measure, paper_said
 
 WORDS = {
     Verdict.SUPPORTED: "for it",
@@ -39,36 +40,40 @@ def _claim(document: Report, weighed: Weighed) -> str:
         inner += tag("p", tag("b", "Missing: ") + text("; ".join(lacks.lacks)))
     if lacks.command:
         inner += tag("p", tag("b", "Would test it: ") + tag("code", text(lacks.command)))
+    said = paper_said(claim)
+    inner += tag("p", tag("b", "The paper's own curves under the same rules: ") + text(said)) if said else ""
     inner += tag("p", tag("b", "To keep in mind")) + listing(claim.traps) if claim.traps else ""
-    inner += "".join(_finding(finding) for finding in weighed.findings)
+    inner += "".join(_finding(claim, finding) for finding in weighed.findings)
     heading = tag("h3", f"{text(claim.key)}: {text(claim.text)}")
     return tag("article", heading + inner, id=claim.key)
 
 
-def _finding(finding: Finding) -> str:
+def _finding(claim: Claim, finding: Finding) -> str:
     where = f"{finding.setting.title}{f', {finding.scope.title}' if finding.scope.title else ''}"
     rows = [
         row
         for part in finding.scope.parts
-        for row in (_part_row(part), *(_measure_row(measure) for measure in part.measures))
+        for row in (_part_row(part), *(_measure_row(claim, finding, measure) for measure in part.measures))
     ]
-    header = ("", "effect [interval]", "seeds", "claimed", "says")
+    header = ("", "effect [interval]", "seeds", "claimed", "says", "paper's curves")
     return folded(f"{where}: {finding.verdict.value}", tag("p", text(finding.why)) + table(header, rows))
 
 
 def _part_row(part: Part) -> tuple[str, ...]:
     reason = part.early or part.blocked
     said = tag("b", text(part.title)) + (tag("small", text(reason)) if reason else "")
-    return said, "", "", "", badge(part.verdict, WORDS[part.verdict])
+    return said, "", "", "", badge(part.verdict, WORDS[part.verdict]), ""
 
 
-def _measure_row(measure: Measure) -> tuple[str, ...]:
+def _measure_row(claim: Claim, finding: Finding, measure: Measure) -> tuple[str, ...]:
+    theirs = paper_measure(claim, finding.setting.network, finding.scope.title, measure.name)
     return (
         text(measure.name) + (tag("small", text(measure.caveat)) if measure.caveat else ""),
         text(shown(measure)),
         str(measure.effect.n) if measure.effect else "0",
         text(shown_threshold(measure)) if measure.counts else "not counted",
         text(WORDS[measure.outcome]) if measure.counts else "",
+        text(shown(theirs, interval=False)) if theirs else "",
     )
 
 
