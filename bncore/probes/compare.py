@@ -26,6 +26,7 @@ class Comparison:
     one_minus_cosine: (
         Tensor  # || g/||g|| - g'/||g'|| ||^2 / 2: relative error eps where 1 - cos is not rounded away
     )
+    summed: Tensor  # sum_i ||g_i - g'_i|| over the tensors that were compared as one vector
 
     @property
     def cosine(self) -> Tensor:
@@ -43,16 +44,22 @@ def pairwise(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
     """Each g[i] with other[i]: one result a pair."""
     lengths, other_lengths = _norms(g), _norms(other)
     apart, turned = _differences(g, other, (lengths / other_lengths).unbind())
-    return Comparison(lengths, apart, (turned / lengths).square() / 2)
+    return Comparison(lengths, apart, (turned / lengths).square() / 2, apart)
 
 
 @torch.no_grad()
-def whole(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
-    """All of g as one vector with all of `other` as one vector: one result, (1,)."""
+def whole(g: Sequence[Tensor], other: Sequence[Tensor], sizes: Sequence[int] = ()) -> Comparison:
+    """All of g as one vector with all of `other` as one vector: one result, (1,).
+
+    Arguments:
+        sizes: entries of the tensors that `vectors` joined; none given: they are as they were.
+    """
     lengths, other_lengths = length(g), length(other)
     parts = _differences(g, other, [(lengths / other_lengths)[0]] * len(g))
     apart, turned = (torch.linalg.vector_norm(part).view(1) for part in parts)
-    return Comparison(lengths, apart, (turned / lengths).square() / 2)
+    joined = len(g) == 1 < len(sizes)
+    each = _norms((g[0] - other[0]).split(list(sizes))) if joined else parts[0]
+    return Comparison(lengths, apart, (turned / lengths).square() / 2, each.sum().view(1))
 
 
 def length(g: Sequence[Tensor]) -> Tensor:

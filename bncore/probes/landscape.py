@@ -99,7 +99,10 @@ class Landscape(Probe):
           and `loss_between` (B,) of the loss-only points, if there are any;
         - `grad_diff` (A,): ||grad L(theta_t - a d) - g||; `relative` (A,): the same by ||g||; `cosine` (A,)
           of the two gradients;
-        - `loss_min`, `loss_max` over all points, `grad_diff_min`, `grad_diff_max`;
+        - `grad_diff_sum` (A,): sum over the parameters i of ||grad_i L(theta_t - a d) - g_i||, which is what Figs
+          4b, 10b and 11 draw as the gradient's difference [inferred: docs/paper-settings.md];
+        - `loss_min`, `loss_max` over all points, `grad_diff_min`, `grad_diff_max`, `grad_diff_sum_min`,
+          `grad_diff_sum_max`;
         - `lipschitz`: max |L(theta_t - a d) - L(theta_t)| / (a ||g||) over all points;
         - `beta`: max grad_diff / (a ||g||); `beta_lr`: beta * lr; and the lines to draw beside beta,
           `two_over_lr` and `one_over_a_min`, a_min being the shortest step with a gradient;
@@ -125,12 +128,19 @@ class Landscape(Probe):
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
         fetched = torch.cat(
-            [found["loss"], found["size"], found["l2"], found["one_minus_cosine"], *self._floor(view)]
+            [
+                found["loss"],
+                found["size"],
+                found["l2"],
+                found["one_minus_cosine"],
+                found["sum"],
+                *self._floor(view),
+            ]
         ).cpu()
         require_finite("a loss or gradient along the direction", fetched)
         n, m = len(a), len(a) + len(b)
         loss, norm = fetched[:m], fetched[m : m + 1]
-        l2, one_minus_cosine, floor = fetched[m + 1 :][:n], fetched[m + 1 + n :][:n], fetched[m + 1 + 2 * n :]
+        l2, one_minus_cosine, summed, floor = fetched[m + 1 :].tensor_split([n, 2 * n, 3 * n])
         slopes = (loss - view.loss).abs() / (torch.cat([a, b]) * norm)
         beta = (l2 / (a * norm)).max()
         fields = {
@@ -139,12 +149,15 @@ class Landscape(Probe):
             "loss0": torch.tensor(view.loss, dtype=torch.float64),
             "loss": loss[:n],
             "grad_diff": l2,
+            "grad_diff_sum": summed,
             "relative": l2 / norm,
             "cosine": 1 - one_minus_cosine,
             "loss_min": loss.min(),
             "loss_max": loss.max(),
             "grad_diff_min": l2.min(),
             "grad_diff_max": l2.max(),
+            "grad_diff_sum_min": summed.min(),
+            "grad_diff_sum_max": summed.max(),
             "lipschitz": slopes.max(),
             "beta": beta,
             "beta_lr": beta * view.lr,
@@ -171,6 +184,7 @@ class Landscape(Probe):
         """Losses at all points, (A + B,), ||g||, (1,), and the gradients at the first A compared with g."""
         lengths, *direction = given
         names, g = list(view.grads), vectors(view.grads.values())
+        sizes = [value.numel() for value in view.grads.values()]
         direction = direction or list(view.grads.values())
         moved = {name: torch.empty_like(view.before[name]) for name in names}  # from point to point
         losses: list[Tensor] = []
@@ -181,7 +195,7 @@ class Landscape(Probe):
             there = {**view.before, **moved}
             if point < len(self.multiples):
                 loss, grads = view.gradient_at(there)
-                compared.append(whole(g, vectors(grads.values())))
+                compared.append(whole(g, vectors(grads.values()), sizes))
             else:
                 with torch.no_grad():
                     loss = view.loss_at(there)
@@ -191,6 +205,7 @@ class Landscape(Probe):
             "size": length(g),
             "l2": torch.cat([c.l2 for c in compared]),
             "one_minus_cosine": torch.cat([c.one_minus_cosine for c in compared]),
+            "sum": torch.cat([c.summed for c in compared]),
         }
 
     def _floor(self, view: StepView) -> list[Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bncore.store.journal import REMADE, Event, difference, read_events
+from bncore.store.journal import REMADE, Event, difference, read_events, same_event
 from bncore.store.paths import RunDir
 
 DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision", "data")
@@ -62,16 +62,12 @@ def _told(run: RunDir, kinds: Set[str]) -> list[Event]:
 
 def _first_difference(mine: list[Event], theirs: list[Event]) -> str:
     for known, made in zip(mine, theirs, strict=False):
-        if _plain(known) != _plain(made):
+        if not same_event(known, made):
             return difference(known, made)
     if len(theirs) < len(mine):
         missing = mine[len(theirs)]
         return f"event {missing['seq']} ({missing['type']} of step {missing['step']}): not made again"
     return ""
-
-
-def _plain(event: Event) -> Event:
-    return {key: value for key, value in event.items() if key not in ("seq", "t")}
 
 
 def _digest(events: list[Event]) -> str | None:

@@ -94,7 +94,7 @@ def check_landscape(found: Event, known: landscape.Landscape) -> None:
     names = {
         "loss": known.losses, "grad_diff": known.changes, "relative": known.relative_changes,
         "cosine": known.cosines, "loss0": known.loss, "grad_norm": known.gradient_norm,
-        "loss_min": known.loss_band[0], "loss_max": known.loss_band[1],
+        "loss_min": known.loss_band[0], "loss_max": known.loss_band[1], "grad_diff_sum": known.summed_changes,
         "grad_diff_min": known.change_band[0], "grad_diff_max": known.change_band[1],
         "lipschitz": known.lipschitz, "beta": known.beta, "beta_lr": known.beta_lr,
         "two_over_lr": known.lines[0], "one_over_a_min": known.lines[1],

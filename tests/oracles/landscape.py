@@ -19,6 +19,7 @@ class Landscape:
     steps: list[float]  # a = multiple × lr
     losses: list[float]  # L(θ − a d)
     changes: list[float]  # ||∇L(θ − a d) − g||
+    summed_changes: list[float]  # Σ_i ||∇_i L(θ − a d) − g_i|| over the parameters i
     relative_changes: list[float]  # the same / ||g||
     cosines: list[float]  # cos(g, ∇L(θ − a d))
     lipschitz_each: list[float]  # |L(θ − a d) − L(θ)| / (a ||d||)
@@ -47,7 +48,7 @@ def landscape(
     g = gradients(layers, x, targets, loss, **penalty)
     d = g if direction is None else list(direction)
     start = float(loss_of(layers, x, targets, loss, **penalty))
-    steps, losses, changes, cosines = [], [], [], []
+    steps, losses, changes, summed, cosines = [], [], [], [], []
     for multiple in multiples:
         a = multiple * lr
         moved = with_parameters(layers, [p - a * v for p, v in zip(theta, d, strict=True)])
@@ -55,11 +56,13 @@ def landscape(
         steps.append(a)
         losses.append(float(loss_of(moved, x, targets, loss, **penalty)))
         changes.append(distance(there, g))
+        summed.append(sum(distance([a], [b]) for a, b in zip(there, g, strict=True)))
         cosines.append(cosine(g, there))
     lipschitz_each = [abs(v - start) / (a * length(d)) for v, a in zip(losses, steps, strict=True)]
     beta_each = [c / (a * length(d)) for c, a in zip(changes, steps, strict=True)]
     return Landscape(
         loss=start, gradient_norm=length(g), steps=steps, losses=losses, changes=changes,
+        summed_changes=summed,
         relative_changes=[c / length(g) for c in changes], cosines=cosines,
         lipschitz_each=lipschitz_each, beta_each=beta_each,
         loss_band=(min(losses), max(losses)), change_band=(min(changes), max(changes)),

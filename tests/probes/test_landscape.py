@@ -70,6 +70,8 @@ def agree(found: dict[str, Any], expected: oracle.Landscape) -> None:
         "grad_diff": expected.changes, "relative": expected.relative_changes, "cosine": expected.cosines,
         "loss_min": expected.loss_band[0], "loss_max": expected.loss_band[1],
         "grad_diff_min": expected.change_band[0], "grad_diff_max": expected.change_band[1],
+        "grad_diff_sum": expected.summed_changes, "grad_diff_sum_min": min(expected.summed_changes),
+        "grad_diff_sum_max": max(expected.summed_changes),
         "lipschitz": expected.lipschitz, "beta": expected.beta, "beta_lr": expected.beta_lr,
         "two_over_lr": expected.lines[0], "one_over_a_min": expected.lines[1],
     }  # fmt: skip

@@ -230,6 +230,33 @@ def test_a_different_event_is_a_divergence_that_names_the_field(
     assert again.path.read_bytes() == before
 
 
+def test_a_measurement_of_a_later_program_may_say_more_but_nothing_else(path: Path) -> None:
+    """A run of an earlier program is resumed: what its journal says must come out, new fields may."""
+    journal = Journal(path)
+    journal.append("start", 0, schema=1)
+    journal.append("probe", 0, name="landscape", beta=2.0)
+    journal.append("probe", 1, name="landscape", beta=3.0)
+    journal.close()
+    before = path.read_bytes()
+    again = Journal(path)
+    again.expect_from(0)
+    again.remake("probe", 0, name="landscape", beta=2.0, grad_diff_sum=[1.0])
+    with pytest.raises(Divergence, match=r"beta was 3\.0, made again as 4\.0"):
+        again.remake("probe", 1, name="landscape", beta=4.0, a_new_field=[1.0])
+    assert path.read_bytes() == before
+
+
+def test_a_measurement_that_says_less_is_a_divergence(path: Path) -> None:
+    journal = Journal(path)
+    journal.append("start", 0, schema=1)
+    journal.append("probe", 0, name="landscape", beta=2.0, floor=1.0)
+    journal.close()
+    again = Journal(path)
+    again.expect_from(0)
+    with pytest.raises(Divergence, match=r"floor was 1\.0, made again as None"):
+        again.remake("probe", 0, name="landscape", beta=2.0)
+
+
 @pytest.mark.parametrize("number", [3.5, np.nan, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_array_without_axes_is_a_number(number: float, dtype: Any) -> None:
