@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from bncore.report.claims.evidence import Finding, Measure, Part, Weighed
+from bncore.report.claims.evidence import Claim, Finding, Measure, Part, Weighed
 from bncore.report.claims.table import weigh_all
 from bncore.report.claims.weighing import shown
 from bncore.report.controls import ControlTable, controls_of
@@ -15,6 +15,7 @@ from bncore.report.figures import figures_of
 from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
 from bncore.report.paper_fit import PaperFit, paper_fit
+from bncore.report.paper_runs import paper_measure, paper_said
 from bncore.report.picture import Picture
 from bncore.report.quantities import (
     EARLY,
@@ -106,6 +107,11 @@ class Report:
     def fits(self) -> tuple[PaperFit, ...]:
         """Where the paper's curves lie among the seeds of each setting, of which it has any."""
         return tuple(fit for fit in map(paper_fit, self.settings) if fit.text)
+
+    def standing(self, weighed: Weighed) -> str:
+        """Of a verdict: whether the runs that it rests on are the paper's experiment, and give its curves."""
+        deciding = [f.setting for f in weighed.findings if f.verdict == weighed.verdict]
+        return " ".join(fit.text for fit in self.fits if fit.setting in deciding)
 
     @cached_property
     def controls(self) -> tuple[ControlTable, ...]:
@@ -233,37 +239,42 @@ def _claim_json(document: Report, weighed: Weighed) -> dict[str, Any]:
         "place": weighed.claim.place,
         "verdict": weighed.verdict.value,
         "why": weighed.why,
+        "standing": document.standing(weighed),
+        "paper_curves": paper_said(weighed.claim),
         "traps": list(weighed.claim.traps),
         "missing": list(lacks.lacks),
         "command": lacks.command,
-        "findings": [_finding_json(finding) for finding in weighed.findings],
+        "findings": [_finding_json(weighed.claim, finding) for finding in weighed.findings],
     }
 
 
-def _finding_json(finding: Finding) -> dict[str, Any]:
+def _finding_json(claim: Claim, finding: Finding) -> dict[str, Any]:
     return {
         "setting": finding.setting.title,
         "scope": finding.scope.title,
         "verdict": finding.verdict.value,
         "why": finding.why,
-        "parts": [_part_json(part) for part in finding.scope.parts],
+        "parts": [_part_json(claim, finding, part) for part in finding.scope.parts],
     }
 
 
-def _part_json(part: Part) -> dict[str, Any]:
+def _part_json(claim: Claim, finding: Finding, part: Part) -> dict[str, Any]:
     return {
         "title": part.title,
         "verdict": part.verdict.value,
+        "early": part.early,
         "blocked": part.blocked,
-        "measures": [_measure_json(measure) for measure in part.measures],
+        "measures": [_measure_json(claim, finding, measure) for measure in part.measures],
     }
 
 
-def _measure_json(measure: Measure) -> dict[str, Any]:
+def _measure_json(claim: Claim, finding: Finding, measure: Measure) -> dict[str, Any]:
+    theirs = paper_measure(claim, finding.setting.network, finding.scope.title, measure.name)
     return {
         "name": measure.name,
         "effect": _estimate_json(measure.effect),
         "shown": shown(measure),
+        "paper": shown(theirs, interval=False) if theirs else None,
         "log10": measure.ratio,
         "side": measure.side,
         "threshold": measure.threshold,

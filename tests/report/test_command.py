@@ -132,3 +132,25 @@ def test_reports_need_no_torch_and_matplotlib_only_for_pictures(
     )  # fmt: skip
     loaded = done.stderr.rsplit("\n", 1)[-1]
     assert loaded == ("matplotlib." if "--html" in arguments else ".")
+
+
+def test_every_verdict_says_where_its_runs_stand_and_what_the_paper_s_curves_give(
+    tmp_path: Path, sweep: Path
+) -> None:
+    found = json.loads(bnrun("report", "made", "--json", cwd=tmp_path).stdout)
+    lipschitz = next(claim for claim in found["claims"] if claim["claim"] == "C4")
+    assert lipschitz["verdict"] == "supported"
+    assert "not the paper's experiment (100 of 15,000 steps" in lipschitz["standing"]
+    assert lipschitz["paper_curves"].startswith("lower effective Lipschitz constant: supported (VGG, lr 0.1;")
+    measures = {m["name"]: m["paper"] for m in lipschitz["findings"][0]["parts"][0]["measures"]}
+    band = "variation of the loss along the gradient, max L − min L, batch / none, at equal steps"
+    assert measures.pop(band) == "×0.227"
+    assert set(measures.values()) == {None, "×0.285"}  # no Lipschitz constant can be read off a figure
+
+
+def test_the_summary_of_claims_fits_a_screen(tmp_path: Path, sweep: Path) -> None:
+    done = bnrun("report", "made", cwd=tmp_path)
+    lines = done.stdout[done.stdout.index("What these runs say") :].splitlines()
+    rows = [line for line in lines if line.startswith(" C")]
+    assert [line.split()[0] for line in rows] == [f"C{n}" for n in range(1, 12)]
+    assert len(lines) <= 24

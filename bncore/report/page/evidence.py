@@ -36,6 +36,8 @@ def evidence(document: Report) -> str:
 def _claim(document: Report, weighed: Weighed) -> str:
     claim, lacks = weighed.claim, document.missing(weighed)
     inner = tag("p", badge(weighed.verdict) + " " + text(weighed.why))
+    standing = document.standing(weighed)
+    inner += tag("p", tag("small", text(standing))) if standing else ""
     if lacks.lacks:
         inner += tag("p", tag("b", "Missing: ") + text("; ".join(lacks.lacks)))
     if lacks.command:
