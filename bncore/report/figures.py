@@ -14,7 +14,9 @@ from bncore.report.series import Field, styles_of
 from bncore.report.settings import Setting
 
 MOST_COLUMNS = 4
-FIRST_SEED = "Of several seeds the first is drawn: units and steps of one have no like in another."
+FIRST_SEED = (
+    "Of units, distributions and step lengths the first seed is drawn: those of one have no like in another."
+)
 MEDIANS = (
     "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
 )
@@ -226,7 +228,9 @@ def _notes(shown: Shown, plots: Sequence[Plot]) -> Iterator[str]:
     if gone:
         yield f"Diverged, drawn up to a cross: {', '.join(gone)}."
     if max(map(len, shown.runs.values())) > 1:
-        seeds = any(curve.weight == "seed" or not curve.is_line for plot in plots for curve in plot.curves)
-        yield MEDIANS if seeds else FIRST_SEED
+        if not all(plot.first_seed for plot in plots):
+            yield MEDIANS
+        if any(plot.first_seed for plot in plots):
+            yield FIRST_SEED
     if any(curve.weight == "spread" for plot in plots for curve in plot.curves):
         yield SPREAD

@@ -82,7 +82,10 @@ def lines(
         paper = _paper(shown, key, one.layer) if own else []
         rules = _beta_rules(shown) if field.name == "beta" else ()
         ranks = tuple(found.rank for found in compared)
-        yield Plot(name, "step", y_name, (*paper, *curves), rules=rules, log_y=log, ranks=ranks)
+        yield Plot(
+            name, "step", y_name, (*paper, *curves), rules=rules, log_y=log, ranks=ranks,
+            first_seed=bool(field.change),
+        )  # fmt: skip
 
     return make
 
@@ -125,7 +128,9 @@ def distributions(*layers: int) -> Panels:
                 run = _first(runs, "probe:activations")
                 ridges = ridges_of(run, shown.styles[variant], number)
                 title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
-                yield Plot(title, "output", "step", ridges=tuple(ridges), starts_row=place == 0)
+                yield Plot(
+                    title, "output", "step", ridges=tuple(ridges), starts_row=place == 0, first_seed=True
+                )
 
     return make
 
@@ -143,10 +148,10 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
             rules = (Rule(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
             name = f"{title}: {shown.setting.label(variant)}, seed {run.seed}"
             ranks = tuple(found.rank for found in compared if found.variant == variant)
-            curves = [*paper, *curves]
             yield Plot(
-                name, "step length a", y_name, tuple(curves), rules=rules, log_x=True, log_y=True, ranks=ranks
-            )
+                name, "step length a", y_name, (*paper, *curves), rules=rules, log_x=True, log_y=True, ranks=ranks,
+                first_seed=True,
+            )  # fmt: skip
 
     return make
 

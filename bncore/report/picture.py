@@ -97,6 +97,8 @@ class Plot:
     y_span: Span | None = None
     ranks: tuple[PaperRank, ...] = ()
     """Where the paper's curves lie among the seeds."""
+    first_seed: bool = False
+    """Whether its lines are of the first seed alone."""
 
     @property
     def empty(self) -> bool:

@@ -4,14 +4,15 @@ What n seeds can say: if the paper's seed were one more of ours, all n + 1 value
 likely in every order, and the paper's would lie outside all of ours with probability 2 / (n + 1), whatever
 the distribution. Looks at several steps depend on each other, so such numbers must not be multiplied.
 Instead each of our seeds is looked at as the paper's is: how far does it lie outside all others, the paper's
-among them? Where some of ours lie as far out as the paper's, that is a typical seed, outside or not. This is
-a permutation test (conformal p-value; Vovk, Gammerman & Shafer, 2005, ch. 2): exact for every n, however the
+among them? Where some of ours lie as far out as the paper's, nothing sets it apart from them. This is a
+permutation test (conformal p-value; Vovk, Gammerman & Shafer, 2005, ch. 2): exact for every n, however the
 steps depend on each other. The least that n seeds can give is 1 / (n + 1): so often a typical seed is called
 untypical by chance. Of fewer than `FEW` seeds only the range is spoken of, and one seed has no rank.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,8 +112,14 @@ class PaperRank:
         return bool(self.out) and self.chance <= max(LEVEL, 1 / (1 + self.seeds))
 
     @property
+    def often(self) -> bool:
+        """Whether the paper's lies outside ours at more looks than one more seed of ours would on average."""
+        return len(self.out) > math.ceil(2 * len(self.looks) / (1 + self.seeds))
+
+    @property
     def words(self) -> str:
-        """Such as ``a typical seed`` or ``outside all 20 of ours from step 500 on (below)``."""
+        """``outside all 20 of ours from step 500 on (below)`` where it lies farther out than one more seed of ours
+        would; else ``a typical seed``, or ``an unusual seed`` where it lies outside more often than that."""
         if self.reason:
             return self.reason
         gone = f"; {self.diverged} of {self.seeds} seeds diverged" if self.diverged else ""
@@ -125,7 +132,9 @@ class PaperRank:
             of_ours = f"all {self.seeds} seeds (few)" if few else f"all {self.seeds} of ours"
             return f"outside {of_ours} {self._where} ({self._side}){gone}"
         out = f"outside all {self.seeds} {self._where}, as {self.as_far} of ours"
-        return (f"{out} (few seeds)" if few else f"a typical seed ({out})") + gone
+        return (
+            f"{out} (few seeds)" if few else f"{'an unusual' if self.often else 'a typical'} seed ({out})"
+        ) + gone
 
     @property
     def _where(self) -> str:

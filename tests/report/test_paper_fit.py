@@ -12,7 +12,7 @@ import pytest
 
 from bncore.report.among_seeds import NO_PENALTY, NO_STEP, ONE_SEED, PRECISION, align
 from bncore.report.document import Report, as_json, report
-from bncore.report.figures import covered
+from bncore.report.figures import FIRST_SEED, MEDIANS, SPREAD, covered
 from bncore.report.page import page
 from bncore.report.paper import PaperCurve, all_curves
 from bncore.report.paper_fit import differences, paper_fit
@@ -272,11 +272,16 @@ def test_changes_of_a_unit_are_taken_over_as_many_steps_as_the_paper_s(tmp_path:
     spec = VGG16.model_copy(
         update={"noise": Noise(on=True), "probes": Probes(activations=Activations(every=50))}
     )
-    found = ranks(runs(tmp_path / "a", spec, rows, norm="batch"), "8")
+    document = runs(tmp_path / "a", spec, rows, norm="batch")
+    found = ranks(document, "8")
     moved = found["|Δμ| of a unit, layer 2", "batch + noise"]
     assert moved.looks[0].step == 100
     assert [look.low for look in moved.looks] == pytest.approx([0.1] * len(moved.looks))
     assert [look.high for look in moved.looks] == pytest.approx([0.5] * len(moved.looks))
+    [figure] = [one for one in document.pictures if one.name == "fig8"]
+    assert FIRST_SEED in figure.notes
+    assert SPREAD in figure.notes
+    assert MEDIANS not in figure.notes
     drifted = found["μ − μ₀ of a unit, layer 2", "batch + noise"]
     assert (drifted.looks[-1].low, drifted.looks[-1].high) == pytest.approx((1.0, 5.0))
 

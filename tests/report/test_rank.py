@@ -194,6 +194,9 @@ def test_words() -> None:
     assert in_words([0, 1, 0, 1], edges=2) == "outside all 20 of ours at all 2 steps (above; upper edge)"
     assert in_words([1, 1, 1, 1], edges=2) == "outside all 20 of ours at all 2 steps (above)"
     assert in_words([0, 1], as_far=3) == "a typical seed (outside all 20 at step 100 only, as 3 of ours)"
+    assert in_words([0, 1, 1], as_far=3) == "an unusual seed (outside all 20 from step 100 on, as 3 of ours)"
+    assert in_words([0, 1, 1], seeds=5, as_far=3).startswith("an unusual seed")
+    assert in_words([0, 1, 1, 0], seeds=5, as_far=3).startswith("a typical seed")
     assert in_words([0, 0], diverged=2) == "a typical seed; 2 of 20 seeds diverged"
 
 

@@ -11,9 +11,9 @@ from bncore.report.rank import Look, PaperRank
 
 HEADER = ("variant", "panel", "the paper's curve is", "share of the seeds below it, by step")
 MEANING = (
-    "A typical seed lies within all of ours at the steps looked at, or no farther outside them than some of ours "
-    "lie outside the others. Of n seeds, one more of the same kind lies outside all at a given step in 2 of "
-    "n + 1 cases."
+    "Outside: farther from ours than one more seed of ours would be. Else a typical seed; or an unusual one, that "
+    "lies outside ours at more steps than is usual, but no farther than some of ours lie outside the others. Of n "
+    "seeds, one more of the same kind lies outside all at a given step in 2 of n + 1 cases."
 )
 
 
