@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from bncore.report.panels import BySeed, Panels, Shown, distributions, each_rate, lengths, lines, row
+from bncore.report.panels import (
+    BySeed,
+    Panels,
+    Shown,
+    distributions,
+    each_rate,
+    first_of,
+    lengths,
+    lines,
+    row,
+)
 from bncore.report.paper import CAVEATS, ONE_SEED
 from bncore.report.picture import Key, Picture, Plot
 from bncore.report.runs import Variant
@@ -44,19 +54,34 @@ class Figure:
 
 
 _ACCURACY = Field("step", "accuracy")
+SUMMED = "Σ‖Δgᵢ‖"
+"""What the paper draws as the gradient's difference: a sum over the parameters. Runs that measured only the length
+of the whole difference have that drawn, without the paper's curve."""
 _LANDSCAPE = (
     lines(
         "Loss along the gradient", "loss", Field("probe:landscape", "loss_min", "loss_max"),
         "loss_band", log=True,
     ),
-    lines(
-        "Gradient predictiveness", "‖Δg‖", Field("probe:landscape", "grad_diff_min", "grad_diff_max"),
-        "gradient_predictiveness", log=True,
+    first_of(
+        lines(
+            "Gradient predictiveness", SUMMED,
+            Field("probe:landscape", "grad_diff_sum_min", "grad_diff_sum_max"),
+            "gradient_predictiveness", log=True,
+        ),
+        lines(
+            "Gradient predictiveness", "‖Δg‖", Field("probe:landscape", "grad_diff_min", "grad_diff_max"),
+            log=True,
+        ),
     ),
     lines("Effective β-smoothness", "β", Field("probe:landscape", "beta"), "beta", log=True),
 )  # fmt: skip
 _BY_LENGTH = (
-    row(lengths("‖Δg‖", "‖Δg‖", "grad_diff", "difference_by_length")),
+    row(
+        first_of(
+            lengths(SUMMED, SUMMED, "grad_diff_sum", "difference_by_length"),
+            lengths("‖Δg‖", "‖Δg‖", "grad_diff"),
+        )
+    ),
     row(lengths("‖Δg‖/‖g‖", "‖Δg‖/‖g‖", "relative")),
 )
 

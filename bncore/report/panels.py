@@ -103,6 +103,19 @@ def each_rate(*panels: Panels) -> Panels:
     return make
 
 
+def first_of(*panels: Panels) -> Panels:
+    """The first of the panels that shows something of the runs."""
+
+    def make(shown: Shown) -> Iterator[Plot]:
+        for panel in panels:
+            found = [plot for plot in panel(shown) if not plot.empty]
+            if found:
+                yield from found
+                return
+
+    return make
+
+
 def row(*panels: Panels) -> Panels:
     """Panels that begin a row of their own, where there is room for rows."""
 

@@ -53,21 +53,27 @@ class _Source:
 
 
 _LANDSCAPE, _ICS, _ACTIVATIONS = "probe:landscape", "probe:ics", "probe:activations"
+_BAND, _DIFFERENCE = ("loss_min", "loss_max"), ("grad_diff_sum_min", "grad_diff_sum_max")
 _SOURCES = (
-    _Source("accuracy", "1", "vgg", "step", "accuracy"), _Source("accuracy", "2", "vgg", "step", "accuracy",
-    rate=0.1), _Source("accuracy", "5a", "vgg", "step", "accuracy", rate=0.1), _Source("accuracy", "3a", "vgg",
-    "step", "accuracy"), _Source("ics_l2", "3a", "vgg", _ICS, "l2", layers=(5,), log=True), _Source("ics_cosine",
-    "3a", "vgg", _ICS, "cosine", layers=(5, 10)), _Source("loss_band", "4", "vgg", "step", "loss", rate=0.1),
-    _Source("loss_band", "4", "vgg", _LANDSCAPE, "loss_min", "loss_max", rate=0.1),
-    _Source("gradient_predictiveness", "4", "vgg", _LANDSCAPE, "grad_diff_min", "grad_diff_max", rate=0.1),
-    _Source("beta", "4", "vgg", _LANDSCAPE, "beta", rate=0.1), _Source("mean_step", "8", "vgg", _ACTIVATIONS,
-    "mean_step", layers=(2, 9, 13), rate=0.1), _Source("variance_step", "8", "vgg", _ACTIVATIONS, "variance_step",
-    layers=(2, 9, 13), rate=0.1), _Source("loss", "3b", "dln", "step", "loss", rate=1e-6, log=True),
-    _Source("ics_l2", "3b", "dln", _ICS, "l2", layers=(9,), rate=1e-6, log=True), _Source("ics_cosine", "3b",
-    "dln", _ICS, "cosine", layers=(9, 17), rate=1e-6), _Source("loss", "5b", "dln", "step", "loss", rate=1e-6,
-    log=True), _Source("loss_band", "10", "dln", _LANDSCAPE, "loss_min", "loss_max", rate=1e-6, log=True),
-    _Source("gradient_predictiveness", "10", "dln", _LANDSCAPE, "grad_diff_min", "grad_diff_max", rate=1e-6,
-    log=True), _Source("beta", "10", "dln", _LANDSCAPE, "beta", rate=1e-6, log=True),
+    _Source("accuracy", "1", "vgg", "step", "accuracy"),
+    _Source("accuracy", "2", "vgg", "step", "accuracy", rate=0.1),
+    _Source("accuracy", "5a", "vgg", "step", "accuracy", rate=0.1),
+    _Source("accuracy", "3a", "vgg", "step", "accuracy"),
+    _Source("ics_l2", "3a", "vgg", _ICS, "l2", layers=(5,), log=True),
+    _Source("ics_cosine", "3a", "vgg", _ICS, "cosine", layers=(5, 10)),
+    _Source("loss_band", "4", "vgg", "step", "loss", rate=0.1),
+    _Source("loss_band", "4", "vgg", _LANDSCAPE, *_BAND, rate=0.1),
+    _Source("gradient_predictiveness", "4", "vgg", _LANDSCAPE, *_DIFFERENCE, rate=0.1),
+    _Source("beta", "4", "vgg", _LANDSCAPE, "beta", rate=0.1),
+    _Source("mean_step", "8", "vgg", _ACTIVATIONS, "mean_step", layers=(2, 9, 13), rate=0.1),
+    _Source("variance_step", "8", "vgg", _ACTIVATIONS, "variance_step", layers=(2, 9, 13), rate=0.1),
+    _Source("loss", "3b", "dln", "step", "loss", rate=1e-6, log=True),
+    _Source("ics_l2", "3b", "dln", _ICS, "l2", layers=(9,), rate=1e-6, log=True),
+    _Source("ics_cosine", "3b", "dln", _ICS, "cosine", layers=(9, 17), rate=1e-6),
+    _Source("loss", "5b", "dln", "step", "loss", rate=1e-6, log=True),
+    _Source("loss_band", "10", "dln", _LANDSCAPE, *_BAND, rate=1e-6, log=True),
+    _Source("gradient_predictiveness", "10", "dln", _LANDSCAPE, *_DIFFERENCE, rate=1e-6, log=True),
+    _Source("beta", "10", "dln", _LANDSCAPE, "beta", rate=1e-6, log=True),
 )  # fmt: skip
 """What the figures show of what runs journal. The paper draws no loss of its VGG: the lower edge of the loss along
 the gradient, weight penalty included, stands for it; where that is missing too, progress is read from the

@@ -41,9 +41,10 @@ def loss_band(views: Sequence[RunView], state: PanelState) -> ChartData:
 
 def gradient_predictiveness(views: Sequence[RunView], state: PanelState) -> ChartData:
     """Smallest and largest change of the gradient over the step lengths (Fig 4b)."""
-    curves = _bands(views, "grad_diff_min", "grad_diff_max", floor="floor")
+    name, symbol = difference(views, state)
+    curves = _bands(views, f"{name}_min", f"{name}_max", floor="floor" if name == "grad_diff" else "")
     return ChartData(
-        f"Gradient change ‖Δg‖{lengths(views)}",
+        f"Gradient change {symbol}{lengths(views)}",
         (*curves, *overlay("gradient_predictiveness", views, state)),
         marks(views),
         log_y=True,
@@ -95,10 +96,20 @@ def relative_by_length(views: Sequence[RunView], state: PanelState) -> ChartData
 
 def difference_by_length(views: Sequence[RunView], state: PanelState) -> ChartData:
     """‖Δg‖ against the step length, at one measurement (Fig 11)."""
-    curves = (*_by_length(views, "grad_diff", state), *overlay("difference_by_length", views, state))
-    title = f"‖Δg‖ by step length{_when(views, state)}"
+    name, symbol = difference(views, state)
+    curves = (*_by_length(views, name, state), *overlay("difference_by_length", views, state))
+    title = f"{symbol} by step length{_when(views, state)}"
     note = why_empty(views, TABLE)
     return ChartData(title, curves, log_y=True, log_x=True, x_name="step length", note=note)
+
+
+def difference(views: Sequence[RunView], state: PanelState) -> tuple[str, str]:
+    """Field and symbol of the gradient's difference: its length; beside the paper's curves, which are sums over
+    the parameters, that sum, where every run has measured it."""
+    summed = "grad_diff_sum"
+    if state.reference is not None and all(summed in view.columns.fields(TABLE) for view in views):
+        return summed, "Σ‖Δgᵢ‖"
+    return "grad_diff", "‖Δg‖"
 
 
 def beta_rules(views: Sequence[RunView]) -> tuple[Rule, ...]:

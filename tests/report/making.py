@@ -152,7 +152,10 @@ def _probes(
         "name": "landscape", "direction": "gradient", "multiples": multiples, "grad_norm": scale, "loss0": 2.0,
         "loss": [2.0] * 4, "grad_diff": [r * scale for r in relative], "relative": relative, "cosine": [0.5] * 4,
         "loss_min": 2.0 - 0.1 * scale, "loss_max": 2.0 + 0.1 * scale, "grad_diff_min": relative[0] * scale,
-        "grad_diff_max": relative[-1] * scale, "lipschitz": scale, "beta": beta, "two_over_lr": 2 / lr,
+        "grad_diff_max": relative[-1] * scale,
+        "grad_diff_sum": [2 * r * scale for r in relative],
+        "grad_diff_sum_min": 2 * relative[0] * scale, "grad_diff_sum_max": 2 * relative[-1] * scale,
+        "lipschitz": scale, "beta": beta, "two_over_lr": 2 / lr,
         "one_over_a_min": 1 / (0.5 * lr),
     }  # fmt: skip
     ics = {

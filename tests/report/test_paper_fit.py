@@ -295,11 +295,16 @@ def test_step_lengths_of_both_are_compared_at_steps_of_both(tmp_path: Path) -> N
         for step in (100, 150, 400):  # 150 neither
             curve = theirs[min(theirs, key=lambda one: abs(one - step))]
             values = (np.interp(np.array(multiples) * 0.1, curve.x, curve.low) * 1.1 ** (seed - 2)).tolist()
-            found.append(("probe", step, {"name": "landscape", "multiples": multiples, "grad_diff": values,
-                                          "relative": values, "two_over_lr": 20.0}))  # fmt: skip
+            fields = {
+                "multiples": multiples,
+                "grad_diff_sum": values,
+                "relative": values,
+                "two_over_lr": 20.0,
+            }
+            found.append(("probe", step, {"name": "landscape", **fields}))
         return found
 
-    found = ranks(runs(tmp_path / "a", with_probes(), rows), "11a")["‖Δg‖", "none"]
+    found = ranks(runs(tmp_path / "a", with_probes(), rows), "11a")["Σ‖Δgᵢ‖", "none"]
     assert {(look.step, look.edge) for look in found.looks} == {
         (step, edge) for step in (100, 400) for edge in ("a = 0.05", "a = 0.1")
     }

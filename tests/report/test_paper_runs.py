@@ -74,7 +74,7 @@ def test_the_linear_network_cut_off_has_left_its_start_but_not_been_where_the_ot
 def test_without_the_rule_of_the_start_the_first_200_steps_contradict_the_paper() -> None:
     """What the rule is for: on its plateau the plain network is smooth, and its gradients are predictive."""
     vgg = paper_settings(200)[0]
-    for field in ("beta", "grad_diff_max"):
+    for field in ("beta", "grad_diff_sum_max"):
         none, batch = (
             np.log10(vgg.of(norm, "", 0.1)[0][0].columns.series("probe:landscape", field).values).mean()
             for norm in ("none", "batch")

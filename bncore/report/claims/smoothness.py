@@ -41,7 +41,8 @@ def _along(name: str, of: PerMeasurement) -> Trace:
 
 LIPSCHITZ = _along("effective Lipschitz constant max |ΔL|/(a‖g‖)", log_of(TABLE, "lipschitz"))
 VARIATION = _along("variation of the loss along the gradient, max L − min L", log_variation)
-DIFFERENCE = _along("largest ‖Δg‖ along the gradient", log_of(TABLE, "grad_diff_max"))
+DIFFERENCE = _along("largest Σ‖Δgᵢ‖ along the gradient", log_of(TABLE, "grad_diff_sum_max"))
+WHOLE = _along("largest ‖Δg‖ along the gradient", log_of(TABLE, "grad_diff_max"))
 RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr)
 BETA = _along("effective β", log_of(TABLE, "beta"))
 LATE_BETA = Quantity("effective β, later", mean_of(BETA.of, first=EARLY), BASIS)
@@ -70,7 +71,9 @@ def _lipschitz(setting: Setting, lr: float) -> Part:
 
 
 def _predictive(setting: Setting, lr: float) -> Part:
-    measures = _lower(setting, lr, DIFFERENCE, RELATIVE)
+    summed = _lower(setting, lr, DIFFERENCE)
+    known = any(measure.effect for measure in summed)
+    measures = (*(summed if known else _lower(setting, lr, WHOLE)), *_lower(setting, lr, RELATIVE))
     return part_in_training("more predictive gradients", measures, too_early(setting, NONE, BATCH, lr=lr))
 
 
@@ -130,6 +133,8 @@ BETA_CLAIM = Claim(
     _NEEDS,
     (
         f"{READS_BACK[0].upper()}{READS_BACK[1:]}: at equal steps only the first fifth of a run counts for β.",
+        "The paper's ‖Δg‖ is the sum over the parameters of the lengths of their differences [inferred]; runs "
+        "that have not measured it are compared by the length of the whole difference.",
         "‖Δg‖ alone grows with the gradient; ‖Δg‖/‖g‖ is free of scale, so both must agree.",
     ),
     short="more predictive gradients, lower β",
