@@ -76,7 +76,7 @@ def test_another_shape_of_network_drops_the_old_shape_s_settings(write: Write) -
 def test_another_kind_of_the_same_shape_keeps_them(write: Write) -> None:
     vgg = load_experiment(write("vgg.toml", "extends = 'vgg_bn'\n[profiles.cpu.spec]\nnet.kind = 'vgg13'"))
     (run, _) = plan(vgg, profile="cpu").runs
-    assert run.spec.net.model_dump() == {"kind": "vgg13", "width": 0.25, "head": (512,)}
+    assert run.spec.net.model_dump() == {"kind": "vgg13", "width": 0.125, "head": (512,)}
 
 
 def test_a_foreign_key_that_the_person_wrote_is_refused(write: Write) -> None:
