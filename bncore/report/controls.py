@@ -21,7 +21,7 @@ from bncore.report.statistics import Estimate
 from bncore.spec.model import Spec
 
 ACCURACY = Quantity("final training accuracy", final_accuracy)
-LOSS = Quantity("final loss over the first", final_log_loss)
+LOSS = Quantity("final training loss", final_log_loss)
 ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", mean_of(log_relative_at_lr))
 SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_of(log_of("probe:ics", "relative")))
 BETA = Quantity("effective β", mean_of(log_of("probe:landscape", "beta")))

@@ -41,7 +41,7 @@ from bncore.store.paths import RunDir, SweepDir
 SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
     ("training accuracy", Quantity("final training accuracy", final_accuracy), False),
     ("test accuracy", Quantity("final test accuracy", final_test_accuracy), False),
-    ("loss over the first", Quantity("final loss", final_log_loss), True),
+    ("training loss", Quantity("final loss", final_log_loss), True),
     (
         "‖Δg‖/‖g‖ at a ≈ lr",
         Quantity("scale-free smoothness", mean_of(measured_as("probe:landscape", log_relative_at_lr))),

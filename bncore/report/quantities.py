@@ -115,28 +115,21 @@ def learnt(run: ReportRun) -> float | None:
 
 
 def final_log_loss(run: ReportRun) -> float | None:
-    """log10 of the training loss over the last tenth, relative to the first; 0 for a run that diverged."""
-    steps, values = rows(run, "step", "loss")
-    final = _final(run, steps, values)
-    if final is None or not values[0] > 0 or not final > 0:
-        return None
-    return float(np.log10(final / values[0]))
+    """log10 of the training loss over the last tenth; of a run that diverged that of its beginning."""
+    final = _final(run, *rows(run, "step", "loss"))
+    return float(np.log10(final)) if final is not None and final > 0 else None
 
 
 def mean_log_loss(run: ReportRun) -> float | None:
-    """log10 of the loss relative to the first, over the whole run: lower where training is faster."""
+    """log10 of the loss, averaged over the run: lower where training is faster. The loss itself, not its share of
+    the first, since a network with a norm begins higher."""
     _, values = rows(run, "step", "loss")
-    if not len(values) or not values[0] > 0:
-        return None
-    if run.diverged:
-        return 0.0
     with np.errstate(all="ignore"):
-        logs = np.log10(values / values[0])
-    return _mean(logs)
+        return _mean(np.log10(values[:1] if run.diverged else values))
 
 
 def mean_log_gain(run: ReportRun) -> float | None:
-    """How far the loss has fallen, as a log10 averaged over the run: higher where training is faster."""
+    """The same with its sign turned round: higher where training is faster."""
     loss = mean_log_loss(run)
     return None if loss is None else -loss
 

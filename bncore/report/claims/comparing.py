@@ -92,6 +92,8 @@ def _too_early(
 ) -> str:
     left: list[float] = []
     for seed, runs in setting.of(*variant, lr).items():
+        if all(run.diverged for run in runs):  # a result, and no matter of time
+            continue
         beside = [run for one in variants for run in setting.of(*one, lr).get(seed, [])]
         curves = [run.training for run in beside if run.training]
         mine = next((run.training for run in runs if run.training), None)

@@ -19,7 +19,7 @@ from bncore.report.statistics import paired
 MEAN_ACCURACY = Quantity("training accuracy averaged over the run", mean_accuracy)
 FINAL_ACCURACY = Quantity("final training accuracy", final_accuracy)
 MEAN_LOG_LOSS = Quantity("loss averaged over the run, log10", mean_log_loss)
-MEAN_GAIN = Quantity("fall of the loss averaged over the run, log10", mean_log_gain)
+MEAN_GAIN = Quantity("−log10 of the loss averaged over the run", mean_log_gain)
 FINAL_LOG_LOSS = Quantity("final loss", final_log_loss)
 
 
