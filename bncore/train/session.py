@@ -26,6 +26,7 @@ from bncore.train.optimiser import (
     weight_penalty,
 )
 from bncore.train.schedule import learning_rate
+from bncore.train.statistics import StatisticsBackup
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 """Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""
@@ -98,6 +99,7 @@ class Session:
         self.unseen: Exception | None = None
         """Why the last step has no view although it was to be observed."""
         self.optimiser = build_optimiser(spec.optim, self.parameters)
+        self._statistics = StatisticsBackup(self.net)
         self.generation = 0
         """Counts the times that a step became another computation, or one in other memory."""
 
@@ -119,7 +121,8 @@ class Session:
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepRecord | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
 
-        A loss that is not finite is recorded and *not* applied: the parameters stay theta_s.
+        A loss that is not finite is recorded and *not* applied: parameters and running statistics stay those of
+        theta_s.
 
         Arguments:
             record: whether to return a record.
@@ -136,6 +139,7 @@ class Session:
             except Exception as error:
                 self.unseen = error
         batch, lr = self.prepare(step)
+        self._statistics.save()
         outputs, loss = self._gradient(batch, step)
         finite = math.isfinite(loss.item())
         result = None
@@ -144,6 +148,8 @@ class Session:
             result = numbers.record([tensor.item() for tensor in numbers.tensors])
         if finite:
             self._update(lr)
+        else:
+            self._statistics.restore()
         if before is not None:
             self.view = self._view(step, before=before, batch=batch, loss=loss.item(), lr=lr)
         return result
