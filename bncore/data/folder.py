@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from bncore.data import cache
 from bncore.data.arrays import ImageArrays, class_balanced_order
 from bncore.data.errors import DataError
+from bncore.data.picture import DECODING, read_picture
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp"})
 Progress = Callable[[str, int, int], None]
@@ -72,7 +72,7 @@ def _is_image(file: Path) -> bool:
 
 
 def _key(path: Path, listing: dict[str, Listing]) -> str:
-    digest = hashlib.sha256(str(path.resolve()).encode())
+    digest = hashlib.sha256(f"{path.resolve()}\0{DECODING}".encode())
     for split, classes in listing.items():
         for files in classes.values():
             for file in files:
@@ -84,10 +84,10 @@ def _key(path: Path, listing: dict[str, Listing]) -> str:
 def _decode(split: Listing, progress: Progress | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     files = [(file, label) for label, group in enumerate(split.values()) for file in group]
     labels = np.array([label for _, label in files], dtype=np.int64)
-    first = _read(files[0][0])
+    first = read_picture(files[0][0])
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     for i, (file, _) in enumerate(files):
-        image = _read(file)
+        image = read_picture(file)
         if image.shape != first.shape:
             size, wanted = image.shape[:0:-1], first.shape[:0:-1]
             raise DataError(
@@ -98,14 +98,3 @@ def _decode(split: Listing, progress: Progress | None) -> tuple[NDArray[np.uint8
             progress(f"decoding {file.parent.parent.name}", i + 1, len(files))
     order = class_balanced_order(labels)
     return images[order], labels[order]
-
-
-def _read(file: Path) -> NDArray[np.uint8]:
-    """One image, (3, height, width)."""
-    try:
-        with Image.open(file) as image:
-            return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{file}: not a readable image ({error}); expected a whole JPEG or PNG file"
-        ) from error

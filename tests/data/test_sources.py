@@ -101,7 +101,7 @@ def test_an_image_tree_is_read_once_and_cached(tmp_path: Path, monkeypatch: pyte
     assert first.classes == ("cat", "dog")
     for image, label in zip(first.train_images, first.train_labels, strict=True):
         assert image[0, 0, 0] // 10 == label
-    monkeypatch.setattr("bncore.data.folder._read", None)  # decoding again would fail
+    monkeypatch.setattr("bncore.data.folder.read_picture", None)  # decoding again would fail
     assert load_folder(tree).fingerprint() == first.fingerprint()
 
 

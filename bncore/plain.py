@@ -1,0 +1,42 @@
+"""Plain files only, wherever a directory of others is read: a pipe or a device in a file's place never ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading, without ever waiting for a writer.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe, a socket or a device (which is not even opened).
+    """
+    _check(path, path.stat().st_mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check(path, os.fstat(descriptor).st_mode)  # something else may have taken its place
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_plain(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: as `open_plain`, or it cannot be read.
+    """
+    with open_plain(path) as file:
+        return file.read()
+
+
+def _check(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
