@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -164,10 +165,15 @@ def _scale_and_shift(y: Tensor, mean: Tensor | None, scale: Tensor | None, state
 
 
 def _track(state: NormState, mean: Tensor | None, var: Tensor | None) -> None:
+    """Move the running statistics towards those of this batch, as torch's BatchNorm does: a variance that has
+    overflowed stays infinite, where lerp's inf - inf would make it NaN. (A mean that is not finite makes the
+    outputs NaN, and the step with it is refused.)"""
     if state.newest is None:
         return
     with torch.no_grad():
         if mean is not None:
             state.running_mean.lerp_(mean, state.newest)
-        if var is not None:
-            state.running_var.lerp_(var, state.newest)
+        if var is not None and state.newest == 1:
+            state.running_var.copy_(var)
+        elif var is not None:
+            state.running_var.lerp_(var, state.newest).nan_to_num_(nan=inf, posinf=inf)

@@ -226,6 +226,7 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
         "counts": run.counts,
         "why_not": run.exclusion,
         "message": run.message,
+        "warning": run.warning,
         "loss": in_json(newest(run, "step", "loss")),
         "test_accuracy": in_json(newest(run, "eval", "test_accuracy")),
     }

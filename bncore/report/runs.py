@@ -13,6 +13,7 @@ from bncore.spec.model import Spec
 from bncore.spec.observed import Observed
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun, StoreError
+from bncore.store.evaluation import evaluation_problem
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
 from bncore.store.loaded import LoadedRun, load_run
@@ -94,6 +95,11 @@ class ReportRun:
     def training(self) -> TrainingCurve | None:
         """How far it has come at each step; None where no loss was journaled."""
         return training_curve(self.columns, self.steps)
+
+    @property
+    def warning(self) -> str:
+        """What makes its last evaluation no result; empty where nothing does."""
+        return evaluation_problem(self.columns)
 
     @property
     def diverged(self) -> bool:

@@ -44,3 +44,20 @@ class StatisticsBackup:
         for norm, averaged in zip(self._norms, self._averaged, strict=True):
             norm.averaged = averaged
         torch._foreach_copy_(self._live, self._copies)
+
+
+def overflowed(net: LayeredNet) -> list[int]:
+    """Numbers of the layers whose running statistics are not finite, where the norm of the moment reads them."""
+    norms = [
+        (number, layer.norm)
+        for number, layer in enumerate(net.layers, start=1)
+        if layer.norm is not None and layer.norm.kind not in WITHOUT_STATISTICS
+    ]
+    tensors = [tensor for _, norm in norms for tensor in (norm.running_mean, norm.running_var)]
+    if not tensors or bool(torch.cat(tensors).isfinite().all()):
+        return []
+    return [
+        number
+        for number, norm in norms
+        if not bool(torch.cat([norm.running_mean, norm.running_var]).isfinite().all())
+    ]

@@ -16,6 +16,7 @@ from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.spec.change import Changes, changed, values_at
 from bncore.spec.model import Spec
 from bncore.store import Journal, RunDir
+from bncore.store.evaluation import not_finite
 from bncore.train import checkpoint
 from bncore.train.ahead import Ahead
 from bncore.train.control import Control, Signals
@@ -24,6 +25,7 @@ from bncore.train.graphs import Graphs
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 from bncore.train.session import Session, StepRecord, evaluate
+from bncore.train.statistics import overflowed
 
 End = Literal["finished", "diverged", "stopped", "interrupted"]
 
@@ -76,6 +78,7 @@ class Trainer:
         self.heartbeat = heartbeat
         self.signals = signals
         self.control = Control()
+        self._warned: set[str] = set()
         self._checkpoint_due = self._next_timed_checkpoint()
 
     @property
@@ -153,9 +156,26 @@ class Trainer:
 
     def evaluate(self) -> None:
         """Journal an evaluation of theta at this step, once, however often it is asked for."""
-        if self._evaluated != self.position:
-            self._evaluated = self.position
-            self.journal.remake("eval", self.position, **evaluate(self.session, self.position))
+        if self._evaluated == self.position:
+            return
+        self._evaluated = self.position
+        found = evaluate(self.session, self.position)
+        self.journal.remake("eval", self.position, **found)
+        if said := not_finite(found):
+            which = "the last" if self.position == self.spec.steps else "an"
+            self._warn(f"{which} evaluation is not finite: {said}")
+        if layers := overflowed(self.session.net):
+            self._warn(
+                f"layer {', '.join(map(str, layers))}: the running statistics are not finite: an activation has "
+                "overflowed in training, and evaluation normalizes by them"
+            )
+
+    def _warn(self, text: str) -> None:
+        """Journal a warning, once in the life of the run."""
+        known = {event.get("text") for event in self.journal.events if event["type"] == "warning"}
+        if text not in known | self._warned:
+            self._warned.add(text)
+            self.journal.append("warning", self.position, text=text)
 
     def _quiet(self) -> bool:
         """Whether nothing happens at this boundary or in the next step that needs what was made ahead to be

@@ -100,6 +100,8 @@ def ls(
             typer.echo(harmless(f"{overview.run.name}: {overview.problem}"), err=True)
         if overview.state == "dead" and overview.status is not None and overview.status.message:
             typer.echo(harmless(f"{overview.run.name}: dead: {overview.status.message}"), err=True)
+        if overview.warning:
+            typer.echo(harmless(f"{overview.run.name}: {overview.warning}"), err=True)
 
 
 def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:

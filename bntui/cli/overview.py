@@ -11,6 +11,7 @@ from bncore.launch.slurm_state import Queue, standing
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import StoreError
+from bncore.store.evaluation import evaluation_problem
 from bncore.store.find import list_sweeps
 from bncore.store.journal import in_json
 from bncore.store.reader import Reader, read
@@ -48,6 +49,11 @@ class Overview:
         series = self.columns.series(table, field)
         return float(series.values[-1]) if len(series) else None
 
+    @property
+    def warning(self) -> str:
+        """What makes its newest evaluation no result; empty where nothing does."""
+        return evaluation_problem(self.columns)
+
     def times(self) -> tuple[float | None, float | None]:
         """When it began and when it ended, in seconds since 1970; None where the journal does not say."""
         start, end = self.columns.start.get("t"), (self.columns.last("finished") or {}).get("t")
@@ -71,7 +77,7 @@ class Overview:
             "accuracy": in_json(self.newest("step", "accuracy")),
             "test_loss": in_json(self.newest("eval", "test_loss")),
             "test_accuracy": in_json(self.newest("eval", "test_accuracy")),
-            "message": self.problem or (self.status.message if self.status else ""),
+            "message": self.problem or (self.status.message if self.status else "") or self.warning,
             "params_sha256": finished.get("params_sha256"),
         }
 

@@ -48,6 +48,8 @@ def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
         )
         if overview.state == "failed" and overview.status is not None:
             table.add_row("", escape(printable(overview.status.message)))
+        if overview.warning:
+            table.add_row("", overview.warning)
     return table
 
 

@@ -305,3 +305,37 @@ def test_group_takes_the_largest_divisor() -> None:
     assert norm_position(NormSpec(kind="group", groups=8), 12).groups == 6
     assert norm_position(NormSpec(kind="group", groups=8), 7).groups == 7
     assert norm_position(NormSpec(kind="group", groups=8), 64).groups == 8
+
+
+@pytest.mark.parametrize(
+    "kind", ["l1", "l2", "linf", "lp:3", "variance_only", "batch_detached", "batch_population"]
+)
+@pytest.mark.parametrize("momentum", [0.1, 0.7])
+def test_an_activation_that_overflows_leaves_what_torch_s_batchnorm_keeps(kind: str, momentum: float) -> None:
+    """An infinite variance and a finite mean, never NaN; and evaluation is what it is there."""
+    norm = Norm(3, positions=False, setting=NormSpec(kind=kind, momentum=momentum), dtype=torch.float32)
+    torch_s = nn.BatchNorm1d(3, momentum=momentum)
+    batches = [images(8, size=1, seed=seed)[:, :, 0, 0].float() for seed in range(4)]
+    batches[1] = batches[1] * 1e25
+    for y in batches:
+        norm(y, TRACKED)
+        torch_s(y)
+    assert torch.equal(norm.running_var, torch_s.running_var)  # type: ignore[arg-type]
+    assert norm.running_var.isinf().all()
+    if kind != "variance_only":
+        torch.testing.assert_close(norm.running_mean, torch_s.running_mean)
+    if kind != "batch_population":
+        assert norm(batches[0], EVALUATION).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["l2", "variance_only", "batch_detached", "batch_population"])
+def test_statistics_that_stay_finite_are_lerp_s_to_the_bit(kind: str) -> None:
+    norm = Norm(3, positions=False, setting=NormSpec(kind=kind), dtype=torch.float32)
+    expected = norm.running_var.clone()
+    for seed in range(4):
+        y = images(8, size=1, seed=seed)[:, :, 0, 0].float()
+        single = Norm(3, positions=False, setting=NormSpec(kind=kind, momentum=1.0), dtype=torch.float32)
+        single(y, TRACKED)
+        norm(y, TRACKED)
+        expected.lerp_(single.running_var, 0.1)
+        assert torch.equal(norm.running_var, expected)

@@ -53,10 +53,9 @@ def test_a_refused_step_leaves_the_session_as_it_was(kind: str) -> None:
     for step in range(EXPLODING.steps):
         before = copy.deepcopy(one.state_dict())
         record = one.step(step)
-        assert record is not None
-        if not record.finite:
+        if record is not None and not record.finite:
             break
-    assert step > 0 and not record.finite, "or nothing is tested"
+    assert step > 0 and record is not None and not record.finite, "or nothing is tested"
     assert same(one.state_dict(), before)
 
 

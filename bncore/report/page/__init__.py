@@ -109,7 +109,7 @@ def _runs(document: Report) -> str:
     rows = [
         (
             text(run.name),
-            text(run.state),
+            text(run.state) + (tag("span", text(f": {run.warning}"), class_="warn") if run.warning else ""),
             f"{run.step:,}",
             text(number(newest(run, "step", "loss"))),
             text(_percent(newest(run, "eval", "test_accuracy"))),
