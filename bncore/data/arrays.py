@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.data.errors import DataError
+
 
 @dataclass(frozen=True)
 class ImageArrays:
@@ -18,9 +20,33 @@ class ImageArrays:
     test_images: NDArray[np.uint8]  # (m, 3, height, width)
     test_labels: NDArray[np.int64]  # (m,)
     classes: tuple[str, ...]
+    skipped: str = ""
+    """Numbers and kinds of the files that lie among the images and are no part of them."""
+    notices: tuple[str, ...] = ()
+    """What a person should know of how the images were taken: shown on screen, and journaled."""
 
     def fingerprint(self) -> str:
-        """SHA-256 over class names, shapes and bytes of all four arrays."""
+        """SHA-256 over class names, shapes and bytes of all four arrays, and over what was skipped."""
+        found = self._fingerprint_of_arrays()
+        return hashlib.sha256(f"{found}\0{self.skipped}".encode()).hexdigest() if self.skipped else found
+
+    def check(self, fingerprint: str | None, message: str) -> str:
+        """The fingerprint of these images: `fingerprint`, where that is known.
+
+        One of the arrays alone will do: before skipped files were told of, there was no other.
+
+        Raises:
+            DataError: `fingerprint` is that of other images; says `message` before.
+        """
+        found = self.fingerprint()
+        if fingerprint is None or fingerprint == found:
+            return found
+        if fingerprint == self._fingerprint_of_arrays():
+            return fingerprint
+        without = f" without {self.skipped}" if self.skipped else ""
+        raise DataError(f"{message} {found}{without}; expected {fingerprint}")
+
+    def _fingerprint_of_arrays(self) -> str:
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))

@@ -44,6 +44,8 @@ class Dataset:
     augment: bool = False
     standardize: Literal["dataset", "image"] = "dataset"
     """Whose mean and standard deviation images are standardised by: the training set's, or their own."""
+    notices: tuple[str, ...] = ()
+    """What a person should know of how the data were taken: warnings of the journal."""
     _order: tuple[int, Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

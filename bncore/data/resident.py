@@ -53,6 +53,7 @@ def _images(spec: Spec, images: ImageData, device: torch.device | str) -> Datase
         classes=arrays.classes,
         augment=images.augment,
         standardize=images.standardize,
+        notices=arrays.notices,
     )
 
 

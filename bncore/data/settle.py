@@ -9,8 +9,10 @@ from pathlib import Path
 from bncore.data import cifar
 from bncore.data.arrays import ImageArrays
 from bncore.data.errors import DataError
-from bncore.data.folder import Progress, is_image_tree, load_folder
+from bncore.data.folder import Progress, load_folder
 from bncore.data.synthetic import synthetic_images
+from bncore.data.tree import is_image_tree
+from bncore.spec.errors import printable
 from bncore.spec.model import ImageData
 
 SILENCE_S, LIMIT_S = 5.0, 300.0
@@ -28,7 +30,7 @@ class Settled:
     samples: int
     """Training images."""
     warning: str = ""
-    """To be shown on screen and journaled; empty where the data are what was asked for."""
+    """To be shown on screen and journaled; empty where there is nothing to be told."""
 
 
 def title_of(source: str, path: str | None) -> str:
@@ -48,7 +50,7 @@ def settle(data: ImageData, progress: Progress | None = None) -> Settled:
     Raises:
         DataError: the images asked for are not to be had, or are damaged.
     """
-    path = None if data.path is None else Path(data.path).expanduser().resolve()
+    path = _folder_named(data)
     warning = ""
     source, place = _on_disk(data, path)
     if source == "auto":
@@ -56,9 +58,7 @@ def settle(data: ImageData, progress: Progress | None = None) -> Settled:
     elif source == "cifar10" and place is None:
         place = cifar.fetch(path)
     arrays = _READERS[source](place, progress)
-    found = arrays.fingerprint()
-    if data.fingerprint not in (None, found):
-        raise DataError(f"data.fingerprint: the images are {found}; expected {data.fingerprint}")
+    found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
     settled = data.model_copy(
         update={
             "source": source,
@@ -66,6 +66,7 @@ def settle(data: ImageData, progress: Progress | None = None) -> Settled:
             "fingerprint": found,
         }
     )
+    warning = "; ".join(filter(None, (warning, *arrays.notices)))
     return Settled(settled, title_of(source, settled.path), len(arrays.train_images), warning)
 
 
@@ -75,7 +76,7 @@ def foresee(data: ImageData) -> str:
     Raises:
         DataError: the folder named holds no images.
     """
-    path = None if data.path is None else Path(data.path).expanduser().resolve()
+    path = _folder_named(data)
     source, place = _on_disk(data, path)
     if source == "auto":
         return "CIFAR-10 if it can be downloaded, else synthetic images"
@@ -91,11 +92,39 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
         DataError: they are gone, damaged, or not those that were settled on.
     """
     arrays = _READERS[data.source](None if data.path is None else Path(data.path), progress)
-    found = arrays.fingerprint()
-    if data.fingerprint not in (None, found):
-        where = data.path or data.source
-        raise DataError(f"{where}: the images have changed: fingerprint {found}; expected {data.fingerprint}")
+    where = data.path or data.source
+    arrays.check(
+        data.fingerprint,
+        f"{where}: the images have changed, or are read otherwise by this version: fingerprint",
+    )
     return arrays
+
+
+def _folder_named(data: ImageData) -> Path | None:
+    """The folder that `data.path` names, absolute and without links.
+
+    Raises:
+        DataError: it is no path, or leads to a folder whose name no specification can hold.
+    """
+    if data.path is None:
+        return None
+    try:
+        path = Path(data.path).expanduser().resolve()
+        path.is_dir()
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # too long, a null byte, links in a circle, no such home
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{data.path}: {reason}; expected a folder") from error
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{printable(str(path))}: this name is not UTF-8; expected a folder with a name in UTF-8"
+        ) from None
+    return path
 
 
 def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:

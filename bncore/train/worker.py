@@ -254,6 +254,9 @@ def _begin(
         journal.append("parent", begun.step, run=lineage.run, at=lineage.at)
     if session.data.source == "synthetic" and SYNTHETIC not in told:
         journal.append("warning", begun.step, text=SYNTHETIC)
+    for notice in session.data.notices:
+        if notice not in told:
+            journal.append("warning", begun.step, text=notice)
     return begun
 
 

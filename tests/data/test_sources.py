@@ -136,15 +136,6 @@ def test_a_cut_or_empty_image_is_named(tmp_path: Path, suffix: str) -> None:
             load_folder(tree)
 
 
-def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
-    tree = image_tree(tmp_path / "tree")
-    before = load_folder(tree).fingerprint()
-    (tree / "train" / "cat" / "list.txt").touch()
-    (tree / "train" / "cat" / "._0.png").touch()
-    (tree / "train" / ".hidden").mkdir()
-    assert load_folder(tree).fingerprint() == before
-
-
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     tree = image_tree(tmp_path / "tree")
     (tree / "test" / "cat" / "9.png").symlink_to(tmp_path / "gone")

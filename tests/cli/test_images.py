@@ -1,0 +1,67 @@
+"""Folders of pictures through the command line: what is told on screen and in the journal, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from data.making import image_tree
+
+from cli.making import bnrun
+
+ON_PICTURES = """
+[spec]
+steps = 2
+batch_size = 2
+threads = 1
+net = { kind = "mlp", hidden = [4] }
+probes.ics.every = 0
+probes.landscape.every = 0
+"""
+
+
+def experiment(folder: Path, more: str = "") -> Path:
+    path = folder / "pictures.toml"
+    path.write_text(ON_PICTURES + more)
+    return path
+
+
+def test_what_is_not_used_is_told_on_screen_and_in_every_journal(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    (tree / "train" / "cat" / "list.txt").touch()
+    (tree / "test").rename(tree / "val")
+    done = bnrun(
+        "run",
+        experiment(tmp_path),
+        "--seeds",
+        "0,1",
+        "--device",
+        "cpu",
+        "--headless",
+        "--data-dir",
+        tree,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    notices = [
+        f"{tree}/val: taken for the test set, which is missing",
+        f"{tree}: files that are not used: 1 .txt",
+    ]
+    assert f"WARNING: {'; '.join(notices)}" in done.stderr
+    for journal in sorted(tmp_path.glob("runs/*/*/journal.jsonl")):
+        events = [json.loads(line) for line in journal.read_text().splitlines()]
+        assert [event["text"] for event in events if event["type"] == "warning"] == notices
+    assert len(list(tmp_path.glob("runs/*/*/journal.jsonl"))) == 2
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    os.mkdir(os.fsencode(tree / "train") + b"/caf\xe9")  # noqa: PTH102 - a name of bytes
+    done = bnrun(
+        "run", experiment(tmp_path), "--device", "cpu", "--headless", "--data-dir", tree, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "the name of this class is not UTF-8" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,154 @@
+"""What lies in a tree of pictures: all of it is read, or told of."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bncore.data import DataError, foresee, load, settle
+from bncore.data.folder import load_folder
+from bncore.spec.model import MLP, ImageData, Spec
+from data.making import image_tree
+
+GREY = np.full((32, 32), 77, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["tif", "tiff", "pgm", "gif", "jp2", "TIF", "webp", "ico", "tga", "pcx", "jfif"]
+)
+def test_what_pillow_reads_is_read(tmp_path: Path, suffix: str) -> None:
+    tree = image_tree(tmp_path / "tree")
+    Image.fromarray(GREY).save(tree / "train" / "cat" / f"more.{suffix}")
+    arrays = load_folder(tree)
+    assert arrays.train_images.shape == (7, 3, 32, 32)
+    extra = [image for image in arrays.train_images if image.max() > 20]
+    assert len(extra) == 1 and abs(extra[0].astype(int) - 77).max() <= 2
+    assert arrays.notices == ()
+
+
+def test_what_is_not_read_is_counted_by_suffix(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    for name in ("a.txt", "b.TXT", "c.heic", "LICENSE"):
+        (tree / "train" / "cat" / name).touch()
+    (tree / "test" / "dog" / "c.txt").touch()
+    inner = tree / "train" / "dog" / "more" / "deeper"
+    inner.mkdir(parents=True)
+    for name in ("x.png", "y.png", ".DS_Store"):
+        Image.fromarray(GREY).save(inner / name, "PNG")
+    Image.fromarray(GREY).save(tree / "test" / "loose.jpg")
+    told = settle(ImageData(path=str(tree))).warning
+    assert told == (
+        f"{tree}: files that are not used: 1 .heic, 1 .jpg beside the class folders, "
+        "2 .png in folders inside class folders, 3 .txt, 1 without a suffix"
+    )
+
+
+def test_what_is_skipped_is_part_of_what_the_data_are(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    whole = settle(ImageData(path=str(tree))).data
+    (tree / "train" / "cat" / "list.txt").touch()
+    more = settle(ImageData(path=str(tree))).data
+    assert whole.fingerprint != more.fingerprint
+    batch = {"net": MLP(hidden=(4,)), "batch_size": 2}
+    assert load(Spec(data=more, **batch)).notices == (f"{tree}: files that are not used: 1 .txt",)
+    (tree / "train" / "cat" / "second.txt").touch()
+    with pytest.raises(DataError, match=r"have changed.* without 2 \.txt; expected"):
+        load(Spec(data=more, **batch))
+
+
+def test_a_run_from_before_skipped_files_were_told_of_is_resumed(tmp_path: Path) -> None:
+    """Its fingerprint is that of the arrays alone."""
+    tree = image_tree(tmp_path / "tree")
+    arrays_alone = load_folder(tree).fingerprint()
+    (tree / "train" / "cat" / "list.txt").touch()
+    old = ImageData(source="folder", path=str(tree), fingerprint=arrays_alone)
+    data = load(Spec(data=old, net=MLP(hidden=(4,)), batch_size=2))
+    assert data.fingerprint == arrays_alone
+    assert data.notices == (f"{tree}: files that are not used: 1 .txt",)
+    assert settle(old).data.fingerprint == arrays_alone
+
+
+def test_the_fingerprint_of_pictures_alone_is_what_it_was(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    (tree / "train" / "cat" / "._0.png").touch()
+    (tree / "train" / ".hidden").mkdir()
+    arrays = load_folder(tree)
+    assert arrays.notices == ()
+    assert arrays.fingerprint() == ("0b80c57c560ce0d745b63fb3854d5e351dc4de3ac22e7a312c89945ba6771508")
+
+
+def test_a_class_of_files_that_are_not_read_says_what_is_there(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    for file in (tree / "test" / "dog").iterdir():
+        file.rename(file.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"no images in dog \(there: 2 \.heic\)"):
+        load_folder(tree)
+
+
+def test_pipes_sockets_and_devices_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = image_tree(tmp_path / "tree")
+    folder = tree / "train" / "cat"
+    os.mkfifo(folder / "pipe.png")
+    os.mkfifo(tree / "train" / "pipe")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    monkeypatch.chdir(folder)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")
+        arrays = load_folder(tree)
+    assert arrays.train_images.shape == (6, 3, 32, 32)
+    (told,) = arrays.notices
+    assert "3 that are no plain files" in told
+    assert "1 that are no plain files beside the class folders" in told
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_whose_name_is_not_utf_8_is_refused_in_words(tmp_path: Path, split: str) -> None:
+    tree = image_tree(tmp_path / "tree")
+    os.mkdir(os.fsencode(tree / split) + b"/caf\xe9")  # noqa: PTH102 - a name of bytes
+    with pytest.raises(DataError, match=r"caf\\udce9: the name of this class is not UTF-8"):
+        settle(ImageData(path=str(tree)))
+
+
+def test_a_file_whose_name_is_not_utf_8_is_a_picture(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    folder = os.fsencode(tree / "train" / "cat")
+    os.rename(folder + b"/0.png", folder + b"/caf\xe9.png")  # noqa: PTH104 - a name of bytes
+    Path(os.fsdecode(folder + b"/x.\xe9")).touch()
+    (told,) = load_folder(tree).notices
+    assert r"1 .\udce9" in told
+
+
+def test_a_tree_in_a_folder_whose_name_is_not_utf_8_is_refused_in_words(tmp_path: Path) -> None:
+    real = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    image_tree(real)
+    (tmp_path / "link").symlink_to(real)
+    with pytest.raises(DataError, match=r"caf\\udce9: .*UTF-8"):
+        settle(ImageData(path=str(tmp_path / "link")))
+
+
+def test_val_is_taken_for_a_missing_test(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    expected = settle(ImageData(path=str(tree)))
+    (tree / "test").rename(tree / "val")
+    found = settle(ImageData(path=str(tree)))
+    assert found.data.fingerprint == expected.data.fingerprint
+    assert found.warning == f"{tree / 'val'}: taken for the test set, which is missing"
+    (tree / "test").mkdir()
+    with pytest.raises(DataError, match="test: 0 class folders"):
+        settle(ImageData(path=str(tree)))
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-that-name/x", "a\0b", "circle/x"])
+def test_a_path_that_no_folder_can_have_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
+    for ask in (settle, foresee):
+        with pytest.raises(DataError, match=r"expected a folder"):
+            ask(ImageData(path=path))
