@@ -20,30 +20,53 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how many are done, and how many there are."""
 
 
-def load_folder(path: Path, progress: Progress | None = None) -> ImageArrays:
+def load_folder(
+    path: Path, progress: Progress | None = None, *, image_size: int | None = None, side: int | None = None
+) -> ImageArrays:
     """The images of a tree, decoded at the first call and read from the cache afterwards.
 
     The cache's key is the list of files with their sizes and times, so a changed tree is decoded again.
+
+    Arguments:
+        image_size: what the shorter side is resized to before the square in the centre is taken.
+        side: pixels along each side that the network takes; default: any.
 
     Raises:
         DataError: the tree is incomplete or cannot be read, or holds an image that is damaged or of another size.
     """
     try:
         tree = list_tree(path)
-        name = "folder-" + _key(tree)
+        name = "folder-" + _key(tree, image_size)
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; expected files that can be read") from error
+    if side is not None:
+        _check_side(next(iter(tree.train.values()))[0], image_size, side)
     arrays = cache.recall(name)
     if arrays is None:
         cache.make_folder()  # before the decoding, which takes long
-        train, test = (_decode(files, progress) for files in (tree.train, tree.test))
+        train, test = (_decode(files, image_size, progress) for files in (tree.train, tree.test))
         arrays = ImageArrays(*train, *test, tree.classes)
         cache.store(name, arrays)
-    return replace(arrays, skipped=tree.skipped, notices=tree.notices())
+    notices = tree.notices()
+    if image_size is not None:
+        size = f"{image_size}x{image_size}"
+        notices += (f"{path}: pictures are resized (shorter side, antialiased) and cropped to {size}",)
+    return replace(arrays, skipped=tree.skipped, notices=notices)
 
 
-def _key(tree: Tree) -> str:
-    digest = hashlib.sha256(f"{tree.path.resolve()}\0{DECODING}".encode(errors="surrogateescape"))
+def _check_side(file: Path, image_size: int | None, side: int) -> None:
+    """Refuse pictures that the network does not take, before all of them are decoded."""
+    _, height, width = read_picture(file, image_size).shape
+    if (width, height) != (side, side):
+        raise DataError(
+            f"{file}: {width}x{height} pixels; expected {side}x{side}, which this network takes: "
+            f"data.image_size = {side} resizes and crops them"
+        )
+
+
+def _key(tree: Tree, image_size: int | None) -> str:
+    read = f"{tree.path.resolve()}\0{DECODING}\0{image_size}"
+    digest = hashlib.sha256(read.encode(errors="surrogateescape"))
     for classes in (tree.train, tree.test):
         for files in classes.values():
             for file in files:
@@ -53,17 +76,20 @@ def _key(tree: Tree) -> str:
     return digest.hexdigest()[:24]
 
 
-def _decode(split: Listing, progress: Progress | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _decode(
+    split: Listing, image_size: int | None, progress: Progress | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     files = [(file, label) for label, group in enumerate(split.values()) for file in group]
     labels = np.array([label for _, label in files], dtype=np.int64)
-    first = read_picture(files[0][0])
+    first = read_picture(files[0][0], image_size)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     for i, (file, _) in enumerate(files):
-        image = read_picture(file)
+        image = read_picture(file, image_size)
         if image.shape != first.shape:
             size, wanted = image.shape[:0:-1], first.shape[:0:-1]
             raise DataError(
-                f"{file}: {size[0]}x{size[1]} pixels; expected {wanted[0]}x{wanted[1]} as {files[0][0]}"
+                f"{file}: {size[0]}x{size[1]} pixels; expected {wanted[0]}x{wanted[1]} as {files[0][0]}, or "
+                "data.image_size, which makes all alike"
             )
         images[i] = image
         if progress is not None and (i + 1 == len(files) or i % 1000 == 999):

@@ -66,8 +66,8 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in read)
 
 
-def read_picture(file: Path) -> Pixels:
-    """One picture, (3, height, width).
+def read_picture(file: Path, image_size: int | None = None) -> Pixels:
+    """One picture, (3, height, width); with an `image_size` as `centre_square` has it.
 
     Raises:
         DataError: it is damaged, or its values have no known range.
@@ -76,7 +76,10 @@ def read_picture(file: Path) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tags that do not matter here
             with open_plain(file) as stream, Image.open(stream, formats=formats()) as image:
-                return np.ascontiguousarray(np.asarray(_upright_rgb(image)).transpose(2, 0, 1))
+                rgb = _upright_rgb(image)
+                if image_size is not None:
+                    rgb = centre_square(rgb, image_size)
+                return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     except Exception as error:  # decoders raise nearly anything on a damaged file
@@ -98,6 +101,18 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         rgb = to_rgb(image)
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def centre_square(image: Image.Image, side: int) -> Image.Image:
+    """The square in the centre of `image`, resized so that its shorter side has `side` pixels, bilinear and
+    antialiased: torchvision's Resize and CenterCrop."""
+    width, height = image.size
+    shorter = min(width, height)
+    if shorter != side:
+        width, height = (int(side * length / shorter) for length in (width, height))
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return image.crop((left, top, left + side, top + side))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -42,10 +42,13 @@ def title_of(source: str, path: str | None) -> str:
     return "synthetic images" if source == "synthetic" else "Gaussian regression"
 
 
-def settle(data: ImageData, progress: Progress | None = None) -> Settled:
+def settle(data: ImageData, progress: Progress | None = None, *, side: int | None = None) -> Settled:
     """Decide on the images: what the spec names, else CIFAR-10 on disk, else downloaded, else synthetic.
 
     A folder that was named and holds no images is an error, never a reason to fall back.
+
+    Arguments:
+        side: pixels along each side that the networks take; default: any.
 
     Raises:
         DataError: the images asked for are not to be had, or are damaged.
@@ -57,15 +60,11 @@ def settle(data: ImageData, progress: Progress | None = None) -> Settled:
         source, place, warning = _download_or_synthesise()
     elif source == "cifar10" and place is None:
         place = cifar.fetch(path)
-    arrays = _READERS[source](place, progress)
+    where = None if place is None else str(place.resolve())
+    chosen = data.model_copy(update={"source": source, "path": where})
+    arrays = _READERS[source](chosen, side, progress)
     found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
-    settled = data.model_copy(
-        update={
-            "source": source,
-            "path": None if place is None else str(place.resolve()),
-            "fingerprint": found,
-        }
-    )
+    settled = chosen.model_copy(update={"fingerprint": found})
     warning = "; ".join(filter(None, (warning, *arrays.notices)))
     return Settled(settled, title_of(source, settled.path), len(arrays.train_images), warning)
 
@@ -91,7 +90,7 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
     Raises:
         DataError: they are gone, damaged, or not those that were settled on.
     """
-    arrays = _READERS[data.source](None if data.path is None else Path(data.path), progress)
+    arrays = _READERS[data.source](data, None, progress)
     where = data.path or data.source
     arrays.check(
         data.fingerprint,
@@ -151,21 +150,21 @@ def _download_or_synthesise() -> tuple[str, Path | None, str]:
         return "synthetic", None, f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
 
 
-def _cifar(place: Path | None, _: Progress | None) -> ImageArrays:
-    if place is None:
+def _cifar(data: ImageData, _side: int | None, _progress: Progress | None) -> ImageArrays:
+    if data.path is None:
         raise DataError("data.path: missing; expected the folder that holds CIFAR-10")
-    return cifar.load_cifar10(place)
+    return cifar.load_cifar10(Path(data.path))
 
 
-def _folder(place: Path | None, progress: Progress | None) -> ImageArrays:
-    if place is None:
+def _folder(data: ImageData, side: int | None, progress: Progress | None) -> ImageArrays:
+    if data.path is None:
         raise DataError("data.path: missing; expected a folder with train/<class>/ and test/<class>/")
-    return load_folder(place, progress)
+    return load_folder(Path(data.path), progress, image_size=data.image_size, side=side)
 
 
-_READERS: dict[str, Callable[[Path | None, Progress | None], ImageArrays]] = {
+_READERS: dict[str, Callable[[ImageData, int | None, Progress | None], ImageArrays]] = {
     "cifar10": _cifar,
     "folder": _folder,
-    "synthetic": lambda _place, _progress: synthetic_images(),
+    "synthetic": lambda _data, _side, _progress: synthetic_images(),
 }
 """Every settled source of images; one function and one row adds another."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bncore.nets.forward import Pass
 from bncore.nets.noise import is_channels_last
 from bncore.nets.normalise import NORMS, PER_CHANNEL, WITHOUT_STATISTICS, NormState
-from bncore.spec.kinds import lp_exponent
+from bncore.spec.kinds import largest_divisor, lp_exponent
 from bncore.spec.model import Norm as NormSpec
 
 _MOVING = -1
@@ -172,12 +172,11 @@ def check_norm_fits(setting: NormSpec, channels: int, *, positions: bool) -> Non
         return
     if setting.kind == "instance":
         raise ValueError("norm.kind: 'instance'; expected another kind where a linear layer is normalised")
+    if setting.kind == "layer" and channels == 1:
+        raise ValueError(
+            "norm.kind: 'layer'; expected another kind where a linear layer of 1 feature is normalized"
+        )
     if setting.kind == "group" and largest_divisor(channels, setting.groups) == channels:
         raise ValueError(
             f"norm.groups: {setting.groups}; expected fewer than the {channels} features of a linear layer"
         )
-
-
-def largest_divisor(channels: int, groups: int) -> int:
-    """The largest divisor of `channels` that is at most `groups`."""
-    return max(d for d in range(1, min(groups, channels) + 1) if channels % d == 0)

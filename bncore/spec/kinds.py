@@ -43,6 +43,11 @@ def lp_exponent(kind: str) -> float | None:
     return p if p >= 1 else None
 
 
+def largest_divisor(channels: int, groups: int) -> int:
+    """The largest divisor of `channels` that is at most `groups`, which is how many groups there are."""
+    return next(d for d in range(min(groups, channels), 0, -1) if channels % d == 0)
+
+
 PRECISIONS = {"fp32": "float32", "fp64": "float64", "bf16": "bfloat16"}
 """Other spellings of precisions."""
 

@@ -37,13 +37,17 @@ class ImageData(Part):
     """Where the images come from. `auto` is settled once, before any run starts: CIFAR-10 on disk, else a
     download with a short time limit, else the synthetic set. A resolved spec never says `auto`."""
     path: Text | None = None
-    """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*`; default: the cache."""
+    """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*` (`val` where there is no
+    `test`); default: the cache."""
     augment: Flag = False
     """Random crop (padding 4 pixels) and horizontal flip of training batches, drawn from keyed generators."""
     standardize: Literal["dataset", "image"] = "dataset"
     """Pixels become numbers by the training set's mean and standard deviation of each channel, or, after
     augmentation, by each picture's own over all its pixels and channels, as TensorFlow's per_image_standardization
     of pixels from 0 to 255: (x - mean) / max(std, 1 / sqrt(n)), n values a picture."""
+    image_size: Annotated[int, Field(ge=1, le=4096, strict=True)] | None = None
+    """For a folder of pictures: their shorter side is resized to so many pixels (bilinear, antialiased), and the
+    square in the centre is taken. Default: as they are, all of one size. A VGG takes 32."""
     fingerprint: Text | None = None
     """SHA-256 of the decoded arrays, filled in when the source is settled; a mismatch refuses to train."""
 
@@ -64,6 +68,9 @@ class GaussianData(Part):
     fingerprint: Text | None = None
     """SHA-256 of the generated arrays; default: not checked, since the seed determines them."""
 
+
+VGG_SIDE = 32
+"""Pixels along each side of the images that a VGG takes."""
 
 _CONVOLUTIONS = {"vgg11": 8, "vgg13": 10, "vgg16": 13, "vgg19": 16}
 
@@ -335,6 +342,7 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
             )
     elif data.source == "folder" and data.path is None:
         found.append(("data.path", "", f"the folder of the images, {because}"))
+    found += _image_size_conflicts(spec)
     if spec.norm.kind == "instance" and (not isinstance(net, VGG) or net.head):
         accepted = "another kind: a linear layer's units have one value a sample, nothing to normalise over"
         found.append(("norm.kind", "instance", accepted))
@@ -353,6 +361,16 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     if any(later <= earlier for earlier, later in pairwise(milestones)):
         found.append(("optim.schedule.milestones", milestones, "steps in ascending order, each once"))
     return found
+
+
+def _image_size_conflicts(spec: Spec) -> Iterator[tuple[str, object, str]]:
+    side = spec.data.image_size if isinstance(spec.data, ImageData) else None
+    if side in (None, VGG_SIDE):
+        return
+    if isinstance(spec.net, VGG):
+        yield "data.image_size", side, f"{VGG_SIDE}, which is what a {spec.net.kind} takes"
+    elif spec.data.source in ("cifar10", "synthetic"):
+        yield "data.image_size", side, f"none, or {VGG_SIDE}: data.source '{spec.data.source}' has that size"
 
 
 def _device_conflicts(spec: Spec) -> Iterator[tuple[str, object, str]]:

@@ -15,6 +15,7 @@ from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
 from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
+from bncore.spec.statistics import single_value_conflicts
 from bncore.train.optimiser import (
     build_optimiser,
     decayed,
@@ -82,9 +83,16 @@ class Session:
     Arguments:
         spec: the resolved specification.
         data: its data, resident on the device that the network is to live on.
+
+    Raises:
+        ValueError: a statistic would be that of a single value.
     """
 
     def __init__(self, spec: Spec, data: Dataset) -> None:
+        for field, value, accepted in single_value_conflicts(
+            spec, samples=len(data.train_inputs), outputs=data.outputs
+        ):
+            raise ValueError(f"{field}: {value!r}; expected {accepted}")
         self.spec = spec
         self.data = data
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)

@@ -9,7 +9,7 @@ import typer
 
 from bncore.launch.devices import gpu_count, share_of_threads
 from bncore.spec.errors import Problem, SpecError
-from bncore.spec.model import ImageData
+from bncore.spec.model import VGG, VGG_SIDE, ImageData
 
 if TYPE_CHECKING:
     from bncore.spec.experiment import ProfileName
@@ -54,7 +54,7 @@ def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None 
         return planned.settled(data=None, device=device, threads=threads)
     from bncore.data import settle
 
-    settled = settle(images, _show_progress)
+    settled = settle(images, _show_progress, side=_side(planned))
     if settled.warning:
         typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
     typer.echo(f"data: {settled.title}", err=True)
@@ -86,6 +86,11 @@ def check_device(device: str, source: str, field: str = "") -> None:
     if kind == "cuda" and int(index or 0) >= there:
         accepted = f"cpu, cuda or cuda:<index below {there}>" if there else "cpu: there is no GPU here"
         raise SpecError([Problem(source, field, device, accepted)])
+
+
+def _side(planned: Plan) -> int | None:
+    """Pixels along each side that the networks take; None where they take any."""
+    return VGG_SIDE if any(isinstance(run.spec.net, VGG) for run in planned.runs) else None
 
 
 def _check_batches(planned: Plan, samples: int) -> None:

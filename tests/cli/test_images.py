@@ -65,3 +65,17 @@ def test_a_class_whose_name_is_not_utf_8_is_refused_before_anything_is_made(tmp_
     assert "Traceback" not in done.stderr
     assert "the name of this class is not UTF-8" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_pictures_that_the_network_does_not_take_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree", size=48)
+    vgg = experiment(tmp_path)
+    vgg.write_text(ON_PICTURES.replace('{ kind = "mlp", hidden = [4] }', '{ kind = "vgg11", width = 0.05 }'))
+    arguments = ("run", vgg, "--device", "cpu", "--headless", "--data-dir", tree)
+    done = bnrun(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{tree}/train/cat/0.png: 48x48 pixels; expected 32x32" in done.stderr
+    assert not (tmp_path / "runs").exists()
+    done = bnrun(*arguments, "--set", "data.image_size=32", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{tree}: pictures are resized (shorter side, antialiased) and cropped to 32x32" in done.stderr

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from bncore.data import DataError, foresee, load, settle
 from bncore.data.folder import load_folder
+from bncore.data.picture import read_picture
 from bncore.spec.model import MLP, ImageData, Spec
 from data.making import image_tree
 
@@ -152,3 +155,76 @@ def test_a_path_that_no_folder_can_have_is_refused_in_words(
     for ask in (settle, foresee):
         with pytest.raises(DataError, match=r"expected a folder"):
             ask(ImageData(path=path))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 48), (31, 100), (33, 200), (500, 375), (7, 5), (1, 90)])
+def test_pictures_are_resized_and_cropped_as_torchvision_has_it(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    from torchvision.transforms import v2  # noqa: PLC0415 - slow to import
+
+    width, height = size
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    file = tmp_path / "picture.png"
+    Image.fromarray(noise).save(file)
+    expected = np.asarray(v2.CenterCrop(32)(v2.Resize(32)(Image.fromarray(noise))))
+    found = read_picture(file, 32).transpose(1, 2, 0)
+    assert (found == expected).all()
+    if size == (32, 32):
+        assert (found == noise).all()
+
+
+def test_a_stripe_that_is_finer_than_a_pixel_becomes_grey(tmp_path: Path) -> None:
+    """Antialiased: every pixel is the mean of what it covers, none of the stripes is picked."""
+    stripes = np.zeros((64, 512), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    assert np.abs(read_picture(tmp_path / "stripes.png", 8).astype(int) - 127.5).max() < 8
+
+
+def test_orientation_comes_before_the_crop(tmp_path: Path) -> None:
+    upright = np.zeros((64, 32, 3), dtype=np.uint8)
+    upright[16:48] = 200
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "turned.png", exif=exif)
+    assert (read_picture(tmp_path / "turned.png", 32) == 200).all()
+
+
+def test_pictures_of_any_size_are_trained_on_at_the_size_asked_for(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    odd = image_tree(tmp_path / "odd", size=50)
+    (odd / "test" / "cat" / "0.png").rename(tree / "test" / "cat" / "9.png")
+    with pytest.raises(DataError, match=r"9\.png: 50x50 pixels; expected 32x32 as .*data\.image_size"):
+        settle(ImageData(path=str(tree)))
+    for side in (32, 16):
+        settled = settle(ImageData(path=str(tree), image_size=side))
+        assert settled.warning == (
+            f"{tree}: pictures are resized (shorter side, antialiased) and cropped to {side}x{side}"
+        )
+        data = load(Spec(data=settled.data, net=MLP(hidden=(4,)), batch_size=2))
+        assert data.input_shape == (3, side, side)
+        assert data.fingerprint == settled.data.fingerprint
+
+
+def test_a_size_that_the_network_does_not_take_is_refused_by_the_first_file(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree", size=48)
+    (tree / "train" / "dog" / "2.png").write_bytes(b"")  # nothing but the first is read
+    with pytest.raises(
+        DataError, match=r"cat/0\.png: 48x48 pixels; expected 32x32, .*data\.image_size = 32 resizes"
+    ):
+        settle(ImageData(path=str(tree)), side=32)
+
+
+@pytest.mark.parametrize(
+    ("data", "net"),
+    [
+        ({"image_size": 64}, {"kind": "vgg11"}),
+        ({"image_size": 16, "source": "cifar10"}, {"kind": "mlp"}),
+        ({"image_size": 16, "source": "synthetic"}, {"kind": "mlp"}),
+        ({"image_size": 0}, {"kind": "mlp"}),
+    ],
+)
+def test_a_size_that_does_not_fit_is_refused_by_the_spec(data: dict[str, Any], net: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="image_size"):
+        Spec.model_validate({"data": data, "net": net})

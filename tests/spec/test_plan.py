@@ -122,7 +122,8 @@ def test_a_settled_plan_says_auto_nowhere_and_changes_nothing_else() -> None:
     ):
         expected = before.spec.model_dump() | {"device": "cpu", "threads": 2}
         expected["data"] = {
-            "source": "cifar10", "path": "/cifar", "augment": True, "standardize": "image", "fingerprint": "ab",
+            "source": "cifar10", "path": "/cifar", "augment": True, "standardize": "image", "image_size": None,
+            "fingerprint": "ab",
         }  # fmt: skip
         assert after.spec.model_dump() == expected
         assert (after.name, after.variant, after.seed) == (before.name, before.variant, before.seed)

@@ -34,7 +34,9 @@ from bncore.spec.toml import spec_from_toml, spec_to_toml
 
 COUNTS = st.integers(1, 2**63 - 1)
 POSITIVE = st.floats(0, LARGEST, exclude_min=True)
-WIDTHS = st.lists(st.integers(1, 4096), max_size=3).map(tuple)
+SEVERAL = st.integers(2, 2**63 - 1)
+"""Samples of which a batch has statistics."""
+WIDTHS = st.lists(st.integers(9, 4096), max_size=3).map(tuple)  # more than groups
 TEXT = st.text(max_size=20)
 NORMS = st.builds(
     Norm,
@@ -79,12 +81,14 @@ SPECS = st.builds(
         standardize=st.just("image"),
         fingerprint=st.none() | TEXT,
     ),
-    net=st.builds(VGG, width=st.floats(0, 64, exclude_min=True), head=WIDTHS) | st.builds(MLP, hidden=WIDTHS),
-    batch_size=COUNTS | st.just("full"),
+    net=st.builds(VGG, width=st.floats(0, 64, exclude_min=True))
+    | st.builds(VGG, width=st.floats(1, 64), head=WIDTHS)
+    | st.builds(MLP, hidden=WIDTHS),
+    batch_size=SEVERAL | st.just("full"),
     **COMMON,
 ) | st.builds(
     Spec,
-    data=st.builds(GaussianData, samples=COUNTS, teacher=st.just("uniform")),
+    data=st.builds(GaussianData, samples=SEVERAL, teacher=st.just("uniform")),
     net=st.builds(DLN, depth=COUNTS, normalise_last=st.booleans()),
     loss=st.builds(Loss, kind=st.just("squared_error"), reduction=st.just("half_sum")),
     batch_size=st.just("full"),
@@ -103,7 +107,7 @@ def test_spec_to_toml_and_back_is_the_identity(tmp_path_factory: pytest.TempPath
 
 def test_the_file_states_every_field_so_that_later_defaults_change_no_old_run() -> None:
     written = tomllib.loads(spec_to_toml(Spec()))
-    optional = {"path", "fingerprint"}
+    optional = {"path", "image_size", "fingerprint"}
     for name, field in Spec.model_fields.items():
         part = getattr(Spec(), name)
         assert name in written, name
