@@ -28,6 +28,7 @@ from bncore.spec.part import (
     Text,
 )
 from bncore.spec.probes import Probes
+from bncore.spec.statistics import single_value_conflicts
 
 
 class ImageData(Part):
@@ -343,9 +344,7 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     elif data.source == "folder" and data.path is None:
         found.append(("data.path", "", f"the folder of the images, {because}"))
     found += _image_size_conflicts(spec)
-    if spec.norm.kind == "instance" and (not isinstance(net, VGG) or net.head):
-        accepted = "another kind: a linear layer's units have one value a sample, nothing to normalise over"
-        found.append(("norm.kind", "instance", accepted))
+    found += single_value_conflicts(spec)
     count = net.layers
     for name in ("ics", "activations", "theory"):
         numbers = getattr(spec.probes, name).layers

@@ -10,6 +10,7 @@ import typer
 from bncore.launch.devices import gpu_count, share_of_threads
 from bncore.spec.errors import Problem, SpecError
 from bncore.spec.model import VGG, VGG_SIDE, ImageData
+from bncore.spec.statistics import single_value_conflicts
 
 if TYPE_CHECKING:
     from bncore.spec.experiment import ProfileName
@@ -94,7 +95,7 @@ def _side(planned: Plan) -> int | None:
 
 
 def _check_batches(planned: Plan, samples: int) -> None:
-    """Refuse batches of more images than there are.
+    """Refuse batches of more images than there are, and statistics of a single value.
 
     Raises:
         SpecError: naming the field and what there is.
@@ -104,6 +105,12 @@ def _check_batches(planned: Plan, samples: int) -> None:
         if isinstance(run.spec.data, ImageData) and size != "full" and size > samples:
             accepted = f"'full' or at most {samples}, the training images"
             raise SpecError([Problem(planned.experiment.name, "batch_size", size, accepted)])
+        starved = [
+            Problem(planned.experiment.name, field, value, accepted)
+            for field, value, accepted in single_value_conflicts(run.spec, samples=samples)
+        ]
+        if starved:
+            raise SpecError(starved)
 
 
 def _has_gpus(told: bool | None) -> bool:
