@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bncore.spec.errors import Problem, SpecError, did_you_mean
+from bncore.spec.toml import read_table
 
 GRANULARITY_S = 60
 """Slurm may give its notice of the end that much earlier than asked."""
@@ -101,14 +101,7 @@ def seconds(time: str) -> int:
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
-    if config is None:
-        return {}
-    try:
-        return tomllib.loads(config.read_text())
-    except OSError as error:
-        raise SpecError([Problem(str(config), "", message=f"cannot be read: {error.strerror}")]) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError([Problem(str(config), "", message=f"not TOML: {error}")]) from error
+    return {} if config is None else read_table(config)
 
 
 def _lines_of(setup: Path) -> str:

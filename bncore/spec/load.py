@@ -64,10 +64,22 @@ def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None =
             )
         return path
     path = (beside / text) if beside else Path(text)
-    if not path.is_file():
-        missing = "is a directory" if path.is_dir() else "no such file"
+    if missing := _not_a_file(path):
         raise SpecError([Problem(file or "file", field, text, message=missing)])
     return path
+
+
+def _not_a_file(path: Path) -> str:
+    """Why `path` cannot be read as a file; empty where it can."""
+    try:
+        path.resolve()
+        if path.is_file():
+            return ""
+        if path.is_dir():
+            return "is a directory"
+        return "not a plain file" if path.exists() else "no such file"
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
 def _chain(path: Path) -> Chain:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from bncore.spec.errors import Problem, SpecError, did_you_mean
 from bncore.spec.fields import Path, accepted_at, dotted, leaves, owners_of, tables_at
+from bncore.spec.parse import parse_toml
 
 ALIASES: dict[str, str] = {
     "data": "data.source",
@@ -119,8 +119,8 @@ def _toml(literal: str) -> Iterator[Any]:
     if "\n" in literal:  # a second line would be a second key
         return
     try:
-        yield tomllib.loads(f"value = {literal}")["value"]
-    except (ValueError, RecursionError):  # no TOML, more than 4300 digits, or brackets without end
+        yield parse_toml(f"value = {literal}")["value"]
+    except ValueError:  # no TOML, more than 4300 digits, or brackets without end
         return
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
+import codecs
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from bncore.plain import read_plain
 from bncore.spec.check import Layer, check
 from bncore.spec.errors import Problem, SpecError
 from bncore.spec.model import Spec
+from bncore.spec.parse import parse_toml
 from bncore.spec.part import Part
 
 OBSERVED = "observed"
@@ -67,17 +69,18 @@ def to_table(part: Part) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
+    """Read a TOML file. A byte-order mark before it is passed over.
 
     Raises:
-        SpecError: it cannot be read, is not UTF-8, or is not TOML (with line and column).
+        SpecError: it cannot be read, is not UTF-8, is not TOML (with line and column), or is nested too deeply.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return parse_toml(read_plain(path).decode("utf-8-sig"))
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
     except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 text (byte {error.start})"
-    except (ValueError, RecursionError) as error:  # no TOML, more than 4300 digits, or brackets without end
+        hint = " (UTF-16?)" if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
+        reason = f"is not UTF-8 text (byte {error.start}){hint}"
+    except ValueError as error:  # no TOML, or more than 4300 digits
         reason = f"is not TOML: {error}"
     raise SpecError([Problem(str(path), "", message=reason)])

@@ -74,7 +74,7 @@ def test_flags_go_before_the_file_and_that_before_what_was(tmp_path: Path) -> No
         ("notice = 1.5", "notice = 1.5: expected seconds"),
         ("time = [1]", "time = [1]"),
         ("setup = 3", "shell lines"),
-        ("partition =", "not TOML"),
+        ("partition =", "is not TOML"),
     ],
 )
 def test_a_file_is_refused_by_its_name_and_field(tmp_path: Path, text: str, words: str) -> None:
@@ -104,7 +104,7 @@ def test_set_up_lines_must_be_shell_lines(tmp_path: Path, text: str, words: str)
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"--slurm-setup: .*nowhere\.sh: cannot be read: No such file"):
         slurm_options({}, setup=tmp_path / "nowhere.sh")
-    with pytest.raises(SpecError, match=r"nowhere\.toml: cannot be read: No such file"):
+    with pytest.raises(SpecError, match=r"nowhere\.toml: cannot be read \(No such file"):
         slurm_options({}, config=tmp_path / "nowhere.toml")
 
 
