@@ -30,11 +30,11 @@ class Control:
         return False
 
 
-def end_with_parent(parent: int) -> None:
-    """Be sent SIGTERM when the parent process dies, however it dies, so that no worker is orphaned."""
+def end_with_parent(parent: int) -> bool:
+    """Be sent SIGTERM when the parent process dies, however it dies, so that no worker is orphaned; False where it
+    has died already."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the line above
-        signal.raise_signal(signal.SIGTERM)
+    return os.getppid() == parent
 
 
 class Signals:

@@ -27,6 +27,7 @@ from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.agreement import MOVED, meta_of, surroundings
+from bncore.store.dropped import dropped_ids, superseded
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Event, Journal
@@ -39,6 +40,7 @@ from bncore.store.status import State, read_status
 from bncore.train import checkpoint
 from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals, end_with_parent
+from bncore.train.dropping import drop_requests, how_to_go_on
 from bncore.train.environment import environment
 from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
@@ -73,8 +75,8 @@ def main(
     if signals is None:
         signals = Signals()
         signals.install()
-    if options.supervisor is not None:
-        end_with_parent(options.supervisor)
+    if options.supervisor is not None and not end_with_parent(options.supervisor):
+        return 128 + signal.SIGTERM  # nothing is begun: the run may be another's already
     run = RunDir(options.run.resolve())
     try:
         spec = settled_spec_from_toml(run.spec_file)
@@ -125,6 +127,7 @@ def _train(
             heartbeat.step = ended[0]
             heartbeat.stop(ended[1])
             return OK
+        drop_requests(run, journal)
         begun = _begin(run, session, probes, journal, lineage)
         _write_meta(run, data, torch.device(spec.device), journal, begun.step)
         requests = Requests(run, journal, lineage, start=begun.step, contained=begun.requests)
@@ -153,7 +156,7 @@ def _train(
         raise
     except Exception as error:
         known = isinstance(error, DataError | StoreError)
-        message = str(error) if known else f"{type(error).__name__}: {error}"
+        message = str(error) if known else f"{type(error).__name__}: {error}{how_to_go_on(run)}"
         heartbeat.stop("failed", message)
         with suppress(OSError):  # a full disk has no room for the log either
             sys.stderr.write(f"{message}\n" if known else traceback.format_exc())
@@ -237,13 +240,14 @@ def _begin(
     run: RunDir, session: Session, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
 ) -> Begun:
     """Bring the session to where the run goes on and tell the journal."""
-    begun = _restore(run, session, probes)
+    begun = _restore(run, session, probes, dropped_ids(journal.events))
     if lineage is not None and begun.step < lineage.step:
         raise StoreError(
             f"{run.checkpoints}: no sound checkpoint of step {lineage.step}, where it was forked"
         )
     measured = lineage.measured if lineage is not None else ()
-    journal.expect_from(begun.step, measured, made=_made_before(journal.events, begun))
+    made = _made_before(journal.events, begun) | superseded(journal.events)
+    journal.expect_from(begun.step, measured, made=made)
     if journal.events:
         journal.append("start", begun.step, resumed=True)
     else:
@@ -275,8 +279,9 @@ def _made_before(events: list[Event], begun: Begun) -> set[int]:
     return found
 
 
-def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> Begun:
-    """Load the newest checkpoint that is whole; the state at initialisation where none is."""
+def _restore(run: RunDir, session: Session, probes: ProbeRunner, dropped: frozenset[str]) -> Begun:
+    """Load the newest checkpoint that is whole and holds no request that was dropped; the state at initialisation
+    where none does."""
     run.checkpoints.mkdir(exist_ok=True)
     as_submitted = session.spec
     for found in reversed(checkpoint.listing(run.checkpoints)):
@@ -284,6 +289,10 @@ def _restore(run: RunDir, session: Session, probes: ProbeRunner) -> Begun:
             step, state = checkpoint.load(found.path, session.spec.device)
         except checkpoint.CheckpointError as error:
             _log(f"{error}; set aside, trying the one before")
+            checkpoint.set_aside(found.path)
+            continue
+        if dropped.intersection(state.get("requests", ())):
+            _log(f"{found.path}: made with a request that was dropped; set aside, trying the one before")
             checkpoint.set_aside(found.path)
             continue
         try:

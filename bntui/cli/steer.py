@@ -21,7 +21,7 @@ from bntui.cli.slurm import (
     waiting_tasks,
     with_slurm,
 )
-from bntui.cli.submit import Detach, Jobs, finish
+from bntui.cli.submit import Detach, Jobs, finish, run_to_end
 
 if TYPE_CHECKING:
     from bncore.launch.slurm_options import SlurmOptions
@@ -161,7 +161,8 @@ def resume(
     root: Root = None,
     slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
-    """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was."""
+    """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was. In the
+    foreground, exit 0 only if all that was restarted has ended."""
     from bncore.launch.devices import cpu_count
     from bncore.spec.observed import refuse_observed
     from bncore.store.find import find
@@ -171,6 +172,8 @@ def resume(
     check_launcher(launcher, slurm)
     runs = runs_of(find(root or default_root(), name))
     options = _slurm_options(runs[0].sweep, launcher, slurm, force=force)
+    if not force:
+        _await_orphans(runs)
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused") and not force]
     live = _without_silent(live)
@@ -194,7 +197,41 @@ def resume(
         submit_runs(dead[0].sweep, dead, options, jobs=jobs, as_json=as_json)
     elif dead:
         at_once = jobs or max(1, min(len(dead), cpu_count()))
-        finish(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force, detached=detached)
+        if detached:
+            finish(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force, detached=True)
+            return
+        code = run_to_end(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force)
+        raise typer.Exit(code or _not_ended(dead))
+
+
+def _await_orphans(runs: list[RunDir]) -> None:
+    """Let workers end whose supervisor died; exit 3 where one does not."""
+    from bncore.launch.orphans import PATIENCE_S, await_orphans
+
+    def tell(left: list[RunDir]) -> None:
+        typer.echo(f"waiting for {counted(len(left), 'worker')} of a dead supervisor to end", err=True)
+
+    left = await_orphans(runs, tell)
+    for run in left:
+        typer.echo(f"bnrun: {run.name}: its worker did not end within {PATIENCE_S:.0f} s", err=True)
+    if left:
+        raise typer.Exit(ExitCode.NO_RUN)
+
+
+def _not_ended(runs: list[RunDir]) -> int:
+    """The exit code for runs none of which failed: 0 if every one has ended. What has not is said."""
+    from bncore.store.lineage import read_lineage
+    from bntui.cli.overview import look_at
+
+    left = 0
+    for overview in look_at(runs):
+        step = overview.status.step if overview.status else 0
+        lineage = read_lineage(overview.run)
+        repeated = lineage is not None and lineage.until == step  # as far as its original went
+        if overview.state not in ("finished", "diverged") and not repeated:
+            left += 1
+            typer.echo(f"{overview.run.name}: {overview.state} at step {step:,}, not ended", err=True)
+    return ExitCode.OK if not left else ExitCode.FAILED if left == len(runs) else ExitCode.SOME_FAILED
 
 
 def _slurm_options(
