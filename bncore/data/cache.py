@@ -12,6 +12,7 @@ import numpy as np
 
 from bncore.data.arrays import ImageArrays
 from bncore.data.errors import DataError
+from bncore.plain import open_plain
 
 
 def cache_dir() -> Path:
@@ -77,7 +78,7 @@ def recall(name: str) -> ImageArrays | None:
     path = cache_dir() / f"{name}.npz"
     try:
         # opened here, because np.load leaves the file of a broken archive open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with open_plain(path) as file, np.load(file, allow_pickle=False) as stored:
             return ImageArrays(
                 stored["train_images"],
                 stored["train_labels"],

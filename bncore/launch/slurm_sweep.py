@@ -15,6 +15,7 @@ from bncore.launch import slurm_commands as slurm
 from bncore.launch.mark import mark
 from bncore.launch.slurm_options import SlurmOptions
 from bncore.launch.slurm_script import script
+from bncore.plain import read_plain
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.files import replace_file
 from bncore.store.paths import RunDir, SweepDir
@@ -62,7 +63,7 @@ def script_file(sweep: SweepDir) -> Path:
 def read_record(sweep: SweepDir) -> Record | None:
     """A sweep's record; None where it was never handed to Slurm, or the file makes no sense."""
     try:
-        table = orjson.loads(record_file(sweep).read_bytes())
+        table = orjson.loads(read_plain(record_file(sweep)))
         known = {f.name: table["options"][f.name] for f in fields(SlurmOptions) if f.name in table["options"]}
         return Record(SlurmOptions(**known), tuple(map(_job, table["jobs"])))
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):

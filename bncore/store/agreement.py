@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from bncore.plain import read_plain
 from bncore.store.journal import REMADE, Event, difference, read_events, same_event
 from bncore.store.paths import RunDir
 
@@ -102,7 +103,7 @@ def _moved(run: RunDir) -> list[str]:
 def meta_of(run: RunDir) -> dict[str, Any]:
     """``meta.json``; empty where it makes no sense."""
     try:
-        table = orjson.loads(run.meta_file.read_bytes())
+        table = orjson.loads(read_plain(run.meta_file))
     except (OSError, orjson.JSONDecodeError):
         return {}
     return table if isinstance(table, dict) else {}

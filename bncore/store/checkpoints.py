@@ -25,7 +25,8 @@ def file_name(step: int, why: Literal["", "kept", "parent"] = "") -> str:
 
 
 def listing(folder: Path) -> list[Checkpoint]:
-    """The checkpoints in `folder` by step, oldest first, those that stay after others of the same step."""
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    """The checkpoints in `folder` that are plain files, by step, oldest first, those that stay after others of the
+    same step."""
+    names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
     found = [(match, folder / name) for name in names if (match := _NAME.fullmatch(name))]
     return sorted(Checkpoint(int(m[1]), m[2] or "", path) for m, path in found)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bncore.plain import read_plain
 from bncore.store.errors import Divergence, Owned, StoreError
 from bncore.store.faults import armed, fault
 from bncore.store.files import replace_file
@@ -56,7 +57,7 @@ class Journal:
         self._may_write = may_write
         try:
             if fence and path.exists():
-                replace_file(path, path.read_bytes())
+                replace_file(path, read_plain(path))
             with ExitStack() as opened:
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 opened.callback(os.close, self._file)
@@ -235,7 +236,7 @@ def read_events(path: Path) -> list[Event]:
 
 def _whole_events(path: Path) -> tuple[list[Event], int]:
     """The journal's events, and the size of the file without a torn last line."""
-    content = path.read_bytes()
+    content = read_plain(path)
     end = content.rfind(b"\n") + 1
     return list(_decode(path, content[:end])), end
 

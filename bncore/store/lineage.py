@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from bncore.plain import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import PROBING, Event
@@ -49,7 +50,7 @@ def read_lineage(run: RunDir) -> Lineage | None:
         StoreError: the file is there and makes no sense.
     """
     try:
-        table = orjson.loads(run.lineage_file.read_bytes())
+        table = orjson.loads(read_plain(run.lineage_file))
     except FileNotFoundError:
         return None
     except (OSError, orjson.JSONDecodeError) as error:

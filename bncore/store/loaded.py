@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bncore.plain import read_plain
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, observed_from_toml
@@ -115,7 +116,7 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     if not run.spec_file.is_file():
         raise NoSuchRun(f"{path}: no run directory (it has no spec.toml)")
     try:
-        meta = orjson.loads(run.meta_file.read_bytes())
+        meta = orjson.loads(read_plain(run.meta_file))
     except (OSError, orjson.JSONDecodeError):
         meta = {}
     sound = meta if isinstance(meta, dict) else {}

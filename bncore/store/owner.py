@@ -19,6 +19,7 @@ from pathlib import Path
 
 import orjson
 
+from bncore.plain import read_plain
 from bncore.store.errors import Owned, StoreError
 from bncore.store.faults import fault
 from bncore.store.paths import Held
@@ -210,7 +211,7 @@ def _tidy(run: Held) -> None:
 
 def _read(path: Path) -> Holder | None:
     try:
-        table = orjson.loads(path.read_bytes())
+        table = orjson.loads(read_plain(path))
         holder = Holder(**{f.name: table[f.name] for f in fields(Holder) if f.name in table})
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None

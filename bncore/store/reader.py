@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from bncore.plain import open_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, check_schema, event_of, is_event
@@ -49,7 +50,7 @@ class Reader:
             StoreError: the journal is of a newer schema, or cannot be read.
         """
         try:
-            with self.run.journal_file.open("rb") as file, _no_garbage_collection():
+            with open_plain(self.run.journal_file) as file, _no_garbage_collection():
                 self._advance(file.fileno(), budget_s)
                 self.gone = False
             self._advance_parent(budget_s)

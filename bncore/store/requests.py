@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from bncore.plain import read_plain
 from bncore.spec.errors import printable
 from bncore.store.commands import (
     COMMANDS,
@@ -163,7 +164,7 @@ def _read(path: Path, commands: TypeAdapter[Any]) -> Request:
         raise ValueError("not a plain file")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.stat().st_size} bytes; a request has at most {LARGEST}")
-    table = orjson.loads(path.read_bytes())
+    table = orjson.loads(read_plain(path))
     if not isinstance(table, dict) or not isinstance(ident := table.get("id"), str):
         raise ValueError("not an object with an id")
     try:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from bncore.plain import read_plain
 from bncore.store.files import replace_file
 from bncore.store.owner import read_owner
 from bncore.store.paths import Held, RunDir, SweepDir
@@ -55,7 +56,7 @@ def write_status(run: Held, status: Status) -> None:
 def read_status(run: Held) -> Status | None:
     """The last heartbeat; None where there is none that makes sense."""
     try:
-        table = orjson.loads(run.status_file.read_bytes())
+        table = orjson.loads(read_plain(run.status_file))
         known: dict[str, Any] = {f.name: table[f.name] for f in fields(Status) if f.name in table}
         status = Status(**known)
         known.update({name: 0 for name in ("rate", "eta_s") if known.get(name) is None})

@@ -6,14 +6,14 @@ import errno
 import re
 import shutil
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from bncore.spec.errors import SpecError
 from bncore.spec.plan import Plan
-from bncore.spec.toml import spec_to_toml, to_table
+from bncore.spec.toml import read_table, spec_to_toml, to_table
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Status, write_status
@@ -58,8 +58,8 @@ def queue(sweep: SweepDir) -> list[str]:
 def read_sweep(sweep: SweepDir) -> dict[str, Any]:
     """`sweep.toml` as a table; empty where it cannot be read."""
     try:
-        return tomllib.loads(sweep.sweep_file.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return read_table(sweep.sweep_file)
+    except SpecError:
         return {}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bncore.plain import read_plain
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, observed_from_toml
@@ -61,7 +62,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
 def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
     path = run.journal_file
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}")
         return []

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bncore.plain import open_plain
 from bncore.store.checkpoints import file_name, listing
 from bncore.store.errors import StoreError
 from bncore.store.faults import fault
@@ -65,9 +66,11 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[int, dict[str,
         CheckpointError: the file is no checkpoint, damaged, or of a newer version.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        with open_plain(path) as file:
+            content = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # torch.load raises nearly anything on a damaged file
-        raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+        why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint ({why})") from error
     if not isinstance(content, dict) or not {"version", "step", "state", "sha256"} <= content.keys():
         raise CheckpointError(f"{path}: not a checkpoint of this program")
     if content["version"] != VERSION:

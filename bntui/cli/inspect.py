@@ -138,11 +138,12 @@ def watch(name: Run, plain: Plain = False, root: Root = None) -> None:
 
 def logs(name: Run, root: Root = None) -> None:
     """Print what a run's worker wrote to its standard output and error."""
+    from bncore.plain import read_plain
     from bncore.store.find import find
 
     for run in runs_of(find(root or default_root(), name)):
         try:
-            text = run.log_file.read_text(errors="replace")
+            text = read_plain(run.log_file).decode(errors="replace")
         except OSError:
             typer.echo(f"{run.name}: no log yet", err=True)
             continue

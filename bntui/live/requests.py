@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from bncore.plain import read_plain
 from bncore.spec.errors import printable, shown
 from bncore.spec.overrides import ALIASES
 from bncore.store.journal import Event
@@ -98,6 +99,6 @@ def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
     with suppress(OSError):
         for path in sorted(folder.glob("*.reason")):
             ident = printable(path.name.removesuffix(".json.reason").rpartition("-")[2])
-            reason = printable(path.read_text(errors="replace").strip())
+            reason = printable(read_plain(path).decode(errors="replace").strip())
             found.append(RequestView(ident, "", "", "a request", "rejected", None, reason))
     return tuple(found)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bncore.plain import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir
 from bncore.store.requests import LARGEST, Checkpoint, Command, Note, Pause, Resume, Step, Stop, drop, pending
@@ -174,14 +175,13 @@ def test_a_file_that_vanishes_while_it_is_read_hides_no_other(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = drop(run, Stop()), drop(run, Pause())
-    read_bytes = Path.read_bytes
 
     def taken_meanwhile(path: Path) -> bytes:
         if first in path.name:
             path.unlink()
-        return read_bytes(path)
+        return read_plain(path)
 
-    monkeypatch.setattr(Path, "read_bytes", taken_meanwhile)
+    monkeypatch.setattr("bncore.store.requests.read_plain", taken_meanwhile)
     assert [request.id for request in pending(run)] == [second]
 
 
