@@ -25,6 +25,7 @@ from bncore.store.commands import (
     Checkpoint,
     Command,
     Drop,
+    DropRequest,
     Evaluate,
     Note,
     Pause,
@@ -65,6 +66,14 @@ def drop(held: Held, command: BaseModel) -> str:
     path = held.inbox / f"{_number():020d}-{ident}.json"
     replace_file(path, orjson.dumps(content), mode=0o644)  # whatever the umask: the run's owner must read it
     return ident
+
+
+def take_back(held: Held, ident: str) -> None:
+    """Remove a request that nobody has answered, if it is still there and the inbox lets it be."""
+    for request in waiting(held):
+        if request.id == ident:
+            with suppress(OSError):
+                request.path.unlink(missing_ok=True)
 
 
 def pending(
@@ -200,6 +209,7 @@ __all__ = [
     "Checkpoint",
     "Command",
     "Drop",
+    "DropRequest",
     "Evaluate",
     "Note",
     "Pause",
@@ -212,6 +222,7 @@ __all__ = [
     "drop",
     "may_ask",
     "pending",
+    "take_back",
     "user_name",
     "waiting",
 ]

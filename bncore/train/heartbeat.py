@@ -32,6 +32,7 @@ class Heartbeat:
         self._state: State = "running"
         self._counter = 0
         self._rate: float | None = None
+        self._since = step, time.monotonic()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
@@ -40,6 +41,11 @@ class Heartbeat:
         """Begin beating."""
         self.beat()
         self._thread.start()
+
+    def go_on_at(self, step: int) -> None:
+        """Reckon from here: a resumed run may begin before or after where its last heartbeat was."""
+        self.step = step
+        self._since = step, time.monotonic()
 
     def set_state(self, state: State, message: str = "") -> None:
         """Change the state and tell it at once; nothing happens where it is the same."""
@@ -53,7 +59,7 @@ class Heartbeat:
             if not self._ownership.still_mine():
                 return
             self._counter += 1
-            left = self.steps - self.step
+            left = max(0, self.steps - self.step)
             told = self.steps and self._rate and self._state == "running"
             eta = left / self._rate if told and self._rate else None
             status = Status(
@@ -77,11 +83,10 @@ class Heartbeat:
             self._thread.join()
 
     def _loop(self) -> None:
-        before, at = self.step, time.monotonic()
         while not self._stop.wait(HEARTBEAT_S):
-            now = time.monotonic()
-            rate = (self.step - before) / (now - at)
-            before, at = self.step, now
+            (before, at), now, step = self._since, time.monotonic(), self.step
+            rate = max(0, step - before) / (now - at)  # a step that was not finite is gone back to
+            self._since = step, now
             if self._state == "running" and (rate or self._rate):  # no rate at all before the first step
                 self._rate = rate if not self._rate else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate
             self.beat()

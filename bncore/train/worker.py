@@ -134,7 +134,7 @@ def _train(
         requests.start()
         if journal.events:  # resumed by somebody
             requests.reject_stale(begun.step, stale)
-        heartbeat.step = begun.step
+        heartbeat.go_on_at(begun.step)
         trainer = Trainer(
             run,
             session,

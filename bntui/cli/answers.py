@@ -16,30 +16,40 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.1
 
 
-def await_answers(asked: dict[RunDir, str], *, seconds: float) -> None:
+def await_answers(asked: dict[RunDir, str], *, seconds: float, stopping: bool = False) -> None:
     """Print the answer to each request, as it comes; exit 3 where one does not come in time, 2 where one is no.
 
     Arguments:
         asked: id of the request by run.
         seconds: how long to wait for all of them.
+        stopping: they were asked to stop: who has ended otherwise meanwhile has answered, too, and the
+            request is taken back.
     """
     from bncore.store.reader import read
+    from bncore.store.requests import take_back
 
     readers = {run: read(run) for run in asked}
-    left, refused, until = dict(asked), False, time.monotonic() + seconds
+    left, silent, refused, until = dict(asked), [], False, time.monotonic() + seconds
     while left:
         for run, ident in list(left.items()):
+            over = not _may_answer(run) or time.monotonic() >= until  # before the last look
             answer = _find(readers[run].advance(budget_s=0).events, ident)
             if answer is not None:
                 typer.echo(f"{run.name}: {in_words(answer)}")
                 refused = refused or answer["outcome"] != "applied"
-                del left[run]
-        if not left or time.monotonic() >= until or not any(_may_answer(run) for run in left):
-            break
-        time.sleep(LOOK_EVERY_S)
-    for run in left:
+            elif over and stopping and (end := _end_of(run)):
+                take_back(run, ident)
+                typer.echo(f"{run.name}: {end}")
+            elif over:
+                silent.append(run)
+            else:
+                continue
+            del left[run]
+        if left:
+            time.sleep(LOOK_EVERY_S)
+    for run in silent:
         typer.echo(f"bnrun: {run.name}: no answer; the request stays in its inbox", err=True)
-    if left:
+    if silent:
         raise typer.Exit(ExitCode.NO_RUN)
     if refused:
         raise typer.Exit(ExitCode.USAGE)
@@ -57,6 +67,15 @@ def in_words(event: dict[str, Any]) -> str:
 
 def _find(events: list[dict[str, Any]], ident: str) -> dict[str, Any] | None:
     return next((e for e in reversed(events) if e["type"] == "request" and e.get("id") == ident), None)
+
+
+def _end_of(run: RunDir) -> str:
+    """``stopped at step 120`` of a run that ended by itself or at another's request; else empty."""
+    from bncore.store.status import LIVE, read_status
+
+    status = read_status(run)
+    ended = status is not None and status.state not in {*LIVE, "queued"}
+    return f"{status.state} at step {status.step:,}" if status is not None and ended else ""
 
 
 def _may_answer(run: RunDir) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bntui.cli.dropping import ask_to_drop
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Json, Root, Run, counted, default_root, harmless
@@ -33,6 +34,10 @@ MOST = 2**63 - 1
 Force = Annotated[bool, typer.Option("--force", help="Take a run even from a process that seems to hold it.")]
 AtStep = Annotated[
     int | None, typer.Option("--at-step", min=0, max=MOST, help="Apply at this step, not at the next.")
+]
+DropRequest = Annotated[
+    str | None,
+    typer.Option("--drop-request", metavar="ID", help="Go on without this request, which stopped the run."),
 ]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Return once it is answered, with the step; exit 3 if not.")
@@ -159,6 +164,7 @@ def resume(
     ] = None,
     as_json: Json = False,
     root: Root = None,
+    drop_request: DropRequest = None,
     slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
     """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was. In the
@@ -193,6 +199,8 @@ def resume(
         typer.echo(f"{run.name}: queued; it will begin by itself", err=True)
     for run in dead:
         refuse_observed(run.spec_file)
+    if drop_request is not None:
+        ask_to_drop(dead, drop_request)
     if dead and options is not None:
         submit_runs(dead[0].sweep, dead, options, jobs=jobs, as_json=as_json)
     elif dead:
@@ -299,7 +307,7 @@ def _ask(
     if wait is not None:
         from bntui.cli.answers import await_answers
 
-        await_answers(asked, seconds=wait)
+        await_answers(asked, seconds=wait, stopping=command.kind == "stop")
 
 
 def _refuse_beyond_the_end(command: Command, seen: list[Overview]) -> None:
