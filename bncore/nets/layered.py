@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 from torch import Tensor, nn
@@ -102,6 +103,30 @@ class LayeredNet(nn.Module):
             layer.noise_input = source if setting.position == "input" else None
             layer.noise_before_norm = source if setting.position == "before_norm" else None
             layer.noise_after_norm = source if after else None
+
+    @contextmanager
+    def with_settings(self, norm: NormSpec, noise: NoiseSpec) -> Iterator[None]:
+        """Have another norm and other noise for a while; neither parameters nor statistics are touched.
+
+        Raises:
+            ValueError: a layer that the norm does not fit.
+        """
+        self.check_norm(norm)
+        settings = [(one, one.setting) for one in self.norms]
+        sources = [
+            (layer, layer.noise_input, layer.noise_before_norm, layer.noise_after_norm)
+            for layer in self.layers
+        ]
+        try:
+            for one, _ in settings:
+                one.adopt(norm)
+            self.set_noise(noise)
+            yield
+        finally:
+            for one, setting in settings:
+                one.adopt(setting)
+            for layer, *own in sources:
+                layer.noise_input, layer.noise_before_norm, layer.noise_after_norm = own
 
     def active_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that take part under the present norm, by name: gamma is not among them under

@@ -44,7 +44,7 @@ class Norm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels, dtype=dtype))
         self.averaged = _MOVING
         """Batches in the cumulative average begun by a switch; -1 once the moving average applies."""
-        self._adopt(setting)
+        self.adopt(setting)
 
     def set(self, setting: NormSpec) -> None:
         """Be another norm from the next pass on.
@@ -56,7 +56,7 @@ class Norm(nn.Module):
             ValueError: the kind has a single value to normalise over (instance norm of a linear layer).
         """
         restart = (setting.kind, setting.centred) != (self.setting.kind, self.setting.centred)
-        self._adopt(setting)
+        self.adopt(setting)
         if restart:
             self.running_mean.zero_()
             self.running_var.fill_(1.0)
@@ -71,7 +71,8 @@ class Norm(nn.Module):
         """Whether the next batch has the weight in the running statistics that every later one has."""
         return self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS
 
-    def _adopt(self, setting: NormSpec) -> None:
+    def adopt(self, setting: NormSpec) -> None:
+        """Be another norm, and nothing more: statistics go on as they are. `set` is what a run does."""
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
         exponent = lp_exponent(setting.kind)
         self.setting = setting

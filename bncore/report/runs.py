@@ -12,6 +12,7 @@ from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed
 from bncore.store.columns import Columns
+from bncore.store.dropped import in_effect
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.evaluation import evaluation_problem
 from bncore.store.journal import Event
@@ -161,7 +162,7 @@ def variant_of(spec: Spec) -> Variant:
 def steered(columns: Columns) -> list[Event]:
     """The requests that changed how the run trained: those that changed a probe alone do not count."""
     found = []
-    for event in columns.events:
+    for event in in_effect(columns.events):
         command = event.get("command")
         changes = command.get("changes") if isinstance(command, dict) else None
         if event["type"] != "request" or event.get("outcome") != "applied" or not isinstance(changes, dict):

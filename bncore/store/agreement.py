@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from bncore.plain import read_plain
+from bncore.store.dropped import in_effect
 from bncore.store.journal import REMADE, Event, difference, read_events, same_event
 from bncore.store.paths import RunDir
 
@@ -58,7 +59,7 @@ def compare(original: RunDir, again: RunDir) -> Agreement:
 
 
 def _told(run: RunDir, kinds: Set[str]) -> list[Event]:
-    return [event for event in read_events(run.journal_file) if event["type"] in kinds]
+    return [event for event in in_effect(read_events(run.journal_file)) if event["type"] in kinds]
 
 
 def _first_difference(mine: list[Event], theirs: list[Event]) -> str:

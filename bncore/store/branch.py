@@ -17,6 +17,7 @@ from bncore.spec.change import Changes, changed, values_at
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.checkpoints import Checkpoint, file_name, listing
+from bncore.store.dropped import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, read_events
 from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage
@@ -60,7 +61,7 @@ def fork(
         StoreError: the file system refuses.
     """
     spec = settled_spec_from_toml(parent.spec_file)
-    events = read_events(parent.journal_file)
+    events = in_effect(read_events(parent.journal_file))
     checkpoints = listing(parent.checkpoints)
     own = read_lineage(parent)
     first = own.step if own is not None else 0
@@ -113,7 +114,7 @@ def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = _any
 
 
 def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
-    events = read_events(original.journal_file)
+    events = in_effect(read_events(original.journal_file))
     if not events:
         raise BranchError(f"{original.name}: never begun; there is nothing to replay")
     spec = settled_spec_from_toml(original.spec_file)

@@ -86,8 +86,17 @@ class Note(Command):
     text: Annotated[str, Field(max_length=4096)]
 
 
+class DropRequest(Command):
+    """Go on without a change of settings that stopped the run; heard when the run is resumed."""
+
+    kind: Literal["drop_request"] = "drop_request"
+    request: Annotated[str, Field(min_length=1, max_length=64)]
+    """The id of the request."""
+
+
 AnyCommand = Annotated[
-    Set | Stop | Pause | Resume | Step | Checkpoint | Evaluate | Note, Field(discriminator="kind")
+    Set | Stop | Pause | Resume | Step | Checkpoint | Evaluate | Note | DropRequest,
+    Field(discriminator="kind"),
 ]
 COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)
 """What may be asked of a run."""

@@ -87,8 +87,8 @@ class Journal:
             e for e in self.events if e["type"] in REMADE and e["step"] >= step and e["seq"] not in made
         )
 
-    def append(self, kind: str, step: int, **fields: Any) -> None:
-        """Write one event.
+    def append(self, kind: str, step: int, **fields: Any) -> Event:
+        """Write one event; the event.
 
         Raises:
             StoreError: the file system refuses (full, gone); the journal ends after its last whole line.
@@ -96,6 +96,7 @@ class Journal:
         event = {"seq": self._next, "t": time.time(), "type": kind, "step": step, **fields}
         self._write(encode(event) + b"\n")
         self._next += 1
+        return event
 
     def remake(self, kind: str, step: int, **fields: Any) -> None:
         """Write an event that the run's state determines, or compare it with the one already there.

@@ -44,7 +44,7 @@ class Handler(NamedTuple):
 def _answer_set(trainer: Trainer, command: dict[str, Any]) -> Answer:
     try:
         after = changed(trainer.spec, command["changes"])
-        trainer.session.net.check_norm(after.norm)
+        trainer.session.try_change(after, trainer.position)
     except (SpecError, ValueError) as error:
         raise Refused(str(error)) from error
     return Answer(values_at(trainer.spec, command["changes"]), values_at(after, command["changes"]))
@@ -85,6 +85,14 @@ def _note(trainer: Trainer, command: dict[str, Any]) -> None:
     trainer.journal.remake("note", trainer.position, text=command["text"])
 
 
+def _refuse_drop(_trainer: Trainer, _command: dict[str, Any]) -> Answer:
+    raise Refused("heard only when a run is resumed (bnrun resume --drop-request)")
+
+
+def _nothing(_trainer: Trainer, _command: dict[str, Any]) -> None:
+    pass
+
+
 HANDLERS: dict[str, Handler] = {
     "set": Handler(_set, again=True, answer=_answer_set),
     "stop": Handler(_stop, again=False),
@@ -94,6 +102,7 @@ HANDLERS: dict[str, Handler] = {
     "checkpoint": Handler(_checkpoint, again=True),
     "evaluate": Handler(_evaluate, again=True),
     "note": Handler(_note, again=True),
+    "drop_request": Handler(_nothing, again=False, answer=_refuse_drop),
 }
 """Every request by its kind."""
 

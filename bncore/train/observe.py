@@ -285,7 +285,7 @@ class Observation:
         else:
             self._heartbeat.stop("stopped", f"the loop was left by {kind.__name__}")
 
-    def _unless_store_fails(self, work: Callable[[], None]) -> None:
+    def _unless_store_fails(self, work: Callable[[], object]) -> None:
         """`work()`; where the run directory can no longer be written, the training goes on unobserved."""
         if not self._open:
             return

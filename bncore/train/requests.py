@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bncore.store.dropped import dropped_ids
 from bncore.store.journal import REMADE, Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
@@ -50,7 +51,8 @@ class Requests:
         self._replaying = lineage is not None and lineage.kind == "replay"
         told = [event for event in journal.events if event["type"] == "request"]
         self._done = {event["id"] for event in told}
-        self._journaled = _by_step(told)
+        dropped = dropped_ids(told)
+        self._journaled = _by_step([event for event in told if event["id"] not in dropped])
         script = lineage.requests if lineage is not None else ()
         self._script = _by_step([event for event in script if event["id"] not in self._done])
         self.closed = _closed(journal.events)
@@ -114,6 +116,7 @@ class Requests:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
         if not isinstance(request, Request):
             if request["id"] not in self._done:  # of the run this one comes from
+                request = self._tried(request, trainer)
                 self._tell(request, step)
             handler = HANDLERS[request["command"]["kind"]]
             if handler.again and request["outcome"] == "applied" and request["id"] not in self._contained:
@@ -133,6 +136,18 @@ class Requests:
             self._journal_request(request, step, answer)
             handler.apply(trainer, command)
         _remove(request)
+
+    def _tried(self, event: Event, trainer: Trainer) -> Event:
+        """A request of another run as this one answers it: what was applied there may not go here."""
+        handler, command = HANDLERS[event["command"]["kind"]], event["command"]
+        if not handler.again or event["outcome"] != "applied" or event["id"] in self._contained:
+            return event
+        try:
+            handler.answer(trainer, command)
+        except Exception as error:  # as where it comes from the inbox
+            reason = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            return event | {"outcome": "rejected", "old": None, "new": None, "reason": reason}
+        return event
 
     def reject_rest(self, step: int, reason: str) -> None:
         """Journal as rejected whatever still waits; its files go."""

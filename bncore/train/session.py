@@ -126,6 +126,20 @@ class Session:
         self.generation += (spec.norm, spec.noise) != (self.spec.norm, self.spec.noise)
         self.spec = spec
 
+    def try_change(self, spec: Spec, step: int) -> None:
+        """Make sure that step `step` could be made with the norm and noise of `spec`: forward and backward pass on
+        its batch, without any trace of it.
+
+        Raises:
+            ValueError, RuntimeError: it could not; what torch or the norm says.
+        """
+        if (spec.norm, spec.noise) == (self.spec.norm, self.spec.noise):
+            return
+        with self.net.with_settings(spec.norm, spec.noise):
+            inputs, targets = self.data.batch(step)
+            loss = self.criterion(self.outputs(inputs, Pass(noise_step=step)), targets)
+            torch.autograd.grad(loss, self.parameters, allow_unused=True)
+
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepRecord | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
 

@@ -156,10 +156,12 @@ def _train(
         raise
     except Exception as error:
         known = isinstance(error, DataError | StoreError)
-        message = str(error) if known else f"{type(error).__name__}: {error}{how_to_go_on(run)}"
+        hint = "" if known else how_to_go_on(run)
+        message = str(error) if known else f"{type(error).__name__}: {error}{hint}"
         heartbeat.stop("failed", message)
         with suppress(OSError):  # a full disk has no room for the log either
-            sys.stderr.write(f"{message}\n" if known else traceback.format_exc())
+            sys.stderr.write("" if known else traceback.format_exc())
+            sys.stderr.write(f"{message}\n" if known or hint else "")
             sys.stderr.flush()
         return FAILED
     finally:

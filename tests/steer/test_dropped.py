@@ -1,0 +1,138 @@
+"""A run that a request did kill goes on without it, and is a run that was never asked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.making import bnrun
+from resume.making import DEEP_LINEAR, digest, events, make_run, story, train
+
+from bncore.store import requests
+from bncore.store.agreement import compare
+from bncore.store.branch import fork, replay
+from bncore.store.dropped import in_effect, why_not
+from bncore.store.journal import Journal
+from bncore.store.paths import RunDir
+from bncore.store.verify import verify
+from bncore.train import checkpoint
+from bncore.train.inspection import step_and_digest
+from steer.making import answers
+from steer.test_tried import IMPOSSIBLE, ONE_SAMPLE
+
+KILLER = "abcdef0123456789" * 2
+
+
+def killed_by(path: Path, step: int, *, evaluated: bool = False) -> RunDir:
+    """A run as an older program left it: a request journaled as applied, and no update after it."""
+    run = make_run(path, ONE_SAMPLE)
+    (path.parent / "sweep.toml").write_text("")
+    requests.drop(run, requests.Stop(at_step=step))
+    assert train(run) == 0
+    journal = Journal(run.journal_file)
+    journal.append(
+        "request", step, id=KILLER, author="somebody",
+        command={"kind": "set", "at_step": None, "changes": IMPOSSIBLE},
+        outcome="applied", old={"norm.kind": "none"}, new=IMPOSSIBLE, reason="",
+    )  # fmt: skip
+    if evaluated:
+        journal.append("eval", step, train_loss=9.0, test_loss=9.0)
+    journal.close()
+    return run
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """Never asked for it."""
+    run = make_run(tmp_path_factory.mktemp("sweep") / "twin-s0", ONE_SAMPLE)
+    assert train(run) == 0
+    return run
+
+
+def without_requests(run: RunDir) -> list[dict[str, Any]]:
+    return [event for event in story(run) if event["type"] != "request"]
+
+
+@pytest.mark.parametrize("step", [0, 5, 8])
+def test_it_is_resumed_without_it(tmp_path: Path, twin: RunDir, step: int) -> None:
+    run = killed_by(tmp_path / "sweep" / "run-s0", step)
+    assert train(run) == 1
+    said = run.log_file.read_text()
+    requests.drop(run, requests.DropRequest(request=KILLER))
+    assert train(run) == 0, said + run.log_file.read_text()
+    assert digest(run) == digest(twin)
+    assert answers(run)[-1] == (step, "drop_request", "applied")
+    assert without_requests(run) == without_requests(twin)
+    assert verify(run, step_and_digest) == []
+
+
+def test_an_evaluation_under_it_is_made_anew(tmp_path: Path, twin: RunDir) -> None:
+    run = killed_by(tmp_path / "sweep" / "run-s0", 5, evaluated=True)
+    requests.drop(run, requests.DropRequest(request=KILLER))
+    assert train(run, fault="journal.half:12") < 0  # and again when it is resumed once more
+    assert train(run) == 0, run.log_file.read_text()
+    assert digest(run) == digest(twin)
+    assert [e["type"] for e in in_effect(events(run))].count("eval") == 1
+
+
+def test_a_checkpoint_that_holds_it_is_set_aside(tmp_path: Path, twin: RunDir) -> None:
+    run = killed_by(tmp_path / "sweep" / "run-s0", 5)
+    newest = checkpoint.listing(run.checkpoints)[-1]
+    _, state = checkpoint.load(newest.path)
+    state |= {"requests": [KILLER], "changes": IMPOSSIBLE}
+    state["net"] = {name: value + 1 for name, value in state["net"].items()}
+    checkpoint.save(run.checkpoints, 5, state, requested=True)
+    requests.drop(run, requests.DropRequest(request=KILLER))
+    assert train(run) == 0, run.log_file.read_text()
+    assert digest(run) == digest(twin)
+
+
+def test_forks_and_replays_know_nothing_of_it(tmp_path: Path) -> None:
+    run = killed_by(tmp_path / "sweep" / "run-s0", 5)
+    requests.drop(run, requests.DropRequest(request=KILLER))
+    assert train(run) == 0
+    branch = fork(run, at=8, changes={})
+    (again,) = replay([run]).runs()
+    for made in (branch, again):
+        assert train(made) == 0, made.log_file.read_text()
+        assert digest(made) == digest(run)
+        assert not answers(made) or {kind for _, kind, _ in answers(made)} == {"stop"}
+    assert compare(run, again).same, compare(run, again).difference
+
+
+def test_what_a_run_has_trained_with_cannot_be_dropped(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
+    ident = requests.drop(run, requests.Set(changes={"optim.lr": 0.02}, at_step=20))
+    requests.drop(run, requests.Stop(at_step=30))
+    assert train(run) == 0
+    before = [e["type"] for e in events(run)]
+    requests.drop(run, requests.DropRequest(request=ident))
+    assert "bnrun fork --at 20" in why_not(events(run), ident)
+    assert "no change of settings" in why_not(events(run), "unknown")
+    assert train(run) == 0
+    assert ("drop_request", "rejected") in [(kind, outcome) for _, kind, outcome in answers(run)]
+    assert before == [e["type"] for e in events(run)][: len(before)]
+
+
+def test_a_live_run_is_not_asked_for_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
+    requests.drop(run, requests.DropRequest(request="unknown", at_step=20))
+    assert train(run) == 0
+    assert [(kind, outcome) for _, kind, outcome in answers(run)] == [("drop_request", "rejected")]
+
+
+def test_the_command_line_drops_it_and_says_how(tmp_path: Path, twin: RunDir) -> None:
+    run = killed_by(tmp_path / "runs" / "sweep" / "run-s0", 5)
+    failed = bnrun("resume", "sweep/run-s0", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert f"bnrun resume --drop-request {KILLER[:8]}" in failed.stderr
+    unknown = bnrun("resume", "sweep/run-s0", "--drop-request", "0000", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "no change of settings with id 0000" in unknown.stderr
+    assert not list(run.inbox.glob("*.json"))
+    done = bnrun("resume", "sweep/run-s0", "--drop-request", KILLER[:8], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert digest(run) == digest(twin)
+    shutil.rmtree(run.path.parent)
