@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from bncore.spec.errors import NOTHING, Problem, did_you_mean
 from bncore.spec.fields import Path, accepted_at, dotted, leaves, owners_of, tables_at
 from bncore.spec.model import CHOICES, Spec
-from bncore.spec.overrides import ALIASES
+from bncore.spec.overrides import ALIASES, in_our_words
 
 Table = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -163,7 +163,10 @@ def _known_keys(model: type[BaseModel], path: Path, table: Mapping[str, Any]) ->
         shape = CHOICES[above[0]].shape_of(_value_at(table, above) or {})
         shapes = tuple(s for s in shapes if s.__name__ == shape)
     keys = [name for shape in shapes for name in shape.model_fields]
-    hint = did_you_mean(key, keys) or _elsewhere(model, path)
+    ours = in_our_words(key)
+    hint = (
+        f" (did you mean '{ours}'?)" if ours in keys else did_you_mean(key, keys) or _elsewhere(model, path)
+    )
     return "one of " + ", ".join(keys) + hint if keys else "no keys" + hint
 
 

@@ -47,7 +47,7 @@ def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) 
     words = []
     for model in owners_of(path, root):
         schema = _schema(model)
-        words.append(_in_words(schema["properties"][path[-1]]))
+        words.append(_in_words(schema["properties"][path[-1]], value))
     beyond = isinstance(value, int) and abs(value) >= 2**63
     return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")
 
@@ -72,23 +72,29 @@ _PLAIN = {"boolean": "true or false", "string": "text", "object": "a table", "nu
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
-def _in_words(schema: dict[str, Any]) -> str:
+def _in_words(schema: dict[str, Any], value: object = None) -> str:
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])
         return ("one of " if len(values) > 1 else "") + ", ".join(map(repr, values))
     if "anyOf" in schema:
-        return " or ".join(_in_words(part) for part in schema["anyOf"] if part.get("type") != "null")
+        return " or ".join(_in_words(part, value) for part in schema["anyOf"] if part.get("type") != "null")
     if schema.get("type") == "array":
         if "prefixItems" in schema:
             return "a list of " + " and ".join(_in_words(item) for item in schema["prefixItems"])
         return f"a list, each {_in_words(schema.get('items', {}))}"
     if schema.get("type") in ("integer", "number"):
-        return _number_in_words(schema)
+        return _number_in_words(schema, value)
     return _PLAIN.get(str(schema.get("type", "object")), "a value")
 
 
-def _number_in_words(schema: dict[str, Any]) -> str:
+def _number_in_words(schema: dict[str, Any], value: object) -> str:
+    """Kind and bounds; a bound that is only there to keep numbers finite is told to who goes beyond it."""
     kind = "an integer" if schema["type"] == "integer" else "a number"
     bounds = [(sign, schema[key]) for key, sign in _BOUNDS.items() if key in schema]
-    written = [f"{sign} {bound:g}" for sign, bound in bounds if abs(bound) < 2**62]
+    beyond = isinstance(value, float) and schema["type"] == "number"
+    written = [
+        f"{sign} {bound:g}"
+        for sign, bound in bounds
+        if abs(bound) < 2**62 or (beyond and not abs(value) <= bound)  # type: ignore[arg-type]  # a float; or a NaN
+    ]
     return " ".join([kind, " and ".join(written)]).strip()

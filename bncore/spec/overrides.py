@@ -28,6 +28,28 @@ ALIASES: dict[str, str] = {
 }
 """Every short spelling a person may type before the ``=``; any other name is a path in full."""
 
+SYNONYMS: dict[str, str] = {
+    "batch": "batch_size",
+    "batchsize": "batch_size",
+    "bs": "batch_size",
+    "criterion": "loss",
+    "dataset": "data",
+    "initialization": "init",
+    "iterations": "steps",
+    "learning_rate": "lr",
+    "lr_scheduler": "schedule",
+    "max_steps": "steps",
+    "model": "net",
+    "network": "net",
+    "normalization": "norm",
+    "num_steps": "steps",
+    "optimiser": "optim",
+    "optimizer": "optim",
+    "scheduler": "schedule",
+    "wd": "weight_decay",
+}
+"""What others call a field or a table: understood for a suggestion, never accepted."""
+
 _SWITCHES = {"on": True, "off": False}
 
 
@@ -71,7 +93,7 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
     for candidate in _readings(value):
         if accepts(path, candidate):
             return (Override(text, path, candidate),)
-    raise SpecError([Problem(file, dotted(path), value, accepted(path, value))])
+    raise SpecError([Problem(file, dotted(path), value, accepted(path, next(_toml(value), value)))])
 
 
 def accepts(path: Path, value: Any) -> bool:
@@ -134,7 +156,16 @@ def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
 
 def _suggestion(name: str) -> str:
     known = [dotted(leaf) for leaf in leaves()]
-    same = [path for path in known if path.endswith("." + name)]
-    if same:
-        return f" (did you mean {' or '.join(map(repr, same))}?)"
+    for wanted in dict.fromkeys((name, in_our_words(name))):
+        if wanted != name and (wanted in known or wanted in ALIASES):
+            return f" (did you mean {ALIASES.get(wanted, wanted)!r}?)"
+        same = [path for path in known if path.endswith("." + wanted)]
+        if same:
+            return f" (did you mean {' or '.join(map(repr, same))}?)"
     return did_you_mean(name, [*known, *ALIASES])
+
+
+def in_our_words(name: str) -> str:
+    """A dotted path with each part that others call otherwise replaced; there need be no such field."""
+    parts = (part.strip().lower().replace("-", "_") for part in name.split("."))
+    return ".".join(SYNONYMS.get(part, part) for part in parts)

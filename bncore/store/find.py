@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bncore.spec.errors import printable
+from bncore.spec.errors import did_you_mean, printable
 from bncore.store.errors import NoSuchRun, StoreError
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 
 LAST = "@last"
 
@@ -36,6 +37,8 @@ def list_sweeps(root: Path) -> list[SweepDir]:
 def find(root: Path, name: str) -> RunDir | SweepDir:
     """The run or sweep that `name` means: a path, ``sweep/run``, a unique prefix of either, or ``@last``.
 
+    A run goes by its directory's name and by its variant, and without its sweep where no sweep is called so.
+
     Raises:
         NoSuchRun: nothing, or more than one, goes by that name.
         StoreError: `root` cannot be read.
@@ -51,12 +54,18 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     if at_path is not None:
         return at_path
     sweep_part, slash, run_part = name.strip("/").partition("/")
-    candidates: dict[str, RunDir | SweepDir] = {sweep.name: sweep for sweep in sweeps}
-    sweep = _unique(candidates, sweep_part, name, root)
-    if not slash:
+    found = _matching({sweep.name: sweep for sweep in sweeps}, sweep_part)
+    if not found and not slash:
+        runs = (run for sweep in sweeps for run in sweep.runs())
+        found = [run for run in runs if name in (printable(run.path.name), variant_and_seed(run)[0])]
+    sweep = _only(found, name, f"{root}", [one.name for one in sweeps], sweep_part)
+    if not slash or not isinstance(sweep, SweepDir):
         return sweep
-    assert isinstance(sweep, SweepDir)
-    return _unique({printable(run.path.name): run for run in sweep.runs()}, run_part, name, root)
+    runs_of = {printable(run.path.name): run for run in sweep.runs()}
+    variants = {variant_and_seed(run)[0]: run for run in runs_of.values()}
+    same: list[RunDir | SweepDir] = [r for r in runs_of.values() if variant_and_seed(r)[0] == run_part]
+    found = same if same and run_part not in runs_of else _matching(runs_of, run_part)
+    return _only(found, name, f"{sweep.path}", [*runs_of, *variants], run_part)
 
 
 def _at_path(path: Path) -> RunDir | SweepDir | None:
@@ -68,15 +77,31 @@ def _at_path(path: Path) -> RunDir | SweepDir | None:
     return None
 
 
-def _unique(
-    candidates: dict[str, RunDir | SweepDir] | dict[str, RunDir], prefix: str, name: str, root: Path
-) -> RunDir | SweepDir:
+def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[RunDir | SweepDir]:
+    """The one that is called so, else those whose names begin so."""
     if prefix in candidates:
-        return candidates[prefix]
-    matching = sorted(c for c in candidates if c.startswith(prefix)) if prefix else []
-    if len(matching) == 1:
-        return candidates[matching[0]]
-    if matching:
-        raise NoSuchRun(f"{name}: several go by that name: {', '.join(matching[:8])}")
-    known = (", ".join(sorted(candidates)[:8]) or "none") + (", …" if len(candidates) > 8 else "")
-    raise NoSuchRun(f"{name}: no such run or sweep under {root} (there: {known})")
+        return [candidates[prefix]]
+    return [candidates[c] for c in sorted(candidates) if c.startswith(prefix)] if prefix else []
+
+
+def _only(
+    found: Sequence[RunDir | SweepDir], name: str, place: str, known: Sequence[str], part: str
+) -> RunDir | SweepDir:
+    """The one that was found.
+
+    Arguments:
+        place, known: where was looked, and what is there.
+        part: of `name`, what was looked for.
+
+    Raises:
+        NoSuchRun: there is none, or several are.
+    """
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = [one.name if "/" not in name else printable(one.path.name) for one in found]
+        raise NoSuchRun(f"{name}: several go by that name: {', '.join(names[:8])}")
+    there = sorted(dict.fromkeys(known))
+    listed = (", ".join(there[:8]) or "none") + (", …" if len(there) > 8 else "")
+    hint = did_you_mean(part, there)
+    raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {listed})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,3 +102,11 @@ class SweepDir(Held):
                 if (self.path / name).is_dir():
                     runs.append(RunDir(self.path / name))
         return runs
+
+
+def variant_and_seed(run: RunDir) -> tuple[str, int]:
+    """What the directory's name tells: ``batch-s0-fork-1`` is seed 0 of "batch fork 1"."""
+    match = re.fullmatch(r"(.*?)-s(\d+)((?:-fork-\d+)*)", run.path.name)
+    if match is None:
+        return printable(run.path.name), 0
+    return printable(match[1] + match[3].replace("-", " ")), int(match[2])

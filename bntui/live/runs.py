@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.reader import read
 from bncore.store.status import LIVE, Observer, Status, read_status
 from bntui.live.requests import RequestView, in_inbox, journaled
@@ -171,7 +170,7 @@ class Follower:
     ) -> RunView:
         columns = self._reader.columns
         said = status or Status("queued", steps=self._settled.steps if self._settled else 0)
-        variant, seed = parts_of(self.run)
+        variant, seed = variant_and_seed(self.run)
         newest = columns.last_step("step")
         return RunView(
             run=self.run,
@@ -248,14 +247,6 @@ def holding(settled: Spec | None, applied: list[Event]) -> Spec | None:
 def spec_at(view: RunView, columns: Columns) -> Spec | None:
     """The spec that holds where `columns`, some of the view's own, end."""
     return holding(view.settled, list(_applied(columns)))
-
-
-def parts_of(run: RunDir) -> tuple[str, int]:
-    """Variant and seed as the directory's name tells them: ``batch-s0-fork-1`` is seed 0 of "batch fork 1"."""
-    match = re.fullmatch(r"(.*?)-s(\d+)((?:-fork-\d+)*)", run.path.name)
-    if match is None:
-        return printable(run.path.name), 0
-    return printable(match[1] + match[3].replace("-", " ")), int(match[2])
 
 
 def _applied(columns: Columns, before: int | None = None) -> Iterator[Event]:

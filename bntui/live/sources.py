@@ -11,11 +11,11 @@ from typing import Protocol
 from bncore.spec.errors import printable
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.status import LIVE, Observer, read_status
 from bncore.store.sweep import read_sweep
 from bntui.live.mounts import is_remote
-from bntui.live.runs import Follower, Snapshot, SweepView, parts_of
+from bntui.live.runs import Follower, Snapshot, SweepView
 
 LIST_EVERY_S = 1.0
 """How often directories are listed for runs that are new."""
@@ -174,12 +174,12 @@ class _Sweeps:
 
 def names(runs: Sequence[RunDir]) -> list[str]:
     """Names as short as tells the runs apart: the variant, else with the seed, else with the sweep."""
-    variants = Counter(parts_of(run)[0] for run in runs)
+    variants = Counter(variant_and_seed(run)[0] for run in runs)
     directories = Counter(printable(run.path.name) for run in runs)
     several = len({run.path.parent for run in runs}) > 1
     found = []
     for run in runs:
-        variant, directory = parts_of(run)[0], printable(run.path.name)
+        variant, directory = variant_and_seed(run)[0], printable(run.path.name)
         short = variant if variants[variant] == 1 else directory
         found.append(run.name if several and directories[directory] > 1 else short)
     return found

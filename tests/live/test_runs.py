@@ -11,11 +11,11 @@ import pytest
 from bncore.spec.model import Optim
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.requests import Pause, Set, drop
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
 from bntui.live.requests import summary
-from bntui.live.runs import Follower, parts_of
+from bntui.live.runs import Follower
 from live.making import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 
 
@@ -250,7 +250,7 @@ def test_requests_of_a_journal_that_makes_no_sense_are_shown_all_the_same(tmp_pa
     ],
 )
 def test_variant_and_seed_are_in_the_name(name: str, parts: tuple[str, int]) -> None:
-    assert parts_of(RunDir(Path("/x") / name)) == parts
+    assert variant_and_seed(RunDir(Path("/x") / name)) == parts
 
 
 def test_columns_as_they_were_share_what_was_put_together(tmp_path: Path) -> None:

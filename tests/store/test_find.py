@@ -13,6 +13,7 @@ from bncore.spec.errors import printable
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.find import find, list_sweeps
 from bncore.store.paths import RunDir, SweepDir
+from bntui.live.sources import names
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def root(tmp_path: Path) -> Path:
         {
             "vgg_bn-001": ["none-s0", "batch-s0", "batch-s1"],
             "vgg_lr-001": ["batch-s0"],
-            "quick-002": ["a-s0"],
+            "quick-002": ["a-s0", "batch-noise-s0", "batch-s0", "batch-s0-fork-1"],
         }.items()
     ):
         for run in runs:
@@ -58,12 +59,26 @@ def test_sweeps_are_listed_by_age_and_junk_is_passed_over(root: Path) -> None:
         ("vgg_bn-001/none-s0", "vgg_bn-001/none-s0"),
         ("vgg_b/n", "vgg_bn-001/none-s0"),
         ("vgg_b/batch-s1", "vgg_bn-001/batch-s1"),
+        ("quick-002/batch", "quick-002/batch-s0"),
+        ("quick-002/batch-noise", "quick-002/batch-noise-s0"),
+        ("quick-002/batch fork 1", "quick-002/batch-s0-fork-1"),
+        ("batch fork 1", "quick-002/batch-s0-fork-1"),
+        ("none", "vgg_bn-001/none-s0"),
+        ("a-s0", "quick-002/a-s0"),
     ],
 )
 def test_names_prefixes_and_last(root: Path, name: str, expected: str) -> None:
     found = find(root, name)
     assert found.path == root / expected
     assert isinstance(found, RunDir if "/" in expected else SweepDir)
+
+
+def test_every_name_that_the_explorer_shows_is_accepted(root: Path) -> None:
+    for sweep in list_sweeps(root):
+        runs = sweep.runs()
+        assert [find(root, f"{sweep.name}/{name}") for name in names(runs)] == runs
+    everything = [run for sweep in list_sweeps(root) for run in sweep.runs()]
+    assert [find(root, name) for name in names(everything)] == everything
 
 
 def test_paths_need_no_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +95,10 @@ def test_paths_need_no_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("vgg", "several go by that name: vgg_bn-001, vgg_lr-001"),
         ("vgg_bn-001/batch", "several go by that name: batch-s0, batch-s1"),
+        ("batch-s0", "several go by that name: vgg_bn-001/batch-s0, vgg_lr-001/batch-s0, quick-002/batch-s0"),
+        ("vgg_nb-001", r"no such run or sweep under .* \(did you mean 'vgg_bn-001'\?\)"),
+        ("vgg_nb-001/batch-s0", r"\(did you mean 'vgg_bn-001'\?\)"),
+        ("vgg_bn-001/bacth-s1", r"no such run or sweep under .*vgg_bn-001 \(did you mean 'batch-s1'\?\)"),
         ("vgg_other", "no such run or sweep under .*there: quick-002, vgg_bn-001, vgg_lr-001"),
         ("vgg_bn-001/x", "no such run or sweep"),
         ("", "no such run or sweep"),
