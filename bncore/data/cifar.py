@@ -5,27 +5,30 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import socket
-import sys
+import os
+import tarfile
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bncore.data.arrays import ImageArrays, class_balanced_order
 from bncore.data.cache import cache_dir
+from bncore.data.download import Transfer, partial_file, without_secrets
 from bncore.data.errors import DataError, DownloadError
+from bncore.data.progress import Progress
 
 if TYPE_CHECKING:  # importing torchvision takes a second, and most runs do not need it
     from torchvision.datasets import CIFAR10
 
 FOLDER = "cifar-10-batches-py"
+MIRROR = "BNRUN_CIFAR10_URL"
+"""The environment variable that names another address of the archive."""
 
 
 def locate(path: Path | None) -> Path | None:
@@ -55,15 +58,23 @@ def load_cifar10(root: Path) -> ImageArrays:
     return ImageArrays(*_arrays(train), *_arrays(test), tuple(train.classes))
 
 
-def fetch(root: Path | None = None, *, silence_s: float = 60.0, limit_s: float = math.inf) -> Path:
+def fetch(
+    root: Path | None = None,
+    *,
+    silence_s: float = 60.0,
+    limit_s: float = math.inf,
+    progress: Progress | None = None,
+) -> Path:
     """Download CIFAR-10 into `root` (default: the cache) unless it is there whole; the folder that holds it.
 
-    The download happens beside its destination and is moved there when it is whole, so that no interruption
-    leaves half a data set behind. On a terminal torchvision shows its progress on stderr.
+    From the address that torchvision knows, or from ``$BNRUN_CIFAR10_URL``. What arrives lies beside its
+    destination, so that an interrupted download goes on where it was left, and torchvision checks and unpacks the
+    archive in a folder of its own, so that no interruption leaves half a data set behind.
 
     Arguments:
         silence_s: how long, in seconds, nothing may arrive (looking up the name and connecting included).
         limit_s: how long, in seconds, all of it may take.
+        progress: told how many bytes there are.
 
     Raises:
         DataError: the download fails or takes too long, or the folder cannot be written.
@@ -71,65 +82,104 @@ def fetch(root: Path | None = None, *, silence_s: float = 60.0, limit_s: float =
     root = root or cache_dir()
     if _is_whole(root):
         return root
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - see above
+
+    transfer = Transfer(os.environ.get(MIRROR) or CIFAR10.url, CIFAR10.tgz_md5, silence_s)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=root, ignore_cleanup_errors=True) as name:
-            _download(Path(name), silence_s, limit_s)
+        with (
+            tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=root, ignore_cleanup_errors=True) as name,
+            partial_file(root / f".{CIFAR10.filename}.part") as (file, partial),
+        ):
+            _download(transfer, file, limit_s, progress)
+            partial.replace(Path(name) / CIFAR10.filename)
+            _unpack(Path(name))
             _put(Path(name), root)
-    except OSError as error:  # URLError and time-outs among them
-        raise DownloadError(f"{root}: CIFAR-10 cannot be downloaded: {error}") from error
+    except OSError as error:
+        raise DownloadError(
+            f"{root}: {_failure(error, transfer, root / f'.{CIFAR10.filename}.part')}"
+        ) from error
     return root
 
 
-def _download(folder: Path, silence_s: float, limit_s: float) -> None:
-    """Torchvision's download, in a thread that can be left behind: the look-up of a name knows no time limit.
+def _failure(error: OSError, transfer: Transfer, partial: Path) -> str:
+    """Why there is no CIFAR-10, and what to do about it."""
+    named = f"${MIRROR}, " if os.environ.get(MIRROR) else ""
+    try:
+        kept = f" {partial.stat().st_size:,} bytes are kept: another try goes on from there;"
+    except OSError:
+        kept = ""
+    return (
+        f"CIFAR-10 cannot be downloaded from {named}{without_secrets(transfer.url)}: {error};{kept} "
+        f"expected the published {partial.name[1:-5]}: set {MIRROR} to the address of a mirror, or give a folder "
+        f"that holds {FOLDER} (--data-dir)"
+    )
+
+
+def _download(transfer: Transfer, file: BinaryIO, limit_s: float, progress: Progress | None) -> None:
+    """Make the transfer, in a thread that can be left behind: the look-up of a name knows no time limit.
 
     Raises:
         OSError: it fails, or takes too long.
     """
     failures: list[Exception] = []
-    thread = threading.Thread(target=_torchvision_download, args=(folder, failures), daemon=True)
-    on_terminal = sys.stderr.isatty()
-    with _socket_limit(silence_s), contextlib.ExitStack() as quiet:
-        quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        if not on_terminal:
-            quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        thread.start()
-        _watch(thread, folder, silence_s, limit_s)
+
+    def fetching() -> None:
+        try:
+            transfer.fetch(file)
+        except Exception as error:  # whatever it is, it belongs to the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=fetching, daemon=True)
+    thread.start()
+    try:
+        _watch(thread, transfer, limit_s, progress)
+    finally:
+        transfer.stopped.set()
     if failures:
         raise OSError(str(failures[0])) from failures[0]
 
 
-def _torchvision_download(folder: Path, failures: list[Exception]) -> None:
-    try:
-        from torchvision.datasets import CIFAR10  # noqa: PLC0415 - see above
-
-        with warnings.catch_warnings():
-            # torchvision unpacks without a filter, which Python 3.12 and 3.13 deprecate; it has checked the MD5.
-            warnings.filterwarnings("ignore", "Python 3.14 will", DeprecationWarning)
-            CIFAR10(str(folder), download=True)
-    except Exception as error:  # whatever it is, it belongs to the thread that waits
-        failures.append(error)
-
-
-def _watch(thread: threading.Thread, folder: Path, silence_s: float, limit_s: float) -> None:
-    """Wait for the download to end.
+def _watch(thread: threading.Thread, transfer: Transfer, limit_s: float, progress: Progress | None) -> None:
+    """Wait for the transfer to end.
 
     Raises:
         TimeoutError: nothing arrived for `silence_s`, or it takes longer than `limit_s`.
     """
-    begun = heard = time.monotonic()
-    size = 0
+    heard = told_at = time.monotonic()
+    size = told = 0
     while thread.is_alive():
         thread.join(0.05)
         now, before = time.monotonic(), size
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = transfer.received
         if size != before:
             heard = now
-        if now - heard > silence_s:
-            raise TimeoutError(f"nothing arrived for {silence_s:g} s")
-        if now - begun > limit_s:
-            raise TimeoutError(f"not done after {limit_s:g} s")
+        due = now - told_at > 0.5 or not thread.is_alive()
+        if progress is not None and transfer.total and due and transfer.arrived != told:
+            told_at, told = now, transfer.arrived
+            progress("downloading CIFAR-10, bytes", told, transfer.total)
+        complete = transfer.arrived == transfer.total  # what is left is to check it
+        if now - heard > transfer.silence_s and not complete:
+            raise TimeoutError(f"nothing arrived for {transfer.silence_s:g} s ({transfer.progress()})")
+        if now - transfer.begun > limit_s:
+            raise TimeoutError(f"not done after {limit_s:g} s: {transfer.progress()}")
+
+
+def _unpack(folder: Path) -> None:
+    """Let torchvision check and unpack the archive in `folder`, as after its own download.
+
+    Raises:
+        OSError: it does not take it.
+    """
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - see above
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # torchvision unpacks without a filter, which Python 3.12 and 3.13 deprecate; it has checked the MD5.
+        warnings.filterwarnings("ignore", "Python 3.14 will", DeprecationWarning)
+        try:
+            CIFAR10(str(folder), download=True)
+        except (RuntimeError, tarfile.TarError) as error:
+            raise OSError(f"the archive is right, and what it holds is not: {error}") from error
 
 
 def _is_whole(root: Path) -> bool:
@@ -147,16 +197,6 @@ def _put(fresh: Path, root: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         (root / FOLDER).rename(fresh / "damaged")
     (fresh / FOLDER).rename(root / FOLDER)
-
-
-@contextlib.contextmanager
-def _socket_limit(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _arrays(split: CIFAR10) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

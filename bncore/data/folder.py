@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,8 @@ from bncore.data import cache
 from bncore.data.arrays import ImageArrays, class_balanced_order
 from bncore.data.errors import DataError
 from bncore.data.picture import DECODING, read_picture
+from bncore.data.progress import Progress
 from bncore.data.tree import Listing, Tree, list_tree
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many are done, and how many there are."""
 
 
 def load_folder(

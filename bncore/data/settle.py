@@ -9,7 +9,8 @@ from pathlib import Path
 from bncore.data import cifar
 from bncore.data.arrays import ImageArrays
 from bncore.data.errors import DataError
-from bncore.data.folder import Progress, load_folder
+from bncore.data.folder import load_folder
+from bncore.data.progress import Progress
 from bncore.data.synthetic import synthetic_images
 from bncore.data.tree import is_image_tree
 from bncore.spec.errors import printable
@@ -57,9 +58,9 @@ def settle(data: ImageData, progress: Progress | None = None, *, side: int | Non
     warning = ""
     source, place = _on_disk(data, path)
     if source == "auto":
-        source, place, warning = _download_or_synthesise()
+        source, place, warning = _download_or_synthesise(progress)
     elif source == "cifar10" and place is None:
-        place = cifar.fetch(path)
+        place = cifar.fetch(path, progress=progress)
     where = None if place is None else str(place.resolve())
     chosen = data.model_copy(update={"source": source, "path": where})
     arrays = _READERS[source](chosen, side, progress)
@@ -143,9 +144,9 @@ def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:
     )
 
 
-def _download_or_synthesise() -> tuple[str, Path | None, str]:
+def _download_or_synthesise(progress: Progress | None) -> tuple[str, Path | None, str]:
     try:
-        return "cifar10", cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S), ""
+        return "cifar10", cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S, progress=progress), ""
     except DataError as error:
         return "synthetic", None, f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
 

@@ -55,7 +55,7 @@ def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None 
         return planned.settled(data=None, device=device, threads=threads)
     from bncore.data import settle
 
-    settled = settle(images, _show_progress, side=_side(planned))
+    settled = settle(images, show_progress, side=_side(planned))
     if settled.warning:
         typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
     typer.echo(f"data: {settled.title}", err=True)
@@ -147,7 +147,8 @@ def _images(planned: Plan) -> ImageData | None:
     return next(iter(asked), None)
 
 
-def _show_progress(what: str, done: int, total: int) -> None:
+def show_progress(what: str, done: int, total: int) -> None:
+    """Tell how far something is: a line that changes on a terminal, elsewhere one at the end."""
     if sys.stderr.isatty():
         typer.echo(f"\r{what}: {done:,} of {total:,}", err=True, nl=done == total)
     elif done == total:

@@ -77,13 +77,14 @@ def fetch(
         Path | None, typer.Option("--data-dir", help="Where to.  [default: the cache]")
     ] = None,
 ) -> None:
-    """Download CIFAR-10, unless it is there."""
+    """Download CIFAR-10, unless it is there; $BNRUN_CIFAR10_URL names a mirror of the archive."""
     from bncore.data import DownloadError
     from bncore.data import fetch as download
+    from bntui.cli.resolve import show_progress
 
     typer.echo("CIFAR-10: downloading unless it is there (170 MB)", err=True)
     try:
-        typer.echo(str(download(data_dir)))
+        typer.echo(str(download(data_dir, progress=show_progress)))
     except DownloadError as error:
         typer.echo(harmless(f"bnrun: {error}"), err=True)
         raise typer.Exit(ExitCode.FAILED) from None

@@ -7,8 +7,9 @@ import pickle
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -62,34 +63,74 @@ def cifar_archive(root: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return content
 
 
+@dataclass
+class Host:
+    """How a server answers."""
+
+    content: bytes
+    hang_after: int | None = None
+    """Bytes after which it falls silent."""
+    cut_after: int | None = None
+    """Bytes after which it ends each connection."""
+    drip_s: float = 0.0
+    """Pause before each next piece of 128 bytes."""
+    status: int = 200
+    kind: str = "application/gzip"
+    ranges: bool = True
+    """Whether it knows how to go on."""
+    length: bool = True
+    """Whether it says how much it sends."""
+    asked: list[str | None] = field(default_factory=list)
+    """What Range each request had."""
+
+    def answer(self, handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        wanted = handler.headers.get("Range")
+        self.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
+        body, size = self.content[start:], len(self.content)
+        if start and not body:
+            handler.send_error(416)
+            return
+        handler.send_response(206 if start else self.status)
+        handler.send_header("Content-Type", self.kind)
+        if self.length:
+            handler.send_header("Content-Length", str(len(body)))
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        handler.end_headers()
+        body = body[: self.cut_after] if self.hang_after is None else body[: self.hang_after]
+        for at in range(0, len(body), 128) if self.drip_s else ():
+            if over.wait(self.drip_s):
+                return
+            handler.wfile.write(body[at : at + 128])
+        handler.wfile.write(b"" if self.drip_s else body)
+        handler.wfile.flush()
+        if self.hang_after is not None:
+            over.wait()
+
+
 @contextmanager
-def served(
-    content: bytes, monkeypatch: pytest.MonkeyPatch, *, hang_after: int | None = None
-) -> Iterator[None]:
-    """A server on this machine that torchvision believes to be CIFAR-10's; it may fall silent after some bytes."""
+def served(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server on this machine that torchvision believes to be CIFAR-10's; its address."""
     from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow to import
 
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[:hang_after])
-            self.wfile.flush()
-            if hang_after is not None:
-                over.wait()
+            with suppress(ConnectionError):  # the other side has heard enough
+                host.answer(self, over)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/cifar.tar.gz")
+        url = f"http://127.0.0.1:{server.server_port}/cifar.tar.gz"
+        monkeypatch.setattr(CIFAR10, "url", url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         try:
-            yield
+            yield url
         finally:
             over.set()
             server.shutdown()

@@ -1,0 +1,217 @@
+"""One archive over the network: resumed where it was left, and what goes wrong told as it is."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import http.client
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from bncore.spec.errors import printable
+
+GZIP = b"\x1f\x8b"
+BLOCK = 64 * 1024
+ATTEMPTS = 10
+"""How often a connection that ends early is made anew."""
+_RANGE_NOT_SATISFIABLE = 416
+
+
+@dataclass
+class Transfer:
+    """A download on its way; another thread may read how far it is, and stop it."""
+
+    url: str
+    md5: str
+    """Of the whole archive."""
+    silence_s: float
+    """How long, in seconds, connecting and each read may take."""
+    arrived: int = 0
+    """Bytes in the file."""
+    total: int | None = None
+    """Bytes of the archive; None where the server does not say."""
+    begun: float = field(default_factory=time.monotonic)
+    received: int = 0
+    """Bytes that came over the network."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def progress(self) -> str:
+        """How much arrived, and how fast."""
+        whole = "" if self.total is None else f" of {self.total:,}"
+        rate = self.received / max(time.monotonic() - self.begun, 1e-3)
+        return f"{self.arrived:,}{whole} bytes arrived, {rate:,.0f} per second"
+
+    def fetch(self, file: BinaryIO) -> None:
+        """Fill `file` with the archive, going on from what it holds, until it is whole and its MD5 is right.
+
+        Raises:
+            OSError: it cannot be had; says why. What arrived stays in the file where that may be of use.
+        """
+        resumed = file.seek(0, os.SEEK_END) > 0
+        while True:
+            try:
+                self._fill(file)
+            except urllib.error.HTTPError as error:
+                with error:
+                    if not (resumed and error.code == _RANGE_NOT_SATISFIABLE):
+                        raise OSError(f"HTTP {error.code} {printable(error.reason)}".strip()) from None
+            found = _md5(file)
+            if found == self.md5:
+                return
+            size, cut = file.seek(0, os.SEEK_END), _is_cut_short(file)
+            file.truncate(0)
+            if not resumed:
+                what = "the archive there is cut short" if cut else "another archive came"
+                raise OSError(f"{what}: {size:,} bytes with MD5 {found}; expected {self.md5}")
+            resumed = False  # what was there before may have been another file's
+
+    def _fill(self, file: BinaryIO) -> None:
+        """Ask for what is missing, as often as that brings anything.
+
+        Raises:
+            OSError: the connection fails, or ends before all has arrived.
+        """
+        for _ in range(ATTEMPTS):
+            before = self.received
+            try:
+                self._ask(file)
+            except urllib.error.HTTPError:
+                raise
+            except urllib.error.URLError as error:
+                raise OSError(_reason(error)) from error
+            except TimeoutError as error:
+                raise OSError(f"nothing arrived for {self.silence_s:g} s ({self.progress()})") from error
+            except http.client.IncompleteRead:
+                pass
+            except (http.client.HTTPException, ValueError) as error:
+                raise OSError(
+                    f"no answer in HTTP ({type(error).__name__}: {printable(str(error))})"
+                ) from error
+            else:
+                if self.total is None or self.arrived == self.total:
+                    return
+            if self.received == before or self.stopped.wait(0.2):
+                break
+        raise OSError(f"the connection ended early: {self.progress()}")
+
+    def _ask(self, file: BinaryIO) -> None:
+        held = file.seek(0, os.SEEK_END)
+        headers = {"User-Agent": "bnrun", "Accept-Encoding": "identity"}
+        if held:
+            headers["Range"] = f"bytes={held}-"
+        request = urllib.request.Request(self.url, headers=headers)
+        with urllib.request.urlopen(request, timeout=self.silence_s) as response:
+            part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or "")
+            begins_anew = not (held and part and int(part[1]) == held)
+            block = response.read1(BLOCK)
+            if begins_anew:  # told by its first bytes, before what is there is given up for it
+                block = _checked_beginning(block, response)
+                file.truncate(0)
+                held = 0
+            self.arrived, length = held, response.headers.get("Content-Length") or ""
+            self.total = held + int(length) if length.isdigit() else None
+            while block:
+                file.write(block)
+                file.flush()
+                self.arrived += len(block)
+                self.received += len(block)
+                if self.stopped.is_set():
+                    raise OSError("stopped")
+                block = response.read1(BLOCK)
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file to download into and its path: `path`, with what is there already, unless another process writes it;
+    then one that is removed at the end. A `path` that holds nothing is removed too."""
+    file, where = path.open("ab+"), path
+    if not _is_ours(file, path):
+        file.close()
+        where = path.with_name(f"{path.name}.{uuid4().hex}")
+        file = where.open("xb+")
+    try:
+        with file:
+            yield file, where
+    finally:
+        with suppress(OSError):
+            if where != path or path.stat().st_size == 0:
+                where.unlink()
+
+
+def _is_ours(file: BinaryIO, path: Path) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())  # not moved away meanwhile
+    except OSError:
+        return False
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown: without a password, a query, or control characters."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> bytes:
+    """The beginning of a body, long enough to tell what it is.
+
+    Raises:
+        OSError: it is no archive.
+    """
+    while len(block) < len(GZIP) and (more := response.read1(BLOCK)):
+        block += more
+    if block.startswith(GZIP):
+        return block
+    text = block.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html")) or "html" in response.headers.get_content_type():
+        while len(block) < BLOCK and (more := response.read1(BLOCK)):
+            block += more
+        title = re.search(rb"<title[^>]*>(.*?)</title", block, re.DOTALL | re.IGNORECASE)
+        said = title[1].decode(errors="replace").split() if title else []
+        named = f", titled '{printable(' '.join(said))[:80]}'" if said else ""
+        raise OSError(f"an HTML page came in place of the archive{named}: a login, a proxy or an error page")
+    if not block:
+        raise OSError("nothing came: the answer is empty")
+    raise OSError(f"what came is no gzip archive: it begins with {block[:16]!r}")
+
+
+def _md5(file: BinaryIO) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    file.seek(0)
+    while block := file.read(1024 * 1024):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_cut_short(file: BinaryIO) -> bool:
+    file.seek(0)
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+            while unpacked.read(1024 * 1024):
+                pass
+    except EOFError:
+        return True
+    except (OSError, zlib.error):
+        return False
+    return False
+
+
+def _reason(error: urllib.error.URLError) -> str:
+    reason = error.reason
+    return printable(str(getattr(reason, "strerror", None) or reason))
