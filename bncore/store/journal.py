@@ -22,6 +22,7 @@ from bncore.plain import read_plain
 from bncore.store.errors import Divergence, Owned, StoreError
 from bncore.store.faults import armed, fault
 from bncore.store.files import replace_file
+from bncore.store.log import EventLog
 
 SCHEMA = 1
 """Version of the events' vocabulary, on the journal's first line."""
@@ -70,6 +71,7 @@ class Journal:
         except OSError as error:
             raise StoreError(f"{path}: cannot be opened for writing: {error.strerror}") from error
         self._next = len(self.events)
+        self._log = EventLog()
         self._expected: deque[Event] = deque()
         self._astray: set[str] = set()  # probes that missed a measurement which the journal has
         self._elsewhere: dict[int, dict[str, Event]] = {}
@@ -96,6 +98,7 @@ class Journal:
         event = {"seq": self._next, "t": time.time(), "type": kind, "step": step, **fields}
         self._write(encode(event) + b"\n")
         self._next += 1
+        self._log.tell(event)
         return event
 
     def remake(self, kind: str, step: int, **fields: Any) -> None:

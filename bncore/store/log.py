@@ -1,15 +1,91 @@
-"""What a process wrote to its standard output and error."""
+"""A run's log: what its worker writes to standard error, line by line, for people; the journal is for programs."""
 
 from __future__ import annotations
 
-from bncore.plain import read_plain
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bncore.spec.errors import printable
 from bncore.store.paths import Held
+
+LOGGER = logging.getLogger("bncore.run")
+"""Of what happens to a run; silent until a worker calls `log_to_stderr`, or somebody configures it."""
+LOGGER.addHandler(logging.NullHandler())
+
+LINE = "%(asctime)s %(levelname)s %(message)s"
+DATE = "%Y-%m-%d %H:%M:%S%z"
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Writes each record through at once, so that it outlasts SIGKILL; a full disk costs the record alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        del record
+
+
+def log_to_stderr() -> None:
+    """Write the log to this process's standard error."""
+    handler = _Lines(sys.stderr)
+    handler.setFormatter(logging.Formatter(LINE, DATE))
+    LOGGER.handlers = [handler]
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+class EventLog:
+    """Tells the log of events as they are journaled: of what happens seldom, never of steps and measurements."""
+
+    def __init__(self) -> None:
+        self._failed: set[str] = set()
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Log an event, if it is of a kind that is logged; of a probe's failures the first."""
+        kind = event["type"]
+        if kind == "probe_failed":
+            if event.get("name") in self._failed:
+                return
+            self._failed.add(str(event.get("name")))
+        if kind in _WORDS:
+            bad = kind in ("warning", "probe_failed") or event.get("outcome") == "rejected"
+            LOGGER.log(logging.WARNING if bad else logging.INFO, "%s", printable(_WORDS[kind](event)))
+
+
+def _start(event: dict[str, Any]) -> str:
+    if event.get("resumed"):
+        return f"resumed at step {event['step']}"
+    return f"started: {event.get('title', '')} on {event.get('data', 'no data')}"
+
+
+def _request(event: dict[str, Any]) -> str:
+    command = event.get("command")
+    command = command if isinstance(command, dict) else {}
+    told = [
+        str(command.get("kind", "")),
+        *(f"{k}={v}" for k, v in command.items() if k != "kind" and v is not None),
+    ]
+    reason = f": {event['reason']}" if event.get("reason") else ""
+    said = " ".join(told)
+    return f"step {event['step']}: request by {event.get('author')} {event.get('outcome')}: {said}{reason}"
+
+
+_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "start": _start,
+    "parent": lambda event: f"made from {event.get('run')} at step {event.get('at')}",
+    "warning": lambda event: f"step {event['step']}: {event.get('text')}",
+    "request": _request,
+    "checkpoint": lambda event: f"step {event['step']}: {event.get('path')}",
+    "probe_failed": lambda event: f"step {event['step']}: probe {event.get('name')}: {event.get('reason')}",
+    "finished": lambda event: f"step {event['step']}: {event.get('state')}, {event.get('params_sha256')}",
+}
+"""What is said of an event, by its type; what is not here is not logged."""
 
 
 def last_line(held: Held) -> str:
     """The last line of its log; empty where there is none."""
     try:
-        text = read_plain(held.log_file).decode(errors="replace").strip()
+        text = held.log_file.read_text(errors="replace").strip()
     except OSError:
         return ""
     return text.splitlines()[-1] if text else ""

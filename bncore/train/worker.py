@@ -23,7 +23,7 @@ from bncore.data import DataError, Dataset, load
 from bncore.probes.recorded import Recorded
 from bncore.probes.run import ProbeRunner
 from bncore.spec.change import Changes, changed
-from bncore.spec.errors import SpecError
+from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.agreement import MOVED, meta_of, surroundings
@@ -32,6 +32,7 @@ from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Event, Journal
 from bncore.store.lineage import Lineage, read_lineage
+from bncore.store.log import LOGGER, log_to_stderr
 from bncore.store.owner import Holder, Ownership, acquire
 from bncore.store.paths import RunDir
 from bncore.store.requests import halting
@@ -77,6 +78,7 @@ def main(
         signals.install()
     if options.supervisor is not None and not end_with_parent(options.supervisor):
         return 128 + signal.SIGTERM  # nothing is begun: the run may be another's already
+    log_to_stderr()
     run = RunDir(options.run.resolve())
     try:
         spec = settled_spec_from_toml(run.spec_file)
@@ -117,6 +119,7 @@ def _train(
     try:
         heartbeat.start()
         settle_arithmetic(spec)
+        LOGGER.info("process %d on %s, device %s", os.getpid(), ownership.holder.host, spec.device)
         data = load(spec, spec.device)
         session = Session(spec, data)
         graphs = graphs_of(session, _log)
@@ -167,6 +170,8 @@ def _train(
     finally:
         if requests is not None:
             requests.stop()
+    if end in ("interrupted", "stopped"):
+        LOGGER.info("step %d: %s", heartbeat.step, end)
     if end == "interrupted":
         return _interrupted(heartbeat, signals, task)
     heartbeat.stop(end)
@@ -174,7 +179,7 @@ def _train(
 
 
 def _log(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+    LOGGER.warning("%s", printable(message))
 
 
 def _interrupted(heartbeat: Heartbeat, signals: Signals, task: Task | None) -> int:
