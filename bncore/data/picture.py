@@ -54,9 +54,10 @@ Pixels = NDArray[np.uint8]
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that are read."""
+    """The formats that are read, in the order in which they are tried: the usual ones first."""
+    Image.preinit()
     Image.init()
-    return tuple(sorted(set(Image.OPEN) - NOT_DECODED))
+    return tuple(name for name in Image.ID if name not in NOT_DECODED)
 
 
 @cache

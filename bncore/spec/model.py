@@ -39,7 +39,8 @@ class ImageData(Part):
     download with a short time limit, else the synthetic set. A resolved spec never says `auto`."""
     path: Text | None = None
     """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*` (`val` where there is no
-    `test`); default: the cache."""
+    `test`); default: the cache. Pictures are read as 8-bit RGB: the first frame, upright as EXIF says, transparent
+    pixels on white, grey of 16 bits scaled, colour profiles not applied."""
     augment: Flag = False
     """Random crop (padding 4 pixels) and horizontal flip of training batches, drawn from keyed generators."""
     standardize: Literal["dataset", "image"] = "dataset"
