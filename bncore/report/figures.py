@@ -169,7 +169,7 @@ FIGURES: tuple[Figure, ...] = (
         (each_rate(row(*_LANDSCAPE)),), wants=_is_l_p,
     ),
 )  # fmt: skip
-"""PAPER.md, section 4."""
+"""docs/paper.md, section 1, and the figures themselves."""
 
 
 _COVERED: WeakKeyDictionary[Setting, dict[str, Picture]] = WeakKeyDictionary()

@@ -1,8 +1,8 @@
 """Where a run comes from, if not from its spec alone: a fork or a replay of another run.
 
 ``lineage.json`` holds the requests that are to be made again, as the other run's journal tells them, and how much
-memory its measurements had. The worker takes both as if they stood in its own journal (DESIGN, decision 3).
-"""
+memory its measurements had. The worker takes both as if they stood in its own journal (docs/architecture.md,
+decision 3). """
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Text from outside cannot steer the terminal (DESIGN, invariant 6): names, messages, titles, junk in journals."""
+"""Text from outside cannot steer the terminal (docs/architecture.md, invariant 6): names, messages, titles, junk
+in journals."""
 
 from __future__ import annotations
 

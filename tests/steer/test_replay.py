@@ -1,4 +1,5 @@
-"""A run steered by hand, replayed from its journal, ends with the same digest (DESIGN, invariant 3)."""
+"""A run steered by hand, replayed from its journal, ends with the same digest (docs/architecture.md, invariant
+3)."""
 
 from __future__ import annotations
 
