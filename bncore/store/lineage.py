@@ -2,7 +2,8 @@
 
 ``lineage.json`` holds the requests that are to be made again, as the other run's journal tells them, and how much
 memory its measurements had. The worker takes both as if they stood in its own journal (docs/architecture.md,
-decision 3). """
+decision 3).
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ def params_sha256(module: torch.nn.Module) -> str:
     """SHA-256 over every parameter and buffer of `module`, in sorted order of their names.
 
     Each contributes its name, dtype, shape and contiguous little-endian bytes (docs/architecture.md, "Digest and
-    journal"). """
+    journal").
+    """
     digest = hashlib.sha256()
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name in sorted(tensors):
