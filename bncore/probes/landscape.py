@@ -105,7 +105,8 @@ class Landscape(Probe):
           `grad_diff_sum_max`;
         - `lipschitz`: max |L(theta_t - a d) - L(theta_t)| / (a ||g||) over all points;
         - `beta`: max grad_diff / (a ||g||); `beta_lr`: beta * lr; and the lines to draw beside beta,
-          `two_over_lr` and `one_over_a_min`, a_min being the shortest step with a gradient;
+          `stability_threshold` of the optimizer (2/lr for gradient descent; nan where there is none) and
+          `one_over_a_min`, a_min being the shortest step with a gradient; `two_over_lr` tells the learning rate;
         - `floor`, at every `floor_every`-th measurement: the grad_diff that the order of the batch makes.
 
         Raises:
@@ -162,6 +163,7 @@ class Landscape(Probe):
             "beta": beta,
             "beta_lr": beta * view.lr,
             "two_over_lr": torch.tensor(2 / view.lr, dtype=torch.float64),
+            "stability_threshold": torch.tensor(view.stability_threshold, dtype=torch.float64),
             "one_over_a_min": 1 / a.min(),
         }
         if m > n:

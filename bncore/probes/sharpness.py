@@ -88,9 +88,10 @@ class Sharpness(Probe):
         self._warm: dict[str, Tensor] | None = None
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The journal's fields: `eigenvalue` with `residual`, `products`, `converged`; `two_over_lr`, where a
-        quadratic turns unstable; `gradient_curvature`; `layers`, their numbers, and what `layer_lengths` says of
-        them."""
+        """The journal's fields: `eigenvalue` with `residual`, `products`, `converged`;
+        `stability_threshold`, where the optimizer's updates of a quadratic turn unstable (nan where no eigenvalue
+        of the Hessian decides that), and `two_over_lr`, which is that for gradient descent; `gradient_curvature`;
+        `layers`, their numbers, and what `layer_lengths` says of them."""
         top = top_eigenvector(view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm)
         self._warm = top.vector
         return {
@@ -100,6 +101,7 @@ class Sharpness(Probe):
             "converged": top.residual <= self.tolerance,
             "gradient_curvature": top.gradient_curvature,
             "two_over_lr": 2 / view.lr if view.lr else np.inf,
+            "stability_threshold": view.stability_threshold,
             "layers": list(range(1, len(view.weights) + 1)),
             **in_precision_of(view, layer_lengths(view)),
         }

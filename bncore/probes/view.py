@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,6 +53,9 @@ class StepView:
     """Coefficient of the weight penalty (wd / 2) * ||theta||^2."""
     decay: str = "all"
     """What of theta the penalty acts on; see `bncore.nets.decays`."""
+    stability: float = math.nan
+    """The curvature, the weight penalty's included, beyond which the optimizer's updates of a quadratic grow
+    (`bncore.spec.stability`); nan where it has none."""
     penalised: bool = False
     """Whether loss and gradients, those given here too, include the penalty; see `with_penalty`."""
 
@@ -59,6 +63,11 @@ class StepView:
     def after(self) -> Parameters:
         """theta_{t+1} by name: what the optimiser really produced. The live tensors: do not write."""
         return {name: p.detach() for name, p in self.net.named_parameters()}
+
+    @property
+    def stability_threshold(self) -> float:
+        """The same of the loss that this view is of: without its penalty, that has taken its share."""
+        return self.stability if self.penalised else self.stability - self.weight_decay
 
     @property
     def weights(self) -> list[str]:

@@ -22,6 +22,8 @@ from bncore.report.series import (
     with_spread,
 )
 from bncore.report.settings import Setting
+from bncore.spec.stability import threshold_label
+from bncore.store.thresholds import thresholds
 
 DEPTHS = {"vgg": 13, "dln": 25}
 """Layers of the paper's networks, which its figures number."""
@@ -216,13 +218,18 @@ def _step(label: str) -> float:
 
 
 def _beta_rules(shown: Shown) -> tuple[Rule, ...]:
-    """2/lr and 1/a_min of the first run that measured them, as one line where they are one value."""
+    """The optimizer's stability threshold (2/lr for gradient descent; none for Adam) and 1/a_min of the first run
+    that measured them, as one line where they are one value."""
     for run in shown.all_runs:
-        _, high = rows(run, "probe:landscape", "two_over_lr")
+        _, high = thresholds(run.columns, "probe:landscape", run.spec)
+        _, two = rows(run, "probe:landscape", "two_over_lr")
         _, short = rows(run, "probe:landscape", "one_over_a_min")
         if len(high) and len(short):
-            two, one = float(high[-1]), float(short[-1])
-            if abs(two - one) <= 1e-6 * two:
-                return (Rule(two, "2/lr = 1/a_min"),)
-            return Rule(two, "2/lr"), Rule(one, "1/a_min")
+            edge, one = float(high[-1]), float(short[-1])
+            if not 0 < edge < np.inf:
+                return (Rule(one, "1/a_min"),)
+            label = threshold_label(edge, float(two[-1]))
+            if abs(edge - one) <= 1e-3 * edge:
+                return (Rule(edge, f"{label} = 1/a_min"),)
+            return Rule(edge, label), Rule(one, "1/a_min")
     return ()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bncore.report.progress import Measured, Pair
 from bncore.report.runs import ReportRun
 from bncore.report.statistics import Estimate, estimate, paired
+from bncore.store.thresholds import thresholds
 
 Floats = NDArray[np.float64]
 
@@ -214,9 +215,13 @@ def pair_of(ours: ReportRun, theirs: ReportRun) -> Pair | None:
 
 
 def late_reading(run: ReportRun) -> float | None:
-    """Share of the measurements after the early part in which beta lies on 2/lr or on 1/a_min."""
-    names = ("beta", "two_over_lr", "one_over_a_min")
-    series = [rows(run, "probe:landscape", name) for name in names]
+    """Share of the measurements after the early part in which beta lies on the optimizer's stability threshold,
+    2/lr for gradient descent, or on 1/a_min."""
+    series = [
+        rows(run, "probe:landscape", "beta"),
+        thresholds(run.columns, "probe:landscape", run.spec),
+        rows(run, "probe:landscape", "one_over_a_min"),
+    ]
     beta, *lines = [values[_within(run, steps, EARLY, 1.0)] for steps, values in series]
     if (
         not as_in_the_paper(run, "probe:landscape")

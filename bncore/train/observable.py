@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from bncore.probes.layering import parametrised
 from bncore.spec.probes import Probes
+from bncore.spec.stability import sgd_threshold
 
 PARALLEL = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"})
 """Names of classes that spread a batch or the parameters over devices."""
@@ -57,6 +58,19 @@ def learning_rate(optimizer: torch.optim.Optimizer) -> float:
     """The learning rate of all groups of parameters that learn; NaN where they differ."""
     rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
     return rates.pop() if len(rates) == 1 else float("nan")
+
+
+def stability(optimizer: torch.optim.Optimizer) -> float:
+    """Its stability threshold (`bncore.spec.stability`) on the Hessian of the data loss; NaN where it has none, or
+    where groups of parameters differ in it."""
+    if type(optimizer) is not torch.optim.SGD or any(group["maximize"] for group in optimizer.param_groups):
+        return float("nan")
+    names = ("momentum", "dampening", "nesterov", "weight_decay")
+    found = {
+        sgd_threshold(float(group["lr"]), **{name: group[name] for name in names})
+        for group in optimizer.param_groups
+    }
+    return found.pop() if len(found) == 1 else float("nan")
 
 
 def _problems(model: object, optimizer: object, probes: Probes) -> Iterator[str]:

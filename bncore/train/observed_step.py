@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bncore.probes.draws import Draws
-from bncore.train.observable import ObserveError, learning_rate
+from bncore.train.observable import ObserveError, learning_rate, stability
 from bncore.train.optimiser import grad_norm
 from bncore.train.reproduced import Caught
 
@@ -45,7 +45,7 @@ class ObservedStep:
         self.logged = logged
         self.accuracy: float | Tensor | None = None
         self.grad_norm: Tensor | None = None
-        self.lr = float("nan")
+        self.lr = self.stability = float("nan")
         self.modes: dict[nn.Module, bool] = {}
         """Which modules were in train mode at the update."""
         self._net = net
@@ -105,6 +105,7 @@ class ObservedStep:
             self._buffers,
             self._draws,
             self.lr,
+            self.stability,
         )
 
     def _problems(self) -> Iterable[str]:
@@ -134,7 +135,7 @@ class ObservedStep:
             return
         self._closure = any(callable(one) for one in (*args[1:], *kwargs.values()))
         self._scaled = getattr(optimizer, "grad_scale", None) is not None
-        self.lr = learning_rate(optimizer)
+        self.lr, self.stability = learning_rate(optimizer), stability(optimizer)
         updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
         named = dict(self._net.named_parameters())
         reached = {name: p for name, p in named.items() if id(p) in updated and p.grad is not None}

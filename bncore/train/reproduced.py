@@ -43,6 +43,8 @@ class Caught:
     """The generators at the beginning of the step."""
     lr: float
     """Of this update; NaN where groups of parameters differ."""
+    stability: float
+    """The optimizer's stability threshold then; NaN where it has none."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def reproduced(
         grads,
         float(loss),
         caught.lr,
+        stability=caught.stability,
         layering=found[0],
         draws=caught.draws if drew else None,
     )

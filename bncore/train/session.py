@@ -15,6 +15,7 @@ from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
 from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
+from bncore.spec.stability import stability_threshold
 from bncore.spec.statistics import single_value_conflicts
 from bncore.train.optimiser import (
     build_optimiser,
@@ -261,6 +262,7 @@ class Session:
             lr=lr,
             weight_decay=self.spec.optim.weight_decay,
             decay=self.spec.optim.decay,
+            stability=stability_threshold(self.spec.optim, lr, penalised=True),
         )
         if self.spec.precision not in REDUCED:
             return view

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bncore.spec.stability import threshold_label
 from bncore.store.columns import Columns
+from bncore.store.thresholds import thresholds
 from bntui.chart.data import ChartData, Curve, Rule
 from bntui.live.drawing import (
     Floats,
@@ -53,7 +55,8 @@ def gradient_predictiveness(views: Sequence[RunView], state: PanelState) -> Char
 
 
 def effective_beta(views: Sequence[RunView], state: PanelState) -> ChartData:
-    """max ‖Δg‖ / (a ‖g‖), with what it reads back late: 2/lr, and 1/a_min, where it saturates (Fig 4c)."""
+    """max ‖Δg‖ / (a ‖g‖), with what it reads back late: the optimizer's stability threshold, and 1/a_min, where it
+    saturates (Fig 4c)."""
     curves = _lines(views, Measure(TABLE, "beta"))
     return ChartData(
         "Effective β",
@@ -77,10 +80,9 @@ def effective_lipschitz(views: Sequence[RunView], state: PanelState) -> ChartDat
 
 
 def sharpness(views: Sequence[RunView], state: PanelState) -> ChartData:
-    """The largest Hessian eigenvalue, with 2/lr, where a quadratic turns unstable."""
+    """The largest Hessian eigenvalue, with where the optimizer's updates of a quadratic turn unstable."""
     table = "probe:sharpness"
-    found = (newest_lr(view.columns, table) for view in views)
-    rules = _rules([(2 / lr, "2/lr") for lr in found if lr])
+    rules = _rules([rule for view in views for rule in threshold_rule(view, table)])
     curves = _lines(views, Measure(table, "eigenvalue"))
     return ChartData("Sharpness λ_max", curves, marks(views), rules, log_y=True, note=why_empty(views, table))
 
@@ -88,7 +90,8 @@ def sharpness(views: Sequence[RunView], state: PanelState) -> ChartData:
 def relative_by_length(views: Sequence[RunView], state: PanelState) -> ChartData:
     """‖Δg‖/‖g‖ against the step length, at one measurement: neither saturates nor reads back the rate."""
     curves = _by_length(views, "relative", state)
-    rules = (Rule(2.0, "2, at a = lr the edge of stability"),) if curves else ()
+    edges = {edge for view in views if (edge := edge_at_lr(view)) is not None} if curves else set()
+    rules = tuple(Rule(edge, f"{edge:.3g}, at a = lr the edge of stability") for edge in sorted(edges))
     title = f"‖Δg‖/‖g‖ by step length{_when(views, state)}"
     note = why_empty(views, TABLE)
     return ChartData(title, curves, (), rules, log_y=True, log_x=True, x_name="step length", note=note)
@@ -113,13 +116,29 @@ def difference(views: Sequence[RunView], state: PanelState) -> tuple[str, str]:
 
 
 def beta_rules(views: Sequence[RunView]) -> tuple[Rule, ...]:
-    """2/lr and 1/a_min of the runs' newest measurements, each value once."""
+    """Stability threshold and 1/a_min of the runs' newest measurements, each value once."""
     found = []
     for view in views:
         lr, multiples = newest_lr(view.columns), view.columns.series(TABLE, "multiples").values
         if lr and multiples.ndim == 2:
-            found += [(2 / lr, "2/lr"), (1 / (float(multiples[-1].min()) * lr), "1/a_min")]
+            found += threshold_rule(view, TABLE)
+            found.append((1 / (float(multiples[-1].min()) * lr), "1/a_min"))
     return _rules(found)
+
+
+def threshold_rule(view: RunView, table: str) -> list[tuple[float, str]]:
+    """The stability threshold at a probe's newest measurement, ``2/lr`` for gradient descent; none where the
+    optimizer has none."""
+    lr, values = newest_lr(view.columns, table), thresholds(view.columns, table, view.settled)[1]
+    if not lr or not len(values) or not 0 < values[-1] < np.inf:
+        return []
+    return [(float(values[-1]), threshold_label(float(values[-1]), 2 / lr))]
+
+
+def edge_at_lr(view: RunView) -> float | None:
+    """‖Δg‖/‖g‖ of a quadratic at a = lr on the edge of stability, to three digits: 2 for gradient descent."""
+    lr, found = newest_lr(view.columns), threshold_rule(view, TABLE)
+    return float(f"{found[0][0] * lr:.3g}") if lr and found else None
 
 
 def newest_lr(columns: Columns, table: str = TABLE) -> float | None:
@@ -194,10 +213,10 @@ def _when(views: Sequence[RunView], state: PanelState) -> str:
 
 
 def _rules(found: Sequence[tuple[float, str]]) -> tuple[Rule, ...]:
-    """Each value once, with everything it is."""
+    """Each value once, with everything it is; a weight decay's share of a threshold makes no line of its own."""
     texts: dict[float, list[str]] = {}
     for y, text in found:
-        near = next((known for known in texts if abs(known - y) <= 1e-6 * abs(known)), y)
+        near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
         if text not in texts.setdefault(near, []):
             texts[near].append(text)
     return tuple(Rule(y, " = ".join(names)) for y, names in texts.items())

@@ -66,7 +66,9 @@ def step_of(
     with torch.no_grad():
         for name, p in trained.items():
             p.sub_(lr * grads[name])
-    return StepView(step, 11, net, measure, inputs, targets, before, buffers, grads, value.item(), lr)
+    return StepView(
+        step, 11, net, measure, inputs, targets, before, buffers, grads, value.item(), lr, stability=2 / lr
+    )
 
 
 def small_step(
