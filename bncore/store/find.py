@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bncore.spec.errors import did_you_mean, printable
@@ -66,6 +67,51 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     same: list[RunDir | SweepDir] = [r for r in runs_of.values() if variant_and_seed(r)[0] == run_part]
     found = same if same and run_part not in runs_of else _matching(runs_of, run_part)
     return _only(found, name, f"{sweep.path}", [*runs_of, *variants], run_part)
+
+
+def find_all(root: Path, names: Sequence[str]) -> list[RunDir | SweepDir]:
+    """What several names and patterns mean, in their order, each run once.
+
+    A pattern is of the shell's kind, of sweeps (``exp0*``) or of runs (``exp0*/batch-*``). What goes by its very
+    text comes before what matches it.
+
+    Raises:
+        NoSuchRun: one of them means nothing; or, if it is no pattern, more than one.
+        StoreError: `root` cannot be read.
+    """
+    found: dict[Path, RunDir | SweepDir] = {}
+    for name in names:
+        for one in _matches(root, name) if any(c in name for c in "*?[") else [find(root, name)]:
+            found.setdefault(one.path.resolve(), one)
+    return [one for path, one in found.items() if path.parent not in found]
+
+
+def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
+    """What a pattern means.
+
+    Raises:
+        NoSuchRun: nothing.
+    """
+    with suppress(NoSuchRun):
+        return [find(root, pattern)]
+    sweep_part, slash, run_part = pattern.strip("/").partition("/")
+    sweeps = list_sweeps(root)
+    found: list[RunDir | SweepDir] = [s for s in sweeps if fnmatchcase(s.name, sweep_part)]
+    if slash:
+        found = [
+            run
+            for sweep in sweeps
+            if fnmatchcase(sweep.name, sweep_part)
+            for run in sweep.runs()
+            if any(
+                fnmatchcase(name, run_part) for name in (printable(run.path.name), variant_and_seed(run)[0])
+            )
+        ]
+    if not found:
+        there = sorted(sweep.name for sweep in sweeps)
+        listed = (", ".join(there[:8]) or "none") + (", …" if len(there) > 8 else "")
+        raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {listed})")
+    return found
 
 
 def _at_path(path: Path) -> RunDir | SweepDir | None:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import Json, Root, Run, complete_run, default_root, harmless
+from bntui.cli.options import Json, Names, Root, Run, complete_run, default_root, harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from bncore.store.paths import RunDir, SweepDir
 
 Layer = Annotated[
@@ -71,18 +74,22 @@ def presets(as_json: Json = False, root: Root = None) -> None:
 def ls(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN_OR_SWEEP...]", help="Only these.", autocompletion=complete_run),
+        typer.Argument(
+            metavar="[RUN_OR_SWEEP...]",
+            help="Only these; patterns such as 'exp0*' (quoted), too.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
     """List sweeps and their runs."""
-    from bncore.store.find import find, list_sweeps
+    from bncore.store.find import find_all, list_sweeps
     from bntui.cli.overview import look_at, percent, steps_made
     from bntui.cli.tables import print_table
 
     where = root or default_root()
-    found = [find(where, name) for name in names] if names else list_sweeps(where)
+    found = find_all(where, names) if names else list_sweeps(where)
     seen = [overview for one in found for overview in look_at(runs_of(one))]
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
@@ -123,12 +130,11 @@ def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = Non
     print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
 
 
-def watch(name: Run, plain: Plain = False, root: Root = None) -> None:
-    """Follow a run or a sweep until it ends; Ctrl-C stops watching, not the run."""
-    from bncore.store.find import find
+def watch(names: Names, plain: Plain = False, root: Root = None) -> None:
+    """Follow runs or sweeps until they end; Ctrl-C stops watching, not the runs."""
     from bntui.cli.progress import Progress
 
-    with Progress(runs_of(find(root or default_root(), name)), plain=plain) as progress:
+    with Progress(runs_named(names, root), plain=plain) as progress:
         while True:
             seen = progress.tick()
             if seen and not any(overview.state in ("queued", "running", "paused") for overview in seen):
@@ -136,18 +142,31 @@ def watch(name: Run, plain: Plain = False, root: Root = None) -> None:
             time.sleep(0.2)
 
 
-def logs(name: Run, root: Root = None) -> None:
-    """Print what a run's worker wrote to its standard output and error."""
+def logs(names: Names, root: Root = None) -> None:
+    """Print what happened to runs, as their workers logged it; of several, each under its name."""
     from bncore.plain import read_plain
-    from bncore.store.find import find
 
-    for run in runs_of(find(root or default_root(), name)):
+    runs = runs_named(names, root)
+    for run in runs:
         try:
             text = read_plain(run.log_file).decode(errors="replace")
         except OSError:
             typer.echo(f"{run.name}: no log yet", err=True)
             continue
+        if len(runs) > 1:
+            typer.echo(f"==> {run.name} <==")
         sys.stdout.write(harmless(text))
+
+
+def runs_named(names: Sequence[str], root: Path | None) -> list[RunDir]:
+    """The runs that several names and patterns mean, those of sweeps among them.
+
+    Raises:
+        NoSuchRun: one of them means nothing, or a sweep has no runs.
+    """
+    from bncore.store.find import find_all
+
+    return [run for found in find_all(root or default_root(), names) for run in runs_of(found)]
 
 
 def runs_of(found: RunDir | SweepDir) -> list[RunDir]:

@@ -11,12 +11,12 @@ import typer
 from bntui.cli.agreement import original_of, tell_agreement
 from bntui.cli.charts import check_charts, export_svg
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import runs_of
-from bntui.cli.options import Root, Run, counted, default_root, harmless
+from bntui.cli.inspect import runs_named, runs_of
+from bntui.cli.options import Names, Root, Run, counted, default_root, harmless
 from bntui.cli.slurm import waiting_tasks
 
 if TYPE_CHECKING:
-    from bncore.store.paths import RunDir
+    from bncore.store.paths import RunDir, SweepDir
 
 
 def register(app: typer.Typer) -> None:
@@ -27,47 +27,59 @@ def register(app: typer.Typer) -> None:
 
 
 def rm(
-    name: Run,
+    names: Names,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     root: Root = None,
 ) -> None:
-    """Remove a run or a sweep; refuses while it lives."""
-    from bncore.store.find import find
-    from bncore.store.paths import RunDir, SweepDir
+    """Remove runs or sweeps; removes none while one of them lives."""
+    from bncore.store.find import find_all
+
+    found = find_all(root or default_root(), names)
+    live = [name for one in found for name in _alive(one)]
+    if live:
+        typer.echo(harmless(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first"), err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    if not yes and not typer.confirm(_question(found), err=True):
+        raise typer.Exit(ExitCode.FAILED)
+    for one in found:
+        try:
+            shutil.rmtree(one.path)
+        except OSError as error:
+            typer.echo(harmless(f"bnrun: {one.path}: cannot be removed: {error.strerror or error}"), err=True)
+            raise typer.Exit(ExitCode.FAILED) from None
+
+
+def _question(found: list[RunDir | SweepDir]) -> str:
+    from bncore.store.paths import RunDir
+
+    counts = [1 if isinstance(one, RunDir) else len(one.runs()) for one in found]
+    listed = [f"{one.path} ({counted(count, 'run')})" for one, count in zip(found, counts, strict=True)]
+    return harmless(f"Remove {', '.join(listed)}?")
+
+
+def _alive(found: RunDir | SweepDir) -> list[str]:
+    """Names of what is under way or waits for its turn there."""
+    from bncore.store.paths import RunDir
     from bntui.cli.overview import look_at, supervised
 
-    found = find(root or default_root(), name)
-    runs = [found] if isinstance(found, RunDir) else found.runs()
-    seen = look_at(runs)
+    seen = look_at([found] if isinstance(found, RunDir) else found.runs())
     sweep = found.sweep if isinstance(found, RunDir) else found
     alive = ("running", "paused", "queued") if supervised(sweep) else ("running", "paused")
     live = [o.run.name for o in seen if o.state in alive]
     live += [run.name for run in waiting_tasks(seen)]
-    if not live and isinstance(found, SweepDir) and supervised(sweep):
+    if not live and found is sweep and supervised(sweep):
         live = [f"{sweep.name}: its supervisor"]
-    if live:
-        typer.echo(harmless(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first"), err=True)
-        raise typer.Exit(ExitCode.USAGE)
-    if not yes and not typer.confirm(
-        harmless(f"Remove {found.path} ({counted(len(runs), 'run')})?"), err=True
-    ):
-        raise typer.Exit(ExitCode.FAILED)
-    try:
-        shutil.rmtree(found.path)
-    except OSError as error:
-        typer.echo(harmless(f"bnrun: {found.path}: cannot be removed: {error.strerror or error}"), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
+    return live
 
 
-def verify(name: Run, root: Root = None) -> None:
+def verify(names: Names, root: Root = None) -> None:
     """Check run directories: journal well-formed and complete, checkpoints loadable, digest right; a replay is
     compared with the run that it repeats."""
-    from bncore.store.find import find
     from bncore.store.verify import verify as check
     from bncore.train.inspection import step_and_digest
 
     wrong = False
-    for run in runs_of(find(root or default_root(), name)):
+    for run in runs_named(names, root):
         problems = check(run, step_and_digest)
         typer.echo(f"{run.name}: {'sound' if not problems else counted(len(problems), 'problem')}")
         for problem in problems:

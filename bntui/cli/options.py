@@ -40,6 +40,14 @@ Run = Annotated[
         metavar="RUN", help="A path, sweep/run, a unique prefix, or @last.", autocompletion=complete_run
     ),
 ]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Paths, sweep/run, unique prefixes, @last, or patterns such as 'exp0*' (quoted).",
+        autocompletion=complete_run,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from bncore.report.claims.evidence import Claim
     from bncore.report.document import Report
     from bncore.report.save import Kind
-    from bncore.store.paths import RunDir, SweepDir
 
 Runs = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN_OR_SWEEP...",
-        help="Paths, names, unique prefixes, or @last; runs of several sweeps are weighed together.",
+        help="Paths, names, unique prefixes, @last, or patterns such as 'exp0*' (quoted); runs of several sweeps "
+        "are weighed together.",
         autocompletion=complete_run,
     ),
 ]
@@ -81,10 +81,9 @@ def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> 
 def _document(names: list[str], root: Path | None) -> Report:
     """Raises NoSuchRun where a name means no run; nothing has been written then."""
     from bncore.report.document import report as weigh
-    from bncore.store.find import find
+    from bncore.store.find import find_all
 
-    places: list[RunDir | SweepDir] = [find(root or default_root(), name) for name in names]
-    return weigh(places)
+    return weigh(find_all(root or default_root(), names))
 
 
 def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]) -> list[Path]:

@@ -10,8 +10,8 @@ import typer
 
 from bntui.cli.dropping import ask_to_drop
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import runs_of
-from bntui.cli.options import Json, Root, Run, counted, default_root, harmless
+from bntui.cli.inspect import runs_named, runs_of
+from bntui.cli.options import Json, Names, Root, Run, counted, default_root, harmless
 from bntui.cli.slurm import (
     SlurmFlags,
     cancel,
@@ -25,6 +25,8 @@ from bntui.cli.slurm import (
 from bntui.cli.submit import Detach, Jobs, finish, run_to_end
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bncore.launch.slurm_options import SlurmOptions
     from bncore.store.paths import RunDir, SweepDir
     from bncore.store.requests import Command
@@ -69,40 +71,40 @@ def set_(
     from bncore.store.requests import Set
 
     command = Set(changes=parse_changes(changes), at_step=at_step)
-    _ask(name, root, command, wait=timeout if wait else None, queued=True)
+    _ask([name], root, command, wait=timeout if wait else None, queued=True)
 
 
-def pause(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
-    """Ask a live run, or every run of a sweep, to wait at its next step."""
+def pause(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask live runs, or every run of sweeps, to wait at their next step."""
     from bncore.store.requests import Pause
 
-    _ask(name, root, Pause(at_step=at_step), wait=60.0 if wait else None)
+    _ask(names, root, Pause(at_step=at_step), wait=60.0 if wait else None)
 
 
 def step(
-    name: Run,
+    names: Names,
     count: Annotated[int, typer.Option("--count", min=1, max=MOST, help="How many updates.")] = 1,
     wait: Wait = False,
     root: Root = None,
 ) -> None:
-    """Ask a live run for so many updates, and to pause after them."""
+    """Ask live runs for so many updates, and to pause after them."""
     from bncore.store.requests import Step
 
-    _ask(name, root, Step(count=count), wait=60.0 if wait else None)
+    _ask(names, root, Step(count=count), wait=60.0 if wait else None)
 
 
-def checkpoint(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
-    """Ask a live run, or every run of a sweep, for a checkpoint that is kept."""
+def checkpoint(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask live runs, or every run of sweeps, for a checkpoint that is kept."""
     from bncore.store.requests import Checkpoint
 
-    _ask(name, root, Checkpoint(at_step=at_step), wait=60.0 if wait else None)
+    _ask(names, root, Checkpoint(at_step=at_step), wait=60.0 if wait else None)
 
 
-def evaluate(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
-    """Ask a live run, or every run of a sweep, to evaluate, whatever its cadence."""
+def evaluate(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask live runs, or every run of sweeps, to evaluate, whatever their cadence."""
     from bncore.store.requests import Evaluate
 
-    _ask(name, root, Evaluate(at_step=at_step), wait=60.0 if wait else None)
+    _ask(names, root, Evaluate(at_step=at_step), wait=60.0 if wait else None)
 
 
 def note(
@@ -121,36 +123,42 @@ def note(
         raise typer.BadParameter(f"{text!a}; expected text in UTF-8", param_hint="text") from None
     if len(text) > 4096:
         raise typer.BadParameter(f"{len(text)} characters; expected at most 4096", param_hint="text")
-    _ask(name, root, Note(text=text, at_step=at_step), wait=60.0 if wait else None, queued=True)
+    _ask([name], root, Note(text=text, at_step=at_step), wait=60.0 if wait else None, queued=True)
 
 
-def stop(name: Run, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
-    """Ask a live run, or a sweep, to checkpoint and end; a queued run is dropped. `bnrun resume` goes on."""
-    from bncore.store.find import find
+def stop(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+    """Ask live runs, or sweeps, to checkpoint and end; a queued run is dropped. `bnrun resume` goes on."""
+    from bncore.store.find import find_all
+    from bncore.store.requests import Stop
+
+    found = find_all(root or default_root(), names)
+    runs = {one: runs_of(one) for one in found}
+    left = [run for one in found if not _left_out(one, runs[one], at_step) for run in runs[one]]
+    if left:
+        _ask_runs(", ".join(names), left, Stop(at_step=at_step), wait=60.0 if wait else None)
+
+
+def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
+    """Take what waits for its turn out of its queue; whether nothing is left that lives."""
     from bncore.store.paths import RunDir
-    from bncore.store.requests import Drop, Stop, StopSweep, drop
+    from bncore.store.requests import Drop, StopSweep, drop
     from bntui.cli.overview import look_at, supervised
 
-    found = find(root or default_root(), name)
-    seen = look_at(runs_of(found))
+    seen = look_at(runs)
     queued = [o.run for o in seen if o.state == "queued"]
     sweep = found.sweep if isinstance(found, RunDir) else found
     tasks = waiting_tasks(seen)
     if tasks and at_step is None:
         cancel(tasks)
-        if not any(o.state in ("running", "paused") for o in seen):
-            return
-    elif queued and supervised(sweep):
-        if isinstance(found, RunDir):
-            drop(sweep, Drop(run=found.path.name))
-            typer.echo(f"{found.name}: to be dropped from the queue", err=True)
-            return
-        if at_step is None:
-            drop(sweep, StopSweep())
-            typer.echo(f"{sweep.name}: asked to start nothing more", err=True)
-            if not any(o.state in ("running", "paused") for o in seen):
-                return
-    _ask(name, root, Stop(at_step=at_step), wait=60.0 if wait else None)
+    elif queued and supervised(sweep) and isinstance(found, RunDir):
+        drop(sweep, Drop(run=found.path.name))
+        typer.echo(f"{found.name}: to be dropped from the queue", err=True)
+    elif queued and supervised(sweep) and at_step is None:
+        drop(sweep, StopSweep())
+        typer.echo(f"{sweep.name}: asked to start nothing more", err=True)
+    else:
+        return False
+    return not any(o.state in ("running", "paused") for o in seen)
 
 
 @with_slurm
@@ -273,25 +281,31 @@ def _without_silent(live: list[RunDir]) -> list[RunDir]:
 
 
 def _ask(
-    name: str,
+    names: Sequence[str],
     root: Path | None,
     command: Command,
     *,
     wait: float | None = None,
     queued: bool = False,
 ) -> None:
-    """Drop a request into the inbox of each live run that `name` means; exit 3 where none lives.
+    """See `_ask_runs`; of the runs that `names` mean."""
+    _ask_runs(", ".join(names), runs_named(names, root), command, wait=wait, queued=queued)
+
+
+def _ask_runs(
+    name: str, runs: list[RunDir], command: Command, *, wait: float | None = None, queued: bool = False
+) -> None:
+    """Drop a request into the inbox of each run that lives; exit 3 where none does.
 
     Arguments:
+        name: what they are called together.
         wait: seconds to wait for answers; None: not at all.
         queued: ask the runs that have not begun too.
     """
-    from bncore.store.find import find
     from bncore.store.requests import drop
     from bntui.cli.overview import look_at
 
-    found = find(root or default_root(), name)
-    seen = look_at(runs_of(found))
+    seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused")]
     later = [o.run for o in seen if o.state == "queued"] if queued else []
     if not live and not later:
