@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ from bncore.store.reader import read
 
 HEIGHT = 16
 PIPED_WIDTH = 100
+FEWEST_TICKS, MOST_TICKS = 3, 7
+"""Labels of an axis of logarithms."""
+PLAIN_POWERS = 4
+"""Powers of ten up to here are written out."""
 POINTS = 100
 """Most points a line is drawn from; of a longer series each is the mean of equally many neighbours."""
 PLAIN_MARKERS = "ox+*#@%&"
@@ -147,6 +152,33 @@ def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float
     ).tolist()
 
 
+def _log_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
+    """Where to label an axis of logarithms, and with which values: powers of ten where they suffice, else 2 and 5
+    times them, else round numbers in between."""
+    low, high = min(values), max(values)
+    first, last = math.floor(low), math.ceil(high)
+    stride = -(-(last - first) // MOST_TICKS) or 1
+    powers = [float(k) for k in range(first, last + 1) if k % stride == 0]
+    for factors in ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(x / 10 for x in range(10, 100))):
+        ticks = [k + math.log10(f) for k in powers for f in factors]
+        ticks = [tick for tick in ticks if low - 1e-9 <= tick <= high + 1e-9]
+        if len(ticks) >= FEWEST_TICKS:
+            ticks = ticks[:: -(-len(ticks) // MOST_TICKS)]
+            return ticks, [_power(tick) for tick in ticks]
+    ends = [low, high] if high > low else [low]
+    return ends, [f"{10**tick:.5g}" for tick in ends]
+
+
+def _power(exponent: float) -> str:
+    """``0.1``, ``20``, ``10^7`` or ``2e7``: the value of a tick at that logarithm."""
+    whole = round(exponent)
+    if abs(exponent - whole) < 1e-9:
+        return f"{10.0**whole:g}" if abs(whole) <= PLAIN_POWERS else f"10^{whole}"
+    power = math.floor(exponent)
+    digits = f"{10 ** (exponent - power):.2g}"
+    return f"{float(digits) * 10.0**power:.6g}" if abs(power) <= PLAIN_POWERS else f"{digits}e{power}"
+
+
 def draw(title: str, lines: dict[str, tuple[list[float], list[float]]], *, log: bool) -> str:
     """A picture of lines, each as steps and values; logarithms are taken already."""
     on_terminal = sys.stdout.isatty()
@@ -158,7 +190,7 @@ def draw(title: str, lines: dict[str, tuple[list[float], list[float]]], *, log: 
     figure.title(title)
     figure.xlabel("step")
     if log:
-        figure.ylabel("log10")
+        figure.yticks(*_log_ticks([value for _, values in lines.values() for value in values]))
     for i, (name, (steps, values)) in enumerate(lines.items()):
         marker = "braille" if on_terminal else PLAIN_MARKERS[i % len(PLAIN_MARKERS)]
         figure.plot(steps, values, label=name, color=COLOURS[i % len(COLOURS)], marker=marker)

@@ -51,7 +51,8 @@ def report(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """The paper's figures from these runs beside its own curves, and a verdict on each of its claims."""
+    """The paper's figures from these runs beside its own curves, and a verdict on each of its claims. What goes to
+    files is not drawn in the terminal, too: the tables are."""
     from bncore.report.document import as_json as to_json
     from bntui.cli.verdicts import print_report
 
@@ -61,7 +62,7 @@ def report(
         typer.echo(json.dumps(to_json(document), indent=2))
         _tell(written)
         return
-    print_report(document)
+    print_report(document, drawn=not written)
     _tell(written)
 
 

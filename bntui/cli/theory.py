@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,9 +27,11 @@ def theory(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Of training before `trained`.")] = 50,
 ) -> None:
     """Check Theorems 4.1, 4.2, 4.4 and Lemma 4.5 on random and trained networks, in float32 and float64."""
+    _tell("importing torch", 0, 0)
     from bncore.probes.theory import theory_table
 
-    rows = theory_table(seed=seed, steps=steps)
+    rows = theory_table(seed=seed, steps=steps, tell=_tell)
+    _tell("", 0, 0)
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
@@ -40,6 +43,16 @@ def theory(
         "has it.\nThat Lemma 4.5's point is an optimum fails on a network of one neuron "
         "(after arXiv 2502.17913)."
     )
+
+
+def _tell(part: str, done: int, of: int) -> None:
+    """Say what comes next on standard error: in one line of a terminal, else in lines."""
+    text = f"theory: {part} ({done} of {of} done)" if of else f"theory: {part}"
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{text if part else '':<70.70}" + ("" if part else "\r"))
+    elif part:
+        sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _cells(row: TheoryRow) -> tuple[str, ...]:

@@ -38,11 +38,15 @@ PLOTS = 3
 NO_PRESET = "none: no run can"
 
 
-def print_report(document: Report) -> None:
-    """Plots of the figures, the runs, and at the end what matters most: the verdicts."""
-    for picture in document.pictures:
-        for drawn in _plots(picture):
-            typer.echo(drawn)
+def print_report(document: Report, *, drawn: bool = True) -> None:
+    """Plots of the figures, the runs, and at the end what matters most: the verdicts.
+
+    Arguments:
+        drawn: whether there are plots.
+    """
+    for picture in document.pictures if drawn else ():
+        for text in _plots(picture):
+            typer.echo(text)
     console = _console()
     console.print(_runs(document))
     if any(fit.ranks for fit in document.fits):

@@ -55,3 +55,12 @@ def test_the_table_is_for_people(tmp_path: Path) -> None:
 def test_bad_options_are_refused(tmp_path: Path) -> None:
     assert bnrun("theory", "--seed", "-1", cwd=tmp_path).returncode == 2
     assert bnrun("theory", "--steps", "many", cwd=tmp_path).returncode == 2
+
+
+def test_it_tells_on_standard_error_what_it_is_at(tmp_path: Path) -> None:
+    done = bnrun("theory", "--json", "--steps", "1", cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert len(json.loads(done.stdout)) > 10
+    told = done.stderr.splitlines()
+    assert told[:2] == ["theory: importing torch", "theory: mlp 64-64: random (0 of 13 done)"]
+    assert told[-1] == "theory: the lemma's counter-example (12 of 13 done)"
+    assert [line.split("(")[1] for line in told[1:]] == [f"{i} of 13 done)" for i in range(13)]

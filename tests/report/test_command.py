@@ -40,6 +40,8 @@ def test_report_writes_a_page_and_pictures(tmp_path: Path, sweep: Path) -> None:
         name.removesuffix(".png") for name in names
     }
     assert "wrote out.html" in done.stderr
+    assert "What these runs say" in done.stdout
+    assert "┤" not in done.stdout, "what is in the files is not drawn again"
 
 
 def test_json_is_the_only_thing_on_standard_output(tmp_path: Path, sweep: Path) -> None:

@@ -69,21 +69,38 @@ def _cases(seed: int) -> list[_Case]:
     ]
 
 
-def theory_table(*, seed: int = 0, steps: int = 50) -> list[TheoryRow]:
+def theory_table(
+    *, seed: int = 0, steps: int = 50, tell: Callable[[str, int, int], object] = lambda *_: None
+) -> list[TheoryRow]:
     """Theorems 4.1, 4.2 and 4.4 and Lemma 4.5 on three BatchNorm networks and on the lemma's counter-example.
 
     Arguments:
         seed: of initialisation and of the Gaussian data.
         steps: of full-batch gradient descent between "random" and "trained".
+        tell: told what comes next, how many parts are done, and of how many.
     """
-    rows = []
-    for case in _cases(seed):
+    rows, cases = [], _cases(seed)
+    parts = (
+        f"{case.title}: {part}" for case in cases for part in ("random", "training", "trained", "Lemma 4.5")
+    )
+    told = enumerate((*parts, "the lemma's counter-example"))
+
+    def begin() -> None:
+        done, part = next(told)
+        tell(part, done, 4 * len(cases) + 1)
+
+    for case in cases:
+        begin()
         x, targets = _data(case)
         start = build(case.spec, inputs=case.inputs, outputs=case.outputs)
+        rows += _rows(case, "random", start, x, targets)
+        begin()
         end = _trained(start, case, x, targets, steps)
-        for state, net in (("random", start), ("trained", end)):
-            rows += _rows(case, state, net, x, targets)
+        begin()
+        rows += _rows(case, "trained", end, x, targets)
+        begin()
         rows.append(_lemma_row(case, start, end))
+    begin()
     return [*rows, _counter_example_row()]
 
 
