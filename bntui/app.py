@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ from textual.screen import Screen
 from bntui.actions import EVERYWHERE, actions_of, bindings
 from bntui.opening import Choice, Opening, Settings
 from bntui.screens.page import LEAVING, Page
+from bntui.terminal import reset_terminal
 from bntui.watching import Watching
 
 if TYPE_CHECKING:
@@ -33,10 +35,20 @@ if TYPE_CHECKING:
 
 GRACE_S = 5.0
 """How long leaving may take after a signal."""
+ENDING = (
+    signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU,
+)  # fmt: skip
+"""Signals that would end it and leave the terminal as it is."""
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Names on the command line, and Textual's."""
 LIVING = frozenset({"running", "paused", "queued"})
 """States of runs that go on when the explorer is left."""
+
+
+def _later(seconds: float, act: Callable[[int], object], number: int) -> None:
+    timer = threading.Timer(seconds, act, (number,))
+    timer.daemon = True
+    timer.start()
 
 
 class Explorer(App[None]):
@@ -79,7 +91,7 @@ class Explorer(App[None]):
 
     def on_mount(self) -> None:
         self.theme = THEMES[self.settings.theme]
-        self._leave_on(signal.SIGTERM, signal.SIGHUP)
+        self._leave_on(*ENDING)
         if self._place is None:
             self._show_home()
         else:
@@ -107,10 +119,13 @@ class Explorer(App[None]):
         terminal is gone, Textual may wait for ever for a thread that can write to it no more."""
         loop = asyncio.get_running_loop()
 
+        def give_up(number: int) -> None:
+            _later(GRACE_S, os._exit, 128 + number)  # a terminal that takes nothing more keeps us no longer
+            reset_terminal(sys.__stderr__.fileno() if sys.__stderr__ else 2)
+            os._exit(128 + number)
+
         def leave(number: int, _frame: FrameType | None) -> None:  # also called while the loop stands still
-            last = threading.Timer(GRACE_S, os._exit, (128 + number,))
-            last.daemon = True
-            last.start()
+            _later(GRACE_S, give_up, number)
             with suppress(RuntimeError):  # the loop has ended already
                 loop.call_soon_threadsafe(self.exit, None, 128 + number)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from bntui.opening import Settings
+from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
     from bntui.opening import Place
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             return USAGE
         explorer = Explorer(settings, Disk(settings), place)
         _bear_any_byte()
+        reset_terminal(sys.stderr.fileno())
         explorer.run(mouse=not asked.no_mouse)
     return FAILED if explorer.return_code is None else explorer.return_code
 

@@ -155,6 +155,17 @@ def assert_restored(session: Session, *, mouse: bool = True) -> None:
     assert session.attributes() == session.before
 
 
+def assert_off(sent: str) -> None:
+    """After what was sent, every mode is off, whichever screen it was."""
+    for name, mode in MODES.items():
+        off = sent.rfind(f"\x1b[?{mode}l")
+        if mode == "1049":
+            off = max(off, sent.rfind("\x1b[?1047l"))
+        assert off > sent.rfind(f"\x1b[?{mode}h"), f"{name} is left on"
+    assert sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l"), "the cursor is left hidden"
+    assert "\x1b[<u" in sent
+
+
 def alive(pid: int) -> bool:
     """Whether a process lives, and is no zombie."""
     try:

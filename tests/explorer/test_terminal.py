@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
 from explorer.making import NASTY
-from explorer.terminal import Session, alive, assert_restored, bntui, end
+from explorer.terminal import Session, alive, assert_off, assert_restored, bntui, end
 
 LONG = TINY.replace("steps = 12", "steps = 100000").replace("depth = 3", "depth = 6")
 
@@ -34,8 +35,17 @@ def run(tmp_path: Path) -> RunDir:
 
 @pytest.mark.parametrize(
     ("ending", "code"),
-    [("q", 0), ("\x03", 0), ("\x11", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
-    ids=["q", "ctrl+c", "ctrl+q", "TERM", "HUP"],
+    [
+        ("q", 0),
+        ("\x03", 0),
+        ("\x11", 0),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+        (signal.SIGABRT, 134),
+        (signal.SIGUSR1, 138),
+    ],
+    ids=["q", "ctrl+c", "ctrl+q", "TERM", "HUP", "QUIT", "ABRT", "USR1"],
 )
 def test_however_it_ends_the_terminal_is_as_before(
     tmp_path: Path, run: RunDir, ending: str | signal.Signals, code: int
@@ -127,7 +137,34 @@ def test_a_signal_ends_it_even_where_leaving_hangs(
     with Session(tmp_path, str(driver)) as session:
         session.shows("Training loss")
         session.process.send_signal(number)
-        assert session.process.wait(20) == code
+        assert session.end() == code
+        assert_off(session.sent)
+        assert session.attributes() == session.before
+
+
+def test_what_a_killed_one_left_is_reset_at_the_next_start(tmp_path: Path, run: RunDir) -> None:
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        "import subprocess, sys\n"
+        f"command = [sys.executable, '-m', 'bntui.main', {str(run.path)!r}]\n"
+        "first = subprocess.Popen(command)\n"
+        "print(f'first={first.pid}.', file=open('pid', 'w'), flush=True)\n"
+        "first.wait()\n"
+        "sys.stderr.write('between'); sys.stderr.flush()\n"
+        "sys.exit(subprocess.run(command).returncode)\n"
+    )
+    with Session(tmp_path, str(driver)) as session:
+        session.shows("Training loss")
+        os.kill(int((tmp_path / "pid").read_text().split("=")[1].rstrip(".\n")), signal.SIGKILL)
+        session.shows("between")
+        killed = session.sent.index("between")
+        session.shows("\x1b[?1049h", killed)
+        reset = session.sent[killed : session.sent.index("\x1b[?1049h", killed)]
+        assert_off(reset)
+        session.shows("Training loss", killed)
+        session.type("q")
+        assert session.end() == 0
+        assert session.attributes() == session.before
 
 
 def test_without_a_mouse_the_mouse_is_the_terminals(tmp_path: Path, run: RunDir) -> None:
