@@ -79,6 +79,8 @@ class Explorer(App[None]):
         """What is shown; None before anything was read."""
         self.failure = ""
         """Why nothing can be read."""
+        self.warned: set[str] = set()
+        """Warnings that have been on a screen."""
         self._opening = opening
         self._place = place
         self._watching: Watching | None = None

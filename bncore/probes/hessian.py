@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bncore.nets import LayeredNet
 from bncore.nets.normalise import lp
@@ -45,13 +46,15 @@ class HessianProduct:
     forward and backward pass. Vectors are flat, in the order of `view.grads`.
 
     Raises:
-        ValueError: the network has no Hessian (see `require_hessian`).
+        ValueError: the network has no Hessian (see `require_hessian`), or its attention draws otherwise here.
     """
 
     def __init__(self, view: StepView) -> None:
         require_hessian(view.net)
         self._leaves = {name: view.before[name].detach().requires_grad_() for name in view.grads}
-        loss = view.loss_at({**view.before, **self._leaves})
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            loss = view.loss_at({**view.before, **self._leaves})
+        _require_same_loss(view, loss)
         self._slopes = torch.autograd.grad(loss, list(self._leaves.values()), create_graph=True)
 
     @property
@@ -85,6 +88,18 @@ class HessianProduct:
 
     def _split(self, vector: Tensor) -> tuple[Tensor, ...]:
         return torch.split(vector, [leaf.numel() for leaf in self._leaves.values()])
+
+
+def _require_same_loss(view: StepView, loss: Tensor) -> None:
+    """Attention with dropout draws otherwise in another kernel: its Hessian would be of another loss."""
+    known = torch.as_tensor(view.loss, dtype=loss.dtype, device=loss.device)
+    rtol = torch.finfo(loss.dtype).eps ** 0.5
+    if view.reorderable or torch.isclose(loss.detach(), known, rtol=rtol, atol=0.0, equal_nan=True):
+        return  # nothing is drawn, or the same
+    raise ValueError(
+        f"the step's loss is {view.loss:.6g}, and {loss.item():.6g} with the mathematical kernel of attention, "
+        "the only one that has second derivatives: its dropout draws otherwise"
+    )
 
 
 @dataclass(frozen=True)

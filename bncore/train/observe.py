@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bncore.probes.guard import undisturbed
 from bncore.probes.layering import Layering
-from bncore.probes.run import Measured, ProbeRunner
+from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, check_probes, observed, observed_to_toml
 from bncore.spec.probes import Probes
@@ -132,6 +132,7 @@ class Observation:
         self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
         self._layering: Layering | None = None
         self._clipping_told = False
+        self._measured: set[str] = set()  # probes that have measured, or failed to
         self._looked = 0.0
         self._open = False
         self._entered = False
@@ -252,6 +253,14 @@ class Observation:
                     self._journal.append("probe", step.step, name=result.name, **result.fields)
                 else:
                     self._journal.append("probe_failed", step.step, **result.fields)
+                    self._warn_of_first(result, step.step)
+                self._measured.add(result.name)
+
+    def _warn_of_first(self, failed: Failed, step: int) -> None:
+        """Say on the screen of a probe that it failed at its first measurement."""
+        if failed.name not in self._measured:
+            text = f"probe {failed.name} failed at its first measurement, step {step}: {failed.reason}"
+            warnings.warn(text, RuntimeWarning, stacklevel=7)
 
     def _not_reproduced(self, step: int, error: Exception) -> None:
         """A loop that is not understood from the first is refused; later only the measurement is."""

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from bncore.launch.slurm_state import Queue
 from bncore.spec.errors import printable
+from bncore.store.failures import first_failures
 from bncore.store.status import Observer
 from bntui.cli.overview import Follower, Overview, duration, figure, percent, steps_made
 
@@ -36,6 +37,7 @@ class Progress:
         self._live = None if self._plain else Live(console=Console(stderr=True), auto_refresh=False)
         self._next = 0.0
         self._told: dict[str, tuple[str, int]] = {}
+        self._warned: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Progress:
         if self._live is not None:
@@ -57,11 +59,24 @@ class Progress:
             return []
         self._next = now + (PLAIN_EVERY_S if self._plain else PICTURE_EVERY_S)
         seen = [follower.look() for follower in self._followers]
+        self._warn(seen)
         if self._live is not None:
             self._live.update(_table(seen), refresh=True)
         else:
             self._tell(seen)
         return seen
+
+    def _warn(self, seen: list[Overview]) -> None:
+        """Say once of a probe that it does not work."""
+        for overview in seen:
+            for failure in first_failures(overview.columns):
+                if (overview.run.name, failure.probe) not in self._warned:
+                    self._warned.add((overview.run.name, failure.probe))
+                    text = f"{printable(overview.run.path.name)}: {failure}"
+                    if self._live is not None:
+                        self._live.console.print(text, style="yellow", markup=False, highlight=False)
+                    else:
+                        sys.stderr.write(f"{text}\n")
 
     def _tell(self, seen: list[Overview]) -> None:
         """One key=value line for every run that has moved since the last."""

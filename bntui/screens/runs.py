@@ -74,6 +74,19 @@ class RunsPage(Page):
         self.query_one(ChangeLine).show(snapshot)
         self.query_one(Strip).update(snapshot)
         self.show_page(snapshot)
+        self._warn(snapshot)
+
+    def _warn(self, snapshot: Snapshot) -> None:
+        """Say once of a probe that it does not work."""
+        from bncore.store.failures import first_failures
+
+        texts = [
+            f"{view.name}: {failure}" for view in snapshot.runs for failure in first_failures(view.columns)
+        ]
+        new = [text for text in texts if text not in self.explorer.warned]
+        self.explorer.warned.update(new)
+        if new:
+            self.notice("; ".join(new), "yellow")
 
     def show_page(self, snapshot: Snapshot) -> None:
         """Show what is this screen's own."""
