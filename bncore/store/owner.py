@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,9 @@ from bncore.plain import read_plain
 from bncore.store.errors import Owned, StoreError
 from bncore.store.faults import fault
 from bncore.store.paths import Held
+
+CLAIM_S = 20.0
+"""Seconds, by the observer's own clock, after which a claim of another host counts as left lying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,10 @@ class Holder:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+Judge = Callable[[Path, Holder], bool]
+"""Whether a holder may be displaced from where it stands."""
 
 
 class Ownership:
@@ -118,14 +126,23 @@ def acquire(
     temporary = run.path / f".owner.{mine.nonce}"
     contested = False
 
-    def displaceable(other: Holder) -> bool:
+    def displaceable(_: Path, other: Holder) -> bool:
         nonlocal contested
         contested = not other.known_dead()
         return not contested or force or silent(other)
 
+    def left_lying(claim: Path, other: Holder) -> bool:
+        nonlocal contested
+        if other.known_dead():
+            return True
+        if other.is_local() or not (force or _unmoved(claim, other)):
+            return False
+        contested = True  # it may be frozen, and go on one day
+        return True
+
     try:
         temporary.write_bytes(orjson.dumps(asdict(mine)))
-        _take(run, run.owner_file, temporary, displaceable)
+        _take(run, run.owner_file, temporary, displaceable, left_lying)
         fault("owner.link")
         identity = _identity(temporary)
         _tidy(run)
@@ -172,8 +189,12 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _take(run: Held, place: Path, mine: Path, displaceable: Callable[[Holder], bool]) -> None:
+def _take(run: Held, place: Path, mine: Path, displaceable: Judge, left_lying: Judge) -> None:
     """Make `place` a link to `mine`, displacing who stands there if that is allowed.
+
+    Arguments:
+        displaceable: whether who stands at that place may be displaced.
+        left_lying: the same of a claim.
 
     Raises:
         Owned: it is not.
@@ -182,15 +203,39 @@ def _take(run: Held, place: Path, mine: Path, displaceable: Callable[[Holder], b
         other = _read(place)
         if other is None and not place.exists():
             continue
-        if other is not None and not displaceable(other):
+        if other is not None and not displaceable(place, other):
+            if _read(place) != other:  # gone, or another's, since it was judged
+                continue
             raise Owned(f"{run.name} is held by {other}")
-        claim = _claim(run, other.nonce if other else "unreadable")
-        _take(run, claim, mine, Holder.known_dead)
+        of = other.nonce if other else "unreadable"
+        claim = _claim(run, of if place == run.owner_file else f"{place.name} {of}")
+        _take(run, claim, mine, left_lying, left_lying)
         fault("owner.claim")
-        if place.exists() and _read(place) == other:
-            claim.rename(place)
-            return
-        claim.unlink(missing_ok=True)
+        try:
+            if place.exists() and _read(place) == other:
+                claim.rename(place)
+                return
+            claim.unlink()
+        except FileNotFoundError:  # whom it was taken from was only frozen, and has used or removed it
+            if _same_file(mine, place):
+                return
+
+
+def _unmoved(claim: Path, holder: Holder) -> bool:
+    """Whether a claim, which lasts microseconds, stays for so long that who made it must have died."""
+    until = time.monotonic() + CLAIM_S
+    while _read(claim) == holder:
+        if time.monotonic() >= until:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _claim(run: Held, nonce: str) -> Path:

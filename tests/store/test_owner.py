@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bncore.store import owner
 from bncore.store.errors import Owned, StoreError
 from bncore.store.journal import Journal
 from bncore.store.owner import Holder, _claim, acquire, boot_id, pid_namespace, process_start, read_owner
@@ -130,6 +131,99 @@ def test_a_holder_on_another_host_is_displaced_only_when_it_is_silent(tmp_path: 
     with pytest.raises(Owned, match="process 1 on elsewhere"):
         acquire(run)
     assert acquire(run, silent=lambda holder: holder.host == "elsewhere").still_mine()
+
+
+def _far(nonce: str) -> Holder:
+    return replace(_like_me(), host="elsewhere", pid=1, nonce=nonce)
+
+
+def _dies_while_releasing(run: RunDir, holder: Holder) -> None:
+    """What a holder leaves that was killed between winning the right to remove its own file and using it."""
+    hold(run, holder)
+    os.link(run.owner_file, _claim(run, holder.nonce))
+
+
+@pytest.mark.parametrize("ending", ["taking over", "releasing"])
+def test_a_claim_that_another_host_left_lying_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(owner, "CLAIM_S", 0.3)
+    run = empty_run(tmp_path / "run-s0")
+    if ending == "releasing":
+        _dies_while_releasing(run, _far("first"))
+    else:
+        hold(run, dead_process())
+        _die_while_taking_over(run, _held(run), _far("first"))
+    began = time.monotonic()
+    mine = acquire(run, silent=lambda holder: holder.host == "elsewhere")
+    assert time.monotonic() - began >= 0.3
+    assert mine.still_mine()
+    assert mine.contested, "it may be frozen, and write one day: the journal is fenced"
+    mine.release()
+    assert not run.owner_file.exists()
+
+
+def test_force_does_not_wait_for_it(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    hold(run, _far("holder"))
+    _die_while_taking_over(run, _held(run), _far("heir"))
+    began = time.monotonic()
+    assert acquire(run, force=True).still_mine()
+    assert time.monotonic() - began < owner.CLAIM_S / 2
+
+
+def test_a_claim_that_is_in_use_is_left_to_who_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other host takes the run over while this one waits to see whether its claim was left lying."""
+    run = empty_run(tmp_path / "run-s0")
+    hold(run, dead_process())
+    claim = _claim(run, _held(run).nonce)
+    _die_while_taking_over(run, _held(run), _far("heir"))
+
+    def use(seconds: float) -> None:
+        if claim.exists():
+            claim.rename(run.owner_file)
+
+    monkeypatch.setattr(owner.time, "sleep", use)
+    with pytest.raises(Owned, match="process 1 on elsewhere"):
+        acquire(run)
+    assert _held(run) == _far("heir")
+
+
+def test_a_frozen_claimant_that_wakes_up_has_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It renames what has its claim's name by now: the claim of who displaced it, and who has the run."""
+    monkeypatch.setattr(owner, "CLAIM_S", 0.0)
+    run = empty_run(tmp_path / "run-s0")
+    hold(run, dead_process())
+    claim = _claim(run, _held(run).nonce)
+    _die_while_taking_over(run, _held(run), _far("heir"))
+
+    def wake(point: str) -> None:
+        if point == "owner.claim" and _far("heir") != owner._read(claim) is not None:
+            claim.rename(run.owner_file)
+
+    monkeypatch.setattr(owner, "fault", wake)
+    mine = acquire(run)
+    assert mine.still_mine()
+    assert _held(run) == mine.holder
+
+
+@pytest.mark.parametrize("where", ["taken over", "released"])
+def test_whoever_was_killed_in_the_middle_here_blocks_nobody(tmp_path: Path, where: str) -> None:
+    run = empty_run(tmp_path / "run-s0")
+    if where == "released":
+        _dies_while_releasing(run, dead_process())
+    else:
+        hold(run, dead_process())
+        _claim(run, _held(run).nonce).write_bytes(b"\xff{")
+    assert acquire(run).still_mine()
+
+
+def _held(run: RunDir) -> Holder:
+    holder = read_owner(run)
+    assert holder is not None
+    return holder
 
 
 @pytest.mark.parametrize(
