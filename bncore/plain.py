@@ -35,6 +35,17 @@ def read_plain(path: Path) -> bytes:
         return file.read()
 
 
+def append_to(path: Path) -> BinaryIO:
+    """Open a file to append to, made if it is missing. A pipe that nobody reads is refused, not waited for.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "ab")
+
+
 def _check(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from bncore.launch.devices import least_loaded, visible_gpus
+from bncore.plain import append_to
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.paths import RunDir
@@ -95,7 +96,7 @@ class LocalSweep:
         command += ["--force"] if self._force else []
         command += ["--stale", *self.stale[name]]
         try:
-            with run.log_file.open("ab") as log:
+            with append_to(run.log_file) as log:
                 self._workers[name] = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bncore.launch.local import LocalSweep, exit_in_words
 from bncore.launch.mark import mark
+from bncore.plain import append_to
 from bncore.store.errors import Owned, StoreError
 from bncore.store.log import last_line
 from bncore.store.owner import Ownership, acquire, read_owner
@@ -131,7 +132,7 @@ def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = 
     command += ["--runs", *(run.path.name for run in runs)]
     held_by = read_owner(sweep)
     try:
-        with sweep.log_file.open("ab") as log:
+        with append_to(sweep.log_file) as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from bncore.plain import read_plain
 from bncore.spec.errors import printable
 from bncore.store.paths import Held
 
@@ -85,7 +86,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
 def last_line(held: Held) -> str:
     """The last line of its log; empty where there is none."""
     try:
-        text = held.log_file.read_text(errors="replace").strip()
+        text = read_plain(held.log_file).decode(errors="replace").strip()
     except OSError:
         return ""
     return text.splitlines()[-1] if text else ""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bncore.plain import open_plain, read_plain
+from bncore.launch.supervisor import detach
+from bncore.plain import append_to, open_plain, read_plain
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.agreement import meta_of
@@ -102,3 +103,20 @@ def test_what_takes_a_file_s_place_meanwhile_is_not_read(
     monkeypatch.setattr(os, "open", replaced)
     with pytest.raises(OSError, match="not a plain file"):
         read_plain(path)
+
+
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path)
+    os.mkfifo(sweep.log_file)
+    with pytest.raises(StoreError, match="no supervisor can be started: "):
+        detach(sweep, [], jobs=1)
+
+
+def test_a_log_grows_and_is_made_where_there_is_none(tmp_path: Path) -> None:
+    for text in (b"one", b"two"):
+        with append_to(tmp_path / "log.txt") as log:
+            log.write(text)
+    assert (tmp_path / "log.txt").read_bytes() == b"onetwo"
+    (tmp_path / "null").symlink_to(os.devnull)
+    with append_to(tmp_path / "null") as log:
+        assert os.get_blocking(log.fileno())
