@@ -18,7 +18,7 @@ from bncore.train.reproduced import Caught
 class ObservedStep:
     """A context around everything that makes one update: forward pass, backward pass, the optimiser's step.
 
-    At a step that is measured, buffers and generator states are copied at its beginning, parameters and gradients
+    At a step that is measured, parameters, buffers and generator states are copied at its beginning, gradients
     just before the update, of which a hook of the optimiser tells; the hook is gone at its end.
 
     Arguments:
@@ -56,6 +56,7 @@ class ObservedStep:
         self._updates = 0
         self._closure = self._scaled = self._autocast = False
         self._before: dict[str, Tensor] = {}
+        self._changed = ""
         self._grads: dict[str, Tensor] = {}
         self._buffers: dict[str, Tensor] = {}
         self._draws: Draws | None = None
@@ -73,6 +74,7 @@ class ObservedStep:
     def __enter__(self) -> ObservedStep:
         self._autocast = torch.is_autocast_enabled(_device(self._net).type)
         if self.measured:
+            self._before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
             self._buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
             self._draws = Draws.now()
         self._hook = self._optimizer.register_step_pre_hook(self._before_update)
@@ -126,8 +128,20 @@ class ObservedStep:
             yield "gradient: a scaler's, still scaled; expected scaler.unscale_(optimizer) before the update"
         if self._autocast:
             yield "autocast: on around the step; expected float32 or float64: probes compare gradients"
+        if self._changed:
+            yield (
+                f"parameters: {self._changed} was changed within the step before the update; expected nothing to "
+                "change but by the update: the gradient would be that of other parameters than those it updates"
+            )
         if self._updates and not self._net.training:
             yield "model: in evaluation mode at the update; expected train mode"
+
+    def _same(self, name: str, parameter: Tensor) -> bool:
+        """Whether a parameter is what it was at the beginning of the step, to the bit but for NaN."""
+        then = self._before.get(name)
+        if then is None or then.shape != parameter.shape:
+            return False
+        return torch.equal(then, parameter) or bool(parameter.isnan().any() and then.isnan().any())
 
     def _before_update(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._updates += 1
@@ -142,7 +156,7 @@ class ObservedStep:
         if self.logged and not self._closure:
             self.grad_norm = grad_norm(list(reached.values())) if reached else None
         if self.measured:
-            self._before = {name: p.detach().clone() for name, p in named.items()}
+            self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
             self._grads = {name: p.grad.clone() for name, p in reached.items() if p.grad is not None}
             self.modes = {module: module.training for module in self._net.modules()}
 

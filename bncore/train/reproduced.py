@@ -18,6 +18,7 @@ from bncore.probes.draws import Draws
 from bncore.probes.guard import ieee_float32
 from bncore.probes.layering import Layering, watched
 from bncore.probes.module import ModuleView
+from bncore.train.elsewhere import Setting, check_elsewhere
 from bncore.train.observable import ObserveError
 
 Criterion = Callable[[Any, Any], Tensor]
@@ -34,7 +35,7 @@ class Caught:
     loss: float
     """As the loop computed it."""
     before: Mapping[str, Tensor]
-    """The parameters just before the update, by name."""
+    """The parameters at the beginning of the step, which they still have just before the update, by name."""
     grads: Mapping[str, Tensor]
     """What the `grad` of those that the optimiser updates held then."""
     buffers: Mapping[str, Tensor]
@@ -75,6 +76,16 @@ def reproduced(
         loss, grads, drew = _again(net, criterion, caught)
     _check_loss(caught.loss, loss)
     scale = _scale(caught.grads, grads, float(loss))
+    if layering is None:  # the first step
+        setting = Setting(
+            net,
+            lambda outputs: criterion(outputs, caught.targets),
+            caught.inputs,
+            caught.buffers,
+            caught.draws,
+            tuple(grads),
+        )
+        check_elsewhere(setting, caught.before, tolerance(loss.dtype))
     view = ModuleView(
         caught.step,
         seed,
