@@ -292,7 +292,7 @@ def test_a_whole_run_is_the_same_with_graphs_and_without(tmp_path: Path, spec: S
         run.log_file.read_text()
     )
     assert_same_run(run, twin)
-    assert run.log_file.read_text() == ""
+    assert "no CUDA graph" not in run.log_file.read_text()
 
 
 def test_a_steered_run_is_the_same_with_graphs_and_without(tmp_path: Path) -> None:
