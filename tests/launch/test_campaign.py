@@ -1,0 +1,147 @@
+"""SIGKILLs of workers, supervisors and both at random moments, start-up included; `bnrun resume` follows at once.
+
+`BNRUN_KILLS` says how many (slow; a kill takes about ten seconds). The sweep's journals, digests and requests are
+compared with those of a sweep that nothing happened to.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.making import TINY, bnrun, surroundings, tiny_experiment
+from resume.making import digest, events, story
+
+from bncore.store import requests
+from bncore.store.owner import process_start
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import read_status
+from bncore.store.verify import verify
+from bncore.train.inspection import step_and_digest
+
+KILLS = int(os.environ.get("BNRUN_KILLS", "40"))
+LONGEST_S = 12.0
+"""Seconds until a kill, at most: importing torch takes two or more of them, training the rest."""
+PATIENCE_S = 300
+SWEEP = TINY.replace("steps = 12", "steps = 2000\ncheckpoint.every_steps = 50").replace(
+    "depth = 3", "depth = 6"
+)
+
+
+def prepared(folder: Path) -> SweepDir:
+    """A queued sweep with requests waiting for its runs."""
+    folder.mkdir()
+    done = bnrun("run", tiny_experiment(folder, SWEEP), "--detach", "--jobs", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    sweep = SweepDir(folder / "runs" / "tiny-001")
+    for run in sweep.runs():
+        requests.drop(run, requests.Note(text="note", at_step=1700))
+        requests.drop(run, requests.Set(changes={"optim.lr": 5e-4}, at_step=1800))
+    return sweep
+
+
+def processes(sweep: SweepDir) -> dict[str, list[int]]:
+    """Pids of the sweep's workers and supervisors, a foreground `bnrun resume` among the latter."""
+    found: dict[str, list[int]] = {"worker": [], "supervisor": []}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (path / "cmdline").read_bytes()
+            ours = bytes(sweep.path) in line
+            foreground = b"resume\0tiny-001" in line and (path / "cwd").readlink() == sweep.path.parents[1]
+            if ours and b"bncore.train.worker" in line:
+                found["worker"].append(int(path.name))
+            elif foreground or (ours and b"bncore.launch.supervisor" in line):
+                found["supervisor"].append(int(path.name))
+    return found
+
+
+def kill(pids: list[int]) -> int:
+    """Kill them together; how many there were."""
+    done = 0
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            done += 1
+    end = time.monotonic() + 20
+    while any(process_start(pid) is not None for pid in pids):
+        assert time.monotonic() < end, "a killed process does not end"
+        time.sleep(0.001)
+    return done
+
+
+def resume(sweep: SweepDir) -> subprocess.Popen[bytes]:
+    """`bnrun resume`, begun; what it says goes to a file."""
+    folder = sweep.path.parents[1]
+    with (folder / "said.txt").open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bntui.cli.main", "resume", "tiny-001", "--jobs", "2"],
+            cwd=folder, env=surroundings(folder), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+        )  # fmt: skip
+
+
+def told_alike(run: RunDir) -> list[dict[str, Any]]:
+    """The run's story without the requests to go on that a resume sends to what lives."""
+    return [e for e in story(run) if e["type"] != "request" or e["command"]["kind"] != "resume"]
+
+
+def ended(run: RunDir) -> bool:
+    status = read_status(run)
+    return status is not None and status.state == "finished"
+
+
+def disturb(sweep: SweepDir, chance: random.Random, counts: Counter[str]) -> None:
+    """Kill and resume until the sweep has ended, or there were enough kills; then let it end."""
+    begun: list[subprocess.Popen[bytes]] = []
+    while not all(map(ended, sweep.runs())) and counts["kills"] < KILLS:
+        time.sleep(chance.uniform(0, LONGEST_S))
+        who = chance.choice(["worker", "supervisor", "both"])
+        there = processes(sweep)
+        victims = there["worker"][:1] if who == "worker" else there["supervisor"]
+        if kill(victims + (there["worker"] if who == "both" else [])):
+            counts["kills"] += 1
+            counts[who] += 1
+            counts["in start-up"] += not any(run.journal_file.exists() for run in sweep.runs())
+        begun.append(resume(sweep))
+    for one in begun:
+        one.wait(PATIENCE_S)
+    last = resume(sweep)
+    code, said = last.wait(PATIENCE_S), (sweep.path.parents[1] / "said.txt").read_text()
+    assert code == 0 or (code == 2 and "nothing to resume" in said), said
+    assert "Traceback" not in said
+    end = time.monotonic() + PATIENCE_S
+    while not all(map(ended, sweep.runs())) and processes(sweep)["supervisor"]:  # one that was never killed
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_whoever_is_killed_nothing_is_lost_and_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance, counts = random.Random(KILLS), Counter[str]()
+    twin = prepared(tmp_path / "twin")
+    disturb(twin, chance, Counter(kills=KILLS))
+    while counts["kills"] < KILLS:
+        sweep = prepared(tmp_path / f"sweep{counts['sweeps']}")
+        counts["sweeps"] += 1
+        disturb(sweep, chance, counts)
+        for run, other in zip(sweep.runs(), twin.runs(), strict=True):
+            counts["differences"] += told_alike(run) != told_alike(other) or digest(run) != digest(other)
+            counts["gaps"] += [e["seq"] for e in events(run)] != list(range(len(events(run))))
+            counts["unsound"] += bool(verify(run, step_and_digest))
+            counts["requests left"] += any(r.command.kind != "resume" for r in requests.waiting(run))
+            counts["not ended"] += not ended(run)
+    with capsys.disabled():
+        print(f"\n{dict(counts)}")  # noqa: T201
+    wrong = ("differences", "gaps", "unsound", "requests left", "not ended")
+    assert [counts[name] for name in wrong] == [0] * len(wrong)
