@@ -18,6 +18,7 @@ FREE = frozenset(
         "device",
         "threads",
         "cuda_graphs",
+        "memory_format",
         "log_every",
         "eval",
         "probes",

@@ -291,7 +291,7 @@ class Spec(Part):
     submission."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Layout of images and convolutions in memory, part of the spec because it changes rounding and the draws of
-    noise. `auto`: channels_last on a GPU, contiguous on a CPU."""
+    noise. `auto`: channels_last on a GPU, contiguous on a CPU, decided at submission."""
     cuda_graphs: Flag = False
     """On a GPU, make whole steps by CUDA graphs wherever that gives the same to the bit: nothing that is computed
     changes. A CPU has none."""

@@ -69,6 +69,8 @@ class Plan:
             table["device"] = device
         if spec.threads == "auto":
             table["threads"] = threads
+        if spec.memory_format == "auto":
+            table["memory_format"] = "channels_last" if table["device"].startswith("cuda") else "contiguous"
         layer = Layer(self.experiment.name, "", table)
         settled, problems = check_spec([layer], layer)
         if settled is None:

@@ -130,7 +130,14 @@ def test_a_settled_plan_says_auto_nowhere_and_changes_nothing_else() -> None:
 
 
 def test_settling_leaves_what_was_said(write: Write) -> None:
-    text = "[spec]\ndevice = 'cuda:1'\nthreads = 3\ndata.source = 'synthetic'"
+    text = "[spec]\ndevice = 'cuda:1'\nthreads = 3\nmemory_format = 'contiguous'\ndata.source = 'synthetic'"
     planned = plan(load_experiment(write("x.toml", text)), profile="cpu")
     found = ImageData(source="cifar10", path="/cifar")
     assert planned.settled(data=found, device="cpu", threads=2) == planned
+
+
+@pytest.mark.parametrize(("device", "layout"), [("cpu", "contiguous"), ("cuda:1", "channels_last")])
+def test_the_layout_is_that_of_the_device_once_it_is_known(write: Write, device: str, layout: str) -> None:
+    planned = plan(load_experiment(write("x.toml", "[spec]\ndata.source = 'synthetic'")), profile="cpu")
+    [run] = planned.settled(data=ImageData(source="synthetic"), device=device, threads=1).runs
+    assert run.spec.memory_format == layout
