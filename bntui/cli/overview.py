@@ -146,7 +146,7 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
 
 def _costs(spec: Spec) -> str:
     """What the time of a run depends on."""
-    return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads"})
+    return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads", "memory_format"})
 
 
 def figure(value: float | str | None, form: str = ".4g") -> str:
