@@ -1,4 +1,4 @@
-"""What is missing to settle a claim, and the command that would: found by trying what every preset would run."""
+"""What is missing to decide a claim, and the command that would: found by trying what every preset would run."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ FIRST = {
 
 @cache
 def _planned(name: str) -> tuple[tuple[Spec, ...], ...]:
-    """The specs of a preset, those together that may be compared; synthetic images settle nothing."""
+    """The specs of a preset, those together that may be compared; synthetic images decide nothing."""
     groups: dict[str, list[Spec]] = {}
     for run in plan(load_experiment(name), profile="cpu").runs:
         if run.spec.data.source != "synthetic":

@@ -178,4 +178,4 @@ def _probes(
         }  # fmt: skip
         layered = {name: [value] * 3 for name, value in (fields | theory).items()}
         found.append({"name": "theory", "layers": LAYERS, **layered})
-    return found
+    return [probe for probe in found if getattr(spec.probes, str(probe["name"])).due(step)]

@@ -164,7 +164,20 @@ def test_synthetic_images_settle_nothing(tmp_path: Path) -> None:
     made = IMAGES.model_copy(update={"data": IMAGES.data.model_copy(update={"source": "synthetic"})})
     found = weighed(tmp_path, "C4", [variant | {"base": made} for variant in SMOOTH])
     assert found.verdict == OPEN
-    assert "synthetic images settle nothing" in found.why
+    assert "synthetic images decide nothing" in found.why
+
+
+def test_networks_that_were_measured_too_seldom_are_not_called_early(tmp_path: Path) -> None:
+    """A handful of measurements meets too few training losses that both networks have passed."""
+    seldom = IMAGES.model_copy(
+        update={"probes": PROBES.model_copy(update={"landscape": Landscape(every=30)})}
+    )
+    speeds = [
+        variant | {"base": seldom, "accuracy": a} for variant, a in zip(SMOOTH, (0.4, 0.9), strict=True)
+    ]
+    found = weighed(tmp_path, "C4", speeds)
+    assert found.verdict == OPEN
+    assert "measured too seldom (4 times)" in found.why
 
 
 def test_a_diverged_run_counts_as_one_that_learnt_nothing(tmp_path: Path) -> None:

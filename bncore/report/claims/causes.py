@@ -10,7 +10,7 @@ from bncore.report.claims.comparing import (
     compare,
     compare_in_training,
     has,
-    overlapping,
+    part_in_training,
     probe_need,
     rate_title,
     rates_measured,
@@ -69,11 +69,11 @@ def _scale_free(setting: Setting, lr: float) -> Part:
         smooth = Measure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
         return Part("an advantage without scale-free smoothness", (better, smooth))
     smoother = compare_in_training(setting, RELATIVE, BATCH, NONE, lr, ratio=True)
-    early = too_early(setting, NONE, BATCH, lr=lr) or overlapping(smoother)
+    part = part_in_training("", smoother, too_early(setting, NONE, BATCH, lr=lr))
     title = f"an advantage without scale-free smoothness, {rate_title(lr)}"
     advantage = better.effect is not None and better.effect.n >= ENOUGH_SEEDS and better.effect.low > 0
     nothing = "" if advantage else "no clear advantage in training that smoothness could explain"
-    return Part(title, (better, *smoother), early, blocked=nothing)
+    return Part(title, (better, *smoother), part.early, blocked=nothing or part.blocked)
 
 
 def _lowest(setting: Setting) -> float:

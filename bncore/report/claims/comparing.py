@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bncore.report.claims.evidence import Measure, Need, Part
-from bncore.report.progress import LATEST_START, LEFT, Pair
+from bncore.report.progress import LATEST_START, LEFT, LEVELS, Pair
 from bncore.report.quantities import Quantity, Trace, as_in_the_paper, difference, in_training, values_of
 from bncore.report.runs import variant_of
 from bncore.report.settings import Setting
@@ -23,6 +23,7 @@ MOST_OF_IT = 0.5
 paper's Fig 2 the noise costs 0.30 of it over the whole training, in Fig 5a the l_p norms nothing."""
 
 AT_EQUAL_STEPS, AT_EQUAL_LOSS = "at equal steps", "at equal training loss"
+SELDOM = "measured too seldom"
 
 
 def common_rates(setting: Setting, *variants: tuple[str, str]) -> list[float]:
@@ -60,6 +61,12 @@ def compare_in_training(
     name = f"{trace.name}, {_pair_named(ours, theirs, more)}"
     steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
     progress = in_training(trace, mine, others, Pair.at_equal_progress)
+    fewest = min(
+        (len(found[1].steps) for runs in (*mine.values(), *others.values()) if (found := trace.first(runs))),
+        default=0,
+    )
+    if progress is None and 0 < fewest < LEVELS:
+        more |= {"caveat": f"{SELDOM} ({fewest} times) to be compared at the same training losses"}
     return (
         Measure(f"{name}, {AT_EQUAL_STEPS}", steps, **more),
         Measure(f"{name}, {AT_EQUAL_LOSS}", progress, **more),
@@ -113,22 +120,19 @@ def _too_early(
     return f"{name} has left its start only at step {step:,.0f} of {setting.steps:,}"
 
 
-def overlapping(measures: Sequence[Measure]) -> str:
-    """Why measures were not compared at equal training loss although they were at equal steps; empty where they
-    were."""
-    known = {
-        name: any(m.effect for m in measures if m.name.endswith(name))
-        for name in (AT_EQUAL_STEPS, AT_EQUAL_LOSS)
-    }
-    if known[AT_EQUAL_STEPS] and not known[AT_EQUAL_LOSS]:
-        return "the networks have not yet passed the same training losses"
-    return ""
-
-
 def part_in_training(title: str, measures: Sequence[Measure], early: str) -> Part:
-    """A part whose measures are compared while both networks train."""
+    """A part whose measures are compared while both networks train: at equal steps and at equal training loss.
+    Where they were only at equal steps, it is too early, or they were measured too seldom."""
     counted = [measure for measure in measures if measure.counts]
-    return Part(title, tuple(measures), early or overlapping(counted))
+    steps, losses = (
+        any(measure.effect for measure in counted if measure.name.endswith(name))
+        for name in (AT_EQUAL_STEPS, AT_EQUAL_LOSS)
+    )
+    if early or not steps or losses:
+        return Part(title, tuple(measures), early)
+    seldom = next((measure.caveat for measure in counted if measure.caveat.startswith(SELDOM)), "")
+    apart = "" if seldom else "the networks have not yet passed the same training losses"
+    return Part(title, tuple(measures), apart, blocked=seldom)
 
 
 def rates_measured(setting: Setting, table: str) -> list[float]:

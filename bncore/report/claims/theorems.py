@@ -162,7 +162,7 @@ LEMMA_CLAIM = Claim(
         "BatchNorm is not.",
     ),
     settled_elsewhere=(
-        "No run can settle it: the lemma is about a point, not about training. `bnrun theory` checks its "
+        "No run can decide it: the lemma is about a point, not about training. `bnrun theory` checks its "
         "algebra (exact) and shows a network of one neuron in which the point it speaks of is no optimum "
         "(after arXiv 2502.17913)."
     ),

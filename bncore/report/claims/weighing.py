@@ -33,7 +33,7 @@ def weigh(claim: Claim, settings: Sequence[Setting]) -> Weighed:
 def _judged(setting: Setting, scope: Scope) -> tuple[Verdict, str]:
     verdict = scope.verdict
     if setting.synthetic:
-        return Verdict.INCONCLUSIVE, f"synthetic images settle nothing; there {_said(scope, verdict)}"
+        return Verdict.INCONCLUSIVE, f"synthetic images decide nothing; there {_said(scope, verdict)}"
     return verdict, _said(scope, verdict)
 
 

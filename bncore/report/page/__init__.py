@@ -64,7 +64,7 @@ def _header(document: Report) -> str:
     counted = sum(run.counts for run in document.runs)
     synthetic = any(setting.synthetic for setting in document.settings)
     said = f"{len(document.runs)} runs, {counted} of them counted as evidence."
-    warning = tag("p", "Some of these runs are on synthetic images: they settle nothing.", class_="warn")
+    warning = tag("p", "Some of these runs are on synthetic images: they decide nothing.", class_="warn")
     links = " · ".join(
         tag("a", text(name), href=f"#{anchor}")
         for name, anchor in (("verdicts", "verdicts"), ("the paper's run", "fit"), ("runs", "runs"),
