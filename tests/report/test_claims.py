@@ -57,6 +57,7 @@ CASES: list[tuple[str, list[Variant], Verdict]] = [
     ("C1", [*FASTER, *TOLERANT], YES),
     ("C1", [none(accuracy=0.8), batch(accuracy=0.5), *TOLERANT], NO),
     ("C1", [*FASTER, none(accuracy=0.5, lr=0.5), batch(accuracy=0.3, lr=0.5)], NO),
+    ("C1", [none(accuracy=0.1, lr=0.01), batch(lr=0.01), *FASTER, *TOLERANT], YES),
     ("C1", FASTER, OPEN),
     ("C1", [none(accuracy=0.1), batch(), none(accuracy=0.1, lr=0.5), batch(accuracy=0.4, lr=0.5)], EARLY),
     ("C2", NOISE, YES),

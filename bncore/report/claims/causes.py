@@ -15,6 +15,7 @@ from bncore.report.claims.comparing import (
     rate_title,
     rates_measured,
     too_early,
+    usual_rate,
 )
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.claims.smoothness import RELATIVE, TABLE
@@ -31,7 +32,7 @@ def scopes(setting: Setting) -> tuple[Scope, ...]:
     """Whether an advantage is left at each network's own best rate, and whether it goes with smoothness."""
     if not setting.images or not common_rates(setting, NONE, BATCH):
         return ()
-    lr = _lowest(setting)
+    lr = _usual(setting)
     parts = (_best_rates(setting), _scale_free(setting, lr))
     return (Scope("", parts, alternatives=True),)
 
@@ -43,7 +44,7 @@ def _best_rates(setting: Setting) -> Part:
         return Part(title, (Measure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below"),))
     best = {norm: _best(setting, norm) for norm in rates}
     left = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, best[norm])) for norm in (BATCH, NONE)))
-    lr = _lowest(setting)
+    lr = _usual(setting)
     gain = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, lr)) for norm in (BATCH, NONE)))
     effect = ratio_of_means(dict(left.values), dict(gain.values)) if left and gain else None
     edge = [
@@ -76,8 +77,8 @@ def _scale_free(setting: Setting, lr: float) -> Part:
     return Part(title, (better, *smoother), part.early, blocked=nothing or part.blocked)
 
 
-def _lowest(setting: Setting) -> float:
-    return common_rates(setting, NONE, BATCH)[0]
+def _usual(setting: Setting) -> float:
+    return usual_rate(setting, common_rates(setting, NONE, BATCH))
 
 
 def _best(setting: Setting, norm: tuple[str, str]) -> float:

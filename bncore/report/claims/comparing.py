@@ -32,6 +32,12 @@ def common_rates(setting: Setting, *variants: tuple[str, str]) -> list[float]:
     return sorted(set.intersection(*found)) if found else []
 
 
+def usual_rate(setting: Setting, rates: Sequence[float]) -> float:
+    """The smallest of the rates at which the plain network leaves its start in time; where it never does, the
+    smallest."""
+    return next((lr for lr in rates if not too_early(setting, NONE, lr=lr)), rates[0])
+
+
 def compare(
     setting: Setting,
     quantity: Quantity,

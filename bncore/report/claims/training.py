@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.comparing import BATCH, NONE, common_rates, compare, has, rate_title, too_early
+from bncore.report.claims.comparing import (
+    BATCH,
+    NONE,
+    common_rates,
+    compare,
+    has,
+    rate_title,
+    too_early,
+    usual_rate,
+)
 from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
 from bncore.report.quantities import (
     Quantity,
@@ -24,11 +33,14 @@ FINAL_LOG_LOSS = Quantity("final loss", final_log_loss)
 
 
 def scopes(setting: Setting) -> tuple[Scope, ...]:
-    """Speed at the smallest common learning rate, and what the largest costs each network more."""
+    """Speed at the smallest common learning rate at which the plain network trains, and what the largest costs
+    each network more."""
     rates = common_rates(setting, NONE, BATCH)
     if not rates:
         return ()
-    return (Scope("", (_faster(setting, rates[0]), _tolerant(setting, rates))),)
+    usual = usual_rate(setting, rates)
+    larger = [lr for lr in rates if lr >= usual]
+    return (Scope("", (_faster(setting, usual), _tolerant(setting, larger))),)
 
 
 def _faster(setting: Setting, lr: float) -> Part:
