@@ -24,7 +24,7 @@ from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_cu
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.rank import Aligned, Floats, PaperRank, as_far, looks, smoothed, spacing
 from bncore.report.runs import ReportRun, Variant
-from bncore.report.series import Field, Line, line_of
+from bncore.report.series import Field, Line, at_lengths, line_of
 from bncore.report.settings import Setting
 
 BySeed = Mapping[int, Sequence[ReportRun]]
@@ -236,13 +236,7 @@ def _with_penalty(run: ReportRun, line: Line) -> Line | None:
 
 def _by_length(run: ReportRun, name: str) -> dict[float, tuple[Floats, Floats]]:
     """By step, the step lengths and a field of the landscape probe there."""
-    steps, multiples = rows(run, "probe:landscape", "multiples")
-    _, values = rows(run, "probe:landscape", name)
-    _, two_over_lr = rows(run, "probe:landscape", "two_over_lr")
-    if values.ndim != 2 or multiples.shape != values.shape or len(two_over_lr) != len(values):
-        return {}
-    lengths = multiples * 2 / two_over_lr[:, None]
-    return {float(step): (a, y) for step, a, y in zip(steps, lengths, values, strict=True)}
+    return {float(step): (a, y) for step, a, y in zip(*at_lengths(run, name), strict=True)}
 
 
 def _value(line: tuple[Floats, Floats] | None, length: float) -> float | None:

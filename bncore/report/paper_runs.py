@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bncore.report.claims.evidence import Claim, Measure, Verdict
-from bncore.report.paper import VARIANTS, PaperCurve, all_curves
+from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.progress import Floats
 from bncore.report.runs import ReportRun, Variant
 from bncore.report.settings import Setting
@@ -46,34 +46,30 @@ class _Source:
     high: str = ""
     """The upper edge, of a band."""
     layers: tuple[int, ...] = ()
-    rate: float = 0.0
-    """The learning rate of a panel whose legend names none."""
-    log: bool = False
-    """Whether the panel's axis is logarithmic: long lines lost samples, which lie on straight lines as drawn."""
 
 
 _LANDSCAPE, _ICS, _ACTIVATIONS = "probe:landscape", "probe:ics", "probe:activations"
 _BAND, _DIFFERENCE = ("loss_min", "loss_max"), ("grad_diff_sum_min", "grad_diff_sum_max")
 _SOURCES = (
     _Source("accuracy", "1", "vgg", "step", "accuracy"),
-    _Source("accuracy", "2", "vgg", "step", "accuracy", rate=0.1),
-    _Source("accuracy", "5a", "vgg", "step", "accuracy", rate=0.1),
+    _Source("accuracy", "2", "vgg", "step", "accuracy"),
+    _Source("accuracy", "5a", "vgg", "step", "accuracy"),
     _Source("accuracy", "3a", "vgg", "step", "accuracy"),
-    _Source("ics_l2", "3a", "vgg", _ICS, "l2", layers=(5,), log=True),
+    _Source("ics_l2", "3a", "vgg", _ICS, "l2", layers=(5,)),
     _Source("ics_cosine", "3a", "vgg", _ICS, "cosine", layers=(5, 10)),
-    _Source("loss_band", "4", "vgg", "step", "loss", rate=0.1),
-    _Source("loss_band", "4", "vgg", _LANDSCAPE, *_BAND, rate=0.1),
-    _Source("gradient_predictiveness", "4", "vgg", _LANDSCAPE, *_DIFFERENCE, rate=0.1),
-    _Source("beta", "4", "vgg", _LANDSCAPE, "beta", rate=0.1),
-    _Source("mean_step", "8", "vgg", _ACTIVATIONS, "mean_step", layers=(2, 9, 13), rate=0.1),
-    _Source("variance_step", "8", "vgg", _ACTIVATIONS, "variance_step", layers=(2, 9, 13), rate=0.1),
-    _Source("loss", "3b", "dln", "step", "loss", rate=1e-6, log=True),
-    _Source("ics_l2", "3b", "dln", _ICS, "l2", layers=(9,), rate=1e-6, log=True),
-    _Source("ics_cosine", "3b", "dln", _ICS, "cosine", layers=(9, 17), rate=1e-6),
-    _Source("loss", "5b", "dln", "step", "loss", rate=1e-6, log=True),
-    _Source("loss_band", "10", "dln", _LANDSCAPE, *_BAND, rate=1e-6, log=True),
-    _Source("gradient_predictiveness", "10", "dln", _LANDSCAPE, *_DIFFERENCE, rate=1e-6, log=True),
-    _Source("beta", "10", "dln", _LANDSCAPE, "beta", rate=1e-6, log=True),
+    _Source("loss_band", "4", "vgg", "step", "loss"),
+    _Source("loss_band", "4", "vgg", _LANDSCAPE, *_BAND),
+    _Source("gradient_predictiveness", "4", "vgg", _LANDSCAPE, *_DIFFERENCE),
+    _Source("beta", "4", "vgg", _LANDSCAPE, "beta"),
+    _Source("mean_step", "8", "vgg", _ACTIVATIONS, "mean_step", layers=(2, 9, 13)),
+    _Source("variance_step", "8", "vgg", _ACTIVATIONS, "variance_step", layers=(2, 9, 13)),
+    _Source("loss", "3b", "dln", "step", "loss"),
+    _Source("ics_l2", "3b", "dln", _ICS, "l2", layers=(9,)),
+    _Source("ics_cosine", "3b", "dln", _ICS, "cosine", layers=(9, 17)),
+    _Source("loss", "5b", "dln", "step", "loss"),
+    _Source("loss_band", "10", "dln", _LANDSCAPE, *_BAND),
+    _Source("gradient_predictiveness", "10", "dln", _LANDSCAPE, *_DIFFERENCE),
+    _Source("beta", "10", "dln", _LANDSCAPE, "beta"),
 )  # fmt: skip
 """What the figures show of what runs journal. The paper draws no loss of its VGG: the lower edge of the loss along
 the gradient, weight penalty included, stands for it; where that is missing too, progress is read from the
@@ -164,7 +160,7 @@ def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples
     for layer in source.layers or (0,):
         for curve in all_curves(source.key, source.figure, layer=layer or None):
             norm, noisy = VARIANTS[curve.legend]
-            variant = Variant(norm, "noise" if noisy else "", curve.rate or source.rate)
+            variant = Variant(norm, "noise" if noisy else "", curve.rate or RATES[source.figure])
             of = samples.setdefault(variant, {})
             for step, low, high in _drawn(curve, source, until):
                 fields = {source.low: low} | ({source.high: high} if source.high else {})
@@ -189,7 +185,8 @@ def _drawn(curve: PaperCurve, source: _Source, until: int | None) -> Iterator[tu
     every = EVERY[source.network]
     last = min(curve.x[-1], np.inf if until is None else until)
     steps = np.arange(np.ceil(curve.x[0] / every), np.floor(last / every) + 1) * every
-    edges = [_on_lines(values, curve.x, steps, log=source.log) for values in (curve.low, curve.high)]
+    log = (source.key, source.figure) in LOGARITHMIC  # the lost samples lie on straight lines as drawn
+    edges = [_on_lines(values, curve.x, steps, log=log) for values in (curve.low, curve.high)]
     return zip(steps.astype(int).tolist(), *(edge.tolist() for edge in edges), strict=True)
 
 

@@ -123,21 +123,27 @@ def paper_curves(
     return found
 
 
-def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
-    """A field of the landscape probe against the step length a, at some of its measurements."""
+def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
+    """Of a field of the landscape probe that has a value for each step length: the steps (n,), the lengths and the
+    values (n, lengths). None of each where it was not measured so."""
     steps, multiples = rows(run, "probe:landscape", "multiples")
     _, values = rows(run, "probe:landscape", name)
     _, two_over_lr = rows(run, "probe:landscape", "two_over_lr")
     if values.ndim != 2 or multiples.shape != values.shape or len(two_over_lr) != len(values):
-        return []
+        return np.empty(0), np.empty((0, 0)), np.empty((0, 0))
+    return steps, multiples * 2 / two_over_lr[:, None], values
+
+
+def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
+    """A field of the landscape probe against the step length a, at some of its measurements."""
+    steps, lengths, values = at_lengths(run, name)
     found = []
     chosen = _spread(len(steps), LENGTH_STEPS)
     for place, row in enumerate(chosen):
-        x = multiples[row] * 2 / two_over_lr[row]
-        order = np.argsort(x)
-        y = values[row][order]
+        order = np.argsort(lengths[row])
+        x, y = lengths[row][order], values[row][order]
         opacity = 0.3 + 0.7 * (place + 1) / len(chosen)
-        found.append(Curve(f"step {int(steps[row]):,}", style, x[order], y, y, opacity=opacity))
+        found.append(Curve(f"step {int(steps[row]):,}", style, x, y, y, opacity=opacity))
     return found
 
 
