@@ -12,7 +12,7 @@ import numpy as np
 
 from bncore.data.arrays import ImageArrays
 from bncore.data.errors import DataError
-from bncore.plain import open_plain
+from bncore.plain_files import open_plain
 
 
 def cache_dir() -> Path:

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,19 @@ from bncore.data.download import Transfer, partial_file, without_secrets
 from bncore.data.errors import DataError, DownloadError
 from bncore.data.progress import Progress
 
-if TYPE_CHECKING:  # importing torchvision takes a second, and most runs do not need it
+if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 FOLDER = "cifar-10-batches-py"
 MIRROR = "BNRUN_CIFAR10_URL"
 """The environment variable that names another address of the archive."""
+
+
+def _dataset() -> Any:  # torchvision has no types
+    """Torchvision's class: importing it takes a second, and most runs do not need it."""
+    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - for the reason above
+
+    return CIFAR10
 
 
 def locate(path: Path | None) -> Path | None:
@@ -46,10 +53,9 @@ def load_cifar10(root: Path) -> ImageArrays:
     Raises:
         DataError: a file is missing or damaged.
     """
-    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - see above
-
+    dataset = _dataset()
     try:
-        train, test = (CIFAR10(str(root), train=split, download=False) for split in (True, False))
+        train, test = (dataset(str(root), train=split, download=False) for split in (True, False))
     except (RuntimeError, OSError) as error:
         raise DataError(
             f"{root / FOLDER}: incomplete or damaged; expected the published CIFAR-10 files "
@@ -68,7 +74,7 @@ def fetch(
     """Download CIFAR-10 into `root` (default: the cache) unless it is there whole; the folder that holds it.
 
     From the address that torchvision knows, or from ``$BNRUN_CIFAR10_URL``. What arrives lies beside its
-    destination, so that an interrupted download goes on where it was left, and torchvision checks and unpacks the
+    destination, so that an interrupted download resumes where it stopped, and torchvision checks and unpacks the
     archive in a folder of its own, so that no interruption leaves half a data set behind.
 
     Arguments:
@@ -82,23 +88,21 @@ def fetch(
     root = root or cache_dir()
     if _is_whole(root):
         return root
-    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - see above
-
-    transfer = Transfer(os.environ.get(MIRROR) or CIFAR10.url, CIFAR10.tgz_md5, silence_s)
+    dataset = _dataset()
+    transfer = Transfer(os.environ.get(MIRROR) or dataset.url, dataset.tgz_md5, silence_s)
+    part = root / f".{dataset.filename}.part"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=root, ignore_cleanup_errors=True) as name,
-            partial_file(root / f".{CIFAR10.filename}.part") as (file, partial),
+            partial_file(part) as (file, partial),
         ):
             _download(transfer, file, limit_s, progress)
-            partial.replace(Path(name) / CIFAR10.filename)
+            partial.replace(Path(name) / dataset.filename)
             _unpack(Path(name))
             _put(Path(name), root)
     except OSError as error:
-        raise DownloadError(
-            f"{root}: {_failure(error, transfer, root / f'.{CIFAR10.filename}.part')}"
-        ) from error
+        raise DownloadError(f"{root}: {_failure(error, transfer, part)}") from error
     return root
 
 
@@ -106,7 +110,7 @@ def _failure(error: OSError, transfer: Transfer, partial: Path) -> str:
     """Why there is no CIFAR-10, and what to do about it."""
     named = f"${MIRROR}, " if os.environ.get(MIRROR) else ""
     try:
-        kept = f" {partial.stat().st_size:,} bytes are kept: another try goes on from there;"
+        kept = f" {partial.stat().st_size:,} bytes are kept, and the next try resumes from there;"
     except OSError:
         kept = ""
     return (
@@ -171,13 +175,11 @@ def _unpack(folder: Path) -> None:
     Raises:
         OSError: it does not take it.
     """
-    from torchvision.datasets import CIFAR10  # noqa: PLC0415 - see above
-
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # torchvision unpacks without a filter, which Python 3.12 and 3.13 deprecate; it has checked the MD5.
         warnings.filterwarnings("ignore", "Python 3.14 will", DeprecationWarning)
         try:
-            CIFAR10(str(folder), download=True)
+            _dataset()(str(folder), download=True)
         except (RuntimeError, tarfile.TarError) as error:
             raise OSError(f"the archive is right, and what it holds is not: {error}") from error
 

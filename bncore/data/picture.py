@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from bncore.data.errors import DataError
-from bncore.plain import open_plain
+from bncore.plain_files import open_plain
 
 DECODING = 2
 """Another number whenever some file decodes to other pixels than before: part of the key of the cache."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from bncore.launch.devices import least_loaded, visible_gpus
-from bncore.plain import append_to
+from bncore.plain_files import append_to
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.paths import RunDir

@@ -15,7 +15,7 @@ from bncore.launch import slurm_commands as slurm
 from bncore.launch.mark import mark
 from bncore.launch.slurm_options import SlurmOptions
 from bncore.launch.slurm_script import script
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.files import replace_file
 from bncore.store.paths import RunDir, SweepDir

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bncore.launch.local import LocalSweep, exit_in_words
 from bncore.launch.mark import mark
-from bncore.plain import append_to
+from bncore.plain_files import append_to
 from bncore.store.errors import Owned, StoreError
 from bncore.store.log import last_line
 from bncore.store.owner import Ownership, acquire, read_owner

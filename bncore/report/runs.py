@@ -12,13 +12,13 @@ from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed
 from bncore.store.columns import Columns
-from bncore.store.dropped import in_effect
+from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import NoSuchRun, StoreError
-from bncore.store.evaluation import evaluation_problem
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
 from bncore.store.loaded import LoadedRun, load_run
 from bncore.store.paths import RunDir, SweepDir
+from bncore.store.problems import evaluation_problem
 from bncore.store.status import Observer, read_status
 
 COUNTED_STATES = frozenset({"finished", "diverged"})

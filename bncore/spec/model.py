@@ -28,7 +28,7 @@ from bncore.spec.part import (
     Text,
 )
 from bncore.spec.probes import Probes
-from bncore.spec.statistics import single_value_conflicts
+from bncore.spec.single_value import single_value_conflicts
 
 
 class ImageData(Part):

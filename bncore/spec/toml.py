@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.check import Layer, check
 from bncore.spec.errors import Problem, SpecError
 from bncore.spec.model import Spec

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from bncore.plain import read_plain
-from bncore.store.dropped import in_effect
+from bncore.plain_files import read_plain
+from bncore.store.dropped_requests import in_effect
 from bncore.store.journal import REMADE, Event, difference, read_events, same_event
 from bncore.store.paths import RunDir
 

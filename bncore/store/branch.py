@@ -17,7 +17,7 @@ from bncore.spec.change import Changes, changed, values_at
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.checkpoints import Checkpoint, file_name, listing
-from bncore.store.dropped import in_effect
+from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, read_events
 from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.store.errors import Divergence, Owned, StoreError
 from bncore.store.faults import armed, fault
 from bncore.store.files import replace_file

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import PROBING, Event

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, observed_from_toml

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.errors import printable
 from bncore.store.paths import Held
 

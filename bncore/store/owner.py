@@ -20,7 +20,7 @@ from pathlib import Path
 
 import orjson
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.store.errors import Owned, StoreError
 from bncore.store.faults import fault
 from bncore.store.paths import Held

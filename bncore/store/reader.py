@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bncore.plain import open_plain
+from bncore.plain_files import open_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, check_schema, event_of, is_event

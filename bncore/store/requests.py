@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.errors import printable
 from bncore.store.commands import (
     COMMANDS,

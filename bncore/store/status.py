@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.store.files import replace_file
 from bncore.store.owner import read_owner
 from bncore.store.paths import Held, RunDir, SweepDir

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.errors import SpecError
 from bncore.spec.model import Spec
 from bncore.spec.observed import Observed, observed_from_toml

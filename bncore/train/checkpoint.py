@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bncore.plain import open_plain
+from bncore.plain_files import open_plain
 from bncore.store.checkpoints import file_name, listing
 from bncore.store.errors import StoreError
 from bncore.store.faults import fault

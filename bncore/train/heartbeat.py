@@ -42,7 +42,7 @@ class Heartbeat:
         self.beat()
         self._thread.start()
 
-    def go_on_at(self, step: int) -> None:
+    def restart_at(self, step: int) -> None:
         """Reckon from here: a resumed run may begin before or after where its last heartbeat was."""
         self.step = step
         self._since = step, time.monotonic()

@@ -18,7 +18,7 @@ from bncore.probes.draws import Draws
 from bncore.probes.guard import ieee_float32
 from bncore.probes.layering import Layering, watched
 from bncore.probes.module import ModuleView
-from bncore.train.elsewhere import Setting, check_elsewhere
+from bncore.train.lent_parameters import TrialPass, check_lent_parameters
 from bncore.train.observable import ObserveError
 
 Criterion = Callable[[Any, Any], Tensor]
@@ -77,7 +77,7 @@ def reproduced(
     _check_loss(caught.loss, loss)
     scale = _scale(caught.grads, grads, float(loss))
     if layering is None:  # the first step
-        setting = Setting(
+        trial = TrialPass(
             net,
             lambda outputs: criterion(outputs, caught.targets),
             caught.inputs,
@@ -85,7 +85,7 @@ def reproduced(
             caught.draws,
             tuple(grads),
         )
-        check_elsewhere(setting, caught.before, tolerance(loss.dtype))
+        check_lent_parameters(trial, caught.before, tolerance(loss.dtype))
     view = ModuleView(
         caught.step,
         seed,

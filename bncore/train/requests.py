@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bncore.store.dropped import dropped_ids
+from bncore.store.dropped_requests import dropped_ids
 from bncore.store.journal import REMADE, Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir

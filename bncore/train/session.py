@@ -15,8 +15,8 @@ from bncore.nets import LayeredNet, Pass, accuracy, build, criterion
 from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView
 from bncore.spec.model import Spec
+from bncore.spec.single_value import single_value_conflicts
 from bncore.spec.stability import stability_threshold
-from bncore.spec.statistics import single_value_conflicts
 from bncore.train.optimiser import (
     build_optimiser,
     decayed,
@@ -27,8 +27,8 @@ from bncore.train.optimiser import (
     trained,
     weight_penalty,
 )
+from bncore.train.running_statistics import StatisticsBackup
 from bncore.train.schedule import learning_rate
-from bncore.train.statistics import StatisticsBackup
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 """Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""

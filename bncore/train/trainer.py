@@ -17,7 +17,7 @@ from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.spec.change import Changes, changed, values_at
 from bncore.spec.model import Spec
 from bncore.store import Journal, RunDir
-from bncore.store.evaluation import not_finite
+from bncore.store.problems import not_finite
 from bncore.train import checkpoint
 from bncore.train.ahead import Ahead
 from bncore.train.control import Control, Signals
@@ -25,8 +25,8 @@ from bncore.train.digest import params_sha256
 from bncore.train.graphs import Graphs
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
+from bncore.train.running_statistics import overflowed
 from bncore.train.session import Session, StepRecord, evaluate
-from bncore.train.statistics import overflowed
 
 End = Literal["finished", "diverged", "stopped", "interrupted"]
 

@@ -27,7 +27,7 @@ from bncore.spec.errors import SpecError, printable
 from bncore.spec.model import Spec
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.agreement import MOVED, meta_of, surroundings
-from bncore.store.dropped import dropped_ids, superseded
+from bncore.store.dropped_requests import dropped_ids, superseded
 from bncore.store.errors import Owned, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Event, Journal
@@ -41,7 +41,7 @@ from bncore.store.status import State, read_status
 from bncore.train import checkpoint
 from bncore.train.ahead import steps_ahead
 from bncore.train.control import Signals, end_with_parent
-from bncore.train.dropping import drop_requests, how_to_go_on
+from bncore.train.dropped_requests import drop_requests, resume_hint
 from bncore.train.environment import environment
 from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
@@ -137,7 +137,7 @@ def _train(
         requests.start()
         if journal.events:  # resumed by somebody
             requests.reject_stale(begun.step, stale)
-        heartbeat.go_on_at(begun.step)
+        heartbeat.restart_at(begun.step)
         trainer = Trainer(
             run,
             session,
@@ -159,7 +159,7 @@ def _train(
         raise
     except Exception as error:
         known = isinstance(error, DataError | StoreError)
-        hint = "" if known else how_to_go_on(run)
+        hint = "" if known else resume_hint(run)
         message = str(error) if known else f"{type(error).__name__}: {error}{hint}"
         heartbeat.stop("failed", message)
         with suppress(OSError):  # a full disk has no room for the log either

@@ -144,7 +144,7 @@ def watch(names: Names, plain: Plain = False, root: Root = None) -> None:
 
 def logs(names: Names, root: Root = None) -> None:
     """Print what happened to runs, as their workers logged it; of several, each under its name."""
-    from bncore.plain import read_plain
+    from bncore.plain_files import read_plain
 
     runs = runs_named(names, root)
     for run in runs:

@@ -11,9 +11,9 @@ from bncore.launch.slurm_state import Queue, standing
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import StoreError
-from bncore.store.evaluation import evaluation_problem
 from bncore.store.find import list_sweeps
 from bncore.store.journal import in_json
+from bncore.store.problems import evaluation_problem
 from bncore.store.reader import Reader, read
 from bncore.store.status import LIVE, Observer, Status, read_status
 from bncore.store.sweep import read_sweep

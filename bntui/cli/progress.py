@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bncore.launch.slurm_state import Queue
 from bncore.spec.errors import printable
-from bncore.store.failures import first_failures
+from bncore.store.problems import first_failures
 from bncore.store.status import Observer
 from bntui.cli.overview import Follower, Overview, duration, figure, percent, steps_made
 

@@ -10,7 +10,7 @@ import typer
 from bncore.launch.devices import gpu_count, share_of_threads
 from bncore.spec.errors import Problem, SpecError
 from bncore.spec.model import VGG, VGG_SIDE, ImageData
-from bncore.spec.statistics import single_value_conflicts
+from bncore.spec.single_value import single_value_conflicts
 
 if TYPE_CHECKING:
     from bncore.spec.experiment import ProfileName

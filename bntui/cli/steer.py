@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bntui.cli.dropping import ask_to_drop
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named, runs_of
 from bntui.cli.options import Json, Names, Root, Run, counted, default_root, harmless
@@ -208,7 +207,7 @@ def resume(
     for run in dead:
         refuse_observed(run.spec_file)
     if drop_request is not None:
-        ask_to_drop(dead, drop_request)
+        _request_drop(dead, drop_request)
     if dead and options is not None:
         submit_runs(dead[0].sweep, dead, options, jobs=jobs, as_json=as_json)
     elif dead:
@@ -339,3 +338,30 @@ def _refuse_beyond_the_end(command: Command, seen: list[Overview]) -> None:
 def _states(seen: list[Overview]) -> str:
     told = [f"{harmless(o.run.path.name)} {o.state}" for o in seen[:4]]
     return ", ".join(told) + (" ..." if len(seen) > 4 else "")
+
+
+def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
+    """Send the request to the one run that is to be resumed, which answers it before it trains.
+
+    Raises:
+        BadParameter: several runs, no such request, or one that the run has trained with.
+    """
+    from bncore.store.dropped_requests import why_not
+    from bncore.store.journal import read_events
+    from bncore.store.requests import DropRequest, drop
+
+    def refuse(reason: str) -> None:
+        raise typer.BadParameter(harmless(reason), param_hint="--drop-request")
+
+    if len(runs) != 1:
+        refuse(f"{len(runs)} runs to restart; expected the one that the request stopped")
+    (run,) = runs
+    events = read_events(run.journal_file)
+    ids = {str(e.get("id")) for e in events if e["type"] == "request" and str(e.get("id")).startswith(ident)}
+    if len(ids) > 1:
+        refuse(f"{ident}: {len(ids)} requests begin like this; expected more of the id")
+    full = ids.pop() if ids else ident
+    if reason := why_not(events, full):
+        refuse(f"{run.name}: {reason}")
+    drop(run, DropRequest(request=full))
+    typer.echo(f"{run.name}: resumes without request {harmless(full)}", err=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.spec.errors import printable, shown
 from bncore.spec.overrides import ALIASES
 from bncore.store.journal import Event

@@ -78,7 +78,7 @@ class RunsPage(Page):
 
     def _warn(self, snapshot: Snapshot) -> None:
         """Say once of a probe that it does not work."""
-        from bncore.store.failures import first_failures
+        from bncore.store.problems import first_failures
 
         texts = [
             f"{view.name}: {failure}" for view in snapshot.runs for failure in first_failures(view.columns)

@@ -172,7 +172,7 @@ def test_a_connection_that_ends_at_once_is_told_and_what_came_is_kept(
     with served(host, monkeypatch):
         said = refused(tmp_path / "data")
         assert f"the connection ended early: 100 of {len(content):,} bytes arrived" in said
-        assert "100 bytes are kept: another try goes on from there" in said
+        assert "100 bytes are kept, and the next try resumes from there" in said
         assert (tmp_path / "data" / PARTIAL).read_bytes() == content[:100]
         host.cut_after, host.ranges = None, True
         fetch(tmp_path / "data")

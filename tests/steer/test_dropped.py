@@ -1,4 +1,4 @@
-"""A run that a request did kill goes on without it, and is a run that was never asked."""
+"""A run that a request killed resumes without it, and is then as one that was never sent it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resume.making import DEEP_LINEAR, digest, events, make_run, story, train
 from bncore.store import requests
 from bncore.store.agreement import compare
 from bncore.store.branch import fork, replay
-from bncore.store.dropped import in_effect, why_not
+from bncore.store.dropped_requests import in_effect, why_not
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.verify import verify

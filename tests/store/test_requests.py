@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.plain import read_plain
+from bncore.plain_files import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir
 from bncore.store.requests import LARGEST, Checkpoint, Command, Note, Pause, Resume, Step, Stop, drop, pending

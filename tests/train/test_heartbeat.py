@@ -46,7 +46,7 @@ def test_a_resumed_run_s_rate_is_of_its_own_steps(
     def resume() -> None:
         nonlocal resumed
         if not resumed:
-            heartbeat.go_on_at(at)
+            heartbeat.restart_at(at)
             resumed = True
 
     told = beaten(run, heartbeat, 5, resume)

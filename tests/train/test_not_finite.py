@@ -13,7 +13,7 @@ from bncore.report.runs import gather
 from bncore.spec.model import MLP, Evaluation, GaussianData, Loss, Norm, Optim, Spec
 from bncore.store import Journal
 from bncore.store.paths import RunDir
-from bncore.train.statistics import overflowed
+from bncore.train.running_statistics import overflowed
 from bntui.cli.main import app
 
 from .making import session

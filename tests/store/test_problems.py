@@ -10,8 +10,8 @@ from explorer.making import drive, explorer, text_of
 from live.making import events, made_run, write_sweep
 from textual.pilot import Pilot
 
-from bncore.store.failures import first_failures
 from bncore.store.paths import RunDir, SweepDir
+from bncore.store.problems import first_failures
 from bncore.store.reader import read
 from bntui.cli.progress import Progress
 

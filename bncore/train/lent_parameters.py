@@ -30,7 +30,7 @@ Gradient = tuple[Tensor, list[Tensor | None]]
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrialPass:
     """A step's forward and backward pass, but for the parameters."""
 
     net: nn.Module
@@ -44,7 +44,7 @@ class Setting:
     """Of the parameters with a gradient."""
 
 
-def check_elsewhere(setting: Setting, before: Mapping[str, Tensor], allowed: float) -> None:
+def check_lent_parameters(trial: TrialPass, before: Mapping[str, Tensor], allowed: float) -> None:
     """Make sure that loss and gradient at lent parameters are those of the module when it has them.
 
     Arguments:
@@ -55,13 +55,13 @@ def check_elsewhere(setting: Setting, before: Mapping[str, Tensor], allowed: flo
         ObserveError: they are not.
     """
     for distance in DISTANCES:
-        there = _moved(before, setting.names, distance)
+        there = _moved(before, trial.names, distance)
         with ieee_float32():
-            setting.draws.restore()
-            lent = _lent(setting, there)
-            with _put(setting.net, {**there, **setting.buffers}):
-                setting.draws.restore()
-                own = _own(setting)
+            trial.draws.restore()
+            lent = _lent(trial, there)
+            with _put(trial.net, {**there, **trial.buffers}):
+                trial.draws.restore()
+                own = _own(trial)
         if bool(torch.isfinite(torch.stack([lent[0], own[0]])).all()):
             _compare(lent, own, allowed)
             return
@@ -77,17 +77,17 @@ def _moved(before: Mapping[str, Tensor], names: tuple[str, ...], distance: float
     return moved
 
 
-def _lent(setting: Setting, there: Mapping[str, Tensor]) -> Gradient:
-    leaves = {name: there[name].detach().requires_grad_() for name in setting.names}
-    own = {name: buffer.clone() for name, buffer in setting.buffers.items()}
-    outputs = functional_call(setting.net, {**own, **there, **leaves}, (setting.inputs,))
-    return _gradient(setting.loss_at(outputs), list(leaves.values()))
+def _lent(trial: TrialPass, there: Mapping[str, Tensor]) -> Gradient:
+    leaves = {name: there[name].detach().requires_grad_() for name in trial.names}
+    own = {name: buffer.clone() for name, buffer in trial.buffers.items()}
+    outputs = functional_call(trial.net, {**own, **there, **leaves}, (trial.inputs,))
+    return _gradient(trial.loss_at(outputs), list(leaves.values()))
 
 
-def _own(setting: Setting) -> Gradient:
-    parameters = dict(setting.net.named_parameters())
-    outputs = setting.net(setting.inputs)
-    return _gradient(setting.loss_at(outputs), [parameters[name] for name in setting.names])
+def _own(trial: TrialPass) -> Gradient:
+    parameters = dict(trial.net.named_parameters())
+    outputs = trial.net(trial.inputs)
+    return _gradient(trial.loss_at(outputs), [parameters[name] for name in trial.names])
 
 
 def _gradient(loss: Tensor, parameters: list[Tensor] | list[nn.Parameter]) -> Gradient:

@@ -1,4 +1,4 @@
-"""Requests that a run goes on without: applied, fatal to the run, and dropped when it was resumed.
+"""Requests that a run was resumed without: applied, fatal to the run, and dropped when it was resumed.
 
 The journal keeps both: the request, and the `drop_request` that took it back. What is read of a run to be made
 again (by resume, fork, replay) or to be judged is what `in_effect` leaves of it.
@@ -66,7 +66,7 @@ def why_not(events: Sequence[Event], ident: str) -> str:
     later = [e for e in events if e["seq"] > found["seq"]]
     trained = any(e["type"] in TRAINED and e["step"] >= step for e in later)
     if trained or any(e["type"] == "checkpoint" and e["step"] > step for e in later):
-        return f"the run has trained with it: `bnrun fork --at {step}` makes a run that goes on without it"
+        return f"the run has trained with it: `bnrun fork --at {step}` makes a run without it"
     return ""
 
 

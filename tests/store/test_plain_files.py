@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bncore.launch.supervisor import detach
-from bncore.plain import append_to, open_plain, read_plain
+from bncore.plain_files import append_to, open_plain, read_plain
 from bncore.spec.errors import SpecError
 from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.agreement import meta_of

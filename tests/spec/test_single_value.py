@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bncore.spec.change import changed
 from bncore.spec.errors import SpecError
 from bncore.spec.model import DLN, MLP, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Spec
-from bncore.spec.statistics import single_value_conflicts
+from bncore.spec.single_value import single_value_conflicts
 
 OF_THE_BATCH = (
     "batch", "l1", "l2", "linf", "lp:3", "mean_only", "variance_only", "batch_detached", "batch_population",

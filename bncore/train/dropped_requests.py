@@ -1,11 +1,11 @@
-"""The requests to go on without an earlier one: answered when a run is resumed, before its state is loaded."""
+"""Requests to resume without an earlier one: answered when a run is resumed, before its state is loaded."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from bncore.store.commands import DropRequest
-from bncore.store.dropped import last_applied, why_not
+from bncore.store.dropped_requests import last_applied, why_not
 from bncore.store.errors import StoreError
 from bncore.store.journal import Journal, read_events
 from bncore.store.paths import RunDir
@@ -38,11 +38,11 @@ def drop_requests(run: RunDir, journal: Journal) -> None:
             request.path.unlink(missing_ok=True)
 
 
-def how_to_go_on(run: RunDir) -> str:
+def resume_hint(run: RunDir) -> str:
     """What a person may do about a run that failed; empty where it was no request that it failed of."""
     with suppress(StoreError):
         event = last_applied(read_events(run.journal_file))
         if event is not None:
             ident = event["id"][:8]
-            return f" (after request {ident}: `bnrun resume --drop-request {ident}` goes on without it)"
+            return f" (after request {ident}: `bnrun resume --drop-request {ident}` resumes without it)"
     return ""
