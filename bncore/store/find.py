@@ -108,9 +108,8 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
             )
         ]
     if not found:
-        there = sorted(sweep.name for sweep in sweeps)
-        listed = (", ".join(there[:8]) or "none") + (", …" if len(there) > 8 else "")
-        raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {listed})")
+        there = _listed([sweep.name for sweep in sweeps])
+        raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {there})")
     return found
 
 
@@ -147,7 +146,11 @@ def _only(
     if found:
         names = [one.name if "/" not in name else printable(one.path.name) for one in found]
         raise NoSuchRun(f"{name}: several go by that name: {', '.join(names[:8])}")
-    there = sorted(dict.fromkeys(known))
-    listed = (", ".join(there[:8]) or "none") + (", …" if len(there) > 8 else "")
-    hint = did_you_mean(part, there)
-    raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {listed})")
+    hint = did_you_mean(part, sorted(set(known)))
+    raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {_listed(known)})")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of the names, in order."""
+    there = sorted(set(names))
+    return (", ".join(there[:8]) or "none") + (", …" if len(there) > 8 else "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bncore.data import load
-from bncore.spec.model import DLN, Evaluation, GaussianData, Loss, Norm, Optim, Spec
+from bncore.spec.model import DLN, MLP, Checkpoints, Evaluation, GaussianData, Loss, Norm, Optim, Spec
 from bncore.train.session import Session
 
 
@@ -24,6 +24,24 @@ def dln_spec(**changes: Any) -> Spec:
         loss=Loss(kind="squared_error", reduction="half_sum"),
         optim=Optim(lr=1e-3),
         eval=Evaluation(every=10),
+    )
+    return spec.model_copy(update=changes)
+
+
+def exploding_spec(**changes: Any) -> Spec:
+    """The first update is of a size whose next loss overflows."""
+    spec = Spec(
+        steps=30,
+        batch_size=16,
+        device="cpu",
+        threads=1,
+        data=GaussianData(samples=64, features=4),
+        net=MLP(hidden=(8, 8)),
+        norm=Norm(kind="batch"),
+        loss=Loss(kind="squared_error"),
+        optim=Optim(lr=1e30),
+        eval=Evaluation(every=0),
+        checkpoint=Checkpoints(every_steps=1, every_minutes=0),
     )
     return spec.model_copy(update=changes)
 

@@ -10,26 +10,15 @@ from resume.making import events, make_run, train
 from typer.testing import CliRunner
 
 from bncore.report.runs import gather
-from bncore.spec.model import MLP, Evaluation, GaussianData, Loss, Norm, Optim, Spec
+from bncore.spec.model import Checkpoints, Optim
 from bncore.store import Journal
 from bncore.store.paths import RunDir
 from bncore.train.running_statistics import overflowed
 from bntui.cli.main import app
 
-from .making import session
+from .making import exploding_spec, session
 
-SPEC = Spec(
-    steps=1,
-    batch_size=16,
-    device="cpu",
-    threads=1,
-    data=GaussianData(samples=64, features=4),
-    net=MLP(hidden=(8, 8)),
-    norm=Norm(kind="batch"),
-    loss=Loss(kind="squared_error"),
-    optim=Optim(lr=1e30),
-    eval=Evaluation(every=0),
-)
+SPEC = exploding_spec(steps=1, checkpoint=Checkpoints())
 """One finite loss; nobody trains with what its update makes."""
 
 

@@ -10,24 +10,13 @@ import torch
 from resume.making import Updates, events, make_run, train
 
 from bncore.spec.change import changed
-from bncore.spec.model import MLP, Checkpoints, Evaluation, GaussianData, Loss, Norm, Optim, Spec
+from bncore.spec.model import Norm, Optim, Spec
 from bncore.train import checkpoint
 
-from .making import session
+from .making import exploding_spec, session
 from .test_rewind import same
 
-EXPLODING = Spec(
-    steps=30,
-    batch_size=16,
-    device="cpu",
-    threads=1,
-    data=GaussianData(samples=64, features=4),
-    net=MLP(hidden=(8, 8)),
-    loss=Loss(kind="squared_error"),
-    optim=Optim(lr=1e30),
-    eval=Evaluation(every=0),
-    checkpoint=Checkpoints(every_steps=1, every_minutes=0),
-)
+EXPLODING = exploding_spec()
 """The first update is of a size whose next loss overflows."""
 
 WITH_STATISTICS = (
