@@ -41,6 +41,7 @@ class Sidebar(Vertical):
         super().__init__()
         self._shape: tuple[int, str] | None = None
         """What the height of what is said of the selected run depends on."""
+        self._shown: tuple[Snapshot, Choice] | None = None
 
     def compose(self) -> ComposeResult:
         yield Listing(id="runs", focusable=False)
@@ -53,6 +54,7 @@ class Sidebar(Vertical):
 
     def show(self, snapshot: Snapshot, choice: Choice) -> None:
         """Show the runs of a snapshot."""
+        self._shown = snapshot, choice
         palette = words.palette_of(self.app)
         runs = self.query_one("#runs", Listing)
         full = len(snapshot.runs) > runs.size.height > 0
@@ -69,6 +71,11 @@ class Sidebar(Vertical):
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
+
+    def on_resize(self) -> None:
+        """Fit the rows to the width there is now: they may have been made while nothing was shown of them."""
+        if self._shown is not None:
+            self.show(*self._shown)
 
 
 class RunLine(Line):

@@ -323,3 +323,27 @@ def test_every_theme_shows_the_same_text(tmp_path: Path, theme: str) -> None:
             await pilot.pause()
 
     drive(app, (120, 40), steps)
+
+
+@pytest.mark.parametrize("begun", [(80, 24), (60, 18), (300, 100)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_resized_screen_is_that_of_an_explorer_begun_at_that_size(
+    tmp_path: Path, begun: tuple[int, int]
+) -> None:
+    sweep = every_kind(tmp_path)
+    seen: list[dict[str, str]] = []
+    for first in ((160, 48), begun):
+        app, texts = explorer(tmp_path, sweep), {}
+
+        async def steps(pilot: Pilot[None], app: Explorer = app, texts: dict[str, str] = texts) -> None:
+            for page, key in KEYS.items():
+                await pilot.press(key)
+                await pilot.resize_terminal(160, 48)
+                await pilot.pause(0.3)
+                texts[page] = sound(app)
+                await pilot.resize_terminal(*begun)
+                await pilot.pause()
+
+        drive(app, first, steps)
+        seen.append(texts)
+    for page in KEYS:
+        assert seen[1][page] == seen[0][page], page
