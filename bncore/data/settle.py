@@ -166,6 +166,6 @@ def _folder(data: ImageData, side: int | None, progress: Progress | None) -> Ima
 _READERS: dict[str, Callable[[ImageData, int | None, Progress | None], ImageArrays]] = {
     "cifar10": _cifar,
     "folder": _folder,
-    "synthetic": lambda _data, _side, _progress: synthetic_images(),
+    "synthetic": lambda data, _side, _progress: synthetic_images(by_class=data.background == "by_class"),
 }
 """Every settled source of images; one function and one row adds another."""

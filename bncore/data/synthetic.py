@@ -2,7 +2,8 @@
 
 Ten classes: five shapes, each filled with stripes or with a checkerboard. Place, size, orientation, period and
 all colours are drawn anew for each image, over a blotched background with clutter and pixel noise, so that no
-pixel and no colour tells a class. Everything after the draws is integer arithmetic, so the bytes do not depend on
+pixel and no colour tells a class; or the background tells the shape in part, as the sky tells an aeroplane.
+Everything after the draws is integer arithmetic, so the bytes do not depend on
 the processor; they are the same for the same numpy generator, and `ImageArrays.fingerprint` says so.
 """
 
@@ -31,22 +32,31 @@ _SINE = np.array([round(1024 * math.sin(2 * math.pi * k / _ANGLES)) for k in ran
 Ints = NDArray[np.int32]
 
 
-def synthetic_images(train: int = TRAIN, test: int = TEST) -> ImageArrays:
-    """The set: `train` and `test` images of 3x32x32, classes in turn, so that every prefix is balanced."""
+_TINTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]], dtype=np.int32)
+"""A background colour for each shape: red, green, blue, yellow, cyan."""
+_TINT = 5  # eighths of a background by class that are its tint
+
+
+def synthetic_images(train: int = TRAIN, test: int = TEST, *, by_class: bool = False) -> ImageArrays:
+    """The set: `train` and `test` images of 3x32x32, classes in turn, so that every prefix is balanced.
+
+    Arguments:
+        by_class: whether backgrounds lean toward a colour of the shape.
+    """
     rng = np.random.Generator(np.random.PCG64(20180529))
-    return ImageArrays(*_set(train, rng), *_set(test, rng), CLASSES)
+    return ImageArrays(*_set(train, rng, by_class), *_set(test, rng, by_class), CLASSES)
 
 
-def _set(count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _set(count: int, rng: np.random.Generator, by_class: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = np.arange(count, dtype=np.int64) % len(CLASSES)
-    blocks = [_draw(labels[i : i + _BLOCK], rng) for i in range(0, count, _BLOCK)]
+    blocks = [_draw(labels[i : i + _BLOCK], rng, by_class) for i in range(0, count, _BLOCK)]
     return np.concatenate(blocks), labels
 
 
-def _draw(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _draw(labels: NDArray[np.int64], rng: np.random.Generator, by_class: bool) -> NDArray[np.uint8]:
     """One image a label, (n, 3, 32, 32)."""
     n = len(labels)
-    image = _background(n, rng)
+    image = _background(n, rng, _TINTS[labels % 5] if by_class else None)
     for _ in range(2):
         _paint(image, _clutter(n, rng), _colours(n, rng))
     x, y, radius = _placed(n, rng)
@@ -104,9 +114,11 @@ def _fill(chequered: NDArray[np.int64], x: Ints, y: Ints, period: Ints) -> NDArr
     return light
 
 
-def _background(n: int, rng: np.random.Generator) -> Ints:
-    """Blotches (n, 3, 32, 32): a 5x5 grid of random values, interpolated linearly."""
+def _background(n: int, rng: np.random.Generator, tints: Ints | None) -> Ints:
+    """Blotches (n, 3, 32, 32): a 5x5 grid of random values, interpolated linearly; mixed with `tints` (n, 3)."""
     grid = rng.integers(0, 256, size=(n, 3, 5, 5), dtype=np.int32)
+    if tints is not None:
+        grid = (grid * (8 - _TINT) + tints[:, :, None, None] * _TINT) // 8
     index, weight = np.divmod(np.arange(SIZE, dtype=np.int32), 8)
     rows = grid[:, :, index] * (8 - weight)[:, None] + grid[:, :, index + 1] * weight[:, None]
     both: Ints = rows[..., index] * (8 - weight) + rows[..., index + 1] * weight

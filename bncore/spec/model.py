@@ -50,6 +50,10 @@ class ImageData(Part):
     image_size: Annotated[int, Field(ge=1, le=4096, strict=True)] | None = None
     """For a folder of pictures: their shorter side is resized to so many pixels (bilinear, antialiased), and the
     square in the centre is taken. Default: as they are, all of one size. A VGG takes 32."""
+    background: Literal["any", "by_class"] = "any"
+    """Of the synthetic images: blotches of any colour, or blotches that lean toward a colour of the class's shape.
+    With `any` a linear classifier is at chance, and a deep network without a norm stays on its plateau for far
+    longer than on CIFAR-10; with `by_class` a linear classifier is right in 48 % (on CIFAR-10 in about 40 %)."""
     fingerprint: Text | None = None
     """SHA-256 of the decoded arrays, filled in when the source is settled; a mismatch refuses to train."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
 from bncore.spec.check import Layer, check_spec
-from bncore.spec.errors import Problem, SpecError
+from bncore.spec.errors import Problem, SpecError, did_you_mean
 from bncore.spec.experiment import Experiment, Point, ProfileName
 from bncore.spec.load import PROFILES, axis_fields
 from bncore.spec.model import ImageData, Spec
@@ -84,6 +85,7 @@ def plan(
     profile: ProfileName,
     sets: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
+    variants: Sequence[str] = ("*",),
     steps: int | None = None,
     device: str | None = None,
     data_path: str | None = None,
@@ -98,6 +100,7 @@ def plan(
         profile: which profile; one that the experiment lacks changes nothing, and a note says so.
         sets: overrides such as ``norm=l1`` (see `bncore.spec.overrides`).
         seeds: in the place of the experiment's.
+        variants: names of those to run, or the shell's patterns such as ``batch*``.
         steps: number of updates.
         device: auto, cpu, cuda or cuda:<index>.
         data_path: folder of the images; where a run draws its data instead, a note says that it is not used.
@@ -108,7 +111,7 @@ def plan(
     asked, problems = _asked(experiment, sets, steps, device)
     seeds = tuple(experiment.seeds if seeds is None else seeds)
     refused = _option_problems(profile, seeds)
-    problems += refused
+    problems += refused + _unmatched(experiment, variants)
     if refused:
         seeds = experiment.seeds  # to find what else is wrong
     base = [Layer(experiment.name, "spec", {"title": experiment.title or experiment.name} | experiment.spec)]
@@ -120,6 +123,8 @@ def plan(
         notes.append(f"{experiment.name} has no profile {profile}: its settings are used as they stand")
     runs: list[PlannedRun] = []
     for variant, points in _variants(experiment):
+        if not any(fnmatchcase(variant, wanted) for wanted in variants):
+            continue
         for seed in seeds:
             layers = [*base, *points, Layer("seeds", "", {"seed": seed}), *asked]
             spec, found = _with_images(layers, data_path)
@@ -177,6 +182,21 @@ def _option_problems(profile: str, seeds: tuple[int, ...]) -> list[Problem]:
     if not seeds or not whole or len(set(seeds)) < len(seeds):
         problems.append(Problem("--seeds", "", list(seeds), "integers >= 0, each once"))
     return problems
+
+
+def _unmatched(experiment: Experiment, variants: Sequence[str]) -> list[Problem]:
+    names = variant_names(experiment)
+    return [
+        Problem(
+            "--variants",
+            "",
+            wanted,
+            f"one of {', '.join(names)}{did_you_mean(wanted, names)}",
+            "no such variant",
+        )
+        for wanted in variants
+        if not any(fnmatchcase(name, wanted) for name in names)
+    ]
 
 
 def variant_names(experiment: Experiment) -> tuple[str, ...]:

@@ -26,6 +26,10 @@ Out = Annotated[Path | None, typer.Option("--out", help="The sweep's own directo
 Steps = Annotated[int | None, typer.Option("--steps", help="Number of updates.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2 or 0-9.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="One seed.")]
+Variants = Annotated[
+    str | None,
+    typer.Option("--variants", help="Only these, such as none,batch or 'batch*'.", show_default="all"),
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:<index>.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="path=value, such as optim.lr=0.05; repeatable.")
@@ -60,6 +64,7 @@ class Submission:
     out: Path | None
     steps: int | None
     seeds: tuple[int, ...] | None
+    variants: tuple[str, ...]
     device: str | None
     sets: list[str]
     profile: str
@@ -76,18 +81,26 @@ class Submission:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command("preset")(preset)
-    app.command("run")(run)
+    app.command("preset", help="Run one of the paper's experiments (see `bnrun presets`).")(submit_command)
+    app.command("run", help="Run an experiment of one's own from a file.")(submit_command)
 
 
 @with_slurm
-def preset(
-    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_preset)],
+def submit_command(
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="A preset (`bnrun presets`), or a TOML file of one's own (`bnrun schema`).",
+            autocompletion=complete_preset,
+        ),
+    ],
     headless: Headless = False,
     out: Out = None,
     steps: Steps = None,
     seeds: Seeds = None,
     seed: Seed = None,
+    variants: Variants = None,
     device: Device = None,
     sets: Sets = None,
     profile: Profile = "auto",
@@ -100,40 +113,11 @@ def preset(
     root: Root = None,
     slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
-    """Run one of the paper's experiments (see `bnrun presets`)."""
+    """`bnrun preset` and `bnrun run`, which differ in what they are called."""
     check_launcher(launcher, slurm)
     submission = Submission(
-        name, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
-        profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
-        slurm if launcher == "slurm" else None,
-    )  # fmt: skip
-    submit(submission)
-
-
-@with_slurm
-def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="An experiment of one's own.")],
-    headless: Headless = False,
-    out: Out = None,
-    steps: Steps = None,
-    seeds: Seeds = None,
-    seed: Seed = None,
-    device: Device = None,
-    sets: Sets = None,
-    profile: Profile = "auto",
-    data_dir: DataDir = None,
-    jobs: Jobs = None,
-    launcher: Launcher = "local",
-    detach: Detach = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    root: Root = None,
-    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
-) -> None:
-    """Run an experiment from a file (`bnrun schema` says what may stand in it)."""
-    check_launcher(launcher, slurm)
-    submission = Submission(
-        file, root or default_root(), out, steps, _seeds(seeds, seed), device, sets or [],
+        Path(experiment) if Path(experiment).is_file() else experiment,
+        root or default_root(), out, steps, _seeds(seeds, seed), _names(variants), device, sets or [],
         profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
         slurm if launcher == "slurm" else None,
     )  # fmt: skip
@@ -153,6 +137,7 @@ def submit(asked: Submission) -> None:
         profile=asked.profile,
         sets=asked.sets,
         seeds=asked.seeds,
+        variants=asked.variants,
         steps=asked.steps,
         device=asked.device,
         data_dir=asked.data_dir,
@@ -194,6 +179,7 @@ def planned_runs(
     profile: str,
     sets: list[str],
     seeds: tuple[int, ...] | None = None,
+    variants: tuple[str, ...] = ("*",),
     steps: int | None = None,
     device: str | None,
     data_dir: Path | None,
@@ -218,6 +204,7 @@ def planned_runs(
         profile=choose_profile(profile, device, gpus=gpus),
         sets=sets,
         seeds=seeds,
+        variants=variants,
         steps=steps,
         device=device,
         data_path=None if data_dir is None else str(data_dir),
@@ -332,6 +319,11 @@ def _on_terminal() -> bool:
     from bntui.main import refusal
 
     return not refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
+
+
+def _names(variants: str | None) -> tuple[str, ...]:
+    """Names and patterns, parted by commas; all where none are given."""
+    return ("*",) if variants is None else tuple(name.strip() for name in variants.split(","))
 
 
 def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:

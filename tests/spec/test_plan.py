@@ -26,6 +26,16 @@ def test_axes_multiply_in_order_with_the_seeds_innermost() -> None:
     assert [(r.spec.norm.kind, r.spec.optim.lr, r.spec.seed) for r in runs][3] == ("none", 0.5, 4)
 
 
+def test_only_the_variants_that_are_named_run() -> None:
+    experiment = load_experiment("paper")
+    names = [r.variant for r in plan(experiment, profile="cpu", variants=["none", "dln-batch*"]).runs]
+    assert names == ["none", "dln-batch", "dln-batch-lr1e-07"]
+    message = message_of(experiment, variants=["none", "bacth"])
+    assert "--variants" in message
+    assert "'bacth'" in message
+    assert "did you mean 'batch'" in message
+
+
 def test_default_labels_of_a_grid(write: Write) -> None:
     grids = {
         "norm.kind": (["lp:3", "none"], ["lp3", "none"]),
@@ -56,7 +66,7 @@ def test_what_is_asked_for_goes_over_everything() -> None:
         assert run.spec.optim.lr == 0.4
         assert run.spec.net.model_dump() == {"kind": "vgg11", "width": 0.5, "head": (512,)}
         assert (run.spec.steps, run.spec.device) == (7, "cuda:1")
-        assert run.spec.data == ImageData(path="/pictures", standardize="image")
+        assert run.spec.data == ImageData(path="/pictures", standardize="image", background="by_class")
 
 
 @pytest.mark.parametrize("sets", [["net=mlp", "net.hidden=8"], ["net.hidden=8", "net=mlp"]])
@@ -123,6 +133,7 @@ def test_a_settled_plan_says_auto_nowhere_and_changes_nothing_else() -> None:
         expected = before.spec.model_dump() | {"device": "cpu", "threads": 2}
         expected["data"] = {
             "source": "cifar10", "path": "/cifar", "augment": True, "standardize": "image", "image_size": None,
+            "background": "by_class",
             "fingerprint": "ab",
         }  # fmt: skip
         assert after.spec.model_dump() == expected
