@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bncore.external.observe import ObserveError, observe
     from bncore.store.loaded import LoadedRun, load_run
-    from bncore.train.observe import ObserveError, observe
 
 _HOMES = {
     "LoadedRun": "bncore.store.loaded",
     "load_run": "bncore.store.loaded",
-    "ObserveError": "bncore.train.observe",
-    "observe": "bncore.train.observe",
+    "ObserveError": "bncore.external.observe",
+    "observe": "bncore.external.observe",
 }
 
 __all__ = ["LoadedRun", "ObserveError", "load_run", "observe"]

@@ -79,7 +79,7 @@ class CudaRecorder:
         torch.cuda.synchronize(self._stream.device)
 
 
-class Kept(Generic[G]):
+class GraphCache(Generic[G]):
     """Graphs by a key of what they do.
 
     A key is worth a graph from its second time on: the first one makes what later ones find (an optimiser's state,
@@ -134,7 +134,7 @@ class Kept(Generic[G]):
             self._recorder.wait()
 
 
-class Refused(Exception):
+class CaptureRefused(Exception):
     """Why something cannot be had by a graph."""
 
 

@@ -22,16 +22,16 @@ from textual.message import Message
 from textual.screen import Screen
 
 from bntui.actions import EVERYWHERE, actions_of, bindings
-from bntui.opening import Choice, Opening, Settings
 from bntui.screens.page import LEAVING, Page
+from bntui.selection import Selection, Settings, SourceFactory
+from bntui.source_worker import SourceWorker
 from bntui.terminal import reset_terminal
-from bntui.watching import Watching
 
 if TYPE_CHECKING:
     from bntui.live.playback import Playback
-    from bntui.live.runs import Snapshot
+    from bntui.live.run_view import Snapshot
     from bntui.live.sources import Source
-    from bntui.opening import Place
+    from bntui.selection import Place
 
 GRACE_S = 5.0
 """How long leaving may take after a signal."""
@@ -71,10 +71,10 @@ class Explorer(App[None]):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Explorer.Seen)
 
-    def __init__(self, settings: Settings, opening: Opening, place: Place | None = None) -> None:
+    def __init__(self, settings: Settings, opening: SourceFactory, place: Place | None = None) -> None:
         super().__init__()
         self.settings = settings
-        self.choice = Choice()
+        self.choice = Selection()
         self.snapshot: Snapshot | None = None
         """What is shown; None before anything was read."""
         self.failure = ""
@@ -83,7 +83,7 @@ class Explorer(App[None]):
         """Warnings that have been on a screen."""
         self._opening = opening
         self._place = place
-        self._watching: Watching | None = None
+        self._watching: SourceWorker | None = None
         self._newest: Snapshot | None = None
         self._shown_at = 0.0
         self._frame_due = False
@@ -144,11 +144,11 @@ class Explorer(App[None]):
         if self._watching is not None:
             self._watching.stop()
         self.snapshot, self._newest, self.failure = None, None, ""
-        self._watching = Watching(make, self._looked, self._failed)
+        self._watching = SourceWorker(make, self._looked, self._failed)
 
     def open_places(self, places: Sequence[Place], page: str = "sweep") -> None:
         """Watch some runs and sweeps and go to a page about them."""
-        self.choice = Choice()
+        self.choice = Selection()
         self._forget_pages()
         self.watch_source(self._opener(places))
         self.view(page)
@@ -178,9 +178,9 @@ class Explorer(App[None]):
 
     def _failed(self, reason: str) -> None:
         """In the thread that reads."""
-        from bncore.spec.errors import printable
+        from bncore.config.errors import escape_control
 
-        self.failure = printable(reason)
+        self.failure = escape_control(reason)
         self.post_message(self.Seen())
 
     @on(Seen)
@@ -212,7 +212,7 @@ class Explorer(App[None]):
             self.switch_screen(page)
 
     def _page(self, name: str) -> Page:
-        from bntui.screens.table import PAGES
+        from bntui.screens.pages import PAGES
 
         if name not in self._pages:
             self._pages[name] = page = PAGES[name]()
@@ -233,7 +233,7 @@ class Explorer(App[None]):
 
         if self.settings.demo:
             return
-        self.choice = Choice()
+        self.choice = Selection()
         self.watch_source(self._opening.home)
         self.switch_screen(HomePage())
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from bntui.live.playback import Playback
 from bntui.live.sources import Root, Runs, Source
-from bntui.opening import Settings
+from bntui.selection import Settings
 
 if TYPE_CHECKING:
-    from bntui.opening import Place
+    from bntui.selection import Place
 
 
 class Disk:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bncore.report.picture import Curve as Drawn
-from bncore.report.picture import Floats, Key, Picture, Plot, Style
+from bncore.report.picture import Floats, LegendEntry, Picture, Plot, Style
 from bncore.report.picture import Mark as DrawnMark
 from bncore.report.picture import Rule as DrawnRule
 from bntui.chart.data import ChartData, Curve
@@ -51,7 +51,7 @@ def picture_of(
     )
     keys = dict.fromkeys((curve.name, curve.style) for curve in data.curves)
     title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
-    legend = tuple(Key(name, style_of(style)) for name, style in keys)
+    legend = tuple(LegendEntry(name, style_of(style)) for name, style in keys)
     return Picture("", title, setting, (plot,), legend, has_paper=False, notes=(), columns=1)
 
 

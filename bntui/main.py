@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from bntui.opening import Settings
+from bntui.selection import Settings
 from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
-    from bntui.opening import Place
+    from bntui.selection import Place
 
 FAILED, USAGE, NO_RUN = 1, 2, 3
 SSH = ("SSH_CONNECTION", "SSH_TTY")
@@ -102,7 +102,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
         return replace(settings, speed=settings.speed or SPEED), SweepDir(sweep)
     if name is None:
         return settings, None
-    from bncore.spec.errors import printable
+    from bncore.config.errors import escape_control
     from bncore.store.errors import StoreError
     from bncore.store.find import find, list_sweeps
 
@@ -112,7 +112,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
         folder = Path(name)
         if folder.is_dir() and list_sweeps(folder):
             return replace(settings, root=folder), None
-        raise LookupError(printable(str(error))) from error
+        raise LookupError(escape_control(str(error))) from error
 
 
 def _asked(arguments: list[str] | None) -> argparse.Namespace:
@@ -130,9 +130,9 @@ def _asked(arguments: list[str] | None) -> argparse.Namespace:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        from bncore.spec.errors import printable
+        from bncore.config.errors import escape_control
 
-        super().error(printable(message))
+        super().error(escape_control(message))
 
 
 def _parser() -> argparse.ArgumentParser:

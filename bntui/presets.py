@@ -17,8 +17,8 @@ class PresetView:
 
 def presets() -> tuple[PresetView, ...]:
     """All of them, by name; takes a moment: each file is read and checked."""
-    from bncore.spec.load import load_experiment, preset_names
-    from bncore.spec.plan import variant_names
+    from bncore.config.load import load_experiment, preset_names
+    from bncore.config.plan import variant_names
 
     found = []
     for name in preset_names():

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from textual.app import App
 
     from bntui.chart.data import ChartData
-    from bntui.chart.look import Look
+    from bntui.chart.style import ChartStyle
     from bntui.chart.view import View
 
 Said = tuple[str, str]
@@ -22,7 +22,7 @@ def save_screen(app: App[None]) -> Said:
     return _save("screen", "svg", app.export_screenshot(title="bntui"))
 
 
-def save_chart(data: ChartData, view: View, look: Look, kind: str, setting: str = "") -> Said:
+def save_chart(data: ChartData, view: View, look: ChartStyle, kind: str, setting: str = "") -> Said:
     """One chart: ``svg``, the part of it that is looked at, or ``csv``, its numbers.
 
     Arguments:

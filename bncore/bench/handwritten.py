@@ -46,13 +46,13 @@ def training_loop(
     net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], lr: float
 ) -> Callable[[Tensor, Tensor], float]:
     """The shortest honest loop body: returns a function that makes one SGD step and reads the loss back."""
-    optimiser = torch.optim.SGD(net.parameters(), lr=lr)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
 
     def step(inputs: Tensor, targets: Tensor) -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = criterion(net(inputs), targets)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
     return step
@@ -62,14 +62,14 @@ def graphed_loop(
     net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], lr: float, batch: tuple[Tensor, Tensor]
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The same step as one CUDA graph, as torch's manual writes it; nothing waits for the loss that it returns."""
-    optimiser = torch.optim.SGD(net.parameters(), lr=lr)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     inputs, targets = (tensor.clone(memory_format=torch.preserve_format) for tensor in batch)
 
     def eager() -> Tensor:
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss = criterion(net(inputs), targets)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return loss
 
     aside = torch.cuda.Stream()

@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import mean
 
 from bncore.bench.measure import Row
+from bncore.config.plan import Plan
 from bncore.launch.devices import default_jobs, visible_gpus
 from bncore.launch.local import LocalSweep
 from bncore.launch.occupancy import Occupancy, occupancy
-from bncore.spec.plan import Plan
 from bncore.store.log import last_line
 from bncore.store.paths import RunDir
 from bncore.store.status import HEARTBEAT_S, LIVE, read_status
@@ -79,7 +79,7 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
     before = occupancy(gpus) if gpus else None
     found: list[Together] = []
     for count in _doubling(most):
-        needed = _foreseen(before, found, count)
+        needed = _described(before, found, count)
         if needed is not None:
             yield Row(f"{count} at once", math.nan, math.nan, math.nan, needed, "")
             break
@@ -118,7 +118,7 @@ def _doubling(most: int) -> Iterator[int]:
     yield most
 
 
-def _foreseen(before: Occupancy | None, found: list[Together], count: int) -> str | None:
+def _described(before: Occupancy | None, found: list[Together], count: int) -> str | None:
     """Why so many runs would find no room on the GPUs, as far as can be told from fewer."""
     if before is None or not found or found[-1].gpus is None:
         return None

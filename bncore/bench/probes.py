@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bncore.bench.measure import Row, Work, peak_bytes, products_per_second, seconds
 from bncore.bench.train import dln_spec, vgg_spec
+from bncore.config.model import Spec
 from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes.base import Probe
@@ -21,12 +22,11 @@ from bncore.probes.growing import output_sizes
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.moments import moments_suffice, with_few_samples
-from bncore.probes.recorded import Recorded
+from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.view import StepView
 from bncore.recorder import CudaRecorder, Recorder
-from bncore.spec.model import Spec
-from bncore.train.session import Session
-from bncore.train.worker import settle_arithmetic
+from bncore.train.state import TrainState
+from bncore.train.worker import configure_backends
 
 KINDS = ("vgg11", "vgg16", "dln")
 NORMS = ("batch", "none")
@@ -88,13 +88,13 @@ def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: s
             yield from _by_the_ceiling(name, view, took, len(MULTIPLES))
 
 
-def observed(spec: Spec) -> tuple[Session, StepView]:
+def observed(spec: Spec) -> tuple[TrainState, StepView]:
     """A session and the view of its first step, in the arithmetic that the spec asks for.
 
     The live parameters go on moving; that changes no cost.
     """
-    settle_arithmetic(spec)
-    session = Session(spec, load(spec, spec.device))
+    configure_backends(spec)
+    session = TrainState(spec, load(spec, spec.device))
     session.step(0, observe=True)
     assert session.view is not None
     return session, session.view
@@ -103,7 +103,7 @@ def observed(spec: Spec) -> tuple[Session, StepView]:
 def by_a_graph(recorder: Recorder, name: str, probe: Probe, view: StepView) -> dict[str, Work]:
     """``graph``: a function that measures by a graph, which has been recorded. Nothing, and a warning, where there
     can be none."""
-    recorded = Recorded(recorder, warnings.warn)
+    recorded = ProbeGraphs(recorder, warnings.warn)
     for _ in range(3):  # met, recorded, used
         recorded.measure(name, probe, view)
     return {"graph": lambda: recorded.measure(name, probe, view)} if recorded.replayed else {}
@@ -188,7 +188,7 @@ def _spec(kind: str, norm: str, device: str) -> Spec:
     return vgg_spec(kind, norm=norm, device=device)
 
 
-def _works(session: Session, view: StepView, probe: Probe) -> dict[str, Work]:
+def _works(session: TrainState, view: StepView, probe: Probe) -> dict[str, Work]:
     steps = count(1)
 
     def floor() -> None:

@@ -14,22 +14,22 @@ from torch.nn import functional as F
 
 from bncore.bench import handwritten
 from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes, seconds
+from bncore.config.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.data import load
+from bncore.nets import ForwardMode
 from bncore.nets import Norm as NormPosition
-from bncore.nets import Pass
 from bncore.probes.run import ProbeRunner
-from bncore.spec.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
-from bncore.train.ahead import steps_ahead
+from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals
-from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import POLL_S, Requests
-from bncore.train.session import Session, layout_of
+from bncore.train.state import TrainState, layout_of
+from bncore.train.step_graphs import graphs_of
 from bncore.train.trainer import Trainer
-from bncore.train.worker import settle_arithmetic
+from bncore.train.worker import configure_backends
 
 NEVER = 10**6
 NAN = float("nan")
@@ -75,18 +75,18 @@ def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
 def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
     """A real trainer in a run directory of its own, with its threads at work (the one that polls the inbox only
     where `polling` says so)."""
-    settle_arithmetic(spec)
+    configure_backends(spec)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         run.inbox.mkdir()
         ownership = acquire(run)
-        journal = Journal(run.journal_file, ownership.still_mine)
+        journal = Journal(run.journal_file, ownership.is_valid)
         heartbeat = Heartbeat(run, ownership, steps=spec.steps)
         requests = Requests(run, journal)
         heartbeat.start()
         if polling:
             requests.start()
-        session = Session(spec, load(spec, spec.device))
+        session = TrainState(spec, load(spec, spec.device))
         try:
             yield Trainer(
                 run,
@@ -221,7 +221,7 @@ def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
         norm = NormPosition(64, positions=True, setting=setting, dtype=torch.float32).to(device)
         inputs = y.detach().requires_grad_()
         wanted = (inputs, norm.weight, norm.bias)
-        return lambda: torch.autograd.grad(norm(inputs, Pass()), wanted, grad)
+        return lambda: torch.autograd.grad(norm(inputs, ForwardMode()), wanted, grad)
 
     times = 1 if device == "cpu" else 50
     ours, theirs = _times(both_ways(Norm(kind=kind, fused=fused)), times), _times(both_ways(Norm()), times)
@@ -230,7 +230,7 @@ def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
     return Row(what, 1e3 * mine / times, 1e3 * batch / times, 1 / speed, "near 1")
 
 
-def hand_loop(spec: Spec, session: Session, *, graphed: bool = False) -> Work:
+def hand_loop(spec: Spec, session: TrainState, *, graphed: bool = False) -> Work:
     """A function that makes one step of the hand-written loop, on the same data; on a GPU also as a CUDA graph."""
     data, lr = session.data, spec.optim.lr
     batch_norm = spec.norm.kind == "batch"

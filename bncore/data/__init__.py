@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from bncore.data.cifar import fetch
 from bncore.data.errors import DataError, DownloadError
-from bncore.data.settle import Settled, foresee, settle, title_of
+from bncore.data.resolve import ResolvedSource, describe_source, resolve_source, title_of
 
 if TYPE_CHECKING:
     from bncore.data.dataset import Dataset, Split
     from bncore.data.resident import load
 
 __all__ = [
-    "DataError", "Dataset", "DownloadError", "Settled", "Split", "fetch", "foresee", "load", "settle", "title_of",
+    "DataError", "Dataset", "DownloadError", "ResolvedSource", "Split", "describe_source", "fetch", "load",
+    "resolve_source", "title_of",
 ]  # fmt: skip
 
 _NEED_TORCH = {

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 
 GZIP = b"\x1f\x8b"
 BLOCK = 64 * 1024
@@ -67,7 +67,7 @@ class Transfer:
             except urllib.error.HTTPError as error:
                 with error:
                     if not (resumed and error.code == _RANGE_NOT_SATISFIABLE):
-                        raise OSError(f"HTTP {error.code} {printable(error.reason)}".strip()) from None
+                        raise OSError(f"HTTP {error.code} {escape_control(error.reason)}".strip()) from None
             found = _md5(file)
             if found == self.md5:
                 return
@@ -98,7 +98,7 @@ class Transfer:
                 pass
             except (http.client.HTTPException, ValueError) as error:
                 raise OSError(
-                    f"no answer in HTTP ({type(error).__name__}: {printable(str(error))})"
+                    f"no answer in HTTP ({type(error).__name__}: {escape_control(str(error))})"
                 ) from error
             else:
                 if self.total is None or self.arrived == self.total:
@@ -165,7 +165,7 @@ def without_secrets(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "an address that is none"
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return escape_control(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
 def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> bytes:
@@ -184,7 +184,7 @@ def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> byte
             block += more
         title = re.search(rb"<title[^>]*>(.*?)</title", block, re.DOTALL | re.IGNORECASE)
         said = title[1].decode(errors="replace").split() if title else []
-        named = f", titled '{printable(' '.join(said))[:80]}'" if said else ""
+        named = f", titled '{escape_control(' '.join(said))[:80]}'" if said else ""
         raise OSError(f"an HTML page came in place of the archive{named}: a login, a proxy or an error page")
     if not block:
         raise OSError("nothing came: the answer is empty")
@@ -214,4 +214,4 @@ def _is_cut_short(file: BinaryIO) -> bool:
 
 def _reason(error: urllib.error.URLError) -> str:
     reason = error.reason
-    return printable(str(getattr(reason, "strerror", None) or reason))
+    return escape_control(str(getattr(reason, "strerror", None) or reason))

@@ -68,7 +68,7 @@ def suffixes() -> frozenset[str]:
 
 
 def read_picture(file: Path, image_size: int | None = None) -> Pixels:
-    """One picture, (3, height, width); with an `image_size` as `centre_square` has it.
+    """One picture, (3, height, width); with an `image_size` as `center_square` has it.
 
     Raises:
         DataError: it is damaged, or its values have no known range.
@@ -79,7 +79,7 @@ def read_picture(file: Path, image_size: int | None = None) -> Pixels:
             with open_plain(file) as stream, Image.open(stream, formats=formats()) as image:
                 rgb = _upright_rgb(image)
                 if image_size is not None:
-                    rgb = centre_square(rgb, image_size)
+                    rgb = center_square(rgb, image_size)
                 return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
@@ -104,7 +104,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def centre_square(image: Image.Image, side: int) -> Image.Image:
+def center_square(image: Image.Image, side: int) -> Image.Image:
     """The square in the centre of `image`, resized so that its shorter side has `side` pixels, bilinear and
     antialiased: torchvision's Resize and CenterCrop."""
     width, height = image.size
@@ -130,8 +130,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode not in TRANSPARENT and "transparency" not in image.info and palette != "RGBA":
         return image.convert("RGB")
     pixels = np.asarray(image.convert("RGBA")).astype(np.int32)
-    colour, opacity = pixels[..., :3], pixels[..., 3:]
-    composed = (colour * opacity + BACKGROUND * (255 - opacity) + 127) // 255
+    color, opacity = pixels[..., :3], pixels[..., 3:]
+    composed = (color * opacity + BACKGROUND * (255 - opacity) + 127) // 255
     return Image.fromarray(composed.astype(np.uint8))
 
 
@@ -140,12 +140,12 @@ def _of_sixteen_bits(image: Image.Image, largest: int, *, inverted: bool) -> Ima
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > largest:
         raise _refused(image)
-    grey = (values * 255 + largest // 2) // largest
+    gray = (values * 255 + largest // 2) // largest
     if inverted:
-        grey = 255 - grey
+        gray = 255 - gray
     if "transparency" in image.info:
-        grey[values == image.info["transparency"]] = BACKGROUND
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        gray[values == image.info["transparency"]] = BACKGROUND
+    return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
 
 
 def _sixteen_bit_range(image: Image.Image) -> tuple[int, bool]:

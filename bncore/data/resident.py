@@ -6,11 +6,11 @@ import hashlib
 
 import torch
 
+from bncore.config.model import GaussianData, ImageData, Spec
 from bncore.data.dataset import Dataset
 from bncore.data.errors import DataError
 from bncore.data.gaussian import gaussian_regression
-from bncore.data.settle import read_images, title_of
-from bncore.spec.model import GaussianData, ImageData, Spec
+from bncore.data.resolve import read_images, title_of
 
 
 def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:

@@ -58,7 +58,7 @@ def _draw(labels: NDArray[np.int64], rng: np.random.Generator, by_class: bool) -
     n = len(labels)
     image = _background(n, rng, _TINTS[labels % 5] if by_class else None)
     for _ in range(2):
-        _paint(image, _clutter(n, rng), _colours(n, rng))
+        _paint(image, _clutter(n, rng), _colors(n, rng))
     x, y, radius = _placed(n, rng)
     inside = np.choose((labels % 5)[:, None, None], _shapes(x, y, radius))
     light = _fill((labels // 5)[:, None, None], x, y, _between(n, rng, 4 * _UNIT, 6 * _UNIT))
@@ -73,7 +73,7 @@ def _between(n: int, rng: np.random.Generator, low: int, high: int) -> Ints:
     return rng.integers(low, high + 1, size=(n, 1, 1), dtype=np.int32)
 
 
-def _colours(n: int, rng: np.random.Generator) -> Ints:
+def _colors(n: int, rng: np.random.Generator) -> Ints:
     return rng.integers(0, 256, size=(n, 3, 1, 1), dtype=np.int32)
 
 
@@ -134,5 +134,5 @@ def _clutter(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     return (is_bar & bar) | (~is_bar & disc)
 
 
-def _paint(image: Ints, where: NDArray[np.bool_], colour: Ints) -> None:
-    np.copyto(image, colour, where=where[:, None])
+def _paint(image: Ints, where: NDArray[np.bool_], color: Ints) -> None:
+    np.copyto(image, color, where=where[:, None])

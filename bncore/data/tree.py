@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bncore.config.errors import escape_control
 from bncore.data.errors import DataError
 from bncore.data.picture import suffixes
-from bncore.spec.errors import printable
 
 Listing = dict[str, list[Path]]
 """Picture files of each class, by name."""
@@ -65,7 +65,7 @@ def list_tree(path: Path) -> Tree:
     for_training, for_test = (_list(split, skipped) for split in (path / "train", test))
     odd = sorted(set(for_training) ^ set(for_test))
     if odd:
-        names = printable(", ".join(odd))
+        names = escape_control(", ".join(odd))
         raise DataError(
             f"{path}: train and {test.name} hold different classes ({names}); expected the same in both"
         )
@@ -85,7 +85,9 @@ def _list(split: Path, skipped: Counter[str]) -> Listing:
     if len(found) < 2 or empty:
         what = f"no images in {', '.join(empty)}" if empty else f"{len(found)} class folders"
         there = f" (there: {_in_words(skipped)})" if skipped else ""
-        raise DataError(f"{split}: {printable(what)}{there}; expected at least two folders, each with images")
+        raise DataError(
+            f"{split}: {escape_control(what)}{there}; expected at least two folders, each with images"
+        )
     return found
 
 
@@ -93,7 +95,7 @@ def _class_name(folder: os.DirEntry[str]) -> str:
     try:
         folder.name.encode()
     except UnicodeEncodeError:
-        where = printable(folder.path)
+        where = escape_control(folder.path)
         raise DataError(
             f"{where}: the name of this class is not UTF-8; expected a folder with a name in UTF-8"
         ) from None
@@ -137,4 +139,4 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _in_words(skipped: Counter[str]) -> str:
-    return printable(", ".join(f"{skipped[kind]} {kind}" for kind in sorted(skipped)))
+    return escape_control(", ".join(f"{skipped[kind]} {kind}" for kind in sorted(skipped)))

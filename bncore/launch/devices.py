@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bncore.spec.model import Spec
+from bncore.config.model import Spec
 
 
 def cpu_count() -> int:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from bncore.config.errors import SpecError
+from bncore.config.toml import resolved_spec_from_toml
 from bncore.launch.devices import least_loaded, visible_gpus
 from bncore.plain_files import append_to
-from bncore.spec.errors import SpecError
-from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.paths import RunDir
 from bncore.store.requests import halting
 
@@ -114,7 +114,7 @@ class LocalSweep:
     def _environment(self, run: RunDir) -> dict[str, str] | None:
         """The worker's environment, with one GPU visible where the run leaves open which; None: as ours."""
         with suppress(SpecError):  # the worker will say what is wrong with it
-            if self._gpus and settled_spec_from_toml(run.spec_file).device == "cuda":
+            if self._gpus and resolved_spec_from_toml(run.spec_file).device == "cuda":
                 gpu = least_loaded(self._gpus, self._placed.values())
                 self._placed[run.path.name] = gpu
                 return {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}

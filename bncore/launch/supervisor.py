@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from bncore.launch.local import LocalSweep, exit_in_words
-from bncore.launch.mark import mark
+from bncore.launch.unowned import mark
 from bncore.plain_files import append_to
-from bncore.store.errors import Owned, StoreError
+from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.log import last_line
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
@@ -70,7 +70,7 @@ class Supervisor:
 
     def _acquire(self) -> Ownership | None:
         self._sweep.inbox.mkdir(exist_ok=True)
-        with suppress(Owned):
+        with suppress(AlreadyOwnedError):
             return acquire(self._sweep)
         return None
 
@@ -109,7 +109,7 @@ class Supervisor:
 
     def _beat(self, state: State) -> None:
         now = time.monotonic()
-        if self._ownership is None or now < self._next_beat or not self._ownership.still_mine():
+        if self._ownership is None or now < self._next_beat or not self._ownership.is_valid():
             return
         self._next_beat = now + HEARTBEAT_S
         self._counter += 1

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bncore.nets.initialise import initialise
+from bncore.config.model import DLN, MLP, VGG, Spec
+from bncore.nets.initialize import initialize
 from bncore.nets.layer import Layer
 from bncore.nets.layered import LayeredNet
 from bncore.nets.norm import Norm
-from bncore.spec.model import DLN, MLP, VGG, Spec
 
 _M = "pool"
 VGG_TABLES: dict[str, tuple[int | str, ...]] = {
@@ -29,7 +29,7 @@ VGG_TABLES: dict[str, tuple[int | str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LayerPlan:
     """What a builder needs to know beside its own part of the specification."""
 
     spec: Spec
@@ -57,7 +57,7 @@ class Plan:
         return Layer((self.outputs, fan_in), norm=None, bias=True, dtype=self.dtype)
 
 
-def vgg(plan: Plan) -> list[Layer]:
+def vgg(plan: LayerPlan) -> list[Layer]:
     """VGG for 32x32 images: convolutions with ReLU, five poolings down to 1x1, hidden linear layers, a head.
 
     Raises:
@@ -90,7 +90,7 @@ def vgg(plan: Plan) -> list[Layer]:
     return [*layers, plan.head(channels)]
 
 
-def dln(plan: Plan) -> list[Layer]:
+def dln(plan: LayerPlan) -> list[Layer]:
     """Deep linear network (section 2.2 of Santurkar et al., 2018): no activation; the last layer has no bias,
     and a norm position only with `normalise_last`."""
     net = cast(DLN, plan.spec.net)
@@ -102,7 +102,7 @@ def dln(plan: Plan) -> list[Layer]:
     ]
 
 
-def mlp(plan: Plan) -> list[Layer]:
+def mlp(plan: LayerPlan) -> list[Layer]:
     """Multilayer perceptron: hidden linear layers with ReLU, a head."""
     net = cast(MLP, plan.spec.net)
     widths = [math.prod(plan.inputs), *net.hidden]
@@ -112,7 +112,7 @@ def mlp(plan: Plan) -> list[Layer]:
     return [*hidden, plan.head(widths[-1])]
 
 
-NETS: dict[str, Callable[[Plan], list[Layer]]] = {
+NETS: dict[str, Callable[[LayerPlan], list[Layer]]] = {
     "vgg11": vgg,
     "vgg13": vgg,
     "vgg16": vgg,
@@ -134,8 +134,8 @@ def build(spec: Spec, *, inputs: tuple[int, ...], outputs: int) -> LayeredNet:
     Raises:
         ValueError: the inputs do not fit the network, or the norm does not fit one of its layers.
     """
-    layers = NETS[spec.net.kind](Plan(spec, tuple(inputs), outputs))
-    initialise([layer.weight for layer in layers], spec.init, spec.seed)
+    layers = NETS[spec.net.kind](LayerPlan(spec, tuple(inputs), outputs))
+    initialize([layer.weight for layer in layers], spec.init, spec.seed)
     return LayeredNet(layers, inputs=tuple(inputs), seed=spec.seed, noise=spec.noise)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bncore.nets.forward import Pass
+from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.noise import NoiseSource
 from bncore.nets.norm import Norm
 
@@ -53,7 +53,7 @@ class Layer(nn.Module):
         self.noise_before_norm: NoiseSource | None = None
         self.noise_after_norm: NoiseSource | None = None
 
-    def forward(self, x: Tensor, p: Pass) -> Tensor:
+    def forward(self, x: Tensor, p: ForwardMode) -> Tensor:
         """The layer's output with its own parameters."""
         gamma, beta = self.affine
         return self.compute(x, self.weight, gamma, beta, p)
@@ -66,7 +66,7 @@ class Layer(nn.Module):
         return (None, self.bias) if norm is None else (norm.gamma, norm.beta)
 
     def compute(
-        self, x: Tensor, weight: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass
+        self, x: Tensor, weight: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode
     ) -> Tensor:
         """The layer as a function of its input and parameters.
 
@@ -85,7 +85,7 @@ class Layer(nn.Module):
             z = self.noise_after_norm.apply(z, p)
         return self.activate(z)
 
-    def map(self, x: Tensor, weight: Tensor, p: Pass, bias: Tensor | None = None) -> Tensor:
+    def map(self, x: Tensor, weight: Tensor, p: ForwardMode, bias: Tensor | None = None) -> Tensor:
         """y = W x (+ bias), with noise on the input where the noise's position is the network's input.
 
         Under weight normalisation each unit's weights are divided by their length.
@@ -99,16 +99,16 @@ class Layer(nn.Module):
             return F.conv2d(x, weight, bias, padding=1)
         return F.linear(x if x.ndim == 2 else x.flatten(1), weight, bias)
 
-    def respond(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+    def respond(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
         """The layer's output from y = W x: `activate(normalise(y))`."""
-        return self.activate(self.normalise(y, gamma, beta, p))
+        return self.activate(self.normalize(y, gamma, beta, p))
 
-    def normalise(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+    def normalize(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
         """The norm position's output, noise before and after it included, from y = W x."""
         if self.noise_before_norm is not None:
             y = self.noise_before_norm.apply(y, p)
         if self.norm is not None:
-            y = self.norm.normalise(y, gamma, beta, p)
+            y = self.norm.normalize(y, gamma, beta, p)
         elif beta is not None:
             y = y + beta
         return y if self.noise_after_norm is None else self.noise_after_norm.apply(y, p)

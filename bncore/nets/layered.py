@@ -8,14 +8,14 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from bncore.nets.forward import Pass
+from bncore.config.model import Noise as NoiseSpec
+from bncore.config.model import Norm as NormSpec
+from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.layer import Layer
 from bncore.nets.noise import NoiseSource
 from bncore.nets.norm import Norm, check_norm_fits
-from bncore.spec.model import Noise as NoiseSpec
-from bncore.spec.model import Norm as NormSpec
 
-TRAINING_PASS = Pass()
+TRAINING_PASS = ForwardMode()
 
 
 class LayeredNet(nn.Module):
@@ -41,7 +41,7 @@ class LayeredNet(nn.Module):
         self.seed = seed
         self.set_noise(noise)
 
-    def forward(self, x: Tensor, p: Pass = TRAINING_PASS) -> Tensor:
+    def forward(self, x: Tensor, p: ForwardMode = TRAINING_PASS) -> Tensor:
         """Outputs (logits or regression outputs), [samples * chains, outputs].
 
         Raises:

@@ -43,31 +43,31 @@ def lp_scale(y: Tensor, p: float, eps: float) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class LpSettings:
     """Which l_p norm."""
 
     p: float
     eps: float
-    centred: bool
+    centered: bool
     """Take s_p of y - mean instead of y."""
     fused: bool = False
-    """By the kernels of `bncore.nets.lp_fused`, where they take y; never if `centred`."""
+    """By the kernels of `bncore.nets.lp_fused`, where they take y; never if `centered`."""
 
 
-def lp_normalised(
-    y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: Setting
+def lp_normalized(
+    y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: LpSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """gamma * (y - mean) / s_p + beta, mean (C,) and s_p (C,); the last two without gradient.
 
     Arguments:
         gamma, beta: (C,); None stands for 1 and 0.
     """
-    found: tuple[Tensor, Tensor, Tensor] = _Normalised.apply(y, gamma, beta, setting)
+    found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(y, gamma, beta, setting)
     return found
 
 
-def _fused(y: Tensor, setting: Setting) -> bool:
-    return setting.fused and not setting.centred and _kernels().fit(y)
+def _fused(y: Tensor, setting: LpSettings) -> bool:
+    return setting.fused and not setting.centered and _kernels().fit(y)
 
 
 @cache
@@ -77,19 +77,19 @@ def _kernels() -> ModuleType:
 
 
 def _by_definition(
-    y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: Setting
+    y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: LpSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
     mean = y.mean(batch_dims(y))
-    scale = lp_scale(y - per_channel(mean, y) if setting.centred else y, setting.p, setting.eps)
+    scale = lp_scale(y - per_channel(mean, y) if setting.centered else y, setting.p, setting.eps)
     return scale_and_shift(y, mean, scale, gamma, beta), mean, scale
 
 
-class _Normalised(torch.autograd.Function):
-    """See `lp_normalised`."""
+class _Normalized(torch.autograd.Function):
+    """See `lp_normalized`."""
 
     @staticmethod
     def forward(
-        ctx: Any, y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: Setting
+        ctx: Any, y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: LpSettings
     ) -> tuple[Tensor, Tensor, Tensor]:
         if _fused(y, setting):
             mean, scale = _kernels().lp_statistics(y, setting.p, setting.eps)
@@ -115,7 +115,7 @@ class _Normalised(torch.autograd.Function):
 
 
 def _differentiable(
-    inputs: tuple[Tensor | None, ...], grad: Tensor, setting: Setting
+    inputs: tuple[Tensor | None, ...], grad: Tensor, setting: LpSettings
 ) -> Iterator[Tensor | None]:
     """The gradients with respect to y, gamma and beta by autograd, which can be differentiated again."""
     y, gamma, beta = inputs
@@ -132,7 +132,7 @@ PerChannel = tuple[Tensor, Tensor, Tensor]
 
 
 def _gradients(
-    y: Tensor, grad: Tensor, known: PerChannel, setting: Setting, wanted: bool
+    y: Tensor, grad: Tensor, known: PerChannel, setting: LpSettings, wanted: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients with respect to y (if wanted), gamma / s_p and beta."""
     mean, scale, factor = known
@@ -141,11 +141,11 @@ def _gradients(
         grad, y, factor, mean, torch.ones_like(scale), None, None, False, 0.0, [True, True, True]
     )
     if wanted:
-        u = y - per_channel(mean, y) if setting.centred else y
+        u = y - per_channel(mean, y) if setting.centered else y
         slope, maxima = _slope(u, scale, setting.p)
         to_mean = -factor * to_beta
         size = -factor * to_factor / scale * _share(u, scale, setting.p, maxima)
-        if setting.centred:  # the mean moves every value that the scale is taken of
+        if setting.centered:  # the mean moves every value that the scale is taken of
             to_mean = to_mean - size * slope.sum(batch_dims(y))
         shift = per_channel(to_mean / values_per_channel(y), y)
         to_y += torch.addcmul(shift, slope, per_channel(size, y))
@@ -153,7 +153,7 @@ def _gradients(
 
 
 def _fused_gradients(
-    y: Tensor, grad: Tensor, known: PerChannel, setting: Setting, wanted: bool
+    y: Tensor, grad: Tensor, known: PerChannel, setting: LpSettings, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """As `_gradients`."""
     kernels = _kernels()

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from bncore.nets.forward import Pass
+from bncore.config.model import Noise as NoiseSpec
+from bncore.nets.forward_mode import ForwardMode
 from bncore.random import generator
-from bncore.spec.model import Noise as NoiseSpec
 
 SECOND_THREAD = ThreadPoolExecutor(1, thread_name_prefix="noise")
 WORTH_A_THREAD = 1 << 16
@@ -36,7 +36,7 @@ class NoiseSource:
         self.drawn = self._shift
         """The latest shift, in the shape and layout of what it was drawn for."""
 
-    def apply(self, a: Tensor, p: Pass) -> Tensor:
+    def apply(self, a: Tensor, p: ForwardMode) -> Tensor:
         """s * a + m, or `a` itself where this pass has no noise.
 
         Arguments:

@@ -8,11 +8,11 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from bncore.nets.forward import Pass
+from bncore.config.kinds import largest_divisor, lp_exponent
+from bncore.config.model import Norm as NormSpec
+from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.noise import is_channels_last
-from bncore.nets.normalise import NORMS, PER_CHANNEL, WITHOUT_STATISTICS, NormState
-from bncore.spec.kinds import largest_divisor, lp_exponent
-from bncore.spec.model import Norm as NormSpec
+from bncore.nets.normalize import NORMS, PER_CHANNEL, WITHOUT_STATISTICS, NormState
 
 _MOVING = -1
 
@@ -94,7 +94,7 @@ class Norm(nn.Module):
         """The beta in use; None where it has no part (frozen, kind none without bias)."""
         return self.bias if self.uses_beta else None
 
-    def normalise(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+    def normalize(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
         """The norm's output for y, with gamma and beta given: `forward` passes its own.
 
         Arguments:
@@ -110,25 +110,25 @@ class Norm(nn.Module):
             return self._chain_by_chain(y, gamma, beta, p)
         # A sample's chains are neighbours in memory: seen as channels, they get statistics of their own, and
         # nothing is copied.
-        folded = y.view(-1, p.chains, *y.shape[1:]).flatten(1, 2)
+        details = y.view(-1, p.chains, *y.shape[1:]).flatten(1, 2)
         gamma = None if gamma is None else gamma.repeat(p.chains)
         beta = None if beta is None else beta.repeat(p.chains)
-        z: Tensor = self.function(folded, self._state(gamma, beta, p))
+        z: Tensor = self.function(details, self._state(gamma, beta, p))
         z = z.view(-1, *y.shape[1:])
         # Noise is drawn for a layout: a copy made above must not change it.
         return z.contiguous(memory_format=torch.channels_last) if is_channels_last(y) else z
 
-    def _chain_by_chain(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> Tensor:
+    def _chain_by_chain(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
         state = self._state(gamma, beta, replace(p, chains=1))
         chains = y.view(-1, p.chains, *y.shape[1:]).unbind(1)
         z = torch.stack([self.function(chain, state) for chain in chains], dim=1).flatten(0, 1)
         return z.contiguous(memory_format=torch.channels_last) if is_channels_last(y) else z
 
-    def forward(self, y: Tensor, p: Pass) -> Tensor:
+    def forward(self, y: Tensor, p: ForwardMode) -> Tensor:
         """gamma * y_hat + beta with this module's own gamma and beta."""
-        return self.normalise(y, self.gamma, self.beta, p)
+        return self.normalize(y, self.gamma, self.beta, p)
 
-    def _state(self, gamma: Tensor | None, beta: Tensor | None, p: Pass) -> NormState:
+    def _state(self, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> NormState:
         mean, var = self.running_mean, self.running_var
         if p.chains > 1:
             mean, var = mean.repeat(p.chains), var.repeat(p.chains)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from bncore.spec.model import Loss
+from bncore.config.model import Loss
 
 
 def criterion(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:

@@ -105,7 +105,7 @@ class Activations(Probe):
         - `dead`: share of units that are 0 after the activation throughout the batch; only of networks whose
           activations are known, which are ours.
 
-        Of a network that is no `LayeredNet` a layer's output is that of `bncore.probes.layering`.
+        Of a network that is no `LayeredNet` a layer's output is that of `bncore.probes.layer_map`.
 
         Raises:
             ValueError: a chosen layer has no norm position, or no output.
@@ -170,13 +170,13 @@ class Activations(Probe):
             for number, layer in enumerate(net.layers, start=1):
                 if number > max(chosen, default=0):
                     break
-                z = layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
+                z = layer.normalize(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
                 if number in chosen:
                     found[number] = distribution(layer, number, z, self._bins.get(number, self.count))
                 x = layer.activate(z)
             return found
 
-        return view.rewound(run)
+        return view.at_theta_t(run)
 
 
 def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:

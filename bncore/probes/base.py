@@ -25,7 +25,7 @@ class Probe(Protocol):
         """
         ...
 
-    def shrink(self) -> bool:
+    def reduce_memory(self) -> bool:
         """Do with less memory from now on; whether it can."""
         return False
 

@@ -49,7 +49,7 @@ class Bins:
             raise ValueError(f"bins: {count}; expected at least 2")
         largest_size = max(abs(smallest), abs(largest))
         span = max(largest - smallest, SMALLEST_SPAN * largest_size) or 1.0
-        return _centred(math.ceil(math.log2(span / count)), smallest, largest, count)
+        return _centered(math.ceil(math.log2(span / count)), smallest, largest, count)
 
     def widened(self, smallest: float, largest: float) -> Bins:
         """These bins where they hold the range, else the narrowest wider ones that hold both it and them."""
@@ -57,10 +57,10 @@ class Bins:
             return self
         low = min(smallest, self.low)
         high = max(largest, self.low + (self.count - 1) * self.width)
-        return _centred(self.exponent + 1, low, high, self.count)
+        return _centered(self.exponent + 1, low, high, self.count)
 
 
-def _centred(exponent: int, smallest: float, largest: float, count: int) -> Bins:
+def _centered(exponent: int, smallest: float, largest: float, count: int) -> Bins:
     while True:
         grid = Bins(exponent, 0, count)
         first, last = grid.place(smallest), grid.place(largest)

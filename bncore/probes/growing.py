@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bncore.nets import LayeredNet
 from bncore.nets.noise import is_channels_last
-from bncore.probes.explicit import LayerTensors, layer_tensors, with_buffers
+from bncore.probes.functional import LayerTensors, layer_tensors, with_buffers
 from bncore.probes.view import Parameters, StepView
 
 BUDGET = 2.25
@@ -102,7 +102,7 @@ class _Growing:
 
 
 def _join(chains: Tensor | None, entering: Tensor, count: int) -> Tensor:
-    """`count` chains and one more, sample by sample (see `Pass.chains`)."""
+    """`count` chains and one more, sample by sample (see `ForwardMode.chains`)."""
     if chains is None:
         return entering
     joined = torch.cat([chains.view(-1, count, *chains.shape[1:]), entering.unsqueeze(1)], dim=1).flatten(

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bncore.probes.draws import Draws
+from bncore.probes.rng_state import RngState
 
 
-class Snapshot:
+class RandomSnapshot:
     """Parameters, buffers, gradients and generator states of a moment.
 
     Arguments:
@@ -24,7 +24,7 @@ class Snapshot:
         self._tensors = {id(t): (t, t.detach().clone()) for t in _tensors_of(net)}
         self._grads = {name: (p.grad, _clone(p.grad)) for name, p in net.named_parameters()}
         self._extra = {name: m.get_extra_state() for name, m in net.named_modules() if _has_extra(m)}
-        self._draws = Draws.now()
+        self._draws = RngState.now()
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -69,7 +69,7 @@ def undisturbed(net: nn.Module, modes: Mapping[nn.Module, bool]) -> Iterator[Non
     Arguments:
         modes: which modules are in train mode meanwhile.
     """
-    draws = Draws.now()
+    draws = RngState.now()
     attributes = [(module, dict(vars(module))) for module in net.modules()]
     try:
         for module, training in modes.items():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bncore.nets import LayeredNet
-from bncore.nets.normalise import lp
+from bncore.nets.normalize import lp
 from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator
 

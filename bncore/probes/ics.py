@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bncore.config.model import Loss
 from bncore.probes.base import Probe, in_precision_of, require_finite
 from bncore.probes.compare import pairwise
 from bncore.probes.growing import BUDGET, growing_batch, held_together
+from bncore.probes.measurement import Measurement
 from bncore.probes.memory import roomy, spare_steps
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
-from bncore.probes.task import Task
 from bncore.probes.view import Parameters, StepView
-from bncore.spec.model import Loss
 
 
 def shifted_gradients(
@@ -118,7 +118,7 @@ class Ics(Probe):
         """
         return self.task(view).done()
 
-    def task(self, view: StepView) -> Task:
+    def task(self, view: StepView) -> Measurement:
         """What `measure` does; the noise floor is no part of what may be recorded."""
         chosen = self._chosen(view)
         seen, method = self._seen(view)
@@ -162,7 +162,7 @@ class Ics(Probe):
                 **in_precision_of(view, fields),
             }
 
-        return Task((*chosen, method, len(equal), samples, limit, budget), seen, (), compute, tell)
+        return Measurement((*chosen, method, len(equal), samples, limit, budget), seen, (), compute, tell)
 
     def _seen(self, view: StepView) -> tuple[StepView, str]:
         """What to evaluate on, and how."""
@@ -189,7 +189,7 @@ class Ics(Probe):
         floors = [pairwise(old, [g[view.weights[i]] for i in chosen]).l2 for g in again]
         return {"floor": torch.stack(floors).amax(0)}
 
-    def shrink(self) -> bool:
+    def reduce_memory(self) -> bool:
         """Compute the gradients of half as many layers in one pass from now on, down to one."""
         if self._limit == 1:
             return False

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from bncore.probes.base import Probe, in_precision_of, require_finite
 from bncore.probes.compare import Comparison, length, vectors, whole
+from bncore.probes.measurement import Measurement
 from bncore.probes.sharpness import top_eigenvector
-from bncore.probes.task import Task
 from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator
 
@@ -115,7 +115,7 @@ class Landscape(Probe):
         """
         return self.task(view).done()
 
-    def task(self, view: StepView) -> Task:
+    def task(self, view: StepView) -> Measurement:
         """What `measure` does; neither the search for a direction nor the noise floor may be recorded."""
         if not view.lr > 0:
             raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
@@ -123,7 +123,7 @@ class Landscape(Probe):
         kind, device = next(iter(view.before.values())).dtype, view.inputs.device
         lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
         given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))
-        return Task(None, view, given, self._along, lambda found: self._told(view, found))
+        return Measurement(None, view, given, self._along, lambda found: self._told(view, found))
 
     def _told(self, view: StepView, found: Mapping[str, Tensor]) -> dict[str, Any]:
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bncore.probes.draws import Draws
-from bncore.probes.layering import Layering, outputs_seen
+from bncore.probes.layer_map import LayerMap, outputs_seen
 from bncore.probes.reorder import another_order
+from bncore.probes.rng_state import RngState
 from bncore.probes.view import Parameters, StepView
 
 
@@ -22,20 +22,20 @@ class ModuleView(StepView):
     """A step of any module, for the probes that need no layers of ours: all but the theory.
 
     Its layers are the parameters of two or more dimensions that have a gradient, in the order of the forward pass
-    (`layering`; without one, in the order in which they are registered, which must then be that); what
+    (`layer_map`; without one, in the order in which they are registered, which must then be that); what
     comes between two of them (biases, gamma, beta) belongs to the earlier one. The module must be in train mode.
     """
 
-    layering: Layering | None = None
+    layer_map: LayerMap | None = None
     """As the forward pass showed it."""
-    draws: Draws | None = None
+    draws: RngState | None = None
     """The generators as the step's forward pass met them: every pass made for a probe begins there. None: it
     draws nothing. Whoever measures puts the generators back."""
 
     @property
     def weights(self) -> list[str]:
-        if self.layering is not None:
-            return [name for name in self.layering.weights if name in self.grads]
+        if self.layer_map is not None:
+            return [name for name in self.layer_map.weights if name in self.grads]
         return [name for name, p in self.before.items() if p.ndim >= 2]
 
     def layer_of(self, name: str) -> int:
@@ -44,7 +44,7 @@ class ModuleView(StepView):
     @cached_property
     def _layers(self) -> dict[str, int]:
         """The index of the layer of each parameter; -1 before the first weight."""
-        names = self.before if self.layering is None else self.layering.order
+        names = self.before if self.layer_map is None else self.layer_map.order
         found, index, weights = {}, -1, set(self.weights)
         for name in names:
             index += name in weights
@@ -73,7 +73,7 @@ class ModuleView(StepView):
         Raises:
             ValueError: the layers are not known.
         """
-        if self.layering is None:
+        if self.layer_map is None:
             raise ValueError("layering: None; expected the layers that a forward pass showed")
         numbers = {name: number for number, name in enumerate(self.weights, start=1)}
 
@@ -81,7 +81,7 @@ class ModuleView(StepView):
             if weight in numbers:
                 see(numbers[weight], output)
 
-        outputs_seen(self.net, self.layering, tell, lambda: self._outputs(self.before, self.inputs))
+        outputs_seen(self.net, self.layer_map, tell, lambda: self._outputs(self.before, self.inputs))
 
     def _outputs(self, parameters: Parameters, inputs: Tensor) -> Tensor:
         if self.draws is not None:

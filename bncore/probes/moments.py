@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from bncore.config.model import Loss
 from bncore.nets import LayeredNet
 from bncore.probes.view import StepView
-from bncore.spec.model import Loss
 
 BY_MOMENTS = frozenset(
     {"none", "weight", "batch", "l2", "mean_only", "variance_only", "batch_detached", "batch_population"}

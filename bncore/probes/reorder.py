@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bncore.nets import LayeredNet, Pass
+from bncore.nets import ForwardMode, LayeredNet
 from bncore.nets.noise import NoiseSource
 from bncore.random import ProbeDraws, generator
 
-_QUIET = Pass()
+_QUIET = ForwardMode()
 
 
 def another_order(samples: int, *, seed: int, step: int, device: torch.device) -> Tensor:
@@ -32,7 +32,7 @@ class Reordered(nn.Module):
         self.order = order
         self.back = order.argsort()
 
-    def forward(self, x: Tensor, p: Pass) -> Tensor:
+    def forward(self, x: Tensor, p: ForwardMode) -> Tensor:
         """Outputs in the new order, [samples, outputs], of `x` in the old one."""
         x = x[self.order]
         for layer in self.net.layers:
@@ -41,11 +41,11 @@ class Reordered(nn.Module):
             y = self._noisy(layer.noise_before_norm, y, p)
             gamma, beta = layer.affine
             if layer.norm is not None:
-                y = layer.norm.normalise(y, gamma, beta, _QUIET)
+                y = layer.norm.normalize(y, gamma, beta, _QUIET)
             elif beta is not None:
                 y = y + beta
             x = layer.activate(self._noisy(layer.noise_after_norm, y, p))
         return x
 
-    def _noisy(self, source: NoiseSource | None, a: Tensor, p: Pass) -> Tensor:
+    def _noisy(self, source: NoiseSource | None, a: Tensor, p: ForwardMode) -> Tensor:
         return a if source is None else source.apply(a[self.back], p)[self.order]

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from bncore.probes.guard import Snapshot, ieee_float32, is_out_of_memory
-from bncore.probes.recorded import Recorded
+from bncore.config.model import Spec
+from bncore.config.probes import Cadence
+from bncore.probes.guard import RandomSnapshot, ieee_float32, is_out_of_memory
+from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.table import PROBES
 from bncore.probes.view import StepView
-from bncore.spec.model import Spec
-from bncore.spec.probes import Cadence
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class ProbeRunner:
         recorded: makes measurements by graphs; default: none of them.
     """
 
-    def __init__(self, spec: Spec, recorded: Recorded | None = None) -> None:
-        self._recorded = recorded or Recorded()
+    def __init__(self, spec: Spec, recorded: ProbeGraphs | None = None) -> None:
+        self._recorded = recorded or ProbeGraphs()
         self._cadences: dict[str, Cadence] = {name: getattr(spec.probes, name) for name in PROBES}
         self._probes = {name: make(spec) for name, make in PROBES.items()}
 
@@ -92,7 +92,7 @@ class ProbeRunner:
         """
         due = self.due(view.step)
         try:
-            snapshot = Snapshot(view.net)
+            snapshot = RandomSnapshot(view.net)
         except Exception as error:
             yield from self.without_memory(view.step, error)
             return
@@ -116,7 +116,7 @@ class ProbeRunner:
         for name in self.due(step):
             yield Failed(name, f"{type(error).__name__}: {error}", short_of_memory=True)
 
-    def _measured(self, name: str, view: StepView, snapshot: Snapshot) -> Measured | Failed:
+    def _measured(self, name: str, view: StepView, snapshot: RandomSnapshot) -> Measured | Failed:
         probe = self._probes[name]
         while True:
             memory = probe.state_dict()
@@ -131,7 +131,7 @@ class ProbeRunner:
             if short:
                 self._recorded.forget()
                 torch.cuda.empty_cache()  # where there is one: what the failed attempt had reserved
-            if not (short and probe.shrink()):
+            if not (short and probe.reduce_memory()):
                 return Failed(name, reason, short_of_memory=short)
 
     def state_dict(self) -> dict[str, Any]:

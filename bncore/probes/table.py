@@ -1,16 +1,16 @@
-"""Every instrument by its name. Adding one is a file, a row here and its settings in `bncore.spec.probes`."""
+"""Every instrument by its name. Adding one is a file, a row here and its settings in `bncore.config.probes`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from bncore.config.model import Spec
 from bncore.probes.activations import Activations
 from bncore.probes.base import Probe
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.sharpness import Sharpness
 from bncore.probes.theory import Theory
-from bncore.spec.model import Spec
 
 
 def _ics(spec: Spec) -> Probe:

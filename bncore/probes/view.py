@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bncore.nets import LayeredNet, Pass, decays
-from bncore.probes.explicit import T, layer_tensors, lending, run_layers, with_buffers
+from bncore.nets import ForwardMode, LayeredNet, decays
+from bncore.probes.functional import T, layer_tensors, run_layers, with_buffers, with_tensors
 from bncore.probes.reorder import Reordered, another_order
 
 Parameters = Mapping[str, Tensor]
@@ -55,7 +55,7 @@ class StepView:
     """What of theta the penalty acts on; see `bncore.nets.decays`."""
     stability: float = math.nan
     """The curvature, the weight penalty's included, beyond which the optimizer's updates of a quadratic grow
-    (`bncore.spec.stability`); nan where it has none."""
+    (`bncore.config.stability`); nan where it has none."""
     penalised: bool = False
     """Whether loss and gradients, those given here too, include the penalty; see `with_penalty`."""
 
@@ -84,9 +84,9 @@ class StepView:
         return True
 
     @property
-    def how(self) -> Pass:
+    def how(self) -> ForwardMode:
         """The forward pass of this step: train-mode statistics, its own noise, nothing tracked."""
-        return Pass(training=True, track=False, noise_step=self.step)
+        return ForwardMode(training=True, track=False, noise_step=self.step)
 
     def outputs_at(self, parameters: Parameters) -> Tensor:
         """Network outputs on the step's batch at other parameters (missing names: the live ones)."""
@@ -95,10 +95,10 @@ class StepView:
             self.net, self.buffers, lambda: run_layers(self.net, tensors, self.inputs, self.how)
         )
 
-    def rewound(self, work: Callable[[LayeredNet], T]) -> T:
+    def at_theta_t(self, work: Callable[[LayeredNet], T]) -> T:
         """`work(net)` while the network has the parameters and buffers of time t: for what looks into the layers,
         where `outputs_at` gives the outputs alone."""
-        return lending(self.net, {**self.buffers, **self.before}, work)
+        return with_tensors(self.net, {**self.buffers, **self.before}, work)
 
     def with_penalty(self) -> Self:
         """The same step as one of the loss with its weight penalty."""

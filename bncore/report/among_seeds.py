@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.rank import Aligned, Floats, PaperRank, as_far, looks, smoothed, spacing
-from bncore.report.runs import ReportRun, Variant
+from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import Field, Line, at_lengths, line_of
-from bncore.report.settings import Setting
 
 BySeed = Mapping[int, Sequence[ReportRun]]
 
@@ -61,7 +61,7 @@ class Place:
     panel: str
     """Its title."""
     key: str
-    setting: Setting
+    setting: ComparisonGroup
 
     @property
     def log(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 
+from bncore.config.model import Spec
 from bncore.report.quantities import (
     Quantity,
     final_accuracy,
@@ -16,9 +17,8 @@ from bncore.report.quantities import (
     log_relative_at_lr,
     mean_of,
 )
-from bncore.report.runs import ReportRun
+from bncore.report.report_run import ReportRun
 from bncore.report.statistics import Estimate
-from bncore.spec.model import Spec
 
 ACCURACY = Quantity("final training accuracy", final_accuracy)
 LOSS = Quantity("final training loss", final_log_loss)

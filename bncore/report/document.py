@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from bncore.report.claims.evidence import Claim, Finding, Measure, Part, Weighed
-from bncore.report.claims.table import weigh_all
-from bncore.report.claims.weighing import shown
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
+from bncore.report.claims.judging import shown
+from bncore.report.claims.table import judge_all
+from bncore.report.comparison_group import ComparisonGroup, settings_of
 from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
 from bncore.report.missing import Missing, missing
@@ -32,8 +33,7 @@ from bncore.report.quantities import (
     rows,
 )
 from bncore.report.rank import PaperRank
-from bncore.report.runs import ReportRun, Variant, gather
-from bncore.report.settings import Setting, settings_of
+from bncore.report.report_run import ReportRun, Variant, gather
 from bncore.report.statistics import Estimate
 from bncore.store.journal import in_json
 from bncore.store.paths import RunDir, SweepDir
@@ -87,8 +87,8 @@ class Report:
     """What some runs come to."""
 
     runs: tuple[ReportRun, ...]
-    settings: tuple[Setting, ...]
-    weighed: tuple[Weighed, ...]
+    settings: tuple[ComparisonGroup, ...]
+    judged: tuple[ClaimVerdict, ...]
 
     @property
     def title(self) -> str:
@@ -108,9 +108,9 @@ class Report:
         """Where the paper's curves lie among the seeds of each setting, of which it has any."""
         return tuple(fit for fit in map(paper_fit, self.settings) if fit.text)
 
-    def standing(self, weighed: Weighed) -> str:
+    def standing(self, judged: ClaimVerdict) -> str:
         """Of a verdict: whether the runs that it rests on are the paper's experiment, and give its curves."""
-        deciding = [f.setting for f in weighed.findings if f.verdict == weighed.verdict]
+        deciding = [f.setting for f in judged.findings if f.verdict == judged.verdict]
         return " ".join(fit.text for fit in self.fits if fit.setting in deciding)
 
     @cached_property
@@ -118,11 +118,11 @@ class Report:
         """The controls for confounders that the runs hold."""
         return tuple(controls_of(self.runs))
 
-    def missing(self, weighed: Weighed) -> Missing:
+    def missing(self, judged: ClaimVerdict) -> Missing:
         """What would settle a claim."""
-        return missing(weighed, self.settings)
+        return missing(judged, self.settings)
 
-    def variants(self, setting: Setting) -> tuple[VariantRow, ...]:
+    def variants(self, setting: ComparisonGroup) -> tuple[VariantRow, ...]:
         """The counted runs of a setting by variant."""
         found: dict[Variant, dict[int, list[ReportRun]]] = {}
         for run in setting.counted:
@@ -147,7 +147,7 @@ def report(places: Sequence[RunDir | SweepDir]) -> Report:
     """
     runs = gather(places)
     settings = settings_of(runs)
-    return Report(runs, settings, weigh_all(settings))
+    return Report(runs, settings, judge_all(settings))
 
 
 def newest(run: ReportRun, table: str, field: str) -> float | None:
@@ -160,7 +160,7 @@ def as_json(document: Report) -> dict[str, Any]:
     """Everything but the pictures' points, for other programs."""
     return {
         "runs": [_run_json(run) for run in document.runs],
-        "claims": [_claim_json(document, weighed) for weighed in document.weighed],
+        "claims": [_claim_json(document, judged) for judged in document.judged],
         "variants": [
             {"setting": setting.title, **_variant_json(row)}
             for setting in document.settings
@@ -224,7 +224,7 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
         "state": run.state,
         "step": run.step,
         "counts": run.counts,
-        "why_not": run.exclusion,
+        "why_not": run.excluded_because,
         "message": run.message,
         "warning": run.warning,
         "loss": in_json(newest(run, "step", "loss")),
@@ -232,20 +232,20 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
     }
 
 
-def _claim_json(document: Report, weighed: Weighed) -> dict[str, Any]:
-    lacks = document.missing(weighed)
+def _claim_json(document: Report, judged: ClaimVerdict) -> dict[str, Any]:
+    lacks = document.missing(judged)
     return {
-        "claim": weighed.claim.key,
-        "text": weighed.claim.text,
-        "place": weighed.claim.place,
-        "verdict": weighed.verdict.value,
-        "why": weighed.why,
-        "standing": document.standing(weighed),
-        "paper_curves": paper_said(weighed.claim),
-        "traps": list(weighed.claim.traps),
+        "claim": judged.claim.key,
+        "text": judged.claim.text,
+        "place": judged.claim.place,
+        "verdict": judged.verdict.value,
+        "why": judged.why,
+        "standing": document.standing(judged),
+        "paper_curves": paper_said(judged.claim),
+        "traps": list(judged.claim.traps),
         "missing": list(lacks.lacks),
         "command": lacks.command,
-        "findings": [_finding_json(weighed.claim, finding) for finding in weighed.findings],
+        "findings": [_finding_json(judged.claim, finding) for finding in judged.findings],
     }
 
 
@@ -259,7 +259,7 @@ def _finding_json(claim: Claim, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _part_json(claim: Claim, finding: Finding, part: Part) -> dict[str, Any]:
+def _part_json(claim: Claim, finding: Finding, part: ClaimPart) -> dict[str, Any]:
     return {
         "title": part.title,
         "verdict": part.verdict.value,
@@ -269,7 +269,7 @@ def _part_json(claim: Claim, finding: Finding, part: Part) -> dict[str, Any]:
     }
 
 
-def _measure_json(claim: Claim, finding: Finding, measure: Measure) -> dict[str, Any]:
+def _measure_json(claim: Claim, finding: Finding, measure: ClaimMeasure) -> dict[str, Any]:
     theirs = paper_measure(claim, finding.setting.network, finding.scope.title, measure.name)
     return {
         "name": measure.name,

@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from bncore.report.picture import Curve, Floats, Key, Mark, Picture, Plot, Ridge, Rule
+from bncore.report.picture import Curve, Floats, LegendEntry, Mark, Picture, Plot, Ridge, Rule
 
 PALETTE = (
     "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#7a5cc0", "#6b6f76",
     "#2b8fb3", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
 )  # fmt: skip
-"""On a light ground; variants first (`series.COLOURS`), whatever else follows."""
+"""On a light ground; variants first (`series.COLORS`), whatever else follows."""
 DARK_PALETTE = (
     "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#b9a3f7", "#aab0b8",
     "#7fd3ee", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
@@ -37,7 +37,7 @@ Dash = Literal["solid"] | tuple[float, Sequence[float]]
 DASHES: tuple[Dash, ...] = ("solid", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1.2)))
 PAPER_DASH: Dash = (0, (1, 1.6))
 
-INK, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
+STYLE, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
 PANEL_INCHES = (4.0, 2.75)
 SMALL_INCHES = (3.2, 2.4)
 """Of a panel that is one of four in a row."""
@@ -54,11 +54,11 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
     "axes.labelsize": 8.5,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    "text.color": STYLE,
+    "axes.labelcolor": STYLE,
+    "axes.edgecolor": STYLE,
+    "xtick.color": STYLE,
+    "ytick.color": STYLE,
     "grid.color": SOFT,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -130,13 +130,13 @@ def _cells(picture: Picture) -> list[tuple[int, int]]:
     return cells
 
 
-def _handles(keys: Sequence[Key], *, paper: bool) -> list[Line2D]:
+def _handles(keys: Sequence[LegendEntry], *, paper: bool) -> list[Line2D]:
     found = [
-        Line2D([], [], color=_colour(key.style.colour), linestyle=_dash(key.style.dash), label=key.label)
+        Line2D([], [], color=_color(key.style.color), linestyle=_dash(key.style.dash), label=key.label)
         for key in keys
     ]
     if paper:
-        found.append(Line2D([], [], color=INK, linestyle=PAPER_DASH, label="the paper's own"))
+        found.append(Line2D([], [], color=STYLE, linestyle=PAPER_DASH, label="the paper's own"))
     return found
 
 
@@ -171,7 +171,7 @@ def _fill(ax: Axes, plot: Plot) -> None:
 
 def _rules(ax: Axes, rules: Sequence[Rule]) -> None:
     for rule in rules:
-        ax.axhline(rule.y, color=INK, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+        ax.axhline(rule.y, color=STYLE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
         ax.annotate(
             rule.text, (1, rule.y), xycoords=("axes fraction", "data"), xytext=(0, 1.5),
             textcoords="offset points", ha="right", va="bottom", fontsize=7.5,
@@ -181,11 +181,11 @@ def _rules(ax: Axes, rules: Sequence[Rule]) -> None:
 def _marks(ax: Axes, marks: Sequence[Mark]) -> None:
     """Each on a line of its own below the one before it, so that neighbours can be read."""
     for place, mark in enumerate(marks):
-        colour = INK if mark.style is None else _colour(mark.style.colour)
-        ax.axvline(mark.x, color=colour, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
+        color = STYLE if mark.style is None else _color(mark.style.color)
+        ax.axvline(mark.x, color=color, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
         ax.annotate(
             mark.text, (mark.x, 0.98 - 0.055 * (place % 8)), xycoords=("data", "axes fraction"), xytext=(3, 0),
-            textcoords="offset points", ha="left", va="top", fontsize=7, color=colour, annotation_clip=True,
+            textcoords="offset points", ha="left", va="top", fontsize=7, color=color, annotation_clip=True,
         )  # fmt: skip
 
 
@@ -211,30 +211,30 @@ def power(value: float) -> str:
 
 
 def _curve(ax: Axes, curve: Curve, plot: Plot) -> None:
-    colour, dash = _colour(curve.style.colour), _dash(curve.style.dash)
+    color, dash = _color(curve.style.color), _dash(curve.style.dash)
     width, opacity = _STROKES[curve.weight]
     opacity *= curve.opacity
     if curve.weight == "paper":
         dash = PAPER_DASH
     low, high = _drawable(curve.low, plot), _drawable(curve.high, plot)
     if curve.weight == "spread":
-        ax.fill_between(curve.x, low, high, color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(curve.x, low, high, color=color, alpha=0.18, linewidth=0)
         return
     if not curve.is_line or len(curve.x) > DENSE:
         width *= 0.6
     if not curve.is_line and curve.weight == "main":
-        ax.fill_between(curve.x, low, high, color=colour, alpha=0.3, linewidth=0)
+        ax.fill_between(curve.x, low, high, color=color, alpha=0.3, linewidth=0)
     mark = "o" if curve.is_line and (len(curve.x) == 1 or plot.log_x) else None
     for edge in (low,) if curve.is_line else (low, high):
         for y, strength in _parts(edge, curve.floor):
             ax.plot(
-                curve.x, y, color=colour, linestyle=dash, linewidth=width, alpha=opacity * strength, marker=mark,
+                curve.x, y, color=color, linestyle=dash, linewidth=width, alpha=opacity * strength, marker=mark,
                 markersize=2.5,
             )  # fmt: skip
-    _beyond(ax, curve, colour)
+    _beyond(ax, curve, color)
     known = np.flatnonzero(np.isfinite(high))
     if curve.diverged and len(known):
-        ax.plot(curve.x[known[-1]], high[known[-1]], "x", color=colour, markersize=6)
+        ax.plot(curve.x[known[-1]], high[known[-1]], "x", color=color, markersize=6)
 
 
 def _drawable(values: Floats, plot: Plot) -> Floats:
@@ -250,13 +250,13 @@ def _parts(values: Floats, floor: Floats | None) -> list[tuple[Floats, float]]:
     return [(values, 0.35), (np.where(values < floor, np.nan, values), 1.0)]
 
 
-def _beyond(ax: Axes, curve: Curve, colour: str) -> None:
+def _beyond(ax: Axes, curve: Curve, color: str) -> None:
     """Arrows at the edge of the panel where the values are infinite."""
     for values, place, arrow in ((curve.high, 0.985, "^"), (curve.low, 0.015, "v")):
         at = curve.x[values == (np.inf if arrow == "^" else -np.inf)]
         if len(at):
             heights = np.full(len(at), place)
-            ax.plot(at, heights, arrow, transform=ax.get_xaxis_transform(), color=colour, markersize=4)
+            ax.plot(at, heights, arrow, transform=ax.get_xaxis_transform(), color=color, markersize=4)
 
 
 def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
@@ -265,9 +265,9 @@ def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
         heights = 1.5 * ridge.density / ridge.density.max()
         x = np.repeat(ridge.edges, 2)
         y = place + np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
-        colour, order = _colour(ridge.style.colour), 20 - 2 * place
-        ax.fill_between(x, place, y, color=colour, alpha=0.3, linewidth=0, zorder=order)
-        ax.plot(x, y, color=colour, linewidth=0.9, zorder=order + 1)
+        color, order = _color(ridge.style.color), 20 - 2 * place
+        ax.fill_between(x, place, y, color=color, alpha=0.3, linewidth=0, zorder=order)
+        ax.plot(x, y, color=color, linewidth=0.9, zorder=order + 1)
     ax.set_yticks(range(len(ridges)), [ridge.name for ridge in ridges])
     ax.grid(visible=False, axis="y")
 
@@ -276,7 +276,7 @@ def _positive(plot: Plot) -> bool:
     return any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves)
 
 
-def _colour(index: int | str) -> str:
+def _color(index: int | str) -> str:
     if isinstance(index, str):
         return index
     return PALETTE[index % len(PALETTE)]
@@ -311,8 +311,8 @@ def _with_prefix(text: str, prefix: str) -> str:
 
 def _themed(text: str) -> str:
     """Fixed colours replaced by the page's variables, and fixed size by the page's."""
-    for index, colour in enumerate(PALETTE):
-        text = text.replace(colour, f"var(--c{index})")
-    text = text.replace(INK, "currentColor").replace(SOFT, "var(--grid)")
+    for index, color in enumerate(PALETTE):
+        text = text.replace(color, f"var(--c{index})")
+    text = text.replace(STYLE, "currentColor").replace(SOFT, "var(--grid)")
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.panels import (
     BySeed,
+    FigureRuns,
     Panels,
-    Shown,
     distributions,
     each_rate,
     first_of,
@@ -18,10 +19,9 @@ from bncore.report.panels import (
     row,
 )
 from bncore.report.paper import CAVEATS, ONE_SEED
-from bncore.report.picture import Key, Picture, Plot
-from bncore.report.runs import Variant
+from bncore.report.picture import LegendEntry, Picture, Plot
+from bncore.report.report_run import Variant
 from bncore.report.series import Field, styles_of
-from bncore.report.settings import Setting
 
 MOST_COLUMNS = 4
 FIRST_SEED = (
@@ -172,16 +172,16 @@ FIGURES: tuple[Figure, ...] = (
 """docs/paper.md, section 1, and the figures themselves."""
 
 
-_COVERED: WeakKeyDictionary[Setting, dict[str, Picture]] = WeakKeyDictionary()
+_COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, Picture]] = WeakKeyDictionary()
 
 
-def figures_of(settings: Sequence[Setting]) -> Iterator[Picture]:
+def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[Picture]:
     """Every figure that the runs of some setting cover, in the paper's order."""
     for figure in FIGURES:
         yield from (found[figure.number] for found in map(covered, settings) if figure.number in found)
 
 
-def covered(setting: Setting) -> dict[str, Picture]:
+def covered(setting: ComparisonGroup) -> dict[str, Picture]:
     """The figures that the runs of a setting cover, by number; made once for each."""
     if setting not in _COVERED:
         pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
@@ -189,7 +189,7 @@ def covered(setting: Setting) -> dict[str, Picture]:
     return _COVERED[setting]
 
 
-def _picture(figure: Figure, setting: Setting) -> Picture | None:
+def _picture(figure: Figure, setting: ComparisonGroup) -> Picture | None:
     shown = _shown(figure, setting)
     if shown is None:
         return None
@@ -202,7 +202,7 @@ def _picture(figure: Figure, setting: Setting) -> Picture | None:
         title=f"Fig {figure.number}: {figure.title}",
         setting=setting.title,
         plots=plots,
-        keys=tuple(Key(_key_label(shown, v), shown.styles[v]) for v in shown.runs),
+        keys=tuple(LegendEntry(_key_label(shown, v), shown.styles[v]) for v in shown.runs),
         has_paper=has_paper,
         columns=_columns(plots),
         notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown, plots)),
@@ -219,7 +219,7 @@ def _columns(plots: Sequence[Plot]) -> int:
     return longest if longest <= MOST_COLUMNS else 3
 
 
-def _shown(figure: Figure, setting: Setting) -> Shown | None:
+def _shown(figure: Figure, setting: ComparisonGroup) -> FigureRuns | None:
     """The figure's runs of a setting; None where that is another network, or lacks what the figure is about."""
     if setting.network != figure.network:
         return None
@@ -234,19 +234,19 @@ def _shown(figure: Figure, setting: Setting) -> Shown | None:
             runs.setdefault(variant, {}).setdefault(run.seed, []).append(run)
     if not any(map(figure.wants, runs)):
         return None
-    return Shown(figure.number, setting, runs, styles_of([run.variant for run in setting.runs]))
+    return FigureRuns(figure.number, setting, runs, styles_of([run.variant for run in setting.runs]))
 
 
-def _key_label(shown: Shown, variant: Variant) -> str:
+def _key_label(shown: FigureRuns, variant: Variant) -> str:
     seeds = len(shown.runs[variant])
     return f"{shown.setting.label(variant)} ({seeds} seed{'s' if seeds > 1 else ''})"
 
 
-def _notes(shown: Shown, plots: Sequence[Plot]) -> Iterator[str]:
+def _notes(shown: FigureRuns, plots: Sequence[Plot]) -> Iterator[str]:
     runs = shown.all_runs
     if shown.setting.synthetic:
         yield "Synthetic images: for looking at, not for conclusions."
-    late = [f"{run.name} ({run.exclusion})" for run in runs if run.unfinished]
+    late = [f"{run.name} ({run.excluded_because})" for run in runs if run.unfinished]
     if late:
         yield f"Unfinished, drawn as far as they came and no evidence: {', '.join(late)}."
     gone = [f"{run.name} at step {run.step:,}" for run in runs if run.diverged]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from bncore.report.claims.evidence import Claim, Verdict, Weighed
-from bncore.report.settings import Setting, comparable
+from bncore.config.load import load_experiment, preset_names
+from bncore.config.model import Spec
+from bncore.config.plan import plan
+from bncore.report.claims.evidence import Claim, ClaimVerdict, Verdict
+from bncore.report.comparison_group import ComparisonGroup, comparable
 from bncore.report.statistics import ENOUGH_SEEDS
-from bncore.spec.load import load_experiment, preset_names
-from bncore.spec.model import Spec
-from bncore.spec.plan import plan
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Missing:
 def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
     """The presets that meet every need of a claim: the one that was made for it first, then those that need no
     option."""
-    if claim.settled_elsewhere:
+    if claim.resolved_elsewhere:
         return ()
     found = []
     for name in preset_names():
@@ -54,20 +54,20 @@ def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
     )
 
 
-def missing(weighed: Weighed, settings: Sequence[Setting]) -> Missing:
+def missing(judged: ClaimVerdict, settings: Sequence[ComparisonGroup]) -> Missing:
     """What these runs lack for a claim: of the setting that comes nearest."""
-    claim = weighed.claim
-    if claim.settled_elsewhere:
+    claim = judged.claim
+    if claim.resolved_elsewhere:
         return Missing((), "bnrun theory" if claim.key == "C10" else "")
-    if weighed.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
+    if judged.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
         return Missing((), "")
     lacks = min((_lacks(claim, setting) for setting in settings), key=len, default=_all(claim))
     tests = presets_for(claim)
     seeds = ENOUGH_SEEDS if lacks else 2 * max(map(_seeds, settings))
-    return Missing(tuple(lacks) or _undecided(weighed), tests[0].command(seeds) if tests else "")
+    return Missing(tuple(lacks) or _undecided(judged), tests[0].command(seeds) if tests else "")
 
 
-def _lacks(claim: Claim, setting: Setting) -> list[str]:
+def _lacks(claim: Claim, setting: ComparisonGroup) -> list[str]:
     specs = [run.spec for run in setting.counted if run.spec]
     lacks = [need.text for need in claim.needs if not need.met(specs)]
     if _seeds(setting) < ENOUGH_SEEDS:
@@ -77,7 +77,7 @@ def _lacks(claim: Claim, setting: Setting) -> list[str]:
     return lacks
 
 
-def _seeds(setting: Setting) -> int:
+def _seeds(setting: ComparisonGroup) -> int:
     return len({run.seed for run in setting.counted})
 
 
@@ -85,9 +85,9 @@ def _all(claim: Claim) -> list[str]:
     return [need.text for need in claim.needs] + [f"{ENOUGH_SEEDS} seeds or more"]
 
 
-def _undecided(weighed: Weighed) -> tuple[str, ...]:
+def _undecided(judged: ClaimVerdict) -> tuple[str, ...]:
     """Everything is there, and the verdict is open all the same."""
-    parts = [part for finding in weighed.findings for part in finding.scope.parts]
+    parts = [part for finding in judged.findings for part in finding.scope.parts]
     early = sorted({part.early for part in parts if part.early})
     if early:
         return (f"longer runs ({'; '.join(early)})",)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bncore.report.picture import Curve, Key, Picture, Plot, Style
-from bncore.report.runs import ReportRun
-from bncore.report.series import COLOURS, Field, curves_of, middle_layer
-from bncore.report.settings import Setting
+from bncore.report.comparison_group import ComparisonGroup
+from bncore.report.picture import Curve, LegendEntry, Picture, Plot, Style
+from bncore.report.report_run import ReportRun
+from bncore.report.series import COLORS, Field, curves_of, middle_layer
 
 PANELS: tuple[tuple[str, str, Field, bool], ...] = (
     ("Training loss", "loss", Field("step", "loss"), True),
@@ -31,7 +31,7 @@ MOST = 12
 
 
 def overviews(
-    settings: Sequence[Setting], others: Sequence[ReportRun], covered: set[str]
+    settings: Sequence[ComparisonGroup], others: Sequence[ReportRun], covered: set[str]
 ) -> Iterator[Picture]:
     """A picture of each setting that no figure covers, or in which some run is no evidence; and of the runs that
     observed somebody's own loop.
@@ -52,17 +52,20 @@ def overviews(
 
 def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[Picture]:
     shown = runs[:MOST]
-    styles = {run.name: Style(len(COLOURS) + place, place // 8) for place, run in enumerate(shown)}
+    styles = {run.name: Style(len(COLORS) + place, place // 8) for place, run in enumerate(shown)}
     plots = [plot for plot in (*_plain(shown, styles), *_layered(shown, styles)) if not plot.empty]
     if not plots:
         return
     notes = [
-        f"{run.name} is no evidence for its variant: {run.exclusion}." for run in shown if not run.counts
+        f"{run.name} is no evidence for its variant: {run.excluded_because}."
+        for run in shown
+        if not run.counts
     ]
     if len(runs) > len(shown):
         notes.append(f"{len(shown)} of {len(runs)} runs are drawn.")
     keys = tuple(
-        Key(f"{run.name}{'' if run.counts else f' — {run.exclusion}'}", styles[run.name]) for run in shown
+        LegendEntry(f"{run.name}{'' if run.counts else f' — {run.excluded_because}'}", styles[run.name])
+        for run in shown
     )
     yield Picture(name, "Run by run", title, tuple(plots), keys, has_paper=False, notes=tuple(notes))
 

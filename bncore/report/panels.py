@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.config.stability import threshold_label
 from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import all_curves
 from bncore.report.picture import Curve, Plot, Rule, Style
 from bncore.report.quantities import as_in_the_paper, rows
-from bncore.report.runs import ReportRun, Variant
+from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
     Field,
     by_length,
@@ -21,8 +23,6 @@ from bncore.report.series import (
     ridges_of,
     with_spread,
 )
-from bncore.report.settings import Setting
-from bncore.spec.stability import threshold_label
 from bncore.store.thresholds import thresholds
 
 DEPTHS = {"vgg": 13, "dln": 25}
@@ -32,11 +32,11 @@ BySeed = dict[int, list[ReportRun]]
 
 
 @dataclass(frozen=True)
-class Shown:
+class FigureRuns:
     """The runs that a figure draws."""
 
     figure: str
-    setting: Setting
+    setting: ComparisonGroup
     runs: Mapping[Variant, BySeed]
     styles: Mapping[Variant, Style]
 
@@ -50,13 +50,13 @@ class Shown:
         """Every one."""
         return [run for ones in self.runs.values() for some in ones.values() for run in some]
 
-    def at(self, lr: float) -> Shown:
+    def at(self, lr: float) -> FigureRuns:
         """Those of one learning rate."""
         kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
-        return Shown(self.figure, self.setting, kept, self.styles)
+        return FigureRuns(self.figure, self.setting, kept, self.styles)
 
 
-Panels = Callable[[Shown], Iterator[Plot]]
+Panels = Callable[[FigureRuns], Iterator[Plot]]
 
 
 def lines(
@@ -64,7 +64,7 @@ def lines(
 ) -> Panels:
     """A panel of one field; `layer` as the paper numbers it."""
 
-    def make(shown: Shown) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[Plot]:
         one, name = field, title
         if layer is not None:
             number = _layer(shown, field.table, layer)
@@ -95,7 +95,7 @@ def lines(
 def each_rate(*panels: Panels) -> Panels:
     """The panels once for each learning rate."""
 
-    def make(shown: Shown) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[Plot]:
         for lr in shown.rates:
             for panel in panels:
                 for plot in panel(shown.at(lr)):
@@ -108,7 +108,7 @@ def each_rate(*panels: Panels) -> Panels:
 def first_of(*panels: Panels) -> Panels:
     """The first of the panels that shows something of the runs."""
 
-    def make(shown: Shown) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[Plot]:
         for panel in panels:
             found = [plot for plot in panel(shown) if not plot.empty]
             if found:
@@ -121,7 +121,7 @@ def first_of(*panels: Panels) -> Panels:
 def row(*panels: Panels) -> Panels:
     """Panels that begin a row of their own, where there is room for rows."""
 
-    def make(shown: Shown) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[Plot]:
         first = True
         for panel in panels:
             for plot in panel(shown):
@@ -134,7 +134,7 @@ def row(*panels: Panels) -> Panels:
 def distributions(*layers: int) -> Panels:
     """The layers' distributions over time: a panel a variant and layer, of its first seed."""
 
-    def make(shown: Shown) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[Plot]:
         for wanted in layers:
             number = _layer(shown, "probe:activations", wanted)
             if number is None:
@@ -153,7 +153,7 @@ def distributions(*layers: int) -> Panels:
 def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
     """A field against the step length: a panel a variant, of its first seed."""
 
-    def make(shown: Shown) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[Plot]:
         place = Place(shown.figure, title, key, shown.setting)
         compared = list(beside_by_length(place, shown.runs, field)) if key else []
         for variant, runs in shown.runs.items():
@@ -172,7 +172,7 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
 
 
 def _variant_curves(
-    shown: Shown, variant: Variant, runs: BySeed, field: Field, found: Beside | None
+    shown: FigureRuns, variant: Variant, runs: BySeed, field: Field, found: Beside | None
 ) -> list[Curve]:
     """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
     curves = curves_of(shown.setting.label(variant), shown.styles[variant], runs, field)
@@ -181,7 +181,7 @@ def _variant_curves(
     return with_spread(curves, *found.aligned.spread)
 
 
-def _layer(shown: Shown, table: str, wanted: int) -> int | None:
+def _layer(shown: FigureRuns, table: str, wanted: int) -> int | None:
     return layer_near(shown.all_runs, table, wanted, DEPTHS[shown.setting.network])
 
 
@@ -194,13 +194,13 @@ def _first(runs: BySeed, table: str) -> ReportRun:
     return min(runs[min(runs)], key=lambda run: not as_in_the_paper(run, table))
 
 
-def _paper(shown: Shown, key: str, layer: int | None) -> list[Curve]:
+def _paper(shown: FigureRuns, key: str, layer: int | None) -> list[Curve]:
     curves = all_curves(key, shown.figure, layer=layer)
     styles = {variant: shown.styles[variant] for variant in shown.runs}
     return paper_curves(curves, styles, shown.rates, shown.setting.steps)
 
 
-def _paper_by_length(shown: Shown, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
+def _paper_by_length(shown: FigureRuns, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
     """Of each measurement shown, the paper's nearest in time, in the same shade."""
     styles = {variant: shown.styles[variant]}
     theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
@@ -217,7 +217,7 @@ def _step(label: str) -> float:
     return float(label.replace("=", " ").replace(",", "").split()[-1])
 
 
-def _beta_rules(shown: Shown) -> tuple[Rule, ...]:
+def _beta_rules(shown: FigureRuns) -> tuple[Rule, ...]:
     """The optimizer's stability threshold (2/lr for gradient descent; none for Adam) and 1/a_min of the first run
     that measured them, as one line where they are one value."""
     for run in shown.all_runs:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bncore.config.errors import shown
+from bncore.config.load import load_experiment
+from bncore.config.model import DLN, VGG, ImageData, Spec
+from bncore.config.plan import plan
+from bncore.report.comparison_group import ComparisonGroup, fixed_leaves
 from bncore.report.figures import covered
 from bncore.report.rank import FEW, PaperRank
-from bncore.report.settings import Setting, fixed_leaves
-from bncore.spec.errors import shown
-from bncore.spec.load import load_experiment
-from bncore.spec.model import DLN, VGG, ImageData, Spec
-from bncore.spec.plan import plan
 
 PRESETS = {"vgg": "vgg_bn", "dln": "dln_bn"}
 """The presets that hold the paper's settings, as far as they are known."""
@@ -27,7 +27,7 @@ _UNSAID = frozenset({"data.fingerprint"})
 class PaperFit:
     """Where the paper's curves lie among the seeds of a setting."""
 
-    setting: Setting
+    setting: ComparisonGroup
     ranks: tuple[PaperRank, ...]
     """Those that have a rank, a run that several of the paper's figures show counted once."""
     unranked: tuple[PaperRank, ...]
@@ -76,7 +76,7 @@ class PaperFit:
         )
 
 
-def paper_fit(setting: Setting) -> PaperFit:
+def paper_fit(setting: ComparisonGroup) -> PaperFit:
     """Where the paper's curves lie among the seeds of a setting: of every figure that it covers."""
     found = [rank for picture in covered(setting).values() for rank in picture.ranks]
     once = {_run_of(rank): rank for rank in reversed(found)}
@@ -89,7 +89,7 @@ def paper_fit(setting: Setting) -> PaperFit:
     )
 
 
-def differences(setting: Setting) -> tuple[str, ...]:
+def differences(setting: ComparisonGroup) -> tuple[str, ...]:
     """In what a setting is not the paper's, in words; of a network that the paper has not, only that."""
     spec = next((run.spec for run in setting.runs if run.spec), None)
     if spec is None or setting.network not in PRESETS:
@@ -98,7 +98,7 @@ def differences(setting: Setting) -> tuple[str, ...]:
     return (*_in_words(setting, spec, paper), *_as_paths(spec, paper))
 
 
-def _in_words(setting: Setting, spec: Spec, paper: Spec) -> list[str]:
+def _in_words(setting: ComparisonGroup, spec: Spec, paper: Spec) -> list[str]:
     found = []
     if spec.steps < paper.steps:
         found.append(f"{spec.steps:,} of {paper.steps:,} steps")

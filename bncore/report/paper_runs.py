@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from bncore.report.claims.evidence import Claim, Measure, Verdict
+from bncore.config.load import load_experiment
+from bncore.config.model import Spec
+from bncore.config.plan import plan
+from bncore.report.claims.evidence import Claim, ClaimMeasure, Verdict
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.progress import Floats
-from bncore.report.runs import ReportRun, Variant
-from bncore.report.settings import Setting
+from bncore.report.report_run import ReportRun, Variant
 from bncore.report.statistics import ENOUGH_SEEDS
-from bncore.spec.load import load_experiment
-from bncore.spec.model import Spec
-from bncore.spec.plan import plan
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
 
@@ -77,7 +77,7 @@ accuracy."""
 
 
 @cache
-def paper_settings(until: int | None = None) -> tuple[Setting, ...]:
+def paper_settings(until: int | None = None) -> tuple[ComparisonGroup, ...]:
     """The paper's VGG and its deep linear network as settings, those of Fig 3 apart, cut off after step `until`.
 
     Each curve stands for `ENOUGH_SEEDS` seeds that are alike: what the rules make of the curves is asked, not how
@@ -97,7 +97,7 @@ class PaperReading:
     scope: str
     part: str
     verdict: Verdict
-    measures: tuple[Measure, ...]
+    measures: tuple[ClaimMeasure, ...]
     """Those that the curves suffice for."""
 
 
@@ -113,7 +113,7 @@ def paper_readings(claim: Claim) -> tuple[PaperReading, ...]:
     )
 
 
-def paper_measure(claim: Claim, network: str, scope: str, name: str) -> Measure | None:
+def paper_measure(claim: Claim, network: str, scope: str, name: str) -> ClaimMeasure | None:
     """A measure of a claim on the paper's curves of the same network and learning rate; None where it drew
     none."""
     for reading in paper_readings(claim):
@@ -136,13 +136,13 @@ def paper_said(claim: Claim) -> str:
 
 def _setting(
     network: str, specs: dict[tuple[str, Variant], Spec], until: int | None, *, apart: bool
-) -> Setting:
+) -> ComparisonGroup:
     samples: dict[Variant, _Samples] = {}
     for source in _SOURCES:
         if source.network == network and (source.figure in APART) == apart:
             _collect(source, until, samples)
     runs = [run for variant, found in samples.items() for run in _runs(specs[network, variant], found, until)]
-    return Setting(TITLE, network, network == "vgg", False, runs[0].steps, tuple(runs))
+    return ComparisonGroup(TITLE, network, network == "vgg", False, runs[0].steps, tuple(runs))
 
 
 def _runs(spec: Spec, samples: _Samples, until: int | None) -> Iterator[ReportRun]:

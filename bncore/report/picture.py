@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 class Style:
     """How everything of one variant looks, in every picture."""
 
-    colour: int | str
+    color: int | str
     """Index into the palette; or a colour of its own, ``#rrggbb``, in a file of its own."""
     dash: int = 0
     """Index into the dash patterns: the second cue."""
@@ -107,7 +107,7 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class LegendEntry:
     """One entry of a legend."""
 
     label: str
@@ -123,7 +123,7 @@ class Picture:
     title: str
     setting: str
     plots: tuple[Plot, ...]
-    keys: tuple[Key, ...]
+    keys: tuple[LegendEntry, ...]
     has_paper: bool
     notes: tuple[str, ...]
     """Caveats, and what was left out."""

@@ -82,21 +82,21 @@ def training_curve(columns: Columns, total: int) -> TrainingCurve | None:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredAt:
     """One number a measurement, such as the log of beta."""
 
     steps: Floats  # (n,) ascending
     values: Floats  # (n,)
 
     @staticmethod
-    def of(steps: Floats, values: Floats) -> Measured:
+    def of(steps: Floats, values: Floats) -> MeasuredAt:
         """From a field of the journal; of one with several values a measurement, such as per layer, their mean."""
         table = values.reshape(len(values), int(np.prod(values.shape[1:])))
         known = np.isfinite(table)
         counts = known.sum(axis=1)
         kept = counts > 0
         means = np.where(known, table, 0.0).sum(axis=1)[kept] / counts[kept]
-        return Measured(steps[kept], means)
+        return MeasuredAt(steps[kept], means)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class Pair:
         last = min((step for step in fitted if step is not None), default=float(self.total))
         return (first, last) if first < last else None
 
-    def at_equal_steps(self, ours: Measured, theirs: Measured, *, until: float = 1.0) -> float | None:
+    def at_equal_steps(self, ours: MeasuredAt, theirs: MeasuredAt, *, until: float = 1.0) -> float | None:
         """The mean of ours less that of theirs while both train, before that share of the run; None where one of
         them was measured less than `FEWEST_STEPS` times there."""
         if self.training is None:
@@ -141,7 +141,7 @@ class Pair:
             means.append(float(within.mean()))
         return means[0] - means[1]
 
-    def at_equal_progress(self, ours: Measured, theirs: Measured) -> float | None:
+    def at_equal_progress(self, ours: MeasuredAt, theirs: MeasuredAt) -> float | None:
         """The difference ours - theirs at the same training loss, averaged over the losses at which both were
         measured: `LEVELS` of equal ratio. None where they are fewer than `FEWEST_LEVELS`."""
         high = min(LEFT * self.start, self.ours.values[0], self.theirs.values[0])

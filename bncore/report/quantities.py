@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.report.progress import Measured, Pair
-from bncore.report.runs import ReportRun
+from bncore.report.progress import MeasuredAt, Pair
+from bncore.report.report_run import ReportRun
 from bncore.report.statistics import Estimate, estimate, paired
 from bncore.store.thresholds import thresholds
 
@@ -24,7 +24,7 @@ FEWEST = 3
 SAME_LINE = 0.05
 """How near to 2/lr or 1/a_min, relatively, beta counts as reading it back."""
 
-PerMeasurement = Callable[[ReportRun], Measured]
+PerMeasurement = Callable[[ReportRun], MeasuredAt]
 """One number at each measurement of a run; none at all where it did not measure it."""
 
 
@@ -45,7 +45,7 @@ class Trace:
     of: PerMeasurement
     basis: Callable[[ReportRun], Hashable] = lambda run: None
 
-    def first(self, runs: Sequence[ReportRun]) -> tuple[ReportRun, Measured, Hashable] | None:
+    def first(self, runs: Sequence[ReportRun]) -> tuple[ReportRun, MeasuredAt, Hashable] | None:
         """The first of a seed's runs that measured it, what it measured, and on which basis."""
         for run in runs:
             found = self.of(run)
@@ -139,38 +139,38 @@ def log_of(table: str, field: str) -> PerMeasurement:
     """log10 of a field, of one with a value for each layer their mean; of ICS without the first layer's, below
     which nothing moves."""
 
-    def of(run: ReportRun) -> Measured:
+    def of(run: ReportRun) -> MeasuredAt:
         steps, values = _moving(run, table, field)
         with np.errstate(all="ignore"):
-            return Measured.of(steps, np.log10(values))
+            return MeasuredAt.of(steps, np.log10(values))
 
     return of
 
 
 def plain_of(table: str, field: str) -> PerMeasurement:
     """As `log_of`, the field itself."""
-    return lambda run: Measured.of(*_moving(run, table, field))
+    return lambda run: MeasuredAt.of(*_moving(run, table, field))
 
 
-def log_relative_at_lr(run: ReportRun) -> Measured:
+def log_relative_at_lr(run: ReportRun) -> MeasuredAt:
     """log10 of ||dg||/||g|| at the step length nearest to the learning rate: scale-free."""
     _, multiples = rows(run, "probe:landscape", "multiples")
     steps, values = rows(run, "probe:landscape", "relative")
     if multiples.ndim != 2 or values.ndim != 2 or not len(values):
-        return Measured(np.empty(0), np.empty(0))
+        return MeasuredAt(np.empty(0), np.empty(0))
     with np.errstate(all="ignore"):
-        return Measured.of(steps, np.log10(values[:, int(np.abs(np.log(multiples[-1])).argmin())]))
+        return MeasuredAt.of(steps, np.log10(values[:, int(np.abs(np.log(multiples[-1])).argmin())]))
 
 
-def log_variation(run: ReportRun) -> Measured:
+def log_variation(run: ReportRun) -> MeasuredAt:
     """log10 of how far the loss moves along the gradient, max L - min L over the step lengths: the band of Fig
     4a."""
     steps, low = rows(run, "probe:landscape", "loss_min")
     _, high = rows(run, "probe:landscape", "loss_max")
     if low.shape != high.shape:
-        return Measured(np.empty(0), np.empty(0))
+        return MeasuredAt(np.empty(0), np.empty(0))
     with np.errstate(all="ignore"):
-        return Measured.of(steps, np.log10(high - low))
+        return MeasuredAt.of(steps, np.log10(high - low))
 
 
 def mean_of(
@@ -192,7 +192,7 @@ def in_training(
     trace: Trace,
     ours: Mapping[int, Sequence[ReportRun]],
     theirs: Mapping[int, Sequence[ReportRun]],
-    compare: Callable[[Pair, Measured, Measured], float | None],
+    compare: Callable[[Pair, MeasuredAt, MeasuredAt], float | None],
 ) -> Estimate | None:
     """A comparison of two variants while both train, over the seeds of both; pairs on different bases are left
     out."""
@@ -288,7 +288,7 @@ def as_in_the_paper(run: ReportRun, table: str) -> bool:
 
 def measured_as(table: str, trace: PerMeasurement) -> PerMeasurement:
     """`trace`, of runs that measured a table as in the paper; nothing of the others."""
-    return lambda run: trace(run) if as_in_the_paper(run, table) else Measured(np.empty(0), np.empty(0))
+    return lambda run: trace(run) if as_in_the_paper(run, table) else MeasuredAt(np.empty(0), np.empty(0))
 
 
 def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:

@@ -58,7 +58,7 @@ class Aligned:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RankSample:
     """The paper's rank at one step, of one edge."""
 
     step: float
@@ -89,7 +89,7 @@ class PaperRank:
     seeds: int
     diverged: int = 0
     """How many of them."""
-    looks: tuple[Look, ...] = ()
+    looks: tuple[RankSample, ...] = ()
     """Empty where there is no rank."""
     as_far: int = 0
     """How many of our seeds lie as far outside the others as the paper's lies outside ours."""
@@ -97,7 +97,7 @@ class PaperRank:
     """Why there is no rank; empty where there is one."""
 
     @cached_property
-    def out(self) -> tuple[Look, ...]:
+    def out(self) -> tuple[RankSample, ...]:
         """The looks at which the paper's lies outside all of ours."""
         return tuple(look for look in self.looks if look.side)
 
@@ -179,7 +179,7 @@ def rank(value: float, ours: Floats, tolerance: float = 0.0) -> float:
     return float(((known < value) & ~ties).mean() + ties.mean() / 2)
 
 
-def looks(aligned: Aligned) -> tuple[Look, ...]:
+def looks(aligned: Aligned) -> tuple[RankSample, ...]:
     """At a few steps, every edge: where at least two seeds and the paper have a value."""
     found = []
     for at in chosen(aligned.steps):
@@ -192,7 +192,9 @@ def looks(aligned: Aligned) -> tuple[Look, ...]:
             side = int(paper > high + aligned.tolerance) - int(paper < low - aligned.tolerance)
             share = rank(paper, known, aligned.tolerance)
             value, least, most = map(float, aligned.plain(np.array([paper, low, high])))
-            found.append(Look(float(aligned.steps[at]), name, share, len(known), value, least, most, side))
+            found.append(
+                RankSample(float(aligned.steps[at]), name, share, len(known), value, least, most, side)
+            )
     return tuple(found)
 
 

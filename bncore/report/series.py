@@ -10,7 +10,7 @@ import numpy as np
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.picture import Curve, Floats, Ridge, Style
 from bncore.report.quantities import as_in_the_paper, rows
-from bncore.report.runs import ReportRun, Variant
+from bncore.report.report_run import ReportRun, Variant
 
 MOST_POINTS = 120
 """Of a longer curve each point is the mean of equally many neighbours; of a band, their extremes."""
@@ -19,7 +19,7 @@ RIDGES = 6
 LENGTH_STEPS = 5
 """Measurements shown against step length."""
 
-COLOURS: dict[str, int] = {
+COLORS: dict[str, int] = {
     "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
 }  # fmt: skip
 """Colours that mean the same variant in every picture; others take those that follow."""
@@ -173,12 +173,12 @@ def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
 def styles_of(variants: Sequence[Variant]) -> dict[Variant, Style]:
     """A look for each variant: its colour by norm and noise, its dashes by learning rate."""
     rates = sorted({variant.lr for variant in variants}, reverse=True)
-    free = len(COLOURS)
-    colours = dict(COLOURS)
+    free = len(COLORS)
+    colors = dict(COLORS)
     for variant in variants:
-        if variant.label not in colours:
-            colours[variant.label], free = free, free + 1
-    return {v: Style(colours[v.label], rates.index(v.lr)) for v in variants}
+        if variant.label not in colors:
+            colors[variant.label], free = free, free + 1
+    return {v: Style(colors[v.label], rates.index(v.lr)) for v in variants}
 
 
 def _column(run: ReportRun, field: Field, name: str) -> tuple[Floats, Floats]:

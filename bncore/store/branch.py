@@ -13,10 +13,10 @@ from typing import Any
 
 import tomli_w
 
-from bncore.spec.change import Changes, changed, values_at
-from bncore.spec.model import Spec
-from bncore.spec.toml import settled_spec_from_toml
-from bncore.store.checkpoints import Checkpoint, file_name, listing
+from bncore.config.change import Changes, changed, values_at
+from bncore.config.model import Spec
+from bncore.config.toml import resolved_spec_from_toml
+from bncore.store.checkpoints import CheckpointFile, file_name, listing
 from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, read_events
@@ -51,7 +51,7 @@ def fork(
 
     Arguments:
         at: default: the newest checkpoint before the end.
-        changes: what `bncore.spec.change.parse_changes` gives; may be empty.
+        changes: what `bncore.config.change.parse_changes` gives; may be empty.
         follow: repeat the parent's requests of later steps too.
         usable: tries one checkpoint (torch is the caller's business); default: any is taken.
 
@@ -60,7 +60,7 @@ def fork(
         SpecError: changes that do not fit what holds at that step.
         StoreError: the file system refuses.
     """
-    spec = settled_spec_from_toml(parent.spec_file)
+    spec = resolved_spec_from_toml(parent.spec_file)
     events = in_effect(read_events(parent.journal_file))
     checkpoints = listing(parent.checkpoints)
     own = read_lineage(parent)
@@ -117,7 +117,7 @@ def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
     events = in_effect(read_events(original.journal_file))
     if not events:
         raise BranchError(f"{original.name}: never begun; there is nothing to replay")
-    spec = settled_spec_from_toml(original.spec_file)
+    spec = resolved_spec_from_toml(original.spec_file)
     run.path.mkdir()
     _fill(run, spec, original)
     own = read_lineage(original)
@@ -150,7 +150,7 @@ def reached(events: list[Event]) -> int:
 
 
 def _fork_step(
-    parent: RunDir, spec: Spec, events: list[Event], checkpoints: list[Checkpoint], first: int
+    parent: RunDir, spec: Spec, events: list[Event], checkpoints: list[CheckpointFile], first: int
 ) -> int:
     steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
     if not steps:
@@ -215,7 +215,7 @@ def _fill(run: RunDir, spec: Spec, original: RunDir) -> None:
     write_status(run, Status("queued", steps=spec.steps))
 
 
-def _copy_checkpoint(found: list[Checkpoint], run: RunDir, usable: Usable) -> int:
+def _copy_checkpoint(found: list[CheckpointFile], run: RunDir, usable: Usable) -> int:
     """Copy the newest of some checkpoints that can be used; its step, 0 where there is none."""
     for one in reversed(found):
         copy = run.checkpoints / file_name(one.step, "parent")

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 _NAME = re.compile(r"step-(\d{9})(?:-(kept|parent))?\.pt")
 
 
-class Checkpoint(NamedTuple):
+class CheckpointFile(NamedTuple):
     """A checkpoint file, by its name."""
 
     step: int
@@ -24,9 +24,9 @@ def file_name(step: int, why: Literal["", "kept", "parent"] = "") -> str:
     return f"step-{step:09d}{why and f'-{why}'}.pt"
 
 
-def listing(folder: Path) -> list[Checkpoint]:
+def listing(folder: Path) -> list[CheckpointFile]:
     """The checkpoints in `folder` that are plain files, by step, oldest first, those that stay after others of the
     same step."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
     found = [(match, folder / name) for name in names if (match := _NAME.fullmatch(name))]
-    return sorted(Checkpoint(int(m[1]), m[2] or "", path) for m, path in found)
+    return sorted(CheckpointFile(int(m[1]), m[2] or "", path) for m, path in found)

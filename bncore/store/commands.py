@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from bncore.spec.change import settable, settable_fields
-from bncore.spec.overrides import accepted, accepts
+from bncore.config.change import settable, settable_fields
+from bncore.config.overrides import accepted, accepts
 
 
 class Command(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 
 
 class StoreError(RuntimeError):
@@ -12,14 +12,14 @@ class StoreError(RuntimeError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(escape_control(message))
 
 
 class NoSuchRun(StoreError):
     """No run or sweep goes by that name."""
 
 
-class Owned(StoreError):
+class AlreadyOwnedError(StoreError):
     """Somebody else writes this run; the message says who."""
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bncore.store.errors import StoreError
-from bncore.store.faults import fault
+from bncore.store.failpoints import failpoint
 
 
 def write_out(path: Path, content: bytes) -> None:
@@ -42,7 +42,7 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
         temporary.write_bytes(content)
         if mode is not None:
             temporary.chmod(mode)
-        fault(f"{path.stem}.replace")
+        failpoint(f"{path.stem}.replace")
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):  # a read-only file system refuses even to remove what is not there

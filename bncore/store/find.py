@@ -7,7 +7,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from bncore.spec.errors import did_you_mean, printable
+from bncore.config.errors import did_you_mean, escape_control
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 
@@ -58,11 +58,11 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     found = _matching({sweep.name: sweep for sweep in sweeps}, sweep_part)
     if not found and not slash:
         runs = (run for sweep in sweeps for run in sweep.runs())
-        found = [run for run in runs if name in (printable(run.path.name), variant_and_seed(run)[0])]
+        found = [run for run in runs if name in (escape_control(run.path.name), variant_and_seed(run)[0])]
     sweep = _only(found, name, f"{root}", [one.name for one in sweeps], sweep_part)
     if not slash or not isinstance(sweep, SweepDir):
         return sweep
-    runs_of = {printable(run.path.name): run for run in sweep.runs()}
+    runs_of = {escape_control(run.path.name): run for run in sweep.runs()}
     variants = {variant_and_seed(run)[0]: run for run in runs_of.values()}
     same: list[RunDir | SweepDir] = [r for r in runs_of.values() if variant_and_seed(r)[0] == run_part]
     found = same if same and run_part not in runs_of else _matching(runs_of, run_part)
@@ -104,7 +104,8 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
             if fnmatchcase(sweep.name, sweep_part)
             for run in sweep.runs()
             if any(
-                fnmatchcase(name, run_part) for name in (printable(run.path.name), variant_and_seed(run)[0])
+                fnmatchcase(name, run_part)
+                for name in (escape_control(run.path.name), variant_and_seed(run)[0])
             )
         ]
     if not found:
@@ -144,7 +145,7 @@ def _only(
     if len(found) == 1:
         return found[0]
     if found:
-        names = [one.name if "/" not in name else printable(one.path.name) for one in found]
+        names = [one.name if "/" not in name else escape_control(one.path.name) for one in found]
         raise NoSuchRun(f"{name}: several go by that name: {', '.join(names[:8])}")
     hint = did_you_mean(part, sorted(set(known)))
     raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {_listed(known)})")

@@ -19,15 +19,15 @@ import numpy as np
 import orjson
 
 from bncore.plain_files import read_plain
-from bncore.store.errors import Divergence, Owned, StoreError
-from bncore.store.faults import armed, fault
+from bncore.store.errors import AlreadyOwnedError, Divergence, StoreError
+from bncore.store.failpoints import armed, failpoint
 from bncore.store.files import replace_file
 from bncore.store.log import EventLog
 
 SCHEMA = 1
 """Version of the events' vocabulary, on the journal's first line."""
 
-REMADE = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
+REPLAYED_EVENTS = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
 """Events that a resumed run makes again, exactly, on its way from its checkpoint."""
 
 PROBING = frozenset({"probe", "probe_failed"})
@@ -86,7 +86,9 @@ class Journal:
         for event in elsewhere:
             self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
         self._expected.extend(
-            e for e in self.events if e["type"] in REMADE and e["step"] >= step and e["seq"] not in made
+            e
+            for e in self.events
+            if e["type"] in REPLAYED_EVENTS and e["step"] >= step and e["seq"] not in made
         )
 
     def append(self, kind: str, step: int, **fields: Any) -> Event:
@@ -101,7 +103,7 @@ class Journal:
         self._log.tell(event)
         return event
 
-    def remake(self, kind: str, step: int, **fields: Any) -> None:
+    def append_or_verify(self, kind: str, step: int, **fields: Any) -> None:
         """Write an event that the run's state determines, or compare it with the one already there.
 
         Raises:
@@ -151,16 +153,16 @@ class Journal:
         """Make sure that this process may still write.
 
         Raises:
-            Owned: it may not.
+            AlreadyOwnedError: it may not.
         """
         if not self._may_write():
-            raise Owned(f"{self.path}: another process has taken this run over")
+            raise AlreadyOwnedError(f"{self.path}: another process has taken this run over")
 
     def _write(self, line: bytes) -> None:
         self.check_owned()
         if armed("journal.half"):
             os.write(self._file, line[: len(line) // 2])
-            fault("journal.half")
+            failpoint("journal.half")
             line = line[len(line) // 2 :]
         try:
             written = os.write(self._file, line)

@@ -12,11 +12,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from bncore.config.errors import SpecError
+from bncore.config.model import Spec
+from bncore.config.observed import Observed, observed_from_toml
+from bncore.config.toml import not_runnable, resolved_spec_from_toml
 from bncore.plain_files import read_plain
-from bncore.spec.errors import SpecError
-from bncore.spec.model import Spec
-from bncore.spec.observed import Observed, observed_from_toml
-from bncore.spec.toml import not_runnable, settled_spec_from_toml
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
 from bncore.store.paths import RunDir
@@ -120,5 +120,5 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     except (OSError, orjson.JSONDecodeError):
         meta = {}
     sound = meta if isinstance(meta, dict) else {}
-    settings = observed_from_toml(run.spec_file) or settled_spec_from_toml(run.spec_file)
+    settings = observed_from_toml(run.spec_file) or resolved_spec_from_toml(run.spec_file)
     return LoadedRun(run, settings, sound, read(run).advance())

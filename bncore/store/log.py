@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from bncore.config.errors import escape_control
 from bncore.plain_files import read_plain
-from bncore.spec.errors import printable
-from bncore.store.paths import Held
+from bncore.store.paths import OwnedDir
 
 LOGGER = logging.getLogger("bncore.run")
 """Of what happens to a run; silent until a worker calls `log_to_stderr`, or somebody configures it."""
@@ -50,7 +50,7 @@ class EventLog:
             self._failed.add(str(event.get("name")))
         if kind in _WORDS:
             bad = kind in ("warning", "probe_failed") or event.get("outcome") == "rejected"
-            LOGGER.log(logging.WARNING if bad else logging.INFO, "%s", printable(_WORDS[kind](event)))
+            LOGGER.log(logging.WARNING if bad else logging.INFO, "%s", escape_control(_WORDS[kind](event)))
 
 
 def _start(event: dict[str, Any]) -> str:
@@ -83,7 +83,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
 """What is said of an event, by its type; what is not here is not logged."""
 
 
-def last_line(held: Held) -> str:
+def last_line(held: OwnedDir) -> str:
     """The last line of its log; empty where there is none."""
     try:
         text = read_plain(held.log_file).decode(errors="replace").strip()

@@ -21,16 +21,16 @@ from pathlib import Path
 import orjson
 
 from bncore.plain_files import read_plain
-from bncore.store.errors import Owned, StoreError
-from bncore.store.faults import fault
-from bncore.store.paths import Held
+from bncore.store.errors import AlreadyOwnedError, StoreError
+from bncore.store.failpoints import failpoint
+from bncore.store.paths import OwnedDir
 
 CLAIM_S = 20.0
 """Seconds, by the observer's own clock, after which a claim of another host counts as left lying."""
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Owner:
     """Who holds a run."""
 
     host: str
@@ -63,7 +63,7 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
-Judge = Callable[[Path, Holder], bool]
+Judge = Callable[[Path, Owner], bool]
 """Whether a holder may be displaced from where it stands."""
 
 
@@ -71,7 +71,7 @@ class Ownership:
     """The right to write a run directory, as long as nobody took it over."""
 
     def __init__(
-        self, run: Held, holder: Holder, identity: tuple[int, int] | None, *, contested: bool
+        self, run: OwnedDir, holder: Owner, identity: tuple[int, int] | None, *, contested: bool
     ) -> None:
         self.run = run
         self.holder = holder
@@ -79,7 +79,7 @@ class Ownership:
         """Whether it was taken from a holder that may be alive, and in the middle of writing."""
         self._seen = identity
 
-    def still_mine(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether the run is still held by this process; one stat(2) where nothing changed."""
         identity = _identity(self.run.owner_file)
         if identity is not None and identity == self._seen:
@@ -94,44 +94,44 @@ class Ownership:
         """Give the run up, if it is still held and the file system lets it be; a dead holder holds nothing."""
         claim = _claim(self.run, self.holder.nonce)
         with suppress(OSError):
-            if self.still_mine() and _link(self.run.owner_file, claim):
-                if self.still_mine():
+            if self.is_valid() and _link(self.run.owner_file, claim):
+                if self.is_valid():
                     self.run.owner_file.unlink()
                 claim.unlink()
 
 
 def acquire(
-    run: Held,
+    run: OwnedDir,
     *,
     force: bool = False,
-    silent: Callable[[Holder], bool] = lambda _: False,
+    silent: Callable[[Owner], bool] = lambda _: False,
     task: str = "",
     restarts: int = 0,
 ) -> Ownership:
     """Become the writer of `run`.
 
     Arguments:
-        task, restarts: see `Holder`.
+        task, restarts: see `Owner`.
         force: take it from a living holder too.
         silent: whether a holder that is not known to be dead has been silent for too long; asked before it is
             refused, and may take its time to find out.
 
     Raises:
-        Owned: somebody else holds it; the message says who.
+        AlreadyOwnedError: somebody else holds it; the message says who.
         StoreError: the file system refuses.
     """
     pid, nonce = os.getpid(), uuid.uuid4().hex
     started = process_start(pid) or 0
-    mine = Holder(socket.gethostname(), boot_id(), pid, started, nonce, pid_namespace(), task, restarts)
+    mine = Owner(socket.gethostname(), boot_id(), pid, started, nonce, pid_namespace(), task, restarts)
     temporary = run.path / f".owner.{mine.nonce}"
     contested = False
 
-    def displaceable(_: Path, other: Holder) -> bool:
+    def displaceable(_: Path, other: Owner) -> bool:
         nonlocal contested
         contested = not other.known_dead()
         return not contested or force or silent(other)
 
-    def left_lying(claim: Path, other: Holder) -> bool:
+    def left_lying(claim: Path, other: Owner) -> bool:
         nonlocal contested
         if other.known_dead():
             return True
@@ -143,7 +143,7 @@ def acquire(
     try:
         temporary.write_bytes(orjson.dumps(asdict(mine)))
         _take(run, run.owner_file, temporary, displaceable, left_lying)
-        fault("owner.link")
+        failpoint("owner.link")
         identity = _identity(temporary)
         _tidy(run)
     except OSError as error:
@@ -154,7 +154,7 @@ def acquire(
     return Ownership(run, mine, identity, contested=contested)
 
 
-def read_owner(run: Held) -> Holder | None:
+def read_owner(run: OwnedDir) -> Owner | None:
     """The present holder; None where there is none, or the file makes no sense."""
     return _read(run.owner_file)
 
@@ -189,7 +189,7 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _take(run: Held, place: Path, mine: Path, displaceable: Judge, left_lying: Judge) -> None:
+def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lying: Judge) -> None:
     """Make `place` a link to `mine`, displacing who stands there if that is allowed.
 
     Arguments:
@@ -197,7 +197,7 @@ def _take(run: Held, place: Path, mine: Path, displaceable: Judge, left_lying: J
         left_lying: the same of a claim.
 
     Raises:
-        Owned: it is not.
+        AlreadyOwnedError: it is not.
     """
     while not _link(mine, place):
         other = _read(place)
@@ -206,11 +206,11 @@ def _take(run: Held, place: Path, mine: Path, displaceable: Judge, left_lying: J
         if other is not None and not displaceable(place, other):
             if _read(place) != other:  # gone, or another's, since it was judged
                 continue
-            raise Owned(f"{run.name} is held by {other}")
+            raise AlreadyOwnedError(f"{run.name} is held by {other}")
         of = other.nonce if other else "unreadable"
         claim = _claim(run, of if place == run.owner_file else f"{place.name} {of}")
         _take(run, claim, mine, left_lying, left_lying)
-        fault("owner.claim")
+        failpoint("owner.claim")
         try:
             if place.exists() and _read(place) == other:
                 claim.rename(place)
@@ -221,7 +221,7 @@ def _take(run: Held, place: Path, mine: Path, displaceable: Judge, left_lying: J
                 return
 
 
-def _unmoved(claim: Path, holder: Holder) -> bool:
+def _unmoved(claim: Path, holder: Owner) -> bool:
     """Whether a claim, which lasts microseconds, stays for so long that who made it must have died."""
     until = time.monotonic() + CLAIM_S
     while _read(claim) == holder:
@@ -238,12 +238,12 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def _claim(run: Held, nonce: str) -> Path:
+def _claim(run: OwnedDir, nonce: str) -> Path:
     """The name under which one process at a time has the right to displace the holder of that nonce."""
     return run.path / f".owner.{hashlib.sha256(nonce.encode()).hexdigest()[:32]}.claim"
 
 
-def _tidy(run: Held) -> None:
+def _tidy(run: OwnedDir) -> None:
     """Remove what writers that were killed in the middle of a file have left lying."""
     for name in (run.status_file.name, "meta.json", "journal.jsonl"):
         for orphan in run.path.glob(f".{name}.*"):
@@ -254,10 +254,10 @@ def _tidy(run: Held) -> None:
             orphan.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Holder | None:
+def _read(path: Path) -> Owner | None:
     try:
         table = orjson.loads(read_plain(path))
-        holder = Holder(**{f.name: table[f.name] for f in fields(Holder) if f.name in table})
+        holder = Owner(**{f.name: table[f.name] for f in fields(Owner) if f.name in table})
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None
     whole = all(isinstance(number, int) for number in (holder.pid, holder.started, holder.restarts))

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OwnedDir:
     """A directory that one process writes: a run by its worker, a sweep by its supervisor."""
 
     path: Path
@@ -19,7 +19,7 @@ class Held:
     @property
     def name(self) -> str:
         """The directory's name; control characters shown."""
-        return printable(self.path.name)
+        return escape_control(self.path.name)
 
     @property
     def status_file(self) -> Path:
@@ -43,13 +43,13 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class RunDir(Held):
+class RunDir(OwnedDir):
     """A run directory; its files need not exist."""
 
     @property
     def name(self) -> str:
         """``<sweep>/<variant>-s<seed>``, as a person types it; control characters shown."""
-        return printable(f"{self.path.parent.name}/{self.path.name}")
+        return escape_control(f"{self.path.parent.name}/{self.path.name}")
 
     @property
     def sweep(self) -> SweepDir:
@@ -83,7 +83,7 @@ class RunDir(Held):
 
 
 @dataclass(frozen=True, slots=True)
-class SweepDir(Held):
+class SweepDir(OwnedDir):
     """A sweep's directory."""
 
     @property
@@ -108,5 +108,5 @@ def variant_and_seed(run: RunDir) -> tuple[str, int]:
     """What the directory's name tells: ``batch-s0-fork-1`` is seed 0 of "batch fork 1"."""
     match = re.fullmatch(r"(.*?)-s(\d+)((?:-fork-\d+)*)", run.path.name)
     if match is None:
-        return printable(run.path.name), 0
-    return printable(match[1] + match[3].replace("-", " ")), int(match[2])
+        return escape_control(run.path.name), 0
+    return escape_control(match[1] + match[3].replace("-", " ")), int(match[2])

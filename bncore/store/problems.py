@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bncore.store.columns import Columns
 
 LOSSES = ("train_loss", "test_loss")
@@ -45,6 +45,6 @@ def first_failures(columns: Columns) -> list[FirstFailure]:
             continue
         measured = columns.series(f"probe:{name}", "step").steps
         if not len(measured) or event["step"] < measured[0]:
-            reason = printable(str(event.get("reason", "")))
-            found[name] = FirstFailure(printable(name), event["step"], reason)
+            reason = escape_control(str(event.get("reason", "")))
+            found[name] = FirstFailure(escape_control(name), event["step"], reason)
     return list(found.values())

@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from bncore.config.errors import escape_control
 from bncore.plain_files import read_plain
-from bncore.spec.errors import printable
 from bncore.store.commands import (
     COMMANDS,
     SWEEP_COMMANDS,
@@ -37,7 +37,7 @@ from bncore.store.commands import (
 )
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
-from bncore.store.paths import Held, RunDir, SweepDir
+from bncore.store.paths import OwnedDir, RunDir, SweepDir
 
 LARGEST = 65536
 """Bytes; a larger file is no request."""
@@ -55,7 +55,7 @@ class Request:
     path: Path
 
 
-def drop(held: Held, command: BaseModel) -> str:
+def drop(held: OwnedDir, command: BaseModel) -> str:
     """Put a request into the inbox of a run or a sweep; its id.
 
     Raises:
@@ -68,7 +68,7 @@ def drop(held: Held, command: BaseModel) -> str:
     return ident
 
 
-def take_back(held: Held, ident: str) -> None:
+def take_back(held: OwnedDir, ident: str) -> None:
     """Remove a request that nobody has answered, if it is still there and the inbox lets it be."""
     for request in waiting(held):
         if request.id == ident:
@@ -77,7 +77,7 @@ def take_back(held: Held, ident: str) -> None:
 
 
 def pending(
-    held: Held, *, seen: Container[str] = (), refused: Callable[[str], object] = lambda _: None
+    held: OwnedDir, *, seen: Container[str] = (), refused: Callable[[str], object] = lambda _: None
 ) -> list[Request]:
     """The requests waiting in the inbox, in their order; for its one writer.
 
@@ -99,11 +99,11 @@ def pending(
             continue
         except (OSError, ValueError) as error:
             if _set_aside(path, str(error)):
-                refused(printable(f"{path.name} set aside: {error}"))
+                refused(escape_control(f"{path.name} set aside: {error}"))
     return found
 
 
-def waiting(held: Held) -> list[Request]:
+def waiting(held: OwnedDir) -> list[Request]:
     """The requests waiting in the inbox, in their order; for anyone, and nothing is touched."""
     found = []
     for path in sorted(_entries(held.inbox)):
@@ -152,7 +152,7 @@ def _number() -> int:
     return _newest
 
 
-def _commands(held: Held) -> TypeAdapter[Any]:
+def _commands(held: OwnedDir) -> TypeAdapter[Any]:
     return SWEEP_COMMANDS if isinstance(held, SweepDir) else COMMANDS
 
 
@@ -199,7 +199,7 @@ def _set_aside(path: Path, reason: str) -> bool:
     with suppress(OSError, StoreError):  # not ours to move, taken by the run meanwhile, or the disk is full
         rejected.mkdir(exist_ok=True)
         path.replace(rejected / path.name)
-        replace_file(rejected / f"{path.name}.reason", f"{printable(reason)}\n".encode())
+        replace_file(rejected / f"{path.name}.reason", f"{escape_control(reason)}\n".encode())
         return True
     return False
 

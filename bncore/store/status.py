@@ -13,7 +13,7 @@ import orjson
 from bncore.plain_files import read_plain
 from bncore.store.files import replace_file
 from bncore.store.owner import read_owner
-from bncore.store.paths import Held, RunDir, SweepDir
+from bncore.store.paths import OwnedDir, RunDir, SweepDir
 
 State = Literal["queued", "running", "paused", "stopped", "finished", "diverged", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -44,7 +44,7 @@ class Status:
     """Why, where a state needs a reason."""
 
 
-def write_status(run: Held, status: Status) -> None:
+def write_status(run: OwnedDir, status: Status) -> None:
     """Replace the heartbeat atomically.
 
     Raises:
@@ -53,7 +53,7 @@ def write_status(run: Held, status: Status) -> None:
     replace_file(run.status_file, orjson.dumps(asdict(status)))
 
 
-def read_status(run: Held) -> Status | None:
+def read_status(run: OwnedDir) -> Status | None:
     """The last heartbeat; None where there is none that makes sense."""
     try:
         table = orjson.loads(read_plain(run.status_file))
@@ -91,7 +91,7 @@ class Observer:
         status = read_status(sweep)
         return status is not None and (status.state not in LIVE or self.dead(sweep, status))
 
-    def dead(self, run: Held, status: Status | None) -> bool:
+    def dead(self, run: OwnedDir, status: Status | None) -> bool:
         """Whether a run that says it lives does not: its process is gone, or it has been silent too long."""
         if status is None or status.state not in LIVE:
             return False

@@ -11,9 +11,9 @@ from typing import Any
 
 import tomli_w
 
-from bncore.spec.errors import SpecError
-from bncore.spec.plan import Plan
-from bncore.spec.toml import read_table, spec_to_toml, to_table
+from bncore.config.errors import SpecError
+from bncore.config.plan import Plan
+from bncore.config.toml import read_table, spec_to_toml, to_table
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Status, write_status

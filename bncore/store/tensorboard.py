@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.loaded import LoadedRun
@@ -68,7 +68,7 @@ def _values(columns: Columns, table: str) -> Values:
     from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
 
     found: Values = defaultdict(list)
-    name = printable(table.removeprefix("probe:"))
+    name = escape_control(table.removeprefix("probe:"))
     for field in columns.fields(table):
         series = columns.series(table, field)
         if field in NO_SCALARS or not len(series):
@@ -76,7 +76,7 @@ def _values(columns: Columns, table: str) -> Values:
         labels = _by_step(columns, table, _labels_of(table, field))
         for step, value in zip(series.steps.tolist(), series.values, strict=True):
             for suffix, one in _entries(np.asarray(value), labels.get(step), table):
-                tag = f"{name}/{printable(field)}{suffix}"
+                tag = f"{name}/{escape_control(field)}{suffix}"
                 found[step].append(Summary.Value(tag=tag, simple_value=one))
     for step, layer, counts, low, width in _histograms(columns, table):
         histogram = histogram_of(counts, low, width)
@@ -132,13 +132,13 @@ def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:
     filled = np.flatnonzero(counts)
     first, end = int(filled[0]), int(filled[-1]) + 1
     kept, edges = counts[first:end], low + width * np.arange(first, end + 1)
-    centres = (edges[:-1] + edges[1:]) / 2
+    centers = (edges[:-1] + edges[1:]) / 2
     return HistogramProto(
         min=edges[0],
         max=edges[-1],
         num=kept.sum(),
-        sum=kept @ centres,
-        sum_squares=kept @ centres**2,
+        sum=kept @ centers,
+        sum_squares=kept @ centers**2,
         bucket_limit=edges[1:].tolist(),
         bucket=kept.tolist(),
     )

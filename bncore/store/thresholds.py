@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.spec.model import Spec
-from bncore.spec.stability import stability_threshold
+from bncore.config.model import Spec
+from bncore.config.stability import stability_threshold
 from bncore.store.columns import Columns
 
 Floats = NDArray[np.float64]

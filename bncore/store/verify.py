@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bncore.config.errors import SpecError
+from bncore.config.model import Spec
+from bncore.config.observed import Observed, observed_from_toml
+from bncore.config.toml import resolved_spec_from_toml
 from bncore.plain_files import read_plain
-from bncore.spec.errors import SpecError
-from bncore.spec.model import Spec
-from bncore.spec.observed import Observed, observed_from_toml
-from bncore.spec.toml import settled_spec_from_toml
 from bncore.store.errors import StoreError
-from bncore.store.journal import REMADE, SCHEMA, event_of
+from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, event_of
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
@@ -34,7 +34,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     problems: list[str] = []
     spec: Spec | Observed | None = None
     try:
-        spec = observed_from_toml(run.spec_file) or settled_spec_from_toml(run.spec_file)
+        spec = observed_from_toml(run.spec_file) or resolved_spec_from_toml(run.spec_file)
     except SpecError as error:
         problems.append(str(error))
     try:
@@ -86,7 +86,7 @@ def _sequence_problems(run: RunDir, events: list[dict[str, Any]]) -> list[str]:
     if wrong is not None:
         problems.append(f"{path}: event {wrong}: seq is {events[wrong].get('seq')!r}, expected {wrong}")
     at = -1
-    for event in (e for e in events if e["type"] in REMADE):
+    for event in (e for e in events if e["type"] in REPLAYED_EVENTS):
         if event["step"] < at:
             problems.append(f"{path}: event {event.get('seq')}: step {event['step']} after step {at}")
             break
@@ -153,7 +153,7 @@ def _end_problems(run: RunDir, events: list[dict[str, Any]], digests: dict[int, 
     if not ends:
         return []
     end, problems = ends[0], []
-    if len(ends) > 1 or any(e["type"] in REMADE and e["step"] > end["step"] for e in events):
+    if len(ends) > 1 or any(e["type"] in REPLAYED_EVENTS and e["step"] > end["step"] for e in events):
         problems.append(f"{run.journal_file}: goes on after event {end.get('seq')} (finished)")
     if digests is None:
         return problems

@@ -17,7 +17,7 @@ import torch
 from bncore.plain_files import open_plain
 from bncore.store.checkpoints import file_name, listing
 from bncore.store.errors import StoreError
-from bncore.store.faults import fault
+from bncore.store.failpoints import failpoint
 from bncore.train import digest as digests
 
 VERSION = 1
@@ -46,9 +46,9 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
         with temporary.open("wb") as file:
             torch.save(content, file)
             file.flush()
-            fault("checkpoint.half")
+            failpoint("checkpoint.half")
             os.fsync(file.fileno())
-        fault("checkpoint.rename")
+        failpoint("checkpoint.rename")
         temporary.replace(final)
         sync_folder(folder)
     except OSError as error:

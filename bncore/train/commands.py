@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bncore.spec.change import Changes, changed, values_at
-from bncore.spec.errors import SpecError
+from bncore.config.change import Changes, changed, values_at
+from bncore.config.errors import SpecError
 
 if TYPE_CHECKING:
     from bncore.train.trainer import Trainer
 
 
-class Refused(ValueError):
+class RequestRefused(ValueError):
     """A request that cannot be applied to this run in its present state; the message says why."""
 
 
@@ -38,7 +38,7 @@ class Handler(NamedTuple):
     """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
     what only steered the clock (stop, pause) does not."""
     answer: Callable[[Trainer, dict[str, Any]], Answer] = _as_it_is
-    """What it would change; raises `Refused` where it cannot be applied. Changes nothing itself."""
+    """What it would change; raises `RequestRefused` where it cannot be applied. Changes nothing itself."""
 
 
 def _answer_set(trainer: Trainer, command: dict[str, Any]) -> Answer:
@@ -46,7 +46,7 @@ def _answer_set(trainer: Trainer, command: dict[str, Any]) -> Answer:
         after = changed(trainer.spec, command["changes"])
         trainer.session.try_change(after, trainer.position)
     except (SpecError, ValueError) as error:
-        raise Refused(str(error)) from error
+        raise RequestRefused(str(error)) from error
     return Answer(values_at(trainer.spec, command["changes"]), values_at(after, command["changes"]))
 
 
@@ -82,11 +82,11 @@ def _evaluate(trainer: Trainer, _: dict[str, Any]) -> None:
 
 
 def _note(trainer: Trainer, command: dict[str, Any]) -> None:
-    trainer.journal.remake("note", trainer.position, text=command["text"])
+    trainer.journal.append_or_verify("note", trainer.position, text=command["text"])
 
 
 def _refuse_drop(_trainer: Trainer, _command: dict[str, Any]) -> Answer:
-    raise Refused("heard only when a run is resumed (bnrun resume --drop-request)")
+    raise RequestRefused("heard only when a run is resumed (bnrun resume --drop-request)")
 
 
 def _nothing(_trainer: Trainer, _command: dict[str, Any]) -> None:

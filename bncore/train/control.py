@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
-class Control:
+class RunControl:
     """Whether the run may go on; changed by requests at step boundaries only."""
 
     paused: bool = False

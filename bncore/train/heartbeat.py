@@ -56,7 +56,7 @@ class Heartbeat:
     def beat(self, message: str = "") -> None:
         """Write the status now, if the run is still owned."""
         with self._lock:
-            if not self._ownership.still_mine():
+            if not self._ownership.is_valid():
                 return
             self._counter += 1
             left = max(0, self.steps - self.step)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bncore.external.checks import ObserveError
 from bncore.probes.compare import whole
-from bncore.probes.draws import Draws
 from bncore.probes.guard import ieee_float32
-from bncore.train.observable import ObserveError
+from bncore.probes.rng_state import RngState
 
 DISTANCES = (0.05, 0.005, 0.0005)
 """How far away, in units of each parameter's size; the next one where the loss is not finite there."""
@@ -38,7 +38,7 @@ class TrialPass:
     """The loss of outputs."""
     inputs: Tensor
     buffers: Mapping[str, Tensor]
-    draws: Draws
+    draws: RngState
     """The generators at the beginning, as the buffers."""
     names: tuple[str, ...]
     """Of the parameters with a gradient."""

@@ -14,11 +14,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bncore.store.dropped_requests import dropped_ids
-from bncore.store.journal import REMADE, Event, Journal
+from bncore.store.journal import REPLAYED_EVENTS, Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
-from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, Refused
+from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, RequestRefused
 
 if TYPE_CHECKING:
     from bncore.train.trainer import Trainer
@@ -100,19 +100,19 @@ class Requests:
                 self._waiting = [r for r in self._waiting if not self._due(r, step)]
         return found
 
-    def waits_at(self, step: int) -> bool:
+    def has_due(self, step: int) -> bool:
         """Whether there is anything that `requests_at` would tell."""
         if step in self._journaled or step in self._script or self._refused:
             return True
         with self._lock:
             return any(self._due(request, step) for request in self._waiting)
 
-    def taken_at(self, step: int) -> list[str]:
+    def applied_ids(self, step: int) -> list[str]:
         """Ids of the requests of this step that were taken so far."""
         at, taken = self._taken
         return taken if at == step else []
 
-    def settle(self, request: Event | Request, trainer: Trainer, step: int) -> None:
+    def apply(self, request: Event | Request, trainer: Trainer, step: int) -> None:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
         if not isinstance(request, Request):
             if request["id"] not in self._done:  # of the run this one comes from
@@ -128,7 +128,7 @@ class Requests:
         try:
             self._refuse_if_misplaced(request, step)
             answer = handler.answer(trainer, command)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             self._journal_request(request, step, reason=str(refusal))
         except Exception as error:  # whatever it is that nobody thought of, the run goes on without it
             self._journal_request(request, step, reason=f"{type(error).__name__}: {error}")
@@ -145,7 +145,7 @@ class Requests:
         try:
             handler.answer(trainer, command)
         except Exception as error:  # as where it comes from the inbox
-            reason = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, RequestRefused) else f"{type(error).__name__}: {error}"
             return event | {"outcome": "rejected", "old": None, "new": None, "reason": reason}
         return event
 
@@ -198,14 +198,14 @@ class Requests:
         return heard and (at is None or at <= step)
 
     def _take(self, ident: str, step: int) -> None:
-        self._taken = step, [*self.taken_at(step), ident]
+        self._taken = step, [*self.applied_ids(step), ident]
 
     def _refuse_if_misplaced(self, request: Request, step: int) -> None:
         at = request.command.at_step
         if at is not None and at < step:
-            raise Refused(f"step {at} has passed: the run is at {step}")
+            raise RequestRefused(f"step {at} has passed: the run is at {step}")
         if self._replaying and request.command.kind not in ALLOWED_IN_REPLAY:
-            raise Refused("a replay takes only the requests of the run that it repeats")
+            raise RequestRefused("a replay takes only the requests of the run that it repeats")
 
     def _tell(self, event: Event, step: int) -> None:
         fields = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step")}
@@ -247,7 +247,7 @@ def _closed(events: list[Event]) -> int:
         step, kind = event["step"], event["type"]
         if kind == "request" and event["command"]["kind"] == "evaluate":
             asked = step
-        after = kind in REMADE - {"note"} and not (kind == "eval" and step == asked)
+        after = kind in REPLAYED_EVENTS - {"note"} and not (kind == "eval" and step == asked)
         closed = max(closed, step if after else step - 1)
     return closed
 

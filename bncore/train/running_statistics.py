@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bncore.nets import LayeredNet
-from bncore.nets.normalise import WITHOUT_STATISTICS
+from bncore.nets.normalize import WITHOUT_STATISTICS
 
 
 class StatisticsBackup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bncore.spec.model import Schedule
+from bncore.config.model import Schedule
 
 
 def learning_rate(schedule: Schedule, lr: float, step: int, steps: int) -> float:

@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the worker; its exit code."""
     signals = Signals()
     signals.install(notice=True)
-    from bncore.train.slurm import this_task  # noqa: PLC0415 - see above
+    from bncore.train.slurm_task import this_task  # noqa: PLC0415 - see above
 
     task = this_task()
     if task is None:

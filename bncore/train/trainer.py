@@ -13,20 +13,20 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Literal
 
+from bncore.config.change import Changes, changed, values_at
+from bncore.config.model import Spec
 from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.spec.change import Changes, changed, values_at
-from bncore.spec.model import Spec
 from bncore.store import Journal, RunDir
 from bncore.store.problems import not_finite
 from bncore.train import checkpoint
-from bncore.train.ahead import Ahead
-from bncore.train.control import Control, Signals
+from bncore.train.async_steps import AsyncSteps
+from bncore.train.control import RunControl, Signals
 from bncore.train.digest import params_sha256
-from bncore.train.graphs import Graphs
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 from bncore.train.running_statistics import overflowed
-from bncore.train.session import Session, StepRecord, evaluate
+from bncore.train.state import StepMetrics, TrainState, evaluate
+from bncore.train.step_graphs import StepGraphs
 
 End = Literal["finished", "diverged", "stopped", "interrupted"]
 
@@ -51,7 +51,7 @@ class Trainer:
     def __init__(
         self,
         run: RunDir,
-        session: Session,
+        session: TrainState,
         probes: ProbeRunner,
         *,
         start: int,
@@ -59,7 +59,7 @@ class Trainer:
         changes: Changes | None = None,
         until: int | None = None,
         ahead: int = 1,
-        graphs: Graphs | None = None,
+        graphs: StepGraphs | None = None,
         journal: Journal,
         requests: Requests,
         heartbeat: Heartbeat,
@@ -73,12 +73,12 @@ class Trainer:
         self._until = until
         self._evaluated = start if evaluated else -1
         self._saved = start
-        self._ahead = Ahead(session, ahead, graphs or Graphs(session))
+        self._ahead = AsyncSteps(session, ahead, graphs or StepGraphs(session))
         self.journal = journal
         self.requests = requests
         self.heartbeat = heartbeat
         self.signals = signals
-        self.control = Control()
+        self.control = RunControl()
         self._warned: set[str] = set()
         self._checkpoint_due = self._next_timed_checkpoint()
 
@@ -90,9 +90,9 @@ class Trainer:
     def run(self) -> End:
         """Train until the last step, a non-finite loss, a request to stop, or a signal."""
         while self.position < self.spec.steps:
-            if self._ahead.begun and self._quiet():
+            if self._ahead.begun and self._boundary_is_idle():
                 pass
-            elif not self.catch_up():
+            elif not self.flush_steps():
                 return self._finish("diverged")
             elif not self._boundary():
                 self.save_checkpoint()
@@ -108,13 +108,13 @@ class Trainer:
         record = last or step % self.spec.log_every == 0
         observe = bool(self.probes.due(step))
         evaluation = self._evaluation_due()
-        if (evaluation or self._ahead.full) and not self.catch_up():
+        if (evaluation or self._ahead.full) and not self.flush_steps():
             return False
         if evaluation:
             self.evaluate()
         if not (observe or last) and self._ahead.ready():
             self._ahead.step(step, record=record)
-        elif not self.catch_up() or not self._journal_step(
+        elif not self.flush_steps() or not self._journal_step(
             step, self.session.step(step, record=record, observe=observe)
         ):
             return False
@@ -122,10 +122,10 @@ class Trainer:
         self.position = self.heartbeat.step = step + 1
         return True
 
-    def catch_up(self) -> bool:
+    def flush_steps(self) -> bool:
         """Journal the steps that were made ahead; False where a loss was not finite: the run is then back at that
         step."""
-        return all(self._journal_step(step, record) for step, record in self._ahead.settle())
+        return all(self._journal_step(step, record) for step, record in self._ahead.flush())
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write the state before the next update, journal it, and drop the oldest."""
@@ -135,7 +135,7 @@ class Trainer:
             **self.session.state_dict(),
             "probes": self.probes.state_dict(),
             "changes": self._changes,
-            "requests": self.requests.taken_at(self.position),
+            "requests": self.requests.applied_ids(self.position),
             "evaluated": self._evaluated == self.position,
         }
         path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
@@ -161,7 +161,7 @@ class Trainer:
             return
         self._evaluated = self.position
         found = evaluate(self.session, self.position)
-        self.journal.remake("eval", self.position, **found)
+        self.journal.append_or_verify("eval", self.position, **found)
         if said := not_finite(found):
             which = "the last" if self.position == self.spec.steps else "an"
             self._warn(f"{which} evaluation is not finite: {said}")
@@ -178,7 +178,7 @@ class Trainer:
             self._warned.add(text)
             self.journal.append("warning", self.position, text=text)
 
-    def _quiet(self) -> bool:
+    def _boundary_is_idle(self) -> bool:
         """Whether nothing happens at this boundary or in the next step that needs what was made ahead to be
         journaled before it."""
         step = self.position
@@ -186,7 +186,7 @@ class Trainer:
             self._evaluation_due()
             or self.probes.due(step)
             or self._wants_checkpoint()
-            or self.requests.waits_at(step)
+            or self.requests.has_due(step)
             or self.signals.received
             or step == self._until
             or self.control.paused
@@ -199,7 +199,7 @@ class Trainer:
             self.save_checkpoint()
         while True:
             for request in self.requests.requests_at(self.position):
-                self.requests.settle(request, self, self.position)
+                self.requests.apply(request, self, self.position)
             if self.control.stopping or self.signals.received or self.position == self._until:
                 return False
             if self.control.may_step():
@@ -209,11 +209,11 @@ class Trainer:
             self.heartbeat.set_state("paused")
             self.requests.wait()
 
-    def _journal_step(self, step: int, record: StepRecord | None) -> bool:
+    def _journal_step(self, step: int, record: StepMetrics | None) -> bool:
         """Journal what is known of a step; whether training may go on after it."""
         if record is None:
             return True
-        self.journal.remake("step", step, **_fields(record))
+        self.journal.append_or_verify("step", step, **_fields(record))
         if not record.finite:
             self.position = self.heartbeat.step = step
         return record.finite
@@ -221,7 +221,7 @@ class Trainer:
     def _finish(self, state: Literal["finished", "diverged"]) -> End:
         self.requests.reject_rest(self.position, f"the run has {state}")
         self.save_checkpoint()  # what `bnrun verify` checks the digest against
-        self.journal.remake(
+        self.journal.append_or_verify(
             "finished", self.position, state=state, params_sha256=params_sha256(self.session.net)
         )
         self.journal.sync()
@@ -238,9 +238,9 @@ class Trainer:
             results = self.probes.without_memory(step, unseen)
         for result in results:
             if isinstance(result, Measured):
-                self.journal.remake("probe", step, name=result.name, **result.fields)
+                self.journal.append_or_verify("probe", step, name=result.name, **result.fields)
             else:
-                self.journal.remake("probe_failed", step, **result.fields)
+                self.journal.append_or_verify("probe_failed", step, **result.fields)
 
     def _evaluation_due(self) -> bool:
         every = self.spec.eval.every
@@ -257,6 +257,6 @@ class Trainer:
         return time.monotonic() + 60 * minutes if minutes else float("inf")
 
 
-def _fields(record: StepRecord) -> dict[str, float]:
+def _fields(record: StepMetrics) -> dict[str, float]:
     """The event's fields: what does not apply (accuracy of a regression) is left out."""
     return {name: value for name, value in asdict(record).items() if value is not None}

@@ -19,35 +19,35 @@ from typing import Any, Literal
 import orjson
 import torch
 
+from bncore.config.change import Changes, changed
+from bncore.config.errors import SpecError, escape_control
+from bncore.config.model import Spec
+from bncore.config.toml import resolved_spec_from_toml
 from bncore.data import DataError, Dataset, load
-from bncore.probes.recorded import Recorded
+from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.run import ProbeRunner
-from bncore.spec.change import Changes, changed
-from bncore.spec.errors import SpecError, printable
-from bncore.spec.model import Spec
-from bncore.spec.toml import settled_spec_from_toml
-from bncore.store.agreement import MOVED, meta_of, surroundings
 from bncore.store.dropped_requests import dropped_ids, superseded
-from bncore.store.errors import Owned, StoreError
+from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Event, Journal
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.log import LOGGER, log_to_stderr
-from bncore.store.owner import Holder, Ownership, acquire
+from bncore.store.owner import Owner, Ownership, acquire
 from bncore.store.paths import RunDir
+from bncore.store.replay_diff import MOVED, environment_diff, meta_of
 from bncore.store.requests import halting
-from bncore.store.silence import silent_runs
+from bncore.store.stalled import find_stalled
 from bncore.store.status import State, read_status
 from bncore.train import checkpoint
-from bncore.train.ahead import steps_ahead
+from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals, end_with_parent
 from bncore.train.dropped_requests import drop_requests, resume_hint
 from bncore.train.environment import environment
-from bncore.train.graphs import graphs_of
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
-from bncore.train.session import Session
-from bncore.train.slurm import SHORT_SILENCE_S, Task
+from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask
+from bncore.train.state import TrainState
+from bncore.train.step_graphs import graphs_of
 from bncore.train.trainer import Trainer
 
 OK, FAILED, REFUSED, REQUEUED = 0, 1, 2, 75
@@ -55,7 +55,7 @@ SYNTHETIC = "trained on synthetic images, not on CIFAR-10"
 
 
 def main(
-    arguments: list[str] | None = None, *, signals: Signals | None = None, task: Task | None = None
+    arguments: list[str] | None = None, *, signals: Signals | None = None, task: SlurmTask | None = None
 ) -> int:
     """Run the worker; its exit code.
 
@@ -81,9 +81,9 @@ def main(
     log_to_stderr()
     run = RunDir(options.run.resolve())
     try:
-        spec = settled_spec_from_toml(run.spec_file)
+        spec = resolved_spec_from_toml(run.spec_file)
         ownership = _acquire(run, task, force=options.force)
-    except (SpecError, Owned) as error:
+    except (SpecError, AlreadyOwnedError) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
     except StoreError as error:
@@ -92,18 +92,18 @@ def main(
     stale = [] if task and task.restarts else halting(run) if options.stale is None else options.stale
     try:
         return _train(run, spec, ownership, signals, task, stale=stale)
-    except Owned as error:  # taken over: nothing of this run may be touched any more
+    except AlreadyOwnedError as error:  # taken over: nothing of this run may be touched any more
         sys.stderr.write(f"{error}\n")
         return FAILED
     finally:
         ownership.release()
 
 
-def _acquire(run: RunDir, task: Task | None, *, force: bool) -> Ownership:
-    def silent(holder: Holder) -> bool:
-        if task is not None and task.restarted_after(holder) and silent_runs([run], seconds=SHORT_SILENCE_S):
+def _acquire(run: RunDir, task: SlurmTask | None, *, force: bool) -> Ownership:
+    def silent(holder: Owner) -> bool:
+        if task is not None and task.restarted_after(holder) and find_stalled([run], seconds=SHORT_SILENCE_S):
             return True
-        return bool(silent_runs([run]))
+        return bool(find_stalled([run]))
 
     if task is None:
         return acquire(run, force=force, silent=silent)
@@ -111,20 +111,26 @@ def _acquire(run: RunDir, task: Task | None, *, force: bool) -> Ownership:
 
 
 def _train(
-    run: RunDir, spec: Spec, ownership: Ownership, signals: Signals, task: Task | None, *, stale: list[str]
+    run: RunDir,
+    spec: Spec,
+    ownership: Ownership,
+    signals: Signals,
+    task: SlurmTask | None,
+    *,
+    stale: list[str],
 ) -> int:
     before = read_status(run)
     heartbeat = Heartbeat(run, ownership, steps=spec.steps, step=before.step if before else 0)
     requests: Requests | None = None
     try:
         heartbeat.start()
-        settle_arithmetic(spec)
+        configure_backends(spec)
         LOGGER.info("process %d on %s, device %s", os.getpid(), ownership.holder.host, spec.device)
         data = load(spec, spec.device)
-        session = Session(spec, data)
+        session = TrainState(spec, data)
         graphs = graphs_of(session, _log)
-        probes = ProbeRunner(spec, Recorded(graphs.recorder, _log))
-        journal = Journal(run.journal_file, ownership.still_mine, fence=ownership.contested)
+        probes = ProbeRunner(spec, ProbeGraphs(graphs.recorder, _log))
+        journal = Journal(run.journal_file, ownership.is_valid, fence=ownership.contested)
         lineage = read_lineage(run)
         if ended := _ended(journal):
             heartbeat.step = ended[0]
@@ -154,7 +160,7 @@ def _train(
             signals=signals,
         )
         end = trainer.run()
-    except Owned:
+    except AlreadyOwnedError:
         heartbeat.abandon()
         raise
     except Exception as error:
@@ -179,10 +185,10 @@ def _train(
 
 
 def _log(message: str) -> None:
-    LOGGER.warning("%s", printable(message))
+    LOGGER.warning("%s", escape_control(message))
 
 
-def _interrupted(heartbeat: Heartbeat, signals: Signals, task: Task | None) -> int:
+def _interrupted(heartbeat: Heartbeat, signals: Signals, task: SlurmTask | None) -> int:
     """Say how it goes on after a signal; the exit code. The run is still held: nobody else has begun with it."""
     if task is not None and signals.received == signal.SIGUSR2:
         refused = task.requeue()
@@ -197,7 +203,7 @@ def _interrupted(heartbeat: Heartbeat, signals: Signals, task: Task | None) -> i
     return 128 + (signals.received or 0)
 
 
-def settle_arithmetic(spec: Spec) -> None:
+def configure_backends(spec: Spec) -> None:
     """Make this process compute as the spec says: its number of CPU threads, and on a GPU IEEE float32, where
     cuDNN would take TF32 by default, unless the spec asks for that."""
     if isinstance(spec.threads, int):
@@ -206,10 +212,10 @@ def settle_arithmetic(spec: Spec) -> None:
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # torch sets it unseen
     if spec.device.startswith("cuda"):
-        _settle_algorithms()
+        _choose_algorithms()
 
 
-def _settle_algorithms() -> None:
+def _choose_algorithms() -> None:
     """The same sums in the same order each time: cuDNN and cuBLAS may choose algorithms that add in any.
 
     An operation that torch knows no such algorithm for is announced in the log, not refused: max-pooling is among
@@ -224,7 +230,7 @@ def _settle_algorithms() -> None:
 
 
 @dataclass(frozen=True)
-class Begun:
+class ResumePoint:
     """Where a run goes on."""
 
     step: int = 0
@@ -244,8 +250,8 @@ def _ended(journal: Journal) -> tuple[int, State] | None:
 
 
 def _begin(
-    run: RunDir, session: Session, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
-) -> Begun:
+    run: RunDir, session: TrainState, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
+) -> ResumePoint:
     """Bring the session to where the run goes on and tell the journal."""
     begun = _restore(run, session, probes, dropped_ids(journal.events))
     if lineage is not None and begun.step < lineage.step:
@@ -271,7 +277,7 @@ def _begin(
     return begun
 
 
-def _made_before(events: list[Event], begun: Begun) -> set[int]:
+def _made_before(events: list[Event], begun: ResumePoint) -> set[int]:
     """`seq` of those events of the step that a run goes on from which its state has behind it: the evaluation, and
     the notes of requests that are done."""
     found, notes = set(), 0
@@ -286,7 +292,7 @@ def _made_before(events: list[Event], begun: Begun) -> set[int]:
     return found
 
 
-def _restore(run: RunDir, session: Session, probes: ProbeRunner, dropped: frozenset[str]) -> Begun:
+def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: frozenset[str]) -> ResumePoint:
     """Load the newest checkpoint that is whole and holds no request that was dropped; the state at initialisation
     where none does."""
     run.checkpoints.mkdir(exist_ok=True)
@@ -309,9 +315,11 @@ def _restore(run: RunDir, session: Session, probes: ProbeRunner, dropped: frozen
             probes.load_state_dict(state["probes"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise StoreError(f"{found.path}: does not fit this run: {error}") from error
-        return Begun(step, changes, tuple(state.get("requests", ())), bool(state.get("evaluated", False)))
+        return ResumePoint(
+            step, changes, tuple(state.get("requests", ())), bool(state.get("evaluated", False))
+        )
     session.change(as_submitted)
-    return Begun()
+    return ResumePoint()
 
 
 def _write_meta(run: RunDir, data: Dataset, device: torch.device, journal: Journal, step: int) -> None:
@@ -319,7 +327,7 @@ def _write_meta(run: RunDir, data: Dataset, device: torch.device, journal: Journ
     meta: dict[str, Any] = environment(device)
     meta["data"] = {"source": data.source, "title": data.title, "fingerprint": data.fingerprint}
     before = meta_of(run)
-    moved = surroundings(before, orjson.loads(orjson.dumps(meta))) if before else []
+    moved = environment_diff(before, orjson.loads(orjson.dumps(meta))) if before else []
     replace_file(run.meta_file, orjson.dumps(meta, option=orjson.OPT_INDENT_2))
     if moved:
         journal.append("warning", step, text=MOVED + "; ".join(moved))

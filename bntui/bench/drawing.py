@@ -12,8 +12,8 @@ import plotext
 from textual.strip import Strip
 
 from bntui.chart.data import ChartData, Curve
-from bntui.chart.look import Look
 from bntui.chart.picture import draw
+from bntui.chart.style import ChartStyle
 
 CHARTS, SERIES = 4, 4
 WIDTH, HEIGHT = 63, 23
@@ -38,8 +38,8 @@ def drawn(points: int, repeats: int) -> Drawn:
     """Draws charts of so many points a curve. plotext is slow and gets a tenth of the repeats, at least two."""
     charts = [example(seed, points) for seed in range(CHARTS)]
     return Drawn(
-        _median_ms(lambda: [_strips(chart, Look()) for chart in charts], repeats),
-        _median_ms(lambda: [_strips(chart, Look(smoothing=0.6)) for chart in charts], repeats),
+        _median_ms(lambda: [_strips(chart, ChartStyle()) for chart in charts], repeats),
+        _median_ms(lambda: [_strips(chart, ChartStyle(smoothing=0.6)) for chart in charts], repeats),
         _median_ms(lambda: [_plotext(chart) for chart in charts], max(2, repeats // 10)),
         sum(len(_plotext(chart).encode()) for chart in charts),
     )
@@ -57,7 +57,7 @@ def example(seed: int, points: int) -> ChartData:
     return ChartData("Loss", tuple(curves), log_y=True)
 
 
-def _strips(chart: ChartData, look: Look) -> list[Strip]:
+def _strips(chart: ChartData, look: ChartStyle) -> list[Strip]:
     grid = draw(chart, WIDTH, HEIGHT, look=look).grid
     return [grid.strip(row) for row in range(grid.height)]
 

@@ -10,16 +10,16 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from bncore.spec.model import VGG, Checkpoints, Evaluation, ImageData, Optim, Spec
+from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Optim, Spec
 from bncore.store.reader import read
-from bntui.bench.made import made_run, made_sweep, remember_charts
+from bntui.bench.synthetic_runs import made_run, made_sweep, remember_charts
 
 NEVER = 10**6
 POLL_S = 0.05
 PATIENCE_S = 120.0
 
 
-class Trainer:
+class TrainerProcess:
     """Trains while it is entered; its run lies in a sweep of its own.
 
     Arguments:
@@ -32,7 +32,7 @@ class Trainer:
         self._run = made_run(self.sweep.path / "batch-s0", training_spec(), "queued")
         self._reader = read(self._run)
 
-    def __enter__(self) -> Trainer:
+    def __enter__(self) -> TrainerProcess:
         source = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
         with self._run.log_file.open("ab") as log:

@@ -14,9 +14,9 @@ import numpy as np
 
 from bncore.bench.measure import Row
 from bntui.bench.drawing import SERIES, drawn
-from bntui.bench.made import growing_sweep, long_run, same_runs
+from bntui.bench.synthetic_runs import growing_sweep, long_run, same_runs
 from bntui.bench.terminal import Terminal, bursts, explorer, memory_mb, processor_s, shows_curves
-from bntui.bench.training import Trainer
+from bntui.bench.training import TrainerProcess
 
 NAN = float("nan")
 TOGETHER_S = 0.03
@@ -54,7 +54,7 @@ def bench_ui(sizes: Sizes) -> Iterator[Row]:
         )
         yield Row("4 charts drawn, smoothed", plain.smoothed_ms, NAN, NAN, "<= 16 ms")
         yield from _refreshes(folder / "refreshes", sizes, plain.plotext_ms, plain.plotext_bytes)
-        with Trainer(folder / "trainer") as trainer:
+        with TrainerProcess(folder / "trainer") as trainer:
             yield _keys(folder / "keys", sizes)
             yield _attached(folder / "trainer", trainer, sizes)
         yield from _long(folder / "long", sizes)
@@ -114,7 +114,7 @@ def _answer_ms(terminal: Terminal, key: str) -> float:
     return 1000 * (terminal.quiet(TOGETHER_S, pressed) - pressed)
 
 
-def _attached(folder: Path, trainer: Trainer, sizes: Sizes) -> Row:
+def _attached(folder: Path, trainer: TrainerProcess, sizes: Sizes) -> Row:
     """The trainer's speed with the explorer looking on, and with it standing still, in turn."""
     pairs = []
     with explorer(folder, str(trainer.sweep.path)) as terminal:

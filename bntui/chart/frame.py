@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bntui.chart.cell_style import cell_style
 from bntui.chart.grid import Grid, cells, fitted
-from bntui.chart.ink import ink
 from bntui.chart.palette import Palette
 from bntui.chart.raster import rows_of
 from bntui.chart.scale import Scale
@@ -39,7 +39,7 @@ def layout(width: int, height: int) -> Layout:
 
 def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: bool) -> None:
     """A rounded border with the title on the left and what else is to be said on the right."""
-    line = ink(palette.accent if focused else palette.border, palette.background)
+    line = cell_style(palette.accent if focused else palette.border, palette.background)
     width, last = grid.width, grid.height - 1
     for row, corners in ((0, "╭╮"), (last, "╰╯")):
         grid.fill(row, slice(None), "─", line)
@@ -50,10 +50,12 @@ def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: b
     room = width - 4
     name = fitted(title, room - 2)
     if name:
-        end = grid.write(0, 2, f" {name} ", ink(palette.text, palette.background, bold=True))
+        end = grid.write(0, 2, f" {name} ", cell_style(palette.text, palette.background, bold=True))
         room = width - end - 2
     if aside and len(cells(aside)) + 3 <= room:
-        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", ink(palette.muted, palette.background))
+        grid.write(
+            0, width - len(cells(aside)) - 4, f" {aside} ", cell_style(palette.muted, palette.background)
+        )
 
 
 def draw_y_labels(
@@ -71,7 +73,7 @@ def draw_y_labels(
         rows.append(row)
         label = fitted(tick.label, place.gutter)
         column = place.left - len(cells(label)) - (len(cells(label)) < place.gutter)
-        grid.write(place.top + row, column, label, ink(palette.muted, palette.background))
+        grid.write(place.top + row, column, label, cell_style(palette.muted, palette.background))
     return rows
 
 
@@ -86,15 +88,17 @@ def draw_x_labels(grid: Grid, place: Layout, scale: Scale, marks: tuple[Tick, ..
         at = place.left + min(place.width - 1, int(fraction * place.width))
         column = max(at - len(text) // 2, 1)
         if column >= free and column + len(text) < grid.width:
-            free = grid.write(grid.height - 1, column, text, ink(palette.muted, palette.background))
+            free = grid.write(grid.height - 1, column, text, cell_style(palette.muted, palette.background))
 
 
 def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Palette) -> None:
     """The sentence in the bottom border, each value in its curve's colour."""
-    column = grid.write(grid.height - 1, 2, " ", ink(palette.text, palette.background))
+    column = grid.write(grid.height - 1, 2, " ", cell_style(palette.text, palette.background))
     for text, style in pieces:
-        colour = palette.text if style is None else palette.curve(style)
+        color = palette.text if style is None else palette.curve(style)
         room = grid.width - 2 - column
         if room <= 0:
             return
-        column = grid.write(grid.height - 1, column, fitted(text, room), ink(colour, palette.background))
+        column = grid.write(
+            grid.height - 1, column, fitted(text, room), cell_style(color, palette.background)
+        )

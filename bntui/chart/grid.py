@@ -11,7 +11,7 @@ from rich.cells import get_character_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
 
-from bntui.chart.ink import background_of, style_of
+from bntui.chart.cell_style import background_of, style_of
 
 SPACE = ord(" ")
 CONTINUATION = 0
@@ -45,9 +45,9 @@ def fitted(text: str, width: int) -> str:
 class Grid:
     """Characters (h, w) and inks (h, w) of a picture that is being drawn."""
 
-    def __init__(self, width: int, height: int, ink: int) -> None:
+    def __init__(self, width: int, height: int, cell_style: int) -> None:
         self.characters: NDArray[np.uint32] = np.full((height, width), SPACE, np.uint32)
-        self.inks: NDArray[np.int64] = np.full((height, width), ink, np.int64)
+        self.styles: NDArray[np.int64] = np.full((height, width), cell_style, np.int64)
 
     @property
     def width(self) -> int:
@@ -60,27 +60,27 @@ class Grid:
     def copy(self) -> Grid:
         """The same, to be drawn on."""
         copy = object.__new__(Grid)
-        copy.characters, copy.inks = self.characters.copy(), self.inks.copy()
+        copy.characters, copy.styles = self.characters.copy(), self.styles.copy()
         return copy
 
-    def write(self, row: int, column: int, text: str, ink: int) -> int:
+    def write(self, row: int, column: int, text: str, cell_style: int) -> int:
         """Writes what of the text fits between `column` and the right end; returns the column after it."""
         if not 0 <= row < self.height or not 0 <= column < self.width:
             return column
         codes = cells(fitted(text, self.width - column))
         self.characters[row, column : column + len(codes)] = codes
-        self.inks[row, column : column + len(codes)] = ink
+        self.styles[row, column : column + len(codes)] = cell_style
         return column + len(codes)
 
     def strip(self, row: int) -> Strip:
         """One row for the terminal, a segment for each stretch of one ink."""
-        inks = self._spread(row)
-        starts = [0, *(np.flatnonzero(inks[1:] != inks[:-1]) + 1).tolist()]
+        styles = self._spread(row)
+        starts = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist()]
         text = self.characters[row].astype("<u4").tobytes().decode("utf-32-le")
         ends = [*starts[1:], len(text)]
         segments = [
             Segment(text[start:end].replace("\0", ""), style_of(value))
-            for start, end, value in zip(starts, ends, inks[starts].tolist(), strict=True)
+            for start, end, value in zip(starts, ends, styles[starts].tolist(), strict=True)
         ]
         return Strip(segments, self.width)
 
@@ -89,17 +89,17 @@ class Grid:
 
         The picture is the same with fewer stretches, so fewer bytes are sent.
         """
-        inks = self.inks[row]
+        styles = self.styles[row]
         needed = self.characters[row] != SPACE
         needed[0] = True
-        grounds = background_of(inks)
+        grounds = background_of(styles)
         needed[1:] |= grounds[1:] != grounds[:-1]
-        return np.asarray(inks[np.maximum.accumulate(np.where(needed, np.arange(inks.size), 0))])
+        return np.asarray(styles[np.maximum.accumulate(np.where(needed, np.arange(styles.size), 0))])
 
-    def fill(self, rows: slice | int, columns: slice | int, character: str, ink: int) -> None:
+    def fill(self, rows: slice | int, columns: slice | int, character: str, cell_style: int) -> None:
         """One character in all of these cells."""
         self.characters[rows, columns] = ord(character)
-        self.inks[rows, columns] = ink
+        self.styles[rows, columns] = cell_style
 
     def plain(self) -> list[str]:
         """The characters alone, a string for each row."""
@@ -113,7 +113,7 @@ class Grid:
         if before is None or before.characters.shape != self.characters.shape:
             yield from ((row, 0, self.width) for row in range(self.height))
             return
-        changed = (self.characters != before.characters) | (self.inks != before.inks)
+        changed = (self.characters != before.characters) | (self.styles != before.styles)
         for row in np.flatnonzero(changed.any(axis=1)).tolist():
             columns = np.flatnonzero(changed[row])
             parted = np.flatnonzero(np.diff(columns) > 8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bntui.chart.cell_style import cell_style, cell_styles, rgb
 from bntui.chart.data import Floats
-from bntui.chart.ink import ink, ink_each, rgb
 from bntui.chart.palette import HEAT, Palette
 from bntui.chart.scale import Scale
 
@@ -15,7 +15,7 @@ SHADES = " ░▒▓█"
 LEVELS = 64
 
 
-def heat_colours() -> NDArray[np.int64]:
+def heat_colors() -> NDArray[np.int64]:
     """(LEVELS,) colours from little to much."""
     anchors = np.array(HEAT, float)
     at = np.linspace(0, len(anchors) - 1, LEVELS)
@@ -23,7 +23,7 @@ def heat_colours() -> NDArray[np.int64]:
     return np.array([rgb(*(round(float(p[i])) for p in parts)) for i in range(LEVELS)], np.int64)
 
 
-COLOURS = heat_colours()
+COLORS = heat_colors()
 
 
 def column_means(x: Floats, values: Floats, scale: Scale, columns: int) -> Floats:
@@ -73,8 +73,8 @@ def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], ND
             both = np.fmax(levels[0::2], levels[1::2])
         shade = np.clip(np.nan_to_num(both) * len(SHADES), 0, len(SHADES) - 1).astype(int)
         characters = np.array([ord(c) for c in SHADES], np.uint32)[shade]
-        return characters, np.full(characters.shape, ink(palette.text, palette.background), np.int64)
+        return characters, np.full(characters.shape, cell_style(palette.text, palette.background), np.int64)
     index = np.clip(np.nan_to_num(levels) * LEVELS, 0, LEVELS - 1).astype(int)
-    colours = np.where(known, COLOURS[index], palette.background)
-    inks = ink_each(colours[0::2], colours[1::2])
-    return np.full(inks.shape, ord("▀"), np.uint32), inks
+    colors = np.where(known, COLORS[index], palette.background)
+    styles = cell_styles(colors[0::2], colors[1::2])
+    return np.full(styles.shape, ord("▀"), np.uint32), styles

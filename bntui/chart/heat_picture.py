@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bntui.chart.cell_style import background_of, cell_style, cell_styles
 from bntui.chart.data import Floats, HeatData, HistogramData
 from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
 from bntui.chart.grid import Grid, cells, fitted
 from bntui.chart.heat import column_means, half_cells
-from bntui.chart.ink import background_of, ink, ink_each
-from bntui.chart.look import Look, Picture
 from bntui.chart.overlay import Overlay
 from bntui.chart.reading import nearest
 from bntui.chart.scale import Scale
+from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import exact, extended, short, ticks
 from bntui.chart.view import Range, finite_ends
 
@@ -23,9 +23,9 @@ NOTHING = 0.01
 """Share of the highest bin under which a bin is left empty."""
 
 
-def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: Look) -> Picture:
+def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: ChartStyle) -> TerminalPicture:
     """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
-    grid = Grid(width, height, ink(look.palette.text, look.palette.background))
+    grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
     place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
     scale, span = _steps(data.x, x), data.span or finite_ends(data.values.ravel(), positive=data.log)
     if scale is None or span is None:
@@ -37,13 +37,15 @@ def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: Lo
     _paint(grid, place, levels, look)
     _name_rows(grid, place, data.rows, owners, look)
     aside = f"{'log ' if data.log else ''}{short(span[0])} … {short(span[1])}"
-    picture = Picture(grid, place, scale, None)
+    picture = TerminalPicture(grid, place, scale, None)
     return _surround(picture, look, data.title, aside, _row_words(data, look.crosshair))
 
 
-def draw_histogram(data: HistogramData, width: int, height: int, x: Range | None, look: Look) -> Picture:
+def draw_histogram(
+    data: HistogramData, width: int, height: int, x: Range | None, look: ChartStyle
+) -> TerminalPicture:
     """Histogram by step: each column of cells is a histogram, relative to its own highest bin."""
-    grid = Grid(width, height, ink(look.palette.text, look.palette.background))
+    grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
     place, scale = layout(width, height), _steps(data.x, x)
     if scale is None or not np.isfinite(data.density).any():
         return _empty(grid, place, data.title, data.note, look)
@@ -56,7 +58,9 @@ def draw_histogram(data: HistogramData, width: int, height: int, x: Range | None
     bins = np.searchsorted(data.edges, middles, side="right") - 1
     _paint(grid, place, levels.T[np.clip(bins, 0, data.density.shape[1] - 1)], look)
     draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
-    return _surround(Picture(grid, place, scale, y), look, data.title, "", _bin_words(data, look.crosshair))
+    return _surround(
+        TerminalPicture(grid, place, scale, y), look, data.title, "", _bin_words(data, look.crosshair)
+    )
 
 
 def row_owners(rows: int, height: int) -> NDArray[np.intp]:
@@ -84,20 +88,20 @@ def _steps(steps: Floats, chosen: Range | None) -> Scale | None:
     return Scale(*extended(float(steps[0]), float(steps[-1]))) if steps.size else None
 
 
-def _empty(grid: Grid, place: Layout, title: str, note: str, look: Look) -> Picture:
+def _empty(grid: Grid, place: Layout, title: str, note: str, look: ChartStyle) -> TerminalPicture:
     if place.bordered:
         draw_border(grid, look.palette, title, "", look.focused)
     Overlay(grid, place, Scale(0.0, 1.0), Scale(0.0, 1.0), look.palette).note(note)
-    return Picture(grid, place, None, None)
+    return TerminalPicture(grid, place, None, None)
 
 
-def _paint(grid: Grid, place: Layout, levels: Floats, look: Look) -> None:
+def _paint(grid: Grid, place: Layout, levels: Floats, look: ChartStyle) -> None:
     inside = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
-    grid.characters[inside], grid.inks[inside] = half_cells(levels, look.palette)
+    grid.characters[inside], grid.styles[inside] = half_cells(levels, look.palette)
 
 
 def _name_rows(
-    grid: Grid, place: Layout, rows: tuple[str, ...], owners: NDArray[np.intp], look: Look
+    grid: Grid, place: Layout, rows: tuple[str, ...], owners: NDArray[np.intp], look: ChartStyle
 ) -> None:
     """Each name in the middle of the cells of its row, where it has cells of its own."""
     if not place.gutter:
@@ -111,10 +115,12 @@ def _name_rows(
         named.add(row)
         text = fitted(name, place.gutter - 1)
         column = place.left - 1 - len(cells(text))
-        grid.write(place.top + row, column, text, ink(look.palette.muted, look.palette.background))
+        grid.write(place.top + row, column, text, cell_style(look.palette.muted, look.palette.background))
 
 
-def _surround(picture: Picture, look: Look, title: str, aside: str, words: list[str]) -> Picture:
+def _surround(
+    picture: TerminalPicture, look: ChartStyle, title: str, aside: str, words: list[str]
+) -> TerminalPicture:
     """Adds crosshair and border, and at the bottom the steps or what is read off."""
     grid, place, scale = picture.grid, picture.place, picture.x_scale
     assert scale is not None
@@ -135,12 +141,12 @@ def _surround(picture: Picture, look: Look, title: str, aside: str, words: list[
     return picture
 
 
-def _point_at(grid: Grid, place: Layout, column: int | None, look: Look) -> None:
+def _point_at(grid: Grid, place: Layout, column: int | None, look: ChartStyle) -> None:
     """A line through the column, on the colours of the lower halves of its cells."""
     if column is not None:
         cut = np.s_[place.top : place.top + place.height, place.left + column]
         grid.characters[cut] = ord("│")
-        grid.inks[cut] = ink_each(look.palette.text, background_of(grid.inks[cut]))
+        grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
 
 
 def _row_words(data: HeatData, x: float | None) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bntui.chart.cell_style import cell_style, with_background
 from bntui.chart.data import Curve, Floats
 from bntui.chart.decimate import Envelope, envelope, highest
 from bntui.chart.grid import Grid
-from bntui.chart.ink import ink, with_background
 from bntui.chart.palette import Palette, dashes
 from bntui.chart.raster import BLANK, Bits, Dots, band_dots, braille_bits, dashed, line_dots, rows_of
 from bntui.chart.scale import Scale, warped
@@ -65,7 +65,7 @@ class Layers:
 
     def _paint(self, bits: Bits, style: int) -> None:
         self.bits |= bits
-        self._inks[bits > 0] = ink(self._palette.curve(style), self._palette.background)
+        self._inks[bits > 0] = cell_style(self._palette.curve(style), self._palette.background)
 
     def _paint_faint(self, dots: Dots, style: int) -> None:
         """In a fainter colour; where colours cannot be mixed, dim and with half of the dots."""
@@ -75,7 +75,9 @@ class Layers:
         bits = braille_bits(dots)
         self._faint_bits |= bits
         free = (bits > 0) & (self.bits == 0)
-        self._inks[free] = ink(self._palette.faint(style), self._palette.background, dim=not translucent)
+        self._inks[free] = cell_style(
+            self._palette.faint(style), self._palette.background, dim=not translucent
+        )
 
     def _paint_over_floor(self, curve: Curve, floor: Floats, dots: Dots) -> None:
         """Faintly where all dots of a cell lie under the noise floor."""
@@ -111,9 +113,9 @@ class Layers:
         bits = np.where(self.bits > 0, self.bits, self._faint_bits)
         lit = bits > 0
         grid.characters[place][lit] = BLANK + bits[lit].astype(np.uint32)
-        grid.inks[place][lit] = self._inks[lit]
+        grid.styles[place][lit] = self._inks[lit]
         tinted = self._backgrounds != self._palette.background
-        block = grid.inks[place]
+        block = grid.styles[place]
         block[tinted] = with_background(block[tinted], self._backgrounds[tinted])
 
 

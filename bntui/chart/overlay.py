@@ -7,10 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from bntui.chart.cell_style import blend, cell_style, with_background
 from bntui.chart.data import ChartData, Curve
 from bntui.chart.frame import Layout
 from bntui.chart.grid import SPACE, Grid, cells, fitted
-from bntui.chart.ink import blend, ink, with_background
 from bntui.chart.layers import Layers, last_point
 from bntui.chart.palette import Palette
 from bntui.chart.raster import rows_of
@@ -58,9 +58,9 @@ class Overlay:
         for mark in data.marks:
             column = self.column(mark.x)
             if column is not None:
-                colour = self._palette.muted if mark.style is None else self._palette.curve(mark.style)
+                color = self._palette.muted if mark.style is None else self._palette.curve(mark.style)
                 rows = slice(self._place.top, self._place.top + self._place.height)
-                value = ink(colour, self._palette.background)
+                value = cell_style(color, self._palette.background)
                 self._grid.fill(rows, self._place.left + column, "┊", value)
 
     def mark_names(self, data: ChartData, layers: Layers) -> None:
@@ -79,8 +79,8 @@ class Overlay:
                 continue
             row, start = place
             named[row, start : start + width] = True
-            colour = self._palette.text if mark.style is None else self._palette.curve(mark.style)
-            self._write(row, start, text, colour)
+            color = self._palette.text if mark.style is None else self._palette.curve(mark.style)
+            self._write(row, start, text, color)
 
     def _free(
         self, drawn: NDArray[np.bool_], named: NDArray[np.bool_], column: int, width: int
@@ -125,10 +125,10 @@ class Overlay:
         free = self._grid.characters[place] == SPACE
         free |= np.isin(self._grid.characters[place], [ord(c) for c in "┊╌┄"])
         self._grid.characters[place][free] = ord("│")
-        self._grid.inks[place][free] = ink(self._palette.accent, self._palette.background)
+        self._grid.styles[place][free] = cell_style(self._palette.accent, self._palette.background)
         if self._palette.translucent:
             glow = blend(self._palette.accent, self._palette.background, 0.35)
-            column_inks = self._grid.inks[place]
+            column_inks = self._grid.styles[place]
             column_inks[~free] = with_background(column_inks[~free], glow)
 
     def note(self, text: str) -> None:
@@ -143,7 +143,7 @@ class Overlay:
                 lines.append(word)
         lines = lines[: self._place.height]
         first = self._place.top + (self._place.height - len(lines)) // 2
-        value = ink(self._palette.muted, self._palette.background)
+        value = cell_style(self._palette.muted, self._palette.background)
         for i, line in enumerate(lines):
             shown = fitted(line, inside)
             self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, value)
@@ -160,11 +160,11 @@ class Overlay:
         row = int(rows_of(fraction, 4 * self._place.height)[0])
         return row // 4 if 0 <= row < 4 * self._place.height else None
 
-    def _across(self, row: int, character: str, colour: int) -> None:
+    def _across(self, row: int, character: str, color: int) -> None:
         columns = slice(self._place.left, self._place.left + self._place.width)
-        value = ink(colour, self._palette.background)
+        value = cell_style(color, self._palette.background)
         self._grid.fill(self._place.top + row, columns, character, value)
 
-    def _write(self, row: int, column: int, text: str, colour: int, bold: bool = False) -> None:
-        value = ink(colour, self._palette.background, bold=bold)
+    def _write(self, row: int, column: int, text: str, color: int, bold: bool = False) -> None:
+        value = cell_style(color, self._palette.background, bold=bold)
         self._grid.write(self._place.top + row, self._place.left + column, text, value)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bntui.chart.ink import DEFAULT, RGB, ansi, blend, css, rgb
+from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, css, rgb
 from bntui.chart.raster import BLANK
 
 DASHES: tuple[tuple[int, ...], ...] = (
@@ -47,7 +47,7 @@ ON_LIGHT: tuple[RGB, ...] = (
     (80, 80, 80),
 )
 """The same hues, darkened for a light ground."""
-IN_16_COLOURS = (14, 11, 10, 13, 12, 9, 6, 7)
+IN_16_COLORS = (14, 11, 10, 13, 12, 9, 6, 7)
 """Of the terminal's own: bright cyan, yellow, green, magenta, blue, red; cyan, white."""
 
 HEAT: tuple[RGB, ...] = (
@@ -93,24 +93,24 @@ class Palette:
 
 
 @lru_cache(maxsize=16)
-def true_colours(background: RGB, text: RGB, accent: RGB) -> Palette:
+def true_colors(background: RGB, text: RGB, accent: RGB) -> Palette:
     """For terminals of 256 colours or more, on the background that the theme gives."""
     dark = sum(background) < 384
-    ground, ink = rgb(*background), rgb(*text)
+    ground, cell_style = rgb(*background), rgb(*text)
     return Palette(
-        curves=tuple(rgb(*colour) for colour in (ON_DARK if dark else ON_LIGHT)),
+        curves=tuple(rgb(*color) for color in (ON_DARK if dark else ON_LIGHT)),
         background=ground,
-        text=ink,
-        muted=blend(ink, ground, 0.6),
-        border=blend(ink, ground, 0.32),
-        grid=blend(ink, ground, 0.13),
+        text=cell_style,
+        muted=blend(cell_style, ground, 0.6),
+        border=blend(cell_style, ground, 0.32),
+        grid=blend(cell_style, ground, 0.13),
         accent=rgb(*accent),
         translucent=True,
     )
 
 
 ANSI = Palette(
-    curves=tuple(ansi(number) for number in IN_16_COLOURS),
+    curves=tuple(ansi(number) for number in IN_16_COLORS),
     background=DEFAULT,
     text=DEFAULT,
     muted=DEFAULT,
@@ -122,8 +122,8 @@ ANSI = Palette(
 """For terminals of 16 colours and for themes that leave all colours to the terminal."""
 MONOCHROME = replace(ANSI, curves=(DEFAULT,), border=DEFAULT, grid=DEFAULT, accent=DEFAULT)
 """For NO_COLOR."""
-DARK = true_colours((18, 18, 18), (224, 224, 224), (1, 120, 212))
-LIGHT = true_colours((250, 250, 250), (30, 30, 30), (0, 80, 160))
+DARK = true_colors((18, 18, 18), (224, 224, 224), (1, 120, 212))
+LIGHT = true_colors((250, 250, 250), (30, 30, 30), (0, 80, 160))
 
 
 def dashes(style: int, columns: int) -> NDArray[np.bool_]:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bntui.chart.cell_style import cell_style
 from bntui.chart.data import ChartData, Curve
 from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
 from bntui.chart.grid import Grid
-from bntui.chart.ink import ink
 from bntui.chart.layers import Layers
-from bntui.chart.look import Look, Picture
 from bntui.chart.overlay import Overlay
 from bntui.chart.reading import readings, sentence
 from bntui.chart.scale import Scale
 from bntui.chart.smooth import smoothed
+from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import ticks
 from bntui.chart.view import View, x_scale, y_scale
 
 EVERYTHING = View()
-PLAIN = Look()
+PLAIN = ChartStyle()
 
 
-def draw(data: ChartData, width: int, height: int, view: View = EVERYTHING, look: Look = PLAIN) -> Picture:
+def draw(
+    data: ChartData, width: int, height: int, view: View = EVERYTHING, look: ChartStyle = PLAIN
+) -> TerminalPicture:
     """The chart in `width` x `height` cells; below 20 x 5 only what fits of it."""
     return pointed(draw_unread(data, width, height, view, look), look)
 
 
-def pointed(picture: Picture, look: Look) -> Picture:
+def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
     """A picture of `draw_unread` with what its bottom says: the steps, or what the crosshair of `look` reads."""
     place, x, y = picture.place, picture.x_scale, picture.y_scale
     if x is None or y is None:
@@ -42,9 +44,9 @@ def pointed(picture: Picture, look: Look) -> Picture:
     return replace(picture, grid=grid)
 
 
-def draw_unread(data: ChartData, width: int, height: int, view: View, look: Look) -> Picture:
+def draw_unread(data: ChartData, width: int, height: int, view: View, look: ChartStyle) -> TerminalPicture:
     """The chart without its bottom words and without a crosshair: all of it that takes long."""
-    grid = Grid(width, height, ink(look.palette.text, look.palette.background))
+    grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
     place = layout(width, height)
     if place.bordered:
         draw_border(grid, look.palette, data.title, _aside(data, look), look.focused)
@@ -54,13 +56,15 @@ def draw_unread(data: ChartData, width: int, height: int, view: View, look: Look
     if x is None or y is None:
         unit = Scale(0.0, 1.0)
         Overlay(grid, place, unit, unit, look.palette).note(data.note)
-        return Picture(grid, place, x, None)
-    picture = Picture(grid, place, x, y, strong)
+        return TerminalPicture(grid, place, x, None)
+    picture = TerminalPicture(grid, place, x, y, strong)
     _draw_plot(picture, data, strong, look)
     return picture
 
 
-def _draw_plot(picture: Picture, data: ChartData, strong: tuple[Curve, ...], look: Look) -> None:
+def _draw_plot(
+    picture: TerminalPicture, data: ChartData, strong: tuple[Curve, ...], look: ChartStyle
+) -> None:
     grid, place, x, y = picture.grid, picture.place, picture.x_scale, picture.y_scale
     assert x is not None and y is not None
     overlay = Overlay(grid, place, x, y, look.palette)
@@ -88,7 +92,7 @@ def _smoothed(curve: Curve, smoothing: float) -> Curve:
     return replace(curve, low=low, high=low if curve.is_line else smoothed(curve.high, smoothing))
 
 
-def _aside(data: ChartData, look: Look) -> str:
+def _aside(data: ChartData, look: ChartStyle) -> str:
     """What is said on the right of the title: log · smooth 0.6."""
     axes = [name for name, log in ((data.x_name, data.log_x), ("", data.log_y)) if log]
     words = [f"log {name}".strip() for name in axes]

@@ -17,12 +17,12 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from bntui.chart.look import Look, Picture
-from bntui.chart.palette import ANSI, MONOCHROME, Palette, true_colours
+from bntui.chart.palette import ANSI, MONOCHROME, Palette, true_colors
 from bntui.chart.scale import Scale
+from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
 
-FEW_COLOURS = frozenset({"standard", "windows"})
+FEW_COLORS = frozenset({"standard", "windows"})
 """Colour systems of rich in which colours cannot be mixed."""
 ZOOM = 0.7
 """How much of what is shown one step of zooming in keeps."""
@@ -76,11 +76,11 @@ class Plot(Widget, can_focus=True):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._view = View()
-        self._picture: Picture | None = None
+        self._picture: TerminalPicture | None = None
         self._dragged: tuple[int, int] | None = None
 
     @abstractmethod
-    def paint(self, width: int, height: int, look: Look) -> Picture:
+    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         """The picture at this size."""
 
     @abstractmethod
@@ -99,20 +99,20 @@ class Plot(Widget, can_focus=True):
             self._view = replace(self._view, x=x)
             self.redraw()
 
-    def look(self) -> Look:
-        return Look(self.palette, crosshair=self.crosshair, focused=self.has_focus)
+    def look(self) -> ChartStyle:
+        return ChartStyle(self.palette, crosshair=self.crosshair, focused=self.has_focus)
 
     @property
     def palette(self) -> Palette:
         """By the theme, and by what the terminal can show."""
         if self.app.no_color:
             return MONOCHROME
-        if self.app.native_ansi_color or self.app.console.color_system in FEW_COLOURS:
+        if self.app.native_ansi_color or self.app.console.color_system in FEW_COLORS:
             return ANSI
         _, background = self.background_colors
         text = background.get_contrast_text(0.87)
         accent = Color.parse(self.app.theme_variables["primary"])
-        return true_colours(background.rgb, (background + text).rgb, accent.rgb)
+        return true_colors(background.rgb, (background + text).rgb, accent.rgb)
 
     def redraw(self) -> None:
         """Draws anew and has the terminal told about the cells that differ."""
@@ -135,7 +135,7 @@ class Plot(Widget, can_focus=True):
         return grid.strip(y)
 
     def on_mount(self) -> None:
-        self.watch(self.app, "theme", self._recolour, init=False)
+        self.watch(self.app, "theme", self._recolor, init=False)
 
     def on_resize(self) -> None:
         self.redraw()
@@ -208,7 +208,7 @@ class Plot(Widget, can_focus=True):
         if self._dragged is None:
             self._point_at(None)
 
-    def _recolour(self) -> None:
+    def _recolor(self) -> None:
         """After a change of theme every cell has another colour."""
         self._picture = None
         self.refresh()

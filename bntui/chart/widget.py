@@ -10,10 +10,10 @@ from textual.reactive import reactive
 
 from bntui.chart.data import ChartData, HeatData, HistogramData
 from bntui.chart.heat_picture import draw_heat, draw_histogram
-from bntui.chart.look import Look, Picture
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
 from bntui.chart.reading import Reading, readings
+from bntui.chart.style import ChartStyle, TerminalPicture
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
 """What the smoothing key goes through."""
@@ -35,7 +35,7 @@ class Chart(Plot):
     """Whether the y axis is logarithmic; None: as the data asks for."""
 
     _shown = ChartData("")
-    _unread: tuple[ChartData, object, Picture] | None = None
+    _unread: tuple[ChartData, object, TerminalPicture] | None = None
     """The picture without a crosshair, and what it was drawn from."""
 
     def show(self, data: ChartData) -> None:
@@ -52,7 +52,7 @@ class Chart(Plot):
         """What every curve says at the crosshair."""
         return [] if self.crosshair is None else readings(self.data.curves, self.crosshair)
 
-    def paint(self, width: int, height: int, look: Look) -> Picture:
+    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         look = replace(look, smoothing=self.smoothing)
         drawn_for = (width, height, self.view, replace(look, crosshair=None), self.log_y)
         if self._unread is None or self._unread[0] is not self._shown or self._unread[1] != drawn_for:
@@ -95,7 +95,7 @@ class HeatMap(Plot):
     def data(self) -> HeatData | None:
         return self._shown
 
-    def paint(self, width: int, height: int, look: Look) -> Picture:
+    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         if self._shown is None:
             return draw(ChartData(""), width, height, look=look)
         return draw_heat(self._shown, width, height, self.view.x, look)
@@ -118,7 +118,7 @@ class HistogramView(Plot):
     def data(self) -> HistogramData | None:
         return self._shown
 
-    def paint(self, width: int, height: int, look: Look) -> Picture:
+    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         if self._shown is None:
             return draw(ChartData(""), width, height, look=look)
         return draw_histogram(self._shown, width, height, self.view.x, look)

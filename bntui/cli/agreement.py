@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bntui.cli.options import harmless
+from bntui.cli.options import escape_control
 
 if TYPE_CHECKING:
     from bncore.store.paths import RunDir
@@ -26,7 +26,7 @@ def original_of(run: RunDir) -> RunDir | None:
 
 def tell_agreement(original: RunDir, again: RunDir) -> bool:
     """Say how a replay compares; whether it came out the same."""
-    from bncore.store.agreement import compare
+    from bncore.store.replay_diff import compare
     from bntui.cli.overview import look_at
 
     found = compare(original, again)
@@ -36,13 +36,13 @@ def tell_agreement(original: RunDir, again: RunDir) -> bool:
         what = f"same digest {mine[:16]}" if mine else "same events, as far as it went (it has no end)"
         typer.echo(f"{original.name}: {what}")
     elif state in ("dead", "failed", "queued", "running", "paused") or (state == "stopped" and mine):
-        name = harmless(again.name)
+        name = escape_control(again.name)
         typer.echo(
             f"{original.name}: its replay is {state}: `bnrun resume {name}`, then `bnrun verify {name}`"
         )
     else:
-        typer.echo(f"{original.name}: differs: {harmless(found.difference)}")
+        typer.echo(f"{original.name}: differs: {escape_control(found.difference)}")
         typer.echo(f"  digests {str(mine)[:16]} and {str(theirs)[:16]}")
     if not found.comparable:
-        typer.echo("  not comparable: " + harmless("; ".join(found.surroundings)))
+        typer.echo("  not comparable: " + escape_control("; ".join(found.environment_diff)))
     return found.same

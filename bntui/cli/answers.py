@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bncore.spec.errors import printable, shown
+from bncore.config.errors import escape_control, shown
 from bntui.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -58,9 +58,11 @@ def await_answers(asked: dict[RunDir, str], *, seconds: float, stopping: bool = 
 def in_words(event: dict[str, Any]) -> str:
     """``applied at step 120: norm.kind 'batch' -> 'l1'``, or the reason why not."""
     if event["outcome"] != "applied":
-        return f"rejected at step {event['step']}: {printable(str(event['reason']))}"
+        return f"rejected at step {event['step']}: {escape_control(str(event['reason']))}"
     old, new = event.get("old") or {}, event.get("new") or {}
-    changes = [f"{printable(path)} {shown(old.get(path))} -> {shown(value)}" for path, value in new.items()]
+    changes = [
+        f"{escape_control(path)} {shown(old.get(path))} -> {shown(value)}" for path, value in new.items()
+    ]
     what = ", ".join(changes) or str(event["command"].get("kind", ""))
     return f"applied at step {event['step']}: {what}"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, complete_preset, counted, harmless
+from bntui.cli.options import Json, complete_preset, counted, escape_control
 from bntui.cli.resolve import check_device
 from bntui.cli.submit import DataDir, Profile, Sets, planned_runs
 from bntui.cli.submit import Device as AnyDevice
@@ -136,7 +136,7 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """How many runs like one of a sweep are worth having here at once: what to give to --jobs."""
-    from bntui.cli.resolve import settle_plan
+    from bntui.cli.resolve import resolve_plan
 
     planned = planned_runs(
         Path(experiment) if experiment.endswith(".toml") else experiment,
@@ -148,24 +148,26 @@ def jobs(
     names = [one.name for one in planned.runs]
     if run not in (None, *names):
         accepted = f"expected one of {', '.join(names)}"
-        raise typer.BadParameter(harmless(f"{run!r}; {accepted}"), param_hint="--run")
+        raise typer.BadParameter(escape_control(f"{run!r}; {accepted}"), param_hint="--run")
     name = run or names[0]
-    settled = settle_plan(planned)
+    resolved = resolve_plan(planned)
     from bncore.bench.jobs import Interrupted, NotMeasured, bench_jobs
 
-    spec = settled.runs[names.index(name)].spec
-    heading = f"# runs like {name} of {settled.experiment.name}, profile {settled.profile}, on {spec.device}"
+    spec = resolved.runs[names.index(name)].spec
+    heading = (
+        f"# runs like {name} of {resolved.experiment.name}, profile {resolved.profile}, on {spec.device}"
+    )
     heading += (
         f", {counted(int(spec.threads), 'thread')} each: steps a second of all together, and of one alone"
     )
 
     def rows() -> Iterator[Row]:
-        return bench_jobs(settled, name, most=most, at_least_s=least_seconds)
+        return bench_jobs(resolved, name, most=most, at_least_s=least_seconds)
 
     try:
         _print(rows, as_json, heading, ("all", "alone"))
     except NotMeasured as error:
-        typer.echo(harmless(f"bnrun: {error}"), err=True)
+        typer.echo(escape_control(f"bnrun: {error}"), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
     except Interrupted as error:
         typer.echo("bnrun: interrupted", err=True)

@@ -10,7 +10,7 @@ import typer
 from bntui.cli.agreement import tell_agreement
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
-from bntui.cli.options import Root, Run, default_root, harmless
+from bntui.cli.options import Root, Run, default_root, escape_control
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
 
 At = Annotated[
@@ -43,7 +43,7 @@ def fork(
     root: Root = None,
 ) -> None:
     """Make a new run that is like RUN up to a step and differs by a change from there on."""
-    from bncore.spec.change import parse_changes
+    from bncore.config.change import parse_changes
     from bncore.store.branch import fork as branch
     from bncore.store.find import find
     from bncore.train.inspection import usable
@@ -52,7 +52,9 @@ def fork(
     asked = parse_changes(changes or [], "fork")
     (overview, *others) = look_at(runs_of(find(root or default_root(), name)))
     if others:
-        raise typer.BadParameter(f"{harmless(name)!r} is a sweep; expected one run of it", param_hint="RUN")
+        raise typer.BadParameter(
+            f"{escape_control(name)!r} is a sweep; expected one run of it", param_hint="RUN"
+        )
     if at is None and overview.state in ("running", "paused") and overview.status is not None:
         at = overview.status.step
     run = branch(overview.run, at=at, changes=asked, follow=follow, usable=usable)
@@ -89,7 +91,7 @@ def replay(
         if overview.run not in originals and len(seen) > 1:
             typer.echo(f"{overview.run.name}: never begun; left out", err=True)
     sweep = make(originals or [seen[0].run], out=out, usable=usable)
-    typer.echo(f"replaying into {harmless(str(sweep.path))}", err=True)
+    typer.echo(f"replaying into {escape_control(str(sweep.path))}", err=True)
     again = sweep.runs()
     code = run_to_end(sweep, again, jobs=jobs or max(1, min(len(again), cpu_count())))
     if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.SOME_FAILED):

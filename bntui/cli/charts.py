@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import harmless
+from bntui.cli.options import escape_control
 
 if TYPE_CHECKING:
     from bncore.store.paths import RunDir, SweepDir
@@ -26,7 +26,7 @@ def check_charts(keys: Sequence[str]) -> None:
     unknown = [key for key in keys if key not in PANELS]
     if unknown:
         raise typer.BadParameter(
-            harmless(f"{unknown[0]!r}; expected one of {', '.join(PANELS)}"), param_hint="--chart"
+            escape_control(f"{unknown[0]!r}; expected one of {', '.join(PANELS)}"), param_hint="--chart"
         )
 
 
@@ -46,7 +46,8 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> N
     taken = [path for key in charts if (path := folder / f"{key}.svg").exists()]
     if taken:
         raise typer.BadParameter(
-            harmless(f"{taken[0]}: exists; nothing was written; expected a new folder"), param_hint="--out"
+            escape_control(f"{taken[0]}: exists; nothing was written; expected a new folder"),
+            param_hint="--out",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
     from bntui.drawing import picture_of
     from bntui.live.drawing import PanelState
     from bntui.live.panels import PANELS, first_panels
-    from bntui.live.runs import names_of_data
+    from bntui.live.run_view import names_of_data
     from bntui.live.sources import Runs
 
     source = Runs(found)
@@ -85,5 +86,5 @@ def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
 
 
 def _fail(message: str) -> None:
-    typer.echo(harmless(f"bnrun: {message}"), err=True)
+    typer.echo(escape_control(f"bnrun: {message}"), err=True)
     raise typer.Exit(ExitCode.FAILED)

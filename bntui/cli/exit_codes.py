@@ -19,8 +19,8 @@ class ExitCode(IntEnum):
 def exit_code_of(error: Exception) -> ExitCode | None:
     """The exit code for an error that a person can act upon; None for a defect, which deserves its traceback."""
     # Imported when something has gone wrong, so that `bnrun --help` stays fast.
+    from bncore.config.errors import SpecError
     from bncore.data import DataError
-    from bncore.spec.errors import SpecError
     from bncore.store.errors import NoSuchRun, StoreError
 
     if isinstance(error, NoSuchRun):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import Json, Names, Root, Run, complete_run, default_root, harmless
+from bntui.cli.options import Json, Names, Root, Run, complete_run, default_root, escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
 
 def presets(as_json: Json = False, root: Root = None) -> None:
     """List the experiments that come with the program."""
-    from bncore.spec.load import load_experiment, preset_names
-    from bncore.spec.plan import plan, variant_names
+    from bncore.config.load import load_experiment, preset_names
+    from bncore.config.plan import plan, variant_names
     from bntui.cli.overview import duration, time_taken_before
     from bntui.cli.resolve import choose_profile
     from bntui.cli.tables import print_table
@@ -104,11 +104,11 @@ def ls(
     print_table(("run", "state", "step", "test accuracy"), rows)
     for overview in seen:
         if overview.problem:
-            typer.echo(harmless(f"{overview.run.name}: {overview.problem}"), err=True)
+            typer.echo(escape_control(f"{overview.run.name}: {overview.problem}"), err=True)
         if overview.state == "dead" and overview.status is not None and overview.status.message:
-            typer.echo(harmless(f"{overview.run.name}: dead: {overview.status.message}"), err=True)
+            typer.echo(escape_control(f"{overview.run.name}: dead: {overview.status.message}"), err=True)
         if overview.warning:
-            typer.echo(harmless(f"{overview.run.name}: {overview.warning}"), err=True)
+            typer.echo(escape_control(f"{overview.run.name}: {overview.warning}"), err=True)
 
 
 def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
@@ -155,7 +155,7 @@ def logs(names: Names, root: Root = None) -> None:
             continue
         if len(runs) > 1:
             typer.echo(f"==> {run.name} <==")
-        sys.stdout.write(harmless(text))
+        sys.stdout.write(escape_control(text))
 
 
 def runs_named(names: Sequence[str], root: Path | None) -> list[RunDir]:

@@ -12,7 +12,7 @@ from bntui.cli.agreement import original_of, tell_agreement
 from bntui.cli.charts import check_charts, export_svg
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named, runs_of
-from bntui.cli.options import Names, Root, Run, counted, default_root, harmless
+from bntui.cli.options import Names, Root, Run, counted, default_root, escape_control
 from bntui.cli.slurm import waiting_tasks
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def rm(
     found = find_all(root or default_root(), names)
     live = [name for one in found for name in _alive(one)]
     if live:
-        typer.echo(harmless(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first"), err=True)
+        typer.echo(escape_control(f"bnrun: {', '.join(live)}: alive; `bnrun stop` it first"), err=True)
         raise typer.Exit(ExitCode.USAGE)
     if not yes and not typer.confirm(_question(found), err=True):
         raise typer.Exit(ExitCode.FAILED)
@@ -45,7 +45,9 @@ def rm(
         try:
             shutil.rmtree(one.path)
         except OSError as error:
-            typer.echo(harmless(f"bnrun: {one.path}: cannot be removed: {error.strerror or error}"), err=True)
+            typer.echo(
+                escape_control(f"bnrun: {one.path}: cannot be removed: {error.strerror or error}"), err=True
+            )
             raise typer.Exit(ExitCode.FAILED) from None
 
 
@@ -54,7 +56,7 @@ def _question(found: list[RunDir | SweepDir]) -> str:
 
     counts = [1 if isinstance(one, RunDir) else len(one.runs()) for one in found]
     listed = [f"{one.path} ({counted(count, 'run')})" for one, count in zip(found, counts, strict=True)]
-    return harmless(f"Remove {', '.join(listed)}?")
+    return escape_control(f"Remove {', '.join(listed)}?")
 
 
 def _alive(found: RunDir | SweepDir) -> list[str]:
@@ -83,7 +85,7 @@ def verify(names: Names, root: Root = None) -> None:
         problems = check(run, step_and_digest)
         typer.echo(f"{run.name}: {'sound' if not problems else counted(len(problems), 'problem')}")
         for problem in problems:
-            typer.echo(harmless(f"  {problem}"))
+            typer.echo(escape_control(f"  {problem}"))
         wrong = wrong or bool(problems)
         original = original_of(run)
         if original is not None and not tell_agreement(original, run):
@@ -139,7 +141,7 @@ def export(
         taken += sorted(folder.glob("*tfevents*")) if tensorboard else []
         if taken:
             expected = "exists; nothing was written; expected a new folder"
-            raise typer.BadParameter(harmless(f"{taken[0]}: {expected}"), param_hint="--out")
+            raise typer.BadParameter(escape_control(f"{taken[0]}: {expected}"), param_hint="--out")
     writers = [export_csv] * csv + [export_parquet] * parquet + [export_tensorboard] * tensorboard
     written = [
         one
@@ -149,7 +151,7 @@ def export(
         for one in write(tables[path], folder)
     ]
     if not written:
-        typer.echo(harmless(f"bnrun: {found.name}: nothing is journaled yet"), err=True)
+        typer.echo(escape_control(f"bnrun: {found.name}: nothing is journaled yet"), err=True)
         raise typer.Exit(ExitCode.FAILED)
     for one in written:
         typer.echo(str(one))

@@ -12,7 +12,7 @@ import typer
 
 from bntui.cli import bench, branch, inspect, keep, report, steer, submit, system, theory
 from bntui.cli.exit_codes import ExitCode, exit_code_of
-from bntui.cli.options import harmless
+from bntui.cli.options import escape_control
 
 app = typer.Typer(
     name="bnrun",
@@ -46,7 +46,7 @@ def main() -> int:
         code = exit_code_of(error)
         if code is None:
             raise
-        sys.stderr.write(harmless(f"bnrun: {error}\n"))
+        sys.stderr.write(escape_control(f"bnrun: {error}\n"))
         return code
     return ExitCode.OK
 

@@ -16,7 +16,7 @@ def default_root() -> Path:
 
 def complete_preset(incomplete: str) -> list[str]:
     """Preset names that begin so."""
-    from bncore.spec.load import preset_names
+    from bncore.config.load import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]
 
@@ -56,6 +56,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def harmless(text: str) -> str:
+def escape_control(text: str) -> str:
     """Text from outside with control characters shown, so that it cannot steer the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bncore.launch.slurm_state import Queue, standing
-from bncore.spec.errors import SpecError
-from bncore.spec.toml import settled_spec_from_toml
+from bncore.config.errors import SpecError
+from bncore.config.toml import resolved_spec_from_toml
+from bncore.launch.slurm.state import Queue, standing
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.journal import in_json
@@ -21,8 +21,8 @@ from bncore.store.sweep import read_sweep
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bncore.spec.model import Spec
-    from bncore.spec.plan import Plan
+    from bncore.config.model import Spec
+    from bncore.config.plan import Plan
     from bncore.store.columns import Columns
     from bncore.store.paths import RunDir, SweepDir
 
@@ -133,7 +133,7 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
             continue
         with suppress(SpecError, StoreError):
             runs = sweep.runs()
-            made = (settled_spec_from_toml(run.spec_file) for run in runs)
+            made = (resolved_spec_from_toml(run.spec_file) for run in runs)
             if len(runs) != len(wanted) or sorted(map(_costs, made)) != wanted:
                 continue
             times = [overview.times() for overview in look_at(runs)]

@@ -12,7 +12,7 @@ import numpy as np
 import plotext
 import typer
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
@@ -27,11 +27,11 @@ POINTS = 100
 """Most points a line is drawn from; of a longer series each is the mean of equally many neighbours."""
 PLAIN_MARKERS = "ox+*#@%&"
 """What tells lines apart where there is no colour."""
-COLOURS = ("blue+", "orange+", "green+", "red+", "magenta+", "cyan+", "gray+", "white")
+COLORS = ("blue+", "orange+", "green+", "red+", "magenta+", "cyan+", "gray+", "white")
 
 
 @dataclass(frozen=True)
-class Panel:
+class PlotPanel:
     """One plot: a field over the steps, of every run that has it."""
 
     title: str
@@ -43,28 +43,28 @@ class Panel:
 
 
 PANELS = (
-    Panel("training loss", "step", "loss", log=True),
-    Panel("batch accuracy", "step", "accuracy"),
-    Panel("test loss", "eval", "test_loss", log=True),
-    Panel("test accuracy", "eval", "test_accuracy"),
-    Panel("ICS, l2 difference", "probe:ics", "l2", log=True, per_layer=True),
-    Panel("ICS, cosine", "probe:ics", "cosine", per_layer=True),
-    Panel("smallest loss along the gradient", "probe:landscape", "loss_min", log=True),
-    Panel("largest loss along the gradient", "probe:landscape", "loss_max", log=True),
-    Panel("effective Lipschitz constant of the loss", "probe:landscape", "lipschitz", log=True),
-    Panel("largest gradient difference", "probe:landscape", "grad_diff_max", log=True),
-    Panel("effective beta-smoothness", "probe:landscape", "beta", log=True),
-    Panel("mean of the layer's output", "probe:activations", "mean", per_layer=True),
-    Panel("variance of the layer's output", "probe:activations", "variance", log=True, per_layer=True),
-    Panel("share of dead units", "probe:activations", "dead", per_layer=True),
-    Panel(
+    PlotPanel("training loss", "step", "loss", log=True),
+    PlotPanel("batch accuracy", "step", "accuracy"),
+    PlotPanel("test loss", "eval", "test_loss", log=True),
+    PlotPanel("test accuracy", "eval", "test_accuracy"),
+    PlotPanel("ICS, l2 difference", "probe:ics", "l2", log=True, per_layer=True),
+    PlotPanel("ICS, cosine", "probe:ics", "cosine", per_layer=True),
+    PlotPanel("smallest loss along the gradient", "probe:landscape", "loss_min", log=True),
+    PlotPanel("largest loss along the gradient", "probe:landscape", "loss_max", log=True),
+    PlotPanel("effective Lipschitz constant of the loss", "probe:landscape", "lipschitz", log=True),
+    PlotPanel("largest gradient difference", "probe:landscape", "grad_diff_max", log=True),
+    PlotPanel("effective beta-smoothness", "probe:landscape", "beta", log=True),
+    PlotPanel("mean of the layer's output", "probe:activations", "mean", per_layer=True),
+    PlotPanel("variance of the layer's output", "probe:activations", "variance", log=True, per_layer=True),
+    PlotPanel("share of dead units", "probe:activations", "dead", per_layer=True),
+    PlotPanel(
         "Theorem 4.1, relative error as corrected",
         "probe:theory",
         "lipschitz_error",
         log=True,
         per_layer=True,
     ),
-    Panel("largest Hessian eigenvalue", "probe:sharpness", "eigenvalue", log=True),
+    PlotPanel("largest Hessian eigenvalue", "probe:sharpness", "eigenvalue", log=True),
 )
 """Every plot of `bnrun show`; one row adds another."""
 
@@ -97,8 +97,8 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
         runs: drawn together.
         layer: number of the layer, from 1, whose values per-layer panels draw; None: the middle one.
     """
-    columns = {printable(run.path.name): read(run).advance() for run in runs}
-    sources = sorted({printable(str(c.start["data"])) for c in columns.values() if "data" in c.start})
+    columns = {escape_control(run.path.name): read(run).advance() for run in runs}
+    sources = sorted({escape_control(str(c.start["data"])) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
         lines = {name: line for name, c in columns.items() if (line := _line(c, panel, layer)) is not None}
         if lines:
@@ -110,7 +110,7 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
             yield draw(f"{title} on {', '.join(sources)}", lines, log=panel.log)
 
 
-def _position(columns: Columns, panel: Panel, layer: int | None) -> int | None:
+def _position(columns: Columns, panel: PlotPanel, layer: int | None) -> int | None:
     """Where the values of the layer stand in a per-layer field; None where it was not measured."""
     numbers = columns.series(panel.table, "layers").values
     if not numbers.size:
@@ -120,7 +120,7 @@ def _position(columns: Columns, panel: Panel, layer: int | None) -> int | None:
     return measured.index(wanted) if wanted in measured else None
 
 
-def _layer_title(all_columns: Iterable[Columns], panel: Panel, layer: int | None) -> str:
+def _layer_title(all_columns: Iterable[Columns], panel: PlotPanel, layer: int | None) -> str:
     for columns in all_columns:
         position = _position(columns, panel, layer)
         if position is not None:
@@ -128,7 +128,7 @@ def _layer_title(all_columns: Iterable[Columns], panel: Panel, layer: int | None
     return f"layer {layer}"
 
 
-def _line(columns: Columns, panel: Panel, layer: int | None) -> tuple[list[float], list[float]] | None:
+def _line(columns: Columns, panel: PlotPanel, layer: int | None) -> tuple[list[float], list[float]] | None:
     """Steps and values to draw: finite ones, logarithms where asked, means of neighbours in a long series."""
     series = columns.series(panel.table, panel.field)
     steps, values = series.steps, series.values
@@ -193,6 +193,6 @@ def draw(title: str, lines: dict[str, tuple[list[float], list[float]]], *, log: 
         figure.yticks(*_log_ticks([value for _, values in lines.values() for value in values]))
     for i, (name, (steps, values)) in enumerate(lines.items()):
         marker = "braille" if on_terminal else PLAIN_MARKERS[i % len(PLAIN_MARKERS)]
-        figure.plot(steps, values, label=name, color=COLOURS[i % len(COLOURS)], marker=marker)
+        figure.plot(steps, values, label=name, color=COLORS[i % len(COLORS)], marker=marker)
     picture = str(figure.build())
     return picture if on_terminal else str(figure.uncolorize(picture))

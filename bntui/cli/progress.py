@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from bncore.launch.slurm_state import Queue
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
+from bncore.launch.slurm.state import Queue
 from bncore.store.problems import first_failures
 from bncore.store.status import Observer
 from bntui.cli.overview import Follower, Overview, duration, figure, percent, steps_made
@@ -72,7 +72,7 @@ class Progress:
             for failure in first_failures(overview.columns):
                 if (overview.run.name, failure.probe) not in self._warned:
                     self._warned.add((overview.run.name, failure.probe))
-                    text = f"{printable(overview.run.path.name)}: {failure}"
+                    text = f"{escape_control(overview.run.path.name)}: {failure}"
                     if self._live is not None:
                         self._live.console.print(text, style="yellow", markup=False, highlight=False)
                     else:
@@ -93,7 +93,7 @@ def plain_line(overview: Overview) -> str:
     """``run=… state=… step=… loss=…`` in one line."""
     status = overview.status
     parts = {
-        "run": printable(overview.run.path.name),
+        "run": escape_control(overview.run.path.name),
         "state": overview.state,
         "step": str(status.step) if status else "-",
         "steps": str(status.steps) if status and status.steps else "-",
@@ -112,7 +112,7 @@ def _table(seen: list[Overview]) -> Table:
         status = overview.status
         share = status.step / status.steps if status and status.steps else 0.0
         table.add_row(
-            escape(printable(overview.run.path.name)),
+            escape(escape_control(overview.run.path.name)),
             overview.state,
             ProgressBar(total=1.0, completed=min(1.0, share), width=20),
             steps_made(status),

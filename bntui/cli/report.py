@@ -81,10 +81,10 @@ def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> 
 
 def _document(names: list[str], root: Path | None) -> Report:
     """Raises NoSuchRun where a name means no run; nothing has been written then."""
-    from bncore.report.document import report as weigh
+    from bncore.report.document import report as judge
     from bncore.store.find import find_all
 
-    return weigh(find_all(root or default_root(), names))
+    return judge(find_all(root or default_root(), names))
 
 
 def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]) -> list[Path]:
@@ -127,7 +127,7 @@ def _claim_row(claim: Claim, document: Report | None) -> dict[str, Any]:
         "command": tests[0].command() if tests else "bnrun theory",
     }
     if document is not None:
-        weighed = next(one for one in document.weighed if one.claim is claim)
-        lacks = document.missing(weighed)
-        row |= {"verdict": weighed.verdict.value, "missing": list(lacks.lacks), "command": lacks.command}
+        judged = next(one for one in document.judged if one.claim is claim)
+        lacks = document.missing(judged)
+        row |= {"verdict": judged.verdict.value, "missing": list(lacks.lacks), "command": lacks.command}
     return row

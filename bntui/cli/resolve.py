@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bncore.config.errors import Problem, SpecError
+from bncore.config.model import VGG, VGG_SIDE, ImageData
+from bncore.config.single_value import single_value_conflicts
 from bncore.launch.devices import gpu_count, share_of_threads
-from bncore.spec.errors import Problem, SpecError
-from bncore.spec.model import VGG, VGG_SIDE, ImageData
-from bncore.spec.single_value import single_value_conflicts
 
 if TYPE_CHECKING:
-    from bncore.spec.experiment import ProfileName
-    from bncore.spec.plan import Plan
+    from bncore.config.experiment import ProfileName
+    from bncore.config.plan import Plan
 
 
 def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
@@ -35,7 +35,7 @@ def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) 
     raise SpecError([Problem("--profile", "", asked, "auto, paper or cpu")])
 
 
-def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None = None) -> Plan:
+def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None = None) -> Plan:
     """The plan with nothing left to decide; images are found, fetched or made here, once for all runs.
 
     Arguments:
@@ -46,21 +46,21 @@ def settle_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None 
         DataError: the images asked for are not to be had.
         SpecError: the runs want images from different places.
     """
+    from bncore.data import resolve_source
+
     device = "cuda" if _has_gpus(gpus) else "cpu"
     if gpus is None:
         check_devices(planned)
     images = _images(planned)
     threads = threads or share_of_threads(len(planned.runs))
     if images is None:
-        return planned.settled(data=None, device=device, threads=threads)
-    from bncore.data import settle
-
-    settled = settle(images, show_progress, side=_side(planned))
-    if settled.warning:
-        typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
-    typer.echo(f"data: {settled.title}", err=True)
-    _check_batches(planned, settled.samples)
-    return planned.settled(data=settled.data, device=device, threads=threads)
+        return planned.resolved(data=None, device=device, threads=threads)
+    resolved = resolve_source(images, show_progress, side=_side(planned))
+    if resolved.warning:
+        typer.secho(f"WARNING: {resolved.warning}", fg="yellow", bold=True, err=True)
+    typer.echo(f"data: {resolved.title}", err=True)
+    _check_batches(planned, resolved.samples)
+    return planned.resolved(data=resolved.data, device=device, threads=threads)
 
 
 def check_devices(planned: Plan) -> None:
@@ -117,7 +117,7 @@ def _has_gpus(told: bool | None) -> bool:
     return gpu_count() > 0 if told is None else told
 
 
-def foresee_data(planned: Plan) -> str:
+def describe_data(planned: Plan) -> str:
     """In words, where the images of the plan would come from; nothing is read or fetched.
 
     Raises:
@@ -126,9 +126,9 @@ def foresee_data(planned: Plan) -> str:
     images = _images(planned)
     if images is None:
         return "Gaussian regression"
-    from bncore.data import foresee
+    from bncore.data import describe_source
 
-    return foresee(images)
+    return describe_source(images)
 
 
 def _images(planned: Plan) -> ImageData | None:

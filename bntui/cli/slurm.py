@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import harmless
+from bntui.cli.options import escape_control
 
 if TYPE_CHECKING:
-    from bncore.launch.slurm_options import SlurmOptions
-    from bncore.spec.model import Spec
-    from bncore.spec.plan import Plan
+    from bncore.config.model import Spec
+    from bncore.config.plan import Plan
+    from bncore.launch.slurm.options import SlurmOptions
     from bncore.store.paths import RunDir, SweepDir
     from bntui.cli.overview import Overview
 
@@ -61,8 +61,8 @@ class SlurmFlags:
         return [f"--slurm-{name}" for name, value in said.items() if value is not None]
 
     def options(self, base: SlurmOptions | None = None) -> SlurmOptions:
-        """Them checked; see `bncore.launch.slurm_options.slurm_options`."""
-        from bncore.launch.slurm_options import slurm_options
+        """Them checked; see `bncore.launch.slurm.options.slurm_options`."""
+        from bncore.launch.slurm.options import slurm_options
 
         return slurm_options(self.flags, config=self.config, setup=self.setup, base=base)
 
@@ -102,8 +102,8 @@ def check_cluster(place: Path, *, dry_run: bool = False) -> None:
         SlurmError: Slurm's commands are not here.
         SpecError: a place that its script cannot name.
     """
-    from bncore.launch.slurm_commands import require
-    from bncore.launch.slurm_script import check_place
+    from bncore.launch.slurm.commands import require
+    from bncore.launch.slurm.script import check_place
 
     check_place(place)
     if not dry_run:
@@ -114,7 +114,7 @@ def print_script(
     planned: Plan, options: SlurmOptions, *, root: Path, out: Path | None, jobs: int | None, as_json: bool
 ) -> None:
     """The array script as it would be submitted, on standard output; in JSON, as the value of `script`."""
-    from bncore.launch.slurm_script import script
+    from bncore.launch.slurm.script import script
     from bncore.store.sweep import next_name
 
     name = planned.experiment.name
@@ -146,20 +146,20 @@ def submit_runs(
     Raises:
         SlurmError: Slurm refuses.
     """
-    from bncore.launch.slurm_sweep import submit
+    from bncore.launch.slurm.sweep import submit
 
     job = submit(sweep, runs, options, jobs=jobs or len(runs))
     words = f"submitted: Slurm's job {job}, {len(runs)} tasks; `bnrun watch {sweep.name}` looks at it"
-    typer.echo(harmless(words), err=True)
+    typer.echo(escape_control(words), err=True)
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "job": job}))
     else:
-        typer.echo(harmless(str(sweep.path)))
+        typer.echo(escape_control(str(sweep.path)))
 
 
 def recorded(sweep: SweepDir) -> SlurmOptions | None:
     """The options with which a sweep was last handed to Slurm; None where it never was."""
-    from bncore.launch.slurm_sweep import read_record
+    from bncore.launch.slurm.sweep import read_record
 
     record = read_record(sweep)
     return record.options if record is not None else None
@@ -167,7 +167,7 @@ def recorded(sweep: SweepDir) -> SlurmOptions | None:
 
 def waiting_tasks(seen: Sequence[Overview]) -> dict[RunDir, str]:
     """Tasks of those of the runs that wait in Slurm's queue."""
-    from bncore.launch.slurm_sweep import read_record
+    from bncore.launch.slurm.sweep import read_record
 
     found = {}
     for overview in seen:
@@ -184,8 +184,8 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
     Raises:
         SlurmError: Slurm refuses.
     """
-    from bncore.launch.mark import mark
-    from bncore.launch.slurm_commands import scancel
+    from bncore.launch.slurm.commands import scancel
+    from bncore.launch.unowned import mark
 
     scancel(list(tasks.values()))
     for run, task in tasks.items():

@@ -10,7 +10,7 @@ import typer
 
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named, runs_of
-from bntui.cli.options import Json, Names, Root, Run, counted, default_root, harmless
+from bntui.cli.options import Json, Names, Root, Run, counted, default_root, escape_control
 from bntui.cli.slurm import (
     SlurmFlags,
     cancel,
@@ -26,7 +26,7 @@ from bntui.cli.submit import Detach, Jobs, finish, run_to_end
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bncore.launch.slurm_options import SlurmOptions
+    from bncore.launch.slurm.options import SlurmOptions
     from bncore.store.paths import RunDir, SweepDir
     from bncore.store.requests import Command
     from bntui.cli.overview import Overview
@@ -66,7 +66,7 @@ def set_(
     root: Root = None,
 ) -> None:
     """Change norm, noise, learning rate or cadences of a live run, or of every run of a sweep, queued ones too."""
-    from bncore.spec.change import parse_changes
+    from bncore.config.change import parse_changes
     from bncore.store.requests import Set
 
     command = Set(changes=parse_changes(changes), at_step=at_step)
@@ -176,8 +176,8 @@ def resume(
 ) -> None:
     """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was. In the
     foreground, exit 0 only if all that was restarted has ended."""
+    from bncore.config.observed import refuse_observed
     from bncore.launch.devices import cpu_count
-    from bncore.spec.observed import refuse_observed
     from bncore.store.find import find
     from bncore.store.requests import Resume, drop
     from bntui.cli.overview import look_at, supervised
@@ -195,7 +195,7 @@ def resume(
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
     if not busy and not dead:
-        typer.echo(f"bnrun: {harmless(name)}: nothing to resume: every run has ended", err=True)
+        typer.echo(f"bnrun: {escape_control(name)}: nothing to resume: every run has ended", err=True)
         raise typer.Exit(ExitCode.USAGE)
     if dead and options is not None:
         check_cluster(dead[0].sweep.path)
@@ -268,14 +268,14 @@ def _slurm_options(
 def _without_silent(live: list[RunDir]) -> list[RunDir]:
     """Those of the runs that live, as far as this host can tell; a holder elsewhere is given two minutes."""
     from bncore.store.owner import read_owner
-    from bncore.store.silence import silent_runs
+    from bncore.store.stalled import find_stalled
 
     elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
     if elsewhere:
         typer.echo(
             f"watching the heartbeats of {counted(len(elsewhere), 'run')} held by other hosts", err=True
         )
-    silent = silent_runs(elsewhere)
+    silent = find_stalled(elsewhere)
     return [run for run in live if run not in silent]
 
 
@@ -308,7 +308,7 @@ def _ask_runs(
     live = [o.run for o in seen if o.state in ("running", "paused")]
     later = [o.run for o in seen if o.state == "queued"] if queued else []
     if not live and not later:
-        typer.echo(f"bnrun: {harmless(name)}: no live run to ask ({_states(seen)})", err=True)
+        typer.echo(f"bnrun: {escape_control(name)}: no live run to ask ({_states(seen)})", err=True)
         raise typer.Exit(ExitCode.NO_RUN)
     _refuse_beyond_the_end(command, seen)
     asked = {run: drop(run, command) for run in live}
@@ -332,11 +332,11 @@ def _refuse_beyond_the_end(command: Command, seen: list[Overview]) -> None:
         steps = overview.status.steps if overview.status else 0
         if steps and at >= steps and overview.state in ("running", "paused", "queued"):
             expected = f"{overview.run.name} has {steps} steps; expected at most {steps - 1}"
-            raise typer.BadParameter(harmless(f"{at}: {expected}"), param_hint="--at-step")
+            raise typer.BadParameter(escape_control(f"{at}: {expected}"), param_hint="--at-step")
 
 
 def _states(seen: list[Overview]) -> str:
-    told = [f"{harmless(o.run.path.name)} {o.state}" for o in seen[:4]]
+    told = [f"{escape_control(o.run.path.name)} {o.state}" for o in seen[:4]]
     return ", ".join(told) + (" ..." if len(seen) > 4 else "")
 
 
@@ -351,7 +351,7 @@ def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
     from bncore.store.requests import DropRequest, drop
 
     def refuse(reason: str) -> None:
-        raise typer.BadParameter(harmless(reason), param_hint="--drop-request")
+        raise typer.BadParameter(escape_control(reason), param_hint="--drop-request")
 
     if len(runs) != 1:
         refuse(f"{len(runs)} runs to restart; expected the one that the request stopped")
@@ -364,4 +364,4 @@ def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
     if reason := why_not(events, full):
         refuse(f"{run.name}: {reason}")
     drop(run, DropRequest(request=full))
-    typer.echo(f"{run.name}: resumes without request {harmless(full)}", err=True)
+    typer.echo(f"{run.name}: resumes without request {escape_control(full)}", err=True)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, complete_preset, counted, default_root, harmless
+from bntui.cli.options import Json, Root, complete_preset, counted, default_root, escape_control
 from bntui.cli.seeds import parse_seeds
 from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
 
 if TYPE_CHECKING:
-    from bncore.launch.slurm_options import SlurmOptions
-    from bncore.spec.plan import Plan
+    from bncore.config.plan import Plan
+    from bncore.launch.slurm.options import SlurmOptions
     from bncore.store.paths import RunDir, SweepDir
 
 Out = Annotated[Path | None, typer.Option("--out", help="The sweep's own directory, new or empty.")]
@@ -128,7 +128,7 @@ def submit(asked: Submission) -> None:
     """Resolve, settle the data, make the sweep's directory and run it."""
     from bncore.launch.devices import default_jobs
     from bncore.store.sweep import create_sweep
-    from bntui.cli.resolve import check_devices, settle_plan
+    from bntui.cli.resolve import check_devices, resolve_plan
 
     check_writable(asked.out, "--out")
     check_writable(asked.root, "--root")
@@ -152,10 +152,10 @@ def submit(asked: Submission) -> None:
         check_devices(planned)
         _print_plan(planned, as_json=asked.as_json)
         return
-    settled = settle_plan(planned)
-    jobs = asked.jobs or default_jobs([run.spec for run in settled.runs])
-    sweep = create_sweep(settled, root=asked.root, out=asked.out)
-    _say(f"{counted(len(settled.runs), 'run')}, {jobs} at once, in {sweep.path}")
+    resolved = resolve_plan(planned)
+    jobs = asked.jobs or default_jobs([run.spec for run in resolved.runs])
+    sweep = create_sweep(resolved, root=asked.root, out=asked.out)
+    _say(f"{counted(len(resolved.runs), 'run')}, {jobs} at once, in {sweep.path}")
     explore = not asked.headless and not asked.detached
     detached = asked.detached or explore
     finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json, detached=detached, explore=explore)
@@ -195,8 +195,8 @@ def planned_runs(
         SpecError: what is asked for is no experiment, or does not fit.
         BadParameter: a folder of images that no run would read.
     """
-    from bncore.spec.load import load_experiment
-    from bncore.spec.plan import plan
+    from bncore.config.load import load_experiment
+    from bncore.config.plan import plan
     from bntui.cli.resolve import choose_profile
 
     planned = plan(
@@ -218,7 +218,7 @@ def _refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
     if folder is not None and sources <= {"synthetic", "gaussian"}:
         made = " and ".join(sorted(sources))
         raise typer.BadParameter(
-            harmless(f"'{folder}'; expected none: these runs are on {made} data, which are made"),
+            escape_control(f"'{folder}'; expected none: these runs are on {made} data, which are made"),
             param_hint="--data-dir",
         )
 
@@ -232,7 +232,7 @@ def _submit_to_slurm(asked: Submission, planned: Plan, options: SlurmOptions) ->
     """Make the sweep's directory and hand it over, or print the script."""
     from bncore.store.sweep import create_sweep
     from bntui.cli import slurm
-    from bntui.cli.resolve import settle_plan
+    from bntui.cli.resolve import resolve_plan
 
     slurm.check_cluster(asked.out or asked.root, dry_run=asked.dry_run)
     if asked.dry_run:
@@ -240,9 +240,9 @@ def _submit_to_slurm(asked: Submission, planned: Plan, options: SlurmOptions) ->
             planned, options, root=asked.root, out=asked.out, jobs=asked.jobs, as_json=asked.as_json
         )
         return
-    settled = settle_plan(planned, gpus=bool(options.gpus), threads=slurm.AUTO_THREADS)
-    slurm.say_missing_gpus([run.spec for run in settled.runs], options)
-    sweep = create_sweep(settled, root=asked.root, out=asked.out)
+    resolved = resolve_plan(planned, gpus=bool(options.gpus), threads=slurm.AUTO_THREADS)
+    slurm.say_missing_gpus([run.spec for run in resolved.runs], options)
+    sweep = create_sweep(resolved, root=asked.root, out=asked.out)
     slurm.submit_new(sweep, options, jobs=asked.jobs, as_json=asked.as_json)
 
 
@@ -270,7 +270,7 @@ def finish(
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "supervisor": pid}))
     else:
-        typer.echo(harmless(str(sweep.path)))
+        typer.echo(escape_control(str(sweep.path)))
 
 
 def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: bool = False) -> int:
@@ -278,7 +278,7 @@ def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: boo
     from bncore.launch.supervisor import detach
 
     pid = detach(sweep, runs, jobs=jobs, force=force)
-    _say(f"detached: process {pid} supervises it; `bnrun watch {harmless(sweep.name)}` looks at it")
+    _say(f"detached: process {pid} supervises it; `bnrun watch {escape_control(sweep.name)}` looks at it")
     return pid
 
 
@@ -301,7 +301,7 @@ def run_to_end(
         if code in (ExitCode.FAILED, ExitCode.USAGE) or code < 0:
             told = exit_in_words(code) if code < 0 else last_line(RunDir(sweep.path / name)) or "refused"
             why = local.unstarted.get(name) or told
-            _say(harmless(f"{sweep.name}/{name}: {why}"))
+            _say(escape_control(f"{sweep.name}/{name}: {why}"))
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)
 
@@ -352,10 +352,10 @@ def _say_how_long(planned: Plan, root: Path) -> None:
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
-    from bncore.spec.toml import spec_to_toml
-    from bntui.cli.resolve import foresee_data
+    from bncore.config.toml import spec_to_toml
+    from bntui.cli.resolve import describe_data
 
-    data = foresee_data(planned)
+    data = describe_data(planned)
     if as_json:
         runs = [{"name": run.name, "spec": run.spec.model_dump(mode="json")} for run in planned.runs]
         typer.echo(json.dumps({"profile": planned.profile, "data": data, "runs": runs}, indent=2))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bntui.cli.overview import Overview, duration, figure, look_at, percent
 
 if TYPE_CHECKING:
@@ -28,17 +28,19 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
     width = None if sys.stdout.isatty() else 100
     console = Console(width=width, highlight=False)
     console.print(_table(sweep, seen))
-    console.print(f"`bnrun show {printable(sweep.name)}` plots them.", markup=False)
+    console.print(f"`bnrun show {escape_control(sweep.name)}` plots them.", markup=False)
 
 
 def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
     titles = {str(o.columns.start.get("data", "")) for o in seen} - {""}
-    table = Table(title=escape(printable(f"{sweep.name} on {', '.join(sorted(titles)) or 'no data yet'}")))
+    table = Table(
+        title=escape(escape_control(f"{sweep.name} on {', '.join(sorted(titles)) or 'no data yet'}"))
+    )
     for name in ("run", "state", "step", "loss", "test loss", "test accuracy", "time"):
         table.add_column(name, justify="left" if name in ("run", "state") else "right")
     for overview in seen:
         table.add_row(
-            escape(printable(overview.run.path.name)),
+            escape(escape_control(overview.run.path.name)),
             overview.state,
             f"{overview.status.step:,}" if overview.status else "-",
             figure(overview.newest("step", "loss")),
@@ -47,7 +49,7 @@ def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
             duration(time_taken(overview)),
         )
         if overview.state == "failed" and overview.status is not None:
-            table.add_row("", escape(printable(overview.status.message)))
+            table.add_row("", escape(escape_control(overview.status.message)))
         if overview.warning:
             table.add_row("", overview.warning)
     return table

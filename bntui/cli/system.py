@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, default_root, harmless
+from bntui.cli.options import Json, Root, default_root, escape_control
 
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -41,7 +41,7 @@ def _data() -> None:
 
 def schema() -> None:
     """Print the JSON schema of an experiment file and of a run's spec."""
-    from bncore.spec.schema import schema as schemas
+    from bncore.config.schema import schema as schemas
 
     typer.echo(json.dumps(schemas(), indent=2))
 
@@ -86,7 +86,7 @@ def fetch(
     try:
         typer.echo(str(download(data_dir, progress=show_progress)))
     except DownloadError as error:
-        typer.echo(harmless(f"bnrun: {error}"), err=True)
+        typer.echo(escape_control(f"bnrun: {error}"), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
 
 

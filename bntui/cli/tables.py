@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -19,5 +19,5 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for name in header:
         table.add_column(name, overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
+        table.add_row(*(escape(escape_control(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else 10_000, highlight=False).print(table)

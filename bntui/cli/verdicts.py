@@ -14,15 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bncore.config.errors import escape_control
 from bncore.report.claims.evidence import Verdict
 from bncore.report.document import Report, newest
 from bncore.report.picture import Picture, Plot
-from bncore.spec.errors import printable
 from bntui.cli.options import counted
 from bntui.cli.overview import figure, percent
 from bntui.cli.plots import draw
 
-COLOURS = {
+COLORS = {
     Verdict.SUPPORTED.value: "green",
     Verdict.CONTRADICTED.value: "red",
     Verdict.INCONCLUSIVE.value: "yellow",
@@ -87,13 +87,13 @@ def _presets(row: dict[str, Any]) -> str:
 def _verdicts(document: Report, width: int) -> Table:
     """One line for each claim, so that all of them fit a screen."""
     table = Table(title="What these runs say", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    rows = [(w.claim.key, w.claim.short or w.claim.text, w.verdict.value) for w in document.weighed]
+    rows = [(w.claim.key, w.claim.short or w.claim.text, w.verdict.value) for w in document.judged]
     widths = [min(WIDEST_CLAIM, max(map(len, column))) for column in zip(*rows, strict=True)]
     rest = max(MOST_TERSE, width - sum(widths) - 3 * (len(widths) + 1))
     for name, size in zip(("", "claim", "verdict", "why"), (*widths, rest), strict=True):
         table.add_column(name, no_wrap=True, overflow="ellipsis", width=size)
-    for weighed, (key, claim, verdict) in zip(document.weighed, rows, strict=True):
-        table.add_row(_text(key), _text(claim), _verdict(verdict), _text(weighed.why))
+    for judged, (key, claim, verdict) in zip(document.judged, rows, strict=True):
+        table.add_row(_text(key), _text(claim), _verdict(verdict), _text(judged.why))
     return table
 
 
@@ -106,7 +106,7 @@ def _ranks(document: Report) -> Table:
     for rank in (rank for fit in document.fits for rank in fit.ranks):
         style = "yellow" if rank.outside else ""
         cells = (_text(rank.figure), _text(rank.variant), _text(rank.panel))
-        table.add_row(*cells, Text(printable(rank.words), style=style))
+        table.add_row(*cells, Text(escape_control(rank.words), style=style))
     return table
 
 
@@ -121,7 +121,7 @@ def _runs(document: Report) -> Table:
             f"{run.step:,}",
             figure(newest(run, "step", "loss")),
             percent(newest(run, "eval", "test_accuracy")),
-            _text("yes" if run.counts else f"no: {run.exclusion}"),
+            _text("yes" if run.counts else f"no: {run.excluded_because}"),
         )
     return table
 
@@ -131,7 +131,7 @@ def _plots(picture: Picture) -> Iterator[str]:
     for plot in drawable[:PLOTS]:
         lines = dict(_lines(plot))
         if lines:
-            title = printable(f"{picture.title}: {plot.title}")
+            title = escape_control(f"{picture.title}: {plot.title}")
             yield draw(title, lines, log=plot.log_y)
 
 
@@ -144,15 +144,15 @@ def _lines(plot: Plot) -> Iterator[tuple[str, tuple[list[float], list[float]]]]:
         x, y = curve.x[keep], curve.high[keep]
         if len(x):
             name = curve.label if curve.is_line else f"{curve.label}, upper edge"
-            yield printable(name), (x.tolist(), (np.log10(y) if plot.log_y else y).tolist())
+            yield escape_control(name), (x.tolist(), (np.log10(y) if plot.log_y else y).tolist())
 
 
 def _verdict(value: str) -> Text:
-    return Text(value, style=COLOURS[value])
+    return Text(value, style=COLORS[value])
 
 
 def _text(content: str) -> str:
-    return escape(printable(content))
+    return escape(escape_control(content))
 
 
 def _console() -> Console:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bncore.store.columns import Columns
 from bntui.chart.data import ChartData, Curve, Mark
-from bntui.live.runs import RunView
+from bntui.live.run_view import RunView
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def curve_of(
     cut = int(np.searchsorted(low.x, first))
     if cut and not any(_is_parent(other, view) for other in views):
         y = low.y[:cut]
-        parent = printable(view.parent.name) if view.parent else f"{view.name}, its parent"
+        parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
         yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], faint=True)
     if cut < len(low.x):
         own = low.y[cut:]
@@ -189,7 +189,7 @@ def why_empty(views: Sequence[RunView], table: str) -> str:
         failed = [event for event in view.columns.events if event["type"] == "probe_failed"]
         for event in reversed(failed):
             if event.get("name") == probe:
-                return printable(f"{probe} failed at step {event['step']}: {event.get('reason', '')}")
+                return escape_control(f"{probe} failed at step {event['step']}: {event.get('reason', '')}")
     cadences = [getattr(view.spec.probes, probe, None) for view in views if view.spec]
     if cadences and all(cadence is not None and not cadence.every for cadence in cadences):
         return f"{probe} is off: probes.{probe}.every=100 switches it on"

@@ -21,7 +21,7 @@ from bntui.live.drawing import (
     why_empty,
 )
 from bntui.live.panels import LAYER_CHARTS, LineChart
-from bntui.live.runs import RunView
+from bntui.live.run_view import RunView
 
 INSTRUMENTS: dict[str, LineChart] = {chart.key: chart for chart in LAYER_CHARTS}
 """What can be shown over all layers, by its key in `PANELS`."""

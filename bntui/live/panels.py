@@ -22,7 +22,7 @@ from bntui.live.drawing import (
 )
 from bntui.live.landscape import LANDSCAPE_PANELS
 from bntui.live.reference import overlay
-from bntui.live.runs import RunView
+from bntui.live.run_view import RunView
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from bncore.store.columns import Columns
-from bntui.live.runs import RunView, Snapshot, spec_at
+from bntui.live.run_view import RunView, Snapshot, spec_at
 from bntui.live.sources import Clock, Source
 
 Span = tuple[float, float]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bncore.config.errors import escape_control
 from bncore.report.paper import VARIANTS, PaperCurve, reference
-from bncore.spec.errors import printable
 from bntui.chart.data import Curve
 from bntui.live.drawing import PanelState
-from bntui.live.runs import RunView
+from bntui.live.run_view import RunView
 
 
 def overlay(
@@ -29,7 +29,7 @@ def overlay(
         style = _style(curve, views)
         if style is None:
             style, free = free, free + 1
-        name = printable(f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}")
+        name = escape_control(f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}")
         n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will come
         low = curve.low[:n]
         high = low if curve.high is curve.low else curve.high[:n]

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from bncore.config.errors import escape_control, shown
+from bncore.config.overrides import ALIASES
 from bncore.plain_files import read_plain
-from bncore.spec.errors import printable, shown
-from bncore.spec.overrides import ALIASES
 from bncore.store.journal import Event
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, waiting
@@ -55,10 +55,10 @@ def summary(command: Mapping[str, Any]) -> str:
     if kind == "set" and isinstance(changes, dict):
         return ", ".join(_change(str(path), value) for path, value in changes.items())
     if kind == "note":
-        return printable(f"note: {command.get('text', '')}")
+        return escape_control(f"note: {command.get('text', '')}")
     if kind == "step":
         return f"step {shown(command.get('count', 1))}"
-    return printable(kind)
+    return escape_control(kind)
 
 
 def _change(path: str, value: object) -> str:
@@ -66,8 +66,8 @@ def _change(path: str, value: object) -> str:
     if path.startswith("probes.") and path.endswith(".every"):
         name = f"{name.removesuffix('.every')} every"
     if isinstance(value, bool):
-        return f"{printable(name)} {'on' if value else 'off'}"
-    return f"{printable(name)} {printable(value) if isinstance(value, str) else shown(value)}"
+        return f"{escape_control(name)} {'on' if value else 'off'}"
+    return f"{escape_control(name)} {escape_control(value) if isinstance(value, str) else shown(value)}"
 
 
 def _answered(event: Event) -> RequestView:
@@ -75,18 +75,18 @@ def _answered(event: Event) -> RequestView:
     command = command if isinstance(command, dict) else {}
     return RequestView(
         id=str(event.get("id", "")),
-        author=printable(str(event.get("author", ""))),
-        kind=printable(str(command.get("kind", ""))),
+        author=escape_control(str(event.get("author", ""))),
+        kind=escape_control(str(command.get("kind", ""))),
         summary=summary(command),
         outcome="applied" if event.get("outcome") == "applied" else "rejected",
         step=event["step"],
-        reason=printable(str(event.get("reason") or "")),
+        reason=escape_control(str(event.get("reason") or "")),
     )
 
 
 def _pending(request: Request) -> RequestView:
     command = request.command.model_dump(mode="json")
-    author = printable(request.author)
+    author = escape_control(request.author)
     return RequestView(
         request.id, author, command["kind"], summary(command), "pending", request.command.at_step, ""
     )
@@ -98,7 +98,7 @@ def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
     folder = run.inbox / "rejected"
     with suppress(OSError):
         for path in sorted(folder.glob("*.reason")):
-            ident = printable(path.name.removesuffix(".json.reason").rpartition("-")[2])
-            reason = printable(read_plain(path).decode(errors="replace").strip())
+            ident = escape_control(path.name.removesuffix(".json.reason").rpartition("-")[2])
+            reason = escape_control(read_plain(path).decode(errors="replace").strip())
             found.append(RequestView(ident, "", "", "a request", "rejected", None, reason))
     return tuple(found)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.status import LIVE, Observer, read_status
 from bncore.store.sweep import read_sweep
 from bntui.live.mounts import is_remote
-from bntui.live.runs import Follower, Snapshot, SweepView
+from bntui.live.run_view import Follower, Snapshot, SweepView
 
 LIST_EVERY_S = 1.0
 """How often directories are listed for runs that are new."""
@@ -124,7 +124,7 @@ class Root:
         try:
             sweeps = list_sweeps(self._root)
         except StoreError as error:
-            sweeps, problem = [], printable(str(error))
+            sweeps, problem = [], escape_control(str(error))
         for sweep in sweeps:
             self._list(sweep)
         followers = [f for sweep in sweeps for f in self._followers[sweep.path].values()]
@@ -162,7 +162,7 @@ class _Sweeps:
             table = read_sweep(sweep).get("experiment")
             table = table if isinstance(table, dict) else {}
             self._said[sweep.path] = {
-                key: printable(str(table.get(key, ""))) for key in ("title", "name", "figure")
+                key: escape_control(str(table.get(key, ""))) for key in ("title", "name", "figure")
             }
         said = self._said[sweep.path]
         status = read_status(sweep)
@@ -175,11 +175,11 @@ class _Sweeps:
 def names(runs: Sequence[RunDir]) -> list[str]:
     """Names as short as tells the runs apart: the variant, else with the seed, else with the sweep."""
     variants = Counter(variant_and_seed(run)[0] for run in runs)
-    directories = Counter(printable(run.path.name) for run in runs)
+    directories = Counter(escape_control(run.path.name) for run in runs)
     several = len({run.path.parent for run in runs}) > 1
     found = []
     for run in runs:
-        variant, directory = variant_and_seed(run)[0], printable(run.path.name)
+        variant, directory = variant_and_seed(run)[0], escape_control(run.path.name)
         short = variant if variants[variant] == 1 else directory
         found.append(run.name if several and directories[directory] > 1 else short)
     return found

@@ -17,7 +17,7 @@ from bntui.live.drawing import (
     take,
     why_empty,
 )
-from bntui.live.runs import RunView
+from bntui.live.run_view import RunView
 
 TABLE = "probe:theory"
 

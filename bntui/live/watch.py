@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bntui.live.release import release_memory
-from bntui.live.runs import Snapshot
+from bntui.live.run_view import Snapshot
 from bntui.live.sources import Clock, Source
 
 BUDGET_S = 0.15
@@ -94,7 +94,7 @@ class Watcher:
         try:
             return self.source.look(BUDGET_S)
         except Exception as error:  # whatever a file system does, the picture stays and says so
-            problem = printable(f"{type(error).__name__}: {error}")
+            problem = escape_control(f"{type(error).__name__}: {error}")
             return replace(self._last or Snapshot(time.time()), problem=problem)
 
 

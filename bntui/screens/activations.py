@@ -16,7 +16,7 @@ from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
-    from bntui.live.runs import RunView, Snapshot
+    from bntui.live.run_view import RunView, Snapshot
 
 MOMENTS = ("mean", "variance")
 

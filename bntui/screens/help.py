@@ -12,8 +12,8 @@ from textual.containers import Vertical
 
 from bntui.actions import actions_of
 from bntui.screens.dialog import Dialog
-from bntui.widgets.listing import Listing, Row
-from bntui.widgets.words import MUTED, STRONG
+from bntui.widgets.formatting import MUTED, STRONG
+from bntui.widgets.listing import Listing, ListRow
 
 TITLES = {"everywhere": "Everywhere", "home": "Runs and presets", "runs": "Runs"}
 CHART_KEYS = (
@@ -58,9 +58,9 @@ class Help(Dialog[None]):
         listing.focus()
 
 
-def help_rows(scopes: tuple[str, ...]) -> list[Row]:
+def help_rows(scopes: tuple[str, ...]) -> list[ListRow]:
     """A heading for each scope and a row for each action that has a key."""
-    rows: list[Row] = []
+    rows: list[ListRow] = []
     for scope in scopes:
         rows += _section(
             TITLES.get(scope, scope.capitalize()), [(a.key, a.help) for a in actions_of((scope,)) if a.key]
@@ -68,8 +68,8 @@ def help_rows(scopes: tuple[str, ...]) -> list[Row]:
     return rows + (_section("Charts", CHART_KEYS) if "runs" in scopes else [])
 
 
-def _section(title: str, keys: Iterable[tuple[str, str]]) -> list[Row]:
-    rows = [Row(Text(title, STRONG))]
+def _section(title: str, keys: Iterable[tuple[str, str]]) -> list[ListRow]:
+    rows = [ListRow(Text(title, STRONG))]
     for key, said in keys:
-        rows.append(Row(Text(f"  {key:<8}", "bold cyan").append(said), f"{title} {key} {said}"))
-    return [*rows, Row(Text("", MUTED))]
+        rows.append(ListRow(Text(f"  {key:<8}", "bold cyan").append(said), f"{title} {key} {said}"))
+    return [*rows, ListRow(Text("", MUTED))]

@@ -13,15 +13,15 @@ from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, HOME, bindings
 from bntui.screens.page import Page
-from bntui.widgets import words
+from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
-from bntui.widgets.line import Part
-from bntui.widgets.listing import Listing, Row
+from bntui.widgets.line import Segment
+from bntui.widgets.listing import Listing, ListRow
 
 if TYPE_CHECKING:
     from bncore.store.paths import SweepDir
     from bntui.chart.palette import Palette
-    from bntui.live.runs import RunView, Snapshot, SweepView
+    from bntui.live.run_view import RunView, Snapshot, SweepView
     from bntui.presets import PresetView
 
 FINISHED = frozenset({"finished", "diverged"})
@@ -75,22 +75,22 @@ class HomePage(Page):
     def _listing(self) -> Listing:
         return self.query_one("#all-runs", Listing)
 
-    def heading(self) -> tuple[list[Part], list[Part]]:
-        from bncore.spec.errors import printable
+    def heading(self) -> tuple[list[Segment], list[Segment]]:
+        from bncore.config.errors import escape_control
 
-        root = printable(str(self.explorer.settings.root))
-        left = [Part(Text("bntui", words.STRONG)), Part(Text(f"runs under {root}", words.MUTED), 3)]
+        root = escape_control(str(self.explorer.settings.root))
+        left = [Segment(Text("bntui", fmt.STRONG)), Segment(Text(f"runs under {root}", fmt.MUTED), 3)]
         snapshot = self.snapshot
-        right = [Part(Text(label, "bold yellow"), 1) for label in self.explorer.labels()]
+        right = [Segment(Text(label, "bold yellow"), 1) for label in self.explorer.labels()]
         if self.explorer.failure:
-            right.append(Part(Text(self.explorer.failure, "red")))
+            right.append(Segment(Text(self.explorer.failure, "red")))
         if snapshot is None:
-            return left, [*right, Part(Text("reading …", words.MUTED))]
+            return left, [*right, Segment(Text("reading …", fmt.MUTED))]
         if snapshot.problem:
-            right.append(Part(Text(snapshot.problem, "red")))
+            right.append(Segment(Text(snapshot.problem, "red")))
         live = sum(view.state == "running" for view in snapshot.runs)
-        right.append(Part(Text(f"{len(snapshot.runs)} runs", words.MUTED), 2))
-        return left, right + ([Part(Text(f"● {live} running", "green"), 1)] if live else [])
+        right.append(Segment(Text(f"{len(snapshot.runs)} runs", fmt.MUTED), 2))
+        return left, right + ([Segment(Text(f"● {live} running", "green"), 1)] if live else [])
 
     def show_again(self) -> None:
         super().show_again()
@@ -99,11 +99,11 @@ class HomePage(Page):
             self.query_one("#presets", Listing).show(rows)
 
     def show(self, snapshot: Snapshot) -> None:
-        palette = words.palette_of(self.app)
+        palette = fmt.palette_of(self.app)
         width = self._listing.size.width - 2
         rows = root_rows(palette, snapshot, self.explorer.choice.marked, self.query_one(Filter), width)
         self._listing.show(
-            rows or [Row(Text("no runs yet: choose a preset below and press Enter", words.MUTED))]
+            rows or [ListRow(Text("no runs yet: choose a preset below and press Enter", fmt.MUTED))]
         )
 
     def focus_page(self) -> None:
@@ -186,17 +186,18 @@ class HomePage(Page):
 
 def root_rows(
     palette: Palette, snapshot: Snapshot, marked: set[Path], filtered: Filter, width: int
-) -> list[Row]:
+) -> list[ListRow]:
     """A row for each sweep and, under it, one for each of its runs; newest sweep first."""
-    rows: list[Row] = []
+    rows: list[ListRow] = []
     by_sweep: dict[Path, list[RunView]] = {}
     for view in snapshot.runs:
         by_sweep.setdefault(view.run.path.parent, []).append(view)
     for sweep in reversed(snapshot.sweeps):
         views = by_sweep.get(sweep.sweep.path, [])
-        head = Row(_sweep_row(sweep, views), str(sweep.sweep.path))
+        head = ListRow(_sweep_row(sweep, views), str(sweep.sweep.path))
         found = [
-            Row(_run_row(palette, view, view.run.path in marked, width), str(view.run.path)) for view in views
+            ListRow(_run_row(palette, view, view.run.path in marked, width), str(view.run.path))
+            for view in views
         ]
         passing = [row for row in found if filtered.passes(f"{head.text.plain} {row.text.plain}")]
         if passing or filtered.passes(head.text.plain):
@@ -205,50 +206,50 @@ def root_rows(
 
 
 def _sweep_row(sweep: SweepView, views: Sequence[RunView]) -> Text:
-    text = Text(sweep.name, words.STRONG)
+    text = Text(sweep.name, fmt.STRONG)
     if sweep.figure:
-        text.append(f"  Fig {sweep.figure}", words.MUTED)
+        text.append(f"  Fig {sweep.figure}", fmt.MUTED)
     done = sum(view.state in FINISHED for view in views)
-    text.append(f"  {done} of {len(views)} finished", words.MUTED)
+    text.append(f"  {done} of {len(views)} finished", fmt.MUTED)
     if sweep.state == "dead":
         text.append("  † its supervisor is gone; `bnrun resume` restarts it", "red")
-    return text.append(f"  {sweep.title}", words.MUTED)
+    return text.append(f"  {sweep.title}", fmt.MUTED)
 
 
 def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
     name_width = max(12, min(32, width - 50))
-    text = Text(" ◆ " if marked else "   ").append_text(words.badge(palette, view))
-    text.append(" ").append(words.fitted(view.name, name_width)).append(" ")
-    state = words.state_word(view.state)
+    text = Text(" ◆ " if marked else "   ").append_text(fmt.badge(palette, view))
+    text.append(" ").append(fmt.fitted(view.name, name_width)).append(" ")
+    state = fmt.state_word(view.state)
     text.append_text(state).append(" " * max(1, 12 - state.cell_len))
-    text.append(f"{words.short_count(view.step):>5}").append(
-        f"{words.percent(words.fraction_of(view)):>6}  ", words.MUTED
+    text.append(f"{fmt.short_count(view.step):>5}").append(
+        f"{fmt.percent(fmt.fraction_of(view)):>6}  ", fmt.MUTED
     )
     losses = view.columns.series("step", "loss").values[-512:]
-    line = words.sparkline(losses.tolist(), SPARK) if width >= 90 else ""
-    text.append(f"{line:<{SPARK}}  " if width >= 90 else "", words.colour(palette, view.style))
+    line = fmt.sparkline(losses.tolist(), SPARK) if width >= 90 else ""
+    text.append(f"{line:<{SPARK}}  " if width >= 90 else "", fmt.color(palette, view.style))
     for label, table, field, form in (
         ("loss", "step", "loss", "{:.3g}"),
         ("test acc", "eval", "test_accuracy", "{:.1%}"),
     ):
         values = view.columns.series(table, field).values
         if len(values) and width >= 70:
-            text.append(f"{label} ", words.MUTED).append(form.format(float(values[-1]))).append("  ")
+            text.append(f"{label} ", fmt.MUTED).append(form.format(float(values[-1]))).append("  ")
     if view.state == "running" and view.eta_s is not None:
-        text.append("ETA ", words.MUTED).append(words.duration(view.eta_s))
-    return text.append(view.message, "red" if view.state in ("dead", "failed") else words.MUTED)
+        text.append("ETA ", fmt.MUTED).append(fmt.duration(view.eta_s))
+    return text.append(view.message, "red" if view.state in ("dead", "failed") else fmt.MUTED)
 
 
-def preset_rows(presets: Sequence[PresetView], filtered: Filter, width: int) -> list[Row]:
+def preset_rows(presets: Sequence[PresetView], filtered: Filter, width: int) -> list[ListRow]:
     """A row for each preset: name, figure, what it compares, and its runs."""
     rows = []
     for preset in presets:
-        text = Text(words.fitted(preset.name, 20)).append(
-            f" {words.fitted(preset.figure and f'Fig {preset.figure}', 11)}  ", words.MUTED
+        text = Text(fmt.fitted(preset.name, 20)).append(
+            f" {fmt.fitted(preset.figure and f'Fig {preset.figure}', 11)}  ", fmt.MUTED
         )
         text.append(preset.title)
         if width > 110:
-            text.append(f"   {' '.join(preset.variants)}", words.MUTED)
+            text.append(f"   {' '.join(preset.variants)}", fmt.MUTED)
         if filtered.passes(text.plain):
-            rows.append(Row(text, preset.name))
+            rows.append(ListRow(text, preset.name))
     return rows

@@ -13,14 +13,14 @@ from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, JOURNAL, RUNS, bindings
 from bntui.screens.runs import RunsPage
-from bntui.widgets import words
+from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
-from bntui.widgets.listing import Listing, Row
+from bntui.widgets.listing import Listing, ListRow
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
     from bntui.chart.palette import Palette
-    from bntui.live.runs import RunView, Snapshot
+    from bntui.live.run_view import RunView, Snapshot
 
 STYLES = {
     "warning": "yellow",
@@ -48,17 +48,17 @@ class JournalPage(RunsPage):
     def show_page(self, snapshot: Snapshot) -> None:
         runs = shown_runs(snapshot, self.explorer.choice)
         filtered = self.query_one(Filter)
-        palette = words.palette_of(self.app)
+        palette = fmt.palette_of(self.app)
         listing = self.query_one("#events", Listing)
         rows = [row for row in event_rows(palette, runs) if filtered.passes(row.text.plain)]
         for row in message_rows(palette, runs):
             if filtered.passes(row.text.plain):
                 lines = row.text.wrap(self.app.console, max(20, listing.size.width))
-                rows += [Row(line, row.key if line is lines[0] else "") for line in lines]
+                rows += [ListRow(line, row.key if line is lines[0] else "") for line in lines]
         listing.border_title = Text(
             "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")
         )
-        listing.show(rows or [Row(Text("nothing yet", words.MUTED))])
+        listing.show(rows or [ListRow(Text("nothing yet", fmt.MUTED))])
 
     def focus_page(self) -> None:
         self.query_one("#events", Listing).focus(scroll_visible=False)
@@ -73,7 +73,7 @@ class JournalPage(RunsPage):
             self.focus_page()
 
 
-def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
+def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
     """Everything that is no measurement, a row an event, by the runs' own clocks."""
     found = [
         (float(t) if isinstance(t := event.get("t"), int | float) else 0.0, index, view, event)
@@ -83,21 +83,21 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
     width = max((len(view.name) for view in runs), default=0)
     rows = []
     for moment, index, view, event in sorted(found, key=lambda one: (one[0], one[1])):
-        text = Text(_clock(moment), words.MUTED).append(f"{event.get('step', 0):>9,}  ")
-        text.append(words.fitted(view.name, min(24, width)), words.colour(palette, view.style)).append("  ")
-        rows.append(Row(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
+        text = Text(_clock(moment), fmt.MUTED).append(f"{event.get('step', 0):>9,}  ")
+        text.append(fmt.fitted(view.name, min(24, width)), fmt.color(palette, view.style)).append("  ")
+        rows.append(ListRow(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
     return rows
 
 
-def message_rows(palette: Palette, runs: Sequence[RunView]) -> list[Row]:
+def message_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
     """Why runs are in the states that they are in, a row a run that says so: one that failed at its start has
     no events."""
     rows = []
     for view in runs:
         if view.message:
-            text = words.state_word(view.state).append("  ")
-            text.append(view.name, words.colour(palette, view.style)).append(f"  {view.message}")
-            rows.append(Row(text, f"{view.run.path}#message"))
+            text = fmt.state_word(view.state).append("  ")
+            text.append(view.name, fmt.color(palette, view.style)).append(f"  {view.message}")
+            rows.append(ListRow(text, f"{view.run.path}#message"))
     return rows
 
 
@@ -113,20 +113,20 @@ def _clock(moment: float) -> str:
 
 
 def _sentence(event: dict[str, Any]) -> Text:
-    from bncore.spec.errors import printable
+    from bncore.config.errors import escape_control
     from bntui.live.requests import summary
 
     kind = str(event["type"])
     if kind == "request":
         command = event.get("command")
         applied = event.get("outcome") == "applied"
-        sign, style = words.OUTCOMES["applied" if applied else "rejected"]
+        sign, style = fmt.OUTCOMES["applied" if applied else "rejected"]
         text = Text(f"{sign} ", style).append(summary(command if isinstance(command, dict) else {}))
-        text.append(f"  by {printable(str(event.get('author', '')))}", words.MUTED)
+        text.append(f"  by {escape_control(str(event.get('author', '')))}", fmt.MUTED)
         reason = event.get("reason")
-        return text.append(f"  rejected: {printable(str(reason))}", "red") if not applied else text
+        return text.append(f"  rejected: {escape_control(str(reason))}", "red") if not applied else text
     said = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step", "schema")}
-    text = Text(printable(kind), STYLES.get(kind, ""))
+    text = Text(escape_control(kind), STYLES.get(kind, ""))
     for key, value in said.items():
-        text.append(f"  {printable(key)} ", words.MUTED).append(printable(str(value))[:200])
+        text.append(f"  {escape_control(key)} ", fmt.MUTED).append(escape_control(str(value))[:200])
     return text

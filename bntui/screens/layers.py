@@ -18,7 +18,7 @@ from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
     from bntui.chart.data import HeatData
-    from bntui.live.runs import RunView, Snapshot
+    from bntui.live.run_view import RunView, Snapshot
 
 
 class LayersPage(RunsPage):

@@ -13,10 +13,10 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from bntui.screens.dialog import Dialog
-from bntui.widgets.listing import Listing, Row
+from bntui.widgets.listing import Listing, ListRow
 
 if TYPE_CHECKING:
-    from bntui.live.runs import RunView
+    from bntui.live.run_view import RunView
 
 
 class Leave(Dialog[str]):
@@ -48,9 +48,9 @@ class Leave(Dialog[str]):
         listing = self.query_one(Listing)
         listing.show(
             [
-                Row(Text("d  detach: they go on; `bntui` finds them again"), "detach"),
-                Row(Text("s  stop them, each after a checkpoint; they can be resumed"), "stop"),
-                Row(Text("c  stay here"), "stay"),
+                ListRow(Text("d  detach: they go on; `bntui` finds them again"), "detach"),
+                ListRow(Text("s  stop them, each after a checkpoint; they can be resumed"), "stop"),
+                ListRow(Text("c  stay here"), "stay"),
             ]
         )
         listing.focus()

@@ -13,11 +13,11 @@ from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, actions_of
 from bntui.widgets.keys import KeyLine
-from bntui.widgets.line import Line, Part
+from bntui.widgets.line import Line, Segment
 
 if TYPE_CHECKING:
     from bntui.app import Explorer
-    from bntui.live.runs import Snapshot
+    from bntui.live.run_view import Snapshot
 
 TINY_WIDTH, TINY_HEIGHT = 40, 10
 """Below this only the heading is shown, and only leaving works."""
@@ -94,9 +94,9 @@ class Page(Screen[None]):
             if snapshot is not None:
                 self.show(snapshot)
 
-    def heading(self) -> tuple[list[Part], list[Part]]:
+    def heading(self) -> tuple[list[Segment], list[Segment]]:
         """Left and right parts of the first line."""
-        return [Part(Text("bntui", "bold"))], []
+        return [Segment(Text("bntui", "bold"))], []
 
     def labels(self) -> dict[str, str]:
         """Labels in the line of keys that depend on what holds now."""

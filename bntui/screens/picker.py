@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from bntui.screens.dialog import Dialog
-from bntui.widgets.listing import Listing, Row
+from bntui.widgets.listing import Listing, ListRow
 
 
 class Picker(Dialog[tuple[str, ...]]):
@@ -70,5 +70,7 @@ class Picker(Dialog[tuple[str, ...]]):
 
         shown = [key for key in self._keys if key in PANELS]
         rest = [key for key in PANELS if key not in shown]
-        rows = [Row(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for n, key in enumerate(shown, 1)]
-        self.query_one(Listing).show([*rows, *(Row(Text(f"   □ {PANELS[key].title}"), key) for key in rest)])
+        rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for n, key in enumerate(shown, 1)]
+        self.query_one(Listing).show(
+            [*rows, *(ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in rest)]
+        )

@@ -15,16 +15,16 @@ from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, RUNS, bindings
 from bntui.screens.page import Page
-from bntui.widgets import words
+from bntui.widgets import formatting as fmt
 from bntui.widgets.keys import KeyLine
-from bntui.widgets.line import Line, Part
+from bntui.widgets.line import Line, Segment
 from bntui.widgets.listing import Listing
-from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, meant, moved, selected
-from bntui.widgets.strip import Strip
+from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, moved, selected, targets
+from bntui.widgets.steering_bar import SteeringBar
 
 if TYPE_CHECKING:
     from bntui.live.drawing import PanelState
-    from bntui.live.runs import RunView, Snapshot
+    from bntui.live.run_view import RunView, Snapshot
     from bntui.steering.proposal import Proposal
 
 WIDE, HIGH = 110, 20
@@ -54,7 +54,7 @@ class RunsPage(Page):
             with Vertical(id="page"):
                 yield from self.body()
         yield ChangeLine(id="changeline")
-        yield Strip()
+        yield SteeringBar()
         yield KeyLine()
 
     def body(self) -> Iterable[Widget]:
@@ -72,7 +72,7 @@ class RunsPage(Page):
         self.query_one(Sidebar).show(snapshot, choice)
         self.query_one(RunLine).show(snapshot, choice)
         self.query_one(ChangeLine).show(snapshot)
-        self.query_one(Strip).update(snapshot)
+        self.query_one(SteeringBar).update(snapshot)
         self.show_page(snapshot)
         self._warn(snapshot)
 
@@ -105,10 +105,10 @@ class RunsPage(Page):
         reference = FOLDER if choice.paper else None
         return PanelState(layer=choice.layer, step=choice.step, reference=reference, figure=figure)
 
-    def heading(self) -> tuple[list[Part], list[Part]]:
+    def heading(self) -> tuple[list[Segment], list[Segment]]:
         failure = self.explorer.failure
         if failure and self.snapshot is None:
-            return [Part(Text("bntui", words.MUTED), 8), Part(Text(failure, "red"))], []
+            return [Segment(Text("bntui", fmt.MUTED), 8), Segment(Text(failure, "red"))], []
         return heading(self.snapshot, self.TAB, self.app.size.width, self.explorer.labels())
 
     def labels(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class RunsPage(Page):
         """What the key that pauses asks of the runs that are meant: whatever runs is paused first."""
         if self.snapshot is None:
             return "pause"
-        states = {view.state for view in meant(self.snapshot, self.explorer.choice)}
+        states = {view.state for view in targets(self.snapshot, self.explorer.choice)}
         if "running" in states:
             return "pause"
         if "paused" in states:
@@ -183,13 +183,13 @@ class RunsPage(Page):
             return
         if verb == "pause":
             verb = self._pause_verb()
-        self.query_one(Strip).open(verb, self.snapshot, self.explorer.choice)
+        self.query_one(SteeringBar).open(verb, self.snapshot, self.explorer.choice)
 
-    @on(Strip.Confirmed)
-    def _send(self, event: Strip.Confirmed) -> None:
+    @on(SteeringBar.Confirmed)
+    def _send(self, event: SteeringBar.Confirmed) -> None:
         self._sending(event.proposal)
 
-    @on(Strip.Left)
+    @on(SteeringBar.Left)
     def _strip_left(self) -> None:
         self.focus_page()
         self.show_again()
@@ -208,7 +208,7 @@ class RunsPage(Page):
         from bntui.steering.send import send
 
         waiting = "working on" if proposal.commands else "sending"
-        names = words.whom(proposal.asked, len(self.snapshot.runs) if self.snapshot else 0)
+        names = fmt.targets_text(proposal.asked, len(self.snapshot.runs) if self.snapshot else 0)
         self.app.call_from_thread(self.notice, f"{waiting}: {proposal.sentence} to {names}")
         sent = send(proposal)
         self.explorer.wake()
@@ -224,65 +224,63 @@ class RunsPage(Page):
 
 def heading(
     snapshot: Snapshot | None, tab: str, width: int, labels: list[str]
-) -> tuple[list[Part], list[Part]]:
+) -> tuple[list[Segment], list[Segment]]:
     """Where one is, and how far everything is."""
-    left = [Part(Text("bntui", words.MUTED), 8)]
+    left = [Segment(Text("bntui", fmt.MUTED), 8)]
     if snapshot is None:
-        return [*left, Part(Text("opening …"))], []
+        return [*left, Segment(Text("opening …"))], []
     left += _names(snapshot)
     left += _tabs(tab, width)
-    from bntui.live.runs import on_synthetic_images
+    from bntui.live.run_view import on_synthetic_images
 
     said = [*labels, "synthetic images"] if on_synthetic_images(snapshot.runs) else labels
-    right = [Part(Text(label, "bold yellow"), 1) for label in said]
+    right = [Segment(Text(label, "bold yellow"), 1) for label in said]
     if snapshot.problem:
-        right.append(Part(Text(snapshot.problem, "red"), 2))
+        right.append(Segment(Text(snapshot.problem, "red"), 2))
     return left, right + _progress(snapshot)
 
 
-def _names(snapshot: Snapshot) -> list[Part]:
+def _names(snapshot: Snapshot) -> list[Segment]:
     if len(snapshot.sweeps) != 1:
-        return [Part(Text(f"{len(snapshot.sweeps)} sweeps", words.STRONG), 2)]
+        return [Segment(Text(f"{len(snapshot.sweeps)} sweeps", fmt.STRONG), 2)]
     sweep = snapshot.sweeps[0]
-    parts = [Part(Text(sweep.name, words.STRONG), 2)]
-    return parts + ([Part(Text(f"Fig {sweep.figure}", words.MUTED), 6)] if sweep.figure else [])
+    parts = [Segment(Text(sweep.name, fmt.STRONG), 2)]
+    return parts + ([Segment(Text(f"Fig {sweep.figure}", fmt.MUTED), 6)] if sweep.figure else [])
 
 
-def _tabs(tab: str, width: int) -> list[Part]:
+def _tabs(tab: str, width: int) -> list[Segment]:
     if width < 130:
         number = TABS.index(tab) + 1 if tab in TABS else ""
-        return [Part(Text(f"{number} {tab}", "reverse"), 3)]
+        return [Segment(Text(f"{number} {tab}", "reverse"), 3)]
     text = Text()
     for number, name in enumerate(TABS, 1):
-        text.append(" " if text else "").append(
-            f" {number} {name} ", "reverse" if name == tab else words.MUTED
-        )
-    return [Part(text, 4)]
+        text.append(" " if text else "").append(f" {number} {name} ", "reverse" if name == tab else fmt.MUTED)
+    return [Segment(text, 4)]
 
 
-def _progress(snapshot: Snapshot) -> list[Part]:
+def _progress(snapshot: Snapshot) -> list[Segment]:
     runs = snapshot.runs
     if not runs:
-        return [Part(Text("no runs", words.MUTED))]
+        return [Segment(Text("no runs", fmt.MUTED))]
     state = _state_of_all({view.state for view in runs})
-    sign, style = words.STATES[state]
-    parts = [Part(Text(f"{sign} {'live' if state == 'running' else state}", style), 1)]
+    sign, style = fmt.STATES[state]
+    parts = [Segment(Text(f"{sign} {'live' if state == 'running' else state}", style), 1)]
     there = [view for view in runs if view.state != "gone"]
     total = sum(view.steps for view in there)
     done = sum(min(view.step, view.steps) for view in there)
     etas = [view.eta_s for view in runs if view.state == "running" and view.eta_s is not None]
     queued, gone = (sum(view.state == one for view in runs) for one in ("queued", "gone"))
     if total:
-        parts.append(Part(Text(f"{done:,} / {total:,}", words.MUTED), 7))
-        parts.append(Part(Text(words.percent(done / total)), 0))
+        parts.append(Segment(Text(f"{done:,} / {total:,}", fmt.MUTED), 7))
+        parts.append(Segment(Text(fmt.percent(done / total)), 0))
     if etas:
-        parts.append(Part(Text(f"ETA {words.duration(max(etas))}"), 3))
+        parts.append(Segment(Text(f"ETA {fmt.duration(max(etas))}"), 3))
     if queued:
-        parts.append(Part(Text(f"{queued} queued", words.MUTED), 5))
+        parts.append(Segment(Text(f"{queued} queued", fmt.MUTED), 5))
     if gone and there:
-        parts.append(Part(Text(f"{gone} gone", "red"), 2))
+        parts.append(Segment(Text(f"{gone} gone", "red"), 2))
     devices = {view.spec.device for view in there if view.spec}
-    return parts + ([Part(Text(devices.pop(), words.MUTED), 6)] if len(devices) == 1 else [])
+    return parts + ([Segment(Text(devices.pop(), fmt.MUTED), 6)] if len(devices) == 1 else [])
 
 
 def _state_of_all(states: set[str]) -> str:

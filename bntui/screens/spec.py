@@ -12,15 +12,15 @@ from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, RUNS, SPEC, bindings
 from bntui.screens.runs import RunsPage
-from bntui.widgets import words
+from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
-from bntui.widgets.listing import Listing, Row
+from bntui.widgets.listing import Listing, ListRow
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
-    from bncore.spec.part import Part
+    from bncore.config.base import ConfigModel
     from bntui.chart.palette import Palette
-    from bntui.live.runs import RunView, Snapshot
+    from bntui.live.run_view import RunView, Snapshot
 
 NAME_WIDTH, LEAST, MOST = 26, 10, 22
 """Cells of a field's name, and of a run's value."""
@@ -50,7 +50,10 @@ class SpecPage(RunsPage):
         listing = self.query_one("#fields", Listing)
         listing.border_title = "Settings that differ" if self._only_differences else "Settings"
         rows = spec_rows(
-            words.palette_of(self.app), runs, listing.size.width - 2, only_differences=self._only_differences
+            fmt.palette_of(self.app),
+            runs,
+            listing.size.width - 2,
+            only_differences=self._only_differences,
         )
         listing.show([row for row in rows if not row.key or filtered.passes(row.text.plain)])
 
@@ -73,13 +76,13 @@ class SpecPage(RunsPage):
 
 def spec_rows(
     palette: Palette, runs: Sequence[RunView], width: int, *, only_differences: bool = False
-) -> list[Row]:
+) -> list[ListRow]:
     """A heading with the runs' names, then a row for each field; ``*`` marks what a request has changed."""
     cell = max(LEAST, min(MOST, (width - NAME_WIDTH) // max(1, len(runs)) - 2))
     head = Text(" " * NAME_WIDTH)
     for view in runs:
-        head.append("  ").append(words.fitted(view.name, cell), words.colour(palette, view.style))
-    rows = [Row(head)]
+        head.append("  ").append(fmt.fitted(view.name, cell), fmt.color(palette, view.style))
+    rows = [ListRow(head)]
     now = [_flat(view.spec) for view in runs]
     begun = [_flat(view.settled) for view in runs]
     for field in dict.fromkeys(name for table in now for name in table):
@@ -87,25 +90,25 @@ def spec_rows(
         differs = len(set(values)) > 1 and field != "seed"
         if only_differences and not differs:
             continue
-        text = Text(words.fitted(field, NAME_WIDTH), words.STRONG if differs else words.MUTED)
+        text = Text(fmt.fitted(field, NAME_WIDTH), fmt.STRONG if differs else fmt.MUTED)
         for value, table in zip(values, begun, strict=True):
             said = value if value == table.get(field, "-") else f"{value} *"
-            text.append("  ").append(words.fitted(said, cell), "bold yellow" if differs else "")
-        rows.append(Row(text, field))
-    return rows if len(rows) > 1 else [*rows, Row(Text("nothing differs", words.MUTED))]
+            text.append("  ").append(fmt.fitted(said, cell), "bold yellow" if differs else "")
+        rows.append(ListRow(text, field))
+    return rows if len(rows) > 1 else [*rows, ListRow(Text("nothing differs", fmt.MUTED))]
 
 
-def _flat(spec: Part | None) -> dict[str, str]:
+def _flat(spec: ConfigModel | None) -> dict[str, str]:
     """Every field by its full name, as a person would type its value."""
     if spec is None:
         return {}
-    from bncore.spec.toml import to_table
+    from bncore.config.toml import to_table
 
     return dict(_leaves(to_table(spec), ""))
 
 
 def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
-    from bncore.spec.errors import printable
+    from bncore.config.errors import escape_control
 
     for name, value in table.items():
         if isinstance(value, Mapping):
@@ -113,4 +116,4 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
         elif isinstance(value, bool):
             yield f"{prefix}{name}", "on" if value else "off"
         else:
-            yield f"{prefix}{name}", printable(f"{value:g}" if isinstance(value, float) else str(value))
+            yield f"{prefix}{name}", escape_control(f"{value:g}" if isinstance(value, float) else str(value))

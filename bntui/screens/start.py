@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from bntui.screens.dialog import Dialog
-from bntui.widgets.words import MUTED
+from bntui.widgets.formatting import MUTED
 
 if TYPE_CHECKING:
     from bntui.presets import PresetView
@@ -65,7 +65,7 @@ class Start(Dialog[tuple[str, ...]]):
             return None
 
     def _command(self, options: tuple[str, ...]) -> Text:
-        from bncore.spec.errors import printable
+        from bncore.config.errors import escape_control
 
         words = ("bnrun", "preset", self._preset.name, "--detach", *options)
-        return Text(printable(shlex.join(words)), MUTED)
+        return Text(escape_control(shlex.join(words)), MUTED)

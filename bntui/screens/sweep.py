@@ -12,13 +12,13 @@ from textual.widget import Widget
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
-from bntui.memory import read_layout, remember_layout
+from bntui.layouts import read_layout, remember_layout
 from bntui.screens.runs import RunsPage
 from bntui.widgets.charts import ChartGrid
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
-    from bntui.live.runs import Snapshot
+    from bntui.live.run_view import Snapshot
 
 
 class SweepPage(RunsPage):
@@ -87,7 +87,7 @@ class SweepPage(RunsPage):
     def action_save_chart(self, kind: str) -> None:
         chart = self.grid.current
         if chart is not None and self.snapshot is not None:
-            from bntui.live.runs import names_of_data
+            from bntui.live.run_view import names_of_data
             from bntui.saving import save_chart
 
             sweeps = [sweep.name for sweep in self.snapshot.sweeps]

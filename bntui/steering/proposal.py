@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from bncore.spec.change import changed, parse_changes
-from bncore.spec.errors import Problem, SpecError
+from bncore.config.change import changed, parse_changes
+from bncore.config.errors import Problem, SpecError
 from bncore.store.requests import Drop, Set, Stop, StopSweep
 from bntui.live.requests import summary
 from bntui.steering.verbs import VERBS, WORKING, Verb, words
@@ -17,8 +17,8 @@ from bntui.steering.verbs import VERBS, WORKING, Verb, words
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bncore.store.paths import Held, SweepDir
-    from bntui.live.runs import RunView, SweepView
+    from bncore.store.paths import OwnedDir, SweepDir
+    from bntui.live.run_view import RunView, SweepView
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Proposal:
     passed: tuple[RunView, ...]
     """Runs that were meant but are in no state to be asked."""
     at: int | None
-    requests: tuple[tuple[Held, BaseModel], ...] = ()
+    requests: tuple[tuple[OwnedDir, BaseModel], ...] = ()
     """Inboxes, and what goes into each."""
     commands: tuple[tuple[str, ...], ...] = ()
     """Arguments of `bnrun`, for what no request can do."""
 
 
 def propose(
-    name: str, text: str, meant: Sequence[RunView], sweeps: Sequence[SweepView] = (), *, whole: bool = False
+    name: str, text: str, targets: Sequence[RunView], sweeps: Sequence[SweepView] = (), *, whole: bool = False
 ) -> Proposal:
     """What a verb of `VERBS` and the typed text come to for the runs meant.
 
@@ -51,10 +51,10 @@ def propose(
     """
     verb = VERBS[name]
     typed = words(text)
-    asked = tuple(view for view in meant if view.state in verb.asks)
-    passed = tuple(view for view in meant if view not in asked)
+    asked = tuple(view for view in targets if view.state in verb.asks)
+    passed = tuple(view for view in targets if view not in asked)
     if not asked:
-        states = ", ".join(sorted({view.state for view in meant})) or "no run selected"
+        states = ", ".join(sorted({view.state for view in targets})) or "no run selected"
         raise SpecError([Problem(verb.title, "", message=f"nobody to ask ({states})")])
     if verb.command is None:
         return _command_lines(name, typed, asked, passed)
@@ -64,7 +64,7 @@ def propose(
         raise SpecError([Problem(verb.title, "", message=error.errors()[0]["msg"])]) from error
     if isinstance(command, Set):
         _check(command.changes, asked)
-    requests: tuple[tuple[Held, BaseModel], ...] = tuple((view.run, command) for view in asked)
+    requests: tuple[tuple[OwnedDir, BaseModel], ...] = tuple((view.run, command) for view in asked)
     commands: tuple[tuple[str, ...], ...] = ()
     if isinstance(command, Stop):
         commands = tuple(("stop", str(view.run.path)) for view in asked if _waits_in_slurm(view, sweeps))
@@ -91,7 +91,7 @@ def _check(changes: dict[str, Any], asked: Sequence[RunView]) -> None:
 
 def _waits_in_slurm(view: RunView, sweeps: Sequence[SweepView]) -> bool:
     """Whether the run is a task that nobody but Slurm can leave out: `bnrun stop` cancels it."""
-    from bncore.launch.slurm_sweep import read_record
+    from bncore.launch.slurm.sweep import read_record
 
     if view.state != "queued" or view.run.path.parent in _supervised(sweeps):
         return False
@@ -110,7 +110,7 @@ def _stops(
     all_of: set[Path],
     *,
     otherwise: bool,
-) -> tuple[tuple[Held, BaseModel], ...]:
+) -> tuple[tuple[OwnedDir, BaseModel], ...]:
     """A run at work is asked itself; a queued one is left out by its sweep's supervisor, which, where the whole
     sweep is to stop, asks those at work too: asked twice, a run would be stopped again when it is resumed.
 

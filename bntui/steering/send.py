@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bncore.spec.errors import SpecError, printable
+from bncore.config.errors import SpecError, escape_control
 from bncore.store.errors import StoreError
 from bncore.store.requests import drop
 
 if TYPE_CHECKING:
-    from bntui.live.runs import Snapshot
+    from bntui.live.run_view import Snapshot
     from bntui.steering.proposal import Proposal
 
 PATIENCE_S = 600.0
@@ -88,4 +88,8 @@ def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
     """Why a command failed, on one line."""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip(" │╭╰─╮╯")]
-    return printable(said[-1].strip("│ ").removeprefix("bnrun: ")) if said else f"exit code {done.returncode}"
+    return (
+        escape_control(said[-1].strip("│ ").removeprefix("bnrun: "))
+        if said
+        else f"exit code {done.returncode}"
+    )

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bncore.spec.change import parse_changes
-from bncore.spec.errors import Problem, SpecError, printable
-from bncore.spec.kinds import NORM_KINDS
-from bncore.spec.model import Spec
+from bncore.config.change import parse_changes
+from bncore.config.errors import Problem, SpecError, escape_control
+from bncore.config.kinds import NORM_KINDS
+from bncore.config.model import Spec
 from bncore.store.requests import Checkpoint, Command, Evaluate, Note, Pause, Resume, Set, Step, Stop
 
 Options = Callable[[Spec | None], tuple[str, ...]]
@@ -155,4 +155,4 @@ def complaint(error: Exception) -> str:
     """What is wrong with what was typed, on one line."""
     problems: Any = getattr(error, "problems", ())
     text = "; ".join(str(problem).removeprefix("set: ") for problem in problems) or str(error)
-    return printable(text.splitlines()[0] if text else type(error).__name__)
+    return escape_control(text.splitlines()[0] if text else type(error).__name__)

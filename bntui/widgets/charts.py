@@ -15,7 +15,7 @@ from bntui.chart.widget import Chart
 
 if TYPE_CHECKING:
     from bntui.live.drawing import PanelState
-    from bntui.live.runs import RunView
+    from bntui.live.run_view import RunView
 
 LEAST_WIDTH, LEAST_HEIGHT = 44, 9
 """Cells that a chart needs to say something, where there are several."""

@@ -45,8 +45,8 @@ class Filter(Input):
 
     def passes(self, text: str) -> bool:
         """Whether a row with this text is shown."""
-        folded = text.casefold()
-        return all(word in folded for word in self.words)
+        details = text.casefold()
+        return all(word in details for word in self.words)
 
     def open(self) -> None:
         """Let the person type."""

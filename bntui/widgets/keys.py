@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from bntui.actions import Action
-from bntui.widgets.line import Line, Part
+from bntui.widgets.line import Line, Segment
 
 NOTICE_S = 8.0
 """How long a notice stands in the place of the keys."""
@@ -23,7 +23,7 @@ class KeyLine(Line):
 
     def __init__(self) -> None:
         super().__init__(id="keys")
-        self._parts: tuple[list[Part], list[Part]] = ([], [])
+        self._parts: tuple[list[Segment], list[Segment]] = ([], [])
         self._notices = 0
 
     def offer(self, actions: Iterable[Action], said: dict[str, str]) -> None:
@@ -33,7 +33,7 @@ class KeyLine(Line):
             said: labels that depend on what holds now, by the action's name.
         """
         shown = sorted((a for a in actions if a.rank < 9), key=lambda action: action.rank)
-        parts = [Part(_key(a, said.get(a.name, a.label)), a.rank) for a in _paired(shown)]
+        parts = [Segment(_key(a, said.get(a.name, a.label)), a.rank) for a in _paired(shown)]
         general = {"help", "leave"}
         names = [a.name for a in _paired(shown)]
         left = [part for part, name in zip(parts, names, strict=True) if name not in general]
@@ -46,7 +46,7 @@ class KeyLine(Line):
         """Say what happened, for a moment; `text` is harmless."""
         self._notices += 1
         this = self._notices
-        self.say([Part(Text(text, style))])
+        self.say([Segment(Text(text, style))])
 
         def back() -> None:
             if this == self._notices:

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Segment:
     """A piece of a line."""
 
     text: Text
@@ -19,7 +19,7 @@ class Part:
     """What goes first when there is no room: the highest, of equals the last one of a line."""
 
 
-def fit(left: Sequence[Part], right: Sequence[Part], width: int, gap: str = "  ") -> Text:
+def fit(left: Sequence[Segment], right: Sequence[Segment], width: int, gap: str = "  ") -> Text:
     """Parts at the left and parts at the right end of `width` cells; at last the only ones left are cut."""
     if width <= 0:
         return Text()
@@ -35,11 +35,11 @@ def fit(left: Sequence[Part], right: Sequence[Part], width: int, gap: str = "  "
     return line
 
 
-def _joined(parts: Sequence[Part], gap: str) -> Text:
+def _joined(parts: Sequence[Segment], gap: str) -> Text:
     return Text(gap).join([part.text for part in parts])
 
 
-def _length(parts: Sequence[Part], gap: str) -> int:
+def _length(parts: Sequence[Segment], gap: str) -> int:
     return sum(part.text.cell_len for part in parts) + len(gap) * max(0, len(parts) - 1)
 
 
@@ -52,10 +52,10 @@ class Line(Widget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._left: tuple[Part, ...] = ()
-        self._right: tuple[Part, ...] = ()
+        self._left: tuple[Segment, ...] = ()
+        self._right: tuple[Segment, ...] = ()
 
-    def say(self, left: Sequence[Part], right: Sequence[Part] = ()) -> None:
+    def say(self, left: Sequence[Segment], right: Sequence[Segment] = ()) -> None:
         """Show these parts."""
         if (self._left, self._right) != (tuple(left), tuple(right)):
             self._left, self._right = tuple(left), tuple(right)

@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ListRow:
     """One row."""
 
     text: Text
@@ -74,12 +74,12 @@ class Listing(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None, follows: bool = False, focusable: bool = True) -> None:
         super().__init__(id=id)
         self.can_focus = focusable
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[ListRow, ...] = ()
         self._key = ""
         self._follows = follows
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[ListRow, ...]:
         return self._rows
 
     @property
@@ -94,7 +94,7 @@ class Listing(ScrollView, can_focus=True):
             self.refresh()
             self._reveal()
 
-    def show(self, rows: Sequence[Row]) -> None:
+    def show(self, rows: Sequence[ListRow]) -> None:
         """Show these rows; the cursor stays, or goes to the nearest row that is left."""
         before, index = self._rows, self._index()
         if tuple(rows) == before:

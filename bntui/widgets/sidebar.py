@@ -12,14 +12,14 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from bntui.widgets import words
-from bntui.widgets.line import Line, Part
-from bntui.widgets.listing import Listing, Row
+from bntui.widgets import formatting as fmt
+from bntui.widgets.line import Line, Segment
+from bntui.widgets.listing import Listing, ListRow
 
 if TYPE_CHECKING:
     from bntui.chart.palette import Palette
-    from bntui.live.runs import RunView, Snapshot
-    from bntui.opening import Choice
+    from bntui.live.run_view import RunView, Snapshot
+    from bntui.selection import Selection
 
 
 DETAIL_WIDTH = 32
@@ -41,7 +41,7 @@ class Sidebar(Vertical):
         super().__init__()
         self._shape: tuple[int, str] | None = None
         """What the height of what is said of the selected run depends on."""
-        self._shown: tuple[Snapshot, Choice] | None = None
+        self._shown: tuple[Snapshot, Selection] | None = None
 
     def compose(self) -> ComposeResult:
         yield Listing(id="runs", focusable=False)
@@ -52,20 +52,22 @@ class Sidebar(Vertical):
         self.query_one("#runs").border_title = "Runs"
         self.query_one("#changes").border_title = "Changes"
 
-    def show(self, snapshot: Snapshot, choice: Choice) -> None:
+    def show(self, snapshot: Snapshot, choice: Selection) -> None:
         """Show the runs of a snapshot."""
         self._shown = snapshot, choice
-        palette = words.palette_of(self.app)
+        palette = fmt.palette_of(self.app)
         runs = self.query_one("#runs", Listing)
         full = len(snapshot.runs) > runs.size.height > 0
         width = self.size.width - 4 - (runs.styles.scrollbar_size_vertical if full else 0)
-        runs.show([Row(run_row(palette, view, choice, width), str(view.run.path)) for view in snapshot.runs])
+        runs.show(
+            [ListRow(run_row(palette, view, choice, width), str(view.run.path)) for view in snapshot.runs]
+        )
         runs.key = str(choice.selected or "")
         view = selected(snapshot, choice)
         panel = self.query_one("#selected", Static)
         panel.display = view is not None
         if view is not None:
-            panel.border_title = Text(words.fitted(view.name, min(cell_len(view.name), 30)))
+            panel.border_title = Text(fmt.fitted(view.name, min(cell_len(view.name), 30)))
             lines = details(view)
             shape = (len(lines), view.message)  # which alone may wrap: laying out costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
@@ -81,20 +83,20 @@ class Sidebar(Vertical):
 class RunLine(Line):
     """The same in one line, for narrow terminals."""
 
-    def show(self, snapshot: Snapshot, choice: Choice) -> None:
+    def show(self, snapshot: Snapshot, choice: Selection) -> None:
         """Show the runs of a snapshot; the selected one is never left out."""
-        palette = words.palette_of(self.app)
+        palette = fmt.palette_of(self.app)
         parts = []
         for index, view in enumerate(snapshot.runs):
             chosen = view.run.path == choice.selected
-            text = words.badge(palette, view, 2).append(" ")
-            text.append(view.name, words.colour(palette, view.style))
-            text.append(f" {words.percent(words.fraction_of(view)).replace(' ', '')}", words.MUTED)
+            text = fmt.badge(palette, view, 2).append(" ")
+            text.append(view.name, fmt.color(palette, view.style))
+            text.append(f" {fmt.percent(fmt.fraction_of(view)).replace(' ', '')}", fmt.MUTED)
             if view.state != "running":
-                text.append(" ").append_text(words.state_sign(view.state))
+                text.append(" ").append_text(fmt.state_sign(view.state))
             if chosen:
                 text.stylize("reverse")
-            parts.append(Part(text, 0 if chosen else 1 + index))
+            parts.append(Segment(text, 0 if chosen else 1 + index))
         self.say(parts)
 
 
@@ -103,64 +105,64 @@ class ChangeLine(Line):
 
     def show(self, snapshot: Snapshot) -> None:
         """Show the newest of the snapshot's changes."""
-        rows = change_rows(words.palette_of(self.app), snapshot)
+        rows = change_rows(fmt.palette_of(self.app), snapshot)
         self.set_class(not rows, "empty")
         if rows:
-            self.say([Part(rows[-1].text)], [Part(Text(f"{len(rows)} changes", words.MUTED), 1)])
+            self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
 
 
-def selected(snapshot: Snapshot, choice: Choice) -> RunView | None:
+def selected(snapshot: Snapshot, choice: Selection) -> RunView | None:
     """The run that is selected; the first where that one is gone from the snapshot."""
     found = next((view for view in snapshot.runs if view.run.path == choice.selected), None)
     return found or (snapshot.runs[0] if snapshot.runs else None)
 
 
-def shown_runs(snapshot: Snapshot, choice: Choice) -> list[RunView]:
+def shown_runs(snapshot: Snapshot, choice: Selection) -> list[RunView]:
     """The runs whose curves are drawn; the selected one last, so that it lies on top."""
     chosen = selected(snapshot, choice)
     views = [view for view in snapshot.runs if view.run.path not in choice.hidden]
     return sorted(views, key=lambda view: view is chosen)
 
 
-def run_row(palette: Palette, view: RunView, choice: Choice, width: int) -> Text:
+def run_row(palette: Palette, view: RunView, choice: Selection, width: int) -> Text:
     """One run in one line: whether marked or hidden, its line, its name, its state and how far it is."""
     mark = "◆" if view.run.path in choice.marked else " "
-    text = Text(f"{mark} ").append_text(words.badge(palette, view)).append(" ")
-    done = words.percent(words.fraction_of(view)).replace(" ", "")
-    far = f"{words.short_count(view.step):>6} {done:>4}"
+    text = Text(f"{mark} ").append_text(fmt.badge(palette, view)).append(" ")
+    done = fmt.percent(fmt.fraction_of(view)).replace(" ", "")
+    far = f"{fmt.short_count(view.step):>6} {done:>4}"
     if view.state == "queued":
         far = f"{'queued':>11}"
-    name = words.fitted(view.name, max(4, width - 6 - 2 - len(far)))
+    name = fmt.fitted(view.name, max(4, width - 6 - 2 - len(far)))
     hidden = view.run.path in choice.hidden
-    text.append(name, "dim strike" if hidden else "").append_text(words.state_sign(view.state))
-    return text.append(f" {far}", words.MUTED)
+    text.append(name, "dim strike" if hidden else "").append_text(fmt.state_sign(view.state))
+    return text.append(f" {far}", fmt.MUTED)
 
 
 def details(view: RunView) -> list[Text]:
     """What is known of the selected run."""
-    fraction = words.fraction_of(view)
-    head = words.state_word(view.state).append(f"  seed {view.seed}", words.MUTED)
+    fraction = fmt.fraction_of(view)
+    head = fmt.state_word(view.state).append(f"  seed {view.seed}", fmt.MUTED)
     of = f" / {view.steps:,}" if view.steps else ""
-    lines = [head, Text(f"{view.step:,}{of}").append(f"  {words.percent(fraction)}", words.MUTED)]
-    lines.append(words.bar(fraction, DETAIL_WIDTH, "green" if view.state == "running" else ""))
+    lines = [head, Text(f"{view.step:,}{of}").append(f"  {fmt.percent(fraction)}", fmt.MUTED)]
+    lines.append(fmt.bar(fraction, DETAIL_WIDTH, "green" if view.state == "running" else ""))
     if view.state in ("running", "paused"):
-        lines.append(words.pairs_of((("rate", words.rate(view.rate)), ("ETA", words.duration(view.eta_s)))))
-    lines += [words.settings(view), *words.cadences(view, DETAIL_WIDTH)]
+        lines.append(fmt.pairs_of((("rate", fmt.rate(view.rate)), ("ETA", fmt.duration(view.eta_s)))))
+    lines += [fmt.settings(view), *fmt.cadences(view, DETAIL_WIDTH)]
     if view.message:
         lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))
     return lines
 
 
-def change_rows(palette: Palette, snapshot: Snapshot) -> list[Row]:
+def change_rows(palette: Palette, snapshot: Snapshot) -> list[ListRow]:
     """Every change, once."""
     rows = []
-    for request, views in words.changes(snapshot):
-        style = words.colour(palette, views[0].style) if len(views) == 1 else ""
-        rows.append(Row(words.request_line(request, words.whom(views, len(snapshot.runs)), style)))
+    for request, views in fmt.changes(snapshot):
+        style = fmt.color(palette, views[0].style) if len(views) == 1 else ""
+        rows.append(ListRow(fmt.request_line(request, fmt.targets_text(views, len(snapshot.runs)), style)))
     return rows
 
 
-def meant(snapshot: Snapshot, choice: Choice) -> tuple[RunView, ...]:
+def targets(snapshot: Snapshot, choice: Selection) -> tuple[RunView, ...]:
     """The runs that a request would be for: the whole sweep, else the marked ones, else the selected one."""
     if choice.whole:
         return snapshot.runs

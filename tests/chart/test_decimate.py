@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bntui.chart.decimate import envelope, highest
 from bntui.chart.scale import Scale
-from chart.making import band, line
+from chart.factories import band, line
 
 numbers = st.floats(-100, 100)
 series = st.lists(numbers, min_size=1, max_size=80)

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from bntui.chart.cell_style import parts
 from bntui.chart.data import HeatData, HistogramData
-from bntui.chart.heat import column_means, heat_colours
+from bntui.chart.heat import column_means, heat_colors
 from bntui.chart.heat_picture import draw_heat, draw_histogram, row_owners
-from bntui.chart.ink import parts
-from bntui.chart.look import Look
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.scale import Scale
+from bntui.chart.style import ChartStyle
 
 STEPS = np.arange(0.0, 100.0, 10.0)
 LAYERS = HeatData("ICS", STEPS, ("conv1", "conv2", "conv3"), np.tile([0.0, 0.5, 1.0], (10, 1)))
@@ -23,7 +23,7 @@ NARROW = HistogramData("Activations", STEPS, EDGES, np.tile([0, 0, 0, 1.0, 0.5, 
 
 
 def test_the_first_row_is_at_the_bottom() -> None:
-    assert draw_heat(LAYERS, 30, 8, None, Look(ANSI)).grid.plain() == [
+    assert draw_heat(LAYERS, 30, 8, None, ChartStyle(ANSI)).grid.plain() == [
         "╭─ ICS ────────────── 0 … 1 ─╮",
         "│ conv3 ███████████████████  │",
         "│       ███████████████████  │",
@@ -36,13 +36,13 @@ def test_the_first_row_is_at_the_bottom() -> None:
 
 
 def test_a_histogram_over_the_steps_looks_like_this() -> None:
-    rows = draw_histogram(NARROW, 30, 6, None, Look(ANSI)).grid.plain()
+    rows = draw_histogram(NARROW, 30, 6, None, ChartStyle(ANSI)).grid.plain()
     assert [row[7:25] for row in rows[1:-1]] == [" " * 18, "▒" * 18, "█" * 18, " " * 18]
 
 
 def test_what_was_not_measured_is_left_empty() -> None:
     missing = HeatData("ICS", STEPS, ("conv1",), np.full((10, 1), np.nan), note="no measurement yet")
-    rows = draw_heat(missing, 30, 8, None, Look(ANSI)).grid.plain()
+    rows = draw_heat(missing, 30, 8, None, ChartStyle(ANSI)).grid.plain()
     assert any("no measurement yet" in row for row in rows)
     assert not any("█" in row for row in rows)
 
@@ -78,12 +78,12 @@ def test_a_column_shows_the_mean_of_its_steps_or_the_step_before(values: list[fl
 @pytest.mark.parametrize("palette", [ANSI, DARK, MONOCHROME])
 def test_names_of_rows_take_a_third_of_the_width_at_most(palette: Palette) -> None:
     named = HeatData("ICS", STEPS, ("a very long name of a layer",), np.ones((10, 1)))
-    rows = draw_heat(named, 30, 8, None, Look(palette)).grid.plain()
+    rows = draw_heat(named, 30, 8, None, ChartStyle(palette)).grid.plain()
     assert all(cell_len(row) == 30 for row in rows)
     assert any("…" in row[:12] for row in rows)
 
 
 def test_colours_rise_in_lightness() -> None:
-    colours = [parts(int(colour)) for colour in heat_colours()]
-    lightness = [0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2] for c in colours if c is not None]
+    colors = [parts(int(color)) for color in heat_colors()]
+    lightness = [0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2] for c in colors if c is not None]
     assert (np.diff(lightness) >= 0).all()

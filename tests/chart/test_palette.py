@@ -7,24 +7,24 @@ import itertools
 import numpy as np
 import pytest
 
-from bntui.chart.ink import ansi, blend, css, ink, parts, rgb, style_of
-from bntui.chart.look import Look
-from bntui.chart.palette import ANSI, DARK, DASHES, IN_16_COLOURS, LIGHT, MONOCHROME, Palette, dashes, sample
+from bntui.chart.cell_style import ansi, blend, cell_style, css, parts, rgb, style_of
+from bntui.chart.palette import ANSI, DARK, DASHES, IN_16_COLORS, LIGHT, MONOCHROME, Palette, dashes, sample
 from bntui.chart.picture import draw
-from chart.making import band, chart, line
+from bntui.chart.style import ChartStyle
+from chart.factories import band, chart, line
 
 DEUTERANOPIA = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
 PROTANOPIA = np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]])
 """Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB."""
 
 
-def linear(colour: int) -> np.ndarray:
-    value = np.array(parts(colour)) / 255
+def linear(color: int) -> np.ndarray:
+    value = np.array(parts(color)) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def luminance(colour: int) -> float:
-    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+def luminance(color: int) -> float:
+    return float(linear(color) @ [0.2126, 0.7152, 0.0722])
 
 
 def lab(rgb_linear: np.ndarray) -> np.ndarray:
@@ -38,15 +38,15 @@ def lab(rgb_linear: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("palette", [DARK, LIGHT])
 def test_every_curve_stands_out_from_the_background(palette: Palette) -> None:
     ground = luminance(palette.background)
-    for colour in palette.curves:
-        light, dark = max(ground, luminance(colour)), min(ground, luminance(colour))
+    for color in palette.curves:
+        light, dark = max(ground, luminance(color)), min(ground, luminance(color))
         assert (light + 0.05) / (dark + 0.05) >= 3.0
 
 
 @pytest.mark.parametrize("palette", [DARK, LIGHT])
 @pytest.mark.parametrize("eyes", [np.eye(3), DEUTERANOPIA, PROTANOPIA])
 def test_the_first_colours_differ_to_all_eyes(palette: Palette, eyes: np.ndarray) -> None:
-    seen = [lab(eyes @ linear(colour)) for colour in palette.curves[:4]]
+    seen = [lab(eyes @ linear(color)) for color in palette.curves[:4]]
     for one, other in itertools.combinations(seen, 2):
         assert np.linalg.norm(one - other) >= 10
 
@@ -66,7 +66,7 @@ def test_styles_beyond_the_last_begin_anew() -> None:
 @pytest.mark.parametrize("palette", [ANSI, MONOCHROME])
 def test_lines_differ_without_colour(palette: Palette) -> None:
     pictures = {
-        tuple(draw(chart(line([1.0, 2.0, 1.5], style=style)), 60, 12, look=Look(palette)).grid.plain())
+        tuple(draw(chart(line([1.0, 2.0, 1.5], style=style)), 60, 12, look=ChartStyle(palette)).grid.plain())
         for style in range(len(DASHES))
     }
     assert len(pictures) == len(DASHES)
@@ -74,20 +74,22 @@ def test_lines_differ_without_colour(palette: Palette) -> None:
 
 def test_bands_differ_without_colour() -> None:
     pictures = {
-        tuple(draw(chart(band([0.0] * 9, [1.0] * 9, style)), 60, 12, look=Look(MONOCHROME)).grid.plain())
+        tuple(
+            draw(chart(band([0.0] * 9, [1.0] * 9, style)), 60, 12, look=ChartStyle(MONOCHROME)).grid.plain()
+        )
         for style in range(3)
     }
     assert len(pictures) == 3
 
 
 def test_what_the_terminal_decides_about_is_never_mixed() -> None:
-    for colour in IN_16_COLOURS:
-        assert blend(ansi(colour), rgb(0, 0, 0), 0.5) == ansi(colour)
+    for color in IN_16_COLORS:
+        assert blend(ansi(color), rgb(0, 0, 0), 0.5) == ansi(color)
     assert blend(rgb(255, 255, 255), rgb(0, 0, 0), 0.5) == rgb(128, 128, 128)
 
 
 def test_an_ink_is_the_style_it_was_made_of() -> None:
-    style = style_of(ink(rgb(1, 2, 3), ansi(9), bold=True))
+    style = style_of(cell_style(rgb(1, 2, 3), ansi(9), bold=True))
     assert style.color is not None and style.color.triplet == (1, 2, 3)
     assert style.bgcolor is not None and style.bgcolor.number == 9
     assert style.bold and not style.dim

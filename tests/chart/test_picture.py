@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from bntui.chart.cell_style import cell_style
 from bntui.chart.data import ChartData, Mark, Rule
-from bntui.chart.ink import ink
-from bntui.chart.look import Look, Picture
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.picture import draw
+from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
-from chart.making import band, chart, dots_of, line
+from chart.factories import band, chart, dots_of, line
 
 STEPS = np.linspace(0, 8000, 200)
 TWO_RUNS = chart(
@@ -30,11 +30,11 @@ TWO_RUNS = chart(
 
 
 def rows(data: ChartData, width: int, height: int, view: View = View(), **look: object) -> list[str]:  # noqa: B008
-    return draw(data, width, height, view, Look(**look)).grid.plain()  # type: ignore[arg-type]
+    return draw(data, width, height, view, ChartStyle(**look)).grid.plain()  # type: ignore[arg-type]
 
 
-def colour_at(picture: Picture, row: int, column: int) -> int:
-    return int(picture.grid.inks[row, column])
+def color_at(picture: TerminalPicture, row: int, column: int) -> int:
+    return int(picture.grid.styles[row, column])
 
 
 def test_a_chart_looks_like_this() -> None:
@@ -146,32 +146,32 @@ def test_a_later_curve_wins_the_colour_of_a_shared_cell() -> None:
     same = [1.0, 1.0]
     picture = draw(chart(line(same, style=0), line(same, style=2)), 30, 9)
     lit = dots_of(picture.grid.plain()).reshape(9, 4, 30, 2).any(axis=(1, 3))
-    assert set(picture.grid.inks[lit]) == {ink(DARK.curve(2), DARK.background)}
+    assert set(picture.grid.styles[lit]) == {cell_style(DARK.curve(2), DARK.background)}
 
 
 def test_a_faint_curve_never_wins() -> None:
     same = [1.0, 1.0]
     picture = draw(chart(line(same, style=0), line(same, style=2, faint=True)), 30, 9)
     lit = dots_of(picture.grid.plain()).reshape(9, 4, 30, 2).any(axis=(1, 3))
-    assert set(picture.grid.inks[lit]) == {ink(DARK.curve(0), DARK.background)}
+    assert set(picture.grid.styles[lit]) == {cell_style(DARK.curve(0), DARK.background)}
 
 
 def test_what_lies_under_the_noise_floor_is_faint() -> None:
     values = np.linspace(0, 1, 100)
     picture = draw(chart(line(values, floor=np.full(100, 0.5))), 60, 20)
     lit = dots_of(picture.grid.plain()).reshape(20, 4, 60, 2).any(axis=(1, 3))
-    inks = [set(picture.grid.inks[row][lit[row]]) for row in range(1, 19)]
-    faint, strong = ink(DARK.faint(0), DARK.background), ink(DARK.curve(0), DARK.background)
-    middle = next(i for i, found in enumerate(inks) if faint in found)
-    assert all(found == {strong} for found in inks[:middle])
-    assert all(found <= {faint, strong} for found in inks) and inks[-1] == {faint}
+    styles = [set(picture.grid.styles[row][lit[row]]) for row in range(1, 19)]
+    faint, strong = cell_style(DARK.faint(0), DARK.background), cell_style(DARK.curve(0), DARK.background)
+    middle = next(i for i, found in enumerate(styles) if faint in found)
+    assert all(found == {strong} for found in styles[:middle])
+    assert all(found <= {faint, strong} for found in styles) and styles[-1] == {faint}
 
 
 def test_smoothing_keeps_the_raw_curve_faint_behind() -> None:
     noisy = line(np.random.default_rng(0).normal(0, 1, 500))
-    picture = draw(chart(noisy), 60, 20, look=Look(smoothing=0.9))
-    assert {ink(DARK.faint(0), DARK.background), ink(DARK.curve(0), DARK.background)} <= set(
-        picture.grid.inks.flat
+    picture = draw(chart(noisy), 60, 20, look=ChartStyle(smoothing=0.9))
+    assert {cell_style(DARK.faint(0), DARK.background), cell_style(DARK.curve(0), DARK.background)} <= set(
+        picture.grid.styles.flat
     )
     assert "smooth 0.9" in picture.grid.plain()[0]
 
@@ -232,7 +232,7 @@ def test_nothing_breaks_a_chart(  # noqa: PLR0917 - each is drawn by Hypothesis
         *curves, log_y=log_y, log_x=log_x, marks=(Mark(1, "noise\x1b on"),), rules=(Rule(-1, "r"),), note="no"
     )
     for smoothing in (0.0, 0.9):
-        grid = draw(data, width, height, look=Look(palette, smoothing, crosshair)).grid
+        grid = draw(data, width, height, look=ChartStyle(palette, smoothing, crosshair)).grid
         assert [cell_len(grid.strip(row).text) for row in range(height)] == [width] * height
 
 

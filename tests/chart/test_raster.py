@@ -10,7 +10,7 @@ from bntui.chart.decimate import envelope
 from bntui.chart.palette import DASHES, dashes
 from bntui.chart.raster import BLANK, band_dots, braille_bits, dashed, line_dots, rows_of
 from bntui.chart.scale import Scale
-from chart.making import dots_of, line
+from chart.factories import dots_of, line
 
 series = st.lists(st.floats(0, 1) | st.just(np.nan), min_size=1, max_size=60)
 

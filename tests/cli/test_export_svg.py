@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from live.making import events, made_run, view_of, write_sweep
-from store.making import empty_run
+from live.factories import events, made_run, view_of, write_sweep
+from store.factories import empty_run
 from typer.testing import CliRunner, Result
 
 from bncore.store.paths import SweepDir

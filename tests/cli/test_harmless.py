@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bncore.spec.experiment import Experiment
-from bncore.spec.model import Spec
-from bncore.spec.plan import Plan, PlannedRun
+from bncore.config.experiment import Experiment
+from bncore.config.model import Spec
+from bncore.config.plan import Plan, PlannedRun
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
@@ -17,7 +17,7 @@ from bncore.store.sweep import create_sweep
 from bntui.cli.overview import look_at
 from bntui.cli.plots import plots
 from bntui.cli.progress import plain_line
-from cli.making import bnrun
+from cli.factories import bnrun
 
 EVIL = "\x1b]0;title\x07[bold]\x9b31m"
 

@@ -6,9 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from data.making import image_tree
+from data.factories import image_tree
 
-from cli.making import bnrun
+from cli.factories import bnrun
 
 ON_PICTURES = """
 [spec]

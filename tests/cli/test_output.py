@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from live.making import events, made_run, write_sweep
-from store.making import empty_run
+from live.factories import events, made_run, write_sweep
+from store.factories import empty_run
 
 from bncore.store.errors import StoreError
 from bncore.store.files import write_out
 from bncore.store.paths import SweepDir
-from cli.making import bnrun, surroundings, tiny_experiment
+from cli.factories import bnrun, clean_environment, tiny_experiment
 
 LAST = ("ls", "presets", "claims")
 
@@ -68,7 +68,7 @@ def piped(
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "bntui.cli.main", *arguments],
-        cwd=cwd, env=surroundings(cwd, **environment), stdout=stdout, stderr=subprocess.PIPE, check=False,
+        cwd=cwd, env=clean_environment(cwd, **environment), stdout=stdout, stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path, sweep: Sweep
 def test_without_a_standard_output_nothing_breaks(tmp_path: Path, sweep: SweepDir) -> None:
     done = subprocess.run(
         f"{sys.executable} -m bntui.cli.main ls >&-",
-        shell=True, cwd=tmp_path, env=surroundings(tmp_path), stderr=subprocess.PIPE, check=False,
+        shell=True, cwd=tmp_path, env=clean_environment(tmp_path), stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
 

@@ -11,7 +11,7 @@ import pytest
 
 from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all
-from cli.making import bnrun, tiny_experiment
+from cli.factories import bnrun, tiny_experiment
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bncore.spec.experiment import Experiment
-from bncore.spec.model import Spec
-from bncore.spec.plan import Plan, PlannedRun
+from bncore.config.experiment import Experiment
+from bncore.config.model import Spec
+from bncore.config.plan import Plan, PlannedRun
 from bncore.store.journal import Journal
 from bncore.store.sweep import create_sweep
 from bntui.cli.plots import plots
-from cli.making import bnrun
+from cli.factories import bnrun
 
 
 def test_a_sweep_without_runs_is_said_to_be_one_and_can_be_removed(tmp_path: Path) -> None:

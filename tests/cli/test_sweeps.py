@@ -13,7 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from cli.making import TINY, bnrun, surroundings, tiny_experiment
+from cli.factories import TINY, bnrun, clean_environment, tiny_experiment
 
 LONG = TINY.replace("steps = 12", "steps = 200000").replace("depth = 3", "depth = 12")
 
@@ -105,7 +105,7 @@ def test_where_there_can_be_no_explorer_the_sweep_stays_in_the_foreground(
 ) -> None:
     """Standard error elsewhere, or a terminal that cannot place text: nothing is left to a supervisor."""
     command = f"{sys.executable} -m bntui.cli.main run {tiny_experiment(tmp_path)} {errors}"
-    surrounding = surroundings(tmp_path, TERM=term)
+    surrounding = clean_environment(tmp_path, TERM=term)
     output, code = pexpect.run(
         f'/bin/sh -c "{command}"', cwd=str(tmp_path), env=surrounding, withexitstatus=True, timeout=60
     )
@@ -125,7 +125,7 @@ def test_ctrl_c_on_a_terminal_checkpoints_and_resume_goes_on_to_the_same_digest(
         sys.executable,
         ["-m", "bntui.cli.main", "run", str(path), "--headless", "--out", "broken", *sets.split()],
         cwd=str(tmp_path),
-        env=surroundings(tmp_path, TERM="xterm"),  # type: ignore[arg-type]
+        env=clean_environment(tmp_path, TERM="xterm"),  # type: ignore[arg-type]
         dimensions=(24, 120),
         timeout=60,
     )
@@ -152,7 +152,7 @@ def test_workers_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     supervisor = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=surroundings(tmp_path),
+        env=clean_environment(tmp_path),
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.making import bnrun
+from cli.factories import bnrun
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.making import bnrun, surroundings, tiny_experiment
+from cli.factories import bnrun, clean_environment, tiny_experiment
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_only_reads_or_prints_never_imports_torch(tmp_path: Path, arguments
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=surroundings(tmp_path),
+        env=clean_environment(tmp_path),
         capture_output=True,
         text=True,
         check=False,
@@ -136,7 +136,7 @@ def test_what_only_reads_or_prints_never_imports_torch(tmp_path: Path, arguments
 def test_the_explorer_needs_a_terminal_and_says_what_to_use_instead(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from bntui.main import main; sys.exit(main())"],
-        env=surroundings(tmp_path),
+        env=clean_environment(tmp_path),
         capture_output=True,
         text=True,
         check=False,

@@ -10,17 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from resume.making import Updates, digest, events, make_run, states, story, train
+from resume.factories import Updates, digest, events, make_run, states, story, train
 from train.tape import Taping
 
-from bncore.data import load
-from bncore.probes import growing
-from bncore.probes.ics import layerwise_gradients, shifted_gradients
-from bncore.probes.recorded import Recorded
-from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.probes.table import PROBES
-from bncore.recorder import CudaRecorder
-from bncore.spec.model import (
+from bncore.config.model import (
     DLN,
     VGG,
     Checkpoints,
@@ -33,11 +26,18 @@ from bncore.spec.model import (
     Optim,
     Spec,
 )
-from bncore.spec.probes import Activations, Ics, Landscape, Probes, Sharpness
+from bncore.config.probes import Activations, Ics, Landscape, Probes, Sharpness
+from bncore.data import load
+from bncore.probes import growing
+from bncore.probes.ics import layerwise_gradients, shifted_gradients
+from bncore.probes.probe_graphs import ProbeGraphs
+from bncore.probes.run import Failed, Measured, ProbeRunner
+from bncore.probes.table import PROBES
+from bncore.recorder import CudaRecorder
 from bncore.store import requests
 from bncore.store.paths import RunDir
-from bncore.train.graphs import graphs_of
-from bncore.train.session import Session
+from bncore.train.state import TrainState
+from bncore.train.step_graphs import graphs_of
 
 DEVICE = os.environ.get("BNRUN_TEST_DEVICE", "cuda")
 
@@ -149,7 +149,7 @@ def test_observing_changes_nothing(tmp_path: Path, name: str) -> None:
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path, name: str, point: str) -> None:
     spec = SPECS[name].model_copy(update={"probes": OBSERVED})
     twin, run = finished(tmp_path / "twin", spec), make_run(tmp_path / "run", spec)
-    assert train(run, fault=point, ahead=64, updates=WITHOUT) == -signal.SIGKILL
+    assert train(run, failpoint=point, ahead=64, updates=WITHOUT) == -signal.SIGKILL
     assert train(run, ahead=64, updates=WITHOUT) == 0
     assert (digest(run), story(run)) == (digest(twin), story(twin))
 
@@ -180,7 +180,7 @@ def test_graphs_follow_what_changes_in_mid_run_and_survive_a_kill(tmp_path: Path
             requests.drop(run, requests.Set(changes=changes, at_step=step))
         updates = WITHOUT if name == "without" else BY_GRAPHS
         if name == "killed":
-            assert train(run, ahead=64, updates=updates, fault="journal.half:60") == -signal.SIGKILL
+            assert train(run, ahead=64, updates=updates, failpoint="journal.half:60") == -signal.SIGKILL
         assert train(run, ahead=64, updates=updates) == 0, run.log_file.read_text()
         runs.append((digest(run), story(run), states(run)))
     assert runs[0] == runs[1] == runs[2]
@@ -188,7 +188,7 @@ def test_graphs_follow_what_changes_in_mid_run_and_survive_a_kill(tmp_path: Path
 
 def test_graphs_are_really_used() -> None:
     spec = by_graphs(vgg())
-    session = Session(spec, load(spec, DEVICE))
+    session = TrainState(spec, load(spec, DEVICE))
     graphs = graphs_of(session, pytest.fail)
     for step in range(10):
         graphs.update(step, record=True)
@@ -199,9 +199,9 @@ def test_graphs_are_really_used() -> None:
 def test_measurements_by_graphs_are_really_used_and_the_same(name: str) -> None:
     every = Probes(ics=Ics(every=1, floor_every=3), landscape=Landscape(every=1, floor_every=4))
     spec = SPECS[name].model_copy(update={"probes": every})
-    session = Session(spec, load(spec, DEVICE))
+    session = TrainState(spec, load(spec, DEVICE))
     recorder = CudaRecorder(torch.device(DEVICE)) if DEVICE == "cuda" else Taping(session)
-    recorded = Recorded(recorder, pytest.fail)
+    recorded = ProbeGraphs(recorder, pytest.fail)
     plain, by_graph = ProbeRunner(spec), ProbeRunner(spec, recorded)
     for step in range(6):
         session.step(step, observe=True)
@@ -218,7 +218,7 @@ def test_ics_takes_groups_by_the_memory_that_is_free() -> None:
     if DEVICE != "cuda":
         pytest.skip("needs a GPU's memory")
     spec = dln(net=DLN(depth=25, width=8), noise=Noise(on=True))
-    session = Session(spec, load(spec, DEVICE))
+    session = TrainState(spec, load(spec, DEVICE))
     session.step(0, observe=True)
     view = session.view
     assert view is not None
@@ -255,7 +255,7 @@ def test_it_diverges_at_the_first_loss_that_is_not_finite(tmp_path: Path) -> Non
 def test_a_probe_sees_the_gradient_of_ieee_float32(precision: str) -> None:
     found: dict[str, dict[str, torch.Tensor]] = {}
     for name in (precision, "float64"):
-        session = Session(vgg(precision=name, noise=Noise()), load(vgg(precision=name)))
+        session = TrainState(vgg(precision=name, noise=Noise()), load(vgg(precision=name)))
         session.step(0, observe=True)
         assert session.view is not None
         found[name] = dict(session.view.grads)
@@ -267,7 +267,7 @@ def test_a_probe_sees_the_gradient_of_ieee_float32(precision: str) -> None:
 @pytest.mark.parametrize("kind", ["batch", "l1", "none"])
 def test_ics_by_a_growing_batch_is_that_of_the_definition(kind: str) -> None:
     spec = vgg(precision="float64", norm=Norm(kind=kind))
-    session = Session(spec, load(spec, DEVICE))
+    session = TrainState(spec, load(spec, DEVICE))
     for step in range(2):
         session.step(step, observe=True)
     view = session.view
@@ -284,7 +284,7 @@ def test_a_probe_without_memory_leaves_training_unharmed(
     if DEVICE != "cuda":
         pytest.skip("needs a GPU's memory")
     spec = vgg(net=VGG(kind="vgg16"), batch_size=128)
-    session = Session(spec, load(spec, DEVICE))
+    session = TrainState(spec, load(spec, DEVICE))
     session.step(0, observe=True)
     view = session.view
     assert view is not None

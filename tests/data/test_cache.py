@@ -14,7 +14,7 @@ from bncore.data import DataError
 from bncore.data import cache as images
 from bncore.data.arrays import ImageArrays
 from bncore.data.folder import load_folder
-from data.making import image_tree
+from data.factories import image_tree
 
 
 def arrays(count: int = 2) -> ImageArrays:

@@ -37,7 +37,7 @@ def images(count: int = 24, *, batch_size: int | str = 5, seed: int = 0, augment
     )
 
 
-def plainly_normalised(pixels: Tensor, training: Tensor) -> NDArray[np.float64]:
+def plainly_normalized(pixels: Tensor, training: Tensor) -> NDArray[np.float64]:
     x, all_x = pixels.numpy().astype(float) / 255, training.numpy().astype(float) / 255
     mean, std = all_x.mean((0, 2, 3)), all_x.std((0, 2, 3))
     numbers: NDArray[np.float64] = (x - mean[:, None, None]) / std[:, None, None]
@@ -68,7 +68,7 @@ def test_seeds_give_other_orders() -> None:
 def test_images_are_normalised_by_the_training_set() -> None:
     data = images()
     inputs, targets = data.batch(3)
-    expected = plainly_normalised(data.train_inputs[targets], data.train_inputs)
+    expected = plainly_normalized(data.train_inputs[targets], data.train_inputs)
     np.testing.assert_allclose(inputs.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -79,15 +79,15 @@ def test_every_batch_and_every_evaluation_is_in_the_run_s_precision(
     data = dataclasses.replace(images(), dtype=dtype, _order=None)
     inputs, targets = data.batch(1)
     assert inputs.dtype == dtype
-    expected = plainly_normalised(data.train_inputs[targets], data.train_inputs)
+    expected = plainly_normalized(data.train_inputs[targets], data.train_inputs)
     np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=tolerance)
     (inputs, _), *_ = data.eval_batches("test", 0, 100)
     assert inputs.dtype == dtype
-    expected = plainly_normalised(data.test_inputs, data.train_inputs)  # of the training set even here
+    expected = plainly_normalized(data.test_inputs, data.train_inputs)  # of the training set even here
     np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=tolerance)
 
 
-def plainly_standardised(pixels: Tensor) -> NDArray[np.float64]:
+def plainly_standardized(pixels: Tensor) -> NDArray[np.float64]:
     """Picture by picture as TensorFlow documents it, of pixels from 0 to 255."""
     found = []
     for picture in pixels.numpy().astype(float):
@@ -110,20 +110,20 @@ def test_each_picture_by_its_own_moments_is_tensorflows(dtype: torch.dtype, tole
     for step in range(4):
         inputs, targets = data.batch(step)
         assert inputs.dtype == dtype
-        expected = plainly_standardised(data.train_inputs[targets])
+        expected = plainly_standardized(data.train_inputs[targets])
         np.testing.assert_allclose(inputs.numpy(), expected, rtol=tolerance, atol=1e-12)
     (inputs, _), *_ = data.eval_batches("test", 0, 100)
     assert inputs.dtype == dtype
     np.testing.assert_allclose(
-        inputs.numpy(), plainly_standardised(data.test_inputs), rtol=tolerance, atol=1e-12
+        inputs.numpy(), plainly_standardized(data.test_inputs), rtol=tolerance, atol=1e-12
     )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("grey", [0, 1, 77, 200, 255])
-def test_a_picture_of_one_colour_becomes_zeros(grey: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("gray", [0, 1, 77, 200, 255])
+def test_a_picture_of_one_colour_becomes_zeros(gray: int, dtype: torch.dtype) -> None:
     data = by_picture(images(batch_size="full"), dtype=dtype)
-    data.train_inputs[3] = grey
+    data.train_inputs[3] = gray
     assert not data.batch(0)[0][3].any()
     assert data.batch(0)[0][4].any()
 
@@ -159,8 +159,8 @@ def test_augmented_pictures_are_standardised_as_they_were_cropped() -> None:
 
 def test_a_set_of_one_colour_stays_finite() -> None:
     data = images()
-    grey = dataclasses.replace(data, train_inputs=torch.full_like(data.train_inputs, 200), _order=None)
-    assert torch.equal(grey.batch(0)[0], torch.zeros(5, 3, 8, 8, dtype=torch.float64))
+    gray = dataclasses.replace(data, train_inputs=torch.full_like(data.train_inputs, 200), _order=None)
+    assert torch.equal(gray.batch(0)[0], torch.zeros(5, 3, 8, 8, dtype=torch.float64))
 
 
 def test_batches_leave_the_resident_images_as_they_are() -> None:
@@ -190,7 +190,7 @@ def test_every_augmented_image_is_a_crop_of_the_padded_one_mirrored_or_not() -> 
                 crop = raw[:, top : top + 8, left : left + 8]
                 for flip in (False, True):
                     candidate = crop.flip(2) if flip else crop
-                    numbers = plainly_normalised(candidate[None], data.train_inputs)[0]
+                    numbers = plainly_normalized(candidate[None], data.train_inputs)[0]
                     if np.allclose(image.numpy(), numbers, atol=1e-9):
                         matches.append((top, left, flip))
         assert len(matches) == 1

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from bncore.data import DataError, cifar, download, fetch, settle
-from bncore.spec.model import ImageData
-from data.making import Host, cifar_archive, cifar_files, served
+from bncore.config.model import ImageData
+from bncore.data import DataError, cifar, download, fetch, resolve_source
+from data.factories import Host, cifar_archive, cifar_files, served
 
-settling = importlib.import_module("bncore.data.settle")  # the package's `settle` is the function
+settling = importlib.import_module("bncore.data.resolve")  # the package's `resolve_source` is the function
 
 PARTIAL = ".cifar-10-python.tar.gz.part"
 
@@ -47,7 +47,7 @@ def refused(root: Path, **limits: Any) -> str:
 
 def test_cifar_is_downloaded_once(content: bytes, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     with served(Host(content), monkeypatch):
-        found = settle(ImageData())
+        found = resolve_source(ImageData())
     assert (found.title, found.warning, found.data.path) == ("CIFAR-10", "", str(cache))
     assert names(cache) == [cifar.FOLDER]
     assert fetch() == cache  # the server is gone
@@ -223,13 +223,13 @@ def test_a_network_that_falls_silent_blocks_nobody(
     begun = time.monotonic()
     host = Host(content, hang_after=100)
     with served(host, monkeypatch):
-        found = settle(ImageData())
+        found = resolve_source(ImageData())
         assert time.monotonic() - begun < 10
         assert found.title == "synthetic images"
         assert f"nothing arrived for 0.3 s (100 of {len(content):,} bytes arrived" in found.warning
         assert names(cache) == [PARTIAL]
         host.hang_after = None
-        assert settle(ImageData()).title == "CIFAR-10"
+        assert resolve_source(ImageData()).title == "CIFAR-10"
     assert host.asked[-1] == "bytes=100-"
     assert socket.getdefaulttimeout() is None
 

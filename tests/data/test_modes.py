@@ -16,23 +16,23 @@ from PIL import Image
 from bncore.data import DataError
 from bncore.data.picture import EIGHT_BITS, SIXTEEN_BITS, read_picture, suffixes, to_rgb
 
-GREY_16 = np.array([[0, 1, 128, 129, 255, 256], [257, 32767, 32768, 65407, 65534, 65535]], dtype=np.uint16)
+GRAY_16 = np.array([[0, 1, 128, 129, 255, 256], [257, 32767, 32768, 65407, 65534, 65535]], dtype=np.uint16)
 
 
-def png(rows: list[bytes], width: int, depth: int, colour: int, *, key: bytes = b"") -> bytes:
+def png(rows: list[bytes], width: int, depth: int, color: int, *, key: bytes = b"") -> bytes:
     """A PNG as the standard describes it; `key` is what its tRNS chunk holds."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checked = kind + content
         return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    head = struct.pack(">IIBBBBB", width, len(rows), depth, colour, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, len(rows), depth, color, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
     middle = chunk(b"tRNS", key) if key else b""
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + middle + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def grey_of(pixels: NDArray[np.uint8]) -> list[list[int]]:
+def gray_of(pixels: NDArray[np.uint8]) -> list[list[int]]:
     """The one channel of a grey picture, (3, height, width)."""
     assert (pixels == pixels[0]).all()
     return [[int(value) for value in row] for row in pixels[0]]
@@ -43,39 +43,39 @@ def scaled(values: NDArray[np.uint16], largest: int = 65535) -> list[list[int]]:
     return [[round(int(value) * 255 / largest) for value in row] for row in values]
 
 
-def on_white(colour: float, opacity: int) -> float:
-    return (colour * opacity + 255 * (255 - opacity)) / 255
+def on_white(color: float, opacity: int) -> float:
+    return (color * opacity + 255 * (255 - opacity)) / 255
 
 
 def test_grey_of_16_bits_is_scaled_and_not_clipped(tmp_path: Path) -> None:
     file = tmp_path / "grey.png"
-    file.write_bytes(png([row.astype(">u2").tobytes() for row in GREY_16], 6, 16, 0))
-    assert grey_of(read_picture(file)) == scaled(GREY_16)
+    file.write_bytes(png([row.astype(">u2").tobytes() for row in GRAY_16], 6, 16, 0))
+    assert gray_of(read_picture(file)) == scaled(GRAY_16)
 
 
 @pytest.mark.parametrize("suffix", ["png", "pgm", "tif", "jp2"])
 def test_grey_of_16_bits_is_alike_in_every_format(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"grey.{suffix}"
     if suffix == "pgm":
-        file.write_bytes(b"P5 6 2 65535\n" + GREY_16.astype(">u2").tobytes())
+        file.write_bytes(b"P5 6 2 65535\n" + GRAY_16.astype(">u2").tobytes())
     else:
-        Image.fromarray(GREY_16).save(file)
-    assert grey_of(read_picture(file)) == scaled(GREY_16)
+        Image.fromarray(GRAY_16).save(file)
+    assert gray_of(read_picture(file)) == scaled(GRAY_16)
 
 
 def test_big_endian_grey_of_16_bits_is_scaled(tmp_path: Path) -> None:
     file = tmp_path / "grey.tif"
-    image = Image.frombytes("I;16B", (6, 2), GREY_16.astype(">u2").tobytes())
+    image = Image.frombytes("I;16B", (6, 2), GRAY_16.astype(">u2").tobytes())
     image.save(file)
     with Image.open(file) as opened:
         assert opened.mode == "I;16B"
-    assert grey_of(read_picture(file)) == scaled(GREY_16)
+    assert gray_of(read_picture(file)) == scaled(GRAY_16)
 
 
 def test_a_pgm_of_any_range_is_scaled_by_that_range(tmp_path: Path) -> None:
     file = tmp_path / "grey.pgm"
     file.write_bytes(b"P5 3 1 1000\n" + struct.pack(">HHH", 0, 500, 1000))
-    assert grey_of(read_picture(file)) == [[0, 128, 255]]
+    assert gray_of(read_picture(file)) == [[0, 128, 255]]
 
 
 def test_tiff_of_12_bits_and_tiff_with_white_at_zero(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_tiff_of_12_bits_and_tiff_with_white_at_zero(tmp_path: Path) -> None:
     values = np.array([[0x000, 0x080, 0x0FF, 0xF00]], dtype=np.uint16)
     packed = bytes([0x00, 0x00, 0x80, 0x0F, 0xFF, 0x00])
     deep.write_bytes(tiff(packed, bits=12, width=4, photometric=1))
-    assert grey_of(read_picture(deep)) == scaled(values, 4095)
+    assert gray_of(read_picture(deep)) == scaled(values, 4095)
     inverted.write_bytes(tiff(struct.pack("<HHH", 0, 257, 65535), bits=16, width=3, photometric=0))
-    assert grey_of(read_picture(inverted)) == [[255, 254, 0]]
+    assert gray_of(read_picture(inverted)) == [[255, 254, 0]]
 
 
 def tiff(strip: bytes, *, bits: int, width: int, photometric: int) -> bytes:
@@ -101,8 +101,8 @@ def tiff(strip: bytes, *, bits: int, width: int, photometric: int) -> bytes:
 def test_every_layout_of_16_bits_reads_alike(mode: str) -> None:
     """The array that Pillow gives for a mode has the values, whatever their order of bytes."""
     order = ">" if mode == "I;16B" else "<"
-    image = Image.frombytes(mode, (6, 2), GREY_16.astype(f"{order}u2").tobytes())
-    assert (np.asarray(image).astype(np.int64) == GREY_16).all()
+    image = Image.frombytes(mode, (6, 2), GRAY_16.astype(f"{order}u2").tobytes())
+    assert (np.asarray(image).astype(np.int64) == GRAY_16).all()
     with pytest.raises(DataError, match=f"mode {mode} "):
         to_rgb(image)  # without a file nothing tells the range
 
@@ -128,13 +128,13 @@ def test_a_portable_float_map_is_refused_with_mode_and_file(tmp_path: Path) -> N
 
 def test_one_bit_and_grey_and_colour_are_themselves(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    grey = rng.integers(0, 256, (5, 7), dtype=np.uint8)
-    colour = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    for name, array in (("grey.png", grey), ("colour.png", colour), ("bits.png", grey > 99)):
+    gray = rng.integers(0, 256, (5, 7), dtype=np.uint8)
+    color = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    for name, array in (("grey.png", gray), ("colour.png", color), ("bits.png", gray > 99)):
         Image.fromarray(array).save(tmp_path / name)
-    assert grey_of(read_picture(tmp_path / "grey.png")) == grey.tolist()
-    assert (read_picture(tmp_path / "colour.png") == colour.transpose(2, 0, 1)).all()
-    assert grey_of(read_picture(tmp_path / "bits.png")) == (255 * (grey > 99)).tolist()
+    assert gray_of(read_picture(tmp_path / "grey.png")) == gray.tolist()
+    assert (read_picture(tmp_path / "colour.png") == color.transpose(2, 0, 1)).all()
+    assert gray_of(read_picture(tmp_path / "bits.png")) == (255 * (gray > 99)).tolist()
 
 
 def test_colours_of_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
@@ -147,46 +147,46 @@ def test_colours_of_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["LA", "La", "RGBA", "RGBa", "PA"])
 def test_transparency_is_composed_on_white(mode: str) -> None:
     opacity = [0, 1, 100, 254, 255]
-    colour = [[10, 10, 10], [0, 0, 0], [90, 90, 90], [200, 200, 200], [33, 33, 33]]
+    color = [[10, 10, 10], [0, 0, 0], [90, 90, 90], [200, 200, 200], [33, 33, 33]]
     if mode in ("RGBA", "RGBa"):
-        colour = [[10, 20, 30], [0, 128, 1], [90, 7, 100], [254, 0, 3], [0, 255, 17]]
+        color = [[10, 20, 30], [0, 128, 1], [90, 7, 100], [254, 0, 3], [0, 255, 17]]
     premultiplied = mode in ("La", "RGBa")
     if premultiplied:
-        colour = [[value * a // 255 for value in one] for one, a in zip(colour, opacity, strict=True)]
+        color = [[value * a // 255 for value in one] for one, a in zip(color, opacity, strict=True)]
     if mode == "PA":
         image = Image.frombytes("PA", (5, 1), bytes(v for i, a in enumerate(opacity) for v in (i, a)))
-        image.putpalette([value for one in colour for value in one])
+        image.putpalette([value for one in color for value in one])
     elif mode in ("LA", "La"):
-        pairs = zip(colour, opacity, strict=True)
+        pairs = zip(color, opacity, strict=True)
         image = Image.frombytes(mode, (5, 1), bytes(v for one, a in pairs for v in (one[0], a)))
     else:
-        pairs = zip(colour, opacity, strict=True)
+        pairs = zip(color, opacity, strict=True)
         image = Image.frombytes(mode, (5, 1), bytes(v for one, a in pairs for v in (*one, a)))
     found = np.asarray(to_rgb(image))[0].tolist()
-    for one, a, pixel in zip(colour, opacity, found, strict=True):
+    for one, a, pixel in zip(color, opacity, found, strict=True):
         for value, got in zip(one, pixel, strict=True):
             expected = value + 255 - a if premultiplied else on_white(value, a)
             assert abs(got - expected) <= (1 if premultiplied else 0.5)
 
 
 def test_a_picture_that_is_opaque_is_what_it_was_without_the_channel(tmp_path: Path) -> None:
-    colour = np.random.default_rng(1).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    opaque = np.dstack([colour, np.full((6, 6), 255, dtype=np.uint8)])
+    color = np.random.default_rng(1).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    opaque = np.dstack([color, np.full((6, 6), 255, dtype=np.uint8)])
     Image.fromarray(opaque).save(tmp_path / "opaque.png")
-    assert (read_picture(tmp_path / "opaque.png") == colour.transpose(2, 0, 1)).all()
+    assert (read_picture(tmp_path / "opaque.png") == color.transpose(2, 0, 1)).all()
 
 
 @pytest.mark.parametrize("name", ["index.png", "table.png", "index.gif"])
 def test_a_palette_with_transparency(tmp_path: Path, name: str) -> None:
     """One index that is transparent, or a table of how opaque each is."""
-    colours = [(255, 0, 0), (0, 200, 0), (1, 2, 3)]
+    colors = [(255, 0, 0), (0, 200, 0), (1, 2, 3)]
     image = Image.frombytes("P", (3, 1), bytes([0, 1, 2]))
-    image.putpalette([value for colour in colours for value in colour])
+    image.putpalette([value for color in colors for value in color])
     opacity = [255, 60, 0] if name == "table.png" else [255, 0, 255]
     image.save(tmp_path / name, transparency=bytes(opacity) if name == "table.png" else 1)
     found = read_picture(tmp_path / name).transpose(1, 2, 0)[0]
-    for colour, a, pixel in zip(colours, opacity, found.tolist(), strict=True):
-        assert pixel == [round(on_white(value, a)) for value in colour]
+    for color, a, pixel in zip(colors, opacity, found.tolist(), strict=True):
+        assert pixel == [round(on_white(value, a)) for value in color]
 
 
 def test_a_palette_whose_colours_have_a_channel_of_transparency() -> None:
@@ -211,7 +211,7 @@ def test_the_transparent_grey_of_a_png_is_of_its_own_depth(
     """Pillow compares the grey with pixels that it has spread or cut to 8 bits."""
     file = tmp_path / "grey.png"
     file.write_bytes(png([row], len(expected), depth, 0, key=struct.pack(">H", key)))
-    assert grey_of(read_picture(file)) == [expected]
+    assert gray_of(read_picture(file)) == [expected]
 
 
 def test_the_transparent_colour_of_a_png(tmp_path: Path) -> None:
@@ -224,11 +224,11 @@ def test_the_transparent_colour_of_a_png(tmp_path: Path) -> None:
 
 
 def test_cmyk_is_what_is_left_of_white() -> None:
-    inks = [[0, 0, 0, 0], [255, 0, 0, 0], [10, 100, 200, 30], [0, 0, 0, 255]]
-    image = Image.frombytes("CMYK", (4, 1), bytes(value for ink in inks for value in ink))
-    for (*colour, black), pixel in zip(inks, np.asarray(to_rgb(image))[0].tolist(), strict=True):
-        for ink, got in zip(colour, pixel, strict=True):
-            assert abs(got - (255 - ink) * (255 - black) / 255) <= 1
+    styles = [[0, 0, 0, 0], [255, 0, 0, 0], [10, 100, 200, 30], [0, 0, 0, 255]]
+    image = Image.frombytes("CMYK", (4, 1), bytes(value for cell_style in styles for value in cell_style))
+    for (*color, black), pixel in zip(styles, np.asarray(to_rgb(image))[0].tolist(), strict=True):
+        for cell_style, got in zip(color, pixel, strict=True):
+            assert abs(got - (255 - cell_style) * (255 - black) / 255) <= 1
 
 
 def test_ycbcr_is_jpegs() -> None:

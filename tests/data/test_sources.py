@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from bncore.data import DataError, cifar, foresee, load, settle
+from bncore.config.model import DLN, MLP, GaussianData, ImageData, Loss, Spec
+from bncore.data import DataError, cifar, describe_source, load, resolve_source
 from bncore.data.arrays import class_balanced_order
 from bncore.data.folder import load_folder
 from bncore.data.gaussian import gaussian_regression
 from bncore.data.synthetic import CLASSES, synthetic_images
 from bncore.random import generator
-from bncore.spec.model import DLN, MLP, GaussianData, ImageData, Loss, Spec
-from data.making import cifar_files, image_tree
+from data.factories import cifar_files, image_tree
 
 BY_CLASS = "7c5e67b1b5117bdce6e6d351d9722a44fa4b8da0a424a9bc69a7e5d6c597cf8a"
 SYNTHETIC = "9f6256063edf5fa6b3ad3101e25af0b2c904d3937d49e9b0ac280ba22281fb3a"
@@ -99,7 +99,7 @@ def test_whose_moments_pictures_are_standardised_by_is_the_specs(tmp_path: Path)
     found = []
     for standardize in ("dataset", "image"):
         images = ImageData.model_validate({"path": str(tree), "standardize": standardize})
-        data = load(Spec(data=settle(images).data, net=MLP(), batch_size=6))
+        data = load(Spec(data=resolve_source(images).data, net=MLP(), batch_size=6))
         found.append((data.batch(0)[0].any().item(), next(data.eval_batches("test", 0, 9))[0].any().item()))
     assert found == [(True, True), (False, False)]
 
@@ -186,12 +186,12 @@ def test_an_incomplete_tree_says_what_is_missing(tmp_path: Path, missing: str, m
             file.unlink() if file.is_file() else file.rmdir()
         path.unlink() if path.is_file() else path.rmdir()
     with pytest.raises(DataError, match=message):
-        settle(ImageData(path=str(tree)))
+        resolve_source(ImageData(path=str(tree)))
 
 
 def test_cifar_is_read_and_damage_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = cifar_files(tmp_path / "data", monkeypatch)
-    found = settle(ImageData(path=str(root)))
+    found = resolve_source(ImageData(path=str(root)))
     assert (found.data.source, found.title, found.warning) == ("cifar10", "CIFAR-10", "")
     arrays = cifar.load_cifar10(root)
     assert arrays.train_images.shape == (10, 3, 32, 32)
@@ -201,7 +201,7 @@ def test_cifar_is_read_and_damage_is_noticed(tmp_path: Path, monkeypatch: pytest
     batch = root / "cifar-10-batches-py" / "data_batch_1"
     batch.write_bytes(batch.read_bytes()[:-1])
     with pytest.raises(DataError, match="incomplete or damaged"):
-        settle(ImageData(path=str(root)))
+        resolve_source(ImageData(path=str(root)))
 
 
 def test_a_file_in_place_of_a_batch_is_never_unpickled(
@@ -219,38 +219,38 @@ def test_every_file_of_cifar_is_needed(tmp_path: Path, monkeypatch: pytest.Monke
     root = cifar_files(tmp_path / "data", monkeypatch)
     (root / cifar.FOLDER / name).unlink()
     with pytest.raises(DataError, match=f"{cifar.FOLDER}: incomplete or damaged"):
-        settle(ImageData(path=str(root)))
+        resolve_source(ImageData(path=str(root)))
 
 
 def test_a_settled_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image_tree(tmp_path / "tree")
     monkeypatch.chdir(tmp_path)
-    settled = settle(ImageData(path="tree", augment=True))
+    settled = resolve_source(ImageData(path="tree", augment=True))
     assert settled.data.path == str(tmp_path / "tree")
     assert settled.data.source == "folder"
     assert settled.data.augment
     assert settled.title == "the image folder 'tree'"
-    assert settle(settled.data) == settled
+    assert resolve_source(settled.data) == settled
     cifar_files(tmp_path / "relative", monkeypatch)
     monkeypatch.setenv("BNRUN_CACHE", "relative")
-    assert settle(ImageData()).data.path == str(tmp_path / "relative")
+    assert resolve_source(ImageData()).data.path == str(tmp_path / "relative")
 
 
 def test_auto_prefers_the_disk_then_the_network_then_the_synthetic_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setattr(cifar, "fetch", no_network)
-    found = settle(ImageData())
+    found = resolve_source(ImageData())
     assert found.data.source == "synthetic"
     assert "SYNTHETIC" in found.warning
     assert found.title == "synthetic images"
     root = cifar_files(tmp_path / "elsewhere", monkeypatch)
     monkeypatch.setattr(cifar, "fetch", lambda *_, **__: root)
-    assert settle(ImageData()).title == "CIFAR-10"
+    assert resolve_source(ImageData()).title == "CIFAR-10"
     cache.mkdir(exist_ok=True)
     (root / "cifar-10-batches-py").rename(cache / "cifar-10-batches-py")
     monkeypatch.setattr(cifar, "fetch", no_network)
-    assert settle(ImageData()).title == "CIFAR-10"
+    assert resolve_source(ImageData()).title == "CIFAR-10"
 
 
 def test_what_was_asked_for_is_never_replaced_silently(
@@ -259,14 +259,14 @@ def test_what_was_asked_for_is_never_replaced_silently(
     monkeypatch.setattr(cifar, "fetch", no_network)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no images there"):
-        settle(ImageData(path=str(tmp_path / "empty")))
+        resolve_source(ImageData(path=str(tmp_path / "empty")))
     with pytest.raises(DataError, match="cannot be downloaded"):
-        settle(ImageData(source="cifar10"))
+        resolve_source(ImageData(source="cifar10"))
 
 
 def test_other_images_than_those_settled_on_are_refused(tmp_path: Path) -> None:
     tree = image_tree(tmp_path / "tree")
-    settled = settle(ImageData(path=str(tree))).data
+    settled = resolve_source(ImageData(path=str(tree))).data
     (tree / "test" / "cat" / "0.png").write_bytes((tree / "test" / "dog" / "0.png").read_bytes())
     spec = Spec(data=settled, net=MLP(hidden=(4,)), batch_size=2)
     with pytest.raises(DataError, match="images have changed"):
@@ -274,14 +274,14 @@ def test_other_images_than_those_settled_on_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
-    settled = settle(ImageData(path=str(image_tree(tmp_path / "tree")))).data
+    settled = resolve_source(ImageData(path=str(image_tree(tmp_path / "tree")))).data
     with pytest.raises(DataError, match="batch_size: 100; expected at most 6"):
         load(Spec(data=settled, net=MLP(hidden=(4,)), batch_size=100))
 
 
 def test_foreseeing_touches_nothing(tmp_path: Path, cache: Path) -> None:
-    assert "synthetic" in foresee(ImageData())
-    assert foresee(ImageData(path=str(image_tree(tmp_path / "tree")))) == "the image folder 'tree'"
+    assert "synthetic" in describe_source(ImageData())
+    assert describe_source(ImageData(path=str(image_tree(tmp_path / "tree")))) == "the image folder 'tree'"
     assert not cache.exists()
 
 

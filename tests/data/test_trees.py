@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from bncore.data import DataError, foresee, load, settle
+from bncore.config.model import MLP, ImageData, Spec
+from bncore.data import DataError, describe_source, load, resolve_source
 from bncore.data.folder import load_folder
 from bncore.data.picture import read_picture
-from bncore.spec.model import MLP, ImageData, Spec
-from data.making import image_tree
+from data.factories import image_tree
 
-GREY = np.full((32, 32), 77, dtype=np.uint8)
+GRAY = np.full((32, 32), 77, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ GREY = np.full((32, 32), 77, dtype=np.uint8)
 )
 def test_what_pillow_reads_is_read(tmp_path: Path, suffix: str) -> None:
     tree = image_tree(tmp_path / "tree")
-    Image.fromarray(GREY).save(tree / "train" / "cat" / f"more.{suffix}")
+    Image.fromarray(GRAY).save(tree / "train" / "cat" / f"more.{suffix}")
     arrays = load_folder(tree)
     assert arrays.train_images.shape == (7, 3, 32, 32)
     extra = [image for image in arrays.train_images if image.max() > 20]
@@ -42,9 +42,9 @@ def test_what_is_not_read_is_counted_by_suffix(tmp_path: Path) -> None:
     inner = tree / "train" / "dog" / "more" / "deeper"
     inner.mkdir(parents=True)
     for name in ("x.png", "y.png", ".DS_Store"):
-        Image.fromarray(GREY).save(inner / name, "PNG")
-    Image.fromarray(GREY).save(tree / "test" / "loose.jpg")
-    told = settle(ImageData(path=str(tree))).warning
+        Image.fromarray(GRAY).save(inner / name, "PNG")
+    Image.fromarray(GRAY).save(tree / "test" / "loose.jpg")
+    told = resolve_source(ImageData(path=str(tree))).warning
     assert told == (
         f"{tree}: files that are not used: 1 .heic, 1 .jpg beside the class folders, "
         "2 .png in folders inside class folders, 3 .txt, 1 without a suffix"
@@ -53,9 +53,9 @@ def test_what_is_not_read_is_counted_by_suffix(tmp_path: Path) -> None:
 
 def test_what_is_skipped_is_part_of_what_the_data_are(tmp_path: Path) -> None:
     tree = image_tree(tmp_path / "tree")
-    whole = settle(ImageData(path=str(tree))).data
+    whole = resolve_source(ImageData(path=str(tree))).data
     (tree / "train" / "cat" / "list.txt").touch()
-    more = settle(ImageData(path=str(tree))).data
+    more = resolve_source(ImageData(path=str(tree))).data
     assert whole.fingerprint != more.fingerprint
     batch = {"net": MLP(hidden=(4,)), "batch_size": 2}
     assert load(Spec(data=more, **batch)).notices == (f"{tree}: files that are not used: 1 .txt",)
@@ -73,7 +73,7 @@ def test_a_run_from_before_skipped_files_were_told_of_is_resumed(tmp_path: Path)
     data = load(Spec(data=old, net=MLP(hidden=(4,)), batch_size=2))
     assert data.fingerprint == arrays_alone
     assert data.notices == (f"{tree}: files that are not used: 1 .txt",)
-    assert settle(old).data.fingerprint == arrays_alone
+    assert resolve_source(old).data.fingerprint == arrays_alone
 
 
 def test_the_fingerprint_of_pictures_alone_is_what_it_was(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_class_whose_name_is_not_utf_8_is_refused_in_words(tmp_path: Path, spl
     tree = image_tree(tmp_path / "tree")
     os.mkdir(os.fsencode(tree / split) + b"/caf\xe9")  # noqa: PTH102 - a name of bytes
     with pytest.raises(DataError, match=r"caf\\udce9: the name of this class is not UTF-8"):
-        settle(ImageData(path=str(tree)))
+        resolve_source(ImageData(path=str(tree)))
 
 
 def test_a_file_whose_name_is_not_utf_8_is_a_picture(tmp_path: Path) -> None:
@@ -131,19 +131,19 @@ def test_a_tree_in_a_folder_whose_name_is_not_utf_8_is_refused_in_words(tmp_path
     image_tree(real)
     (tmp_path / "link").symlink_to(real)
     with pytest.raises(DataError, match=r"caf\\udce9: .*UTF-8"):
-        settle(ImageData(path=str(tmp_path / "link")))
+        resolve_source(ImageData(path=str(tmp_path / "link")))
 
 
 def test_val_is_taken_for_a_missing_test(tmp_path: Path) -> None:
     tree = image_tree(tmp_path / "tree")
-    expected = settle(ImageData(path=str(tree)))
+    expected = resolve_source(ImageData(path=str(tree)))
     (tree / "test").rename(tree / "val")
-    found = settle(ImageData(path=str(tree)))
+    found = resolve_source(ImageData(path=str(tree)))
     assert found.data.fingerprint == expected.data.fingerprint
     assert found.warning == f"{tree / 'val'}: taken for the test set, which is missing"
     (tree / "test").mkdir()
     with pytest.raises(DataError, match="test: 0 class folders"):
-        settle(ImageData(path=str(tree)))
+        resolve_source(ImageData(path=str(tree)))
 
 
 @pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-that-name/x", "a\0b", "circle/x"])
@@ -152,7 +152,7 @@ def test_a_path_that_no_folder_can_have_is_refused_in_words(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("circle").symlink_to("circle")
-    for ask in (settle, foresee):
+    for ask in (resolve_source, describe_source):
         with pytest.raises(DataError, match=r"expected a folder"):
             ask(ImageData(path=path))
 
@@ -196,9 +196,9 @@ def test_pictures_of_any_size_are_trained_on_at_the_size_asked_for(tmp_path: Pat
     odd = image_tree(tmp_path / "odd", size=50)
     (odd / "test" / "cat" / "0.png").rename(tree / "test" / "cat" / "9.png")
     with pytest.raises(DataError, match=r"9\.png: 50x50 pixels; expected 32x32 as .*data\.image_size"):
-        settle(ImageData(path=str(tree)))
+        resolve_source(ImageData(path=str(tree)))
     for side in (32, 16):
-        settled = settle(ImageData(path=str(tree), image_size=side))
+        settled = resolve_source(ImageData(path=str(tree), image_size=side))
         assert settled.warning == (
             f"{tree}: pictures are resized (shorter side, antialiased) and cropped to {side}x{side}"
         )
@@ -213,7 +213,7 @@ def test_a_size_that_the_network_does_not_take_is_refused_by_the_first_file(tmp_
     with pytest.raises(
         DataError, match=r"cat/0\.png: 48x48 pixels; expected 32x32, .*data\.image_size = 32 resizes"
     ):
-        settle(ImageData(path=str(tree)), side=32)
+        resolve_source(ImageData(path=str(tree)), side=32)
 
 
 @pytest.mark.parametrize(

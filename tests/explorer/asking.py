@@ -7,17 +7,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from live.making import STEPS, events, made_run, write_sweep
+from live.factories import STEPS, events, made_run, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.owner import acquire
-from bncore.store.paths import Held, RunDir, SweepDir
+from bncore.store.paths import OwnedDir, RunDir, SweepDir
 from bncore.store.requests import waiting
 from bncore.store.status import Status, write_status
 from bntui.app import Explorer
-from bntui.memory import remember_layout
-from bntui.widgets.strip import Strip
-from explorer.making import drive, explorer, text_of, until
+from bntui.layouts import remember_layout
+from bntui.widgets.steering_bar import SteeringBar
+from explorer.factories import drive, explorer, text_of, until
 
 STATES = {
     "first": "running", "second": "running", "halted": "paused", "waits": "queued", "over": "finished",
@@ -52,7 +52,7 @@ def run_named(sweep: SweepDir, name: str) -> RunDir:
 
 def asked(sweep: SweepDir) -> dict[str, list[dict[str, Any]]]:
     """What lies in every inbox that holds anything; the sweep's own under its name."""
-    inboxes: dict[str, Held] = {run.path.name.removesuffix("-s0"): run for run in sweep.runs()}
+    inboxes: dict[str, OwnedDir] = {run.path.name.removesuffix("-s0"): run for run in sweep.runs()}
     inboxes["sweep"] = sweep
     commands = {
         name: [one.command.model_dump(exclude_none=True) for one in waiting(held)]
@@ -82,8 +82,8 @@ async def select(pilot: Pilot[None], app: Explorer, name: str) -> None:
     assert app.choice.selected.name == f"{name}-s0"
 
 
-def strip(app: Explorer) -> Strip:
-    return app.screen.query_one(Strip)
+def strip(app: Explorer) -> SteeringBar:
+    return app.screen.query_one(SteeringBar)
 
 
 def sentence(app: Explorer) -> str:

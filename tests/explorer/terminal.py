@@ -18,13 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cli.making import surroundings
+from cli.factories import clean_environment
 
 PATIENCE_S = 60.0
 REMOTE = ("SSH_CONNECTION", "SSH_TTY", "NO_COLOR", "XDG_STATE_HOME", "TEXTUAL_FPS")
 
 
-class Session:
+class TrainState:
     """A program in a terminal of its own.
 
     Arguments:
@@ -36,7 +36,7 @@ class Session:
     def __init__(
         self, folder: Path, *program: str, size: tuple[int, int] = (120, 36), **environment: str
     ) -> None:
-        inherited = {k: v for k, v in surroundings(folder).items() if k not in (*REMOTE, "COLUMNS")}
+        inherited = {k: v for k, v in clean_environment(folder).items() if k not in (*REMOTE, "COLUMNS")}
         self._head, self._tail = pty.openpty()
         self.resize(*size)
         self.before = termios.tcgetattr(self._tail)
@@ -53,7 +53,7 @@ class Session:
         self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> TrainState:
         return self
 
     def __exit__(
@@ -129,9 +129,9 @@ class Session:
                     return
 
 
-def bntui(folder: Path, *arguments: str, size: tuple[int, int] = (120, 36), **environment: str) -> Session:
+def bntui(folder: Path, *arguments: str, size: tuple[int, int] = (120, 36), **environment: str) -> TrainState:
     """`bntui` with these arguments, in a terminal."""
-    return Session(folder, "-m", "bntui.main", *arguments, size=size, **environment)
+    return TrainState(folder, "-m", "bntui.main", *arguments, size=size, **environment)
 
 
 MODES = {
@@ -140,7 +140,7 @@ MODES = {
 }  # fmt: skip
 
 
-def assert_restored(session: Session, *, mouse: bool = True) -> None:
+def assert_restored(session: TrainState, *, mouse: bool = True) -> None:
     """The terminal is as it was found."""
     sent = session.sent
     for name, mode in MODES.items():

@@ -10,7 +10,7 @@ import pytest
 
 from bncore.store.reader import read
 from bntui.bench.drawing import CHARTS, drawn
-from bntui.bench.made import growing_sweep, long_run, same_runs
+from bntui.bench.synthetic_runs import growing_sweep, long_run, same_runs
 from bntui.bench.terminal import Terminal, bursts, memory_mb, processor_s, shows_curves
 from bntui.bench.ui import Sizes, bench_ui
 

@@ -8,25 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live.making import STEPS, events, made_run, request, view_of, write_sweep
+from live.factories import STEPS, events, made_run, request, view_of, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
 from bncore.store.requests import Set, drop
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of
 from bntui.chart.palette import DARK, LIGHT
-from bntui.live.runs import RunView, Snapshot, SweepView
-from bntui.opening import Choice
+from bntui.live.run_view import RunView, Snapshot, SweepView
 from bntui.presets import PresetView
 from bntui.screens.home import preset_rows, root_rows
 from bntui.screens.journal import event_rows
 from bntui.screens.runs import heading
 from bntui.screens.spec import spec_rows
+from bntui.selection import Selection
 from bntui.widgets.filter import Filter
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import fit
 from bntui.widgets.sidebar import change_rows, details, run_row
-from explorer.making import drive, explorer, text_of
+from explorer.factories import drive, explorer, text_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -67,7 +67,7 @@ def lines(rows: object) -> list[str]:
 
 
 def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
-    choice = Choice(marked={views[0].run.path}, hidden={views[1].run.path})
+    choice = Selection(marked={views[0].run.path}, hidden={views[1].run.path})
     assert [run_row(DARK, view, choice, 34).plain for view in views] == [
         "◆ ⠶⠶⠶ batch          ●    12k  41%",
         "  ⠶⠶⠀ none           ○      queued",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.making import events, made_run, request, write_sweep
+from live.factories import events, made_run, request, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.owner import acquire
@@ -17,8 +17,8 @@ from bncore.store.paths import RunDir, SweepDir
 from bntui.actions import ACTIONS
 from bntui.app import Explorer
 from bntui.screens.home import HomePage
-from bntui.screens.table import PAGES
-from explorer.making import NASTY, drive, explorer, text_of, until
+from bntui.screens.pages import PAGES
+from explorer.factories import NASTY, drive, explorer, text_of, until
 
 SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))
 NAMES = (

@@ -12,7 +12,7 @@ from bncore.store.paths import SweepDir
 from bncore.store.status import Status, read_status, write_status
 from bntui.app import Explorer
 from explorer.asking import STOP, asked, run_named, steer, sweep_at_work
-from explorer.making import text_of, until
+from explorer.factories import text_of, until
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from live.making import events, made_run, write_sweep
+from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
 from bntui.actions import ACTIONS
 from bntui.app import Explorer
 from bntui.screens.home import HomePage
-from bntui.screens.table import PAGES
+from bntui.screens.pages import PAGES
 from bntui.widgets.charts import ChartGrid
-from explorer.making import drive, every_kind, explorer, run_of, text_of, until
+from explorer.factories import drive, every_kind, explorer, run_of, text_of, until
 
 SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))
 KEYS = {page: str(number) for number, page in enumerate(PAGES, 1)}

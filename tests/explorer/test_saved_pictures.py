@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-from chart.making import band, chart, line
+from chart.factories import band, chart, line
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from live.making import Seconds, request
+from live.factories import Seconds, request
 from textual.pilot import Pilot
 
 from bncore.store.journal import encode
@@ -14,7 +14,7 @@ from bncore.store.requests import waiting
 from bntui.app import Explorer
 from bntui.chart.widget import Chart
 from explorer.asking import asked, run_named, select, sentence, steer, strip
-from explorer.making import text_of, until
+from explorer.factories import text_of, until
 
 pytestmark = pytest.mark.usefixtures("started")
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli.making import surroundings
-from resume.making import events
+from cli.factories import clean_environment
+from resume.factories import events
 
 from bncore.store.owner import read_owner
-from bncore.store.paths import Held, RunDir, SweepDir
+from bncore.store.paths import OwnedDir, RunDir, SweepDir
 from bncore.store.requests import waiting
 from bncore.store.status import read_status
 from explorer.terminal import alive, end
@@ -37,7 +37,7 @@ class Tmux:
         self._name = ""
         self._environment = {
             name: value
-            for name, value in surroundings(folder, XDG_STATE_HOME=str(folder / "state")).items()
+            for name, value in clean_environment(folder, XDG_STATE_HOME=str(folder / "state")).items()
             if name not in ("TMUX", "COLUMNS", "SSH_CONNECTION", "SSH_TTY", "NO_COLOR", "ENV")
         }
         self._folder = folder
@@ -113,7 +113,7 @@ def applied(run: RunDir) -> list[dict[str, object]]:
     ]
 
 
-def pid_of(held: Held) -> int:
+def pid_of(held: OwnedDir) -> int:
     holder = read_owner(held)
     assert holder is not None
     return holder.pid

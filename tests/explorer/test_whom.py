@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from live.making import forked_run
+from live.factories import forked_run
 from textual.pilot import Pilot
 
 from bncore.store.errors import StoreError
@@ -17,7 +17,7 @@ from bntui.app import Explorer
 from bntui.live.sources import Runs
 from bntui.steering.send import start_preset, stop_all
 from explorer.asking import STOP, asked, run_named, select, sentence, steer
-from explorer.making import text_of, until
+from explorer.factories import text_of, until
 
 pytestmark = pytest.mark.usefixtures("started")
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.making import TINY, bnrun, surroundings, tiny_experiment
-from resume.making import digest, events, story
+from cli.factories import TINY, bnrun, clean_environment, tiny_experiment
+from resume.factories import digest, events, story
 
 from bncore.store import requests
 from bncore.store.owner import process_start
@@ -84,7 +84,7 @@ def resume(sweep: SweepDir) -> subprocess.Popen[bytes]:
     with (folder / "said.txt").open("ab") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "bntui.cli.main", "resume", "tiny-001", "--jobs", "2"],
-            cwd=folder, env=surroundings(folder), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+            cwd=folder, env=clean_environment(folder), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
         )  # fmt: skip
 
 

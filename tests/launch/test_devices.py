@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bncore.config.model import Spec
 from bncore.launch import devices
-from bncore.spec.model import Spec
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli.making import bnrun, surroundings, tiny_experiment
-from resume.making import wait_until
+from cli.factories import bnrun, clean_environment, tiny_experiment
+from resume.factories import wait_until
 
 from bncore.bench import jobs
 from bncore.bench.jobs import NotMeasured, Together, bench_jobs
+from bncore.config.load import load_experiment
+from bncore.config.plan import Plan, plan
 from bncore.launch.occupancy import Occupancy
-from bncore.spec.load import load_experiment
-from bncore.spec.plan import Plan, plan
 
 
 @pytest.fixture
 def settled(tmp_path: Path) -> Plan:
     """Two runs on a GPU, by name only."""
     found = plan(load_experiment(tiny_experiment(tmp_path)), profile="cpu", device="cuda")
-    return found.settled(data=None, device="cuda", threads=1)
+    return found.resolved(data=None, device="cuda", threads=1)
 
 
 def machine(
@@ -149,7 +149,7 @@ def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, number: si
     experiment, scratch = tiny_experiment(tmp_path), tmp_path / "scratch"
     scratch.mkdir()
     command = [sys.executable, "-m", "bntui.cli.main", "bench", "jobs", str(experiment), "--seconds", "600"]
-    environment = surroundings(tmp_path, TMPDIR=str(scratch))
+    environment = clean_environment(tmp_path, TMPDIR=str(scratch))
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE) as bench:
         try:
             wait_until(lambda: any(scratch.glob("*/*/*/journal.jsonl")), "a run at work")

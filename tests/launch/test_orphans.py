@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from cli.making import TINY, bnrun, surroundings
-from resume.making import DEEP_LINEAR, held_still, make_run, wait_until
+from cli.factories import TINY, bnrun, clean_environment
+from resume.factories import DEEP_LINEAR, held_still, make_run, wait_until
 
 from bncore.launch.orphans import await_orphans, orphans
 from bncore.store.owner import process_start, read_owner
@@ -57,7 +57,9 @@ def test_a_start_up_that_was_cut_short_is_made_again(tmp_path: Path, wait_s: flo
 def test_a_worker_without_its_supervisor_begins_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
     command = [sys.executable, "-m", "bncore.train.worker", str(run.path), "--supervisor", "1"]
-    done = subprocess.run(command, env=surroundings(tmp_path), capture_output=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, env=clean_environment(tmp_path), capture_output=True, check=False, timeout=120
+    )
     assert done.returncode == 128 + signal.SIGTERM
     assert state(run) == "queued"
     assert not run.journal_file.exists()

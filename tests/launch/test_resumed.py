@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.making import bnrun, tiny_experiment
-from resume.making import held_still, wait_until
+from cli.factories import bnrun, tiny_experiment
+from resume.factories import held_still, wait_until
 
 from bncore.store import requests
 from bncore.store.owner import read_owner

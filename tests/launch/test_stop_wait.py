@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from cli.making import bnrun
-from resume.making import held_still, wait_until
+from cli.factories import bnrun
+from resume.factories import held_still, wait_until
 
 from bncore.store import requests
 from bncore.store.owner import read_owner

@@ -16,8 +16,16 @@ from typing import Any
 
 import pexpect
 import pytest
-from cli.making import TINY, bnrun, surroundings, tiny_experiment
-from resume.making import DEEP_LINEAR, events, events_so_far, held_still, make_run, steps_so_far, wait_until
+from cli.factories import TINY, bnrun, clean_environment, tiny_experiment
+from resume.factories import (
+    DEEP_LINEAR,
+    events,
+    events_so_far,
+    held_still,
+    make_run,
+    steps_so_far,
+    wait_until,
+)
 
 from bncore.launch.local import LocalSweep
 from bncore.store import requests
@@ -61,7 +69,11 @@ def at_work(run: RunDir) -> Iterator[None]:
 def person(folder: Path, *arguments: str) -> pexpect.spawn:
     """Somebody typing a command at a terminal."""
     return pexpect.spawn(
-        _python(), ["-m", "bntui.cli.main", *arguments], cwd=str(folder), env=surroundings(folder), timeout=60
+        _python(),
+        ["-m", "bntui.cli.main", *arguments],
+        cwd=str(folder),
+        env=clean_environment(folder),
+        timeout=60,
     )
 
 
@@ -82,7 +94,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def test_a_detached_sweep_outlives_the_terminal_it_came_from(tmp_path: Path) -> None:
     tiny_experiment(tmp_path, LONG)
-    shell = pexpect.spawn("/bin/sh", ["-i"], cwd=str(tmp_path), env=surroundings(tmp_path), timeout=60)
+    shell = pexpect.spawn("/bin/sh", ["-i"], cwd=str(tmp_path), env=clean_environment(tmp_path), timeout=60)
     shell.sendline("python -m bntui.cli.main run tiny.toml --detach --jobs 2".replace("python", _python()))
     shell.expect(r"detached: process (\d+) supervises it")
     shell.expect("tiny-001")

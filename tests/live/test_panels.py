@@ -15,9 +15,9 @@ from bntui.chart.data import ChartData
 from bntui.live.drawing import PanelState
 from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
 from bntui.live.panels import PANELS
-from bntui.live.runs import Follower, RunView
+from bntui.live.run_view import Follower, RunView
 from bntui.live.theory import theory_over_layers, theory_over_steps
-from live.making import LAYERS, STEPS, events, forked_run, made_run, probes, request, view_of
+from live.factories import LAYERS, STEPS, events, forked_run, made_run, probes, request, view_of
 
 NAMES = list(PANELS)
 STATES = [PanelState(), PanelState(layer=3, step=15.0), PanelState(layer=99), PanelState(step=-5.0)]

@@ -8,9 +8,9 @@ import pytest
 
 from bncore.store.paths import SweepDir
 from bntui.live.playback import Playback
-from bntui.live.runs import Snapshot
+from bntui.live.run_view import Snapshot
 from bntui.live.sources import Runs
-from live.making import STEPS, Clock, events, made_run, write_sweep
+from live.factories import STEPS, Clock, events, made_run, write_sweep
 
 
 def played(sweep: SweepDir, clock: Clock) -> Playback:

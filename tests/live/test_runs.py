@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bncore.spec.model import Optim
+from bncore.config.model import Optim
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.requests import Pause, Set, drop
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
 from bntui.live.requests import summary
-from bntui.live.runs import Follower
-from live.making import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
+from bntui.live.run_view import Follower
+from live.factories import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 
 
 @pytest.mark.parametrize("state", ["queued", "stopped", "finished", "diverged", "failed"])

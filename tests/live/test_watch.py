@@ -15,11 +15,11 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import Pause, drop
 from bncore.store.status import Status, write_status
 from bntui.live.release import release_memory
-from bntui.live.runs import Snapshot
+from bntui.live.run_view import Snapshot
 from bntui.live.sources import LIST_EVERY_S, Root, Runs, Source, names
 from bntui.live.watch import RELEASES, Watcher
-from bntui.watching import Watching
-from live.making import Clock, events, forked_run, made_run, watched, write_sweep
+from bntui.source_worker import SourceWorker
+from live.factories import Clock, events, forked_run, made_run, watched, write_sweep
 
 PATIENCE_S = 30.0
 
@@ -63,7 +63,7 @@ def test_a_source_that_fails_when_nobody_wants_it_any_more_is_not_told() -> None
         assert left.wait(PATIENCE_S)
         raise ValueError("too late")
 
-    watching = Watching(fail, lambda _: None, failures.append)
+    watching = SourceWorker(fail, lambda _: None, failures.append)
     watching.stop()
     left.set()
     watching.thread.join(PATIENCE_S)

@@ -15,7 +15,7 @@ def lp_scale(values: Tensor, p: float, eps: float) -> Tensor:
     return ((values.abs() ** p).sum() / values.numel() + eps) ** (1 / p)
 
 
-def normalised(kind: str, v: Tensor, eps: float, *, centred: bool = False) -> Tensor:
+def normalized(kind: str, v: Tensor, eps: float, *, centered: bool = False) -> Tensor:
     """y_hat of the values of one channel, the batch kinds' definition by definition."""
     mean = v.sum() / v.numel()
     var = ((v - mean) ** 2).sum() / v.numel()
@@ -31,7 +31,7 @@ def normalised(kind: str, v: Tensor, eps: float, *, centred: bool = False) -> Te
         case "variance_only":
             return v / (var + eps) ** 0.5
     p = {"l1": 1.0, "l2": 2.0, "linf": math.inf}.get(kind) or float(kind[3:])
-    return (v - mean) / lp_scale(v - mean if centred else v, p, eps)
+    return (v - mean) / lp_scale(v - mean if centered else v, p, eps)
 
 
 def per_sample(v: Tensor, eps: float) -> Tensor:
@@ -41,11 +41,11 @@ def per_sample(v: Tensor, eps: float) -> Tensor:
 
 
 def batch_kind(
-    kind: str, y: Tensor, gamma: Tensor, beta: Tensor, eps: float, *, centred: bool = False
+    kind: str, y: Tensor, gamma: Tensor, beta: Tensor, eps: float, *, centered: bool = False
 ) -> Tensor:
     """gamma * y_hat + beta of [samples, channels, ...], channel by channel."""
     channels = [
-        gamma[c] * normalised(kind, y[:, c], eps, centred=centred) + beta[c] for c in range(y.shape[1])
+        gamma[c] * normalized(kind, y[:, c], eps, centered=centered) + beta[c] for c in range(y.shape[1])
     ]
     return torch.stack(channels, dim=1)
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bncore.nets import Norm, Pass, build
+from bncore.config.model import MLP, Spec
+from bncore.config.model import Norm as NormSpec
+from bncore.nets import ForwardMode, Norm, build
 from bncore.nets import norm as norm_module
-from bncore.nets.lp import Setting, lp_normalised
-from bncore.spec.model import MLP, Spec
-from bncore.spec.model import Norm as NormSpec
+from bncore.nets.lp import LpSettings, lp_normalized
 
-from .making import images
+from .factories import images
 from .test_norms import VALUES, gradients
 
 pytest.importorskip("triton", reason="no Triton here")
@@ -57,7 +57,7 @@ def both(y: Tensor, p: float, *, affine: bool = True, eps: float = 1e-5) -> list
         gamma, beta = (torch.linspace(a, b, y.shape[1]).to(mine) for a, b in ((0.5, -2.0), (-1.0, 1.0)))
         wanted = (mine, gamma.requires_grad_(), beta.requires_grad_()) if affine else (mine,)
         given_affine = (gamma, beta) if affine else (None, None)
-        z, mean, scale = lp_normalised(mine, *given_affine, Setting(p, eps, centred=False, fused=fused))
+        z, mean, scale = lp_normalized(mine, *given_affine, LpSettings(p, eps, centered=False, fused=fused))
         found.append((z, mean, scale, *gradients(z, *wanted)))
     return found
 
@@ -107,7 +107,7 @@ def test_equal_inputs_give_equal_bits() -> None:
 
 def test_the_result_lies_in_memory_as_y_does_whatever_the_gradient_lies_like() -> None:
     y = on_device(4, 6, 5).requires_grad_()
-    z = lp_normalised(y, None, None, Setting(1.0, 1e-5, centred=False, fused=True))[0]
+    z = lp_normalized(y, None, None, LpSettings(1.0, 1e-5, centered=False, fused=True))[0]
     assert z.is_contiguous(memory_format=torch.channels_last)
     weights = torch.linspace(-1, 1, z.numel(), dtype=z.dtype, device=z.device).view(z.shape)
     by_rows = torch.autograd.grad(z, y, weights, retain_graph=True)[0]
@@ -138,21 +138,21 @@ def test_what_the_kernels_do_not_take_is_computed_plainly(
         3, positions=y.ndim == 4, setting=setting.model_copy(update={"fused": False}), dtype=torch.float64
     )
     monkeypatch.setattr(lp_fused, "lp_statistics", refuse)
-    assert torch.equal(norm(y, Pass()), plain.to(DEVICE)(y, Pass()))
+    assert torch.equal(norm(y, ForwardMode()), plain.to(DEVICE)(y, ForwardMode()))
 
 
 @pytest.mark.parametrize("left_out", ["y", "gamma", "beta"])
 def test_the_gradients_that_are_asked_for_alone(left_out: str) -> None:
     y, gamma, beta = on_device(9, 3), torch.ones(3).to(on_device(1, 1)), torch.zeros(3).to(on_device(1, 1))
     tensors = {"y": y, "gamma": gamma, "beta": beta}
-    setting = Setting(1.0, 1e-5, centred=False, fused=True)
+    setting = LpSettings(1.0, 1e-5, centered=False, fused=True)
     whole = {name: t.requires_grad_() for name, t in tensors.items()}
     expected = dict(
-        zip(whole, gradients(lp_normalised(*whole.values(), setting)[0], *whole.values()), strict=True)
+        zip(whole, gradients(lp_normalized(*whole.values(), setting)[0], *whole.values()), strict=True)
     )
     part = {name: t.detach() if name == left_out else t for name, t in whole.items()}
     wanted = {name: t for name, t in part.items() if t.requires_grad}
-    z = lp_normalised(*part.values(), setting)[0]
+    z = lp_normalized(*part.values(), setting)[0]
     for name, gradient in zip(wanted, gradients(z, *wanted.values()), strict=True):
         assert torch.equal(gradient, expected[name])
 
@@ -166,7 +166,7 @@ def test_a_network_by_kernels_is_the_network(kind: str, chains: int) -> None:
         norm = NormSpec(kind=kind, fused=fused)
         spec = Spec(net=MLP(hidden=(7, 5)), norm=norm, precision="float64", device="cuda")
         net = build(spec, inputs=(6,), outputs=4).to(DEVICE)
-        outputs = net.forward(inputs, Pass(track=chains == 1, chains=chains))
+        outputs = net.forward(inputs, ForwardMode(track=chains == 1, chains=chains))
         outputs.square().sum().backward()
         found.append([outputs, *(p.grad for p in net.parameters()), *net.buffers()])
     for one, other in zip(*found, strict=True):
@@ -176,8 +176,8 @@ def test_a_network_by_kernels_is_the_network(kind: str, chains: int) -> None:
 @pytest.mark.parametrize("p", EXPONENTS)
 def test_second_derivatives_are_those_of_plain_arithmetic(p: float) -> None:
     y = on_device(6, 2).requires_grad_()
-    setting = Setting(p, 1e-5, centred=False, fused=True)
-    assert torch.autograd.gradgradcheck(lambda v: lp_normalised(v, None, None, setting)[0], (y,))
+    setting = LpSettings(p, 1e-5, centered=False, fused=True)
+    assert torch.autograd.gradgradcheck(lambda v: lp_normalized(v, None, None, setting)[0], (y,))
 
 
 def test_they_are_refused_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

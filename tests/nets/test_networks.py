@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bncore.nets import LayeredNet, Norm, Pass, build
+from bncore.config.model import DLN, MLP, VGG, Init, Noise, Spec
+from bncore.config.model import Norm as NormSpec
+from bncore.nets import ForwardMode, LayeredNet, Norm, build
 from bncore.nets.layer import Layer
-from bncore.spec.model import DLN, MLP, VGG, Init, Noise, Spec
-from bncore.spec.model import Norm as NormSpec
 
-from .making import IMAGE, NORM_KINDS, images, interleave, small_net, small_vgg
+from .factories import IMAGE, NORM_KINDS, images, interleave, small_net, small_vgg
 
 
 def shapes(net: LayeredNet) -> list[tuple[int, ...]]:
@@ -101,13 +101,13 @@ def test_vgg_with_batch_norm_is_the_sequential_one_writes_by_hand() -> None:
         for ours, theirs in zip(net.parameters(), hand.parameters(), strict=True):
             theirs.copy_(ours)
     x = images(4)
-    one, other = net(x, Pass(track=True)), hand(x)
+    one, other = net(x, ForwardMode(track=True)), hand(x)
     assert torch.equal(one, other)
     one.square().sum().backward()
     other.square().sum().backward()
     for ours, theirs in zip(net.parameters(), hand.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad)
-    assert torch.equal(net(x, Pass(training=False)), hand.eval()(x))
+    assert torch.equal(net(x, ForwardMode(training=False)), hand.eval()(x))
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_old_weights_on_stacked_chains_give_each_chains_own_gradient(kind: str, 
     old = torch.randn_like(layer.weight).requires_grad_()
     chains = [images(3, channels=32, size=2, seed=s) for s in range(3)]
     gamma, beta = layer.affine
-    alone = interleave([layer.compute(x, old, gamma, beta, Pass(noise_step=5)) for x in chains])
-    stacked = layer.compute(interleave(chains), old, gamma, beta, Pass(noise_step=5, chains=3))
+    alone = interleave([layer.compute(x, old, gamma, beta, ForwardMode(noise_step=5)) for x in chains])
+    stacked = layer.compute(interleave(chains), old, gamma, beta, ForwardMode(noise_step=5, chains=3))
     torch.testing.assert_close(stacked, alone)
     weights = torch.linspace(-1, 1, alone.numel(), dtype=torch.float64).view_as(alone)
     for one, other in zip(
@@ -209,7 +209,7 @@ def test_old_weights_on_stacked_chains_give_each_chains_own_gradient(kind: str, 
 
 @pytest.mark.parametrize("kind", NORM_KINDS)
 def test_forward_is_compute_and_compute_is_map_then_respond(kind: str) -> None:
-    net, p = small_vgg(NormSpec(kind=kind)), Pass()
+    net, p = small_vgg(NormSpec(kind=kind)), ForwardMode()
     layer, x = net.layers[0], images(3)
     gamma, beta = layer.affine
     whole = layer(x, p)
@@ -225,7 +225,7 @@ def test_forward_is_compute_and_compute_is_map_then_respond(kind: str) -> None:
 )
 def test_a_pass_that_makes_no_sense_is_refused(wrong: dict[str, int | bool]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Pass(**wrong)
+        ForwardMode(**wrong)
 
 
 def test_train_and_eval_mode_change_nothing() -> None:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bncore.nets import Pass
+from bncore.config.model import Noise
+from bncore.config.model import Norm as NormSpec
+from bncore.nets import ForwardMode
 from bncore.nets.noise import WORTH_A_THREAD, NoiseSource
-from bncore.spec.model import Noise
-from bncore.spec.model import Norm as NormSpec
 
-from .making import images, interleave, small_vgg
+from .factories import images, interleave, small_vgg
 
 ON = Noise(on=True)
 SAMPLES, UNITS, SIZE = 32, 40, 6
@@ -67,9 +67,9 @@ def test_every_sample_and_position_has_its_own_draw() -> None:
     m, s = NoiseSource(ON, seed=5, layer=1).draws(ACTIVATIONS, 0)
     for drawn in (m, s):
         assert drawn.unique().numel() == drawn.numel()
-        centred = drawn - drawn.mean((0, 2, 3), keepdim=True)
-        by_sample = centred.transpose(0, 1).flatten(2)[:, :2]  # the first two samples of every unit
-        shared = (by_sample[:, 0] * by_sample[:, 1]).mean() / centred.square().mean()
+        centered = drawn - drawn.mean((0, 2, 3), keepdim=True)
+        by_sample = centered.transpose(0, 1).flatten(2)[:, :2]  # the first two samples of every unit
+        shared = (by_sample[:, 0] * by_sample[:, 1]).mean() / centered.square().mean()
         assert shared.abs() < 0.1  # 1440 products: 0.026
 
 
@@ -77,7 +77,7 @@ def test_noise_is_scale_times_activation_plus_shift() -> None:
     source = NoiseSource(ON, seed=5, layer=1)
     a = images(4, channels=3, size=5).requires_grad_()
     m, s = source.draws(a, 7)
-    noisy = source.apply(a, Pass(noise_step=7))
+    noisy = source.apply(a, ForwardMode(noise_step=7))
     torch.testing.assert_close(noisy, s * a + m, rtol=1e-15, atol=1e-15)
     torch.testing.assert_close(torch.autograd.grad(noisy.sum(), a)[0], s.expand_as(a), rtol=0, atol=0)
 
@@ -87,7 +87,7 @@ def test_relative_amplitude_multiplies_the_shift_by_the_units_deviation() -> Non
     a = images(8, channels=3, size=5).requires_grad_()
     m, s = source.draws(a, 7)
     deviation = a.detach().transpose(0, 1).flatten(1).std(1, correction=0).view(3, 1, 1)
-    noisy = source.apply(a, Pass(noise_step=7))
+    noisy = source.apply(a, ForwardMode(noise_step=7))
     torch.testing.assert_close(noisy, s * a + deviation * m)
     torch.testing.assert_close(torch.autograd.grad(noisy.sum(), a)[0], s.expand_as(a), rtol=0, atol=0)
 
@@ -140,15 +140,15 @@ def test_the_same_key_is_not_drawn_twice_and_memory_is_reused() -> None:
 def test_two_passes_of_one_step_can_both_go_backward() -> None:
     source = NoiseSource(ON, seed=5, layer=1)
     a = images(4).requires_grad_()
-    one, two = (source.apply(a, Pass(noise_step=3)) for _ in range(2))
+    one, two = (source.apply(a, ForwardMode(noise_step=3)) for _ in range(2))
     assert all(map(torch.equal, torch.autograd.grad(one.sum(), a), torch.autograd.grad(two.sum(), a)))
 
 
 def test_a_backward_pass_after_another_steps_draw_is_refused_not_wrong() -> None:
     source = NoiseSource(ON, seed=5, layer=1)
     a = images(4).requires_grad_()
-    old = source.apply(a, Pass(noise_step=3))
-    source.apply(a, Pass(noise_step=4))
+    old = source.apply(a, ForwardMode(noise_step=3))
+    source.apply(a, ForwardMode(noise_step=4))
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         old.sum().backward()
 
@@ -157,15 +157,15 @@ def test_a_step_after_inference_mode_can_train() -> None:
     source = NoiseSource(ON.model_copy(update={"in_eval": True}), seed=5, layer=1)
     a = images(4).requires_grad_()
     with torch.inference_mode():
-        source.apply(a.detach(), Pass(training=False, noise_step=3))
-    source.apply(a, Pass(noise_step=3)).sum().backward()
+        source.apply(a.detach(), ForwardMode(training=False, noise_step=3))
+    source.apply(a, ForwardMode(noise_step=3)).sum().backward()
     assert a.grad is not None
 
 
 def test_channels_last_keeps_its_layout_and_its_moments() -> None:
     a = torch.ones(64, 8, 6, 6, dtype=torch.float64).to(memory_format=torch.channels_last)
     source = NoiseSource(ON, seed=5, layer=1)
-    noisy = source.apply(a, Pass(noise_step=0))
+    noisy = source.apply(a, ForwardMode(noise_step=0))
     assert noisy.is_contiguous(memory_format=torch.channels_last)
     m, s = source.draws(a, 0)
     torch.testing.assert_close(noisy, s + m)
@@ -177,20 +177,20 @@ def test_channels_last_keeps_its_layout_and_its_moments() -> None:
 def test_every_chain_meets_the_same_noise_as_alone(amplitude: str) -> None:
     source = NoiseSource(ON.model_copy(update={"amplitude": amplitude}), seed=5, layer=1)
     chains = [images(4, seed=s) * (s + 1) for s in range(3)]
-    alone = interleave([source.apply(a, Pass(noise_step=3)) for a in chains])
-    assert torch.equal(source.apply(interleave(chains), Pass(noise_step=3, chains=3)), alone)
+    alone = interleave([source.apply(a, ForwardMode(noise_step=3)) for a in chains])
+    assert torch.equal(source.apply(interleave(chains), ForwardMode(noise_step=3, chains=3)), alone)
 
 
 @pytest.mark.parametrize(
     ("p", "in_eval", "noisy"),
     [
-        (Pass(noise_step=3), False, True),
-        (Pass(), False, False),
-        (Pass(training=False, noise_step=3), False, False),
-        (Pass(training=False, noise_step=3), True, True),
+        (ForwardMode(noise_step=3), False, True),
+        (ForwardMode(), False, False),
+        (ForwardMode(training=False, noise_step=3), False, False),
+        (ForwardMode(training=False, noise_step=3), True, True),
     ],
 )
-def test_when_noise_is_on(p: Pass, in_eval: bool, noisy: bool) -> None:
+def test_when_noise_is_on(p: ForwardMode, in_eval: bool, noisy: bool) -> None:
     source = NoiseSource(ON.model_copy(update={"in_eval": in_eval}), seed=5, layer=1)
     a = images(4)
     assert (source.apply(a, p) is not a) == noisy
@@ -215,7 +215,7 @@ def test_positions(position: str, where: list[tuple[str, int]]) -> None:
 @pytest.mark.parametrize("kind", ["none", "batch", "l1", "layer"])
 def test_noise_comes_after_gamma_and_beta_and_before_the_activation(kind: str) -> None:
     net = small_vgg(NormSpec(kind=kind), ON)
-    layer, x, p = net.layers[0], images(4), Pass(noise_step=2)
+    layer, x, p = net.layers[0], images(4), ForwardMode(noise_step=2)
     z = layer.norm(layer.map(x, layer.weight, p), p)
     m, s = layer.noise_after_norm.draws(z, 2)
     expected = torch.nn.functional.max_pool2d((s * z + m).relu(), 2)
@@ -225,7 +225,7 @@ def test_noise_comes_after_gamma_and_beta_and_before_the_activation(kind: str) -
 @pytest.mark.parametrize("kind", ["none", "batch", "l1", "layer"])
 def test_noise_before_the_norm_comes_before_beta_too(kind: str) -> None:
     net = small_vgg(NormSpec(kind=kind), ON.model_copy(update={"position": "before_norm"}))
-    layer, x, p = net.layers[0], images(4), Pass(noise_step=2)
+    layer, x, p = net.layers[0], images(4), ForwardMode(noise_step=2)
     torch.nn.init.normal_(layer.norm.bias, generator=torch.Generator().manual_seed(1))
     y = layer.map(x, layer.weight, p)
     m, s = layer.noise_before_norm.draws(y, 2)
@@ -236,18 +236,18 @@ def test_input_noise_meets_the_images_alone() -> None:
     net = small_vgg(noise=ON.model_copy(update={"position": "input"}))
     x = images(4)
     m, s = net.layers[0].noise_input.draws(x, 2)
-    torch.testing.assert_close(net(x, Pass(noise_step=2)), net(s * x + m))
+    torch.testing.assert_close(net(x, ForwardMode(noise_step=2)), net(s * x + m))
 
 
 def test_toggling_noise_disturbs_nothing_else() -> None:
     x, quiet, noisy = images(4), small_vgg(), small_vgg(noise=ON)
     assert quiet.state_dict().keys() == noisy.state_dict().keys()
     global_state = torch.get_rng_state()
-    disturbed = noisy(x, Pass(noise_step=1))
+    disturbed = noisy(x, ForwardMode(noise_step=1))
     assert torch.equal(torch.get_rng_state(), global_state)
     assert not torch.equal(disturbed, quiet(x))
     noisy.set_noise(Noise())
-    assert torch.equal(noisy(x, Pass(noise_step=1)), quiet(x))
+    assert torch.equal(noisy(x, ForwardMode(noise_step=1)), quiet(x))
     noisy.set_noise(ON)
-    assert torch.equal(noisy(x, Pass(noise_step=1)), disturbed)
+    assert torch.equal(noisy(x, ForwardMode(noise_step=1)), disturbed)
     assert all(torch.equal(a, b) for a, b in zip(quiet.buffers(), noisy.buffers(), strict=True))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bncore.nets import Norm, Pass
-from bncore.nets.lp import Setting, lp_normalised, lp_scale
-from bncore.spec.model import Norm as NormSpec
+from bncore.config.model import Norm as NormSpec
+from bncore.nets import ForwardMode, Norm
+from bncore.nets.lp import LpSettings, lp_normalized, lp_scale
 
-from .making import BATCH_KINDS, NORM_KINDS, images, interleave, norm_position
+from .factories import BATCH_KINDS, NORM_KINDS, images, interleave, norm_position
 from .oracles import batch_kind, sample_kind
 
-TRAIN, TRACKED, EVALUATION = Pass(), Pass(track=True), Pass(training=False)
+TRAIN, TRACKED, EVALUATION = ForwardMode(), ForwardMode(track=True), ForwardMode(training=False)
 # Both sides round in float64 and differ by the order of summation and powers only.
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 
@@ -29,14 +29,14 @@ def gradients(z: Tensor, *wanted: Tensor) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 5), (9, 4)])
-@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("kind", BATCH_KINDS)
-def test_batch_kinds_equal_their_definition(kind: str, centred: bool, shape: tuple[int, ...]) -> None:
-    norm = norm_position(NormSpec(kind=kind, centred=centred), shape[1], positions=len(shape) == 4)
+def test_batch_kinds_equal_their_definition(kind: str, centered: bool, shape: tuple[int, ...]) -> None:
+    norm = norm_position(NormSpec(kind=kind, centred=centered), shape[1], positions=len(shape) == 4)
     y = images(shape[0], channels=shape[1], size=5)
     y = (y if len(shape) == 4 else y[:, :, 0, 0].contiguous()).requires_grad_()
     ours = norm(y, TRAIN)
-    dumb = batch_kind(kind, y, norm.weight, norm.bias, norm.setting.eps, centred=centred)
+    dumb = batch_kind(kind, y, norm.weight, norm.bias, norm.setting.eps, centered=centered)
     torch.testing.assert_close(ours, dumb, **TIGHT)
     wanted = (y, norm.weight, norm.bias)
     for one, other in zip(gradients(ours, *wanted), gradients(dumb, *wanted), strict=True):
@@ -77,7 +77,7 @@ def test_an_untracked_pass_leaves_the_module_as_it_was(kind: str) -> None:
     norm = norm_position(NormSpec(kind=kind), 3)
     norm(images(2, size=4), TRACKED)
     before = copy.deepcopy(norm.state_dict())
-    for p in (TRAIN, EVALUATION, Pass(chains=2)):
+    for p in (TRAIN, EVALUATION, ForwardMode(chains=2)):
         norm(images(4, size=4, seed=1), p).sum().backward()
     assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
 
@@ -89,7 +89,7 @@ def test_chains_are_normalised_as_if_alone(kind: str, layout: torch.memory_forma
     chains = [images(3, channels=4, size=5, seed=s) * (s + 1) for s in range(3)]
     stacked = interleave(chains).to(memory_format=layout)
     alone = interleave([norm(y, TRAIN) for y in chains])
-    together = norm(stacked, Pass(chains=3))
+    together = norm(stacked, ForwardMode(chains=3))
     torch.testing.assert_close(together, alone, **TIGHT)
     assert together.is_contiguous(memory_format=layout)  # noise is drawn for a layout
 
@@ -135,8 +135,8 @@ def test_population_norm_uses_the_statistics_before_the_batch_then_tracks_it() -
 def test_l2_is_batch_for_zero_mean_inputs_and_only_then() -> None:
     l2, batch = (norm_position(NormSpec(kind=k), 3) for k in ("l2", "batch"))
     y = images(6, size=4)
-    centred = y - y.mean((0, 2, 3), keepdim=True)
-    torch.testing.assert_close(l2(centred, TRAIN), batch(centred, TRAIN), **TIGHT)
+    centered = y - y.mean((0, 2, 3), keepdim=True)
+    torch.testing.assert_close(l2(centered, TRAIN), batch(centered, TRAIN), **TIGHT)
     assert (l2(y, TRAIN) - batch(y, TRAIN)).abs().max() > 1e-3
 
 
@@ -216,22 +216,22 @@ VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 1e-7]) | st.floats(-3
 
 @given(
     p=st.sampled_from([1.0, 2.0, 3.0, 1.5, 7.0, float("inf")]) | st.floats(1.0, 20.0),
-    centred=st.booleans(),
+    centered=st.booleans(),
     eps=st.sampled_from([1e-5, 1e-2, 4.0]),  # the last one is above every value
     rows=st.lists(st.tuples(VALUES, VALUES, st.just(0.0)), min_size=2, max_size=8),
     affine=st.booleans(),
 )
 def test_the_written_out_gradient_of_lp_is_that_of_autograd(
-    p: float, centred: bool, eps: float, rows: list[tuple[float, ...]], affine: bool
+    p: float, centered: bool, eps: float, rows: list[tuple[float, ...]], affine: bool
 ) -> None:
     """Equal maxima, zeros, channels without values and scales set by eps included."""
     y = torch.tensor(rows, dtype=torch.float64).requires_grad_()
     gamma = torch.tensor([0.5, -2.0, 1.0], dtype=torch.float64).requires_grad_()
     beta = torch.tensor([0.0, 1.0, 0.3], dtype=torch.float64).requires_grad_()
     given_affine = (gamma, beta) if affine else (None, None)
-    z, mean, scale = lp_normalised(y, *given_affine, Setting(p, eps, centred))
+    z, mean, scale = lp_normalized(y, *given_affine, LpSettings(p, eps, centered))
     same_mean = y.mean(0)
-    same_scale = lp_scale(y - same_mean if centred else y, p, eps)
+    same_scale = lp_scale(y - same_mean if centered else y, p, eps)
     factor = (gamma if affine else 1.0) / same_scale
     same = (y - same_mean) * factor + (beta if affine else 0.0)
     torch.testing.assert_close(z, same, **TIGHT)
@@ -273,7 +273,7 @@ def test_lp_gives_the_gradients_that_are_asked_for_alone(kind: str, left_out: st
     want = {name: tensor for name, tensor in tensors.items() if name != left_out}
     whole = gradients(norm(tensors["y"], TRAIN), *tensors.values())
     tensors[left_out] = tensors[left_out].detach()
-    z = norm.normalise(*tensors.values(), TRAIN)
+    z = norm.normalize(*tensors.values(), TRAIN)
     expected = dict(zip(tensors, whole, strict=True))
     for name, gradient in zip(want, gradients(z, *want.values()), strict=True):
         assert torch.equal(gradient, expected[name])
@@ -286,7 +286,7 @@ def test_second_derivatives_exist(kind: str) -> None:
     y = images(2, channels=2, size=2, seed=3).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda v: norm(v, TRAIN), (y,))
     inputs = (y, norm.weight.detach().requires_grad_(), norm.bias.detach().requires_grad_())
-    assert torch.autograd.gradgradcheck(lambda *t: norm.normalise(*t, TRAIN), inputs)
+    assert torch.autograd.gradgradcheck(lambda *t: norm.normalize(*t, TRAIN), inputs)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bncore.config.model import Loss
 from bncore.nets import accuracy, criterion
-from bncore.spec.model import Loss
 
 LOGITS = torch.tensor(
     [[2.0, -1.0, 0.5], [0.0, 0.0, 3.0], [1.0, 4.0, -2.0], [0.1, 0.2, 0.3]], dtype=torch.float64

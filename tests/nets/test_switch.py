@@ -7,13 +7,13 @@ import copy
 import pytest
 import torch
 
-from bncore.nets import Pass
-from bncore.spec.model import MLP
-from bncore.spec.model import Norm as NormSpec
+from bncore.config.model import MLP
+from bncore.config.model import Norm as NormSpec
+from bncore.nets import ForwardMode
 
-from .making import NORM_KINDS, images, norm_position, small_net, small_vgg
+from .factories import NORM_KINDS, images, norm_position, small_net, small_vgg
 
-TRACKED = Pass(track=True)
+TRACKED = ForwardMode(track=True)
 
 
 @pytest.mark.parametrize("kind", NORM_KINDS)
@@ -55,7 +55,7 @@ def test_a_switch_forgets_the_old_statistics_at_once() -> None:
 def test_untracked_passes_do_not_count_in_the_average() -> None:
     norm = norm_position(NormSpec(kind="none"), 3)
     norm.set(NormSpec(kind="batch"))
-    norm(images(4, size=4), Pass())
+    norm(images(4, size=4), ForwardMode())
     norm(images(4, size=4, seed=1), TRACKED)
     torch.testing.assert_close(norm.running_mean, images(4, size=4, seed=1).mean((0, 2, 3)))
 

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from bncore.nets.forward import Pass
+from bncore.config.model import DLN, MLP
+from bncore.config.model import Norm as NormSpec
+from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.layer import Layer, unit_length
 from bncore.nets.norm import Norm
-from bncore.spec.model import DLN, MLP
-from bncore.spec.model import Norm as NormSpec
-from nets.making import small_net
+from nets.factories import small_net
 
 SETTING = NormSpec(kind="weight", eps=1e-12)
 
@@ -48,7 +48,7 @@ def test_outputs_and_gradients_are_those_of_torch() -> None:
         mine = layer(shape)
         other = theirs(mine)
         x = torch.randn(inputs, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-        a, b = mine.forward(x, Pass()), torch.relu(other(x))
+        a, b = mine.forward(x, ForwardMode()), torch.relu(other(x))
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
         (a * a.detach().cos()).sum().backward()
         (b * b.detach().cos()).sum().backward()
@@ -64,10 +64,10 @@ def test_outputs_and_gradients_are_those_of_torch() -> None:
 def test_the_length_of_a_units_weights_does_not_matter() -> None:
     mine = layer((4, 3))
     x = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    before = mine.forward(x, Pass())
+    before = mine.forward(x, ForwardMode())
     with torch.no_grad():
         mine.weight.mul_(torch.tensor([[0.1], [3.0], [10.0], [1.0]], dtype=torch.float64))
-    torch.testing.assert_close(mine.forward(x, Pass()), before, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(mine.forward(x, ForwardMode()), before, rtol=1e-12, atol=1e-12)
 
 
 def test_weights_of_length_zero_have_a_finite_gradient() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .normalise import add_noise, affine, normalise
+from .normalize import add_noise, affine, normalize
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 TENSORS = ("weight", "bias", "gamma", "beta")  # what is trained, in the order of `parameters`
@@ -32,7 +32,7 @@ class Layer:
     gamma: Tensor | None = None  # (out,)
     beta: Tensor | None = None  # (out,)
     eps: float = 0.0
-    centred: bool = False
+    centered: bool = False
     groups: int = 1
     running_mean: Tensor | None = None  # (out,), for batch_population
     running_var: Tensor | None = None  # (out,)
@@ -71,14 +71,14 @@ def max_pool2x2(a: Tensor) -> Tensor:
     return torch.maximum(top, bottom)
 
 
-def row_normalised(weight: Tensor) -> Tensor:
+def row_normalized(weight: Tensor) -> Tensor:
     """Weight normalisation: each unit's weight over its l2 norm, w_j / ||w_j||; γ_j is then its length."""
     return torch.stack([row / (row**2).sum().sqrt() for row in weight])
 
 
 def mapped(layer: Layer, x: Tensor) -> Tensor:
     """The layer's linear map or convolution of x, with its bias; pictures are flattened for a linear map."""
-    weight = row_normalised(layer.weight) if layer.norm == "weight" else layer.weight
+    weight = row_normalized(layer.weight) if layer.norm == "weight" else layer.weight
     y = conv3x3(x, weight) if weight.dim() == 4 else x.reshape(len(x), -1) @ weight.T
     return y if layer.bias is None else affine(y, None, layer.bias)
 
@@ -93,8 +93,8 @@ def finish(layer: Layer, y: Tensor, z: Tensor) -> Trace:
 
 def normed(layer: Layer, y: Tensor) -> Tensor:
     """z = γ ŷ + β of the layer's own norm."""
-    y_hat = normalise(
-        y, layer.norm, eps=layer.eps, centred=layer.centred, groups=layer.groups,
+    y_hat = normalize(
+        y, layer.norm, eps=layer.eps, centered=layer.centered, groups=layer.groups,
         running_mean=layer.running_mean, running_var=layer.running_var,
     )  # fmt: skip
     return affine(y_hat, layer.gamma, layer.beta)

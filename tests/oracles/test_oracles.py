@@ -25,7 +25,7 @@ from .network import (
     trace,
     with_parameters,
 )
-from .normalise import add_noise, lp_scale, next_running, noise_from_draws, normalise
+from .normalize import add_noise, lp_scale, next_running, noise_from_draws, normalize
 from .objective import accuracy, adam_step, cross_entropy, half_sum, momentum_step, sgd_step, squared_error
 from .sharpness import eigenvalues, flatten, gradient_curvature, hessian, unflatten
 
@@ -36,7 +36,7 @@ UNIT_KINDS = ["batch", "l1", "l2", "lp:3", "linf", "mean_only", "variance_only",
 
 
 @pytest.mark.parametrize(
-    ("kind", "eps", "centred", "expected"),
+    ("kind", "eps", "centered", "expected"),
     [
         ("none", 1.0, False, [0, 2, 4]),
         ("batch", 0.0, False, [-math.sqrt(1.5), 0, math.sqrt(1.5)]),
@@ -55,27 +55,27 @@ UNIT_KINDS = ["batch", "l1", "l2", "lp:3", "linf", "mean_only", "variance_only",
         ("batch_population", 3.0, False, [-0.5, 0.5, 1.5]),
     ],
 )
-def test_unit_norms_by_hand(kind: str, eps: float, centred: bool, expected: list[float]) -> None:
+def test_unit_norms_by_hand(kind: str, eps: float, centered: bool, expected: list[float]) -> None:
     y = t([0], [2], [4])
     close(
-        normalise(y, kind, eps=eps, centred=centred, running_mean=t(1), running_var=t(1)),
+        normalize(y, kind, eps=eps, centered=centered, running_mean=t(1), running_var=t(1)),
         t(*expected).reshape(3, 1),
     )
 
 
 def test_norms_of_samples_by_hand() -> None:
     y = t([0, 2, 10, 30], [5, 7, 1, 1.5])
-    close(normalise(y, "group", groups=2), t([-1, 1, -1, 1], [-1, 1, -1, 1]))
-    close(normalise(t([0, 4, 8]), "layer", eps=16 / 3), t([-1, 0, 1]))
+    close(normalize(y, "group", groups=2), t([-1, 1, -1, 1], [-1, 1, -1, 1]))
+    close(normalize(t([0, 4, 8]), "layer", eps=16 / 3), t([-1, 0, 1]))
     picture = t(0, 2, 0, 2, 1, 5, 5, 1).reshape(1, 2, 2, 2)
-    close(normalise(picture, "instance"), t(-1, 1, -1, 1, -1, 1, 1, -1).reshape(1, 2, 2, 2))
+    close(normalize(picture, "instance"), t(-1, 1, -1, 1, -1, 1, 1, -1).reshape(1, 2, 2, 2))
 
 
 def test_batch_statistics_run_over_positions_too() -> None:
     y = normal(3, 2, 2, 2)
     flat = theory.as_matrix(y)
     assert flat.shape == (12, 2)
-    close(theory.as_activation(normalise(flat, "batch"), y.shape), normalise(y, "batch"))
+    close(theory.as_activation(normalize(flat, "batch"), y.shape), normalize(y, "batch"))
 
 
 def test_lp_scale_tends_to_the_largest() -> None:
@@ -86,10 +86,10 @@ def test_lp_scale_tends_to_the_largest() -> None:
 
 def test_l2_of_zero_mean_inputs_is_batch_norm_and_otherwise_not() -> None:
     y = normal(6, 2)
-    centred = y - y.mean(0)
-    close(normalise(centred, "l2", eps=0.1), normalise(centred, "batch", eps=0.1))
-    assert not torch.allclose(normalise(y + 1, "l2"), normalise(y + 1, "batch"))
-    close(normalise(y + 1, "l2", centred=True), normalise(y + 1, "batch"))
+    centered = y - y.mean(0)
+    close(normalize(centered, "l2", eps=0.1), normalize(centered, "batch", eps=0.1))
+    assert not torch.allclose(normalize(y + 1, "l2"), normalize(y + 1, "batch"))
+    close(normalize(y + 1, "l2", centered=True), normalize(y + 1, "batch"))
 
 
 def test_running_statistics_by_hand() -> None:
@@ -100,7 +100,7 @@ def test_running_statistics_by_hand() -> None:
 
 def test_detached_statistics_scale_the_gradient_and_nothing_else() -> None:
     y = normal(5, 1)
-    g = gradient_of(lambda v: (normal(5, 1, seed=3) * normalise(v, "batch_detached")).sum(), y)
+    g = gradient_of(lambda v: (normal(5, 1, seed=3) * normalize(v, "batch_detached")).sum(), y)
     close(g, normal(5, 1, seed=3) / y.var(unbiased=False).sqrt())
 
 
@@ -189,7 +189,7 @@ def test_several_steps_agree_with_torch() -> None:
     slopes = [normal(3, seed=s) for s in range(4)]
     for name in ("momentum", "adam"):
         theirs = normal(3).requires_grad_()
-        optimiser = (
+        optimizer = (
             torch.optim.SGD([theirs], lr=0.1, momentum=0.9, weight_decay=0.01)
             if name == "momentum"
             else torch.optim.Adam([theirs], lr=0.1, weight_decay=0.01)
@@ -197,7 +197,7 @@ def test_several_steps_agree_with_torch() -> None:
         ours, a, b = normal(3), torch.zeros(3).double(), torch.zeros(3).double()
         for step, g in enumerate(slopes, start=1):
             theirs.grad = g.clone()
-            optimiser.step()
+            optimizer.step()
             if name == "momentum":
                 ours, a = momentum_step(ours, g, a, lr=0.1, momentum=0.9, weight_decay=0.01)
             else:
@@ -331,7 +331,7 @@ def test_theorem_41_by_hand() -> None:
 def test_the_gradient_at_y_is_the_derivative_of_the_loss() -> None:
     y, g = normal(5), normal(5, seed=1)
     numeric = difference_gradient(
-        lambda v: (g * 1.3 * normalise(v[:, None], "batch", eps=0.1)[:, 0]).sum(), y
+        lambda v: (g * 1.3 * normalize(v[:, None], "batch", eps=0.1)[:, 0]).sum(), y
     )
     close(theory.gradient_at_y(y, g, 1.3, 0.1), numeric, rtol=1e-6, atol=1e-8)
 
@@ -359,15 +359,15 @@ def test_theorem_42_is_not_exact_with_epsilon() -> None:
 def test_theorem_44_is_reached_by_a_rank_one_batch_and_by_no_other() -> None:
     y, g, lam = normal(6), normal(6, seed=1), 1.5
     seen = theory.thm44(y, g, gamma=0.8, lam=lam)
-    assert seen.normalised == pytest.approx(seen.bound)
+    assert seen.normalized == pytest.approx(seen.bound)
     assert seen.plain == pytest.approx(lam**2 * float(g @ g))
     at_y = theory.gradient_at_y(y, g, 0.8, 0.0)
     worst = lam * torch.outer(at_y / at_y.norm(), t(0.6, 0.8))
-    assert float(((worst.T @ at_y) ** 2).sum()) == pytest.approx(seen.normalised)
+    assert float(((worst.T @ at_y) ** 2).sum()) == pytest.approx(seen.normalized)
     for seed in range(10):
         x = normal(6, 2, seed=seed)
         x = lam * x / torch.linalg.matrix_norm(x, 2)
-        assert float(((x.T @ at_y) ** 2).sum()) < seen.normalised
+        assert float(((x.T @ at_y) ** 2).sum()) < seen.normalized
 
 
 def test_lemma_45_by_hand() -> None:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from .measures import dense_hessian, dot, gradient_of, jacobian
 from .network import Layer, Loss, tail_loss, trace
-from .normalise import mean_and_variance
+from .normalize import mean_and_variance
 
 
-def standardise(y: Tensor, eps: float) -> Tensor:
+def standardize(y: Tensor, eps: float) -> Tensor:
     """ŷ = (y − μ)/√(σ² + ε) of one unit."""
     mean, variance = mean_and_variance(y)
     return (y - mean) / (variance + eps).sqrt()
@@ -20,7 +20,7 @@ def standardise(y: Tensor, eps: float) -> Tensor:
 
 def gradient_at_y(y: Tensor, g: Tensor, gamma: float, eps: float) -> Tensor:
     """∇_{y_j}L̂ of one unit from ĝ = ∇_{z_j}L, through an explicit m×m Jacobian of z = γŷ(y) + β."""
-    return jacobian(lambda v: gamma * standardise(v, eps), y).T @ g
+    return jacobian(lambda v: gamma * standardize(v, eps), y).T @ g
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def thm41(y: Tensor, g: Tensor, gamma: float, eps: float = 0.0) -> Thm41:
     """
     m = len(y)
     variance = float(mean_and_variance(y)[1])
-    correlation = dot([g], [standardise(y, eps)])
+    correlation = dot([g], [standardize(y, eps)])
     at_y = gradient_at_y(y, g, gamma, eps)
     return Thm41(
         left=dot([at_y], [at_y]),
@@ -102,7 +102,7 @@ def layer_view(layers: Sequence[Layer], index: int, x: Tensor, targets: Tensor, 
 def z_of(view: LayerView, y: Tensor) -> Tensor:
     """z_j = γ_j ŷ_j + β_j for all units, from y (m, n)."""
     return torch.stack(
-        [view.gamma[j] * standardise(y[:, j], view.eps) + view.beta[j] for j in range(y.shape[1])], dim=1
+        [view.gamma[j] * standardize(y[:, j], view.eps) + view.beta[j] for j in range(y.shape[1])], dim=1
     )
 
 
@@ -138,7 +138,7 @@ def thm42(view: LayerView) -> Thm42:
     at_y = dense_hessian(lambda v: view.loss_of_z(z_of(view, v)), y)
     at_z = dense_hessian(view.loss_of_z, z)
     variance = torch.stack([mean_and_variance(y[:, j])[1] + view.eps for j in range(n)])
-    y_hat = torch.stack([standardise(y[:, j], view.eps) for j in range(n)], dim=1)
+    y_hat = torch.stack([standardize(y[:, j], view.eps) for j in range(n)], dim=1)
     u = gamma * d / variance.sqrt()
     corrections, lefts, rights = [], [], []
     for j in range(n):
@@ -157,7 +157,7 @@ class Thm44:
     """Theorem 4.4 for one unit, max over ||X|| ≤ λ."""
 
     plain: float  # g_j = λ² ||∇_{y_j}L||², without BatchNorm
-    normalised: float  # ĝ_j = λ² ||∇_{y_j}L̂||², the maximum itself
+    normalized: float  # ĝ_j = λ² ||∇_{y_j}L̂||², the maximum itself
     bound: float  # (γ²/σ²)(g_j − λ² m μ_g² − (λ²/m)⟨∇_{y_j}L, ŷ_j⟩²)
 
 
@@ -170,7 +170,7 @@ def thm44(y: Tensor, g: Tensor, gamma: float, lam: float) -> Thm44:
     variance = float(mean_and_variance(y)[1])
     mu_g = sum(g.tolist()) / m
     plain = lam**2 * dot([g], [g])
-    correlation = dot([g], [standardise(y, 0.0)])
+    correlation = dot([g], [standardize(y, 0.0)])
     bound = gamma**2 / variance * (plain - lam**2 * m * mu_g**2 - lam**2 / m * correlation**2)
     return Thm44(plain, lam**2 * dot([at_y], [at_y]), bound)
 

@@ -11,11 +11,11 @@ from oracles.network import Noise as PlainNoise
 from torch import Tensor
 from torch.nn import functional as F
 
-from bncore.nets import LayeredNet, Norm, Pass, criterion
+from bncore.config.model import Loss, Noise
+from bncore.config.model import Norm as NormSpec
+from bncore.nets import ForwardMode, LayeredNet, Norm, criterion
 from bncore.nets.layer import Layer
 from bncore.probes.view import StepView
-from bncore.spec.model import Loss, Noise
-from bncore.spec.model import Norm as NormSpec
 
 HALF_SUM = Loss(kind="squared_error", reduction="half_sum")
 ENTROPY = Loss()
@@ -60,7 +60,7 @@ def step_of(
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     buffers = {name: b.clone() for name, b in net.named_buffers()}
     measure = criterion(loss)
-    value = measure(net(inputs, Pass(track=True, noise_step=step)), targets)
+    value = measure(net(inputs, ForwardMode(track=True, noise_step=step)), targets)
     trained = net.active_parameters()
     grads = dict(zip(trained, torch.autograd.grad(value, list(trained.values())), strict=True))
     with torch.no_grad():
@@ -98,7 +98,7 @@ def plain_layers(view: StepView) -> list[PlainLayer]:
             shift, scale = layer.noise_after_norm.draws(like, view.step)
             made[-1] = replace(made[-1], noise=PlainNoise(shift.clone(), scale.clone()))
         x = layer.activate(
-            layer.normalise(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
+            layer.normalize(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
         ).detach()
     return made
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from oracles import activations as oracle
 from oracles import network
 
+from bncore.config.model import Noise
 from bncore.probes.activations import Activations, distribution, histogram
 from bncore.probes.bins import Bins
 from bncore.probes.view import StepView
-from bncore.spec.model import Noise
 
 from .step import drawn, frozen, plain_layers, small_step
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from bncore.config.model import Spec
+from bncore.config.probes import Cadence, Ics, Probes
 from bncore.probes import run
 from bncore.probes.base import Probe, in_precision_of
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.probes.view import StepView
-from bncore.spec.model import Spec
-from bncore.spec.probes import Cadence, Ics, Probes
 
 from .step import small_step
 
@@ -54,4 +54,4 @@ def test_it_runs_as_the_others_do(monkeypatch: pytest.MonkeyPatch, make: Callabl
     (measured,) = runner.measure(small_step(), {"ics": {"type": "probe", "group": 1}})
     assert isinstance(measured, Measured)
     assert len(measured.fields["stable_rank"])
-    assert not make(Spec()).shrink()
+    assert not make(Spec()).reduce_memory()

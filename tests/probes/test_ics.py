@@ -13,13 +13,13 @@ from oracles.examples import normal
 from oracles.network import loss_of
 from oracles.objective import cross_entropy, half_sum
 
+from bncore.config.model import Noise
 from bncore.nets import norm
-from bncore.nets.normalise import NORMS, PER_CHANNEL, WITHOUT_STATISTICS
-from bncore.probes import explicit
+from bncore.nets.normalize import NORMS, PER_CHANNEL, WITHOUT_STATISTICS
+from bncore.probes import functional
 from bncore.probes.growing import growing_batch
 from bncore.probes.ics import Ics, layerwise_gradients, rescaled_update, shifted_gradients
 from bncore.probes.view import StepView
-from bncore.spec.model import Noise
 
 from .step import plain_layers, small_step
 
@@ -84,7 +84,7 @@ def test_so_it_does_for_a_norm_of_which_nothing_is_known(
         return
     monkeypatch.setattr(norm, "WITHOUT_STATISTICS", frozenset())
     monkeypatch.setattr(norm, "PER_CHANNEL", frozenset())
-    monkeypatch.setattr(explicit, "OF_THE_BATCH_ALONE", frozenset())
+    monkeypatch.setattr(functional, "OF_THE_BATCH_ALONE", frozenset())
     view = small_step(kind, NOISES[1], pictures=pictures)
     layers = range(len(view.net.layers))
     for fast, plain in zip(shifted_gradients(view, layers), layerwise_gradients(view, layers), strict=True):

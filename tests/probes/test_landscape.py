@@ -15,9 +15,9 @@ from oracles.measures import length
 from oracles.objective import cross_entropy, half_sum
 from torch import Tensor
 
+from bncore.config.model import Noise
 from bncore.probes.landscape import DIRECTIONS, Curvature, Landscape
 from bncore.probes.view import StepView
-from bncore.spec.model import Noise
 
 from .step import plain_layers, small_step
 

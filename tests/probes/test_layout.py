@@ -12,14 +12,14 @@ from oracles import landscape as landscape_oracle
 from oracles.objective import cross_entropy
 from torch.nn import functional as F
 
+from bncore.config.model import Noise
+from bncore.config.model import Norm as NormSpec
 from bncore.nets import LayeredNet, Norm
 from bncore.nets.layer import Layer
 from bncore.nets.noise import is_channels_last
 from bncore.probes.ics import Ics, layerwise_gradients, shifted_gradients
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.view import StepView
-from bncore.spec.model import Noise
-from bncore.spec.model import Norm as NormSpec
 
 from .step import ENTROPY, TYPE, drawn, plain_layers, step_of
 

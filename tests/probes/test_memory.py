@@ -11,26 +11,26 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from resume.making import DEEP_LINEAR, digest, events, make_run, story
+from resume.factories import DEEP_LINEAR, digest, events, make_run, story
 
+from bncore.config.model import DLN, Loss, Noise, Norm, Spec
+from bncore.config.probes import Activations, Probes
+from bncore.config.probes import Ics as IcsSpec
 from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes import growing
 from bncore.probes import ics as ics_module
-from bncore.probes.guard import Snapshot, is_out_of_memory
+from bncore.probes.guard import RandomSnapshot, is_out_of_memory
 from bncore.probes.ics import Ics
 from bncore.probes.memory import roomy
 from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.probes.view import StepView
-from bncore.spec.model import DLN, Loss, Noise, Norm, Spec
-from bncore.spec.probes import Activations, Probes
-from bncore.spec.probes import Ics as IcsSpec
-from bncore.store.agreement import compare
 from bncore.store.branch import fork, replay
 from bncore.store.paths import RunDir
+from bncore.store.replay_diff import compare
 from bncore.train import worker
 from bncore.train.control import Signals
-from bncore.train.session import Session
+from bncore.train.state import TrainState
 
 from .step import small_step
 
@@ -67,7 +67,7 @@ def ics(layers: tuple[int, ...] = ()) -> Ics:
 def deep_step() -> StepView:
     """A step of a network so deep that its layers take several groups."""
     spec = OBSERVED.model_copy(update={"net": DLN(depth=14, width=8), "norm": Norm(kind="batch")})
-    session = Session(spec, load(spec))
+    session = TrainState(spec, load(spec))
     session.step(0, observe=True)
     assert session.view is not None
     return session.view
@@ -199,10 +199,10 @@ def test_where_nothing_helps_the_measurement_is_left_out(monkeypatch: pytest.Mon
 def test_without_room_for_a_copy_of_the_parameters_nothing_is_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_room(self: Snapshot, net: LayeredNet) -> None:
+    def no_room(self: RandomSnapshot, net: LayeredNet) -> None:
         raise NO_ROOM
 
-    monkeypatch.setattr(Snapshot, "__init__", no_room)
+    monkeypatch.setattr(RandomSnapshot, "__init__", no_room)
     (failed,) = runner().measure(small_step())
     assert isinstance(failed, Failed)
     assert failed.short_of_memory
@@ -247,15 +247,15 @@ def no_room_at(steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_training_is_unharmed(tmp_path: Path, twin: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     no_room_at({10, 15}, monkeypatch)
-    frozen, asked = Session._frozen_state, []
+    frozen, asked = TrainState._frozen_state, []
 
-    def without_room(self: Session) -> Any:
+    def without_room(self: TrainState) -> Any:
         asked.append(1)
         if len(asked) == 6:
             raise NO_ROOM
         return frozen(self)
 
-    monkeypatch.setattr(Session, "_frozen_state", without_room)
+    monkeypatch.setattr(TrainState, "_frozen_state", without_room)
     run = make_run(tmp_path / "run-s0", OBSERVED)
     assert trained(run) == 0
     assert digest(run) == digest(twin)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from bncore.config.model import Spec
+from bncore.config.probes import Probes
 from bncore.nets import LayeredNet, criterion
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.module import ModuleView
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.probes.view import StepView
-from bncore.spec.model import Spec
-from bncore.spec.probes import Probes
 
 from .step import HALF_SUM, small_step
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from bncore.config.kinds import NORM_KINDS
+from bncore.config.model import DLN, MLP, GaussianData, Loss, Noise, Norm, Spec
 from bncore.nets import build
 from bncore.probes.ics import Ics, layerwise_gradients
 from bncore.probes.moments import BY_MOMENTS, moments_suffice, with_few_samples
 from bncore.probes.view import StepView
-from bncore.spec.kinds import NORM_KINDS
-from bncore.spec.model import DLN, MLP, GaussianData, Loss, Noise, Norm, Spec
 
 from .step import drawn, frozen, step_of
 

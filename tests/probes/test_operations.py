@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bncore.bench import probes as bench
 from bncore.bench.measure import products_per_second
+from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Loss, Norm, Optim, Spec
 from bncore.data import load
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.moments import with_few_samples
-from bncore.spec.model import DLN, MLP, VGG, GaussianData, ImageData, Loss, Norm, Optim, Spec
 
 NETS = {
     "vgg": {"net": VGG(kind="vgg11", width=0.0625), "data": ImageData(source="synthetic")},
@@ -75,5 +75,5 @@ def test_a_rate_of_products_is_measured() -> None:
 def test_every_network_of_the_bench_is_counted() -> None:
     for kind in bench.KINDS:
         spec = bench._spec(kind, "batch", "cpu")
-        net = bench.Session(spec, load(spec)).net
+        net = bench.TrainState(spec, load(spec)).net
         assert 2 < bench.operations(net) < len(net.layers)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bncore.nets import LayeredNet, Pass, build, criterion
+from bncore.config.model import Spec
+from bncore.nets import ForwardMode, LayeredNet, build, criterion
 from bncore.probes.run import Failed, ProbeRunner
 from bncore.probes.table import PROBES
 from bncore.probes.view import StepView
-from bncore.spec.model import Spec
-from bncore.train.optimiser import build_optimiser, set_learning_rate
+from bncore.train.optimizer import build_optimizer, set_learning_rate
 
 Case = tuple[str, str, str, str, str]
 FACTORS: tuple[tuple[str, ...], ...] = (
@@ -28,7 +28,7 @@ FACTORS: tuple[tuple[str, ...], ...] = (
     ("sgd", "momentum", "adam"),
     ("vgg11", "dln", "mlp"),
 )  # fmt: skip
-OPTIMISERS: dict[str, dict[str, Any]] = {
+OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.01},
     "momentum": {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.01},
     "adam": {"kind": "adam", "lr": 0.001, "weight_decay": 0.01},
@@ -75,7 +75,7 @@ def everything() -> Iterator[Case]:
 
 
 def spec_of(case: Case) -> Spec:
-    probe, norm, noise, optimiser, net = case
+    probe, norm, noise, optimizer, net = case
     name, _, variant = probe.partition("/")
     settings: dict[str, Any] = {"every": 1}
     if variant:
@@ -90,7 +90,7 @@ def spec_of(case: Case) -> Spec:
             "norm": {"kind": norm, "groups": 2},
             "noise": {"on": noise != "off", "position": "after_norm" if noise == "off" else noise},
             "loss": {} if images else {"kind": "squared_error"},
-            "optim": OPTIMISERS[optimiser],
+            "optim": OPTIMIZERS[optimizer],
             "probes": {
                 name: settings,
                 "sharpness": {"iterations": 3, **(settings if name == "sharpness" else {})},
@@ -103,19 +103,19 @@ def trained(spec: Spec, *, observed: bool) -> tuple[dict[str, Tensor], list[Fail
     """Two steps, and everything that they leave behind; the probes between them, or not."""
     images = spec.net.kind == "vgg11"
     net = build(spec, inputs=(3, 32, 32) if images else (6,), outputs=4)
-    optimiser = build_optimiser(spec.optim, list(net.parameters()))
-    set_learning_rate(optimiser, spec.optim.lr)
+    optimizer = build_optimizer(spec.optim, list(net.parameters()))
+    set_learning_rate(optimizer, spec.optim.lr)
     runner, failures = ProbeRunner(spec), []
     torch.manual_seed(5)
     for step in range(2):
-        view = one_step(spec, net, optimiser, step)
+        view = one_step(spec, net, optimizer, step)
         if observed:
             failures += [result for result in runner.measure(view) if isinstance(result, Failed)]
     assert net.training
-    return everything_of(net, optimiser), failures
+    return everything_of(net, optimizer), failures
 
 
-def one_step(spec: Spec, net: LayeredNet, optimiser: torch.optim.Optimizer, step: int) -> StepView:
+def one_step(spec: Spec, net: LayeredNet, optimizer: torch.optim.Optimizer, step: int) -> StepView:
     """An update on random samples, seen."""
     drawn = torch.Generator().manual_seed(step)
     dtype = next(net.parameters()).dtype
@@ -124,20 +124,20 @@ def one_step(spec: Spec, net: LayeredNet, optimiser: torch.optim.Optimizer, step
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     buffers = {name: b.clone() for name, b in net.named_buffers()}
     measure = criterion(spec.loss)
-    optimiser.zero_grad(set_to_none=True)
-    loss = measure(net(inputs, Pass(track=True, noise_step=step)), targets)
+    optimizer.zero_grad(set_to_none=True)
+    loss = measure(net(inputs, ForwardMode(track=True, noise_step=step)), targets)
     loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    optimizer.step()
     grads = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
     return StepView(
         step, spec.seed, net, measure, inputs, targets, before, buffers, grads, loss.item(), spec.optim.lr
     )
 
 
-def everything_of(net: LayeredNet, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def everything_of(net: LayeredNet, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = {f"net.{k}": v.clone() for k, v in net.state_dict().items()}
     state |= {f"grad.{n}": p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
-    for i, slots in optimiser.state_dict()["state"].items():
+    for i, slots in optimizer.state_dict()["state"].items():
         state |= {f"optimiser.{i}.{k}": v.clone() for k, v in slots.items() if isinstance(v, Tensor)}
     return {**state, "generator": torch.get_rng_state()}
 
@@ -162,8 +162,8 @@ def test_observing_changes_nothing(case: Case) -> None:
 @pytest.mark.parametrize("norm", FACTORS[1])
 @pytest.mark.parametrize("probe", FACTORS[0])
 def test_observing_changes_nothing_anywhere(probe: str, norm: str, net: str) -> None:
-    for noise, optimiser in product(FACTORS[2], FACTORS[3]):
-        case = (probe, norm, noise, optimiser, net)
+    for noise, optimizer in product(FACTORS[2], FACTORS[3]):
+        case = (probe, norm, noise, optimizer, net)
         if possible(case):
             check(case)
 
@@ -171,7 +171,7 @@ def test_observing_changes_nothing_anywhere(probe: str, norm: str, net: str) -> 
 def test_a_probe_that_moved_running_statistics_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """docs/paper.md, section 5, mistake 3."""
     quiet = StepView.how
-    monkeypatch.setattr(StepView, "how", property(lambda view: Pass(track=True, noise_step=view.step)))
+    monkeypatch.setattr(StepView, "how", property(lambda view: ForwardMode(track=True, noise_step=view.step)))
     assert quiet is not StepView.how
     with pytest.raises(AssertionError, match="running_mean"):
         check(("landscape", "batch", "off", "sgd", "mlp"))

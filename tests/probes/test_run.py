@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bncore.config.model import Spec
+from bncore.config.probes import Cadence, Probes
 from bncore.probes import run
 from bncore.probes.base import Probe
 from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.probes.table import PROBES
 from bncore.probes.view import StepView
-from bncore.spec.model import Spec
-from bncore.spec.probes import Cadence, Probes
 
 from .step import frozen, small_step
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from oracles import objective, sharpness
 from torch import Tensor, nn
 
+from bncore.config.model import Noise
 from bncore.probes.hessian import CYCLE, HessianProduct, largest_eigenpair, require_hessian
 from bncore.probes.sharpness import Sharpness, layer_lengths, top_eigenvector
 from bncore.probes.view import StepView
-from bncore.spec.model import Noise
 
 from .step import drawn, frozen, plain_layers, small_step
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from oracles import objective, theory
 from torch import Tensor
 
+from bncore.config.model import Noise
+from bncore.config.model import Norm as NormSpec
 from bncore.probes.theory import Theory, counter_example, lemma_45, theory_table
-from bncore.probes.theory.identities import Standardised, correction_42, direction_at_z, theorem_41
+from bncore.probes.theory.identities import Standardized, correction_42, direction_at_z, theorem_41
 from bncore.probes.theory.live import (
     batch_norm_layers,
     input_norm,
@@ -22,8 +24,6 @@ from bncore.probes.theory.live import (
     tapped_pass,
 )
 from bncore.probes.view import StepView
-from bncore.spec.model import Noise
-from bncore.spec.model import Norm as NormSpec
 
 from .step import HALF_SUM, drawn, frozen, plain_layers, small_net, small_step, step_of
 
@@ -135,7 +135,7 @@ def test_u_and_the_correction_are_derivatives_of_z_along_any_centred_direction(
     at = torch.zeros((), dtype=torch.float64)
     first = torch.autograd.functional.jacobian(z, at)
     second = torch.autograd.functional.hessian(lambda a: (g * z(a)).sum(), at)
-    known = Standardised.of(y, torch.tensor([gamma], dtype=torch.float64), eps)
+    known = Standardized.of(y, torch.tensor([gamma], dtype=torch.float64), eps)
     torch.testing.assert_close(direction_at_z(known, d.T), first.T, rtol=1e-8, atol=1e-8)
     size = float(d.square().sum() * (1 + g.norm()) * (1 + abs(gamma)) / eps**1.5)
     assert float(correction_42(known, g, d.T)) == pytest.approx(
@@ -153,7 +153,7 @@ def test_the_printed_form_of_theorem_41_fails_where_the_corrected_one_holds() ->
 def test_theorem_41_by_hand() -> None:
     # y = +-1 is its own y_hat; g = (3, 1) = 2 * 1 + 1 * y_hat: nothing of it is left.
     y, g = torch.tensor([[1.0], [-1.0]]), torch.tensor([[3.0], [1.0]])
-    seen = theorem_41(Standardised.of(y, torch.tensor([3.0]), 0.0), g, torch.zeros(2, 1))
+    seen = theorem_41(Standardized.of(y, torch.tensor([3.0]), 0.0), g, torch.zeros(2, 1))
     assert [float(v) for v in (seen.scale, seen.plain, seen.mean_part, seen.correlation_part)] == [
         9,
         10,
@@ -229,8 +229,8 @@ def test_the_counter_example_breaks_lemma_45() -> None:
     assert seen.gradient == pytest.approx(0, abs=1e-12)
     assert seen.bound == pytest.approx(0, abs=1e-12)
     assert seen.distance == pytest.approx(8 / 45)
-    assert seen.normalised_gradient > 0.3
-    assert seen.normalised_gradient_at_optimum == pytest.approx(0, abs=1e-12)
+    assert seen.normalized_gradient > 0.3
+    assert seen.normalized_gradient_at_optimum == pytest.approx(0, abs=1e-12)
     assert not seen.lemma_holds
 
 

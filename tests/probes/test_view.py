@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bncore.spec.model import Noise
+from bncore.config.model import Noise
 
 from .step import frozen, small_step
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bncore.config.model import Noise, Norm, Optim
+from bncore.config.probes import Activations, Probes
 from bncore.report.among_seeds import NO_PENALTY, NO_STEP, ONE_SEED, PRECISION, align
 from bncore.report.document import report
 from bncore.report.figures import FIRST_SEED, MEDIANS, SPREAD
 from bncore.report.paper import PaperCurve, all_curves
 from bncore.report.paper_fit import paper_fit
-from bncore.spec.model import Noise, Norm, Optim
-from bncore.spec.probes import Activations, Probes
-from report.paper_making import (
+from report.paper_factories import (
     AT,
     LINEAR,
     STEPS,

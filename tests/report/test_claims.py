@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live.making import write_sweep
+from live.factories import write_sweep
 
-from bncore.report.claims.evidence import Verdict, Weighed
+from bncore.config.probes import Ics, Landscape
+from bncore.report.claims.evidence import ClaimVerdict, Verdict
 from bncore.report.claims.table import CLAIMS
 from bncore.report.document import report
 from bncore.report.missing import missing
 from bncore.report.quantities import mean_of, plain_of
-from bncore.spec.probes import Ics, Landscape
 from bncore.store.paths import SweepDir
-from report.making import IMAGES, LINEAR, PROBES, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, LINEAR, PROBES, request, run_of, spec_of, sweep_of
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE
 EARLY = Verdict.TOO_EARLY
@@ -109,16 +109,16 @@ CASES: list[tuple[str, list[Variant], Verdict]] = [
 ]  # fmt: skip
 
 
-def weighed(tmp_path: Path, key: str, variants: list[Variant], seeds: int = 3) -> Weighed:
+def judged(tmp_path: Path, key: str, variants: list[Variant], seeds: int = 3) -> ClaimVerdict:
     document = report([sweep_of(tmp_path / "made", *variants, seeds=seeds)])
-    return next(one for one in document.weighed if one.claim.key == key)
+    return next(one for one in document.judged if one.claim.key == key)
 
 
 @pytest.mark.parametrize(("key", "variants", "verdict"), CASES)
 def test_a_claim_is_weighed_by_what_runs_measured(
     tmp_path: Path, key: str, variants: list[Variant], verdict: Verdict
 ) -> None:
-    found = weighed(tmp_path, key, variants)
+    found = judged(tmp_path, key, variants)
     assert found.verdict == verdict, found.why
     assert found.why.endswith((".", ")."))
 
@@ -133,28 +133,28 @@ def test_every_claim_has_runs_that_support_it_contradict_it_and_leave_it_open() 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_too_few_seeds_settle_nothing_and_are_named(tmp_path: Path, seeds: int) -> None:
-    found = weighed(tmp_path, "C4", SMOOTH, seeds=seeds)
+    found = judged(tmp_path, "C4", SMOOTH, seeds=seeds)
     assert found.verdict == OPEN
     assert "towards the claim, but fewer than 3 seeds" in found.why
     assert ("1 seed only" if seeds == 1 else "2 seeds") in found.why
 
 
 def test_every_decided_sentence_says_how_many_seeds(tmp_path: Path) -> None:
-    assert "(3 seeds)" in weighed(tmp_path, "C4", SMOOTH).why
+    assert "(3 seeds)" in judged(tmp_path, "C4", SMOOTH).why
 
 
 def test_seeds_that_disagree_settle_nothing(tmp_path: Path) -> None:
     for seed, (plain, normed) in enumerate([(1.0, 3.0), (3.0, 1.0), (1.0, 2.5)]):
         run_of(tmp_path / "s" / f"none-s{seed}", spec_of("none", seed=seed), scale=plain)
         run_of(tmp_path / "s" / f"batch-s{seed}", spec_of("batch", seed=seed), scale=normed)
-    found = next(one for one in report([_sweep(tmp_path / "s")]).weighed if one.claim.key == "C4")
+    found = next(one for one in report([_sweep(tmp_path / "s")]).judged if one.claim.key == "C4")
     assert found.verdict == OPEN
     assert "the interval holds both" in found.why
 
 
 def test_networks_that_say_opposite_things_settle_nothing(tmp_path: Path) -> None:
     linear = [variant | {"base": LINEAR} for variant in ROUGH]
-    found = weighed(tmp_path, "C4", [*SMOOTH, *linear])
+    found = judged(tmp_path, "C4", [*SMOOTH, *linear])
     assert found.verdict == OPEN
     assert "disagree" in found.why
     assert "supported by VGG-16 on CIFAR-10" in found.why
@@ -163,7 +163,7 @@ def test_networks_that_say_opposite_things_settle_nothing(tmp_path: Path) -> Non
 
 def test_synthetic_images_settle_nothing(tmp_path: Path) -> None:
     made = IMAGES.model_copy(update={"data": IMAGES.data.model_copy(update={"source": "synthetic"})})
-    found = weighed(tmp_path, "C4", [variant | {"base": made} for variant in SMOOTH])
+    found = judged(tmp_path, "C4", [variant | {"base": made} for variant in SMOOTH])
     assert found.verdict == OPEN
     assert "synthetic images decide nothing" in found.why
 
@@ -176,18 +176,18 @@ def test_networks_that_were_measured_too_seldom_are_not_called_early(tmp_path: P
     speeds = [
         variant | {"base": seldom, "accuracy": a} for variant, a in zip(SMOOTH, (0.4, 0.9), strict=True)
     ]
-    found = weighed(tmp_path, "C4", speeds)
+    found = judged(tmp_path, "C4", speeds)
     assert found.verdict == OPEN
     assert "measured too seldom (4 times)" in found.why
 
 
 def test_a_diverged_run_counts_as_one_that_learnt_nothing(tmp_path: Path) -> None:
     high = [none(lr=0.5, accuracy=0.9, state="diverged", steps=5), batch(lr=0.5, accuracy=0.8)]
-    assert weighed(tmp_path, "C1", [*FASTER, *high]).verdict == YES
+    assert judged(tmp_path, "C1", [*FASTER, *high]).verdict == YES
 
 
 def test_late_beta_is_shown_and_never_counted(tmp_path: Path) -> None:
-    found = weighed(tmp_path, "C5", SMOOTH)
+    found = judged(tmp_path, "C5", SMOOTH)
     late = [m for f in found.findings for m in f.scope.measures if "later" in m.name]
     assert len(late) == 3
     assert all(not measure.counts and "reads back 2/lr" in measure.caveat for measure in late)
@@ -195,7 +195,7 @@ def test_late_beta_is_shown_and_never_counted(tmp_path: Path) -> None:
 
 def test_beta_that_reads_back_the_learning_rate_is_recognised(tmp_path: Path) -> None:
     # beta = max relative / (multiple * lr) = rough / lr: on 2/lr for rough 2; on 1/a_min = 2/lr too
-    found = weighed(tmp_path, "C5", [none(rough=2.0), batch(rough=1.0)])
+    found = judged(tmp_path, "C5", [none(rough=2.0), batch(rough=1.0)])
     shares = {
         m.name.rsplit(", ", 1)[1]: m.effect.mean
         for f in found.findings
@@ -206,7 +206,7 @@ def test_beta_that_reads_back_the_learning_rate_is_recognised(tmp_path: Path) ->
 
 
 def test_the_length_of_the_shift_is_shown_and_never_counted(tmp_path: Path) -> None:
-    found = weighed(tmp_path, "C3", [none(), batch()])
+    found = judged(tmp_path, "C3", [none(), batch()])
     lengths = [m for f in found.findings for m in f.scope.measures if m.name.startswith("ICS as ‖G − G′‖,")]
     assert len(lengths) == 2  # at equal steps and at equal loss
     assert all(not one.counts and "size of the update" in one.caveat for one in lengths)
@@ -215,15 +215,15 @@ def test_the_length_of_the_shift_is_shown_and_never_counted(tmp_path: Path) -> N
 def test_l2_counts_on_images_and_not_in_a_linear_network(tmp_path: Path) -> None:
     variants = [*TWO, *L_P]
     for base, counts in ((IMAGES, True), (LINEAR, False)):
-        found = weighed(tmp_path / str(counts), "C6", [variant | {"base": base} for variant in variants])
+        found = judged(tmp_path / str(counts), "C6", [variant | {"base": base} for variant in variants])
         [l2] = [f for f in found.findings if f.scope.title.startswith("l2")]
         assert l2.scope.measures[0].counts is counts
 
 
 def test_absolute_noise_on_the_plain_network_is_called_unfair(tmp_path: Path) -> None:
-    found = weighed(tmp_path, "C2", NOISE)
+    found = judged(tmp_path, "C2", NOISE)
     assert any("absolute size" in measure.caveat for f in found.findings for measure in f.scope.measures)
-    fair = weighed(tmp_path / "fair", "C2", [*NOISE, noisy(none(), "relative")])
+    fair = judged(tmp_path / "fair", "C2", [*NOISE, noisy(none(), "relative")])
     [relative] = [m for f in fair.findings for m in f.scope.measures if "noise relative" in m.name]
     assert relative.effect is not None
     assert not relative.counts
@@ -237,7 +237,7 @@ def test_the_misprints_of_the_theorems_are_told() -> None:
 
 def test_what_is_missing_is_named_with_the_command_that_would_measure_it(tmp_path: Path) -> None:
     document = report([sweep_of(tmp_path / "made", *FASTER, seeds=1)])
-    lacks = {one.claim.key: missing(one, document.settings) for one in document.weighed}
+    lacks = {one.claim.key: missing(one, document.settings) for one in document.judged}
     assert lacks["C1"].command == "bnrun preset vgg_lr --seeds 0,1,2"
     assert "both at two learning rates or more" in lacks["C1"].lacks
     assert "3 seeds or more (there: 1)" in lacks["C1"].lacks
@@ -247,19 +247,19 @@ def test_what_is_missing_is_named_with_the_command_that_would_measure_it(tmp_pat
 
 def test_a_settled_claim_lacks_nothing(tmp_path: Path) -> None:
     document = report([sweep_of(tmp_path / "made", *SMOOTH)])
-    [found] = [one for one in document.weighed if one.claim.key == "C4"]
+    [found] = [one for one in document.judged if one.claim.key == "C4"]
     assert missing(found, document.settings).lacks == ()
 
 
 def test_where_everything_is_there_more_seeds_are_asked_for(tmp_path: Path) -> None:
     document = report([sweep_of(tmp_path / "made", none(), batch())])
-    [found] = [one for one in document.weighed if one.claim.key == "C4"]
+    [found] = [one for one in document.judged if one.claim.key == "C4"]
     assert missing(found, document.settings).command == "bnrun preset vgg_landscape --seeds 0,1,2,3,4,5"
 
 
 def test_a_steered_run_never_counts_as_its_variant(tmp_path: Path) -> None:
     events = (request(3, {"norm.kind": "none"}),)
-    found = weighed(tmp_path, "C4", [SMOOTH[0], SMOOTH[1] | {"events": events}])
+    found = judged(tmp_path, "C4", [SMOOTH[0], SMOOTH[1] | {"events": events}])
     assert found.verdict == OPEN
     assert found.findings == ()
     assert "3 of 6 runs do not count, such as made/batch-1-s0 (steered:" in found.why
@@ -284,17 +284,17 @@ def test_runs_that_measured_something_else_have_no_say_whatever_their_order(
         v | {"base": other} for v in (none(rough=0.5, shift=0.5), batch(rough=2.0, scale=3.0, shift=0.1))
     ]
     both = [*reverse, *usual] if other_first else [*usual, *reverse]
-    assert weighed(tmp_path / "both", key, both).verdict == YES
-    assert weighed(tmp_path / "reverse", key, reverse).verdict == OPEN
+    assert judged(tmp_path / "both", key, both).verdict == YES
+    assert judged(tmp_path / "reverse", key, reverse).verdict == OPEN
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_theorems_are_weighed_in_any_precision(tmp_path: Path, precision: str) -> None:
     """Probes compute in float32 then."""
     base = IMAGES.model_copy(update={"precision": precision, "device": "cuda"})
-    assert weighed(tmp_path / "exact", "C7", [batch(base=base)]).verdict == YES
+    assert judged(tmp_path / "exact", "C7", [batch(base=base)]).verdict == YES
     inexact = batch(base=base, theory={"lipschitz_error": 0.5})
-    assert weighed(tmp_path / "inexact", "C7", [inexact]).verdict == NO
+    assert judged(tmp_path / "inexact", "C7", [inexact]).verdict == NO
 
 
 def test_the_first_layer_counts_but_for_the_shift_of_its_inputs(tmp_path: Path) -> None:
@@ -312,9 +312,9 @@ def test_cadences_that_were_changed_on_the_way_are_not_compared_with_those_that_
     tmp_path: Path,
 ) -> None:
     events = (request(3, {"probes.landscape.every": 2}),)
-    assert weighed(tmp_path / "one", "C4", [SMOOTH[0], SMOOTH[1] | {"events": events}]).verdict == OPEN
+    assert judged(tmp_path / "one", "C4", [SMOOTH[0], SMOOTH[1] | {"events": events}]).verdict == OPEN
     both = [variant | {"events": events} for variant in SMOOTH]
-    assert weighed(tmp_path / "both", "C4", both).verdict == YES
+    assert judged(tmp_path / "both", "C4", both).verdict == YES
 
 
 def _sweep(path: Path) -> SweepDir:

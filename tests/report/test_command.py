@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.making import bnrun, surroundings
+from cli.factories import bnrun, clean_environment
 
-from report.making import run_of, spec_of, sweep_of
+from report.factories import run_of, spec_of, sweep_of
 
 VARIANTS = ({"norm": "none", "scale": 3.0, "rough": 2.0}, {"norm": "batch"})
 
@@ -129,8 +129,8 @@ def test_reports_need_no_torch_and_matplotlib_only_for_pictures(
         "sys.stderr.write(' '.join(m for m in ('torch', 'matplotlib', 'textual') if m in sys.modules) + '.')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=surroundings(tmp_path), capture_output=True, text=True,
-        timeout=120, check=True,
+        [sys.executable, "-c", program], cwd=tmp_path, env=clean_environment(tmp_path), capture_output=True,
+        text=True, timeout=120, check=True,
     )  # fmt: skip
     loaded = done.stderr.rsplit("\n", 1)[-1]
     assert loaded == ("matplotlib." if "--html" in arguments else ".")

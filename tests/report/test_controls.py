@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from bncore.config.load import load_experiment
+from bncore.config.model import Init, Optim, Schedule, Spec
+from bncore.config.plan import plan
 from bncore.report.controls import CONTROLS, ControlTable, controls_of
 from bncore.report.document import as_json, report
 from bncore.report.page import page
-from bncore.report.runs import gather
-from bncore.spec.load import load_experiment
-from bncore.spec.model import Init, Optim, Schedule, Spec
-from bncore.spec.plan import plan
+from bncore.report.report_run import gather
 from bncore.store.paths import SweepDir
-from report.making import IMAGES, run_of, spec_of
+from report.factories import IMAGES, run_of, spec_of
 
 
 def tables(*specs: Spec, folder: Path, **made: float) -> list[ControlTable]:

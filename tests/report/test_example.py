@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from bncore.report.claims import comparing, evidence
-from bncore.report.claims.weighing import weigh
+from bncore.report.claims.judging import judge
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.document import report
 from bncore.report.quantities import Quantity, log_of, mean_of
-from bncore.report.settings import Setting
 from bncore.store.journal import Journal
-from report.making import sweep_of
+from report.factories import sweep_of
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -31,7 +31,12 @@ def test_the_example_of_a_claim_is_judged(
         r"(    def scopes\(setting: Setting\).*?)\nA figure of the report", README.read_text(), re.DOTALL
     )
     assert found
-    names: dict[str, Any] = {"Setting": Setting, "Quantity": Quantity, "log_of": log_of, "mean_of": mean_of}
+    names: dict[str, Any] = {
+        "Setting": ComparisonGroup,
+        "Quantity": Quantity,
+        "log_of": log_of,
+        "mean_of": mean_of,
+    }
     names |= vars(evidence) | vars(comparing)
     exec(dedent(found[1]), names)
     sweep = sweep_of(tmp_path / "made", {"norm": "none", "accuracy": accuracy}, {"norm": "batch"})
@@ -42,4 +47,4 @@ def test_the_example_of_a_claim_is_judged(
             journal.append("probe", step, name="sharpness", eigenvalue=value)
         journal.close()
     document = report([sweep])
-    assert weigh(names["CLAIM"], document.settings).verdict == verdict
+    assert judge(names["CLAIM"], document.settings).verdict == verdict

@@ -11,10 +11,10 @@ import pytest
 
 from bncore.report.document import report
 from bncore.report.drawing import panel_svg, picture_svg, power
-from bncore.report.picture import Curve, Key, Picture, Plot, Style
+from bncore.report.picture import Curve, LegendEntry, Picture, Plot, Style
 from bncore.report.save import save_pictures
 from bncore.store.errors import StoreError
-from report.making import IMAGES, LINEAR, request, sweep_of
+from report.factories import IMAGES, LINEAR, request, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
 L_P = [{"norm": kind} for kind in ("l1", "l2", "linf")]
@@ -105,7 +105,13 @@ def plot(**more: Any) -> Plot:
 
 def picture() -> Picture:
     return Picture(
-        "fig4", "Fig 4", "here", (plot(), plot(log_y=True)), (Key("<b>", Style(1)),), False, ("a note",)
+        "fig4",
+        "Fig 4",
+        "here",
+        (plot(), plot(log_y=True)),
+        (LegendEntry("<b>", Style(1)),),
+        False,
+        ("a note",),
     )
 
 

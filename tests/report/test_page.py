@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live.making import write_sweep
+from live.factories import write_sweep
 
 from bncore.report.document import Report, as_json, report
 from bncore.report.page import page
 from bncore.report.page.figures import figures
 from bncore.report.picture import Curve, Picture, Plot, Style
 from bncore.store.paths import SweepDir
-from report.making import IMAGES, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, request, run_of, spec_of, sweep_of
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

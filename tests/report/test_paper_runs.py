@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from bncore.report.claims.comparing import MOST_OF_IT
-from bncore.report.claims.evidence import Part, Verdict
+from bncore.report.claims.evidence import ClaimPart, Verdict
 from bncore.report.claims.shift import SAME_ANGLE
 from bncore.report.claims.table import CLAIMS
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import all_curves
 from bncore.report.paper_runs import EVERY, paper_settings
 from bncore.report.progress import LATEST_START, LEFT
-from bncore.report.settings import Setting
 
 WITH_CURVES = {
     "C1": {"faster at lr 0.1", "faster at lr 0.01", "faster at lr 1e-06", "tolerates larger learning rates"},
@@ -28,7 +28,7 @@ WITH_CURVES = {
 """The parts of the claims that the paper's curves suffice for."""
 
 
-def judged(until: int | None) -> Iterator[tuple[Setting, str, str, Part]]:
+def judged(until: int | None) -> Iterator[tuple[ComparisonGroup, str, str, ClaimPart]]:
     for setting in paper_settings(until):
         for claim in CLAIMS:
             for scope in claim.scopes(setting):

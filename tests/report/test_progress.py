@@ -14,7 +14,7 @@ from bncore.report.progress import (
     LEFT,
     LEVELS,
     WINDOW,
-    Measured,
+    MeasuredAt,
     Pair,
     TrainingCurve,
     training_curve,
@@ -35,8 +35,8 @@ def curve(values: list[float]) -> TrainingCurve:
     return TrainingCurve(np.arange(len(values), dtype=float), np.minimum.accumulate(values), values[0])
 
 
-def measured(values: list[float]) -> Measured:
-    return Measured(np.arange(len(values), dtype=float), np.array(values))
+def measured(values: list[float]) -> MeasuredAt:
+    return MeasuredAt(np.arange(len(values), dtype=float), np.array(values))
 
 
 @given(LOSSES, st.integers(1, 2000))
@@ -121,8 +121,8 @@ def test_at_equal_loss_every_level_counts_once() -> None:
     """A network that stays at one loss for long does not count for more."""
     ours = curve([8.0, 4.0, *[2.0] * 50, 1.0, 0.5])
     theirs = curve([8.0, *[4.0] * 50, 2.0, 1.0, 0.5])
-    a = Measured(ours.steps, np.log2(ours.values) ** 2)
-    b = Measured(theirs.steps, np.log2(theirs.values) ** 2 + 1)
+    a = MeasuredAt(ours.steps, np.log2(ours.values) ** 2)
+    b = MeasuredAt(theirs.steps, np.log2(theirs.values) ** 2 + 1)
     assert Pair(ours, theirs, len(ours.steps)).at_equal_progress(a, b) == pytest.approx(-1.0)
 
 
@@ -133,7 +133,7 @@ def test_networks_that_were_never_at_the_same_loss_are_not_compared_there() -> N
 
 
 def test_of_several_values_a_measurement_the_mean_of_those_that_are_known_counts() -> None:
-    found = Measured.of(np.arange(3.0), np.array([[1.0, 3.0], [math.nan, 5.0], [math.nan, math.inf]]))
+    found = MeasuredAt.of(np.arange(3.0), np.array([[1.0, 3.0], [math.nan, 5.0], [math.nan, math.inf]]))
     assert found.steps.tolist() == [0.0, 1.0]
     assert found.values.tolist() == [2.0, 5.0]
-    assert len(Measured.of(np.empty(0), np.empty((0, 4))).steps) == 0
+    assert len(MeasuredAt.of(np.empty(0), np.empty((0, 4))).steps) == 0

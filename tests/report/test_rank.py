@@ -17,8 +17,8 @@ from bncore.report.rank import (
     LEVEL,
     SHARES,
     Aligned,
-    Look,
     PaperRank,
+    RankSample,
     as_far,
     chosen,
     looks,
@@ -139,7 +139,7 @@ def test_a_little_outside_as_some_of_ours_are_is_typical() -> None:
 
 def test_values_that_are_known_no_better_are_ties() -> None:
     pool = np.array([[1.0005], [1.0], [1.0], [1.0]])
-    assert told(pool, 1e-3).looks[0] == Look(0.0, "", 0.5, 3, 1.0005, 1.0, 1.0, 0)
+    assert told(pool, 1e-3).looks[0] == RankSample(0.0, "", 0.5, 3, 1.0005, 1.0, 1.0, 0)
     assert told(pool).looks[0].side == 1
 
 
@@ -181,7 +181,7 @@ def test_the_only_step_is_said_to_be_the_only_one() -> None:
 def in_words(sides: list[int], *, seeds: int = 20, edges: int = 1, **more: int) -> str:
     names = ["lower edge", "upper edge"][:edges] if edges > 1 else [""]
     found = tuple(
-        Look(100.0 * (i // edges), names[i % edges], 0.5, seeds, 0.0, 0.0, 0.0, side)
+        RankSample(100.0 * (i // edges), names[i % edges], 0.5, seeds, 0.0, 0.0, 0.0, side)
         for i, side in enumerate(sides)
     )
     return PaperRank("1", "", "", "", seeds, looks=found, **more).words

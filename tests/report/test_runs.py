@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
+from bncore.config.model import Noise, Norm, Optim
+from bncore.config.observed import Observed, observed_to_toml
+from bncore.report.comparison_group import settings_of
 from bncore.report.document import report
 from bncore.report.page import page
-from bncore.report.runs import gather, variant_of
-from bncore.report.settings import settings_of
-from bncore.spec.model import Noise, Norm, Optim
-from bncore.spec.observed import Observed, observed_to_toml
+from bncore.report.report_run import gather, variant_of
 from bncore.store.errors import NoSuchRun
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Status, write_status
-from report.making import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
 
 
 def test_a_finished_run_counts_and_so_does_one_that_diverged(tmp_path: Path) -> None:
@@ -35,18 +35,18 @@ def test_a_finished_run_counts_and_so_does_one_that_diverged(tmp_path: Path) -> 
 def test_a_run_that_did_not_come_to_its_end_is_shown_and_not_counted(tmp_path: Path, state: Any) -> None:
     [run] = gather([run_of(tmp_path / "a", spec_of("none"), state=state, steps=7)])
     assert run.unfinished
-    assert run.exclusion == f"{state} at step 7"
+    assert run.excluded_because == f"{state} at step 7"
 
 
 def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path) -> None:
     [run] = gather([run_of(tmp_path / "a", spec_of("none"), state="running", steps=7)])
     assert run.state == "dead"
-    assert run.exclusion == "dead at step 7"
+    assert run.excluded_because == "dead at step 7"
 
 
 def test_a_steered_run_says_when_it_was_steered(tmp_path: Path) -> None:
     [run] = gather([run_of(tmp_path / "a", spec_of("none"), events=(request(3, {"noise.on": True}),))])
-    assert run.exclusion == "steered: settings were changed by request at step 3"
+    assert run.excluded_because == "steered: settings were changed by request at step 3"
     assert not run.unfinished
 
 
@@ -61,7 +61,7 @@ def test_a_run_that_comes_from_another_is_no_evidence(tmp_path: Path, kind: Any,
     run = run_of(tmp_path / "a", spec_of("none"))
     write_lineage(run, Lineage(kind, "../b", 3, 3))
     [found] = gather([run])
-    assert found.exclusion.startswith(said)
+    assert found.excluded_because.startswith(said)
 
 
 def test_a_run_that_cannot_be_read_is_told_and_stops_no_report(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_run_that_cannot_be_read_is_told_and_stops_no_report(tmp_path: Path) -
     sound = run_of(tmp_path / "b", spec_of("none"))
     found = gather([broken, sound])
     assert [run.counts for run in found] == [False, True]
-    assert "is not TOML" in found[0].exclusion
-    assert "\x1b" not in found[0].exclusion
+    assert "is not TOML" in found[0].excluded_because
+    assert "\x1b" not in found[0].excluded_because
 
 
 def test_a_run_named_twice_is_one(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_variants_are_named_by_whatever_differs() -> None:
     assert variant_of(spec_of("none", noise="relative")).label == "none + noise relative"
     louder = IMAGES.model_copy(update={"noise": Noise(on=True, n_mu=2.0, position="input")})
     assert variant_of(louder).label == "batch + noise n_mu 2 input"
-    centred = IMAGES.model_copy(update={"norm": Norm(kind="l1", centred=True, affine="frozen")})
-    assert variant_of(centred).label == "l1 centred frozen"
+    centered = IMAGES.model_copy(update={"norm": Norm(kind="l1", centred=True, affine="frozen")})
+    assert variant_of(centered).label == "l1 centred frozen"
     groups = [IMAGES.model_copy(update={"norm": Norm(kind="group", groups=n)}) for n in (8, 4)]
     assert [variant_of(spec).label for spec in groups] == ["group", "group 4 groups"]
 
@@ -145,7 +145,7 @@ def test_a_loop_of_somebody_s_own_is_shown_and_has_no_variant(tmp_path: Path) ->
     run.spec_file.write_text(observed_to_toml(own))
     document = report([run])
     assert document.runs[0].observed == own
-    assert document.runs[0].exclusion == "observes a training loop of somebody's own"
+    assert document.runs[0].excluded_because == "observes a training loop of somebody's own"
     assert document.settings == ()
     [picture] = document.pictures
     assert picture.name == "observed"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bncore.spec.model import Spec
+from bncore.config.model import Spec
 from bncore.store.paths import RunDir
-from resume.making import make_run, train
+from resume.factories import make_run, train
 
 Undisturbed = Callable[[Spec], RunDir]
 

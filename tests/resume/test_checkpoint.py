@@ -19,7 +19,7 @@ from bncore.train import checkpoint
 from bncore.train.checkpoint import CheckpointError
 from bncore.train.inspection import step_and_digest
 from resume.conftest import Undisturbed
-from resume.making import DEEP_LINEAR, RunDir, digest
+from resume.factories import DEEP_LINEAR, RunDir, digest
 
 
 def state() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from bncore.store import requests
 from bncore.store.paths import RunDir
 from resume.conftest import Undisturbed
-from resume.making import DEEP_LINEAR, end, events, make_run, start, story, train, wait_for_state
+from resume.factories import DEEP_LINEAR, end, events, make_run, start, story, train, wait_for_state
 
 
 def fill(disk: Path, *, leave: int) -> Path:
@@ -72,7 +72,7 @@ def test_a_read_only_folder_is_refused_and_still_read(
     run = make_run(small_disk / "run-s0", DEEP_LINEAR)
     log = tmp_path / "log.txt"
     if when == "killed":
-        assert train(run, fault="journal.half:30", log=log) == -signal.SIGKILL
+        assert train(run, failpoint="journal.half:30", log=log) == -signal.SIGKILL
     remount(small_disk, "ro")
     assert train(run, log=log) == 1
     assert log.read_text().splitlines()[-1] == (f"{run.owner_file}: cannot be written: Read-only file system")

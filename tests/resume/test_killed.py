@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bncore.spec.model import Spec
+from bncore.config.model import Spec
 from bncore.store import requests
 from bncore.store.paths import RunDir
 from bncore.train import checkpoint
 from resume.conftest import Undisturbed
-from resume.making import DEEP_LINEAR, SPARSE, digest, events, make_run, steps_of, story, train
+from resume.factories import DEEP_LINEAR, SPARSE, digest, events, make_run, steps_of, story, train
 
 POINTS = [
     "journal.half:1",  # the first line: the journal is empty once it is cut
@@ -45,7 +45,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     tmp_path: Path, undisturbed: Undisturbed, spec: Spec, point: str
 ) -> None:
     run = make_run(tmp_path / "run-s0", spec)
-    if train(run, fault=point) == 0:
+    if train(run, failpoint=point) == 0:
         assert (spec, point) == (SPARSE, "journal.half:40"), "the fault point was never passed"
     assert train(run) == 0
     assert_as_undisturbed(run, undisturbed(spec))
@@ -66,7 +66,7 @@ def test_a_run_killed_while_it_resumes_ends_so_too(
 ) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     for point in points:
-        assert train(run, fault=point) == -signal.SIGKILL
+        assert train(run, failpoint=point) == -signal.SIGKILL
     assert train(run) == 0
     assert_as_undisturbed(run, undisturbed(DEEP_LINEAR))
 
@@ -96,7 +96,7 @@ def test_requests_are_taken_once_whatever_is_killed(tmp_path: Path, point: str) 
     twin = with_requests(tmp_path / "twin-s0")
     assert train(twin) == 0
     run = with_requests(tmp_path / "run-s0")
-    assert train(run, fault=point) == -signal.SIGKILL
+    assert train(run, failpoint=point) == -signal.SIGKILL
     assert train(run) == 0
     assert_as_undisturbed(run, twin)
     assert list(run.inbox.glob("*.json")) == []
@@ -106,7 +106,7 @@ def test_requests_are_taken_once_whatever_is_killed(tmp_path: Path, point: str) 
 
 def test_a_damaged_checkpoint_makes_way_for_the_one_before(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    assert train(run, fault="journal.half:50") == -signal.SIGKILL
+    assert train(run, failpoint="journal.half:50") == -signal.SIGKILL
     older, newest = checkpoint.listing(run.checkpoints)
     content = bytearray(newest.path.read_bytes())
     for place in range(len(content) // 2, len(content) // 2 + 256):  # a single byte may be padding
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_makes_way_for_the_one_before(tmp_path: Path, undis
 
 def test_without_any_sound_checkpoint_a_run_begins_anew(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    assert train(run, fault="journal.half:50") == -signal.SIGKILL
+    assert train(run, failpoint="journal.half:50") == -signal.SIGKILL
     for found in checkpoint.listing(run.checkpoints):
         found.path.write_bytes(b"")
     assert train(run) == 0
@@ -129,7 +129,7 @@ def test_without_any_sound_checkpoint_a_run_begins_anew(tmp_path: Path, undistur
 
 def test_a_resumed_run_that_would_end_otherwise_says_so_and_writes_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    assert train(run, fault="journal.half:50") == -signal.SIGKILL
+    assert train(run, failpoint="journal.half:50") == -signal.SIGKILL
     run.spec_file.write_text(run.spec_file.read_text().replace("lr = 0.01", "lr = 0.02"))
     before = len(run.journal_file.read_bytes().split(b"\n"))
     assert train(run) == 1
@@ -140,7 +140,7 @@ def test_a_resumed_run_that_would_end_otherwise_says_so_and_writes_nothing(tmp_p
 def test_what_killed_writers_left_lying_does_not_stay(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     for point in ("checkpoint.half:1", "owner.link:1", "status.replace:1", "meta.replace:1"):
-        assert train(run, fault=point) == -signal.SIGKILL
+        assert train(run, failpoint=point) == -signal.SIGKILL
     assert train(run) == 0
     assert {p.name for p in run.path.iterdir()} == {
         "spec.toml", "meta.json", "journal.jsonl", "status.json", "log.txt", "inbox", "checkpoints",

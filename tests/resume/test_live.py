@@ -17,7 +17,7 @@ from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 from bncore.train import checkpoint
 from resume.conftest import Undisturbed
-from resume.making import (
+from resume.factories import (
     DEEP_LINEAR,
     SLOW,
     digest,

@@ -7,14 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from cli.making import bnrun, tiny_experiment
+from cli.factories import bnrun, tiny_experiment
 
 from bncore.store import requests
 from bncore.store.journal import Journal
 from bncore.store.log import LOGGER
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
-from resume.making import DEEP_LINEAR, digest, events, events_so_far, make_run, train
+from resume.factories import DEEP_LINEAR, digest, events, events_so_far, make_run, train
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} (INFO|WARNING) ")
 
@@ -46,7 +46,7 @@ def test_a_healthy_run_tells_what_happened_to_it(tmp_path: Path) -> None:
 
 def test_what_was_logged_outlasts_a_kill_and_the_resumed_process_goes_on(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    assert train(run, fault="journal.half:40") == -signal.SIGKILL
+    assert train(run, failpoint="journal.half:40") == -signal.SIGKILL
     before = run.log_file.read_text()
     kept = [e["path"] for e in events_so_far(run) if e["type"] == "checkpoint"]
     assert kept

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bncore.spec.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
+from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
 from bncore.store import requests
 from bncore.store.paths import RunDir
 from bncore.train import checkpoint
 from resume.conftest import Undisturbed
-from resume.making import DEEP_LINEAR, SLOW, SPARSE, digest, events, make_run, start, story, train
+from resume.factories import DEEP_LINEAR, SLOW, SPARSE, digest, events, make_run, start, story, train
 
 KILLS = 200
 
@@ -47,8 +47,10 @@ def asked(path: Path, spec: Spec) -> RunDir:
 def test_a_noisy_vgg_resumes_exactly(tmp_path: Path, undisturbed: Undisturbed) -> None:
     twin = undisturbed(NOISY_VGG)
     run = make_run(tmp_path / "run-s0", NOISY_VGG)
-    assert train(run, fault="journal.half:11") == -signal.SIGKILL  # step 6, after the checkpoint of step 4
-    assert train(run, fault="checkpoint.rename:1") == -signal.SIGKILL
+    assert (
+        train(run, failpoint="journal.half:11") == -signal.SIGKILL
+    )  # step 6, after the checkpoint of step 4
+    assert train(run, failpoint="checkpoint.rename:1") == -signal.SIGKILL
     assert train(run) == 0
     assert story(run) == story(twin)
     assert digest(run) == digest(twin)

@@ -15,7 +15,7 @@ from bncore.store.paths import SweepDir
 from bncore.store.verify import verify
 from bncore.train.inspection import step_and_digest
 from resume.conftest import Undisturbed
-from resume.making import DEEP_LINEAR, make_run, story, train
+from resume.factories import DEEP_LINEAR, make_run, story, train
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def sweep(tmp_path: Path) -> SweepDir:
     found.sweep_file.write_text(tomli_w.dumps({"queue": names}))
     finished, killed, _ = (make_run(found.path / name, DEEP_LINEAR) for name in names)
     assert train(finished) == 0
-    assert train(killed, fault="journal.half:40") == -signal.SIGKILL
+    assert train(killed, failpoint="journal.half:40") == -signal.SIGKILL
     return found
 
 

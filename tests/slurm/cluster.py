@@ -123,8 +123,10 @@ def boot(folder: Path, node: str) -> None:
 
 
 def _launch(folder: Path, daemon: str, *arguments: str) -> None:
-    surroundings = {**os.environ, **environment(folder)}
-    done = subprocess.run([daemon, *arguments], env=surroundings, capture_output=True, text=True, check=False)
+    clean_environment = {**os.environ, **environment(folder)}
+    done = subprocess.run(
+        [daemon, *arguments], env=clean_environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{daemon}: {done.stdout}{done.stderr}")
 
@@ -138,8 +140,10 @@ def _await_idle(folder: Path) -> None:
 
 
 def _ask(folder: Path, *command: str) -> str:
-    surroundings = {**os.environ, **environment(folder)}
-    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=30, check=False)
+    clean_environment = {**os.environ, **environment(folder)}
+    done = subprocess.run(
+        command, env=clean_environment, capture_output=True, text=True, timeout=30, check=False
+    )
     return done.stdout
 
 

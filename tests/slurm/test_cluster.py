@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.making import TINY, bnrun, tiny_experiment
-from resume.making import events
+from cli.factories import TINY, bnrun, tiny_experiment
+from resume.factories import events
 
-from bncore.launch.slurm_sweep import read_record
+from bncore.launch.slurm.sweep import read_record
 from bncore.store import requests
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bncore.launch.slurm_options import SlurmOptions, seconds, slurm_options
-from bncore.spec.errors import SpecError
+from bncore.config.errors import SpecError
+from bncore.launch.slurm.options import SlurmOptions, seconds, slurm_options
 
 
 @pytest.mark.parametrize(

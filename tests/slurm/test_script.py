@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bncore.launch.slurm_options import SlurmOptions
-from bncore.launch.slurm_script import script
-from bncore.spec.errors import SpecError
-from slurm.making import FakeSlurm, odd_names
+from bncore.config.errors import SpecError
+from bncore.launch.slurm.options import SlurmOptions
+from bncore.launch.slurm.script import script
+from slurm.factories import FakeSlurm, odd_names
 
 GOLDEN = """\
 #!/bin/bash

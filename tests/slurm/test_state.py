@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from bncore.launch import slurm_state
-from bncore.launch.slurm_commands import SlurmError, Task, require, sbatch, scancel, squeue
-from bncore.launch.slurm_options import SlurmOptions
-from bncore.launch.slurm_state import GONE, Queue, settled, standing
-from bncore.launch.slurm_sweep import Job, Record, read_record, record_file
-from bncore.store.owner import Holder
+from bncore.launch.slurm import state as slurm_state
+from bncore.launch.slurm.commands import QueuedTask, SlurmError, require, sbatch, scancel, squeue
+from bncore.launch.slurm.options import SlurmOptions
+from bncore.launch.slurm.state import GONE, Queue, settled, standing
+from bncore.launch.slurm.sweep import Job, Record, read_record, record_file
+from bncore.store.owner import Owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import State, Status, write_status
-from slurm.making import FakeSlurm, without_slurm
+from slurm.factories import FakeSlurm, without_slurm
 
-MINE = Holder("node7", "boot", 1, 2, "nonce", "", "12_3", 1)
-ANOTHER = Holder("node7", "boot", 1, 2, "nonce", "", "11_3", 0)
-LOCAL = Holder("login", "boot", 1, 2, "nonce")
+MINE = Owner("node7", "boot", 1, 2, "nonce", "", "12_3", 1)
+ANOTHER = Owner("node7", "boot", 1, 2, "nonce", "", "11_3", 0)
+LOCAL = Owner("login", "boot", 1, 2, "nonce")
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ LOCAL = Holder("login", "boot", 1, 2, "nonce")
     ],
 )
 def test_state_by_heartbeat_and_task(
-    state: State, holder: Holder | None, task: str, shown: str | None
+    state: State, holder: Owner | None, task: str, shown: str | None
 ) -> None:
-    told = settled(Status(state, 5, 10), holder, Task("12_3", task, "Because"))
+    told = settled(Status(state, 5, 10), holder, QueuedTask("12_3", task, "Because"))
     assert (told and told[0]) == shown
     if told is not None:
         assert "12_3" in told[1].message
@@ -61,7 +61,7 @@ def test_state_by_heartbeat_and_task(
 
 
 def test_what_a_local_supervisor_will_start_is_not_dead() -> None:
-    assert settled(Status("queued"), None, Task("12_3", GONE), supervised=True) is None
+    assert settled(Status("queued"), None, QueuedTask("12_3", GONE), supervised=True) is None
 
 
 @pytest.fixture
@@ -109,11 +109,11 @@ def test_slurm_is_asked_now_and_then_only(run: RunDir, slurm: FakeSlurm) -> None
     now = 0.0
     queue = Queue(lambda: now)
     slurm.queue("7|0|RUNNING|None", "9|0|PENDING|Resources")
-    assert queue.task(run) == Task("9_0", "PENDING", "Resources")
+    assert queue.task(run) == QueuedTask("9_0", "PENDING", "Resources")
     slurm.queue()
-    assert queue.task(run) == Task("9_0", "PENDING", "Resources")
+    assert queue.task(run) == QueuedTask("9_0", "PENDING", "Resources")
     now = slurm_state.LOOK_EVERY_S
-    assert queue.task(run) == Task("9_0", GONE)
+    assert queue.task(run) == QueuedTask("9_0", GONE)
 
 
 def test_where_slurm_cannot_be_asked_the_run_says_what_it_is(run: RunDir, slurm: FakeSlurm) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import orjson
 import pytest
-from cli.making import TINY, bnrun, tiny_experiment
+from cli.factories import TINY, bnrun, tiny_experiment
 
-from bncore.launch.slurm_sweep import read_record, script_file
+from bncore.launch.slurm.sweep import read_record, script_file
 from bncore.store.paths import SweepDir
 from bncore.store.requests import waiting
 from bncore.store.status import Status, read_status, write_status
-from slurm.making import FakeSlurm, without_slurm
+from slurm.factories import FakeSlurm, without_slurm
 
 SLURM = ("--launcher", "slurm")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from resume.making import (
+from resume.factories import (
     DEEP_LINEAR,
     _forked,
     digest,
@@ -23,13 +23,13 @@ from resume.making import (
 )
 
 from bncore.store import requests
-from bncore.store.errors import Owned
-from bncore.store.owner import Holder, read_owner
+from bncore.store.errors import AlreadyOwnedError
+from bncore.store.owner import Owner, read_owner
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, read_status, write_status
 from bncore.train import worker
-from bncore.train.slurm import SHORT_SILENCE_S, Task, this_task
-from slurm.making import FakeSlurm
+from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask, this_task
+from slurm.factories import FakeSlurm
 
 MIDDLE = 20
 
@@ -166,38 +166,38 @@ def test_outside_of_an_array_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("environment", "task"),
     [
-        ({"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}, Task("12_3", 0)),
+        ({"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}, SlurmTask("12_3", 0)),
         (
             {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "SLURM_RESTART_COUNT": "2"},
-            Task("12_3", 2),
+            SlurmTask("12_3", 2),
         ),
         ({"SLURM_JOB_ID": "12"}, None),
         ({}, None),
     ],
 )
-def test_the_task_is_known_by_the_environment(environment: dict[str, str], task: Task | None) -> None:
+def test_the_task_is_known_by_the_environment(environment: dict[str, str], task: SlurmTask | None) -> None:
     assert this_task(environment) == task
 
 
-FORMER = Holder("another-node", "boot", 4242, 17, "nonce", "", "12_3", 0)
+FORMER = Owner("another-node", "boot", 4242, 17, "nonce", "", "12_3", 0)
 
 
 @pytest.mark.parametrize(
     ("holder", "task", "asked_for"),
     [
-        (FORMER, Task("12_3", 1), [SHORT_SILENCE_S]),
-        (FORMER, Task("12_3", 0), [None]),  # not restarted: it is a riddle who holds it
-        (replace(FORMER, restarts=1), Task("12_3", 1), [None]),
-        (replace(FORMER, task="11_3"), Task("12_3", 1), [None]),
-        (replace(FORMER, task=""), Task("12_3", 1), [None]),
+        (FORMER, SlurmTask("12_3", 1), [SHORT_SILENCE_S]),
+        (FORMER, SlurmTask("12_3", 0), [None]),  # not restarted: it is a riddle who holds it
+        (replace(FORMER, restarts=1), SlurmTask("12_3", 1), [None]),
+        (replace(FORMER, task="11_3"), SlurmTask("12_3", 1), [None]),
+        (replace(FORMER, task=""), SlurmTask("12_3", 1), [None]),
         (FORMER, None, [None]),
     ],
 )
 def test_a_restarted_task_waits_shortly_for_its_former_self_and_long_for_others(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    holder: Holder,
-    task: Task | None,
+    holder: Owner,
+    task: SlurmTask | None,
     asked_for: list[float | None],
 ) -> None:
     run = make_run(tmp_path / "sweep" / "a-s0", DEEP_LINEAR)
@@ -208,7 +208,7 @@ def test_a_restarted_task_waits_shortly_for_its_former_self_and_long_for_others(
         waited.append(seconds)
         return runs
 
-    monkeypatch.setattr(worker, "silent_runs", silent)
+    monkeypatch.setattr(worker, "find_stalled", silent)
     ownership = worker._acquire(run, task, force=False)
     assert waited == asked_for
     assert ownership.contested
@@ -229,7 +229,7 @@ def test_a_former_self_that_still_beats_keeps_the_run(
         write_status(run, Status("running", counter=counter))
 
     monkeypatch.setattr(
-        worker.silent_runs, "__kwdefaults__", {**worker.silent_runs.__kwdefaults__, "sleep": beat}
+        worker.find_stalled, "__kwdefaults__", {**worker.find_stalled.__kwdefaults__, "sleep": beat}
     )
-    with pytest.raises(Owned, match="process 4242 on another-node"):
-        worker._acquire(run, Task("12_3", 1), force=False)
+    with pytest.raises(AlreadyOwnedError, match="process 4242 on another-node"):
+        worker._acquire(run, SlurmTask("12_3", 1), force=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 from resume.conftest import Undisturbed
-from resume.making import (
+from resume.factories import (
     DEEP_LINEAR,
     digest,
     end,
@@ -30,7 +30,7 @@ from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 from bncore.train import checkpoint
 from bncore.train.requests import Requests
-from steer.making import OBSERVED, answers, finished, steered, told
+from steer.factories import OBSERVED, answers, finished, steered, told
 
 KINDS = {
     "set": requests.Set(changes={"optim.lr": 0.005}),
@@ -289,7 +289,7 @@ def test_junk_is_reported_in_the_journal(tmp_path: Path) -> None:
 def test_a_run_killed_between_journal_and_inbox_takes_it_once(tmp_path: Path) -> None:
     run = steered(tmp_path / "run-s0", OBSERVED, [(23, {"norm.kind": "l1"}), (23, {"noise.on": True})])
     copies = {p: p.read_bytes() for p in run.inbox.glob("*.json")}
-    assert train(run, fault="journal.half:40") < 0
+    assert train(run, failpoint="journal.half:40") < 0
     for path, content in copies.items():  # as if it had been killed before the files went
         path.write_bytes(content)
     assert train(run) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from resume.making import (
+from resume.factories import (
     DEEP_LINEAR,
     SLOW,
     digest,
@@ -22,18 +22,18 @@ from resume.making import (
     wait_for_state,
 )
 
-from bncore.spec.model import Checkpoints, Evaluation, Optim
+from bncore.config.model import Checkpoints, Evaluation, Optim
 from bncore.store import requests
-from bncore.store.agreement import compare
 from bncore.store.branch import fork, replay
 from bncore.store.checkpoints import listing
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
+from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
 from bncore.store.verify import verify
 from bncore.train import checkpoint
 from bncore.train.inspection import step_and_digest
-from steer.making import OBSERVED
+from steer.factories import OBSERVED
 
 STEPS = {
     "evaluate": requests.Evaluate(),
@@ -93,7 +93,7 @@ def test_killed_at_any_event_of_that_step_it_ends_alike(tmp_path: Path, order: t
     last = next(e["seq"] for e in told if e["step"] == 21)
     for number in range(first, last + 1):
         run = asked_for(make_run(tmp_path / f"{number}-s0", DEEP_LINEAR), 20, *order)
-        assert train(run, fault=f"journal.half:{number + 1}") < 0
+        assert train(run, failpoint=f"journal.half:{number + 1}") < 0
         assert train(run) == 0, run.log_file.read_text()
         assert story(run) == story(twin), number
         assert (digest(run), states(run)) == (digest(twin), states(twin)), number
@@ -132,7 +132,7 @@ def test_a_run_that_tells_few_steps_replays_as_far_as_it_went(
         requests.drop(original, requests.Stop(at_step=step))
         assert train(original) == 0
     else:
-        assert train(original, fault=f"journal.half:{step - 8}") < 0
+        assert train(original, failpoint=f"journal.half:{step - 8}") < 0
     (again,) = replay([original]).runs()
     assert train(again) == 0, again.log_file.read_text()
     found = compare(original, again)
@@ -165,7 +165,7 @@ def test_what_was_asked_last_is_what_holds_however_little_is_told(tmp_path: Path
     run = make_run(tmp_path / "run-s0", spec)
     requests.drop(run, requests.Set(changes={"optim.lr": 0.02}, at_step=20))
     requests.drop(run, requests.Note(text="so far", at_step=25))
-    assert train(run, fault="journal.half:5") < 0  # the note itself, whose request is told
+    assert train(run, failpoint="journal.half:5") < 0  # the note itself, whose request is told
     requests.drop(run, requests.Set(changes={"optim.lr": 0.05}))  # to a run that has stopped hearing
     assert train(run) == 0
     told = [(e["step"], e["new"]) for e in events(run) if e["type"] == "request" and e["new"]]
@@ -228,7 +228,7 @@ def test_what_would_halt_an_earlier_process_does_not_halt_the_next_and_it_replay
     halt = {"stop": requests.Stop(), "pause": requests.Pause(), "step": requests.Step(count=3)}[kind]
     run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
     requests.drop(run, requests.Set(changes={"optim.lr": 0.005}, at_step=33))
-    assert train(run, fault="journal.half:45") < 0
+    assert train(run, failpoint="journal.half:45") < 0
     requests.drop(run, halt)
     assert train(run) == 0
     assert read_status(run).state == "finished"  # type: ignore[union-attr]
@@ -240,7 +240,7 @@ def test_what_would_halt_an_earlier_process_does_not_halt_the_next_and_it_replay
 def test_a_stop_is_heard_while_a_run_makes_again_what_it_has_told(tmp_path: Path) -> None:
     spec = SLOW.model_copy(update={"checkpoint": Checkpoints()})
     run = make_run(tmp_path / "run-s0", spec)
-    assert train(run, fault="journal.half:200") < 0
+    assert train(run, failpoint="journal.half:200") < 0
     requests.drop(run, requests.Stop(at_step=50))
     requests.drop(
         run, requests.Set(changes={"optim.lr": 2e-4}, at_step=40)

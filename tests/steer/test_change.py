@@ -7,12 +7,12 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from resume.making import DEEP_LINEAR
+from resume.factories import DEEP_LINEAR
 
-from bncore.spec.change import changed, parse_changes, settable, settable_fields, values_at
-from bncore.spec.errors import SpecError
-from bncore.spec.model import Spec
-from bncore.spec.toml import to_table
+from bncore.config.change import changed, parse_changes, settable, settable_fields, values_at
+from bncore.config.errors import SpecError
+from bncore.config.model import Spec
+from bncore.config.toml import to_table
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.making import bnrun
-from resume.making import DEEP_LINEAR, digest, events, make_run, story, train
+from cli.factories import bnrun
+from resume.factories import DEEP_LINEAR, digest, events, make_run, story, train
 
 from bncore.store import requests
-from bncore.store.agreement import compare
 from bncore.store.branch import fork, replay
 from bncore.store.dropped_requests import in_effect, why_not
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
+from bncore.store.replay_diff import compare
 from bncore.store.verify import verify
 from bncore.train import checkpoint
 from bncore.train.inspection import step_and_digest
-from steer.making import answers
+from steer.factories import answers
 from steer.test_tried import IMPOSSIBLE, ONE_SAMPLE
 
 KILLER = "abcdef0123456789" * 2
@@ -71,7 +71,7 @@ def test_it_is_resumed_without_it(tmp_path: Path, twin: RunDir, step: int) -> No
 def test_an_evaluation_under_it_is_made_anew(tmp_path: Path, twin: RunDir) -> None:
     run = killed_by(tmp_path / "sweep" / "run-s0", 5, evaluated=True)
     requests.drop(run, requests.DropRequest(request=KILLER))
-    assert train(run, fault="journal.half:12") < 0  # and again when it is resumed once more
+    assert train(run, failpoint="journal.half:12") < 0  # and again when it is resumed once more
     assert train(run) == 0, run.log_file.read_text()
     assert digest(run) == digest(twin)
     assert [e["type"] for e in in_effect(events(run))].count("eval") == 1

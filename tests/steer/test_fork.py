@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from resume.making import DEEP_LINEAR, digest, end, events, make_run, start, train, wait_for_state
+from resume.factories import DEEP_LINEAR, digest, end, events, make_run, start, train, wait_for_state
 
-from bncore.spec.errors import SpecError
+from bncore.config.errors import SpecError
 from bncore.store import requests
-from bncore.store.agreement import compare
 from bncore.store.branch import BranchError, fork, replay
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.reader import read
+from bncore.store.replay_diff import compare
 from bncore.store.verify import verify
 from bncore.train import checkpoint
 from bncore.train.inspection import step_and_digest
-from steer.making import OBSERVED, finished, told
+from steer.factories import OBSERVED, finished, told
 
 TOLD = ("step", "eval", "probe", "finished")
 
@@ -124,8 +124,8 @@ def test_a_live_run_can_be_forked(tmp_path: Path) -> None:
 def test_a_killed_fork_resumes(parent: RunDir) -> None:
     branch = fork(parent, at=33, changes={"norm.kind": "none"})
     plain = fork(parent, at=33, changes={"norm.kind": "none"})
-    assert train(branch, fault="journal.half:5") < 0
-    assert train(branch, fault="journal.half:22") < 0
+    assert train(branch, failpoint="journal.half:5") < 0
+    assert train(branch, failpoint="journal.half:22") < 0
     assert train(branch) == 0
     assert train(plain) == 0
     assert told(branch, *TOLD) == told(plain, *TOLD)
@@ -180,7 +180,7 @@ def test_a_fork_killed_at_its_first_events_still_knows_its_parent(
 ) -> None:
     branch = fork(parent, at=45, changes={"norm.kind": "none"})
     for _ in range(kills):
-        assert train(branch, fault=f"journal.half:{event}") < 0
+        assert train(branch, failpoint=f"journal.half:{event}") < 0
     assert train(branch) == 0
     origins = [e for e in events(branch) if e["type"] == "parent"]
     assert len(origins) == 1

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resume.making import SPARSE, digest, events, make_run, start, story, train
+from resume.factories import SPARSE, digest, events, make_run, start, story, train
 
-from bncore.spec.model import Checkpoints, Evaluation, Noise, Spec
-from bncore.spec.probes import Probes
+from bncore.config.model import Checkpoints, Evaluation, Noise, Spec
+from bncore.config.probes import Probes
 from bncore.store import requests
-from bncore.store.agreement import compare
 from bncore.store.branch import fork, replay
-from bncore.store.journal import REMADE
+from bncore.store.journal import REPLAYED_EVENTS
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
+from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
 from bncore.store.verify import verify
 from bncore.train.inspection import step_and_digest, usable
-from steer.making import CHANGES, OBSERVED
+from steer.factories import CHANGES, OBSERVED
 
 FEW, MANY = range(4), range(4, 204)
 LEFT_ALONE = 6
@@ -74,9 +74,9 @@ def brought_to_its_end(run: RunDir, chance: random.Random) -> None:
     for attempt in range(20):
         point = chance.choice(["journal.half", "journal.half", "checkpoint.half", "checkpoint.rename"])
         most = 120 if point == "journal.half" else 8
-        fault = f"{point}:{chance.randrange(1, most)}" if attempt < LEFT_ALONE else ""
-        code = train(run, fault=fault, ahead=chance.choice([1, 64]))
-        assert code == 0 or (fault and code < 0), run.log_file.read_text()
+        failpoint = f"{point}:{chance.randrange(1, most)}" if attempt < LEFT_ALONE else ""
+        code = train(run, failpoint=failpoint, ahead=chance.choice([1, 64]))
+        assert code == 0 or (failpoint and code < 0), run.log_file.read_text()
         status = read_status(run)
         if status is not None and status.state in ("finished", "diverged"):
             return
@@ -129,7 +129,7 @@ def same_up_to(step: int, made: RunDir, parent: RunDir) -> None:
     first = lineage.step
 
     def before(run: RunDir) -> list[dict[str, Any]]:
-        remade = [e for e in events(run) if e["type"] in REMADE and e["type"] != "note"]
+        remade = [e for e in events(run) if e["type"] in REPLAYED_EVENTS and e["type"] != "note"]
         return [
             {k: v for k, v in e.items() if k not in ("seq", "t")} for e in remade if first < e["step"] < step
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from resume.making import (
+from resume.factories import (
     DEEP_LINEAR,
     SPARSE,
     digest,
@@ -24,13 +24,13 @@ from resume.making import (
 )
 
 from bncore.store import requests
-from bncore.store.agreement import compare
 from bncore.store.branch import BranchError, reached, replay
 from bncore.store.journal import read_events
 from bncore.store.paths import RunDir
+from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
 from bncore.store.sweep import read_sweep
-from steer.making import CHANGES, OBSERVED, SLOW_OBSERVED, answers, finished, steered, told
+from steer.factories import CHANGES, OBSERVED, SLOW_OBSERVED, answers, finished, steered, told
 
 
 def replayed(original: RunDir) -> RunDir:
@@ -125,8 +125,8 @@ def test_a_killed_replay_resumes_and_ends_alike(tmp_path: Path) -> None:
     asked = [(9, {"norm.kind": "l1"}), (9, {"noise.on": True}), (30, {"norm.kind": "none"})]
     original = finished(tmp_path / "sweep" / "run-s0", OBSERVED, asked)
     (run,) = replay([original]).runs()
-    assert train(run, fault="journal.half:30") < 0
-    assert train(run, fault="journal.half:70") < 0
+    assert train(run, failpoint="journal.half:30") < 0
+    assert train(run, failpoint="journal.half:70") < 0
     assert train(run) == 0
     assert compare(original, run).same
 
@@ -172,7 +172,7 @@ def test_other_surroundings_are_named_and_make_digests_not_comparable(tmp_path: 
     found = compare(original, replayed(original))
     assert found.same
     assert not found.comparable
-    assert [text.split(":")[0] for text in found.surroundings] == ["versions.torch", "threads"]
+    assert [text.split(":")[0] for text in found.environment_diff] == ["versions.torch", "threads"]
 
 
 def test_a_run_that_never_began_cannot_be_replayed_and_leaves_nothing(tmp_path: Path) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from resume.making import DEEP_LINEAR, digest, events, make_run, train
-from train.making import session
+from resume.factories import DEEP_LINEAR, digest, events, make_run, train
+from train.factories import session
 from train.test_rewind import same
 
-from bncore.nets.normalise import NORMS
-from bncore.spec.change import changed
-from bncore.spec.model import MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
+from bncore.config.change import changed
+from bncore.config.model import MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
+from bncore.nets.normalize import NORMS
 from bncore.store import requests
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
-from steer.making import answers, finished, told
+from steer.factories import answers, finished, told
 
 ONE_SAMPLE = Spec(
     steps=12,

@@ -17,7 +17,7 @@ from bncore.store.export import export_csv, export_parquet
 from bncore.store.journal import Journal
 from bncore.store.loaded import LoadedRun, load_run
 from bncore.store.paths import RunDir
-from store.making import SMALL, empty_run, finished_run
+from store.factories import SMALL, empty_run, finished_run
 
 
 @pytest.fixture

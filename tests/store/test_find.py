@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.find import find, list_sweeps
 from bncore.store.paths import RunDir, SweepDir
@@ -124,7 +124,7 @@ def test_any_text_is_a_run_or_an_error_in_words(root: Path, name: str) -> None:
     try:
         assert find(root, name).path.exists()
     except NoSuchRun as error:
-        assert printable(name) in str(error)
+        assert escape_control(name) in str(error)
 
 
 @pytest.mark.parametrize("text", ["", "queue = 3", "queue = ['../..', 'a']", "queue = [", "queue = ['a/b']"])

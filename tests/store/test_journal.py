@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from bncore.store.errors import Divergence, Owned, StoreError
+from bncore.store.errors import AlreadyOwnedError, Divergence, StoreError
 from bncore.store.journal import SCHEMA, Journal, encode
-from store.making import lines
+from store.factories import lines
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_nothing_is_written_without_the_right_to(path: Path) -> None:
     journal = Journal(path, may_write=lambda: False)
-    with pytest.raises(Owned, match="another process has taken this run over"):
+    with pytest.raises(AlreadyOwnedError, match="another process has taken this run over"):
         journal.append("step", 0)
     assert path.read_bytes() == b""
 
@@ -197,10 +197,10 @@ def again(path: Path) -> Journal:
 
 def test_equal_events_are_not_written_twice_and_new_ones_are(path: Path, again: Journal) -> None:
     before = path.read_bytes()
-    again.remake("step", 1, loss=0.5, grads=np.array([1.0, np.nan]))
-    again.remake("eval", 2, test_loss=np.float64(0.25))
+    again.append_or_verify("step", 1, loss=0.5, grads=np.array([1.0, np.nan]))
+    again.append_or_verify("eval", 2, test_loss=np.float64(0.25))
     assert path.read_bytes() == before
-    again.remake("step", 2, loss=0.125)
+    again.append_or_verify("step", 2, loss=0.125)
     assert lines(path)[-1]["seq"] == 5
 
 
@@ -226,7 +226,7 @@ def test_a_different_event_is_a_divergence_that_names_the_field(
 ) -> None:
     before = again.path.read_bytes()
     with pytest.raises(Divergence, match=rf"event 2 \(step of step 1\): {message}"):
-        again.remake(kind, step, **fields)
+        again.append_or_verify(kind, step, **fields)
     assert again.path.read_bytes() == before
 
 
@@ -240,9 +240,9 @@ def test_a_measurement_of_a_later_program_may_say_more_but_nothing_else(path: Pa
     before = path.read_bytes()
     again = Journal(path)
     again.expect_from(0)
-    again.remake("probe", 0, name="landscape", beta=2.0, grad_diff_sum=[1.0])
+    again.append_or_verify("probe", 0, name="landscape", beta=2.0, grad_diff_sum=[1.0])
     with pytest.raises(Divergence, match=r"beta was 3\.0, made again as 4\.0"):
-        again.remake("probe", 1, name="landscape", beta=4.0, a_new_field=[1.0])
+        again.append_or_verify("probe", 1, name="landscape", beta=4.0, a_new_field=[1.0])
     assert path.read_bytes() == before
 
 
@@ -254,7 +254,7 @@ def test_a_measurement_that_says_less_is_a_divergence(path: Path) -> None:
     again = Journal(path)
     again.expect_from(0)
     with pytest.raises(Divergence, match=r"floor was 1\.0, made again as None"):
-        again.remake("probe", 0, name="landscape", beta=2.0)
+        again.append_or_verify("probe", 0, name="landscape", beta=2.0)
 
 
 @pytest.mark.parametrize("number", [3.5, np.nan, -np.inf])

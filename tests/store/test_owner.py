@@ -18,17 +18,17 @@ import orjson
 import pytest
 
 from bncore.store import owner
-from bncore.store.errors import Owned, StoreError
+from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.journal import Journal
-from bncore.store.owner import Holder, _claim, acquire, boot_id, pid_namespace, process_start, read_owner
+from bncore.store.owner import Owner, _claim, acquire, boot_id, pid_namespace, process_start, read_owner
 from bncore.store.paths import RunDir
-from store.making import empty_run
+from store.factories import empty_run
 
 ROUNDS = 150
 forked = multiprocessing.get_context("fork")
 
 
-def dead_process() -> Holder:
+def dead_process() -> Owner:
     """A holder that ended: this host, this boot, but no such process."""
     process = forked.Process(target=int)
     process.start()
@@ -38,11 +38,11 @@ def dead_process() -> Holder:
     return replace(_like_me(), pid=process.pid, started=started or 0, nonce=os.urandom(8).hex())
 
 
-def _like_me() -> Holder:
-    return Holder(socket.gethostname(), boot_id(), os.getpid(), process_start(os.getpid()) or 0, "me")
+def _like_me() -> Owner:
+    return Owner(socket.gethostname(), boot_id(), os.getpid(), process_start(os.getpid()) or 0, "me")
 
 
-def hold(run: RunDir, holder: Holder) -> None:
+def hold(run: RunDir, holder: Owner) -> None:
     run.owner_file.write_bytes(orjson.dumps(asdict(holder)))
 
 
@@ -54,12 +54,12 @@ def _contend(pipe: Connection) -> None:
             pass
         try:
             mine = acquire(run)
-        except Owned:
+        except AlreadyOwnedError:
             pipe.send("refused")
             continue
         pipe.send("won")
         pipe.recv()
-        pipe.send(mine.still_mine())
+        pipe.send(mine.is_valid())
 
 
 @pytest.mark.parametrize("before", ["nobody", "a dead process", "garbage", "a dead process, and a dead heir"])
@@ -93,7 +93,7 @@ def test_of_simultaneous_processes_exactly_one_wins(tmp_path: Path, before: str)
         process.join()
 
 
-def _die_while_taking_over(run: RunDir, holder: Holder, heir: Holder) -> None:
+def _die_while_taking_over(run: RunDir, holder: Owner, heir: Owner) -> None:
     """What a taker leaves that was killed between winning the right to displace `holder` and using it."""
     _claim(run, holder.nonce).write_bytes(orjson.dumps(asdict(heir)))
 
@@ -101,7 +101,9 @@ def _die_while_taking_over(run: RunDir, holder: Holder, heir: Holder) -> None:
 def test_who_holds_a_run_is_named_to_the_one_refused(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "vgg-001" / "batch-s0")
     holder = acquire(run).holder
-    with pytest.raises(Owned, match=rf"vgg-001/batch-s0 is held by process {os.getpid()} on {holder.host}"):
+    with pytest.raises(
+        AlreadyOwnedError, match=rf"vgg-001/batch-s0 is held by process {os.getpid()} on {holder.host}"
+    ):
         acquire(run)
     assert read_owner(run) == holder
 
@@ -110,34 +112,34 @@ def test_a_released_run_is_free(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "run-s0")
     first = acquire(run)
     first.release()
-    assert not first.still_mine()
+    assert not first.is_valid()
     assert read_owner(run) is None
-    assert acquire(run).still_mine()
+    assert acquire(run).is_valid()
 
 
 def test_force_takes_a_run_from_the_living_who_notices(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "run-s0")
     old = acquire(run)
     new = acquire(run, force=True)
-    assert new.still_mine()
-    assert not old.still_mine()
+    assert new.is_valid()
+    assert not old.is_valid()
     old.release()
-    assert new.still_mine(), "the old holder released what was no longer its own"
+    assert new.is_valid(), "the old holder released what was no longer its own"
 
 
 def test_a_holder_on_another_host_is_displaced_only_when_it_is_silent(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "run-s0")
     hold(run, replace(_like_me(), host="elsewhere", pid=1, nonce="far"))
-    with pytest.raises(Owned, match="process 1 on elsewhere"):
+    with pytest.raises(AlreadyOwnedError, match="process 1 on elsewhere"):
         acquire(run)
-    assert acquire(run, silent=lambda holder: holder.host == "elsewhere").still_mine()
+    assert acquire(run, silent=lambda holder: holder.host == "elsewhere").is_valid()
 
 
-def _far(nonce: str) -> Holder:
+def _far(nonce: str) -> Owner:
     return replace(_like_me(), host="elsewhere", pid=1, nonce=nonce)
 
 
-def _dies_while_releasing(run: RunDir, holder: Holder) -> None:
+def _dies_while_releasing(run: RunDir, holder: Owner) -> None:
     """What a holder leaves that was killed between winning the right to remove its own file and using it."""
     hold(run, holder)
     os.link(run.owner_file, _claim(run, holder.nonce))
@@ -157,7 +159,7 @@ def test_a_claim_that_another_host_left_lying_gives_way(
     began = time.monotonic()
     mine = acquire(run, silent=lambda holder: holder.host == "elsewhere")
     assert time.monotonic() - began >= 0.3
-    assert mine.still_mine()
+    assert mine.is_valid()
     assert mine.contested, "it may be frozen, and write one day: the journal is fenced"
     mine.release()
     assert not run.owner_file.exists()
@@ -168,7 +170,7 @@ def test_force_does_not_wait_for_it(tmp_path: Path) -> None:
     hold(run, _far("holder"))
     _die_while_taking_over(run, _held(run), _far("heir"))
     began = time.monotonic()
-    assert acquire(run, force=True).still_mine()
+    assert acquire(run, force=True).is_valid()
     assert time.monotonic() - began < owner.CLAIM_S / 2
 
 
@@ -186,7 +188,7 @@ def test_a_claim_that_is_in_use_is_left_to_who_made_it(
             claim.rename(run.owner_file)
 
     monkeypatch.setattr(owner.time, "sleep", use)
-    with pytest.raises(Owned, match="process 1 on elsewhere"):
+    with pytest.raises(AlreadyOwnedError, match="process 1 on elsewhere"):
         acquire(run)
     assert _held(run) == _far("heir")
 
@@ -203,9 +205,9 @@ def test_a_frozen_claimant_that_wakes_up_has_nothing(tmp_path: Path, monkeypatch
         if point == "owner.claim" and _far("heir") != owner._read(claim) is not None:
             claim.rename(run.owner_file)
 
-    monkeypatch.setattr(owner, "fault", wake)
+    monkeypatch.setattr(owner, "failpoint", wake)
     mine = acquire(run)
-    assert mine.still_mine()
+    assert mine.is_valid()
     assert _held(run) == mine.holder
 
 
@@ -217,10 +219,10 @@ def test_whoever_was_killed_in_the_middle_here_blocks_nobody(tmp_path: Path, whe
     else:
         hold(run, dead_process())
         _claim(run, _held(run).nonce).write_bytes(b"\xff{")
-    assert acquire(run).still_mine()
+    assert acquire(run).is_valid()
 
 
-def _held(run: RunDir) -> Holder:
+def _held(run: RunDir) -> Owner:
     holder = read_owner(run)
     assert holder is not None
     return holder
@@ -265,7 +267,7 @@ def test_a_holder_in_a_container_of_this_host_is_not_taken_for_dead(tmp_path: Pa
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Owned):
+        with pytest.raises(AlreadyOwnedError):
             acquire(run)
         assert acquire(run, silent=lambda _: True).contested
 
@@ -284,9 +286,9 @@ def test_a_file_copied_over_the_owner_is_noticed(tmp_path: Path) -> None:
     mine = acquire(run)
     content = run.owner_file.read_bytes()
     run.owner_file.unlink()
-    assert not mine.still_mine()
+    assert not mine.is_valid()
     run.owner_file.write_bytes(content)  # moved away and back, as when a directory is restored
-    assert mine.still_mine()
+    assert mine.is_valid()
 
 
 def test_a_folder_that_is_not_there_cannot_be_owned(tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_a_stopped_holder_that_goes_on_finds_the_run_taken(tmp_path: Path, froze
     if frozen_by == "us":
         os.kill(frozen.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT)
-    with pytest.raises(Owned):
+    with pytest.raises(AlreadyOwnedError):
         acquire(run)
     mine = acquire(run, force=True)
     Journal(run.journal_file, fence=mine.contested).close()
@@ -314,7 +316,7 @@ def test_a_stopped_holder_that_goes_on_finds_the_run_taken(tmp_path: Path, froze
     frozen.join(10)
     assert frozen.exitcode == 7
     assert run.journal_file.read_bytes() == written
-    assert mine.still_mine()
+    assert mine.is_valid()
 
 
 def _hold_and_write(run: RunDir, pipe: Connection, freezes: bool) -> None:
@@ -322,7 +324,7 @@ def _hold_and_write(run: RunDir, pipe: Connection, freezes: bool) -> None:
     steps = 0
 
     def may_write() -> bool:
-        answer = mine.still_mine()
+        answer = mine.is_valid()
         if freezes and steps == 11:
             os.kill(os.getpid(), signal.SIGSTOP)
         return answer
@@ -332,7 +334,7 @@ def _hold_and_write(run: RunDir, pipe: Connection, freezes: bool) -> None:
         steps = step
         try:
             journal.append("step", step)
-        except Owned:
+        except AlreadyOwnedError:
             os._exit(7)
         if step == 10:
             pipe.send("writing")

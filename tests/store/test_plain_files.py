@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
+from bncore.config.errors import SpecError
+from bncore.config.toml import resolved_spec_from_toml
 from bncore.launch.supervisor import detach
 from bncore.plain_files import append_to, open_plain, read_plain
-from bncore.spec.errors import SpecError
-from bncore.spec.toml import settled_spec_from_toml
-from bncore.store.agreement import meta_of
 from bncore.store.checkpoints import listing
 from bncore.store.errors import StoreError
 from bncore.store.journal import Journal
@@ -21,6 +20,7 @@ from bncore.store.lineage import read_lineage
 from bncore.store.log import last_line
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.reader import read
+from bncore.store.replay_diff import meta_of
 from bncore.store.requests import pending
 from bncore.store.status import read_status
 from bncore.store.sweep import read_sweep
@@ -60,7 +60,7 @@ def test_no_reader_waits_for_a_pipe_or_reads_a_device(run: RunDir) -> None:
     assert read_sweep(SweepDir(run.path.parent)) == {}
     assert listing(run.checkpoints) == []
     for reading in (
-        lambda: settled_spec_from_toml(run.spec_file),
+        lambda: resolved_spec_from_toml(run.spec_file),
         lambda: read(run).advance(),
         lambda: Journal(run.journal_file),
         lambda: read_lineage(run),

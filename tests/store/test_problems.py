@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from explorer.making import drive, explorer, text_of
-from live.making import events, made_run, write_sweep
+from explorer.factories import drive, explorer, text_of
+from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import RunDir, SweepDir

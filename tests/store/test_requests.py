@@ -17,7 +17,7 @@ from bncore.plain_files import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir
 from bncore.store.requests import LARGEST, Checkpoint, Command, Note, Pause, Resume, Step, Stop, drop, pending
-from store.making import empty_run
+from store.factories import empty_run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bncore.store.paths import RunDir
-from bncore.store.silence import silent_runs
+from bncore.store.stalled import find_stalled
 from bncore.store.status import Status, write_status
 
 
@@ -35,14 +35,14 @@ def run_at(folder: Path) -> RunDir:
 def test_the_silent_one_is_found_and_the_beating_one_is_not(tmp_path: Path) -> None:
     clock, alive, dead = Clock(), run_at(tmp_path / "alive"), run_at(tmp_path / "dead")
     clock.beating = [alive]
-    assert silent_runs([alive, dead], clock=clock, sleep=clock.sleep) == [dead]
+    assert find_stalled([alive, dead], clock=clock, sleep=clock.sleep) == [dead]
     assert clock.now - 1000 >= 120
 
 
 def test_where_all_beat_the_answer_comes_at_once(tmp_path: Path) -> None:
     clock, alive = Clock(), run_at(tmp_path / "alive")
     clock.beating = [alive]
-    assert silent_runs([alive], clock=clock, sleep=clock.sleep) == []
+    assert find_stalled([alive], clock=clock, sleep=clock.sleep) == []
     assert clock.now - 1000 < 5
 
 
@@ -51,4 +51,4 @@ def test_the_writers_own_clock_has_no_part(tmp_path: Path) -> None:
     clock, run = Clock(), run_at(tmp_path / "run")
     write_status(run, Status("running", counter=5, t=0.0))
     clock.beating = [run]
-    assert silent_runs([run], clock=clock, sleep=clock.sleep) == []
+    assert find_stalled([run], clock=clock, sleep=clock.sleep) == []

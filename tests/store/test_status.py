@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.store.errors import StoreError
-from bncore.store.owner import Holder, acquire, read_owner
+from bncore.store.owner import Owner, acquire, read_owner
 from bncore.store.paths import RunDir
 from bncore.store.status import SILENCE_S, STATES, Observer, State, Status, read_status, write_status
-from store.making import empty_run
+from store.factories import empty_run
 
 FULL = Status("running", 10, 100, 2.5, 36.0, 7, 1764000000.0, "under way")
 
@@ -131,7 +131,7 @@ def test_whatever_status_json_holds_reading_it_never_fails(
         Observer().dead(run, status)
 
 
-@given(_tables(Holder("host", "boot", 1, 2, "nonce")))
+@given(_tables(Owner("host", "boot", 1, 2, "nonce")))
 def test_whatever_owner_json_holds_it_can_be_read_and_taken(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
@@ -139,7 +139,7 @@ def test_whatever_owner_json_holds_it_can_be_read_and_taken(
     run.owner_file.write_bytes(content)
     holder = read_owner(run)
     assert holder is None or holder.known_dead() in (True, False)
-    assert acquire(run, force=True).still_mine()
+    assert acquire(run, force=True).is_valid()
 
 
 # --- observing
@@ -158,7 +158,7 @@ class Clock:
 @pytest.fixture
 def watched(run: RunDir) -> tuple[RunDir, Clock, Callable[[int], bool]]:
     """A run held on another host; what an observer says of a counter now."""
-    far = Holder("elsewhere", "boot", 1, 1, "far")
+    far = Owner("elsewhere", "boot", 1, 1, "far")
     run.owner_file.write_bytes(orjson.dumps(asdict(far)))
     clock = Clock()
     observer = Observer(clock)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bncore.spec.load import load_experiment
-from bncore.spec.plan import Plan, plan
-from bncore.spec.toml import spec_from_toml
+from bncore.config.load import load_experiment
+from bncore.config.plan import Plan, plan
+from bncore.config.toml import spec_from_toml
 from bncore.store import sweep as sweep_module
 from bncore.store.errors import StoreError
 from bncore.store.status import Status, read_status
@@ -20,7 +20,7 @@ from bncore.store.sweep import create_sweep, read_sweep
 def planned() -> Plan:
     """`dln_bn`, of three runs or more."""
     asked = plan(load_experiment("dln_bn"), profile="cpu", seeds=(0, 1))
-    return asked.settled(data=None, device="cpu", threads=1)
+    return asked.resolved(data=None, device="cpu", threads=1)
 
 
 def test_every_run_is_there_and_queued(tmp_path: Path, planned: Plan) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.making import bnrun
+from cli.factories import bnrun
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bncore.store.errors import StoreError
 from bncore.store.journal import Journal
 from bncore.store.loaded import LoadedRun, load_run
 from bncore.store.tensorboard import export_tensorboard, histogram_of
-from store.making import empty_run, finished_run
+from store.factories import empty_run, finished_run
 
 LANDSCAPE = {
     "direction": "gradient", "multiples": [0.5, 2.0], "loss_multiples": [1.0], "loss": [3.0, 4.0],

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live.making import SMALL, events, made_run, view_of
+from live.factories import SMALL, events, made_run, view_of
 
+from bncore.config.model import Optim, Spec
 from bncore.report.quantities import late_reading
-from bncore.report.runs import look
-from bncore.spec.model import Optim, Spec
+from bncore.report.report_run import look
 from bncore.store.status import Observer
 from bncore.store.thresholds import thresholds
 from bntui.live.drawing import PanelState

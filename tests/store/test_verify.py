@@ -12,7 +12,7 @@ import pytest
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
 from bncore.store.verify import verify
-from store.making import DIGEST, SMALL, empty_run, finished_run, lines, loadable
+from store.factories import DIGEST, SMALL, empty_run, finished_run, lines, loadable
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bncore.train.session import Session
+from bncore.train.state import TrainState
 
 WAITING = {
     "_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "lift_fresh",
@@ -55,7 +55,7 @@ def _waits(name: str, args: Any) -> bool:
 class Taping:
     """A recorder of tapes. As under a capture nothing is executed: what recording changes is taken back."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: TrainState) -> None:
         self.session = session
         self.recorded = 0
 

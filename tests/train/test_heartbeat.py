@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store.making import empty_run
+from store.factories import empty_run
 
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from resume.making import events, make_run, train
+from resume.factories import events, make_run, train
 from typer.testing import CliRunner
 
-from bncore.report.runs import gather
-from bncore.spec.model import Checkpoints, Optim
+from bncore.config.model import Checkpoints, Optim
+from bncore.report.report_run import gather
 from bncore.store import Journal
 from bncore.store.paths import RunDir
 from bncore.train.running_statistics import overflowed
 from bntui.cli.main import app
 
-from .making import exploding_spec, session
+from .factories import exploding_spec, session
 
 SPEC = exploding_spec(steps=1, checkpoint=Checkpoints())
 """One finite loss; nobody trains with what its update makes."""

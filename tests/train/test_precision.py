@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from cli.making import bnrun
-from resume.making import digest, make_run, story, train
+from cli.factories import bnrun
+from resume.factories import digest, make_run, story, train
 
+from bncore.config.kinds import NORM_KINDS
+from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
+from bncore.config.probes import Activations, Ics, Landscape, Probes
 from bncore.data import Dataset, load
-from bncore.nets import Pass
+from bncore.nets import ForwardMode
 from bncore.probes.ics import layerwise_gradients, shifted_gradients
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.probes.view import StepView
-from bncore.spec.kinds import NORM_KINDS
-from bncore.spec.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
-from bncore.spec.probes import Activations, Ics, Landscape, Probes
-from bncore.train.session import Session, evaluate, layout_of
+from bncore.train.state import TrainState, evaluate, layout_of
 
 
 def vgg_spec(**changes: Any) -> Spec:
@@ -46,23 +46,23 @@ def images(precision: str) -> Dataset:
     return load(vgg_spec(precision=precision))
 
 
-def session(spec: Spec) -> Session:
-    return Session(spec, images(spec.precision))
+def session(spec: Spec) -> TrainState:
+    return TrainState(spec, images(spec.precision))
 
 
-def seen(run: Session, step: int) -> StepView:
+def seen(run: TrainState, step: int) -> StepView:
     run.step(step, observe=True)
     assert run.view is not None
     return run.view
 
 
-def float64_gradient(view: StepView, run: Session) -> dict[str, torch.Tensor]:
+def float64_gradient(view: StepView, run: TrainState) -> dict[str, torch.Tensor]:
     """The gradient at theta_t on the step's batch by a network in float64."""
     twin = session(run.spec.model_copy(update={"precision": "float64"}))
     with torch.no_grad():
         for name, tensor in [*twin.net.named_parameters(), *twin.net.named_buffers()]:
             tensor.copy_({**view.before, **view.buffers}[name])
-    outputs = twin.net(view.inputs.double(), Pass(training=True, noise_step=view.step))
+    outputs = twin.net(view.inputs.double(), ForwardMode(training=True, noise_step=view.step))
     twin.criterion(outputs, view.targets).backward()
     return {name: p.grad for name, p in twin.net.named_parameters() if p.grad is not None}
 
@@ -154,7 +154,7 @@ def test_it_resumes_exactly(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The layout of momentum too comes out of the checkpoint as it was."""
     spec = vgg_spec(probes=OBSERVED, **changes)
     twin, run = make_run(tmp_path / "twin", spec), make_run(tmp_path / "run", spec)
-    assert train(run, fault="journal.half:15") == -signal.SIGKILL
+    assert train(run, failpoint="journal.half:15") == -signal.SIGKILL
     assert train(run) == train(twin) == 0
     assert (story(run), digest(run)) == (story(twin), digest(twin))
 

@@ -11,14 +11,8 @@ import torch
 from torch import Tensor
 
 from bncore.bench import probes as bench
-from bncore.data import load
-from bncore.nets import Pass
-from bncore.probes.base import Probe
-from bncore.probes.recorded import Recorded
-from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.probes.table import PROBES
-from bncore.spec.change import changed
-from bncore.spec.model import (
+from bncore.config.change import changed
+from bncore.config.model import (
     DLN,
     MLP,
     VGG,
@@ -32,9 +26,15 @@ from bncore.spec.model import (
     Schedule,
     Spec,
 )
-from bncore.spec.probes import Activations, Ics, Landscape, Probes
-from bncore.train.session import Session
-from train.making import TOGGLES, settings_of
+from bncore.config.probes import Activations, Ics, Landscape, Probes
+from bncore.data import load
+from bncore.nets import ForwardMode
+from bncore.probes.base import Probe
+from bncore.probes.probe_graphs import ProbeGraphs
+from bncore.probes.run import Failed, Measured, ProbeRunner
+from bncore.probes.table import PROBES
+from bncore.train.state import TrainState
+from train.factories import TOGGLES, settings_of
 from train.tape import Taping
 
 BOTH = Probes(
@@ -100,10 +100,10 @@ class Pair:
     """One session, watched by probes that measure anew and by probes whose measurements are recorded."""
 
     def __init__(self, spec: Spec, recorder: type[Taping] = Taping) -> None:
-        self.session = Session(spec, load(spec))
+        self.session = TrainState(spec, load(spec))
         self.reasons: list[str] = []
         self.recorder = recorder(self.session)
-        self.recorded = Recorded(self.recorder, self.reasons.append)
+        self.recorded = ProbeGraphs(self.recorder, self.reasons.append)
         self.plain, self.other = ProbeRunner(spec), ProbeRunner(spec, self.recorded)
         self.at = 0
 
@@ -165,7 +165,7 @@ def test_a_change_in_mid_run_is_followed_there_and_back(change: dict[str, Any]) 
 def test_a_graph_that_missed_a_change_would_be_noticed(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(Recorded, "forget", lambda self: None)
+    monkeypatch.setattr(ProbeGraphs, "forget", lambda self: None)
     pair = Pair(SMALL)
     pair.steps(4)
     pair.change(**change)
@@ -177,7 +177,7 @@ def test_noise_in_other_memory_is_recorded_again() -> None:
     pair = Pair(SMALL.model_copy(update={"noise": Noise(on=True, in_eval=True), "eval": Evaluation()}))
     pair.steps(4)
     recorded = pair.recorder.recorded
-    pair.session.outputs(torch.randn(50, 3, 32, 32), Pass(training=False, noise_step=4))
+    pair.session.outputs(torch.randn(50, 3, 32, 32), ForwardMode(training=False, noise_step=4))
     pair.steps(3)
     assert pair.recorder.recorded == 2 * recorded
     assert pair.reasons == []
@@ -187,7 +187,7 @@ def test_a_group_that_shrinks_is_another_graph() -> None:
     pair = Pair(SMALL)
     pair.steps(3)
     for runner in (pair.plain, pair.other):
-        assert runner._probes["ics"].shrink()
+        assert runner._probes["ics"].reduce_memory()
     pair.steps(3)
     assert pair.reasons == []
 

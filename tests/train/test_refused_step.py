@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from resume.making import Updates, events, make_run, train
+from resume.factories import Updates, events, make_run, train
 
-from bncore.spec.change import changed
-from bncore.spec.model import Norm, Optim, Spec
+from bncore.config.change import changed
+from bncore.config.model import Norm, Optim, Spec
 from bncore.train import checkpoint
 
-from .making import exploding_spec, session
+from .factories import exploding_spec, session
 from .test_rewind import same
 
 EXPLODING = exploding_spec()

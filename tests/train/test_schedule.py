@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.spec.model import Schedule
+from bncore.config.model import Schedule
 from bncore.train.schedule import learning_rate
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import pytest
 import torch
-from resume.making import DEEP_LINEAR, events, make_run, train
+from resume.factories import DEEP_LINEAR, events, make_run, train
 from torch import nn
 
 import bncore
-from bncore.spec.model import Optim, Schedule
-from bncore.spec.probes import Landscape, Probes, Sharpness
+from bncore.config.model import Optim, Schedule
+from bncore.config.probes import Landscape, Probes, Sharpness
 
 PROBES = Probes(landscape=Landscape(every=5, penalty=True), sharpness=Sharpness(every=5))
 HALVED = Schedule(kind="step", milestones=(4,), factor=0.5)

@@ -31,8 +31,8 @@ class CounterExample:
     bound: float  # right side of Lemma 4.5: 0
     distance: float  # ||W_0 - W_hat*||^2 to the closest optimum of the BatchNorm neuron
     gradient: float  # ||dL/dW|| of the plain neuron at W_0: 0
-    normalised_gradient: float  # ||dL_hat/dW|| of the BatchNorm neuron at W_0
-    normalised_gradient_at_optimum: float  # the same at its closest optimum: 0
+    normalized_gradient: float  # ||dL_hat/dW|| of the BatchNorm neuron at W_0
+    normalized_gradient_at_optimum: float  # the same at its closest optimum: 0
 
     @property
     def lemma_holds(self) -> bool:
@@ -51,15 +51,15 @@ def counter_example(dtype: torch.dtype = torch.float64) -> CounterExample:
         initial=initial,
         bound=lemma_45(initial, initial).right,
         distance=float((initial - closest).square().sum()),
-        gradient=_slope(initial, x, t, normalised=False),
-        normalised_gradient=_slope(initial, x, t, normalised=True),
-        normalised_gradient_at_optimum=_slope(closest, x, t, normalised=True),
+        gradient=_slope(initial, x, t, normalized=False),
+        normalized_gradient=_slope(initial, x, t, normalized=True),
+        normalized_gradient_at_optimum=_slope(closest, x, t, normalized=True),
     )
 
 
-def _slope(w: Tensor, x: Tensor, t: Tensor, *, normalised: bool) -> float:
+def _slope(w: Tensor, x: Tensor, t: Tensor, *, normalized: bool) -> float:
     leaf = w.clone().requires_grad_()
     y = x @ leaf
-    output = (y - y.mean()) / y.var(correction=0).sqrt() if normalised else y
+    output = (y - y.mean()) / y.var(correction=0).sqrt() if normalized else y
     (slope,) = torch.autograd.grad((output - t).square().sum() / 2, leaf)
     return float(slope.norm())

@@ -20,10 +20,10 @@ def by_unit(a: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Standardised:
+class Standardized:
     """What the theorems need of y and gamma, per unit."""
 
-    centred: Tensor  # (C, m), y - mean
+    centered: Tensor  # (C, m), y - mean
     y_hat: Tensor  # (C, m)
     gamma: Tensor  # (C,)
     var: Tensor  # (C,), biased
@@ -31,14 +31,14 @@ class Standardised:
     m: int
 
     @classmethod
-    def of(cls, y: Tensor, gamma: Tensor | None, eps: float) -> Standardised:
+    def of(cls, y: Tensor, gamma: Tensor | None, eps: float) -> Standardized:
         """From y as the norm meets it and gamma, (C,); None stands for 1."""
         rows = by_unit(y)
-        centred = rows - rows.mean(1, keepdim=True)
-        var = centred.square().mean(1)
+        centered = rows - rows.mean(1, keepdim=True)
+        var = centered.square().mean(1)
         known = torch.ones_like(var) if gamma is None else gamma.detach().double()
-        y_hat = centred / (var + eps).sqrt()[:, None]
-        return cls(centred, y_hat, known, var, var + eps, rows.shape[1])
+        y_hat = centered / (var + eps).sqrt()[:, None]
+        return cls(centered, y_hat, known, var, var + eps, rows.shape[1])
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Theorem41:
         return self.scale * (self.plain - self.mean_part - self.printed_correlation_part)
 
 
-def theorem_41(known: Standardised, at_z: Tensor, at_y: Tensor) -> Theorem41:
+def theorem_41(known: Standardized, at_z: Tensor, at_y: Tensor) -> Theorem41:
     """Theorem 4.1 from the gradients arriving at z and at y, both shaped as y was."""
     g, d, m = by_unit(at_z), by_unit(at_y), known.m
     correlation = dot(g, known.y_hat).square()
@@ -91,18 +91,18 @@ class Theorem42:
         return self.quadratic - self.correction
 
 
-def direction_at_z(known: Standardised, d: Tensor) -> Tensor:
+def direction_at_z(known: Standardized, d: Tensor) -> Tensor:
     """u, (C, m): the derivative of z along d, (C, m); gamma * d / sigma as printed where eps = 0 and d is the
     gradient at y, which is orthogonal to y_hat then."""
-    centred = d - d.mean(1, keepdim=True)
-    slope = dot(known.centred, d) / known.m / known.var_eps
+    centered = d - d.mean(1, keepdim=True)
+    slope = dot(known.centered, d) / known.m / known.var_eps
     u: Tensor = known.gamma[:, None] * (
-        centred / known.var_eps.sqrt()[:, None] - known.y_hat * slope[:, None]
+        centered / known.var_eps.sqrt()[:, None] - known.y_hat * slope[:, None]
     )
     return u
 
 
-def correction_42(known: Standardised, at_z: Tensor, d: Tensor) -> Tensor:
+def correction_42(known: Standardized, at_z: Tensor, d: Tensor) -> Tensor:
     """-<dL/dz_j, second derivative of z_j along d_j>, (C,), for d_j with mean zero.
 
     With a = <y_j - mean, d_j>/m and s^2 = var + eps it is
@@ -110,7 +110,7 @@ def correction_42(known: Standardised, at_z: Tensor, d: Tensor) -> Tensor:
     at eps = 0, where a = 0, the printed gamma <g, y_hat> ||d||^2 / (m sigma^2).
     """
     g = by_unit(at_z)
-    a, s2 = dot(known.centred, d) / known.m, known.var_eps
+    a, s2 = dot(known.centered, d) / known.m, known.var_eps
     along = dot(g, known.y_hat)
     return known.gamma * (
         along * d.square().sum(1) / (known.m * s2)

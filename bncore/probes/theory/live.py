@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bncore.nets import LayeredNet, Pass
+from bncore.nets import ForwardMode, LayeredNet
 from bncore.nets.layer import Layer
 from bncore.probes.base import require_finite
 from bncore.probes.hessian import CYCLE, largest_eigenpair
 from bncore.probes.theory.identities import (
-    Standardised,
+    Standardized,
     Theorem41,
     Theorem42,
     by_unit,
@@ -71,10 +71,10 @@ def tapped_pass(view: StepView, numbers: Sequence[int]) -> tuple[Tensor, list[Ta
                 x = layer(x, view.how)
         return view.criterion(x, view.targets), taps
 
-    return view.rewound(run)
+    return view.at_theta_t(run)
 
 
-def _tap(layer: Layer, number: int, x: Tensor, how: Pass) -> Tap:
+def _tap(layer: Layer, number: int, x: Tensor, how: ForwardMode) -> Tap:
     assert layer.norm is not None
     gamma, beta = layer.affine
     y = layer.map(x, layer.weight, how)
@@ -82,7 +82,7 @@ def _tap(layer: Layer, number: int, x: Tensor, how: Pass) -> Tap:
         y = layer.noise_before_norm.apply(y, how)
     if not y.requires_grad:  # the first tap: everything behind it depends on it
         y.requires_grad_()
-    z = layer.norm.normalise(y, gamma, beta, how)
+    z = layer.norm.normalize(y, gamma, beta, how)
     return Tap(number, x.detach(), y, z, gamma, layer.norm.setting.eps)
 
 
@@ -91,7 +91,7 @@ class LayerFindings:
     """What the theorems say of one layer."""
 
     number: int
-    known: Standardised
+    known: Standardized
     at_z: Tensor  # dL/dz
     at_y: Tensor  # dL_hat/dy
     lipschitz: Theorem41
@@ -108,7 +108,7 @@ def lipschitz_of_layers(loss: Tensor, taps: Sequence[Tap]) -> list[LayerFindings
     found = []
     for tap, at_y, at_z in zip(taps, slopes[: len(taps)], slopes[len(taps) :], strict=True):
         require_finite(f"the gradient at layer {tap.number}", at_y)
-        known = Standardised.of(tap.y, tap.gamma, tap.eps)
+        known = Standardized.of(tap.y, tap.gamma, tap.eps)
         found.append(LayerFindings(tap.number, known, at_z, at_y, theorem_41(known, at_z, at_y)))
     return found
 
@@ -156,4 +156,4 @@ def input_norm(view: StepView, tap: Tap) -> float:
         )
         return math.sqrt(max(top.value, 0.0))
 
-    return view.rewound(run)
+    return view.at_theta_t(run)

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bncore.nets import LayeredNet, Pass, build, criterion
+from bncore.config.model import DLN, MLP, VGG, GaussianData, Loss, Spec
+from bncore.nets import ForwardMode, LayeredNet, build, criterion
 from bncore.probes.theory.counter_example import counter_example
 from bncore.probes.theory.identities import lemma_45
 from bncore.probes.theory.probe import Theory, relative
 from bncore.probes.view import StepView
 from bncore.random import generator
-from bncore.spec.model import DLN, MLP, VGG, GaussianData, Loss, Spec
 
 HOLDS = 1e-9
 """Relative error in float64 up to which a statement counts as true: rounding leaves about 1e-15."""
@@ -117,7 +117,7 @@ def _trained(net: LayeredNet, case: _Case, x: Tensor, targets: Tensor, steps: in
     net, measure = copy.deepcopy(net), criterion(case.spec.loss)
     trained = list(net.active_parameters().values())
     for _ in range(steps):
-        slopes = torch.autograd.grad(measure(net(x, Pass()), targets), trained)
+        slopes = torch.autograd.grad(measure(net(x, ForwardMode()), targets), trained)
         with torch.no_grad():
             for parameter, slope in zip(trained, slopes, strict=True):
                 parameter.sub_(slope, alpha=case.lr)
@@ -172,7 +172,7 @@ def _view(case: _Case, net: LayeredNet, x: Tensor, targets: Tensor) -> StepView:
     before = {name: p.detach() for name, p in net.named_parameters()}
     measure = criterion(case.spec.loss)
     trained = net.active_parameters()
-    loss = measure(net(x, Pass()), targets)
+    loss = measure(net(x, ForwardMode()), targets)
     grads = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
     buffers = dict(net.named_buffers())
     return StepView(0, case.spec.seed, net, measure, x, targets, before, buffers, grads, loss.item(), case.lr)

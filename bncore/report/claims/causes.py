@@ -17,18 +17,18 @@ from bncore.report.claims.comparing import (
     too_early,
     usual_rate,
 )
-from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
 from bncore.report.claims.smoothness import RELATIVE, TABLE
 from bncore.report.claims.training import FINAL_ACCURACY, MEAN_ACCURACY
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import level, values_of
-from bncore.report.settings import Setting
 from bncore.report.statistics import ENOUGH_SEEDS, paired, ratio_of_means
 
 ENOUGH_RATES = 3
 """Fewest learning rates for a best one among them."""
 
 
-def scopes(setting: Setting) -> tuple[Scope, ...]:
+def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """Whether an advantage is left at each network's own best rate, and whether it goes with smoothness."""
     if not setting.images or not common_rates(setting, NONE, BATCH):
         return ()
@@ -37,11 +37,13 @@ def scopes(setting: Setting) -> tuple[Scope, ...]:
     return (Scope("", parts, alternatives=True),)
 
 
-def _best_rates(setting: Setting) -> Part:
+def _best_rates(setting: ComparisonGroup) -> ClaimPart:
     title = "at each network's own best learning rate most of the advantage is gone"
     rates = {norm: setting.rates(*norm) for norm in (NONE, BATCH)}
     if min(map(len, rates.values())) < ENOUGH_RATES:
-        return Part(title, (Measure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below"),))
+        return ClaimPart(
+            title, (ClaimMeasure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below"),)
+        )
     best = {norm: _best(setting, norm) for norm in rates}
     left = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, best[norm])) for norm in (BATCH, NONE)))
     lr = _usual(setting)
@@ -59,29 +61,29 @@ def _best_rates(setting: Setting) -> Part:
     chosen = "the rates were chosen by the same runs"
     nothing = "" if effect or not gain else f"BatchNorm has no clear advantage at lr {lr:g}"
     caveat = "; ".join([chosen, *edge])
-    measure = Measure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
-    return Part(title, (measure,), too_early(setting, NONE, BATCH, lr=best[NONE]), blocked=nothing)
+    measure = ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
+    return ClaimPart(title, (measure,), too_early(setting, NONE, BATCH, lr=best[NONE]), blocked=nothing)
 
 
-def _scale_free(setting: Setting, lr: float) -> Part:
+def _scale_free(setting: ComparisonGroup, lr: float) -> ClaimPart:
     """An advantage in training without one in scale-free smoothness is not due to smoothness."""
     better = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr, counts=False)
     if lr not in rates_measured(setting, TABLE):
-        smooth = Measure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
-        return Part("an advantage without scale-free smoothness", (better, smooth))
+        smooth = ClaimMeasure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
+        return ClaimPart("an advantage without scale-free smoothness", (better, smooth))
     smoother = compare_in_training(setting, RELATIVE, BATCH, NONE, lr, ratio=True)
     part = part_in_training("", smoother, too_early(setting, NONE, BATCH, lr=lr))
     title = f"an advantage without scale-free smoothness, {rate_title(lr)}"
     advantage = better.effect is not None and better.effect.n >= ENOUGH_SEEDS and better.effect.low > 0
     nothing = "" if advantage else "no clear advantage in training that smoothness could explain"
-    return Part(title, (better, *smoother), part.early, blocked=nothing or part.blocked)
+    return ClaimPart(title, (better, *smoother), part.early, blocked=nothing or part.blocked)
 
 
-def _usual(setting: Setting) -> float:
+def _usual(setting: ComparisonGroup) -> float:
     return usual_rate(setting, common_rates(setting, NONE, BATCH))
 
 
-def _best(setting: Setting, norm: tuple[str, str]) -> float:
+def _best(setting: ComparisonGroup, norm: tuple[str, str]) -> float:
     """The learning rate at which a norm ends with the highest mean accuracy."""
     found = {lr: level(FINAL_ACCURACY, setting.of(*norm, lr)) for lr in setting.rates(*norm)}
     return max(found, key=lambda lr: -1.0 if (one := found[lr]) is None else one.mean)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bncore.report.claims.evidence import Measure, Need, Part
+from bncore.config.model import ImageData, Spec
+from bncore.report.claims.evidence import ClaimMeasure, ClaimPart, Need
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.progress import LATEST_START, LEFT, LEVELS, Pair
 from bncore.report.quantities import Quantity, Trace, as_in_the_paper, difference, in_training, values_of
-from bncore.report.runs import variant_of
-from bncore.report.settings import Setting
+from bncore.report.report_run import variant_of
 from bncore.report.statistics import ratio_of_means
-from bncore.spec.model import ImageData, Spec
 
 NONE, BATCH = ("none", ""), ("batch", "")
 """The two networks that most claims are about, as norm and noise."""
@@ -26,33 +26,33 @@ AT_EQUAL_STEPS, AT_EQUAL_LOSS = "at equal steps", "at equal training loss"
 SELDOM = "measured too seldom"
 
 
-def common_rates(setting: Setting, *variants: tuple[str, str]) -> list[float]:
+def common_rates(setting: ComparisonGroup, *variants: tuple[str, str]) -> list[float]:
     """Learning rates that all the variants, given as norm and noise, were run at."""
     found = [set(setting.rates(*variant)) for variant in variants]
     return sorted(set.intersection(*found)) if found else []
 
 
-def usual_rate(setting: Setting, rates: Sequence[float]) -> float:
+def usual_rate(setting: ComparisonGroup, rates: Sequence[float]) -> float:
     """The smallest of the rates at which the plain network leaves its start in time; where it never does, the
     smallest."""
     return next((lr for lr in rates if not too_early(setting, NONE, lr=lr)), rates[0])
 
 
 def compare(
-    setting: Setting,
+    setting: ComparisonGroup,
     quantity: Quantity,
     ours: tuple[str, str],
     theirs: tuple[str, str],
     lr: float | None,
     **more: Any,
-) -> Measure:
-    """A quantity of one variant less that of another, paired by seed; `more` are fields of `Measure`."""
+) -> ClaimMeasure:
+    """A quantity of one variant less that of another, paired by seed; `more` are fields of `ClaimMeasure`."""
     effect = difference(quantity, setting.of(*ours, lr), setting.of(*theirs, lr))
-    return Measure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
+    return ClaimMeasure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
 
 
 def compare_in_training(
-    setting: Setting,
+    setting: ComparisonGroup,
     trace: Trace,
     ours: tuple[str, str],
     theirs: tuple[str, str],
@@ -60,7 +60,7 @@ def compare_in_training(
     *,
     until: float = 1.0,
     **more: Any,
-) -> tuple[Measure, Measure]:
+) -> tuple[ClaimMeasure, ClaimMeasure]:
     """A number of one variant less that of another while both train, paired by seed: at equal steps (before the
     share `until` of the run), and at equal training loss."""
     mine, others = setting.of(*ours, lr), setting.of(*theirs, lr)
@@ -74,12 +74,14 @@ def compare_in_training(
     if progress is None and 0 < fewest < LEVELS:
         more |= {"caveat": f"{SELDOM} ({fewest} times) to be compared at the same training losses"}
     return (
-        Measure(f"{name}, {AT_EQUAL_STEPS}", steps, **more),
-        Measure(f"{name}, {AT_EQUAL_LOSS}", progress, **more),
+        ClaimMeasure(f"{name}, {AT_EQUAL_STEPS}", steps, **more),
+        ClaimMeasure(f"{name}, {AT_EQUAL_LOSS}", progress, **more),
     )
 
 
-def share_of_gain(setting: Setting, quantity: Quantity, ours: tuple[str, str], lr: float) -> Measure:
+def share_of_gain(
+    setting: ComparisonGroup, quantity: Quantity, ours: tuple[str, str], lr: float
+) -> ClaimMeasure:
     """How much of what BatchNorm gains over the plain network is lost by another variant: (batch - ours)/(batch -
     none), of means over the seeds that all three have."""
     values = [values_of(quantity, setting.of(*variant, lr)) for variant in (ours, BATCH, NONE)]
@@ -90,10 +92,10 @@ def share_of_gain(setting: Setting, quantity: Quantity, ours: tuple[str, str], l
     effect = ratio_of_means(lost, gain)
     nothing = bool(gain) and effect is None
     caveat = "BatchNorm gains nothing here that could be lost" if nothing else ""
-    return Measure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
+    return ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
 
 
-def too_early(setting: Setting, *variants: tuple[str, str], lr: float | None) -> str:
+def too_early(setting: ComparisonGroup, *variants: tuple[str, str], lr: float | None) -> str:
     """Why runs stand too early in training for what is said of it: in more than half of the seeds one of the
     variants has not left its start within the first tenth of the run. Empty where all have, or none was run."""
     found = [said for variant in variants if (said := _too_early(setting, variant, variants, lr))]
@@ -101,7 +103,7 @@ def too_early(setting: Setting, *variants: tuple[str, str], lr: float | None) ->
 
 
 def _too_early(
-    setting: Setting, variant: tuple[str, str], variants: Sequence[tuple[str, str]], lr: float | None
+    setting: ComparisonGroup, variant: tuple[str, str], variants: Sequence[tuple[str, str]], lr: float | None
 ) -> str:
     left: list[float] = []
     for seed, runs in setting.of(*variant, lr).items():
@@ -126,7 +128,7 @@ def _too_early(
     return f"{name} has left its start only at step {step:,.0f} of {setting.steps:,}"
 
 
-def part_in_training(title: str, measures: Sequence[Measure], early: str) -> Part:
+def part_in_training(title: str, measures: Sequence[ClaimMeasure], early: str) -> ClaimPart:
     """A part whose measures are compared while both networks train: at equal steps and at equal training loss.
     Where they were only at equal steps, it is too early, or they were measured too seldom."""
     counted = [measure for measure in measures if measure.counts]
@@ -135,13 +137,13 @@ def part_in_training(title: str, measures: Sequence[Measure], early: str) -> Par
         for name in (AT_EQUAL_STEPS, AT_EQUAL_LOSS)
     )
     if early or not steps or losses:
-        return Part(title, tuple(measures), early)
+        return ClaimPart(title, tuple(measures), early)
     seldom = next((measure.caveat for measure in counted if measure.caveat.startswith(SELDOM)), "")
     apart = "" if seldom else "the networks have not yet passed the same training losses"
-    return Part(title, tuple(measures), apart, blocked=seldom)
+    return ClaimPart(title, tuple(measures), apart, blocked=seldom)
 
 
-def rates_measured(setting: Setting, table: str) -> list[float]:
+def rates_measured(setting: ComparisonGroup, table: str) -> list[float]:
     """Learning rates that the plain network and the one with BatchNorm were run at and of which some run measured
     a probe's table as in the paper."""
     measured = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from bncore.report.settings import Setting
+from bncore.config.model import Spec
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.statistics import ENOUGH_SEEDS, Estimate
-from bncore.spec.model import Spec
 
 
 class Verdict(StrEnum):
@@ -22,7 +22,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Measure:
+class ClaimMeasure:
     """One measured effect, and on which side of which value it must lie for the claim."""
 
     name: str
@@ -60,11 +60,11 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Part:
+class ClaimPart:
     """One half of what a claim says; its measures must agree."""
 
     title: str
-    measures: tuple[Measure, ...]
+    measures: tuple[ClaimMeasure, ...]
     early: str = ""
     """Why these runs stand too early in training to tell, whatever was measured; empty where they do not."""
     blocked: str = ""
@@ -79,7 +79,7 @@ class Part:
         return found.pop() if len(found) == 1 and not self.blocked else Verdict.INCONCLUSIVE
 
     @property
-    def known(self) -> tuple[Measure, ...]:
+    def known(self) -> tuple[ClaimMeasure, ...]:
         """The measures that count and were taken."""
         return tuple(measure for measure in self.measures if measure.counts and measure.effect is not None)
 
@@ -90,7 +90,7 @@ class Scope:
 
     title: str
     """Within its setting, such as ``lr 0.1``; empty where there is but one."""
-    parts: tuple[Part, ...]
+    parts: tuple[ClaimPart, ...]
     alternatives: bool = False
     """Whether one part is enough for the claim, all of them are needed against it; else the other way round."""
 
@@ -108,7 +108,7 @@ class Scope:
         return Verdict.TOO_EARLY if Verdict.TOO_EARLY in found else Verdict.INCONCLUSIVE
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
+    def measures(self) -> tuple[ClaimMeasure, ...]:
         """Of every part."""
         return tuple(measure for part in self.parts for measure in part.measures)
 
@@ -140,14 +140,14 @@ class Claim:
     text: str
     place: str
     """Where in the paper."""
-    scopes: Callable[[Setting], tuple[Scope, ...]]
+    scopes: Callable[[ComparisonGroup], tuple[Scope, ...]]
     """What a setting's runs say; nothing where the claim is not about such networks."""
     needs: tuple[Need, ...]
     traps: tuple[str, ...] = ()
     """What misleads here; shown whatever the verdict."""
     images_only: bool = False
     """Whether the paper claims it of networks on images."""
-    settled_elsewhere: str = ""
+    resolved_elsewhere: str = ""
     """For a claim that no run can settle: what does, and what it says."""
     short: str = ""
     """In at most 32 letters, for a summary; default: the whole text."""
@@ -157,14 +157,14 @@ class Claim:
 class Finding:
     """What one scope of one setting says."""
 
-    setting: Setting
+    setting: ComparisonGroup
     scope: Scope
     verdict: Verdict
     why: str
 
 
 @dataclass(frozen=True)
-class Weighed:
+class ClaimVerdict:
     """A claim with its verdict."""
 
     claim: Claim

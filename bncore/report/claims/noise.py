@@ -13,11 +13,11 @@ from bncore.report.claims.comparing import (
     share_of_gain,
     too_early,
 )
-from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
 from bncore.report.claims.training import FINAL_ACCURACY, MEAN_ACCURACY
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.progress import LEFT
 from bncore.report.quantities import Quantity, log_of, mean_of, probe_basis
-from bncore.report.settings import Setting
 from bncore.report.statistics import estimate
 
 NOISY_BATCH, NOISY_NONE = ("batch", "noise"), ("none", "noise")
@@ -40,7 +40,7 @@ UNFAIR = (
 )
 
 
-def scopes(setting: Setting) -> tuple[Scope, ...]:
+def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """One for each learning rate at which BatchNorm was run with noise and without."""
     if not setting.images:
         return ()
@@ -50,8 +50,8 @@ def scopes(setting: Setting) -> tuple[Scope, ...]:
     )
 
 
-def _unstable(setting: Setting, lr: float) -> Part:
-    return Part(
+def _unstable(setting: ComparisonGroup, lr: float) -> ClaimPart:
+    return ClaimPart(
         "noise destroys stability",
         (
             compare(setting, MEAN_DRIFT, NOISY_BATCH, BATCH, lr, ratio=True),
@@ -62,9 +62,9 @@ def _unstable(setting: Setting, lr: float) -> Part:
     )
 
 
-def _unharmed(setting: Setting, lr: float) -> Part:
+def _unharmed(setting: ComparisonGroup, lr: float) -> ClaimPart:
     lost = share_of_gain(setting, MEAN_ACCURACY, NOISY_BATCH, lr)
-    return Part(
+    return ClaimPart(
         "training is as good all the same",
         (
             lost,
@@ -76,9 +76,9 @@ def _unharmed(setting: Setting, lr: float) -> Part:
     )
 
 
-def _stopped(setting: Setting, lr: float) -> Part:
+def _stopped(setting: ComparisonGroup, lr: float) -> ClaimPart:
     harmed = compare(setting, MEAN_ACCURACY, NOISY_NONE, NONE, lr, side="below", caveat=UNFAIR)
-    return Part(
+    return ClaimPart(
         "the same noise stops the plain network",
         (
             harmed,
@@ -96,8 +96,8 @@ def _stopped(setting: Setting, lr: float) -> Part:
 
 
 def _still_at_start(
-    setting: Setting, variant: tuple[str, str], lr: float, *, caveat: str, counts: bool = True
-) -> Measure:
+    setting: ComparisonGroup, variant: tuple[str, str], lr: float, *, caveat: str, counts: bool = True
+) -> ClaimMeasure:
     """How far the loss of a variant has come down from that of a plain network that has learnt nothing; a run that
     diverged learnt nothing that it could keep."""
     found: dict[int, float] = {}
@@ -109,7 +109,7 @@ def _still_at_start(
             start = min(mine.training.first, *(curve.first for curve in curves))
             found[seed] = 1.0 if mine.diverged else float(mine.training.values[-1]) / start
     name = f"training loss at the end over that of the start, {' + '.join(variant)}"
-    return Measure(name, estimate(found), threshold=LEFT, counts=counts, signed=False, caveat=caveat)
+    return ClaimMeasure(name, estimate(found), threshold=LEFT, counts=counts, signed=False, caveat=caveat)
 
 
 CLAIM = Claim(

@@ -16,10 +16,10 @@ from bncore.report.claims.comparing import (
     share_of_gain,
     too_early,
 )
-from bncore.report.claims.evidence import Claim, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimPart, Need, Scope
 from bncore.report.claims.noise import MEAN_DRIFT, VARIANCE_DRIFT
 from bncore.report.claims.training import FINAL_ACCURACY, FINAL_LOG_LOSS, MEAN_ACCURACY, MEAN_GAIN
-from bncore.report.settings import Setting
+from bncore.report.comparison_group import ComparisonGroup
 
 L_P = ("l1", "l2", "linf")
 SAME_IN_DLN = (
@@ -27,7 +27,7 @@ SAME_IN_DLN = (
 )
 
 
-def scopes(setting: Setting) -> tuple[Scope, ...]:
+def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """One for each l_p norm and learning rate."""
     return tuple(
         Scope(f"{norm}, {rate_title(lr)}", _parts(setting, norm, lr))
@@ -36,7 +36,7 @@ def scopes(setting: Setting) -> tuple[Scope, ...]:
     )
 
 
-def _parts(setting: Setting, norm: str, lr: float) -> tuple[Part, ...]:
+def _parts(setting: ComparisonGroup, norm: str, lr: float) -> tuple[ClaimPart, ...]:
     ours = (norm, "")
     alike = norm == "l2" and setting.network == "dln"
     caveat = SAME_IN_DLN if alike else ""
@@ -54,8 +54,8 @@ def _parts(setting: Setting, norm: str, lr: float) -> tuple[Part, ...]:
     )
     early = too_early(setting, NONE, BATCH, lr=lr)
     return (
-        Part("trains as well as BatchNorm", good, early, blocked=lost.caveat),
-        Part("less stable distributions", unstable, early),
+        ClaimPart("trains as well as BatchNorm", good, early, blocked=lost.caveat),
+        ClaimPart("less stable distributions", unstable, early),
     )
 
 

@@ -13,9 +13,9 @@ from bncore.report.claims.comparing import (
     rates_measured,
     too_early,
 )
-from bncore.report.claims.evidence import Claim, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimPart, Need, Scope
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import Trace, log_of, measured_as, plain_of, probe_basis
-from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:ics", probe_basis("ics")
 ANGLE = Trace("ICS as 1 − cos(G, G′)", measured_as(TABLE, plain_of(TABLE, "one_minus_cosine")), BASIS)
@@ -30,13 +30,13 @@ SAME_RATIO = 0.05
 sqrt(2 (1 - cos)), and where 1 - cos is 0.2 the margin above makes a difference of this size."""
 
 
-def scopes(setting: Setting) -> tuple[Scope, ...]:
+def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """One for each learning rate: the paper's findings differ between them."""
     rates = rates_measured(setting, TABLE)
     return tuple(Scope(rate_title(lr), (_not_reduced(setting, lr),)) for lr in rates)
 
 
-def _not_reduced(setting: Setting, lr: float) -> Part:
+def _not_reduced(setting: ComparisonGroup, lr: float) -> ClaimPart:
     measures = (
         *compare_in_training(setting, ANGLE, BATCH, NONE, lr, threshold=-SAME_ANGLE),
         *compare_in_training(setting, RELATIVE, BATCH, NONE, lr, threshold=-SAME_RATIO, ratio=True),

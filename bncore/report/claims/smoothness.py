@@ -14,7 +14,8 @@ from bncore.report.claims.comparing import (
     rates_measured,
     too_early,
 )
-from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import (
     EARLY,
     PerMeasurement,
@@ -29,7 +30,6 @@ from bncore.report.quantities import (
     measured_as,
     probe_basis,
 )
-from bncore.report.settings import Setting
 
 TABLE, BASIS = "probe:landscape", probe_basis("landscape")
 
@@ -51,12 +51,12 @@ READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min t
 READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
 
 
-def lipschitz_scopes(setting: Setting) -> tuple[Scope, ...]:
+def lipschitz_scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """C4, at each learning rate."""
     return tuple(Scope(rate_title(lr), (_lipschitz(setting, lr),)) for lr in rates_measured(setting, TABLE))
 
 
-def beta_scopes(setting: Setting) -> tuple[Scope, ...]:
+def beta_scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """C5, at each learning rate."""
     return tuple(
         Scope(rate_title(lr), (_predictive(setting, lr), _smooth(setting, lr)))
@@ -64,25 +64,25 @@ def beta_scopes(setting: Setting) -> tuple[Scope, ...]:
     )
 
 
-def _lipschitz(setting: Setting, lr: float) -> Part:
+def _lipschitz(setting: ComparisonGroup, lr: float) -> ClaimPart:
     measures = _lower(setting, lr, LIPSCHITZ, VARIATION)
     early = too_early(setting, NONE, BATCH, lr=lr)
     return part_in_training("lower effective Lipschitz constant", measures, early)
 
 
-def _predictive(setting: Setting, lr: float) -> Part:
+def _predictive(setting: ComparisonGroup, lr: float) -> ClaimPart:
     summed = _lower(setting, lr, DIFFERENCE)
     known = any(measure.effect for measure in summed)
     measures = (*(summed if known else _lower(setting, lr, WHOLE)), *_lower(setting, lr, RELATIVE))
     return part_in_training("more predictive gradients", measures, too_early(setting, NONE, BATCH, lr=lr))
 
 
-def _smooth(setting: Setting, lr: float) -> Part:
+def _smooth(setting: ComparisonGroup, lr: float) -> ClaimPart:
     later = compare(
         setting, LATE_BETA, BATCH, NONE, lr, side="below", ratio=True, counts=False, caveat=READS_BACK
     )
     readings = tuple(
-        Measure(
+        ClaimMeasure(
             f"{READING.name}, {norm[0]}",
             level(READING, setting.of(*norm, lr)),
             counts=False,
@@ -96,7 +96,7 @@ def _smooth(setting: Setting, lr: float) -> Part:
     return part_in_training("lower effective β, early in training", (*early, later, *readings), stage)
 
 
-def _lower(setting: Setting, lr: float, *traces: Trace) -> tuple[Measure, ...]:
+def _lower(setting: ComparisonGroup, lr: float, *traces: Trace) -> tuple[ClaimMeasure, ...]:
     return tuple(
         measure
         for trace in traces

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bncore.report.claims import causes, noise, norms, shift, smoothness, theorems, training
-from bncore.report.claims.evidence import Claim, Weighed
-from bncore.report.claims.weighing import weigh
-from bncore.report.settings import Setting
+from bncore.report.claims.evidence import Claim, ClaimVerdict
+from bncore.report.claims.judging import judge
+from bncore.report.comparison_group import ComparisonGroup
 
 CLAIMS: tuple[Claim, ...] = (
     training.CLAIM,
@@ -24,6 +24,6 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def weigh_all(settings: Sequence[Setting]) -> tuple[Weighed, ...]:
+def judge_all(settings: Sequence[ComparisonGroup]) -> tuple[ClaimVerdict, ...]:
     """The verdict on every claim."""
-    return tuple(weigh(claim, settings) for claim in CLAIMS)
+    return tuple(judge(claim, settings) for claim in CLAIMS)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from bncore.report.claims.comparing import BATCH, has, measures, rate_title
-from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
-from bncore.report.runs import ReportRun
-from bncore.report.settings import Setting
+from bncore.report.report_run import ReportRun
 
 TABLE, BASIS = "probe:theory", probe_basis("theory")
 
@@ -20,22 +20,24 @@ equal numbers most digits are lost to rounding alone."""
 BELOW_ONE = "below 1 where γ² is below σ² + ε, or the gradient has large removed parts"
 
 
-def _scopes(parts: Callable[[Setting, float], tuple[Part, ...]]) -> Callable[[Setting], tuple[Scope, ...]]:
-    def scopes(setting: Setting) -> tuple[Scope, ...]:
+def _scopes(
+    parts: Callable[[ComparisonGroup, float], tuple[ClaimPart, ...]],
+) -> Callable[[ComparisonGroup], tuple[Scope, ...]]:
+    def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
         return tuple(Scope(rate_title(lr), parts(setting, lr)) for lr in setting.rates(*BATCH))
 
     return scopes
 
 
 def _level(
-    setting: Setting, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: Any
-) -> Measure:
+    setting: ComparisonGroup, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: Any
+) -> ClaimMeasure:
     effect = level(Quantity(name, of, BASIS), setting.of(*BATCH, lr))
-    return Measure(name, effect, signed=False, **more)
+    return ClaimMeasure(name, effect, signed=False, **more)
 
 
-def _exact(setting: Setting, lr: float, field: str, statement: str) -> Part:
-    return Part(
+def _exact(setting: ComparisonGroup, lr: float, field: str, statement: str) -> ClaimPart:
+    return ClaimPart(
         f"{statement} holds as corrected",
         (
             _level(
@@ -46,12 +48,12 @@ def _exact(setting: Setting, lr: float, field: str, statement: str) -> Part:
     )  # fmt: skip
 
 
-def _tolerance(setting: Setting) -> float:
+def _tolerance(setting: ComparisonGroup) -> float:
     precisions = {run.spec.precision for run in setting.runs if run.spec}
     return ERRORS["float64" if precisions == {"float64"} else "float32"]  # in which probes compute
 
 
-def _activations(setting: Setting, lr: float) -> tuple[Part, ...]:
+def _activations(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
     smaller = _level(
         setting, lr, "‖∇_y L̂‖² / ‖∇_z L‖²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_plain"),
         side="below", ratio=True, caveat=BELOW_ONE,
@@ -68,22 +70,22 @@ def _activations(setting: Setting, lr: float) -> tuple[Part, ...]:
     )  # fmt: skip
     return (
         _exact(setting, lr, "lipschitz_error", "Thm 4.1"),
-        Part("the gradient at a layer's output shrinks", (smaller, reduced, printed)),
+        ClaimPart("the gradient at a layer's output shrinks", (smaller, reduced, printed)),
     )
 
 
-def _predictiveness(setting: Setting, lr: float) -> tuple[Part, ...]:
+def _predictiveness(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
     lowered = _level(
         setting, lr, "share of layers and steps in which the second term lowers the quadratic form",
         share(TABLE, "hessian_correction"), threshold=0.5,
     )  # fmt: skip
     return (
         _exact(setting, lr, "hessian_error", "Thm 4.2"),
-        Part("the second term lowers the Hessian's quadratic form in most places", (lowered,)),
+        ClaimPart("the second term lowers the Hessian's quadratic form in most places", (lowered,)),
     )
 
 
-def _worst_case(setting: Setting, lr: float) -> tuple[Part, ...]:
+def _worst_case(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
     broken = _level(
         setting, lr, "share of layers and steps in which the gradient exceeds the bound",
         share(TABLE, "worst_actual", "worst_bound"), side="below", threshold=0.01,
@@ -92,7 +94,9 @@ def _worst_case(setting: Setting, lr: float) -> tuple[Part, ...]:
         setting, lr, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
         side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
-    return Part("the bound of Thm 4.4 holds as corrected", (broken,)), Part("it is the lower one", (lower,))
+    return ClaimPart("the bound of Thm 4.4 holds as corrected", (broken,)), ClaimPart(
+        "it is the lower one", (lower,)
+    )
 
 
 def _mean_share(run: ReportRun, field: str) -> float | None:
@@ -161,7 +165,7 @@ LEMMA_CLAIM = Claim(
         "The lemma's algebra is exact; its claim that such a point is an optimum of the network with "
         "BatchNorm is not.",
     ),
-    settled_elsewhere=(
+    resolved_elsewhere=(
         "No run can decide it: the lemma is about a point, not about training. `bnrun theory` checks its "
         "algebra (exact) and shows a network of one neuron in which the point it speaks of is no optimum "
         "(after arXiv 2502.17913)."

@@ -12,7 +12,8 @@ from bncore.report.claims.comparing import (
     too_early,
     usual_rate,
 )
-from bncore.report.claims.evidence import Claim, Measure, Need, Part, Scope
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import (
     Quantity,
     final_accuracy,
@@ -22,7 +23,6 @@ from bncore.report.quantities import (
     mean_log_loss,
     values_of,
 )
-from bncore.report.settings import Setting
 from bncore.report.statistics import paired
 
 MEAN_ACCURACY = Quantity("training accuracy averaged over the run", mean_accuracy)
@@ -32,7 +32,7 @@ MEAN_GAIN = Quantity("−log10 of the loss averaged over the run", mean_log_gain
 FINAL_LOG_LOSS = Quantity("final loss", final_log_loss)
 
 
-def scopes(setting: Setting) -> tuple[Scope, ...]:
+def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """Speed at the smallest common learning rate at which the plain network trains, and what the largest costs
     each network more."""
     rates = common_rates(setting, NONE, BATCH)
@@ -43,18 +43,18 @@ def scopes(setting: Setting) -> tuple[Scope, ...]:
     return (Scope("", (_faster(setting, usual), _tolerant(setting, larger))),)
 
 
-def _faster(setting: Setting, lr: float) -> Part:
+def _faster(setting: ComparisonGroup, lr: float) -> ClaimPart:
     if setting.images:
         measure = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr)
     else:
         measure = compare(setting, MEAN_LOG_LOSS, BATCH, NONE, lr, side="below", ratio=True)
-    return Part(f"faster at {rate_title(lr)}", (measure,), too_early(setting, NONE, lr=lr))
+    return ClaimPart(f"faster at {rate_title(lr)}", (measure,), too_early(setting, NONE, lr=lr))
 
 
-def _tolerant(setting: Setting, rates: list[float]) -> Part:
+def _tolerant(setting: ComparisonGroup, rates: list[float]) -> ClaimPart:
     """What the step from the smallest to the largest rate changes, batch less none."""
     if len(rates) < 2:
-        return Part("tolerates larger learning rates", (Measure("one learning rate only", None),))
+        return ClaimPart("tolerates larger learning rates", (ClaimMeasure("one learning rate only", None),))
     low, high = rates[0], rates[-1]
     quantity = FINAL_ACCURACY if setting.images else FINAL_LOG_LOSS
     cost = {
@@ -66,15 +66,15 @@ def _tolerant(setting: Setting, rates: list[float]) -> Part:
     mine, theirs = cost[BATCH], cost[NONE]
     effect = paired(dict(mine.values), dict(theirs.values)) if mine and theirs else None
     name = f"change of {quantity.name} from {rate_title(low)} to {high:g}, batch − none"
-    measure = Measure(name, effect, "above" if setting.images else "below", ratio=not setting.images)
-    keeps = Measure(
+    measure = ClaimMeasure(name, effect, "above" if setting.images else "below", ratio=not setting.images)
+    keeps = ClaimMeasure(
         f"change of {quantity.name} of batch itself from {rate_title(low)} to {high:g}",
         mine,
         side="above" if setting.images else "below",
         counts=False,
         ratio=not setting.images,
     )
-    return Part("tolerates larger learning rates", (measure, keeps), too_early(setting, NONE, lr=low))
+    return ClaimPart("tolerates larger learning rates", (measure, keeps), too_early(setting, NONE, lr=low))
 
 
 CLAIM = Claim(

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import tomli_w
 
+from bncore.config.toml import to_table
+from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.document import SUMMARY, Report, newest
 from bncore.report.drawing import DARK_PALETTE, PALETTE
 from bncore.report.page.controls import controls
 from bncore.report.page.evidence import badge, evidence
 from bncore.report.page.figures import figures
-from bncore.report.page.markup import folded, number, table, tag, text
+from bncore.report.page.markup import details, number, table, tag, text
 from bncore.report.page.ranks import fits
-from bncore.report.runs import ReportRun
-from bncore.report.settings import Setting
+from bncore.report.report_run import ReportRun
 from bncore.report.statistics import CONFIDENCE, ENOUGH_SEEDS, Estimate
-from bncore.spec.toml import to_table
 
 STYLE = Path(__file__).with_name("page.css")
 RULES = (
@@ -54,7 +54,7 @@ def page(document: Report) -> str:
 
 def _style() -> str:
     def variables(palette: Sequence[str]) -> str:
-        return "".join(f"--c{index}:{colour};" for index, colour in enumerate(palette))
+        return "".join(f"--c{index}:{color};" for index, color in enumerate(palette))
 
     dark = f"@media (prefers-color-scheme: dark){{:root{{{variables(DARK_PALETTE)}}}}}"
     return f":root{{{variables(PALETTE)}}}{dark}{STYLE.read_text(encoding='utf-8')}"
@@ -83,12 +83,12 @@ def _header(document: Report) -> str:
 def _verdicts(document: Report) -> str:
     rows = [
         (
-            tag("a", text(weighed.claim.key), href=f"#{weighed.claim.key}"),
-            tag("span", text(weighed.claim.text)) + tag("small", text(weighed.claim.place)),
-            badge(weighed.verdict),
-            text(weighed.why),
+            tag("a", text(judged.claim.key), href=f"#{judged.claim.key}"),
+            tag("span", text(judged.claim.text)) + tag("small", text(judged.claim.place)),
+            badge(judged.verdict),
+            text(judged.why),
         )
-        for weighed in document.weighed
+        for judged in document.judged
     ]
     return tag(
         "section",
@@ -114,7 +114,7 @@ def _runs(document: Report) -> str:
             text(number(newest(run, "step", "loss"))),
             text(_percent(newest(run, "eval", "test_accuracy"))),
             text(run.data or "-"),
-            "yes" if run.counts else tag("span", text(f"no: {run.exclusion}"), class_="warn"),
+            "yes" if run.counts else tag("span", text(f"no: {run.excluded_because}"), class_="warn"),
         )
         for run in document.runs
     ]
@@ -155,7 +155,7 @@ def _variants(document: Report) -> str:
 def _specs(document: Report) -> str:
     parts = [_setting_spec(setting) for setting in document.settings]
     parts += [
-        folded(
+        details(
             f"{run.name}: what is known of the loop", tag("pre", text(tomli_w.dumps(to_table(run.observed))))
         )
         for run in document.runs
@@ -165,17 +165,17 @@ def _specs(document: Report) -> str:
         "section",
         tag("h2", "Specs and environment")
         + "".join(parts)
-        + folded("Environment of each run", _environment(document)),
+        + details("Environment of each run", _environment(document)),
         id="specs",
     )
 
 
-def _setting_spec(setting: Setting) -> str:
+def _setting_spec(setting: ComparisonGroup) -> str:
     spec = next(run.spec for run in setting.runs if run.spec)
     variants = ", ".join(dict.fromkeys(f"{run.run.path.name}" for run in setting.runs))
     toml = tomli_w.dumps(to_table(spec))
     said = tag("p", text(f"As of {setting.runs[0].name}. Runs of this setting: {variants}."), class_="fine")
-    return folded(f"Spec: {setting.title}", said + tag("pre", text(toml)))
+    return details(f"Spec: {setting.title}", said + tag("pre", text(toml)))
 
 
 def _environment(document: Report) -> str:

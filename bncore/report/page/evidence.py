@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.evidence import Claim, Finding, Measure, Part, Verdict, Weighed
-from bncore.report.claims.weighing import shown, shown_threshold
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding, Verdict
+from bncore.report.claims.judging import shown, shown_threshold
 from bncore.report.document import Report
-from bncore.report.page.markup import folded, listing, table, tag, text
+from bncore.report.page.markup import details, table, tag, text, unordered_list
 from bncore.report.paper_runs import paper_measure, paper_said
 
 WORDS = {
@@ -28,15 +28,15 @@ def evidence(document: Report) -> str:
     return tag(
         "section",
         tag("h2", "Evidence, claim by claim")
-        + "".join(_claim(document, weighed) for weighed in document.weighed),
+        + "".join(_claim(document, judged) for judged in document.judged),
         id="evidence",
     )
 
 
-def _claim(document: Report, weighed: Weighed) -> str:
-    claim, lacks = weighed.claim, document.missing(weighed)
-    inner = tag("p", badge(weighed.verdict) + " " + text(weighed.why))
-    standing = document.standing(weighed)
+def _claim(document: Report, judged: ClaimVerdict) -> str:
+    claim, lacks = judged.claim, document.missing(judged)
+    inner = tag("p", badge(judged.verdict) + " " + text(judged.why))
+    standing = document.standing(judged)
     inner += tag("p", tag("small", text(standing))) if standing else ""
     if lacks.lacks:
         inner += tag("p", tag("b", "Missing: ") + text("; ".join(lacks.lacks)))
@@ -44,8 +44,8 @@ def _claim(document: Report, weighed: Weighed) -> str:
         inner += tag("p", tag("b", "Would test it: ") + tag("code", text(lacks.command)))
     said = paper_said(claim)
     inner += tag("p", tag("b", "The paper's own curves under the same rules: ") + text(said)) if said else ""
-    inner += tag("p", tag("b", "To keep in mind")) + listing(claim.traps) if claim.traps else ""
-    inner += "".join(_finding(claim, finding) for finding in weighed.findings)
+    inner += tag("p", tag("b", "To keep in mind")) + unordered_list(claim.traps) if claim.traps else ""
+    inner += "".join(_finding(claim, finding) for finding in judged.findings)
     heading = tag("h3", f"{text(claim.key)}: {text(claim.text)}")
     return tag("article", heading + inner, id=claim.key)
 
@@ -58,16 +58,16 @@ def _finding(claim: Claim, finding: Finding) -> str:
         for row in (_part_row(part), *(_measure_row(claim, finding, measure) for measure in part.measures))
     ]
     header = ("", "effect [interval]", "seeds", "claimed", "says", "paper's curves")
-    return folded(f"{where}: {finding.verdict.value}", tag("p", text(finding.why)) + table(header, rows))
+    return details(f"{where}: {finding.verdict.value}", tag("p", text(finding.why)) + table(header, rows))
 
 
-def _part_row(part: Part) -> tuple[str, ...]:
+def _part_row(part: ClaimPart) -> tuple[str, ...]:
     reason = part.early or part.blocked
     said = tag("b", text(part.title)) + (tag("small", text(reason)) if reason else "")
     return said, "", "", "", badge(part.verdict, WORDS[part.verdict]), ""
 
 
-def _measure_row(claim: Claim, finding: Finding, measure: Measure) -> tuple[str, ...]:
+def _measure_row(claim: Claim, finding: Finding, measure: ClaimMeasure) -> tuple[str, ...]:
     theirs = paper_measure(claim, finding.setting.network, finding.scope.title, measure.name)
     return (
         text(measure.name) + (tag("small", text(measure.caveat)) if measure.caveat else ""),

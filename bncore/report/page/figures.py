@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bncore.report.drawing import PALETTE, PANEL_INCHES, SMALL_INCHES, panel_svg
-from bncore.report.page.markup import folded, listing, number, table, tag, text
+from bncore.report.page.markup import details, number, table, tag, text, unordered_list
 from bncore.report.page.ranks import ranks
 from bncore.report.picture import Floats, Picture, Plot
 
@@ -41,9 +41,9 @@ def _figure(picture: Picture) -> str:
         + tag("p", text(picture.setting), class_="fine")
         + _legend(picture)
         + tag("div", panels, class_="panels", style=f"--n:{picture.columns}")
-        + tag("figcaption", listing(picture.notes))
+        + tag("figcaption", unordered_list(picture.notes))
         + ranks(picture)
-        + folded("Data of these panels", data),
+        + details("Data of these panels", data),
         id=picture.name,
     )
 
@@ -51,7 +51,7 @@ def _figure(picture: Picture) -> str:
 def _legend(picture: Picture) -> str:
     dashes = ("none", "6 3", "4 2 1 2", "1.5 2")
     entries = [
-        _swatch(f"var(--c{key.style.colour % len(PALETTE)})", dashes[key.style.dash % len(dashes)])
+        _swatch(f"var(--c{key.style.color % len(PALETTE)})", dashes[key.style.dash % len(dashes)])
         + text(key.label)
         for key in picture.keys
     ]
@@ -60,8 +60,8 @@ def _legend(picture: Picture) -> str:
     return tag("ul", "".join(tag("li", entry) for entry in entries), class_="legend")
 
 
-def _swatch(colour: str, dash: str) -> str:
-    line = f'<path d="M0 5H26" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}" fill="none"/>'
+def _swatch(color: str, dash: str) -> str:
+    line = f'<path d="M0 5H26" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}" fill="none"/>'
     return f'<svg class="swatch" width="26" height="10" viewBox="0 0 26 10" aria-hidden="true">{line}</svg> '
 
 
@@ -72,7 +72,7 @@ def _data(plot: Plot) -> str:
                 text(ridge.name),
                 f"{ridge.edges[0]:.4g}",
                 f"{ridge.edges[-1]:.4g}",
-                f"{_centre(ridge.edges, ridge.density):.4g}",
+                f"{_center(ridge.edges, ridge.density):.4g}",
             )
             for ridge in plot.ridges
         ]
@@ -114,7 +114,7 @@ def _names(label: str, is_line: bool) -> tuple[str, ...]:
     return (label,) if is_line else (f"{label}, lower", f"{label}, upper")
 
 
-def _centre(
+def _center(
     edges: np.ndarray[tuple[int], np.dtype[np.float64]], density: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> float:
     return float(np.average((edges[1:] + edges[:-1]) / 2, weights=density))

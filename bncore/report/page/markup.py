@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from bncore.spec.errors import printable
+from bncore.config.errors import escape_control
 
 
 def text(content: object) -> str:
     """Content as HTML shows it: markup escaped, control characters made visible."""
-    return escape("\n".join(printable(line) for line in str(content).split("\n")))
+    return escape("\n".join(escape_control(line) for line in str(content).split("\n")))
 
 
 def tag(name: str, inner: str, **attributes: str) -> str:
@@ -36,12 +36,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iter
     return tag("div", tag("table", f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"), class_="scroll")
 
 
-def folded(title: str, inner: str) -> str:
+def details(title: str, inner: str) -> str:
     """Something to be unfolded; `title` is text."""
     return tag("details", tag("summary", text(title)) + inner)
 
 
-def listing(items: Iterable[str]) -> str:
+def unordered_list(items: Iterable[str]) -> str:
     """A list of texts; nothing where there are none."""
     points = "".join(tag("li", text(item)) for item in items)
     return tag("ul", points) if points else ""

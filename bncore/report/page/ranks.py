@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bncore.report.page.markup import folded, table, tag, text
+from bncore.report.page.markup import details, table, tag, text
 from bncore.report.paper_fit import PaperFit
 from bncore.report.picture import Picture
-from bncore.report.rank import Look, PaperRank
+from bncore.report.rank import PaperRank, RankSample
 
 HEADER = ("variant", "panel", "the paper's curve is", "share of the seeds below it, by step")
 MEANING = (
@@ -46,12 +46,12 @@ def ranks(picture: Picture) -> str:
         (text(rank.variant), text(rank.panel), text(rank.words), text(", ".join(_shares(rank))))
         for rank in found
     ]
-    return folded(f"Where the paper's curves lie among ours: {said}", table(HEADER, rows))
+    return details(f"Where the paper's curves lie among ours: {said}", table(HEADER, rows))
 
 
 def _shares(rank: PaperRank) -> Iterator[str]:
     """``500: 35 %``; of bands and of several step lengths the least and the greatest."""
-    steps: dict[float, list[Look]] = {}
+    steps: dict[float, list[RankSample]] = {}
     for look in rank.looks:
         steps.setdefault(look.step, []).append(look)
     for step, looks in steps.items():

@@ -1,0 +1,102 @@
+"""What may change between two steps of a run, and the spec that a change leads to.
+
+The vocabulary is the spec's own: dotted paths such as ``norm.kind``, with the values that the field accepts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bncore.config.check import ConfigLayer, check_spec
+from bncore.config.errors import Problem, SpecError, did_you_mean
+from bncore.config.fields import Path, dotted, leaves, owners_of, tables_at
+from bncore.config.model import Spec
+from bncore.config.overrides import nested, parse_override
+from bncore.config.probes import Cadence
+from bncore.config.toml import to_table
+
+Changes = dict[str, Any]
+"""New values by dotted path."""
+
+
+def settable(path: Path) -> bool:
+    """Whether the field at `path` may change while a run trains: the norm, the noise, the learning rate and the
+    cadence of every probe. Anything else would make it another run."""
+    if not owners_of(path) or tables_at(path):
+        return False
+    if path == ("optim", "lr"):
+        return True
+    if path[0] == "probes":
+        return path[-1] in Cadence.model_fields
+    return path[0] in ("norm", "noise")
+
+
+def settable_fields() -> tuple[str, ...]:
+    """The dotted paths of every field that may change."""
+    return tuple(dotted(leaf) for leaf in leaves() if settable(leaf))
+
+
+def parse_changes(texts: Iterable[str], place: str = "set") -> Changes:
+    """Parse what a person types, such as ``noise=on`` or ``lr=0.05``.
+
+    Arguments:
+        texts: settings as `bncore.config.overrides.parse_override` reads them.
+        place: what problems name as the place they were written.
+
+    Raises:
+        SpecError: every problem: no such field, one that may not change, a value that the field does not accept.
+    """
+    changes: Changes = {}
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            for override in parse_override(text, place):
+                if settable(override.path):
+                    changes[dotted(override.path)] = override.value
+                else:
+                    problems.append(_not_settable(place, dotted(override.path), override.value))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    return changes
+
+
+def changed(spec: Spec, changes: Mapping[str, Any], place: str = "request") -> Spec:
+    """`spec` with `changes` made, valid as a whole.
+
+    Raises:
+        SpecError: a path that may not change, or values that are not accepted or do not fit together.
+    """
+    refused = [
+        _not_settable(place, path, value)
+        for path, value in changes.items()
+        if not settable(tuple(path.split(".")))
+    ]
+    if refused:
+        raise SpecError(refused)
+    asked = [ConfigLayer(place, "", nested(tuple(path.split(".")), value)) for path, value in changes.items()]
+    base = ConfigLayer("spec.toml", "", to_table(spec))
+    result, problems = check_spec([base, *asked], base)
+    if result is None:
+        raise SpecError(problems)
+    return result
+
+
+def values_at(spec: Spec, paths: Iterable[str]) -> Changes:
+    """The values of `spec` at dotted paths, as JSON writes them."""
+    found: Changes = {}
+    for path in paths:
+        value: Any = spec
+        for key in path.split("."):
+            value = getattr(value, key)
+        found[path] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _not_settable(place: str, path: str, value: object) -> Problem:
+    known = settable_fields()
+    shown = "one of norm.*, noise.*, optim.lr, probes.<name>.every, dense_every, dense_until or at"
+    hint = did_you_mean(path, known)
+    return Problem(place, path, value, shown + hint, "cannot change while a run trains")

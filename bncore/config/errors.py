@@ -1,0 +1,69 @@
+"""What is wrong with a specification: all of it at once, naming file, field, value and what is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+NOTHING = object()
+"""The `value` of a problem that is not about a value."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    file: str
+    """Where it was written: a file, or the option, such as ``--set``."""
+    field: str
+    """Dotted path there, such as ``spec.optim.lr``; empty where the whole file is meant."""
+    value: object = NOTHING
+    """What was written."""
+    accepted: str = ""
+    """What may stand there."""
+    message: str = ""
+    """What is wrong, where that is more than a value that is not accepted."""
+
+    def __str__(self) -> str:
+        where = ": ".join(escape_control(part) for part in (self.file, self.field) if part)
+        if self.value is not NOTHING:
+            where += f" = {shown(self.value)}"
+        said = [self.message] if self.message else []
+        if self.accepted:
+            said.append(f"expected {self.accepted}")
+        return f"{where}: {'; '.join(said)}"
+
+
+class SpecError(ValueError):
+    """A specification is refused; `problems` holds every reason, ``str()`` one a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        # One mistake is met again in every profile and variant. Its text tells it apart: values may be lists.
+        self.problems = tuple({str(problem): problem for problem in problems}.values())
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """`value` as TOML writes it, on one line, without control characters, cut at `limit` characters."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, dict):
+        text = "{ " + ", ".join(f"{key} = {shown(item)}" for key, item in value.items()) + " }"
+    elif isinstance(value, (list, tuple)):
+        text = "[" + ", ".join(shown(item) for item in value) + "]"
+    else:
+        text = repr(value)
+    text = escape_control(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def escape_control(text: str) -> str:
+    """`text` with escape sequences and other control characters made visible."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """`` (did you mean 'x'?)`` for the closest of `known`, or nothing where none is close."""
+    close = get_close_matches(word, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,117 @@
+"""What an experiment is: overrides on the defaults of `Spec`, profiles, the axes of a sweep, and seeds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from bncore.config.base import ConfigModel, NonNegativeCount
+from bncore.config.overrides import nested
+
+ProfileName = Literal["paper", "cpu"]
+Overrides = dict[str, Any]
+"""Nested settings, as TOML tables give them, checked against `Spec` where they are laid over it."""
+
+
+def _label(value: object) -> object:
+    """Check a name that becomes part of a directory's name."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", value):
+        return value
+    raise ValueError("expected 1 to 40 letters, digits and . _ + -, the first a letter or a digit")
+
+
+Label = Annotated[str, BeforeValidator(_label)]
+
+
+class Profile(ConfigModel):
+    """Settings for one kind of machine, laid over the experiment's own."""
+
+    note: str = ""
+    """Shown on screen where this profile is used, such as that it is reduced; default: nothing."""
+    spec: Overrides = Field(default_factory=dict)
+    """Overrides on the experiment's spec."""
+
+
+class Point(ConfigModel):
+    """One variant along an axis."""
+
+    label: Label
+    """Short name, part of the run's directory name."""
+    set: Overrides = Field(default_factory=dict)
+    """Overrides on the spec; default: none, the experiment as it stands."""
+
+
+class Axis(ConfigModel):
+    """One axis of a sweep: a grid over one field (`path`, `values`), or explicit variants (`points`)."""
+
+    path: str = ""
+    """The field a grid varies, in full, such as `optim.lr`."""
+    values: tuple[Any, ...] = ()
+    """The values a grid takes."""
+    labels: tuple[Label, ...] = ()
+    """Names of a grid's points; default: the value, after the field's name if it is a number (`lr0.1`)."""
+    points: tuple[Point, ...] = ()
+    """Explicit variants, each of which may set several fields."""
+
+    @model_validator(mode="after")
+    def _grid_or_points(self) -> Axis:
+        if bool(self.path and self.values) == bool(self.points) or bool(self.path) != bool(self.values):
+            raise ValueError("expected either path and values (a grid) or points (explicit variants)")
+        if self.labels and len(self.labels) != len(self.values):
+            raise ValueError(f"expected as many labels as values ({len(self.values)})")
+        names = [point.label.casefold() for point in self.variants()]
+        if len(set(names)) < len(names):
+            raise ValueError("expected labels that differ (in more than upper and lower case)")
+        return self
+
+    def variants(self) -> tuple[Point, ...]:
+        """The points of this axis, a grid's too."""
+        if self.points:
+            return self.points
+        path = tuple(self.path.split("."))
+        labels = self.labels or [grid_label(path[-1], value) for value in self.values]
+        return tuple(
+            Point(label=label, set=nested(path, value))
+            for label, value in zip(labels, self.values, strict=True)
+        )
+
+    @property
+    def title(self) -> str:
+        """How messages call this axis: the field of a grid, else its labels."""
+        return self.path or "/".join(point.label for point in self.points)
+
+
+class Experiment(ConfigModel):
+    """A preset or a person's own file; `bncore.config.load` reads it, `bncore.config.plan` makes runs of it."""
+
+    name: Label = "experiment"
+    """Names the sweep's directory; default: the file's name."""
+    title: str = ""
+    """Heading of its pictures; default: the name."""
+    figure: str = ""
+    """Figure of Santurkar et al. (2018) that it repeats, such as `1` or `5b`; default: none."""
+    description: str = ""
+    """One or two sentences: the question and what to look at."""
+    extends: str | None = None
+    """A preset's name, or the path of a file relative to this one, whose settings this one starts from."""
+    seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (0,)
+    """Each variant is run once with each of these seeds."""
+    spec: Overrides = Field(default_factory=dict)
+    """Overrides on the defaults of Spec."""
+    profiles: dict[ProfileName, Profile] = Field(default_factory=dict)
+    """Overrides for a machine: `paper` (the paper's settings) and `cpu` (reduced)."""
+    axes: tuple[Axis, ...] = ()
+    """Axes of the sweep, whose product is run; default: a single run."""
+
+
+def grid_label(field: str, value: object) -> str:
+    """Default name of a grid point: ``lr0.1``, ``vgg11``, ``lp3``, ``augment-on``."""
+    if isinstance(value, bool):
+        return f"{field}-{'on' if value else 'off'}"
+    if isinstance(value, int | float):
+        return f"{field}{value}"
+    items = value if isinstance(value, list | tuple) else [value]
+    text = re.sub(r"[^A-Za-z0-9._+-]+", "", "-".join(map(str, items))).lstrip("._+-")
+    return (text or field)[:40]

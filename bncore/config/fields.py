@@ -1,0 +1,100 @@
+"""Which fields a dotted path means, and in words what they accept: read off the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from bncore.config.model import Spec
+
+Path = tuple[str, ...]
+
+
+def tables_at(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
+    """Every model that the table at `path` may be (several shapes: several); none where it is no table."""
+    models: tuple[type[BaseModel], ...] = (root,)
+    for key in path:
+        found = (_models(m.model_fields[key].annotation) for m in models if key in m.model_fields)
+        models = tuple(dict.fromkeys(model for group in found for model in group))
+    return models
+
+
+def owners_of(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
+    """The models that have the field `path` ends in; none where the path is unknown."""
+    return tuple(m for m in tables_at(path[:-1], root) if path and path[-1] in m.model_fields)
+
+
+@cache
+def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
+    """Every path that ends in a value rather than in a table, in the order of the models."""
+
+    def walk(model: type[BaseModel], path: Path) -> Iterator[Path]:
+        for key, field in model.model_fields.items():
+            tables = _models(field.annotation)
+            for table in tables:
+                yield from walk(table, (*path, key))
+            if not tables:
+                yield (*path, key)
+
+    return tuple(dict.fromkeys(walk(root, ())))
+
+
+def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) -> str:
+    """In words, what the field at `path` accepts; `value` is what it does not."""
+    words = []
+    for model in owners_of(path, root):
+        schema = _schema(model)
+        words.append(_in_words(schema["properties"][path[-1]], value))
+    beyond = isinstance(value, int) and abs(value) >= 2**63
+    return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")
+
+
+def dotted(path: Path) -> str:
+    """``("optim", "lr")`` as ``optim.lr``."""
+    return ".".join(path)
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    return tuple(model for argument in get_args(annotation) for model in _models(argument))
+
+
+_PLAIN = {"boolean": "true or false", "string": "text", "object": "a table", "null": "nothing"}
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def _in_words(schema: dict[str, Any], value: object = None) -> str:
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return ("one of " if len(values) > 1 else "") + ", ".join(map(repr, values))
+    if "anyOf" in schema:
+        return " or ".join(_in_words(part, value) for part in schema["anyOf"] if part.get("type") != "null")
+    if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            return "a list of " + " and ".join(_in_words(item) for item in schema["prefixItems"])
+        return f"a list, each {_in_words(schema.get('items', {}))}"
+    if schema.get("type") in ("integer", "number"):
+        return _number_in_words(schema, value)
+    return _PLAIN.get(str(schema.get("type", "object")), "a value")
+
+
+def _number_in_words(schema: dict[str, Any], value: object) -> str:
+    """Kind and bounds; a bound that is only there to keep numbers finite is told to who goes beyond it."""
+    kind = "an integer" if schema["type"] == "integer" else "a number"
+    bounds = [(sign, schema[key]) for key, sign in _BOUNDS.items() if key in schema]
+    beyond = isinstance(value, float) and schema["type"] == "number"
+    written = [
+        f"{sign} {bound:g}"
+        for sign, bound in bounds
+        if abs(bound) < 2**62 or (beyond and not abs(value) <= bound)  # type: ignore[arg-type]  # a float; or a NaN
+    ]
+    return " ".join([kind, " and ".join(written)]).strip()

@@ -1,0 +1,211 @@
+"""Experiments from TOML: presets by name, a person's own files, and what they extend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bncore.config.check import ConfigLayer, check, check_spec, lay
+from bncore.config.errors import Problem, SpecError, did_you_mean
+from bncore.config.experiment import Axis, Experiment, Profile, ProfileName
+from bncore.config.fields import dotted, leaves, owners_of, tables_at
+from bncore.config.overrides import ALIASES
+from bncore.config.toml import read_table
+
+PROFILES: tuple[ProfileName, ...] = ("paper", "cpu")
+
+
+def preset_dir() -> Path:
+    """Where the presets lie: inside an installed package, beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "presets"
+    return installed if installed.is_dir() else package.parent / "presets"
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets, sorted."""
+    return tuple(sorted(path.stem for path in preset_dir().glob("*.toml")))
+
+
+def load_experiment(name_or_path: str | Path) -> Experiment:
+    """Load an experiment and what it extends, flattened into one that extends nothing.
+
+    A string without a slash and without ``.toml`` names a preset, anything else a file. The nearer file wins:
+    a file's spec goes over the profiles of what it extends. Axes, seeds and texts replace those extended.
+    Everything that can be checked before a profile is chosen is checked, for every profile and variant.
+
+    Raises:
+        SpecError: every problem found, in this file and in those it extends.
+    """
+    path = _find(name_or_path, "", "")
+    chain = _chain(path)
+    problems = [problem for file, one in chain for problem in _axis_problems(file, one)]
+    if not problems:
+        problems = [*_spec_problems(chain)]
+    if problems:
+        raise SpecError(problems)
+    return _flatten(chain)
+
+
+Chain = list[tuple[str, Experiment]]
+
+
+def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None = None) -> Path:
+    text = str(name_or_path)
+    if isinstance(name_or_path, str) and "/" not in text and not text.endswith(".toml"):
+        path = preset_dir() / f"{text}.toml"
+        if text not in preset_names():
+            known = ", ".join(preset_names())
+            hint = did_you_mean(text, preset_names())
+            raise SpecError(
+                [Problem(file or "preset", field, text, f"one of {known}{hint}", "no such preset")]
+            )
+        return path
+    path = (beside / text) if beside else Path(text)
+    if missing := _not_a_file(path):
+        raise SpecError([Problem(file or "file", field, text, message=missing)])
+    return path
+
+
+def _not_a_file(path: Path) -> str:
+    """Why `path` cannot be read as a file; empty where it can."""
+    try:
+        path.resolve()
+        if path.is_file():
+            return ""
+        if path.is_dir():
+            return "is a directory"
+        return "not a plain file" if path.exists() else "no such file"
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+
+
+def _chain(path: Path) -> Chain:
+    """The experiment at `path` and those it extends, the farthest first."""
+    chain: Chain = []
+    seen: list[Path] = []
+    while True:
+        file = str(path)
+        if path.resolve() in seen:
+            circle = " -> ".join(p.name for p in [*seen, path.resolve()])
+            raise SpecError(
+                [Problem(chain[0][0], "extends", chain[0][1].extends, message=f"a circle: {circle}")]
+            )
+        seen.append(path.resolve())
+        one = _read(path)
+        chain.insert(0, (file, one))
+        if one.extends is None:
+            return chain
+        path = _find(one.extends, file, "extends", path.parent)
+
+
+def _read(path: Path) -> Experiment:
+    table = read_table(path)
+    whole = ConfigLayer(str(path), "", table)
+    table = {"name": _name_of(path), **table}
+    one, problems = check(Experiment, table, lambda _: whole)
+    if one is None:
+        # What stands under well-formed tables is told in the same breath.
+        raise SpecError([*problems, *_loose_spec_problems(str(path), table)])
+    return one
+
+
+def _name_of(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", path.stem).lstrip("._+-")[:40] or "experiment"
+
+
+def _loose_spec_problems(file: str, table: dict[str, Any]) -> list[Problem]:
+    spec = table.get("spec")
+    if not isinstance(spec, dict):
+        return []
+    layer = ConfigLayer(file, "spec", spec)
+    return check_spec([layer], layer)[1]
+
+
+def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:
+    """Seeds given twice, fields that are no fields, and fields that two axes both set."""
+    if len(set(one.seeds)) < len(one.seeds):
+        yield Problem(file, "seeds", one.seeds, "each seed once")
+    taken: dict[str, str] = {}
+    for index, axis in enumerate(one.axes):
+        field = f"axes[{index}]"
+        path = tuple(axis.path.split("."))
+        if axis.path and (not owners_of(path) or tables_at(path)):
+            known = [dotted(leaf) for leaf in leaves()]
+            hint = f" (did you mean '{ALIASES[axis.path]}'?)" if axis.path in ALIASES else ""
+            hint = hint or did_you_mean(axis.path, known)
+            yield Problem(file, f"{field}.path", axis.path, f"a field in full, such as optim.lr{hint}")
+            continue
+        for name in axis_fields(axis):
+            if name == "seed":
+                yield Problem(file, field, "seed", message="seeds are no axis: write seeds = [0, 1, 2]")
+            if name in taken:
+                yield Problem(file, field, name, message=f"{taken[name]} sets this field too")
+        taken.update(dict.fromkeys(axis_fields(axis), field))
+
+
+def axis_fields(axis: Axis) -> set[str]:
+    """Dotted paths of the fields that any point of `axis` sets."""
+    return {
+        dotted(path)
+        for point in axis.variants()
+        for path, layer in lay([ConfigLayer("", "", point.set)])[1].items()
+        if not isinstance(_at(layer.table, path), dict)
+    }
+
+
+def _at(table: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        table = table[key]
+    return table
+
+
+def _spec_problems(chain: Chain) -> Iterable[Problem]:
+    """Problems of every profile with every point of every axis, each named with the file that wrote it."""
+    file, last = chain[-1]
+    axes_file, axes = next(
+        ((f, one.axes) for f, one in reversed(chain) if "axes" in one.model_fields_set), (file, ())
+    )
+    points: list[list[ConfigLayer]] = [[]] if not axes else []
+    for i, axis in enumerate(axes):
+        for j, point in enumerate(axis.variants()):
+            where = f"axes[{i}].points[{j}].set" if axis.points else f"axes[{i}].values[{j}]"
+            points.append([ConfigLayer(axes_file, where, point.set)])
+    for profile in _profiles(chain) or (None,):
+        layers = _layers(chain, profile)
+        for point_layers in points:
+            yield from check_spec([*layers, *point_layers], ConfigLayer(file, "spec", last.spec))[1]
+    for f, one in chain:
+        if "seed" in one.spec or any("seed" in profile.spec for profile in one.profiles.values()):
+            yield Problem(f, "spec.seed", accepted="seeds = [0, 1, 2] at the head of the file")
+
+
+def _profiles(chain: Chain) -> tuple[ProfileName, ...]:
+    return tuple(p for p in PROFILES if any(p in one.profiles for _, one in chain))
+
+
+def _layers(chain: Chain, profile: ProfileName | None) -> list[ConfigLayer]:
+    layers = []
+    for file, one in chain:
+        layers.append(ConfigLayer(file, "spec", one.spec))
+        if profile is not None and profile in one.profiles:
+            layers.append(ConfigLayer(file, f"profiles.{profile}.spec", one.profiles[profile].spec))
+    return layers
+
+
+def _flatten(chain: Chain) -> Experiment:
+    if len(chain) == 1:
+        return chain[0][1]
+    merged: dict[str, Any] = {}
+    for _, one in chain:
+        merged.update({key: getattr(one, key) for key in one.model_fields_set})
+    profiles = {}
+    for profile in _profiles(chain):
+        notes = [one.profiles[profile].note for _, one in chain if profile in one.profiles]
+        note = next((note for note in reversed(notes) if note), "")
+        # The whole stack, so that laid over `spec` it is what the chain says.
+        profiles[profile] = Profile(note=note, spec=lay(_layers(chain, profile))[0])
+    spec = lay([ConfigLayer(file, "spec", one.spec) for file, one in chain])[0]
+    return Experiment.model_validate(merged | {"extends": None, "spec": spec, "profiles": profiles})

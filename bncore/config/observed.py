@@ -1,0 +1,108 @@
+"""What `spec.toml` holds of a run that watches somebody's own training loop: a description, nothing to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from bncore.config.base import ConfigModel, Count, NonNegativeCount, Text
+from bncore.config.check import ConfigLayer, check
+from bncore.config.errors import Problem, SpecError
+from bncore.config.probes import Probes
+from bncore.config.toml import OBSERVED, not_runnable, read_table, to_table
+
+
+class Observed(ConfigModel):
+    """A training loop that is somebody's own, as far as it is known."""
+
+    title: Text = ""
+    """What a picture of this run is headed with."""
+    model: Text
+    """The model's class."""
+    loss: Text
+    """The loss function's name."""
+    optimizer: Text
+    """The optimiser's class and the settings of its first group of parameters."""
+    parameters: Count
+    """How many numbers are trained."""
+    precision: Literal["float32", "float64"]
+    """Of the parameters."""
+    device: Text
+    """Where they are."""
+    threads: Count
+    """CPU threads of the process."""
+    steps: NonNegativeCount = 0
+    """How many updates the loop was said to make; 0: it was not said."""
+    seed: NonNegativeCount = 0
+    """Of what the probes draw; nothing in the loop depends on it."""
+    log_every: Count = 1
+    """A `step` event is journaled every so many steps."""
+    probes: Probes = Probes()
+    """Instruments."""
+
+
+def observed_to_toml(observed: Observed) -> str:
+    """The one table ``[observed]``."""
+    return tomli_w.dumps({OBSERVED: to_table(observed)})
+
+
+def observed_from_toml(path: Path) -> Observed | None:
+    """What `observed_to_toml` wrote; None where the file holds no such table.
+
+    Raises:
+        SpecError: the file cannot be read, or the table makes no sense.
+    """
+    table = read_table(path).get(OBSERVED)
+    return None if table is None else _checked(str(path), table)
+
+
+def refuse_observed(path: Path) -> None:
+    """Make sure that a run can be trained from its spec.toml; a file that cannot be read is for others to judge.
+
+    Raises:
+        SpecError: it watches somebody's own loop.
+    """
+    try:
+        found = OBSERVED in read_table(path)
+    except SpecError:
+        return
+    if found:
+        raise SpecError([not_runnable(path)])
+
+
+def check_probes(table: object) -> Probes:
+    """The settings of the probes as a person gives them to `observe`.
+
+    Raises:
+        SpecError: every field that is not as it should be.
+    """
+    if not isinstance(table, Mapping):
+        accepted = "a table such as {'landscape': {'every': 100}}"
+        raise SpecError([Problem("observe", "probes", table, accepted)])
+    whole = ConfigLayer("observe", "probes", table)
+    probes, problems = check(Probes, table, lambda _: whole)
+    if probes is None:
+        raise SpecError(problems)
+    return probes
+
+
+def observed(**fields: Any) -> Observed:
+    """A description, of fields that a person may have given.
+
+    Raises:
+        SpecError: every field that is not as it should be.
+    """
+    return _checked("observe", fields, "")
+
+
+def _checked(file: str, table: object, prefix: str = OBSERVED) -> Observed:
+    if not isinstance(table, Mapping):
+        raise SpecError([Problem(file, prefix, table, "a table")])
+    whole = ConfigLayer(file, prefix, table)
+    found, problems = check(Observed, table, lambda _: whole)
+    if found is None:
+        raise SpecError(problems)
+    return found

@@ -1,0 +1,171 @@
+"""``a.b=value``, as typed on a command line or sent to a live run: a path, and a value typed by the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bncore.config.errors import Problem, SpecError, did_you_mean
+from bncore.config.fields import Path, accepted_at, dotted, leaves, owners_of, tables_at
+from bncore.config.parse import parse_toml
+
+ALIASES: dict[str, str] = {
+    "data": "data.source",
+    "net": "net.kind",
+    "width": "net.width",
+    "norm": "norm.kind",
+    "noise": "noise.on",
+    "init": "init.scheme",
+    "loss": "loss.kind",
+    "optim": "optim.kind",
+    "lr": "optim.lr",
+    "weight_decay": "optim.weight_decay",
+    "schedule": "optim.schedule.kind",
+    "optim.schedule": "optim.schedule.kind",
+}
+"""Every short spelling a person may type before the ``=``; any other name is a path in full."""
+
+SYNONYMS: dict[str, str] = {
+    "batch": "batch_size",
+    "batchsize": "batch_size",
+    "bs": "batch_size",
+    "criterion": "loss",
+    "dataset": "data",
+    "initialization": "init",
+    "iterations": "steps",
+    "learning_rate": "lr",
+    "lr_scheduler": "schedule",
+    "max_steps": "steps",
+    "model": "net",
+    "network": "net",
+    "normalization": "norm",
+    "num_steps": "steps",
+    "optimiser": "optim",
+    "optimizer": "optim",
+    "scheduler": "schedule",
+    "wd": "weight_decay",
+}
+"""What others call a field or a table: understood for a suggestion, never accepted."""
+
+_SWITCHES = {"on": True, "off": False}
+
+
+@dataclass(frozen=True)
+class Override:
+    """One typed setting."""
+
+    text: str
+    """As it was written."""
+    path: Path
+    """The field it means."""
+    value: Any
+    """The value, as TOML would give it."""
+
+
+def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
+    """Parse ``a.b=value``: the value is a TOML literal where the field accepts that, else a list, else text.
+
+    ``on`` and ``off`` are booleans, ``0,1,2`` is a list where the field is one, and ``probes=none`` sets the
+    cadence of every probe to 0 (which is why several overrides can come back).
+
+    Arguments:
+        text: the setting.
+        file: what problems name as the place it was written.
+
+    Raises:
+        SpecError: no ``=``, no such field, or a value that the field does not accept.
+    """
+    name, equals, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    if not equals or not name:
+        raise SpecError([Problem(file, text, accepted="path=value, such as optim.lr=0.1")])
+    path = tuple(ALIASES.get(name, name).split("."))
+    if path == ("probes",):
+        return _probes_off(text, value, file)
+    if not owners_of(path):
+        raise SpecError([Problem(file, name, value, message="no such field" + _suggestion(name))])
+    if tables_at(path):
+        keys = ", ".join(f"{name}.{key}" for model in tables_at(path) for key in model.model_fields)
+        raise SpecError([Problem(file, name, value, keys, "a table, not a value")])
+    for candidate in _readings(value):
+        if accepts(path, candidate):
+            return (Override(text, path, candidate),)
+    raise SpecError([Problem(file, dotted(path), value, accepted(path, next(_toml(value), value)))])
+
+
+def accepts(path: Path, value: Any) -> bool:
+    """Whether the field at `path` takes `value` (on its own: what fits the rest of a spec, `Spec` decides)."""
+    return any(_accepts(model, path[-1], value) for model in owners_of(path))
+
+
+def accepted(path: Path, value: Any) -> str:
+    """What the field accepts: its validator's own words where it has one, else its type and bounds."""
+    model = owners_of(path)[0]
+    try:
+        model.model_validate({path[-1]: value})
+    except ValidationError as error:
+        for detail in error.errors():
+            if detail["type"] == "value_error" and detail["loc"][:1] == (path[-1],):
+                return str(detail["ctx"]["error"]).removeprefix("expected ")
+    return accepted_at(path, value=value)
+
+
+def nested(path: Path, value: Any) -> dict[str, Any]:
+    """``("optim", "lr"), 0.1`` as ``{"optim": {"lr": 0.1}}``."""
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+def _probes_off(text: str, value: str, file: str) -> tuple[Override, ...]:
+    if value != "none":
+        raise SpecError([Problem(file, "probes", value, "'none', or a field such as probes.<name>.every")])
+    cadences = [leaf for leaf in leaves() if leaf[0] == "probes" and leaf[-1] == "every"]
+    return tuple(Override(text, path, 0) for path in cadences)
+
+
+def _readings(text: str) -> Iterator[Any]:
+    """Everything `text` may mean, the likeliest first."""
+    yield from _toml(text)
+    if text in _SWITCHES:
+        yield _SWITCHES[text]
+    yield text
+    yield from _toml(f"[{text}]")
+    yield [item.strip() for item in text.split(",")]
+
+
+def _toml(literal: str) -> Iterator[Any]:
+    if "\n" in literal:  # a second line would be a second key
+        return
+    try:
+        yield parse_toml(f"value = {literal}")["value"]
+    except ValueError:  # no TOML, more than 4300 digits, or brackets without end
+        return
+
+
+def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
+    try:
+        model.model_validate({key: value})
+    except ValidationError as error:
+        return not any(detail["loc"][:1] == (key,) for detail in error.errors())
+    return True
+
+
+def _suggestion(name: str) -> str:
+    known = [dotted(leaf) for leaf in leaves()]
+    for wanted in dict.fromkeys((name, in_our_words(name))):
+        if wanted != name and (wanted in known or wanted in ALIASES):
+            return f" (did you mean {ALIASES.get(wanted, wanted)!r}?)"
+        same = [path for path in known if path.endswith("." + wanted)]
+        if same:
+            return f" (did you mean {' or '.join(map(repr, same))}?)"
+    return did_you_mean(name, [*known, *ALIASES])
+
+
+def in_our_words(name: str) -> str:
+    """A dotted path with each part that others call otherwise replaced; there need be no such field."""
+    parts = (part.strip().lower().replace("-", "_") for part in name.split("."))
+    return ".".join(SYNONYMS.get(part, part) for part in parts)

@@ -1,0 +1,235 @@
+"""From an experiment to its runs: profile, axes, seeds and overrides resolved into complete specs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import Any
+
+from bncore.config.check import ConfigLayer, check_spec
+from bncore.config.errors import Problem, SpecError, did_you_mean
+from bncore.config.experiment import Experiment, Point, ProfileName
+from bncore.config.load import PROFILES, axis_fields
+from bncore.config.model import ImageData, Spec
+from bncore.config.overrides import Override, nested, parse_override
+
+SINGLE = "run"
+"""Variant name of an experiment without axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run to be."""
+
+    name: str
+    """``<variant>-s<seed>``, the name of its directory."""
+    variant: str
+    """The labels of its point on every axis, joined by ``-``."""
+    seed: int
+    """Its seed."""
+    spec: Spec
+    """All of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every run of a sweep, in order: variants as the axes list them, the seeds of each together."""
+
+    experiment: Experiment
+    profile: ProfileName
+    runs: tuple[PlannedRun, ...]
+    notes: tuple[str, ...]
+    """What a person should read before the runs start."""
+
+    def resolved(self, *, data: ImageData | None, device: str, threads: int) -> Plan:
+        """The plan with nothing left to decide.
+
+        Arguments:
+            data: where images come from, in the place of `auto` (and of the same source, with its path and
+                fingerprint); None where no run reads images.
+            device: in the place of `auto`.
+            threads: in the place of `auto`.
+
+        Raises:
+            SpecError: a run does not fit what was decided.
+        """
+        runs = (replace(run, spec=self._resolve(run.spec, data, device, threads)) for run in self.runs)
+        return replace(self, runs=tuple(runs))
+
+    def _resolve(self, spec: Spec, data: ImageData | None, device: str, threads: int) -> Spec:
+        table: dict[str, Any] = spec.model_dump(exclude_none=True)
+        if (
+            data is not None
+            and isinstance(spec.data, ImageData)
+            and spec.data.source in ("auto", data.source)
+        ):
+            table["data"] |= {"source": data.source, "path": data.path, "fingerprint": data.fingerprint}
+        if spec.device == "auto":
+            table["device"] = device
+        if spec.threads == "auto":
+            table["threads"] = threads
+        if spec.memory_format == "auto":
+            table["memory_format"] = "channels_last" if table["device"].startswith("cuda") else "contiguous"
+        layer = ConfigLayer(self.experiment.name, "", table)
+        resolved, problems = check_spec([layer], layer)
+        if resolved is None:
+            raise SpecError(problems)
+        return resolved
+
+
+def plan(
+    experiment: Experiment,
+    *,
+    profile: ProfileName,
+    sets: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] = ("*",),
+    steps: int | None = None,
+    device: str | None = None,
+    data_path: str | None = None,
+) -> Plan:
+    """Resolve an experiment into its runs.
+
+    Over the defaults of `Spec` go, in this order: the experiment's spec, its profile, a point of each axis,
+    the seed, and what is asked for here.
+
+    Arguments:
+        experiment: from `load_experiment`.
+        profile: which profile; one that the experiment lacks changes nothing, and a note says so.
+        sets: overrides such as ``norm=l1`` (see `bncore.config.overrides`).
+        seeds: in the place of the experiment's.
+        variants: names of those to run, or the shell's patterns such as ``batch*``.
+        steps: number of updates.
+        device: auto, cpu, cuda or cuda:<index>.
+        data_path: folder of the images; where a run draws its data instead, a note says that it is not used.
+
+    Raises:
+        SpecError: every problem of every option and run.
+    """
+    asked, problems = _asked(experiment, sets, steps, device)
+    seeds = tuple(experiment.seeds if seeds is None else seeds)
+    refused = _option_problems(profile, seeds)
+    problems += refused + _unmatched(experiment, variants)
+    if refused:
+        seeds = experiment.seeds  # to find what else is wrong
+    base = [
+        ConfigLayer(experiment.name, "spec", {"title": experiment.title or experiment.name} | experiment.spec)
+    ]
+    notes = []
+    if profile in experiment.profiles:
+        base.append(
+            ConfigLayer(experiment.name, f"profiles.{profile}.spec", experiment.profiles[profile].spec)
+        )
+        notes.append(experiment.profiles[profile].note)
+    elif experiment.profiles:
+        notes.append(f"{experiment.name} has no profile {profile}: its settings are used as they stand")
+    runs: list[PlannedRun] = []
+    for variant, points in _variants(experiment):
+        if not any(fnmatchcase(variant, wanted) for wanted in variants):
+            continue
+        for seed in seeds:
+            layers = [*base, *points, ConfigLayer("seeds", "", {"seed": seed}), *asked]
+            spec, found = _with_images(layers, data_path)
+            problems += found
+            if spec is not None:
+                runs.append(PlannedRun(f"{variant}-s{seed}", variant, seed, spec))
+    if problems:
+        raise SpecError(problems)
+    if data_path is not None and not any(isinstance(run.spec.data, ImageData) for run in runs):
+        notes.append(f"--data-dir is not used: {experiment.name} draws its data")
+    return Plan(experiment, profile, tuple(runs), tuple(note for note in notes if note))
+
+
+def _asked(
+    experiment: Experiment, sets: Sequence[str], steps: int | None, device: str | None
+) -> tuple[list[ConfigLayer], list[Problem]]:
+    """What the options ask for, as layers, and what is wrong with it."""
+    problems: list[Problem] = []
+    overrides: list[tuple[str, Override]] = []
+    texts = [("--set", text) for text in sets]
+    texts += [] if steps is None else [("--steps", f"steps={steps}")]
+    texts += [] if device is None else [("--device", f"device={device}")]
+    for option, text in texts:
+        try:
+            overrides += [(option, override) for override in parse_override(text, option)]
+        except SpecError as error:
+            problems += error.problems
+    for option, override in overrides:
+        problems += _clashes(experiment, option, override)
+    return [
+        ConfigLayer(option, "", nested(o.path, o.value)) for option, o in _tags_first(overrides)
+    ], problems
+
+
+def _tags_first(overrides: list[tuple[str, Override]]) -> list[tuple[str, Override]]:
+    """A change of shape (net.kind) drops what lies under it, so it goes first wherever it was typed."""
+    tags = (("net", "kind"), ("data", "source"))
+    return sorted(overrides, key=lambda item: item[1].path not in tags)
+
+
+def _clashes(experiment: Experiment, option: str, override: Override) -> Iterable[Problem]:
+    name = ".".join(override.path)
+    if name == "seed":
+        yield Problem(option, name, override.value, message="seeds are set by --seeds")
+    for axis in experiment.axes:
+        if name in axis_fields(axis):
+            labels = ", ".join(point.label for point in axis.variants())
+            message = f"the axis '{axis.title}' sets it ({labels}); other values need an experiment file"
+            yield Problem(option, name, override.value, message=message)
+
+
+def _option_problems(profile: str, seeds: tuple[int, ...]) -> list[Problem]:
+    problems = []
+    if profile not in PROFILES:
+        problems.append(Problem("--profile", "", profile, "paper or cpu"))
+    whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        problems.append(Problem("--seeds", "", list(seeds), "integers >= 0, each once"))
+    return problems
+
+
+def _unmatched(experiment: Experiment, variants: Sequence[str]) -> list[Problem]:
+    names = variant_names(experiment)
+    return [
+        Problem(
+            "--variants",
+            "",
+            wanted,
+            f"one of {', '.join(names)}{did_you_mean(wanted, names)}",
+            "no such variant",
+        )
+        for wanted in variants
+        if not any(fnmatchcase(name, wanted) for name in names)
+    ]
+
+
+def variant_names(experiment: Experiment) -> tuple[str, ...]:
+    """Names of the variants, in the order of the sweep."""
+    return tuple(name for name, _ in _variants(experiment))
+
+
+def _variants(experiment: Experiment) -> Iterable[tuple[str, list[ConfigLayer]]]:
+    """Each variant of the product of the axes: its name, and its layers."""
+    axes = [[(i, point) for point in axis.variants()] for i, axis in enumerate(experiment.axes)]
+    seen: set[str] = set()
+    for chosen in product(*axes):
+        name = "-".join(point.label for _, point in chosen) or SINGLE
+        if name.casefold() in seen:
+            raise SpecError([Problem(experiment.name, "axes", name, "labels whose combinations differ")])
+        seen.add(name.casefold())
+        yield name, [_point_layer(experiment, i, point) for i, point in chosen]
+
+
+def _point_layer(experiment: Experiment, index: int, point: Point) -> ConfigLayer:
+    return ConfigLayer(experiment.name, f"axes[{index}] '{point.label}'", point.set)
+
+
+def _with_images(layers: list[ConfigLayer], path: str | None) -> tuple[Spec | None, list[Problem]]:
+    """Check `layers`, with the images' folder where the data are images."""
+    blame = layers[0]
+    spec, problems = check_spec(layers, blame)
+    if path is None or (spec is not None and not isinstance(spec.data, ImageData)):
+        return spec, problems
+    return check_spec([*layers, ConfigLayer("--data-dir", "", {"data": {"path": path}})], blame)

@@ -1,0 +1,136 @@
+"""How many values the statistics of a run are taken over: of a single one, a mean is the value itself and a scale
+nothing, so that the normalized layer puts out its beta whatever the network is given.
+
+Training makes whole batches only, and evaluation reads running statistics: no batch that is normalized is smaller
+than `batch_size`. A convolution of VGG has 2x2 positions at least: the norms of linear layers alone can starve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from bncore.config.kinds import largest_divisor
+
+if TYPE_CHECKING:
+    from bncore.config.model import Spec
+
+FEWEST = 2
+"""The fewest values that have a mean and a scale."""
+OF_ONE_SAMPLE = frozenset({"layer", "group", "instance"})
+"""Kinds whose statistics are those of one sample."""
+WITHOUT = frozenset({"none", "weight"})
+"""Kinds without any; every kind that is in neither set takes its statistics over the batch."""
+CLASSES = {"cifar10": 10, "synthetic": 10}
+"""Of sources of images whose number of classes is known beforehand."""
+
+Conflict = tuple[str, object, str]
+"""Dotted field, its value, what is accepted."""
+
+
+class LinearNorm(NamedTuple):
+    """A norm position after a linear layer."""
+
+    layer: int
+    """Numbered from 1."""
+    features: int
+
+
+def single_value_conflicts(
+    spec: Spec, *, samples: int | None = None, outputs: int | None = None
+) -> Iterator[Conflict]:
+    """What of a spec would have statistics of fewer than two values; nothing where all is well.
+
+    Arguments:
+        samples: in the training set, as far as known, for batch_size "full"; default: as the spec tells.
+        outputs: of the network; default: as the spec tells.
+    """
+    data = spec.data
+    if data.source == "gaussian":
+        samples, outputs = data.samples, data.features
+    batch = samples if spec.batch_size == "full" else spec.batch_size
+    norms = linear_norms(spec, CLASSES.get(data.source) if outputs is None else outputs)
+    kind = spec.norm.kind
+    for layer, features in norms if kind in OF_ONE_SAMPLE else ():
+        if values_of_a_sample(kind, features, spec.norm.groups) < FEWEST:
+            yield _starved_sample(spec, layer, features)
+            break
+    if batch is not None and batch < FEWEST:
+        yield from _starved_batch(spec, norms)
+    if norms and spec.noise.on and spec.noise.in_eval and spec.noise.amplitude == "relative":
+        yield from _starved_evaluation(spec, samples)
+
+
+def linear_norms(spec: Spec, outputs: int | None) -> list[LinearNorm]:
+    """Norm positions after linear layers, the first of each width.
+
+    Arguments:
+        outputs: of the network; None: unknown, and the last layer is left out.
+    """
+    net = spec.net
+    if net.kind == "mlp":
+        widths = list(net.hidden)
+        return [LinearNorm(number, width) for number, width in enumerate(widths, start=1)]
+    if net.kind == "dln":
+        found = [LinearNorm(1, net.width)] if net.depth > 1 else []
+        last = net.normalise_last and outputs is not None
+        return [*found, LinearNorm(net.depth, outputs or 0)] if last else found
+    convolutions = net.layers - len(net.head) - 1
+    widths = [max(1, round(width * net.width)) for width in net.head]
+    return [LinearNorm(number, width) for number, width in enumerate(widths, start=convolutions + 1)]
+
+
+def values_of_a_sample(kind: str, features: int, groups: int) -> int:
+    """How many values a statistic of kind layer, group or instance has after a linear layer."""
+    if kind == "group":
+        return features // largest_divisor(features, groups)
+    return features if kind == "layer" else 1
+
+
+def _starved_sample(spec: Spec, layer: int, features: int) -> Conflict:
+    kind = spec.norm.kind
+    if kind == "group" and features > 1:
+        accepted = f"fewer than the {features} features of layer {layer}: a group of one has no scale"
+        return "norm.groups", spec.norm.groups, accepted
+    why = "one feature" if kind != "instance" else "one value of each feature"
+    return (
+        "norm.kind",
+        kind,
+        f"another kind: layer {layer} is linear and has {why} a sample to normalize over",
+    )
+
+
+def _starved_batch(spec: Spec, norms: list[LinearNorm]) -> Iterator[Conflict]:
+    kind, noise = spec.norm.kind, spec.noise
+    if not norms:
+        return
+    of_one = f"layer {norms[0].layer} is linear and has one value a feature in a batch of 1"
+    at_least = f"with batch_size = {spec.batch_size!r}, or a batch_size of at least {FEWEST}"
+    if kind not in OF_ONE_SAMPLE | WITHOUT:
+        yield (
+            "norm.kind",
+            kind,
+            f"none, layer, group or weight {at_least}: {of_one}, nothing to normalize over",
+        )
+    if (
+        noise.on
+        and noise.amplitude == "relative"
+        and (noise.position != "input" or spec.data.source == "gaussian")
+    ):
+        yield (
+            "noise.amplitude",
+            "relative",
+            f"'absolute' {at_least}: {of_one}, no deviation to be relative to",
+        )
+
+
+def _starved_evaluation(spec: Spec, samples: int | None) -> Iterator[Conflict]:
+    """Noise in evaluation is relative to the deviation of an evaluation's batch; the last of them may be short."""
+    size, known = spec.eval.batch_size, samples or spec.eval.train_samples
+    train = min(spec.eval.train_samples or known, known)
+    if size < FEWEST or (train and train % size == 1):
+        last = "" if size < FEWEST else f", the last of {train} training samples"
+        accepted = (
+            f"another: noise.in_eval is relative to a batch's deviation, and one of 1 sample{last} has none"
+        )
+        yield "eval.batch_size", size, accepted

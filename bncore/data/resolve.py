@@ -1,0 +1,173 @@
+"""Settling, once and before any run starts, where the images come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bncore.config.errors import escape_control
+from bncore.config.model import ImageData
+from bncore.data import cifar
+from bncore.data.arrays import ImageArrays
+from bncore.data.errors import DataError
+from bncore.data.folder import load_folder
+from bncore.data.progress import Progress
+from bncore.data.synthetic import synthetic_images
+from bncore.data.tree import is_image_tree
+
+SILENCE_S, LIMIT_S = 5.0, 300.0
+"""How long `auto` lets a download be silent, and take, before it falls back to the synthetic set."""
+
+
+@dataclass(frozen=True)
+class ResolvedSource:
+    """Images, decided upon."""
+
+    data: ImageData
+    """With source, absolute path and fingerprint: what the specs of the runs say."""
+    title: str
+    """What pictures say the data are."""
+    samples: int
+    """Training images."""
+    warning: str = ""
+    """To be shown on screen and journaled; empty where there is nothing to be told."""
+
+
+def title_of(source: str, path: str | None) -> str:
+    """What a picture says the data are, so that none passes one set off as another."""
+    if source == "cifar10":
+        return "CIFAR-10"
+    if source == "folder" and path is not None:
+        return f"the image folder {Path(path).name!r}"
+    return "synthetic images" if source == "synthetic" else "Gaussian regression"
+
+
+def resolve_source(
+    data: ImageData, progress: Progress | None = None, *, side: int | None = None
+) -> ResolvedSource:
+    """Decide on the images: what the spec names, else CIFAR-10 on disk, else downloaded, else synthetic.
+
+    A folder that was named and holds no images is an error, never a reason to fall back.
+
+    Arguments:
+        side: pixels along each side that the networks take; default: any.
+
+    Raises:
+        DataError: the images asked for are not to be had, or are damaged.
+    """
+    path = _folder_named(data)
+    warning = ""
+    source, place = _on_disk(data, path)
+    if source == "auto":
+        source, place, warning = _download_or_synthesize(progress)
+    elif source == "cifar10" and place is None:
+        place = cifar.fetch(path, progress=progress)
+    where = None if place is None else str(place.resolve())
+    chosen = data.model_copy(update={"source": source, "path": where})
+    arrays = _READERS[source](chosen, side, progress)
+    found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
+    settled = chosen.model_copy(update={"fingerprint": found})
+    warning = "; ".join(filter(None, (warning, *arrays.notices)))
+    return ResolvedSource(settled, title_of(source, settled.path), len(arrays.train_images), warning)
+
+
+def describe_source(data: ImageData) -> str:
+    """In words, what `resolve_source` would decide, without reading or fetching anything.
+
+    Raises:
+        DataError: the folder named holds no images.
+    """
+    path = _folder_named(data)
+    source, place = _on_disk(data, path)
+    if source == "auto":
+        return "CIFAR-10 if it can be downloaded, else synthetic images"
+    if source == "cifar10" and place is None:
+        return "CIFAR-10, to be downloaded"
+    return title_of(source, None if place is None else str(place))
+
+
+def read_images(data: ImageData, progress: Progress | None = None) -> ImageArrays:
+    """The images of a settled spec.
+
+    Raises:
+        DataError: they are gone, damaged, or not those that were settled on.
+    """
+    arrays = _READERS[data.source](data, None, progress)
+    where = data.path or data.source
+    arrays.check(
+        data.fingerprint,
+        f"{where}: the images have changed, or are read otherwise by this version: fingerprint",
+    )
+    return arrays
+
+
+def _folder_named(data: ImageData) -> Path | None:
+    """The folder that `data.path` names, absolute and without links.
+
+    Raises:
+        DataError: it is no path, or leads to a folder whose name no specification can hold.
+    """
+    if data.path is None:
+        return None
+    try:
+        path = Path(data.path).expanduser().resolve()
+        path.is_dir()
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # too long, a null byte, links in a circle, no such home
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{data.path}: {reason}; expected a folder") from error
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{escape_control(str(path))}: this name is not UTF-8; expected a folder with a name in UTF-8"
+        ) from None
+    return path
+
+
+def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:
+    """The source and its place as far as the disk tells; ("auto", None) where it does not."""
+    if data.source == "synthetic":
+        return "synthetic", None
+    if data.source in ("auto", "cifar10"):
+        root = cifar.locate(path)
+        if root is not None or data.source == "cifar10":
+            return "cifar10", root
+    if path is None:
+        return "auto", None
+    if is_image_tree(path):
+        return "folder", path
+    raise DataError(
+        f"{path}: no images there; expected a folder with {cifar.FOLDER}, or with train/<class>/ and test/<class>/"
+    )
+
+
+def _download_or_synthesize(progress: Progress | None) -> tuple[str, Path | None, str]:
+    try:
+        return "cifar10", cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S, progress=progress), ""
+    except DataError as error:
+        return "synthetic", None, f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
+
+
+def _cifar(data: ImageData, _side: int | None, _progress: Progress | None) -> ImageArrays:
+    if data.path is None:
+        raise DataError("data.path: missing; expected the folder that holds CIFAR-10")
+    return cifar.load_cifar10(Path(data.path))
+
+
+def _folder(data: ImageData, side: int | None, progress: Progress | None) -> ImageArrays:
+    if data.path is None:
+        raise DataError("data.path: missing; expected a folder with train/<class>/ and test/<class>/")
+    return load_folder(Path(data.path), progress, image_size=data.image_size, side=side)
+
+
+_READERS: dict[str, Callable[[ImageData, int | None, Progress | None], ImageArrays]] = {
+    "cifar10": _cifar,
+    "folder": _folder,
+    "synthetic": lambda data, _side, _progress: synthetic_images(by_class=data.background == "by_class"),
+}
+"""Every settled source of images; one function and one row adds another."""

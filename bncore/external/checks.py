@@ -1,0 +1,145 @@
+"""Which loops can be observed without a wrong number: what is refused before the first step, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from bncore.config.probes import Probes
+from bncore.config.stability import sgd_threshold
+from bncore.probes.layer_map import parametrised
+
+PARALLEL = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"})
+"""Names of classes that spread a batch or the parameters over devices."""
+PRECISIONS: dict[torch.dtype, Literal["float32", "float64"]] = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+}
+
+
+class ObserveError(ValueError):
+    """A loop that cannot be observed as it is; the message says why and what would be accepted."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself where `torch.compile` has wrapped it: probes run it as it is written."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def check_observable(model: object, optimizer: object, probes: Probes) -> None:
+    """Make sure that model, optimiser and probes go together.
+
+    Raises:
+        ObserveError: the first thing that is in the way.
+    """
+    for problem in _problems(model, optimizer, probes):
+        raise ObserveError(problem)
+
+
+def check_layers(probes: Probes, count: int) -> None:
+    """Make sure that the model has the layers that were asked for.
+
+    Raises:
+        ObserveError: one that it has not.
+    """
+    for name in ("ics", "activations"):
+        beyond = [number for number in getattr(probes, name).layers if number > count]
+        if getattr(probes, name).every and beyond:
+            raise ObserveError(f"probes.{name}.layers: {beyond[0]}; expected numbers from 1 to {count}")
+
+
+def learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate of all groups of parameters that learn; NaN where they differ."""
+    rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
+    return rates.pop() if len(rates) == 1 else float("nan")
+
+
+def stability(optimizer: torch.optim.Optimizer) -> float:
+    """Its stability threshold (`bncore.config.stability`) on the Hessian of the data loss; NaN where it has none
+    or where groups of parameters differ in it."""
+    if type(optimizer) is not torch.optim.SGD or any(group["maximize"] for group in optimizer.param_groups):
+        return float("nan")
+    names = ("momentum", "dampening", "nesterov", "weight_decay")
+    found = {
+        sgd_threshold(float(group["lr"]), **{name: group[name] for name in names})
+        for group in optimizer.param_groups
+    }
+    return found.pop() if len(found) == 1 else float("nan")
+
+
+def _problems(model: object, optimizer: object, probes: Probes) -> Iterator[str]:
+    if not isinstance(model, nn.Module):
+        yield f"model: {type(model).__name__}; expected a torch.nn.Module"
+        return
+    yield from _model_problems(model)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        yield f"optimizer: {type(optimizer).__name__}; expected a torch.optim.Optimizer"
+        return
+    if isinstance(optimizer, torch.optim.LBFGS):
+        yield "optimizer: LBFGS; expected one that makes one update of one gradient, not one with a closure"
+    updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(p) in updated for p in model.parameters()):
+        yield "optimizer: it updates none of the model's parameters"
+    yield from _probe_problems(model, optimizer, probes)
+
+
+def _model_problems(model: nn.Module) -> Iterator[str]:
+    for name, module in model.named_modules():
+        kinds = sorted(PARALLEL & {kind.__name__ for kind in type(module).__mro__})
+        if kinds:
+            yield (
+                f"model: {kinds[0]} at {name or 'the top'}; expected a module on one device: its gradient is "
+                "not that of the batch one process sees"
+            )
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]
+    if lazy:
+        yield f"model: {lazy[0]} has no shape yet; expected a model that has made one forward pass"
+        return
+    yield from _tensor_problems(tensors)
+
+
+def _tensor_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
+    for name, tensor in tensors.items():
+        if type(tensor).__name__ == "DTensor":
+            yield f"model: {name} is spread over processes; expected a module on one device"
+        if tensor.is_floating_point() and tensor.dtype not in PRECISIONS:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            yield (
+                f"model: {name} is {dtype}; expected float32 or float64: gradients' differences would be rounding"
+            )
+    devices = {str(tensor.device) for tensor in tensors.values()}
+    if len(devices) > 1:
+        yield f"model: on several devices ({', '.join(sorted(devices))}); expected one"
+    if devices and next(iter(devices)).partition(":")[0] not in ("cpu", "cuda"):
+        yield f"model: on {devices.pop()}; expected cpu or cuda, whose generators can be put back"
+
+
+def _probe_problems(model: nn.Module, optimizer: torch.optim.Optimizer, probes: Probes) -> Iterator[str]:
+    if probes.theory.every:
+        yield "probes.theory: needs a network of bncore.nets, which tells it its norms; expected it to be off"
+    weight = parametrised(unwrapped(model))
+    per_weight = [name for name in ("ics", "sharpness") if getattr(probes, name).every]
+    if weight is not None and per_weight:
+        yield (
+            f"probes.{per_weight[0]}: the weight of {weight} is computed from other parameters, and its layer has "
+            "no weight of its own; expected the probe to be off"
+        )
+    for name in ("ics", "landscape"):
+        if getattr(probes, name).every and getattr(probes, name).penalty:
+            yield (
+                f"probes.{name}.penalty: true; expected false: what of a weight penalty an optimiser takes upon "
+                "itself is not known of a loop of somebody's own"
+            )
+    rate = learning_rate(optimizer)
+    if probes.landscape.every and math.isnan(rate):
+        yield (
+            "probes.landscape: the optimiser's groups of parameters have different learning rates, or none, and "
+            "the probe's step lengths are multiples of one; expected one rate, or the probe to be off"
+        )

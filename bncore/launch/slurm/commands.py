@@ -1,0 +1,120 @@
+"""Slurm's own commands, called with argument lists; their errors told in words."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bncore.store.errors import StoreError
+
+PATIENCE_S = 60.0
+"""Seconds a command may take: a busy controller lets submissions wait."""
+LOOK_S = 10.0
+"""Seconds a look at the queue may take."""
+
+ENDED = frozenset(
+    {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+     "REVOKED", "TIMEOUT"}
+)  # fmt: skip
+"""States of a task that will not run again by itself."""
+WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+"""States of a task that is to run."""
+
+
+class SlurmError(StoreError):
+    """Slurm refuses, or is not there; the message says which command and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedTask:
+    """One task of an array, as the queue has it."""
+
+    name: str
+    """``<array job>_<index>``."""
+    state: str
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not run again."""
+        return self.state in ENDED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is to run and does not."""
+        return self.state in WAITING
+
+
+def require(*commands: str) -> None:
+    """Make sure that Slurm's commands are there.
+
+    Raises:
+        SlurmError: one is not.
+    """
+    for command in commands:
+        if shutil.which(command) is None:
+            raise SlurmError(
+                f"{command}: not found; --launcher slurm needs Slurm's commands on this host (local runs without)"
+            )
+
+
+def sbatch(script: Path, *, hold: bool = False) -> str:
+    """Submit a script; the job's id.
+
+    Raises:
+        SlurmError: it was refused.
+    """
+    said = _run(["sbatch", "--parsable", *(["--hold"] if hold else []), str(script)]).strip()
+    job = said.splitlines()[-1].partition(";")[0] if said else ""
+    if not job.isdigit():
+        raise SlurmError(f"sbatch: expected a job's id, got {said!r}")
+    return job
+
+
+def release(job: str) -> None:
+    """Let a job that was submitted on hold begin.
+
+    Raises:
+        SlurmError: it was refused.
+    """
+    _run(["scontrol", "release", job])
+
+
+def scancel(tasks: Sequence[str]) -> None:
+    """Cancel tasks: a waiting one goes, a running one is sent TERM.
+
+    Raises:
+        SlurmError: it was refused.
+    """
+    if tasks:
+        _run(["scancel", "--quiet", *tasks])
+
+
+def squeue(jobs: Collection[str]) -> dict[str, QueuedTask] | None:
+    """The tasks of array jobs that Slurm still knows, by name; None where it cannot be asked."""
+    command = ["squeue", "-h", "-r", "-t", "all", "-j", ",".join(sorted(jobs)), "-o", "%F|%K|%T|%r"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return {} if "Invalid job id" in done.stderr else None
+    tasks = {}
+    for line in done.stdout.splitlines():
+        job, index, state, reason = (*line.split("|", 3), "", "", "")[:4]
+        tasks[f"{job}_{index}"] = QueuedTask(f"{job}_{index}", state, "" if reason == "None" else reason)
+    return tasks
+
+
+def _run(command: list[str]) -> str:
+    require(command[0])
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"{command[0]}: no answer within {PATIENCE_S:.0f} s") from error
+    if done.returncode != 0:
+        raise SlurmError(f"{command[0]}: {' '.join(done.stderr.split()) or 'refused'}")
+    return done.stdout

@@ -1,0 +1,150 @@
+"""What a person may ask of Slurm for the runs of a sweep: read from flags and a TOML file, and checked."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bncore.config.errors import Problem, SpecError, did_you_mean
+from bncore.config.toml import read_table
+
+GRANULARITY_S = 60
+"""Slurm may give its notice of the end that much earlier than asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    """Options of the array's tasks; empty where Slurm's own default is to hold."""
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    time: str = ""
+    """Time limit of one task, between two requeues."""
+    gpus: str = ""
+    """GPUs of each task, such as 1 or a100:1."""
+    memory: str = ""
+    constraint: str = ""
+    notice: int = 120
+    """Seconds before the time limit at which a task checkpoints and goes back into the queue."""
+    setup: str = ""
+    """Shell lines that come before the worker."""
+
+
+_NAME = re.compile(r"[\w.@+-]+(,[\w.@+-]+)*")
+_PATTERNS: dict[str, tuple[re.Pattern[str], str]] = {
+    "partition": (_NAME, "a name, such as gpu, or several with commas between"),
+    "account": (_NAME, "a name"),
+    "qos": (_NAME, "a name"),
+    "time": (
+        re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}"),
+        "minutes, [hours:]minutes:seconds or days-hours[:minutes[:seconds]]",
+    ),
+    "gpus": (re.compile(r"([\w.-]+:)?[1-9]\d*"), "a number, or type:number such as a100:1"),
+    "memory": (re.compile(r"[1-9]\d*[KMGT]?"), "a number of MB, or such as 16G"),
+    "constraint": (re.compile(r"[\w.&|*()\[\]!,:=+-]+"), "features of nodes, such as a100|h100"),
+}
+NAMES = tuple(field.name for field in fields(SlurmOptions))
+
+
+def slurm_options(
+    flags: Mapping[str, str | int | None],
+    *,
+    config: Path | None = None,
+    setup: Path | None = None,
+    base: SlurmOptions | None = None,
+) -> SlurmOptions:
+    """The options of a TOML file, those of flags over them, checked together.
+
+    Arguments:
+        flags: by name of the option; None where it was not given.
+        config: TOML file with the same names.
+        setup: file of shell lines.
+        base: what holds where neither says anything; default: the defaults.
+
+    Raises:
+        SpecError: with every problem; each names flag or file and field, value and what is accepted.
+    """
+    said: dict[str, tuple[str, str, Any]] = {}  # by option: file, field there, value
+    for name, value in _from_file(config).items():
+        said[name] = (str(config), name, value)
+    for name, value in flags.items():
+        if value is not None:
+            said[name] = (f"--slurm-{name}", "", value)
+    if setup is not None:
+        said["setup"] = ("--slurm-setup", str(setup), _lines_of(setup))
+    problems = [problem for name, where in said.items() for problem in _wrong(name, *where)]
+    if problems:
+        raise SpecError(problems)
+    before = {name: getattr(base or SlurmOptions(), name) for name in NAMES}
+    given = {name: value if name == "notice" else str(value) for name, (*_, value) in said.items()}
+    options = SlurmOptions(**before | given)
+    _check_together(options, *said.get("time", said.get("notice", ("slurm.json", "time", ""))))
+    return options
+
+
+def seconds(time: str) -> int:
+    """Seconds of a time limit as Slurm spells it."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # days-hours[:minutes[:seconds]]
+        hours, minutes, secs = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, secs = parts
+    else:  # minutes[:seconds]
+        hours, (minutes, secs) = 0, (*parts, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + secs
+
+
+def _from_file(config: Path | None) -> dict[str, Any]:
+    return {} if config is None else read_table(config)
+
+
+def _lines_of(setup: Path) -> str:
+    try:
+        return setup.read_text()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8: {error}"
+    raise SpecError([Problem("--slurm-setup", str(setup), message=message)])
+
+
+def _wrong(name: str, file: str, field: str, value: object) -> Iterator[Problem]:
+    if name not in NAMES:
+        known = ", ".join(NAMES)
+        yield Problem(file, field, message=f"no such option{did_you_mean(name, NAMES)}", accepted=known)
+    elif name == "setup":
+        yield from _wrong_setup(file, field, value)
+    elif name == "notice":
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
+            yield Problem(file, field, value, "seconds, from 1 to 65535")
+    else:
+        pattern, accepted = _PATTERNS[name]
+        text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+        if text is None or not pattern.fullmatch(text):
+            yield Problem(file, field, value, accepted)
+
+
+def _wrong_setup(file: str, field: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, str) or "\0" in value:
+        yield Problem(file, field, value, "shell lines")
+        return
+    late = next((line for line in value.splitlines() if line.startswith("#SBATCH")), None)
+    if late is not None:
+        yield Problem(file, field, late, "shell lines; options of Slurm are given as --slurm-... or in TOML")
+    said = subprocess.run(["bash", "-n"], input=value, capture_output=True, text=True, check=False)
+    if said.returncode != 0:
+        yield Problem(file, field, message=f"not bash: {said.stderr.strip()}", accepted="shell lines")
+
+
+def _check_together(options: SlurmOptions, file: str, field: str, value: object) -> None:
+    """A task that is given notice as soon as it begins would be requeued for ever."""
+    least = options.notice + GRANULARITY_S
+    if options.time and seconds(options.time) <= least:
+        accepted = f"a time limit longer than {least} s: the notice of {options.notice} s and a minute"
+        raise SpecError([Problem(file, field, value, accepted)])

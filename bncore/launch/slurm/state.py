@@ -1,0 +1,101 @@
+"""A run's state by what Slurm says of its task: on the login node, where only the shared directory is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from bncore.launch.slurm.commands import QueuedTask, squeue
+from bncore.launch.slurm.sweep import Record, read_record
+from bncore.store.owner import Owner, read_owner
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import LIVE, Status
+
+LOOK_EVERY_S = 5.0
+"""Seconds between two looks at the queue: a controller answers for everybody."""
+
+
+class Queue:
+    """What Slurm says of the tasks of sweeps, asked now and then.
+
+    Arguments:
+        clock: seconds that never go backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[SweepDir, tuple[float, Record | None, dict[str, QueuedTask] | None]] = {}
+
+    def task(self, run: RunDir) -> QueuedTask | None:
+        """The newest task of a run, `GONE` as its state where Slurm no longer knows it; None where the run was
+        never Slurm's, or Slurm cannot be asked."""
+        record, tasks = self._look(run.sweep)
+        name = record.task_of(run) if record is not None else None
+        return None if name is None or tasks is None else tasks.get(name, QueuedTask(name, GONE))
+
+    def _look(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
+        now = self._clock()
+        at, record, tasks = self._seen.get(sweep, (float("-inf"), None, None))
+        if now - at >= LOOK_EVERY_S:
+            record = read_record(sweep)
+            ids = [job.id for job in record.jobs] if record is not None else []
+            tasks = squeue(ids) if ids else None
+            self._seen[sweep] = now, record, tasks
+        return record, tasks
+
+
+GONE = "GONE"
+"""State of a task that Slurm no longer knows: it ended a while ago."""
+
+
+def standing(
+    queue: Queue, run: RunDir, status: Status | None, *, supervised: Callable[[SweepDir], bool]
+) -> tuple[str, Status] | None:
+    """State and status of a run whose task Slurm knows better; None where they are as the run says.
+
+    Arguments:
+        supervised: whether a local supervisor will start the sweep's queued runs.
+    """
+    if status is None or status.state in ("finished", "diverged", "failed"):
+        return None
+    task = queue.task(run)
+    if task is None:
+        return None
+    return settled(status, read_owner(run), task, supervised=supervised(run.sweep))
+
+
+def settled(
+    status: Status, holder: Owner | None, task: QueuedTask, *, supervised: bool = False
+) -> tuple[str, Status] | None:
+    """See `standing`.
+
+    Arguments:
+        holder: who holds the run.
+        task: the newest task of the run.
+    """
+    theirs = holder is not None and holder.task == task.name
+    over = task.ended or task.state == GONE
+    why = f"Slurm's task {task.name} " + (
+        "is no longer known to Slurm" if task.state == GONE else f"ended: {_in_words(task)}"
+    )
+    if status.state in LIVE:
+        if not theirs:  # of an earlier task, or run on this side: the heartbeat says what is to be said
+            return None
+        if over:
+            return "dead", replace(status, message=f"{why}; `bnrun resume` goes on")
+        return _queued(status, task) if task.waiting else None
+    if task.waiting or (status.state == "queued" and not over):
+        return _queued(status, task)
+    if status.state == "queued" and not supervised:
+        return "dead", replace(status, message=f"{why}; `bnrun resume` goes on")
+    return None
+
+
+def _queued(status: Status, task: QueuedTask) -> tuple[str, Status]:
+    waiting = f"Slurm's task {task.name} {_in_words(task)}"
+    return "queued", replace(status, state="queued", rate=None, eta_s=None, message=waiting)
+
+
+def _in_words(task: QueuedTask) -> str:
+    return task.state.lower() + (f" ({task.reason})" if task.reason else "")

@@ -1,0 +1,122 @@
+"""A sweep on a cluster: handed to Slurm as an array of tasks, one for each run, and recorded in `slurm.json`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bncore.config.toml import resolved_spec_from_toml
+from bncore.launch.slurm import commands as slurm
+from bncore.launch.slurm.options import SlurmOptions
+from bncore.launch.slurm.script import script
+from bncore.launch.unowned import mark
+from bncore.plain_files import read_plain
+from bncore.store.files import replace_file
+from bncore.store.paths import RunDir, SweepDir
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One array that was submitted for a sweep."""
+
+    id: str
+    runs: tuple[str, ...]
+    """Name of the run's directory of each task."""
+    jobs: int
+    """How many tasks at once."""
+    t: float
+    """When, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`slurm.json`: what a sweep is to Slurm."""
+
+    options: SlurmOptions
+    jobs: tuple[Job, ...] = ()
+    """Oldest first."""
+
+    def task_of(self, run: RunDir) -> str | None:
+        """``<array job>_<index>`` of the newest task of a run; None where there is none."""
+        for job in reversed(self.jobs):
+            if run.path.name in job.runs:
+                return f"{job.id}_{job.runs.index(run.path.name)}"
+        return None
+
+
+def record_file(sweep: SweepDir) -> Path:
+    """Where a sweep's record lies."""
+    return sweep.path / "slurm.json"
+
+
+def script_file(sweep: SweepDir) -> Path:
+    """Where the script that was submitted last lies."""
+    return sweep.path / "slurm.sh"
+
+
+def read_record(sweep: SweepDir) -> Record | None:
+    """A sweep's record; None where it was never handed to Slurm, or the file makes no sense."""
+    try:
+        table = orjson.loads(read_plain(record_file(sweep)))
+        known = {f.name: table["options"][f.name] for f in fields(SlurmOptions) if f.name in table["options"]}
+        return Record(SlurmOptions(**known), tuple(map(_job, table["jobs"])))
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
+        return None
+
+
+def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jobs: int) -> str:
+    """Hand runs of a sweep to Slurm; the id of the array's job.
+
+    It is submitted on hold and begins once it is recorded, so that no task runs that nobody knows of.
+
+    Raises:
+        SlurmError: Slurm refuses.
+        SpecError: a directory that its script cannot name, or a run without a sound spec.
+        StoreError: the file system refuses.
+    """
+    names = tuple(run.path.name for run in runs)
+    text = script(sweep.path, names, options, jobs=jobs, threads=_threads(runs))
+    replace_file(script_file(sweep), text.encode())
+    job = slurm.sbatch(script_file(sweep), hold=True)
+    try:
+        before = read_record(sweep)
+        submitted = Job(job, names, min(jobs, len(runs)), time.time())
+        _write(sweep, Record(options, (*(before.jobs if before else ()), submitted)))
+        for run in runs:
+            mark(run, "queued", f"task {names.index(run.path.name)} of Slurm's job {job}")
+        slurm.release(job)
+    except BaseException:  # Ctrl-C among them: nobody would know of the job
+        with suppress(slurm.SlurmError):
+            slurm.scancel([job])
+        raise
+    return job
+
+
+def _threads(runs: Sequence[RunDir]) -> int:
+    """Processors for a task: those of the run that wants most."""
+    return max(int(resolved_spec_from_toml(run.spec_file).threads) for run in runs)
+
+
+def _job(table: dict[str, Any]) -> Job:
+    tasks = table["tasks"]
+    return Job(
+        str(table["id"]),
+        tuple(tasks[str(i)] for i in range(len(tasks))),
+        int(table["jobs"]),
+        float(table["t"]),
+    )
+
+
+def _write(sweep: SweepDir, record: Record) -> None:
+    jobs = [
+        {"id": job.id, "jobs": job.jobs, "t": job.t, "tasks": {str(i): run for i, run in enumerate(job.runs)}}
+        for job in record.jobs
+    ]
+    content = {"options": asdict(record.options), "jobs": jobs}
+    replace_file(record_file(sweep), orjson.dumps(content, option=orjson.OPT_INDENT_2))

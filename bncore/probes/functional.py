@@ -1,0 +1,72 @@
+"""Running the layers on given tensors, without putting them into the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bncore.nets import ForwardMode, LayeredNet
+from bncore.nets.normalize import OF_THE_BATCH_ALONE
+
+T = TypeVar("T")
+
+
+class LayerTensors(NamedTuple):
+    """What a layer computes with, as `Layer.compute` takes it."""
+
+    weight: Tensor
+    gamma: Tensor | None  # None stands for 1
+    beta: Tensor | None  # None stands for 0; the bias of a layer without norm position
+
+
+def layer_tensors(net: LayeredNet, parameters: Mapping[str, Tensor]) -> list[LayerTensors]:
+    """Every layer's tensors from parameters by name; those without part under the present norm are left out."""
+    found = []
+    for index, layer in enumerate(net.layers):
+        own, norm = f"layers.{index}.", layer.norm
+        if norm is None:
+            gamma, beta = None, parameters.get(f"{own}bias")
+        else:
+            gamma = parameters[f"{own}norm.weight"] if norm.uses_gamma else None
+            beta = parameters[f"{own}norm.bias"] if norm.uses_beta else None
+        found.append(LayerTensors(parameters[f"{own}weight"], gamma, beta))
+    return found
+
+
+def run_layers(net: LayeredNet, tensors: list[LayerTensors], x: Tensor, p: ForwardMode) -> Tensor:
+    """The network's output with other tensors in place of its own."""
+    for layer, own in zip(net.layers, tensors, strict=True):
+        x = layer.compute(x, own.weight, own.gamma, own.beta, p)
+    return x
+
+
+def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[[], T]) -> T:
+    """`work()` while the network's buffers are those of another time, where its norms look at them at all."""
+    if all(norm.kind in OF_THE_BATCH_ALONE for norm in net.norms):
+        return work()
+    return with_tensors(net, buffers, lambda _: work())
+
+
+def with_tensors(net: LayeredNet, tensors: Mapping[str, Tensor], work: Callable[[LayeredNet], T]) -> T:
+    """`work(net)` while the network has these parameters and buffers, by name, in place of its own.
+
+    The network is as before when this returns, and nothing is written to.
+    """
+    lent = {f"net.{name}": tensor for name, tensor in tensors.items()}
+    found: T = functional_call(_Borrowed(net, work), lent, ())
+    return found
+
+
+class _Borrowed(nn.Module):
+    """The network and what to do meanwhile, as a module, which is what `functional_call` takes."""
+
+    def __init__(self, net: LayeredNet, work: Callable[[LayeredNet], object]) -> None:
+        super().__init__()
+        self.net = net
+        self.work = work
+
+    def forward(self) -> object:
+        return self.work(self.net)

@@ -1,0 +1,142 @@
+"""The layers of any module: found by watching one forward pass, since registration order promises nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NORMS: tuple[type[nn.Module], ...] = (
+    nn.modules.batchnorm._NormBase,  # batch and instance normalisation of any dimension
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+)
+"""Modules that count as the normalisation of the layer whose output they are given."""
+
+UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding)
+"""Modules whose outputs hold the units in the last dimension, as norms over that dimension alone do; others hold
+them in the second."""
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """The layers of a module. Layer i is the i-th weight: a parameter of two or more dimensions that is no norm's,
+    in the order in which the modules that own them are first called."""
+
+    order: tuple[str, ...]
+    """Names of all parameters in that order; those of modules that are not called themselves go with the nearest
+    enclosing one that is."""
+    weights: tuple[str, ...]
+    """Names of W_1, ..., W_k."""
+    outputs: Mapping[str, str]
+    """By weight, the name of the module whose output is the layer's: the norm that is given the weight's own
+    output directly, else the weight's own module. A weight whose module holds others or is not called has none."""
+
+
+@contextmanager
+def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
+    """Append to `found` the layering that the forward passes made meanwhile show; hooks are gone afterwards."""
+    names = {module: name for name, module in net.named_modules()}
+    calls: dict[str, int] = {}
+    outputs: dict[str, str] = {}
+    last: list[tuple[str, object, int]] = []
+
+    def before(module: nn.Module, _args: Any) -> None:
+        calls.setdefault(names[module], len(calls))
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        name = names[module]
+        if isinstance(module, NORMS):
+            if last and args and args[0] is last[0][1] and _version(args[0]) == last[0][2]:
+                outputs[last[0][0]] = name
+        elif own := _own_weights(module, name):
+            if not list(module.children()):
+                outputs.setdefault(own[0], name)
+            last[:] = [(own[0], output, _version(output))]
+
+    handles = [m.register_forward_pre_hook(before) for m in names]
+    handles += [m.register_forward_hook(after) for m in names]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    found.append(_layer_map(net, calls, outputs))
+
+
+def outputs_seen(
+    net: nn.Module, layer_map: LayerMap, see: Callable[[str, Tensor], None], run: Callable[[], object]
+) -> None:
+    """`run()`, a forward pass; `see` is told each layer's weight and first output, [N, units, ...]."""
+    modules = dict(net.named_modules())
+    told: set[str] = set()
+
+    def hook(weight: str) -> Callable[[nn.Module, Any, Any], None]:
+        def after(module: nn.Module, _args: Any, output: Any) -> None:
+            if weight not in told and isinstance(output, Tensor):
+                told.add(weight)
+                see(weight, units_second(module, output))
+
+        return after
+
+    handles = [modules[name].register_forward_hook(hook(w)) for w, name in layer_map.outputs.items()]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def units_second(module: nn.Module, output: Tensor) -> Tensor:
+    """A module's output as [N, units, ...]."""
+    over_last = isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) == 1
+    if output.ndim > 2 and (over_last or isinstance(module, UNITS_LAST)):
+        return output.flatten(0, -2)
+    return output
+
+
+def _version(output: object) -> int:
+    """How often a tensor was written to: an activation made in place gives the same tensor with other values."""
+    return output._version if isinstance(output, Tensor) and not output.is_inference() else 0
+
+
+def parametrised(net: nn.Module) -> str | None:
+    """The first module whose weight is computed from other parameters (weight or spectral normalisation, say);
+    None where there is none."""
+    for name, module in net.named_modules():
+        old_style = any(key.endswith(("weight_g", "weight_orig")) for key in module._parameters)
+        if old_style or torch.nn.utils.parametrize.is_parametrized(module):
+            return name or type(module).__name__
+    return None
+
+
+def _own_weights(module: nn.Module, name: str) -> list[str]:
+    prefix = f"{name}." if name else ""
+    return [f"{prefix}{key}" for key, p in module._parameters.items() if p is not None and p.ndim >= 2]
+
+
+def _layer_map(net: nn.Module, calls: Mapping[str, int], outputs: Mapping[str, str]) -> LayerMap:
+    modules = dict(net.named_modules())
+    names = [name for name, _ in net.named_parameters()]
+
+    def called(parameter: str) -> float:
+        owner = parameter.rpartition(".")[0]
+        while owner not in calls and owner:
+            owner = owner.rpartition(".")[0]
+        return calls.get(owner, math.inf)
+
+    order = sorted(names, key=called)  # stable: registration order within a module
+    parameters = dict(net.named_parameters())
+    weights = tuple(
+        name
+        for name in order
+        if parameters[name].ndim >= 2 and not isinstance(modules[name.rpartition(".")[0]], NORMS)
+    )
+    return LayerMap(tuple(order), weights, {w: outputs[w] for w in weights if w in outputs})

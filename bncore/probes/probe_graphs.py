@@ -1,0 +1,136 @@
+"""Measurements as graphs: what a probe launches is recorded once and then made again by a single launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bncore.nets.noise import NoiseInPlace
+from bncore.probes.base import Probe
+from bncore.probes.measurement import Found, GraphCapturable, Measurement
+from bncore.probes.view import StepView
+from bncore.recorder import CaptureRefused, GraphCache, Recorder, first_line, same_to_the_bit
+
+
+@dataclass
+class _Graph:
+    """A recorded task, and the memory that it reads."""
+
+    task: Measurement
+    replay: Callable[[], None]
+    result: Tensor
+    """All that is found, (k,) in float64, after each replay."""
+    shapes: Mapping[str, torch.Size]
+    noise: NoiseInPlace
+
+    def fill(self, task: Measurement) -> bool:
+        """Put a step into the graph's memory; False where noise has got other memory."""
+        if not self.noise.draw(task.view.step):
+            return False
+        for own, new in zip(_tensors(self.task), _tensors(task), strict=True):
+            torch._foreach_copy_(own, new)
+        return True
+
+    def found(self) -> Found:
+        """What the latest replay has found."""
+        parts = torch.split(self.result.clone(), [shape.numel() for shape in self.shapes.values()])
+        return {
+            name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+
+class ProbeGraphs:
+    """Measurements, by graphs wherever one can be had; a graph is trusted after its first replay has found, to the
+    bit, what is found without it.
+
+    Arguments:
+        recorder: makes the graphs; None: there are none.
+        tell: called with the reason, once for each kind of measurement that has to do without.
+    """
+
+    def __init__(
+        self, recorder: Recorder | None = None, tell: Callable[[str], object] = lambda reason: None
+    ) -> None:
+        self._recorder = recorder
+        self._tell = tell
+        self._kept: GraphCache[_Graph] = GraphCache(recorder)
+        self.replayed = 0
+        """Measurements made by a graph so far."""
+
+    def measure(self, name: str, probe: Probe, view: StepView) -> dict[str, Any]:
+        """As `probe.measure`: the same fields, to the bit."""
+        if self._recorder is None or not isinstance(probe, GraphCapturable):
+            return probe.measure(view)
+        task = probe.task(view)
+        key = (name, task.key, *_shapes(task))
+        graph = self._kept.get(key)
+        if graph is not None and graph.fill(task):
+            graph.replay()
+            self.replayed += 1
+            return task.tell(graph.found())
+        if self._kept.worth_recording(key):
+            return task.tell(self._tried(key, self._recorder, task))
+        return task.done()
+
+    def forget(self) -> None:
+        """Let all graphs go: what they recorded is done no more, or their memory is needed."""
+        self._kept.forget()
+
+    def _tried(self, key: object, recorder: Recorder, task: Measurement) -> Found:
+        """Do a task; then record it and do it again by the graph, which is kept if the two agree."""
+        self._kept.try_for(key)
+        with recorder.aside():
+            found = task.compute(task.view, task.given)
+        try:
+            own = _with_own_memory(task)
+            noise = NoiseInPlace(task.view.net.noise_sources)
+            replay, result = recorder.record(lambda: _flat(own.compute(own.view, own.given)))
+            replay()
+            if not same_to_the_bit([result], [_flat(found)]):
+                raise CaptureRefused("the graph's measurement is not the same to the bit")
+            shapes = {name: tensor.shape for name, tensor in found.items()}
+            self._kept.keep(key, _Graph(own, replay, result, shapes, noise))
+        except (RuntimeError, CaptureRefused) as error:  # memory that runs out is among the former
+            self._tell(
+                f"no CUDA graph for measurements like that of step {task.view.step}: {first_line(error)}"
+            )
+        return found
+
+
+def _flat(found: Found) -> Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in found.values()])
+
+
+def _tensors(task: Measurement) -> list[list[Tensor]]:
+    """The memory that a task reads, in lists of one type."""
+    view = task.view
+    kept = [*view.before.values(), *view.grads.values()]
+    return [[view.inputs], [view.targets], kept, *([t] for t in (*view.buffers.values(), *task.given))]
+
+
+def _shapes(task: Measurement) -> tuple[object, ...]:
+    """Of what differs between tasks of one network."""
+    given = tuple(tensor.shape for tensor in task.given)
+    return task.view.inputs.shape, task.view.targets.shape, tuple(task.view.grads), given
+
+
+@torch.no_grad()
+def _with_own_memory(task: Measurement) -> Measurement:
+    """The same task on copies of all that it reads."""
+    view = replace(
+        task.view,
+        inputs=_copied(task.view.inputs),
+        targets=_copied(task.view.targets),
+        before={name: _copied(tensor) for name, tensor in task.view.before.items()},
+        buffers={name: _copied(tensor) for name, tensor in task.view.buffers.items()},
+        grads={name: _copied(tensor) for name, tensor in task.view.grads.items()},
+    )
+    return replace(task, view=view, given=[_copied(tensor) for tensor in task.given])
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.preserve_format)

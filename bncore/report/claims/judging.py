@@ -1,0 +1,159 @@
+"""From what was measured to a verdict and the sentence that says why: the same for every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bncore.report.claims.evidence import (
+    Claim,
+    ClaimMeasure,
+    ClaimPart,
+    ClaimVerdict,
+    Finding,
+    Scope,
+    Verdict,
+)
+from bncore.report.comparison_group import ComparisonGroup
+from bncore.report.statistics import ENOUGH_SEEDS
+
+SPOKEN = 2
+"""Most comparisons that the sentence beside a verdict tells of; the others are in the tables below."""
+
+
+def judge(claim: Claim, settings: Sequence[ComparisonGroup]) -> ClaimVerdict:
+    """A claim's verdict by everything that these runs measured of it."""
+    if claim.resolved_elsewhere:
+        return ClaimVerdict(claim, Verdict.INCONCLUSIVE, claim.resolved_elsewhere, ())
+    findings = tuple(
+        Finding(setting, scope, *_judged(setting, scope))
+        for setting in settings
+        for scope in claim.scopes(setting)
+        if scope.measured
+    )
+    verdict, why = (
+        _together(findings, alone=len(settings) == 1)
+        if findings
+        else (Verdict.INCONCLUSIVE, _nothing(settings))
+    )
+    return ClaimVerdict(claim, verdict, why, findings)
+
+
+def _judged(setting: ComparisonGroup, scope: Scope) -> tuple[Verdict, str]:
+    verdict = scope.verdict
+    if setting.synthetic:
+        return Verdict.INCONCLUSIVE, f"synthetic images decide nothing; there {_said(scope, verdict)}"
+    return verdict, _said(scope, verdict)
+
+
+def _said(scope: Scope, verdict: Verdict) -> str:
+    """Why: the parts that decide; where none does, those that are open, and what the others say."""
+    if verdict == Verdict.TOO_EARLY:
+        return "; ".join(dict.fromkeys(part.early for part in scope.parts if part.verdict == verdict))
+    said = [_part_said(part) for part in scope.parts if part.verdict == verdict]
+    others = [part for part in scope.parts if part.verdict != verdict]
+    if verdict == Verdict.INCONCLUSIVE:
+        said += [f"{part.title}: {part.verdict.value}" for part in others]
+    return "; ".join(said)
+
+
+def _part_said(part: ClaimPart) -> str:
+    """The part with the measure that tells most: of an open part one that is open, else the first."""
+    if part.early or part.blocked:
+        return f"{part.title}: {part.early or part.blocked}"
+    known = part.known
+    if not known:
+        uncounted = not any(measure.counts for measure in part.measures) and part.measures[0].caveat
+        return f"{part.title}: {uncounted or 'not measured'}"
+    outcomes = {measure.outcome for measure in known}
+    if part.verdict == Verdict.INCONCLUSIVE and Verdict.INCONCLUSIVE not in outcomes:
+        return f"{part.title}: its measures disagree: {', '.join(map(_measure_said, known))}"
+    telling = next((m for m in known if m.outcome == part.verdict), known[0])
+    others = len(known) - 1
+    more = f", and {others} other measure{'s' if others > 1 else ''}" if others else ""
+    return f"{part.title}: {_measure_said(telling)}{more}"
+
+
+def _measure_said(measure: ClaimMeasure) -> str:
+    assert measure.effect is not None
+    number = f"{measure.name} {shown(measure)} ({seeds(measure.effect.n)})"
+    if measure.outcome != Verdict.INCONCLUSIVE:
+        return number
+    few = measure.effect.n < ENOUGH_SEEDS
+    reason = f"fewer than {ENOUGH_SEEDS} seeds" if few else "the interval holds both"
+    return f"{number}, {measure.leaning}, but {reason}"
+
+
+def _nothing(settings: Sequence[ComparisonGroup]) -> str:
+    """Why there is no finding, where it may be for want of runs that count."""
+    runs = [run for setting in settings for run in setting.runs]
+    apart = [run for run in runs if not run.counts]
+    if not apart:
+        return "These runs measured nothing that bears on it."
+    return (
+        f"Nothing that counts bears on it; {len(apart)} of {len(runs)} runs do not count, such as {apart[0].name} "
+        f"({apart[0].excluded_because})."
+    )
+
+
+def _together(findings: Sequence[Finding], *, alone: bool) -> tuple[Verdict, str]:
+    """Of all findings; `alone`: whether there is one setting only, which need not be named."""
+    said = {finding.verdict for finding in findings}
+    decided = said & {Verdict.SUPPORTED, Verdict.CONTRADICTED}
+    if len(decided) == 2:
+        sides = [
+            f"{verdict.value} by {_where([f for f in findings if f.verdict == verdict])}"
+            for verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+        ]
+        return Verdict.INCONCLUSIVE, f"The settings disagree: {'; '.join(sides)}."
+    early = said == {Verdict.TOO_EARLY}
+    verdict = decided.pop() if decided else Verdict.TOO_EARLY if early else Verdict.INCONCLUSIVE
+    speaking = [finding for finding in findings if finding.verdict == verdict]
+    places = [_where([f]) if not alone else f.scope.title for f in speaking[:SPOKEN]]
+    text = ". ".join(
+        f"{place}: {f.why}" if place else _capital(f.why) for place, f in zip(places, speaking, strict=False)
+    )
+    text += "." if len(speaking) <= SPOKEN else f"; and {len(speaking) - SPOKEN} more below."
+    open_ones = len(findings) - len(speaking)
+    if open_ones:
+        text += (
+            f" {open_ones} other comparison{'s were' if open_ones > 1 else ' was'} inconclusive or too early."
+        )
+    return verdict, text
+
+
+def _where(findings: Sequence[Finding]) -> str:
+    return " and ".join(f"{f.setting.title}{f', {f.scope.title}' if f.scope.title else ''}" for f in findings)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def shown(measure: ClaimMeasure, *, interval: bool = True) -> str:
+    """The effect, with its interval where there is one; as a ratio where it is the log10 of one."""
+    effect = measure.effect
+    if effect is None:
+        return "not measured"
+    mean, low, high = (_number(measure, value) for value in (effect.mean, effect.low, effect.high))
+    return f"{mean} [{low}, {high}]" if interval and effect.n > 1 else mean
+
+
+def _number(measure: ClaimMeasure, value: float) -> str:
+    if measure.ratio:
+        return f"×{_ratio(10**value)}"
+    return f"{value:+.3g}" if measure.signed else f"{value:.3g}"
+
+
+def shown_threshold(measure: ClaimMeasure) -> str:
+    """``> 0``, ``< ×1``."""
+    sign = ">" if measure.side == "above" else "<"
+    return f"{sign} ×{_ratio(10**measure.threshold)}" if measure.ratio else f"{sign} {measure.threshold:g}"
+
+
+def seeds(n: int) -> str:
+    """``1 seed only``, ``5 seeds``."""
+    return "1 seed only" if n == 1 else f"{n} seeds"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,0 +1,159 @@
+"""Settings: runs that differ in variant, seed and instruments only, so that they may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from bncore.config.errors import shown
+from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
+from bncore.report.report_run import ReportRun, Variant
+
+FREE = frozenset(
+    {
+        "title",
+        "seed",
+        "device",
+        "threads",
+        "cuda_graphs",
+        "memory_format",
+        "log_every",
+        "eval",
+        "probes",
+        "checkpoint",
+        "noise",
+    }
+)
+"""Fields of a spec in which runs that are compared may differ, besides those of the variant."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonGroup:
+    """Runs that differ in variant, seed and instruments only."""
+
+    title: str
+    """``VGG-16 at width 0.25 on CIFAR-10, 1,000 steps of 64``."""
+    network: str
+    """vgg, dln or mlp."""
+    images: bool
+    synthetic: bool
+    """Whether the images are made ones: good for trying things, not for conclusions."""
+    steps: int
+    runs: tuple[ReportRun, ...]
+    """In order; those that do not count too."""
+
+    @cached_property
+    def counted(self) -> tuple[ReportRun, ...]:
+        """Those that are evidence."""
+        return tuple(run for run in self.runs if run.counts)
+
+    def of(self, norm: str, noise: str = "", lr: float | None = None) -> dict[int, list[ReportRun]]:
+        """The counted runs of a variant by seed; several where one was made with other instruments."""
+        found: dict[int, list[ReportRun]] = {}
+        for run in self.counted:
+            if (run.variant.norm, run.variant.noise) == (norm, noise) and lr in (None, run.variant.lr):
+                found.setdefault(run.seed, []).append(run)
+        return found
+
+    def rates(self, norm: str, noise: str = "") -> list[float]:
+        """Learning rates that a norm was run at, ascending."""
+        return sorted({run.variant.lr for runs in self.of(norm, noise).values() for run in runs})
+
+    def label(self, variant: Variant) -> str:
+        """The variant, with its learning rate where the setting has several."""
+        several = len({run.variant.lr for run in self.runs}) > 1
+        return f"{variant.label}, lr {variant.lr:g}" if several else variant.label
+
+
+def settings_of(runs: Sequence[ReportRun]) -> tuple[ComparisonGroup, ...]:
+    """Runs that may be compared, together; runs that observed somebody's loop have no setting."""
+    groups: dict[str, list[ReportRun]] = {}
+    for run in runs:
+        if run.spec is not None:
+            groups.setdefault(comparable(run.spec), []).append(run)
+    found = [_setting(group) for group in groups.values()]
+    return tuple(_told_apart(one, [other for other in found if other.title == one.title]) for one in found)
+
+
+def _told_apart(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -> ComparisonGroup:
+    """The setting with a title that also says in what it differs from those that have its title."""
+    leaves = [fixed_leaves(spec) for other in alike if (spec := other.runs[0].spec) is not None]
+    mine = fixed_leaves(setting.runs[0].spec) if setting.runs[0].spec else {}
+    differing = [
+        f"{path} {shown(value)}"
+        for path, value in mine.items()
+        if any(other.get(path, value) != value for other in leaves)
+    ]
+    return replace(setting, title=f"{setting.title} ({', '.join(differing)})") if differing else setting
+
+
+def _leaves(table: dict[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found.update(_leaves(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value})
+    return found
+
+
+def comparable(spec: Spec) -> str:
+    """Equal for specs whose runs may be compared: everything but the variant and the fields that are `FREE`."""
+    return repr(_fixed(spec))
+
+
+def fixed_leaves(spec: Spec) -> dict[str, Any]:
+    """What may not differ between runs that are compared, by dotted path."""
+    return _leaves(_fixed(spec))
+
+
+def _fixed(spec: Spec) -> dict[str, Any]:
+    """What may not differ between runs that are compared."""
+    table: dict[str, Any] = {
+        name: value for name, value in spec.model_dump(mode="json").items() if name not in FREE
+    }
+    table["norm"] = {
+        k: v for k, v in table["norm"].items() if k not in ("kind", "centred", "fused", "affine", "groups")
+    }
+    table["optim"] = {k: v for k, v in table["optim"].items() if k != "lr"}
+    table["data"] = {k: v for k, v in table["data"].items() if k not in ("path", "fingerprint")}
+    if isinstance(spec.data, ImageData):
+        table["data"]["fingerprint"] = spec.data.fingerprint
+    return table
+
+
+def _setting(runs: Sequence[ReportRun]) -> ComparisonGroup:
+    spec = runs[0].spec
+    assert spec is not None
+    images = isinstance(spec.data, ImageData)
+    return ComparisonGroup(
+        title=title_of(spec, next((run.data for run in runs if run.data), "")),
+        network="vgg" if isinstance(spec.net, VGG) else spec.net.kind,
+        images=images,
+        synthetic=isinstance(spec.data, ImageData) and spec.data.source == "synthetic",
+        steps=spec.steps,
+        runs=tuple(runs),
+    )
+
+
+def title_of(spec: Spec, data: str = "") -> str:
+    """Network, data, steps and batch, in words."""
+    net: object = spec.net
+    match net:
+        case VGG():
+            name = net.kind.upper().replace("VGG", "VGG-")
+            name += f" at width {net.width:g}" if net.width != 1 else ""
+        case DLN():
+            name = f"{net.depth}-layer linear network"
+        case MLP():
+            name = f"perceptron of {len(net.hidden)} hidden layers"
+        case _:
+            name = "network"
+    batch = "full batches" if spec.batch_size == "full" else f"batches of {spec.batch_size}"
+    where = "Gaussian regression" if isinstance(spec.data, GaussianData) else _images(spec.data, data)
+    return f"{name} on {where}, {spec.steps:,} steps, {batch}"
+
+
+def _images(data: ImageData, said: str) -> str:
+    names = {"cifar10": "CIFAR-10", "synthetic": "synthetic images", "folder": "images of a folder"}
+    name = names.get(data.source, said or "images")
+    return f"{name}, augmented" if data.augment else name

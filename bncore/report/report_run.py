@@ -1,0 +1,214 @@
+"""The runs of a report: what each is, and whether it may count as evidence for its variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bncore.config.errors import SpecError, escape_control
+from bncore.config.model import Spec
+from bncore.config.observed import Observed
+from bncore.report.progress import TrainingCurve, training_curve
+from bncore.store.columns import Columns
+from bncore.store.dropped_requests import in_effect
+from bncore.store.errors import NoSuchRun, StoreError
+from bncore.store.journal import Event
+from bncore.store.lineage import read_lineage
+from bncore.store.loaded import LoadedRun, load_run
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.problems import evaluation_problem
+from bncore.store.status import Observer, read_status
+
+COUNTED_STATES = frozenset({"finished", "diverged"})
+"""A run that diverges is a result."""
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """What the paper compares, by name: everything that may differ between two runs that are compared."""
+
+    norm: str = "none"
+    """The kind, with whatever is not as usual, such as ``l1 centred``."""
+    noise: str = ""
+    """Empty without noise; ``noise`` for Algorithm 1 with the paper's constants; else what differs from it."""
+    lr: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """Norm and noise."""
+        return f"{self.norm} + {self.noise}" if self.noise else self.norm
+
+
+@dataclass(frozen=True, eq=False)
+class ReportRun:
+    """One run, read to its end."""
+
+    run: RunDir
+    state: str
+    """One of the states, `dead`, or `unknown`."""
+    step: int
+    """Updates made."""
+    message: str
+    """Why, where the state or a file that cannot be read needs a reason; harmless."""
+    columns: Columns
+    spec: Spec | None
+    """None where spec.toml makes no sense, or the run observed somebody's own loop."""
+    observed: Observed | None
+    meta: dict[str, Any]
+    excluded_because: str
+    """Why it is no evidence for its variant; empty where it is."""
+    unfinished: bool = False
+    """Whether that is only because it has not come to its end."""
+
+    @property
+    def name(self) -> str:
+        """``<sweep>/<run>``, harmless."""
+        return self.run.name
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is evidence for its variant."""
+        return not self.excluded_because
+
+    @cached_property
+    def variant(self) -> Variant:
+        """What it is a run of; of a run without a spec, its directory's name."""
+        return Variant(escape_control(self.run.path.name)) if self.spec is None else variant_of(self.spec)
+
+    @property
+    def seed(self) -> int:
+        """0 where nobody knows."""
+        return self.spec.seed if self.spec else 0
+
+    @property
+    def data(self) -> str:
+        """What it was trained on, in the words of its journal; harmless."""
+        return escape_control(str(self.columns.start.get("data", "")))
+
+    @property
+    def steps(self) -> int:
+        """Updates that it was to make; of a run without a spec those that it made."""
+        return self.spec.steps if self.spec else max(self.step, 1)
+
+    @cached_property
+    def training(self) -> TrainingCurve | None:
+        """How far it has come at each step; None where no loss was journaled."""
+        return training_curve(self.columns, self.steps)
+
+    @property
+    def warning(self) -> str:
+        """What makes its last evaluation no result; empty where nothing does."""
+        return evaluation_problem(self.columns)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it stopped at a loss that was not finite."""
+        return self.state == "diverged"
+
+
+def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
+    """The runs named and those of the sweeps named, each once.
+
+    Raises:
+        NoSuchRun: a sweep without runs.
+    """
+    runs: dict[object, RunDir] = {}
+    for place in places:
+        found = [place] if isinstance(place, RunDir) else place.runs()
+        if not found:
+            raise NoSuchRun(f"{place.path}: a sweep without runs")
+        runs.update((run.path.resolve(), run) for run in found)
+    observer = Observer()
+    return tuple(look(run, observer) for run in runs.values())
+
+
+def look(run: RunDir, observer: Observer) -> ReportRun:
+    """Read one run; whatever cannot be read of it is told, not raised."""
+    status = read_status(run)
+    state = observer.state(run, status)
+    problem, loaded = _loaded(run)
+    columns = loaded.columns if loaded else Columns()
+    spec = loaded.settings if loaded and isinstance(loaded.settings, Spec) else None
+    message = problem or (escape_control(status.message) if status else "")
+    last = columns.last_step("step")
+    excluded_because = problem or _excluded_because(run, spec, columns)
+    ended = state in COUNTED_STATES
+    return ReportRun(
+        run=run,
+        state=state,
+        step=status.step if status else 0 if last is None else last + 1,
+        message=message,
+        columns=columns,
+        spec=spec,
+        observed=loaded.observed if loaded else None,
+        meta=loaded.meta if loaded else {},
+        excluded_because=excluded_because
+        or ("" if ended else f"{state} at step {0 if last is None else last + 1:,}"),
+        unfinished=not excluded_because and not ended,
+    )
+
+
+def variant_of(spec: Spec) -> Variant:
+    """What a spec is a run of."""
+    norm = spec.norm.kind
+    if norm == "group" and spec.norm.groups != type(spec.norm)().groups:
+        norm += f" {spec.norm.groups} groups"
+    norm += " centred" if spec.norm.centred else ""
+    norm += " frozen" if spec.norm.affine == "frozen" else ""
+    return Variant(norm, _noise(spec), spec.optim.lr)
+
+
+def steered(columns: Columns) -> list[Event]:
+    """The requests that changed how the run trained: those that changed a probe alone do not count."""
+    found = []
+    for event in in_effect(columns.events):
+        command = event.get("command")
+        changes = command.get("changes") if isinstance(command, dict) else None
+        if event["type"] != "request" or event.get("outcome") != "applied" or not isinstance(changes, dict):
+            continue
+        if any(not str(path).startswith("probes.") for path in changes):
+            found.append(event)
+    return found
+
+
+def _loaded(run: RunDir) -> tuple[str, LoadedRun | None]:
+    try:
+        return "", load_run(run.path)
+    except (SpecError, StoreError) as error:
+        return escape_control(str(error)), None
+    except OSError as error:
+        return escape_control(f"{run.journal_file.name}: cannot be read: {error.strerror or error}"), None
+
+
+def _excluded_because(run: RunDir, spec: Spec | None, columns: Columns) -> str:
+    """Why a run is no evidence for the variant that its spec names, however it ended."""
+    if spec is None:
+        return "observes a training loop of somebody's own"
+    try:
+        lineage = read_lineage(run)
+    except StoreError as error:
+        return escape_control(str(error))
+    if columns.parent is not None or (lineage is not None and lineage.kind == "fork"):
+        return "a fork: it begins as another run"
+    if lineage is not None:
+        return "a replay of another run"
+    changed = steered(columns)
+    if changed:
+        return f"steered: settings were changed by request at step {changed[0]['step']:,}"
+    return ""
+
+
+def _noise(spec: Spec) -> str:
+    """``noise``, and whatever differs from Algorithm 1 as the paper states it."""
+    if not spec.noise.on:
+        return ""
+    usual = type(spec.noise)(on=True)
+    given = spec.noise.model_dump()
+    other = [_shown(name, given[name]) for name, value in usual.model_dump().items() if given[name] != value]
+    return " ".join(["noise", *other])
+
+
+def _shown(name: str, value: object) -> str:
+    return str(value) if isinstance(value, str) else f"{name} {value:g}" if isinstance(value, float) else name

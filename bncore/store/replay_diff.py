@@ -1,0 +1,110 @@
+"""Whether a replay did what its original did: digest, events, and what may explain a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from bncore.plain_files import read_plain
+from bncore.store.dropped_requests import in_effect
+from bncore.store.journal import REPLAYED_EVENTS, Event, difference, read_events, same_event
+from bncore.store.paths import RunDir
+
+DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision", "data")
+"""What of `meta.json` the digest is promised for; the rest only says where a run was."""
+
+
+MOVED = "goes on in other surroundings: "
+"""How a run's warning of that begins."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The outcome of a comparison."""
+
+    same: bool
+    """Whether every event that the original has was made again alike, and the digest is the same."""
+    digests: tuple[str | None, str | None]
+    """params_sha256 of original and replay; None where one did not come to its end."""
+    difference: str
+    """The first event that differs, in words; empty where none does."""
+    environment_diff: tuple[str, ...]
+    """What the digest depends on and was not the same: versions, device, threads, data."""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the same digest is promised at all."""
+        return not self.environment_diff
+
+
+def compare(original: RunDir, again: RunDir) -> Agreement:
+    """Compare a run with its replay: step, eval, probe, note, request and finished events, `seq` and `t` apart.
+
+    Raises:
+        StoreError: a journal cannot be read.
+    """
+    mine, theirs = _told(original, REPLAYED_EVENTS), _told(again, REPLAYED_EVENTS)
+    asked, asked_again = (
+        sorted(_told(run, {"request"}), key=itemgetter("step")) for run in (original, again)
+    )
+    ids = {event["id"] for event in asked}  # the replay itself may have been paused, say
+    first = _first_difference(mine, theirs)
+    first = first or _first_difference(asked, [e for e in asked_again if e["id"] in ids])
+    elsewhere = [*environment_diff(meta_of(original), meta_of(again)), *_moved(original), *_moved(again)]
+    return Agreement(not first, (_digest(mine), _digest(theirs)), first, tuple(elsewhere))
+
+
+def _told(run: RunDir, kinds: Set[str]) -> list[Event]:
+    return [event for event in in_effect(read_events(run.journal_file)) if event["type"] in kinds]
+
+
+def _first_difference(mine: list[Event], theirs: list[Event]) -> str:
+    for known, made in zip(mine, theirs, strict=False):
+        if not same_event(known, made):
+            return difference(known, made)
+    if len(theirs) < len(mine):
+        missing = mine[len(theirs)]
+        return f"event {missing['seq']} ({missing['type']} of step {missing['step']}): not made again"
+    return ""
+
+
+def _digest(events: list[Event]) -> str | None:
+    return next((e.get("params_sha256") for e in events if e["type"] == "finished"), None)
+
+
+def environment_diff(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the digest depends on and differs between two ``meta.json``, in words."""
+    found = []
+    for key in DECISIVE:
+        one, other = then.get(key), now.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += [
+                f"{key}.{name}: {one.get(name)} then, {other.get(name)} now"
+                for name in sorted(one.keys() | other.keys())
+                if one.get(name) != other.get(name)
+            ]
+        elif one != other:
+            found.append(f"{key}: {one} then, {other} now")
+    return found
+
+
+def _moved(run: RunDir) -> list[str]:
+    """What a run says of having gone on in other surroundings than it began in."""
+    return [
+        f"{run.name}: {event['text']}"
+        for event in _told(run, {"warning"})
+        if str(event.get("text")).startswith(MOVED)
+    ]
+
+
+def meta_of(run: RunDir) -> dict[str, Any]:
+    """``meta.json``; empty where it makes no sense."""
+    try:
+        table = orjson.loads(read_plain(run.meta_file))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return table if isinstance(table, dict) else {}

@@ -1,0 +1,107 @@
+"""Steps made ahead of their numbers, so that the host never waits for the device within a block of them.
+
+The updates of a block are made before anybody knows whether its losses are finite. Their numbers stay on the
+device until the block is settled, by one transfer. Where a loss turns out not to be finite, the block is taken
+back to its start and its steps are made again one by one, up to that one: what a run journals, and where it
+diverges, are the same as without blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bncore.train.state import DeviceMetrics, StepMetrics, TrainState
+from bncore.train.state_backup import StateBackup
+from bncore.train.step_graphs import StepGraphs
+
+PATIENCE_S = 0.25
+"""How long a block may become, and with it how late a step is journaled."""
+STEPS_AHEAD = {"cuda": 64}
+"""The most steps of a block, by the kind of device; a CPU is never ahead."""
+
+
+def steps_ahead(device: str) -> int:
+    """The most steps that may be made on a device before their numbers are fetched."""
+    return STEPS_AHEAD.get(torch.device(device).type, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A step of the block."""
+
+    step: int
+    record: bool
+    numbers: DeviceMetrics
+
+
+class AsyncSteps:
+    """The steps of one block.
+
+    Arguments:
+        session: what is trained.
+        most: steps in a block; 1: no step is ever made ahead.
+        graphs: make the steps.
+    """
+
+    def __init__(self, session: TrainState, most: int, graphs: StepGraphs) -> None:
+        self._session = session
+        self._graphs = graphs
+        self._most = most
+        self._made: list[_Made] = []
+        self._start = StateBackup(session)
+        self._until = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are steps whose numbers nobody has seen yet."""
+        return bool(self._made)
+
+    @property
+    def full(self) -> bool:
+        """Whether the block has to be settled before another step."""
+        return len(self._made) >= self._most or (self.begun and time.monotonic() >= self._until)
+
+    def ready(self) -> bool:
+        """Whether a step may be made ahead; never again once memory was too short for a copy of the state."""
+        if self._most > 1 and not self._made:
+            try:
+                self._start.keep()
+            except torch.OutOfMemoryError:
+                self._most = 1
+            self._until = time.monotonic() + PATIENCE_S
+        return self._most > 1
+
+    def step(self, step: int, *, record: bool) -> None:
+        """Make an update without waiting for its numbers, where `ready` says so."""
+        self._made.append(_Made(step, record, self._graphs.update(step, record=record)))
+
+    def flush(self) -> Iterator[tuple[int, StepMetrics]]:
+        """End the block: the records of its steps, in order. One that is not finite is the last, and the session
+        is then as it was before that step's update."""
+        made, self._made = self._made, []
+        told = _fetched([one.numbers for one in made])
+        if all(math.isfinite(numbers[0]) for numbers in told):
+            for one, numbers in zip(made, told, strict=True):
+                if one.record:
+                    yield one.step, one.numbers.record(numbers)
+            return
+        self._start.back()
+        for one in made:
+            record = self._session.step(one.step, record=one.record)
+            if record is not None:
+                yield one.step, record
+                if not record.finite:
+                    return
+
+
+def _fetched(block: list[DeviceMetrics]) -> list[list[float]]:
+    """The numbers of every step, by one transfer."""
+    tensors: list[Tensor] = [tensor for numbers in block for tensor in numbers.tensors]
+    flat = iter(torch.stack(tensors).tolist() if tensors else [])
+    return [[next(flat) for _ in numbers.tensors] for numbers in block]

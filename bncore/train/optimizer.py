@@ -1,0 +1,138 @@
+"""Optimisers in a table, and the weight penalty that their weight decay amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bncore.config.model import Optim
+from bncore.nets import decays
+
+Parameters = Iterable[torch.nn.Parameter]
+Groups = list[torch.nn.Parameter] | list[dict[str, Any]]
+"""Parameters as an optimiser takes them: all alike, or in groups with settings of their own."""
+
+FUSED = {"cuda"}
+"""Kinds of devices on which all parameters are updated by one kernel."""
+
+
+def _sgd(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
+    optimizer = torch.optim.SGD(
+        parameters, lr=lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=fused or None
+    )
+    if fused and spec.momentum:
+        optimizer.register_step_pre_hook(_begin_momentum)
+    return optimizer
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, *arguments: object) -> None:
+    """Momentum from zero for parameters that have got their first gradient: the fused kernel takes either all
+    buffers or none, but gamma may come into use in mid-run."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            if parameter.grad is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _adam(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        parameters,
+        lr=lr,
+        betas=spec.betas,
+        eps=spec.eps,
+        weight_decay=spec.weight_decay,
+        fused=fused or None,
+        capturable=fused,
+    )
+
+
+class _Maker(Protocol):
+    def __call__(
+        self, spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool
+    ) -> torch.optim.Optimizer: ...
+
+
+OPTIMIZERS: dict[str, _Maker] = {"sgd": _sgd, "adam": _adam}
+"""Optimiser kinds; one function and one row adds another."""
+
+
+def build_optimizer(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
+    """The optimiser of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
+    nor decay.
+
+    On a GPU all parameters are updated by one kernel, which reads its rate from the device's memory: see
+    `rate_on_device`.
+    """
+    parameters = list(parameters)
+    fused = all(p.device.type in FUSED for p in parameters)
+    lr: float | Tensor = spec.lr
+    if fused and parameters[0].dtype == torch.float32:  # torch's kernels read a rate of this precision only
+        lr = torch.tensor(spec.lr, device=parameters[0].device)
+    return OPTIMIZERS[spec.kind](spec, _groups(spec, parameters), lr=lr, fused=fused)
+
+
+def _groups(spec: Optim, parameters: list[torch.nn.Parameter]) -> Groups:
+    """A single group, as in every checkpoint of old, unless the penalty spares some of the parameters."""
+    spared = [p for p in parameters if not decays(p, spec.decay)]
+    if not spared:
+        return parameters
+    groups: list[dict[str, Any]] = [{"params": decayed(spec, parameters)}]
+    return [*groups, {"params": spared, "weight_decay": 0.0}]
+
+
+def rate_on_device(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the rate is a number in the device's memory, that an update may find there once it is launched."""
+    return isinstance(optimizer.param_groups[0]["lr"], Tensor)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate of the next update in every parameter group."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+@torch.no_grad()
+def step_by_relative_length(
+    optimizer: torch.optim.Optimizer, weights: Sequence[torch.nn.Parameter], relative: float
+) -> None:
+    """An update in which each of `weights` moves by ``relative`` times its own Euclidean length.
+
+    The direction is the one `optimizer` chose; a weight that it does not move stays.
+    """
+    before = [weight.clone() for weight in weights]
+    optimizer.step()
+    moves = torch._foreach_sub(list(weights), before)
+    moved, lengths = torch._foreach_norm(moves), torch._foreach_norm(before)
+    for weight, start, move, size, length in zip(weights, before, moves, moved, lengths, strict=True):
+        factor = torch.where(size > 0, relative * length / size, torch.zeros_like(size))
+        weight.copy_(torch.addcmul(start, move, factor))
+
+
+def trained(parameters: Parameters) -> list[torch.nn.Parameter]:
+    """The parameters that the step's loss reaches: those holding a gradient."""
+    return [p for p in parameters if p.grad is not None]
+
+
+def decayed(spec: Optim, parameters: Parameters) -> list[torch.nn.Parameter]:
+    """Those of `parameters` that the weight penalty acts on."""
+    return [p for p in parameters if decays(p, spec.decay)]
+
+
+def grad_norm(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """Euclidean norm of the data loss's gradient over all `parameters`, a 0-d tensor."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    return norm
+
+
+def weight_penalty(parameters: list[torch.nn.Parameter], weight_decay: float) -> Tensor:
+    """(wd / 2) * ||theta||^2 over `parameters`, a 0-d tensor: the L2 term that weight decay adds to the loss."""
+    norms = torch.stack(torch._foreach_norm([p.detach() for p in parameters]))
+    return 0.5 * weight_decay * norms.square().sum()

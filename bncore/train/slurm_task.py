@@ -1,0 +1,65 @@
+"""What a worker knows and asks of the Slurm task that it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bncore.store.owner import Owner
+from bncore.store.status import HEARTBEAT_S
+
+PATIENCE_S = 20.0
+"""Seconds Slurm may take to answer: less than it leaves a task between TERM and KILL (30 s as a rule)."""
+SHORT_SILENCE_S = 5 * HEARTBEAT_S
+"""Silence after which a restarted task takes its run from its own former process on another host. Slurm runs a
+task once at a time, so that process is gone; were its node only cut off, its heartbeat would move."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmTask:
+    """One task of an array job."""
+
+    name: str
+    """``<array job>_<index>``."""
+    restarts: int
+    """How often it has been put back into the queue."""
+
+    def restarted_after(self, holder: Owner) -> bool:
+        """Whether `holder` is a process of this task, from before it was last put back into the queue."""
+        return holder.task == self.name and holder.restarts < self.restarts
+
+    def requeue(self) -> str:
+        """Have this task put back into the queue; why not, where Slurm refuses."""
+        try:
+            done = _scontrol("requeue", self.name)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        return "" if done.returncode == 0 else " ".join(done.stderr.split()) or "refused"
+
+    def was_requeued(self) -> bool:
+        """Whether Slurm itself, ending this process, has put the task back into the queue, as it does after
+        preemption; False where it cannot be asked."""
+        try:
+            done = _scontrol("show", "job", self.name)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        counted = re.search(r"\bRestarts=(\d+)", done.stdout)
+        return counted is not None and int(counted[1]) > self.restarts
+
+
+def this_task(environment: Mapping[str, str] = os.environ) -> SlurmTask | None:
+    """The task of an array job that this process is; None where it is none."""
+    job, index = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
+    if not job.isdigit() or not index.isdigit():
+        return None
+    restarts = environment.get("SLURM_RESTART_COUNT", "0")
+    return SlurmTask(f"{job}_{index}", int(restarts) if restarts.isdigit() else 0)
+
+
+def _scontrol(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["scontrol", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )

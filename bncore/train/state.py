@@ -1,0 +1,344 @@
+"""What is trained: network, data and optimiser, and one step of them. It reads and writes no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bncore.config.model import Spec
+from bncore.config.single_value import single_value_conflicts
+from bncore.config.stability import stability_threshold
+from bncore.data import Dataset, Split
+from bncore.nets import ForwardMode, LayeredNet, accuracy, build, criterion
+from bncore.probes.guard import ieee_float32
+from bncore.probes.view import Parameters, StepView
+from bncore.train.optimizer import (
+    build_optimizer,
+    decayed,
+    grad_norm,
+    rate_on_device,
+    set_learning_rate,
+    step_by_relative_length,
+    trained,
+    weight_penalty,
+)
+from bncore.train.running_statistics import StatisticsBackup
+from bncore.train.schedule import learning_rate
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+"""Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""
+FASTEST = {"cuda": torch.channels_last}
+"""The layout by the kind of device, where another than the usual is faster."""
+REDUCED = ("tf32", "bfloat16")
+"""Precisions whose gradients are too coarse for differences: a view has one of its own."""
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """What one step's journal event says, at theta_s and on the step's own batch.
+
+    `loss` is the data loss, `penalty` the weight penalty (wd/2)*||theta||^2, `grad_norm` the norm of the data
+    loss's gradient, `accuracy` the share of the batch classified rightly (None for regression).
+    """
+
+    loss: float
+    penalty: float
+    accuracy: float | None
+    lr: float
+    grad_norm: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether the data loss is a number; if not, the update was not made."""
+        return math.isfinite(self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMetrics:
+    """What a `StepMetrics` is made of, still on the device."""
+
+    tensors: tuple[Tensor, ...]
+    """0-d: the loss; where the step is to be recorded, also gradient norm, penalty and accuracy, the last two if
+    there are any."""
+    lr: float
+    penalised: bool = False
+
+    def record(self, values: Sequence[float]) -> StepMetrics:
+        """The record, from the values of `tensors`."""
+        loss, grad_norm, *rest = values
+        penalty = rest.pop(0) if self.penalised else 0.0
+        return StepMetrics(loss, penalty, rest[0] if rest else None, self.lr, grad_norm)
+
+
+class TrainState:
+    """The state of one training run in memory, and the step that advances it.
+
+    Arguments:
+        spec: the resolved specification.
+        data: its data, resident on the device that the network is to live on.
+
+    Raises:
+        ValueError: a statistic would be that of a single value.
+    """
+
+    def __init__(self, spec: Spec, data: Dataset) -> None:
+        for field, value, accepted in single_value_conflicts(
+            spec, samples=len(data.train_inputs), outputs=data.outputs
+        ):
+            raise ValueError(f"{field}: {value!r}; expected {accepted}")
+        self.spec = spec
+        self.data = data
+        net = build(spec, inputs=data.input_shape, outputs=data.outputs)
+        device = data.train_inputs.device
+        self.layout = layout_of(spec.memory_format, device)
+        """Of images and convolutions in memory."""
+        self.net: LayeredNet = net.to(device).to(memory_format=self.layout)
+        self.criterion = criterion(spec.loss)
+        self.parameters = list(self.net.parameters())
+        self.view: StepView | None = None
+        """The view of the last step, if it was to be observed."""
+        self.unseen: Exception | None = None
+        """Why the last step has no view although it was to be observed."""
+        self.optimizer = build_optimizer(spec.optim, self.parameters)
+        self._statistics = StatisticsBackup(self.net)
+        self.generation = 0
+        """Counts the times that a step became another computation, or one in other memory."""
+
+    def change(self, spec: Spec) -> None:
+        """Change norm, noise or learning rate (`bncore.config.change`); the rest of `spec` is the same.
+
+        gamma, beta and the optimiser's state stay.
+
+        Raises:
+            ValueError: a layer that the norm does not fit; nothing has changed then.
+        """
+        if spec.norm != self.spec.norm:
+            self.net.set_norm(spec.norm)
+        if spec.noise != self.spec.noise:
+            self.net.set_noise(spec.noise)
+        self.generation += (spec.norm, spec.noise) != (self.spec.norm, self.spec.noise)
+        self.spec = spec
+
+    def try_change(self, spec: Spec, step: int) -> None:
+        """Make sure that step `step` could be made with the norm and noise of `spec`: forward and backward pass on
+        its batch, without any trace of it.
+
+        Raises:
+            ValueError, RuntimeError: it could not; what torch or the norm says.
+        """
+        if (spec.norm, spec.noise) == (self.spec.norm, self.spec.noise):
+            return
+        with self.net.with_settings(spec.norm, spec.noise):
+            inputs, targets = self.data.batch(step)
+            loss = self.criterion(self.outputs(inputs, ForwardMode(noise_step=step)), targets)
+            torch.autograd.grad(loss, self.parameters, allow_unused=True)
+
+    def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepMetrics | None:
+        """Compute the gradient of step `step` and apply the optimiser's update.
+
+        A loss that is not finite is recorded and *not* applied: parameters and running statistics stay those of
+        theta_s.
+
+        Arguments:
+            record: whether to return a record.
+            observe: whether to leave a `StepView` of this step in `self.view`, at the price of a copy of the
+                parameters.
+
+        Returns:
+            The record, or None where `record` is false and the loss is finite.
+        """
+        before, self.unseen = None, None
+        if observe:
+            try:
+                before = self._frozen_state()
+            except Exception as error:
+                self.unseen = error
+        batch, lr = self.prepare(step)
+        self._statistics.save()
+        outputs, loss = self._gradient(batch, step)
+        finite = math.isfinite(loss.item())
+        result = None
+        if record or not finite:
+            numbers = self._numbers(loss, outputs, batch[1], lr)
+            result = numbers.record([tensor.item() for tensor in numbers.tensors])
+        if finite:
+            self._update(lr)
+        else:
+            self._statistics.restore()
+        if before is not None:
+            self.view = self._view(step, before=before, batch=batch, loss=loss.item(), lr=lr)
+        return result
+
+    def update(self, step: int, *, record: bool) -> DeviceMetrics:
+        """As `step`, without waiting for the device: the update is made whether or not the loss is finite, and the
+        numbers stay where they are."""
+        batch, lr = self.prepare(step)
+        return self.make(batch, step, lr, record=record)
+
+    def prepare(self, step: int) -> tuple[Batch, float]:
+        """The batch of a step and its learning rate, which the optimiser has then."""
+        lr = learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
+        set_learning_rate(self.optimizer, lr)
+        inputs, targets = self.data.batch(step)
+        return (self._laid_out(inputs), targets), lr
+
+    def make(self, batch: Batch, step: int, lr: float, *, record: bool) -> DeviceMetrics:
+        """The step itself, from what `prepare` gave: everything in it happens on the device."""
+        outputs, loss = self._gradient(batch, step)
+        numbers = (
+            self._numbers(loss, outputs, batch[1], lr) if record else DeviceMetrics((loss.detach(),), lr)
+        )
+        self._update(lr)
+        return numbers
+
+    @property
+    def capturable(self) -> bool:
+        """Whether the next step has the same operations and constants as those after it, until `generation` counts
+        on; not while running statistics begin anew."""
+        return all(norm.settled for norm in self.net.norms)
+
+    def fixed_rate(self, lr: float) -> float | None:
+        """The rate, where it is a constant of the step's operations; None where they read it from memory."""
+        return None if rate_on_device(self.optimizer) and not self.spec.optim.relative_update else lr
+
+    def _gradient(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Outputs and loss on the batch; the gradient is left in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs = self.outputs(batch[0], self.train_pass(step))
+        loss = self.criterion(outputs, batch[1])
+        loss.backward()
+        return outputs, loss
+
+    def _laid_out(self, inputs: Tensor) -> Tensor:
+        return inputs.contiguous(memory_format=self.layout) if inputs.ndim == 4 else inputs
+
+    def outputs(self, inputs: Tensor, how: ForwardMode) -> Tensor:
+        """The network's outputs in the run's arithmetic; in the precision of the parameters, whatever that is."""
+        inputs = self._laid_out(inputs)
+        if self.spec.precision != "bfloat16":
+            return self.net.forward(inputs, how)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return self.net.forward(inputs, how).float()
+
+    def _update(self, lr: float) -> None:
+        optim = self.spec.optim
+        if optim.relative_update and lr:
+            weights = [layer.weight for layer in self.net.layers if layer.weight.grad is not None]
+            step_by_relative_length(self.optimizer, weights, optim.relative_update * lr / optim.lr)
+        else:
+            self.optimizer.step()
+
+    def _frozen_state(self) -> tuple[Parameters, Parameters]:
+        """Copies of the parameters and buffers as they are now."""
+        parameters = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        return parameters, {name: b.clone() for name, b in self.net.named_buffers()}
+
+    def _view(
+        self,
+        step: int,
+        *,
+        before: tuple[Parameters, Parameters],
+        batch: Batch,
+        loss: float,
+        lr: float,
+    ) -> StepView:
+        view = StepView(
+            step=step,
+            seed=self.spec.seed,
+            net=self.net,
+            criterion=self.criterion,
+            inputs=batch[0],
+            targets=batch[1],
+            before=before[0],
+            buffers=before[1],
+            grads={name: p.grad for name, p in self.net.named_parameters() if p.grad is not None},
+            loss=loss,
+            lr=lr,
+            weight_decay=self.spec.optim.weight_decay,
+            decay=self.spec.optim.decay,
+            stability=stability_threshold(self.spec.optim, lr, penalised=True),
+        )
+        if self.spec.precision not in REDUCED:
+            return view
+        with ieee_float32():
+            exact, grads = view.gradient_at(view.before)
+        return replace(view, loss=exact.item(), grads=grads)
+
+    def train_pass(self, step: int) -> ForwardMode:
+        """The forward pass of training step `step`: batch statistics, running statistics tracked, keyed noise."""
+        return ForwardMode(training=True, track=True, noise_step=step)
+
+    @torch.no_grad()
+    def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> DeviceMetrics:
+        moved = trained(self.parameters)
+        optim = self.spec.optim
+        found = [loss.detach(), grad_norm(moved)]
+        found += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
+        found += [accuracy(outputs, targets)] if self.data.classes else []
+        return DeviceMetrics(tuple(found), lr, penalised=bool(optim.weight_decay))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on and that no spec, data or key determines.
+
+        The tensors alias the live ones: write or clone them before the next step.
+        """
+        return {"net": self.net.state_dict(), "optimiser": self.optimizer.state_dict()}
+
+    def tensors(self) -> list[Tensor]:
+        """The memory of what a step changes: parameters, statistics and the optimiser's state."""
+        states = (state.values() for state in self.optimizer.state.values())
+        moments = [value for values in states for value in values if isinstance(value, Tensor)]
+        return [*self.parameters, *self.net.buffers(), *moments]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.net.load_state_dict(state["net"])
+        own = [group["lr"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimiser"])
+        for group, lr in zip(self.optimizer.param_groups, own, strict=True):
+            if isinstance(lr, Tensor):
+                group["lr"] = lr.fill_(float(group["lr"]))
+        self.generation += 1
+
+
+def layout_of(memory_format: str, device: torch.device) -> torch.memory_format:
+    """The layout that a spec's `memory_format` means on a device."""
+    return LAYOUTS.get(memory_format) or FASTEST.get(device.type, torch.contiguous_format)
+
+
+@torch.no_grad()
+def evaluate(session: TrainState, step: int) -> dict[str, float]:
+    """Losses and accuracies of theta_s over (a part of) the training set and the test set, in evaluation mode.
+
+    Returns:
+        train_loss, test_loss and, for classification, train_accuracy, test_accuracy. A mean reduction is the
+        mean over the samples, a sum the sum over them.
+    """
+    spec = session.spec.eval
+    how = ForwardMode(training=False, noise_step=step)
+    mean = session.spec.loss.reduction == "mean"
+    result: dict[str, float] = {}
+    splits: tuple[tuple[Split, int], ...] = (("train", spec.train_samples), ("test", spec.test_samples))
+    for split, samples in splits:
+        sizes, losses, shares = [], [], []
+        for inputs, targets in session.data.eval_batches(split, samples, spec.batch_size):
+            outputs = session.outputs(inputs, how)
+            sizes.append(len(inputs))
+            losses.append(session.criterion(outputs, targets))
+            shares += [accuracy(outputs, targets)] if session.data.classes else []
+        seen = sum(sizes)
+        told = torch.stack(losses + shares).tolist()  # waits for the device once a split, not once a batch
+        total = sum(loss * (n if mean else 1) for loss, n in zip(told, sizes, strict=False))
+        result[f"{split}_loss"] = total / seen if mean else total
+        if shares:
+            right = sum(share * n for share, n in zip(told[len(losses) :], sizes, strict=True))
+            result[f"{split}_accuracy"] = right / seen
+    return result

@@ -1,0 +1,144 @@
+"""Whole steps as graphs: what a step launches on a GPU is recorded once and then made again by a single launch.
+
+A graph repeats the very operations on the very memory that were recorded. What may differ from step to step is
+therefore put there before each replay: the batch, the noise (drawn as ever, under its keys) and the learning rate.
+What decides which operations a step has is the graph's key; where that changes, other graphs are used.
+
+A graph is trusted after its first replay has given, to the bit, what the step has given without it: parameters,
+statistics, the optimiser's state and the numbers. The steps that prepare a recording are the run's own, so nothing
+has to be undone after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bncore.nets.noise import NoiseInPlace
+from bncore.recorder import CaptureRefused, CudaRecorder, GraphCache, Recorder, first_line, same_to_the_bit
+from bncore.train.state import Batch, DeviceMetrics, TrainState
+
+
+@dataclass(slots=True)
+class _Graph:
+    """One recorded step."""
+
+    replay: Callable[[], None]
+    numbers: Tensor
+    """[k]: what `DeviceMetrics.tensors` holds, after each replay."""
+    penalised: bool
+    batch: Batch
+    """The memory that the step reads its batch from."""
+    noise: NoiseInPlace
+    seen: Batch | None = None
+    """The batch that was copied last."""
+
+    def fill(self, batch: Batch, step: int) -> bool:
+        """Put what this step has of its own into the graph's memory; False where noise has got other memory."""
+        if not self.noise.draw(step):
+            return False
+        if self.seen is None or any(new is not old for new, old in zip(batch, self.seen, strict=True)):
+            for own, new in zip(self.batch, batch, strict=True):
+                own.copy_(new)
+            self.seen = batch
+        return True
+
+
+class StepGraphs:
+    """The steps of a session, by graphs wherever one can be had.
+
+    Arguments:
+        session: what is trained.
+        recorder: makes the graphs; None: there are none.
+        tell: called with the reason, once for each kind of step that has to do without.
+    """
+
+    def __init__(
+        self,
+        session: TrainState,
+        recorder: Recorder | None = None,
+        tell: Callable[[str], object] = lambda reason: None,
+    ) -> None:
+        self._session = session
+        self.recorder = recorder
+        self._tell = tell
+        self._generation = session.generation
+        self._kept: GraphCache[_Graph] = GraphCache(recorder)
+        self.replayed = 0
+        """Steps made by a graph so far."""
+
+    def update(self, step: int, *, record: bool) -> DeviceMetrics:
+        """As `TrainState.update`: the same numbers and the same state after it, to the bit."""
+        session = self._session
+        if self.recorder is None or not session.capturable:
+            return session.update(step, record=record)
+        self._follow()
+        batch, lr = session.prepare(step)
+        key = (record, batch[0].shape, batch[1].shape, session.fixed_rate(lr))
+        graph = self._kept.get(key)
+        if graph is not None and graph.fill(batch, step):
+            graph.replay()
+            self.replayed += 1
+            return DeviceMetrics(graph.numbers.clone().unbind(), lr, graph.penalised)
+        if self._kept.worth_recording(key):
+            return self._tried(key, self.recorder, batch, step, lr, record=record)
+        return session.make(batch, step, lr, record=record)
+
+    def _follow(self) -> None:
+        """Let go what was recorded of a step that is no longer made."""
+        if self._session.generation != self._generation:
+            self._kept.forget()
+            self._generation = self._session.generation
+
+    def _tried(
+        self, key: object, recorder: Recorder, batch: Batch, step: int, lr: float, *, record: bool
+    ) -> DeviceMetrics:
+        """Make a step; then record it and make it again by the graph, which is kept if the two agree."""
+        session, state = self._session, self._session.tensors()
+        self._kept.try_for(key)
+        before, reason = _copied(state)
+        with recorder.aside():
+            made = session.make(batch, step, lr, record=record)
+        after, reason = _copied(state) if before else ([], reason)
+        if after:
+            own = batch[0].clone(memory_format=torch.preserve_format), batch[1].clone()
+            noise = NoiseInPlace(session.net.noise_sources)
+            try:
+                replay, again = recorder.record(
+                    lambda: torch.stack(session.make(own, step, lr, record=record).tensors)
+                )
+                _restore(state, before)
+                replay()
+                if not same_to_the_bit([*state, again], [*after, torch.stack(made.tensors)]):
+                    raise CaptureRefused("the graph's step is not the same to the bit")
+                self._kept.keep(key, _Graph(replay, again, made.penalised, own, noise))
+            except (RuntimeError, CaptureRefused) as error:  # memory that runs out is among the former
+                _restore(state, after)
+                reason = first_line(error)
+        if reason:
+            self._tell(f"no CUDA graph for steps like step {step}: {reason}")
+        return made
+
+
+def graphs_of(session: TrainState, tell: Callable[[str], object]) -> StepGraphs:
+    """The steps of a session as its spec and its device have them; see `StepGraphs`."""
+    device = torch.device(session.spec.device)
+    wanted = session.spec.cuda_graphs and device.type == "cuda"
+    return StepGraphs(session, CudaRecorder(device) if wanted else None, tell)
+
+
+@torch.no_grad()
+def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], str]:
+    """Copies of all, or none and the reason."""
+    try:
+        return [tensor.clone() for tensor in tensors], ""
+    except torch.OutOfMemoryError as error:
+        return [], first_line(error)
+
+
+@torch.no_grad()
+def _restore(tensors: list[Tensor], values: list[Tensor]) -> None:
+    torch._foreach_copy_(tensors, values)

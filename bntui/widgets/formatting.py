@@ -1,0 +1,232 @@
+"""Runs in words, signs and colours: pure functions, the same on every screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+
+from bntui.chart.palette import ANSI, DARK, LIGHT, MONOCHROME, Palette, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.app import App
+
+    from bntui.live.requests import RequestView
+    from bntui.live.run_view import RunView, Snapshot
+
+MUTED = Style(dim=True)
+STRONG = Style(bold=True)
+
+STATES: dict[str, tuple[str, str]] = {
+    "queued": ("○", ""),
+    "running": ("●", "green"),
+    "paused": ("‖", "yellow"),
+    "stopped": ("■", "yellow"),
+    "finished": ("✓", ""),
+    "diverged": ("✕", "magenta"),
+    "failed": ("!", "red"),
+    "dead": ("†", "red"),
+    "gone": ("∅", "red"),
+    "unknown": ("?", ""),
+}
+"""A sign and a colour for every state of a run: either alone tells them apart."""
+
+OUTCOMES: dict[str, tuple[str, str]] = {
+    "pending": ("…", "yellow"),
+    "applied": ("✓", "green"),
+    "rejected": ("✗", "red"),
+}
+"""A sign and a colour for what became of a request."""
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def palette_of(app: App[object]) -> Palette:
+    """The colours of the curves, for text that stands on the screen's own background."""
+    if app.no_color:
+        return MONOCHROME
+    if app.native_ansi_color or app.console.color_system in ("standard", "windows"):
+        return ANSI
+    return DARK if app.current_theme.dark else LIGHT
+
+
+def color(palette: Palette, style: int) -> Style:
+    """The style of text about a run."""
+    return Style.parse(palette.css(style).removeprefix("ansi_"))
+
+
+def badge(palette: Palette, view: RunView, width: int = 3) -> Text:
+    """A piece of the run's line."""
+    return Text(sample(view.style, width), color(palette, view.style))
+
+
+def state_sign(state: str) -> Text:
+    """A state as one sign."""
+    sign, style = STATES.get(state, STATES["unknown"])
+    return Text(sign, style or MUTED)
+
+
+def state_word(state: str) -> Text:
+    """A state as sign and word."""
+    _, style = STATES.get(state, STATES["unknown"])
+    return state_sign(state).append(f" {state}", style or MUTED)
+
+
+def fraction_of(view: RunView) -> float:
+    """How much of a run is done, from 0 to 1."""
+    return min(1.0, view.step / view.steps) if view.steps else 0.0
+
+
+def percent(fraction: float) -> str:
+    """A share; never 100 % before all is done."""
+    return f"{math.floor(100 * fraction + 1e-9)} %"
+
+
+def bar(fraction: float, width: int, style: Style | str = "") -> Text:
+    """A line that is drawn as far as the run has come."""
+    done = max(0, min(width, round(fraction * width)))
+    return Text("━" * done, style).append("─" * (width - done), MUTED)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: ``48 s``, ``6 min``, ``2 h 05``, ``3 d 4 h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    if seconds < 99.5:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d}" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def rate(per_second: float | None) -> str:
+    """Updates in a time that gives a number above 1."""
+    if per_second is None or not math.isfinite(per_second):
+        return "-"
+    if per_second >= 1 or per_second <= 0:
+        return f"{per_second:,.3g}/s" if per_second < 100 else f"{per_second:,.0f}/s"
+    return f"{60 * per_second:.3g}/min"
+
+
+def short_count(number: int) -> str:
+    """``640``, ``15k``, ``1.2M``: in five cells at most."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if number >= 10 * size:
+            return f"{number / size:.0f}{unit}"
+        if number >= size:
+            return f"{number / size:.1f}".removesuffix(".0") + unit
+    return str(number)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The values as a line of blocks, each of the mean of its share; what is not finite leaves a gap."""
+    if not len(values) or width <= 0:
+        return ""
+    count = len(values)
+    ends = [max(count * (i + 1) // width, count * i // width + 1) for i in range(width)]
+    shares = [_mean(values[count * i // width : end]) for i, end in enumerate(ends)]
+    known = [share for share in shares if share is not None]
+    if not known:
+        return ""
+    low = min(known)
+    half = max(known) / 2 - low / 2  # the whole span may be beyond all numbers
+    return "".join(
+        " " if share is None else BLOCKS[min(7, int(8 * ((share / 2 - low / 2) / half))) if half > 0 else 0]
+        for share in shares
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    known = [float(value) for value in values if math.isfinite(value)]
+    return sum(value / len(known) for value in known) if known else None
+
+
+def settings(view: RunView) -> Text:
+    """What holds of a run now: norm, noise and learning rate."""
+    if view.spec is None:
+        return Text("settings unknown", MUTED)
+    noise = "on" if view.spec.noise.on else "off"
+    pairs = (("norm", view.spec.norm.kind), ("noise", noise), ("lr", f"{view.spec.optim.lr:g}"))
+    return pairs_of(pairs)
+
+
+def cadences(view: RunView, width: int) -> list[Text]:
+    """Which instruments measure, and how often, in lines of at most `width` cells."""
+    if view.spec is None:
+        return []
+    probes = view.spec.probes
+    found = [(name, getattr(probes, name).every) for name in type(probes).model_fields]
+    on = tuple((name, f"{every}") for name, every in found if every)
+    return pairs_in_lines(on, width) if on else [Text("no instruments", MUTED)]
+
+
+def pairs_in_lines(pairs: Iterable[tuple[str, str]], width: int) -> list[Text]:
+    """As `pairs_of`, in lines of at most `width` cells that break between two pairs."""
+    lines: list[list[tuple[str, str]]] = [[]]
+    for pair in pairs:
+        if lines[-1] and pairs_of([*lines[-1], pair]).cell_len > width:
+            lines.append([])
+        lines[-1].append(pair)
+    return [pairs_of(line) for line in lines]
+
+
+def pairs_of(pairs: Iterable[tuple[str, str]]) -> Text:
+    """``name value`` pairs, the names faintly."""
+    text = Text()
+    for name, value in pairs:
+        text.append("  " if text else "").append(f"{name} ", MUTED).append(value)
+    return text
+
+
+def request_line(request: RequestView, targets_text: str, targets_style: Style | str = "") -> Text:
+    """One change as the list of changes shows it."""
+    sign, style = OUTCOMES[request.outcome]
+    when = "now" if request.step is None else f"{request.step:,}"
+    text = Text(f"{when:>7} ", MUTED).append(f"{sign} ", style).append(request.summary)
+    text.append(f"  {targets_text}", targets_style or MUTED)
+    if request.outcome != "applied":
+        text.append(f"  {request.outcome}", style)
+    return text.append(f": {request.reason}") if request.reason else text
+
+
+def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]:
+    """Every request of every run, in order, pending ones last; the same one to several runs is told once."""
+    grouped: dict[tuple[str, str, str, str], tuple[RequestView, list[RunView]]] = {}
+    for view in snapshot.runs:
+        for request in view.requests:
+            step = "" if request.step is None else str(request.step)
+            key = (request.summary, request.outcome, request.reason, step)
+            if request.outcome == "rejected":
+                key = (*key[:2], request.reason or request.id, step)
+            views = grouped.setdefault(key, (request, []))[1]
+            if view not in views:  # the same may be asked of one run twice
+                views.append(view)
+    found = [(request, tuple(views)) for request, views in grouped.values()]
+    return sorted(found, key=lambda one: (one[0].outcome == "pending", one[0].step or 0))
+
+
+def targets_text(views: Sequence[RunView], everybody: int) -> str:
+    """Some runs in a word or two."""
+    if len(views) == 1:
+        return views[0].name
+    return "all" if len(views) == everybody else f"{len(views)} runs"
+
+
+def fitted(text: str, width: int) -> str:
+    """`text` in exactly `width` cells, cut with an ellipsis."""
+    if cell_len(text) <= width:
+        return text + " " * (width - cell_len(text))
+    cut = ""
+    for character in text:
+        if cell_len(cut + character) > width - 1:
+            break
+        cut += character
+    return cut + "…" + " " * (width - 1 - cell_len(cut)) if width > 0 else ""
