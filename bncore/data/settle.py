@@ -30,6 +30,8 @@ class Settled:
     """What pictures say the data are."""
     samples: int
     """Training images."""
+    outputs: int
+    """Classes."""
     warning: str = ""
     """To be shown on screen and journaled; empty where there is nothing to be told."""
 
@@ -67,7 +69,9 @@ def settle(data: ImageData, progress: Progress | None = None, *, side: int | Non
     found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
     settled = chosen.model_copy(update={"fingerprint": found})
     warning = "; ".join(filter(None, (warning, *arrays.notices)))
-    return Settled(settled, title_of(source, settled.path), len(arrays.train_images), warning)
+    return Settled(
+        settled, title_of(source, settled.path), len(arrays.train_images), len(arrays.classes), warning
+    )
 
 
 def foresee(data: ImageData) -> str:

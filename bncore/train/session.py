@@ -90,10 +90,7 @@ class Session:
     """
 
     def __init__(self, spec: Spec, data: Dataset) -> None:
-        for field, value, accepted in single_value_conflicts(
-            spec, samples=len(data.train_inputs), outputs=data.outputs
-        ):
-            raise ValueError(f"{field}: {value!r}; expected {accepted}")
+        _refuse_single_values(spec, data)
         self.spec = spec
         self.data = data
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
@@ -136,6 +133,7 @@ class Session:
         """
         if (spec.norm, spec.noise) == (self.spec.norm, self.spec.noise):
             return
+        _refuse_single_values(spec, self.data)
         with self.net.with_settings(spec.norm, spec.noise):
             inputs, targets = self.data.batch(step)
             loss = self.criterion(self.outputs(inputs, Pass(noise_step=step)), targets)
@@ -305,6 +303,14 @@ class Session:
             if isinstance(lr, Tensor):
                 group["lr"] = lr.fill_(float(group["lr"]))
         self.generation += 1
+
+
+def _refuse_single_values(spec: Spec, data: Dataset) -> None:
+    """Raises ValueError where a statistic would be that of a single value."""
+    for field, value, accepted in single_value_conflicts(
+        spec, samples=len(data.train_inputs), outputs=data.outputs
+    ):
+        raise ValueError(f"{field}: {value!r}; expected {accepted}")
 
 
 def layout_of(memory_format: str, device: torch.device) -> torch.memory_format:
