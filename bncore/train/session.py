@@ -54,11 +54,8 @@ class StepRecord:
     accuracy: float | None
     lr: float
     grad_norm: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether the data loss is a number; if not, the update was not made."""
-        return math.isfinite(self.loss)
+    finite: bool = True
+    """Whether the data loss and its gradient are numbers; if not, the update was not made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +68,11 @@ class Numbers:
     lr: float
     penalised: bool = False
 
-    def record(self, values: Sequence[float]) -> StepRecord:
+    def record(self, values: Sequence[float], *, finite: bool = True) -> StepRecord:
         """The record, from the values of `tensors`."""
         loss, grad_norm, *rest = values
         penalty = rest.pop(0) if self.penalised else 0.0
-        return StepRecord(loss, penalty, rest[0] if rest else None, self.lr, grad_norm)
+        return StepRecord(loss, penalty, rest[0] if rest else None, self.lr, grad_norm, finite)
 
 
 class Session:
@@ -142,8 +139,8 @@ class Session:
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepRecord | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
 
-        A loss that is not finite is recorded and *not* applied: parameters and running statistics stay those of
-        theta_s.
+        A step whose loss or gradient is not finite is recorded and *not* applied: parameters, running statistics
+        and the optimiser's state stay those of theta_s.
 
         Arguments:
             record: whether to return a record.
@@ -151,7 +148,7 @@ class Session:
                 parameters.
 
         Returns:
-            The record, or None where `record` is false and the loss is finite.
+            The record, or None where `record` is false and the update was made.
         """
         before, self.unseen = None, None
         if observe:
@@ -162,17 +159,18 @@ class Session:
         batch, lr = self.prepare(step)
         self._statistics.save()
         outputs, loss = self._gradient(batch, step)
-        finite = math.isfinite(loss.item())
+        found, overflow = torch.stack((loss.detach(), self._overflow())).tolist()
+        finite = math.isfinite(found) and not overflow
         result = None
         if record or not finite:
             numbers = self._numbers(loss, outputs, batch[1], lr)
-            result = numbers.record([tensor.item() for tensor in numbers.tensors])
+            result = numbers.record([tensor.item() for tensor in numbers.tensors], finite=finite)
         if finite:
             self._update(lr)
         else:
             self._statistics.restore()
         if before is not None:
-            self.view = self._view(step, before=before, batch=batch, loss=loss.item(), lr=lr)
+            self.view = self._view(step, before=before, batch=batch, loss=found, lr=lr)
         return result
 
     def update(self, step: int, *, record: bool) -> Numbers:
@@ -273,6 +271,15 @@ class Session:
         return Pass(training=True, track=True, noise_step=step)
 
     @torch.no_grad()
+    def _overflow(self) -> Tensor:
+        """1 where a number of the gradient is not finite, else 0: by torch's own check for gradient scalers, one
+        launch on a GPU, half a percent of a deep linear network's step on a CPU."""
+        grads = [p.grad for p in trained(self.parameters) if p.grad is not None]
+        found = grads[0].new_zeros(1, dtype=torch.float32)
+        torch._amp_foreach_non_finite_check_and_unscale_(grads, found, torch.ones_like(found))
+        return found[0]
+
+    @torch.no_grad()
     def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> Numbers:
         moved = trained(self.parameters)
         optim = self.spec.optim
@@ -280,6 +287,12 @@ class Session:
         found += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
         found += [accuracy(outputs, targets)] if self.data.classes else []
         return Numbers(tuple(found), lr, penalised=bool(optim.weight_decay))
+
+    @torch.no_grad()
+    def largest(self) -> Tensor:
+        """The largest absolute value of a parameter, a 0-d tensor: after an update by a gradient that was not
+        finite, it is not finite either."""
+        return torch.stack(torch._foreach_norm(self.parameters, float("inf"))).max()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on and that no spec, data or key determines.
