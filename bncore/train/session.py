@@ -292,7 +292,7 @@ class Session:
     def largest(self) -> Tensor:
         """The largest absolute value of a parameter, a 0-d tensor: after an update by a gradient that was not
         finite, it is not finite either."""
-        return torch.stack(torch._foreach_norm(self.parameters, float("inf"))).max()
+        return torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], float("inf"))).max()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on and that no spec, data or key determines.
