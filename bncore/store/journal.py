@@ -154,7 +154,7 @@ class Journal:
             Owned: it may not.
         """
         if not self._may_write():
-            if not self.path.with_name("owner.json").exists():
+            if not self.path.exists():
                 raise Owned(f"{self.path.parent}: No such file or directory: moved or removed under its writer")
             raise Owned(f"{self.path}: another process has taken this run over")
 
