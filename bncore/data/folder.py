@@ -41,7 +41,8 @@ def load_folder(
     arrays = cache.recall(name)
     if arrays is None:
         cache.make_folder()  # before the decoding, which takes long
-        train, test = (_decode(files, image_size, progress) for files in (tree.train, tree.test))
+        first = next(iter(tree.train.values()))[0]
+        train, test = (_decode(files, first, image_size, progress) for files in (tree.train, tree.test))
         arrays = ImageArrays(*train, *test, tree.classes)
         cache.store(name, arrays)
     notices = tree.notices()
@@ -74,18 +75,18 @@ def _key(tree: Tree, image_size: int | None) -> str:
 
 
 def _decode(
-    split: Listing, image_size: int | None, progress: Progress | None
+    split: Listing, like: Path, image_size: int | None, progress: Progress | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     files = [(file, label) for label, group in enumerate(split.values()) for file in group]
     labels = np.array([label for _, label in files], dtype=np.int64)
-    first = read_picture(files[0][0], image_size)
+    first = read_picture(like, image_size)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     for i, (file, _) in enumerate(files):
         image = read_picture(file, image_size)
         if image.shape != first.shape:
             size, wanted = image.shape[:0:-1], first.shape[:0:-1]
             raise DataError(
-                f"{file}: {size[0]}x{size[1]} pixels; expected {wanted[0]}x{wanted[1]} as {files[0][0]}, or "
+                f"{file}: {size[0]}x{size[1]} pixels; expected {wanted[0]}x{wanted[1]} as {like}, or "
                 "data.image_size, which makes all alike"
             )
         images[i] = image

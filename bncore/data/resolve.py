@@ -30,6 +30,8 @@ class ResolvedSource:
     """What pictures say the data are."""
     samples: int
     """Training images."""
+    outputs: int
+    """Classes."""
     warning: str = ""
     """To be shown on screen and journaled; empty where there is nothing to be told."""
 
@@ -69,7 +71,9 @@ def resolve_source(
     found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
     settled = chosen.model_copy(update={"fingerprint": found})
     warning = "; ".join(filter(None, (warning, *arrays.notices)))
-    return ResolvedSource(settled, title_of(source, settled.path), len(arrays.train_images), warning)
+    return Settled(
+        settled, title_of(source, settled.path), len(arrays.train_images), len(arrays.classes), warning
+    )
 
 
 def describe_source(data: ImageData) -> str:

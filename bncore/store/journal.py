@@ -156,7 +156,9 @@ class Journal:
             AlreadyOwnedError: it may not.
         """
         if not self._may_write():
-            raise AlreadyOwnedError(f"{self.path}: another process has taken this run over")
+            if not self.path.exists():
+                raise Owned(f"{self.path.parent}: No such file or directory: moved or removed under its writer")
+            raise Owned(f"{self.path}: another process has taken this run over")
 
     def _write(self, line: bytes) -> None:
         self.check_owned()

@@ -1,9 +1,9 @@
 """Steps made ahead of their numbers, so that the host never waits for the device within a block of them.
 
-The updates of a block are made before anybody knows whether its losses are finite. Their numbers stay on the
-device until the block is settled, by one transfer. Where a loss turns out not to be finite, the block is taken
-back to its start and its steps are made again one by one, up to that one: what a run journals, and where it
-diverges, are the same as without blocks.
+The updates of a block are made before anybody knows whether its losses and gradients are finite. Their numbers
+stay on the device until the block is settled, by one transfer. Where a loss turns out not to be finite, or what a
+gradient that is not finite has made of the parameters, the block is taken back to its start and its steps are made
+again one by one, up to that one: what a run journals, and where it diverges, are the same as without blocks.
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ class AsyncSteps:
         """End the block: the records of its steps, in order. One that is not finite is the last, and the session
         is then as it was before that step's update."""
         made, self._made = self._made, []
-        told = _fetched([one.numbers for one in made])
-        if all(math.isfinite(numbers[0]) for numbers in told):
+        if not made:
+            return
+        told, largest = _fetched([one.numbers for one in made], self._session.largest())
+        if math.isfinite(largest) and all(math.isfinite(numbers[0]) for numbers in told):
             for one, numbers in zip(made, told, strict=True):
                 if one.record:
                     yield one.step, one.numbers.record(numbers)
@@ -100,8 +102,8 @@ class AsyncSteps:
                     return
 
 
-def _fetched(block: list[DeviceMetrics]) -> list[list[float]]:
-    """The numbers of every step, by one transfer."""
+def _fetched(block: list[Numbers], after: Tensor) -> tuple[list[list[float]], float]:
+    """The numbers of every step, and one that is known after them, by one transfer."""
     tensors: list[Tensor] = [tensor for numbers in block for tensor in numbers.tensors]
-    flat = iter(torch.stack(tensors).tolist() if tensors else [])
-    return [[next(flat) for _ in numbers.tensors] for numbers in block]
+    flat = iter(torch.stack([*tensors, after]).tolist())
+    return [[next(flat) for _ in numbers.tensors] for numbers in block], next(flat)

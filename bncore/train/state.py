@@ -54,11 +54,8 @@ class StepMetrics:
     accuracy: float | None
     lr: float
     grad_norm: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether the data loss is a number; if not, the update was not made."""
-        return math.isfinite(self.loss)
+    finite: bool = True
+    """Whether the data loss and its gradient are numbers; if not, the update was not made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +68,11 @@ class DeviceMetrics:
     lr: float
     penalised: bool = False
 
-    def record(self, values: Sequence[float]) -> StepMetrics:
+    def record(self, values: Sequence[float], *, finite: bool = True) -> StepRecord:
         """The record, from the values of `tensors`."""
         loss, grad_norm, *rest = values
         penalty = rest.pop(0) if self.penalised else 0.0
-        return StepMetrics(loss, penalty, rest[0] if rest else None, self.lr, grad_norm)
+        return StepRecord(loss, penalty, rest[0] if rest else None, self.lr, grad_norm, finite)
 
 
 class TrainState:
@@ -90,10 +87,7 @@ class TrainState:
     """
 
     def __init__(self, spec: Spec, data: Dataset) -> None:
-        for field, value, accepted in single_value_conflicts(
-            spec, samples=len(data.train_inputs), outputs=data.outputs
-        ):
-            raise ValueError(f"{field}: {value!r}; expected {accepted}")
+        _refuse_single_values(spec, data)
         self.spec = spec
         self.data = data
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
@@ -136,6 +130,7 @@ class TrainState:
         """
         if (spec.norm, spec.noise) == (self.spec.norm, self.spec.noise):
             return
+        _refuse_single_values(spec, self.data)
         with self.net.with_settings(spec.norm, spec.noise):
             inputs, targets = self.data.batch(step)
             loss = self.criterion(self.outputs(inputs, ForwardMode(noise_step=step)), targets)
@@ -144,8 +139,8 @@ class TrainState:
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepMetrics | None:
         """Compute the gradient of step `step` and apply the optimiser's update.
 
-        A loss that is not finite is recorded and *not* applied: parameters and running statistics stay those of
-        theta_s.
+        A step whose loss or gradient is not finite is recorded and *not* applied: parameters, running statistics
+        and the optimiser's state stay those of theta_s.
 
         Arguments:
             record: whether to return a record.
@@ -153,7 +148,7 @@ class TrainState:
                 parameters.
 
         Returns:
-            The record, or None where `record` is false and the loss is finite.
+            The record, or None where `record` is false and the update was made.
         """
         before, self.unseen = None, None
         if observe:
@@ -164,17 +159,18 @@ class TrainState:
         batch, lr = self.prepare(step)
         self._statistics.save()
         outputs, loss = self._gradient(batch, step)
-        finite = math.isfinite(loss.item())
+        found, overflow = torch.stack((loss.detach(), self._overflow())).tolist()
+        finite = math.isfinite(found) and not overflow
         result = None
         if record or not finite:
             numbers = self._numbers(loss, outputs, batch[1], lr)
-            result = numbers.record([tensor.item() for tensor in numbers.tensors])
+            result = numbers.record([tensor.item() for tensor in numbers.tensors], finite=finite)
         if finite:
             self._update(lr)
         else:
             self._statistics.restore()
         if before is not None:
-            self.view = self._view(step, before=before, batch=batch, loss=loss.item(), lr=lr)
+            self.view = self._view(step, before=before, batch=batch, loss=found, lr=lr)
         return result
 
     def update(self, step: int, *, record: bool) -> DeviceMetrics:
@@ -277,13 +273,28 @@ class TrainState:
         return ForwardMode(training=True, track=True, noise_step=step)
 
     @torch.no_grad()
-    def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> DeviceMetrics:
+    def _overflow(self) -> Tensor:
+        """1 where a number of the gradient is not finite, else 0: by torch's own check for gradient scalers, one
+        launch on a GPU, half a percent of a deep linear network's step on a CPU."""
+        grads = [p.grad for p in trained(self.parameters) if p.grad is not None]
+        found = grads[0].new_zeros(1, dtype=torch.float32)
+        torch._amp_foreach_non_finite_check_and_unscale_(grads, found, torch.ones_like(found))
+        return found[0]
+
+    @torch.no_grad()
+    def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> Numbers:
         moved = trained(self.parameters)
         optim = self.spec.optim
         found = [loss.detach(), grad_norm(moved)]
         found += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
         found += [accuracy(outputs, targets)] if self.data.classes else []
         return DeviceMetrics(tuple(found), lr, penalised=bool(optim.weight_decay))
+
+    @torch.no_grad()
+    def largest(self) -> Tensor:
+        """The largest absolute value of a parameter, a 0-d tensor: after an update by a gradient that was not
+        finite, it is not finite either."""
+        return torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], float("inf"))).max()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on and that no spec, data or key determines.
@@ -307,6 +318,14 @@ class TrainState:
             if isinstance(lr, Tensor):
                 group["lr"] = lr.fill_(float(group["lr"]))
         self.generation += 1
+
+
+def _refuse_single_values(spec: Spec, data: Dataset) -> None:
+    """Raises ValueError where a statistic would be that of a single value."""
+    for field, value, accepted in single_value_conflicts(
+        spec, samples=len(data.train_inputs), outputs=data.outputs
+    ):
+        raise ValueError(f"{field}: {value!r}; expected {accepted}")
 
 
 def layout_of(memory_format: str, device: torch.device) -> torch.memory_format:

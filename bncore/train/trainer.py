@@ -88,7 +88,7 @@ class Trainer:
         return self.session.spec
 
     def run(self) -> End:
-        """Train until the last step, a non-finite loss, a request to stop, or a signal."""
+        """Train until the last step, a loss or gradient that is not finite, a request to stop, or a signal."""
         while self.position < self.spec.steps:
             if self._ahead.begun and self._boundary_is_idle():
                 pass
@@ -103,7 +103,7 @@ class Trainer:
         return self._finish("finished")
 
     def advance(self) -> bool:
-        """Make one update and everything that belongs to its step; False where a loss is not finite."""
+        """Make one update and everything that belongs to its step; False where a step is refused."""
         step, last = self.position, self.position == self.spec.steps - 1
         record = last or step % self.spec.log_every == 0
         observe = bool(self.probes.due(step))
@@ -122,10 +122,9 @@ class Trainer:
         self.position = self.heartbeat.step = step + 1
         return True
 
-    def flush_steps(self) -> bool:
-        """Journal the steps that were made ahead; False where a loss was not finite: the run is then back at that
-        step."""
-        return all(self._journal_step(step, record) for step, record in self._ahead.flush())
+    def catch_up(self) -> bool:
+        """Journal the steps that were made ahead; False where one is refused: the run is then back at it."""
+        return all(self._journal_step(step, record) for step, record in self._ahead.settle())
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write the state before the next update, journal it, and drop the oldest."""
@@ -259,4 +258,4 @@ class Trainer:
 
 def _fields(record: StepMetrics) -> dict[str, float]:
     """The event's fields: what does not apply (accuracy of a regression) is left out."""
-    return {name: value for name, value in asdict(record).items() if value is not None}
+    return {name: value for name, value in asdict(record).items() if value is not None and name != "finite"}

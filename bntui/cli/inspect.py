@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import Json, Names, Root, Run, complete_run, default_root, escape_control
+from bntui.cli.options import Json, Names, Root, complete_run, default_root, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,14 +111,13 @@ def ls(
             typer.echo(escape_control(f"{overview.run.name}: {overview.warning}"), err=True)
 
 
-def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
-    """Plot a run, or the runs of a sweep together."""
-    from bncore.store.find import find
+def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
+    """Plot runs, and the runs of sweeps, together."""
     from bntui.cli.overview import look_at
-    from bntui.cli.plots import check_layer, plots
+    from bntui.cli.plots import check_layer, labels, plots
     from bntui.cli.tables import print_table
 
-    runs = runs_of(find(root or default_root(), name))
+    runs = runs_named(names, root)
     seen = look_at(runs)
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
@@ -126,7 +125,7 @@ def show(name: Run, layer: Layer = None, as_json: Json = False, root: Root = Non
     check_layer(runs, layer)
     for picture in plots(runs, layer):
         typer.echo(picture)
-    rows = [(o.run.path.name, o.state, *(_figures(o.as_json()))) for o in seen]
+    rows = [(name, o.state, *_figures(o.as_json())) for name, o in zip(labels(runs), seen, strict=True)]
     print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
 
 

@@ -90,6 +90,15 @@ def check_layer(runs: list[RunDir], layer: int | None) -> None:
         raise typer.BadParameter(f"{layer}; expected one that was measured: {accepted}", param_hint="--layer")
 
 
+def labels(runs: list[RunDir]) -> list[str]:
+    """What each is called beside the others: as shortly as tells them apart."""
+    short = [printable(run.path.name) for run in runs]
+    for told in (short, [run.name for run in runs]):
+        if len(set(told)) == len(told):
+            return told
+    return [printable(str(run.path)) for run in runs]
+
+
 def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
     """A picture for each panel that any of the runs has data for, as wide as the terminal.
 
@@ -97,8 +106,8 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
         runs: drawn together.
         layer: number of the layer, from 1, whose values per-layer panels draw; None: the middle one.
     """
-    columns = {escape_control(run.path.name): read(run).advance() for run in runs}
-    sources = sorted({escape_control(str(c.start["data"])) for c in columns.values() if "data" in c.start})
+    columns = {name: read(run).advance() for name, run in zip(labels(runs), runs, strict=True)}
+    sources = sorted({printable(str(c.start["data"])) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
         lines = {name: line for name, c in columns.items() if (line := _line(c, panel, layer)) is not None}
         if lines:

@@ -54,13 +54,15 @@ def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None
     images = _images(planned)
     threads = threads or share_of_threads(len(planned.runs))
     if images is None:
-        return planned.resolved(data=None, device=device, threads=threads)
-    resolved = resolve_source(images, show_progress, side=_side(planned))
-    if resolved.warning:
-        typer.secho(f"WARNING: {resolved.warning}", fg="yellow", bold=True, err=True)
-    typer.echo(f"data: {resolved.title}", err=True)
-    _check_batches(planned, resolved.samples)
-    return planned.resolved(data=resolved.data, device=device, threads=threads)
+        return planned.settled(data=None, device=device, threads=threads)
+    from bncore.data import settle
+
+    settled = settle(images, show_progress, side=_side(planned))
+    if settled.warning:
+        typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
+    typer.echo(f"data: {settled.title}", err=True)
+    _check_fit(planned, settled.samples, settled.outputs)
+    return planned.settled(data=settled.data, device=device, threads=threads)
 
 
 def check_devices(planned: Plan) -> None:
@@ -94,8 +96,9 @@ def _side(planned: Plan) -> int | None:
     return VGG_SIDE if any(isinstance(run.spec.net, VGG) for run in planned.runs) else None
 
 
-def _check_batches(planned: Plan, samples: int) -> None:
-    """Refuse batches of more images than there are, and statistics of a single value.
+def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
+    """Refuse what does not go with so many training images and classes: batches of more images than there are,
+    and statistics of a single value.
 
     Raises:
         SpecError: naming the field and what there is.
@@ -105,9 +108,12 @@ def _check_batches(planned: Plan, samples: int) -> None:
         if isinstance(run.spec.data, ImageData) and size != "full" and size > samples:
             accepted = f"'full' or at most {samples}, the training images"
             raise SpecError([Problem(planned.experiment.name, "batch_size", size, accepted)])
+        images = isinstance(run.spec.data, ImageData)
         starved = [
             Problem(planned.experiment.name, field, value, accepted)
-            for field, value, accepted in single_value_conflicts(run.spec, samples=samples)
+            for field, value, accepted in single_value_conflicts(
+                run.spec, samples=samples, outputs=outputs if images else None
+            )
         ]
         if starved:
             raise SpecError(starved)

@@ -162,7 +162,7 @@ def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None)
 
 @with_slurm
 def resume(
-    name: Run,
+    names: Names,
     jobs: Jobs = None,
     force: Force = False,
     detached: Detach = False,
@@ -174,17 +174,15 @@ def resume(
     drop_request: DropRequest = None,
     slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
-    """Unpause a live run; restart a dead or stopped one, or what is missing of a sweep, where it was. In the
-    foreground, exit 0 only if all that was restarted has ended."""
-    from bncore.config.observed import refuse_observed
-    from bncore.launch.devices import cpu_count
-    from bncore.store.find import find
+    """Unpause live runs; restart dead or stopped ones, or what is missing of sweeps, where they were, sweep after
+    sweep. In the foreground, exit 0 only if all that was restarted has ended."""
+    from bncore.spec.observed import refuse_observed
     from bncore.store.requests import Resume, drop
     from bntui.cli.overview import look_at, supervised
 
     check_launcher(launcher, slurm)
-    runs = runs_of(find(root or default_root(), name))
-    options = _slurm_options(runs[0].sweep, launcher, slurm, force=force)
+    runs = runs_named(names, root)
+    options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
     if not force:
         _await_orphans(runs)
     seen = look_at(runs)
@@ -195,28 +193,58 @@ def resume(
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
     if not busy and not dead:
-        typer.echo(f"bnrun: {escape_control(name)}: nothing to resume: every run has ended", err=True)
+        typer.echo(f"bnrun: {harmless(', '.join(names))}: nothing to resume: every run has ended", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    if dead and options is not None:
-        check_cluster(dead[0].sweep.path)
+    for run in dead:
+        refuse_observed(run.spec_file)
+    missing = _by_sweep(dead)
+    for sweep in missing:
+        if options[sweep] is not None:
+            check_cluster(sweep.path)
     for run in live:
         drop(run, Resume())
         typer.echo(f"{run.name}: asked to go on", err=True)
     for run in waiting:
         typer.echo(f"{run.name}: queued; it will begin by itself", err=True)
-    for run in dead:
-        refuse_observed(run.spec_file)
     if drop_request is not None:
         _request_drop(dead, drop_request)
-    if dead and options is not None:
-        submit_runs(dead[0].sweep, dead, options, jobs=jobs, as_json=as_json)
-    elif dead:
-        at_once = jobs or max(1, min(len(dead), cpu_count()))
-        if detached:
-            finish(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force, detached=True)
-            return
-        code = run_to_end(dead[0].sweep, dead, jobs=at_once, as_json=as_json, force=force)
-        raise typer.Exit(code or _not_ended(dead))
+    codes = set()
+    for sweep, left in missing.items():
+        code = _go_on(sweep, left, options[sweep], jobs=jobs, as_json=as_json, force=force, detached=detached)
+        codes.add(code)
+        if code > 128:  # a signal to all of it
+            raise typer.Exit(code)
+    raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.SOME_FAILED if codes else ExitCode.OK)
+
+
+def _by_sweep(runs: Sequence[RunDir]) -> dict[SweepDir, list[RunDir]]:
+    found: dict[SweepDir, list[RunDir]] = {}
+    for run in runs:
+        found.setdefault(run.sweep, []).append(run)
+    return found
+
+
+def _go_on(
+    sweep: SweepDir,
+    runs: list[RunDir],
+    options: SlurmOptions | None,
+    *,
+    jobs: int | None,
+    as_json: bool,
+    force: bool,
+    detached: bool,
+) -> int:
+    """Restart runs of a sweep, by Slurm where there are options of it; the exit code."""
+    from bncore.launch.devices import cpu_count
+
+    if options is not None:
+        submit_runs(sweep, runs, options, jobs=jobs, as_json=as_json)
+        return ExitCode.OK
+    at_once = jobs or max(1, min(len(runs), cpu_count()))
+    if detached:
+        finish(sweep, runs, jobs=at_once, as_json=as_json, force=force, detached=True)
+        return ExitCode.OK
+    return run_to_end(sweep, runs, jobs=at_once, as_json=as_json, force=force) or _not_ended(runs)
 
 
 def _await_orphans(runs: list[RunDir]) -> None:

@@ -79,3 +79,33 @@ def test_pictures_that_the_network_does_not_take_are_refused_before_anything_is_
     done = bnrun(*arguments, "--set", "data.image_size=32", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{tree}: pictures are resized (shorter side, antialiased) and cropped to 32x32" in done.stderr
+
+
+def test_a_norm_that_does_not_fit_the_number_of_classes_is_refused_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    tree = image_tree(tmp_path / "tree")
+    dln = '{ kind = "dln", depth = 2, width = 16, normalise_last = true }\nnorm = { kind = "group", groups = 2 }'
+    pictures = experiment(tmp_path)
+    pictures.write_text(ON_PICTURES.replace('{ kind = "mlp", hidden = [4] }', dln))
+    arguments = ("run", pictures, "--device", "cpu", "--headless", "--data-dir", tree)
+    done = bnrun(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "norm.groups" in done.stderr and "fewer than the 2 features of layer 2" in done.stderr
+    assert not (tmp_path / "runs").exists()
+    done = bnrun(*arguments, "--set", "norm.groups=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_test_pictures_of_another_size_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    tree = image_tree(tmp_path / "tree")
+    image_tree(tmp_path / "small", size=16)
+    (tree / "test").rename(tree / "unused")
+    (tmp_path / "small" / "test").rename(tree / "test")
+    arguments = ("run", experiment(tmp_path), "--device", "cpu", "--headless", "--data-dir", tree)
+    done = bnrun(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{tree}/test/cat/0.png: 16x16 pixels; expected 32x32 as {tree}/train/cat/0.png" in done.stderr
+    assert not (tmp_path / "runs").exists()
+    done = bnrun(*arguments, "--set", "data.image_size=16", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

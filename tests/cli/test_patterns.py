@@ -11,7 +11,9 @@ import pytest
 
 from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all
-from cli.factories import bnrun, tiny_experiment
+from bncore.store.paths import RunDir
+from bncore.store.status import Status, write_status
+from cli.making import bnrun, tiny_experiment
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +65,42 @@ def test_commands_take_several(made: Path) -> None:
     for command in (["stop"], ["pause"], ["checkpoint", "--wait"]):
         done = bnrun(*command, "exp01", "oth*", cwd=made)
         assert (done.returncode, "exp01, oth*: no live run to ask" in done.stderr) == (3, True)
-    for command in ("ls", "rm", "logs", "verify", "watch", "stop", "report"):
+    for command in ("ls", "rm", "logs", "verify", "watch", "stop", "report", "show", "resume"):
         done = bnrun(command, "exp01", "exp9*", cwd=made)
         assert (done.returncode, done.stdout) == (3, "")
         assert "exp9*: no run or sweep under" in done.stderr
         assert "matches (there: exp01, exp02, exp[3], other)" in done.stderr
+
+
+def test_several_are_shown_under_names_that_tell_them_apart(made: Path) -> None:
+    shown = bnrun("show", "exp0*", cwd=made)
+    assert shown.returncode == 0, shown.stderr
+    for name in ("exp01/none-s0", "exp01/batch-s0", "exp02/none-s0", "exp02/batch-s0"):
+        assert shown.stdout.count(name) > 1, "in the plots and in the table"
+    assert "exp01/" not in bnrun("show", "exp01", cwd=made).stdout
+    assert len(json.loads(bnrun("show", "--json", "exp01", "other/none", cwd=made).stdout)) == 3
+
+
+def test_several_are_resumed(made: Path, tmp_path: Path) -> None:
+    ended = bnrun("resume", "exp01", "oth*", cwd=made)
+    assert (ended.returncode, "exp01, oth*: nothing to resume" in ended.stderr) == (2, True)
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    left = [tmp_path / "runs" / name / "none-s0" for name in ("exp01", "exp02")]
+    for run in left:
+        (run / "journal.jsonl").unlink()
+        write_status(RunDir(run), Status("stopped"))
+    done = bnrun("resume", "exp0*", "other", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for run in left:
+        assert '"state":"finished"' in (run / "journal.jsonl").read_text()
+    (left[0] / "journal.jsonl").unlink()
+    write_status(RunDir(left[0]), Status("stopped"))
+    (left[1] / "journal.jsonl").unlink()
+    write_status(RunDir(left[1]), Status("stopped"))
+    (left[0] / "spec.toml").write_text("steps = 0")
+    done = bnrun("resume", "exp0*", cwd=tmp_path)
+    assert done.returncode == 4, "one sweep has not ended"
+    assert '"state":"finished"' in (left[1] / "journal.jsonl").read_text()
 
 
 def test_several_are_removed_and_none_where_one_is_wrong(made: Path, tmp_path: Path) -> None:

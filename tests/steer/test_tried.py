@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from resume.factories import DEEP_LINEAR, digest, events, make_run, train
-from train.factories import session
+from data.making import image_tree
+from resume.making import DEEP_LINEAR, digest, events, make_run, train
+from train.making import session
 from train.test_rewind import same
 
-from bncore.config.change import changed
-from bncore.config.model import MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
-from bncore.nets.normalize import NORMS
+from bncore.nets.normalise import NORMS
+from bncore.spec.change import changed
+from bncore.spec.model import DLN, MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
 from bncore.store import requests
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir
@@ -79,6 +80,24 @@ def test_what_only_torch_refuses_is_rejected_too(monkeypatch: pytest.MonkeyPatch
         one.try_change(changed(one.spec, {"norm.kind": "layer"}), 1)
     assert same(one.state_dict(), before)
     assert {norm.kind for norm in one.net.norms} == {"batch"}
+
+
+def test_so_is_what_does_not_fit_the_number_of_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder, which the spec does not tell."""
+    monkeypatch.setenv("BNRUN_CACHE", str(tmp_path / "cache"))
+    spec = ONE_SAMPLE.model_copy(
+        update={
+            "data": ImageData(source="folder", path=str(image_tree(tmp_path / "tree"))),
+            "net": DLN(depth=2, width=16, normalise_last=True),
+            "batch_size": 2,
+        }
+    )
+    one = session(spec)
+    with pytest.raises(ValueError, match=r"norm.groups: 2; expected fewer than the 2 features of layer 2"):
+        one.try_change(changed(spec, {"norm.kind": "group", "norm.groups": 2}), 0)
+    one.try_change(changed(spec, {"norm.kind": "group", "norm.groups": 1}), 0)
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,9 @@ def test_nothing_is_written_without_the_right_to(path: Path) -> None:
     with pytest.raises(AlreadyOwnedError, match="another process has taken this run over"):
         journal.append("step", 0)
     assert path.read_bytes() == b""
+    path.unlink()
+    with pytest.raises(Owned, match="No such file or directory: moved or removed under its writer"):
+        journal.append("step", 0)
 
 
 def test_a_fence_leaves_the_former_writer_a_file_that_is_gone(path: Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from resume.factories import Updates, events, make_run, train
 
-from bncore.config.change import changed
-from bncore.config.model import Norm, Optim, Spec
+from bncore.nets import Pass
+from bncore.spec.change import changed
+from bncore.spec.model import MLP, Norm, Optim, Spec
+from bncore.store import requests
 from bncore.train import checkpoint
+from bncore.train.session import Session
 
 from .factories import exploding_spec, session
 from .test_rewind import same
@@ -80,3 +84,76 @@ def test_a_diverged_run_ends_with_the_last_finite_state(
     assert found["net"].keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found["net"][name], tensor, msg=name, equal_nan=False)
+
+
+STEEP = exploding_spec(steps=40, net=MLP(hidden=(8,)), optim=Optim(lr=1e-60), log_every=4, seed=2)
+"""It stays where it is put (its rate is 0 in float32): whether a gradient overflows depends on the batch alone."""
+
+
+def put_where_a_gradient_overflows(one: Session, earliest: int = 12) -> int:
+    """Make gamma so small and the head so large that losses are finite and gradients about as large as numbers can
+    be; the first step whose gradient is not finite."""
+    norm, head = one.net.norms[0], one.net.layers[-1].weight
+    for part in range(240):
+        with torch.no_grad():
+            head.copy_(head.sign() * 1e26)
+            norm.weight.fill_(1e-15 * 2 ** (part / 48))
+        for step in range(one.spec.steps):
+            inputs, targets = one.data.batch(step)
+            loss = one.criterion(one.outputs(inputs, Pass(training=True)), targets)
+            assert loss.isfinite()
+            grads = torch.autograd.grad(loss, one.parameters, allow_unused=True)
+            if not all(grad is None or grad.isfinite().all() for grad in grads):
+                assert step >= earliest, "or no graph is tested"
+                return step
+    raise AssertionError("nothing is tested")
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_gradient_that_overflows_under_a_finite_loss_is_refused(record: bool) -> None:
+    one = session(STEEP)
+    overflow = put_where_a_gradient_overflows(one)
+    for step in range(overflow):
+        made = one.step(step, record=record)
+        assert made is None or made.finite
+    before = copy.deepcopy(one.state_dict())
+    refused = one.step(overflow, record=record)
+    assert refused is not None and not refused.finite
+    assert math.isfinite(refused.loss) and not math.isfinite(refused.grad_norm)
+    assert same(one.state_dict(), before)
+
+
+def test_a_gradient_whose_norm_alone_overflows_is_none() -> None:
+    one = session(STEEP)
+    with torch.no_grad():
+        one.net.layers[-1].weight.mul_(1e22)
+        one.net.norms[0].weight.fill_(1e-14)
+    made = one.step(0)
+    assert made is not None and made.finite and made.grad_norm == math.inf
+
+
+@pytest.mark.parametrize(
+    ("ahead", "updates"), [(1, ""), (1, "fused"), (7, ""), (64, "fused"), (64, "graphs"), (5, "graphs")]
+)
+def test_a_run_diverges_where_its_gradient_overflows(tmp_path: Path, ahead: int, updates: Updates) -> None:
+    run = make_run(tmp_path / "run", STEEP)
+    requests.drop(run, requests.Stop(at_step=1))
+    assert train(run) == 0, run.log_file.read_text()
+    one = session(STEEP)
+    (found,) = checkpoint.listing(run.checkpoints)
+    _, state = checkpoint.load(found.path)
+    one.load_state_dict(state)
+    overflow = put_where_a_gradient_overflows(one)
+    checkpoint.save(run.checkpoints, 1, state | one.state_dict())
+    assert train(run, ahead=ahead, updates=updates) == 0, run.log_file.read_text()
+    last = [event for event in events(run) if event["type"] == "step"][-1]
+    assert (last["step"], last["grad_norm"] in ("nan", "inf"), "finite" in last) == (overflow, True, False)
+    assert math.isfinite(last["loss"])
+    ended = events(run)[-1]
+    assert (ended["state"], ended["step"]) == ("diverged", overflow)
+    for step in range(1, overflow):
+        one.step(step)
+    step, left = checkpoint.load(checkpoint.listing(run.checkpoints)[-1].path)
+    assert step == overflow
+    for name, tensor in one.net.state_dict().items():
+        torch.testing.assert_close(left["net"][name], tensor, msg=name, equal_nan=False)
