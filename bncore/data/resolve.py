@@ -71,7 +71,7 @@ def resolve_source(
     found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
     settled = chosen.model_copy(update={"fingerprint": found})
     warning = "; ".join(filter(None, (warning, *arrays.notices)))
-    return Settled(
+    return ResolvedSource(
         settled, title_of(source, settled.path), len(arrays.train_images), len(arrays.classes), warning
     )
 

@@ -157,8 +157,10 @@ class Journal:
         """
         if not self._may_write():
             if not self.path.exists():
-                raise Owned(f"{self.path.parent}: No such file or directory: moved or removed under its writer")
-            raise Owned(f"{self.path}: another process has taken this run over")
+                raise AlreadyOwnedError(
+                    f"{self.path.parent}: No such file or directory: moved or removed under its writer"
+                )
+            raise AlreadyOwnedError(f"{self.path}: another process has taken this run over")
 
     def _write(self, line: bytes) -> None:
         self.check_owned()

@@ -102,7 +102,7 @@ class AsyncSteps:
                     return
 
 
-def _fetched(block: list[Numbers], after: Tensor) -> tuple[list[list[float]], float]:
+def _fetched(block: list[DeviceMetrics], after: Tensor) -> tuple[list[list[float]], float]:
     """The numbers of every step, and one that is known after them, by one transfer."""
     tensors: list[Tensor] = [tensor for numbers in block for tensor in numbers.tensors]
     flat = iter(torch.stack([*tensors, after]).tolist())

@@ -68,11 +68,11 @@ class DeviceMetrics:
     lr: float
     penalised: bool = False
 
-    def record(self, values: Sequence[float], *, finite: bool = True) -> StepRecord:
+    def record(self, values: Sequence[float], *, finite: bool = True) -> StepMetrics:
         """The record, from the values of `tensors`."""
         loss, grad_norm, *rest = values
         penalty = rest.pop(0) if self.penalised else 0.0
-        return StepRecord(loss, penalty, rest[0] if rest else None, self.lr, grad_norm, finite)
+        return StepMetrics(loss, penalty, rest[0] if rest else None, self.lr, grad_norm, finite)
 
 
 class TrainState:
@@ -282,7 +282,7 @@ class TrainState:
         return found[0]
 
     @torch.no_grad()
-    def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> Numbers:
+    def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> DeviceMetrics:
         moved = trained(self.parameters)
         optim = self.spec.optim
         found = [loss.detach(), grad_norm(moved)]

@@ -122,9 +122,9 @@ class Trainer:
         self.position = self.heartbeat.step = step + 1
         return True
 
-    def catch_up(self) -> bool:
+    def flush_steps(self) -> bool:
         """Journal the steps that were made ahead; False where one is refused: the run is then back at it."""
-        return all(self._journal_step(step, record) for step, record in self._ahead.settle())
+        return all(self._journal_step(step, record) for step, record in self._ahead.flush())
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write the state before the next update, journal it, and drop the oldest."""

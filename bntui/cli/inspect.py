@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntui.cli.options import Json, Names, Root, complete_run, default_root, harmless
+from bntui.cli.options import Json, Names, Root, complete_run, default_root, escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -92,11 +92,11 @@ def check_layer(runs: list[RunDir], layer: int | None) -> None:
 
 def labels(runs: list[RunDir]) -> list[str]:
     """What each is called beside the others: as shortly as tells them apart."""
-    short = [printable(run.path.name) for run in runs]
+    short = [escape_control(run.path.name) for run in runs]
     for told in (short, [run.name for run in runs]):
         if len(set(told)) == len(told):
             return told
-    return [printable(str(run.path)) for run in runs]
+    return [escape_control(str(run.path)) for run in runs]
 
 
 def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
@@ -107,7 +107,7 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
         layer: number of the layer, from 1, whose values per-layer panels draw; None: the middle one.
     """
     columns = {name: read(run).advance() for name, run in zip(labels(runs), runs, strict=True)}
-    sources = sorted({printable(str(c.start["data"])) for c in columns.values() if "data" in c.start})
+    sources = sorted({escape_control(str(c.start["data"])) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
         lines = {name: line for name, c in columns.items() if (line := _line(c, panel, layer)) is not None}
         if lines:

@@ -54,15 +54,14 @@ def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None
     images = _images(planned)
     threads = threads or share_of_threads(len(planned.runs))
     if images is None:
-        return planned.settled(data=None, device=device, threads=threads)
-    from bncore.data import settle
+        return planned.resolved(data=None, device=device, threads=threads)
 
-    settled = settle(images, show_progress, side=_side(planned))
-    if settled.warning:
-        typer.secho(f"WARNING: {settled.warning}", fg="yellow", bold=True, err=True)
-    typer.echo(f"data: {settled.title}", err=True)
-    _check_fit(planned, settled.samples, settled.outputs)
-    return planned.settled(data=settled.data, device=device, threads=threads)
+    resolved = resolve_source(images, show_progress, side=_side(planned))
+    if resolved.warning:
+        typer.secho(f"WARNING: {resolved.warning}", fg="yellow", bold=True, err=True)
+    typer.echo(f"data: {resolved.title}", err=True)
+    _check_fit(planned, resolved.samples, resolved.outputs)
+    return planned.resolved(data=resolved.data, device=device, threads=threads)
 
 
 def check_devices(planned: Plan) -> None:

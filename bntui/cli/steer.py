@@ -176,7 +176,7 @@ def resume(
 ) -> None:
     """Unpause live runs; restart dead or stopped ones, or what is missing of sweeps, where they were, sweep after
     sweep. In the foreground, exit 0 only if all that was restarted has ended."""
-    from bncore.spec.observed import refuse_observed
+    from bncore.config.observed import refuse_observed
     from bncore.store.requests import Resume, drop
     from bntui.cli.overview import look_at, supervised
 
@@ -193,7 +193,9 @@ def resume(
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
     if not busy and not dead:
-        typer.echo(f"bnrun: {harmless(', '.join(names))}: nothing to resume: every run has ended", err=True)
+        typer.echo(
+            f"bnrun: {escape_control(', '.join(names))}: nothing to resume: every run has ended", err=True
+        )
         raise typer.Exit(ExitCode.USAGE)
     for run in dead:
         refuse_observed(run.spec_file)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from bncore.spec.model import Spec
+from bncore.config.model import Spec
 from bncore.store.paths import RunDir
 from bncore.store.verify import verify
 from bncore.train.inspection import step_and_digest

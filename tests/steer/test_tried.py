@@ -13,9 +13,9 @@ from resume.making import DEEP_LINEAR, digest, events, make_run, train
 from train.making import session
 from train.test_rewind import same
 
-from bncore.nets.normalise import NORMS
-from bncore.spec.change import changed
-from bncore.spec.model import DLN, MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
+from bncore.config.change import changed
+from bncore.config.model import DLN, MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
+from bncore.nets.normalize import NORMS
 from bncore.store import requests
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir

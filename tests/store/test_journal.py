@@ -167,7 +167,9 @@ def test_nothing_is_written_without_the_right_to(path: Path) -> None:
         journal.append("step", 0)
     assert path.read_bytes() == b""
     path.unlink()
-    with pytest.raises(Owned, match="No such file or directory: moved or removed under its writer"):
+    with pytest.raises(
+        AlreadyOwnedError, match="No such file or directory: moved or removed under its writer"
+    ):
         journal.append("step", 0)
 
 

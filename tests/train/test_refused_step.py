@@ -10,12 +10,12 @@ import pytest
 import torch
 from resume.factories import Updates, events, make_run, train
 
-from bncore.nets import Pass
-from bncore.spec.change import changed
-from bncore.spec.model import MLP, Norm, Optim, Spec
+from bncore.config.change import changed
+from bncore.config.model import MLP, Norm, Optim, Spec
+from bncore.nets import ForwardMode
 from bncore.store import requests
 from bncore.train import checkpoint
-from bncore.train.session import Session
+from bncore.train.state import TrainState
 
 from .factories import exploding_spec, session
 from .test_rewind import same
@@ -90,7 +90,7 @@ STEEP = exploding_spec(steps=40, net=MLP(hidden=(8,)), optim=Optim(lr=1e-60), lo
 """It stays where it is put (its rate is 0 in float32): whether a gradient overflows depends on the batch alone."""
 
 
-def put_where_a_gradient_overflows(one: Session, earliest: int = 12) -> int:
+def put_where_a_gradient_overflows(one: TrainState, earliest: int = 12) -> int:
     """Make gamma so small and the head so large that losses are finite and gradients about as large as numbers can
     be; the first step whose gradient is not finite."""
     norm, head = one.net.norms[0], one.net.layers[-1].weight
@@ -100,7 +100,7 @@ def put_where_a_gradient_overflows(one: Session, earliest: int = 12) -> int:
             norm.weight.fill_(1e-15 * 2 ** (part / 48))
         for step in range(one.spec.steps):
             inputs, targets = one.data.batch(step)
-            loss = one.criterion(one.outputs(inputs, Pass(training=True)), targets)
+            loss = one.criterion(one.outputs(inputs, ForwardMode(training=True)), targets)
             assert loss.isfinite()
             grads = torch.autograd.grad(loss, one.parameters, allow_unused=True)
             if not all(grad is None or grad.isfinite().all() for grad in grads):
