@@ -13,7 +13,7 @@ from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
-from cli.making import bnrun, tiny_experiment
+from cli.factories import bnrun, tiny_experiment
 
 
 @pytest.fixture(scope="module")

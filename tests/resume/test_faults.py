@@ -25,7 +25,7 @@ from bncore.store.paths import RunDir
 from bncore.store.verify import verify
 from bncore.train.inspection import step_and_digest
 from resume.conftest import Undisturbed
-from resume.making import (
+from resume.factories import (
     DEEP_LINEAR,
     SLOW,
     SPARSE,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from data.making import image_tree
-from resume.making import DEEP_LINEAR, digest, events, make_run, train
-from train.making import session
+from data.factories import image_tree
+from resume.factories import DEEP_LINEAR, digest, events, make_run, train
+from train.factories import session
 from train.test_rewind import same
 
 from bncore.config.change import changed

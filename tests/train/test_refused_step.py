@@ -18,7 +18,7 @@ from bncore.train import checkpoint
 from bncore.train.state import TrainState
 
 from .factories import exploding_spec, session
-from .test_rewind import same
+from .test_state_backup import same
 
 EXPLODING = exploding_spec()
 """The first update is of a size whose next loss overflows."""
