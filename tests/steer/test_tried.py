@@ -11,7 +11,7 @@ import torch
 from data.factories import image_tree
 from resume.factories import DEEP_LINEAR, digest, events, make_run, train
 from train.factories import session
-from train.test_rewind import same
+from train.test_state_backup import same
 
 from bncore.config.change import changed
 from bncore.config.model import DLN, MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
