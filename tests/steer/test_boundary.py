@@ -391,3 +391,16 @@ def test_a_lineage_that_makes_no_sense_is_no_sound_run(tmp_path: Path) -> None:
     assert train(run) == 0
     run.lineage_file.write_text('{"kind": "fork"}')
     assert verify(run, step_and_digest) == [f"{run.lineage_file}: not the lineage of a run"]
+
+
+def test_an_old_request_to_go_on_undoes_no_later_pause(tmp_path: Path) -> None:
+    """As a run that ended while it was asked leaves it: it is taken first, where nothing is paused."""
+    run = make_run(tmp_path / "run-s0", SLOW)
+    requests.drop(run, requests.Resume())
+    requests.drop(run, requests.Pause(at_step=30))
+    process = start(run)
+    wait_for_state(run, "paused", 30)
+    requests.drop(run, requests.Resume())
+    assert end(process) == 0
+    asked = [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
+    assert asked == [(0, "resume", "applied"), (30, "pause", "applied"), (30, "resume", "applied")]
