@@ -186,15 +186,15 @@ def test_clocks_that_step(
     with counted(capsys) as counts:
         for number in range(ROUNDS):
             run = make_run(tmp_path / f"run{number}-s0", SPARSE)
-            code: int | None = None
+            code, longest_s = None, 0.5
             while code != 0:
                 arguments = (chance.randrange(1000), str(run.path), str(run.log_file))
                 process = _forked.Process(target=_with_a_stepping_clock, args=arguments, daemon=True)
                 process.start()
-                process.join(chance.uniform(0.05, 0.6))
+                process.join(chance.uniform(0, longest_s))
                 process.kill()
                 process.join()
-                code = process.exitcode
+                code, longest_s = process.exitcode, 1.5 * longest_s
                 counts["kills"] += code == -signal.SIGKILL
             times = [event["t"] for event in events(run)]
             counts["steps back"] += sum(later < earlier for earlier, later in pairwise(times))
