@@ -246,7 +246,7 @@ def test_two_hosts_on_one_run(
     spec = SLOW.model_copy(update={"steps": 1500})
     twin = undisturbed(spec)
     with counted(capsys) as counts:
-        for number in range(4):
+        for number in range(2):
             run = make_run(tmp_path / f"run{number}-s0", spec)
             first = on("alpha", run)
             wait_until(lambda run=run: run.journal_file.exists() and events_there(run), "begun")  # type: ignore[misc]
