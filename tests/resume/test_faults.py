@@ -243,7 +243,7 @@ def test_two_hosts_on_one_run(
     """The other host refuses while the first one lives, and takes over once it has been silent for long enough; a
     first one that was only frozen writes nothing more."""
     chance = random.Random(what)
-    spec = SLOW.model_copy(update={"steps": 1500})
+    spec = SLOW.model_copy(update={"steps": 600})
     twin = undisturbed(spec)
     with counted(capsys) as counts:
         for number in range(2):
