@@ -12,7 +12,7 @@ from bncore.config.errors import Problem, SpecError, did_you_mean
 from bncore.config.experiment import Axis, Experiment, Profile, ProfileName
 from bncore.config.fields import dotted, leaves, owners_of, tables_at
 from bncore.config.overrides import ALIASES
-from bncore.config.toml import read_table
+from bncore.config.parse import read_table
 
 PROFILES: tuple[ProfileName, ...] = ("paper", "cpu")
 

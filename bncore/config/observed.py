@@ -11,8 +11,9 @@ import tomli_w
 from bncore.config.base import ConfigModel, Count, NonNegativeCount, Text
 from bncore.config.check import ConfigLayer, check
 from bncore.config.errors import Problem, SpecError
+from bncore.config.parse import read_table
 from bncore.config.probes import Probes
-from bncore.config.toml import OBSERVED, not_runnable, read_table, to_table
+from bncore.config.toml import OBSERVED, not_runnable, to_table
 
 
 class Observed(ConfigModel):

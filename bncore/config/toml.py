@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from bncore.config.base import ConfigModel
 from bncore.config.check import ConfigLayer, check
 from bncore.config.errors import Problem, SpecError
 from bncore.config.model import Spec
-from bncore.config.parse import parse_toml
-from bncore.plain_files import read_plain
+from bncore.config.parse import read_table
 
 OBSERVED = "observed"
 """The table in the place of a spec where a run watches somebody's own loop (`bncore.config.observed`)."""
@@ -66,21 +64,3 @@ def not_runnable(path: Path) -> Problem:
 def to_table(part: ConfigModel) -> dict[str, Any]:
     """`part` as TOML values; a field that is None is left out, since TOML has no such value."""
     return part.model_dump(exclude_none=True)
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """Read a TOML file. A byte-order mark before it is passed over.
-
-    Raises:
-        SpecError: it cannot be read, is not UTF-8, is not TOML (with line and column), or is nested too deeply.
-    """
-    try:
-        return parse_toml(read_plain(path).decode("utf-8-sig"))
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror or error})"
-    except UnicodeDecodeError as error:
-        hint = " (UTF-16?)" if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-        reason = f"is not UTF-8 text (byte {error.start}){hint}"
-    except ValueError as error:  # no TOML, or more than 4300 digits
-        reason = f"is not TOML: {error}"
-    raise SpecError([Problem(str(path), "", message=reason)])

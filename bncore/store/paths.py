@@ -1,4 +1,4 @@
-"""Where things lie in a run directory and in a sweep's directory."""
+"""Where things lie in a run directory and in a sweep's directory, and what stands in `sweep.toml`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bncore.config.errors import escape_control
+from bncore.config.errors import SpecError, escape_control
+from bncore.config.parse import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,20 @@ class SweepDir(OwnedDir):
     def runs(self) -> list[RunDir]:
         """Its runs, none that was removed: in the order of `sweep.toml` where that can be read, then forks
         and others by name."""
-        from bncore.store.sweep import queue  # noqa: PLC0415 - sweep.py builds on these paths
-
         runs = []
-        for name in queue(self):
+        for name in _queue(self):
             with suppress(OSError):  # a name that no directory can have
                 if (self.path / name).is_dir():
                     runs.append(RunDir(self.path / name))
         return runs
+
+
+def read_sweep(sweep: SweepDir) -> dict[str, Any]:
+    """`sweep.toml` as a table; empty where it cannot be read."""
+    try:
+        return read_table(sweep.sweep_file)
+    except SpecError:
+        return {}
 
 
 def variant_and_seed(run: RunDir) -> tuple[str, int]:
@@ -110,3 +118,18 @@ def variant_and_seed(run: RunDir) -> tuple[str, int]:
     if match is None:
         return escape_control(run.path.name), 0
     return escape_control(match[1] + match[3].replace("-", " ")), int(match[2])
+
+
+def _queue(sweep: SweepDir) -> list[str]:
+    """Names of the sweep's runs: in the order of sweep.toml, then whatever other run directories lie there."""
+    names = read_sweep(sweep).get("queue")
+    if not isinstance(names, list) or not all(isinstance(n, str) and _is_plain(n) for n in names):
+        names = []
+    present = sorted(
+        p.parent.name for p in sweep.path.glob("*/spec.toml") if not p.parent.name.startswith(".")
+    )
+    return [*names, *(name for name in present if name not in names)]
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name

@@ -1,4 +1,4 @@
-"""Sweep directories: made whole or not at all, and what stands in `sweep.toml`."""
+"""Sweep directories: made whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
-from bncore.config.errors import SpecError
 from bncore.config.plan import Plan
-from bncore.config.toml import read_table, spec_to_toml, to_table
+from bncore.config.toml import spec_to_toml, to_table
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Status, write_status
@@ -42,25 +40,6 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
                     raise
     except OSError as error:
         raise StoreError(f"{out or root}: cannot be written: {error.strerror}") from error
-
-
-def queue(sweep: SweepDir) -> list[str]:
-    """Names of the sweep's runs: in the order of sweep.toml, then whatever other run directories lie there."""
-    names = read_sweep(sweep).get("queue")
-    if not isinstance(names, list) or not all(isinstance(n, str) and _is_plain(n) for n in names):
-        names = []
-    present = sorted(
-        p.parent.name for p in sweep.path.glob("*/spec.toml") if not p.parent.name.startswith(".")
-    )
-    return [*names, *(name for name in present if name not in names)]
-
-
-def read_sweep(sweep: SweepDir) -> dict[str, Any]:
-    """`sweep.toml` as a table; empty where it cannot be read."""
-    try:
-        return read_table(sweep.sweep_file)
-    except SpecError:
-        return {}
 
 
 def _create_at(plan: Plan, path: Path) -> SweepDir:
@@ -101,7 +80,3 @@ def next_name(folder: Path, name: str, *, digits: int = 3) -> str:
         int(m[1]) for p in folder.iterdir() if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))
     ]
     return f"{name}-{max(numbers, default=0) + 1:0{digits}d}"
-
-
-def _is_plain(name: str) -> bool:
-    return name not in ("", ".", "..") and "/" not in name

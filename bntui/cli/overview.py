@@ -13,10 +13,10 @@ from bncore.launch.slurm.state import Queue, standing
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.journal import in_json
+from bncore.store.paths import read_sweep
 from bncore.store.problems import evaluation_problem
 from bncore.store.reader import Reader, read
 from bncore.store.status import LIVE, Observer, Status, read_status
-from bncore.store.sweep import read_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,8 @@ from typing import Protocol
 from bncore.config.errors import escape_control
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
-from bncore.store.paths import RunDir, SweepDir, variant_and_seed
+from bncore.store.paths import RunDir, SweepDir, read_sweep, variant_and_seed
 from bncore.store.status import LIVE, Observer, read_status
-from bncore.store.sweep import read_sweep
 from bntui.live.mounts import is_remote
 from bntui.live.run_view import Follower, Snapshot, SweepView
 

@@ -12,7 +12,8 @@ import pytest
 from bncore.config.errors import SpecError
 from bncore.config.load import load_experiment
 from bncore.config.overrides import parse_override
-from bncore.config.toml import read_table, spec_from_toml
+from bncore.config.parse import read_table
+from bncore.config.toml import spec_from_toml
 
 DEEP_KEY = ".".join("a" * 5000)
 ENDLESS = 5000

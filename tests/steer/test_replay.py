@@ -26,10 +26,9 @@ from resume.factories import (
 from bncore.store import requests
 from bncore.store.branch import BranchError, reached, replay
 from bncore.store.journal import read_events
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, read_sweep
 from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
-from bncore.store.sweep import read_sweep
 from steer.factories import CHANGES, OBSERVED, SLOW_OBSERVED, answers, finished, steered, told
 
 

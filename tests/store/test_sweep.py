@@ -12,8 +12,9 @@ from bncore.config.plan import Plan, plan
 from bncore.config.toml import spec_from_toml
 from bncore.store import sweep as sweep_module
 from bncore.store.errors import StoreError
+from bncore.store.paths import read_sweep
 from bncore.store.status import Status, read_status
-from bncore.store.sweep import create_sweep, read_sweep
+from bncore.store.sweep import create_sweep
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bncore.config.errors import Problem, SpecError, did_you_mean
-from bncore.config.toml import read_table
+from bncore.config.parse import read_table
 
 GRANULARITY_S = 60
 """Slurm may give its notice of the end that much earlier than asked."""
