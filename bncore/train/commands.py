@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bncore.config.change import Changes, changed, values_at
 from bncore.config.errors import SpecError
+from bncore.config.model import Spec
+from bncore.store.journal import Journal
+from bncore.train.control import RunControl
 
-if TYPE_CHECKING:
-    from bncore.train.trainer import Trainer
+
+class Steerable(Protocol):
+    """What a request may see of a run and do to it."""
+
+    control: RunControl
+    journal: Journal
+
+    @property
+    def spec(self) -> Spec:
+        """The settings in force."""
+
+    @property
+    def position(self) -> int:
+        """The step whose update comes next."""
+
+    def try_change(self, after: Spec) -> None:
+        """Raise ValueError where the network cannot take these settings; nothing is changed."""
+
+    def change(self, changes: Changes) -> None:
+        """Put settings in force from this step on."""
+
+    def evaluate(self) -> None:
+        """Evaluate now."""
+
+    def save_checkpoint(self, *, requested: bool = False) -> None:
+        """Write the state before the next update."""
 
 
 class RequestRefused(ValueError):
@@ -26,83 +53,83 @@ class Answer(NamedTuple):
 UNCHANGED = Answer()
 
 
-def _as_it_is(_trainer: Trainer, _command: dict[str, Any]) -> Answer:
+def _as_it_is(_run: Steerable, _command: dict[str, Any]) -> Answer:
     return UNCHANGED
 
 
 class Handler(NamedTuple):
     """One row of `HANDLERS`."""
 
-    apply: Callable[[Trainer, dict[str, Any]], None]
-    again: bool
+    apply: Callable[[Steerable, dict[str, Any]], None]
+    replayed: bool
     """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
     what only steered the clock (stop, pause) does not."""
-    answer: Callable[[Trainer, dict[str, Any]], Answer] = _as_it_is
+    answer: Callable[[Steerable, dict[str, Any]], Answer] = _as_it_is
     """What it would change; raises `RequestRefused` where it cannot be applied. Changes nothing itself."""
 
 
-def _answer_set(trainer: Trainer, command: dict[str, Any]) -> Answer:
+def _answer_set(run: Steerable, command: dict[str, Any]) -> Answer:
     try:
-        after = changed(trainer.spec, command["changes"])
-        trainer.session.try_change(after, trainer.position)
+        after = changed(run.spec, command["changes"])
+        run.try_change(after)
     except (SpecError, ValueError) as error:
         raise RequestRefused(str(error)) from error
-    return Answer(values_at(trainer.spec, command["changes"]), values_at(after, command["changes"]))
+    return Answer(values_at(run.spec, command["changes"]), values_at(after, command["changes"]))
 
 
-def _set(trainer: Trainer, command: dict[str, Any]) -> None:
-    trainer.change(command["changes"])
+def _set(run: Steerable, command: dict[str, Any]) -> None:
+    run.change(command["changes"])
 
 
-def _stop(trainer: Trainer, _: dict[str, Any]) -> None:
-    trainer.control.stopping = True
+def _stop(run: Steerable, _: dict[str, Any]) -> None:
+    run.control.stopping = True
 
 
-def _pause(trainer: Trainer, _: dict[str, Any]) -> None:
-    trainer.control.paused = True
-    trainer.control.single_steps = 0
+def _pause(run: Steerable, _: dict[str, Any]) -> None:
+    run.control.paused = True
+    run.control.single_steps = 0
 
 
-def _resume(trainer: Trainer, _: dict[str, Any]) -> None:
-    trainer.control.paused = False
-    trainer.control.single_steps = 0
+def _resume(run: Steerable, _: dict[str, Any]) -> None:
+    run.control.paused = False
+    run.control.single_steps = 0
 
 
-def _step(trainer: Trainer, command: dict[str, Any]) -> None:
-    trainer.control.paused = True
-    trainer.control.single_steps += command["count"]
+def _step(run: Steerable, command: dict[str, Any]) -> None:
+    run.control.paused = True
+    run.control.single_steps += command["count"]
 
 
-def _checkpoint(trainer: Trainer, _: dict[str, Any]) -> None:
-    trainer.save_checkpoint(requested=True)
+def _checkpoint(run: Steerable, _: dict[str, Any]) -> None:
+    run.save_checkpoint(requested=True)
 
 
-def _evaluate(trainer: Trainer, _: dict[str, Any]) -> None:
-    trainer.evaluate()
+def _evaluate(run: Steerable, _: dict[str, Any]) -> None:
+    run.evaluate()
 
 
-def _note(trainer: Trainer, command: dict[str, Any]) -> None:
-    trainer.journal.append_or_verify("note", trainer.position, text=command["text"])
+def _note(run: Steerable, command: dict[str, Any]) -> None:
+    run.journal.append_or_verify("note", run.position, text=command["text"])
 
 
-def _refuse_drop(_trainer: Trainer, _command: dict[str, Any]) -> Answer:
+def _refuse_drop(_run: Steerable, _command: dict[str, Any]) -> Answer:
     raise RequestRefused("heard only when a run is resumed (bnrun resume --drop-request)")
 
 
-def _nothing(_trainer: Trainer, _command: dict[str, Any]) -> None:
+def _nothing(_run: Steerable, _command: dict[str, Any]) -> None:
     pass
 
 
 HANDLERS: dict[str, Handler] = {
-    "set": Handler(_set, again=True, answer=_answer_set),
-    "stop": Handler(_stop, again=False),
-    "pause": Handler(_pause, again=False),
-    "resume": Handler(_resume, again=False),
-    "step": Handler(_step, again=False),
-    "checkpoint": Handler(_checkpoint, again=True),
-    "evaluate": Handler(_evaluate, again=True),
-    "note": Handler(_note, again=True),
-    "drop_request": Handler(_nothing, again=False, answer=_refuse_drop),
+    "set": Handler(_set, replayed=True, answer=_answer_set),
+    "stop": Handler(_stop, replayed=False),
+    "pause": Handler(_pause, replayed=False),
+    "resume": Handler(_resume, replayed=False),
+    "step": Handler(_step, replayed=False),
+    "checkpoint": Handler(_checkpoint, replayed=True),
+    "evaluate": Handler(_evaluate, replayed=True),
+    "note": Handler(_note, replayed=True),
+    "drop_request": Handler(_nothing, replayed=False, answer=_refuse_drop),
 }
 """Every request by its kind."""
 

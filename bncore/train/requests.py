@@ -11,17 +11,13 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from bncore.store.dropped_requests import dropped_ids
 from bncore.store.journal import REPLAYED_EVENTS, Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
-from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, RequestRefused
-
-if TYPE_CHECKING:
-    from bncore.train.trainer import Trainer
+from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, RequestRefused, Steerable
 
 POLL_S = 0.2
 
@@ -112,38 +108,38 @@ class Requests:
         at, taken = self._taken
         return taken if at == step else []
 
-    def apply(self, request: Event | Request, trainer: Trainer, step: int) -> None:
+    def apply(self, request: Event | Request, run: Steerable, step: int) -> None:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
         if not isinstance(request, Request):
             if request["id"] not in self._done:  # of the run this one comes from
-                request = self._tried(request, trainer)
+                request = self._tried(request, run)
                 self._tell(request, step)
             handler = HANDLERS[request["command"]["kind"]]
-            if handler.again and request["outcome"] == "applied" and request["id"] not in self._contained:
+            if handler.replayed and request["outcome"] == "applied" and request["id"] not in self._contained:
                 self._take(request["id"], step)
-                handler.apply(trainer, request["command"])
+                handler.apply(run, request["command"])
             return
         handler, command = HANDLERS[request.command.kind], request.command.model_dump()
         self._take(request.id, step)
         try:
             self._refuse_if_misplaced(request, step)
-            answer = handler.answer(trainer, command)
+            answer = handler.answer(run, command)
         except RequestRefused as refusal:
             self._journal_request(request, step, reason=str(refusal))
         except Exception as error:  # whatever it is that nobody thought of, the run goes on without it
             self._journal_request(request, step, reason=f"{type(error).__name__}: {error}")
         else:
             self._journal_request(request, step, answer)
-            handler.apply(trainer, command)
+            handler.apply(run, command)
         _remove(request)
 
-    def _tried(self, event: Event, trainer: Trainer) -> Event:
+    def _tried(self, event: Event, run: Steerable) -> Event:
         """A request of another run as this one answers it: what was applied there may not go here."""
         handler, command = HANDLERS[event["command"]["kind"]], event["command"]
-        if not handler.again or event["outcome"] != "applied" or event["id"] in self._contained:
+        if not handler.replayed or event["outcome"] != "applied" or event["id"] in self._contained:
             return event
         try:
-            handler.answer(trainer, command)
+            handler.answer(run, command)
         except Exception as error:  # as where it comes from the inbox
             reason = str(error) if isinstance(error, RequestRefused) else f"{type(error).__name__}: {error}"
             return event | {"outcome": "rejected", "old": None, "new": None, "reason": reason}
@@ -194,7 +190,7 @@ class Requests:
         """Whether it is to be taken at this step. What changes nothing that is computed may be, where the journal
         has gone further already."""
         at: int | None = request.command.at_step
-        heard = step > self.closed or not HANDLERS[request.command.kind].again
+        heard = step > self.closed or not HANDLERS[request.command.kind].replayed
         return heard and (at is None or at <= step)
 
     def _take(self, ident: str, step: int) -> None:

@@ -143,6 +143,10 @@ class Trainer:
         self._saved = self.position
         self._checkpoint_due = self._next_timed_checkpoint()
 
+    def try_change(self, after: Spec) -> None:
+        """Raise ValueError where the network cannot take these settings here; nothing is changed."""
+        self.session.try_change(after, self.position)
+
     def change(self, changes: Changes) -> None:
         """Go on with other settings, from the next update on.
 
