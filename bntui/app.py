@@ -29,7 +29,7 @@ from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
     from bntui.live.playback import Playback
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
     from bntui.live.sources import Source
     from bntui.selection import Place
 

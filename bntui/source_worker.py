@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
     from bntui.live.sources import Source
     from bntui.live.watch import Watcher
 

@@ -13,6 +13,7 @@ import numpy as np
 from bncore.config.load import load_experiment
 from bncore.config.model import Spec
 from bncore.config.plan import plan
+from bncore.follow.run_view import RunView
 from bncore.report.claims.evidence import Claim, ClaimMeasure, Verdict
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
@@ -21,6 +22,7 @@ from bncore.report.report_run import ReportRun, Variant
 from bncore.report.statistics import ENOUGH_SEEDS
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
+from bncore.store.status import Status
 
 _Samples = dict[tuple[str, int], dict[str, dict[int, float]]]
 """Values by table and step, field, and layer (0 where a field has none)."""
@@ -152,7 +154,7 @@ def _runs(spec: Spec, samples: _Samples, until: int | None) -> Iterator[ReportRu
     for seed in range(ENOUGH_SEEDS):
         own = spec.model_copy(update={"seed": seed, "steps": steps})
         run = RunDir(Path(TITLE) / f"{_variant(spec).label}-s{seed}")
-        yield ReportRun(run, "finished", steps, "", columns, own, None, {}, "")
+        yield ReportRun(RunView(run, "finished", Status("finished", steps, steps), columns, settings=own))
 
 
 def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples]) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from bncore.config.errors import SpecError, escape_control
+from bncore.config.errors import escape_control
 from bncore.config.model import Spec
 from bncore.config.observed import Observed
+from bncore.follow.run_view import RunFollower, RunView
+from bncore.launch.slurm.state import Queue
 from bncore.report.progress import TrainingCurve, training_curve
 from bncore.store.columns import Columns
 from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
-from bncore.store.loaded import LoadedRun, load_run
+from bncore.store.loaded import read_meta
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.problems import evaluation_problem
-from bncore.store.status import Observer, read_status
+from bncore.store.status import Observer
 
 COUNTED_STATES = frozenset({"finished", "diverged"})
 """A run that diverges is a result."""
@@ -45,22 +46,47 @@ class Variant:
 class ReportRun:
     """One run, read to its end."""
 
-    run: RunDir
-    state: str
-    """One of the states, `dead`, or `unknown`."""
-    step: int
-    """Updates made."""
-    message: str
-    """Why, where the state or a file that cannot be read needs a reason; harmless."""
-    columns: Columns
-    spec: Spec | None
-    """None where spec.toml makes no sense, or the run observed somebody's own loop."""
-    observed: Observed | None
-    meta: dict[str, Any]
-    excluded_because: str
+    view: RunView
+    meta: dict[str, Any] = field(default_factory=dict)
+    excluded_because: str = ""
     """Why it is no evidence for its variant; empty where it is."""
     unfinished: bool = False
     """Whether that is only because it has not come to its end."""
+
+    @property
+    def run(self) -> RunDir:
+        """Where it lies."""
+        return self.view.run
+
+    @property
+    def state(self) -> str:
+        """One of the states, `dead`, or `unknown`."""
+        return self.view.state
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        return self.view.step
+
+    @property
+    def message(self) -> str:
+        """Why, where the state or a file that cannot be read needs a reason; harmless."""
+        return self.view.settings_problem or self.view.message
+
+    @property
+    def columns(self) -> Columns:
+        """Its journal; empty where it, or the spec, cannot be read."""
+        return self.view.columns
+
+    @property
+    def spec(self) -> Spec | None:
+        """As it was submitted; None where spec.toml makes no sense, or the run observed somebody's own loop."""
+        return self.view.settled
+
+    @property
+    def observed(self) -> Observed | None:
+        """What is known of the loop that it observed; None where it was trained by a spec."""
+        return self.view.settings if isinstance(self.view.settings, Observed) else None
 
     @property
     def name(self) -> str:
@@ -100,7 +126,7 @@ class ReportRun:
     @property
     def warning(self) -> str:
         """What makes its last evaluation no result; empty where nothing does."""
-        return evaluation_problem(self.columns)
+        return self.view.warning
 
     @property
     def diverged(self) -> bool:
@@ -120,32 +146,22 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
         if not found:
             raise NoSuchRun(f"{place.path}: a sweep without runs")
         runs.update((run.path.resolve(), run) for run in found)
-    observer = Observer()
-    return tuple(look(run, observer) for run in runs.values())
+    observer, queue = Observer(), Queue()
+    return tuple(report_run(RunFollower(run, observer, queue).look(None)) for run in runs.values())
 
 
-def look(run: RunDir, observer: Observer) -> ReportRun:
-    """Read one run; whatever cannot be read of it is told, not raised."""
-    status = read_status(run)
-    state = observer.state(run, status)
-    problem, loaded = _loaded(run)
-    columns = loaded.columns if loaded else Columns()
-    spec = loaded.settings if loaded and isinstance(loaded.settings, Spec) else None
-    message = problem or (escape_control(status.message) if status else "")
-    last = columns.last_step("step")
-    excluded_because = problem or _excluded_because(run, spec, columns)
-    ended = state in COUNTED_STATES
+def report_run(view: RunView) -> ReportRun:
+    """A run that was read whole, judged; what cannot be read of it is told, not raised."""
+    problem = view.settings_problem or view.problem
+    if problem:
+        view = replace(view, columns=Columns())
+    last = view.columns.last_step("step")
+    excluded_because = problem or _excluded_because(view)
+    ended = view.state in COUNTED_STATES
     return ReportRun(
-        run=run,
-        state=state,
-        step=status.step if status else 0 if last is None else last + 1,
-        message=message,
-        columns=columns,
-        spec=spec,
-        observed=loaded.observed if loaded else None,
-        meta=loaded.meta if loaded else {},
-        excluded_because=excluded_because
-        or ("" if ended else f"{state} at step {0 if last is None else last + 1:,}"),
+        view,
+        read_meta(view.run) if not problem else {},
+        excluded_because or ("" if ended else f"{view.state} at step {0 if last is None else last + 1:,}"),
         unfinished=not excluded_because and not ended,
     )
 
@@ -173,28 +189,19 @@ def steered(columns: Columns) -> list[Event]:
     return found
 
 
-def _loaded(run: RunDir) -> tuple[str, LoadedRun | None]:
-    try:
-        return "", load_run(run.path)
-    except (SpecError, StoreError) as error:
-        return escape_control(str(error)), None
-    except OSError as error:
-        return escape_control(f"{run.journal_file.name}: cannot be read: {error.strerror or error}"), None
-
-
-def _excluded_because(run: RunDir, spec: Spec | None, columns: Columns) -> str:
+def _excluded_because(view: RunView) -> str:
     """Why a run is no evidence for the variant that its spec names, however it ended."""
-    if spec is None:
+    if view.settled is None:
         return "observes a training loop of somebody's own"
     try:
-        lineage = read_lineage(run)
+        lineage = read_lineage(view.run)
     except StoreError as error:
         return escape_control(str(error))
-    if columns.parent is not None or (lineage is not None and lineage.kind == "fork"):
+    if view.columns.parent is not None or (lineage is not None and lineage.kind == "fork"):
         return "a fork: it begins as another run"
     if lineage is not None:
         return "a replay of another run"
-    changed = steered(columns)
+    changed = steered(view.columns)
     if changed:
         return f"steered: settings were changed by request at step {changed[0]['step']:,}"
     return ""

@@ -113,12 +113,26 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
         StoreError: its journal is of a newer schema.
     """
     run = RunDir(Path(path))
+    settings = read_settings(run)
+    return LoadedRun(run, settings, read_meta(run), read(run).advance())
+
+
+def read_settings(run: RunDir) -> Spec | Observed:
+    """What a run's spec.toml says.
+
+    Raises:
+        NoSuchRun: there is none.
+        SpecError: it makes no sense.
+    """
     if not run.spec_file.is_file():
-        raise NoSuchRun(f"{path}: no run directory (it has no spec.toml)")
+        raise NoSuchRun(f"{run.path}: no run directory (it has no spec.toml)")
+    return observed_from_toml(run.spec_file) or resolved_spec_from_toml(run.spec_file)
+
+
+def read_meta(run: RunDir) -> dict[str, Any]:
+    """What a run's meta.json says; empty where it makes no sense."""
     try:
         meta = orjson.loads(read_plain(run.meta_file))
     except (OSError, orjson.JSONDecodeError):
         meta = {}
-    sound = meta if isinstance(meta, dict) else {}
-    settings = observed_from_toml(run.spec_file) or resolved_spec_from_toml(run.spec_file)
-    return LoadedRun(run, settings, sound, read(run).advance())
+    return meta if isinstance(meta, dict) else {}

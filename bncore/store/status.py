@@ -83,13 +83,13 @@ class Observer:
         waits for a supervisor that is no more, and `unknown` where it says nothing."""
         if status is None:
             return "unknown"
-        left = status.state == "queued" and self._left_alone(run.sweep)
+        left = status.state == "queued" and read_status(run.sweep) and not self.supervised(run.sweep)
         return "dead" if left or self.dead(run, status) else status.state
 
-    def _left_alone(self, sweep: SweepDir) -> bool:
-        """Whether a sweep had a supervisor that is no more."""
+    def supervised(self, sweep: SweepDir) -> bool:
+        """Whether somebody is there to start a sweep's queued runs and to hear requests to it."""
         status = read_status(sweep)
-        return status is not None and (status.state not in LIVE or self.dead(sweep, status))
+        return status is not None and status.state in LIVE and not self.dead(sweep, status)
 
     def dead(self, run: OwnedDir, status: Status | None) -> bool:
         """Whether a run that says it lives does not: its process is gone, or it has been silent too long."""

@@ -26,8 +26,8 @@ def original_of(run: RunDir) -> RunDir | None:
 
 def tell_agreement(original: RunDir, again: RunDir) -> bool:
     """Say how a replay compares; whether it came out the same."""
+    from bncore.follow.run_view import look_at
     from bncore.store.replay_diff import compare
-    from bntui.cli.overview import look_at
 
     found = compare(original, again)
     mine, theirs = found.digests

@@ -44,10 +44,10 @@ def fork(
 ) -> None:
     """Make a new run that is like RUN up to a step and differs by a change from there on."""
     from bncore.config.change import parse_changes
+    from bncore.follow.run_view import look_at
     from bncore.store.branch import fork as branch
     from bncore.store.find import find
     from bncore.train.inspection import usable
-    from bntui.cli.overview import look_at
 
     asked = parse_changes(changes or [], "fork")
     (overview, *others) = look_at(runs_of(find(root or default_root(), name)))
@@ -75,11 +75,11 @@ def replay(
     root: Root = None,
 ) -> None:
     """Run again from the journal, requests at their steps, and compare digest and events (exit 1: they differ)."""
+    from bncore.follow.run_view import look_at
     from bncore.launch.devices import cpu_count
     from bncore.store.branch import replay as make
     from bncore.store.find import find
     from bncore.train.inspection import usable
-    from bntui.cli.overview import look_at
 
     seen = look_at(runs_of(find(root or default_root(), name)))
     live = [o.run.name for o in seen if o.state in ("running", "paused")]

@@ -65,7 +65,7 @@ def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
     from bntui.drawing import picture_of
     from bntui.live.drawing import PanelState
     from bntui.live.panels import PANELS, first_panels
-    from bntui.live.run_view import names_of_data
+    from bntui.live.snapshot import names_of_data
     from bntui.live.sources import Runs
 
     source = Runs(found)

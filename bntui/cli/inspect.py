@@ -36,7 +36,8 @@ def presets(as_json: Json = False, root: Root = None) -> None:
     """List the experiments that come with the program."""
     from bncore.config.load import load_experiment, preset_names
     from bncore.config.plan import plan, variant_names
-    from bntui.cli.overview import duration, time_taken_before
+    from bncore.follow.estimate import time_taken_before
+    from bntui.cli.format import duration
     from bntui.cli.resolve import choose_profile
     from bntui.cli.tables import print_table
 
@@ -84,8 +85,9 @@ def ls(
     root: Root = None,
 ) -> None:
     """List sweeps and their runs."""
+    from bncore.follow.run_view import look_at
     from bncore.store.find import find_all, list_sweeps
-    from bntui.cli.overview import look_at, percent, steps_made
+    from bntui.cli.format import percent, steps_made
     from bntui.cli.tables import print_table
 
     where = root or default_root()
@@ -100,20 +102,20 @@ def ls(
     rows = []
     for overview in seen:
         accuracy = percent(overview.newest("eval", "test_accuracy"))
-        rows.append((overview.run.name, overview.state, steps_made(overview.status), accuracy))
+        rows.append((overview.run.name, overview.state, steps_made(overview), accuracy))
     print_table(("run", "state", "step", "test accuracy"), rows)
     for overview in seen:
         if overview.problem:
-            typer.echo(escape_control(f"{overview.run.name}: {overview.problem}"), err=True)
-        if overview.state == "dead" and overview.status is not None and overview.status.message:
-            typer.echo(escape_control(f"{overview.run.name}: dead: {overview.status.message}"), err=True)
+            typer.echo(f"{overview.run.name}: {overview.problem}", err=True)
+        elif overview.state == "dead" and overview.message:
+            typer.echo(f"{overview.run.name}: dead: {overview.message}", err=True)
         if overview.warning:
-            typer.echo(escape_control(f"{overview.run.name}: {overview.warning}"), err=True)
+            typer.echo(f"{overview.run.name}: {overview.warning}", err=True)
 
 
 def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
     """Plot runs, and the runs of sweeps, together."""
-    from bntui.cli.overview import look_at
+    from bncore.follow.run_view import look_at
     from bntui.cli.plots import check_layer, labels, plots
     from bntui.cli.tables import print_table
 
@@ -184,7 +186,7 @@ def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:
-    from bntui.cli.overview import figure, percent
+    from bntui.cli.format import figure, percent
 
     step = "-" if row["step"] is None else f"{row['step']:,}"
     return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])

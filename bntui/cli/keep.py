@@ -61,15 +61,16 @@ def _question(found: list[RunDir | SweepDir]) -> str:
 
 def _alive(found: RunDir | SweepDir) -> list[str]:
     """Names of what is under way or waits for its turn there."""
+    from bncore.follow.run_view import look_at
     from bncore.store.paths import RunDir
-    from bntui.cli.overview import look_at, supervised
+    from bncore.store.status import Observer
 
     seen = look_at([found] if isinstance(found, RunDir) else found.runs())
     sweep = found.sweep if isinstance(found, RunDir) else found
-    alive = ("running", "paused", "queued") if supervised(sweep) else ("running", "paused")
+    alive = ("running", "paused", "queued") if Observer().supervised(sweep) else ("running", "paused")
     live = [o.run.name for o in seen if o.state in alive]
     live += [run.name for run in waiting_tasks(seen)]
-    if not live and found is sweep and supervised(sweep):
+    if not live and found is sweep and Observer().supervised(sweep):
         live = [f"{sweep.name}: its supervisor"]
     return live
 

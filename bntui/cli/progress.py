@@ -13,10 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.store.problems import first_failures
 from bncore.store.status import Observer
-from bntui.cli.overview import Follower, Overview, duration, figure, percent, steps_made
+from bntui.cli.format import duration, figure, percent, steps_made
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,7 +33,7 @@ class Progress:
 
     def __init__(self, runs: list[RunDir], *, plain: bool = False) -> None:
         observer, queue = Observer(), Queue()
-        self._followers = [Follower(run, observer, queue) for run in runs]
+        self._followers = [RunFollower(run, observer, queue) for run in runs]
         self._plain = plain or not sys.stderr.isatty()
         self._live = None if self._plain else Live(console=Console(stderr=True), auto_refresh=False)
         self._next = 0.0
@@ -52,7 +53,7 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def tick(self) -> list[Overview]:
+    def tick(self) -> list[RunView]:
         """Show the present state, if it is time to; what was seen."""
         now = time.monotonic()
         if now < self._next:
@@ -66,7 +67,7 @@ class Progress:
             self._tell(seen)
         return seen
 
-    def _warn(self, seen: list[Overview]) -> None:
+    def _warn(self, seen: list[RunView]) -> None:
         """Say once of a probe that it does not work."""
         for overview in seen:
             for failure in first_failures(overview.columns):
@@ -78,47 +79,44 @@ class Progress:
                     else:
                         sys.stderr.write(f"{text}\n")
 
-    def _tell(self, seen: list[Overview]) -> None:
+    def _tell(self, seen: list[RunView]) -> None:
         """One key=value line for every run that has moved since the last."""
         for overview in seen:
-            step = overview.status.step if overview.status else 0
-            key = (overview.state, step)
+            key = (overview.state, overview.step)
             if overview.state != "queued" and self._told.get(overview.run.name) != key:
                 self._told[overview.run.name] = key
                 sys.stderr.write(plain_line(overview) + "\n")
         sys.stderr.flush()
 
 
-def plain_line(overview: Overview) -> str:
+def plain_line(overview: RunView) -> str:
     """``run=… state=… step=… loss=…`` in one line."""
-    status = overview.status
     parts = {
         "run": escape_control(overview.run.path.name),
         "state": overview.state,
-        "step": str(status.step) if status else "-",
-        "steps": str(status.steps) if status and status.steps else "-",
-        "rate": figure(status.rate if status else None, ".3g"),
+        "step": str(overview.step),
+        "steps": str(overview.steps or "-"),
+        "rate": figure(overview.rate, ".3g"),
         "loss": figure(overview.newest("step", "loss")),
         "accuracy": figure(overview.newest("step", "accuracy"), ".3f"),
         "test_accuracy": figure(overview.newest("eval", "test_accuracy"), ".3f"),
-        "eta_s": figure(status.eta_s if status else None, ".0f"),
+        "eta_s": figure(overview.eta_s, ".0f"),
     }
     return " ".join(f"{key}={value}" for key, value in parts.items() if value != "-")
 
 
-def _table(seen: list[Overview]) -> Table:
+def _table(seen: list[RunView]) -> Table:
     table = Table(box=None, padding=(0, 1), show_header=False)
     for overview in seen:
-        status = overview.status
-        share = status.step / status.steps if status and status.steps else 0.0
+        share = overview.step / overview.steps if overview.steps else 0.0
         table.add_row(
             escape(escape_control(overview.run.path.name)),
             overview.state,
             ProgressBar(total=1.0, completed=min(1.0, share), width=20),
-            steps_made(status),
-            f"{figure(status.rate if status else None, '.3g')} steps/s",
+            steps_made(overview),
+            f"{figure(overview.rate, '.3g')} steps/s",
             f"loss {figure(overview.newest('step', 'loss'))}",
             f"test {percent(overview.newest('eval', 'test_accuracy'))}",
-            f"ETA {duration(status.eta_s if status else None)}",
+            f"ETA {duration(overview.eta_s)}",
         )
     return table

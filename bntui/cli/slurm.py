@@ -18,9 +18,9 @@ from bntui.cli.options import escape_control
 if TYPE_CHECKING:
     from bncore.config.model import Spec
     from bncore.config.plan import Plan
+    from bncore.follow.run_view import RunView
     from bncore.launch.slurm.options import SlurmOptions
     from bncore.store.paths import RunDir, SweepDir
-    from bntui.cli.overview import Overview
 
 AUTO_THREADS = 4
 """Threads of a run that leaves them open: this host's processors say nothing about the nodes."""
@@ -165,7 +165,7 @@ def recorded(sweep: SweepDir) -> SlurmOptions | None:
     return record.options if record is not None else None
 
 
-def waiting_tasks(seen: Sequence[Overview]) -> dict[RunDir, str]:
+def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
     """Tasks of those of the runs that wait in Slurm's queue."""
     from bncore.launch.slurm.sweep import read_record
 

@@ -26,10 +26,10 @@ from bntui.cli.submit import Detach, Jobs, finish, run_to_end
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bncore.follow.run_view import RunView
     from bncore.launch.slurm.options import SlurmOptions
     from bncore.store.paths import RunDir, SweepDir
     from bncore.store.requests import Command
-    from bntui.cli.overview import Overview
 
 MOST = 2**63 - 1
 Force = Annotated[bool, typer.Option("--force", help="Take a run even from a process that seems to hold it.")]
@@ -139,9 +139,10 @@ def stop(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = 
 
 def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
     """Take what waits for its turn out of its queue; whether nothing is left that lives."""
+    from bncore.follow.run_view import look_at
     from bncore.store.paths import RunDir
     from bncore.store.requests import Drop, StopSweep, drop
-    from bntui.cli.overview import look_at, supervised
+    from bncore.store.status import Observer
 
     seen = look_at(runs)
     queued = [o.run for o in seen if o.state == "queued"]
@@ -149,10 +150,10 @@ def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None)
     tasks = waiting_tasks(seen)
     if tasks and at_step is None:
         cancel(tasks)
-    elif queued and supervised(sweep) and isinstance(found, RunDir):
+    elif queued and Observer().supervised(sweep) and isinstance(found, RunDir):
         drop(sweep, Drop(run=found.path.name))
         typer.echo(f"{found.name}: to be dropped from the queue", err=True)
-    elif queued and supervised(sweep) and at_step is None:
+    elif queued and Observer().supervised(sweep) and at_step is None:
         drop(sweep, StopSweep())
         typer.echo(f"{sweep.name}: asked to start nothing more", err=True)
     else:
@@ -177,8 +178,9 @@ def resume(
     """Unpause live runs; restart dead or stopped ones, or what is missing of sweeps, where they were, sweep after
     sweep. In the foreground, exit 0 only if all that was restarted has ended."""
     from bncore.config.observed import refuse_observed
+    from bncore.follow.run_view import look_at
     from bncore.store.requests import Resume, drop
-    from bntui.cli.overview import look_at, supervised
+    from bncore.store.status import Observer
 
     check_launcher(launcher, slurm)
     runs = runs_named(names, root)
@@ -189,6 +191,7 @@ def resume(
     live = [o.run for o in seen if o.state in ("running", "paused") and not force]
     live = _without_silent(live)
     tasks = waiting_tasks(seen)
+    supervised = Observer().supervised
     waiting = [o.run for o in seen if o.state == "queued" and (o.run in tasks or supervised(o.run.sweep))]
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
@@ -265,8 +268,8 @@ def _await_orphans(runs: list[RunDir]) -> None:
 
 def _not_ended(runs: list[RunDir]) -> int:
     """The exit code for runs none of which failed: 0 if every one has ended. What has not is said."""
+    from bncore.follow.run_view import look_at
     from bncore.store.lineage import read_lineage
-    from bntui.cli.overview import look_at
 
     left = 0
     for overview in look_at(runs):
@@ -331,8 +334,8 @@ def _ask_runs(
         wait: seconds to wait for answers; None: not at all.
         queued: ask the runs that have not begun too.
     """
+    from bncore.follow.run_view import look_at
     from bncore.store.requests import drop
-    from bntui.cli.overview import look_at
 
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused")]
@@ -353,7 +356,7 @@ def _ask_runs(
         await_answers(asked, seconds=wait, stopping=command.kind == "stop")
 
 
-def _refuse_beyond_the_end(command: Command, seen: list[Overview]) -> None:
+def _refuse_beyond_the_end(command: Command, seen: list[RunView]) -> None:
     """Nothing is asked of anybody where a run will never come to the step."""
     at: int | None = getattr(command, "at_step", None)
     if at is None:
@@ -365,7 +368,7 @@ def _refuse_beyond_the_end(command: Command, seen: list[Overview]) -> None:
             raise typer.BadParameter(escape_control(f"{at}: {expected}"), param_hint="--at-step")
 
 
-def _states(seen: list[Overview]) -> str:
+def _states(seen: list[RunView]) -> str:
     told = [f"{escape_control(o.run.path.name)} {o.state}" for o in seen[:4]]
     return ", ".join(told) + (" ..." if len(seen) > 4 else "")
 

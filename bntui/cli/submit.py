@@ -342,8 +342,9 @@ def _say_what_runs(planned: Plan, *, auto: bool) -> None:
 
 
 def _say_how_long(planned: Plan, root: Path) -> None:
+    from bncore.follow.estimate import time_taken_before
     from bncore.store.errors import StoreError
-    from bntui.cli.overview import duration, time_taken_before
+    from bntui.cli.format import duration
 
     with suppress(StoreError):  # an unreadable root is told of where the sweep is made
         before = time_taken_before(root, planned)

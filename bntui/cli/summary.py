@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bncore.config.errors import escape_control
-from bntui.cli.overview import Overview, duration, figure, look_at, percent
+from bncore.follow.run_view import RunView, look_at
+from bntui.cli.format import duration, figure, percent
 
 if TYPE_CHECKING:
     from bncore.store.paths import SweepDir
@@ -31,7 +32,7 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
     console.print(f"`bnrun show {escape_control(sweep.name)}` plots them.", markup=False)
 
 
-def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
+def _table(sweep: SweepDir, seen: list[RunView]) -> Table:
     titles = {str(o.columns.start.get("data", "")) for o in seen} - {""}
     table = Table(
         title=escape(escape_control(f"{sweep.name} on {', '.join(sorted(titles)) or 'no data yet'}"))
@@ -42,20 +43,20 @@ def _table(sweep: SweepDir, seen: list[Overview]) -> Table:
         table.add_row(
             escape(escape_control(overview.run.path.name)),
             overview.state,
-            f"{overview.status.step:,}" if overview.status else "-",
+            f"{overview.step:,}",
             figure(overview.newest("step", "loss")),
             figure(overview.newest("eval", "test_loss")),
             percent(overview.newest("eval", "test_accuracy")),
             duration(time_taken(overview)),
         )
-        if overview.state == "failed" and overview.status is not None:
-            table.add_row("", escape(escape_control(overview.status.message)))
+        if overview.state == "failed":
+            table.add_row("", escape(overview.message))
         if overview.warning:
             table.add_row("", overview.warning)
     return table
 
 
-def time_taken(overview: Overview) -> float | None:
+def time_taken(overview: RunView) -> float | None:
     """Seconds from the first event to the last; None where the run has not ended."""
     start, end = overview.times()
     return None if start is None or end is None else end - start

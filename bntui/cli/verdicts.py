@@ -18,8 +18,8 @@ from bncore.config.errors import escape_control
 from bncore.report.claims.evidence import Verdict
 from bncore.report.document import Report, newest
 from bncore.report.picture import Picture, Plot
+from bntui.cli.format import figure, percent
 from bntui.cli.options import counted
-from bntui.cli.overview import figure, percent
 from bntui.cli.plots import draw
 
 COLORS = {

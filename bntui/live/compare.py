@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncore.follow.run_view import RunView
 from bntui.chart.data import ChartData, Curve
 from bntui.live.drawing import Floats, Panel, PanelState
-from bntui.live.run_view import RunView
 
 
 def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: PanelState) -> ChartData:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
 from bntui.chart.data import ChartData, Curve, Mark
-from bntui.live.run_view import RunView
 
 Floats = NDArray[np.float64]
 

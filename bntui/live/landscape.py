@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bncore.config.stability import threshold_label
+from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
 from bncore.store.thresholds import thresholds
 from bntui.chart.data import ChartData, Curve, Rule
@@ -24,7 +25,6 @@ from bntui.live.drawing import (
     why_empty,
 )
 from bntui.live.reference import overlay
-from bntui.live.run_view import RunView
 
 TABLE = "probe:landscape"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncore.follow.run_view import RunView
 from bntui.chart.data import ChartData, Curve, HeatData, HistogramData
 from bntui.chart.view import finite_ends
 from bntui.live.drawing import (
@@ -21,7 +22,6 @@ from bntui.live.drawing import (
     why_empty,
 )
 from bntui.live.panels import LAYER_CHARTS, LineChart
-from bntui.live.run_view import RunView
 
 INSTRUMENTS: dict[str, LineChart] = {chart.key: chart for chart in LAYER_CHARTS}
 """What can be shown over all layers, by its key in `PANELS`."""

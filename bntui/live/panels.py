@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.follow.run_view import RunView
 from bntui.chart.data import ChartData
 from bntui.live.drawing import (
     Line,
@@ -22,7 +23,6 @@ from bntui.live.drawing import (
 )
 from bntui.live.landscape import LANDSCAPE_PANELS
 from bntui.live.reference import overlay
-from bntui.live.run_view import RunView
 
 
 @dataclass(frozen=True)

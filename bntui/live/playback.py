@@ -10,8 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncore.follow.applied import applied_changes, with_changes
+from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
-from bntui.live.run_view import RunView, Snapshot, spec_at
+from bncore.store.status import State, Status
+from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Clock, Source
 
 Span = tuple[float, float]
@@ -106,7 +109,7 @@ class Playback:
             whole = self._source.look(budget_s)
             if not whole.complete:
                 views = tuple(
-                    replace(_revealed(view, view.columns.until(-np.inf), "queued"), message="being read")
+                    _revealed(view, view.columns.until(-np.inf), "queued", "being read")
                     for view in whole.runs
                 )
                 return replace(whole, runs=views, complete=False)
@@ -133,7 +136,7 @@ class Playback:
         if span is None or t >= span[1]:
             return view
         columns, last = view.columns.until(t), self._shown.get(view)
-        state = _state(columns) if t >= span[0] else "queued"
+        state: State = _state(columns) if t >= span[0] else "queued"
         if last is None or (last.columns.version, last.state) != (columns.version, state):
             self._shown[view] = last = _revealed(view, columns, state)
         return last
@@ -151,7 +154,7 @@ class Playback:
             yield
 
 
-def _revealed(view: RunView, columns: Columns, state: str) -> RunView:
+def _revealed(view: RunView, columns: Columns, state: State, message: str = "") -> RunView:
     """A run as it stood when its journal held `columns`."""
     answered = {event.get("id") for event in columns.events if event["type"] == "request"}
     newest = columns.last_step("step")
@@ -162,16 +165,16 @@ def _revealed(view: RunView, columns: Columns, state: str) -> RunView:
         view,
         columns=columns,
         state=state,
-        step=step,
-        rate=rate,
-        eta_s=(view.steps - step) / rate if rate else None,
-        message="",
+        status=Status(
+            state, step, view.steps, rate, (view.steps - step) / rate if rate else None, message=message
+        ),
+        problem="",
         requests=tuple(r for r in view.requests if r.outcome != "pending" and r.id in answered),
-        spec=spec_at(view, columns),
+        spec=with_changes(view.settled, applied_changes(columns)),
     )
 
 
-def _state(columns: Columns) -> str:
+def _state(columns: Columns) -> State:
     """Of a run that has begun and not ended: running, or paused by the last request about that."""
     last = next(
         (

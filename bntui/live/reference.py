@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunView
 from bncore.report.paper import VARIANTS, PaperCurve, reference
 from bntui.chart.data import Curve
 from bntui.live.drawing import PanelState
-from bntui.live.run_view import RunView
 
 
 def overlay(

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunFollower
+from bncore.launch.slurm.state import Queue
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.paths import RunDir, SweepDir, read_sweep, variant_and_seed
 from bncore.store.status import LIVE, Observer, read_status
 from bntui.live.mounts import is_remote
-from bntui.live.run_view import Follower, Snapshot, SweepView
+from bntui.live.snapshot import Snapshot, SweepView
 
 LIST_EVERY_S = 1.0
 """How often directories are listed for runs that are new."""
@@ -47,8 +49,8 @@ class Runs:
     def __init__(self, *places: RunDir | SweepDir, clock: Clock = time.monotonic) -> None:
         self._places = places
         self._clock = clock
-        self._observer = Observer(clock)
-        self._followers: dict[Path, Follower] = {}
+        self._observer, self._queue = Observer(clock), Queue(clock, wait=False)
+        self._followers: dict[Path, RunFollower] = {}
         self._sweeps = _Sweeps(self._observer)
         self._listed = -LIST_EVERY_S
         self._first = True
@@ -81,7 +83,9 @@ class Runs:
         for place in self._places:
             for run in place.runs() if isinstance(place, SweepDir) else [place]:
                 if run.path not in self._followers:
-                    self._followers[run.path] = Follower(run, self._observer, style=self._style(run))
+                    self._followers[run.path] = RunFollower(
+                        run, self._observer, self._queue, style=self._style(run)
+                    )
         followers = list(self._followers.values())
         for follower, name in zip(followers, names([f.run for f in followers]), strict=True):
             follower.name = name
@@ -104,8 +108,8 @@ class Root:
     def __init__(self, root: Path, *, clock: Clock = time.monotonic) -> None:
         self._root = root
         self._clock = clock
-        self._observer = Observer(clock)
-        self._followers: dict[Path, dict[Path, Follower]] = {}
+        self._observer, self._queue = Observer(clock), Queue(clock, wait=False)
+        self._followers: dict[Path, dict[Path, RunFollower]] = {}
         self._sweeps = _Sweeps(self._observer)
         self._changed: dict[Path, object] = {}
         self._first = True
@@ -141,7 +145,8 @@ class Root:
         known = self._followers.get(sweep.path, {})
         runs = sweep.runs()
         self._followers[sweep.path] = {
-            run.path: known.get(run.path) or Follower(run, self._observer, name=name, style=style)
+            run.path: known.get(run.path)
+            or RunFollower(run, self._observer, self._queue, name=name, style=style)
             for style, (run, name) in enumerate(zip(runs, names(runs), strict=True))
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncore.follow.run_view import RunView
 from bntui.chart.data import ChartData, Curve
 from bntui.live.drawing import (
     Measure,
@@ -17,7 +18,6 @@ from bntui.live.drawing import (
     take,
     why_empty,
 )
-from bntui.live.run_view import RunView
 
 TABLE = "probe:theory"
 

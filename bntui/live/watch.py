@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bncore.config.errors import escape_control
 from bntui.live.release import release_memory
-from bntui.live.run_view import Snapshot
+from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Clock, Source
 
 BUDGET_S = 0.15

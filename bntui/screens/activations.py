@@ -16,7 +16,8 @@ from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import RunView, Snapshot
+    from bncore.follow.run_view import RunView
+    from bntui.live.snapshot import Snapshot
 
 MOMENTS = ("mean", "variance")
 

@@ -16,7 +16,7 @@ from bntui.screens.runs import RunsPage
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
 
 
 class ComparePage(RunsPage):

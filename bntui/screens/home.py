@@ -19,9 +19,10 @@ from bntui.widgets.line import Segment
 from bntui.widgets.listing import Listing, ListRow
 
 if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
     from bncore.store.paths import SweepDir
     from bntui.chart.palette import Palette
-    from bntui.live.run_view import RunView, Snapshot, SweepView
+    from bntui.live.snapshot import Snapshot, SweepView
     from bntui.presets import PresetView
 
 FINISHED = frozenset({"finished", "diverged"})

@@ -19,8 +19,9 @@ from bntui.widgets.listing import Listing, ListRow
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
     from bntui.chart.palette import Palette
-    from bntui.live.run_view import RunView, Snapshot
+    from bntui.live.snapshot import Snapshot
 
 STYLES = {
     "warning": "yellow",
@@ -114,7 +115,7 @@ def _clock(moment: float) -> str:
 
 def _sentence(event: dict[str, Any]) -> Text:
     from bncore.config.errors import escape_control
-    from bntui.live.requests import summary
+    from bncore.follow.request_view import summary
 
     kind = str(event["type"])
     if kind == "request":

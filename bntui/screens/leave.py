@@ -16,7 +16,7 @@ from bntui.screens.dialog import Dialog
 from bntui.widgets.listing import Listing, ListRow
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import RunView
+    from bncore.follow.run_view import RunView
 
 
 class Leave(Dialog[str]):

@@ -17,7 +17,7 @@ from bntui.widgets.line import Line, Segment
 
 if TYPE_CHECKING:
     from bntui.app import Explorer
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
 
 TINY_WIDTH, TINY_HEIGHT = 40, 10
 """Below this only the heading is shown, and only leaving works."""

@@ -23,8 +23,9 @@ from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, moved, selected,
 from bntui.widgets.steering_bar import SteeringBar
 
 if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
     from bntui.live.drawing import PanelState
-    from bntui.live.run_view import RunView, Snapshot
+    from bntui.live.snapshot import Snapshot
     from bntui.steering.proposal import Proposal
 
 WIDE, HIGH = 110, 20
@@ -231,7 +232,7 @@ def heading(
         return [*left, Segment(Text("opening …"))], []
     left += _names(snapshot)
     left += _tabs(tab, width)
-    from bntui.live.run_view import on_synthetic_images
+    from bntui.live.snapshot import on_synthetic_images
 
     said = [*labels, "synthetic images"] if on_synthetic_images(snapshot.runs) else labels
     right = [Segment(Text(label, "bold yellow"), 1) for label in said]

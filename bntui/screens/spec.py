@@ -19,8 +19,9 @@ from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
     from bncore.config.base import ConfigModel
+    from bncore.follow.run_view import RunView
     from bntui.chart.palette import Palette
-    from bntui.live.run_view import RunView, Snapshot
+    from bntui.live.snapshot import Snapshot
 
 NAME_WIDTH, LEAST, MOST = 26, 10, 22
 """Cells of a field's name, and of a run's value."""

@@ -18,7 +18,7 @@ from bntui.widgets.charts import ChartGrid
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
 
 
 class SweepPage(RunsPage):
@@ -87,7 +87,7 @@ class SweepPage(RunsPage):
     def action_save_chart(self, kind: str) -> None:
         chart = self.grid.current
         if chart is not None and self.snapshot is not None:
-            from bntui.live.run_view import names_of_data
+            from bntui.live.snapshot import names_of_data
             from bntui.saving import save_chart
 
             sweeps = [sweep.name for sweep in self.snapshot.sweeps]

@@ -13,7 +13,7 @@ from bntui.chart.widget import Chart
 from bntui.screens.runs import RunsPage
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
 
 
 class TheoryPage(RunsPage):

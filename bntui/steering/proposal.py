@@ -10,15 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 from bncore.config.change import changed, parse_changes
 from bncore.config.errors import Problem, SpecError
+from bncore.follow.request_view import summary
 from bncore.store.requests import Drop, Set, Stop, StopSweep
-from bntui.live.requests import summary
 from bntui.steering.verbs import VERBS, WORKING, Verb, words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bncore.follow.run_view import RunView
     from bncore.store.paths import OwnedDir, SweepDir
-    from bntui.live.run_view import RunView, SweepView
+    from bntui.live.snapshot import SweepView
 
 
 @dataclass(frozen=True)

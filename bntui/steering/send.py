@@ -15,7 +15,7 @@ from bncore.store.errors import StoreError
 from bncore.store.requests import drop
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import Snapshot
+    from bntui.live.snapshot import Snapshot
     from bntui.steering.proposal import Proposal
 
 PATIENCE_S = 600.0

@@ -14,8 +14,8 @@ from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 
 if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
     from bntui.live.drawing import PanelState
-    from bntui.live.run_view import RunView
 
 LEAST_WIDTH, LEAST_HEIGHT = 44, 9
 """Cells that a chart needs to say something, where there are several."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from textual.app import App
 
-    from bntui.live.requests import RequestView
-    from bntui.live.run_view import RunView, Snapshot
+    from bncore.follow.request_view import RequestView
+    from bncore.follow.run_view import RunView
+    from bntui.live.snapshot import Snapshot
 
 MUTED = Style(dim=True)
 STRONG = Style(bold=True)

@@ -13,7 +13,7 @@ from bntui.chart.plot import Plot
 from bntui.widgets.charts import arrange
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import RunView
+    from bncore.follow.run_view import RunView
 
 MOST = 8
 """Plots at once."""

@@ -17,8 +17,9 @@ from bntui.widgets.line import Line, Segment
 from bntui.widgets.listing import Listing, ListRow
 
 if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
     from bntui.chart.palette import Palette
-    from bntui.live.run_view import RunView, Snapshot
+    from bntui.live.snapshot import Snapshot
     from bntui.selection import Selection
 
 

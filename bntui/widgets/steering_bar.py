@@ -19,7 +19,8 @@ from bntui.widgets.line import Line, Segment
 from bntui.widgets.sidebar import selected, targets
 
 if TYPE_CHECKING:
-    from bntui.live.run_view import RunView, Snapshot
+    from bncore.follow.run_view import RunView
+    from bntui.live.snapshot import Snapshot
     from bntui.selection import Selection
     from bntui.steering.proposal import Proposal
 

@@ -10,11 +10,11 @@ import pytest
 from bncore.config.experiment import Experiment
 from bncore.config.model import Spec
 from bncore.config.plan import Plan, PlannedRun
+from bncore.follow.run_view import look_at
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
 from bncore.store.sweep import create_sweep
-from bntui.cli.overview import look_at
 from bntui.cli.plots import plots
 from bntui.cli.progress import plain_line
 from cli.factories import bnrun

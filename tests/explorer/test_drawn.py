@@ -11,11 +11,13 @@ import pytest
 from live.factories import STEPS, events, made_run, request, view_of, write_sweep
 from textual.pilot import Pilot
 
+from bncore.follow.run_view import RunView
 from bncore.store.paths import SweepDir
 from bncore.store.requests import Set, drop
+from bncore.store.status import Status
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of
 from bntui.chart.palette import DARK, LIGHT
-from bntui.live.run_view import RunView, Snapshot, SweepView
+from bntui.live.snapshot import Snapshot, SweepView
 from bntui.presets import PresetView
 from bntui.screens.home import preset_rows, root_rows
 from bntui.screens.journal import event_rows
@@ -46,7 +48,10 @@ def views(tmp_path: Path) -> tuple[RunView, ...]:
     drop(none, Set(changes={"optim.lr": 0.05}))
     write_sweep(sweep, ["batch-s0", "none-s0", "batch_noise-s1"], figure="2")
     found = (view_of(batch, 0, "batch"), view_of(none, 1, "none"), view_of(both, 2, "batch + noise"))
-    return (replace(found[0], state="running", step=12345, steps=30000, rate=41.237, eta_s=428.0), *found[1:])
+    return (
+        replace(found[0], state="running", status=Status("running", 12345, 30000, 41.237, 428.0)),
+        *found[1:],
+    )
 
 
 @pytest.fixture

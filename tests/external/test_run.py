@@ -17,6 +17,8 @@ from torch import nn
 import bncore
 from bncore.config.errors import SpecError
 from bncore.config.observed import Observed
+from bncore.follow.run_view import RunFollower
+from bncore.launch.slurm.state import Queue
 from bncore.store.errors import StoreError
 from bncore.store.journal import read_events
 from bncore.store.owner import read_owner
@@ -26,7 +28,6 @@ from bncore.store.status import Observer, Status, read_status, write_status
 from bncore.store.verify import verify
 from bncore.train.digest import params_sha256
 from bncore.train.inspection import step_and_digest
-from bntui.live.run_view import Follower
 
 from .factories import ALL, Loop, batches, mlp, of_type, watching
 
@@ -163,7 +164,7 @@ def test_the_explorer_reads_it_live_and_ended(tmp_path: Path) -> None:
     loop = Loop(net)
     run = RunDir(tmp_path / "runs" / "mine" / "net")
     with bncore.observe(net, loop.loss_fn, loop.optimizer, run=run.path, probes=ALL) as watch:
-        follower = Follower(run, Observer())
+        follower = RunFollower(run, Observer(), Queue())
         assert follower.look().state == "running"
         for inputs, targets in DATA:
             with watch.step(inputs, targets) as step:

@@ -12,11 +12,12 @@ import tomli_w
 from store.factories import SMALL, empty_run
 
 from bncore.config.model import Spec
+from bncore.follow.run_view import RunFollower, RunView
+from bncore.launch.slurm.state import Queue
 from bncore.store.journal import Event, encode
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import Observer, State, Status, write_status
-from bntui.live.run_view import Follower, RunView
 from bntui.live.sources import Runs, Source
 
 STEPS = 40
@@ -156,7 +157,7 @@ def write_sweep(path: Path, queue: Sequence[str], **experiment: str) -> None:
 
 def view_of(run: RunDir, style: int = 0, name: str = "") -> RunView:
     """A run, read to its end."""
-    return Follower(run, Observer(), name=name or run.path.name, style=style).look(None)
+    return RunFollower(run, Observer(), Queue(), name=name or run.path.name, style=style).look(None)
 
 
 def watched(*places: Any) -> Source:

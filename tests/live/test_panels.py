@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bncore.follow.run_view import RunFollower, RunView
+from bncore.launch.slurm.state import Queue
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.status import Observer
 from bntui.chart.data import ChartData
 from bntui.live.drawing import PanelState
 from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
 from bntui.live.panels import PANELS
-from bntui.live.run_view import Follower, RunView
 from bntui.live.theory import theory_over_layers, theory_over_steps
 from live.factories import LAYERS, STEPS, events, forked_run, made_run, probes, request, view_of
 
@@ -61,7 +62,7 @@ def diverged(path: Path) -> RunView:
 
 def gone(path: Path) -> RunView:
     run = made_run(path / "a-s0", events(), state="running")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     follower.look(None)
     shutil.rmtree(run.path)
     view = follower.look(None)
@@ -204,7 +205,7 @@ def test_a_fork_follows_its_parent_faintly(tmp_path: Path) -> None:
 def test_a_parent_that_is_drawn_itself_is_not_drawn_twice(tmp_path: Path) -> None:
     fork = forked(tmp_path)
     parent = view_of(made_run(tmp_path / "again" / "a-s0", events()))
-    real = Follower(type(fork.run)(tmp_path / "a-s0"), Observer(), name="a").look(None)
+    real = RunFollower(type(fork.run)(tmp_path / "a-s0"), Observer(), Queue(), name="a").look(None)
     curves = PANELS["loss"].make([real, fork], PanelState()).curves
     assert [(c.name, c.faint) for c in curves] == [("a", False), ("a-s0-fork-1", False)]
     curves = PANELS["loss"].make([parent, fork], PanelState()).curves

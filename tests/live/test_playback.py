@@ -8,7 +8,7 @@ import pytest
 
 from bncore.store.paths import SweepDir
 from bntui.live.playback import Playback
-from bntui.live.run_view import Snapshot
+from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Runs
 from live.factories import STEPS, Clock, events, made_run, write_sweep
 

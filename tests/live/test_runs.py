@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from bncore.config.model import Optim
+from bncore.follow.request_view import summary
+from bncore.follow.run_view import RunFollower
+from bncore.launch.slurm.state import Queue
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.requests import Pause, Set, drop
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
-from bntui.live.requests import summary
-from bntui.live.run_view import Follower
 from live.factories import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 
 
@@ -27,7 +28,7 @@ def test_a_run_that_does_not_live_is_what_it_says(state: State, tmp_path: Path) 
 def test_a_silent_run_is_dead_and_lives_again_when_its_counter_moves(tmp_path: Path) -> None:
     run, clock = made_run(tmp_path / "a-s0", events(5), state="running"), Clock()
     with_owner = acquire(run)
-    follower = Follower(run, Observer(clock))
+    follower = RunFollower(run, Observer(clock), Queue())
     assert follower.look().state == "running"
     clock.now = SILENCE_S
     assert follower.look().state == "dead"
@@ -39,7 +40,7 @@ def test_a_silent_run_is_dead_and_lives_again_when_its_counter_moves(tmp_path: P
 
 def test_a_queued_run_whose_supervisor_has_ended_is_dead(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", state="queued")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     assert follower.look().state == "queued"
     write_status(SweepDir(tmp_path), Status("stopped"))
     assert follower.look().state == "dead"
@@ -47,7 +48,7 @@ def test_a_queued_run_whose_supervisor_has_ended_is_dead(tmp_path: Path) -> None
 
 def test_a_run_that_is_removed_is_gone_and_keeps_its_numbers(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(), state="running")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     follower.look(None)
     shutil.rmtree(run.path)
     view = follower.look()
@@ -92,7 +93,7 @@ def test_messages_and_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 def test_a_look_at_which_nothing_is_new_gives_the_same_view(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     first = follower.look(None)
     assert follower.look() is first
     journal = Journal(run.journal_file)
@@ -106,7 +107,7 @@ def test_a_look_at_which_nothing_is_new_gives_the_same_view(tmp_path: Path) -> N
 
 def test_an_ended_run_is_looked_at_again_when_it_goes_on(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="stopped")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     assert follower.look(None) is follower.look()
     write_status(run, Status("queued", 5, 40))
     assert follower.look().state == "queued"
@@ -114,7 +115,7 @@ def test_an_ended_run_is_looked_at_again_when_it_goes_on(tmp_path: Path) -> None
 
 def test_a_journal_that_begins_anew_is_shown_anew(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     follower.look(None)
     lines = run.journal_file.read_bytes().splitlines(keepends=True)
     run.journal_file.write_bytes(b"".join(lines[:4]))
@@ -161,7 +162,7 @@ def test_a_fork_holds_what_its_parent_held_where_it_began(tmp_path: Path) -> Non
 
 def test_requests_are_pending_until_the_journal_answers(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     ident = drop(run, Set(changes={"noise.on": True}, at_step=9))
     other = drop(run, Pause())
     assert [(r.id, r.kind, r.summary, r.outcome, r.step) for r in follower.look().requests] == [
@@ -255,7 +256,7 @@ def test_variant_and_seed_are_in_the_name(name: str, parts: tuple[str, int]) -> 
 
 def test_columns_as_they_were_share_what_was_put_together(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     first = follower.look(None).columns
     loss, test = first.series("step", "loss"), first.series("eval", "test_loss")
     journal = Journal(run.journal_file)
@@ -269,7 +270,7 @@ def test_columns_as_they_were_share_what_was_put_together(tmp_path: Path) -> Non
 
 def test_another_run_made_in_the_place_of_one_is_shown_alone(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(3), state="finished")
-    follower = Follower(run, Observer())
+    follower = RunFollower(run, Observer(), Queue())
     assert follower.look(None).step == 3
     shutil.rmtree(run.path)
     assert follower.look().state == "gone"

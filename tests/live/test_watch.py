@@ -15,7 +15,7 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import Pause, drop
 from bncore.store.status import Status, write_status
 from bntui.live.release import release_memory
-from bntui.live.run_view import Snapshot
+from bntui.live.snapshot import Snapshot
 from bntui.live.sources import LIST_EVERY_S, Root, Runs, Source, names
 from bntui.live.watch import RELEASES, Watcher
 from bntui.source_worker import SourceWorker

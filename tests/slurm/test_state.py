@@ -9,11 +9,11 @@ import pytest
 from bncore.launch.slurm import state as slurm_state
 from bncore.launch.slurm.commands import QueuedTask, SlurmError, require, sbatch, scancel, squeue
 from bncore.launch.slurm.options import SlurmOptions
-from bncore.launch.slurm.state import GONE, Queue, settled, standing
+from bncore.launch.slurm.state import GONE, Queue, state_by_slurm, state_by_task
 from bncore.launch.slurm.sweep import Job, Record, read_record, record_file
 from bncore.store.owner import Owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.status import State, Status, write_status
+from bncore.store.status import Observer, State, Status, write_status
 from slurm.factories import FakeSlurm, without_slurm
 
 MINE = Owner("node7", "boot", 1, 2, "nonce", "", "12_3", 1)
@@ -50,7 +50,7 @@ LOCAL = Owner("login", "boot", 1, 2, "nonce")
 def test_state_by_heartbeat_and_task(
     state: State, holder: Owner | None, task: str, shown: str | None
 ) -> None:
-    told = settled(Status(state, 5, 10), holder, QueuedTask("12_3", task, "Because"))
+    told = state_by_task(Status(state, 5, 10), holder, QueuedTask("12_3", task, "Because"))
     assert (told and told[0]) == shown
     if told is not None:
         assert "12_3" in told[1].message
@@ -61,7 +61,7 @@ def test_state_by_heartbeat_and_task(
 
 
 def test_what_a_local_supervisor_will_start_is_not_dead() -> None:
-    assert settled(Status("queued"), None, QueuedTask("12_3", GONE), supervised=True) is None
+    assert state_by_task(Status("queued"), None, QueuedTask("12_3", GONE), supervised=True) is None
 
 
 @pytest.fixture
@@ -119,9 +119,9 @@ def test_slurm_is_asked_now_and_then_only(run: RunDir, slurm: FakeSlurm) -> None
 def test_where_slurm_cannot_be_asked_the_run_says_what_it_is(run: RunDir, slurm: FakeSlurm) -> None:
     slurm.command("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
     assert squeue(["9"]) is None
-    assert standing(Queue(), run, Status("queued"), supervised=lambda _: False) is None
+    assert state_by_slurm(Queue(), run, Status("queued"), Observer()) is None
     slurm.command("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    told = standing(Queue(), run, Status("queued"), supervised=lambda _: False)
+    told = state_by_slurm(Queue(), run, Status("queued"), Observer())
     assert told is not None
     assert told[0] == "dead"
 
@@ -129,7 +129,7 @@ def test_where_slurm_cannot_be_asked_the_run_says_what_it_is(run: RunDir, slurm:
 def test_a_run_that_has_ended_costs_no_question(run: RunDir, slurm: FakeSlurm) -> None:
     slurm.command("squeue", "touch {folder}/was-asked")
     for state in ("finished", "diverged", "failed"):
-        assert standing(Queue(), run, Status(state), supervised=lambda _: False) is None
+        assert state_by_slurm(Queue(), run, Status(state), Observer()) is None
     assert not (slurm.folder / "was-asked").exists()
 
 

@@ -11,8 +11,7 @@ from live.factories import SMALL, events, made_run, view_of
 
 from bncore.config.model import Optim, Spec
 from bncore.report.quantities import late_reading
-from bncore.report.report_run import look
-from bncore.store.status import Observer
+from bncore.report.report_run import gather
 from bncore.store.thresholds import thresholds
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS
@@ -86,4 +85,4 @@ def test_the_report_s_late_reading_is_of_that_line(
     tmp_path: Path, spec: Spec, beta: float, share: float
 ) -> None:
     run = made_run(tmp_path / "a-s0", journal(None, beta=beta), spec=spec)
-    assert late_reading(look(run, Observer())) == share
+    assert late_reading(gather([run])[0]) == share

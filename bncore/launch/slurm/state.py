@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 
 from bncore.launch.slurm.commands import QueuedTask, squeue
-from bncore.launch.slurm.sweep import Record, read_record
+from bncore.launch.slurm.sweep import Record, read_record, record_file
 from bncore.store.owner import Owner, read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.status import LIVE, Status
+from bncore.store.status import LIVE, Observer, Status
 
 LOOK_EVERY_S = 5.0
 """Seconds between two looks at the queue: a controller answers for everybody."""
@@ -21,58 +22,73 @@ class Queue:
 
     Arguments:
         clock: seconds that never go backwards.
+        wait: whether `task` waits for an answer; else Slurm is asked by a thread, and what it said last holds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, wait: bool = True) -> None:
         self._clock = clock
+        self._wait = wait
         self._seen: dict[SweepDir, tuple[float, Record | None, dict[str, QueuedTask] | None]] = {}
+        self._due: set[SweepDir] = set()
+        self._asker: Thread | None = None
 
     def task(self, run: RunDir) -> QueuedTask | None:
         """The newest task of a run, `GONE` as its state where Slurm no longer knows it; None where the run was
-        never Slurm's, or Slurm cannot be asked."""
+        never Slurm's, or Slurm cannot be asked, or has not answered yet."""
         record, tasks = self._look(run.sweep)
         name = record.task_of(run) if record is not None else None
         return None if name is None or tasks is None else tasks.get(name, QueuedTask(name, GONE))
 
     def _look(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
-        now = self._clock()
         at, record, tasks = self._seen.get(sweep, (float("-inf"), None, None))
-        if now - at >= LOOK_EVERY_S:
-            record = read_record(sweep)
-            ids = [job.id for job in record.jobs] if record is not None else []
-            tasks = squeue(ids) if ids else None
-            self._seen[sweep] = now, record, tasks
+        if self._clock() - at < LOOK_EVERY_S:
+            return record, tasks
+        if self._wait or not record_file(sweep).exists():
+            return self._ask(sweep)
+        self._seen[sweep] = self._clock(), record, tasks
+        self._due.add(sweep)
+        if self._asker is None or not self._asker.is_alive():
+            self._asker = Thread(target=self._ask_all_due, name="squeue", daemon=True)
+            self._asker.start()
         return record, tasks
+
+    def _ask(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
+        record = read_record(sweep)
+        ids = [job.id for job in record.jobs] if record is not None else []
+        tasks = squeue(ids) if ids else None
+        self._seen[sweep] = self._clock(), record, tasks
+        return record, tasks
+
+    def _ask_all_due(self) -> None:
+        while self._due:
+            self._ask(self._due.pop())
 
 
 GONE = "GONE"
 """State of a task that Slurm no longer knows: it ended a while ago."""
 
 
-def standing(
-    queue: Queue, run: RunDir, status: Status | None, *, supervised: Callable[[SweepDir], bool]
+def state_by_slurm(
+    queue: Queue, run: RunDir, status: Status | None, observer: Observer
 ) -> tuple[str, Status] | None:
-    """State and status of a run whose task Slurm knows better; None where they are as the run says.
-
-    Arguments:
-        supervised: whether a local supervisor will start the sweep's queued runs.
-    """
+    """State and status of a run whose task Slurm knows better; None where they are as the run says."""
     if status is None or status.state in ("finished", "diverged", "failed"):
         return None
     task = queue.task(run)
     if task is None:
         return None
-    return settled(status, read_owner(run), task, supervised=supervised(run.sweep))
+    return state_by_task(status, read_owner(run), task, supervised=observer.supervised(run.sweep))
 
 
-def settled(
+def state_by_task(
     status: Status, holder: Owner | None, task: QueuedTask, *, supervised: bool = False
 ) -> tuple[str, Status] | None:
-    """See `standing`.
+    """See `state_by_slurm`.
 
     Arguments:
         holder: who holds the run.
         task: the newest task of the run.
+        supervised: whether a local supervisor will start the sweep's queued runs.
     """
     theirs = holder is not None and holder.task == task.name
     over = task.ended or task.state == GONE

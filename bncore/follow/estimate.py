@@ -1,0 +1,41 @@
+"""How long a planned sweep will take, by those like it that have ended."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from bncore.config.errors import SpecError
+from bncore.config.model import Spec
+from bncore.config.plan import Plan
+from bncore.config.toml import resolved_spec_from_toml
+from bncore.follow.run_view import look_at
+from bncore.store.errors import StoreError
+from bncore.store.find import list_sweeps
+from bncore.store.paths import read_sweep
+
+
+def time_taken_before(root: Path, planned: Plan) -> float | None:
+    """Seconds from first start to last end of the newest finished sweep under `root` that made the same runs, of
+    whatever seeds, on whatever data and with whatever number of threads."""
+    wanted = sorted(_costs(run.spec) for run in planned.runs)
+    for sweep in reversed(list_sweeps(root)):
+        experiment = read_sweep(sweep).get("experiment")
+        if not isinstance(experiment, dict) or experiment.get("name") != planned.experiment.name:
+            continue
+        with suppress(SpecError, StoreError):
+            runs = sweep.runs()
+            made = (resolved_spec_from_toml(run.spec_file) for run in runs)
+            if len(runs) != len(wanted) or sorted(map(_costs, made)) != wanted:
+                continue
+            times = [overview.times() for overview in look_at(runs)]
+            starts = [start for start, end in times if start is not None and end is not None]
+            ends = [end for _, end in times if end is not None]
+            if starts and len(starts) == len(runs):
+                return max(ends) - min(starts)
+    return None
+
+
+def _costs(spec: Spec) -> str:
+    """What the time of a run depends on."""
+    return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads", "memory_format"})

@@ -1,0 +1,318 @@
+"""One view of a run, and what follows a run directory to make it: what `ls`, `watch`, `show`, the explorer and the
+report know of a run, with Slurm's word on its state."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bncore.config.errors import SpecError, escape_control
+from bncore.config.model import Spec
+from bncore.config.observed import Observed
+from bncore.follow.applied import applied_changes, with_changes
+from bncore.follow.request_view import RequestView, in_inbox, journaled
+from bncore.launch.slurm.state import Queue, state_by_slurm
+from bncore.store.columns import Columns
+from bncore.store.errors import StoreError
+from bncore.store.journal import in_json
+from bncore.store.lineage import read_lineage
+from bncore.store.loaded import read_settings
+from bncore.store.paths import RunDir, variant_and_seed
+from bncore.store.problems import evaluation_problem
+from bncore.store.reader import read
+from bncore.store.status import LIVE, Observer, Status, read_status
+
+SEARCH_S = 1.0
+"""Seconds that the journals of all runs may be searched for what their ends do not hold."""
+BUDGET_S = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class RunView:
+    """One run at one moment. Of two looks at a run between which nothing changed, the view is the same object."""
+
+    run: RunDir
+    state: str
+    """One of the states of `bncore.store.status`, or dead, unknown, gone; as Slurm has it, where Slurm knows
+    better."""
+    status: Status | None
+    """The heartbeat, with Slurm's word on it; None where there is none that makes sense."""
+    columns: Columns
+    """What was read so far; never changes."""
+    problem: str = ""
+    """Why the journal could not be read; harmless."""
+    settings: Spec | Observed | None = None
+    """The run as it was submitted, or what is known of the loop that it observed; None where spec.toml makes no
+    sense."""
+    settings_problem: str = ""
+    """Why it makes none; harmless."""
+    spec: Spec | None = None
+    """What holds now: the settings with the requests that were applied."""
+    requests: tuple[RequestView, ...] = ()
+    """Answered ones in order, then pending ones."""
+    name: str = ""
+    """As short as tells it from the others that are watched; harmless."""
+    style: int = 0
+    """Index of its colour and second cue, by its place in its sweep; never changes."""
+    parent: Path | None = None
+    """Of a fork: the directory of the run it was made from."""
+
+    @property
+    def settled(self) -> Spec | None:
+        """The spec as it was submitted; None where there is none."""
+        return self.settings if isinstance(self.settings, Spec) else None
+
+    @property
+    def variant(self) -> str:
+        """By the directory's name."""
+        return variant_and_seed(self.run)[0]
+
+    @property
+    def seed(self) -> int:
+        """Of the spec, else by the directory's name."""
+        return self.settled.seed if self.settled else variant_and_seed(self.run)[1]
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        newest = self.columns.last_step("step")
+        journaled = 0 if newest is None else newest + 1
+        if self.status is None:
+            return journaled
+        return max(self.status.step, journaled) if self.state in LIVE else self.status.step
+
+    @property
+    def steps(self) -> int:
+        """Updates to make; 0 where nobody knows."""
+        return self.status.steps if self.status else self.settled.steps if self.settled else 0
+
+    @property
+    def rate(self) -> float | None:
+        """Updates a second."""
+        return self.status.rate if self.status else None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds to go, at that rate."""
+        return self.status.eta_s if self.status else None
+
+    @property
+    def message(self) -> str:
+        """Why, where the state or a file that cannot be read needs a reason; harmless."""
+        return self.problem or escape_control(self.status.message if self.status else "")
+
+    @property
+    def warning(self) -> str:
+        """What makes its newest evaluation no result; empty where nothing does."""
+        return evaluation_problem(self.columns)
+
+    def newest(self, table: str, field: str) -> float | None:
+        """The last value of a series; None where there is none."""
+        series = self.columns.series(table, field)
+        return float(series.values[-1]) if len(series) else None
+
+    def times(self) -> tuple[float | None, float | None]:
+        """When it began and when it ended, in seconds since 1970; None where the journal does not say."""
+        start, end = self.columns.start.get("t"), (self.columns.last("finished") or {}).get("t")
+        return (
+            float(start) if isinstance(start, int | float) else None,
+            float(end) if isinstance(end, int | float) else None,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        finished = self.columns.last("finished") or {}
+        return {
+            "run": self.run.name,
+            "path": str(self.run.path),
+            "state": self.state,
+            "step": self.step if self.status else None,
+            "steps": self.steps if self.status else None,
+            "rate": self.rate,
+            "eta_s": self.eta_s,
+            "loss": in_json(self.newest("step", "loss")),
+            "accuracy": in_json(self.newest("step", "accuracy")),
+            "test_loss": in_json(self.newest("eval", "test_loss")),
+            "test_accuracy": in_json(self.newest("eval", "test_accuracy")),
+            "message": self.problem or (self.status.message if self.status else "") or self.warning,
+            "params_sha256": finished.get("params_sha256"),
+        }
+
+
+class RunFollower:
+    """Follows one run; a look costs what is new.
+
+    Arguments:
+        observer: knows which heartbeats stand still; shared by all followers.
+        queue: what Slurm says; shared by all followers.
+        name: what the views are called.
+        style: their index of colour.
+    """
+
+    def __init__(
+        self, run: RunDir, observer: Observer, queue: Queue, *, name: str = "", style: int = 0
+    ) -> None:
+        self.run = run
+        self.name = name or run.name
+        self.style = style
+        self._observer = observer
+        self._queue = queue
+        self._reader = read(run)
+        self._spec: Spec | None = None
+        self._changes: list[str] = []  # ids of the requests that `_spec` holds
+        self._begun = False
+        self._unreadable = False
+        self._seen: object = None
+        self._read: Columns | None = None  # what the view's columns are a snapshot of
+        self._view: RunView | None = None
+        self._read_once()
+
+    def look(self, budget_s: float | None = 0.0, *, journal: bool = True) -> RunView:
+        """The run now.
+
+        Arguments:
+            budget_s: seconds for history, after what is new; None: all of it.
+            journal: False reads the heartbeat alone.
+        """
+        stamp = self._stamp()
+        if self._view and stamp == self._seen and self._rests(budget_s, journal=journal):
+            return self._view
+        state, status = self._state(read_status(self.run))
+        problem = self._advance(budget_s) if journal else ""
+        self._unreadable = bool(problem)
+        if self._reader.columns is not self._of:  # another run lies here now
+            self._read_once()
+        columns = self._reader.columns
+        answered = journaled(columns.events)
+        view = RunView(
+            run=self.run,
+            state=state,
+            status=status,
+            columns=columns,
+            problem=problem,
+            settings=self._settings,
+            settings_problem=self._settings_problem,
+            spec=self._spec_now(columns),
+            requests=(*answered, *in_inbox(self.run, answered)),
+            name=self.name,
+            style=self.style,
+            parent=self._parent,
+        )
+        self._seen = stamp
+        if self._view is None or self._read is not columns or not _same(self._view, view):
+            self._read = columns
+            self._view = replace(view, columns=columns.snapshot())
+        return self._view
+
+    @property
+    def complete(self) -> bool:
+        """Whether the history was read, or there is none that can be."""
+        return self._unreadable or self._reader.columns.complete or not self.run.journal_file.exists()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the journal was looked into."""
+        return self._begun
+
+    def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
+        """Whether a run whose files are as they were needs no look: it has ended, and is read as far as asked."""
+        if self._view is None or self._view.name != self.name or self._unreadable:
+            return False
+        ended = self._view.state not in (*LIVE, "queued", "dead")
+        return ended and (not journal or (self._begun and (self.complete or budget_s == 0)))
+
+    def _state(self, status: Status | None) -> tuple[str, Status | None]:
+        if not os.path.lexists(self.run.path) or (self._reader.gone and status is None):
+            return "gone", status
+        state = self._observer.state(self.run, status)
+        return state_by_slurm(self._queue, self.run, status, self._observer) or (state, status)
+
+    def _advance(self, budget_s: float | None) -> str:
+        self._begun = True
+        try:
+            self._reader.advance(budget_s)
+        except StoreError as error:  # a newer program's journal, or none that can be read
+            return escape_control(str(error))
+        return ""
+
+    def _spec_now(self, columns: Columns) -> Spec | None:
+        """The settings with what was applied; made anew only where something was."""
+        applied = list(applied_changes(columns))
+        ids = [str(event.get("id")) for event in applied]
+        if self._spec is None or ids != self._changes:
+            submitted = self._settings if isinstance(self._settings, Spec) else None
+            self._spec, self._changes = with_changes(submitted, applied), ids
+        return self._spec
+
+    def _read_once(self) -> None:
+        """Read what never changes while the same run lies here."""
+        self._of = self._reader.columns  # what all this belongs to
+        self._spec = None
+        self._settings: Spec | Observed | None = None
+        self._settings_problem = ""
+        self._parent: Path | None = None
+        try:
+            self._settings = read_settings(self.run)
+        except (SpecError, StoreError) as error:
+            self._settings_problem = escape_control(str(error))
+        try:
+            lineage = read_lineage(self.run)
+        except StoreError:
+            return
+        if lineage is not None and lineage.kind == "fork":
+            self._parent = self.run.path / lineage.run
+
+    def _stamp(self) -> tuple[object, ...]:
+        """Changes where anything of the run does, at the cost of a few looks at directory entries."""
+        ended = self._view is None or self._view.state in ("finished", "diverged", "failed")
+        return (
+            None if ended else self._queue.task(self.run),
+            *(
+                _entry(path)
+                for path in (
+                    self.run.status_file,
+                    self.run.journal_file,
+                    self.run.inbox,
+                    self.run.inbox / "rejected",
+                )
+            ),
+        )
+
+
+def look_at(runs: Iterable[RunDir]) -> list[RunView]:
+    """Every run now; for an evaluation that the end of a journal does not hold its history is searched a while."""
+    observer, queue, until = Observer(), Queue(), time.monotonic() + SEARCH_S
+    views = []
+    for run in runs:
+        follower = RunFollower(run, observer, queue)
+        view = follower.look()
+        while not (follower.complete or "eval" in view.columns.tables()) and time.monotonic() < until:
+            view = follower.look(BUDGET_S)
+        views.append(view)
+    return views
+
+
+def _same(view: RunView, other: RunView) -> bool:
+    """Whether two views show the same: a heartbeat that tells nothing new is no change."""
+    return (
+        view.columns.version == other.columns.version
+        and view.columns.complete == other.columns.complete
+        and replace(view, columns=other.columns, status=_without_counter(view.status)).__dict__
+        == replace(other, status=_without_counter(other.status)).__dict__
+    )
+
+
+def _without_counter(status: Status | None) -> Status | None:
+    return status and replace(status, counter=0, t=0.0)
+
+
+def _entry(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

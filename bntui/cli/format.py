@@ -1,0 +1,34 @@
+"""Numbers as the tables of the command line show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
+
+
+def figure(value: float | str | None, form: str = ".4g") -> str:
+    """A number for a table, `-` where there is none."""
+    return "-" if value is None else format(float(value), form)
+
+
+def steps_made(view: RunView) -> str:
+    """``120/400``; ``120`` alone where nobody knows how many there will be."""
+    return f"{view.step:,}/{view.steps:,}" if view.steps else f"{view.step:,}"
+
+
+def percent(value: float | None) -> str:
+    """A share for a table."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )
