@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bncore.external.checks import ObserveError
+from bncore.external.lent_parameters import TrialPass, check_lent_parameters
 from bncore.nets import LayeredNet
 from bncore.probes.compare import length, whole
 from bncore.probes.guard import ieee_float32
 from bncore.probes.layer_map import LayerMap, watched
 from bncore.probes.module import ModuleView
 from bncore.probes.rng_state import RngState
-from bncore.train.lent_parameters import TrialPass, check_lent_parameters
 
 Criterion = Callable[[Any, Any], Tensor]
 EXPECTED = "expected the gradient of loss_fn(model(inputs), targets) on this one batch"

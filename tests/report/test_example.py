@@ -28,7 +28,9 @@ def test_the_example_of_a_claim_is_judged(
     tmp_path: Path, plain: float, accuracy: float, verdict: str
 ) -> None:
     found = re.search(
-        r"(    def scopes\(setting: ComparisonGroup\).*?)\nA figure of the report", README.read_text(), re.DOTALL
+        r"(    def scopes\(setting: ComparisonGroup\).*?)\nA figure of the report",
+        README.read_text(),
+        re.DOTALL,
     )
     assert found
     names: dict[str, Any] = {
