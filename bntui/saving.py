@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from textual.app import App
 
-    from bntui.chart.data import ChartData
+    from bncore.figure import ChartData
     from bntui.chart.style import ChartStyle
     from bntui.chart.view import View
 
@@ -28,12 +28,11 @@ def save_chart(data: ChartData, view: View, look: ChartStyle, kind: str, setting
     Arguments:
         setting: said under the picture's title.
     """
-    if kind == "csv":
-        from bntui.chart.export import csv_text
+    from bntui.chart.export import csv_text, picture_of
 
+    if kind == "csv":
         return _save(data.title, kind, csv_text(data))
     from bncore.report.drawing import picture_svg
-    from bntui.drawing import picture_of
 
     return _save(data.title, kind, picture_svg(picture_of(data, view, look.smoothing, setting)))
 

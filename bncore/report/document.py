@@ -17,7 +17,7 @@ from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
 from bncore.report.paper_fit import PaperFit, paper_fit
 from bncore.report.paper_runs import paper_measure, paper_said
-from bncore.report.picture import Picture
+from bncore.report.picture import ReportPicture
 from bncore.report.quantities import (
     EARLY,
     Quantity,
@@ -96,7 +96,7 @@ class Report:
         return ", ".join(dict.fromkeys(run.run.sweep.name for run in self.runs))
 
     @cached_property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[ReportPicture, ...]:
         """The paper's figures that are covered, then run by run what they leave out."""
         figures = tuple(figures_of(self.settings))
         covered = {picture.setting for picture in figures}
@@ -173,7 +173,7 @@ def as_json(document: Report) -> dict[str, Any]:
                 "name": picture.name,
                 "title": picture.title,
                 "setting": picture.setting,
-                "panels": [plot.title for plot in picture.plots],
+                "panels": [plot.title for plot in picture.panels],
                 "notes": list(picture.notes),
                 "paper": [_rank_json(rank) for rank in picture.ranks],
             }
@@ -306,10 +306,10 @@ def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
     }
 
 
-def _named(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+def _named(pictures: Sequence[ReportPicture]) -> tuple[ReportPicture, ...]:
     """Names made unique: a figure that several settings cover becomes ``fig1``, ``fig1-2``."""
 
-    def numbered() -> Iterator[Picture]:
+    def numbered() -> Iterator[ReportPicture]:
         seen: dict[str, int] = {}
         for picture in pictures:
             seen[picture.name] = seen.get(picture.name, 0) + 1

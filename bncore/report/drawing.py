@@ -20,18 +20,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from bncore.report.picture import Curve, Floats, LegendEntry, Mark, Picture, Plot, Ridge, Rule
+from bncore.figure import (
+    PALETTE,
+    ChartData,
+    Curve,
+    Floats,
+    HLine,
+    LegendEntry,
+    Picture,
+    Ridge,
+    VLine,
+    dash_of,
+)
 
-PALETTE = (
-    "#c4480a", "#1f6fb2", "#12845f", "#b0519a", "#a17400", "#7a5cc0", "#6b6f76",
-    "#2b8fb3", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
-)  # fmt: skip
-"""On a light ground; variants first (`series.COLORS`), whatever else follows."""
-DARK_PALETTE = (
-    "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#b9a3f7", "#aab0b8",
-    "#7fd3ee", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
-)  # fmt: skip
-"""The same on a dark one."""
 Dash = Literal["solid"] | tuple[float, Sequence[float]]
 
 DASHES: tuple[Dash, ...] = ("solid", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1.2)))
@@ -43,7 +44,7 @@ SMALL_INCHES = (3.2, 2.4)
 """Of a panel that is one of four in a row."""
 DENSE = 500
 """Points of a line beyond which it is drawn thinly: noise would hide the other lines."""
-_STROKES = {"main": (1.6, 1.0), "seed": (0.7, 0.35), "spread": (0.0, 0.0), "paper": (1.2, 0.75)}
+_STROKES = {"main": (1.6, 1.0), "faint": (0.7, 0.35), "spread": (0.0, 0.0), "paper": (1.2, 0.75)}
 """Width and opacity by weight."""
 _SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
     "svg.fonttype": "none",
@@ -69,7 +70,7 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
 }
 
 
-def panel_svg(plot: Plot, prefix: str, inches: tuple[float, float] = PANEL_INCHES) -> str:
+def panel_svg(plot: ChartData, prefix: str, inches: tuple[float, float] = PANEL_INCHES) -> str:
     """One panel for a page: an ``<svg>`` element that takes its colours from the page.
 
     Arguments:
@@ -107,10 +108,10 @@ def _whole(picture: Picture) -> Figure:
     size = (width * max(columns, 2), height * lines + 1.2 + 0.16 * len(picture.notes))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.add_gridspec(lines, columns)
-    for (line, column), plot in zip(cells, picture.plots, strict=True):
+    for (line, column), plot in zip(cells, picture.panels, strict=True):
         _fill(figure.add_subplot(grid[line, column]), plot)
     figure.suptitle("\n".join(filter(None, (picture.title, picture.setting))), fontsize=11)
-    handles = _handles(picture.keys, paper=picture.has_paper)
+    handles = _handles(picture.legend, paper=picture.has_paper)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4 if len(handles) == 4 else 3,
         frameon=False, fontsize=8, title=notes or None, title_fontsize=7,
@@ -122,7 +123,7 @@ def _cells(picture: Picture) -> list[tuple[int, int]]:
     """Line and column of each panel."""
     cells: list[tuple[int, int]] = []
     line, column = 0, 0
-    for plot in picture.plots:
+    for plot in picture.panels:
         if cells and (plot.starts_row or column == picture.columns):
             line, column = line + 1, 0
         cells.append((line, column))
@@ -130,17 +131,17 @@ def _cells(picture: Picture) -> list[tuple[int, int]]:
     return cells
 
 
-def _handles(keys: Sequence[LegendEntry], *, paper: bool) -> list[Line2D]:
+def _handles(legend: Sequence[LegendEntry], *, paper: bool) -> list[Line2D]:
     found = [
-        Line2D([], [], color=_color(key.style.color), linestyle=_dash(key.style.dash), label=key.label)
-        for key in keys
+        Line2D([], [], color=_color(entry.style), linestyle=_dash(entry), label=entry.label)
+        for entry in legend
     ]
     if paper:
         found.append(Line2D([], [], color=STYLE, linestyle=PAPER_DASH, label="the paper's own"))
     return found
 
 
-def _fill(ax: Axes, plot: Plot) -> None:
+def _fill(ax: Axes, plot: ChartData) -> None:
     ax.set_title(plot.title, loc="left")
     ax.set_xlabel(plot.x_name)
     ax.set_ylabel(plot.y_name)
@@ -162,29 +163,29 @@ def _fill(ax: Axes, plot: Plot) -> None:
         ax.set_xlim(*plot.x_span)
     if plot.y_span is not None:
         ax.set_ylim(*plot.y_span)
-    _rules(ax, plot.rules)
-    _marks(ax, plot.marks)
+    _hlines(ax, plot.hlines)
+    _vlines(ax, plot.vlines)
     if plot.x_name == "step":
         ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
 
 
-def _rules(ax: Axes, rules: Sequence[Rule]) -> None:
-    for rule in rules:
-        ax.axhline(rule.y, color=STYLE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+def _hlines(ax: Axes, hlines: Sequence[HLine]) -> None:
+    for line in hlines:
+        ax.axhline(line.y, color=STYLE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
         ax.annotate(
-            rule.text, (1, rule.y), xycoords=("axes fraction", "data"), xytext=(0, 1.5),
+            line.text, (1, line.y), xycoords=("axes fraction", "data"), xytext=(0, 1.5),
             textcoords="offset points", ha="right", va="bottom", fontsize=7.5,
         )  # fmt: skip
 
 
-def _marks(ax: Axes, marks: Sequence[Mark]) -> None:
+def _vlines(ax: Axes, vlines: Sequence[VLine]) -> None:
     """Each on a line of its own below the one before it, so that neighbours can be read."""
-    for place, mark in enumerate(marks):
-        color = STYLE if mark.style is None else _color(mark.style.color)
-        ax.axvline(mark.x, color=color, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
+    for place, line in enumerate(vlines):
+        color = STYLE if line.style is None else _color(line.style)
+        ax.axvline(line.x, color=color, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
         ax.annotate(
-            mark.text, (mark.x, 0.98 - 0.055 * (place % 8)), xycoords=("data", "axes fraction"), xytext=(3, 0),
+            line.text, (line.x, 0.98 - 0.055 * (place % 8)), xycoords=("data", "axes fraction"), xytext=(3, 0),
             textcoords="offset points", ha="left", va="top", fontsize=7, color=color, annotation_clip=True,
         )  # fmt: skip
 
@@ -210,8 +211,8 @@ def power(value: float) -> str:
     return f"10{raised}" if factor == "1" else f"{factor}·10{raised}"
 
 
-def _curve(ax: Axes, curve: Curve, plot: Plot) -> None:
-    color, dash = _color(curve.style.color), _dash(curve.style.dash)
+def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
+    color, dash = _color(curve.style), _dash(curve)
     width, opacity = _STROKES[curve.weight]
     opacity *= curve.opacity
     if curve.weight == "paper":
@@ -237,7 +238,7 @@ def _curve(ax: Axes, curve: Curve, plot: Plot) -> None:
         ax.plot(curve.x[known[-1]], high[known[-1]], "x", color=color, markersize=6)
 
 
-def _drawable(values: Floats, plot: Plot) -> Floats:
+def _drawable(values: Floats, plot: ChartData) -> Floats:
     """The values that have a place on the axis; gaps instead of the others."""
     kept = np.isfinite(values) & ((values > 0) | (not plot.log_y))
     return np.where(kept, values, np.nan)
@@ -265,25 +266,23 @@ def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
         heights = 1.5 * ridge.density / ridge.density.max()
         x = np.repeat(ridge.edges, 2)
         y = place + np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
-        color, order = _color(ridge.style.color), 20 - 2 * place
+        color, order = _color(ridge.style), 20 - 2 * place
         ax.fill_between(x, place, y, color=color, alpha=0.3, linewidth=0, zorder=order)
         ax.plot(x, y, color=color, linewidth=0.9, zorder=order + 1)
-    ax.set_yticks(range(len(ridges)), [ridge.name for ridge in ridges])
+    ax.set_yticks(range(len(ridges)), [ridge.label for ridge in ridges])
     ax.grid(visible=False, axis="y")
 
 
-def _positive(plot: Plot) -> bool:
+def _positive(plot: ChartData) -> bool:
     return any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves)
 
 
-def _color(index: int | str) -> str:
-    if isinstance(index, str):
-        return index
-    return PALETTE[index % len(PALETTE)]
+def _color(style: int) -> str:
+    return PALETTE[style % len(PALETTE)]
 
 
-def _dash(index: int) -> Dash:
-    return DASHES[index % len(DASHES)]
+def _dash(item: Curve | LegendEntry) -> Dash:
+    return DASHES[dash_of(item) % len(DASHES)]
 
 
 def _svg(figure: Figure) -> str:

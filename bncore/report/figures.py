@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from bncore.figure import LegendEntry
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.panels import (
     BySeed,
@@ -19,7 +20,7 @@ from bncore.report.panels import (
     row,
 )
 from bncore.report.paper import CAVEATS, ONE_SEED
-from bncore.report.picture import LegendEntry, Picture, Plot
+from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import Variant
 from bncore.report.series import Field, styles_of
 
@@ -172,16 +173,16 @@ FIGURES: tuple[Figure, ...] = (
 """docs/paper.md, section 1, and the figures themselves."""
 
 
-_COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, Picture]] = WeakKeyDictionary()
+_COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, ReportPicture]] = WeakKeyDictionary()
 
 
-def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[Picture]:
+def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[ReportPicture]:
     """Every figure that the runs of some setting cover, in the paper's order."""
     for figure in FIGURES:
         yield from (found[figure.number] for found in map(covered, settings) if figure.number in found)
 
 
-def covered(setting: ComparisonGroup) -> dict[str, Picture]:
+def covered(setting: ComparisonGroup) -> dict[str, ReportPicture]:
     """The figures that the runs of a setting cover, by number; made once for each."""
     if setting not in _COVERED:
         pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
@@ -189,7 +190,7 @@ def covered(setting: ComparisonGroup) -> dict[str, Picture]:
     return _COVERED[setting]
 
 
-def _picture(figure: Figure, setting: ComparisonGroup) -> Picture | None:
+def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
     shown = _shown(figure, setting)
     if shown is None:
         return None
@@ -197,19 +198,19 @@ def _picture(figure: Figure, setting: ComparisonGroup) -> Picture | None:
     if not plots or (figure.needs and not any(plot.y_name == figure.needs for plot in plots)):
         return None
     has_paper = any(curve.weight == "paper" for plot in plots for curve in plot.curves)
-    return Picture(
+    return ReportPicture(
         name=f"fig{figure.number}",
         title=f"Fig {figure.number}: {figure.title}",
         setting=setting.title,
-        plots=plots,
-        keys=tuple(LegendEntry(_key_label(shown, v), shown.styles[v]) for v in shown.runs),
+        panels=plots,
+        legend=tuple(LegendEntry(_key_label(shown, v), *shown.styles[v]) for v in shown.runs),
         has_paper=has_paper,
         columns=_columns(plots),
         notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown, plots)),
     )
 
 
-def _columns(plots: Sequence[Plot]) -> int:
+def _columns(plots: Sequence[ReportPanel]) -> int:
     """Of the longest row; three where the panels have no rows of their own."""
     starts = [place for place, plot in enumerate(plots) if plot.starts_row]
     if not starts:
@@ -242,7 +243,7 @@ def _key_label(shown: FigureRuns, variant: Variant) -> str:
     return f"{shown.setting.label(variant)} ({seeds} seed{'s' if seeds > 1 else ''})"
 
 
-def _notes(shown: FigureRuns, plots: Sequence[Plot]) -> Iterator[str]:
+def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:
     runs = shown.all_runs
     if shown.setting.synthetic:
         yield "Synthetic images: for looking at, not for conclusions."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bncore.figure import VARIANT_STYLES, Curve, LegendEntry
 from bncore.report.comparison_group import ComparisonGroup
-from bncore.report.picture import Curve, LegendEntry, Picture, Plot, Style
+from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
-from bncore.report.series import COLORS, Field, curves_of, middle_layer
+from bncore.report.series import Field, Style, curves_of, middle_layer
 
 PANELS: tuple[tuple[str, str, Field, bool], ...] = (
     ("Training loss", "loss", Field("step", "loss"), True),
@@ -32,7 +33,7 @@ MOST = 12
 
 def overviews(
     settings: Sequence[ComparisonGroup], others: Sequence[ReportRun], covered: set[str]
-) -> Iterator[Picture]:
+) -> Iterator[ReportPicture]:
     """A picture of each setting that no figure covers, or in which some run is no evidence; and of the runs that
     observed somebody's own loop.
 
@@ -50,9 +51,9 @@ def overviews(
         yield from _picture("observed", "Training loops that were observed", others)
 
 
-def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[Picture]:
+def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[ReportPicture]:
     shown = runs[:MOST]
-    styles = {run.name: Style(len(COLORS) + place, place // 8) for place, run in enumerate(shown)}
+    styles = {run.name: Style(len(VARIANT_STYLES) + place, place // 8) for place, run in enumerate(shown)}
     plots = [plot for plot in (*_plain(shown, styles), *_layered(shown, styles)) if not plot.empty]
     if not plots:
         return
@@ -63,25 +64,25 @@ def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[Pictu
     ]
     if len(runs) > len(shown):
         notes.append(f"{len(shown)} of {len(runs)} runs are drawn.")
-    keys = tuple(
-        LegendEntry(f"{run.name}{'' if run.counts else f' — {run.excluded_because}'}", styles[run.name])
+    legend = tuple(
+        LegendEntry(f"{run.name}{'' if run.counts else f' — {run.excluded_because}'}", *styles[run.name])
         for run in shown
     )
-    yield Picture(name, "Run by run", title, tuple(plots), keys, has_paper=False, notes=tuple(notes))
+    yield ReportPicture(name, "Run by run", title, tuple(plots), legend, notes=tuple(notes))
 
 
-def _plain(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Plot]:
+def _plain(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[ReportPanel]:
     for title, y_name, field, log in PANELS:
-        yield Plot(title, "step", y_name, tuple(_curves(runs, styles, field)), log_y=log)
+        yield ReportPanel(title, tuple(_curves(runs, styles, field)), log_y=log, y_name=y_name)
 
 
-def _layered(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Plot]:
+def _layered(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[ReportPanel]:
     for title, y_name, field, log in LAYER_PANELS:
         layer = middle_layer(runs, field.table)
         if layer is not None:
             one = Field(field.table, field.name, field.high, layer)
             curves = tuple(_curves(runs, styles, one))
-            yield Plot(f"{title}, layer {layer}", "step", y_name, curves, log_y=log)
+            yield ReportPanel(f"{title}, layer {layer}", curves, log_y=log, y_name=y_name)
 
 
 def _curves(runs: Sequence[ReportRun], styles: dict[str, Style], field: Field) -> Iterator[Curve]:

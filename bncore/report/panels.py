@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncore.config.stability import threshold_label
+from bncore.figure import Curve, HLine
 from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import all_curves
-from bncore.report.picture import Curve, Plot, Rule, Style
+from bncore.report.picture import ReportPanel
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
     Field,
+    Style,
     by_length,
     curves_of,
     layer_near,
@@ -56,7 +58,7 @@ class FigureRuns:
         return FigureRuns(self.figure, self.setting, kept, self.styles)
 
 
-Panels = Callable[[FigureRuns], Iterator[Plot]]
+Panels = Callable[[FigureRuns], Iterator[ReportPanel]]
 
 
 def lines(
@@ -64,7 +66,7 @@ def lines(
 ) -> Panels:
     """A panel of one field; `layer` as the paper numbers it."""
 
-    def make(shown: FigureRuns) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         one, name = field, title
         if layer is not None:
             number = _layer(shown, field.table, layer)
@@ -82,12 +84,15 @@ def lines(
             for curve in _variant_curves(shown, variant, runs, one, spreads.get(variant))
         ]
         paper = _paper(shown, key, one.layer) if own else []
-        rules = _beta_rules(shown) if field.name == "beta" else ()
-        ranks = tuple(found.rank for found in compared)
-        yield Plot(
-            name, "step", y_name, (*paper, *curves), rules=rules, log_y=log, ranks=ranks,
+        yield ReportPanel(
+            name,
+            (*paper, *curves),
+            hlines=_beta_lines(shown) if field.name == "beta" else (),
+            log_y=log,
+            y_name=y_name,
+            ranks=tuple(found.rank for found in compared),
             first_seed=bool(field.change),
-        )  # fmt: skip
+        )
 
     return make
 
@@ -95,7 +100,7 @@ def lines(
 def each_rate(*panels: Panels) -> Panels:
     """The panels once for each learning rate."""
 
-    def make(shown: FigureRuns) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for lr in shown.rates:
             for panel in panels:
                 for plot in panel(shown.at(lr)):
@@ -108,7 +113,7 @@ def each_rate(*panels: Panels) -> Panels:
 def first_of(*panels: Panels) -> Panels:
     """The first of the panels that shows something of the runs."""
 
-    def make(shown: FigureRuns) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for panel in panels:
             found = [plot for plot in panel(shown) if not plot.empty]
             if found:
@@ -121,7 +126,7 @@ def first_of(*panels: Panels) -> Panels:
 def row(*panels: Panels) -> Panels:
     """Panels that begin a row of their own, where there is room for rows."""
 
-    def make(shown: FigureRuns) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         first = True
         for panel in panels:
             for plot in panel(shown):
@@ -134,7 +139,7 @@ def row(*panels: Panels) -> Panels:
 def distributions(*layers: int) -> Panels:
     """The layers' distributions over time: a panel a variant and layer, of its first seed."""
 
-    def make(shown: FigureRuns) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for wanted in layers:
             number = _layer(shown, "probe:activations", wanted)
             if number is None:
@@ -143,8 +148,13 @@ def distributions(*layers: int) -> Panels:
                 run = _first(runs, "probe:activations")
                 ridges = ridges_of(run, shown.styles[variant], number)
                 title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
-                yield Plot(
-                    title, "output", "step", ridges=tuple(ridges), starts_row=place == 0, first_seed=True
+                yield ReportPanel(
+                    title,
+                    x_name="output",
+                    y_name="step",
+                    ridges=tuple(ridges),
+                    starts_row=place == 0,
+                    first_seed=True,
                 )
 
     return make
@@ -153,20 +163,25 @@ def distributions(*layers: int) -> Panels:
 def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
     """A field against the step length: a panel a variant, of its first seed."""
 
-    def make(shown: FigureRuns) -> Iterator[Plot]:
+    def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         place = Place(shown.figure, title, key, shown.setting)
         compared = list(beside_by_length(place, shown.runs, field)) if key else []
         for variant, runs in shown.runs.items():
             run, style = _first(runs, "probe:landscape"), shown.styles[variant]
             curves = by_length(run, style, field)
             paper = _paper_by_length(shown, variant, key, curves) if key else []
-            rules = (Rule(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
-            name = f"{title}: {shown.setting.label(variant)}, seed {run.seed}"
-            ranks = tuple(found.rank for found in compared if found.variant == variant)
-            yield Plot(
-                name, "step length a", y_name, (*paper, *curves), rules=rules, log_x=True, log_y=True, ranks=ranks,
+            edge = (HLine(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
+            yield ReportPanel(
+                f"{title}: {shown.setting.label(variant)}, seed {run.seed}",
+                (*paper, *curves),
+                hlines=edge,
+                log_x=True,
+                log_y=True,
+                x_name="step length a",
+                y_name=y_name,
+                ranks=tuple(found.rank for found in compared if found.variant == variant),
                 first_seed=True,
-            )  # fmt: skip
+            )
 
     return make
 
@@ -217,7 +232,7 @@ def _step(label: str) -> float:
     return float(label.replace("=", " ").replace(",", "").split()[-1])
 
 
-def _beta_rules(shown: FigureRuns) -> tuple[Rule, ...]:
+def _beta_lines(shown: FigureRuns) -> tuple[HLine, ...]:
     """The optimizer's stability threshold (2/lr for gradient descent; none for Adam) and 1/a_min of the first run
     that measured them, as one line where they are one value."""
     for run in shown.all_runs:
@@ -227,9 +242,9 @@ def _beta_rules(shown: FigureRuns) -> tuple[Rule, ...]:
         if len(high) and len(short):
             edge, one = float(high[-1]), float(short[-1])
             if not 0 < edge < np.inf:
-                return (Rule(one, "1/a_min"),)
+                return (HLine(one, "1/a_min"),)
             label = threshold_label(edge, float(two[-1]))
             if abs(edge - one) <= 1e-3 * edge:
-                return (Rule(edge, f"{label} = 1/a_min"),)
-            return Rule(edge, label), Rule(one, "1/a_min")
+                return (HLine(edge, f"{label} = 1/a_min"),)
+            return HLine(edge, label), HLine(one, "1/a_min")
     return ()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from bncore.figure import Picture
 from bncore.report.drawing import picture_png, picture_svg
-from bncore.report.picture import Picture
 from bncore.store.errors import StoreError
 from bncore.store.files import write_out
 

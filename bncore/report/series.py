@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from bncore.figure import VARIANT_STYLES, Curve, Floats, Ridge
 from bncore.report.paper import VARIANTS, PaperCurve
-from bncore.report.picture import Curve, Floats, Ridge, Style
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
 
@@ -19,10 +20,14 @@ RIDGES = 6
 LENGTH_STEPS = 5
 """Measurements shown against step length."""
 
-COLORS: dict[str, int] = {
-    "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
-}  # fmt: skip
-"""Colours that mean the same variant in every picture; others take those that follow."""
+
+class Style(NamedTuple):
+    """How everything of one variant looks, in every picture."""
+
+    color: int
+    """Index into the palette."""
+    dash: int = 0
+    """Index into the dash patterns: the second cue."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]],
     main = _curve(label, style, middle, diverged=all(run.diverged for run, _ in found))
     if field.high:
         return [main]
-    seeds = [replace(_curve(label, style, line, diverged=run.diverged), weight="seed") for run, line in found]
+    seeds = [
+        replace(_curve(label, style, line, diverged=run.diverged), weight="faint") for run, line in found
+    ]
     return [*seeds, main]
 
 
@@ -101,7 +108,7 @@ def with_spread(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -
     """A variant's curves with the range of its seeds in the place of the seeds; those that diverged stay."""
     if not curves:
         return []
-    spread = Curve(curves[-1].label, curves[-1].style, x, low, high, weight="spread")
+    spread = replace(curves[-1], x=x, low=low, high=high, weight="spread", diverged=False)
     return [spread, *(curve for curve in curves if curve.weight == "main" or curve.diverged)]
 
 
@@ -119,7 +126,7 @@ def paper_curves(
         high = low if curve.high is curve.low else curve.high[:n]
         if n > 1:
             label = f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}"
-            found.append(Curve(label, style, curve.x[:n], low, high, weight="paper"))
+            found.append(Curve(label, style.color, curve.x[:n], low, high, weight="paper"))
     return found
 
 
@@ -143,7 +150,8 @@ def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
         order = np.argsort(lengths[row])
         x, y = lengths[row][order], values[row][order]
         opacity = 0.3 + 0.7 * (place + 1) / len(chosen)
-        found.append(Curve(f"step {int(steps[row]):,}", style, x, y, y, opacity=opacity))
+        label = f"step {int(steps[row]):,}"
+        found.append(Curve(label, style.color, x, y, y, dash=style.dash, opacity=opacity))
     return found
 
 
@@ -166,15 +174,15 @@ def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
         start, end = int(held[0]), int(held[-1]) + 1
         edges = first + wide * np.arange(start, end + 1)
         density = count[start:end] / count.sum() / wide
-        found.append(Ridge(f"{int(steps[row]):,}", edges, density, style))
+        found.append(Ridge(f"{int(steps[row]):,}", edges, density, style.color))
     return found
 
 
 def styles_of(variants: Sequence[Variant]) -> dict[Variant, Style]:
     """A look for each variant: its colour by norm and noise, its dashes by learning rate."""
     rates = sorted({variant.lr for variant in variants}, reverse=True)
-    free = len(COLORS)
-    colors = dict(COLORS)
+    free = len(VARIANT_STYLES)
+    colors = dict(VARIANT_STYLES)
     for variant in variants:
         if variant.label not in colors:
             colors[variant.label], free = free, free + 1
@@ -218,7 +226,7 @@ def _median(lines: Sequence[Line]) -> Line:
 
 def _curve(label: str, style: Style, line: Line, *, diverged: bool) -> Curve:
     x, low, high = _thinned(*line)
-    return Curve(label, style, x, low, high, diverged=diverged)
+    return Curve(label, style.color, x, low, high, diverged=diverged, dash=style.dash)
 
 
 def _thinned(x: Floats, low: Floats, high: Floats) -> Line:

@@ -11,7 +11,7 @@ import numpy as np
 import plotext
 from textual.strip import Strip
 
-from bntui.chart.data import ChartData, Curve
+from bncore.figure import ChartData, Curve
 from bntui.chart.picture import draw
 from bntui.chart.style import ChartStyle
 

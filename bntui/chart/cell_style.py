@@ -25,6 +25,11 @@ def rgb(red: int, green: int, blue: int) -> int:
     return (red << 16 | green << 8 | blue) + 1
 
 
+def from_css(name: str) -> int:
+    """The colour called ``#rrggbb``."""
+    return int(name[1:], 16) + 1
+
+
 def ansi(number: int) -> int:
     """One of the 16 colours that the terminal's own theme decides about."""
     return _ANSI | number

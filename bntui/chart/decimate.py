@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bntui.chart.data import Curve, Floats
+from bncore.figure import Curve, Floats
 from bntui.chart.scale import FAR, Scale, warped
 
 

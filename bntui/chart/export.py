@@ -1,11 +1,21 @@
-"""A chart's numbers as CSV."""
+"""A chart beyond the terminal: its numbers as CSV, and what is looked at as a picture for
+`bncore.report.drawing`."""
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
-from bntui.chart.data import ChartData
+import numpy as np
+
+from bncore.figure import ChartData, Curve, Floats, LegendEntry, Picture
+from bntui.chart.scale import Scale
+from bntui.chart.smooth import smoothed_curve
+from bntui.chart.view import View, x_scale
+
+COLUMNS = 1200
+"""A line of more points than twice these is drawn by the lowest and the highest point of each column."""
 
 
 def csv_text(data: ChartData) -> str:
@@ -16,5 +26,61 @@ def csv_text(data: ChartData) -> str:
     for curve in data.curves:
         floors = [""] * curve.x.size if curve.floor is None else curve.floor.tolist()
         points = zip(curve.x.tolist(), curve.low.tolist(), curve.high.tolist(), floors, strict=True)
-        writer.writerows([curve.name, f"{x:.15g}", low, high, floor] for x, low, high, floor in points)
+        writer.writerows([curve.label, f"{x:.15g}", low, high, floor] for x, low, high, floor in points)
     return text.getvalue()
+
+
+def picture_of(
+    data: ChartData, view: View | None = None, smoothing: float = 0.0, setting: str = ""
+) -> Picture:
+    """The chart as a picture with a legend.
+
+    Arguments:
+        view: the part of it that is shown; None: all.
+        smoothing: of the explorer's moving average; the raw curves stay, faintly.
+        setting: said under the title.
+    """
+    view = view or View()
+    shown = x_scale(data, view)
+    curves = [_thinned(curve, shown) for one in data.curves for curve in _with_raw(one, smoothing)]
+    panel = replace(
+        data,
+        title="",
+        curves=tuple(sorted(curves, key=lambda curve: not curve.faint)),
+        x_span=view.x or (None if data.log_x else data.least),
+        y_span=view.y,
+    )
+    legend = tuple(
+        LegendEntry(*key) for key in dict.fromkeys((c.label, c.style, c.dash) for c in data.curves)
+    )
+    title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
+    return Picture("", title, setting, (panel,), legend, columns=1)
+
+
+def _with_raw(curve: Curve, smoothing: float) -> tuple[Curve, ...]:
+    """The curve; if it is to be smoothed, behind it the raw one."""
+    if curve.faint or not smoothing:
+        return (curve,)
+    return replace(curve, weight="faint", diverged=False), smoothed_curve(curve, smoothing)
+
+
+def _thinned(curve: Curve, shown: Scale | None) -> Curve:
+    """The points shown and the ones beside them; of many, the lowest and the highest of each column."""
+    rows = np.arange(len(curve.x))
+    if shown is not None:
+        first, last = np.searchsorted(curve.x, [shown.low, shown.high])
+        rows = rows[max(0, int(first) - 1) : int(last) + 2]
+    if len(rows) > 2 * COLUMNS:
+        parts = np.array_split(rows, COLUMNS)
+        lowest = [part[_extreme(curve.low[part], -1)] for part in parts]
+        highest = [part[_extreme(curve.high[part], 1)] for part in parts]
+        rows = np.unique([*lowest, *highest])
+    low = curve.low[rows]
+    high = low if curve.is_line else curve.high[rows]
+    floor = None if curve.floor is None else curve.floor[rows]
+    return replace(curve, x=curve.x[rows], low=low, high=high, floor=floor)
+
+
+def _extreme(values: Floats, sign: int) -> int:
+    """Where the largest (`sign` 1) or smallest (-1) of the values is; NaN only where there is nothing else."""
+    return int(np.argmax(np.where(np.isnan(values), -np.inf, sign * values)))

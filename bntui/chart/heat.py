@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.figure import Floats
 from bntui.chart.cell_style import cell_style, cell_styles, rgb
-from bntui.chart.data import Floats
 from bntui.chart.palette import HEAT, Palette
 from bntui.chart.scale import Scale
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.figure import Floats, HeatData, HistogramData, Span
 from bntui.chart.cell_style import background_of, cell_style, cell_styles
-from bntui.chart.data import Floats, HeatData, HistogramData
 from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
 from bntui.chart.grid import Grid, cells, fitted
 from bntui.chart.heat import column_means, half_cells
@@ -17,13 +17,13 @@ from bntui.chart.reading import nearest
 from bntui.chart.scale import Scale
 from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import exact, extended, short, ticks
-from bntui.chart.view import Range, finite_ends
+from bntui.chart.view import finite_ends
 
 NOTHING = 0.01
 """Share of the highest bin under which a bin is left empty."""
 
 
-def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: ChartStyle) -> TerminalPicture:
+def draw_heat(data: HeatData, width: int, height: int, x: Span | None, look: ChartStyle) -> TerminalPicture:
     """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
     grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
     place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
@@ -42,7 +42,7 @@ def draw_heat(data: HeatData, width: int, height: int, x: Range | None, look: Ch
 
 
 def draw_histogram(
-    data: HistogramData, width: int, height: int, x: Range | None, look: ChartStyle
+    data: HistogramData, width: int, height: int, x: Span | None, look: ChartStyle
 ) -> TerminalPicture:
     """Histogram by step: each column of cells is a histogram, relative to its own highest bin."""
     grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
@@ -82,7 +82,7 @@ def _with_gutter(place: Layout, longest: int) -> Layout:
     return replace(place, left=place.left + shift, width=place.width - shift, gutter=gutter)
 
 
-def _steps(steps: Floats, chosen: Range | None) -> Scale | None:
+def _steps(steps: Floats, chosen: Span | None) -> Scale | None:
     if chosen is not None:
         return Scale(*chosen)
     return Scale(*extended(float(steps[0]), float(steps[-1]))) if steps.size else None

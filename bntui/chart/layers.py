@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.figure import Curve, Floats, dash_of
 from bntui.chart.cell_style import cell_style, with_background
-from bntui.chart.data import Curve, Floats
 from bntui.chart.decimate import Envelope, envelope, highest
 from bntui.chart.grid import Grid
 from bntui.chart.palette import Palette, dashes
@@ -54,7 +54,7 @@ class Layers:
             if not faint:
                 self._fill(inside, dots, curve.style)
         if not self._palette.translucent:
-            dots = dashed(dots, dashes(curve.style, self._columns))
+            dots = dashed(dots, dashes(dash_of(curve), self._columns))
         if faint:
             self._paint_faint(dots, curve.style)
         elif curve.floor is None:

@@ -1,4 +1,4 @@
-"""What is drawn on top of and behind the curves: marks, rules, grid lines, crosshair, crosses, flags, notes."""
+"""What is drawn on top of and behind the curves: lines, grid, crosshair, crosses, flags, notes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.figure import ChartData, Curve
 from bntui.chart.cell_style import blend, cell_style, with_background
-from bntui.chart.data import ChartData, Curve
 from bntui.chart.frame import Layout
 from bntui.chart.grid import SPACE, Grid, cells, fitted
 from bntui.chart.layers import Layers, last_point
@@ -38,48 +38,48 @@ class Overlay:
             for row in rows:
                 self._across(row, "╌", self._palette.grid)
 
-    def rules(self, data: ChartData) -> None:
+    def hlines(self, data: ChartData) -> None:
         """Dashed lines of reference; to be drawn before the curves."""
-        for rule in data.rules:
-            row = self._row(float(warped(np.array([rule.y]), self._y_scale.log)[0]))
+        for line in data.hlines:
+            row = self._row(float(warped(np.array([line.y]), self._y_scale.log)[0]))
             if row is not None:
                 self._across(row, "┄", self._palette.muted)
 
-    def rule_names(self, data: ChartData) -> None:
-        """The text of each rule at its right end, over the curves."""
-        for rule in data.rules:
-            row = self._row(float(warped(np.array([rule.y]), self._y_scale.log)[0]))
-            text = f" {rule.text} "
-            if row is not None and rule.text and len(cells(text)) < self._place.width:
+    def hline_texts(self, data: ChartData) -> None:
+        """The text of each horizontal line at its right end, over the curves."""
+        for line in data.hlines:
+            row = self._row(float(warped(np.array([line.y]), self._y_scale.log)[0]))
+            text = f" {line.text} "
+            if row is not None and line.text and len(cells(text)) < self._place.width:
                 self._write(row, self._place.width - len(cells(text)), text, self._palette.text)
 
-    def marks(self, data: ChartData) -> None:
+    def vlines(self, data: ChartData) -> None:
         """Vertical lines; to be drawn before the curves."""
-        for mark in data.marks:
-            column = self.column(mark.x)
+        for line in data.vlines:
+            column = self.column(line.x)
             if column is not None:
-                color = self._palette.muted if mark.style is None else self._palette.curve(mark.style)
+                color = self._palette.muted if line.style is None else self._palette.curve(line.style)
                 rows = slice(self._place.top, self._place.top + self._place.height)
                 value = cell_style(color, self._palette.background)
                 self._grid.fill(rows, self._place.left + column, "┊", value)
 
-    def mark_names(self, data: ChartData, layers: Layers) -> None:
-        """The text of each mark beside its line, where in the upper half it hides the least, and no other text."""
+    def vline_texts(self, data: ChartData, layers: Layers) -> None:
+        """The text of each line beside it, where in the upper half it hides the least, and no other text."""
         drawn = layers.bits > 0
-        columns = [self.column(mark.x) for mark in data.marks]
+        columns = [self.column(line.x) for line in data.vlines]
         drawn[:, [column for column in columns if column is not None]] = True
         named = np.zeros_like(drawn)
-        for mark, column in zip(data.marks, columns, strict=True):
-            if column is None or not mark.text:
+        for line, column in zip(data.vlines, columns, strict=True):
+            if column is None or not line.text:
                 continue
-            text = fitted(mark.text, max(column, self._place.width - column - 1))
+            text = fitted(line.text, max(column, self._place.width - column - 1))
             width = len(cells(text))
             place = self._free(drawn, named, column, width)
             if place is None:
                 continue
             row, start = place
             named[row, start : start + width] = True
-            color = self._palette.text if mark.style is None else self._palette.curve(mark.style)
+            color = self._palette.text if line.style is None else self._palette.curve(line.style)
             self._write(row, start, text, color)
 
     def _free(

@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, css, rgb
+from bncore.figure import DARK_PALETTE, PALETTE
+from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, css, from_css, rgb
 from bntui.chart.raster import BLANK
 
 DASHES: tuple[tuple[int, ...], ...] = (
@@ -24,31 +25,9 @@ DASHES: tuple[tuple[int, ...], ...] = (
 """Dot columns drawn and left out in turn, for each style; the first is solid. Six columns tell them apart, since
 no more than that stands before a run's name."""
 
-ON_DARK: tuple[RGB, ...] = (
-    (86, 180, 233),
-    (240, 163, 10),
-    (38, 194, 145),
-    (226, 130, 184),
-    (245, 232, 80),
-    (240, 102, 52),
-    (124, 142, 255),
-    (200, 200, 200),
-)
-"""Sky blue, orange, bluish green, reddish purple, yellow, vermilion, blue, grey: those of Okabe and Ito (2008),
-the dark ones lightened for a dark ground."""
-ON_LIGHT: tuple[RGB, ...] = (
-    (0, 114, 178),
-    (190, 100, 0),
-    (0, 128, 94),
-    (170, 70, 130),
-    (125, 112, 0),
-    (200, 60, 0),
-    (70, 70, 220),
-    (80, 80, 80),
-)
-"""The same hues, darkened for a light ground."""
-IN_16_COLORS = (14, 11, 10, 13, 12, 9, 6, 7)
-"""Of the terminal's own: bright cyan, yellow, green, magenta, blue, red; cyan, white."""
+IN_16_COLORS = (11, 14, 10, 13, 9, 12, 7, 6)
+"""Of the terminal's own, as near to `bncore.figure.PALETTE` as they come: bright yellow, cyan, green, magenta, red
+and blue; white, cyan."""
 
 HEAT: tuple[RGB, ...] = (
     (68, 1, 84),
@@ -98,7 +77,7 @@ def true_colors(background: RGB, text: RGB, accent: RGB) -> Palette:
     dark = sum(background) < 384
     ground, cell_style = rgb(*background), rgb(*text)
     return Palette(
-        curves=tuple(rgb(*color) for color in (ON_DARK if dark else ON_LIGHT)),
+        curves=tuple(map(from_css, DARK_PALETTE if dark else PALETTE)),
         background=ground,
         text=cell_style,
         muted=blend(cell_style, ground, 0.6),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bncore.figure import ChartData, Curve
 from bntui.chart.cell_style import cell_style
-from bntui.chart.data import ChartData, Curve
 from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
 from bntui.chart.grid import Grid
 from bntui.chart.layers import Layers
 from bntui.chart.overlay import Overlay
 from bntui.chart.reading import readings, sentence
 from bntui.chart.scale import Scale
-from bntui.chart.smooth import smoothed
+from bntui.chart.smooth import smoothed_curve
 from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import ticks
 from bntui.chart.view import View, x_scale, y_scale
@@ -50,7 +50,7 @@ def draw_unread(data: ChartData, width: int, height: int, view: View, look: Char
     place = layout(width, height)
     if place.bordered:
         draw_border(grid, look.palette, data.title, _aside(data, look), look.focused)
-    strong = tuple(_smoothed(curve, look.smoothing) for curve in data.curves)
+    strong = tuple(smoothed_curve(curve, look.smoothing) for curve in data.curves)
     x = x_scale(data, view)
     y = None if x is None else y_scale(data, strong, x, view)
     if x is None or y is None:
@@ -70,8 +70,8 @@ def _draw_plot(
     overlay = Overlay(grid, place, x, y, look.palette)
     labelled = draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
     overlay.grid_lines(labelled)
-    overlay.rules(data)
-    overlay.marks(data)
+    overlay.hlines(data)
+    overlay.vlines(data)
     layers = Layers(place.width, place.height, x, y, look.palette)
     if look.smoothing > 0:
         for curve in data.curves:
@@ -79,17 +79,10 @@ def _draw_plot(
     for curve in sorted(strong, key=lambda curve: not curve.faint):
         layers.add(curve, faint=curve.faint)
     layers.onto(grid, place.top, place.left)
-    overlay.rule_names(data)
-    overlay.mark_names(data, layers)
+    overlay.hline_texts(data)
+    overlay.vline_texts(data, layers)
     overlay.flags(layers)
     overlay.crosses(data.curves)
-
-
-def _smoothed(curve: Curve, smoothing: float) -> Curve:
-    if smoothing <= 0:
-        return curve
-    low = smoothed(curve.low, smoothing)
-    return replace(curve, low=low, high=low if curve.is_line else smoothed(curve.high, smoothing))
 
 
 def _aside(data: ChartData, look: ChartStyle) -> str:

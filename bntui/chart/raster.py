@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bntui.chart.data import Floats
+from bncore.figure import Floats
 
 Dots = NDArray[np.bool_]
 """(4 h, 2 w): whether a dot is lit, row 0 at the top."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bntui.chart.data import Curve
+from bncore.figure import Curve
 from bntui.chart.grid import cells, fitted
 from bntui.chart.ticks import exact
 
@@ -43,7 +43,7 @@ def readings(curves: Iterable[Curve], x: float) -> list[Reading]:
         floor = None if curve.floor is None else float(curve.floor[i])
         result.append(
             Reading(
-                curve.name, curve.style, float(curve.x[i]), float(curve.low[i]), float(curve.high[i]), floor
+                curve.label, curve.style, float(curve.x[i]), float(curve.low[i]), float(curve.high[i]), floor
             )
         )
     return result

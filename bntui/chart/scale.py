@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bntui.chart.data import Floats
+from bncore.figure import Floats
 
 FAR = 1e300
 """What lies beyond this is as good as infinite; it keeps sums and interpolation free of overflow."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from bntui.chart.data import Floats
+from bncore.figure import Curve, Floats
 
 SMALLEST_WEIGHT = 1e-60
 """Weights are kept above this within a block, so that their reciprocals stay far from overflow."""
@@ -33,6 +34,14 @@ def smoothed(values: Floats, smoothing: float) -> Floats:
     result = values.copy()
     result[finite] = _average(values[finite], smoothing)
     return result
+
+
+def smoothed_curve(curve: Curve, smoothing: float) -> Curve:
+    """The curve with `smoothed` edges; itself where there is nothing to smooth."""
+    if smoothing <= 0:
+        return curve
+    low = smoothed(curve.low, smoothing)
+    return replace(curve, low=low, high=low if curve.is_line else smoothed(curve.high, smoothing))
 
 
 def _average(values: Floats, a: float) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bntui.chart.data import Curve
+from bncore.figure import Curve
 from bntui.chart.frame import Layout
 from bntui.chart.grid import Grid
 from bntui.chart.palette import DARK, Palette

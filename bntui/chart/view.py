@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bntui.chart.data import ChartData, Curve, Floats
+from bncore.figure import ChartData, Curve, Floats, Span
 from bntui.chart.scale import FAR, Scale, unwarped, warped
 from bntui.chart.ticks import extended, snapped
 
-Range = tuple[float, float]
 SMALLEST = 5e-324
 """Where a logarithmic axis ends at the latest."""
 
@@ -20,14 +19,15 @@ SMALLEST = 5e-324
 class View:
     """The ranges that the reader has chosen; None: whatever fits."""
 
-    x: Range | None = None
-    y: Range | None = None
+    x: Span | None = None
+    y: Span | None = None
 
 
 def x_scale(data: ChartData, view: View) -> Scale | None:
     """The steps shown; None where there are none."""
-    if view.x is not None and (not data.log_x or view.x[0] > 0):
-        return Scale(*view.x, data.log_x)
+    chosen = view.x or data.x_span
+    if chosen is not None and (not data.log_x or chosen[0] > 0):
+        return Scale(*chosen, data.log_x)
     ends = [finite_ends(curve.x, data.log_x) for curve in data.curves]
     known = [pair for pair in ends if pair is not None]
     if not known:
@@ -42,8 +42,9 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
 
 def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> Scale | None:
     """The values shown: around all finite ones of these curves at the steps shown; None where there are none."""
-    if view.y is not None and (not data.log_y or view.y[0] > 0):
-        return Scale(*view.y, data.log_y)
+    chosen = view.y or data.y_span
+    if chosen is not None and (not data.log_y or chosen[0] > 0):
+        return Scale(*chosen, data.log_y)
     ends = [pair for curve in curves for pair in _shown(curve, x, data.log_y)]
     if not ends:
         return None
@@ -54,7 +55,7 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     return Scale(low, high, data.log_y)
 
 
-def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Range]:
+def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Span]:
     """Ends of the finite values of the points shown and of the one before and after them."""
     first = max(0, int(np.searchsorted(curve.x, x.low)) - 1)
     last = int(np.searchsorted(curve.x, x.high, side="right")) + 1
@@ -64,7 +65,7 @@ def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Range]:
             yield pair
 
 
-def finite_ends(values: Floats, positive: bool) -> Range | None:
+def finite_ends(values: Floats, positive: bool) -> Span | None:
     """Smallest and largest of the finite (and positive) values."""
     if not values.size:
         return None

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from bntui.chart.data import ChartData, HeatData, HistogramData
+from bncore.figure import ChartData, HeatData, HistogramData
 from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
@@ -20,7 +20,7 @@ SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
 
 
 class Chart(Plot):
-    """Curves, bands, marks and rules over the steps."""
+    """Curves, bands and lines of reference over the steps."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "pan(0, 1)", "higher", show=False),

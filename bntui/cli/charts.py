@@ -62,7 +62,7 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> N
 def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
     """SVG texts by key."""
     from bncore.report.drawing import picture_svg
-    from bntui.drawing import picture_of
+    from bntui.chart.export import picture_of
     from bntui.live.drawing import PanelState
     from bntui.live.panels import PANELS, first_panels
     from bntui.live.snapshot import names_of_data

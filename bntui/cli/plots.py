@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import shutil
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import plotext
 import typer
+from numpy.typing import NDArray
 
 from bncore.config.errors import escape_control
+from bncore.figure import ChartData, Curve
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
-
-HEIGHT = 16
-PIPED_WIDTH = 100
-FEWEST_TICKS, MOST_TICKS = 3, 7
-"""Labels of an axis of logarithms."""
-PLAIN_POWERS = 4
-"""Powers of ten up to here are written out."""
-POINTS = 100
-"""Most points a line is drawn from; of a longer series each is the mean of equally many neighbours."""
-PLAIN_MARKERS = "ox+*#@%&"
-"""What tells lines apart where there is no colour."""
-COLORS = ("blue+", "orange+", "green+", "red+", "magenta+", "cyan+", "gray+", "white")
+from bntui.cli.terminal_chart import draw
 
 
 @dataclass(frozen=True)
@@ -109,14 +96,19 @@ def plots(runs: list[RunDir], layer: int | None = None) -> Iterator[str]:
     columns = {name: read(run).advance() for name, run in zip(labels(runs), runs, strict=True)}
     sources = sorted({escape_control(str(c.start["data"])) for c in columns.values() if "data" in c.start})
     for panel in PANELS:
-        lines = {name: line for name, c in columns.items() if (line := _line(c, panel, layer)) is not None}
-        if lines:
-            title = (
-                f"{panel.title}, {_layer_title(columns.values(), panel, layer)}"
-                if panel.per_layer
-                else panel.title
-            )
-            yield draw(f"{title} on {', '.join(sources)}", lines, log=panel.log)
+        curves = tuple(
+            Curve(name, style, line[0], line[1], line[1])
+            for style, (name, c) in enumerate(columns.items())
+            if (line := _line(c, panel, layer)) is not None
+        )
+        title = (
+            f"{panel.title}, {_layer_title(columns.values(), panel, layer)}"
+            if panel.per_layer
+            else panel.title
+        )
+        drawn = draw(ChartData(f"{title} on {', '.join(sources)}", curves, log_y=panel.log))
+        if drawn:
+            yield drawn
 
 
 def _position(columns: Columns, panel: PlotPanel, layer: int | None) -> int | None:
@@ -137,71 +129,15 @@ def _layer_title(all_columns: Iterable[Columns], panel: PlotPanel, layer: int | 
     return f"layer {layer}"
 
 
-def _line(columns: Columns, panel: PlotPanel, layer: int | None) -> tuple[list[float], list[float]] | None:
-    """Steps and values to draw: finite ones, logarithms where asked, means of neighbours in a long series."""
+def _line(
+    columns: Columns, panel: PlotPanel, layer: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Steps and values; None where the run has none of them."""
     series = columns.series(panel.table, panel.field)
-    steps, values = series.steps, series.values
+    values = series.values
     if panel.per_layer:
         position = _position(columns, panel, layer)
         if position is None or values.ndim != 2:
             return None
         values = values[:, position]
-    keep = np.isfinite(values)
-    if panel.log:
-        keep &= values > 0
-    steps, values = steps[keep], values[keep]
-    if not len(steps):
-        return None
-    values = np.log10(values) if panel.log else values
-    count = -(-len(steps) // POINTS)
-    starts = np.arange(0, len(steps), count)
-    sizes = np.diff(np.append(starts, len(steps)))
-    return (np.add.reduceat(steps, starts) / sizes).tolist(), (
-        np.add.reduceat(values, starts) / sizes
-    ).tolist()
-
-
-def _log_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
-    """Where to label an axis of logarithms, and with which values: powers of ten where they suffice, else 2 and 5
-    times them, else round numbers in between."""
-    low, high = min(values), max(values)
-    first, last = math.floor(low), math.ceil(high)
-    stride = -(-(last - first) // MOST_TICKS) or 1
-    powers = [float(k) for k in range(first, last + 1) if k % stride == 0]
-    for factors in ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(x / 10 for x in range(10, 100))):
-        ticks = [k + math.log10(f) for k in powers for f in factors]
-        ticks = [tick for tick in ticks if low - 1e-9 <= tick <= high + 1e-9]
-        if len(ticks) >= FEWEST_TICKS:
-            ticks = ticks[:: -(-len(ticks) // MOST_TICKS)]
-            return ticks, [_power(tick) for tick in ticks]
-    ends = [low, high] if high > low else [low]
-    return ends, [f"{10**tick:.5g}" for tick in ends]
-
-
-def _power(exponent: float) -> str:
-    """``0.1``, ``20``, ``10^7`` or ``2e7``: the value of a tick at that logarithm."""
-    whole = round(exponent)
-    if abs(exponent - whole) < 1e-9:
-        return f"{10.0**whole:g}" if abs(whole) <= PLAIN_POWERS else f"10^{whole}"
-    power = math.floor(exponent)
-    digits = f"{10 ** (exponent - power):.2g}"
-    return f"{float(digits) * 10.0**power:.6g}" if abs(power) <= PLAIN_POWERS else f"{digits}e{power}"
-
-
-def draw(title: str, lines: dict[str, tuple[list[float], list[float]]], *, log: bool) -> str:
-    """A picture of lines, each as steps and values; logarithms are taken already."""
-    on_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else PIPED_WIDTH
-    figure = plotext
-    figure.clear_figure()
-    figure.theme("clear")
-    figure.plotsize(width, HEIGHT)
-    figure.title(title)
-    figure.xlabel("step")
-    if log:
-        figure.yticks(*_log_ticks([value for _, values in lines.values() for value in values]))
-    for i, (name, (steps, values)) in enumerate(lines.items()):
-        marker = "braille" if on_terminal else PLAIN_MARKERS[i % len(PLAIN_MARKERS)]
-        figure.plot(steps, values, label=name, color=COLORS[i % len(COLORS)], marker=marker)
-    picture = str(figure.build())
-    return picture if on_terminal else str(figure.uncolorize(picture))
+    return series.steps.astype(np.float64), values

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import typer
 from rich import box
 from rich.console import Console
@@ -15,12 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bncore.config.errors import escape_control
+from bncore.figure import Picture
 from bncore.report.claims.evidence import Verdict
 from bncore.report.document import Report, newest
-from bncore.report.picture import Picture, Plot
 from bntui.cli.format import figure, percent
 from bntui.cli.options import counted
-from bntui.cli.plots import draw
+from bntui.cli.terminal_chart import draw
 
 COLORS = {
     Verdict.SUPPORTED.value: "green",
@@ -127,24 +127,12 @@ def _runs(document: Report) -> Table:
 
 
 def _plots(picture: Picture) -> Iterator[str]:
-    drawable = [plot for plot in picture.plots if plot.x_name == "step" and plot.curves]
-    for plot in drawable[:PLOTS]:
-        lines = dict(_lines(plot))
-        if lines:
-            title = escape_control(f"{picture.title}: {plot.title}")
-            yield draw(title, lines, log=plot.log_y)
-
-
-def _lines(plot: Plot) -> Iterator[tuple[str, tuple[list[float], list[float]]]]:
-    """Variants alone, without seeds and without the paper; of bands the upper edge."""
-    for curve in plot.curves:
-        if curve.weight != "main":
-            continue
-        keep = np.isfinite(curve.high) & ((curve.high > 0) | (not plot.log_y))
-        x, y = curve.x[keep], curve.high[keep]
-        if len(x):
-            name = curve.label if curve.is_line else f"{curve.label}, upper edge"
-            yield escape_control(name), (x.tolist(), (np.log10(y) if plot.log_y else y).tolist())
+    """Variants alone, without seeds and without the paper."""
+    drawable = [panel for panel in picture.panels if panel.x_name == "step" and panel.curves]
+    for panel in drawable[:PLOTS]:
+        drawn = draw(replace(panel, title=f"{picture.title}: {panel.title}"))
+        if drawn:
+            yield drawn
 
 
 def _verdict(value: str) -> Text:

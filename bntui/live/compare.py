@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncore.figure import ChartData, Curve
 from bncore.follow.run_view import RunView
-from bntui.chart.data import ChartData, Curve
 from bntui.live.drawing import Floats, Panel, PanelState
 
 
@@ -35,7 +35,7 @@ def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: 
     return ChartData(
         f"{chart.title}, minus {against.name}",
         tuple(curves),
-        chart.marks,
+        chart.vlines,
         log_x=chart.log_x,
         x_name=chart.x_name,
         note=note,
@@ -47,7 +47,7 @@ def _joined(curves: Sequence[Curve]) -> Curve | None:
     if not curves:
         return None
     x, low, high = (np.concatenate([getattr(c, part) for c in curves]) for part in ("x", "low", "high"))
-    return Curve(curves[-1].name, curves[-1].style, x, low, high)
+    return Curve(curves[-1].label, curves[-1].style, x, low, high)
 
 
 def _minus(curve: Curve, base: Curve) -> Curve | None:

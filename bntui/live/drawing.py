@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.config.errors import escape_control
+from bncore.figure import ChartData, Curve, VLine
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
-from bntui.chart.data import ChartData, Curve, Mark
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def curve_of(
     if cut and not any(_is_parent(other, view) for other in views):
         y = low.y[:cut]
         parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
-        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], faint=True)
+        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], weight="faint")
     if cut < len(low.x):
         own = low.y[cut:]
         yield Curve(
@@ -165,7 +165,7 @@ def held(line: Line, x: Floats) -> Floats | None:
     return np.where(at >= 0, line.y[np.maximum(at, 0)], np.nan)
 
 
-def marks(views: Sequence[RunView]) -> tuple[Mark, ...]:
+def marks(views: Sequence[RunView]) -> tuple[VLine, ...]:
     """The requests that were applied, one mark for those that are the same of several runs at one step."""
     found: dict[tuple[int, str], int | None] = {}
     for view in views:
@@ -174,7 +174,7 @@ def marks(views: Sequence[RunView]) -> tuple[Mark, ...]:
                 key = (request.step, request.summary)
                 found[key] = None if key in found else view.style
     return tuple(
-        Mark(float(step), f"{text} @{step:,}", style) for (step, text), style in sorted(found.items())
+        VLine(float(step), f"{text} @{step:,}", style) for (step, text), style in sorted(found.items())
     )
 
 

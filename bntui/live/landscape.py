@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from bncore.config.stability import threshold_label
+from bncore.figure import ChartData, Curve, HLine
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
 from bncore.store.thresholds import thresholds
-from bntui.chart.data import ChartData, Curve, Rule
 from bntui.live.drawing import (
     Floats,
     Line,
@@ -91,7 +91,7 @@ def relative_by_length(views: Sequence[RunView], state: PanelState) -> ChartData
     """‖Δg‖/‖g‖ against the step length, at one measurement: neither saturates nor reads back the rate."""
     curves = _by_length(views, "relative", state)
     edges = {edge for view in views if (edge := edge_at_lr(view)) is not None} if curves else set()
-    rules = tuple(Rule(edge, f"{edge:.3g}, at a = lr the edge of stability") for edge in sorted(edges))
+    rules = tuple(HLine(edge, f"{edge:.3g}, at a = lr the edge of stability") for edge in sorted(edges))
     title = f"‖Δg‖/‖g‖ by step length{_when(views, state)}"
     note = why_empty(views, TABLE)
     return ChartData(title, curves, (), rules, log_y=True, log_x=True, x_name="step length", note=note)
@@ -115,7 +115,7 @@ def difference(views: Sequence[RunView], state: PanelState) -> tuple[str, str]:
     return "grad_diff", "‖Δg‖"
 
 
-def beta_rules(views: Sequence[RunView]) -> tuple[Rule, ...]:
+def beta_rules(views: Sequence[RunView]) -> tuple[HLine, ...]:
     """Stability threshold and 1/a_min of the runs' newest measurements, each value once."""
     found = []
     for view in views:
@@ -212,14 +212,14 @@ def _when(views: Sequence[RunView], state: PanelState) -> str:
     return f", step {at.pop():,}" if len(at) == 1 else ""
 
 
-def _rules(found: Sequence[tuple[float, str]]) -> tuple[Rule, ...]:
+def _rules(found: Sequence[tuple[float, str]]) -> tuple[HLine, ...]:
     """Each value once, with everything it is; a weight decay's share of a threshold makes no line of its own."""
     texts: dict[float, list[str]] = {}
     for y, text in found:
         near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
         if text not in texts.setdefault(near, []):
             texts[near].append(text)
-    return tuple(Rule(y, " = ".join(names)) for y, names in texts.items())
+    return tuple(HLine(y, " = ".join(names)) for y, names in texts.items())
 
 
 LANDSCAPE_PANELS = (

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncore.figure import ChartData, Curve, HeatData, HistogramData
 from bncore.follow.run_view import RunView
-from bntui.chart.data import ChartData, Curve, HeatData, HistogramData
 from bntui.chart.view import finite_ends
 from bntui.live.drawing import (
     Floats,

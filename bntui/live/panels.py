@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
-from bntui.chart.data import ChartData
 from bntui.live.drawing import (
     Line,
     Measure,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bncore.config.errors import escape_control
+from bncore.figure import Curve
 from bncore.follow.run_view import RunView
 from bncore.report.paper import VARIANTS, PaperCurve, reference
-from bntui.chart.data import Curve
 from bntui.live.drawing import PanelState
 
 
@@ -33,7 +33,7 @@ def overlay(
         n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will come
         low = curve.low[:n]
         high = low if curve.high is curve.low else curve.high[:n]
-        curves.append(Curve(name, style, curve.x[:n], low, high, faint=True))
+        curves.append(Curve(name, style, curve.x[:n], low, high, weight="faint"))
     return tuple(curves)
 
 

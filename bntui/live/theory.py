@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncore.figure import ChartData, Curve
 from bncore.follow.run_view import RunView
-from bntui.chart.data import ChartData, Curve
 from bntui.live.drawing import (
     Measure,
     PanelState,

@@ -17,8 +17,8 @@ from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import shown_runs
 
 if TYPE_CHECKING:
+    from bncore.figure import HeatData
     from bncore.follow.run_view import RunView
-    from bntui.chart.data import HeatData
     from bntui.live.snapshot import Snapshot
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bntui.chart.data import ChartData, Curve
+from bncore.figure import ChartData, Curve
 from bntui.chart.raster import BLANK
 
 
@@ -15,7 +15,7 @@ def line(values: ArrayLike, x: ArrayLike | None = None, style: int = 0, **more: 
     """A line through these values, at the steps 0, 1, 2, … if none are given."""
     y = np.asarray(values, float)
     steps = np.arange(y.size, dtype=float) if x is None else np.asarray(x, float)
-    return Curve(more.pop("name", f"run {style}"), style, steps, y, y, **more)
+    return Curve(more.pop("label", f"run {style}"), style, steps, y, y, **more)
 
 
 def band(low: ArrayLike, high: ArrayLike, style: int = 0) -> Curve:

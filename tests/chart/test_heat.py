@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from bncore.figure import HeatData, HistogramData
 from bntui.chart.cell_style import parts
-from bntui.chart.data import HeatData, HistogramData
 from bntui.chart.heat import column_means, heat_colors
 from bntui.chart.heat_picture import draw_heat, draw_histogram, row_owners
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette

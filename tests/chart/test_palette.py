@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from bncore.figure import PALETTE
 from bntui.chart.cell_style import ansi, blend, cell_style, css, parts, rgb, style_of
 from bntui.chart.palette import ANSI, DARK, DASHES, IN_16_COLORS, LIGHT, MONOCHROME, Palette, dashes, sample
 from bntui.chart.picture import draw
@@ -52,8 +53,9 @@ def test_the_first_colours_differ_to_all_eyes(palette: Palette, eyes: np.ndarray
 
 
 def test_every_style_has_a_colour_and_a_dash_pattern_of_its_own() -> None:
-    for palette in (DARK, LIGHT, ANSI):
-        assert len(set(palette.curves)) == len(palette.curves) == len(DASHES)
+    for palette in (DARK, LIGHT):
+        assert len(set(palette.curves)) == len(palette.curves) == len(PALETTE)
+    assert len(set(ANSI.curves)) == len(ANSI.curves) == len(DASHES)
     assert len({tuple(dashes(style, 60)) for style in range(len(DASHES))}) == len(DASHES)
     assert len({sample(style, 3) for style in range(len(DASHES))}) == len(DASHES), "as it stands in lists"
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from bncore.figure import ChartData, HLine, VLine
 from bntui.chart.cell_style import cell_style
-from bntui.chart.data import ChartData, Mark, Rule
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.picture import draw
 from bntui.chart.style import ChartStyle, TerminalPicture
@@ -20,11 +20,11 @@ from chart.factories import band, chart, dots_of, line
 
 STEPS = np.linspace(0, 8000, 200)
 TWO_RUNS = chart(
-    line(12 * np.exp(-STEPS / 2000) + 0.5, STEPS, 0, name="none"),
-    line(4 * np.exp(-STEPS / 1000) + 0.1, STEPS, 1, name="batch"),
+    line(12 * np.exp(-STEPS / 2000) + 0.5, STEPS, 0, label="none"),
+    line(4 * np.exp(-STEPS / 1000) + 0.1, STEPS, 1, label="batch"),
     title="ICS",
-    marks=(Mark(3000, "noise on"),),
-    rules=(Rule(0.2, "2/lr"),),
+    vlines=(VLine(3000, "noise on"),),
+    hlines=(HLine(0.2, "2/lr"),),
     log_y=True,
 )
 
@@ -131,13 +131,15 @@ def test_what_ended_before_the_crosshair_is_not_read() -> None:
 def test_the_text_of_a_mark_stands_where_no_curve_is() -> None:
     high = line(np.r_[np.ones(50), np.zeros(50)])
     text_row = next(
-        i for i, row in enumerate(rows(chart(high, marks=(Mark(10, "noise on"),)), 60, 14)) if "noise" in row
+        i
+        for i, row in enumerate(rows(chart(high, vlines=(VLine(10, "noise on"),)), 60, 14))
+        if "noise" in row
     )
     assert text_row > 1
 
 
 def test_two_marks_close_together_keep_both_texts() -> None:
-    data = chart(line(np.zeros(100)), marks=(Mark(50, "noise on"), Mark(51, "norm → l1")))
+    data = chart(line(np.zeros(100)), vlines=(VLine(50, "noise on"), VLine(51, "norm → l1")))
     text = "\n".join(rows(data, 60, 14))
     assert "noise on" in text and "norm → l1" in text
 
@@ -151,7 +153,7 @@ def test_a_later_curve_wins_the_colour_of_a_shared_cell() -> None:
 
 def test_a_faint_curve_never_wins() -> None:
     same = [1.0, 1.0]
-    picture = draw(chart(line(same, style=0), line(same, style=2, faint=True)), 30, 9)
+    picture = draw(chart(line(same, style=0), line(same, style=2, weight="faint")), 30, 9)
     lit = dots_of(picture.grid.plain()).reshape(9, 4, 30, 2).any(axis=(1, 3))
     assert set(picture.grid.styles[lit]) == {cell_style(DARK.curve(0), DARK.background)}
 
@@ -229,7 +231,12 @@ def test_nothing_breaks_a_chart(  # noqa: PLR0917 - each is drawn by Hypothesis
     curves = [line(values, style=i, diverged=i == 0) for i, values in enumerate(series)]
     curves += [replace(c, low=c.high - 1, floor=np.abs(c.high)) for c in curves if np.isfinite(c.high).all()]
     data = chart(
-        *curves, log_y=log_y, log_x=log_x, marks=(Mark(1, "noise\x1b on"),), rules=(Rule(-1, "r"),), note="no"
+        *curves,
+        log_y=log_y,
+        log_x=log_x,
+        vlines=(VLine(1, "noise\x1b on"),),
+        hlines=(HLine(-1, "r"),),
+        note="no",
     )
     for smoothing in (0.0, 0.9):
         grid = draw(data, width, height, look=ChartStyle(palette, smoothing, crosshair)).grid

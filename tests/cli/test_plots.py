@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from bntui.cli.plots import MOST_TICKS, _log_ticks, draw
+from bncore.figure import ChartData, Curve
+from bntui.cli.terminal_chart import MOST_TICKS, _log_ticks, draw
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,8 @@ def test_there_are_some_and_not_too_many(decades: float) -> None:
 
 
 def test_the_picture_has_them() -> None:
-    picture = draw("loss", {"a": ([0, 1, 2], [0.0, -1.0, -2.0])}, log=True)
+    y = np.array([1.0, 0.1, 0.01])
+    picture = draw(ChartData("loss", (Curve("a", 0, np.arange(3.0), y, y),), log_y=True))
     assert "log10" not in picture
     axis = [line.split("┤")[0].strip() for line in picture.splitlines() if "┤" in line]
     assert axis == ["1", "0.1", "0.01"]

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from bncore.figure import PALETTE, ChartData, HLine, VLine
 from bncore.report.drawing import picture_svg
-from bntui.chart.data import ChartData, Mark, Rule
-from bntui.chart.palette import LIGHT
+from bntui.chart.export import COLUMNS, picture_of
 from bntui.chart.view import View
-from bntui.drawing import COLUMNS, picture_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,17 +29,17 @@ def said(element: ET.Element) -> str:
 
 def strokes(element: ET.Element, style: int) -> list[str]:
     """The styles of the paths in a run's colour."""
-    wanted = f"stroke: {LIGHT.css(style).lower()}"
+    wanted = f"stroke: {PALETTE[style]}"
     return [path.get("style", "") for path in element.iter(f"{SVG}path") if wanted in path.get("style", "")]
 
 
 def test_title_setting_runs_marks_and_rules_are_written() -> None:
     data = chart(
-        line([3, 2, 1], name="batch"),
-        line([3, 3, 3], style=1, name="none <b>&"),
+        line([3, 2, 1], label="batch"),
+        line([3, 3, 3], style=1, label="none <b>&"),
         title="Training loss",
-        marks=(Mark(1.0, "noise on @1", 0),),
-        rules=(Rule(2.0, "2/lr"),),
+        vlines=(VLine(1.0, "noise on @1", 0),),
+        hlines=(HLine(2.0, "2/lr"),),
     )
     text = said(drawn(data, setting="made-001; synthetic images"))
     for words in ("Training loss", "made-001; synthetic images", "batch", "none <b>&", "noise on @1", "2/lr"):
@@ -76,8 +75,8 @@ def test_infinite_values_are_marked_at_the_edge_and_break_nothing() -> None:
 
 
 def test_only_the_part_that_is_looked_at_is_shown() -> None:
-    data = chart(line(np.arange(1000.0)), marks=(Mark(5.0, "early"), Mark(450.0, "later")))
-    plot = picture_of(data, View(x=(400.0, 500.0))).plots[0]
+    data = chart(line(np.arange(1000.0)), vlines=(VLine(5.0, "early"), VLine(450.0, "later")))
+    plot = picture_of(data, View(x=(400.0, 500.0))).panels[0]
     assert plot.x_span == (400.0, 500.0)
     assert (plot.curves[0].x[0], plot.curves[0].x[-1]) == (399.0, 501.0)
     text = said(drawn(data, view=View(x=(400.0, 500.0))))
@@ -86,8 +85,8 @@ def test_only_the_part_that_is_looked_at_is_shown() -> None:
 
 
 def test_smoothing_keeps_the_raw_curve_behind() -> None:
-    raw, smooth = picture_of(chart(line([0.0, 1.0, 0.0, 1.0])), smoothing=0.9).plots[0].curves
-    assert (raw.weight, smooth.weight) == ("seed", "main")
+    raw, smooth = picture_of(chart(line([0.0, 1.0, 0.0, 1.0])), smoothing=0.9).panels[0].curves
+    assert (raw.weight, smooth.weight) == ("faint", "main")
     assert np.ptp(smooth.low) < np.ptp(raw.low)
     assert "smoothed by 0.9" in said(drawn(chart(line([0.0, 1.0])), smoothing=0.9))
 
@@ -101,7 +100,7 @@ def test_smoothing_keeps_the_raw_curve_behind() -> None:
     )
 )
 def test_thinned_curves_keep_their_ends_and_extremes(values: np.ndarray) -> None:
-    curve = picture_of(chart(line(values))).plots[0].curves[0]
+    curve = picture_of(chart(line(values))).panels[0].curves[0]
     assert len(curve.x) <= 2 * COLUMNS
     assert (np.diff(curve.x) > 0).all()
     if not np.isnan(values).all():

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bncore.figure import ChartData
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.status import Observer
-from bntui.chart.data import ChartData
 from bntui.live.drawing import PanelState
 from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
 from bntui.live.panels import PANELS
@@ -140,7 +140,7 @@ def test_every_panel_draws_every_kind_of_run(kind: str, tmp_path: Path) -> None:
 def test_a_finished_run_has_every_curve_and_no_runs_have_none(key: str, tmp_path: Path) -> None:
     panel = PANELS[key]
     assert panel.key == key
-    assert [c.name for c in panel.make([finished(tmp_path)], PanelState()).curves] == ["a-s0"]
+    assert [c.label for c in panel.make([finished(tmp_path)], PanelState()).curves] == ["a-s0"]
     assert panel.make([], PanelState()).note == "no runs"
 
 
@@ -196,7 +196,7 @@ def test_a_fork_follows_its_parent_faintly(tmp_path: Path) -> None:
     fork = forked(tmp_path)
     context, own = PANELS["loss"].make([fork], PanelState()).curves
     assert (context.faint, own.faint) == (True, False)
-    assert (context.name, own.name) == ("a-s0", "a-s0-fork-1")
+    assert (context.label, own.label) == ("a-s0", "a-s0-fork-1")
     assert context.style == own.style
     assert context.x.tolist() == list(range(20))
     assert own.x.tolist() == list(range(20, STEPS))
@@ -207,7 +207,7 @@ def test_a_parent_that_is_drawn_itself_is_not_drawn_twice(tmp_path: Path) -> Non
     parent = view_of(made_run(tmp_path / "again" / "a-s0", events()))
     real = RunFollower(type(fork.run)(tmp_path / "a-s0"), Observer(), Queue(), name="a").look(None)
     curves = PANELS["loss"].make([real, fork], PanelState()).curves
-    assert [(c.name, c.faint) for c in curves] == [("a", False), ("a-s0-fork-1", False)]
+    assert [(c.label, c.faint) for c in curves] == [("a", False), ("a-s0-fork-1", False)]
     curves = PANELS["loss"].make([parent, fork], PanelState()).curves
     assert [c.faint for c in curves] == [False, True, False], (
         "a run of that name in another sweep is no parent"
@@ -230,7 +230,7 @@ def test_applied_requests_are_marked_where_they_were_applied(tmp_path: Path) -> 
         view_of(made_run(tmp_path / "a-s0", [*events(), *changes]), style=0),
         view_of(made_run(tmp_path / "b-s0", [*events(), changes[0]]), style=1),
     ]
-    found = PANELS["loss"].make(views, PanelState()).marks
+    found = PANELS["loss"].make(views, PanelState()).vlines
     assert [(mark.x, mark.text, mark.style) for mark in found] == [
         (7.0, "noise on @7", None),
         (1240.0, "norm l1 @1,240", 0),
@@ -238,7 +238,7 @@ def test_applied_requests_are_marked_where_they_were_applied(tmp_path: Path) -> 
 
 
 def test_beta_stands_beside_two_over_lr_and_one_over_a_min(tmp_path: Path) -> None:
-    assert [(r.y, r.text) for r in PANELS["beta"].make([finished(tmp_path)], PanelState()).rules] == [
+    assert [(r.y, r.text) for r in PANELS["beta"].make([finished(tmp_path)], PanelState()).hlines] == [
         (20.0, "2/lr = 1/a_min")
     ]
     journal = events()
@@ -246,7 +246,7 @@ def test_beta_stands_beside_two_over_lr_and_one_over_a_min(tmp_path: Path) -> No
         if event.get("name") == "landscape":
             event["multiples"] = [0.1, 1.0, 10.0, 30.0]
     other = view_of(made_run(tmp_path / "b-s0", journal))
-    rules = PANELS["beta"].make([other], PanelState()).rules
+    rules = PANELS["beta"].make([other], PanelState()).hlines
     assert [(round(r.y, 6), r.text) for r in rules] == [(20.0, "2/lr"), (100.0, "1/a_min")]
 
 
@@ -294,7 +294,7 @@ def test_a_run_without_batch_norm_for_a_while_keeps_its_theory(tmp_path: Path) -
 
 
 def test_the_parts_of_the_theorem_add_up(tmp_path: Path) -> None:
-    curves = {c.name: c.low for c in theory_over_layers(finished(tmp_path), PanelState()).curves}
+    curves = {c.label: c.low for c in theory_over_layers(finished(tmp_path), PanelState()).curves}
     rest = curves["scale part"] - curves["mean part"] - curves["correlation part"]
     np.testing.assert_allclose(rest, curves["‖∇L̂‖², left side"])
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bncore.figure import ChartData, Curve, LegendEntry, Picture
 from bncore.report.document import report
 from bncore.report.drawing import panel_svg, picture_svg, power
-from bncore.report.picture import Curve, LegendEntry, Picture, Plot, Style
 from bncore.report.save import save_pictures
 from bncore.store.errors import StoreError
 from report.factories import IMAGES, LINEAR, request, sweep_of
@@ -42,38 +42,38 @@ def test_linear_networks_cover_theirs(tmp_path: Path) -> None:
 def test_each_learning_rate_has_panels_of_its_own(tmp_path: Path) -> None:
     variants = [variant | {"lr": lr} for variant in (NONE, BATCH) for lr in (0.1, 0.5)]
     found = pictures(tmp_path, *variants)
-    titles = [plot.title for plot in found["fig4"].plots]
+    titles = [plot.title for plot in found["fig4"].panels]
     assert len(titles) == 6
     assert [title.split(":")[0] for title in titles] == ["lr 0.5"] * 3 + ["lr 0.1"] * 3
-    assert [plot.title for plot in found["fig1"].plots[:2]] == ["Training accuracy", "Test accuracy"]
+    assert [plot.title for plot in found["fig1"].panels[:2]] == ["Training accuracy", "Test accuracy"]
 
 
 def test_a_layer_that_is_not_there_is_replaced_by_one_at_the_same_depth_and_named(tmp_path: Path) -> None:
-    titles = [plot.title for plot in pictures(tmp_path, NONE, BATCH)["fig3a"].plots]
+    titles = [plot.title for plot in pictures(tmp_path, NONE, BATCH)["fig3a"].panels]
     assert "cos(G, G′), layer 1 (for the paper's 5)" in titles
     assert "cos(G, G′), layer 2 (for the paper's 10)" in titles
 
 
 def test_seeds_are_drawn_behind_their_median(tmp_path: Path) -> None:
-    accuracy = pictures(tmp_path, NONE, BATCH, seeds=3)["fig1"].plots[0]
+    accuracy = pictures(tmp_path, NONE, BATCH, seeds=3)["fig1"].panels[0]
     ours = [curve for curve in accuracy.curves if curve.weight != "paper"]
-    assert [curve.weight for curve in ours] == ["seed", "seed", "seed", "main"] * 2
+    assert [curve.weight for curve in ours] == ["faint", "faint", "faint", "main"] * 2
     values = np.array([curve.low for curve in ours[:3]])
     assert ours[3].low == pytest.approx(np.sort(values, axis=0)[1])
 
 
 def test_the_paper_s_curves_are_beside_the_variants_they_are_of(tmp_path: Path) -> None:
     found = pictures(tmp_path, BATCH | {"base": IMAGES.model_copy(update={"steps": 300})})["fig4"]
-    papers = [curve for plot in found.plots for curve in plot.curves if curve.weight == "paper"]
+    papers = [curve for plot in found.panels for curve in plot.curves if curve.weight == "paper"]
     assert {curve.label for curve in papers} == {"paper: Standard + BatchNorm"}
-    assert {curve.style for curve in papers} == {found.keys[0].style}
+    assert {curve.style for curve in papers} == {found.legend[0].style}
     assert any("never digits" in note for note in found.notes)
     assert any("reads back 2/lr" in note for note in found.notes)
 
 
 def test_lines_that_beta_reads_back_are_drawn(tmp_path: Path) -> None:
-    [beta] = [plot for plot in pictures(tmp_path, NONE, BATCH)["fig4"].plots if plot.y_name == "β"]
-    assert [(rule.y, rule.text) for rule in beta.rules] == [(20.0, "2/lr = 1/a_min")]
+    [beta] = [plot for plot in pictures(tmp_path, NONE, BATCH)["fig4"].panels if plot.y_name == "β"]
+    assert [(rule.y, rule.text) for rule in beta.hlines] == [(20.0, "2/lr = 1/a_min")]
 
 
 def test_an_unfinished_run_is_drawn_and_named(tmp_path: Path) -> None:
@@ -84,23 +84,22 @@ def test_an_unfinished_run_is_drawn_and_named(tmp_path: Path) -> None:
 
 def test_a_steered_run_is_in_no_figure_of_the_paper_and_shown_by_itself(tmp_path: Path) -> None:
     found = pictures(tmp_path, NONE, {"norm": "batch", "events": (request(3, {"norm.kind": "l1"}),)})
-    assert [key.label for key in found["fig4"].keys] == ["none (1 seed)"]
-    assert any("steered" in key.label for key in found["runs1"].keys)
+    assert [key.label for key in found["fig4"].legend] == ["none (1 seed)"]
+    assert any("steered" in key.label for key in found["runs1"].legend)
     assert any("no evidence" in note for note in found["runs1"].notes)
 
 
 def test_a_diverged_run_ends_in_a_cross(tmp_path: Path) -> None:
     found = pictures(tmp_path, NONE, {"norm": "batch", "state": "diverged", "steps": 9})
-    [curve] = [c for c in found["fig1"].plots[0].curves if c.label == "batch" and c.weight == "main"]
+    [curve] = [c for c in found["fig1"].panels[0].curves if c.label == "batch" and c.weight == "main"]
     assert curve.diverged
     assert curve.x[-1] == 8
     assert any("Diverged" in note for note in found["fig1"].notes)
 
 
-def plot(**more: Any) -> Plot:
-    style = Style(1)
-    curve = Curve("<b>run & co</b> $x$", style, LINE, LINE, LINE)
-    return Plot("<i>title</i> $y_1$", "step", "loss", (curve,), **more)
+def plot(**more: Any) -> ChartData:
+    curve = Curve("<b>run & co</b> $x$", 1, LINE, LINE, LINE)
+    return ChartData("<i>title</i> $y_1$", (curve,), y_name="loss", **more)
 
 
 def picture() -> Picture:
@@ -109,7 +108,7 @@ def picture() -> Picture:
         "Fig 4",
         "here",
         (plot(), plot(log_y=True)),
-        (LegendEntry("<b>", Style(1)),),
+        (LegendEntry("<b>", 1),),
         False,
         ("a note",),
     )
@@ -148,8 +147,8 @@ def test_a_panel_takes_its_colours_from_the_page() -> None:
 @pytest.mark.parametrize("log", [True, False])
 def test_odd_numbers_are_drawn_without_complaint(values: list[float], log: bool) -> None:
     y = np.array(values)
-    band = Curve("band", Style(0), LINE, y, y + 1)
-    text = panel_svg(Plot("t", "step", "y", (Curve("line", Style(0), LINE, y, y), band), log_y=log), "a")
+    band = Curve("band", 0, LINE, y, y + 1)
+    text = panel_svg(ChartData("t", (Curve("line", 0, LINE, y, y), band), log_y=log, y_name="y"), "a")
     assert ET.fromstring(text).tag.endswith("svg")
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from live.factories import write_sweep
 
+from bncore.figure import Curve
 from bncore.report.document import Report, as_json, report
 from bncore.report.page import page
 from bncore.report.page.figures import figures
-from bncore.report.picture import Curve, Picture, Plot, Style
+from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.store.paths import SweepDir
 from report.factories import IMAGES, request, run_of, spec_of, sweep_of
 
@@ -57,7 +58,7 @@ def document(tmp_path: Path) -> Report:
 
 def test_the_page_is_well_formed_and_has_an_svg_for_each_panel(document: Report) -> None:
     seen = Seen(page(document))
-    panels = sum(len(picture.plots) for picture in document.pictures)
+    panels = sum(len(picture.panels) for picture in document.pictures)
     roles = [attributes for tag, attributes in seen.tags if attributes.get("role") == "img"]
     assert len(roles) == panels
     swatches = sum(attributes.get("class") == "swatch" for _, attributes in seen.tags)
@@ -150,11 +151,10 @@ def test_json_says_what_the_page_says(document: Report) -> None:
 
 def test_the_paper_s_values_are_read_between_its_points_on_the_axes_as_plotted() -> None:
     x, y = np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 100.0])
-    style = Style(0)
     mine = np.array([7.0, 8.0])
-    ours = Curve("ours", style, np.array([1.5, 4.0]), mine, mine)
-    paper = Curve("paper", style, x, y, y, weight="paper")
-    picture = Picture("a", "", "", (Plot("", "step", "", (ours, paper), log_y=True),), (), True, ())
+    ours = Curve("ours", 0, np.array([1.5, 4.0]), mine, mine)
+    paper = Curve("paper", 0, x, y, y, weight="paper")
+    picture = ReportPicture("a", "", "", (ReportPanel("", (ours, paper), log_y=True),), ())
     [data] = re.findall(r"<tbody>(.*?)</tbody>", figures([picture]))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", data)
     assert cells == ["1.5", "7", "3.162", "4", "8", "-"]

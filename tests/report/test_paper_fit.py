@@ -115,10 +115,10 @@ def test_seeds_are_a_band_under_the_paper_s_curve_and_lines_where_they_miss_its_
         return [*accuracies(around)(seed), *evaluated]
 
     document = runs(tmp_path / "a", VGG16, rows, 3)
-    training, test = next(one for one in document.pictures if one.name == "fig1").plots
+    training, test = next(one for one in document.pictures if one.name == "fig1").panels
     assert sorted(curve.weight for curve in training.curves) == ["main", "paper", "spread"]
     [spread] = [curve for curve in training.curves if curve.weight == "spread"]
     wide = [plain_accuracy(step) + around(seed, step) for step in AT for seed in (0, 2)]
     assert spread.x.tolist() == list(AT)
     assert np.stack([spread.low, spread.high], axis=1).ravel() == pytest.approx(wide)
-    assert [curve.weight for curve in test.curves] == ["paper", "seed", "seed", "seed", "main"]
+    assert [curve.weight for curve in test.curves] == ["paper", "faint", "faint", "faint", "main"]

@@ -150,6 +150,6 @@ def test_a_loop_of_somebody_s_own_is_shown_and_has_no_variant(tmp_path: Path) ->
     [picture] = document.pictures
     assert picture.name == "observed"
     assert {"Training loss", "Loss along the gradient", "ICS ‖G − G′‖/‖G‖, layer 2"} <= {
-        p.title for p in picture.plots
+        p.title for p in picture.panels
     }
     assert "ResNet" in page(document)

@@ -70,9 +70,9 @@ def test_the_explorer_draws_the_optimizer_s_own_line(
 ) -> None:
     view = view_of(made_run(tmp_path / "a-s0", journal(told), spec=spec))
     for panel, expected in (("beta", beta), ("sharpness", sharpness)):
-        rules = PANELS[panel].make([view], PanelState()).rules
+        rules = PANELS[panel].make([view], PanelState()).hlines
         assert [(round(rule.y, 6), rule.text) for rule in rules] == expected
-    by_length = PANELS["relative_by_length"].make([view], PanelState()).rules
+    by_length = PANELS["relative_by_length"].make([view], PanelState()).hlines
     edge = {SMALL: "2, ", MOMENTUM: "3.8, "}.get(spec)
     assert [rule.text for rule in by_length] == ([f"{edge}at a = lr the edge of stability"] if edge else [])
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import tomli_w
 
 from bncore.config.toml import to_table
+from bncore.figure import DARK_PALETTE, PALETTE
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.document import SUMMARY, Report, newest
-from bncore.report.drawing import DARK_PALETTE, PALETTE
 from bncore.report.page.controls import controls
 from bncore.report.page.evidence import badge, evidence
 from bncore.report.page.figures import figures

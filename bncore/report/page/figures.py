@@ -6,23 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bncore.report.drawing import PALETTE, PANEL_INCHES, SMALL_INCHES, panel_svg
+from bncore.figure import PALETTE, ChartData, Floats, dash_of
+from bncore.report.drawing import PANEL_INCHES, SMALL_INCHES, panel_svg
 from bncore.report.page.markup import details, number, table, tag, text, unordered_list
 from bncore.report.page.ranks import ranks
-from bncore.report.picture import Floats, Picture, Plot
+from bncore.report.picture import ReportPicture
 
 DATA_ROWS = 40
 """Most rows of a data table; of a longer one every so many are shown."""
 
 
-def figures(pictures: Sequence[Picture]) -> str:
+def figures(pictures: Sequence[ReportPicture]) -> str:
     """The section of the paper's figures and of what the runs measured beside them."""
     if not pictures:
         return tag("section", tag("h2", "Figures") + tag("p", "Nothing was measured yet."), id="figures")
     return tag("section", tag("h2", "Figures") + "".join(map(_figure, pictures)), id="figures")
 
 
-def _figure(picture: Picture) -> str:
+def _figure(picture: ReportPicture) -> str:
     inches = PANEL_INCHES if picture.columns <= 3 else SMALL_INCHES
     panels = "".join(
         tag(
@@ -32,9 +33,9 @@ def _figure(picture: Picture) -> str:
             role="img",
             aria_label=plot.title,
         )
-        for place, plot in enumerate(picture.plots, start=1)
+        for place, plot in enumerate(picture.panels, start=1)
     )
-    data = "".join(_data(plot) for plot in picture.plots)
+    data = "".join(_data(plot) for plot in picture.panels)
     return tag(
         "figure",
         tag("h3", text(picture.title))
@@ -48,12 +49,12 @@ def _figure(picture: Picture) -> str:
     )
 
 
-def _legend(picture: Picture) -> str:
+def _legend(picture: ReportPicture) -> str:
     dashes = ("none", "6 3", "4 2 1 2", "1.5 2")
     entries = [
-        _swatch(f"var(--c{key.style.color % len(PALETTE)})", dashes[key.style.dash % len(dashes)])
-        + text(key.label)
-        for key in picture.keys
+        _swatch(f"var(--c{entry.style % len(PALETTE)})", dashes[dash_of(entry) % len(dashes)])
+        + text(entry.label)
+        for entry in picture.legend
     ]
     if picture.has_paper:
         entries.append(_swatch("currentColor", "1.5 2.5") + text("dotted: the paper's own"))
@@ -65,11 +66,11 @@ def _swatch(color: str, dash: str) -> str:
     return f'<svg class="swatch" width="26" height="10" viewBox="0 0 26 10" aria-hidden="true">{line}</svg> '
 
 
-def _data(plot: Plot) -> str:
+def _data(plot: ChartData) -> str:
     if plot.ridges:
         rows: list[tuple[str, ...]] = [
             (
-                text(ridge.name),
+                text(ridge.label),
                 f"{ridge.edges[0]:.4g}",
                 f"{ridge.edges[-1]:.4g}",
                 f"{_center(ridge.edges, ridge.density):.4g}",
@@ -102,7 +103,7 @@ def _at(x: Floats, known: Floats, y: Floats) -> Floats:
     return np.array([found.get(value, np.nan) for value in x.tolist()])
 
 
-def _paper_at(x: Floats, known: Floats, y: Floats, plot: Plot) -> Floats:
+def _paper_at(x: Floats, known: Floats, y: Floats, plot: ChartData) -> Floats:
     """The paper's curve at x: between its points linearly on the axes as they are plotted."""
     with np.errstate(all="ignore"):
         x, known = (np.log(x), np.log(known)) if plot.log_x else (x, known)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bncore.report.page.markup import details, table, tag, text
 from bncore.report.paper_fit import PaperFit
-from bncore.report.picture import Picture
+from bncore.report.picture import ReportPicture
 from bncore.report.rank import PaperRank, RankSample
 
 HEADER = ("variant", "panel", "the paper's curve is", "share of the seeds below it, by step")
@@ -31,7 +31,7 @@ def fits(found: Sequence[PaperFit]) -> str:
     )
 
 
-def ranks(picture: Picture) -> str:
+def ranks(picture: ReportPicture) -> str:
     """The ranks of a figure, folded; what is worth knowing of them is in the line that stays."""
     found = picture.ranks
     ranked = [rank for rank in found if not rank.reason]

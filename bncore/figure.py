@@ -1,0 +1,184 @@
+"""What a figure shows, as plain frozen data: made from runs by the report and the explorer, drawn by matplotlib
+(`bncore.report.drawing`), in braille (`bntui.chart`) and by plotext (`bntui.cli.terminal_chart`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Span = tuple[float, float]
+
+PALETTE = (
+    "#c4480a", "#1f6fb2", "#12845f", "#b24e8f", "#a17400", "#7a5cc0", "#6b6f76",
+    "#2b8fb3", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
+)  # fmt: skip
+"""Colours of the styles on a light ground."""
+DARK_PALETTE = (
+    "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#b9a3f7", "#aab0b8",
+    "#7fd3ee", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
+)  # fmt: skip
+"""The same on a dark one."""
+
+VARIANT_STYLES: dict[str, int] = {
+    "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
+}  # fmt: skip
+"""Styles that mean the same variant in every figure; others take those that are free."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A line, or the band between `low` and `high`."""
+
+    label: str
+    style: int
+    """Index of its colour and, unless `dash` is given, of its dash pattern."""
+    x: Floats
+    """(n,) ascending."""
+    low: Floats
+    """(n,) NaN is a gap; an infinity is marked at the edge."""
+    high: Floats
+    """(n,) `low` itself for a line."""
+    floor: Floats | None = None
+    """(n,) noise floor; what lies under it is drawn faintly."""
+    diverged: bool = False
+    """Whether it ends in a cross."""
+    weight: Literal["main", "faint", "spread", "paper"] = "main"
+    """The curve itself; context behind it: one of several seeds, a parent's curve before a fork; the range of all
+    seeds; or the paper's own."""
+    dash: int | None = None
+    """Index of its dash pattern."""
+    opacity: float = 1.0
+
+    @property
+    def is_line(self) -> bool:
+        return self.low is self.high
+
+    @property
+    def faint(self) -> bool:
+        """Whether it is context."""
+        return self.weight != "main"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ridge:
+    """One distribution of several above each other."""
+
+    label: str
+    edges: Floats  # (b + 1,)
+    density: Floats  # (b,)
+    style: int
+
+
+@dataclass(frozen=True, slots=True)
+class HLine:
+    """A line to read values against: 2/lr, 1/a_min."""
+
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VLine:
+    """Something that happened at a step: a request that was applied."""
+
+    x: float
+    text: str
+    style: int | None = None
+    """Whose colour it takes; None: nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """What a colour and a dash pattern stand for."""
+
+    label: str
+    style: int
+    dash: int | None = None
+
+
+def dash_of(item: Curve | LegendEntry) -> int:
+    """The index of its dash pattern."""
+    return item.style if item.dash is None else item.dash
+
+
+@dataclass(frozen=True, slots=True)
+class ChartData:
+    """One chart, or one panel of a picture. Later curves are drawn over earlier ones."""
+
+    title: str
+    curves: tuple[Curve, ...] = ()
+    vlines: tuple[VLine, ...] = ()
+    hlines: tuple[HLine, ...] = ()
+    log_y: bool = False
+    log_x: bool = False
+    x_name: str = "step"
+    note: str = ""
+    """Shown where there is nothing to draw."""
+    least: Span | None = None
+    """Steps that are shown at the least, so that charts beside each other have the same axis."""
+    y_name: str = ""
+    ridges: tuple[Ridge, ...] = ()
+    """Drawn instead of curves."""
+    x_span: Span | None = None
+    """The part of the axis that is shown; None: what there is."""
+    y_span: Span | None = None
+    starts_row: bool = False
+    """Whether it is the first panel of its row, where there is room for rows."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of the runs is in it."""
+        return not self.ridges and not any(curve.weight != "paper" for curve in self.curves)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Panels, what their colours mean, and what to know before reading them."""
+
+    name: str
+    """``fig4``: names files and anchors."""
+    title: str
+    setting: str
+    panels: tuple[ChartData, ...]
+    legend: tuple[LegendEntry, ...]
+    has_paper: bool = False
+    notes: tuple[str, ...] = ()
+    """Caveats, and what was left out."""
+    columns: int = 3
+    """Panels side by side, where there is room."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeatData:
+    """A value for each of k rows (layers) over the steps."""
+
+    title: str
+    x: Floats
+    """(n,) steps, ascending."""
+    rows: tuple[str, ...]
+    """Names of the k rows, the first at the bottom."""
+    values: Floats
+    """(n, k)"""
+    log: bool = False
+    note: str = ""
+    span: Span | None = None
+    """Values of the darkest and of the brightest colour, so that maps beside each other can be compared; None: the
+    smallest and the largest there are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramData:
+    """A histogram for each of n steps."""
+
+    title: str
+    x: Floats
+    """(n,) steps, ascending."""
+    edges: Floats
+    """(b + 1,) bounds of the bins, ascending."""
+    density: Floats
+    """(n, b)"""
+    note: str = ""
