@@ -1,16 +1,21 @@
-"""The instruments' settings: one part each, with its cadence first."""
+"""The instruments' settings, one part each with its cadence first, and the measures that each journals."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from bncore.config.base import ConfigModel, Count, Flag, NonNegative, NonNegativeCount, Positive
+from bncore.config.measure import Measure, ReferenceLine
 
 
 class Cadence(ConfigModel):
     """When an instrument measures."""
+
+    measures: ClassVar[tuple[Measure, ...]] = ()
+    """What it journals, for charts, tags and tables of measures."""
 
     every: NonNegativeCount = 0
     """Measure at every step that is a multiple of this; 0: never, whatever the fields below say."""
@@ -29,8 +34,28 @@ class Cadence(ConfigModel):
         return step % self.every == 0 or dense or step in self.at
 
 
+_layer = partial(Measure, per="layer")
+_EDGE = ReferenceLine("stability_threshold", "2/lr")
+_SHORTEST = ReferenceLine("one_over_a_min", "1/a_min")
+
+
 class Ics(Cadence):
     """Internal covariate shift (Def. 2.1 of Santurkar et al., 2018)."""
+
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(
+            "ics_l2", "ICS ‖G − G′‖", "l2", symbol="‖G − G′‖", unit="loss/θ", per="layer", log=True,
+            floor="floor", better="lower", source="Def. 2.1, Fig 3",
+        ),
+        Measure(
+            "ics_cosine", "ICS cos(G, G′)", "cosine", symbol="cos(G, G′)", per="layer", better="higher",
+            source="Def. 2.1, Fig 3",
+        ),
+        Measure(
+            "ics_relative", "ICS ‖G − G′‖/‖G‖", "relative", symbol="‖G − G′‖/‖G‖", per="layer", log=True,
+            floor="floor", floor_unit="l2", better="lower", source="Def. 2.1, by ‖G‖",
+        ),
+    )  # fmt: skip
 
     layers: tuple[Count, ...] = ()
     """Numbers of the layers, from 1, as in the figures; none given: all."""
@@ -50,6 +75,43 @@ class Ics(Cadence):
 class Landscape(Cadence):
     """Loss and gradient along a direction (appendix A.2.2 of Santurkar et al., 2018)."""
 
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(
+            "loss_band", "Loss along the gradient", "loss_min", high="loss_max", symbol="L(θ − a g)", unit="loss",
+            log=True, source="A.2.2, Fig 4a",
+        ),
+        Measure(
+            "gradient_predictiveness", "Gradient predictiveness", "grad_diff_min", high="grad_diff_max",
+            symbol="‖Δg‖", unit="loss/θ", log=True, floor="floor", better="lower", source="A.2.2",
+            in_paper=Measure(
+                "gradient_predictiveness", "Gradient predictiveness", "grad_diff_sum_min",
+                high="grad_diff_sum_max", symbol="Σ‖Δgᵢ‖", unit="loss/θ", log=True, better="lower",
+                source="A.2.2, Fig 4b",
+            ),
+        ),
+        Measure(
+            "beta", "Effective β-smoothness", symbol="β", unit="loss/θ²", log=True, lines=(_EDGE, _SHORTEST),
+            better="lower", source="A.2.2, Fig 4c: max ‖Δg‖ / (a ‖g‖)",
+        ),
+        Measure(
+            "lipschitz", "Effective Lipschitz constant", symbol="max |ΔL| / (a ‖g‖)", unit="loss/θ", log=True,
+            better="lower", source="section 3.1",
+        ),
+        Measure(
+            "relative_by_length", "‖Δg‖/‖g‖ by step length", "relative", symbol="‖Δg‖/‖g‖", per="length", log=True,
+            lines=(ReferenceLine("stability_threshold", "at a = lr the edge of stability", times_lr=True),),
+            better="lower", source="Fig 11, by ‖g‖", detail=True,
+        ),
+        Measure(
+            "difference_by_length", "‖Δg‖ by step length", "grad_diff", symbol="‖Δg‖", unit="loss/θ",
+            per="length", log=True, better="lower", source="A.2.2", detail=True,
+            in_paper=Measure(
+                "difference_by_length", "Σ‖Δgᵢ‖ by step length", "grad_diff_sum", symbol="Σ‖Δgᵢ‖", unit="loss/θ",
+                per="length", log=True, better="lower", source="Fig 11", detail=True,
+            ),
+        ),
+    )  # fmt: skip
+
     multiples: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 4.0)
     """Step lengths, in learning rates, at which loss and gradient are taken."""
     loss_multiples: tuple[Positive, ...] = ()
@@ -66,6 +128,29 @@ class Landscape(Cadence):
 class Activations(Cadence):
     """Distributions of the layers' outputs."""
 
+    measures: ClassVar[tuple[Measure, ...]] = (
+        _layer("mean", "Mean of the output", symbol="μ", unit="output", source="Fig 1c"),
+        _layer("variance", "Variance of the output", symbol="σ²", unit="output²", log=True, source="Fig 1c"),
+        _layer(
+            "dead",
+            "Share of dead units",
+            symbol="dead",
+            better="lower",
+            source="0 after the activation for the whole batch",
+        ),
+        *(
+            _layer(key, title, symbol=symbol, unit=unit, log=log, source=source, detail=True)
+            for key, title, symbol, unit, log, source in (
+                ("mean_step", "|Δμ| between measurements", "|Δμ|", "output", True, "Fig 8a"),
+                ("variance_step", "|Δσ²| between measurements", "|Δσ²|", "output²", True, "Fig 8a"),
+                ("mean_drift", "|μ − μ₀|", "|μ − μ₀|", "output", False, "Fig 8b"),
+                ("variance_drift", "|σ² − σ₀²|", "|σ² − σ₀²|", "output²", False, "Fig 8b"),
+                ("unit_mean", "Mean of one unit", "μ", "output", False, "Fig 8"),
+                ("unit_variance", "Variance of one unit", "σ²", "output²", True, "Fig 8"),
+            )
+        ),
+    )
+
     layers: tuple[Count, ...] = ()
     """Numbers of the layers, from 1, as in the figures; none given: all with a norm position."""
     bins: Count = 64
@@ -75,6 +160,29 @@ class Activations(Cadence):
 class Theory(Cadence):
     """The paper's theorems, checked at the BatchNorm layers of the network in training."""
 
+    measures: ClassVar[tuple[Measure, ...]] = (
+        _layer(
+            "theory_41_error", "Thm 4.1: relative error as corrected", "lipschitz_error", log=True, better="lower",
+            source="Theorem 4.1, an equality",
+        ),
+        _layer(
+            "theory_reduction", "Thm 4.1: ‖∇L̂‖² over its scale part", "lipschitz_left", over="lipschitz_scale",
+            source="Theorem 4.1", detail=True,
+        ),
+        _layer(
+            "theory_printed_fails", "Thm 4.1: fails as printed", "printed_fails", source="Theorem 4.1",
+            detail=True,
+        ),
+        _layer(
+            "theory_42_error", "Thm 4.2: relative error", "hessian_error", log=True, better="lower",
+            source="Theorem 4.2", detail=True,
+        ),
+        _layer(
+            "theory_44", "Thm 4.4: gradient over its bound", "worst_actual", over="worst_bound",
+            source="Theorem 4.4", detail=True,
+        ),
+    )  # fmt: skip
+
     layers: tuple[Count, ...] = ()
     """Numbers of the layers, from 1, as in the figures; none given: all with batch normalisation."""
     neurons: NonNegativeCount = 4
@@ -83,6 +191,17 @@ class Theory(Cadence):
 
 class Sharpness(Cadence):
     """The largest Hessian eigenvalue and the lengths of gradients, weights and updates."""
+
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(
+            "sharpness", "Sharpness λ_max", "eigenvalue", symbol="λ_max", unit="loss/θ²", log=True, lines=(_EDGE,),
+            source="largest Hessian eigenvalue; Cohen et al. (2021)",
+        ),
+        _layer("layer_grad_norm", "‖∇_W L‖", symbol="‖∇_W L‖", unit="loss/θ", log=True, detail=True),
+        _layer("weight_norm", "‖W‖", symbol="‖W‖", unit="θ", detail=True),
+        _layer("relative_update", "‖ΔW‖ / ‖W‖", symbol="‖ΔW‖/‖W‖", log=True, detail=True),
+        _layer("effective_lr", "lr / ‖W‖²", symbol="lr/‖W‖²", log=True, detail=True),
+    )  # fmt: skip
 
     iterations: Count = 30
     """Hessian products at most per measurement."""

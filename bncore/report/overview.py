@@ -5,27 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bncore.figure import VARIANT_STYLES, Curve, LegendEntry
+from bncore.measures import SHOWN
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
 from bncore.report.series import Field, Style, curves_of, middle_layer
-
-PANELS: tuple[tuple[str, str, Field, bool], ...] = (
-    ("Training loss", "loss", Field("step", "loss"), True),
-    ("Training accuracy", "accuracy", Field("step", "accuracy"), False),
-    ("Test loss", "loss", Field("eval", "test_loss"), True),
-    ("Test accuracy", "accuracy", Field("eval", "test_accuracy"), False),
-    ("Loss along the gradient", "loss", Field("probe:landscape", "loss_min", "loss_max"), True),
-    ("Effective β-smoothness", "β", Field("probe:landscape", "beta"), True),
-    ("Sharpness", "λ_max", Field("probe:sharpness", "eigenvalue"), True),
-)
-"""Title, name of the y axis, what is shown, and whether on a logarithmic axis."""
-
-LAYER_PANELS: tuple[tuple[str, str, Field, bool], ...] = (
-    ("ICS ‖G − G′‖/‖G‖", "ratio", Field("probe:ics", "relative"), True),
-    ("Variance of the output", "variance", Field("probe:activations", "variance"), True),
-)
-"""The same of fields with a value for each layer, of which the middle one is shown."""
 
 MOST = 12
 """Runs in one picture."""
@@ -54,7 +38,7 @@ def overviews(
 def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[ReportPicture]:
     shown = runs[:MOST]
     styles = {run.name: Style(len(VARIANT_STYLES) + place, place // 8) for place, run in enumerate(shown)}
-    plots = [plot for plot in (*_plain(shown, styles), *_layered(shown, styles)) if not plot.empty]
+    plots = [plot for plot in _panels(shown, styles) if not plot.empty]
     if not plots:
         return
     notes = [
@@ -71,18 +55,16 @@ def _picture(name: str, title: str, runs: Sequence[ReportRun]) -> Iterator[Repor
     yield ReportPicture(name, "Run by run", title, tuple(plots), legend, notes=tuple(notes))
 
 
-def _plain(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[ReportPanel]:
-    for title, y_name, field, log in PANELS:
-        yield ReportPanel(title, tuple(_curves(runs, styles, field)), log_y=log, y_name=y_name)
-
-
-def _layered(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[ReportPanel]:
-    for title, y_name, field, log in LAYER_PANELS:
-        layer = middle_layer(runs, field.table)
-        if layer is not None:
-            one = Field(field.table, field.name, field.high, layer)
-            curves = tuple(_curves(runs, styles, one))
-            yield ReportPanel(f"{title}, layer {layer}", curves, log_y=log, y_name=y_name)
+def _panels(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[ReportPanel]:
+    """A panel of each measure that is shown, of the middle layer where it has a value for each."""
+    for measure in SHOWN:
+        layer, title = None, measure.title
+        if measure.per_layer:
+            layer = middle_layer(runs, measure.table)
+            title = f"{title}, layer {layer}"
+        if layer is not None or not measure.per_layer:
+            curves = tuple(_curves(runs, styles, Field(measure.table, measure.field, measure.high, layer)))
+            yield ReportPanel(title, curves, log_y=measure.log, y_name=measure.symbol)
 
 
 def _curves(runs: Sequence[ReportRun], styles: dict[str, Style], field: Field) -> Iterator[Curve]:

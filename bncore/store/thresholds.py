@@ -1,12 +1,13 @@
-"""The stability threshold of a run's optimizer at every measurement, of journals that do not tell it, too."""
+"""Lines beside measures; the stability threshold of a run's optimizer, of journals that do not tell it, too."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.config.measure import Measure
 from bncore.config.model import Spec
-from bncore.config.stability import stability_threshold
+from bncore.config.stability import stability_threshold, threshold_label
 from bncore.store.columns import Columns
 
 Floats = NDArray[np.float64]
@@ -32,3 +33,37 @@ def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats,
     known = np.isin(steps, told.steps)
     values[known] = told.values[np.isin(told.steps, steps)]
     return steps.astype(np.float64), values
+
+
+def reference_lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
+    """Value and label of each line beside a measure, as of its newest row; without those that the run has not.
+
+    Arguments:
+        spec: as for `thresholds`.
+    """
+    found = []
+    lr = newest_lr(columns, measure.table)
+    for line in measure.lines:
+        at_edge = line.field == "stability_threshold"
+        told = columns.series(measure.table, line.field).values
+        values = thresholds(columns, measure.table, spec)[1] if at_edge else told
+        value = float(values[-1]) if values.ndim == 1 and len(values) else np.nan
+        if not 0 < value < np.inf or (lr is None and (at_edge or line.times_lr)):
+            continue
+        if line.times_lr and lr:
+            value = float(f"{value * lr:.3g}")
+            found.append((value, f"{value:.3g}, {line.label}"))
+        else:
+            found.append((value, threshold_label(value, 2 / lr) if at_edge and lr else line.label))
+    return found
+
+
+def newest_lr(columns: Columns, table: str) -> float | None:
+    """The learning rate of a probe's newest measurement, which step lengths are multiples of."""
+    values = columns.series(table, "two_over_lr").values
+    return lr_of(float(values[-1])) if values.ndim == 1 and len(values) else None
+
+
+def lr_of(two_over_lr: float) -> float | None:
+    """The learning rate that a probe's `two_over_lr` tells; None where it is none to divide by."""
+    return 2 / two_over_lr if np.isfinite(two_over_lr) and two_over_lr > 0 else None

@@ -11,7 +11,7 @@ import numpy as np
 import plotext
 
 from bncore.config.errors import escape_control
-from bncore.figure import ChartData, Curve, Floats
+from bncore.figure import ChartData, Floats
 
 HEIGHT = 16
 PIPED_WIDTH = 100
@@ -28,9 +28,14 @@ COLORS = ("orange+", "blue+", "green+", "magenta+", "orange", "magenta", "gray+"
 
 
 def draw(data: ChartData) -> str:
-    """The lines of a chart, of bands the upper edges; empty where there are none. Context is left out."""
-    found = [(curve, *_points(curve, log=data.log_y)) for curve in data.curves if not curve.faint]
-    lines = [(curve, x, y) for curve, x, y in found if len(x)]
+    """The lines of a chart, of bands both edges; empty where there are none. Context is left out."""
+    lines = [
+        (place, curve, x, y)
+        for place, curve in enumerate(one for one in data.curves if not one.faint)
+        for edge in ((curve.low,) if curve.is_line else (curve.high, curve.low))
+        for x, y in (_points(curve.x, edge, log=data.log_y),)
+        if len(x)
+    ]
     if not lines:
         return ""
     on_terminal = sys.stdout.isatty()
@@ -41,23 +46,25 @@ def draw(data: ChartData) -> str:
     plotext.title(escape_control(data.title))
     plotext.xlabel(data.x_name)
     if data.log_y:
-        plotext.yticks(*_log_ticks(np.concatenate([y for _, _, y in lines]).tolist()))
-    for place, (curve, x, y) in enumerate(lines):
+        plotext.yticks(*_log_ticks(np.concatenate([y for *_, y in lines]).tolist()))
+    labelled: set[int] = set()
+    for place, curve, x, y in lines:
         plotext.plot(
             x.tolist(),
             y.tolist(),
-            label=escape_control(curve.label if curve.is_line else f"{curve.label}, upper edge"),
+            label=None if place in labelled else escape_control(curve.label),
             color=COLORS[curve.style % len(COLORS)],
             marker="braille" if on_terminal else PLAIN_MARKERS[place % len(PLAIN_MARKERS)],
         )
+        labelled.add(place)
     picture = str(plotext.build())
     return picture if on_terminal else str(plotext.uncolorize(picture))
 
 
-def _points(curve: Curve, *, log: bool) -> tuple[Floats, Floats]:
+def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats]:
     """Steps and values to draw: finite ones, logarithms where asked, means of neighbours in a long line."""
-    keep = np.isfinite(curve.high) & ((curve.high > 0) | (not log))
-    x, y = curve.x[keep], curve.high[keep]
+    keep = np.isfinite(values) & ((values > 0) | (not log))
+    x, y = steps[keep], values[keep]
     if not len(x):
         return x, y
     starts = np.arange(0, len(x), -(-len(x) // POINTS))

@@ -9,7 +9,9 @@ import numpy as np
 
 from bncore.figure import ChartData, Curve
 from bncore.follow.run_view import RunView
-from bntui.live.drawing import Floats, Panel, PanelState
+from bncore.store.measured import Floats
+from bntui.live.drawing import PanelState
+from bntui.live.panels import Panel
 
 
 def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: PanelState) -> ChartData:

@@ -1,20 +1,19 @@
-"""From runs to curves: what every panel is made with."""
+"""From runs to curves: what every chart is made with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bncore.config.errors import escape_control
-from bncore.figure import ChartData, Curve, VLine
+from bncore.config.measure import Measure
+from bncore.figure import Curve, HLine, VLine
 from bncore.follow.run_view import RunView
-from bncore.store.columns import Columns
-
-Floats = NDArray[np.float64]
+from bncore.store.measured import Floats, Line, floor_of, layers_of, middle_layer, take, upper
+from bncore.store.thresholds import reference_lines
 
 MARKED = frozenset({"set", "note"})
 """Kinds of requests that are marked in charts: the others change no curve."""
@@ -34,50 +33,18 @@ class PanelState:
     """The figure of the paper that the runs are of, as `SweepView.figure` tells it."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One chart that can be asked for."""
-
-    key: str
-    title: str
-    make: Callable[[Sequence[RunView], PanelState], ChartData]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One field of a table, a number a row or a number for each layer."""
-
-    table: str
-    field: str
-    per_layer: bool = False
-    over: str = ""
-    """Another field of the table that it is divided by."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One measure of one run, for one layer if it is per layer."""
-
-    x: Floats  # (n,) steps
-    y: Floats  # (n,)
-
-
-def curve_of(
-    views: Sequence[RunView],
-    view: RunView,
-    low: Line,
-    high: Line | None = None,
-    floor: Line | None = None,
-) -> Iterator[Curve]:
-    """A run's curve, or the band between two; of a fork before it also its parent's, faintly, unless that run is
-    drawn itself.
+def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
+    """A run's curve or band, with its noise floor; of a fork before it also its parent's, faintly, unless that run
+    is drawn itself.
 
     Arguments:
         views: everything that is drawn.
-        floor: the noise floor, at the steps it was measured at; each holds up to the next.
+        layer: of a measure with a value for each.
     """
+    low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
     if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
         return
+    floor = floor_of(view.columns, measure, layer)
     first = view.columns.parent[1] if view.columns.parent else 0
     cut = int(np.searchsorted(low.x, first))
     if cut and not any(_is_parent(other, view) for other in views):
@@ -97,49 +64,33 @@ def curve_of(
         )
 
 
-def take(columns: Columns, measure: Measure, layer: int | None = None) -> Line:
-    """A measure over the steps; empty where there is none, or none of that layer."""
-    steps, values = rows(columns, measure)
-    if measure.per_layer:
-        numbers = layers_of(columns, measure)
-        if layer not in numbers:
-            return Line(np.empty(0), np.empty(0))
-        values = values[:, numbers.index(layer)]
-    elif values.ndim != 1:
-        return Line(np.empty(0), np.empty(0))
-    return Line(steps, values)
+def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> tuple[Measure, str]:
+    """The measure, or beside the paper's curves what the paper draws, where every run has measured that; and the
+    title that tells which."""
+    paper = measure.in_paper
+    if paper is None:
+        return measure, measure.title
+    beside_paper = state.reference is not None
+    if beside_paper and all(paper.field in view.columns.fields(paper.table) for view in views):
+        measure = paper
+    known = measure.symbol in measure.title
+    return measure, measure.title if known else f"{measure.title} {measure.symbol}"
 
 
-def rows(columns: Columns, measure: Measure) -> tuple[Floats, Floats]:
-    """Steps (n,) and values (n,) or (n, layers) of a measure."""
-    series = columns.series(measure.table, measure.field)
-    values = series.values
-    if measure.over:
-        divisor = columns.series(measure.table, measure.over).values
-        if divisor.shape != values.shape:
-            return np.empty(0), np.empty(0)
-        with np.errstate(all="ignore"):
-            values = values / divisor
-    return series.steps.astype(np.float64), values
-
-
-def layers_of(columns: Columns, measure: Measure) -> list[int]:
-    """Numbers of the layers that a per-layer measure has values of, in their order."""
-    values = columns.series(measure.table, measure.field).values
-    if values.ndim < 2:
-        return []
-    named = columns.series(measure.table, "layers").values
-    if named.ndim == 2 and named.shape[1] == values.shape[1]:
-        return [int(number) for number in named[-1]]
-    return list(range(1, values.shape[1] + 1))
+def rules(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
+    """The measure's lines at the runs' newest measurements: each value once, with everything it is; a weight
+    decay's share of a threshold makes no line of its own."""
+    texts: dict[float, list[str]] = {}
+    for y, text in (line for view in views for line in reference_lines(view.columns, measure, view.settled)):
+        near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
+        if text not in texts.setdefault(near, []):
+            texts[near].append(text)
+    return tuple(HLine(y, " = ".join(names)) for y, names in texts.items())
 
 
 def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) -> int | None:
     """The layer to draw: the chosen one, else the middle one of the first run that measured any."""
-    if state.layer is not None:
-        return state.layer
-    measured = next((found for view in views if (found := layers_of(view.columns, measure))), None)
-    return measured[len(measured) // 2] if measured else None
+    return middle_layer((v.columns for v in views), measure) if state.layer is None else state.layer
 
 
 def layer_title(views: Sequence[RunView], measure: Measure, layer: int | None) -> str:

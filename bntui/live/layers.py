@@ -7,26 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve, HeatData, HistogramData
 from bncore.follow.run_view import RunView
+from bncore.measures import MEASURES
+from bncore.store.measured import Floats, layers_of, rows
 from bntui.chart.view import finite_ends
-from bntui.live.drawing import (
-    Floats,
-    Measure,
-    PanelState,
-    chosen_layer,
-    layer_title,
-    layers_of,
-    row_at,
-    rows,
-    why_empty,
-)
-from bntui.live.panels import LAYER_CHARTS, LineChart
+from bntui.live.drawing import PanelState, chosen_layer, layer_title, row_at, why_empty
 
-INSTRUMENTS: dict[str, LineChart] = {chart.key: chart for chart in LAYER_CHARTS}
-"""What can be shown over all layers, by its key in `PANELS`."""
+INSTRUMENTS: dict[str, Measure] = {key: one for key, one in MEASURES.items() if one.per_layer}
+"""What can be shown over all layers."""
 
-COUNTS = Measure("probe:activations", "counts")
 LEAST_SHARE = 1e-3
 """Bins at the edges that never hold this share of a layer's output are not shown."""
 MOST_BINS = 4096
@@ -39,14 +30,14 @@ def heat(view: RunView, key: str) -> HeatData:
     Raises:
         KeyError: no such instrument.
     """
-    chart = INSTRUMENTS[key]
-    title = f"{chart.title}, {view.name}"
-    numbers = layers_of(view.columns, chart.measure)
-    steps, values = rows(view.columns, chart.measure)
+    measure = INSTRUMENTS[key]
+    title = f"{measure.title}, {view.name}"
+    numbers = layers_of(view.columns, measure)
+    steps, values = rows(view.columns, measure)
     if not numbers or values.ndim != 2:
-        note = why_empty([view], chart.measure.table)
-        return HeatData(title, np.empty(0), (), np.empty((0, 0)), chart.log, note)
-    return HeatData(title, steps, tuple(map(str, numbers)), values, chart.log)
+        note = why_empty([view], measure.table)
+        return HeatData(title, np.empty(0), (), np.empty((0, 0)), measure.log, note)
+    return HeatData(title, steps, tuple(map(str, numbers)), values, measure.log)
 
 
 def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
@@ -70,11 +61,11 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
     Raises:
         KeyError: no such instrument.
     """
-    chart = INSTRUMENTS[key]
+    measure = INSTRUMENTS[key]
     curves, at = [], set()
     for view in views:
-        numbers = layers_of(view.columns, chart.measure)
-        steps, values = rows(view.columns, chart.measure)
+        numbers = layers_of(view.columns, measure)
+        steps, values = rows(view.columns, measure)
         if not numbers or values.ndim != 2:
             continue
         row = row_at(steps, state.step)
@@ -84,11 +75,11 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
         curves.append(Curve(view.name, view.style, x, y, y))
     when = f", step {at.pop():,}" if len(at) == 1 else ""
     return ChartData(
-        f"{chart.title}{when}",
+        f"{measure.title}{when}",
         tuple(curves),
-        log_y=chart.log,
+        log_y=measure.log,
         x_name="layer",
-        note=why_empty(views, chart.measure.table),
+        note=why_empty(views, measure.table),
     )
 
 
@@ -97,16 +88,17 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
 
     Bins only ever widen, by doubling, so each earlier bin lies within one of the newest.
     """
-    counted = Measure("probe:activations", "mean", True)
+    counted = INSTRUMENTS["mean"]
     layer = chosen_layer([view], counted, state)
     numbers = layers_of(view.columns, counted)
     title = f"Output of {layer_title([view], counted, layer)}, {view.name}"
-    steps, counts = rows(view.columns, COUNTS)
-    _, low = rows(view.columns, Measure("probe:activations", "bin_low"))
-    _, width = rows(view.columns, Measure("probe:activations", "bin_width"))
+    counts, low, width = (
+        view.columns.series(counted.table, field).values for field in ("counts", "bin_low", "bin_width")
+    )
+    steps = view.columns.series(counted.table, "counts").steps.astype(np.float64)
     sound = counts.ndim == 3 and low.shape == width.shape == counts.shape[:2] and bool(counts.size)
     if layer not in numbers or not sound:
-        note = f"layer {layer} was not measured" if numbers else why_empty([view], "probe:activations")
+        note = f"layer {layer} was not measured" if numbers else why_empty([view], counted.table)
         return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), note)
     at = numbers.index(layer)
     counts, low, width = counts[:, at], low[:, at], width[:, at]

@@ -4,43 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve
 from bncore.follow.run_view import RunView
-from bntui.live.drawing import (
-    Measure,
-    PanelState,
-    chosen_layer,
-    layer_title,
-    layers_of,
-    marks,
-    row_at,
-    rows,
-    take,
-    why_empty,
-)
+from bncore.store.measured import layers_of, rows, take
+from bntui.live.drawing import PanelState, chosen_layer, layer_title, marks, row_at, why_empty
 
 TABLE = "probe:theory"
 
-PARTS: dict[str, str] = {
-    "lipschitz_left": "‖∇L̂‖², left side",
-    "lipschitz_scale": "scale part",
-    "lipschitz_mean": "mean part",
-    "lipschitz_correlation": "correlation part",
-    "lipschitz_corrected": "right side, corrected",
-    "lipschitz_printed": "right side, as printed",
-}
+PARTS = tuple(
+    Measure(field, title, field, TABLE, per="layer")
+    for field, title in {
+        "lipschitz_left": "‖∇L̂‖², left side",
+        "lipschitz_scale": "scale part",
+        "lipschitz_mean": "mean part",
+        "lipschitz_correlation": "correlation part",
+        "lipschitz_corrected": "right side, corrected",
+        "lipschitz_printed": "right side, as printed",
+    }.items()
+)
 """Left = scale - mean - correlation (PAPER, "Thm 4.1 ... an equality"), each with the factor γ²/(σ²+ε)."""
 
 
 def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
     """The parts for one layer over the steps; a part is a curve."""
-    scale = Measure(TABLE, "lipschitz_scale", True)
+    scale = PARTS[1]
     layer = chosen_layer([view], scale, state)
     curves = []
-    for style, (field, name) in enumerate(PARTS.items()):
-        line = take(view.columns, Measure(TABLE, field, True), layer)
+    for style, part in enumerate(PARTS):
+        line = take(view.columns, part, layer)
         if len(line.x):
-            curves.append(Curve(name, style, line.x, line.y, line.y))
+            curves.append(Curve(part.title, style, line.x, line.y, line.y))
     return ChartData(
         f"Thm 4.1, {layer_title([view], scale, layer)}, {view.name}",
         tuple(curves),
@@ -53,15 +47,14 @@ def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
 def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
     """The parts over the layers, at the crosshair's measurement or the newest."""
     curves, when = [], ""
-    for style, (field, name) in enumerate(PARTS.items()):
-        measure = Measure(TABLE, field, True)
-        numbers = layers_of(view.columns, measure)
-        steps, values = rows(view.columns, measure)
+    for style, part in enumerate(PARTS):
+        numbers = layers_of(view.columns, part)
+        steps, values = rows(view.columns, part)
         if numbers and values.ndim == 2:
             row = row_at(steps, state.step)
             when = f", step {int(steps[row]):,}"
             y = values[row]
-            curves.append(Curve(name, style, np.array(numbers, dtype=np.float64), y, y))
+            curves.append(Curve(part.title, style, np.array(numbers, dtype=np.float64), y, y))
     title = f"Thm 4.1 by layer{when}, {view.name}"
     return ChartData(title, tuple(curves), log_y=True, x_name="layer", note=_note(view, None))
 

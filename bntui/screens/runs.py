@@ -156,12 +156,13 @@ class RunsPage(Page):
         self.show_again()
 
     def action_layer(self, by: int) -> None:
-        from bntui.live.drawing import chosen_layer, layers_of
+        from bncore.store.measured import layers_of
+        from bntui.live.drawing import chosen_layer
         from bntui.live.layers import INSTRUMENTS
 
         if self.snapshot is None:
             return
-        measures = [chart.measure for chart in INSTRUMENTS.values()]
+        measures = list(INSTRUMENTS.values())
         runs = self.snapshot.runs
         numbers = {n for view in runs for measure in measures for n in layers_of(view.columns, measure)}
         now = self.explorer.choice.layer

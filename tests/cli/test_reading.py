@@ -44,4 +44,4 @@ def test_a_probe_that_found_no_layers_is_not_drawn(tmp_path: Path) -> None:
     journal.append("probe", 0, name="theory", layers=[], lipschitz_error=[])
     journal.close()
     (picture,) = plots([run])
-    assert "training loss on nothing" in picture
+    assert "Training loss on nothing" in picture

@@ -58,7 +58,7 @@ def test_a_run_directory_is_what_the_contract_says(finished: Path) -> None:
 
 def test_show_verify_export_and_ls_read_it(finished: Path) -> None:
     shown = bnrun("show", "@last", cwd=finished).stdout
-    assert "training loss on Gaussian regression" in shown
+    assert "Training loss on Gaussian regression" in shown
     assert "\x1b" not in shown
     assert bnrun("verify", "@last", cwd=finished).stdout.count("sound") == 2
     exported = bnrun("export", "tiny-001/batch", "--csv", "--out", "tables", cwd=finished)

@@ -87,6 +87,7 @@ def probes(step: int, value: Any = 1.0) -> list[Event]:
         "name": "landscape", "multiples": [0.5, 1.0, 2.0, 4.0], "grad_norm": 2.0, "loss": [value] * 4,
         "grad_diff": [0.5, 1.0, 2.0, 4.0], "relative": [0.25, 0.5, 1.0, 2.0], "loss_min": value, "loss_max": value,
         "grad_diff_min": 0.5, "grad_diff_max": 4.0, "lipschitz": 3.0, "beta": 10.0, "two_over_lr": 20.0,
+        "one_over_a_min": 20.0,
     }  # fmt: skip
     if step % 20 == 0:
         landscape["floor"] = 0.01

@@ -139,7 +139,7 @@ def test_every_panel_draws_every_kind_of_run(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", NAMES)
 def test_a_finished_run_has_every_curve_and_no_runs_have_none(key: str, tmp_path: Path) -> None:
     panel = PANELS[key]
-    assert panel.key == key
+    assert panel.measure.key == key
     assert [c.label for c in panel.make([finished(tmp_path)], PanelState()).curves] == ["a-s0"]
     assert panel.make([], PanelState()).note == "no runs"
 
@@ -244,7 +244,7 @@ def test_beta_stands_beside_two_over_lr_and_one_over_a_min(tmp_path: Path) -> No
     journal = events()
     for event in journal:
         if event.get("name") == "landscape":
-            event["multiples"] = [0.1, 1.0, 10.0, 30.0]
+            event["one_over_a_min"] = 100.0
     other = view_of(made_run(tmp_path / "b-s0", journal))
     rules = PANELS["beta"].make([other], PanelState()).hlines
     assert [(round(r.y, 6), r.text) for r in rules] == [(20.0, "2/lr"), (100.0, "1/a_min")]

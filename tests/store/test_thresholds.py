@@ -54,11 +54,11 @@ def test_what_a_journal_tells_goes_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "told", "beta", "sharpness"),
     [
-        (SMALL, 20.0, [(20.0, "2/lr = 1/a_min")], [(20.0, "2/lr")]),
-        (MOMENTUM, 38.0, [(38.0, "3.8/lr"), (20.0, "1/a_min")], [(38.0, "3.8/lr")]),
-        (MOMENTUM, None, [(38.0, "3.8/lr"), (20.0, "1/a_min")], [(38.0, "3.8/lr")]),
-        (ADAM, "nan", [(20.0, "1/a_min")], []),
-        (ADAM, None, [(20.0, "1/a_min")], []),
+        (SMALL, 20.0, [(20.0, "2/lr"), (200.0, "1/a_min")], [(20.0, "2/lr")]),
+        (MOMENTUM, 38.0, [(38.0, "3.8/lr"), (200.0, "1/a_min")], [(38.0, "3.8/lr")]),
+        (MOMENTUM, None, [(38.0, "3.8/lr"), (200.0, "1/a_min")], [(38.0, "3.8/lr")]),
+        (ADAM, "nan", [(200.0, "1/a_min")], []),
+        (ADAM, None, [(200.0, "1/a_min")], []),
     ],
 )
 def test_the_explorer_draws_the_optimizer_s_own_line(

@@ -1,0 +1,100 @@
+"""Every measure: those of training and evaluation, and what each probe declares beside its settings
+(`bncore.config.probes`). ``python -m bncore.measures`` prints them as the table of docs/measures.md."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bncore.config.measure import Measure
+from bncore.config.probes import Cadence, Probes
+
+_BATCH = "the step's own batch, before the update"
+
+TRAINING = (
+    Measure("loss", "Training loss", symbol="L", unit="loss", log=True, better="lower", source=_BATCH),
+    Measure(
+        "accuracy", "Training accuracy", symbol="accuracy", unit="fraction", better="higher",
+        source=f"{_BATCH}; Figs 1a, 2, 3, 5a",
+    ),
+    Measure("grad_norm", "‖g‖", symbol="‖g‖", unit="loss/θ", log=True, source=_BATCH, detail=True),
+    Measure("penalty", "Weight penalty", unit="loss", source="weight decay as a term of the loss", detail=True),
+    Measure("lr", "Learning rate", symbol="lr", detail=True),
+)  # fmt: skip
+EVALUATION = (
+    Measure("test_loss", "Test loss", symbol="L", unit="loss", log=True, better="lower"),
+    Measure(
+        "test_accuracy", "Test accuracy", symbol="accuracy", unit="fraction", better="higher", source="Fig 1b"
+    ),
+    Measure(
+        "train_loss", "Loss on training samples", symbol="L", unit="loss", log=True, better="lower",
+        source="in evaluation mode", detail=True,
+    ),
+    Measure(
+        "train_accuracy", "Accuracy on training samples", symbol="accuracy", unit="fraction", better="higher",
+        source="in evaluation mode", detail=True,
+    ),
+)  # fmt: skip
+
+
+def _declared() -> Iterator[tuple[str, tuple[Measure, ...]]]:
+    """Measures by table."""
+    yield "step", TRAINING
+    yield "eval", EVALUATION
+    for name, field in Probes.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Cadence):
+            yield f"probe:{name}", field.annotation.measures
+
+
+def _in_table(measure: Measure, table: str) -> Measure:
+    paper = measure.in_paper and _in_table(measure.in_paper, table)
+    return replace(measure, table=table, field=measure.field or measure.key, in_paper=paper)
+
+
+_ALL = [_in_table(measure, table) for table, measures in _declared() for measure in measures]
+
+MEASURES: dict[str, Measure] = {m.key: m for m in sorted(_ALL, key=lambda m: m.detail)}
+"""By key, in the order in which they are listed and drawn: the details last."""
+SHOWN = tuple(m for m in MEASURES.values() if not m.detail and m.per != "length")
+"""What is drawn over the steps where nothing is asked for."""
+
+_HEADER = """\
+# Measures
+
+Everything that is drawn of a run, by `bnrun show`, the explorer, `bnrun export --svg` and the report. Written by
+`python -m bncore.measures > docs/measures.md`; a measure is declared in `bncore/measures.py`, or beside the
+settings of the probe that journals it, in `bncore/config/probes.py`. Sources are of Santurkar et al. (2018),
+unless another is named.
+
+| key | measure | symbol | unit | journal | of each | axis | beside it | better | source |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def markdown() -> str:
+    """The documentation's table."""
+    return _HEADER + "".join(map(_row, MEASURES.values()))
+
+
+def _row(measure: Measure) -> str:
+    fields = " … ".join(filter(None, (measure.field, measure.high)))
+    paper = f" ({measure.in_paper.symbol} in the paper's figures)" if measure.in_paper else ""
+    beside = [line.label for line in measure.lines] + ["noise floor"] * bool(measure.floor)
+    cells = (
+        f"`{measure.key}`",
+        measure.title,
+        f"{measure.symbol}{paper}",
+        measure.unit,
+        f"`{measure.table}` {fields}{f' / {measure.over}' if measure.over else ''}",
+        {"layer": "layer", "length": "step length"}.get(measure.per, ""),
+        "log" if measure.log else "",
+        ", ".join(beside),
+        measure.better,
+        measure.source,
+    )
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,87 @@
+"""A measure of one run: its values, over the steps or the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncore.config.measure import Measure
+from bncore.store.columns import Columns
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of one run, for one layer if it is per layer."""
+
+    x: Floats  # (n,) steps
+    y: Floats  # (n,)
+
+
+EMPTY = Line(np.empty(0), np.empty(0))
+
+
+def take(columns: Columns, measure: Measure, layer: int | None = None) -> Line:
+    """A measure over the steps, of a band its lower edge; empty where there is none, or none of that layer."""
+    steps, values = rows(columns, measure)
+    if measure.per_layer:
+        numbers = layers_of(columns, measure)
+        if layer not in numbers:
+            return EMPTY
+        values = values[:, numbers.index(layer)]
+    return Line(steps, values) if values.ndim == 1 else EMPTY
+
+
+def upper(columns: Columns, measure: Measure, layer: int | None = None) -> Line | None:
+    """The upper edge of a band; None of what is no band."""
+    return take(columns, replace(measure, field=measure.high), layer) if measure.high else None
+
+
+def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Line | None:
+    """The noise floor, at the steps it was measured at and in the measure's unit; None where there is none."""
+    if not measure.floor:
+        return None
+    floor = take(columns, replace(measure, field=measure.floor), layer)
+    if not measure.floor_unit:
+        return floor
+    own = take(columns, measure, layer)
+    unit = take(columns, replace(measure, field=measure.floor_unit), layer)
+    at = np.isin(own.x, floor.x)
+    if len(own.x) != len(unit.x) or int(at.sum()) != len(floor.x):
+        return None
+    with np.errstate(all="ignore"):
+        return Line(floor.x, floor.y * own.y[at] / unit.y[at])
+
+
+def rows(columns: Columns, measure: Measure) -> tuple[Floats, Floats]:
+    """Steps (n,) and values (n,), (n, layers) or (n, lengths) of a measure."""
+    series = columns.series(measure.table, measure.field)
+    values = series.values
+    if measure.over:
+        divisor = columns.series(measure.table, measure.over).values
+        if divisor.shape != values.shape:
+            return EMPTY.x, EMPTY.y
+        with np.errstate(all="ignore"):
+            values = values / divisor
+    return series.steps.astype(np.float64), values
+
+
+def layers_of(columns: Columns, measure: Measure) -> list[int]:
+    """Numbers of the layers that a per-layer measure has values of, in their order."""
+    values = columns.series(measure.table, measure.field).values
+    if values.ndim < 2:
+        return []
+    named = columns.series(measure.table, "layers").values
+    if named.ndim == 2 and named.shape[1] == values.shape[1]:
+        return [int(number) for number in named[-1]]
+    return list(range(1, values.shape[1] + 1))
+
+
+def middle_layer(runs: Iterable[Columns], measure: Measure) -> int | None:
+    """The middle one of the layers that the first run to have any measured; None where none has."""
+    measured = next((found for columns in runs if (found := layers_of(columns, measure))), None)
+    return measured[len(measured) // 2] if measured else None
