@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.figure import Floats
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.quantities import as_in_the_paper, rows
-from bncore.report.rank import Aligned, Floats, PaperRank, as_far, looks, smoothed, spacing
+from bncore.report.rank import Aligned, PaperRank, as_far, looks, smoothed, spacing
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import Field, Line, at_lengths, line_of
 

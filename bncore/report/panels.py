@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bncore.config.stability import threshold_label
 from bncore.figure import Curve, HLine
+from bncore.measures import MEASURES
 from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import all_curves
 from bncore.report.picture import ReportPanel
-from bncore.report.quantities import as_in_the_paper, rows
+from bncore.report.quantities import as_in_the_paper
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
     Field,
@@ -25,7 +25,7 @@ from bncore.report.series import (
     ridges_of,
     with_spread,
 )
-from bncore.store.thresholds import thresholds
+from bncore.store.thresholds import reference_lines
 
 DEPTHS = {"vgg": 13, "dln": 25}
 """Layers of the paper's networks, which its figures number."""
@@ -87,7 +87,7 @@ def lines(
         yield ReportPanel(
             name,
             (*paper, *curves),
-            hlines=_beta_lines(shown) if field.name == "beta" else (),
+            hlines=_hlines(shown.all_runs, "beta") if field.name == "beta" else (),
             log_y=log,
             y_name=y_name,
             ranks=tuple(found.rank for found in compared),
@@ -170,11 +170,10 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
             run, style = _first(runs, "probe:landscape"), shown.styles[variant]
             curves = by_length(run, style, field)
             paper = _paper_by_length(shown, variant, key, curves) if key else []
-            edge = (HLine(2.0, "2: at a = lr the edge of stability"),) if field == "relative" else ()
             yield ReportPanel(
                 f"{title}: {shown.setting.label(variant)}, seed {run.seed}",
                 (*paper, *curves),
-                hlines=edge,
+                hlines=_hlines([run], "relative_by_length") if field == "relative" else (),
                 log_x=True,
                 log_y=True,
                 x_name="step length a",
@@ -232,19 +231,5 @@ def _step(label: str) -> float:
     return float(label.replace("=", " ").replace(",", "").split()[-1])
 
 
-def _beta_lines(shown: FigureRuns) -> tuple[HLine, ...]:
-    """The optimizer's stability threshold (2/lr for gradient descent; none for Adam) and 1/a_min of the first run
-    that measured them, as one line where they are one value."""
-    for run in shown.all_runs:
-        _, high = thresholds(run.columns, "probe:landscape", run.spec)
-        _, two = rows(run, "probe:landscape", "two_over_lr")
-        _, short = rows(run, "probe:landscape", "one_over_a_min")
-        if len(high) and len(short):
-            edge, one = float(high[-1]), float(short[-1])
-            if not 0 < edge < np.inf:
-                return (HLine(one, "1/a_min"),)
-            label = threshold_label(edge, float(two[-1]))
-            if abs(edge - one) <= 1e-3 * edge:
-                return (HLine(edge, f"{label} = 1/a_min"),)
-            return HLine(edge, label), HLine(one, "1/a_min")
-    return ()
+def _hlines(runs: Iterable[ReportRun], measure: str) -> tuple[HLine, ...]:
+    return reference_lines(((run.columns, run.spec) for run in runs), MEASURES[measure])

@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from bncore.figure import Floats
 
 FOLDER = Path(__file__).parent / "reference"
 """Where the CSV files lie; its README says where they come from."""

@@ -13,11 +13,11 @@ import numpy as np
 from bncore.config.load import load_experiment
 from bncore.config.model import Spec
 from bncore.config.plan import plan
+from bncore.figure import Floats
 from bncore.follow.run_view import RunView
 from bncore.report.claims.evidence import Claim, ClaimMeasure, Verdict
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
-from bncore.report.progress import Floats
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.statistics import ENOUGH_SEEDS
 from bncore.store.columns import Columns

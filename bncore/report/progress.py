@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bncore.figure import Floats
 from bncore.store.columns import Columns
-
-Floats = NDArray[np.float64]
 
 LEFT = 0.9
 """A network has left its start once its training loss is below this share of what it was at first. In the paper's

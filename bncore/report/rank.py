@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from bncore.figure import Floats
 
 FEW = 5
 """Of fewer seeds than these only the range is spoken of: one more seed would often lie outside them."""

@@ -12,6 +12,7 @@ from bncore.figure import VARIANT_STYLES, Curve, Floats, Ridge
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
+from bncore.store.histograms import layer_histograms
 
 MOST_POINTS = 120
 """Of a longer curve each point is the mean of equally many neighbours; of a band, their extremes."""
@@ -157,19 +158,10 @@ def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
 
 def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
     """A layer's distributions at some measurements, the first at the bottom."""
-    table = "probe:activations"
-    steps, counts = rows(run, table, "counts")
-    _, low = rows(run, table, "bin_low")
-    _, width = rows(run, table, "bin_width")
-    numbers = _layers(run, table)
-    if layer not in numbers or counts.ndim != 3 or low.shape != counts.shape[:2] or width.shape != low.shape:
-        return []
-    at = numbers.index(layer)
+    steps, counts, low, width = layer_histograms(run.columns, layer)
     found = []
     for row in _spread(len(steps), RIDGES):
-        count, first, wide = counts[row, at], low[row, at], width[row, at]
-        if not (np.isfinite(count).all() and np.isfinite(first) and wide > 0 and count.sum() > 0):
-            continue
+        count, first, wide = counts[row], low[row], width[row]
         held = np.flatnonzero(count > count.sum() * 5e-4)
         start, end = int(held[0]), int(held[-1]) + 1
         edges = first + wide * np.arange(start, end + 1)

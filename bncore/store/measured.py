@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bncore.config.measure import Measure
+from bncore.figure import Floats
 from bncore.store.columns import Columns
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from numpy.typing import NDArray
 
 from bncore.config.measure import Measure
 from bncore.config.model import Spec
 from bncore.config.stability import stability_threshold, threshold_label
+from bncore.figure import Floats, HLine
 from bncore.store.columns import Columns
 
-Floats = NDArray[np.float64]
+Measured = tuple[Columns, Spec | None]
+"""What a run measured, and its spec where that is known."""
 
 
 def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats, Floats]:
@@ -35,12 +38,19 @@ def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats,
     return steps.astype(np.float64), values
 
 
-def reference_lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
-    """Value and label of each line beside a measure, as of its newest row; without those that the run has not.
+def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, ...]:
+    """The lines beside a measure at the runs' newest rows: each value once, with all that it is; a weight decay's
+    share of a threshold makes no line of its own."""
+    texts: dict[float, list[str]] = {}
+    for y, text in (line for columns, spec in runs for line in _lines(columns, measure, spec)):
+        near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
+        if text not in texts.setdefault(near, []):
+            texts[near].append(text)
+    return tuple(HLine(y, " = ".join(names)) for y, names in texts.items())
 
-    Arguments:
-        spec: as for `thresholds`.
-    """
+
+def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
+    """Value and label of each, without those that the run has not."""
     found = []
     lr = newest_lr(columns, measure.table)
     for line in measure.lines:

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bncore.figure import ChartData, Curve
+from bncore.figure import ChartData, Curve, Floats
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Floats
 from bntui.live.drawing import PanelState
 from bntui.live.panels import Panel
 

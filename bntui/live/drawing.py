@@ -10,9 +10,9 @@ import numpy as np
 
 from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
-from bncore.figure import Curve, HLine, VLine
+from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Floats, Line, floor_of, layers_of, middle_layer, take, upper
+from bncore.store.measured import Line, floor_of, layers_of, middle_layer, take, upper
 from bncore.store.thresholds import reference_lines
 
 MARKED = frozenset({"set", "note"})
@@ -77,15 +77,9 @@ def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> t
     return measure, measure.title if known else f"{measure.title} {measure.symbol}"
 
 
-def rules(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
-    """The measure's lines at the runs' newest measurements: each value once, with everything it is; a weight
-    decay's share of a threshold makes no line of its own."""
-    texts: dict[float, list[str]] = {}
-    for y, text in (line for view in views for line in reference_lines(view.columns, measure, view.settled)):
-        near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
-        if text not in texts.setdefault(near, []):
-            texts[near].append(text)
-    return tuple(HLine(y, " = ".join(names)) for y, names in texts.items())
+def hlines(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
+    """The lines beside a measure, of all runs."""
+    return reference_lines(((view.columns, view.settled) for view in views), measure)
 
 
 def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) -> int | None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import ChartData, Curve
+from bncore.figure import ChartData, Curve, Floats
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
-from bncore.store.measured import EMPTY, Floats, Line, rows
+from bncore.store.measured import EMPTY, Line, rows
 from bncore.store.thresholds import lr_of
-from bntui.live.drawing import PanelState, as_drawn, row_at, rules, why_empty
+from bntui.live.drawing import PanelState, as_drawn, hlines, row_at, why_empty
 from bntui.live.reference import overlay
 
 
@@ -29,7 +29,7 @@ def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> 
         f"{title}{_when(views, drawn, state)}",
         (*curves, *overlay(measure.key, views, state)),
         (),
-        rules(views, drawn) if curves else (),
+        hlines(views, drawn) if curves else (),
         log_y=drawn.log,
         log_x=True,
         x_name="step length",

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import ChartData, Curve, HeatData, HistogramData
+from bncore.figure import ChartData, Curve, Floats, HeatData, HistogramData
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
-from bncore.store.measured import Floats, layers_of, rows
+from bncore.store.histograms import layer_histograms
+from bncore.store.measured import layers_of, rows
 from bntui.chart.view import finite_ends
 from bntui.live.drawing import PanelState, chosen_layer, layer_title, row_at, why_empty
 
@@ -92,21 +93,13 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
     layer = chosen_layer([view], counted, state)
     numbers = layers_of(view.columns, counted)
     title = f"Output of {layer_title([view], counted, layer)}, {view.name}"
-    counts, low, width = (
-        view.columns.series(counted.table, field).values for field in ("counts", "bin_low", "bin_width")
-    )
-    steps = view.columns.series(counted.table, "counts").steps.astype(np.float64)
-    sound = counts.ndim == 3 and low.shape == width.shape == counts.shape[:2] and bool(counts.size)
-    if layer not in numbers or not sound:
+    steps, counts, low, width = layer_histograms(view.columns, layer)
+    if not len(steps):
         note = f"layer {layer} was not measured" if numbers else why_empty([view], counted.table)
+        note = "nothing finite was measured" if layer in numbers else note
         return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), note)
-    at = numbers.index(layer)
-    counts, low, width = counts[:, at], low[:, at], width[:, at]
-    known = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
-    if not known.any():
-        return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), "nothing finite was measured")
-    edges, density = _on_one_grid(counts[known], low[known], width[known])
-    return HistogramData(title, steps[known], edges, density)
+    edges, density = _on_one_grid(counts, low, width)
+    return HistogramData(title, steps, edges, density)
 
 
 def _on_one_grid(counts: Floats, low: Floats, width: Floats) -> tuple[Floats, Floats]:

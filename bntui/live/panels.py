@@ -15,9 +15,9 @@ from bntui.live.drawing import (
     as_drawn,
     chosen_layer,
     curve_of,
+    hlines,
     layer_title,
     marks,
-    rules,
     why_empty,
 )
 from bntui.live.landscape import by_length, lengths
@@ -53,7 +53,7 @@ class Panel:
             title,
             (*curves, *overlay(measure.key, views, state, layer)),
             marks(views),
-            rules(views, measure),
+            hlines(views, measure),
             log_y=measure.log,
             note=note,
         )
