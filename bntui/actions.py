@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
+from textual.keys import format_key
 
 EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC = (
     "everywhere", "home", "runs", "sweep", "layers", "compare", "journal", "spec",
 )  # fmt: skip
 """Where an action is known; RUNS is every screen that shows runs."""
+
+
+KEY_NAMES = {"ctrl+c": "^c", "ctrl+s": "^s", "f1": "F1", "enter": "Enter", "backspace": "Backspace"}
+"""Keys that Textual would write in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +25,6 @@ class Action:
     """As Textual calls it: a method ``action_<name>``, with arguments in parentheses."""
     keys: str
     """Comma separated, as Textual names them."""
-    key: str
-    """As shown to a person."""
     label: str
     """In the line of keys."""
     help: str
@@ -32,60 +35,70 @@ class Action:
     changes_runs: bool = False
     """Refused in read-only mode and in recordings."""
 
+    @property
+    def key(self) -> str:
+        """The first of its keys as a person reads it; empty where it has none."""
+        return next(iter(self.all_keys), "")
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """All of its keys as a person reads them."""
+        return tuple(KEY_NAMES.get(key) or format_key(key) for key in self.keys.split(",") if key)
+
 
 ACTIONS: tuple[Action, ...] = (
-    Action("help", "question_mark,f1", "?", "help", "What every key does", EVERYWHERE, 0),
-    Action("leave", "q,ctrl+c", "q", "quit", "Leave; runs go on unless asked to stop", EVERYWHERE, 0),
-    Action("go_back", "escape,backspace", "esc", "back", "Back to the sweep, then to all runs", EVERYWHERE, 6),
-    Action("next_theme", "T", "T", "theme", "Dark, light, or the terminal's own colours", EVERYWHERE),
-    Action("save_screen", "ctrl+s", "^s", "save screen", "Save the screen as SVG into this folder", EVERYWHERE),
-    Action("playback_speed(2)", "right_curly_bracket", "}", "faster", "Play back twice as fast", EVERYWHERE),
-    Action("playback_speed(0.5)", "left_curly_bracket", "{", "slower", "Play back half as fast", EVERYWHERE),
-    Action("playback_seek(5)", "right_parenthesis", ")", "forward", "Play back from 5 s further on", EVERYWHERE),
-    Action("playback_seek(-5)", "left_parenthesis", "(", "backward", "Play back from 5 s before", EVERYWHERE),
-    Action("filter", "slash", "/", "filter", "Show only what contains a text", HOME, 3),
-    Action("mark", "m", "m", "mark", "Mark the run, to compare it with others", HOME, 4),
-    Action("compare_marked", "5", "5", "compare", "Compare the marked runs", HOME, 5),
-    Action("view('sweep')", "1", "1", "sweep", "Runs and charts of the sweep", RUNS),
-    Action("view('layers')", "2", "2", "layers", "One instrument across all layers", RUNS),
-    Action("view('activations')", "3", "3", "activations", "Distributions of a layer's outputs over time", RUNS),
-    Action("view('theory')", "4", "4", "theory", "The parts of Theorem 4.1, layer by layer", RUNS),
-    Action("view('compare')", "5", "5", "compare", "Differences to a reference run, step by step", RUNS),
-    Action("view('journal')", "6", "6", "journal", "Events and requests", RUNS),
-    Action("view('spec')", "7", "7", "spec", "The resolved specs and where they differ", RUNS),
-    Action("steer('noise')", "n", "n", "noise", "Switch noise on or off, or change its amplitude", RUNS, 1, True),
-    Action("steer('norm')", "p", "p", "norm", "Another normalisation", RUNS, 1, True),
-    Action("steer('lr')", "l", "l", "lr", "Another learning rate", RUNS, 1, True),
-    Action("steer('probes')", "i", "i", "probes", "How often an instrument measures", RUNS, 4, True),
-    Action("steer('pause')", "space", "space", "pause", "Pause; go on; restart what has ended", RUNS, 1, True),
-    Action("steer('step')", "full_stop", ".", "step", "Make so many updates, then pause", RUNS, 2, True),
-    Action("steer('fork')", "f", "f", "fork", "A new run that differs from here on", RUNS, 2, True),
-    Action("steer('stop')", "x", "x", "stop", "Checkpoint and end; leave queued runs out", RUNS, 2, True),
-    Action("steer('checkpoint')", "C", "C", "checkpoint", "Write a checkpoint that is kept", RUNS, 9, True),
-    Action("steer('evaluate')", "E", "E", "evaluate", "Evaluate now, whatever the cadence", RUNS, 9, True),
-    Action("steer('note')", "N", "N", "note", "Put a remark into the journal", RUNS, 5, True),
-    Action("whole_sweep", "w", "w", "whole sweep", "Ask every run of the sweep, queued ones too", RUNS, 2),
-    Action("select(1)", "down,j", "↓", "run", "Select the next run", RUNS),
-    Action("select(-1)", "up,k", "↑", "run", "Select the run before", RUNS),
-    Action("mark", "m", "m", "mark", "Mark the run, to ask several at once", RUNS, 5),
-    Action("hide", "v", "v", "hide", "Hide the run's curves, or show them again", RUNS, 6),
-    Action("layer(-1)", "left_square_bracket", "[", "layer", "The layer before", RUNS, 3),
-    Action("layer(1)", "right_square_bracket", "]", "layer", "The next layer", RUNS, 3),
-    Action("pick", "slash", "/", "charts", "Choose which charts are shown", SWEEP, 2),
-    Action("chart(1)", "right", "→", "chart", "The next chart", SWEEP),
-    Action("chart(-1)", "left", "←", "chart", "The chart before", SWEEP),
-    Action("zoom_chart", "z,enter", "z", "zoom", "This chart alone, or all again", SWEEP, 4),
-    Action("paper", "P", "P", "paper", "Draw the paper's curves too, where there are any", SWEEP),
-    Action("save_chart('svg')", "", "", "chart as SVG", "Save the current chart as SVG into this folder", SWEEP),
-    Action("save_chart('csv')", "", "", "chart as CSV", "Save the current chart as CSV into this folder", SWEEP),
-    Action("instrument(1)", "slash", "/", "instrument", "The next instrument", LAYERS, 2),
-    Action("instrument(-1)", "backslash", "\\", "instrument", "The instrument before", LAYERS),
-    Action("measure(1)", "slash", "/", "measure", "The next measure", COMPARE, 2),
-    Action("measure(-1)", "backslash", "\\", "measure", "The measure before", COMPARE),
-    Action("reference", "r", "r", "reference", "Compare with the selected run", COMPARE, 2),
-    Action("filter", "slash", "/", "filter", "Show only what contains a text", JOURNAL, 2),
-    Action("filter", "slash", "/", "filter", "Show only what contains a text", SPEC, 2),
-    Action("differences", "d", "d", "differences", "Only where the runs differ, or everything", SPEC, 2),
+    Action("help", "question_mark,f1", "help", "What every key does", EVERYWHERE, 0),
+    Action("leave", "q,ctrl+c", "quit", "Quit; runs continue unless you stop them", EVERYWHERE, 0),
+    Action("go_back", "escape,backspace", "back", "Back to the sweep, then to all runs", EVERYWHERE, 6),
+    Action("next_theme", "T", "theme", "Dark, light, or the terminal's own colours", EVERYWHERE),
+    Action("save_screen", "ctrl+s", "save screen", "Save the screen as SVG into this folder", EVERYWHERE),
+    Action("filter", "slash", "filter", "Show only rows that contain a text", HOME, 3),
+    Action("mark", "m", "mark", "Mark the run, to compare it with others", HOME, 4),
+    Action("compare_marked", "5", "compare", "Compare the marked runs", HOME, 5),
+    Action("view('sweep')", "1", "sweep", "Runs and charts of the sweep", RUNS),
+    Action("view('layers')", "2", "layers", "One measure across all layers", RUNS),
+    Action("view('activations')", "3", "activations", "Distributions of a layer's outputs over time", RUNS),
+    Action("view('theory')", "4", "theory", "The terms of Theorem 4.1, layer by layer", RUNS),
+    Action("view('compare')", "5", "compare", "Differences to a reference run, step by step", RUNS),
+    Action("view('journal')", "6", "journal", "Events and requests", RUNS),
+    Action("view('spec')", "7", "spec", "The resolved specs and where they differ", RUNS),
+    Action("steer('noise')", "n", "noise", "Switch noise on or off, or change its amplitude", RUNS, 1, True),
+    Action("steer('norm')", "p", "norm", "Change the normalization", RUNS, 1, True),
+    Action("steer('lr')", "l", "lr", "Change the learning rate", RUNS, 1, True),
+    Action("steer('probes')", "i", "probes", "Change how often a probe measures", RUNS, 4, True),
+    Action("steer('pause')", "space", "pause", "Pause or resume; restart a run that has ended", RUNS, 1, True),
+    Action("steer('step')", "full_stop", "step", "Run N steps, then pause", RUNS, 2, True),
+    Action("steer('fork')", "f", "fork", "Start a new run from here with other settings", RUNS, 2, True),
+    Action("steer('stop')", "x", "stop", "Checkpoint and stop; cancel queued runs", RUNS, 2, True),
+    Action("steer('checkpoint')", "C", "checkpoint", "Write a checkpoint and keep it", RUNS, 9, True),
+    Action("steer('evaluate')", "E", "evaluate", "Evaluate now", RUNS, 9, True),
+    Action("steer('note')", "N", "note", "Add a note to the journal", RUNS, 5, True),
+    Action("whole_sweep", "w", "whole sweep", "Send requests to every run of the sweep", RUNS, 2),
+    Action("select(1)", "down,j", "run", "Select the next run", RUNS),
+    Action("select(-1)", "up,k", "run", "Select the previous run", RUNS),
+    Action("mark", "m", "mark", "Mark the run, to steer several together", RUNS, 5),
+    Action("hide", "v", "hide", "Hide the run's curves, or show them again", RUNS, 6),
+    Action("layer(-1)", "left_square_bracket", "layer", "The previous layer", RUNS, 3),
+    Action("layer(1)", "right_square_bracket", "layer", "The next layer", RUNS, 3),
+    Action("playback_speed(2)", "right_curly_bracket", "faster", "Play back twice as fast", RUNS),
+    Action("playback_speed(0.5)", "left_curly_bracket", "slower", "Play back half as fast", RUNS),
+    Action("playback_seek(5)", "right_parenthesis", "forward", "Skip 5 s forward in the playback", RUNS),
+    Action("playback_seek(-5)", "left_parenthesis", "backward", "Skip 5 s back in the playback", RUNS),
+    Action("pick", "slash", "charts", "Choose which charts are shown", SWEEP, 2),
+    Action("chart(1)", "right", "chart", "The next chart", SWEEP),
+    Action("chart(-1)", "left", "chart", "The previous chart", SWEEP),
+    Action("maximize_chart", "z,enter", "maximize", "Maximize chart, or show all charts", SWEEP, 4),
+    Action("paper", "P", "paper", "Overlay the paper's curves, where there are any", SWEEP),
+    Action("save_chart('svg')", "", "chart as SVG", "Save the current chart as SVG into this folder", SWEEP),
+    Action("save_chart('csv')", "", "chart as CSV", "Save the current chart as CSV into this folder", SWEEP),
+    Action("measure(1)", "slash", "measure", "The next measure", LAYERS, 2),
+    Action("measure(-1)", "backslash", "measure", "The previous measure", LAYERS),
+    Action("measure(1)", "slash", "measure", "The next measure", COMPARE, 2),
+    Action("measure(-1)", "backslash", "measure", "The previous measure", COMPARE),
+    Action("reference", "r", "reference", "Use the selected run as the reference", COMPARE, 2),
+    Action("filter", "slash", "filter", "Show only rows that contain a text", JOURNAL, 2),
+    Action("filter", "slash", "filter", "Show only rows that contain a text", SPEC, 2),
+    Action("differences", "d", "differences", "Show only what differs, or everything", SPEC, 2),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from bntui.live.sources import Root, Runs, Source
 from bntui.selection import Settings
 
 if TYPE_CHECKING:
-    from bntui.selection import Place
+    from bntui.selection import RunOrSweep
 
 
 class Disk:
@@ -25,8 +25,8 @@ class Disk:
         self._root = self._root or Root(self._settings.root)
         return self._root
 
-    def open(self, places: Sequence[Place]) -> Source:
+    def open(self, paths: Sequence[RunOrSweep]) -> Source:
         """These runs and sweeps; played back where a speed was asked for."""
-        runs = Runs(*places)
+        runs = Runs(*paths)
         speed = self._settings.speed
         return runs if speed is None else Playback(runs, speed=speed)

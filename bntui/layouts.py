@@ -1,4 +1,4 @@
-"""What the explorer remembers between two sessions: which charts are shown, per experiment."""
+"""Which charts are shown, per experiment: remembered from one start of the explorer to the next."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def state_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 def read_layout(experiment: str, file: Path | None = None) -> tuple[str, ...] | None:
     """Keys of the charts last shown for an experiment; None where none are remembered."""
-    found = _read(file or state_file()).get(experiment)
-    return None if found is None else tuple(found)
+    charts = _read(file or state_file()).get(experiment)
+    return None if charts is None else tuple(charts)
 
 
 def remember_layout(experiment: str, charts: tuple[str, ...], file: Path | None = None) -> None:
     """Keep the charts of an experiment; without a home that can be written they are forgotten."""
     file = file or state_file()
-    known = _read(file)
-    known.pop(experiment, None)
-    known[experiment] = list(charts)
-    kept = dict(list(known.items())[-MOST:])
+    layouts = _read(file)
+    layouts.pop(experiment, None)
+    layouts[experiment] = list(charts)
+    newest = dict(list(layouts.items())[-MOST:])
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         building = file.with_suffix(f".{os.getpid()}")
         try:
-            building.write_text(json.dumps(kept, indent=1))
+            building.write_text(json.dumps(newest, indent=1))
             building.replace(file)
         finally:
             building.unlink(missing_ok=True)

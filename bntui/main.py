@@ -16,7 +16,7 @@ from bntui.selection import Settings
 from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
-    from bntui.selection import Place
+    from bntui.selection import RunOrSweep
 
 FAILED, USAGE, NO_RUN = 1, 2, 3
 SSH = ("SSH_CONNECTION", "SSH_TTY")
@@ -86,7 +86,7 @@ def _bear_any_byte() -> None:
     setattr(linux_driver, "getincrementaldecoder", lambda _: partial(decoder, errors="replace"))  # noqa: B010
 
 
-def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[Settings, Place | None]:
+def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[Settings, RunOrSweep | None]:
     """What to show first, and the settings with it.
 
     Raises:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bncore.config.load import load_experiment, preset_names
+from bncore.config.plan import variant_names
+
 
 @dataclass(frozen=True, slots=True)
 class PresetView:
@@ -17,11 +20,5 @@ class PresetView:
 
 def presets() -> tuple[PresetView, ...]:
     """All of them, by name; takes a moment: each file is read and checked."""
-    from bncore.config.load import load_experiment, preset_names
-    from bncore.config.plan import variant_names
-
-    found = []
-    for name in preset_names():
-        experiment = load_experiment(name)
-        found.append(PresetView(name, experiment.figure, experiment.title, variant_names(experiment)))
-    return tuple(found)
+    experiments = ((name, load_experiment(name)) for name in preset_names())
+    return tuple(PresetView(name, one.figure, one.title, variant_names(one)) for name, one in experiments)

@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from textual.app import App
+from textual.app import App
 
-    from bncore.figure import ChartData
-    from bntui.chart.style import ChartStyle
-    from bntui.chart.view import View
+from bncore.figure import ChartData
+from bntui.chart.export import csv_text, picture_of
+from bntui.chart.style import ChartStyle
+from bntui.chart.view import View
 
-Said = tuple[str, str]
-"""What to say of it, and in which style."""
+Notice = tuple[str, str]
+"""A text, and its style."""
 
 
-def save_screen(app: App[None]) -> Said:
+def save_screen(app: App[None]) -> Notice:
     """The whole screen as SVG."""
     return _save("screen", "svg", app.export_screenshot(title="bntui"))
 
 
-def save_chart(data: ChartData, view: View, look: ChartStyle, kind: str, setting: str = "") -> Said:
+def save_chart(data: ChartData, view: View, style: ChartStyle, kind: str, setting: str = "") -> Notice:
     """One chart: ``svg``, the part of it that is looked at, or ``csv``, its numbers.
 
     Arguments:
         setting: said under the picture's title.
     """
-    from bntui.chart.export import csv_text, picture_of
-
     if kind == "csv":
         return _save(data.title, kind, csv_text(data))
-    from bncore.report.drawing import picture_svg
+    from bncore.report.drawing import picture_svg  # noqa: PLC0415 - brings matplotlib, needed nowhere else
 
-    return _save(data.title, kind, picture_svg(picture_of(data, view, look.smoothing, setting)))
+    return _save(data.title, kind, picture_svg(picture_of(data, view, style.smoothing, setting)))
 
 
-def _save(title: str, kind: str, text: str) -> Said:
+def _save(title: str, kind: str, text: str) -> Notice:
     stem = "bntui-" + (re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:60] or "chart")
     try:
         file = _fresh(stem, kind, text)

@@ -1,4 +1,4 @@
-"""What the explorer is opened with, and how it gets at runs; light to import."""
+"""What the explorer is opened with, and what is selected in it; light to import."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from bncore.follow.run_view import RunView
     from bncore.store.paths import RunDir, SweepDir
+    from bntui.live.snapshot import Snapshot
     from bntui.live.sources import Source
 
-    Place: TypeAlias = RunDir | SweepDir
+    RunOrSweep: TypeAlias = RunDir | SweepDir
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked for on the command line, and what the terminal allows."""
+    """The command line's options, and what the terminal allows."""
 
     root: Path
-    """Where sweeps lie."""
+    """The sweep root directory."""
     read_only: bool = False
     theme: str = "dark"
     """dark, light or ansi."""
@@ -32,29 +34,29 @@ class Settings:
 
 
 class SourceFactory(Protocol):
-    """Where snapshots come from: the disk, or made ones in tests. Called from other threads than the app's."""
+    """Where snapshots come from: the disk, or tests. Called from other threads than the app's."""
 
     def home(self) -> Source:
         """Every run under the root, lightly."""
         ...
 
-    def open(self, places: Sequence[Place]) -> Source:
+    def open(self, paths: Sequence[RunOrSweep]) -> Source:
         """Some runs and sweeps with everything they measured."""
         ...
 
 
 @dataclass
 class Selection:
-    """What the person has chosen on the screens of the runs, kept from screen to screen."""
+    """What the person has selected on the pages about runs, kept from page to page."""
 
     selected: Path | None = None
-    """The directory of the run that is looked at and asked."""
+    """The directory of the run that is shown in detail and steered."""
     marked: set[Path] = field(default_factory=set)
-    """Several runs, to be asked or compared together."""
+    """Several runs, to be steered or compared together."""
     hidden: set[Path] = field(default_factory=set)
     """Runs whose curves are not drawn."""
-    whole: bool = False
-    """Whether every run is asked."""
+    whole_sweep: bool = False
+    """Whether every run is steered."""
     paper: bool = False
     """Whether the paper's own curves are drawn too."""
     layer: int | None = None
@@ -62,3 +64,29 @@ class Selection:
     """Where the crosshair stands."""
     reference: Path | None = None
     """The run that others are compared with."""
+
+    def run(self, snapshot: Snapshot) -> RunView | None:
+        """The selected run; the first where that one is gone from the snapshot."""
+        run = next((view for view in snapshot.runs if view.run.path == self.selected), None)
+        return run or next(iter(snapshot.runs), None)
+
+    def shown(self, snapshot: Snapshot) -> list[RunView]:
+        """The runs whose curves are drawn; the selected one last, so that it lies on top."""
+        selected = self.run(snapshot)
+        views = [view for view in snapshot.runs if view.run.path not in self.hidden]
+        return sorted(views, key=lambda view: view is selected)
+
+    def targets(self, snapshot: Snapshot) -> tuple[RunView, ...]:
+        """The runs that a request is for: the whole sweep, else the marked ones, else the selected one."""
+        if self.whole_sweep:
+            return snapshot.runs
+        marked = tuple(view for view in snapshot.runs if view.run.path in self.marked)
+        selected = self.run(snapshot)
+        return marked or (() if selected is None else (selected,))
+
+    def move(self, snapshot: Snapshot, by: int) -> None:
+        """Select the run so many rows further down."""
+        paths = [view.run.path for view in snapshot.runs]
+        if paths:
+            index = paths.index(self.selected) if self.selected in paths else 0
+            self.selected = paths[min(len(paths) - 1, max(0, index + by))]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart, HistogramView
+from bntui.live.layers import histogram
+from bntui.live.panels import PANELS
+from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
 from bntui.widgets.plots import RunPlots
-from bntui.widgets.sidebar import shown_runs
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bntui.live.snapshot import Snapshot
 
 MOMENTS = ("mean", "variance")
 
@@ -38,9 +37,7 @@ class ActivationsPage(RunsPage):
                 yield Chart(id=f"moment-{key}")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        from bntui.live.panels import PANELS
-
-        runs = shown_runs(snapshot, self.explorer.choice)
+        runs = self.selection.shown(snapshot)
         self.query_one(RunPlots).show(runs)
         for key in MOMENTS:
             self.query_one(f"#moment-{key}", Chart).show(PANELS[key].make(runs, self.panel_state()))
@@ -49,13 +46,11 @@ class ActivationsPage(RunsPage):
         self.set_focus(next(iter(self.query(HistogramView)), None), scroll_visible=False)
 
     def _fill(self, plot: HistogramView, view: RunView) -> None:
-        from bntui.live.layers import histogram
-
         plot.show(histogram(view, self.panel_state()))
 
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        self.explorer.choice.step = event.x
+        self.selection.step = event.x
         for plot in self.query("HistogramView, Chart"):
             if isinstance(plot, Plot) and plot is not event.plot:
                 plot.crosshair = event.x

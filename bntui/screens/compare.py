@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -12,11 +12,11 @@ from textual.widget import Widget
 from bntui.actions import COMPARE, EVERYWHERE, RUNS, bindings
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
+from bntui.context import PageContext
+from bntui.live.compare import difference
+from bntui.live.panels import PANELS
+from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
-from bntui.widgets.sidebar import shown_runs
-
-if TYPE_CHECKING:
-    from bntui.live.snapshot import Snapshot
 
 
 class ComparePage(RunsPage):
@@ -26,8 +26,8 @@ class ComparePage(RunsPage):
     SCOPES: ClassVar[tuple[str, ...]] = (COMPARE, RUNS, EVERYWHERE)
     TAB: ClassVar[str] = "compare"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._measure = "loss"
 
     def body(self) -> Iterable[Widget]:
@@ -35,12 +35,8 @@ class ComparePage(RunsPage):
         yield Chart(id="difference")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        from bntui.live.compare import difference
-        from bntui.live.panels import PANELS
-
-        choice = self.explorer.choice
-        runs = shown_runs(snapshot, choice)
-        reference = next((view for view in snapshot.runs if view.run.path == choice.reference), None)
+        runs = self.selection.shown(snapshot)
+        reference = next((view for view in snapshot.runs if view.run.path == self.selection.reference), None)
         reference = reference or next(iter(snapshot.runs), None)
         if reference is None:
             return
@@ -52,20 +48,18 @@ class ComparePage(RunsPage):
         self.query_one("#difference", Chart).focus(scroll_visible=False)
 
     def action_measure(self, by: int) -> None:
-        from bntui.live.panels import PANELS
-
         keys = list(PANELS)
         self._measure = keys[(keys.index(self._measure) + by) % len(keys)]
         self.show_again()
 
     def action_reference(self) -> None:
-        self.explorer.choice.reference = self.explorer.choice.selected
+        self.selection.reference = self.selection.selected
         self.show_again()
 
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
-            self.explorer.choice.step = event.x
+            self.selection.step = event.x
         for chart in self.query(Chart):
             if chart is not event.plot:
                 chart.crosshair = event.x

@@ -10,19 +10,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from bntui.actions import actions_of
+from bntui.actions import ACTIONS, actions_of
 from bntui.screens.dialog import Dialog
 from bntui.widgets.formatting import MUTED, STRONG
 from bntui.widgets.listing import Listing, ListRow
 
-TITLES = {"everywhere": "Everywhere", "home": "Runs and presets", "runs": "Runs"}
+TITLES = {"everywhere": "Everywhere", "home": "List of all runs", "runs": "All pages about runs"}
 CHART_KEYS = (
-    ("+ -", "Zoom in and out around the crosshair; the mouse wheel does the same"),
-    ("← →", "When zoomed in: earlier and later steps"),
-    ("0", "Everything again"),
+    ("+ -", "Zoom in and out around the crosshair, as the mouse wheel does"),
+    ("← → ↑ ↓", "When zoomed in: pan"),
+    ("0", "Reset zoom"),
     ("c", "Crosshair: read every curve at a step"),
     ("< >", "Move the crosshair"),
-    ("s", "Smoothing: none, 0.6, 0.9, 0.97, 0.99; the raw curve stays, faintly"),
+    ("s", "Smoothing: none, 0.6, 0.9, 0.97, 0.99; the raw curve stays, faint"),
     ("y", "Logarithmic or linear axis"),
     ("Tab", "The next chart"),
 )
@@ -49,7 +49,7 @@ class Help(Dialog[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Keys"
-            window.border_subtitle = "Esc back"
+            window.border_subtitle = "↑↓ scroll   Esc back"
             yield Listing(id="keys-help")
 
     def on_mount(self) -> None:
@@ -59,17 +59,17 @@ class Help(Dialog[None]):
 
 
 def help_rows(scopes: tuple[str, ...]) -> list[ListRow]:
-    """A heading for each scope and a row for each action that has a key."""
+    """A heading for each scope and a row for each action that has a key: these scopes, then all others."""
     rows: list[ListRow] = []
-    for scope in scopes:
-        rows += _section(
-            TITLES.get(scope, scope.capitalize()), [(a.key, a.help) for a in actions_of((scope,)) if a.key]
-        )
-    return rows + (_section("Charts", CHART_KEYS) if "runs" in scopes else [])
+    for scope in dict.fromkeys((*scopes, *(action.scope for action in ACTIONS))):
+        keys = [(" ".join(a.all_keys), a.help) for a in actions_of((scope,)) if a.keys]
+        rows += _section(TITLES.get(scope, f"{scope.capitalize()} page"), keys)
+        rows += _section("Charts", CHART_KEYS) if scope == "runs" else []
+    return rows
 
 
 def _section(title: str, keys: Iterable[tuple[str, str]]) -> list[ListRow]:
     rows = [ListRow(Text(title, STRONG))]
-    for key, said in keys:
-        rows.append(ListRow(Text(f"  {key:<8}", "bold cyan").append(said), f"{title} {key} {said}"))
+    for key, meaning in keys:
+        rows.append(ListRow(Text(f"  {key:<14}", "bold cyan").append(meaning), f"{title} {key} {meaning}"))
     return [*rows, ListRow(Text("", MUTED))]

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunView
+from bncore.store.errors import StoreError
+from bncore.store.paths import SweepDir
 from bntui.actions import EVERYWHERE, HOME, bindings
+from bntui.chart.palette import Palette
+from bntui.context import PageContext
+from bntui.live.snapshot import Snapshot, SweepView
+from bntui.presets import PresetView, presets
 from bntui.screens.page import Page
+from bntui.screens.start import Start
+from bntui.steering.send import start_preset
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
 from bntui.widgets.line import Segment
 from bntui.widgets.listing import Listing, ListRow
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bncore.store.paths import SweepDir
-    from bntui.chart.palette import Palette
-    from bntui.live.snapshot import Snapshot, SweepView
-    from bntui.presets import PresetView
 
 FINISHED = frozenset({"finished", "diverged"})
 SPARK = 16
@@ -42,8 +45,8 @@ class HomePage(Page):
     BINDINGS: ClassVar[list[BindingType]] = bindings(HOME)
     SCOPES: ClassVar[tuple[str, ...]] = (HOME, EVERYWHERE)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._presets: tuple[PresetView, ...] = ()
 
     def body(self) -> Iterable[Widget]:
@@ -53,21 +56,17 @@ class HomePage(Page):
 
     def on_mount(self) -> None:
         self.query_one("#all-runs").border_title = "Runs"
-        presets = self.query_one("#presets")
-        presets.border_title = "Presets"
-        presets.border_subtitle = "Enter starts one in the background"
+        self.query_one("#presets").border_title = "Presets"
+        self.query_one("#presets").border_subtitle = "Enter starts one in the background"
         self.query_one("#all-runs", Listing).focus()
         self._read_presets()
 
     @work(thread=True)
     def _read_presets(self) -> None:
-        from bntui.presets import presets
+        self.app.call_from_thread(self._show_presets, presets())
 
-        found = presets()
-        self.app.call_from_thread(self._show_presets, found)
-
-    def _show_presets(self, found: tuple[PresetView, ...]) -> None:
-        self._presets = found
+    def _show_presets(self, views: tuple[PresetView, ...]) -> None:
+        self._presets = views
         self.show_again()
         if not self._listing.rows or not self._listing.key:
             self.query_one("#presets", Listing).focus()
@@ -77,14 +76,12 @@ class HomePage(Page):
         return self.query_one("#all-runs", Listing)
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
-        from bncore.config.errors import escape_control
-
-        root = escape_control(str(self.explorer.settings.root))
+        root = escape_control(str(self.context.settings.root))
         left = [Segment(Text("bntui", fmt.STRONG)), Segment(Text(f"runs under {root}", fmt.MUTED), 3)]
         snapshot = self.snapshot
-        right = [Segment(Text(label, "bold yellow"), 1) for label in self.explorer.labels()]
-        if self.explorer.failure:
-            right.append(Segment(Text(self.explorer.failure, "red")))
+        right = [Segment(Text(label, "bold yellow"), 1) for label in self.context.labels()]
+        if self.context.feed.failure:
+            right.append(Segment(Text(self.context.feed.failure, "red")))
         if snapshot is None:
             return left, [*right, Segment(Text("reading …", fmt.MUTED))]
         if snapshot.problem:
@@ -102,7 +99,7 @@ class HomePage(Page):
     def show(self, snapshot: Snapshot) -> None:
         palette = fmt.palette_of(self.app)
         width = self._listing.size.width - 2
-        rows = root_rows(palette, snapshot, self.explorer.choice.marked, self.query_one(Filter), width)
+        rows = root_rows(palette, snapshot, self.selection.marked, self.query_one(Filter), width)
         self._listing.show(
             rows or [ListRow(Text("no runs yet: choose a preset below and press Enter", fmt.MUTED))]
         )
@@ -115,20 +112,16 @@ class HomePage(Page):
 
     def action_mark(self) -> None:
         if self._listing.key:
-            self.explorer.choice.marked.symmetric_difference_update(self._paths(self._listing.key))
+            self.selection.marked.symmetric_difference_update(self._paths(self._listing.key))
             self.show_again()
 
     def action_compare_marked(self) -> None:
-        from bncore.store.paths import RunDir
-
-        marked = self.explorer.choice.marked
-        runs = [
-            view.run.path for view in (self.snapshot.runs if self.snapshot else ()) if view.run.path in marked
-        ]
+        marked = self.selection.marked
+        runs = [view.run for view in (self.snapshot.runs if self.snapshot else ()) if view.run.path in marked]
         if len(runs) < 2:
-            self.notice("mark two runs or more with m", "yellow")
+            self.notice("mark at least two runs with m", "yellow")
         else:
-            self.explorer.open_places([RunDir(path) for path in runs], "compare")
+            self.context.navigator.open_runs(runs, "compare")
 
     @on(Filter.Typed)
     def _filtered(self, event: Filter.Typed) -> None:
@@ -138,20 +131,16 @@ class HomePage(Page):
 
     @on(Listing.Chosen, "#all-runs")
     def _opened(self, event: Listing.Chosen) -> None:
-        from bncore.store.paths import SweepDir
-
         paths = self._paths(event.key)
         sweep = Path(event.key) if Path(event.key) not in paths else Path(event.key).parent
-        self.explorer.open_places([SweepDir(sweep)])
+        self.context.navigator.open_runs([SweepDir(sweep)])
         if Path(event.key) in paths:
-            self.explorer.choice.selected = Path(event.key)
+            self.selection.selected = Path(event.key)
 
     @on(Listing.Chosen, "#presets")
     def _preset_chosen(self, event: Listing.Chosen) -> None:
-        from bntui.screens.start import Start
-
-        if self.explorer.settings.read_only:
-            self.notice("read-only: nothing is started", "yellow")
+        if self.context.settings.read_only:
+            self.notice("read-only: no preset can be started", "yellow")
             return
         preset = next(preset for preset in self._presets if preset.name == event.key)
 
@@ -163,13 +152,9 @@ class HomePage(Page):
 
     @work(thread=True, group="starting")
     def _start(self, name: str, options: Sequence[str]) -> None:
-        from bncore.store.errors import StoreError
-        from bncore.store.paths import SweepDir
-        from bntui.steering.send import start_preset
-
         self.app.call_from_thread(self.notice, f"starting {name} …")
         try:
-            sweep = SweepDir(start_preset(name, options, self.explorer.settings.root))
+            sweep = SweepDir(start_preset(name, options, self.context.settings.root))
         except StoreError as error:
             self.app.call_from_thread(self.notice, f"not started: {error}", "red")
             return
@@ -177,7 +162,7 @@ class HomePage(Page):
 
     def _started(self, sweep: SweepDir) -> None:
         if self.app.screen is self:  # else the person has gone elsewhere meanwhile
-            self.explorer.open_places([sweep])
+            self.context.navigator.open_runs([sweep])
 
     def _paths(self, key: str) -> set[Path]:
         """The runs that a row stands for: itself, or all of a sweep."""
@@ -196,13 +181,13 @@ def root_rows(
     for sweep in reversed(snapshot.sweeps):
         views = by_sweep.get(sweep.sweep.path, [])
         head = ListRow(_sweep_row(sweep, views), str(sweep.sweep.path))
-        found = [
+        runs = [
             ListRow(_run_row(palette, view, view.run.path in marked, width), str(view.run.path))
             for view in views
         ]
-        passing = [row for row in found if filtered.passes(f"{head.text.plain} {row.text.plain}")]
+        passing = [row for row in runs if filtered.passes(f"{head.text.plain} {row.text.plain}")]
         if passing or filtered.passes(head.text.plain):
-            rows += [head, *(passing or found)]
+            rows += [head, *(passing or runs)]
     return rows
 
 

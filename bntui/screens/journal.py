@@ -1,27 +1,26 @@
-"""What happened to the runs, and what was asked of them, in the order of time."""
+"""Events of the runs and the requests sent to them, in the order of time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from bncore.config.errors import escape_control
+from bncore.follow.request_view import summary
+from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, JOURNAL, RUNS, bindings
+from bntui.chart.palette import Palette
+from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
 from bntui.widgets.listing import Listing, ListRow
-from bntui.widgets.sidebar import shown_runs
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bntui.chart.palette import Palette
-    from bntui.live.snapshot import Snapshot
 
 STYLES = {
     "warning": "yellow",
@@ -47,7 +46,7 @@ class JournalPage(RunsPage):
         yield Filter()
 
     def show_page(self, snapshot: Snapshot) -> None:
-        runs = shown_runs(snapshot, self.explorer.choice)
+        runs = self.selection.shown(snapshot)
         filtered = self.query_one(Filter)
         palette = fmt.palette_of(self.app)
         listing = self.query_one("#events", Listing)
@@ -75,15 +74,15 @@ class JournalPage(RunsPage):
 
 
 def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
-    """Everything that is no measurement, a row an event, by the runs' own clocks."""
-    found = [
+    """Everything that is no measurement, a row per event, by the runs' own clocks."""
+    events = [
         (float(t) if isinstance(t := event.get("t"), int | float) else 0.0, index, view, event)
         for view in runs
         for index, event in enumerate(view.columns.events)
     ]
     width = max((len(view.name) for view in runs), default=0)
     rows = []
-    for moment, index, view, event in sorted(found, key=lambda one: (one[0], one[1])):
+    for moment, index, view, event in sorted(events, key=lambda one: (one[0], one[1])):
         text = Text(_clock(moment), fmt.MUTED).append(f"{event.get('step', 0):>9,}  ")
         text.append(fmt.fitted(view.name, min(24, width)), fmt.color(palette, view.style)).append("  ")
         rows.append(ListRow(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
@@ -91,7 +90,7 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
 
 
 def message_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
-    """Why runs are in the states that they are in, a row a run that says so: one that failed at its start has
+    """Why runs are in the states that they are in, a row per run that says so: one that failed at its start has
     no events."""
     rows = []
     for view in runs:
@@ -114,9 +113,6 @@ def _clock(moment: float) -> str:
 
 
 def _sentence(event: dict[str, Any]) -> Text:
-    from bncore.config.errors import escape_control
-    from bncore.follow.request_view import summary
-
     kind = str(event["type"])
     if kind == "request":
         command = event.get("command")
@@ -126,8 +122,8 @@ def _sentence(event: dict[str, Any]) -> Text:
         text.append(f"  by {escape_control(str(event.get('author', '')))}", fmt.MUTED)
         reason = event.get("reason")
         return text.append(f"  rejected: {escape_control(str(reason))}", "red") if not applied else text
-    said = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step", "schema")}
     text = Text(escape_control(kind), STYLES.get(kind, ""))
-    for key, value in said.items():
-        text.append(f"  {escape_control(key)} ", fmt.MUTED).append(escape_control(str(value))[:200])
+    for key, value in event.items():
+        if key not in ("seq", "t", "type", "step", "schema"):
+            text.append(f"  {escape_control(key)} ", fmt.MUTED).append(escape_control(str(value))[:200])
     return text

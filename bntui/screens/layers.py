@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from bncore.figure import HeatData
+from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, LAYERS, RUNS, bindings
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart, HeatMap
+from bntui.context import PageContext
+from bntui.live.layers import INSTRUMENTS, heats, profile
+from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
 from bntui.widgets.plots import RunPlots
-from bntui.widgets.sidebar import shown_runs
-
-if TYPE_CHECKING:
-    from bncore.figure import HeatData
-    from bncore.follow.run_view import RunView
-    from bntui.live.snapshot import Snapshot
 
 
 class LayersPage(RunsPage):
@@ -33,9 +32,9 @@ class LayersPage(RunsPage):
     SCOPES: ClassVar[tuple[str, ...]] = (LAYERS, RUNS, EVERYWHERE)
     TAB: ClassVar[str] = "layers"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._instrument = "ics_l2"
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._measure = "ics_l2"
         self._heats: dict[RunView, HeatData] = {}
 
     def body(self) -> Iterable[Widget]:
@@ -43,21 +42,17 @@ class LayersPage(RunsPage):
         yield Chart(id="profile")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        from bntui.live.layers import heats, profile
-
-        runs = shown_runs(snapshot, self.explorer.choice)
-        self._heats = heats(runs, self._instrument)
+        runs = self.selection.shown(snapshot)
+        self._heats = heats(runs, self._measure)
         self.query_one(RunPlots).show(runs)
-        self.query_one("#profile", Chart).show(profile(runs, self._instrument, self.panel_state()))
+        self.query_one("#profile", Chart).show(profile(runs, self._measure, self.panel_state()))
 
     def focus_page(self) -> None:
         self.set_focus(next(iter(self.query(HeatMap)), None), scroll_visible=False)
 
-    def action_instrument(self, by: int) -> None:
-        from bntui.live.layers import INSTRUMENTS
-
+    def action_measure(self, by: int) -> None:
         keys = list(INSTRUMENTS)
-        self._instrument = keys[(keys.index(self._instrument) + by) % len(keys)]
+        self._measure = keys[(keys.index(self._measure) + by) % len(keys)]
         self.show_again()
 
     def _fill(self, plot: HeatMap, view: RunView) -> None:
@@ -67,5 +62,5 @@ class LayersPage(RunsPage):
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         if isinstance(event.plot, HeatMap):
-            self.explorer.choice.step = event.x
+            self.selection.step = event.x
             self.show_again()

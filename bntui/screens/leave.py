@@ -1,9 +1,9 @@
-"""Asked when the explorer is left while runs go on."""
+"""What becomes of the runs that continue when the explorer is left."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -12,18 +12,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from bncore.follow.run_view import RunView
 from bntui.screens.dialog import Dialog
 from bntui.widgets.listing import Listing, ListRow
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
 
 
 class Leave(Dialog[str]):
     """Answers "detach" or "stop"; None stays.
 
     Arguments:
-        alive: the runs that go on.
+        alive: the runs that continue.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,7 +36,7 @@ class Leave(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
-            window.border_title = "Leave"
+            window.border_title = "Quit"
             count = len(self._alive)
             names = ", ".join(view.name for view in self._alive[:4]) + (" …" if count > 4 else "")
             yield Static(Text(f"{count} run{'s' * (count != 1)} not finished: {names}"), markup=False)
@@ -48,9 +46,9 @@ class Leave(Dialog[str]):
         listing = self.query_one(Listing)
         listing.show(
             [
-                ListRow(Text("d  detach: they go on; `bntui` finds them again"), "detach"),
-                ListRow(Text("s  stop them, each after a checkpoint; they can be resumed"), "stop"),
-                ListRow(Text("c  stay here"), "stay"),
+                ListRow(Text("d  detach: they continue; `bntui` finds them again"), "detach"),
+                ListRow(Text("s  stop: each writes a checkpoint and can be resumed"), "stop"),
+                ListRow(Text("c  cancel"), "stay"),
             ]
         )
         listing.focus()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on
@@ -12,16 +12,19 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from bntui.actions import EVERYWHERE, actions_of
+from bntui.context import PageContext
+from bntui.live.snapshot import Snapshot
+from bntui.selection import Selection
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import Line, Segment
 
-if TYPE_CHECKING:
-    from bntui.app import Explorer
-    from bntui.live.snapshot import Snapshot
-
 TINY_WIDTH, TINY_HEIGHT = 40, 10
-"""Below this only the heading is shown, and only leaving works."""
+"""Below this one line says so, and only leaving works."""
 LEAVING = ("leave", "quit")
+TOO_SMALL = (
+    [Segment(Text(f"too small, min {TINY_WIDTH}×{TINY_HEIGHT}", "yellow"), 1)],
+    [Segment(Text("q quit", "bold"))],
+)
 
 
 class Page(Screen[None]):
@@ -37,13 +40,9 @@ class Page(Screen[None]):
     SCOPES: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
     """Of the table of actions, the nearest first."""
 
-    @property
-    def explorer(self) -> Explorer:
-        """The app, by its own name."""
-        from bntui.app import Explorer
-
-        assert isinstance(self.app, Explorer)
-        return self.app
+    def __init__(self, context: PageContext) -> None:
+        super().__init__()
+        self.context = context
 
     def compose(self) -> ComposeResult:
         yield Line(id="heading")
@@ -57,7 +56,12 @@ class Page(Screen[None]):
     @property
     def snapshot(self) -> Snapshot | None:
         """What is shown."""
-        return self.explorer.snapshot
+        return self.context.feed.snapshot
+
+    @property
+    def selection(self) -> Selection:
+        """What is selected on the pages about runs."""
+        return self.context.selection
 
     def on_screen_resume(self) -> None:
         self.show_again()
@@ -88,7 +92,7 @@ class Page(Screen[None]):
         if not self.is_mounted:
             return
         snapshot = self.snapshot
-        self.query_one("#heading", Line).say(*self.heading())
+        self.query_one("#heading", Line).say(*(TOO_SMALL if self.is_tiny else self.heading()))
         if not self.is_tiny:
             self.query_one(KeyLine).offer(actions_of(self.SCOPES), self.labels())
             if snapshot is not None:

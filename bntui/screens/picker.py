@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from bntui.live.panels import PANELS
 from bntui.screens.dialog import Dialog
 from bntui.widgets.listing import Listing, ListRow
 
@@ -38,7 +39,7 @@ class Picker(Dialog[tuple[str, ...]]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Charts"
-            window.border_subtitle = "Space show or not   Shift+↑↓ order   Enter done   Esc leave"
+            window.border_subtitle = "Space show/hide   Shift+↑↓ reorder   Enter apply   Esc cancel"
             yield Listing(id="charts")
 
     def on_mount(self) -> None:
@@ -57,8 +58,8 @@ class Picker(Dialog[tuple[str, ...]]):
         """Move a chart that is shown to another place among them."""
         key = self.query_one(Listing).key
         if key in self._keys:
-            at = self._keys.index(key)
-            self._keys.insert(min(len(self._keys) - 1, max(0, at + by)), self._keys.pop(at))
+            index = self._keys.index(key)
+            self._keys.insert(min(len(self._keys) - 1, max(0, index + by)), self._keys.pop(index))
             self._show()
 
     @on(Listing.Chosen)
@@ -66,8 +67,6 @@ class Picker(Dialog[tuple[str, ...]]):
         self.dismiss(tuple(self._keys))
 
     def _show(self) -> None:
-        from bntui.live.panels import PANELS
-
         shown = [key for key in self._keys if key in PANELS]
         rest = [key for key in PANELS if key not in shown]
         rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for n, key in enumerate(shown, 1)]

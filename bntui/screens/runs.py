@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -13,20 +13,23 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from bncore.report.paper import FOLDER
+from bncore.store.measured import layers_of
+from bncore.store.problems import first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings
+from bntui.live.drawing import PanelState, chosen_layer
+from bntui.live.layers import INSTRUMENTS
+from bntui.live.snapshot import Snapshot, on_synthetic_images
+from bntui.playback_control import speed_up, toggle, toggle_label
 from bntui.screens.page import Page
+from bntui.steering.proposal import Proposal
+from bntui.steering.send import send
 from bntui.widgets import formatting as fmt
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import Line, Segment
 from bntui.widgets.listing import Listing
-from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar, moved, selected, targets
+from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar
 from bntui.widgets.steering_bar import SteeringBar
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bntui.live.drawing import PanelState
-    from bntui.live.snapshot import Snapshot
-    from bntui.steering.proposal import Proposal
 
 WIDE, HIGH = 110, 20
 """From here on there is room for the runs beside the charts."""
@@ -67,11 +70,10 @@ class RunsPage(Page):
         super().show_again()
 
     def show(self, snapshot: Snapshot) -> None:
-        choice = self.explorer.choice
-        chosen = selected(snapshot, choice)
-        choice.selected = chosen.run.path if chosen is not None else None
-        self.query_one(Sidebar).show(snapshot, choice)
-        self.query_one(RunLine).show(snapshot, choice)
+        run = self.selection.run(snapshot)
+        self.selection.selected = run.run.path if run is not None else None
+        self.query_one(Sidebar).show(snapshot, self.selection)
+        self.query_one(RunLine).show(snapshot, self.selection)
         self.query_one(ChangeLine).show(snapshot)
         self.query_one(SteeringBar).update(snapshot)
         self.show_page(snapshot)
@@ -79,51 +81,41 @@ class RunsPage(Page):
 
     def _warn(self, snapshot: Snapshot) -> None:
         """Say once of a probe that it does not work."""
-        from bncore.store.problems import first_failures
-
         texts = [
             f"{view.name}: {failure}" for view in snapshot.runs for failure in first_failures(view.columns)
         ]
-        new = [text for text in texts if text not in self.explorer.warned]
-        self.explorer.warned.update(new)
+        new = [text for text in texts if text not in self.context.warned]
+        self.context.warned.update(new)
         if new:
             self.notice("; ".join(new), "yellow")
 
     def show_page(self, snapshot: Snapshot) -> None:
         """Show what is this screen's own."""
 
-    def chosen(self) -> RunView | None:
-        """The selected run."""
-        return None if self.snapshot is None else selected(self.snapshot, self.explorer.choice)
-
     def panel_state(self) -> PanelState:
-        """What the person has chosen, as panels want it."""
-        from bncore.report.paper import FOLDER
-        from bntui.live.drawing import PanelState
-
-        choice = self.explorer.choice
+        """The selection as panels take it."""
+        selection = self.selection
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
-        reference = FOLDER if choice.paper else None
-        return PanelState(layer=choice.layer, step=choice.step, reference=reference, figure=figure)
+        reference = FOLDER if selection.paper else None
+        return PanelState(layer=selection.layer, step=selection.step, reference=reference, figure=figure)
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
-        failure = self.explorer.failure
+        failure = self.context.feed.failure
         if failure and self.snapshot is None:
             return [Segment(Text("bntui", fmt.MUTED), 8), Segment(Text(failure, "red"))], []
-        return heading(self.snapshot, self.TAB, self.app.size.width, self.explorer.labels())
+        return heading(self.snapshot, self.TAB, self.app.size.width, self.context.labels())
 
     def labels(self) -> dict[str, str]:
         return {
-            "whole_sweep": f"whole sweep: {'on' if self.explorer.choice.whole else 'off'}",
-            "steer('pause')": self.explorer.playback_label()
-            or {"resume": "go on", "restart": "restart"}.get(self._pause_verb(), "pause"),
+            "whole_sweep": f"whole sweep: {'on' if self.selection.whole_sweep else 'off'}",
+            "steer('pause')": toggle_label(self.context.feed.playback) or self._pause_verb(),
         }
 
     def _pause_verb(self) -> str:
-        """What the key that pauses asks of the runs that are meant: whatever runs is paused first."""
+        """What the key that pauses does to the targets: whatever runs is paused first."""
         if self.snapshot is None:
             return "pause"
-        states = {view.state for view in targets(self.snapshot, self.explorer.choice)}
+        states = {view.state for view in self.selection.targets(self.snapshot)}
         if "running" in states:
             return "pause"
         if "paused" in states:
@@ -131,68 +123,76 @@ class RunsPage(Page):
         return "restart" if states & {"stopped", "dead", "failed"} else "pause"
 
     def action_view(self, name: str) -> None:
-        self.explorer.view(name)
+        self.context.navigator.view_page(name)
 
     def go_back(self) -> None:
         if self.TAB == "sweep":
-            self.explorer.go_home()
+            self.context.navigator.go_home()
         else:
-            self.explorer.view("sweep")
+            self.context.navigator.view_page("sweep")
 
     def action_select(self, by: int) -> None:
         if self.snapshot is not None:
-            choice = self.explorer.choice
-            choice.selected = moved(self.snapshot.runs, choice.selected, by)
+            self.selection.move(self.snapshot, by)
             self.show_again()
 
     def action_mark(self) -> None:
-        self._toggle(self.explorer.choice.marked)
+        self._toggle(self.selection.marked)
 
     def action_hide(self) -> None:
-        self._toggle(self.explorer.choice.hidden)
+        self._toggle(self.selection.hidden)
 
     def action_whole_sweep(self) -> None:
-        self.explorer.choice.whole = not self.explorer.choice.whole
+        self.selection.whole_sweep = not self.selection.whole_sweep
         self.show_again()
 
     def action_layer(self, by: int) -> None:
-        from bncore.store.measured import layers_of
-        from bntui.live.drawing import chosen_layer
-        from bntui.live.layers import INSTRUMENTS
-
         if self.snapshot is None:
             return
         measures = list(INSTRUMENTS.values())
         runs = self.snapshot.runs
         numbers = {n for view in runs for measure in measures for n in layers_of(view.columns, measure)}
-        now = self.explorer.choice.layer
-        if now is None:
+        layer = self.selection.layer
+        if layer is None:
             middles = [chosen_layer(runs, measure, self.panel_state()) for measure in measures]
-            now = next((middle for middle in middles if middle is not None), None)
-        if numbers and now is not None:
-            self.explorer.choice.layer = min(max(numbers), max(min(numbers), now + by))
+            layer = next((middle for middle in middles if middle is not None), None)
+        if numbers and layer is not None:
+            self.selection.layer = min(max(numbers), max(min(numbers), layer + by))
             self.show_again()
 
     def action_steer(self, verb: str) -> None:
-        why_not = self.explorer.cannot_steer()
-        if verb == "pause" and self.explorer.toggle_playback():
-            return
-        if why_not:
-            self.notice(why_not, "yellow")
-            return
-        view = self.chosen()
-        if view is None or self.snapshot is None:
-            return
-        if verb == "pause":
-            verb = self._pause_verb()
-        self.query_one(SteeringBar).open(verb, self.snapshot, self.explorer.choice)
+        playback, refusal = self.context.feed.playback, self.context.steering_refusal()
+        if verb == "pause" and playback is not None:
+            toggle(playback)
+            self._playback_moved()
+        elif refusal:
+            self.notice(refusal, "yellow")
+        elif self.snapshot is not None and self.snapshot.runs:
+            verb = self._pause_verb() if verb == "pause" else verb
+            self.query_one(SteeringBar).open(verb, self.snapshot, self.selection)
+
+    def action_playback_speed(self, factor: float) -> None:
+        playback = self.context.feed.playback
+        if playback is not None:
+            speed_up(playback, factor)
+            self._playback_moved()
+
+    def action_playback_seek(self, seconds: float) -> None:
+        playback = self.context.feed.playback
+        if playback is not None:
+            playback.seek(playback.position_s + seconds * playback.speed)
+            self._playback_moved()
+
+    def _playback_moved(self) -> None:
+        self.context.feed.wake()
+        self.show_again()
 
     @on(SteeringBar.Confirmed)
     def _send(self, event: SteeringBar.Confirmed) -> None:
         self._sending(event.proposal)
 
-    @on(SteeringBar.Left)
-    def _strip_left(self) -> None:
+    @on(SteeringBar.Closed)
+    def _bar_closed(self) -> None:
         self.focus_page()
         self.show_again()
 
@@ -202,23 +202,21 @@ class RunsPage(Page):
 
     @on(Listing.Moved, "#runs")
     def _run_clicked(self, event: Listing.Moved) -> None:
-        self.explorer.choice.selected = Path(event.key)
+        self.selection.selected = Path(event.key)
         self.show_again()
 
     @work(thread=True, group="sending")
     def _sending(self, proposal: Proposal) -> None:
-        from bntui.steering.send import send
-
-        waiting = "working on" if proposal.commands else "sending"
-        names = fmt.targets_text(proposal.asked, len(self.snapshot.runs) if self.snapshot else 0)
-        self.app.call_from_thread(self.notice, f"{waiting}: {proposal.sentence} to {names}")
-        sent = send(proposal)
-        self.explorer.wake()
-        said = "; ".join(sent.problems) or f"sent: {proposal.sentence} to {names}"
-        self.app.call_from_thread(self.notice, said, "red" if sent.problems else "green")
+        names = fmt.targets_text(proposal.targets, len(self.snapshot.runs) if self.snapshot else 0)
+        text = f"{proposal.sentence} to {names}"
+        sending, sent = ("running", "done") if proposal.commands else ("sending request", "request sent")
+        self.app.call_from_thread(self.notice, f"{sending}: {text}")
+        problems = "; ".join(send(proposal).problems)
+        self.context.feed.wake()
+        self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 
     def _toggle(self, paths: set[Path]) -> None:
-        path = self.explorer.choice.selected
+        path = self.selection.selected
         if path is not None:
             paths.symmetric_difference_update({path})
             self.show_again()
@@ -233,10 +231,9 @@ def heading(
         return [*left, Segment(Text("opening …"))], []
     left += _names(snapshot)
     left += _tabs(tab, width)
-    from bntui.live.snapshot import on_synthetic_images
-
-    said = [*labels, "synthetic images"] if on_synthetic_images(snapshot.runs) else labels
-    right = [Segment(Text(label, "bold yellow"), 1) for label in said]
+    if on_synthetic_images(snapshot.runs):
+        labels = [*labels, "synthetic images"]
+    right = [Segment(Text(label, "bold yellow"), 1) for label in labels]
     if snapshot.problem:
         right.append(Segment(Text(snapshot.problem, "red"), 2))
     return left, right + _progress(snapshot)

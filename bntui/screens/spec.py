@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from bncore.config.base import ConfigModel
+from bncore.config.errors import escape_control
+from bncore.config.toml import to_table
+from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, RUNS, SPEC, bindings
+from bntui.chart.palette import Palette
+from bntui.context import PageContext
+from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
 from bntui.widgets.listing import Listing, ListRow
-from bntui.widgets.sidebar import shown_runs
-
-if TYPE_CHECKING:
-    from bncore.config.base import ConfigModel
-    from bncore.follow.run_view import RunView
-    from bntui.chart.palette import Palette
-    from bntui.live.snapshot import Snapshot
 
 NAME_WIDTH, LEAST, MOST = 26, 10, 22
 """Cells of a field's name, and of a run's value."""
@@ -37,8 +37,8 @@ class SpecPage(RunsPage):
     SCOPES: ClassVar[tuple[str, ...]] = (SPEC, RUNS, EVERYWHERE)
     TAB: ClassVar[str] = "spec"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._only_differences = False
 
     def body(self) -> Iterable[Widget]:
@@ -47,7 +47,7 @@ class SpecPage(RunsPage):
 
     def show_page(self, snapshot: Snapshot) -> None:
         filtered = self.query_one(Filter)
-        runs = sorted(shown_runs(snapshot, self.explorer.choice), key=lambda view: view.style)
+        runs = sorted(self.selection.shown(snapshot), key=lambda view: view.style)
         listing = self.query_one("#fields", Listing)
         listing.border_title = "Settings that differ" if self._only_differences else "Settings"
         rows = spec_rows(
@@ -93,24 +93,18 @@ def spec_rows(
             continue
         text = Text(fmt.fitted(field, NAME_WIDTH), fmt.STRONG if differs else fmt.MUTED)
         for value, table in zip(values, begun, strict=True):
-            said = value if value == table.get(field, "-") else f"{value} *"
-            text.append("  ").append(fmt.fitted(said, cell), "bold yellow" if differs else "")
+            cell_text = value if value == table.get(field, "-") else f"{value} *"
+            text.append("  ").append(fmt.fitted(cell_text, cell), "bold yellow" if differs else "")
         rows.append(ListRow(text, field))
     return rows if len(rows) > 1 else [*rows, ListRow(Text("nothing differs", fmt.MUTED))]
 
 
 def _flat(spec: ConfigModel | None) -> dict[str, str]:
     """Every field by its full name, as a person would type its value."""
-    if spec is None:
-        return {}
-    from bncore.config.toml import to_table
-
-    return dict(_leaves(to_table(spec), ""))
+    return {} if spec is None else dict(_leaves(to_table(spec), ""))
 
 
 def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
-    from bncore.config.errors import escape_control
-
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")

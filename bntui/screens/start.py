@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import on
@@ -11,11 +10,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
+from bncore.config.errors import escape_control
+from bntui.presets import PresetView
 from bntui.screens.dialog import Dialog
 from bntui.widgets.formatting import MUTED
-
-if TYPE_CHECKING:
-    from bntui.presets import PresetView
 
 
 class Start(Dialog[tuple[str, ...]]):
@@ -36,7 +34,7 @@ class Start(Dialog[tuple[str, ...]]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = f"Start {self._preset.name}"
-            window.border_subtitle = "Enter start   Esc leave"
+            window.border_subtitle = "Enter start   Esc cancel"
             yield Static(self._preset.title, markup=False)
             yield Static(Text(f"runs: {', '.join(self._preset.variants)}", MUTED), markup=False)
             yield Input(placeholder="options, such as --steps 500 --seeds 0,1 --set optim.lr=0.05")
@@ -49,8 +47,8 @@ class Start(Dialog[tuple[str, ...]]):
     @on(Input.Changed)
     def _typed(self) -> None:
         options = self._options()
-        said = Text("unfinished quotation", "red") if options is None else self._command(options)
-        self.query_one("#command", Static).update(said)
+        text = Text("unclosed quotation mark", "red") if options is None else self._command(options)
+        self.query_one("#command", Static).update(text)
 
     @on(Input.Submitted)
     def _entered(self) -> None:
@@ -65,7 +63,5 @@ class Start(Dialog[tuple[str, ...]]):
             return None
 
     def _command(self, options: tuple[str, ...]) -> Text:
-        from bncore.config.errors import escape_control
-
         words = ("bnrun", "preset", self._preset.name, "--detach", *options)
         return Text(escape_control(shlex.join(words)), MUTED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.binding import BindingType
@@ -13,12 +13,13 @@ from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 from bntui.layouts import read_layout, remember_layout
+from bntui.live.panels import PANELS, first_panels
+from bntui.live.reference import overlay
+from bntui.live.snapshot import Snapshot, names_of_data
+from bntui.saving import save_chart
+from bntui.screens.picker import Picker
 from bntui.screens.runs import RunsPage
 from bntui.widgets.charts import ChartGrid
-from bntui.widgets.sidebar import shown_runs
-
-if TYPE_CHECKING:
-    from bntui.live.snapshot import Snapshot
 
 
 class SweepPage(RunsPage):
@@ -38,7 +39,7 @@ class SweepPage(RunsPage):
     def show_page(self, snapshot: Snapshot) -> None:
         if not self.grid.keys:
             self.lay_out(self._remembered(snapshot))
-        self.grid.show(shown_runs(snapshot, self.explorer.choice), self.panel_state())
+        self.grid.show(self.selection.shown(snapshot), self.panel_state())
 
     def focus_page(self) -> None:
         current = self.grid.current
@@ -55,17 +56,15 @@ class SweepPage(RunsPage):
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
-            self.explorer.choice.step = event.x
+            self.selection.step = event.x
 
     def action_chart(self, by: int) -> None:
         self.grid.move(by)
 
-    def action_zoom_chart(self) -> None:
-        self.grid.toggle_alone()
+    def action_maximize_chart(self) -> None:
+        self.grid.toggle_maximized()
 
     def action_pick(self) -> None:
-        from bntui.screens.picker import Picker
-
         def picked(keys: tuple[str, ...] | None) -> None:
             if keys:
                 self.lay_out(keys)
@@ -74,22 +73,17 @@ class SweepPage(RunsPage):
         self.app.push_screen(Picker(self.grid.keys), picked)
 
     def action_paper(self) -> None:
-        from bntui.live.reference import overlay
-
-        choice = self.explorer.choice
-        choice.paper = not choice.paper
+        selection = self.selection
+        selection.paper = not selection.paper
         self.show_again()
-        if choice.paper and self.snapshot is not None:
-            state, runs = self.panel_state(), shown_runs(self.snapshot, choice)
-            if not any(overlay(key, runs, state, choice.layer) for key in self.grid.keys):
-                self.notice("no curve of the paper belongs to these charts", "yellow")
+        if selection.paper and self.snapshot is not None:
+            state, runs = self.panel_state(), selection.shown(self.snapshot)
+            if not any(overlay(key, runs, state, selection.layer) for key in self.grid.keys):
+                self.notice("the paper has no curves for these charts", "yellow")
 
     def action_save_chart(self, kind: str) -> None:
         chart = self.grid.current
         if chart is not None and self.snapshot is not None:
-            from bntui.live.snapshot import names_of_data
-            from bntui.saving import save_chart
-
             sweeps = [sweep.name for sweep in self.snapshot.sweeps]
             setting = "; ".join([*sweeps, *names_of_data(self.snapshot.runs)])
             self.notice(*save_chart(chart.data, chart.view, chart.look(), kind, setting))
@@ -99,8 +93,6 @@ class SweepPage(RunsPage):
         return sweeps[0].experiment if sweeps else ""
 
     def _remembered(self, snapshot: Snapshot) -> tuple[str, ...]:
-        from bntui.live.panels import PANELS, first_panels
-
         remembered = read_layout(self._experiment()) or ()
         known = tuple(key for key in remembered if key in PANELS)
         return known or first_panels(snapshot.runs)

@@ -1,23 +1,22 @@
-"""The parts of Theorem 4.1 in the selected run: over the steps for one layer, and over the layers at one step."""
+"""The terms of Theorem 4.1 in the selected run: over the steps for one layer, and over the layers at one step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.widget import Widget
 
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
+from bntui.live.snapshot import Snapshot
+from bntui.live.theory import theory_over_layers, theory_over_steps
 from bntui.screens.runs import RunsPage
-
-if TYPE_CHECKING:
-    from bntui.live.snapshot import Snapshot
 
 
 class TheoryPage(RunsPage):
-    """Two charts of one run; a curve is a part of the theorem."""
+    """Two charts of one run; a curve is a term of the theorem."""
 
     TAB: ClassVar[str] = "theory"
 
@@ -26,9 +25,7 @@ class TheoryPage(RunsPage):
         yield Chart(id="over-layers")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        from bntui.live.theory import theory_over_layers, theory_over_steps
-
-        view = self.chosen()
+        view = self.selection.run(snapshot)
         if view is not None:
             self.query_one("#over-steps", Chart).show(theory_over_steps(view, self.panel_state()))
             self.query_one("#over-layers", Chart).show(theory_over_layers(view, self.panel_state()))
@@ -38,5 +35,5 @@ class TheoryPage(RunsPage):
 
     @on(Plot.CrosshairMoved, "#over-steps")
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        self.explorer.choice.step = event.x
+        self.selection.step = event.x
         self.show_again()

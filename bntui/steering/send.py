@@ -8,15 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bncore.config.errors import SpecError, escape_control
 from bncore.store.errors import StoreError
 from bncore.store.requests import drop
-
-if TYPE_CHECKING:
-    from bntui.live.snapshot import Snapshot
-    from bntui.steering.proposal import Proposal
+from bntui.live.snapshot import Snapshot
+from bntui.steering.proposal import Proposal, propose
 
 PATIENCE_S = 600.0
 """A preset may download its data before it is detached."""
@@ -63,11 +60,9 @@ def start_preset(name: str, options: Sequence[str], root: Path) -> Path:
 
 
 def stop_all(snapshot: Snapshot) -> list[str]:
-    """Ask all that goes on to checkpoint and end, queued runs to be left out; why some could not be asked."""
-    from bntui.steering.proposal import propose
-
+    """Stop all runs at work after a checkpoint, and cancel queued ones; what could not be sent, and why."""
     try:
-        proposal = propose("stop", "", snapshot.runs, snapshot.sweeps, whole=True)
+        proposal = propose("stop", "", snapshot.runs, snapshot.sweeps, whole_sweep=True)
     except SpecError as error:
         return [str(problem) for problem in error.problems]
     return list(send(proposal).problems)
@@ -87,9 +82,7 @@ def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
     """Why a command failed, on one line."""
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip(" │╭╰─╮╯")]
-    return (
-        escape_control(said[-1].strip("│ ").removeprefix("bnrun: "))
-        if said
-        else f"exit code {done.returncode}"
-    )
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip(" │╭╰─╮╯")]
+    if not lines:
+        return f"exit code {done.returncode}"
+    return escape_control(lines[-1].strip("│ ").removeprefix("bnrun: "))

@@ -1,4 +1,4 @@
-"""What can be asked of runs: one row for each, with what may be typed and what comes of it."""
+"""The requests a person can send to runs: a row per verb, with what may be typed and the command it becomes."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ Typed = tuple[list[str], int | None]
 
 WORKING = frozenset({"running", "paused"})
 AHEAD = WORKING | {"queued"}
-"""States in which a run will still hear a request."""
+"""States in which a run still accepts a request."""
 ENDED = frozenset({"stopped", "dead", "failed"})
 """States from which a run can be restarted where it was."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One thing that can be asked."""
+    """One kind of request."""
 
     title: str
-    asks: frozenset[str]
-    """States of the runs that it can be asked of."""
+    states: frozenset[str]
+    """States of the runs that accept it."""
     command: Callable[[Typed], Command] | None
     """The request that a text means; None where it is no request but a command line of `bnrun`."""
     options: Options = lambda spec: ()
-    """Texts to choose among, for a run with this spec; the first is offered."""
+    """Texts to choose among, for a run with this spec; the first is suggested."""
     hint: str = ""
     """What may be typed."""
 
 
-def words(text: str) -> Typed:
-    """What was typed, in words: ``norm=l1 @5000`` is `norm=l1` at step 5000.
+def parse_text(text: str) -> Typed:
+    """The words that were typed, and the step: ``norm=l1 @5000`` is `norm=l1` at step 5000.
 
     Raises:
         SpecError: an ``@`` without a step.
     """
-    found, at = [], None
+    words, at = [], None
     for word in text.split():
         if not word.startswith("@"):
-            found.append(word)
+            words.append(word)
         elif word[1:].isascii() and word[1:].isdecimal() and len(word) < 20:
             at = int(word[1:])
         else:
             raise SpecError([Problem("at", "", word, "@ and a step, such as @5000")])
-    return found, at
+    return words, at
 
 
 def _set(name: str) -> Callable[[Typed], Command]:
     """Of a change in which a value that stands alone is that of the setting `name`."""
 
-    def made(typed: Typed) -> Command:
+    def command(typed: Typed) -> Command:
         settings, at = typed
         alone = [word for word in settings if "=" not in word]
         if not settings:
@@ -68,20 +68,20 @@ def _set(name: str) -> Callable[[Typed], Command]:
         named = [word if "=" in word else f"{name}={word}" for word in settings]
         return Set(changes=parse_changes(named), at_step=at)
 
-    return made
+    return command
 
 
 def _step(typed: Typed) -> Command:
-    said, at = typed
-    count = " ".join(said) or "1"
+    words, at = typed
+    count = " ".join(words) or "1"
     if not (count.isascii() and count.isdecimal() and len(count) < 16 and int(count) > 0):
-        raise SpecError([Problem("step", "", count, "how many updates, such as 10")])
+        raise SpecError([Problem("step", "", count, "number of steps, such as 10")])
     return Step(count=int(count), at_step=at)
 
 
 def _note(typed: Typed) -> Command:
-    said, at = typed
-    text = " ".join(said)
+    words, at = typed
+    text = " ".join(words)
     if not text or len(text) > 4096:
         raise SpecError([Problem("note", "", message="1 to 4096 characters")])
     return Note(text=text, at_step=at)
@@ -90,13 +90,13 @@ def _note(typed: Typed) -> Command:
 def _bare(kind: type[Pause | Resume | Checkpoint | Evaluate | Stop]) -> Callable[[Typed], Command]:
     """Of a command that says nothing but when."""
 
-    def made(typed: Typed) -> Command:
-        said, at = typed
-        if said:
-            raise SpecError([Problem(kind.__name__.lower(), "", " ".join(said), "nothing, or @ and a step")])
+    def command(typed: Typed) -> Command:
+        words, at = typed
+        if words:
+            raise SpecError([Problem(kind.__name__.lower(), "", " ".join(words), "nothing, or @ and a step")])
         return kind(at_step=at)
 
-    return made
+    return command
 
 
 def _noise(spec: Spec | None) -> tuple[str, ...]:
@@ -111,9 +111,8 @@ def _noise(spec: Spec | None) -> tuple[str, ...]:
 
 
 def _norm(spec: Spec | None) -> tuple[str, ...]:
-    now = spec.norm.kind if spec else ""
-    kinds = (*NORM_KINDS, "lp:3")
-    return tuple(f"norm={kind}" for kind in kinds if kind != now)
+    current = spec.norm.kind if spec else ""
+    return tuple(f"norm={kind}" for kind in (*NORM_KINDS, "lp:3") if kind != current)
 
 
 def _lr(spec: Spec | None) -> tuple[str, ...]:
@@ -139,19 +138,19 @@ VERBS: dict[str, Verb] = {
     "lr": Verb("learning rate", AHEAD, _set("lr"), _lr, "0.05"),
     "probes": Verb("probes", AHEAD, _set("probes"), _probes, "probes.ics.every=50, probes=none …"),
     "pause": Verb("pause", frozenset({"running"}), _bare(Pause)),
-    "resume": Verb("go on", frozenset({"paused"}), _bare(Resume)),
+    "resume": Verb("resume", frozenset({"paused"}), _bare(Resume)),
     "restart": Verb("restart", ENDED, None),
-    "step": Verb("step", WORKING, _step, lambda spec: ("1", "10", "100"), "how many updates"),
+    "step": Verb("step", WORKING, _step, lambda spec: ("1", "10", "100"), "number of steps"),
     "checkpoint": Verb("checkpoint", WORKING, _bare(Checkpoint)),
     "evaluate": Verb("evaluate", WORKING, _bare(Evaluate)),
-    "note": Verb("note", AHEAD, _note, hint="a remark, kept in the journal"),
+    "note": Verb("note", AHEAD, _note, hint="note text, added to the journal"),
     "stop": Verb("stop", AHEAD, _bare(Stop)),
     "fork": Verb("fork", WORKING | ENDED | {"finished", "diverged"}, None, _fork, "norm=l2 noise=on … @step"),
 }
 """A new one is a row here and a row in `bntui.actions`."""
 
 
-def complaint(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """What is wrong with what was typed, on one line."""
     problems: Any = getattr(error, "problems", ())
     text = "; ".join(str(problem).removeprefix("set: ") for problem in problems) or str(error)

@@ -1,1 +1,1 @@
-"""The explorer's parts: lists, lines, charts in a grid, the strip that steers."""
+"""The explorer's parts: lists, lines, charts in a grid, the steering bar."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from textual import on
 from textual.containers import Container
 from textual.widget import Widget
 
+from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bntui.live.drawing import PanelState
+from bntui.live.drawing import PanelState
+from bntui.live.panels import PANELS
 
 LEAST_WIDTH, LEAST_HEIGHT = 44, 9
 """Cells that a chart needs to say something, where there are several."""
@@ -68,7 +66,7 @@ class ChartGrid(Container):
         self._charts: dict[str, Chart] = {}
         self._runs: Sequence[RunView] = ()
         self._state: PanelState | None = None
-        self._alone = False
+        self._maximized = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -105,24 +103,22 @@ class ChartGrid(Container):
 
     def draw(self) -> None:
         """Make the data of the charts that are visible."""
-        from bntui.live.panels import PANELS
-
         if self._state is None:
             return
-        made = {
+        data_of = {
             chart: PANELS[key].make(self._runs, self._state)
             for key, chart in self._charts.items()
             if chart.display and key in PANELS
         }
         ends = [
             (c.x[0], c.x[-1])
-            for data in made.values()
+            for data in data_of.values()
             if data.x_name == "step"
             for c in data.curves
             if c.x.size
         ]
         least = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else None
-        for chart, data in made.items():
+        for chart, data in data_of.items():
             chart.show(replace(data, least=least) if data.x_name == "step" else data)
 
     def move(self, by: int) -> None:
@@ -130,16 +126,16 @@ class ChartGrid(Container):
         charts = list(self._charts.values())
         current = self.current
         if current is not None:
-            at = min(len(charts) - 1, max(0, charts.index(current) + by))
-            charts[at].display = True
-            charts[at].focus(scroll_visible=False)
-            self._place(charts[at])
+            chart = charts[min(len(charts) - 1, max(0, charts.index(current) + by))]
+            chart.display = True
+            chart.focus(scroll_visible=False)
+            self._place(chart)
             self.draw()
 
-    def toggle_alone(self) -> None:
-        """The current chart alone, or all again."""
+    def toggle_maximized(self) -> None:
+        """Show the current chart alone, or all charts."""
         current = self.current
-        self._alone = not self._alone
+        self._maximized = not self._maximized
         self._place(current)
         self.draw()
         if current is not None:
@@ -170,11 +166,11 @@ class ChartGrid(Container):
         if not charts or not self.size.width:
             return
         current = current or self.current
-        count = 1 if self._alone else len(charts)
+        count = 1 if self._maximized else len(charts)
         columns, rows = arrange(count, self.size.width, self.size.height)
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
-        at = charts.index(current) if current in charts else 0
-        first = at // (columns * rows) * (columns * rows)
+        index = charts.index(current) if current in charts else 0
+        first = index // (columns * rows) * (columns * rows)
         first = max(0, min(first, len(charts) - columns * rows))
         for index, chart in enumerate(charts):
             chart.display = first <= index < first + columns * rows

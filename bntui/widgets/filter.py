@@ -36,7 +36,7 @@ class Filter(Input):
             return self.filter
 
     def __init__(self) -> None:
-        super().__init__(placeholder="show only what contains …   Enter keep   Esc show everything")
+        super().__init__(placeholder="show rows that contain …   Enter keep   Esc clear")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -45,8 +45,8 @@ class Filter(Input):
 
     def passes(self, text: str) -> bool:
         """Whether a row with this text is shown."""
-        details = text.casefold()
-        return all(word in details for word in self.words)
+        folded = text.casefold()
+        return all(word in folded for word in self.words)
 
     def open(self) -> None:
         """Let the person type."""

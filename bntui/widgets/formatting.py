@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
+from textual.app import App
 
+from bncore.follow.request_view import RequestView
+from bncore.follow.run_view import RunView
 from bntui.chart.palette import ANSI, DARK, LIGHT, MONOCHROME, Palette, sample
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from textual.app import App
-
-    from bncore.follow.request_view import RequestView
-    from bncore.follow.run_view import RunView
-    from bntui.live.snapshot import Snapshot
+from bntui.live.snapshot import Snapshot
 
 MUTED = Style(dim=True)
 STRONG = Style(bold=True)
@@ -109,7 +103,7 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Updates in a time that gives a number above 1."""
+    """Steps per second, or per minute where that gives a number above 1."""
     if per_second is None or not math.isfinite(per_second):
         return "-"
     if per_second >= 1 or per_second <= 0:
@@ -160,13 +154,13 @@ def settings(view: RunView) -> Text:
 
 
 def cadences(view: RunView, width: int) -> list[Text]:
-    """Which instruments measure, and how often, in lines of at most `width` cells."""
+    """Which probes measure, and how often, in lines of at most `width` cells."""
     if view.spec is None:
         return []
     probes = view.spec.probes
-    found = [(name, getattr(probes, name).every) for name in type(probes).model_fields]
-    on = tuple((name, f"{every}") for name, every in found if every)
-    return pairs_in_lines(on, width) if on else [Text("no instruments", MUTED)]
+    cadence_of = {name: getattr(probes, name).every for name in type(probes).model_fields}
+    pairs = [(name, f"{every}") for name, every in cadence_of.items() if every]
+    return pairs_in_lines(pairs, width) if pairs else [Text("no probes", MUTED)]
 
 
 def pairs_in_lines(pairs: Iterable[tuple[str, str]], width: int) -> list[Text]:
@@ -208,17 +202,17 @@ def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]
             if request.outcome == "rejected":
                 key = (*key[:2], request.reason or request.id, step)
             views = grouped.setdefault(key, (request, []))[1]
-            if view not in views:  # the same may be asked of one run twice
+            if view not in views:  # a run may be sent the same twice
                 views.append(view)
-    found = [(request, tuple(views)) for request, views in grouped.values()]
-    return sorted(found, key=lambda one: (one[0].outcome == "pending", one[0].step or 0))
+    requests = [(request, tuple(views)) for request, views in grouped.values()]
+    return sorted(requests, key=lambda one: (one[0].outcome == "pending", one[0].step or 0))
 
 
-def targets_text(views: Sequence[RunView], everybody: int) -> str:
-    """Some runs in a word or two."""
+def targets_text(views: Sequence[RunView], count: int) -> str:
+    """Some of `count` runs in a word or two."""
     if len(views) == 1:
         return views[0].name
-    return "all" if len(views) == everybody else f"{len(views)} runs"
+    return "all" if len(views) == count else f"{len(views)} runs"
 
 
 def fitted(text: str, width: int) -> str:

@@ -26,21 +26,18 @@ class KeyLine(Line):
         self._parts: tuple[list[Segment], list[Segment]] = ([], [])
         self._notices = 0
 
-    def offer(self, actions: Iterable[Action], said: dict[str, str]) -> None:
+    def offer(self, actions: Iterable[Action], labels: dict[str, str]) -> None:
         """Offer these actions.
 
         Arguments:
-            said: labels that depend on what holds now, by the action's name.
+            labels: those that depend on what holds now, by the action's name.
         """
-        shown = sorted((a for a in actions if a.rank < 9), key=lambda action: action.rank)
-        parts = [Segment(_key(a, said.get(a.name, a.label)), a.rank) for a in _paired(shown)]
-        general = {"help", "leave"}
-        names = [a.name for a in _paired(shown)]
-        left = [part for part, name in zip(parts, names, strict=True) if name not in general]
-        right = [part for part, name in zip(parts, names, strict=True) if name in general]
-        self._parts = (left, right)
+        self._parts = ([], [])
+        for action in _paired(sorted(actions, key=lambda action: action.rank)):
+            label = labels.get(action.name, action.label)
+            self._parts[action.name in ("help", "leave")].append(Segment(_key(action, label), action.rank))
         if not self._notices:
-            self.say(left, right)
+            self.say(*self._parts)
 
     def notice(self, text: str, style: str = "") -> None:
         """Say what happened, for a moment; `text` is harmless."""
@@ -57,11 +54,12 @@ class KeyLine(Line):
 
 
 def _paired(actions: list[Action]) -> list[Action]:
-    """Actions of which one label is said once: ``[ ] layer``."""
-    found: dict[str, Action] = {}
+    """Those that are offered, of which one label is said once: ``[ ] layer``."""
+    first: dict[tuple[str, str], Action] = {}
     for action in actions:
-        found.setdefault(f"{action.scope} {action.label}", action)
-    return list(found.values())
+        if action.rank < 9:
+            first.setdefault((action.scope, action.label), action)
+    return list(first.values())
 
 
 def _key(action: Action, label: str) -> Text:

@@ -116,8 +116,8 @@ class Listing(ScrollView, can_focus=True):
         keys = [row.key for row in self._rows if row.key]
         if not keys:
             return
-        at = keys.index(self._key) if self._key in keys else 0
-        self.key = keys[min(len(keys) - 1, max(0, at + by))]
+        index = keys.index(self._key) if self._key in keys else 0
+        self.key = keys[min(len(keys) - 1, max(0, index + by))]
         if self._follows and self.key == keys[-1]:
             self.scroll_end(animate=False)
         self.post_message(self.Moved(self, self.key))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import on, work
 from textual.containers import Container
 
+from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
 from bntui.widgets.charts import arrange
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
 
 MOST = 8
 """Plots at once."""

@@ -1,10 +1,6 @@
-"""The runs at the left of a screen: who is where, what holds of the selected one, and what was changed when."""
+"""The runs at the left of a page: their states, the selected one's settings, and the changes made to them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -12,16 +8,13 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from bncore.follow.run_view import RunView
+from bntui.chart.palette import Palette
+from bntui.live.snapshot import Snapshot
+from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
 from bntui.widgets.line import Line, Segment
 from bntui.widgets.listing import Listing, ListRow
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bntui.chart.palette import Palette
-    from bntui.live.snapshot import Snapshot
-    from bntui.selection import Selection
-
 
 DETAIL_WIDTH = 32
 
@@ -53,18 +46,18 @@ class Sidebar(Vertical):
         self.query_one("#runs").border_title = "Runs"
         self.query_one("#changes").border_title = "Changes"
 
-    def show(self, snapshot: Snapshot, choice: Selection) -> None:
+    def show(self, snapshot: Snapshot, selection: Selection) -> None:
         """Show the runs of a snapshot."""
-        self._shown = snapshot, choice
+        self._shown = snapshot, selection
         palette = fmt.palette_of(self.app)
         runs = self.query_one("#runs", Listing)
         full = len(snapshot.runs) > runs.size.height > 0
         width = self.size.width - 4 - (runs.styles.scrollbar_size_vertical if full else 0)
         runs.show(
-            [ListRow(run_row(palette, view, choice, width), str(view.run.path)) for view in snapshot.runs]
+            [ListRow(run_row(palette, view, selection, width), str(view.run.path)) for view in snapshot.runs]
         )
-        runs.key = str(choice.selected or "")
-        view = selected(snapshot, choice)
+        runs.key = str(selection.selected or "")
+        view = selection.run(snapshot)
         panel = self.query_one("#selected", Static)
         panel.display = view is not None
         if view is not None:
@@ -84,20 +77,20 @@ class Sidebar(Vertical):
 class RunLine(Line):
     """The same in one line, for narrow terminals."""
 
-    def show(self, snapshot: Snapshot, choice: Selection) -> None:
+    def show(self, snapshot: Snapshot, selection: Selection) -> None:
         """Show the runs of a snapshot; the selected one is never left out."""
         palette = fmt.palette_of(self.app)
         parts = []
         for index, view in enumerate(snapshot.runs):
-            chosen = view.run.path == choice.selected
+            is_selected = view.run.path == selection.selected
             text = fmt.badge(palette, view, 2).append(" ")
             text.append(view.name, fmt.color(palette, view.style))
             text.append(f" {fmt.percent(fmt.fraction_of(view)).replace(' ', '')}", fmt.MUTED)
             if view.state != "running":
                 text.append(" ").append_text(fmt.state_sign(view.state))
-            if chosen:
+            if is_selected:
                 text.stylize("reverse")
-            parts.append(Segment(text, 0 if chosen else 1 + index))
+            parts.append(Segment(text, 0 if is_selected else 1 + index))
         self.say(parts)
 
 
@@ -112,31 +105,18 @@ class ChangeLine(Line):
             self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
 
 
-def selected(snapshot: Snapshot, choice: Selection) -> RunView | None:
-    """The run that is selected; the first where that one is gone from the snapshot."""
-    found = next((view for view in snapshot.runs if view.run.path == choice.selected), None)
-    return found or (snapshot.runs[0] if snapshot.runs else None)
-
-
-def shown_runs(snapshot: Snapshot, choice: Selection) -> list[RunView]:
-    """The runs whose curves are drawn; the selected one last, so that it lies on top."""
-    chosen = selected(snapshot, choice)
-    views = [view for view in snapshot.runs if view.run.path not in choice.hidden]
-    return sorted(views, key=lambda view: view is chosen)
-
-
-def run_row(palette: Palette, view: RunView, choice: Selection, width: int) -> Text:
+def run_row(palette: Palette, view: RunView, selection: Selection, width: int) -> Text:
     """One run in one line: whether marked or hidden, its line, its name, its state and how far it is."""
-    mark = "◆" if view.run.path in choice.marked else " "
+    mark = "◆" if view.run.path in selection.marked else " "
     text = Text(f"{mark} ").append_text(fmt.badge(palette, view)).append(" ")
-    done = fmt.percent(fmt.fraction_of(view)).replace(" ", "")
-    far = f"{fmt.short_count(view.step):>6} {done:>4}"
+    percent = fmt.percent(fmt.fraction_of(view)).replace(" ", "")
+    progress = f"{fmt.short_count(view.step):>6} {percent:>4}"
     if view.state == "queued":
-        far = f"{'queued':>11}"
-    name = fmt.fitted(view.name, max(4, width - 6 - 2 - len(far)))
-    hidden = view.run.path in choice.hidden
+        progress = f"{'queued':>11}"
+    name = fmt.fitted(view.name, max(4, width - 6 - 2 - len(progress)))
+    hidden = view.run.path in selection.hidden
     text.append(name, "dim strike" if hidden else "").append_text(fmt.state_sign(view.state))
-    return text.append(f" {far}", fmt.MUTED)
+    return text.append(f" {progress}", fmt.MUTED)
 
 
 def details(view: RunView) -> list[Text]:
@@ -161,21 +141,3 @@ def change_rows(palette: Palette, snapshot: Snapshot) -> list[ListRow]:
         style = fmt.color(palette, views[0].style) if len(views) == 1 else ""
         rows.append(ListRow(fmt.request_line(request, fmt.targets_text(views, len(snapshot.runs)), style)))
     return rows
-
-
-def targets(snapshot: Snapshot, choice: Selection) -> tuple[RunView, ...]:
-    """The runs that a request would be for: the whole sweep, else the marked ones, else the selected one."""
-    if choice.whole:
-        return snapshot.runs
-    marked = tuple(view for view in snapshot.runs if view.run.path in choice.marked)
-    chosen = selected(snapshot, choice)
-    return marked or (() if chosen is None else (chosen,))
-
-
-def moved(runs: Sequence[RunView], chosen: Path | None, by: int) -> Path | None:
-    """The run so many places further down."""
-    paths = [view.run.path for view in runs]
-    if not paths:
-        return None
-    at = paths.index(chosen) if chosen in paths else 0
-    return paths[min(len(paths) - 1, max(0, at + by))]

@@ -1,10 +1,10 @@
-"""The strip that steers: what will be asked, of whom and when, before anything is sent."""
+"""The steering bar: which request goes to which runs and when, shown before anything is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on
@@ -14,25 +14,24 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
+from bncore.config.errors import SpecError
+from bncore.follow.run_view import RunView
+from bntui.live.snapshot import Snapshot
+from bntui.selection import Selection
+from bntui.steering.proposal import Proposal, propose, suggestions
+from bntui.steering.verbs import VERBS, error_line
 from bntui.widgets import formatting as fmt
 from bntui.widgets.line import Line, Segment
-from bntui.widgets.sidebar import selected, targets
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
-    from bntui.live.snapshot import Snapshot
-    from bntui.selection import Selection
-    from bntui.steering.proposal import Proposal
 
 
-class Typed(Input):
-    """A line of text. What is offered is selected: what is typed takes its place, but a blank or an ``@`` goes on
-    after it, since no value begins with those; the keys that move the cursor let it be edited."""
+class RequestInput(Input):
+    """A line of text. A suggestion is selected: what is typed replaces it, but a blank or an ``@`` continues it,
+    since no value begins with those; the keys that move the cursor let it be edited."""
 
     DEFAULT_CSS = """
-    Typed, Typed:focus { border: none; height: 1; padding: 0 1; background: $boost; }
-    Typed:ansi > .input--selection { background: ansi_default; text-style: reverse; }
-    Typed:nocolor > .input--selection { text-style: reverse; }
+    RequestInput, RequestInput:focus { border: none; height: 1; padding: 0 1; background: $boost; }
+    RequestInput:ansi > .input--selection { background: ansi_default; text-style: reverse; }
+    RequestInput:nocolor > .input--selection { text-style: reverse; }
     """
 
     def offer(self, text: str) -> None:
@@ -49,7 +48,7 @@ class Typed(Input):
 
 
 class SteeringBar(Vertical):
-    """Shown while something is asked; Enter sends, Escape leaves."""
+    """Shown while a request is composed; Enter sends it, Escape cancels."""
 
     DEFAULT_CSS = """
     SteeringBar { height: 5; display: none; border: round $primary; border-title-style: bold;
@@ -59,7 +58,7 @@ class SteeringBar(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "option(-1)", show=False),
         Binding("down", "option(1)", show=False),
-        Binding("tab", "whom", show=False),
+        Binding("tab", "targets", show=False),
         Binding("escape", "leave", show=False),
     ]
 
@@ -69,22 +68,22 @@ class SteeringBar(Vertical):
 
         proposal: Proposal
 
-    class Left(Message):
-        """The strip was closed; nothing is to be sent by it any more."""
+    class Closed(Message):
+        """The bar was closed; it sends nothing any more."""
 
     def __init__(self) -> None:
-        super().__init__(id="strip")
+        super().__init__(id="steering-bar")
         self._verb = ""
         self._options: tuple[str, ...] = ()
         self._snapshot: Snapshot | None = None
-        self._choice: Selection | None = None
-        self._whole = False
-        """Whether every run is asked this time."""
+        self._selection: Selection | None = None
+        self._whole_sweep = False
+        """Whether the request goes to every run this time."""
         self._proposal: Proposal | None = None
 
     def compose(self) -> ComposeResult:
         yield Line(id="options")
-        yield Typed(id="typed", select_on_focus=False)
+        yield RequestInput(id="typed", select_on_focus=False)
         yield Line(id="proposal")
 
     @property
@@ -96,92 +95,89 @@ class SteeringBar(Vertical):
         """A key of `bntui.steering.verbs.VERBS`."""
         return self._verb
 
-    def open(self, verb: str, snapshot: Snapshot, choice: Selection) -> None:
-        """Ask what is to be sent."""
-        from bntui.steering.proposal import offered
-        from bntui.steering.verbs import VERBS
-
-        self._verb, self._snapshot, self._choice, self._whole = verb, snapshot, choice, choice.whole
-        self._options = offered(verb, selected(snapshot, choice))
+    def open(self, verb: str, snapshot: Snapshot, selection: Selection) -> None:
+        """Let the person compose a request."""
+        self._verb, self._snapshot, self._selection = verb, snapshot, selection
+        self._whole_sweep = selection.whole_sweep
+        self._options = suggestions(verb, selection.run(snapshot))
         self.border_title = VERBS[verb].title
         choose = "↑↓ choose   " if len(self._options) > 1 else ""
-        self.border_subtitle = f"{choose}Enter send   Tab whom   Esc leave"
+        self.border_subtitle = f"{choose}Enter send   Tab targets   Esc cancel"
         self.add_class("open")
-        typed = self.query_one(Typed)
-        typed.placeholder = VERBS[verb].hint or "@ and a step, or nothing: at the next one"
+        typed = self.query_one(RequestInput)
+        typed.placeholder = VERBS[verb].hint or "@STEP; empty: at the next step"
         typed.offer(self._options[0] if self._options else "")
         typed.focus()
-        self._consider()
+        self._update_proposal()
 
     def close(self) -> None:
-        """Ask no more."""
+        """Cancel the request."""
         if self.is_open:
             self.remove_class("open")
             self._proposal = None
-            self.post_message(self.Left())
+            self.post_message(self.Closed())
 
     def update(self, snapshot: Snapshot) -> None:
-        """Runs have moved on: some may no longer be there to be asked."""
+        """Show what the request would do to the runs as they are now."""
         if self.is_open:
             self._snapshot = snapshot
-            self._consider()
+            self._update_proposal()
 
     def action_option(self, by: int) -> None:
         if self._options:
-            typed = self.query_one(Typed)
-            at = self._options.index(typed.value) + by if typed.value in self._options else 0
-            typed.offer(self._options[at % len(self._options)])
+            typed = self.query_one(RequestInput)
+            index = self._options.index(typed.value) + by if typed.value in self._options else 0
+            typed.offer(self._options[index % len(self._options)])
 
-    def action_whom(self) -> None:
-        self._whole = not self._whole
-        self._consider()
+    def action_targets(self) -> None:
+        self._whole_sweep = not self._whole_sweep
+        self._update_proposal()
 
     def action_leave(self) -> None:
         self.close()
 
     @on(Input.Changed)
     def _typed(self) -> None:
-        self._consider()
+        self._update_proposal()
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
         event.stop()
-        self._consider()
+        self._update_proposal()
         proposal = self._proposal
         if self.is_open and proposal is not None:
             self.close()
             self.post_message(self.Confirmed(proposal))
 
-    def _consider(self) -> None:
-        """What the text comes to now, in words; or why it comes to nothing."""
-        from bncore.config.errors import SpecError
-        from bntui.steering.proposal import propose
-        from bntui.steering.verbs import complaint
-
-        if not self.is_open or self._snapshot is None or self._choice is None:
+    def _update_proposal(self) -> None:
+        """Say what the text would send, or why it cannot be sent."""
+        if not self.is_open or self._snapshot is None or self._selection is None:
             return
-        text = self.query_one(Typed).value
-        runs = targets(self._snapshot, replace(self._choice, whole=self._whole))
+        text = self.query_one(RequestInput).value
+        whole_sweep = self._whole_sweep
+        targets = replace(self._selection, whole_sweep=whole_sweep).targets(self._snapshot)
         self.query_one("#options", Line).say(_options(self._options, text))
         line = self.query_one("#proposal", Line)
         try:
-            self._proposal = propose(self._verb, text, runs, self._snapshot.sweeps, whole=self._whole)
+            self._proposal = propose(
+                self._verb, text, targets, self._snapshot.sweeps, whole_sweep=whole_sweep
+            )
         except SpecError as error:
             self._proposal = None
-            line.say([Segment(Text(f"✗ {complaint(error)}", "red"))])
+            line.say([Segment(Text(f"✗ {error_line(error)}", "red"))])
             return
         line.say(*self._sentence(self._proposal))
 
     def _sentence(self, proposal: Proposal) -> tuple[list[Segment], list[Segment]]:
         palette = fmt.palette_of(self.app)
         text = Text("→ ", fmt.MUTED).append(proposal.sentence, fmt.STRONG).append("  to ", fmt.MUTED)
-        text.append_text(_names(proposal.asked, [fmt.color(palette, v.style) for v in proposal.asked]))
+        text.append_text(_names(proposal.targets, [fmt.color(palette, v.style) for v in proposal.targets]))
         when = "at the next step" if proposal.at is None else f"at step {proposal.at:,}"
         if proposal.commands:
             when = "" if proposal.at is None else when
         left = [Segment(text), Segment(Text(when, fmt.MUTED), 3)]
-        if proposal.passed:
-            left.append(Segment(Text(f"not to {_names(proposal.passed)}", fmt.MUTED), 4))
+        if proposal.skipped:
+            left.append(Segment(Text(f"not to {_names(proposal.skipped)}", fmt.MUTED), 4))
         return left, []
 
 
@@ -194,11 +190,12 @@ def _names(views: Sequence[RunView], styles: Sequence[object] = ()) -> Text:
 
 
 def _options(options: Sequence[str], text: str) -> list[Segment]:
-    """What is offered, the chosen one marked; what they all begin with is said once."""
+    """The suggestions, the current one marked, without the name that they all begin with."""
     names = {option.partition("=")[0] for option in options}
     parts = []
     for index, option in enumerate(options):
-        said = option.partition("=")[2] if len(names) == 1 and " " not in option and "=" in option else option
-        chosen = option == text
-        parts.append(Segment(Text(f" {said} ", "reverse bold" if chosen else ""), 0 if chosen else 1 + index))
+        is_value = len(names) == 1 and " " not in option and "=" in option
+        label = f" {option.partition('=')[2] if is_value else option} "
+        current = option == text
+        parts.append(Segment(Text(label, "reverse bold" if current else ""), 0 if current else 1 + index))
     return parts

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bncore.store.paths import SweepDir
-from explorer.asking import sweep_at_work
+from explorer.steered_sweep import sweep_at_work
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Iterator[SweepDir]:
-    """A sweep at work, with a run in every state that matters to who is asked."""
+    """A sweep at work, with a run in every state that matters to steering."""
     with sweep_at_work(tmp_path) as sweep:
         yield sweep
 

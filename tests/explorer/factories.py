@@ -44,8 +44,8 @@ def drive(app: Explorer, size: tuple[int, int], steps: Steps) -> None:
 
     async def main() -> None:
         async with app.run_test(size=size) as pilot:
-            await until(pilot, lambda: app.snapshot is not None and app.snapshot.complete)
-            if app.screen.query(ChartGrid) and size[0] >= 40 and app.snapshot and app.snapshot.runs:
+            await until(pilot, lambda: app.feed.snapshot is not None and app.feed.snapshot.complete)
+            if app.screen.query(ChartGrid) and size[0] >= 40 and app.feed.snapshot and app.feed.snapshot.runs:
                 await until(pilot, lambda: "Training loss" in text_of(app))
             await pilot.pause()
             await steps(pilot)

@@ -72,8 +72,8 @@ def lines(rows: object) -> list[str]:
 
 
 def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
-    choice = Selection(marked={views[0].run.path}, hidden={views[1].run.path})
-    assert [run_row(DARK, view, choice, 34).plain for view in views] == [
+    selection = Selection(marked={views[0].run.path}, hidden={views[1].run.path})
+    assert [run_row(DARK, view, selection, 34).plain for view in views] == [
         "◆ ⠶⠶⠶ batch          ●    12k  41%",
         "  ⠶⠶⠀ none           ○      queued",
         "  ⠆⠰⠀ batch + noise  !      5  12%",
@@ -87,7 +87,7 @@ def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
         "━" * 13 + "─" * 19,
         "rate 41.2/s  ETA 7 min",
         "norm l1  noise on  lr 0.1",
-        "no instruments",
+        "no probes",
     ]
     assert lines(details(views[2]))[-1] == "out of memory"
 
@@ -164,10 +164,10 @@ def test_the_line_of_keys() -> None:
     keys.offer(
         actions_of((SWEEP, RUNS, EVERYWHERE)), {"whole_sweep": "whole sweep: off", "steer('pause')": "pause"}
     )
-    line = fit(*keys._parts, 170).plain.strip()
+    line = fit(*keys._parts, 174).plain.strip()
     assert words_of(line) == words_of(
         "n noise  p norm  l lr  space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"
-        "  z zoom  i probes  N note  m mark  v hide  esc back   ? help  q quit"
+        "  z maximize  i probes  N note  m mark  v hide  esc back   ? help  q quit"
     )
     short = fit(*keys._parts, 60).plain.strip()
     assert "n noise" in short

@@ -104,7 +104,8 @@ def test_names_titles_and_texts_are_shown_and_not_obeyed(tmp_path: Path) -> None
                 seen.append(sound(app))
         await pilot.press("escape", "escape")
         await until(
-            pilot, lambda: isinstance(app.screen, HomePage) and app.snapshot and app.snapshot.complete
+            pilot,
+            lambda: isinstance(app.screen, HomePage) and app.feed.snapshot and app.feed.snapshot.complete,
         )
         await pilot.pause()
         seen.append(sound(app))
@@ -137,7 +138,7 @@ def test_what_is_typed_into_filters_and_options_is_not_obeyed(tmp_path: Path) ->
         assert "batch" not in sound(app)
         await pilot.press("slash", "escape", "tab", "enter", *"--set '[/]", "enter")
         await pilot.pause()
-        assert "unfinished quotation" in sound(app)
+        assert "unclosed quotation mark" in sound(app)
 
     drive(app, (120, 48), steps)
 
@@ -253,18 +254,18 @@ def test_the_whole_sweep_may_vanish_under_it_and_come_back(tmp_path: Path) -> No
 
     async def steps(pilot: Pilot[None]) -> None:
         shutil.move(tmp_path / "root", tmp_path / "elsewhere")
-        app.wake()
-        await until(pilot, lambda: app.snapshot and app.snapshot.runs[0].state == "gone")
+        app.feed.wake()
+        await until(pilot, lambda: app.feed.snapshot and app.feed.snapshot.runs[0].state == "gone")
         for key in "1234567":
             await pilot.press(key)
             await pilot.pause()
             assert "∅" in sound(app)
         shutil.move(tmp_path / "elsewhere", tmp_path / "root")
-        app.wake()
-        await until(pilot, lambda: app.snapshot and app.snapshot.runs[0].state == "finished")
+        app.feed.wake()
+        await until(pilot, lambda: app.feed.snapshot and app.feed.snapshot.runs[0].state == "finished")
         shutil.rmtree(tmp_path / "root")
         await pilot.press("1", "escape")
-        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.snapshot is not None)
+        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.feed.snapshot is not None)
         await until(pilot, lambda: "no runs yet" in sound(app))
 
     drive(app, (120, 40), steps)
@@ -294,13 +295,13 @@ def test_below_forty_by_ten_no_key_but_quit_does_anything(tmp_path: Path, where:
             assert not "".join(lines[1:]).strip()
         await pilot.resize_terminal(30, 8)
         await pilot.pause()
-        theme, choice = app.theme, str(app.choice)
+        theme, selection = app.theme, str(app.context.selection)
         for key in sorted(keys - quitting):
             await pilot.press(key)
             await pilot.pause()
             assert app.screen is page, key
             assert not "".join(sound(app).splitlines()[1:]).strip(), key
-        assert (app.theme, str(app.choice)) == (theme, choice)
+        assert (app.theme, str(app.context.selection)) == (theme, selection)
         await pilot.press("q")
         await pilot.pause()
 

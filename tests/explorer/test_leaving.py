@@ -11,13 +11,13 @@ from textual.pilot import Pilot
 from bncore.store.paths import SweepDir
 from bncore.store.status import Status, read_status, write_status
 from bntui.app import Explorer
-from explorer.asking import STOP, asked, run_named, steer, sweep_at_work
 from explorer.factories import text_of, until
+from explorer.steered_sweep import STOP, inbox_requests, run_named, steer, sweep_at_work
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Iterator[SweepDir]:
-    """A sweep at work, with a run in every state that matters to who is asked."""
+    """A sweep at work, with a run in every state that matters to steering."""
     with sweep_at_work(tmp_path) as sweep:
         yield sweep
 
@@ -43,21 +43,21 @@ def leave_with(sweep: SweepDir, *keys: str) -> tuple[str, int | None]:
 def test_leaving_asks_and_to_detach_is_what_enter_does(sweep: SweepDir, keys: tuple[str, ...]) -> None:
     text, code = leave_with(sweep, "q", *keys)
     assert "4 runs not finished: first, second, halted, waits" in text
-    assert "detach: they go on" in text
+    assert "detach: they continue" in text
     assert code == 0
-    assert not asked(sweep)
+    assert not inbox_requests(sweep)
 
 
 @pytest.mark.parametrize("keys", [("escape",), ("c",), ("n",), ("down", "down", "enter"), ("ctrl+c",)])
 def test_leaving_can_be_called_off(sweep: SweepDir, keys: tuple[str, ...]) -> None:
     assert leave_with(sweep, "q", *keys)[1] is None
-    assert not asked(sweep)
+    assert not inbox_requests(sweep)
 
 
 @pytest.mark.parametrize("keys", [("s",), ("down", "enter")])
 def test_leaving_can_stop_everything_after_a_checkpoint(sweep: SweepDir, keys: tuple[str, ...]) -> None:
     assert leave_with(sweep, "ctrl+c", *keys)[1] == 0
-    assert asked(sweep) == {"sweep": STOP}
+    assert inbox_requests(sweep) == {"sweep": STOP}
 
 
 def test_a_sweep_without_a_supervisor_can_still_be_left_and_stopped(sweep: SweepDir) -> None:
@@ -66,7 +66,7 @@ def test_a_sweep_without_a_supervisor_can_still_be_left_and_stopped(sweep: Sweep
     sweep.owner_file.unlink()
     write_status(sweep, Status("stopped"))
     assert leave_with(sweep, "q", "s")[1] == 0
-    assert asked(sweep) == dict.fromkeys(("first", "second", "halted"), STOP)
+    assert inbox_requests(sweep) == dict.fromkeys(("first", "second", "halted"), STOP)
 
 
 def test_an_inbox_that_cannot_be_written_is_told_and_the_explorer_stays(sweep: SweepDir) -> None:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 from live.factories import events, made_run, write_sweep
+from textual.keys import format_key
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
-from bntui.actions import ACTIONS
+from bntui.actions import ACTIONS, EVERYWHERE, actions_of
 from bntui.app import Explorer
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart
+from bntui.screens.help import CHART_KEYS, help_rows
 from bntui.screens.home import HomePage
+from bntui.screens.page import Page
 from bntui.screens.pages import PAGES
 from bntui.widgets.charts import ChartGrid
 from explorer.factories import drive, every_kind, explorer, run_of, text_of, until
@@ -42,7 +47,7 @@ def test_every_page_shows_every_kind_of_run_at_every_size(tmp_path: Path, size: 
             tiny = size[0] < 40 or size[1] < 10
             if not tiny:
                 assert getattr(app.screen, "TAB", "") == page
-            for number in range(len(app.snapshot.runs) if app.snapshot and not tiny else 0):
+            for number in range(len(app.feed.snapshot.runs) if app.feed.snapshot and not tiny else 0):
                 await pilot.press("down")
                 if number % 3 == 0:
                     sound(app)
@@ -77,12 +82,13 @@ def test_an_empty_sweep_and_an_empty_root_are_shown_as_such(tmp_path: Path) -> N
     drive(empty, (100, 40), home)
 
 
-def test_below_forty_by_ten_there_is_a_line_and_only_leaving_works(tmp_path: Path) -> None:
+def test_below_forty_by_ten_a_line_says_so_and_only_leaving_works(tmp_path: Path) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 
     async def steps(pilot: Pilot[None]) -> None:
         first, *rest = sound(app).splitlines()
-        assert "%" in first
+        assert "too small, min 40×10" in first
+        assert "q quit" in first
         assert not "".join(rest).strip()
         for key in ("n", "p", "2", "space", "x", "w"):
             await pilot.press(key)
@@ -191,10 +197,10 @@ def test_home_lists_finds_and_opens_runs(tmp_path: Path) -> None:
         await pilot.press("enter")
         await pilot.press("down", "enter")
         await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
-        await until(pilot, lambda: app.snapshot is not None and app.snapshot.complete)
+        await until(pilot, lambda: app.feed.snapshot is not None and app.feed.snapshot.complete)
         assert "diverged ─" in sound(app)
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.snapshot is not None)
+        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.feed.snapshot is not None)
 
     drive(app, (140, 40), steps)
 
@@ -222,7 +228,9 @@ def test_marked_runs_of_any_sweeps_are_compared(tmp_path: Path) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "two-001" in sound(app))
         await pilot.press("down", "m", "down", "down", "m", "5")
-        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "compare" and app.snapshot is not None)
+        await until(
+            pilot, lambda: getattr(app.screen, "TAB", "") == "compare" and app.feed.snapshot is not None
+        )
         await until(pilot, lambda: "minus" in sound(app))
         assert "one-001/a-s0" in sound(app)
         assert "two-001/a-s0" in sound(app)
@@ -236,8 +244,10 @@ def test_a_run_that_is_deleted_while_it_is_shown_stays_as_gone(tmp_path: Path) -
 
     async def steps(pilot: Pilot[None]) -> None:
         shutil.rmtree(run_of(sweep, "finished").path)
-        app.wake()
-        await until(pilot, lambda: app.snapshot and any(view.state == "gone" for view in app.snapshot.runs))
+        app.feed.wake()
+        await until(
+            pilot, lambda: app.feed.snapshot and any(view.state == "gone" for view in app.feed.snapshot.runs)
+        )
         for key in KEYS.values():
             await pilot.press(key)
             await pilot.pause()
@@ -283,11 +293,11 @@ def test_the_heading_says_what_is_gone(tmp_path: Path, removed: str) -> None:
         assert "✓ finished" in sound(app).splitlines()[0]
         if removed == "sweep":
             shutil.rmtree(runs[1].path)
-            app.wake()
+            app.feed.wake()
             await until(pilot, lambda: "1 gone" in sound(app).splitlines()[0])
             assert "✓ finished  40 / 40  100 %" in sound(app).splitlines()[0]
         shutil.rmtree(sweep.path if removed == "sweep" else runs[0].path)
-        app.wake()
+        app.feed.wake()
         await until(pilot, lambda: "∅ gone" in sound(app).splitlines()[0])
         for word in ("finished", "40", "%"):
             assert word not in sound(app).splitlines()[0]
@@ -295,19 +305,51 @@ def test_the_heading_says_what_is_gone(tmp_path: Path, removed: str) -> None:
     drive(app, (160, 40), steps)
 
 
+PAGE_TYPES = (HomePage, *PAGES.values())
+
+
+@pytest.mark.parametrize("page", PAGE_TYPES, ids=lambda page: page.__name__)
+def test_every_key_is_in_the_help_of_every_page(page: type[Page]) -> None:
+    lines = [row.text.plain.strip() for row in help_rows(page.SCOPES)]
+    for action in ACTIONS:
+        if action.keys:
+            assert any(
+                line.endswith(action.help) and line.removesuffix(action.help).split() == [*action.all_keys]
+                for line in lines
+            ), action.name
+
+
+def test_every_key_of_a_chart_is_in_the_help() -> None:
+    keys = {key for names, _ in CHART_KEYS for key in names.split()}
+    for cls in Chart.__mro__:
+        for binding in cls.__dict__.get("BINDINGS", ()) if issubclass(cls, Plot) else ():
+            assert (binding.key_display or format_key(binding.key.partition(",")[0])) in keys, binding
+
+
+@pytest.mark.parametrize("page", PAGE_TYPES, ids=lambda page: page.__name__)
+def test_every_action_of_the_table_is_a_method(page: type[Page]) -> None:
+    for action in actions_of(page.SCOPES):
+        owner = Explorer if action.scope == EVERYWHERE else page
+        assert callable(getattr(owner, f"action_{action.name.partition('(')[0]}", None)), action.name
+
+
 def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 
     async def steps(pilot: Pilot[None]) -> None:
-        commands = {command.help for command in app.get_system_commands(app.screen)}
+        commands = {command.help: command for command in app.get_system_commands(app.screen)}
         await pilot.press("question_mark")
         await pilot.pause()
-        text = sound(app)
-        assert "Switch noise on or off" in text
+        assert "Switch noise on or off" in sound(app)
         await pilot.press("escape")
         await pilot.pause()
         here = {action.help for action in ACTIONS if action.scope in ("everywhere", "runs", "sweep")}
-        assert commands == here
+        assert set(commands) == here
+        theme = app.theme
+        commands["Dark, light, or the terminal's own colours"].callback()
+        await until(pilot, lambda: app.theme != theme)
+        commands["Events and requests"].callback()
+        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "journal")
 
     drive(app, (120, 90), steps)
 

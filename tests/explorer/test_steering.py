@@ -13,8 +13,8 @@ from bncore.store.paths import SweepDir
 from bncore.store.requests import waiting
 from bntui.app import Explorer
 from bntui.chart.widget import Chart
-from explorer.asking import asked, run_named, select, sentence, steer, strip
 from explorer.factories import text_of, until
+from explorer.steered_sweep import inbox_requests, run_named, select, sentence, steer, steering_bar
 
 pytestmark = pytest.mark.usefixtures("started")
 
@@ -39,19 +39,19 @@ def test_a_key_shows_what_it_would_send_escape_sends_nothing_and_enter_sends_it(
             await select(pilot, app, name)
             await pilot.press(key)
             await pilot.pause()
-            assert strip(app).is_open
+            assert steering_bar(app).is_open
             assert f"→ {said}  to {name}" in sentence(app)
             await pilot.press("escape")
             await pilot.pause()
-            assert not strip(app).is_open
-            assert asked(sweep) == expected, f"{key} and Escape"
+            assert not steering_bar(app).is_open
+            assert inbox_requests(sweep) == expected, f"{key} and Escape"
             await pilot.press(key)
             await pilot.pause()
-            assert asked(sweep) == expected, f"{key} alone"
+            assert inbox_requests(sweep) == expected, f"{key} alone"
             await pilot.press("enter")
             expected.setdefault(name, []).append(command)
-            await until(pilot, lambda: asked(sweep) == expected)
-            assert not strip(app).is_open
+            await until(pilot, lambda: inbox_requests(sweep) == expected)
+            assert not steering_bar(app).is_open
 
     steer(sweep, act)
 
@@ -59,9 +59,9 @@ def test_a_key_shows_what_it_would_send_escape_sends_nothing_and_enter_sends_it(
 def test_one_enter_sends_one_request(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await pilot.press("n", "enter", "enter", "enter")
-        await until(pilot, lambda: "first" in asked(sweep))
+        await until(pilot, lambda: "first" in inbox_requests(sweep))
         await pilot.pause(0.2)
-        assert [len(found) for found in asked(sweep).values()] == [1]
+        assert [len(found) for found in inbox_requests(sweep).values()] == [1]
 
     steer(sweep, act)
 
@@ -97,14 +97,14 @@ def test_what_makes_no_sense_is_complained_about_and_never_sent(
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         for key, text in BAD:
             await pilot.press(key)
-            strip(app).query_one("#typed").value = text  # type: ignore[attr-defined]
+            steering_bar(app).query_one("#typed").value = text  # type: ignore[attr-defined]
             await pilot.pause()
             assert sentence(app).startswith("✗ "), (key, text)
             await pilot.press("enter")
             await pilot.pause()
-            assert strip(app).is_open, (key, text)
+            assert steering_bar(app).is_open, (key, text)
             await pilot.press("escape")
-        assert not asked(sweep)
+        assert not inbox_requests(sweep)
         assert not started
 
     steer(sweep, act)
@@ -120,11 +120,14 @@ def test_what_is_typed_is_what_is_sent_at_the_step_named(sweep: SweepDir) -> Non
         await pilot.press("enter")
         changes = {"optim.lr": 0.01, "noise.on": True}
         await until(
-            pilot, lambda: asked(sweep) == {"first": [{"kind": "set", "at_step": 5000, "changes": changes}]}
+            pilot,
+            lambda: (
+                inbox_requests(sweep) == {"first": [{"kind": "set", "at_step": 5000, "changes": changes}]}
+            ),
         )
         await pilot.press("N", *"now, ", *"[bold]q w[/]", "enter")
         note = {"kind": "note", "text": "now, [bold]q w[/]"}
-        await until(pilot, lambda: asked(sweep)["first"][1:] == [note])
+        await until(pilot, lambda: inbox_requests(sweep)["first"][1:] == [note])
         await until(pilot, lambda: "note: now, [bold]q w[/]" in text_of(app))
 
     steer(sweep, act)
@@ -154,11 +157,13 @@ def test_what_is_typed_takes_the_place_of_what_was_offered_and_needs_no_name(swe
         for key, typed, text, said in TYPED:
             await pilot.press(key, *("space" if one == " " else one for one in typed))
             await pilot.pause()
-            assert strip(app).query_one("#typed").value == text  # type: ignore[attr-defined]
+            assert steering_bar(app).query_one("#typed").value == text  # type: ignore[attr-defined]
             assert f"→ {said}" in sentence(app), (key, typed)
             await pilot.press("escape")
         await pilot.press("l", "1", "enter")
-        await until(pilot, lambda: asked(sweep) == {"first": [{"kind": "set", "changes": {"optim.lr": 1.0}}]})
+        await until(
+            pilot, lambda: inbox_requests(sweep) == {"first": [{"kind": "set", "changes": {"optim.lr": 1.0}}]}
+        )
 
     steer(sweep, act)
 
@@ -194,7 +199,7 @@ def test_forks_and_restarts_are_commands_for_the_runs_shown(
         await pilot.press("enter")
         ended = str(run_named(sweep, "ended").path)
         await until(pilot, lambda: started[1:] == [("resume", ended, "--detach")])
-        assert not asked(sweep)
+        assert not inbox_requests(sweep)
 
     steer(sweep, act)
 
@@ -202,23 +207,23 @@ def test_forks_and_restarts_are_commands_for_the_runs_shown(
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"read_only": True}, "read-only: nothing is asked of the runs"),
+        ({"read_only": True}, "read-only: no requests are sent"),
         ({"demo": True}, "a recording cannot be steered"),
     ],
 )
-def test_read_only_and_recordings_are_never_asked(
+def test_read_only_and_recordings_send_nothing(
     sweep: SweepDir, started: list[tuple[str, ...]], settings: dict[str, Any], why: str
 ) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         for key in ("n", "p", "l", "i", "space", "full_stop", "x", "f", "C", "E", "N"):
-            await pilot.press("escape" if strip(app).is_open else "m", key)
+            await pilot.press("escape" if steering_bar(app).is_open else "m", key)
             await pilot.pause()
-            assert not strip(app).is_open, key
+            assert not steering_bar(app).is_open, key
             assert why in text_of(app), key
             await pilot.press("enter")
         await pilot.press("q")
         await pilot.pause()
-        assert not asked(sweep)
+        assert not inbox_requests(sweep)
         assert not started
         assert app.return_code == 0, "nobody is asked whether runs are to be stopped that cannot be"
 
@@ -239,11 +244,11 @@ def test_a_request_is_shown_as_pending_then_as_the_run_answers_it(sweep: SweepDi
         with run.journal_file.open("ab") as journal:
             for ident, answer in zip(idents, answers, strict=True):
                 journal.write(encode(Seconds().stamp([answer | {"id": ident}])[0]) + b"\n")
-        app.wake()
+        app.feed.wake()
         await until(pilot, lambda: "pending" not in text_of(app))
         for one in waiting(run):
             one.path.unlink()
-        app.wake()
+        app.feed.wake()
         text = text_of(app)
         assert "12 ✓ noise on" in text
         assert "noise on @12" in text, "the mark in the charts"
@@ -263,6 +268,6 @@ def test_a_crosshair_chooses_a_step_only_where_steps_are(
         await until(pilot, lambda: [one.id for one in page.query(Chart)] != [] and page.grid.keys == (chart,))
         page.query(Chart).first()._point_at(at)
         await pilot.pause()
-        assert app.choice.step == step
+        assert app.context.selection.step == step
 
     steer(sweep, act)

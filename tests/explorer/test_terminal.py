@@ -128,8 +128,8 @@ def test_a_signal_ends_it_even_where_leaving_hangs(
     driver = tmp_path / "driver.py"
     driver.write_text(
         "import sys, threading\n"
-        "import bntui.app\n"
-        "bntui.app.GRACE_S = 0.5\n"
+        "import bntui.app, bntui.signals\n"
+        "bntui.signals.GRACE_S = 0.5\n"
         "bntui.app.Explorer.on_unmount = lambda self: threading.Event().wait()\n"
         "from bntui.main import main\n"
         f"sys.exit(main([{str(run.path)!r}]))\n"

@@ -144,7 +144,7 @@ def test_a_sweep_is_started_changed_left_found_again_and_stopped(tmp_path: Path,
     assert applied(run) == [{"noise.on": True}, {"norm.kind": "l1"}]
 
     tmux.type("q")
-    tmux.shows("4 runs not finished", "detach: they go on")
+    tmux.shows("4 runs not finished", "detach: they continue")
     tmux.type("Enter")
     tmux.until(lambda: not tmux.in_program, "the shell's screen")
     tmux.command("stty -a")

@@ -14,11 +14,11 @@ from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import Pause, drop
 from bncore.store.status import Status, write_status
+from bntui.feed import SourceWorker
 from bntui.live.release import release_memory
 from bntui.live.snapshot import Snapshot
 from bntui.live.sources import LIST_EVERY_S, Root, Runs, Source, names
 from bntui.live.watch import RELEASES, Watcher
-from bntui.source_worker import SourceWorker
 from live.factories import Clock, events, forked_run, made_run, watched, write_sweep
 
 PATIENCE_S = 30.0

@@ -1,4 +1,4 @@
-"""Whom a request goes to: the run shown, those marked, the whole sweep; who is queued, and who has ended."""
+"""The targets of a request: the selected run, marked runs, the whole sweep; queued runs and ended ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bncore.store.paths import SweepDir
 from bntui.app import Explorer
 from bntui.live.sources import Runs
 from bntui.steering.send import start_preset, stop_all
-from explorer.asking import STOP, asked, run_named, select, sentence, steer
 from explorer.factories import text_of, until
+from explorer.steered_sweep import STOP, inbox_requests, run_named, select, sentence, steer
 
 pytestmark = pytest.mark.usefixtures("started")
 
 
-def test_marked_runs_are_asked_together_and_those_that_cannot_be_are_named(sweep: SweepDir) -> None:
+def test_a_request_goes_to_all_marked_runs_and_those_that_cannot_accept_it_are_named(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         for name in ("second", "halted", "over"):
             await select(pilot, app, name)
@@ -36,12 +36,12 @@ def test_marked_runs_are_asked_together_and_those_that_cannot_be_are_named(sweep
         assert "first" not in said
         await pilot.press("enter")
         change = {"kind": "set", "changes": {"norm.kind": "l1"}}
-        await until(pilot, lambda: asked(sweep) == {"second": [change], "halted": [change]})
+        await until(pilot, lambda: inbox_requests(sweep) == {"second": [change], "halted": [change]})
 
     steer(sweep, act)
 
 
-def test_the_whole_sweep_is_asked_with_what_is_queued(sweep: SweepDir) -> None:
+def test_a_request_to_the_whole_sweep_goes_to_queued_runs_too(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         assert "whole sweep: off" in text_of(app)
         await pilot.press("w")
@@ -51,17 +51,18 @@ def test_the_whole_sweep_is_asked_with_what_is_queued(sweep: SweepDir) -> None:
         await pilot.pause()
         assert "to first, second, halted, waits" in sentence(app)
         assert "not to over, ended" in sentence(app)
-        assert not asked(sweep)
+        assert not inbox_requests(sweep)
         await pilot.press("enter")
         change = [{"kind": "set", "changes": {"noise.on": True}}]
         await until(
-            pilot, lambda: asked(sweep) == dict.fromkeys(("first", "second", "halted", "waits"), change)
+            pilot,
+            lambda: inbox_requests(sweep) == dict.fromkeys(("first", "second", "halted", "waits"), change),
         )
 
     steer(sweep, act)
 
 
-def test_tab_says_whom_while_the_strip_is_open(sweep: SweepDir) -> None:
+def test_tab_changes_the_targets_while_the_bar_is_open(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await pilot.press("space")
         await pilot.pause()
@@ -70,13 +71,13 @@ def test_tab_says_whom_while_the_strip_is_open(sweep: SweepDir) -> None:
         await pilot.pause()
         assert "→ pause  to first, second" in sentence(app)
         await pilot.press("tab", "enter")
-        await until(pilot, lambda: asked(sweep) == {"first": [{"kind": "pause"}]})
+        await until(pilot, lambda: inbox_requests(sweep) == {"first": [{"kind": "pause"}]})
 
     steer(sweep, act)
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_tab_is_forgotten_when_the_strip_is_left_and_when_it_has_sent(sweep: SweepDir, before: bool) -> None:
+def test_tab_is_forgotten_when_the_bar_is_closed_and_when_it_has_sent(sweep: SweepDir, before: bool) -> None:
     one, all_of_them = "→ noise on  to first  at", "→ noise on  to first, second, halted, waits"
     usual, other = (all_of_them, one) if before else (one, all_of_them)
 
@@ -92,8 +93,8 @@ def test_tab_is_forgotten_when_the_strip_is_left_and_when_it_has_sent(sweep: Swe
             assert other in sentence(app)
             await pilot.press(end)
             await pilot.pause()
-            assert app.choice.whole is before
-        await until(pilot, lambda: len(asked(sweep)) == (1 if before else 4))
+            assert app.context.selection.whole_sweep is before
+        await until(pilot, lambda: len(inbox_requests(sweep)) == (1 if before else 4))
         await pilot.press("n")
         await pilot.pause()
         assert usual in sentence(app)
@@ -101,14 +102,14 @@ def test_tab_is_forgotten_when_the_strip_is_left_and_when_it_has_sent(sweep: Swe
     steer(sweep, act)
 
 
-def test_stopping_the_whole_sweep_asks_its_supervisor_and_no_run_twice(sweep: SweepDir) -> None:
+def test_stopping_the_whole_sweep_goes_to_its_supervisor_and_to_no_run_twice(sweep: SweepDir) -> None:
     fork = forked_run(sweep.path / "first-s0-fork-1", run_named(sweep, "first"), 12, state="running")
     owner = acquire(fork)
 
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await until(pilot, lambda: "first fork 1" in text_of(app))
         await pilot.press("w", "x", "enter")
-        await until(pilot, lambda: asked(sweep) == {"sweep": STOP, "first-s0-fork-1": STOP})
+        await until(pilot, lambda: inbox_requests(sweep) == {"sweep": STOP, "first-s0-fork-1": STOP})
 
     try:
         steer(sweep, act)
@@ -116,11 +117,11 @@ def test_stopping_the_whole_sweep_asks_its_supervisor_and_no_run_twice(sweep: Sw
         owner.release()
 
 
-def test_a_queued_run_is_left_out_by_its_supervisor(sweep: SweepDir) -> None:
+def test_a_queued_run_is_cancelled_by_its_supervisor(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await select(pilot, app, "waits")
         await pilot.press("x", "enter")
-        await until(pilot, lambda: asked(sweep) == {"sweep": [{"kind": "drop", "run": "waits-s0"}]})
+        await until(pilot, lambda: inbox_requests(sweep) == {"sweep": [{"kind": "drop", "run": "waits-s0"}]})
 
     steer(sweep, act)
 
@@ -137,20 +138,20 @@ def test_a_task_that_waits_in_slurms_queue_is_cancelled(
         await select(pilot, app, "waits")
         await pilot.press("x", "enter")
         await until(pilot, lambda: started == [("stop", str(run_named(sweep, "waits").path))])
-        assert asked(sweep) == {}
+        assert inbox_requests(sweep) == {}
 
     steer(sweep, act)
 
 
-def test_nobody_is_asked_who_has_ended(sweep: SweepDir, started: list[tuple[str, ...]]) -> None:
+def test_a_run_that_has_ended_accepts_no_request(sweep: SweepDir, started: list[tuple[str, ...]]) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await select(pilot, app, "over")
         for key in ("n", "p", "l", "space", "full_stop", "x", "C", "E", "N"):
             await pilot.press(key)
             await pilot.pause()
-            assert "nobody to ask" in sentence(app) or key == "N", key
+            assert "no run can accept this" in sentence(app) or key == "N", key
             await pilot.press("enter", "escape")
-        assert not asked(sweep)
+        assert not inbox_requests(sweep)
         assert not started
 
     steer(sweep, act)
@@ -163,16 +164,16 @@ def test_stopping_all_that_is_shown_stops_nothing_else_of_its_sweep(
     snapshot = Runs(*(run_named(sweep, name) for name in shown)).look(1.0)
     assert stop_all(snapshot) == []
     expected = {name: STOP for name in shown if name != "waits"}
-    assert asked(sweep) == expected | {"sweep": [{"kind": "drop", "run": "waits-s0"}]}
+    assert inbox_requests(sweep) == expected | {"sweep": [{"kind": "drop", "run": "waits-s0"}]}
 
 
-def test_space_does_what_it_says_of_the_runs_that_are_meant(sweep: SweepDir) -> None:
+def test_space_does_to_the_targets_what_it_says(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await select(pilot, app, "halted")
         await pilot.press("m")
         await select(pilot, app, "over")
         await pilot.pause()
-        assert "space go on" in text_of(app)
+        assert "space resume" in text_of(app)
         await pilot.press("space")
         await pilot.pause()
         assert "→ resume  to halted" in sentence(app)

@@ -1,4 +1,4 @@
-"""A sweep at work whose runs can be asked, and what they were asked."""
+"""A sweep at work that can be steered, and the requests in its inboxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Act = Callable[[Pilot[None], Explorer], Awaitable[None]]
 
 @contextmanager
 def sweep_at_work(tmp_path: Path) -> Iterator[SweepDir]:
-    """A sweep at work, held by this process, with a run in every state that matters to who is asked."""
+    """A sweep at work, held by this process, with a run in every state that matters to steering."""
     sweep = SweepDir(tmp_path / "root" / "made-001")
     with ExitStack() as held:
         for name, state in STATES.items():
@@ -50,7 +50,7 @@ def run_named(sweep: SweepDir, name: str) -> RunDir:
     return RunDir(sweep.path / f"{name}-s0")
 
 
-def asked(sweep: SweepDir) -> dict[str, list[dict[str, Any]]]:
+def inbox_requests(sweep: SweepDir) -> dict[str, list[dict[str, Any]]]:
     """What lies in every inbox that holds anything; the sweep's own under its name."""
     inboxes: dict[str, OwnedDir] = {run.path.name.removesuffix("-s0"): run for run in sweep.runs()}
     inboxes["sweep"] = sweep
@@ -66,7 +66,7 @@ def steer(sweep: SweepDir, act: Act, **settings: object) -> None:
     app = explorer(sweep.path.parent, sweep, **settings)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: len(app.snapshot.runs) >= len(STATES) if app.snapshot else False)
+        await until(pilot, lambda: len(app.feed.snapshot.runs) >= len(STATES) if app.feed.snapshot else False)
         await act(pilot, app)
 
     drive(app, SIZE, steps)
@@ -75,17 +75,21 @@ def steer(sweep: SweepDir, act: Act, **settings: object) -> None:
 async def select(pilot: Pilot[None], app: Explorer, name: str) -> None:
     """Select the run of this name."""
     names = list(STATES)
-    at = app.choice.selected.name.removesuffix("-s0") if app.choice.selected else names[0]
+    at = (
+        app.context.selection.selected.name.removesuffix("-s0")
+        if app.context.selection.selected
+        else names[0]
+    )
     by = names.index(name) - names.index(at)
     await pilot.press(*(["down" if by > 0 else "up"] * abs(by)))
-    assert app.choice.selected is not None
-    assert app.choice.selected.name == f"{name}-s0"
+    assert app.context.selection.selected is not None
+    assert app.context.selection.selected.name == f"{name}-s0"
 
 
-def strip(app: Explorer) -> SteeringBar:
+def steering_bar(app: Explorer) -> SteeringBar:
     return app.screen.query_one(SteeringBar)
 
 
 def sentence(app: Explorer) -> str:
-    """What the strip says would be sent, or why nothing can be."""
+    """What the steering bar says would be sent, or why nothing can be."""
     return next(line for line in text_of(app).splitlines() if "→ " in line or "✗ " in line).strip("│ ")

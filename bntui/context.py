@@ -1,0 +1,56 @@
+"""What a page is given: the settings, the selection, what is watched, and the way to other pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from bntui.feed import SnapshotFeed
+from bntui.selection import Selection, Settings
+
+if TYPE_CHECKING:
+    from bntui.selection import RunOrSweep
+
+
+class Navigator(Protocol):
+    """The way to other pages."""
+
+    def view_page(self, name: str) -> None:
+        """Go to a page about the runs that are watched."""
+
+    def open_runs(self, paths: Sequence[RunOrSweep], page: str = "sweep") -> None:
+        """Watch some runs and sweeps, and go to a page about them."""
+
+    def go_home(self) -> None:
+        """Go back to the list of all runs."""
+
+
+@dataclass
+class PageContext:
+    """What all pages share."""
+
+    settings: Settings
+    feed: SnapshotFeed
+    navigator: Navigator
+    selection: Selection = field(default_factory=Selection)
+    warned: set[str] = field(default_factory=set)
+    """Warnings that have been on a screen."""
+
+    def labels(self) -> list[str]:
+        """What is out of the ordinary, for the heading."""
+        playback = self.feed.playback
+        labels = []
+        if self.settings.demo:
+            labels.append("RECORDING, not live")
+        elif playback is not None:
+            labels.append("PLAYBACK")
+        if playback is not None:
+            labels.append("paused" if playback.paused else f"×{playback.speed:g}")
+        return [*labels, "read-only"] if self.settings.read_only else labels
+
+    def steering_refusal(self) -> str:
+        """Why no request can be sent; empty where one can."""
+        if self.settings.demo or self.feed.playback is not None:
+            return "a recording cannot be steered"
+        return "read-only: no requests are sent" if self.settings.read_only else ""
