@@ -66,6 +66,8 @@ class Plan:
             and spec.data.source in ("auto", data.source)
         ):
             table["data"] |= {"source": data.source, "path": data.path, "fingerprint": data.fingerprint}
+            if data.source != "synthetic":  # a setting of these alone, which would tell equal runs apart
+                table["data"].pop("background")
         if spec.device == "auto":
             table["device"] = device
         if spec.threads == "auto":

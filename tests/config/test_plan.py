@@ -133,7 +133,7 @@ def test_a_settled_plan_says_auto_nowhere_and_changes_nothing_else() -> None:
         expected = before.spec.model_dump() | {"device": "cpu", "threads": 2}
         expected["data"] = {
             "source": "cifar10", "path": "/cifar", "augment": True, "standardize": "image", "image_size": None,
-            "background": "by_class",
+            "background": "any",
             "fingerprint": "ab",
         }  # fmt: skip
         assert after.spec.model_dump() == expected
