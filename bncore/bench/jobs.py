@@ -12,9 +12,8 @@ from statistics import mean
 
 from bncore.bench.measure import Row
 from bncore.config.plan import Plan
-from bncore.launch.devices import default_jobs, visible_gpus
+from bncore.launch.devices import Occupancy, default_jobs, occupancy, visible_gpus
 from bncore.launch.local import LocalSweep
-from bncore.launch.occupancy import Occupancy, occupancy
 from bncore.store.log import last_line
 from bncore.store.paths import RunDir
 from bncore.store.status import HEARTBEAT_S, LIVE, read_status

@@ -62,7 +62,7 @@ class RunView:
     """Of a fork: the directory of the run it was made from."""
 
     @property
-    def settled(self) -> Spec | None:
+    def submitted(self) -> Spec | None:
         """The spec as it was submitted; None where there is none."""
         return self.settings if isinstance(self.settings, Spec) else None
 
@@ -74,7 +74,7 @@ class RunView:
     @property
     def seed(self) -> int:
         """Of the spec, else by the directory's name."""
-        return self.settled.seed if self.settled else variant_and_seed(self.run)[1]
+        return self.submitted.seed if self.submitted else variant_and_seed(self.run)[1]
 
     @property
     def step(self) -> int:
@@ -88,7 +88,7 @@ class RunView:
     @property
     def steps(self) -> int:
         """Updates to make; 0 where nobody knows."""
-        return self.status.steps if self.status else self.settled.steps if self.settled else 0
+        return self.status.steps if self.status else self.submitted.steps if self.submitted else 0
 
     @property
     def rate(self) -> float | None:

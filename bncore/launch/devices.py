@@ -1,13 +1,18 @@
-"""What this machine offers, found without importing torch."""
+"""What this machine offers and what its GPUs are doing, found without importing torch."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from bncore.config.model import Spec
+
+FIELDS = ("utilization.gpu", "memory.used", "memory.total")
+"""What `nvidia-smi` is asked of each GPU."""
 
 
 def cpu_count() -> int:
@@ -60,3 +65,30 @@ def default_jobs(specs: Sequence[Spec]) -> int:
         return max(1, min(len(specs), gpu_count()))
     threads = max(int(spec.threads) for spec in specs)
     return max(1, min(len(specs), cpu_count() // threads))
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Of several GPUs together, at one moment, whoever uses them."""
+
+    busy: float
+    """Share of the last moments during which something ran on them, from 0 to 1: their mean. It does not say how
+    many of their processors it ran on."""
+    used: float
+    """Memory that is taken, in MiB."""
+    total: float
+    """Memory that there is, in MiB."""
+
+
+def occupancy(gpus: Sequence[str]) -> Occupancy | None:
+    """What ``nvidia-smi`` says of these GPUs, named as CUDA_VISIBLE_DEVICES names them; None where it says nothing
+    that makes sense."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
+    command += ["-i", ",".join(gpus)]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        rows = [[float(cell) for cell in line.split(",")] for line in told.splitlines() if line.strip()]
+        busy, used, total = zip(*rows, strict=True)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return Occupancy(sum(busy) / len(busy) / 100, sum(used), sum(total))

@@ -75,7 +75,7 @@ class LocalSweep:
         """What has not been started."""
         return list(self._queue)
 
-    def drop(self, name: str) -> bool:
+    def cancel_queued(self, name: str) -> bool:
         """Leave a queued run out; False where it is not queued."""
         found = next((run for run in self._queue if run.path.name == name), None)
         if found is not None:

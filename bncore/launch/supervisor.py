@@ -16,14 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from bncore.launch.local import LocalSweep, exit_in_words
-from bncore.launch.unowned import mark
 from bncore.plain_files import append_to
 from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.log import last_line
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import Drop, Request, Stop, drop, pending, waiting
-from bncore.store.status import HEARTBEAT_S, LIVE, State, Status, read_status, write_status
+from bncore.store.requests import CancelQueued, Request, Stop, pending, send_request, waiting
+from bncore.store.status import HEARTBEAT_S, LIVE, State, Status, read_status, set_unowned_state, write_status
 
 DETACH_S = 30.0
 """Seconds a detached supervisor may take to hold its sweep before that counts as failed."""
@@ -78,13 +77,13 @@ class Supervisor:
         if self._ownership is None:
             return
         for request in pending(self._sweep, refused=_report):
-            self._settle(request)
+            self._apply(request)
             request.path.unlink(missing_ok=True)
 
-    def _settle(self, request: Request) -> None:
-        if isinstance(request.command, Drop):
+    def _apply(self, request: Request) -> None:
+        if isinstance(request.command, CancelQueued):
             run = RunDir(self._sweep.path / request.command.run)
-            if self.local.drop(request.command.run):
+            if self.local.cancel_queued(request.command.run):
                 _leave_out(run, f"dropped by {request.author}")
             elif request.command.run in self.local.at_work():  # begun meanwhile
                 self._stop(run)
@@ -99,7 +98,7 @@ class Supervisor:
     def _stop(self, run: RunDir) -> None:
         try:
             if not _stops_anyway(run, self.local.stale[run.path.name]):
-                drop(run, Stop())
+                send_request(run, Stop())
         except StoreError as error:
             _report(str(error))
 
@@ -188,7 +187,7 @@ def _queue(run: RunDir) -> None:
     status = read_status(run)
     if status is not None and status.state not in ("queued", "finished", "diverged"):
         with suppress(StoreError):
-            mark(run, "queued")
+            set_unowned_state(run, "queued")
 
 
 def _leave_out(run: RunDir, why: str) -> None:

@@ -81,7 +81,7 @@ class ReportRun:
     @property
     def spec(self) -> Spec | None:
         """As it was submitted; None where spec.toml makes no sense, or the run observed somebody's own loop."""
-        return self.view.settled
+        return self.view.submitted
 
     @property
     def observed(self) -> Observed | None:
@@ -191,7 +191,7 @@ def steered(columns: Columns) -> list[Event]:
 
 def _excluded_because(view: RunView) -> str:
     """Why a run is no evidence for the variant that its spec names, however it ended."""
-    if view.settled is None:
+    if view.submitted is None:
         return "observes a training loop of somebody's own"
     try:
         lineage = read_lineage(view.run)

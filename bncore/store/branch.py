@@ -16,12 +16,11 @@ import tomli_w
 from bncore.config.change import Changes, changed, values_at
 from bncore.config.model import Spec
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.store.checkpoints import CheckpointFile, file_name, listing
 from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, read_events
 from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import CheckpointFile, RunDir, SweepDir, checkpoint_name, list_checkpoints
 from bncore.store.requests import user_name
 from bncore.store.status import Status, read_status, write_status
 from bncore.store.sweep import next_name
@@ -62,7 +61,7 @@ def fork(
     """
     spec = resolved_spec_from_toml(parent.spec_file)
     events = in_effect(read_events(parent.journal_file))
-    checkpoints = listing(parent.checkpoints)
+    checkpoints = list_checkpoints(parent.checkpoints)
     own = read_lineage(parent)
     first = own.step if own is not None else 0
     step = _fork_step(parent, spec, events, checkpoints, first) if at is None else at
@@ -123,7 +122,8 @@ def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
     own = read_lineage(original)
     start, held = 0, {}
     if own is not None:
-        begun_from = [c for c in listing(original.checkpoints) if c.why == "parent" and c.step == own.step]
+        checkpoints = list_checkpoints(original.checkpoints)
+        begun_from = [c for c in checkpoints if c.why == "parent" and c.step == own.step]
         start, held = _copy_checkpoint(begun_from, run, usable), own.changes
         if start < own.step:
             raise BranchError(f"{original.name}: a fork, and its checkpoint of step {own.step} is gone")
@@ -218,7 +218,7 @@ def _fill(run: RunDir, spec: Spec, original: RunDir) -> None:
 def _copy_checkpoint(found: list[CheckpointFile], run: RunDir, usable: Usable) -> int:
     """Copy the newest of some checkpoints that can be used; its step, 0 where there is none."""
     for one in reversed(found):
-        copy = run.checkpoints / file_name(one.step, "parent")
+        copy = run.checkpoints / checkpoint_name(one.step, "parent")
         try:
             shutil.copyfile(one.path, copy)
         except FileNotFoundError:  # the parent lives, and has dropped it for a newer one meanwhile

@@ -110,7 +110,7 @@ class StopSweep(BaseModel):
     kind: Literal["stop"] = "stop"
 
 
-class Drop(BaseModel):
+class CancelQueued(BaseModel):
     """Leave a queued run out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,5 +120,7 @@ class Drop(BaseModel):
     """The name of its directory."""
 
 
-SWEEP_COMMANDS: TypeAdapter[Any] = TypeAdapter(Annotated[StopSweep | Drop, Field(discriminator="kind")])
+SWEEP_COMMANDS: TypeAdapter[Any] = TypeAdapter(
+    Annotated[StopSweep | CancelQueued, Field(discriminator="kind")]
+)
 """What may be asked of a sweep's supervisor."""

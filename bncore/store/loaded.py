@@ -126,7 +126,13 @@ def read_settings(run: RunDir) -> Spec | Observed:
     """
     if not run.spec_file.is_file():
         raise NoSuchRun(f"{run.path}: no run directory (it has no spec.toml)")
-    return observed_from_toml(run.spec_file) or resolved_spec_from_toml(run.spec_file)
+    try:
+        return resolved_spec_from_toml(run.spec_file)
+    except SpecError:
+        observed = observed_from_toml(run.spec_file)
+        if observed is None:
+            raise
+        return observed
 
 
 def read_meta(run: RunDir) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from bncore.config.errors import SpecError, escape_control
 from bncore.config.parse import read_table
+
+_CHECKPOINT = re.compile(r"step-(\d{9})(?:-(kept|parent))?\.pt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,29 @@ def variant_and_seed(run: RunDir) -> tuple[str, int]:
     if match is None:
         return escape_control(run.path.name), 0
     return escape_control(match[1] + match[3].replace("-", " ")), int(match[2])
+
+
+class CheckpointFile(NamedTuple):
+    """A checkpoint file, by its name: ``step-000001240.pt`` holds the state before update 1240; one that was asked
+    for is ``step-000001240-kept.pt``, one that a fork or a replay began from ``step-000001240-parent.pt``."""
+
+    step: int
+    why: str
+    """Why it stays for good: ``kept``, ``parent``; empty where it does not."""
+    path: Path
+
+
+def checkpoint_name(step: int, why: Literal["", "kept", "parent"] = "") -> str:
+    """The name of a checkpoint's file."""
+    return f"step-{step:09d}{why and f'-{why}'}.pt"
+
+
+def list_checkpoints(folder: Path) -> list[CheckpointFile]:
+    """The checkpoints in `folder` that are plain files, by step, oldest first, those that stay after others of the
+    same step."""
+    names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    found = [(match, folder / name) for name in names if (match := _CHECKPOINT.fullmatch(name))]
+    return sorted(CheckpointFile(int(m[1]), m[2] or "", path) for m, path in found)
 
 
 def _queue(sweep: SweepDir) -> list[str]:

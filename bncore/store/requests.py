@@ -22,9 +22,9 @@ from bncore.plain_files import read_plain
 from bncore.store.commands import (
     COMMANDS,
     SWEEP_COMMANDS,
+    CancelQueued,
     Checkpoint,
     Command,
-    Drop,
     DropRequest,
     Evaluate,
     Note,
@@ -55,7 +55,7 @@ class Request:
     path: Path
 
 
-def drop(held: OwnedDir, command: BaseModel) -> str:
+def send_request(held: OwnedDir, command: BaseModel) -> str:
     """Put a request into the inbox of a run or a sweep; its id.
 
     Raises:
@@ -206,9 +206,9 @@ def _set_aside(path: Path, reason: str) -> bool:
 
 __all__ = [
     "LARGEST",
+    "CancelQueued",
     "Checkpoint",
     "Command",
-    "Drop",
     "DropRequest",
     "Evaluate",
     "Note",
@@ -219,9 +219,9 @@ __all__ = [
     "Step",
     "Stop",
     "StopSweep",
-    "drop",
     "may_ask",
     "pending",
+    "send_request",
     "take_back",
     "user_name",
     "waiting",

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import orjson
 
 from bncore.plain_files import read_plain
+from bncore.store.errors import AlreadyOwnedError
 from bncore.store.files import replace_file
-from bncore.store.owner import read_owner
+from bncore.store.owner import acquire, read_owner
 from bncore.store.paths import OwnedDir, RunDir, SweepDir
 
 State = Literal["queued", "running", "paused", "stopped", "finished", "diverged", "failed"]
 STATES: tuple[State, ...] = get_args(State)
 LIVE: frozenset[State] = frozenset({"running", "paused"})
 HEARTBEAT_S = 2.0
+LOOK_EVERY_S = 0.5
 SILENCE_S = 120.0
 """A live run whose counter has not moved for this long, by the observer's own clock, counts as dead."""
 
@@ -106,4 +108,43 @@ class Observer:
         return now - since >= SILENCE_S
 
 
-__all__ = ["LIVE", "STATES", "Observer", "State", "Status", "read_status", "write_status"]
+def find_stalled(
+    runs: Sequence[OwnedDir],
+    *,
+    seconds: float = SILENCE_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> list[OwnedDir]:
+    """Those of `runs` whose heartbeat's counter does not move for so many seconds of this process's own clock.
+
+    Returns as soon as every heartbeat has moved, which takes two seconds where all are alive.
+    """
+    begun, first = clock(), [_counter(run) for run in runs]
+    still = list(range(len(runs)))
+    while still and clock() - begun < seconds:
+        sleep(LOOK_EVERY_S)
+        still = [i for i in still if _counter(runs[i]) == first[i]]
+    return [runs[i] for i in still]
+
+
+def _counter(run: OwnedDir) -> int | None:
+    status = read_status(run)
+    return None if status is None else status.counter
+
+
+def set_unowned_state(run: RunDir, state: Literal["queued", "stopped"], message: str = "") -> bool:
+    """Say of a run that nobody runs that it is queued or stopped; False where somebody holds it.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    try:
+        ownership = acquire(run)
+    except AlreadyOwnedError:
+        return False
+    try:
+        status = read_status(run) or Status("queued")
+        write_status(run, Status(state, status.step, status.steps, message=message))
+    finally:
+        ownership.release()
+    return True

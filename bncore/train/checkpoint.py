@@ -1,6 +1,6 @@
 """Checkpoints: written atomically, read without pickle, checked by a digest of their own.
 
-A checkpoint appears under its name (`bncore.store.checkpoints`) only when whole: temporary file,
+A checkpoint appears under its name (`bncore.store.paths`) only when whole: temporary file,
 fsync, rename, fsync of the folder.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from bncore.plain_files import open_plain
-from bncore.store.checkpoints import file_name, listing
 from bncore.store.errors import StoreError
 from bncore.store.failpoints import failpoint
+from bncore.store.paths import checkpoint_name, list_checkpoints
 from bncore.train import digest as digests
 
 VERSION = 1
@@ -40,7 +40,7 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
     """
     content = {"version": VERSION, "step": step, "state": state}
     content["sha256"] = content_sha256(content)
-    final = folder / file_name(step, "kept" if requested else "")
+    final = folder / checkpoint_name(step, "kept" if requested else "")
     temporary = final.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -89,7 +89,7 @@ def set_aside(path: Path) -> None:
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints of those that need not stay, and temporary files of dead
     writers."""
-    for checkpoint in [c for c in listing(folder) if not c.why][:-keep]:
+    for checkpoint in [c for c in list_checkpoints(folder) if not c.why][:-keep]:
         checkpoint.path.unlink(missing_ok=True)
     for orphan in folder.glob("step-*.tmp"):
         orphan.unlink(missing_ok=True)
@@ -128,7 +128,6 @@ __all__ = [
     "VERSION",
     "CheckpointError",
     "content_sha256",
-    "listing",
     "load",
     "prune",
     "save",

@@ -33,11 +33,10 @@ from bncore.store.journal import SCHEMA, Event, Journal
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.log import LOGGER, log_to_stderr
 from bncore.store.owner import Owner, Ownership, acquire
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.replay_diff import MOVED, environment_diff, meta_of
 from bncore.store.requests import halting
-from bncore.store.stalled import find_stalled
-from bncore.store.status import State, read_status
+from bncore.store.status import State, find_stalled, read_status
 from bncore.train import checkpoint
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals, end_with_parent
@@ -297,7 +296,7 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
     where none does."""
     run.checkpoints.mkdir(exist_ok=True)
     as_submitted = session.spec
-    for found in reversed(checkpoint.listing(run.checkpoints)):
+    for found in reversed(list_checkpoints(run.checkpoints)):
         try:
             step, state = checkpoint.load(found.path, session.spec.device)
         except checkpoint.CheckpointError as error:

@@ -185,11 +185,12 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
         SlurmError: Slurm refuses.
     """
     from bncore.launch.slurm.commands import scancel
-    from bncore.launch.unowned import mark
+    from bncore.store.status import set_unowned_state
 
     scancel(list(tasks.values()))
     for run, task in tasks.items():
-        mark(run, "stopped", f"Slurm's task {task} was cancelled before it began; `bnrun resume` goes on")
+        why = f"Slurm's task {task} was cancelled before it began; `bnrun resume` goes on"
+        set_unowned_state(run, "stopped", why)
         typer.echo(f"{run.name}: task {task} cancelled", err=True)
 
 

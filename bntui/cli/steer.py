@@ -141,7 +141,7 @@ def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None)
     """Take what waits for its turn out of its queue; whether nothing is left that lives."""
     from bncore.follow.run_view import look_at
     from bncore.store.paths import RunDir
-    from bncore.store.requests import Drop, StopSweep, drop
+    from bncore.store.requests import CancelQueued, StopSweep, send_request
     from bncore.store.status import Observer
 
     seen = look_at(runs)
@@ -151,10 +151,10 @@ def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None)
     if tasks and at_step is None:
         cancel(tasks)
     elif queued and Observer().supervised(sweep) and isinstance(found, RunDir):
-        drop(sweep, Drop(run=found.path.name))
+        send_request(sweep, CancelQueued(run=found.path.name))
         typer.echo(f"{found.name}: to be dropped from the queue", err=True)
     elif queued and Observer().supervised(sweep) and at_step is None:
-        drop(sweep, StopSweep())
+        send_request(sweep, StopSweep())
         typer.echo(f"{sweep.name}: asked to start nothing more", err=True)
     else:
         return False
@@ -179,7 +179,7 @@ def resume(
     sweep. In the foreground, exit 0 only if all that was restarted has ended."""
     from bncore.config.observed import refuse_observed
     from bncore.follow.run_view import look_at
-    from bncore.store.requests import Resume, drop
+    from bncore.store.requests import Resume, send_request
     from bncore.store.status import Observer
 
     check_launcher(launcher, slurm)
@@ -207,7 +207,7 @@ def resume(
         if options[sweep] is not None:
             check_cluster(sweep.path)
     for run in live:
-        drop(run, Resume())
+        send_request(run, Resume())
         typer.echo(f"{run.name}: asked to go on", err=True)
     for run in waiting:
         typer.echo(f"{run.name}: queued; it will begin by itself", err=True)
@@ -301,7 +301,7 @@ def _slurm_options(
 def _without_silent(live: list[RunDir]) -> list[RunDir]:
     """Those of the runs that live, as far as this host can tell; a holder elsewhere is given two minutes."""
     from bncore.store.owner import read_owner
-    from bncore.store.stalled import find_stalled
+    from bncore.store.status import find_stalled
 
     elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
     if elsewhere:
@@ -335,7 +335,7 @@ def _ask_runs(
         queued: ask the runs that have not begun too.
     """
     from bncore.follow.run_view import look_at
-    from bncore.store.requests import drop
+    from bncore.store.requests import send_request
 
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused")]
@@ -344,11 +344,11 @@ def _ask_runs(
         typer.echo(f"bnrun: {escape_control(name)}: no live run to ask ({_states(seen)})", err=True)
         raise typer.Exit(ExitCode.NO_RUN)
     _refuse_beyond_the_end(command, seen)
-    asked = {run: drop(run, command) for run in live}
+    asked = {run: send_request(run, command) for run in live}
     for run in live:
         typer.echo(f"{run.name}: asked to {command.kind}", err=True)
     for run in later:
-        drop(run, command)
+        send_request(run, command)
         typer.echo(f"{run.name}: queued; will be asked to {command.kind} when it begins", err=True)
     if wait is not None:
         from bntui.cli.answers import await_answers
@@ -381,7 +381,7 @@ def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
     """
     from bncore.store.dropped_requests import why_not
     from bncore.store.journal import read_events
-    from bncore.store.requests import DropRequest, drop
+    from bncore.store.requests import DropRequest, send_request
 
     def refuse(reason: str) -> None:
         raise typer.BadParameter(escape_control(reason), param_hint="--drop-request")
@@ -396,5 +396,5 @@ def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
     full = ids.pop() if ids else ident
     if reason := why_not(events, full):
         refuse(f"{run.name}: {reason}")
-    drop(run, DropRequest(request=full))
+    send_request(run, DropRequest(request=full))
     typer.echo(f"{run.name}: resumes without request {escape_control(full)}", err=True)

@@ -79,7 +79,7 @@ def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> t
 
 def hlines(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
     """The lines beside a measure, of all runs."""
-    return reference_lines(((view.columns, view.settled) for view in views), measure)
+    return reference_lines(((view.columns, view.submitted) for view in views), measure)
 
 
 def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) -> int | None:

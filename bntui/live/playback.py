@@ -170,7 +170,7 @@ def _revealed(view: RunView, columns: Columns, state: State, message: str = "") 
         ),
         problem="",
         requests=tuple(r for r in view.requests if r.outcome != "pending" and r.id in answered),
-        spec=with_changes(view.settled, applied_changes(columns)),
+        spec=with_changes(view.submitted, applied_changes(columns)),
     )
 
 

@@ -41,7 +41,7 @@ def _style(curve: PaperCurve, views: Sequence[RunView]) -> int | None:
     """Of the first run with the curve's norm, noise and, where the legend names it, learning rate."""
     norm = VARIANTS.get(curve.legend)
     for view in views:
-        spec = view.settled
+        spec = view.submitted
         if (
             spec is not None
             and (spec.norm.kind, spec.noise.on) == norm

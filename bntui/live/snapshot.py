@@ -48,4 +48,4 @@ def names_of_data(views: Iterable[RunView]) -> tuple[str, ...]:
 
 def on_synthetic_images(views: Iterable[RunView]) -> bool:
     """Whether any of the runs is on images that are no photographs."""
-    return any(view.settled is not None and view.settled.data.source == "synthetic" for view in views)
+    return any(view.submitted is not None and view.submitted.data.source == "synthetic" for view in views)

@@ -85,7 +85,7 @@ def spec_rows(
         head.append("  ").append(fmt.fitted(view.name, cell), fmt.color(palette, view.style))
     rows = [ListRow(head)]
     now = [_flat(view.spec) for view in runs]
-    begun = [_flat(view.settled) for view in runs]
+    begun = [_flat(view.submitted) for view in runs]
     for field in dict.fromkeys(name for table in now for name in table):
         values = [table.get(field, "-") for table in now]
         differs = len(set(values)) > 1 and field != "seed"

@@ -15,7 +15,7 @@ from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunView
 from bncore.launch.slurm.sweep import read_record
 from bncore.store.paths import OwnedDir, SweepDir
-from bncore.store.requests import Drop, Set, Stop, StopSweep
+from bncore.store.requests import CancelQueued, Set, Stop, StopSweep
 from bntui.live.snapshot import SweepView
 from bntui.steering.verbs import VERBS, WORKING, Typed, parse_text
 
@@ -129,7 +129,7 @@ def _stops(
     theirs = {
         view.run for view in targets if view.run.sweep in owners and view.parent is None
     }  # forks are not
-    cancelled = ((run.sweep, Drop(run=run.path.name)) for run in queued if run.sweep not in owners)
+    cancelled = ((run.sweep, CancelQueued(run=run.path.name)) for run in queued if run.sweep not in owners)
     requests = (
         *((sweep, StopSweep()) for sweep in owners),
         *((held, stop) for held, stop in working if held not in theirs),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bncore.config.errors import SpecError, escape_control
 from bncore.store.errors import StoreError
-from bncore.store.requests import drop
+from bncore.store.requests import send_request
 from bntui.live.snapshot import Snapshot
 from bntui.steering.proposal import Proposal, propose
 
@@ -34,7 +34,7 @@ def send(proposal: Proposal) -> Sent:
     ids, problems = [], []
     for held, command in proposal.requests:
         try:
-            ids.append(drop(held, command))
+            ids.append(send_request(held, command))
         except StoreError as error:
             problems.append(str(error))
     for line in proposal.commands:

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from bncore.follow.run_view import RunView
 from bncore.store.paths import SweepDir
-from bncore.store.requests import Set, drop
+from bncore.store.requests import Set, send_request
 from bncore.store.status import Status
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of
 from bntui.chart.palette import DARK, LIGHT
@@ -45,7 +45,7 @@ def views(tmp_path: Path) -> tuple[RunView, ...]:
     batch = made_run(sweep / "batch-s0", [*events(12), *asked], state="running")
     none = made_run(sweep / "none-s0", state="queued")
     both = made_run(sweep / "batch_noise-s1", [*events(5), asked[0]], state="failed", message="out of memory")
-    drop(none, Set(changes={"optim.lr": 0.05}))
+    send_request(none, Set(changes={"optim.lr": 0.05}))
     write_sweep(sweep, ["batch-s0", "none-s0", "batch_noise-s1"], figure="2")
     found = (view_of(batch, 0, "batch"), view_of(none, 1, "none"), view_of(both, 2, "batch + noise"))
     return (

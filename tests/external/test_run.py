@@ -23,7 +23,7 @@ from bncore.store.errors import StoreError
 from bncore.store.journal import read_events
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir
-from bncore.store.requests import Note, drop
+from bncore.store.requests import Note, send_request
 from bncore.store.status import Observer, Status, read_status, write_status
 from bncore.store.verify import verify
 from bncore.train.digest import params_sha256
@@ -171,7 +171,13 @@ def test_the_explorer_reads_it_live_and_ended(tmp_path: Path) -> None:
                 step.record(loop.make(inputs, targets), accuracy=0.5)
         watch.record_eval(test_loss=0.25, test_accuracy=0.75)
         live = follower.look()
-        assert (live.state, live.step, live.steps, live.eta_s, live.settled) == ("running", 4, 0, None, None)
+        assert (live.state, live.step, live.steps, live.eta_s, live.submitted) == (
+            "running",
+            4,
+            0,
+            None,
+            None,
+        )
     view = follower.look()
     assert (view.state, view.step, view.steps) == ("finished", 4, 4)
     assert view.columns.series("step", "accuracy").values.tolist() == [0.5] * 4
@@ -183,7 +189,7 @@ def test_a_request_is_answered_with_no(tmp_path: Path) -> None:
     net = mlp()
     loop = Loop(net)
     with watching(tmp_path / "run", net, loop.optimizer) as watch:
-        drop(watch.run, Note(text="hello"))
+        send_request(watch.run, Note(text="hello"))
         with watch.step(*DATA[0]) as step:
             step.record(loop.make(*DATA[0]))
     (request,) = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "request")

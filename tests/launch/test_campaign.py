@@ -56,8 +56,8 @@ def prepared(folder: Path) -> SweepDir:
     assert done.returncode == 0, done.stderr
     sweep = SweepDir(folder / "runs" / "tiny-001")
     for run in sweep.runs():
-        requests.drop(run, requests.Note(text="note", at_step=5700))
-        requests.drop(run, requests.Set(changes={"optim.lr": 5e-4}, at_step=5800))
+        requests.send_request(run, requests.Note(text="note", at_step=5700))
+        requests.send_request(run, requests.Set(changes={"optim.lr": 5e-4}, at_step=5800))
     return sweep
 
 

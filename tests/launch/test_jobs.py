@@ -19,7 +19,7 @@ from bncore.bench import jobs
 from bncore.bench.jobs import NotMeasured, Together, bench_jobs
 from bncore.config.load import load_experiment
 from bncore.config.plan import Plan, plan
-from bncore.launch.occupancy import Occupancy
+from bncore.launch.devices import Occupancy
 
 
 @pytest.fixture

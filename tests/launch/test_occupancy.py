@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bncore.launch.occupancy import Occupancy, occupancy
+from bncore.launch.devices import Occupancy, occupancy
 
 
 @pytest.fixture

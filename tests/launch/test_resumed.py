@@ -88,7 +88,7 @@ def test_a_run_that_begins_while_it_is_being_dropped_stops(tmp_path: Path) -> No
     sweep = detached(tmp_path, ENDLESS, "--jobs", "2")
     first, second = sweep.runs()
     with at_work(first):
-        requests.drop(sweep, requests.Drop(run=first.path.name))
+        requests.send_request(sweep, requests.CancelQueued(run=first.path.name))
         wait_until(lambda: not requests.waiting(sweep), "the supervisor's answer")
     wait_until(lambda: state(first) == "stopped", "the stop")
     assert state(second) in ("queued", "running")

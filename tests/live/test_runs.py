@@ -15,7 +15,7 @@ from bncore.launch.slurm.state import Queue
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
-from bncore.store.requests import Pause, Set, drop
+from bncore.store.requests import Pause, Set, send_request
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
 from live.factories import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 
@@ -59,7 +59,7 @@ def test_a_run_that_is_removed_is_gone_and_keeps_its_numbers(tmp_path: Path) -> 
 
 def test_a_run_that_never_was_is_gone(tmp_path: Path) -> None:
     view = view_of(RunDir(tmp_path / "nothing-s3"))
-    assert (view.state, view.variant, view.seed, view.settled) == ("gone", "nothing", 3, None)
+    assert (view.state, view.variant, view.seed, view.submitted) == ("gone", "nothing", 3, None)
 
 
 def test_files_that_make_no_sense_are_a_state(tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ def test_what_holds_now_is_the_spec_with_what_was_applied(tmp_path: Path) -> Non
         request(6, {"steps": 3}),  # no journal of ours says so
     ]
     view = view_of(made_run(tmp_path / "a-s0", [*events(), *asked]))
-    assert view.settled is not None
+    assert view.submitted is not None
     assert view.spec is not None
-    assert (view.settled.norm.kind, view.settled.noise.on) == ("batch", False)
+    assert (view.submitted.norm.kind, view.submitted.noise.on) == ("batch", False)
     assert (view.spec.norm.kind, view.spec.noise.on) == ("l1", True)
-    assert view.spec.optim.lr == view.settled.optim.lr
+    assert view.spec.optim.lr == view.submitted.optim.lr
     assert view.spec.probes.ics.every == 7
-    assert view.spec.steps == view.settled.steps
+    assert view.spec.steps == view.submitted.steps
 
 
 def test_a_fork_holds_what_its_parent_held_where_it_began(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_a_fork_holds_what_its_parent_held_where_it_began(tmp_path: Path) -> Non
 def test_requests_are_pending_until_the_journal_answers(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
     follower = RunFollower(run, Observer(), Queue())
-    ident = drop(run, Set(changes={"noise.on": True}, at_step=9))
-    other = drop(run, Pause())
+    ident = send_request(run, Set(changes={"noise.on": True}, at_step=9))
+    other = send_request(run, Pause())
     assert [(r.id, r.kind, r.summary, r.outcome, r.step) for r in follower.look().requests] == [
         (ident, "set", "noise on", "pending", 9),
         (other, "pause", "pause", "pending", None),
@@ -237,7 +237,7 @@ def test_requests_of_a_journal_that_makes_no_sense_are_shown_all_the_same(tmp_pa
     ]
     view = view_of(made_run(tmp_path / "a-s0", [*events(2), *odd]))
     assert [r.step for r in view.requests] == [1, 2, 3, 4, 5]
-    assert view.spec == view.settled
+    assert view.spec == view.submitted
 
 
 @pytest.mark.parametrize(
@@ -280,5 +280,5 @@ def test_another_run_made_in_the_place_of_one_is_shown_alone(tmp_path: Path) -> 
     series = view.columns.series("step", "loss")
     assert series.steps.tolist() == list(range(7))
     assert (series.values == 100.0).all()
-    assert view.settled is not None and view.settled.optim.lr == 0.5
-    assert view.spec == view.settled
+    assert view.submitted is not None and view.submitted.optim.lr == 0.5
+    assert view.spec == view.submitted

@@ -12,7 +12,7 @@ import pytest
 from bncore.store import reader as reader_module
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import Pause, drop
+from bncore.store.requests import Pause, send_request
 from bncore.store.status import Status, write_status
 from bntui.feed import SourceWorker
 from bntui.live.release import release_memory
@@ -187,7 +187,7 @@ def test_what_is_watched_changes_when_the_runs_do(tmp_path: Path) -> None:
     first = watcher.tick()
     assert first is not None
     assert watcher.tick() is None
-    drop(run, Pause())
+    send_request(run, Pause())
     asked = watcher.tick()
     assert asked is not None
     assert [r.outcome for r in asked.runs[0].requests] == ["pending"]

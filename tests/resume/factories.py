@@ -25,7 +25,7 @@ from bncore.config.model import DLN, Checkpoints, Evaluation, GaussianData, Loss
 from bncore.config.toml import spec_to_toml
 from bncore.store.journal import REPLAYED_EVENTS
 from bncore.store.owner import Ownership
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.status import Status, read_status, write_status
 
 PATIENCE_S = 60.0
@@ -251,7 +251,7 @@ def states(run: RunDir) -> dict[int, str]:
     from bncore.train import checkpoint  # noqa: PLC0415 - torch
 
     found = {}
-    for one in checkpoint.listing(run.checkpoints):
+    for one in list_checkpoints(run.checkpoints):
         step, state = checkpoint.load(one.path)
         found[step] = checkpoint.content_sha256(state | {"requests": len(state["requests"])})
     return found

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from bncore.store.errors import StoreError
+from bncore.store.paths import list_checkpoints
 from bncore.store.status import read_status
 from bncore.store.verify import verify
 from bncore.train import checkpoint
@@ -106,7 +107,7 @@ def test_the_newest_and_the_requested_are_kept(tmp_path: Path) -> None:
     (tmp_path / "step-000000025.999.tmp").write_bytes(b"of a dead writer")
     (tmp_path / "notes.txt").write_text("junk")
     checkpoint.prune(tmp_path, 2)
-    kept = [(c.step, c.why == "kept") for c in checkpoint.listing(tmp_path)]
+    kept = [(c.step, c.why == "kept") for c in list_checkpoints(tmp_path)]
     assert kept == [(10, True), (15, False), (20, False)]
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -135,7 +136,7 @@ def finished(tmp_path: Path, undisturbed: Undisturbed) -> RunDir:
 
 def test_a_trained_run_verifies_wherever_it_is_copied(finished: RunDir) -> None:
     assert verify(finished, step_and_digest) == []
-    newest = checkpoint.listing(finished.checkpoints)[-1]
+    newest = list_checkpoints(finished.checkpoints)[-1]
     assert step_and_digest(newest.path) == (DEEP_LINEAR.steps, digest(finished))
     status = read_status(finished)
     assert status is not None
@@ -143,7 +144,7 @@ def test_a_trained_run_verifies_wherever_it_is_copied(finished: RunDir) -> None:
 
 
 def test_a_weight_changed_by_one_bit_is_found(finished: RunDir) -> None:
-    newest = checkpoint.listing(finished.checkpoints)[-1]
+    newest = list_checkpoints(finished.checkpoints)[-1]
     step, held = checkpoint.load(newest.path)
     next(iter(held["net"].values())).view(torch.int64).bitwise_xor_(1)
     checkpoint.save(finished.checkpoints, step, held)

@@ -9,8 +9,7 @@ import pytest
 
 from bncore.config.model import Spec
 from bncore.store import requests
-from bncore.store.paths import RunDir
-from bncore.train import checkpoint
+from bncore.store.paths import RunDir, list_checkpoints
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, SPARSE, digest, events, make_run, steps_of, story, train
 
@@ -74,9 +73,9 @@ def test_a_run_killed_while_it_resumes_ends_so_too(
 def with_requests(path: Path) -> RunDir:
     """A run that finds two notes and a wish for a checkpoint in its inbox."""
     run = make_run(path, DEEP_LINEAR)
-    requests.drop(run, requests.Note(text="before the kill", at_step=20))
-    requests.drop(run, requests.Checkpoint(at_step=20))
-    requests.drop(run, requests.Note(text="after it", at_step=45))
+    requests.send_request(run, requests.Note(text="before the kill", at_step=20))
+    requests.send_request(run, requests.Checkpoint(at_step=20))
+    requests.send_request(run, requests.Note(text="after it", at_step=45))
     return run
 
 
@@ -101,13 +100,13 @@ def test_requests_are_taken_once_whatever_is_killed(tmp_path: Path, point: str) 
     assert_as_undisturbed(run, twin)
     assert list(run.inbox.glob("*.json")) == []
     assert steps_of(run, "note") == [20, 45]
-    assert [c.step for c in checkpoint.listing(run.checkpoints) if c.why == "kept"] == [20]
+    assert [c.step for c in list_checkpoints(run.checkpoints) if c.why == "kept"] == [20]
 
 
 def test_a_damaged_checkpoint_makes_way_for_the_one_before(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     assert train(run, failpoint="journal.half:50") == -signal.SIGKILL
-    older, newest = checkpoint.listing(run.checkpoints)
+    older, newest = list_checkpoints(run.checkpoints)
     content = bytearray(newest.path.read_bytes())
     for place in range(len(content) // 2, len(content) // 2 + 256):  # a single byte may be padding
         content[place] ^= 0xFF
@@ -121,7 +120,7 @@ def test_a_damaged_checkpoint_makes_way_for_the_one_before(tmp_path: Path, undis
 def test_without_any_sound_checkpoint_a_run_begins_anew(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     assert train(run, failpoint="journal.half:50") == -signal.SIGKILL
-    for found in checkpoint.listing(run.checkpoints):
+    for found in list_checkpoints(run.checkpoints):
         found.path.write_bytes(b"")
     assert train(run) == 0
     assert_as_undisturbed(run, undisturbed(DEEP_LINEAR))
@@ -145,5 +144,5 @@ def test_what_killed_writers_left_lying_does_not_stay(tmp_path: Path) -> None:
     assert {p.name for p in run.path.iterdir()} == {
         "spec.toml", "meta.json", "journal.jsonl", "status.json", "log.txt", "inbox", "checkpoints",
     }  # fmt: skip
-    assert [c.step for c in checkpoint.listing(run.checkpoints)] == [56, 60]
+    assert [c.step for c in list_checkpoints(run.checkpoints)] == [56, 60]
     assert len(list(run.checkpoints.iterdir())) == 2

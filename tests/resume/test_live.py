@@ -13,9 +13,8 @@ import pytest
 
 from bncore.store import requests
 from bncore.store.owner import read_owner
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.status import read_status
-from bncore.train import checkpoint
 from resume.conftest import Undisturbed
 from resume.factories import (
     DEEP_LINEAR,
@@ -65,7 +64,7 @@ def test_a_signal_makes_it_checkpoint_and_end(
     assert end(process) == code
     last = steps_of(run, "step")[-1]
     assert last + 1 < SLOW.steps
-    assert checkpoint.listing(run.checkpoints)[-1].step == last + 1
+    assert list_checkpoints(run.checkpoints)[-1].step == last + 1
     status = read_status(run)
     assert status is not None
     assert (status.state, status.step) == ("stopped", last + 1)
@@ -95,23 +94,23 @@ def test_a_second_sigint_stops_at_once(first: int) -> None:
 
 def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.drop(run, requests.Pause(at_step=10))
+    requests.send_request(run, requests.Pause(at_step=10))
     process = start(run)
     wait_for_state(run, "paused", 10)
-    requests.drop(run, requests.Note(text="while it waits"))
+    requests.send_request(run, requests.Note(text="while it waits"))
     wait_until(lambda: steps_so_far(run, "note") == [10], "the note")
-    requests.drop(run, requests.Step(count=3))
+    requests.send_request(run, requests.Step(count=3))
     wait_for_state(run, "paused", 13)
-    requests.drop(run, requests.Step())
+    requests.send_request(run, requests.Step())
     wait_for_state(run, "paused", 14)
-    requests.drop(run, requests.Checkpoint())
-    requests.drop(run, requests.Stop(at_step=30))
-    requests.drop(run, requests.Resume())
+    requests.send_request(run, requests.Checkpoint())
+    requests.send_request(run, requests.Stop(at_step=30))
+    requests.send_request(run, requests.Resume())
     assert end(process) == 0
     status = read_status(run)
     assert status is not None
     assert (status.state, status.step) == ("stopped", 30)
-    assert [c.step for c in checkpoint.listing(run.checkpoints) if c.why == "kept"] == [14]
+    assert [c.step for c in list_checkpoints(run.checkpoints) if c.why == "kept"] == [14]
     asked = [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
     assert asked == [
         (10, "pause", "applied"),
@@ -129,12 +128,12 @@ def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) ->
 
 def test_a_run_killed_while_it_is_paused_goes_on(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.drop(run, requests.Pause(at_step=25))
+    requests.send_request(run, requests.Pause(at_step=25))
     process = start(run)
     wait_for_state(run, "paused", 25)
     send(process, signal.SIGKILL)
     assert end(process) == -signal.SIGKILL
-    requests.drop(run, requests.Note(text="asked of a dead run"))
+    requests.send_request(run, requests.Note(text="asked of a dead run"))
     assert train(run) == 0
     assert steps_of(run, "note") == [25]
     assert training(run) == training(undisturbed(DEEP_LINEAR))
@@ -143,17 +142,17 @@ def test_a_run_killed_while_it_is_paused_goes_on(tmp_path: Path, undisturbed: Un
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_paused_run_hears_signals(tmp_path: Path, number: int) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.drop(run, requests.Pause(at_step=12))
+    requests.send_request(run, requests.Pause(at_step=12))
     process = start(run)
     wait_for_state(run, "paused", 12)
     send(process, number)
     assert end(process) == 128 + number
-    assert checkpoint.listing(run.checkpoints)[-1].step == 12
+    assert list_checkpoints(run.checkpoints)[-1].step == 12
 
 
 def test_what_arrives_too_late_is_rejected(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.drop(run, requests.Note(text="too late", at_step=DEEP_LINEAR.steps))
+    requests.send_request(run, requests.Note(text="too late", at_step=DEEP_LINEAR.steps))
     assert train(run) == 0
     (rejected,) = (e for e in events(run) if e["type"] == "request")
     assert (rejected["outcome"], rejected["reason"]) == ("rejected", "the run has finished")
@@ -164,8 +163,8 @@ def test_what_arrives_too_late_is_rejected(tmp_path: Path) -> None:
 def test_a_slow_request_does_not_make_the_next_one_come_twice(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     for number in range(40):  # checkpoints take long enough for the inbox to be looked at meanwhile
-        requests.drop(run, requests.Checkpoint(at_step=20))
-        requests.drop(run, requests.Note(text=str(number), at_step=20))
+        requests.send_request(run, requests.Checkpoint(at_step=20))
+        requests.send_request(run, requests.Note(text=str(number), at_step=20))
     assert train(run) == 0
     assert [e["text"] for e in events(run) if e["type"] == "note"] == [str(n) for n in range(40)]
 
@@ -175,7 +174,7 @@ def test_junk_in_the_inbox_is_set_aside_and_harms_nothing(tmp_path: Path, undist
     (run.inbox / "000000001-a.json").write_bytes(b"{")
     (run.inbox / "000000002-b.json").write_bytes(b'{"id": "b", "command": {"kind": "format the disk"}}')
     (run.inbox / "000000003-c.json").symlink_to("/etc/passwd")
-    requests.drop(run, requests.Note(text="sound", at_step=5))
+    requests.send_request(run, requests.Note(text="sound", at_step=5))
     assert train(run) == 0
     assert steps_of(run, "note") == [5]
     assert len(list((run.inbox / "rejected").glob("*.json"))) == 3
@@ -186,14 +185,14 @@ def test_a_second_worker_is_refused_and_told_who_holds_the_run(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.drop(run, requests.Pause(at_step=10))
+    requests.send_request(run, requests.Pause(at_step=10))
     first = start(run)
     wait_for_state(run, "paused", 10)
     written = run.journal_file.read_bytes()
     assert train(run, log=tmp_path / "second.txt") == 2
     assert f"run-s0 is held by process {first.pid} on " in (tmp_path / "second.txt").read_text()
     assert run.journal_file.read_bytes() == written
-    requests.drop(run, requests.Resume())
+    requests.send_request(run, requests.Resume())
     assert end(first) == 0
     assert training(run) == training(undisturbed(DEEP_LINEAR))
 
@@ -207,7 +206,7 @@ def test_a_frozen_worker_that_lost_the_run_writes_nothing_more(
         frozen = start(run, freeze_at=60)
         wait_until(lambda: _stopped(frozen), "stopped")
     elif when == "paused":
-        requests.drop(run, requests.Pause(at_step=40))
+        requests.send_request(run, requests.Pause(at_step=40))
         frozen = start(run)
         wait_for_state(run, "paused", 40)
     else:

@@ -12,8 +12,7 @@ import pytest
 
 from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
 from bncore.store import requests
-from bncore.store.paths import RunDir
-from bncore.train import checkpoint
+from bncore.store.paths import RunDir, list_checkpoints
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, SLOW, SPARSE, digest, events, make_run, start, story, train
 
@@ -39,8 +38,8 @@ def asked(path: Path, spec: Spec) -> RunDir:
     """A run with a few requests waiting for it."""
     run = make_run(path, spec)
     for step in (5, 17, 40):
-        requests.drop(run, requests.Note(text=f"at {step}", at_step=step))
-    requests.drop(run, requests.Checkpoint(at_step=33))
+        requests.send_request(run, requests.Note(text=f"at {step}", at_step=step))
+    requests.send_request(run, requests.Checkpoint(at_step=33))
     return run
 
 
@@ -84,7 +83,7 @@ def test_random_kills_make_no_difference(
             counts["kills"] += 1
             counts["torn lines"] += _torn(run)
             counts["half checkpoints"] += any(run.checkpoints.glob("*.tmp"))
-            where += [c.step for c in checkpoint.listing(run.checkpoints)][-1:]
+            where += [c.step for c in list_checkpoints(run.checkpoints)][-1:]
         counts["differences"] += story(run) != story(twin) or digest(run) != digest(twin)
         counts["gaps"] += [e["seq"] for e in events(run)] != list(range(len(events(run))))
     with capsys.disabled():

@@ -108,7 +108,7 @@ class Cluster:
     def pause_in_the_middle(self, *runs: RunDir) -> None:
         """Hold runs that were just submitted at some step."""
         for run in runs:
-            requests.drop(run, requests.Pause(at_step=MIDDLE))
+            requests.send_request(run, requests.Pause(at_step=MIDDLE))
         for run in runs:
             wait_until(lambda run=run: state(run) == "paused", "a paused run")
 

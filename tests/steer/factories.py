@@ -47,7 +47,7 @@ def steered(path: Path, spec: Spec, asked: list[tuple[int, dict[str, Any]]]) -> 
     """A queued run that was asked for changes at steps."""
     run = make_run(path, spec)
     for step, changes in asked:
-        requests.drop(run, requests.Set(changes=changes, at_step=step))
+        requests.send_request(run, requests.Set(changes=changes, at_step=step))
     return run
 
 

@@ -11,11 +11,10 @@ from bncore.config.errors import SpecError
 from bncore.store import requests
 from bncore.store.branch import BranchError, fork, replay
 from bncore.store.lineage import read_lineage
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import RunDir, SweepDir, list_checkpoints
 from bncore.store.reader import read
 from bncore.store.replay_diff import compare
 from bncore.store.verify import verify
-from bncore.train import checkpoint
 from bncore.train.inspection import step_and_digest
 from steer.factories import OBSERVED, finished, told
 
@@ -26,10 +25,10 @@ TOLD = ("step", "eval", "probe", "finished")
 def parent(tmp_path: Path) -> RunDir:
     """A finished run, steered at 20, with checkpoints at 49, 56 and 60, and one asked for at 30."""
     run = make_run(tmp_path / "sweep" / "batch-s0", OBSERVED)
-    requests.drop(run, requests.Set(changes={"norm.kind": "l1"}, at_step=20))
-    requests.drop(run, requests.Checkpoint(at_step=30))
+    requests.send_request(run, requests.Set(changes={"norm.kind": "l1"}, at_step=20))
+    requests.send_request(run, requests.Checkpoint(at_step=30))
     assert train(run) == 0
-    assert [c.step for c in checkpoint.listing(run.checkpoints)] == [30, 56, 60]
+    assert [c.step for c in list_checkpoints(run.checkpoints)] == [30, 56, 60]
     return run
 
 
@@ -108,11 +107,11 @@ def test_a_fork_lies_beside_its_parent_and_is_one_of_the_sweep_s_runs(parent: Ru
 
 def test_a_live_run_can_be_forked(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "batch-s0", DEEP_LINEAR)
-    requests.drop(run, requests.Pause(at_step=40))
+    requests.send_request(run, requests.Pause(at_step=40))
     process = start(run)
     wait_for_state(run, "paused", 40)
     branch = fork(run, at=40, changes={"norm.kind": "none"})
-    requests.drop(run, requests.Resume())
+    requests.send_request(run, requests.Resume())
     assert end(process) == 0
     assert train(branch) == 0
     assert told(branch, "step")[0]["step"] == 35
@@ -142,7 +141,7 @@ def test_a_fork_replays(parent: RunDir) -> None:
 
 def test_a_fork_whose_checkpoint_is_gone_does_not_begin_anew(parent: RunDir) -> None:
     branch = fork(parent, at=33, changes={})
-    for found in checkpoint.listing(branch.checkpoints):
+    for found in list_checkpoints(branch.checkpoints):
         found.path.write_bytes(b"damaged")
     assert train(branch) == 1
     assert "no sound checkpoint of step 30, where it was forked" in branch.log_file.read_text()

@@ -65,7 +65,7 @@ def some_requests(chance: random.Random) -> list[requests.Command]:
 
 def ask(run: RunDir, commands: list[requests.Command]) -> RunDir:
     for command in commands:
-        requests.drop(run, command)
+        requests.send_request(run, command)
     return run
 
 
@@ -153,7 +153,7 @@ def by_hand(folder: Path, seed: int) -> None:
         while process.exitcode is None:
             status = read_status(run)
             paused = status is not None and status.state == "paused"
-            requests.drop(run, requests.Resume() if paused else chance.choice(asked))
+            requests.send_request(run, requests.Resume() if paused else chance.choice(asked))
             process.join(chance.uniform(0, 0.1))
             if kills and chance.random() < 0.1:
                 kills -= 1

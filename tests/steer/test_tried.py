@@ -56,7 +56,9 @@ def test_a_request_that_cannot_work_is_rejected_and_the_run_goes_on(tmp_path: Pa
         run = scripted(tmp_path / "sweep" / "run-s0", how, step=4)
     else:
         run = make_run(tmp_path / "sweep" / "run-s0", ONE_SAMPLE)
-        requests.drop(run, requests.Set(changes=IMPOSSIBLE, at_step=4 if how == "--at-step" else None))
+        requests.send_request(
+            run, requests.Set(changes=IMPOSSIBLE, at_step=4 if how == "--at-step" else None)
+        )
     assert train(run) == 0, run.log_file.read_text()
     assert answers(run) == [(0 if how == "set" else 4, "set", "rejected")]
     (answer,) = told(run, "request")

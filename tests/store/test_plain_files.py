@@ -13,12 +13,11 @@ from bncore.config.errors import SpecError
 from bncore.config.toml import resolved_spec_from_toml
 from bncore.launch.supervisor import detach
 from bncore.plain_files import append_to, open_plain, read_plain
-from bncore.store.checkpoints import listing
 from bncore.store.errors import StoreError
 from bncore.store.journal import Journal
 from bncore.store.lineage import read_lineage
 from bncore.store.log import last_line
-from bncore.store.paths import RunDir, SweepDir, read_sweep
+from bncore.store.paths import RunDir, SweepDir, list_checkpoints, read_sweep
 from bncore.store.reader import read
 from bncore.store.replay_diff import meta_of
 from bncore.store.requests import pending
@@ -57,7 +56,7 @@ def test_no_reader_waits_for_a_pipe_or_reads_a_device(run: RunDir) -> None:
     assert not meta_of(run)
     assert last_line(run) == ""
     assert read_sweep(SweepDir(run.path.parent)) == {}
-    assert listing(run.checkpoints) == []
+    assert list_checkpoints(run.checkpoints) == []
     for reading in (
         lambda: resolved_spec_from_toml(run.spec_file),
         lambda: read(run).advance(),

@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 from bncore.plain_files import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir
-from bncore.store.requests import LARGEST, Checkpoint, Command, Note, Pause, Resume, Step, Stop, drop, pending
+from bncore.store.requests import (
+    LARGEST,
+    Checkpoint,
+    Command,
+    Note,
+    Pause,
+    Resume,
+    Step,
+    Stop,
+    pending,
+    send_request,
+)
 from store.factories import empty_run
 
 
@@ -55,7 +66,7 @@ COMMANDS: list[Command] = [
 
 def test_what_is_dropped_is_pending_in_its_order(run: RunDir) -> None:
     ids = [
-        drop(run, command) for command in COMMANDS * 3
+        send_request(run, command) for command in COMMANDS * 3
     ]  # more than nine: numbers, not digits, are compared
     found = pending(run)
     assert [request.id for request in found] == ids
@@ -64,7 +75,7 @@ def test_what_is_dropped_is_pending_in_its_order(run: RunDir) -> None:
 
 
 def test_looking_takes_nothing(run: RunDir) -> None:
-    drop(run, Stop())
+    send_request(run, Stop())
     assert [r.id for r in pending(run)] == [r.id for r in pending(run)]
 
 
@@ -81,7 +92,7 @@ def test_an_author_whom_this_host_does_not_know_is_a_number(
         raise KeyError(user)
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    drop(run, Stop())
+    send_request(run, Stop())
     (request,) = pending(run)
     assert request.author == str(os.getuid())
 
@@ -106,7 +117,7 @@ def test_an_author_whom_this_host_does_not_know_is_a_number(
 )  # fmt: skip
 def test_what_is_no_request_is_set_aside_and_the_others_are_read(run: RunDir, content: object) -> None:
     put(run, "000000001-bad.json", content)
-    ident = drop(run, Stop())
+    ident = send_request(run, Stop())
     assert [request.id for request in pending(run)] == [ident]
     assert rejected(run) == ["000000001-bad.json"]
     assert [request.id for request in pending(run)] == [ident]
@@ -167,14 +178,14 @@ def test_what_is_not_called_a_request_is_let_be(run: RunDir) -> None:
 def test_a_file_that_cannot_be_set_aside_hides_no_other(run: RunDir) -> None:
     put(run, "rejected", b"a file where the folder should be")
     put(run, "000000001-bad.json", b"junk")
-    ident = drop(run, Stop())
+    ident = send_request(run, Stop())
     assert [request.id for request in pending(run)] == [ident]
 
 
 def test_a_file_that_vanishes_while_it_is_read_hides_no_other(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = drop(run, Stop()), drop(run, Pause())
+    first, second = send_request(run, Stop()), send_request(run, Pause())
 
     def taken_meanwhile(path: Path) -> bytes:
         if first in path.name:
@@ -190,7 +201,7 @@ def test_a_file_that_vanishes_while_it_is_read_hides_no_other(
 )
 def test_foreign_names_stop_nobody_from_sending(run: RunDir, name: str) -> None:
     put(run, name, b"junk")
-    idents = [drop(run, Stop()) for _ in range(2)]
+    idents = [send_request(run, Stop()) for _ in range(2)]
     assert sorted(request.id for request in pending(run)) == sorted(idents)
 
 
@@ -198,7 +209,7 @@ def test_without_an_inbox_nothing_is_pending_and_nothing_can_be_sent(tmp_path: P
     run = RunDir(tmp_path)
     assert pending(run) == []
     with pytest.raises(StoreError, match=r"inbox/\d{20}-.*\.json: cannot be written: No such file"):
-        drop(run, Stop())
+        send_request(run, Stop())
 
 
 _json = st.recursive(

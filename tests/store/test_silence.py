@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bncore.store.paths import RunDir
-from bncore.store.stalled import find_stalled
-from bncore.store.status import Status, write_status
+from bncore.store.status import Status, find_stalled, write_status
 
 
 class Clock:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bncore.store.errors import StoreError
+from bncore.store.paths import list_checkpoints
 from bncore.train import checkpoint
 from bncore.train.checkpoint import CheckpointError
 
@@ -37,7 +38,7 @@ def test_the_newest_and_the_requested_are_kept(tmp_path: Path) -> None:
         checkpoint.save(tmp_path, step, state())
     (tmp_path / "step-000000050.123.tmp").write_bytes(b"left by a dead writer")
     checkpoint.prune(tmp_path, keep=2)
-    assert [(c.step, c.why == "kept") for c in checkpoint.listing(tmp_path)] == [
+    assert [(c.step, c.why == "kept") for c in list_checkpoints(tmp_path)] == [
         (10, True),
         (30, False),
         (40, False),

@@ -14,6 +14,7 @@ from bncore.config.change import changed
 from bncore.config.model import MLP, Norm, Optim, Spec
 from bncore.nets import ForwardMode
 from bncore.store import requests
+from bncore.store.paths import list_checkpoints
 from bncore.train import checkpoint
 from bncore.train.state import TrainState
 
@@ -75,7 +76,7 @@ def test_a_diverged_run_ends_with_the_last_finite_state(
     run = make_run(tmp_path / "run", exploding(kind))
     assert train(run, ahead=ahead, updates=updates) == 0, run.log_file.read_text()
     assert events(run)[-1]["state"] == "diverged", "or nothing is tested"
-    step, found = checkpoint.load(checkpoint.listing(run.checkpoints)[-1].path)
+    step, found = checkpoint.load(list_checkpoints(run.checkpoints)[-1].path)
     assert step == events(run)[-1]["step"] > 0
     twin = session(exploding(kind))
     for number in range(step):
@@ -137,10 +138,10 @@ def test_a_gradient_whose_norm_alone_overflows_is_none() -> None:
 )
 def test_a_run_diverges_where_its_gradient_overflows(tmp_path: Path, ahead: int, updates: Updates) -> None:
     run = make_run(tmp_path / "run", STEEP)
-    requests.drop(run, requests.Stop(at_step=1))
+    requests.send_request(run, requests.Stop(at_step=1))
     assert train(run) == 0, run.log_file.read_text()
     one = session(STEEP)
-    (found,) = checkpoint.listing(run.checkpoints)
+    (found,) = list_checkpoints(run.checkpoints)
     _, state = checkpoint.load(found.path)
     one.load_state_dict(state)
     overflow = put_where_a_gradient_overflows(one)
@@ -153,7 +154,7 @@ def test_a_run_diverges_where_its_gradient_overflows(tmp_path: Path, ahead: int,
     assert (ended["state"], ended["step"]) == ("diverged", overflow)
     for step in range(1, overflow):
         one.step(step)
-    step, left = checkpoint.load(checkpoint.listing(run.checkpoints)[-1].path)
+    step, left = checkpoint.load(list_checkpoints(run.checkpoints)[-1].path)
     assert step == overflow
     for name, tensor in one.net.state_dict().items():
         torch.testing.assert_close(left["net"][name], tensor, msg=name, equal_nan=False)

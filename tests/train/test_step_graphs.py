@@ -18,7 +18,7 @@ from bncore.config.change import changed
 from bncore.config.model import MLP, VGG, Evaluation, ImageData, Noise, Norm, Optim, Schedule, Spec
 from bncore.data import Dataset, load
 from bncore.nets import ForwardMode
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, list_checkpoints
 from bncore.train import checkpoint, optimizer
 from bncore.train.state import DeviceMetrics, TrainState
 from bncore.train.step_graphs import StepGraphs
@@ -276,7 +276,7 @@ def test_without_memory_for_a_trial_there_is_no_graph(monkeypatch: pytest.Monkey
 
 
 def states(run: RunDir) -> Iterator[tuple[int, str]]:
-    for one in checkpoint.listing(run.checkpoints):
+    for one in list_checkpoints(run.checkpoints):
         step, state = checkpoint.load(one.path)
         yield step, checkpoint.content_sha256(state)
 

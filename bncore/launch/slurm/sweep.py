@@ -15,10 +15,10 @@ from bncore.config.toml import resolved_spec_from_toml
 from bncore.launch.slurm import commands as slurm
 from bncore.launch.slurm.options import SlurmOptions
 from bncore.launch.slurm.script import script
-from bncore.launch.unowned import mark
 from bncore.plain_files import read_plain
 from bncore.store.files import replace_file
 from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import set_unowned_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
         submitted = Job(job, names, min(jobs, len(runs)), time.time())
         _write(sweep, Record(options, (*(before.jobs if before else ()), submitted)))
         for run in runs:
-            mark(run, "queued", f"task {names.index(run.path.name)} of Slurm's job {job}")
+            set_unowned_state(run, "queued", f"task {names.index(run.path.name)} of Slurm's job {job}")
         slurm.release(job)
     except BaseException:  # Ctrl-C among them: nobody would know of the job
         with suppress(slurm.SlurmError):
