@@ -13,7 +13,10 @@ EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC = (
 """Where an action is known; RUNS is every screen that shows runs."""
 
 
-KEY_NAMES = {"ctrl+c": "^c", "ctrl+s": "^s", "f1": "F1", "enter": "Enter", "backspace": "Backspace"}
+KEY_NAMES = {
+    "ctrl+c": "^c", "ctrl+s": "^s", "f1": "F1", "enter": "Enter", "backspace": "Backspace", "escape": "Esc",
+    "space": "Space",
+}  # fmt: skip
 """Keys that Textual would write in another way."""
 
 

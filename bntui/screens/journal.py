@@ -53,7 +53,7 @@ class JournalPage(RunsPage):
         rows = [row for row in event_rows(palette, runs) if filtered.passes(row.text.plain)]
         for row in message_rows(palette, runs):
             if filtered.passes(row.text.plain):
-                lines = row.text.wrap(self.app.console, max(20, listing.size.width))
+                lines = row.text.wrap(self.app.console, max(20, listing.text_width))
                 rows += [ListRow(line, row.key if line is lines[0] else "") for line in lines]
         listing.border_title = Text(
             "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")

@@ -77,7 +77,12 @@ class Page(Screen[None]):
     @on(events.Resize)
     def _resized(self, event: events.Resize) -> None:
         self.set_class(event.size.width < TINY_WIDTH or event.size.height < TINY_HEIGHT, "tiny")
-        self.call_after_refresh(self.show_again)
+        self.call_after_refresh(self._show_at_size)
+
+    def _show_at_size(self) -> None:
+        self.show_again()
+        if self.focused is None and not self.is_tiny:  # what is hidden loses the focus
+            self.focus_page()
 
     @property
     def is_tiny(self) -> bool:

@@ -103,7 +103,9 @@ class RunsPage(Page):
         failure = self.context.feed.failure
         if failure and self.snapshot is None:
             return [Segment(Text("bntui", fmt.MUTED), 8), Segment(Text(failure, "red"))], []
-        return heading(self.snapshot, self.TAB, self.app.size.width, self.context.labels())
+        recording = self.context.feed.playback is not None
+        width, labels = self.app.size.width, self.context.labels()
+        return heading(self.snapshot, self.TAB, width, labels, recording=recording)
 
     def labels(self) -> dict[str, str]:
         return {
@@ -223,7 +225,7 @@ class RunsPage(Page):
 
 
 def heading(
-    snapshot: Snapshot | None, tab: str, width: int, labels: list[str]
+    snapshot: Snapshot | None, tab: str, width: int, labels: list[str], *, recording: bool = False
 ) -> tuple[list[Segment], list[Segment]]:
     """Where one is, and how far everything is."""
     left = [Segment(Text("bntui", fmt.MUTED), 8)]
@@ -236,7 +238,7 @@ def heading(
     right = [Segment(Text(label, "bold yellow"), 1) for label in labels]
     if snapshot.problem:
         right.append(Segment(Text(snapshot.problem, "red"), 2))
-    return left, right + _progress(snapshot)
+    return left, right + _progress(snapshot, "running" if recording else "live")
 
 
 def _names(snapshot: Snapshot) -> list[Segment]:
@@ -257,13 +259,13 @@ def _tabs(tab: str, width: int) -> list[Segment]:
     return [Segment(text, 4)]
 
 
-def _progress(snapshot: Snapshot) -> list[Segment]:
+def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
     runs = snapshot.runs
     if not runs:
         return [Segment(Text("no runs", fmt.MUTED))]
     state = _state_of_all({view.state for view in runs})
     sign, style = fmt.STATES[state]
-    parts = [Segment(Text(f"{sign} {'live' if state == 'running' else state}", style), 1)]
+    parts = [Segment(Text(f"{sign} {running if state == 'running' else state}", style), 1)]
     there = [view for view in runs if view.state != "gone"]
     total = sum(view.steps for view in there)
     done = sum(min(view.step, view.steps) for view in there)

@@ -83,6 +83,11 @@ class Listing(ScrollView, can_focus=True):
         return self._rows
 
     @property
+    def text_width(self) -> int:
+        """Cells of a row's text: those beside the scrollbar."""
+        return self.scrollable_content_region.width
+
+    @property
     def key(self) -> str:
         """The key of the row that the cursor is on; empty where there is none."""
         return self._key
@@ -144,7 +149,7 @@ class Listing(ScrollView, can_focus=True):
         self._reveal()
 
     def render_line(self, y: int) -> Strip:
-        width, index = self.size.width, y + int(self.scroll_offset.y)
+        width, index = self.text_width, y + int(self.scroll_offset.y)
         base = self.rich_style
         if index >= len(self._rows):
             return Strip.blank(width, base)

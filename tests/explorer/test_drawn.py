@@ -166,8 +166,8 @@ def test_the_line_of_keys() -> None:
     )
     line = fit(*keys._parts, 174).plain.strip()
     assert words_of(line) == words_of(
-        "n noise  p norm  l lr  space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"
-        "  z maximize  i probes  N note  m mark  v hide  esc back   ? help  q quit"
+        "n noise  p norm  l lr  Space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"
+        "  z maximize  i probes  N note  m mark  v hide  Esc back   ? help  q quit"
     )
     short = fit(*keys._parts, 60).plain.strip()
     assert "n noise" in short

@@ -103,6 +103,32 @@ def test_below_forty_by_ten_a_line_says_so_and_only_leaving_works(tmp_path: Path
     assert app.return_code == 0
 
 
+def test_a_screen_that_was_too_small_has_its_focus_again(tmp_path: Path) -> None:
+    every_kind(tmp_path)
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "activations" in sound(app))
+        for size in ((30, 8), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
+
+    drive(app, (120, 40), steps)
+
+
+def test_a_row_that_is_too_long_ends_in_an_ellipsis_beside_the_scrollbar(tmp_path: Path) -> None:
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "control_init" in sound(app))
+        (row,) = [line for line in sound(app).splitlines() if "control_init" in line]
+        assert row.rstrip("│ ▁▂▃▄▅▆▇█▎").endswith("…")
+
+    drive(app, (72, 24), steps)
+
+
 def test_the_sweep_page_says_what_there_is_to_know(tmp_path: Path) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 

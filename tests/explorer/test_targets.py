@@ -173,7 +173,7 @@ def test_space_does_to_the_targets_what_it_says(sweep: SweepDir) -> None:
         await pilot.press("m")
         await select(pilot, app, "over")
         await pilot.pause()
-        assert "space resume" in text_of(app)
+        assert "Space resume" in text_of(app)
         await pilot.press("space")
         await pilot.pause()
         assert "→ resume  to halted" in sentence(app)
