@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write(f"bntui: {error}\n")
             return NO_RUN
         if settings.speed is not None and place is None:
-            sys.stderr.write("bntui: --speed: expected a run or a sweep with it, to play back\n")
+            sys.stderr.write("bntui: --speed: expected together with a run or a sweep, to play back\n")
             return USAGE
         explorer = Explorer(settings, Disk(settings), place)
         _bear_any_byte()
@@ -121,10 +121,10 @@ def _asked(arguments: list[str] | None) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     asked.root = asked.root or Path(os.environ.get("BNRUN_ROOT") or "runs")
     if asked.demo and asked.run is not None:
-        parser.error(f"--demo shows a recording of its own: {asked.run} cannot be shown with it")
+        parser.error(f"--demo shows its own recording; {asked.run} cannot be shown with it")
     there = os.path.lexists(asked.root)
     if there and not asked.demo and not os.path.isdir(asked.root):  # noqa: PTH112 - never raises
-        parser.error(f"{asked.root}: not a directory, so no sweeps can lie in it")
+        parser.error(f"{asked.root}: not a directory; expected a directory of sweeps")
     return asked
 
 
@@ -135,9 +135,17 @@ class _Parser(argparse.ArgumentParser):
         super().error(escape_control(message))
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from bntui.version import version
+
+        sys.stdout.write(f"bntui {version()}\n")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="bntui", description="Watch and steer runs; without an argument: all runs, and the presets."
+        prog="bntui", description="Watch and steer runs; without an argument, all runs and the presets."
     )
     parser.add_argument(
         "run",
@@ -146,23 +154,24 @@ def _parser() -> argparse.ArgumentParser:
         help="a run, a sweep, a unique prefix, @last, or a folder of sweeps",
     )
     parser.add_argument(
-        "--speed", type=_speed, metavar="X", help="play a finished run back, X times as fast as it was"
+        "--speed", type=_speed, metavar="X", help="play back a finished run at X times its speed"
     )
     parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="where sweeps lie [default: $BNRUN_ROOT, else ./runs]"
+        "--root", type=Path, metavar="DIR", help="sweep root directory [default: $BNRUN_ROOT, else ./runs]"
     )
-    parser.add_argument("--read-only", action="store_true", help="never ask a run for anything")
-    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument("--read-only", action="store_true", help="send no requests to runs")
+    parser.add_argument("--no-mouse", action="store_true", help="do not capture the mouse")
     parser.add_argument(
         "--theme",
         choices=("dark", "light", "ansi"),
         default="dark",
         help="ansi: the terminal's own 16 colours",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument(
         "--demo",
         action="store_true",
-        help="a recorded sweep, played back: everything at once, nothing trained",
+        help="play back a recorded sweep; nothing is trained",
     )
     return parser
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from bncore.config.errors import escape_control, shown
+from bncore.store.owner import read_owner
+from bncore.store.paths import RunDir
+from bncore.store.reader import read
+from bncore.store.requests import take_back
+from bncore.store.status import LIVE, read_status
 from bntui.cli.exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from bncore.store.paths import RunDir
 
 LOOK_EVERY_S = 0.1
 
@@ -25,9 +27,6 @@ def await_answers(asked: dict[RunDir, str], *, seconds: float, stopping: bool = 
         stopping: they were asked to stop: who has ended otherwise meanwhile has answered, too, and the
             request is taken back.
     """
-    from bncore.store.reader import read
-    from bncore.store.requests import take_back
-
     readers = {run: read(run) for run in asked}
     left, silent, refused, until = dict(asked), [], False, time.monotonic() + seconds
     while left:
@@ -73,8 +72,6 @@ def _find(events: list[dict[str, Any]], ident: str) -> dict[str, Any] | None:
 
 def _end_of(run: RunDir) -> str:
     """``stopped at step 120`` of a run that ended by itself or at another's request; else empty."""
-    from bncore.store.status import LIVE, read_status
-
     status = read_status(run)
     ended = status is not None and status.state not in {*LIVE, "queued"}
     return f"{status.state} at step {status.step:,}" if status is not None and ended else ""
@@ -82,7 +79,5 @@ def _end_of(run: RunDir) -> str:
 
 def _may_answer(run: RunDir) -> bool:
     """Whether somebody is there to answer: false at once where the process is known to be gone."""
-    from bncore.store.owner import read_owner
-
     holder = read_owner(run)
     return holder is not None and not holder.known_dead()

@@ -15,14 +15,20 @@ import typer
 
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, complete_preset, counted, escape_control
-from bntui.cli.resolve import check_device
+from bntui.cli.resolve import check_device, resolve_plan
 from bntui.cli.submit import DataDir, Profile, Sets, planned_runs
 from bntui.cli.submit import Device as AnyDevice
 
 if TYPE_CHECKING:
     from bncore.bench.measure import Row
 
-bench_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+bench_app = typer.Typer(
+    help="Measure speed and memory on this machine.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Interleaved repeats; medians are printed.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:<index>.")]
@@ -35,11 +41,6 @@ Nets = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.add_typer(bench_app, name="bench", help="Side-by-side measurements on this machine.")
-
-
 @bench_app.command("train")
 def train(
     net: Nets = None,
@@ -48,12 +49,12 @@ def train(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """The training loop here against a hand-written PyTorch loop."""
+    """Compare the training loop with a plain PyTorch loop."""
     kinds = _kinds(net)
     _check(device)
 
     def rows() -> Iterator[Row]:
-        from bncore.bench.train import bench_train
+        from bncore.bench.train import bench_train  # noqa: PLC0415 - torch
 
         return bench_train(kinds, repeats=repeats, device=device)
 
@@ -66,15 +67,17 @@ def ics(
     repeats: Repeats = 5,
     device: Device = "cpu",
     threads: Threads = None,
-    naive: Annotated[bool, typer.Option(help="Time the definition taken literally, too.")] = True,
+    naive: Annotated[bool, typer.Option(help="Also time the literal definition.")] = True,
     as_json: Json = False,
 ) -> None:
-    """ICS of all layers, in training steps, beside the definition taken literally."""
+    """Measure ICS of all layers, in training steps.
+
+    The literal definition is timed beside it."""
     kinds = _kinds(net)
     _check(device)
 
     def rows() -> Iterator[Row]:
-        from bncore.bench.probes import bench_ics
+        from bncore.bench.probes import bench_ics  # noqa: PLC0415 - torch
 
         return bench_ics(kinds, repeats=repeats, device=device, naive=naive)
 
@@ -89,12 +92,12 @@ def landscape(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Four multiples of the landscape, in training steps."""
+    """Measure the landscape at four step sizes, in training steps."""
     kinds = _kinds(net)
     _check(device)
 
     def rows() -> Iterator[Row]:
-        from bncore.bench.probes import bench_landscape
+        from bncore.bench.probes import bench_landscape  # noqa: PLC0415 - torch
 
         return bench_landscape(kinds, repeats=repeats, device=device)
 
@@ -105,11 +108,11 @@ def landscape(
 def journal(
     events: Annotated[int, typer.Option("--events", min=1)] = 1_000_000, as_json: Json = False
 ) -> None:
-    """What an event costs to write and to read, and what looking into the inbox costs training."""
+    """Measure journal events and inbox polling."""
 
     def rows() -> Iterator[Row]:
-        from bncore.bench.journal import bench_journal
-        from bncore.bench.train import bench_polling
+        from bncore.bench.journal import bench_journal  # noqa: PLC0415 - torch
+        from bncore.bench.train import bench_polling  # noqa: PLC0415 - torch
 
         yield from bench_journal(events)
         yield from bench_polling()
@@ -122,22 +125,22 @@ def jobs(
     experiment: Annotated[
         str, typer.Argument(metavar="NAME|FILE.toml", autocompletion=complete_preset)
     ] = "vgg_noisy",
-    most: Annotated[int, typer.Option("--most", min=1, max=1024, help="Runs at once at most.")] = 32,
+    most: Annotated[
+        int, typer.Option("--most", min=1, max=1024, help="Maximum number of concurrent runs.")
+    ] = 32,
     least_seconds: Annotated[
-        float, typer.Option("--seconds", min=1.0, max=3600.0, help="Time each number of runs for so long.")
+        float, typer.Option("--seconds", min=1.0, max=3600.0, help="Seconds to measure each number of runs.")
     ] = 20.0,
     device: AnyDevice = None,
     sets: Sets = None,
     profile: Profile = "auto",
     data_dir: DataDir = None,
     run: Annotated[
-        str | None, typer.Option("--run", help="Which of its runs, such as batch-s0.  [default: the first]")
+        str | None, typer.Option("--run", help="Run to measure, such as batch-s0.  [default: the first]")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How many runs like one of a sweep are worth having here at once: what to give to --jobs."""
-    from bntui.cli.resolve import resolve_plan
-
+    """Find the best number of concurrent runs, for --jobs."""
     planned = planned_runs(
         Path(experiment) if experiment.endswith(".toml") else experiment,
         profile=profile,
@@ -151,15 +154,13 @@ def jobs(
         raise typer.BadParameter(escape_control(f"{run!r}; {accepted}"), param_hint="--run")
     name = run or names[0]
     resolved = resolve_plan(planned)
-    from bncore.bench.jobs import Interrupted, NotMeasured, bench_jobs
+    from bncore.bench.jobs import Interrupted, NotMeasured, bench_jobs  # noqa: PLC0415 - torch
 
     spec = resolved.runs[names.index(name)].spec
     heading = (
         f"# runs like {name} of {resolved.experiment.name}, profile {resolved.profile}, on {spec.device}"
     )
-    heading += (
-        f", {counted(int(spec.threads), 'thread')} each: steps a second of all together, and of one alone"
-    )
+    heading += f", {counted(int(spec.threads), 'thread')} each: steps per second in total, and of one alone"
 
     def rows() -> Iterator[Row]:
         return bench_jobs(resolved, name, most=most, at_least_s=least_seconds)
@@ -176,10 +177,12 @@ def jobs(
 
 @bench_app.command("ui")
 def ui(as_json: Json = False) -> None:
-    """The explorer in a real terminal: drawing, bytes, keys, start, memory, and what it costs training."""
+    """Measure the explorer in a real terminal.
+
+    Drawing, bytes, keys, startup, memory, and its cost for training."""
 
     def rows() -> Iterator[Row]:
-        from bntui.bench.ui import Sizes, bench_ui
+        from bntui.bench.ui import Sizes, bench_ui  # noqa: PLC0415 - torch
 
         return bench_ui(Sizes())
 
@@ -203,7 +206,7 @@ def _print_of_torch(rows: Callable[[], Iterator[Row]], threads: int | None, as_j
     """Print what is measured in this process, by torch."""
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
         os.environ.setdefault(name, level)  # torch's profiler, which counts memory, talks between the rows
-    import torch
+    import torch  # noqa: PLC0415
 
     if threads is not None:
         torch.set_num_threads(threads)

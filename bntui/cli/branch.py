@@ -7,18 +7,24 @@ from typing import Annotated
 
 import typer
 
-from bntui.cli.agreement import tell_agreement
+from bncore.config.change import parse_changes
+from bncore.follow.run_view import look_at
+from bncore.launch.devices import cpu_count
+from bncore.store.branch import fork as branch
+from bncore.store.branch import replay as make
+from bncore.store.find import find
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, escape_control
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
+from bntui.cli.verify import tell_agreement
 
 At = Annotated[
     int | None,
     typer.Option(
         "--at",
         min=0,
-        help="The step of the change.  [default: now in a live run, else the newest checkpoint]",
+        help="Step of the change.  [default: a live run's current step, else the newest checkpoint]",
     ),
 ]
 Changes = Annotated[
@@ -26,28 +32,18 @@ Changes = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("fork")(fork)
-    app.command("replay")(replay)
-
-
 def fork(
     name: Run,
     changes: Changes = None,
     at: At = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Repeat what was asked of RUN after that step, too.")
-    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Also apply RUN's later requests.")] = False,
     detached: Detach = False,
     root: Root = None,
 ) -> None:
-    """Make a new run that is like RUN up to a step and differs by a change from there on."""
-    from bncore.config.change import parse_changes
-    from bncore.follow.run_view import look_at
-    from bncore.store.branch import fork as branch
-    from bncore.store.find import find
-    from bncore.train.inspection import usable
+    """Start a new run from a step of RUN, with changes.
+
+    Up to that step it is identical to RUN."""
+    from bncore.train.inspection import usable  # noqa: PLC0415 - torch
 
     asked = parse_changes(changes or [], "fork")
     (overview, *others) = look_at(runs_of(find(root or default_root(), name)))
@@ -69,27 +65,25 @@ def fork(
 def replay(
     name: Run,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The new sweep's directory.  [default: <sweep>-replay-<n>]")
+        Path | None, typer.Option("--out", help="Sweep directory.  [default: <sweep>-replay-<n>]")
     ] = None,
     jobs: Jobs = None,
     root: Root = None,
 ) -> None:
-    """Run again from the journal, requests at their steps, and compare digest and events (exit 1: they differ)."""
-    from bncore.follow.run_view import look_at
-    from bncore.launch.devices import cpu_count
-    from bncore.store.branch import replay as make
-    from bncore.store.find import find
-    from bncore.train.inspection import usable
+    """Run again from the journal and compare the results.
+
+    Requests are applied at their steps; exit 1 if the digest or an event differs."""
+    from bncore.train.inspection import usable  # noqa: PLC0415 - torch
 
     seen = look_at(runs_of(find(root or default_root(), name)))
     live = [o.run.name for o in seen if o.state in ("running", "paused")]
     if live:
-        typer.echo(f"bnrun: {', '.join(live)}: still under way; `bnrun stop` it first", err=True)
+        typer.echo(f"bnrun: {', '.join(live)}: still running; `bnrun stop` it first", err=True)
         raise typer.Exit(ExitCode.USAGE)
     originals = [o.run for o in seen if o.run.journal_file.exists()]
     for overview in seen:
         if overview.run not in originals and len(seen) > 1:
-            typer.echo(f"{overview.run.name}: never begun; left out", err=True)
+            typer.echo(f"{overview.run.name}: never started; skipped", err=True)
     sweep = make(originals or [seen[0].run], out=out, usable=usable)
     typer.echo(f"replaying into {escape_control(str(sweep.path))}", err=True)
     again = sweep.runs()

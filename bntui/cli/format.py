@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bncore.follow.run_view import RunView
+from bncore.follow.run_view import RunView
 
 
 def figure(value: float | str | None, form: str = ".4g") -> str:

@@ -1,46 +1,35 @@
-"""`presets`, `ls`, `show`, `watch`, `logs`: looking, without touching and without torch."""
+"""`presets`, `ls`, `watch`, `logs`: looking, without touching and without torch."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from bncore.config.load import load_experiment, preset_names
+from bncore.config.plan import plan, variant_names
+from bncore.follow.estimate import time_taken_before
+from bncore.follow.run_view import look_at
+from bncore.plain_files import read_plain
+from bncore.store.errors import NoSuchRun
+from bncore.store.find import find_all, list_sweeps
+from bncore.store.paths import RunDir, SweepDir
+from bntui.cli.format import duration, percent, steps_made
 from bntui.cli.options import Json, Names, Root, complete_run, default_root, escape_control
+from bntui.cli.progress import Progress
+from bntui.cli.resolve import choose_profile
+from bntui.cli.tables import print_table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from bncore.store.paths import RunDir, SweepDir
-
-Layer = Annotated[
-    int | None, typer.Option("--layer", min=1, help="Layer of per-layer plots.  [default: the middle one]")
-]
 Plain = Annotated[bool, typer.Option("--plain", help="key=value lines instead of a table.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("presets")(presets)
-    app.command("ls")(ls)
-    app.command("show")(show)
-    app.command("watch")(watch)
-    app.command("logs")(logs)
 
 
 def presets(as_json: Json = False, root: Root = None) -> None:
     """List the experiments that come with the program."""
-    from bncore.config.load import load_experiment, preset_names
-    from bncore.config.plan import plan, variant_names
-    from bncore.follow.estimate import time_taken_before
-    from bntui.cli.format import duration
-    from bntui.cli.resolve import choose_profile
-    from bntui.cli.tables import print_table
-
     rows: list[dict[str, Any]] = []
     profile = choose_profile("auto", None)
     for name in preset_names():
@@ -77,7 +66,7 @@ def ls(
         list[str] | None,
         typer.Argument(
             metavar="[RUN_OR_SWEEP...]",
-            help="Only these; patterns such as 'exp0*' (quoted), too.",
+            help="Only these runs or sweeps, or patterns such as 'exp0*' (quoted).",
             autocompletion=complete_run,
         ),
     ] = None,
@@ -85,11 +74,6 @@ def ls(
     root: Root = None,
 ) -> None:
     """List sweeps and their runs."""
-    from bncore.follow.run_view import look_at
-    from bncore.store.find import find_all, list_sweeps
-    from bntui.cli.format import percent, steps_made
-    from bntui.cli.tables import print_table
-
     where = root or default_root()
     found = find_all(where, names) if names else list_sweeps(where)
     seen = [overview for one in found for overview in look_at(runs_of(one))]
@@ -113,28 +97,10 @@ def ls(
             typer.echo(f"{overview.run.name}: {overview.warning}", err=True)
 
 
-def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
-    """Plot runs, and the runs of sweeps, together."""
-    from bncore.follow.run_view import look_at
-    from bntui.cli.plots import check_layer, labels, plots
-    from bntui.cli.tables import print_table
-
-    runs = runs_named(names, root)
-    seen = look_at(runs)
-    if as_json:
-        typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
-        return
-    check_layer(runs, layer)
-    for picture in plots(runs, layer):
-        typer.echo(picture)
-    rows = [(name, o.state, *_figures(o.as_json())) for name, o in zip(labels(runs), seen, strict=True)]
-    print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
-
-
 def watch(names: Names, plain: Plain = False, root: Root = None) -> None:
-    """Follow runs or sweeps until they end; Ctrl-C stops watching, not the runs."""
-    from bntui.cli.progress import Progress
+    """Follow runs or sweeps until they end.
 
+    Ctrl-C stops watching, not the runs."""
     with Progress(runs_named(names, root), plain=plain) as progress:
         while True:
             seen = progress.tick()
@@ -144,9 +110,7 @@ def watch(names: Names, plain: Plain = False, root: Root = None) -> None:
 
 
 def logs(names: Names, root: Root = None) -> None:
-    """Print what happened to runs, as their workers logged it; of several, each under its name."""
-    from bncore.plain_files import read_plain
-
+    """Print the logs of runs."""
     runs = runs_named(names, root)
     for run in runs:
         try:
@@ -165,8 +129,6 @@ def runs_named(names: Sequence[str], root: Path | None) -> list[RunDir]:
     Raises:
         NoSuchRun: one of them means nothing, or a sweep has no runs.
     """
-    from bncore.store.find import find_all
-
     return [run for found in find_all(root or default_root(), names) for run in runs_of(found)]
 
 
@@ -176,20 +138,10 @@ def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
     Raises:
         NoSuchRun: a sweep without any.
     """
-    from bncore.store.errors import NoSuchRun
-    from bncore.store.paths import RunDir
-
     runs = [found] if isinstance(found, RunDir) else found.runs()
     if not runs:
         raise NoSuchRun(f"{found.path}: a sweep without runs")
     return runs
-
-
-def _figures(row: dict[str, Any]) -> tuple[str, ...]:
-    from bntui.cli.format import figure, percent
-
-    step = "-" if row["step"] is None else f"{row['step']:,}"
-    return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
 
 
 def _few_figures(figure: str, most: int = 4) -> str:

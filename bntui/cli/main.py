@@ -7,51 +7,81 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from bntui.cli import bench, branch, inspect, keep, report, steer, submit, system, theory
-from bntui.cli.exit_codes import ExitCode, exit_code_of
-from bntui.cli.options import escape_control
+from bntui.cli.commands import LazyGroup
+from bntui.cli.exit_codes import ExitCode
+from bntui.version import version
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+
+
+class Bnrun(LazyGroup):
+    """The group of all commands, which ends quietly where the reader of its output has gone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit 0 if standard output is closed early, as `| head` does."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            raise typer.Exit(ExitCode.OK) from None
+
 
 app = typer.Typer(
     name="bnrun",
-    help="A laboratory for one question: why does normalisation help optimisation?",
+    cls=Bnrun,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (submit, inspect, steer, branch, keep, report, system, bench, theory):
-    room.register(app)
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bnrun {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def bnrun(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """A laboratory for one question: why does normalization help optimization?"""
 
 
 def main() -> int:
-    """Run `bnrun`; errors a person can act upon are told in words, with the exit code of their kind."""
-    _take_output_as_it_is()
+    """Run `bnrun`; errors that a person can act upon are messages, with the exit code of their kind."""
+    _tolerate_any_output()
     try:
         app()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        _write_no_more()
-        return ExitCode.OK
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
-            _write_no_more()
+            _discard_output()
             sys.stderr.write(f"bnrun: standard output cannot be written: {error.strerror}\n")
             return ExitCode.FAILED
+        from bntui.cli.failures import exit_code_of, message_of  # noqa: PLC0415 - not needed by `bnrun --help`
+
         code = exit_code_of(error)
         if code is None:
             raise
-        sys.stderr.write(escape_control(f"bnrun: {error}\n"))
+        sys.stderr.write(message_of(error))
         return code
     return ExitCode.OK
 
 
-def _take_output_as_it_is() -> None:
+def _tolerate_any_output() -> None:
     """What goes to a stream that was closed goes nowhere, and what its encoding cannot write becomes ``?``."""
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - until the end
@@ -60,7 +90,7 @@ def _take_output_as_it_is() -> None:
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
 
 
-def _write_no_more() -> None:
+def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

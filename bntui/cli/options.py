@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from bncore.config.load import preset_names
+from bncore.store.find import list_sweeps
+
 
 def default_root() -> Path:
     """``$BNRUN_ROOT``, else ``./runs``."""
@@ -16,15 +19,11 @@ def default_root() -> Path:
 
 def complete_preset(incomplete: str) -> list[str]:
     """Preset names that begin so."""
-    from bncore.config.load import preset_names
-
     return [name for name in preset_names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
     """Sweeps, and runs once a slash is typed, that begin so."""
-    from bncore.store.find import list_sweeps
-
     sweeps = list_sweeps(default_root())
     names = [run.name for s in sweeps for run in s.runs()] if "/" in incomplete else [s.name for s in sweeps]
     return [name for name in names if name.startswith(incomplete)]
@@ -32,7 +31,9 @@ def complete_run(incomplete: str) -> list[str]:
 
 Root = Annotated[
     Path | None,
-    typer.Option("--root", help="Where sweeps lie.  [default: $BNRUN_ROOT, else ./runs]", show_default=False),
+    typer.Option(
+        "--root", help="Sweep root directory.  [default: $BNRUN_ROOT, else ./runs]", show_default=False
+    ),
 ]
 Run = Annotated[
     str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -15,14 +15,10 @@ from rich.table import Table
 from bncore.config.errors import escape_control
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
+from bncore.store.paths import RunDir
 from bncore.store.problems import first_failures
 from bncore.store.status import Observer
 from bntui.cli.format import duration, figure, percent, steps_made
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from bncore.store.paths import RunDir
 
 PLAIN_EVERY_S = 5.0
 PICTURE_EVERY_S = 0.5

@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bncore.report.claims.evidence import Claim
+from bncore.report.claims.table import CLAIMS
+from bncore.report.document import Report
+from bncore.report.document import as_json as to_json
+from bncore.report.document import report as judge
+from bncore.report.missing import presets_for
+from bncore.store.files import write_out
+from bncore.store.find import find_all
 from bntui.cli.options import Json, Root, complete_run, default_root
+from bntui.cli.verdicts import print_claims, print_report
 
 if TYPE_CHECKING:
-    from bncore.report.claims.evidence import Claim
-    from bncore.report.document import Report
     from bncore.report.save import Kind
+
 
 Runs = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN_OR_SWEEP...",
         help="Paths, names, unique prefixes, @last, or patterns such as 'exp0*' (quoted); runs of several sweeps "
-        "are weighed together.",
+        "are judged together.",
         autocompletion=complete_run,
     ),
 ]
 SomeRuns = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[RUN_OR_SWEEP...]", help="Say what these runs lack.", autocompletion=complete_run
-    ),
+    typer.Argument(metavar="[RUN_OR_SWEEP...]", help="List missing evidence.", autocompletion=complete_run),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("report")(report)
-    app.command("claims")(claims)
 
 
 def report(
     names: Runs,
-    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page.")] = None,
     png: Annotated[
         Path | None, typer.Option("--png", help="Write each figure as PNG into this folder.")
     ] = None,
@@ -51,11 +51,9 @@ def report(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """The paper's figures from these runs beside its own curves, and a verdict on each of its claims. What goes to
-    files is not drawn in the terminal, too: the tables are."""
-    from bncore.report.document import as_json as to_json
-    from bntui.cli.verdicts import print_report
+    """Plot the paper's figures and judge its claims from runs.
 
+    The paper's own curves are drawn beside them. With files, only tables are printed."""
     document = _document(names, root)
     written = _write(document, html, {"png": png, "svg": svg})
     if as_json:
@@ -67,10 +65,9 @@ def report(
 
 
 def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> None:
-    """The paper's claims and the presets that test each; of some runs also what is missing to settle them."""
-    from bncore.report.claims.table import CLAIMS
-    from bntui.cli.verdicts import print_claims
+    """List the paper's claims and the presets that test each.
 
+    Given runs, also their verdicts and the missing evidence."""
     document = _document(names, root) if names else None
     rows = [_claim_row(claim, document) for claim in CLAIMS]
     if as_json:
@@ -81,9 +78,6 @@ def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> 
 
 def _document(names: list[str], root: Path | None) -> Report:
     """Raises NoSuchRun where a name means no run; nothing has been written then."""
-    from bncore.report.document import report as judge
-    from bncore.store.find import find_all
-
     return judge(find_all(root or default_root(), names))
 
 
@@ -95,14 +89,13 @@ def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]
     """
     written = []
     if html is not None:
-        from bncore.report.page import page
-        from bncore.store.files import write_out
+        from bncore.report.page import page  # noqa: PLC0415 - matplotlib
 
         write_out(html, page(document).encode())
         written.append(html)
     for kind, folder in folders.items():
         if folder is not None:
-            from bncore.report.save import save_pictures
+            from bncore.report.save import save_pictures  # noqa: PLC0415 - matplotlib
 
             written += save_pictures(document.pictures, folder, kind)
     return written
@@ -114,8 +107,6 @@ def _tell(written: list[Path]) -> None:
 
 
 def _claim_row(claim: Claim, document: Report | None) -> dict[str, Any]:
-    from bncore.report.missing import presets_for
-
     tests = presets_for(claim)
     row: dict[str, Any] = {
         "claim": claim.key,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import typer
 
 from bncore.config.errors import Problem, SpecError
+from bncore.config.experiment import ProfileName
 from bncore.config.model import VGG, VGG_SIDE, ImageData
+from bncore.config.plan import Plan
 from bncore.config.single_value import single_value_conflicts
+from bncore.data import describe_source, resolve_source
 from bncore.launch.devices import gpu_count, share_of_threads
-
-if TYPE_CHECKING:
-    from bncore.config.experiment import ProfileName
-    from bncore.config.plan import Plan
 
 
 def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
@@ -46,8 +44,6 @@ def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None
         DataError: the images asked for are not to be had.
         SpecError: the runs want images from different places.
     """
-    from bncore.data import resolve_source
-
     device = "cuda" if _has_gpus(gpus) else "cpu"
     if gpus is None:
         check_devices(planned)
@@ -131,8 +127,6 @@ def describe_data(planned: Plan) -> str:
     images = _images(planned)
     if images is None:
         return "Gaussian regression"
-    from bncore.data import describe_source
-
     return describe_source(images)
 
 

@@ -9,18 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from bncore.config.model import Spec
+from bncore.config.plan import Plan
+from bncore.follow.run_view import RunView
+from bncore.launch.slurm.commands import require, scancel
+from bncore.launch.slurm.options import SlurmOptions, slurm_options
+from bncore.launch.slurm.script import check_place, script
+from bncore.launch.slurm.sweep import read_record, submit
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import set_unowned_state
+from bncore.store.sweep import next_name
 from bntui.cli.options import escape_control
-
-if TYPE_CHECKING:
-    from bncore.config.model import Spec
-    from bncore.config.plan import Plan
-    from bncore.follow.run_view import RunView
-    from bncore.launch.slurm.options import SlurmOptions
-    from bncore.store.paths import RunDir, SweepDir
 
 AUTO_THREADS = 4
 """Threads of a run that leaves them open: this host's processors say nothing about the nodes."""
@@ -35,14 +38,14 @@ def _option(name: str, kind: Any, words: str) -> inspect.Parameter:
 
 _OPTIONS = (
     _option("config", Path | None, "TOML file with any of the following: partition, account, ..."),
-    _option("setup", Path | None, "File of shell lines that come before the worker."),
+    _option("setup", Path | None, "File with shell lines to run before the worker."),
     _option("partition", str | None, "Partition."),
     _option("account", str | None, "Account."),
     _option("qos", str | None, "Quality of service."),
-    _option("time", str | None, "Time limit of a task, such as 4:00:00; it goes on after a requeue."),
-    _option("gpus", str | None, "GPUs of each run, such as 1 or a100:1."),
-    _option("memory", str | None, "Memory of each run, such as 16G."),
-    _option("constraint", str | None, "Features of nodes, such as a100."),
+    _option("time", str | None, "Time limit per task, such as 4:00:00; it is requeued then."),
+    _option("gpus", str | None, "GPUs per run, such as 1 or a100:1."),
+    _option("memory", str | None, "Memory per run, such as 16G."),
+    _option("constraint", str | None, "Node features, such as a100."),
     _option("notice", int | None, "Seconds before the time limit to checkpoint and requeue.  [default: 120]"),
 )
 
@@ -62,8 +65,6 @@ class SlurmFlags:
 
     def options(self, base: SlurmOptions | None = None) -> SlurmOptions:
         """Them checked; see `bncore.launch.slurm.options.slurm_options`."""
-        from bncore.launch.slurm.options import slurm_options
-
         return slurm_options(self.flags, config=self.config, setup=self.setup, base=base)
 
 
@@ -102,9 +103,6 @@ def check_cluster(place: Path, *, dry_run: bool = False) -> None:
         SlurmError: Slurm's commands are not here.
         SpecError: a place that its script cannot name.
     """
-    from bncore.launch.slurm.commands import require
-    from bncore.launch.slurm.script import check_place
-
     check_place(place)
     if not dry_run:
         require("sbatch", "squeue", "scancel", "scontrol")
@@ -114,9 +112,6 @@ def print_script(
     planned: Plan, options: SlurmOptions, *, root: Path, out: Path | None, jobs: int | None, as_json: bool
 ) -> None:
     """The array script as it would be submitted, on standard output; in JSON, as the value of `script`."""
-    from bncore.launch.slurm.script import script
-    from bncore.store.sweep import next_name
-
     name = planned.experiment.name
     place = out or root / (next_name(root, name) if root.is_dir() else f"{name}-001")
     names = [run.name for run in planned.runs]
@@ -146,10 +141,8 @@ def submit_runs(
     Raises:
         SlurmError: Slurm refuses.
     """
-    from bncore.launch.slurm.sweep import submit
-
     job = submit(sweep, runs, options, jobs=jobs or len(runs))
-    words = f"submitted: Slurm's job {job}, {len(runs)} tasks; `bnrun watch {sweep.name}` looks at it"
+    words = f"submitted: Slurm job {job}, {len(runs)} tasks; follow with `bnrun watch {sweep.name}`"
     typer.echo(escape_control(words), err=True)
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "job": job}))
@@ -159,16 +152,12 @@ def submit_runs(
 
 def recorded(sweep: SweepDir) -> SlurmOptions | None:
     """The options with which a sweep was last handed to Slurm; None where it never was."""
-    from bncore.launch.slurm.sweep import read_record
-
     record = read_record(sweep)
     return record.options if record is not None else None
 
 
 def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
     """Tasks of those of the runs that wait in Slurm's queue."""
-    from bncore.launch.slurm.sweep import read_record
-
     found = {}
     for overview in seen:
         record = read_record(overview.run.sweep) if overview.state == "queued" else None
@@ -184,20 +173,18 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
     Raises:
         SlurmError: Slurm refuses.
     """
-    from bncore.launch.slurm.commands import scancel
-    from bncore.store.status import set_unowned_state
-
     scancel(list(tasks.values()))
     for run, task in tasks.items():
-        why = f"Slurm's task {task} was cancelled before it began; `bnrun resume` goes on"
-        set_unowned_state(run, "stopped", why)
+        set_unowned_state(
+            run, "stopped", f"Slurm task {task} was cancelled before it started; `bnrun resume` restarts it"
+        )
         typer.echo(f"{run.name}: task {task} cancelled", err=True)
 
 
 def say_missing_gpus(specs: Sequence[Spec], options: SlurmOptions) -> None:
     """Warn where runs want a GPU and none is asked for: some clusters give it with the partition."""
     if not options.gpus and any(spec.device.startswith("cuda") for spec in specs):
-        typer.echo("note: the runs want cuda, and --slurm-gpus was not given", err=True)
+        typer.echo("note: the runs need cuda, but --slurm-gpus was not given", err=True)
 
 
 def _threads(spec: Spec) -> int:

@@ -8,27 +8,42 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from bncore.config.load import load_experiment
+from bncore.config.plan import Plan, plan
+from bncore.config.toml import spec_to_toml
+from bncore.follow.estimate import time_taken_before
+from bncore.launch.devices import default_jobs
+from bncore.launch.local import exit_in_words
+from bncore.launch.slurm.options import SlurmOptions
+from bncore.launch.supervisor import Supervisor, detach
+from bncore.store.errors import StoreError
+from bncore.store.log import last_line
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.sweep import create_sweep
+from bntui.cli import slurm
 from bntui.cli.exit_codes import ExitCode
+from bntui.cli.format import duration
 from bntui.cli.options import Json, Root, complete_preset, counted, default_root, escape_control
+from bntui.cli.progress import Progress
+from bntui.cli.resolve import check_devices, choose_profile, describe_data, resolve_plan
 from bntui.cli.seeds import parse_seeds
 from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
+from bntui.cli.summary import print_summary
+from bntui.main import refusal
 
-if TYPE_CHECKING:
-    from bncore.config.plan import Plan
-    from bncore.launch.slurm.options import SlurmOptions
-    from bncore.store.paths import RunDir, SweepDir
-
-Out = Annotated[Path | None, typer.Option("--out", help="The sweep's own directory, new or empty.")]
-Steps = Annotated[int | None, typer.Option("--steps", help="Number of updates.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Sweep directory, new or empty.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Number of steps.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2 or 0-9.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="One seed.")]
 Variants = Annotated[
     str | None,
-    typer.Option("--variants", help="Only these, such as none,batch or 'batch*'.", show_default="all"),
+    typer.Option(
+        "--variants", help="Only these variants, such as none,batch or 'batch*'.", show_default="all"
+    ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:<index>.")]
 Sets = Annotated[
@@ -46,13 +61,13 @@ Jobs = Annotated[
     typer.Option(
         "--jobs",
         min=1,
-        help="Runs at once (`bench jobs`).  [default: one a GPU, or as processors suffice]",
+        help="Concurrent runs (see `bnrun bench jobs`).  [default: one per GPU, or by CPU count]",
     ),
 ]
 Launcher = Annotated[str, typer.Option("--launcher", help="local or slurm.")]
 Headless = Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without the explorer.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Leave the sweep running in the background.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved runs and touch nothing.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Run the sweep in the background.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved runs and write nothing.")]
 
 
 @dataclass(frozen=True)
@@ -79,19 +94,13 @@ class Submission:
     """Options of Slurm, where the sweep is Slurm's."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("preset", help="Run one of the paper's experiments (see `bnrun presets`).")(submit_command)
-    app.command("run", help="Run an experiment of one's own from a file.")(submit_command)
-
-
 @with_slurm
 def submit_command(
     experiment: Annotated[
         str,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="A preset (`bnrun presets`), or a TOML file of one's own (`bnrun schema`).",
+            help="A preset (`bnrun presets`), or a TOML file (`bnrun schema`).",
             autocompletion=complete_preset,
         ),
     ],
@@ -113,7 +122,7 @@ def submit_command(
     root: Root = None,
     slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
 ) -> None:
-    """`bnrun preset` and `bnrun run`, which differ in what they are called."""
+    """`bnrun preset` and `bnrun run`: one function under two names."""
     check_launcher(launcher, slurm)
     submission = Submission(
         Path(experiment) if Path(experiment).is_file() else experiment,
@@ -125,11 +134,7 @@ def submit_command(
 
 
 def submit(asked: Submission) -> None:
-    """Resolve, settle the data, make the sweep's directory and run it."""
-    from bncore.launch.devices import default_jobs
-    from bncore.store.sweep import create_sweep
-    from bntui.cli.resolve import check_devices, resolve_plan
-
+    """Resolve the runs and their data, create the sweep's directory and run it."""
     check_writable(asked.out, "--out")
     check_writable(asked.root, "--root")
     planned = planned_runs(
@@ -195,10 +200,6 @@ def planned_runs(
         SpecError: what is asked for is no experiment, or does not fit.
         BadParameter: a folder of images that no run would read.
     """
-    from bncore.config.load import load_experiment
-    from bncore.config.plan import plan
-    from bntui.cli.resolve import choose_profile
-
     planned = plan(
         load_experiment(experiment),
         profile=choose_profile(profile, device, gpus=gpus),
@@ -218,7 +219,7 @@ def _refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
     if folder is not None and sources <= {"synthetic", "gaussian"}:
         made = " and ".join(sorted(sources))
         raise typer.BadParameter(
-            escape_control(f"'{folder}'; expected none: these runs are on {made} data, which are made"),
+            escape_control(f"'{folder}'; expected none: these runs are on {made} data, which is generated"),
             param_hint="--data-dir",
         )
 
@@ -230,10 +231,6 @@ def _slurm_gpus(asked: Submission) -> bool | None:
 
 def _submit_to_slurm(asked: Submission, planned: Plan, options: SlurmOptions) -> None:
     """Make the sweep's directory and hand it over, or print the script."""
-    from bncore.store.sweep import create_sweep
-    from bntui.cli import slurm
-    from bntui.cli.resolve import resolve_plan
-
     slurm.check_cluster(asked.out or asked.root, dry_run=asked.dry_run)
     if asked.dry_run:
         slurm.print_script(
@@ -275,10 +272,8 @@ def finish(
 
 def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: bool = False) -> int:
     """Leave what is given of a sweep to a supervisor in the background; its pid."""
-    from bncore.launch.supervisor import detach
-
     pid = detach(sweep, runs, jobs=jobs, force=force)
-    _say(f"detached: process {pid} supervises it; `bnrun watch {escape_control(sweep.name)}` looks at it")
+    _say(f"detached: process {pid} supervises it; follow with `bnrun watch {escape_control(sweep.name)}`")
     return pid
 
 
@@ -286,13 +281,6 @@ def run_to_end(
     sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
 ) -> int:
     """Run what is given of a sweep in the foreground, show progress and summary; its exit code."""
-    from bncore.launch.local import exit_in_words
-    from bncore.launch.supervisor import Supervisor
-    from bncore.store.log import last_line
-    from bncore.store.paths import RunDir
-    from bntui.cli.progress import Progress
-    from bntui.cli.summary import print_summary
-
     supervisor = Supervisor(sweep, runs, jobs=jobs, force=force)
     with Progress(runs) as progress:
         supervisor.run(progress.tick)
@@ -316,8 +304,6 @@ def _exit_code(codes: dict[str, int], signal: int | None) -> int:
 
 
 def _on_terminal() -> bool:
-    from bntui.main import refusal
-
     return not refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
 
 
@@ -342,20 +328,13 @@ def _say_what_runs(planned: Plan, *, auto: bool) -> None:
 
 
 def _say_how_long(planned: Plan, root: Path) -> None:
-    from bncore.follow.estimate import time_taken_before
-    from bncore.store.errors import StoreError
-    from bntui.cli.format import duration
-
     with suppress(StoreError):  # an unreadable root is told of where the sweep is made
         before = time_taken_before(root, planned)
         if before is not None:
-            _say(f"expected time: {duration(before)}, as the same runs took here before")
+            _say(f"expected time: {duration(before)}, as the same runs took before")
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
-    from bncore.config.toml import spec_to_toml
-    from bntui.cli.resolve import describe_data
-
     data = describe_data(planned)
     if as_json:
         runs = [{"name": run.name, "spec": run.spec.model_dump(mode="json")} for run in planned.runs]

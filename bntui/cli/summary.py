@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bncore.config.errors import escape_control
 from bncore.follow.run_view import RunView, look_at
+from bncore.store.paths import SweepDir
 from bntui.cli.format import duration, figure, percent
-
-if TYPE_CHECKING:
-    from bncore.store.paths import SweepDir
+from bntui.cli.tables import Output
 
 
 def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
@@ -26,8 +22,7 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
         content = {"sweep": str(sweep.path), "runs": [overview.as_json() for overview in seen]}
         typer.echo(json.dumps(content, indent=2))
         return
-    width = None if sys.stdout.isatty() else 100
-    console = Console(width=width, highlight=False)
+    console = Output(piped_width=100)
     console.print(_table(sweep, seen))
     console.print(f"`bnrun show {escape_control(sweep.name)}` plots them.", markup=False)
 

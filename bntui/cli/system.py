@@ -13,10 +13,17 @@ from typing import Annotated
 
 import typer
 
+from bncore.config.schema import schema as schemas
+from bncore.data import DownloadError
+from bncore.data import fetch as download
+from bncore.launch.devices import cpu_count, gpu_count
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Root, default_root, escape_control
+from bntui.cli.resolve import show_progress
+from bntui.cli.tables import print_table
+from bntui.version import version
 
-data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 _TORCH_REPORT = """
 import json, torch
@@ -26,41 +33,30 @@ print(json.dumps({"torch": torch.__version__, "cpu capability": torch.backends.c
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("schema")(schema)
-    app.command("doctor")(doctor)
-    data_app.command("fetch")(fetch)
-    app.add_typer(data_app, name="data")
-
-
 @data_app.callback()
 def _data() -> None:
-    """Data sets."""
+    """Download data sets."""
 
 
 def schema() -> None:
-    """Print the JSON schema of an experiment file and of a run's spec."""
-    from bncore.config.schema import schema as schemas
-
+    """Print the JSON schema of experiment files and specs."""
     typer.echo(json.dumps(schemas(), indent=2))
 
 
 def doctor(as_json: Json = False, root: Root = None) -> None:
-    """Report versions, devices, folders and data; exit 1 where something needed is missing."""
-    from bncore.launch.devices import cpu_count, gpu_count
-    from bntui.cli.tables import print_table
+    """Report versions, devices, folders and data.
 
+    Exit 1 if something required is missing."""
     torch_report = _torch_report()
     where = root or default_root()
     report: dict[str, object] = {
-        "bnrun": metadata.version("bnrun") if _installed("bnrun") else "not installed (a checkout)",
+        "bnrun": version(),
         "python": sys.version.split()[0],
         **torch_report,
         "torchvision": metadata.version("torchvision") if _installed("torchvision") else "MISSING",
         "processors": cpu_count(),
         "gpus seen by the driver": gpu_count(),
-        "runs lie in": f"{where.resolve()} ({_writable(where)})",
+        "sweep root": f"{where.resolve()} ({_writable(where)})",
         **_cache_report(),
         "terminal": f"{os.environ.get('TERM', 'none')}, {shutil.get_terminal_size().columns} columns",
     }
@@ -72,17 +68,16 @@ def doctor(as_json: Json = False, root: Root = None) -> None:
     raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
 
 
+@data_app.command("fetch")
 def fetch(
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where to.  [default: the cache]")
+        Path | None, typer.Option("--data-dir", help="Output directory.  [default: the cache]")
     ] = None,
 ) -> None:
-    """Download CIFAR-10, unless it is there; $BNRUN_CIFAR10_URL names a mirror of the archive."""
-    from bncore.data import DownloadError
-    from bncore.data import fetch as download
-    from bntui.cli.resolve import show_progress
+    """Download CIFAR-10 unless it is present.
 
-    typer.echo("CIFAR-10: downloading unless it is there (170 MB)", err=True)
+    $BNRUN_CIFAR10_URL names a mirror of the archive."""
+    typer.echo("CIFAR-10: downloading unless it is present (170 MB)", err=True)
     try:
         typer.echo(str(download(data_dir, progress=show_progress)))
     except DownloadError as error:
@@ -106,7 +101,7 @@ def _cache_report() -> dict[str, object]:
     cifar = cache / "cifar-10-batches-py"
     return {
         "cache": f"{cache} ({_writable(cache)})",
-        "CIFAR-10": "there" if cifar.is_dir() else "not there: `bnrun data fetch`, or --data-dir",
+        "CIFAR-10": "present" if cifar.is_dir() else "missing: `bnrun data fetch`, or --data-dir",
     }
 
 

@@ -16,19 +16,18 @@ if TYPE_CHECKING:
     from bncore.probes.theory import TheoryRow
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
-    app.command("theory")(theory)
-
-
 def theory(
     as_json: Json = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights and data.")] = 0,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of training before `trained`.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of weights and data.")] = 0,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, help="Training steps before the state `trained`.")
+    ] = 50,
 ) -> None:
-    """Check Theorems 4.1, 4.2, 4.4 and Lemma 4.5 on random and trained networks, in float32 and float64."""
+    """Check the paper's theorems on small networks.
+
+    Theorems 4.1, 4.2, 4.4 and Lemma 4.5, on random and trained networks, in float32 and float64."""
     _tell("importing torch", 0, 0)
-    from bncore.probes.theory import theory_table
+    from bncore.probes.theory import theory_table  # noqa: PLC0415 - torch
 
     rows = theory_table(seed=seed, steps=steps, tell=_tell)
     _tell("", 0, 0)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +18,7 @@ from bncore.report.claims.evidence import Verdict
 from bncore.report.document import Report, newest
 from bntui.cli.format import figure, percent
 from bntui.cli.options import counted
+from bntui.cli.tables import Output
 from bntui.cli.terminal_chart import draw
 
 COLORS = {
@@ -47,7 +46,7 @@ def print_report(document: Report, *, drawn: bool = True) -> None:
     for picture in document.pictures if drawn else ():
         for text in _plots(picture):
             typer.echo(text)
-    console = _console()
+    console = Output(piped_width=PIPED_WIDTH)
     console.print(_runs(document))
     if any(fit.ranks for fit in document.fits):
         console.print(_ranks(document))
@@ -55,9 +54,7 @@ def print_report(document: Report, *, drawn: bool = True) -> None:
         console.print(_text(f"{fit.setting.title}: {fit.text}"), end="\n\n")
     console.print(_verdicts(document, console.width))
     names = " ".join(dict.fromkeys(run.run.sweep.name for run in document.runs))
-    console.print(
-        _text(f"`bnrun claims {names}` says what each lacks; --html FILE shows all of the evidence.")
-    )
+    console.print(_text(f"`bnrun claims {names}` lists missing evidence; --html FILE shows all of it."))
 
 
 def print_claims(rows: Sequence[dict[str, Any]], *, with_runs: bool) -> None:
@@ -73,7 +70,7 @@ def print_claims(rows: Sequence[dict[str, Any]], *, with_runs: bool) -> None:
         else:
             cells.append(_text(_presets(row)))
         table.add_row(*cells, _text(row["command"] or "-"))
-    _console().print(table)
+    Output(piped_width=PIPED_WIDTH).print(table)
 
 
 def _presets(row: dict[str, Any]) -> str:
@@ -141,7 +138,3 @@ def _verdict(value: str) -> Text:
 
 def _text(content: str) -> str:
     return escape(escape_control(content))
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)

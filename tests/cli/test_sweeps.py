@@ -60,7 +60,7 @@ def test_show_verify_export_and_ls_read_it(finished: Path) -> None:
     shown = bnrun("show", "@last", cwd=finished).stdout
     assert "Training loss on Gaussian regression" in shown
     assert "\x1b" not in shown
-    assert bnrun("verify", "@last", cwd=finished).stdout.count("sound") == 2
+    assert bnrun("verify", "@last", cwd=finished).stdout.count(": ok") == 2
     exported = bnrun("export", "tiny-001/batch", "--csv", "--out", "tables", cwd=finished)
     assert exported.returncode == 0
     assert (finished / "tables" / "step.csv").read_text().startswith("step,")

@@ -65,7 +65,7 @@ def test_a_change_reaches_what_waits(tmp_path: Path) -> None:
     with at_work(first):
         assert bnrun("set", "tiny-001", "lr=1e-4", cwd=tmp_path).returncode == 0
         again = bnrun("resume", "tiny-001/batch-s0", cwd=tmp_path)
-        assert "queued; it will begin by itself" in again.stderr
+        assert "queued; it will start by itself" in again.stderr
         refused = bnrun("rm", "-y", "tiny-001/batch-s0", cwd=tmp_path)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "tiny-001/batch-s0: alive; `bnrun stop` it first" in refused.stderr
@@ -201,7 +201,7 @@ def test_what_was_never_begun_is_left_out_of_a_replay(tmp_path: Path) -> None:
     stopped(tmp_path)
     done = bnrun("replay", "tiny-001", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "tiny-001/batch-s0: never begun; left out" in done.stderr
+    assert "tiny-001/batch-s0: never started; skipped" in done.stderr
     assert "tiny-001/none-s0: same events" in done.stdout
 
 

@@ -1,0 +1,211 @@
+"""`resume`: unpausing live runs and restarting others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bncore.config.observed import refuse_observed
+from bncore.follow.run_view import look_at
+from bncore.launch.devices import cpu_count
+from bncore.launch.orphans import PATIENCE_S, await_orphans
+from bncore.launch.slurm.options import SlurmOptions
+from bncore.store.dropped_requests import why_not
+from bncore.store.journal import read_events
+from bncore.store.lineage import read_lineage
+from bncore.store.owner import read_owner
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.requests import (
+    DropRequest,
+    Resume,
+    send_request,
+)
+from bncore.store.status import Observer, find_stalled
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.inspect import runs_named
+from bntui.cli.options import Json, Names, Root, counted, escape_control
+from bntui.cli.slurm import (
+    SlurmFlags,
+    check_cluster,
+    check_launcher,
+    recorded,
+    submit_runs,
+    waiting_tasks,
+    with_slurm,
+)
+from bntui.cli.submit import Detach, Jobs, finish, run_to_end
+
+Force = Annotated[bool, typer.Option("--force", help="Take over a run even if a process seems to own it.")]
+
+
+Dropped = Annotated[
+    str | None,
+    typer.Option(
+        "--drop-request", metavar="ID", help="Continue without this request, which stopped the run."
+    ),
+]
+
+
+@with_slurm
+def resume(
+    names: Names,
+    jobs: Jobs = None,
+    force: Force = False,
+    detached: Detach = False,
+    launcher: Annotated[
+        str | None, typer.Option("--launcher", help="local or slurm.  [default: as submitted]")
+    ] = None,
+    as_json: Json = False,
+    root: Root = None,
+    drop_request: Dropped = None,
+    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
+) -> None:
+    """Resume paused runs; restart stopped or dead ones.
+
+    Of a sweep, everything unfinished is restarted where it was, one sweep after the other. In the foreground,
+    exit 0 only if all restarted runs have ended."""
+    check_launcher(launcher, slurm)
+    runs = runs_named(names, root)
+    options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
+    if not force:
+        _await_orphans(runs)
+    seen = look_at(runs)
+    live = [o.run for o in seen if o.state in ("running", "paused") and not force]
+    live = _without_silent(live)
+    tasks = waiting_tasks(seen)
+    supervised = Observer().supervised
+    waiting = [o.run for o in seen if o.state == "queued" and (o.run in tasks or supervised(o.run.sweep))]
+    busy = [*live, *waiting]
+    dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
+    if not busy and not dead:
+        typer.echo(
+            f"bnrun: {escape_control(', '.join(names))}: nothing to resume: every run has ended", err=True
+        )
+        raise typer.Exit(ExitCode.USAGE)
+    for run in dead:
+        refuse_observed(run.spec_file)
+    missing = _by_sweep(dead)
+    for sweep in missing:
+        if options[sweep] is not None:
+            check_cluster(sweep.path)
+    for run in live:
+        send_request(run, Resume())
+        typer.echo(f"{run.name}: request sent: resume", err=True)
+    for run in waiting:
+        typer.echo(f"{run.name}: queued; it will start by itself", err=True)
+    if drop_request is not None:
+        _request_drop(dead, drop_request)
+    codes = set()
+    for sweep, left in missing.items():
+        code = _go_on(sweep, left, options[sweep], jobs=jobs, as_json=as_json, force=force, detached=detached)
+        codes.add(code)
+        if code > 128:  # a signal to all of it
+            raise typer.Exit(code)
+    raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.SOME_FAILED if codes else ExitCode.OK)
+
+
+def _by_sweep(runs: Sequence[RunDir]) -> dict[SweepDir, list[RunDir]]:
+    found: dict[SweepDir, list[RunDir]] = {}
+    for run in runs:
+        found.setdefault(run.sweep, []).append(run)
+    return found
+
+
+def _go_on(
+    sweep: SweepDir,
+    runs: list[RunDir],
+    options: SlurmOptions | None,
+    *,
+    jobs: int | None,
+    as_json: bool,
+    force: bool,
+    detached: bool,
+) -> int:
+    """Restart runs of a sweep, by Slurm where there are options of it; the exit code."""
+    if options is not None:
+        submit_runs(sweep, runs, options, jobs=jobs, as_json=as_json)
+        return ExitCode.OK
+    at_once = jobs or max(1, min(len(runs), cpu_count()))
+    if detached:
+        finish(sweep, runs, jobs=at_once, as_json=as_json, force=force, detached=True)
+        return ExitCode.OK
+    return run_to_end(sweep, runs, jobs=at_once, as_json=as_json, force=force) or _not_ended(runs)
+
+
+def _await_orphans(runs: list[RunDir]) -> None:
+    """Let workers end whose supervisor died; exit 3 where one does not."""
+
+    def tell(left: list[RunDir]) -> None:
+        typer.echo(f"waiting for {counted(len(left), 'worker')} of a dead supervisor to end", err=True)
+
+    left = await_orphans(runs, tell)
+    for run in left:
+        typer.echo(f"bnrun: {run.name}: its worker did not end within {PATIENCE_S:.0f} s", err=True)
+    if left:
+        raise typer.Exit(ExitCode.NO_RUN)
+
+
+def _not_ended(runs: list[RunDir]) -> int:
+    """The exit code for runs none of which failed: 0 if every one has ended. What has not is said."""
+    left = 0
+    for overview in look_at(runs):
+        step = overview.status.step if overview.status else 0
+        lineage = read_lineage(overview.run)
+        repeated = lineage is not None and lineage.until == step  # as far as its original went
+        if overview.state not in ("finished", "diverged") and not repeated:
+            left += 1
+            typer.echo(f"{overview.run.name}: {overview.state} at step {step:,}, not ended", err=True)
+    return ExitCode.OK if not left else ExitCode.FAILED if left == len(runs) else ExitCode.SOME_FAILED
+
+
+def _slurm_options(
+    sweep: SweepDir, launcher: str | None, slurm: SlurmFlags, *, force: bool
+) -> SlurmOptions | None:
+    """Slurm's options for going on with a sweep: as it was submitted, what is given now over it; None: go on here.
+
+    Raises:
+        SpecError: an option that is not accepted.
+    """
+    before = recorded(sweep)
+    if launcher == "local" or (launcher is None and before is None and not slurm.given()):
+        return None
+    if force:
+        raise typer.BadParameter("not available with Slurm", param_hint="--force")
+    return slurm.options(before)
+
+
+def _without_silent(live: list[RunDir]) -> list[RunDir]:
+    """Those of the runs that live, as far as this host can tell; a holder elsewhere is given two minutes."""
+    elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
+    if elsewhere:
+        typer.echo(
+            f"checking the heartbeats of {counted(len(elsewhere), 'run')} owned by other hosts", err=True
+        )
+    silent = find_stalled(elsewhere)
+    return [run for run in live if run not in silent]
+
+
+def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
+    """Send the request to the one run that is to be resumed, which answers it before it trains.
+
+    Raises:
+        BadParameter: several runs, no such request, or one that the run has trained with.
+    """
+
+    def refuse(reason: str) -> None:
+        raise typer.BadParameter(escape_control(reason), param_hint="--drop-request")
+
+    if len(runs) != 1:
+        refuse(f"{len(runs)} runs to restart; expected the one that the request stopped")
+    (run,) = runs
+    events = read_events(run.journal_file)
+    ids = {str(e.get("id")) for e in events if e["type"] == "request" and str(e.get("id")).startswith(ident)}
+    if len(ids) > 1:
+        refuse(f"{ident}: {len(ids)} requests begin like this; expected more of the id")
+    full = ids.pop() if ids else ident
+    if reason := why_not(events, full):
+        refuse(f"{run.name}: {reason}")
+    send_request(run, DropRequest(request=full))
+    typer.echo(f"{run.name}: resumes without request {escape_control(full)}", err=True)

@@ -1,0 +1,38 @@
+"""`show`: plots of runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from bncore.follow.run_view import look_at
+from bntui.cli.format import figure, percent
+from bntui.cli.inspect import runs_named
+from bntui.cli.options import Json, Names, Root
+from bntui.cli.plots import check_layer, labels, plots
+from bntui.cli.tables import print_table
+
+Layer = Annotated[
+    int | None, typer.Option("--layer", min=1, help="Layer of per-layer plots.  [default: the middle one]")
+]
+
+
+def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
+    """Plot runs, and the runs of sweeps, together."""
+    runs = runs_named(names, root)
+    seen = look_at(runs)
+    if as_json:
+        typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
+        return
+    check_layer(runs, layer)
+    for picture in plots(runs, layer):
+        typer.echo(picture)
+    rows = [(name, o.state, *_figures(o.as_json())) for name, o in zip(labels(runs), seen, strict=True)]
+    print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+    step = "-" if row["step"] is None else f"{row['step']:,}"
+    return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
