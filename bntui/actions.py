@@ -34,7 +34,7 @@ class Action:
     """In the help and in the command palette."""
     scope: str
     rank: int = 9
-    """Place in the line of keys, which begins with the lowest and drops the highest first; 9: not there."""
+    """Rank in the line of keys, which begins with the lowest and drops the highest first; 9: not there."""
     changes_runs: bool = False
     """Refused in read-only mode and in recordings."""
 

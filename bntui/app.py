@@ -65,7 +65,7 @@ class Explorer(App[None]):
         self._first = first
         self._shown_at = 0.0
         self._frame_due = False
-        self._pages: dict[str, Page] = {}  # of what is opened; cached, so that a page is found as it was left
+        self._pages: dict[str, Page] = {}  # cached, so that a page is as it was left
 
     def on_mount(self) -> None:
         self.theme = THEMES[self.context.settings.theme]

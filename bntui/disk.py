@@ -26,7 +26,7 @@ class Disk:
         return self._root
 
     def open(self, paths: Sequence[RunOrSweep]) -> Source:
-        """These runs and sweeps; played back where a speed was asked for."""
+        """These runs and sweeps; played back where the settings give a speed."""
         runs = Runs(*paths)
         speed = self._settings.speed
         return runs if speed is None else Playback(runs, speed=speed)

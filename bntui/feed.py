@@ -1,4 +1,4 @@
-"""What is watched, in the background: a source is made and polled in threads of its own."""
+"""Sources watched in the background: each is opened and polled in threads of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class SourceWorker:
     """One source, from when it is wanted until it is not.
 
     Arguments:
-        make: makes the source; called in another thread.
+        make: opens the source; called in another thread.
         on_change: called with every snapshot in another thread, never after `stop` has returned.
-        on_failure: called there with the reason where the source cannot be made, likewise.
+        on_failure: called there with the reason where the source cannot be opened, likewise.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class SourceWorker:
         self._wanted = True
         self._watcher: Watcher | None = None
         self.thread = threading.Thread(target=self._begin, name="opening", daemon=True)
-        """Makes the source, and ends."""
+        """Opens the source, and ends."""
         self.thread.start()
 
     @property
     def source(self) -> Source | None:
-        """What is watched; None before it was made."""
+        """What is watched; None before it was opened."""
         return None if self._watcher is None else self._watcher.source
 
     def wake(self) -> None:
@@ -58,7 +58,7 @@ class SourceWorker:
     def _begin(self) -> None:
         try:
             watcher = Watcher(self._make())
-        except Exception as error:  # told on the screen, since this thread has nobody to raise it to
+        except Exception as error:  # shown on the screen: this thread has no caller to raise it to
             with self._lock:
                 if self._wanted:
                     self._on_failure(f"{type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ MOST = 200
 
 
 def state_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where it is kept: ``$XDG_STATE_HOME/bnrun/layouts.json``, by default under ``~/.local/state``."""
+    """Where layouts are stored: ``$XDG_STATE_HOME/bnrun/layouts.json``, by default under ``~/.local/state``."""
     home = environment.get("XDG_STATE_HOME", "")
     folder = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
     return folder / "bnrun" / "layouts.json"

@@ -26,5 +26,5 @@ def toggle(playback: Playback) -> None:
 
 
 def speed_up(playback: Playback, factor: float) -> None:
-    """Play so many times as fast as now."""
+    """Multiply the speed of the playback."""
     playback.set_speed(min(FASTEST, max(SLOWEST, playback.speed * factor)))

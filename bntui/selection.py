@@ -85,7 +85,7 @@ class Selection:
         return marked or (() if selected is None else (selected,))
 
     def move(self, snapshot: Snapshot, by: int) -> None:
-        """Select the run so many rows further down."""
+        """Select the run `by` rows further down."""
         paths = [view.run.path for view in snapshot.runs]
         if paths:
             index = paths.index(self.selected) if self.selected in paths else 0

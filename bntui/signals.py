@@ -1,4 +1,4 @@
-"""Leaving on a signal as after `q`, so that the terminal is left as it was found."""
+"""Leaving on a signal as after `q`, so that the terminal is restored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def leave_on_signals(leave: Callable[[int], object]) -> None:
 
 
 def _give_up(code: int) -> None:
-    _later(os._exit, code)  # a terminal that takes nothing more keeps us no longer
+    _later(os._exit, code)  # not even a terminal that takes no more output may block this
     reset_terminal(sys.__stderr__.fileno() if sys.__stderr__ else 2)
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""One instrument across all layers: layer by step for each run, and the layers at one step."""
+"""One measure across all layers: layer by step for each run, and the layers at one step."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Picker(Dialog[tuple[str, ...]]):
         self._show()
 
     def action_shift(self, by: int) -> None:
-        """Move a chart that is shown to another place among them."""
+        """Move a chart that is shown up or down among them."""
         key = self.query_one(Listing).key
         if key in self._keys:
             index = self._keys.index(key)

@@ -25,7 +25,7 @@ class Proposal:
     """Ready to be sent."""
 
     sentence: str
-    """Such as ``norm l1``, harmless."""
+    """Such as ``norm l1``, escaped."""
     targets: tuple[RunView, ...]
     skipped: tuple[RunView, ...]
     """Runs that were meant but are in no state to accept it."""

@@ -26,7 +26,7 @@ class Sent:
     ids: tuple[str, ...]
     """Of the requests that lie in inboxes now."""
     problems: tuple[str, ...]
-    """What could not be sent; harmless."""
+    """What could not be sent; escaped."""
 
 
 def send(proposal: Proposal) -> Sent:

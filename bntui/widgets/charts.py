@@ -18,7 +18,7 @@ from bntui.live.panels import PANELS
 LEAST_WIDTH, LEAST_HEIGHT = 44, 9
 """Cells that a chart needs to say something, where there are several."""
 SHAPE = 4.5
-"""Width to height of a chart that is good to look at, in cells."""
+"""Width to height of a well-proportioned chart, in cells."""
 
 EVERY_STEP = frozenset({"loss", "accuracy", "grad_norm"})
 """Panels of what every mini-batch gives, noise and all: smoothed until the person chooses otherwise."""

@@ -193,7 +193,7 @@ def request_line(request: RequestView, targets_text: str, targets_style: Style |
 
 
 def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]:
-    """Every request of every run, in order, pending ones last; the same one to several runs is told once."""
+    """Every request of every run, in order, pending ones last; the same one to several runs appears once."""
     grouped: dict[tuple[str, str, str, str], tuple[RequestView, list[RunView]]] = {}
     for view in snapshot.runs:
         for request in view.requests:

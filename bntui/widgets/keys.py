@@ -11,7 +11,7 @@ from bntui.actions import Action
 from bntui.widgets.line import Line, Segment
 
 NOTICE_S = 8.0
-"""How long a notice stands in the place of the keys."""
+"""How long a notice replaces the keys."""
 
 
 class KeyLine(Line):
@@ -40,7 +40,7 @@ class KeyLine(Line):
             self.say(*self._parts)
 
     def notice(self, text: str, style: str = "") -> None:
-        """Say what happened, for a moment; `text` is harmless."""
+        """Say what happened, for a moment; `text` is escaped."""
         self._notices += 1
         this = self._notices
         self.say([Segment(Text(text, style))])

@@ -29,7 +29,7 @@ class Listing(ScrollView, can_focus=True):
     """Rows, and a cursor that stays with its row when others come and go.
 
     Arguments:
-        follows: whether the end is kept in view when rows are added.
+        follows: whether the end stays in view when rows are added.
     """
 
     DEFAULT_CSS = """
@@ -117,7 +117,7 @@ class Listing(ScrollView, can_focus=True):
         self.refresh()
 
     def action_move(self, by: int) -> None:
-        """Move by so many rows that have a key."""
+        """Move by `by` rows that have a key."""
         keys = [row.key for row in self._rows if row.key]
         if not keys:
             return

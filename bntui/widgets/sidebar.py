@@ -69,7 +69,7 @@ class Sidebar(Vertical):
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
 
     def on_resize(self) -> None:
-        """Fit the rows to the width there is now: they may have been made while nothing was shown of them."""
+        """Fit the rows to the width there is now: they may have been written while hidden."""
         if self._shown is not None:
             self.show(*self._shown)
 
