@@ -171,7 +171,7 @@ class RunFollower:
         self._view: RunView | None = None
         self._read_once()
 
-    def look(self, budget_s: float | None = 0.0, *, journal: bool = True) -> RunView:
+    def poll(self, budget_s: float | None = 0.0, *, journal: bool = True) -> RunView:
         """The run now.
 
         Arguments:
@@ -289,9 +289,9 @@ def look_at(runs: Iterable[RunDir]) -> list[RunView]:
     views = []
     for run in runs:
         follower = RunFollower(run, observer, queue)
-        view = follower.look()
+        view = follower.poll()
         while not (follower.complete or "eval" in view.columns.tables()) and time.monotonic() < until:
-            view = follower.look(BUDGET_S)
+            view = follower.poll(BUDGET_S)
         views.append(view)
     return views
 

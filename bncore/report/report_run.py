@@ -147,7 +147,7 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
             raise NoSuchRun(f"{place.path}: a sweep without runs")
         runs.update((run.path.resolve(), run) for run in found)
     observer, queue = Observer(), Queue()
-    return tuple(report_run(RunFollower(run, observer, queue).look(None)) for run in runs.values())
+    return tuple(report_run(RunFollower(run, observer, queue).poll(None)) for run in runs.values())
 
 
 def report_run(view: RunView) -> ReportRun:

@@ -69,7 +69,7 @@ def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
     from bntui.live.sources import Runs
 
     source = Runs(found)
-    while not (snapshot := source.look(60.0)).complete:
+    while not (snapshot := source.poll(60.0)).complete:
         pass
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
     setting = "; ".join((found.name, *names_of_data(snapshot.runs)))

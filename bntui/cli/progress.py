@@ -55,7 +55,7 @@ class Progress:
         if now < self._next:
             return []
         self._next = now + (PLAIN_EVERY_S if self._plain else PICTURE_EVERY_S)
-        seen = [follower.look() for follower in self._followers]
+        seen = [follower.poll() for follower in self._followers]
         self._warn(seen)
         if self._live is not None:
             self._live.update(_table(seen), refresh=True)

@@ -103,10 +103,10 @@ class Playback:
         with self._moved():
             self._speed = speed
 
-    def look(self, budget_s: float) -> Snapshot:
+    def poll(self, budget_s: float) -> Snapshot:
         """What had been journaled by now; while the runs are still being read, runs in which nothing happened."""
         if self._whole is None:
-            whole = self._source.look(budget_s)
+            whole = self._source.poll(budget_s)
             if not whole.complete:
                 views = tuple(
                     _revealed(view, view.columns.until(-np.inf), "queued", "being read")
@@ -130,7 +130,7 @@ class Playback:
             self._whole = whole
 
     def _view(self, view: RunView, t: float) -> RunView:
-        """The run at `t`; the same object as at the look before, where nothing was journaled since. A run that
+        """The run at `t`; the same object as at the poll before, where nothing was journaled since. A run that
         journaled nothing, such as one that failed at its start, is shown as it is: nobody knows since when."""
         span = self._spans[view]
         if span is None or t >= span[1]:

@@ -1,4 +1,4 @@
-"""What can be watched: some runs and sweeps with all their numbers, or a whole root with a look at each."""
+"""What can be watched: some runs and sweeps with all their numbers, or a whole root with the newest of each."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Source(Protocol):
 
     @property
     def interval_s(self) -> float:
-        """How long to wait between looks."""
+        """How long to wait between polls."""
         ...
 
-    def look(self, budget_s: float) -> Snapshot:
-        """Everything now; the first look comes at once, later ones spend `budget_s` on unread history."""
+    def poll(self, budget_s: float) -> Snapshot:
+        """Everything now; the first poll comes at once, later ones spend `budget_s` on unread history."""
         ...
 
 
@@ -61,18 +61,18 @@ class Runs:
         """As local and network file systems bear it."""
         return 1.5 if self._remote else 0.2
 
-    def look(self, budget_s: float) -> Snapshot:
-        """Every run now; the first look reads no history."""
+    def poll(self, budget_s: float) -> Snapshot:
+        """Every run now; the first poll reads no history."""
         now = self._clock()
         if now - self._listed >= LIST_EVERY_S:
             self._list()
             self._listed = now
         unread = sum(not follower.complete for follower in self._followers.values())
         share = 0.0 if self._first or not unread else budget_s / unread
-        runs = tuple(follower.look(share) for follower in self._followers.values())
+        runs = tuple(follower.poll(share) for follower in self._followers.values())
         self._first = False
         complete = all(follower.complete for follower in self._followers.values())
-        sweeps = self._sweeps.look([p for p in self._places if isinstance(p, SweepDir)] or self._owners())
+        sweeps = self._sweeps.poll([p for p in self._places if isinstance(p, SweepDir)] or self._owners())
         return Snapshot(time.time(), sweeps, runs, complete)
 
     def _owners(self) -> list[SweepDir]:
@@ -119,8 +119,8 @@ class Root:
         """Slower than one sweep is watched."""
         return 2.0 if is_remote(self._root) else 1.0
 
-    def look(self, budget_s: float) -> Snapshot:
-        """Every run now; the first look reads heartbeats alone, later ones the ends of journals."""
+    def poll(self, budget_s: float) -> Snapshot:
+        """Every run now; the first poll reads heartbeats alone, later ones the ends of journals."""
         until = self._clock() + (0.0 if self._first else budget_s)
         self._first = False
         problem = ""
@@ -131,9 +131,9 @@ class Root:
         for sweep in sweeps:
             self._list(sweep)
         followers = [f for sweep in sweeps for f in self._followers[sweep.path].values()]
-        runs = tuple(f.look(0.0, journal=f.begun or self._clock() < until) for f in followers)
+        runs = tuple(f.poll(0.0, journal=f.begun or self._clock() < until) for f in followers)
         return Snapshot(
-            time.time(), self._sweeps.look(sweeps), runs, all(f.begun for f in followers), problem
+            time.time(), self._sweeps.poll(sweeps), runs, all(f.begun for f in followers), problem
         )
 
     def _list(self, sweep: SweepDir) -> None:
@@ -152,13 +152,13 @@ class Root:
 
 
 class _Sweeps:
-    """What sweep.toml says is read once; the supervisor's heartbeat at each look."""
+    """What sweep.toml says is read once; the supervisor's heartbeat at each poll."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._said: dict[Path, dict[str, str]] = {}
 
-    def look(self, sweeps: Sequence[SweepDir]) -> tuple[SweepView, ...]:
+    def poll(self, sweeps: Sequence[SweepDir]) -> tuple[SweepView, ...]:
         return tuple(self._one(sweep) for sweep in sweeps)
 
     def _one(self, sweep: SweepDir) -> SweepView:

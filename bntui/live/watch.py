@@ -24,9 +24,9 @@ class Watcher:
     """Watches a source from a thread of its own.
 
     Arguments:
-        source: what is looked at; by this thread alone.
-        interval_s: seconds between looks; default: the source's own.
-        clock: seconds that never go backwards; paces the looks.
+        source: what is polled; by this thread alone.
+        interval_s: seconds between polls; default: the source's own.
+        clock: seconds that never go backwards; paces the polls.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Watcher:
         self._last: Snapshot | None = None
 
     def start(self, on_change: Callable[[Snapshot], None]) -> None:
-        """Begin to look. `on_change` is called in the watcher's thread, first with the first look, then with each
+        """Begin to poll. `on_change` is called in the watcher's thread, first with the first poll, then with each
         that differs from the one before.
 
         Raises:
@@ -64,8 +64,8 @@ class Watcher:
             self._thread.join()
 
     def tick(self) -> Snapshot | None:
-        """One look; the snapshot if it differs from the last one. What the thread does, for whoever has none."""
-        snapshot = self._look()
+        """One poll; the snapshot if it differs from the last one. What the thread does, for whoever has none."""
+        snapshot = self._poll()
         last, self._last = self._last, snapshot
         return None if last is not None and _same(last, snapshot) else snapshot
 
@@ -84,15 +84,15 @@ class Watcher:
             self._woken.wait(self._pause(self._clock() - begun))
 
     def _pause(self, spent: float) -> float:
-        """Seconds to wait after a look that took `spent`."""
+        """Seconds to wait after a poll that took `spent`."""
         if self._last is not None and not self._last.complete and not self._last.problem:
             return BREATH_S
         interval = self.source.interval_s if self._interval_s is None else self._interval_s
         return max(BREATH_S, interval - spent)
 
-    def _look(self) -> Snapshot:
+    def _poll(self) -> Snapshot:
         try:
-            return self.source.look(BUDGET_S)
+            return self.source.poll(BUDGET_S)
         except Exception as error:  # whatever a file system does, the picture stays and says so
             problem = escape_control(f"{type(error).__name__}: {error}")
             return replace(self._last or Snapshot(time.time()), problem=problem)

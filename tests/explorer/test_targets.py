@@ -161,7 +161,7 @@ def test_a_run_that_has_ended_accepts_no_request(sweep: SweepDir, started: list[
 def test_stopping_all_that_is_shown_stops_nothing_else_of_its_sweep(
     sweep: SweepDir, shown: list[str]
 ) -> None:
-    snapshot = Runs(*(run_named(sweep, name) for name in shown)).look(1.0)
+    snapshot = Runs(*(run_named(sweep, name) for name in shown)).poll(1.0)
     assert stop_all(snapshot) == []
     expected = {name: STOP for name in shown if name != "waits"}
     assert inbox_requests(sweep) == expected | {"sweep": [{"kind": "drop", "run": "waits-s0"}]}

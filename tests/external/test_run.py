@@ -165,12 +165,12 @@ def test_the_explorer_reads_it_live_and_ended(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "runs" / "mine" / "net")
     with bncore.observe(net, loop.loss_fn, loop.optimizer, run=run.path, probes=ALL) as watch:
         follower = RunFollower(run, Observer(), Queue())
-        assert follower.look().state == "running"
+        assert follower.poll().state == "running"
         for inputs, targets in DATA:
             with watch.step(inputs, targets) as step:
                 step.record(loop.make(inputs, targets), accuracy=0.5)
         watch.record_eval(test_loss=0.25, test_accuracy=0.75)
-        live = follower.look()
+        live = follower.poll()
         assert (live.state, live.step, live.steps, live.eta_s, live.submitted) == (
             "running",
             4,
@@ -178,7 +178,7 @@ def test_the_explorer_reads_it_live_and_ended(tmp_path: Path) -> None:
             None,
             None,
         )
-    view = follower.look()
+    view = follower.poll()
     assert (view.state, view.step, view.steps) == ("finished", 4, 4)
     assert view.columns.series("step", "accuracy").values.tolist() == [0.5] * 4
     assert view.columns.series("eval", "test_accuracy").values.tolist() == [0.75]

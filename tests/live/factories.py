@@ -158,13 +158,13 @@ def write_sweep(path: Path, queue: Sequence[str], **experiment: str) -> None:
 
 def view_of(run: RunDir, style: int = 0, name: str = "") -> RunView:
     """A run, read to its end."""
-    return RunFollower(run, Observer(), Queue(), name=name or run.path.name, style=style).look(None)
+    return RunFollower(run, Observer(), Queue(), name=name or run.path.name, style=style).poll(None)
 
 
 def watched(*places: Any) -> Source:
     """A source that has read everything."""
     source = Runs(*places)
-    while not source.look(1.0).complete:
+    while not source.poll(1.0).complete:
         pass
     return source
 

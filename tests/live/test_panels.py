@@ -63,9 +63,9 @@ def diverged(path: Path) -> RunView:
 def gone(path: Path) -> RunView:
     run = made_run(path / "a-s0", events(), state="running")
     follower = RunFollower(run, Observer(), Queue())
-    follower.look(None)
+    follower.poll(None)
     shutil.rmtree(run.path)
-    view = follower.look(None)
+    view = follower.poll(None)
     assert view.state == "gone"
     return view
 
@@ -205,7 +205,7 @@ def test_a_fork_follows_its_parent_faintly(tmp_path: Path) -> None:
 def test_a_parent_that_is_drawn_itself_is_not_drawn_twice(tmp_path: Path) -> None:
     fork = forked(tmp_path)
     parent = view_of(made_run(tmp_path / "again" / "a-s0", events()))
-    real = RunFollower(type(fork.run)(tmp_path / "a-s0"), Observer(), Queue(), name="a").look(None)
+    real = RunFollower(type(fork.run)(tmp_path / "a-s0"), Observer(), Queue(), name="a").poll(None)
     curves = PANELS["loss"].make([real, fork], PanelState()).curves
     assert [(c.label, c.faint) for c in curves] == [("a", False), ("a-s0-fork-1", False)]
     curves = PANELS["loss"].make([parent, fork], PanelState()).curves

@@ -16,7 +16,7 @@ from live.factories import STEPS, Clock, events, made_run, write_sweep
 def played(sweep: SweepDir, clock: Clock) -> Playback:
     """A playback that has read everything, at its begin."""
     playback = Playback(Runs(sweep), clock=clock)
-    while not playback.look(1.0).complete:
+    while not playback.poll(1.0).complete:
         pass
     return playback
 
@@ -31,11 +31,11 @@ def test_runs_are_queued_then_running_then_as_they_ended(tmp_path: Path) -> None
     write_sweep(tmp_path, ["a-s0", "b-s0"])
     clock = Clock()
     playback = played(SweepDir(tmp_path), clock)
-    assert shown(playback.look(0.0)) == [("a", "running", 0), ("b", "queued", 0)]
+    assert shown(playback.poll(0.0)) == [("a", "running", 0), ("b", "queued", 0)]
     clock.now = 500_000.0
-    assert shown(playback.look(0.0)) == [("a", "stopped", 5), ("b", "queued", 0)]
+    assert shown(playback.poll(0.0)) == [("a", "stopped", 5), ("b", "queued", 0)]
     clock.now = playback.length_s
-    assert shown(playback.look(0.0)) == [("a", "stopped", 5), ("b", "finished", STEPS)]
+    assert shown(playback.poll(0.0)) == [("a", "stopped", 5), ("b", "finished", STEPS)]
     assert playback.ended
 
 
@@ -51,5 +51,5 @@ def test_runs_that_failed_at_their_start_are_shown_as_failed_with_the_reason(
     clock = Clock()
     playback = played(SweepDir(tmp_path), clock)
     for clock.now in (0.0, 1.0, 1000.0):
-        failed = playback.look(0.0).runs[:2]
+        failed = playback.poll(0.0).runs[:2]
         assert [(view.state, view.message) for view in failed] == [("failed", "no such images")] * 2

@@ -29,32 +29,32 @@ def test_a_silent_run_is_dead_and_lives_again_when_its_counter_moves(tmp_path: P
     run, clock = made_run(tmp_path / "a-s0", events(5), state="running"), Clock()
     with_owner = acquire(run)
     follower = RunFollower(run, Observer(clock), Queue())
-    assert follower.look().state == "running"
+    assert follower.poll().state == "running"
     clock.now = SILENCE_S
-    assert follower.look().state == "dead"
+    assert follower.poll().state == "dead"
     write_status(run, Status("running", 5, 40, counter=1))
-    assert follower.look().state == "running"
+    assert follower.poll().state == "running"
     with_owner.release()
-    assert follower.look().state == "dead", "nobody holds it"
+    assert follower.poll().state == "dead", "nobody holds it"
 
 
 def test_a_queued_run_whose_supervisor_has_ended_is_dead(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", state="queued")
     follower = RunFollower(run, Observer(), Queue())
-    assert follower.look().state == "queued"
+    assert follower.poll().state == "queued"
     write_status(SweepDir(tmp_path), Status("stopped"))
-    assert follower.look().state == "dead"
+    assert follower.poll().state == "dead"
 
 
 def test_a_run_that_is_removed_is_gone_and_keeps_its_numbers(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(), state="running")
     follower = RunFollower(run, Observer(), Queue())
-    follower.look(None)
+    follower.poll(None)
     shutil.rmtree(run.path)
-    view = follower.look()
+    view = follower.poll()
     assert view.state == "gone"
     assert len(view.columns.series("step", "loss")) == 40
-    assert follower.look() is view
+    assert follower.poll() is view
 
 
 def test_a_run_that_never_was_is_gone(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_messages_and_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
 def test_a_look_at_which_nothing_is_new_gives_the_same_view(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
     follower = RunFollower(run, Observer(), Queue())
-    first = follower.look(None)
-    assert follower.look() is first
+    first = follower.poll(None)
+    assert follower.poll() is first
     journal = Journal(run.journal_file)
     journal.append("step", 5, loss=7.0)
-    second = follower.look()
+    second = follower.poll()
     assert second is not first
     assert second.columns.series("step", "loss").values[-1] == 7.0
     assert first.columns.series("step", "loss").steps[-1] == 4, "a view never changes"
@@ -108,18 +108,18 @@ def test_a_look_at_which_nothing_is_new_gives_the_same_view(tmp_path: Path) -> N
 def test_an_ended_run_is_looked_at_again_when_it_goes_on(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="stopped")
     follower = RunFollower(run, Observer(), Queue())
-    assert follower.look(None) is follower.look()
+    assert follower.poll(None) is follower.poll()
     write_status(run, Status("queued", 5, 40))
-    assert follower.look().state == "queued"
+    assert follower.poll().state == "queued"
 
 
 def test_a_journal_that_begins_anew_is_shown_anew(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
     follower = RunFollower(run, Observer(), Queue())
-    follower.look(None)
+    follower.poll(None)
     lines = run.journal_file.read_bytes().splitlines(keepends=True)
     run.journal_file.write_bytes(b"".join(lines[:4]))
-    assert len(follower.look(None).columns.series("step", "loss")) < 5
+    assert len(follower.poll(None).columns.series("step", "loss")) < 5
 
 
 def test_the_step_is_the_newest_that_is_known(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_requests_are_pending_until_the_journal_answers(tmp_path: Path) -> None:
     follower = RunFollower(run, Observer(), Queue())
     ident = send_request(run, Set(changes={"noise.on": True}, at_step=9))
     other = send_request(run, Pause())
-    assert [(r.id, r.kind, r.summary, r.outcome, r.step) for r in follower.look().requests] == [
+    assert [(r.id, r.kind, r.summary, r.outcome, r.step) for r in follower.poll().requests] == [
         (ident, "set", "noise on", "pending", 9),
         (other, "pause", "pause", "pending", None),
     ]
@@ -183,7 +183,7 @@ def test_requests_are_pending_until_the_journal_answers(tmp_path: Path) -> None:
         reason="\x07",
     )
     journal.close()
-    rejected, pending = follower.look().requests
+    rejected, pending = follower.poll().requests
     assert (rejected.outcome, rejected.step, rejected.reason) == ("rejected", 9, "\\x07")
     assert (pending.id, pending.outcome) == (other, "pending")
 
@@ -257,12 +257,12 @@ def test_variant_and_seed_are_in_the_name(name: str, parts: tuple[str, int]) -> 
 def test_columns_as_they_were_share_what_was_put_together(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="running")
     follower = RunFollower(run, Observer(), Queue())
-    first = follower.look(None).columns
+    first = follower.poll(None).columns
     loss, test = first.series("step", "loss"), first.series("eval", "test_loss")
     journal = Journal(run.journal_file)
     journal.append("step", 5, loss=7.0)
     journal.close()
-    second = follower.look().columns
+    second = follower.poll().columns
     assert first.series("step", "loss") is loss
     assert second.series("eval", "test_loss") is test, "nothing of that table was read"
     np.testing.assert_array_equal(second.series("step", "loss").values[:-1], loss.values)
@@ -271,12 +271,12 @@ def test_columns_as_they_were_share_what_was_put_together(tmp_path: Path) -> Non
 def test_another_run_made_in_the_place_of_one_is_shown_alone(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(3), state="finished")
     follower = RunFollower(run, Observer(), Queue())
-    assert follower.look(None).step == 3
+    assert follower.poll(None).step == 3
     shutil.rmtree(run.path)
-    assert follower.look().state == "gone"
+    assert follower.poll().state == "gone"
     other = SMALL.model_copy(update={"optim": Optim(lr=0.5), "steps": 7})
     made_run(tmp_path / "a-s0", events(7, loss=100.0), spec=other, begun=BEGUN + 9)
-    view = follower.look(None)
+    view = follower.poll(None)
     series = view.columns.series("step", "loss")
     assert series.steps.tolist() == list(range(7))
     assert (series.values == 100.0).all()

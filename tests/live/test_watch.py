@@ -34,7 +34,7 @@ class Fake:
         self.looks = 0
         self.exhausted = threading.Event()
 
-    def look(self, budget_s: float) -> Snapshot:
+    def poll(self, budget_s: float) -> Snapshot:
         at = min(self.looks, len(self.snapshots) - 1)
         self.looks += 1
         if self.looks > len(self.snapshots) + 2:
@@ -176,8 +176,8 @@ def test_memory_can_be_given_back() -> None:
 def test_history_is_shared_out_among_runs(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path, "a-s0", "b-s0")
     source = Runs(sweep)
-    assert source.look(1.0).runs[1].columns.series("step", "loss").steps[-1] == 4
-    assert source.look(1.0).complete
+    assert source.poll(1.0).runs[1].columns.series("step", "loss").steps[-1] == 4
+    assert source.poll(1.0).complete
 
 
 def test_what_is_watched_changes_when_the_runs_do(tmp_path: Path) -> None:
@@ -208,53 +208,53 @@ def test_what_is_watched_changes_when_the_runs_do(tmp_path: Path) -> None:
 
 def test_a_sweep_says_what_it_is(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path / "quick-001", "a-s0")
-    (found,) = Runs(sweep).look(0.0).sweeps
+    (found,) = Runs(sweep).poll(0.0).sweeps
     assert (found.name, found.title, found.experiment, found.figure, found.state) == (
         "quick-001", "made", "quick", "2", "",
     )  # fmt: skip
     sweep.sweep_file.write_text("not toml")
-    (found,) = Runs(sweep).look(0.0).sweeps
+    (found,) = Runs(sweep).poll(0.0).sweeps
     assert (found.title, found.figure) == ("", "")
 
 
 def test_a_supervisor_that_is_no_more_is_dead(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path, "a-s0")
     write_status(sweep, Status("running"))
-    assert Runs(sweep).look(0.0).sweeps[0].state == "dead"
+    assert Runs(sweep).poll(0.0).sweeps[0].state == "dead"
 
 
 def test_runs_that_appear_join_and_colours_stay(tmp_path: Path) -> None:
     sweep, clock = a_sweep(tmp_path, "b-s0", "a-s0"), Clock()
     source = Runs(sweep, clock=clock)
-    assert [(v.name, v.style) for v in source.look(0.0).runs] == [("b", 0), ("a", 1)]
+    assert [(v.name, v.style) for v in source.poll(0.0).runs] == [("b", 0), ("a", 1)]
     forked_run(tmp_path / "a-s0-fork-1", RunDir(tmp_path / "a-s0"), 2)
-    assert len(source.look(0.0).runs) == 2, "directories are not listed at every look"
+    assert len(source.poll(0.0).runs) == 2, "directories are not listed at every look"
     clock.now = LIST_EVERY_S
-    assert [(v.name, v.style) for v in source.look(0.0).runs] == [("b", 0), ("a", 1), ("a fork 1", 2)]
+    assert [(v.name, v.style) for v in source.poll(0.0).runs] == [("b", 0), ("a", 1), ("a fork 1", 2)]
     shutil.rmtree(tmp_path / "b-s0")
     clock.now = 2 * LIST_EVERY_S
-    assert next((v.state, v.style) for v in source.look(0.0).runs) == ("gone", 0)
+    assert next((v.state, v.style) for v in source.poll(0.0).runs) == ("gone", 0)
 
 
 def test_a_run_that_appears_and_makes_a_name_ambiguous_renames_the_other(tmp_path: Path) -> None:
     sweep, clock = a_sweep(tmp_path, "a-s0"), Clock()
     source = Runs(sweep, clock=clock)
-    assert [v.name for v in source.look(1.0).runs] == ["a"]
+    assert [v.name for v in source.poll(1.0).runs] == ["a"]
     made_run(tmp_path / "a-s1", events(5))
     clock.now = LIST_EVERY_S
-    assert [v.name for v in source.look(1.0).runs] == ["a-s0", "a-s1"]
+    assert [v.name for v in source.poll(1.0).runs] == ["a-s0", "a-s1"]
 
 
 def test_a_run_alone_has_the_colour_of_its_place_in_its_sweep(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path, "a-s0", "b-s0", "c-s0")
-    snapshot = Runs(sweep.runs()[1]).look(0.0)
+    snapshot = Runs(sweep.runs()[1]).poll(0.0)
     assert [v.style for v in snapshot.runs] == [1]
     assert [s.name for s in snapshot.sweeps] == [sweep.name]
 
 
 def test_runs_of_several_sweeps_have_colours_and_names_of_their_own(tmp_path: Path) -> None:
     one, other = a_sweep(tmp_path / "x", "a-s0", "b-s0"), a_sweep(tmp_path / "y", "a-s0", "c-s0")
-    snapshot = watched(one, other.runs()[0], other.runs()[1]).look(0.0)
+    snapshot = watched(one, other.runs()[0], other.runs()[1]).poll(0.0)
     assert [(v.name, v.style) for v in snapshot.runs] == [("x/a-s0", 0), ("b", 1), ("y/a-s0", 2), ("c", 3)]
     assert snapshot.complete
 
@@ -269,27 +269,27 @@ def test_a_root_shows_heartbeats_first_and_newest_numbers_next(tmp_path: Path) -
     a_sweep(tmp_path / "x", "a-s0", "b-s0")
     a_sweep(tmp_path / "y", "a-s0")
     source = Root(tmp_path)
-    first = source.look(1.0)
+    first = source.poll(1.0)
     assert [(v.run.name, v.state, v.step) for v in first.runs] == [
         ("x/a-s0", "finished", 5), ("x/b-s0", "finished", 5), ("y/a-s0", "finished", 5),
     ]  # fmt: skip
     assert not first.complete
     assert all(not v.columns.tables() for v in first.runs)
-    second = source.look(1.0)
+    second = source.poll(1.0)
     assert second.complete
     assert [v.columns.series("step", "loss").steps[-1] for v in second.runs] == [4, 4, 4]
-    third = source.look(1.0)
+    third = source.poll(1.0)
     assert all(one is other for one, other in zip(second.runs, third.runs, strict=True))
 
 
 def test_a_root_follows_sweeps_that_come_and_go(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     source = Root(root)
-    assert source.look(1.0).runs == ()
+    assert source.poll(1.0).runs == ()
     a_sweep(root / "x", "a-s0")
-    assert [s.name for s in source.look(1.0).sweeps] == ["x"]
+    assert [s.name for s in source.poll(1.0).sweeps] == ["x"]
     shutil.rmtree(root / "x")
-    assert source.look(1.0).sweeps == ()
+    assert source.poll(1.0).sweeps == ()
 
 
 def test_a_root_that_cannot_be_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,12 +298,12 @@ def test_a_root_that_cannot_be_read_is_a_problem(tmp_path: Path, monkeypatch: py
 
     source = Root(tmp_path)
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert source.look(1.0).problem.endswith("cannot be read: Permission denied")
+    assert source.poll(1.0).problem.endswith("cannot be read: Permission denied")
 
 
 def test_watching_writes_nothing(tmp_path: Path) -> None:
     sweep = a_sweep(tmp_path / "x", "a-s0", state="running")
     before = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
     watched(sweep)
-    Root(tmp_path).look(1.0)
+    Root(tmp_path).poll(1.0)
     assert sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*")) == before

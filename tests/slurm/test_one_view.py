@@ -58,7 +58,7 @@ def shown(source: Source) -> dict[str, tuple[str, int, str]]:
     """What the explorer shows once Slurm has answered."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        views = source.look(0.1).runs
+        views = source.poll(0.1).runs
         if any("Slurm" in view.message for view in views):
             break
         time.sleep(0.02)
@@ -82,18 +82,18 @@ def test_a_run_at_rest_follows_what_slurm_says(
     monkeypatch.setattr(slurm_state, "LOOK_EVERY_S", 0.0)
     run = next(run for run in sweep.runs() if run.path.name == "requeued-s0")
     follower = RunFollower(run, Observer(), Queue())
-    assert follower.look(None).state == "queued"
+    assert follower.poll(None).state == "queued"
     slurm.queue("7|1|CANCELLED|None")
-    assert follower.look().state == "stopped"
-    assert follower.look() is follower.look()
+    assert follower.poll().state == "stopped"
+    assert follower.poll() is follower.poll()
     slurm.queue("7|1|PENDING|Resources")
-    assert follower.look().state == "queued"
+    assert follower.poll().state == "queued"
 
 
 def test_the_explorer_does_not_wait_for_slurm(sweep: SweepDir, slurm: FakeSlurm) -> None:
     slurm.command("squeue", "sleep 2; cat {folder}/queue.txt")
     source, begun = Runs(sweep), time.monotonic()
-    first = {view.run.path.name: view.state for view in source.look(0.0).runs}
+    first = {view.run.path.name: view.state for view in source.poll(0.0).runs}
     assert time.monotonic() - begun < 1.5
     assert first == {name: state for name, (state, *_) in RUNS.items()}
     assert shown(source)["cancelled-s0"][0] == "dead"
