@@ -116,7 +116,7 @@ def _problems(
     elif kind.startswith("union_tag") and isinstance(value, Mapping):
         choice = CHOICES[path[-1]]
         path, written = (*path, choice.tag), f"{written}.{choice.tag}"
-        value = _value_at(value, (choice.tag,))
+        value = value_at(value, (choice.tag,))
         accepted = "one of " + ", ".join(map(repr, choice.values))
     elif kind == "value_error":
         accepted = str(detail["ctx"]["error"]).removeprefix("expected ")
@@ -152,7 +152,8 @@ def _field_path(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str
     return path, written.removeprefix(".")
 
 
-def _value_at(table: object, path: Path) -> object:
+def value_at(table: object, path: Path) -> object:
+    """The value at `path` in nested tables; None where there is none."""
     for key in path:
         table = table.get(key) if isinstance(table, Mapping) else None
     return table
@@ -163,7 +164,7 @@ def _known_keys(model: type[BaseModel], path: Path, table: Mapping[str, Any]) ->
     key, above = path[-1], path[:-1]
     shapes = tables_at(above, model)
     if model is Spec and len(above) == 1 and above[0] in CHOICES:
-        shape = CHOICES[above[0]].shape_of(_value_at(table, above) or {})
+        shape = CHOICES[above[0]].shape_of(value_at(table, above) or {})
         shapes = tuple(s for s in shapes if s.__name__ == shape)
     keys = [name for shape in shapes for name in shape.model_fields]
     ours = in_our_words(key)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from bncore.config.base import ConfigModel, NonNegativeCount
-from bncore.config.overrides import nested
+from bncore.config.fields import dotted
+from bncore.config.overrides import leaf_paths, nested
 
 ProfileName = Literal["paper", "cpu"]
+PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
 Overrides = dict[str, Any]
 """Nested settings, as TOML tables give them, checked against `Spec` where they are laid over it."""
 
@@ -76,6 +78,10 @@ class Axis(ConfigModel):
             Point(label=label, set=nested(path, value))
             for label, value in zip(labels, self.values, strict=True)
         )
+
+    def fields(self) -> set[str]:
+        """Dotted paths of the fields that any point of this axis sets."""
+        return {dotted(path) for point in self.variants() for path in leaf_paths(point.set)}
 
     @property
     def title(self) -> str:

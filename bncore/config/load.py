@@ -9,12 +9,10 @@ from typing import Any
 
 from bncore.config.check import ConfigLayer, check, check_spec, lay
 from bncore.config.errors import Problem, SpecError, did_you_mean
-from bncore.config.experiment import Axis, Experiment, Profile, ProfileName
+from bncore.config.experiment import PROFILES, Experiment, Profile, ProfileName
 from bncore.config.fields import dotted, leaves, owners_of, tables_at
 from bncore.config.overrides import ALIASES
 from bncore.config.parse import read_table
-
-PROFILES: tuple[ProfileName, ...] = ("paper", "cpu")
 
 
 def preset_dir() -> Path:
@@ -138,28 +136,12 @@ def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:
             hint = hint or did_you_mean(axis.path, known)
             yield Problem(file, f"{field}.path", axis.path, f"a field in full, such as optim.lr{hint}")
             continue
-        for name in axis_fields(axis):
+        for name in axis.fields():
             if name == "seed":
                 yield Problem(file, field, "seed", message="seeds are no axis: write seeds = [0, 1, 2]")
             if name in taken:
                 yield Problem(file, field, name, message=f"{taken[name]} sets this field too")
-        taken.update(dict.fromkeys(axis_fields(axis), field))
-
-
-def axis_fields(axis: Axis) -> set[str]:
-    """Dotted paths of the fields that any point of `axis` sets."""
-    return {
-        dotted(path)
-        for point in axis.variants()
-        for path, layer in lay([ConfigLayer("", "", point.set)])[1].items()
-        if not isinstance(_at(layer.table, path), dict)
-    }
-
-
-def _at(table: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        table = table[key]
-    return table
+        taken.update(dict.fromkeys(axis.fields(), field))
 
 
 def _spec_problems(chain: Chain) -> Iterable[Problem]:

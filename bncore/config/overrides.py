@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +118,15 @@ def nested(path: Path, value: Any) -> dict[str, Any]:
     for key in reversed(path):
         value = {key: value}
     return dict(value)
+
+
+def leaf_paths(table: Mapping[str, Any]) -> Iterator[Path]:
+    """The path of every value in nested tables."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from ((key, *path) for path in leaf_paths(value))
+        else:
+            yield (key,)
 
 
 def _probes_off(text: str, value: str, file: str) -> tuple[Override, ...]:

@@ -8,10 +8,9 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
-from bncore.config.check import ConfigLayer, check_spec
+from bncore.config.check import ConfigLayer, check_spec, lay, value_at
 from bncore.config.errors import Problem, SpecError, did_you_mean
-from bncore.config.experiment import Experiment, Point, ProfileName
-from bncore.config.load import PROFILES, axis_fields
+from bncore.config.experiment import PROFILES, Experiment, Point, ProfileName
 from bncore.config.model import ImageData, Spec
 from bncore.config.overrides import Override, nested, parse_override
 
@@ -105,7 +104,7 @@ def plan(
         variants: names of those to run, or the shell's patterns such as ``batch*``.
         steps: number of updates.
         device: auto, cpu, cuda or cuda:<index>.
-        data_path: folder of the images; where a run draws its data instead, a note says that it is not used.
+        data_path: folder of the images; refused where every run generates its data.
 
     Raises:
         SpecError: every problem of every option and run.
@@ -133,14 +132,17 @@ def plan(
             continue
         for seed in seeds:
             layers = [*base, *points, ConfigLayer("seeds", "", {"seed": seed}), *asked]
-            spec, found = _with_images(layers, data_path)
+            spec, found = check_spec([*layers, *_image_folder(layers, data_path)], base[0])
             problems += found
             if spec is not None:
                 runs.append(PlannedRun(f"{variant}-s{seed}", variant, seed, spec))
+    sources = {run.spec.data.source for run in runs}
+    if data_path is not None and runs and sources <= {"synthetic", "gaussian"}:
+        generated = " and ".join(sorted(sources))
+        expected = f"none: these runs are on {generated} data, which is generated"
+        problems.append(Problem("--data-dir", "", data_path, expected))
     if problems:
         raise SpecError(problems)
-    if data_path is not None and not any(isinstance(run.spec.data, ImageData) for run in runs):
-        notes.append(f"--data-dir is not used: {experiment.name} draws its data")
     return Plan(experiment, profile, tuple(runs), tuple(note for note in notes if note))
 
 
@@ -176,7 +178,7 @@ def _clashes(experiment: Experiment, option: str, override: Override) -> Iterabl
     if name == "seed":
         yield Problem(option, name, override.value, message="seeds are set by --seeds")
     for axis in experiment.axes:
-        if name in axis_fields(axis):
+        if name in axis.fields():
             labels = ", ".join(point.label for point in axis.variants())
             message = f"the axis '{axis.title}' sets it ({labels}); other values need an experiment file"
             yield Problem(option, name, override.value, message=message)
@@ -228,10 +230,8 @@ def _point_layer(experiment: Experiment, index: int, point: Point) -> ConfigLaye
     return ConfigLayer(experiment.name, f"axes[{index}] '{point.label}'", point.set)
 
 
-def _with_images(layers: list[ConfigLayer], path: str | None) -> tuple[Spec | None, list[Problem]]:
-    """Check `layers`, with the images' folder where the data are images."""
-    blame = layers[0]
-    spec, problems = check_spec(layers, blame)
-    if path is None or (spec is not None and not isinstance(spec.data, ImageData)):
-        return spec, problems
-    return check_spec([*layers, ConfigLayer("--data-dir", "", {"data": {"path": path}})], blame)
+def _image_folder(layers: list[ConfigLayer], path: str | None) -> list[ConfigLayer]:
+    """The layer that names the images' folder, for a run that reads images."""
+    if path is None or value_at(lay(layers)[0], ("data", "source")) == "gaussian":
+        return []
+    return [ConfigLayer("--data-dir", "", {"data": {"path": path}})]

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -142,9 +141,9 @@ def jobs(
 ) -> None:
     """Find the best number of concurrent runs, for --jobs."""
     planned = planned_runs(
-        Path(experiment) if experiment.endswith(".toml") else experiment,
+        experiment,
         profile=profile,
-        sets=sets or [],
+        sets=sets,
         device=device,
         data_dir=data_dir,
     )

@@ -21,8 +21,8 @@ class Entry(NamedTuple):
 
 GROUPS = {
     "Run": {
-        "preset": Entry("submit:submit_command", "Run one of the paper's experiments (see `bnrun presets`)."),
-        "run": Entry("submit:submit_command", "Run an experiment from a TOML file."),
+        "preset": Entry("submit:submit", "Run one of the paper's experiments (see `bnrun presets`)."),
+        "run": Entry("submit:submit", "Run an experiment from a TOML file."),
         "fork": Entry("branch:fork", "Start a new run from a step of RUN, with changes."),
         "replay": Entry("branch:replay", "Run again from the journal and compare the results."),
     },

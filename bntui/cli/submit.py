@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -24,14 +23,22 @@ from bncore.store.errors import StoreError
 from bncore.store.log import last_line
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.sweep import create_sweep
-from bntui.cli import slurm
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.format import duration
 from bntui.cli.options import Json, Root, complete_preset, counted, default_root, escape_control
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import check_devices, choose_profile, describe_data, resolve_plan
 from bntui.cli.seeds import parse_seeds
-from bntui.cli.slurm import SlurmFlags, check_launcher, with_slurm
+from bntui.cli.slurm import (
+    AUTO_THREADS,
+    SlurmFlags,
+    check_cluster,
+    check_launcher,
+    print_script,
+    say_missing_gpus,
+    submit_new,
+    with_slurm,
+)
 from bntui.cli.summary import print_summary
 from bntui.main import refusal
 
@@ -70,32 +77,8 @@ Detach = Annotated[bool, typer.Option("--detach", help="Run the sweep in the bac
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved runs and write nothing.")]
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What was asked for on the command line."""
-
-    experiment: str | Path
-    root: Path
-    out: Path | None
-    steps: int | None
-    seeds: tuple[int, ...] | None
-    variants: tuple[str, ...]
-    device: str | None
-    sets: list[str]
-    profile: str
-    data_dir: Path | None
-    jobs: int | None
-    dry_run: bool
-    as_json: bool
-    headless: bool
-    """Whether it stays in the foreground: asked for, or there is no terminal."""
-    detached: bool
-    slurm: SlurmFlags | None = None
-    """Options of Slurm, where the sweep is Slurm's."""
-
-
 @with_slurm
-def submit_command(
+def submit(
     experiment: Annotated[
         str,
         typer.Argument(
@@ -124,49 +107,38 @@ def submit_command(
 ) -> None:
     """`bnrun preset` and `bnrun run`: one function under two names."""
     check_launcher(launcher, slurm)
-    submission = Submission(
-        Path(experiment) if Path(experiment).is_file() else experiment,
-        root or default_root(), out, steps, _seeds(seeds, seed), _names(variants), device, sets or [],
-        profile, data_dir, jobs, dry_run, as_json, headless or not _on_terminal(), detach,
-        slurm if launcher == "slurm" else None,
-    )  # fmt: skip
-    submit(submission)
-
-
-def submit(asked: Submission) -> None:
-    """Resolve the runs and their data, create the sweep's directory and run it."""
-    check_writable(asked.out, "--out")
-    check_writable(asked.root, "--root")
+    root = root or default_root()
+    _check_writable(out, "--out")
+    _check_writable(root, "--root")
+    options = slurm.options() if launcher == "slurm" else None
     planned = planned_runs(
-        asked.experiment,
-        profile=asked.profile,
-        sets=asked.sets,
-        seeds=asked.seeds,
-        variants=asked.variants,
-        steps=asked.steps,
-        device=asked.device,
-        data_dir=asked.data_dir,
-        gpus=_slurm_gpus(asked),
+        experiment,
+        profile=profile,
+        sets=sets,
+        seeds=_seeds(seeds, seed),
+        variants=("*",) if variants is None else tuple(name.strip() for name in variants.split(",")),
+        steps=steps,
+        device=device,
+        data_dir=data_dir,
+        gpus=None if options is None else bool(options.gpus),
     )
-    _say_what_runs(planned, auto=asked.profile == "auto")
-    _say_how_long(planned, asked.root)
-    if asked.slurm is not None:
-        _submit_to_slurm(asked, planned, asked.slurm.options())
-        return
-    if asked.dry_run:
+    _print_profile(planned, auto=profile == "auto")
+    _print_expected_time(planned, root)
+    if options is not None:
+        _submit_to_slurm(planned, options, root=root, out=out, jobs=jobs, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
         check_devices(planned)
-        _print_plan(planned, as_json=asked.as_json)
-        return
-    resolved = resolve_plan(planned)
-    jobs = asked.jobs or default_jobs([run.spec for run in resolved.runs])
-    sweep = create_sweep(resolved, root=asked.root, out=asked.out)
-    _say(f"{counted(len(resolved.runs), 'run')}, {jobs} at once, in {sweep.path}")
-    explore = not asked.headless and not asked.detached
-    detached = asked.detached or explore
-    finish(sweep, sweep.runs(), jobs=jobs, as_json=asked.as_json, detached=detached, explore=explore)
+        _print_plan(planned, as_json=as_json)
+    else:
+        resolved = resolve_plan(planned)
+        jobs = jobs or default_jobs([run.spec for run in resolved.runs])
+        sweep = create_sweep(resolved, root=root, out=out)
+        _say(f"{counted(len(resolved.runs), 'run')}, {jobs} at once, in {sweep.path}")
+        explore = not (headless or detach or refusal(os.environ, sys.stdin, sys.stdout, sys.stderr))
+        finish(sweep, sweep.runs(), jobs=jobs, as_json=as_json, detached=detach or explore, explore=explore)
 
 
-def check_writable(path: Path | None, option: str) -> None:
+def _check_writable(path: Path | None, option: str) -> None:
     """Refuse a path that no specification could name.
 
     Raises:
@@ -179,10 +151,10 @@ def check_writable(path: Path | None, option: str) -> None:
 
 
 def planned_runs(
-    experiment: str | Path,
+    experiment: str,
     *,
     profile: str,
-    sets: list[str],
+    sets: list[str] | None,
     seeds: tuple[int, ...] | None = None,
     variants: tuple[str, ...] = ("*",),
     steps: int | None = None,
@@ -198,49 +170,37 @@ def planned_runs(
 
     Raises:
         SpecError: what is asked for is no experiment, or does not fit.
-        BadParameter: a folder of images that no run would read.
     """
-    planned = plan(
-        load_experiment(experiment),
+    return plan(
+        load_experiment(Path(experiment) if Path(experiment).is_file() else experiment),
         profile=choose_profile(profile, device, gpus=gpus),
-        sets=sets,
+        sets=sets or (),
         seeds=seeds,
         variants=variants,
         steps=steps,
         device=device,
         data_path=None if data_dir is None else str(data_dir),
     )
-    _refuse_unread_folder(planned, data_dir)
-    return planned
 
 
-def _refuse_unread_folder(planned: Plan, folder: Path | None) -> None:
-    sources = {run.spec.data.source for run in planned.runs}
-    if folder is not None and sources <= {"synthetic", "gaussian"}:
-        made = " and ".join(sorted(sources))
-        raise typer.BadParameter(
-            escape_control(f"'{folder}'; expected none: these runs are on {made} data, which is generated"),
-            param_hint="--data-dir",
-        )
-
-
-def _slurm_gpus(asked: Submission) -> bool | None:
-    """Whether Slurm is asked for GPUs; None where the runs stay here."""
-    return None if asked.slurm is None else bool(asked.slurm.options().gpus)
-
-
-def _submit_to_slurm(asked: Submission, planned: Plan, options: SlurmOptions) -> None:
+def _submit_to_slurm(
+    planned: Plan,
+    options: SlurmOptions,
+    *,
+    root: Path,
+    out: Path | None,
+    jobs: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Make the sweep's directory and hand it over, or print the script."""
-    slurm.check_cluster(asked.out or asked.root, dry_run=asked.dry_run)
-    if asked.dry_run:
-        slurm.print_script(
-            planned, options, root=asked.root, out=asked.out, jobs=asked.jobs, as_json=asked.as_json
-        )
+    check_cluster(out or root, dry_run=dry_run)
+    if dry_run:
+        print_script(planned, options, root=root, out=out, jobs=jobs, as_json=as_json)
         return
-    resolved = resolve_plan(planned, gpus=bool(options.gpus), threads=slurm.AUTO_THREADS)
-    slurm.say_missing_gpus([run.spec for run in resolved.runs], options)
-    sweep = create_sweep(resolved, root=asked.root, out=asked.out)
-    slurm.submit_new(sweep, options, jobs=asked.jobs, as_json=asked.as_json)
+    resolved = resolve_plan(planned, gpus=bool(options.gpus), threads=AUTO_THREADS)
+    say_missing_gpus([run.spec for run in resolved.runs], options)
+    submit_new(create_sweep(resolved, root=root, out=out), options, jobs=jobs, as_json=as_json)
 
 
 def finish(
@@ -303,15 +263,6 @@ def _exit_code(codes: dict[str, int], signal: int | None) -> int:
     return ExitCode.FAILED if failed == len(codes) else ExitCode.SOME_FAILED
 
 
-def _on_terminal() -> bool:
-    return not refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
-
-
-def _names(variants: str | None) -> tuple[str, ...]:
-    """Names and patterns, parted by commas; all where none are given."""
-    return ("*",) if variants is None else tuple(name.strip() for name in variants.split(","))
-
-
 def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
     if seeds is not None and seed is not None:
         raise typer.BadParameter("given together with --seed; expected one of them", param_hint="--seeds")
@@ -320,14 +271,14 @@ def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
     return None if seeds is None else parse_seeds(seeds)
 
 
-def _say_what_runs(planned: Plan, *, auto: bool) -> None:
+def _print_profile(planned: Plan, *, auto: bool) -> None:
     why = f" (chosen because there is {'a' if planned.profile == 'paper' else 'no'} GPU)" if auto else ""
     _say(f"{planned.experiment.name}: profile {planned.profile}{why}")
     for note in planned.notes:
         _say(f"note: {note}")
 
 
-def _say_how_long(planned: Plan, root: Path) -> None:
+def _print_expected_time(planned: Plan, root: Path) -> None:
     with suppress(StoreError):  # an unreadable root is told of where the sweep is made
         before = time_taken_before(root, planned)
         if before is not None:

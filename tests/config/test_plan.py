@@ -109,9 +109,9 @@ def test_impossible_seeds_are_refused(seeds: list[int]) -> None:
     assert "expected integers >= 0, each once" in message_of(load_experiment("quick"), seeds=seeds)
 
 
-def test_a_data_folder_is_of_no_use_to_drawn_data_and_a_note_says_so() -> None:
-    planned = plan(load_experiment("dln_bn"), profile="paper", data_path="/pictures")
-    assert planned.notes == ("--data-dir is not used: dln_bn draws its data",)
+def test_a_data_folder_is_refused_for_generated_data() -> None:
+    with pytest.raises(SpecError, match="expected none: these runs are on gaussian data"):
+        plan(load_experiment("dln_bn"), profile="paper", data_path="/pictures")
 
 
 def test_a_profile_that_the_experiment_lacks_changes_nothing_and_a_note_says_so(write: Write) -> None:
