@@ -16,6 +16,7 @@ from bntui.live.layers import histogram
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
+from bntui.widgets.charts import mirror
 from bntui.widgets.plots import RunPlots
 
 MOMENTS = ("mean", "variance")
@@ -51,6 +52,4 @@ class ActivationsPage(RunsPage):
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         self.selection.step = event.x
-        for plot in self.query("HistogramView, Chart"):
-            if isinstance(plot, Plot) and plot is not event.plot:
-                plot.crosshair = event.x
+        mirror(event, [*self.query(HistogramView), *self.query(Chart)])

@@ -17,6 +17,7 @@ from bntui.live.compare import difference
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
+from bntui.widgets.charts import mirror
 
 
 class ComparePage(RunsPage):
@@ -60,12 +61,8 @@ class ComparePage(RunsPage):
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
             self.selection.step = event.x
-        for chart in self.query(Chart):
-            if chart is not event.plot:
-                chart.crosshair = event.x
 
+    @on(Plot.CrosshairMoved)
     @on(Plot.ViewChanged)
-    def _view(self, event: Plot.ViewChanged) -> None:
-        for chart in self.query(Chart):
-            if chart is not event.plot:
-                chart.set_view(event.x0, event.x1)
+    def _mirror(self, event: Plot.CrosshairMoved | Plot.ViewChanged) -> None:
+        mirror(event, self.query(Chart))

@@ -107,9 +107,6 @@ class HomePage(Page):
     def focus_page(self) -> None:
         self._listing.focus()
 
-    def action_filter(self) -> None:
-        self.query_one(Filter).open()
-
     def action_mark(self) -> None:
         if self._listing.key:
             self.selection.marked.symmetric_difference_update(self._paths(self._listing.key))
@@ -122,12 +119,6 @@ class HomePage(Page):
             self.notice("mark at least two runs with m", "yellow")
         else:
             self.context.navigator.open_runs(runs, "compare")
-
-    @on(Filter.Typed)
-    def _filtered(self, event: Filter.Typed) -> None:
-        self.show_again()
-        if event.done:
-            self.focus_page()
 
     @on(Listing.Chosen, "#all-runs")
     def _opened(self, event: Listing.Chosen) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -62,15 +61,6 @@ class JournalPage(RunsPage):
 
     def focus_page(self) -> None:
         self.query_one("#events", Listing).focus(scroll_visible=False)
-
-    def action_filter(self) -> None:
-        self.query_one(Filter).open()
-
-    @on(Filter.Typed)
-    def _filtered(self, event: Filter.Typed) -> None:
-        self.show_again()
-        if event.done:
-            self.focus_page()
 
 
 def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:

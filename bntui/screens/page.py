@@ -15,6 +15,7 @@ from bntui.actions import EVERYWHERE, actions_of
 from bntui.context import PageContext
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
+from bntui.widgets.filter import Filter
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import Line, Segment
 
@@ -113,6 +114,15 @@ class Page(Screen[None]):
 
     def show(self, snapshot: Snapshot) -> None:
         """Show a snapshot."""
+
+    def action_filter(self) -> None:
+        self.query_one(Filter).open()
+
+    @on(Filter.Typed)
+    def _filtered(self, event: Filter.Typed) -> None:
+        self.show_again()
+        if event.done:
+            self.focus_page()
 
     def notice(self, text: str, style: str = "") -> None:
         """Say what happened, in the line of keys."""

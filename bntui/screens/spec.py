@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -61,18 +60,9 @@ class SpecPage(RunsPage):
     def focus_page(self) -> None:
         self.query_one("#fields", Listing).focus(scroll_visible=False)
 
-    def action_filter(self) -> None:
-        self.query_one(Filter).open()
-
     def action_differences(self) -> None:
         self._only_differences = not self._only_differences
         self.show_again()
-
-    @on(Filter.Typed)
-    def _filtered(self, event: Filter.Typed) -> None:
-        self.show_again()
-        if event.done:
-            self.focus_page()
 
 
 def spec_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from textual import on
@@ -49,6 +49,17 @@ def _chart(key: str) -> Chart:
 def _misshapen(width: float, height: float) -> float:
     ratio = width / max(1.0, height) / SHAPE
     return max(ratio, 1 / ratio)
+
+
+def mirror(event: Plot.CrosshairMoved | Plot.ViewChanged, plots: Iterable[Plot]) -> None:
+    """Move the crosshair, or change the view, of the other plots too."""
+    for plot in plots:
+        if plot is event.plot:
+            continue
+        if isinstance(event, Plot.CrosshairMoved):
+            plot.crosshair = event.x
+        else:
+            plot.set_view(event.x0, event.x1)
 
 
 class ChartGrid(Container):
@@ -146,14 +157,9 @@ class ChartGrid(Container):
         self.draw()
 
     @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        for chart in self._beside(event.plot):
-            chart.crosshair = event.x
-
     @on(Plot.ViewChanged)
-    def _view(self, event: Plot.ViewChanged) -> None:
-        for chart in self._beside(event.plot):
-            chart.set_view(event.x0, event.x1)
+    def _mirror(self, event: Plot.CrosshairMoved | Plot.ViewChanged) -> None:
+        mirror(event, self._beside(event.plot))
 
     def _beside(self, plot: Plot) -> list[Chart]:
         """The other charts that have the same axis."""

@@ -11,7 +11,7 @@ from textual.containers import Container
 
 from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
-from bntui.widgets.charts import arrange
+from bntui.widgets.charts import arrange, mirror
 
 MOST = 8
 """Plots at once."""
@@ -72,13 +72,6 @@ class RunPlots(Container):
                 self._fill(plot, view)
 
     @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        for plot in self._plots.values():
-            if plot is not event.plot:
-                plot.crosshair = event.x
-
     @on(Plot.ViewChanged)
-    def _view(self, event: Plot.ViewChanged) -> None:
-        for plot in self._plots.values():
-            if plot is not event.plot:
-                plot.set_view(event.x0, event.x1)
+    def _mirror(self, event: Plot.CrosshairMoved | Plot.ViewChanged) -> None:
+        mirror(event, self._plots.values())

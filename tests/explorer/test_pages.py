@@ -206,6 +206,24 @@ def test_zooming_one_chart_zooms_those_beside_it(tmp_path: Path) -> None:
     drive(app, (160, 48), steps)
 
 
+@pytest.mark.parametrize("page", ["activations", "compare"])
+def test_crosshair_and_zoom_are_those_of_all_charts_of_a_page(tmp_path: Path, page: str) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press(KEYS[page])
+        await until(pilot, lambda: len(app.screen.query(Chart)) == 2)
+        first, second = app.screen.query(Chart)
+        first.post_message(Plot.CrosshairMoved(first, 7.0))
+        await until(pilot, lambda: second.crosshair == 7.0)
+        assert app.context.selection.step == 7.0
+        if page == "compare":
+            first.post_message(Plot.ViewChanged(first, 3.0, 9.0))
+            await until(pilot, lambda: second.view.x == (3.0, 9.0))
+
+    drive(app, (160, 48), steps)
+
+
 def test_home_lists_finds_and_opens_runs(tmp_path: Path) -> None:
     every_kind(tmp_path)
     app = explorer(tmp_path)
