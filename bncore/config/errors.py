@@ -58,9 +58,9 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def escape_control(text: str) -> str:
-    """`text` with escape sequences and other control characters made visible."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def escape_control(text: str, keep: str = "") -> str:
+    """`text` with escape sequences and other control characters made visible, except those in `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

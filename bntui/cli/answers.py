@@ -14,6 +14,7 @@ from bncore.store.reader import read
 from bncore.store.requests import take_back
 from bncore.store.status import LIVE, read_status
 from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import say
 
 LOOK_EVERY_S = 0.1
 
@@ -47,7 +48,7 @@ def await_answers(asked: dict[RunDir, str], *, seconds: float, stopping: bool = 
         if left:
             time.sleep(LOOK_EVERY_S)
     for run in silent:
-        typer.echo(f"bnrun: {run.name}: no answer; the request stays in its inbox", err=True)
+        say(f"bnrun: {run.name}: no answer; the request stays in its inbox")
     if silent:
         raise typer.Exit(ExitCode.NO_RUN)
     if refused:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, complete_preset, counted, escape_control
+from bncore.config.errors import escape_control
+from bntui.cli.options import Json, complete_preset, counted, fail, say
 from bntui.cli.resolve import check_device, resolve_plan
 from bntui.cli.submit import DataDir, Profile, Sets, planned_runs
 from bntui.cli.submit import Device as AnyDevice
@@ -167,10 +167,9 @@ def jobs(
     try:
         _print(rows, as_json, heading, ("all", "alone"))
     except NotMeasured as error:
-        typer.echo(escape_control(f"bnrun: {error}"), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
+        fail(str(error))
     except Interrupted as error:
-        typer.echo("bnrun: interrupted", err=True)
+        say("bnrun: interrupted")
         raise typer.Exit(128 + error.number) from None
 
 

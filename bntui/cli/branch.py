@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bncore.config.change import parse_changes
+from bncore.config.errors import escape_control
 from bncore.follow.run_view import look_at
 from bncore.launch.devices import cpu_count
 from bncore.store.branch import fork as branch
@@ -15,7 +16,7 @@ from bncore.store.branch import replay as make
 from bncore.store.find import find
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
-from bntui.cli.options import Root, Run, default_root, escape_control
+from bntui.cli.options import Root, Run, default_root, fail, say
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
 from bntui.cli.verify import tell_agreement
 
@@ -54,7 +55,7 @@ def fork(
     if at is None and overview.state in ("running", "paused") and overview.status is not None:
         at = overview.status.step
     run = branch(overview.run, at=at, changes=asked, follow=follow, usable=usable)
-    typer.echo(f"{run.name}: fork of {overview.run.name}", err=True)
+    say(f"{run.name}: fork of {overview.run.name}")
     if detached:
         start_detached(run.sweep, [run], jobs=1)
         typer.echo(str(run.path))
@@ -78,14 +79,13 @@ def replay(
     seen = look_at(runs_of(find(root or default_root(), name)))
     live = [o.run.name for o in seen if o.state in ("running", "paused")]
     if live:
-        typer.echo(f"bnrun: {', '.join(live)}: still running; `bnrun stop` it first", err=True)
-        raise typer.Exit(ExitCode.USAGE)
+        fail(f"{', '.join(live)}: still running; `bnrun stop` it first", ExitCode.USAGE)
     originals = [o.run for o in seen if o.run.journal_file.exists()]
     for overview in seen:
         if overview.run not in originals and len(seen) > 1:
-            typer.echo(f"{overview.run.name}: never started; skipped", err=True)
+            say(f"{overview.run.name}: never started; skipped")
     sweep = make(originals or [seen[0].run], out=out, usable=usable)
-    typer.echo(f"replaying into {escape_control(str(sweep.path))}", err=True)
+    say(f"replaying into {sweep.path}")
     again = sweep.runs()
     code = run_to_end(sweep, again, jobs=jobs or max(1, min(len(again), cpu_count())))
     if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.SOME_FAILED):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bncore.config.errors import escape_control
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import escape_control
 
 if TYPE_CHECKING:
     from bncore.store.paths import RunDir, SweepDir

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from bncore import load_run
+from bncore.config.errors import escape_control
 from bncore.store.export import export_csv, export_parquet, export_paths
 from bncore.store.find import find
 from bncore.store.paths import RunDir
 from bncore.store.tensorboard import export_tensorboard
 from bntui.cli.charts import check_charts, export_svg
-from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
-from bntui.cli.options import Root, Run, default_root, escape_control
+from bntui.cli.options import Root, Run, default_root, fail
 
 
 def export(
@@ -74,8 +74,7 @@ def export(
         for one in write(tables[path], folder)
     ]
     if not written:
-        typer.echo(escape_control(f"bnrun: {found.name}: nothing to export yet"), err=True)
-        raise typer.Exit(ExitCode.FAILED)
+        fail(f"{found.name}: nothing to export yet")
     for one in written:
         typer.echo(str(one))
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bncore.config.errors import SpecError
+from bncore.config.errors import SpecError, escape_control
 from bncore.data import DataError
 from bncore.store.errors import NoSuchRun, StoreError
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import escape_control
 
 
 def exit_code_of(error: Exception) -> ExitCode | None:
@@ -18,4 +17,4 @@ def exit_code_of(error: Exception) -> ExitCode | None:
 
 def message_of(error: Exception) -> str:
     """The error as standard error shows it."""
-    return escape_control(f"bnrun: {error}\n")
+    return escape_control(f"bnrun: {error}\n", keep="\n\t")

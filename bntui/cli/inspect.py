@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.config.load import load_experiment, preset_names
 from bncore.config.plan import plan, variant_names
 from bncore.follow.estimate import time_taken_before
@@ -20,7 +21,7 @@ from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all, list_sweeps
 from bncore.store.paths import RunDir, SweepDir
 from bntui.cli.format import duration, percent, steps_made
-from bntui.cli.options import Json, Names, Root, complete_run, default_root, escape_control
+from bntui.cli.options import Json, Names, Root, complete_run, default_root, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import choose_profile
 from bntui.cli.tables import print_table
@@ -81,7 +82,7 @@ def ls(
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
         return
     if not seen:
-        typer.echo(f"no runs under {where}", err=True)
+        say(f"no runs under {where}")
         return
     rows = []
     for overview in seen:
@@ -90,11 +91,11 @@ def ls(
     print_table(("run", "state", "step", "test accuracy"), rows)
     for overview in seen:
         if overview.problem:
-            typer.echo(f"{overview.run.name}: {overview.problem}", err=True)
+            say(f"{overview.run.name}: {overview.problem}")
         elif overview.state == "dead" and overview.message:
-            typer.echo(f"{overview.run.name}: dead: {overview.message}", err=True)
+            say(f"{overview.run.name}: dead: {overview.message}")
         if overview.warning:
-            typer.echo(f"{overview.run.name}: {overview.warning}", err=True)
+            say(f"{overview.run.name}: {overview.warning}")
 
 
 def watch(names: Names, plain: Plain = False, root: Root = None) -> None:
@@ -116,11 +117,11 @@ def logs(names: Names, root: Root = None) -> None:
         try:
             text = read_plain(run.log_file).decode(errors="replace")
         except OSError:
-            typer.echo(f"{run.name}: no log yet", err=True)
+            say(f"{run.name}: no log yet")
             continue
         if len(runs) > 1:
             typer.echo(f"==> {run.name} <==")
-        sys.stdout.write(escape_control(text))
+        sys.stdout.write(escape_control(text, keep="\n\t"))
 
 
 def runs_named(names: Sequence[str], root: Path | None) -> list[RunDir]:

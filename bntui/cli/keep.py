@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.follow.run_view import look_at
 from bncore.store.find import find_all
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Observer
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Names, Root, counted, default_root, escape_control
+from bntui.cli.options import Names, Root, counted, default_root, fail
 from bntui.cli.slurm import waiting_tasks
 
 
@@ -27,18 +28,14 @@ def rm(
     found = find_all(root or default_root(), names)
     live = [name for one in found for name in _alive(one)]
     if live:
-        typer.echo(escape_control(f"bnrun: {', '.join(live)}: live; `bnrun stop` it first"), err=True)
-        raise typer.Exit(ExitCode.USAGE)
+        fail(f"{', '.join(live)}: live; `bnrun stop` it first", ExitCode.USAGE)
     if not yes and not typer.confirm(_question(found), err=True):
         raise typer.Exit(ExitCode.FAILED)
     for one in found:
         try:
             shutil.rmtree(one.path)
         except OSError as error:
-            typer.echo(
-                escape_control(f"bnrun: {one.path}: cannot be removed: {error.strerror or error}"), err=True
-            )
-            raise typer.Exit(ExitCode.FAILED) from None
+            fail(f"{one.path}: cannot be removed: {error.strerror or error}")
 
 
 def _question(found: list[RunDir | SweepDir]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.config.load import preset_names
 from bncore.store.find import list_sweeps
+from bntui.cli.exit_codes import ExitCode
 
 
 def default_root() -> Path:
@@ -57,6 +59,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def escape_control(text: str) -> str:
-    """Text from outside with control characters shown, so that it cannot steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+def say(text: str) -> None:
+    """Print on standard error, with control characters shown."""
+    typer.echo(escape_control(text, keep="\n\t"), err=True)
+
+
+def fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
+    """End the command with a message and an exit code."""
+    say(f"bnrun: {message}")
+    raise typer.Exit(code)

@@ -13,6 +13,7 @@ from bncore.config.plan import Plan
 from bncore.config.single_value import single_value_conflicts
 from bncore.data import describe_source, resolve_source
 from bncore.launch.devices import gpu_count, share_of_threads
+from bntui.cli.options import say
 
 
 def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
@@ -55,7 +56,7 @@ def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None
     resolved = resolve_source(images, show_progress, side=_side(planned))
     if resolved.warning:
         typer.secho(f"WARNING: {resolved.warning}", fg="yellow", bold=True, err=True)
-    typer.echo(f"data: {resolved.title}", err=True)
+    say(f"data: {resolved.title}")
     _check_fit(planned, resolved.samples, resolved.outputs)
     return planned.resolved(data=resolved.data, device=device, threads=threads)
 
@@ -151,4 +152,4 @@ def show_progress(what: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         typer.echo(f"\r{what}: {done:,} of {total:,}", err=True, nl=done == total)
     elif done == total:
-        typer.echo(f"{what}: {total:,}", err=True)
+        say(f"{what}: {total:,}")

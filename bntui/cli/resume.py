@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.config.observed import refuse_observed
 from bncore.follow.run_view import look_at
 from bncore.launch.devices import cpu_count
@@ -17,15 +18,11 @@ from bncore.store.journal import read_events
 from bncore.store.lineage import read_lineage
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import (
-    DropRequest,
-    Resume,
-    send_request,
-)
+from bncore.store.requests import DropRequest, Resume, send_request
 from bncore.store.status import Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named
-from bntui.cli.options import Json, Names, Root, counted, escape_control
+from bntui.cli.options import Json, Names, Root, counted, fail, say
 from bntui.cli.slurm import (
     SlurmFlags,
     check_cluster,
@@ -38,8 +35,6 @@ from bntui.cli.slurm import (
 from bntui.cli.submit import Detach, Jobs, finish, run_to_end
 
 Force = Annotated[bool, typer.Option("--force", help="Take over a run even if a process seems to own it.")]
-
-
 Dropped = Annotated[
     str | None,
     typer.Option(
@@ -80,10 +75,7 @@ def resume(
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
     if not busy and not dead:
-        typer.echo(
-            f"bnrun: {escape_control(', '.join(names))}: nothing to resume: every run has ended", err=True
-        )
-        raise typer.Exit(ExitCode.USAGE)
+        fail(f"{', '.join(names)}: nothing to resume: every run has ended", ExitCode.USAGE)
     for run in dead:
         refuse_observed(run.spec_file)
     missing = _by_sweep(dead)
@@ -92,9 +84,9 @@ def resume(
             check_cluster(sweep.path)
     for run in live:
         send_request(run, Resume())
-        typer.echo(f"{run.name}: request sent: resume", err=True)
+        say(f"{run.name}: request sent: resume")
     for run in waiting:
-        typer.echo(f"{run.name}: queued; it will start by itself", err=True)
+        say(f"{run.name}: queued; it will start by itself")
     if drop_request is not None:
         _request_drop(dead, drop_request)
     codes = set()
@@ -138,11 +130,11 @@ def _await_orphans(runs: list[RunDir]) -> None:
     """Let workers end whose supervisor died; exit 3 where one does not."""
 
     def tell(left: list[RunDir]) -> None:
-        typer.echo(f"waiting for {counted(len(left), 'worker')} of a dead supervisor to end", err=True)
+        say(f"waiting for {counted(len(left), 'worker')} of a dead supervisor to end")
 
     left = await_orphans(runs, tell)
     for run in left:
-        typer.echo(f"bnrun: {run.name}: its worker did not end within {PATIENCE_S:.0f} s", err=True)
+        say(f"bnrun: {run.name}: its worker did not end within {PATIENCE_S:.0f} s")
     if left:
         raise typer.Exit(ExitCode.NO_RUN)
 
@@ -156,7 +148,7 @@ def _not_ended(runs: list[RunDir]) -> int:
         repeated = lineage is not None and lineage.until == step  # as far as its original went
         if overview.state not in ("finished", "diverged") and not repeated:
             left += 1
-            typer.echo(f"{overview.run.name}: {overview.state} at step {step:,}, not ended", err=True)
+            say(f"{overview.run.name}: {overview.state} at step {step:,}, not ended")
     return ExitCode.OK if not left else ExitCode.FAILED if left == len(runs) else ExitCode.SOME_FAILED
 
 
@@ -180,9 +172,7 @@ def _without_silent(live: list[RunDir]) -> list[RunDir]:
     """Those of the runs that live, as far as this host can tell; a holder elsewhere is given two minutes."""
     elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
     if elsewhere:
-        typer.echo(
-            f"checking the heartbeats of {counted(len(elsewhere), 'run')} owned by other hosts", err=True
-        )
+        say(f"checking the heartbeats of {counted(len(elsewhere), 'run')} owned by other hosts")
     silent = find_stalled(elsewhere)
     return [run for run in live if run not in silent]
 
@@ -208,4 +198,4 @@ def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
     if reason := why_not(events, full):
         refuse(f"{run.name}: {reason}")
     send_request(run, DropRequest(request=full))
-    typer.echo(f"{run.name}: resumes without request {escape_control(full)}", err=True)
+    say(f"{run.name}: resumes without request {full}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.config.model import Spec
 from bncore.config.plan import Plan
 from bncore.follow.run_view import RunView
@@ -23,7 +24,7 @@ from bncore.launch.slurm.sweep import read_record, submit
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import set_unowned_state
 from bncore.store.sweep import next_name
-from bntui.cli.options import escape_control
+from bntui.cli.options import say
 
 AUTO_THREADS = 4
 """Threads of a run that leaves them open: this host's processors say nothing about the nodes."""
@@ -143,7 +144,7 @@ def submit_runs(
     """
     job = submit(sweep, runs, options, jobs=jobs or len(runs))
     words = f"submitted: Slurm job {job}, {len(runs)} tasks; follow with `bnrun watch {sweep.name}`"
-    typer.echo(escape_control(words), err=True)
+    say(words)
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "job": job}))
     else:
@@ -178,13 +179,13 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
         set_unowned_state(
             run, "stopped", f"Slurm task {task} was cancelled before it started; `bnrun resume` restarts it"
         )
-        typer.echo(f"{run.name}: task {task} cancelled", err=True)
+        say(f"{run.name}: task {task} cancelled")
 
 
 def say_missing_gpus(specs: Sequence[Spec], options: SlurmOptions) -> None:
     """Warn where runs want a GPU and none is asked for: some clusters give it with the partition."""
     if not options.gpus and any(spec.device.startswith("cuda") for spec in specs):
-        typer.echo("note: the runs need cuda, but --slurm-gpus was not given", err=True)
+        say("note: the runs need cuda, but --slurm-gpus was not given")
 
 
 def _threads(spec: Spec) -> int:

@@ -1,5 +1,4 @@
-"""`set`, `note`, `checkpoint`, `evaluate`, `pause`, `step`, `stop`, `resume`: requests to live runs, and going on
-with dead ones."""
+"""`set`, `pause`, `step`, `stop`, `checkpoint`, `evaluate`, `note`: requests to live runs."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bncore.config.change import parse_changes
+from bncore.config.errors import escape_control
 from bncore.follow.run_view import RunView, look_at
 from bncore.store.find import find_all
 from bncore.store.paths import RunDir, SweepDir
@@ -30,11 +30,8 @@ from bncore.store.status import Observer
 from bntui.cli.answers import await_answers
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named, runs_of
-from bntui.cli.options import Names, Root, Run, default_root, escape_control
-from bntui.cli.slurm import (
-    cancel,
-    waiting_tasks,
-)
+from bntui.cli.options import Names, Root, Run, default_root, fail, say
+from bntui.cli.slurm import cancel, waiting_tasks
 
 MOST = 2**63 - 1
 AtStep = Annotated[
@@ -130,10 +127,10 @@ def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None)
         cancel(tasks)
     elif queued and Observer().supervised(sweep) and isinstance(found, RunDir):
         send_request(sweep, CancelQueued(run=found.path.name))
-        typer.echo(f"{found.name}: request sent: cancel queued run", err=True)
+        say(f"{found.name}: request sent: cancel queued run")
     elif queued and Observer().supervised(sweep) and at_step is None:
         send_request(sweep, StopSweep())
-        typer.echo(f"{sweep.name}: request sent: cancel queued runs", err=True)
+        say(f"{sweep.name}: request sent: cancel queued runs")
     else:
         return False
     return not any(o.state in ("running", "paused") for o in seen)
@@ -165,15 +162,14 @@ def _ask_runs(
     live = [o.run for o in seen if o.state in ("running", "paused")]
     later = [o.run for o in seen if o.state == "queued"] if queued else []
     if not live and not later:
-        typer.echo(f"bnrun: {escape_control(name)}: no run can accept this ({_states(seen)})", err=True)
-        raise typer.Exit(ExitCode.NO_RUN)
+        fail(f"{name}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
     _refuse_beyond_the_end(command, seen)
     asked = {run: send_request(run, command) for run in live}
     for run in live:
-        typer.echo(f"{run.name}: request sent: {command.kind}", err=True)
+        say(f"{run.name}: request sent: {command.kind}")
     for run in later:
         send_request(run, command)
-        typer.echo(f"{run.name}: queued; request sent: {command.kind}, applied when it starts", err=True)
+        say(f"{run.name}: queued; request sent: {command.kind}, applied when it starts")
     if wait is not None:
         await_answers(asked, seconds=wait, stopping=command.kind == "stop")
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.config.load import load_experiment
 from bncore.config.plan import Plan, plan
 from bncore.config.toml import spec_to_toml
@@ -25,7 +26,7 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.sweep import create_sweep
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.format import duration
-from bntui.cli.options import Json, Root, complete_preset, counted, default_root, escape_control
+from bntui.cli.options import Json, Root, complete_preset, counted, default_root, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import check_devices, choose_profile, describe_data, resolve_plan
 from bntui.cli.seeds import parse_seeds
@@ -133,7 +134,7 @@ def submit(
         resolved = resolve_plan(planned)
         jobs = jobs or default_jobs([run.spec for run in resolved.runs])
         sweep = create_sweep(resolved, root=root, out=out)
-        _say(f"{counted(len(resolved.runs), 'run')}, {jobs} at once, in {sweep.path}")
+        say(f"{counted(len(resolved.runs), 'run')}, {jobs} at once, in {sweep.path}")
         explore = not (headless or detach or refusal(os.environ, sys.stdin, sys.stdout, sys.stderr))
         finish(sweep, sweep.runs(), jobs=jobs, as_json=as_json, detached=detach or explore, explore=explore)
 
@@ -233,7 +234,7 @@ def finish(
 def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: bool = False) -> int:
     """Leave what is given of a sweep to a supervisor in the background; its pid."""
     pid = detach(sweep, runs, jobs=jobs, force=force)
-    _say(f"detached: process {pid} supervises it; follow with `bnrun watch {escape_control(sweep.name)}`")
+    say(f"detached: process {pid} supervises it; follow with `bnrun watch {sweep.name}`")
     return pid
 
 
@@ -249,7 +250,7 @@ def run_to_end(
         if code in (ExitCode.FAILED, ExitCode.USAGE) or code < 0:
             told = exit_in_words(code) if code < 0 else last_line(RunDir(sweep.path / name)) or "refused"
             why = local.unstarted.get(name) or told
-            _say(escape_control(f"{sweep.name}/{name}: {why}"))
+            say(f"{sweep.name}/{name}: {why}")
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)
 
@@ -273,16 +274,16 @@ def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
 
 def _print_profile(planned: Plan, *, auto: bool) -> None:
     why = f" (chosen because there is {'a' if planned.profile == 'paper' else 'no'} GPU)" if auto else ""
-    _say(f"{planned.experiment.name}: profile {planned.profile}{why}")
+    say(f"{planned.experiment.name}: profile {planned.profile}{why}")
     for note in planned.notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _print_expected_time(planned: Plan, root: Path) -> None:
     with suppress(StoreError):  # an unreadable root is told of where the sweep is made
         before = time_taken_before(root, planned)
         if before is not None:
-            _say(f"expected time: {duration(before)}, as the same runs took before")
+            say(f"expected time: {duration(before)}, as the same runs took before")
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
@@ -294,7 +295,3 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
     typer.echo(f"# data: {data}")
     for run in planned.runs:
         typer.echo(f"\n# ---- {run.name}\n{spec_to_toml(run.spec)}")
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

@@ -18,7 +18,7 @@ from bncore.data import DownloadError
 from bncore.data import fetch as download
 from bncore.launch.devices import cpu_count, gpu_count
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, default_root, escape_control
+from bntui.cli.options import Json, Root, default_root, fail, say
 from bntui.cli.resolve import show_progress
 from bntui.cli.tables import print_table
 from bntui.version import version
@@ -77,12 +77,11 @@ def fetch(
     """Download CIFAR-10 unless it is present.
 
     $BNRUN_CIFAR10_URL names a mirror of the archive."""
-    typer.echo("CIFAR-10: downloading unless it is present (170 MB)", err=True)
+    say("CIFAR-10: downloading unless it is present (170 MB)")
     try:
         typer.echo(str(download(data_dir, progress=show_progress)))
     except DownloadError as error:
-        typer.echo(escape_control(f"bnrun: {error}"), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
+        fail(str(error))
 
 
 def _torch_report() -> dict[str, object]:

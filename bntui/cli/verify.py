@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from bncore.config.errors import escape_control
 from bncore.follow.run_view import look_at
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
@@ -11,7 +12,7 @@ from bncore.store.replay_diff import compare
 from bncore.store.verify import verify as check
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named
-from bntui.cli.options import Names, Root, counted, escape_control
+from bntui.cli.options import Names, Root, counted
 
 
 def verify(names: Names, root: Root = None) -> None:
