@@ -1,4 +1,4 @@
-"""README's example of a probe of one's own does what it says."""
+"""CONTRIBUTING's example of a probe of one's own does what it says."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from bncore.probes.view import StepView
 
 from .step import small_step
 
-README = Path(__file__).parents[2] / "README.md"
+CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
 def make() -> Callable[[Spec], Probe]:
-    """The row that README adds to `PROBES`."""
-    found = re.search(r"(class Rank\(Probe\):.*?)\nclass Rank\(Cadence\)", README.read_text(), re.DOTALL)
+    """The row that CONTRIBUTING adds to `PROBES`."""
+    found = re.search(
+        r"(class Rank\(Probe\):.*?)\nclass Rank\(Cadence\)", CONTRIBUTING.read_text(), re.DOTALL
+    )
     assert found is not None
     names: dict[str, Any] = {
         "Any": Any, "Probe": Probe, "StepView": StepView, "in_precision_of": in_precision_of, "torch": torch,

@@ -1,4 +1,4 @@
-"""README's example of a claim of one's own does what it says."""
+"""CONTRIBUTING's example of a claim of one's own does what it says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bncore.report.quantities import Quantity, log_of, mean_of
 from bncore.store.journal import Journal
 from report.factories import sweep_of
 
-README = Path(__file__).parents[2] / "README.md"
+CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_example_of_a_claim_is_judged(
 ) -> None:
     found = re.search(
         r"(    def scopes\(setting: ComparisonGroup\).*?)\nA figure of the report",
-        README.read_text(),
+        CONTRIBUTING.read_text(),
         re.DOTALL,
     )
     assert found
