@@ -24,7 +24,7 @@ SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 def main(arguments: list[str] | None = None) -> int:
     """Open the explorer; the process's exit code."""
-    asked = _asked(arguments)
+    options = _parse(arguments)
     why_not = refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
     if why_not:
         sys.stderr.write(f"bntui: {why_not}\nUse `bnrun watch --plain` to follow a run in lines of text.\n")
@@ -37,16 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     from bntui.disk import Disk
 
     settings = Settings(
-        root=asked.root,
-        read_only=asked.read_only,
-        theme=asked.theme,
+        root=options.root,
+        read_only=options.read_only,
+        theme=options.theme,
         frame_s=0.5 if remote else 0.1,
-        speed=asked.speed,
-        demo=asked.demo,
+        speed=options.speed,
+        demo=options.demo,
     )
     with ExitStack() as cleaning:
         try:
-            settings, place = _start(settings, asked.run, cleaning)
+            settings, place = _start(settings, options.run, cleaning)
         except OSError as error:
             sys.stderr.write(f"bntui: {error}\n")
             return FAILED
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         explorer = Explorer(settings, Disk(settings), place)
         _bear_any_byte()
         reset_terminal(sys.stderr.fileno())
-        explorer.run(mouse=not asked.no_mouse)
+        explorer.run(mouse=not options.no_mouse)
     return FAILED if explorer.return_code is None else explorer.return_code
 
 
@@ -115,17 +115,17 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
         raise LookupError(escape_control(str(error))) from error
 
 
-def _asked(arguments: list[str] | None) -> argparse.Namespace:
-    """What was asked for; ends the process where that makes no sense."""
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line; ends the process where it makes no sense."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
-    asked.root = asked.root or Path(os.environ.get("BNRUN_ROOT") or "runs")
-    if asked.demo and asked.run is not None:
-        parser.error(f"--demo shows its own recording; {asked.run} cannot be shown with it")
-    there = os.path.lexists(asked.root)
-    if there and not asked.demo and not os.path.isdir(asked.root):  # noqa: PTH112 - never raises
-        parser.error(f"{asked.root}: not a directory; expected a directory of sweeps")
-    return asked
+    options = parser.parse_args(arguments)
+    options.root = options.root or Path(os.environ.get("BNRUN_ROOT") or "runs")
+    if options.demo and options.run is not None:
+        parser.error(f"--demo shows its own recording; {options.run} cannot be shown with it")
+    there = os.path.lexists(options.root)
+    if there and not options.demo and not os.path.isdir(options.root):  # noqa: PTH112 - never raises
+        parser.error(f"{options.root}: not a directory; expected a directory of sweeps")
+    return options
 
 
 class _Parser(argparse.ArgumentParser):

@@ -91,7 +91,7 @@ def check(
     problems: dict[str, Problem] = {}
     for detail in details:
         for path, problem in _problems(model, detail, table, place):
-            problems.setdefault(path, problem)  # one a field: a union reports each of its branches
+            problems.setdefault(path, problem)  # one per field: a union reports each of its branches
     # A list with a bad item is too short besides: the item is enough.
     return None, [p for name, p in problems.items() if not any(n.startswith(f"{name}[") for n in problems)]
 

@@ -40,7 +40,7 @@ class Plan:
     profile: ProfileName
     runs: tuple[PlannedRun, ...]
     notes: tuple[str, ...]
-    """What a person should read before the runs start."""
+    """What the user should read before the runs start."""
 
     def resolved(self, *, data: ImageData | None, device: str, threads: int) -> Plan:
         """The plan with nothing left to decide.
@@ -94,7 +94,7 @@ def plan(
     """Resolve an experiment into its runs.
 
     Over the defaults of `Spec` go, in this order: the experiment's spec, its profile, a point of each axis,
-    the seed, and what is asked for here.
+    the seed, and the options given here.
 
     Arguments:
         experiment: from `load_experiment`.
@@ -109,7 +109,7 @@ def plan(
     Raises:
         SpecError: every problem of every option and run.
     """
-    asked, problems = _asked(experiment, sets, steps, device)
+    overrides, problems = _option_layers(experiment, sets, steps, device)
     seeds = tuple(experiment.seeds if seeds is None else seeds)
     refused = _option_problems(profile, seeds)
     problems += refused + _unmatched(experiment, variants)
@@ -131,7 +131,7 @@ def plan(
         if not any(fnmatchcase(variant, wanted) for wanted in variants):
             continue
         for seed in seeds:
-            layers = [*base, *points, ConfigLayer("seeds", "", {"seed": seed}), *asked]
+            layers = [*base, *points, ConfigLayer("seeds", "", {"seed": seed}), *overrides]
             spec, found = check_spec([*layers, *_image_folder(layers, data_path)], base[0])
             problems += found
             if spec is not None:
@@ -146,10 +146,10 @@ def plan(
     return Plan(experiment, profile, tuple(runs), tuple(note for note in notes if note))
 
 
-def _asked(
+def _option_layers(
     experiment: Experiment, sets: Sequence[str], steps: int | None, device: str | None
 ) -> tuple[list[ConfigLayer], list[Problem]]:
-    """What the options ask for, as layers, and what is wrong with it."""
+    """The options as layers, and what is wrong with them."""
     problems: list[Problem] = []
     overrides: list[tuple[str, Override]] = []
     texts = [("--set", text) for text in sets]

@@ -19,17 +19,17 @@ from bntui.cli.options import say
 LOOK_EVERY_S = 0.1
 
 
-def await_answers(asked: dict[RunDir, str], *, seconds: float, stopping: bool = False) -> None:
+def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: bool = False) -> None:
     """Print the answer to each request, as it comes; exit 3 where one does not come in time, 2 where one is no.
 
     Arguments:
-        asked: id of the request by run.
+        request_ids: by run.
         seconds: how long to wait for all of them.
-        stopping: they were asked to stop: who has ended otherwise meanwhile has answered, too, and the
-            request is taken back.
+        stopping: the requests are to stop: a run that has ended otherwise meanwhile counts as an answer,
+            and its request is taken back.
     """
-    readers = {run: read(run) for run in asked}
-    left, silent, refused, until = dict(asked), [], False, time.monotonic() + seconds
+    readers = {run: read(run) for run in request_ids}
+    left, silent, refused, until = dict(request_ids), [], False, time.monotonic() + seconds
     while left:
         for run, ident in list(left.items()):
             over = not _may_answer(run) or time.monotonic() >= until  # before the last look
@@ -79,6 +79,6 @@ def _end_of(run: RunDir) -> str:
 
 
 def _may_answer(run: RunDir) -> bool:
-    """Whether somebody is there to answer: false at once where the process is known to be gone."""
+    """Whether a process may still answer: false at once where it is known to be gone."""
     holder = read_owner(run)
     return holder is not None and not holder.known_dead()

@@ -46,7 +46,7 @@ def fork(
     Up to that step it is identical to RUN."""
     from bncore.train.inspection import usable  # noqa: PLC0415 - torch
 
-    asked = parse_changes(changes or [], "fork")
+    parsed = parse_changes(changes or [], "fork")
     (overview, *others) = look_at(runs_of(find(root or default_root(), name)))
     if others:
         raise typer.BadParameter(
@@ -54,7 +54,7 @@ def fork(
         )
     if at is None and overview.state in ("running", "paused") and overview.status is not None:
         at = overview.status.step
-    run = branch(overview.run, at=at, changes=asked, follow=follow, usable=usable)
+    run = branch(overview.run, at=at, changes=parsed, follow=follow, usable=usable)
     say(f"{run.name}: fork of {overview.run.name}")
     if detached:
         start_detached(run.sweep, [run], jobs=1)

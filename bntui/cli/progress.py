@@ -1,4 +1,4 @@
-"""Progress of a sweep in the foreground: a line a run on a terminal, plain lines elsewhere."""
+"""Progress of a sweep in the foreground: one line per run on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Progress:
         self._plain = plain or not sys.stderr.isatty()
         self._live = None if self._plain else Live(console=Console(stderr=True), auto_refresh=False)
         self._next = 0.0
-        self._told: dict[str, tuple[str, int]] = {}
+        self._printed: dict[str, tuple[str, int]] = {}
         self._warned: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Progress:
@@ -79,8 +79,8 @@ class Progress:
         """One key=value line for every run that has moved since the last."""
         for overview in seen:
             key = (overview.state, overview.step)
-            if overview.state != "queued" and self._told.get(overview.run.name) != key:
-                self._told[overview.run.name] = key
+            if overview.state != "queued" and self._printed.get(overview.run.name) != key:
+                self._printed[overview.run.name] = key
                 sys.stderr.write(plain_line(overview) + "\n")
         sys.stderr.flush()
 

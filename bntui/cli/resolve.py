@@ -16,7 +16,7 @@ from bncore.launch.devices import gpu_count, share_of_threads
 from bntui.cli.options import say
 
 
-def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
+def choose_profile(name: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
     """The profile by its name; `auto` is paper where the runs have a GPU, else cpu.
 
     Arguments:
@@ -25,13 +25,13 @@ def choose_profile(asked: str, device: str | None, *, gpus: bool | None = None) 
     Raises:
         SpecError: no such profile.
     """
-    if asked == "auto":
+    if name == "auto":
         return "paper" if device != "cpu" and _has_gpus(gpus) else "cpu"
-    if asked == "paper":
+    if name == "paper":
         return "paper"
-    if asked == "cpu":
+    if name == "cpu":
         return "cpu"
-    raise SpecError([Problem("--profile", "", asked, "auto, paper or cpu")])
+    raise SpecError([Problem("--profile", "", name, "auto, paper or cpu")])
 
 
 def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None = None) -> Plan:
@@ -42,7 +42,7 @@ def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None
         threads: of a run that leaves them open; default: its share of this host's processors.
 
     Raises:
-        DataError: the images asked for are not to be had.
+        DataError: the images are not available.
         SpecError: the runs want images from different places.
     """
     device = "cuda" if _has_gpus(gpus) else "cpu"
@@ -115,8 +115,8 @@ def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
             raise SpecError(starved)
 
 
-def _has_gpus(told: bool | None) -> bool:
-    return gpu_count() > 0 if told is None else told
+def _has_gpus(known: bool | None) -> bool:
+    return gpu_count() > 0 if known is None else known
 
 
 def describe_data(planned: Plan) -> str:
@@ -137,18 +137,18 @@ def _images(planned: Plan) -> ImageData | None:
     Raises:
         SpecError: they ask for different things.
     """
-    asked = {run.spec.data.model_copy(update={"augment": False}) for run in planned.runs if
+    images = {run.spec.data.model_copy(update={"augment": False}) for run in planned.runs if
              isinstance(run.spec.data, ImageData)}  # fmt: skip
-    if len(asked) > 1:
-        sources = sorted(f"{data.source} {data.path or ''}".strip() for data in asked)
+    if len(images) > 1:
+        sources = sorted(f"{data.source} {data.path or ''}".strip() for data in images)
         raise SpecError(
             [Problem(planned.experiment.name, "data", sources, "one source of images for a sweep")]
         )
-    return next(iter(asked), None)
+    return next(iter(images), None)
 
 
 def show_progress(what: str, done: int, total: int) -> None:
-    """Tell how far something is: a line that changes on a terminal, elsewhere one at the end."""
+    """Show progress: a line that changes on a terminal, elsewhere one line at the end."""
     if sys.stderr.isatty():
         typer.echo(f"\r{what}: {done:,} of {total:,}", err=True, nl=done == total)
     elif done == total:

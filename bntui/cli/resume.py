@@ -155,7 +155,7 @@ def _not_ended(runs: list[RunDir]) -> int:
 def _slurm_options(
     sweep: SweepDir, launcher: str | None, slurm: SlurmFlags, *, force: bool
 ) -> SlurmOptions | None:
-    """Slurm's options for going on with a sweep: as it was submitted, what is given now over it; None: go on here.
+    """Slurm's options for resuming a sweep: those of its submission, then those given now; None: resume here.
 
     Raises:
         SpecError: an option that is not accepted.

@@ -137,7 +137,7 @@ def submit_new(sweep: SweepDir, options: SlurmOptions, *, jobs: int | None, as_j
 def submit_runs(
     sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jobs: int | None, as_json: bool
 ) -> None:
-    """Hand runs of a sweep over to Slurm and print where they lie.
+    """Submit runs of a sweep to Slurm and print the sweep's directory.
 
     Raises:
         SlurmError: Slurm refuses.
@@ -169,7 +169,7 @@ def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
 
 
 def cancel(tasks: Mapping[RunDir, str]) -> None:
-    """Take runs that have not begun out of Slurm's queue; one that begins meanwhile checkpoints and ends.
+    """Cancel runs in Slurm's queue; one that starts meanwhile checkpoints and ends.
 
     Raises:
         SlurmError: Slurm refuses.
@@ -183,7 +183,7 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
 
 
 def say_missing_gpus(specs: Sequence[Spec], options: SlurmOptions) -> None:
-    """Warn where runs want a GPU and none is asked for: some clusters give it with the partition."""
+    """Warn where runs need a GPU and none is requested: some clusters give it with the partition."""
     if not options.gpus and any(spec.device.startswith("cuda") for spec in specs):
         say("note: the runs need cuda, but --slurm-gpus was not given")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,12 +56,12 @@ def set_(
 
     Norm, noise, learning rate and cadences can be changed. Queued runs apply it when they start."""
     command = Set(changes=parse_changes(changes), at_step=at_step)
-    _ask([name], root, command, wait=timeout if wait else None, queued=True)
+    _send([name], runs_named([name], root), command, wait=wait, timeout=timeout)
 
 
 def pause(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
     """Pause live runs, or every run of sweeps."""
-    _ask(names, root, Pause(at_step=at_step), wait=60.0 if wait else None)
+    _send(names, runs_named(names, root), Pause(at_step=at_step), wait=wait)
 
 
 def step(
@@ -72,21 +71,21 @@ def step(
     root: Root = None,
 ) -> None:
     """Run a number of steps, then pause."""
-    _ask(names, root, Step(count=count), wait=60.0 if wait else None)
+    _send(names, runs_named(names, root), Step(count=count), wait=wait)
 
 
 def checkpoint(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
     """Save a checkpoint of live runs.
 
     It is kept when older ones are removed."""
-    _ask(names, root, Checkpoint(at_step=at_step), wait=60.0 if wait else None)
+    _send(names, runs_named(names, root), Checkpoint(at_step=at_step), wait=wait)
 
 
 def evaluate(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
     """Evaluate live runs now.
 
     The regular evaluations are unaffected."""
-    _ask(names, root, Evaluate(at_step=at_step), wait=60.0 if wait else None)
+    _send(names, runs_named(names, root), Evaluate(at_step=at_step), wait=wait)
 
 
 def note(
@@ -103,7 +102,7 @@ def note(
         raise typer.BadParameter(f"{text!a}; expected text in UTF-8", param_hint="text") from None
     if len(text) > 4096:
         raise typer.BadParameter(f"{len(text)} characters; expected at most 4096", param_hint="text")
-    _ask([name], root, Note(text=text, at_step=at_step), wait=60.0 if wait else None, queued=True)
+    _send([name], runs_named([name], root), Note(text=text, at_step=at_step), wait=wait)
 
 
 def stop(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
@@ -112,13 +111,13 @@ def stop(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = 
     `bnrun resume` restarts them."""
     found = find_all(root or default_root(), names)
     runs = {one: runs_of(one) for one in found}
-    left = [run for one in found if not _left_out(one, runs[one], at_step) for run in runs[one]]
+    left = [run for one in found if not _cancel_queued(one, runs[one], at_step) for run in runs[one]]
     if left:
-        _ask_runs(", ".join(names), left, Stop(at_step=at_step), wait=60.0 if wait else None)
+        _send(names, left, Stop(at_step=at_step), wait=wait)
 
 
-def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
-    """Take what waits for its turn out of its queue; whether nothing is left that lives."""
+def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
+    """Cancel queued runs; whether no live run is left to stop."""
     seen = look_at(runs)
     queued = [o.run for o in seen if o.state == "queued"]
     sweep = found.sweep if isinstance(found, RunDir) else found
@@ -136,46 +135,33 @@ def _left_out(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None)
     return not any(o.state in ("running", "paused") for o in seen)
 
 
-def _ask(
-    names: Sequence[str],
-    root: Path | None,
-    command: Command,
-    *,
-    wait: float | None = None,
-    queued: bool = False,
+def _send(
+    names: Sequence[str], runs: list[RunDir], command: Command, *, wait: bool, timeout: float = 60.0
 ) -> None:
-    """See `_ask_runs`; of the runs that `names` mean."""
-    _ask_runs(", ".join(names), runs_named(names, root), command, wait=wait, queued=queued)
-
-
-def _ask_runs(
-    name: str, runs: list[RunDir], command: Command, *, wait: float | None = None, queued: bool = False
-) -> None:
-    """Drop a request into the inbox of each run that lives; exit 3 where none does.
+    """Send a request to each live run, and changes and notes to queued runs too; exit 3 where there is none.
 
     Arguments:
-        name: what they are called together.
-        wait: seconds to wait for answers; None: not at all.
-        queued: ask the runs that have not begun too.
+        names: what the runs were called on the command line.
+        wait: wait for answers, for `timeout` seconds.
     """
     seen = look_at(runs)
     live = [o.run for o in seen if o.state in ("running", "paused")]
-    later = [o.run for o in seen if o.state == "queued"] if queued else []
+    later = [o.run for o in seen if o.state == "queued" and isinstance(command, Set | Note)]
     if not live and not later:
-        fail(f"{name}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
+        fail(f"{', '.join(names)}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
     _refuse_beyond_the_end(command, seen)
-    asked = {run: send_request(run, command) for run in live}
+    request_ids = {run: send_request(run, command) for run in live}
     for run in live:
         say(f"{run.name}: request sent: {command.kind}")
     for run in later:
         send_request(run, command)
         say(f"{run.name}: queued; request sent: {command.kind}, applied when it starts")
-    if wait is not None:
-        await_answers(asked, seconds=wait, stopping=command.kind == "stop")
+    if wait:
+        await_answers(request_ids, seconds=timeout, stopping=command.kind == "stop")
 
 
 def _refuse_beyond_the_end(command: Command, seen: list[RunView]) -> None:
-    """Nothing is asked of anybody where a run will never come to the step."""
+    """Refuse a step that a run will never reach, before anything is sent."""
     at: int | None = getattr(command, "at_step", None)
     if at is None:
         return
@@ -187,5 +173,5 @@ def _refuse_beyond_the_end(command: Command, seen: list[RunView]) -> None:
 
 
 def _states(seen: list[RunView]) -> str:
-    told = [f"{escape_control(o.run.path.name)} {o.state}" for o in seen[:4]]
-    return ", ".join(told) + (" ..." if len(seen) > 4 else "")
+    states = [f"{escape_control(o.run.path.name)} {o.state}" for o in seen[:4]]
+    return ", ".join(states) + (" ..." if len(seen) > 4 else "")

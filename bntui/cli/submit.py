@@ -170,7 +170,7 @@ def planned_runs(
         gpus: whether there are GPUs where they will run; default: as on this host.
 
     Raises:
-        SpecError: what is asked for is no experiment, or does not fit.
+        SpecError: no such experiment, or options that do not fit it.
     """
     return plan(
         load_experiment(Path(experiment) if Path(experiment).is_file() else experiment),
@@ -216,7 +216,7 @@ def finish(
 ) -> None:
     """Run what is given of a sweep in the foreground, or start it detached.
 
-    In the foreground: show its progress and its summary, and exit with its code. Detached: print where it lies, or
+    In the foreground: show its progress and its summary, and exit with its code. Detached: print its directory, or
     become the explorer on it.
     """
     if not detached:
@@ -248,8 +248,8 @@ def run_to_end(
     local = supervisor.local
     for name, code in local.exit_codes.items():
         if code in (ExitCode.FAILED, ExitCode.USAGE) or code < 0:
-            told = exit_in_words(code) if code < 0 else last_line(RunDir(sweep.path / name)) or "refused"
-            why = local.unstarted.get(name) or told
+            reason = exit_in_words(code) if code < 0 else last_line(RunDir(sweep.path / name)) or "refused"
+            why = local.unstarted.get(name) or reason
             say(f"{sweep.name}/{name}: {why}")
     print_summary(sweep, as_json=as_json)
     return _exit_code(local.exit_codes, local.signal)
@@ -280,7 +280,7 @@ def _print_profile(planned: Plan, *, auto: bool) -> None:
 
 
 def _print_expected_time(planned: Plan, root: Path) -> None:
-    with suppress(StoreError):  # an unreadable root is told of where the sweep is made
+    with suppress(StoreError):  # an unreadable root is reported where the sweep is created
         before = time_taken_before(root, planned)
         if before is not None:
             say(f"expected time: {duration(before)}, as the same runs took before")

@@ -16,7 +16,7 @@ from bntui.cli.tables import Output
 
 
 def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
-    """One row a run: state, steps, losses, accuracies, time."""
+    """One row per run: state, steps, losses, accuracies, time."""
     seen = look_at(sweep.runs())
     if as_json:
         content = {"sweep": str(sweep.path), "runs": [overview.as_json() for overview in seen]}
