@@ -49,8 +49,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Compare the training loop with a plain PyTorch loop."""
-    kinds = _kinds(net)
-    _check(device)
+    kinds = _networks(net, device)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.train import bench_train  # noqa: PLC0415 - torch
@@ -72,8 +71,7 @@ def ics(
     """Measure ICS of all layers, in training steps.
 
     The literal definition is timed beside it."""
-    kinds = _kinds(net)
-    _check(device)
+    kinds = _networks(net, device)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.probes import bench_ics  # noqa: PLC0415 - torch
@@ -92,8 +90,7 @@ def landscape(
     as_json: Json = False,
 ) -> None:
     """Measure the landscape at four step sizes, in training steps."""
-    kinds = _kinds(net)
-    _check(device)
+    kinds = _networks(net, device)
 
     def rows() -> Iterator[Row]:
         from bncore.bench.probes import bench_landscape  # noqa: PLC0415 - torch
@@ -187,17 +184,15 @@ def ui(as_json: Json = False) -> None:
     _print_of_torch(rows, None, as_json)
 
 
-def _kinds(nets: list[str] | None) -> tuple[str, ...]:
+def _networks(nets: list[str] | None, device: str) -> tuple[str, ...]:
+    """The networks to measure; networks and devices that do not exist are refused."""
     wrong = [net for net in nets or () if net not in NETWORKS]
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r}; expected one of {', '.join(NETWORKS)}", param_hint="--net")
-    return tuple(nets or NETWORKS)
-
-
-def _check(device: str) -> None:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise typer.BadParameter(f"{device!r}; expected cpu, cuda or cuda:<index>", param_hint="--device")
     check_device(device, "--device")
+    return tuple(nets or NETWORKS)
 
 
 def _print_of_torch(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:

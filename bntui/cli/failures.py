@@ -1,8 +1,8 @@
-"""Errors that a person can act upon: their exit codes and messages."""
+"""Errors that a person can act upon: their exit codes."""
 
 from __future__ import annotations
 
-from bncore.config.errors import SpecError, escape_control
+from bncore.config.errors import SpecError
 from bncore.data import DataError
 from bncore.store.errors import NoSuchRun, StoreError
 from bntui.cli.exit_codes import ExitCode
@@ -13,8 +13,3 @@ def exit_code_of(error: Exception) -> ExitCode | None:
     if isinstance(error, NoSuchRun):
         return ExitCode.NO_RUN
     return ExitCode.USAGE if isinstance(error, SpecError | StoreError | DataError) else None
-
-
-def message_of(error: Exception) -> str:
-    """The error as standard error shows it."""
-    return escape_control(f"bnrun: {error}\n", keep="\n\t")

@@ -71,12 +71,13 @@ def main() -> int:
             _discard_output()
             sys.stderr.write(f"bnrun: standard output cannot be written: {error.strerror}\n")
             return ExitCode.FAILED
-        from bntui.cli.failures import exit_code_of, message_of  # noqa: PLC0415 - not needed by `bnrun --help`
+        from bntui.cli.failures import exit_code_of  # noqa: PLC0415 - not needed by `bnrun --help`
+        from bntui.cli.options import say  # noqa: PLC0415 - not needed by `bnrun --help`
 
         code = exit_code_of(error)
         if code is None:
             raise
-        sys.stderr.write(message_of(error))
+        say(f"bnrun: {error}")
         return code
     return ExitCode.OK
 
