@@ -90,7 +90,7 @@ def test_the_command_line_reads_it(root: Path) -> None:
     listed = bnrun("ls", "--json", cwd=root)
     (row,) = orjson.loads(listed.stdout)
     assert (row["run"], row["state"], row["step"], row["steps"]) == ("mine/net", "finished", 4, 4)
-    assert bnrun("verify", "mine/net", cwd=root).stdout == "mine/net: sound\n"
+    assert bnrun("verify", "mine/net", cwd=root).stdout == "mine/net: ok\n"
     shown = bnrun("show", "mine/net", cwd=root)
     assert shown.returncode == 0
     assert "net" in shown.stdout

@@ -58,6 +58,6 @@ def test_so_does_the_explorer(tmp_path: Path) -> None:
 
     async def steps(pilot: Pilot[None]) -> None:
         assert "probe sharpness failed at its first measurement" in text_of(app)
-        assert len(app.warned) == 1
+        assert len(app.context.warned) == 1
 
     drive(app, (140, 40), steps)
