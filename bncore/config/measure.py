@@ -58,3 +58,8 @@ class Measure:
     def per_layer(self) -> bool:
         """Whether it has a value for each layer."""
         return self.per == "layer"
+
+    @property
+    def tag(self) -> str:
+        """Its name in event files, and the beginning of those of its layers."""
+        return f"{self.table.removeprefix('probe:')}/{self.field}"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.config.errors import escape_control
+from bncore.measures import MEASURES
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.loaded import LoadedRun
@@ -26,6 +27,9 @@ NO_SCALARS = frozenset({"step", "seq", "t", "layers", "multiples", "loss_multipl
 LENGTHS = {"loss_between": "loss_multiples"}
 """Fields of the landscape whose entries are not at its `multiples`: which field says where they are."""
 
+DESCRIPTIONS = {m.tag: f"{m.title}: {m.source}" if m.source else m.title for m in MEASURES.values()}
+"""What a card says of a measure."""
+
 Values = dict[int, list["Summary.Value"]]
 
 
@@ -33,8 +37,9 @@ def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
     """Write one event file into `folder`; its path.
 
     Tags are ``step/loss``, ``eval/test_accuracy``, ``ics/l2/layer_03``, ``landscape/grad_diff/a_0.5_lr``, and, of
-    histograms, ``activations/output/layer_03``. Times are those of the journal. TensorBoard keeps numbers in
-    float32, and of a histogram sum and sum of squares, which are those of the bins' centres here.
+    histograms, ``activations/output/layer_03``; measures are described. Times are those of the journal.
+    TensorBoard keeps numbers in float32, and of a histogram sum and sum of squares, which are those of the bins'
+    centres here.
 
     Raises:
         StoreError: tensorboard is not installed, the folder holds an event file already (two would be drawn over
@@ -74,10 +79,13 @@ def _values(columns: Columns, table: str) -> Values:
         if field in NO_SCALARS or not len(series):
             continue
         labels = _by_step(columns, table, _labels_of(table, field))
+        tag = f"{name}/{escape_control(field)}"
         for step, value in zip(series.steps.tolist(), series.values, strict=True):
             for suffix, one in _entries(np.asarray(value), labels.get(step), table):
-                tag = f"{name}/{escape_control(field)}{suffix}"
-                found[step].append(Summary.Value(tag=tag, simple_value=one))
+                found[step].append(Summary.Value(tag=f"{tag}{suffix}", simple_value=one))
+                if tag in DESCRIPTIONS and step == series.steps[0]:
+                    found[step][-1].metadata.summary_description = DESCRIPTIONS[tag]
+                    found[step][-1].metadata.plugin_data.plugin_name = "scalars"
     for step, layer, counts, low, width in _histograms(columns, table):
         histogram = histogram_of(counts, low, width)
         found[step].append(Summary.Value(tag=f"{name}/output/layer_{layer:02g}", histo=histogram))
