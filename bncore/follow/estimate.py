@@ -1,7 +1,8 @@
-"""How long a planned sweep will take, by those like it that have ended."""
+"""How long a planned sweep will take, by those like it that have ended; and durations in words."""
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,3 +40,16 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
 def _costs(spec: Spec) -> str:
     """What the time of a run depends on."""
     return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads", "memory_format"})
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: ``48 s``, ``6 min``, ``2 h 05``, ``3 d 4 h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    if seconds < 99.5:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d}" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -13,17 +13,17 @@ from bncore.store.columns import Columns
 
 
 @dataclass(frozen=True)
-class Line:
+class Points:
     """One measure of one run, for one layer if it is per layer."""
 
     x: Floats  # (n,) steps
     y: Floats  # (n,)
 
 
-EMPTY = Line(np.empty(0), np.empty(0))
+EMPTY = Points(np.empty(0), np.empty(0))
 
 
-def take(columns: Columns, measure: Measure, layer: int | None = None) -> Line:
+def take(columns: Columns, measure: Measure, layer: int | None = None) -> Points:
     """A measure over the steps, of a band its lower edge; empty where there is none, or none of that layer."""
     steps, values = rows(columns, measure)
     if measure.per_layer:
@@ -31,15 +31,15 @@ def take(columns: Columns, measure: Measure, layer: int | None = None) -> Line:
         if layer not in numbers:
             return EMPTY
         values = values[:, numbers.index(layer)]
-    return Line(steps, values) if values.ndim == 1 else EMPTY
+    return Points(steps, values) if values.ndim == 1 else EMPTY
 
 
-def upper(columns: Columns, measure: Measure, layer: int | None = None) -> Line | None:
+def upper(columns: Columns, measure: Measure, layer: int | None = None) -> Points | None:
     """The upper edge of a band; None of what is no band."""
     return take(columns, replace(measure, field=measure.high), layer) if measure.high else None
 
 
-def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Line | None:
+def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Points | None:
     """The noise floor, at the steps it was measured at and in the measure's unit; None where there is none."""
     if not measure.floor:
         return None
@@ -52,7 +52,7 @@ def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Li
     if len(own.x) != len(unit.x) or int(at.sum()) != len(floor.x):
         return None
     with np.errstate(all="ignore"):
-        return Line(floor.x, floor.y * own.y[at] / unit.y[at])
+        return Points(floor.x, floor.y * own.y[at] / unit.y[at])
 
 
 def rows(columns: Columns, measure: Measure) -> tuple[Floats, Floats]:

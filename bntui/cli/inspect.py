@@ -14,13 +14,13 @@ import typer
 from bncore.config.errors import escape_control
 from bncore.config.load import load_experiment, preset_names
 from bncore.config.plan import plan, variant_names
-from bncore.follow.estimate import time_taken_before
+from bncore.follow.estimate import duration, time_taken_before
 from bncore.follow.run_view import look_at
 from bncore.plain_files import read_plain
 from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all, list_sweeps
 from bncore.store.paths import RunDir, SweepDir
-from bntui.cli.format import duration, percent, steps_made
+from bntui.cli.format import percent, steps_made
 from bntui.cli.options import Json, Names, Root, complete_run, default_root, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import choose_profile

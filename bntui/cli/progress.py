@@ -13,12 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from bncore.config.errors import escape_control
+from bncore.follow.estimate import duration
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.store.paths import RunDir
 from bncore.store.problems import first_failures
 from bncore.store.status import Observer
-from bntui.cli.format import duration, figure, percent, steps_made
+from bntui.cli.format import figure, percent, steps_made
 
 PLAIN_EVERY_S = 5.0
 PICTURE_EVERY_S = 0.5

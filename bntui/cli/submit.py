@@ -15,7 +15,7 @@ from bncore.config.errors import escape_control
 from bncore.config.load import load_experiment
 from bncore.config.plan import Plan, plan
 from bncore.config.toml import spec_to_toml
-from bncore.follow.estimate import time_taken_before
+from bncore.follow.estimate import duration, time_taken_before
 from bncore.launch.devices import default_jobs
 from bncore.launch.local import exit_in_words
 from bncore.launch.slurm.options import SlurmOptions
@@ -25,7 +25,6 @@ from bncore.store.log import last_line
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.sweep import create_sweep
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.format import duration
 from bntui.cli.options import Json, Root, complete_preset, counted, default_root, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import check_devices, choose_profile, describe_data, resolve_plan

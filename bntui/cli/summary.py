@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from bncore.config.errors import escape_control
+from bncore.follow.estimate import duration
 from bncore.follow.run_view import RunView, look_at
 from bncore.store.paths import SweepDir
-from bntui.cli.format import duration, figure, percent
+from bntui.cli.format import figure, percent
 from bntui.cli.tables import Output
 
 

@@ -12,7 +12,7 @@ from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Line, floor_of, layers_of, middle_layer, take, upper
+from bncore.store.measured import Points, floor_of, layers_of, middle_layer, take, upper
 from bncore.store.thresholds import reference_lines
 
 MARKED = frozenset({"set", "note"})
@@ -102,7 +102,7 @@ def row_at(steps: Floats, step: float | None) -> int:
     return max(0, int(np.searchsorted(steps, step, side="right")) - 1)
 
 
-def held(line: Line, x: Floats) -> Floats | None:
+def held(line: Points, x: Floats) -> Floats | None:
     """A line's value at or before each x, NaN before its first; None where it is empty."""
     if not len(line.x):
         return None

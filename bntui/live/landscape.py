@@ -10,7 +10,7 @@ from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve, Floats
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
-from bncore.store.measured import EMPTY, Line, rows
+from bncore.store.measured import EMPTY, Points, rows
 from bncore.store.thresholds import lr_of
 from bntui.live.drawing import PanelState, as_drawn, hlines, row_at, why_empty
 from bntui.live.reference import overlay
@@ -50,7 +50,7 @@ def lengths(views: Sequence[RunView], table: str) -> str:
     return f", a ∈ {low:.3g}…{high:.3g}·lr"
 
 
-def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Line:
+def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Points:
     """The measurement (n, lengths) at `step` over the lengths, ascending."""
     steps, values = rows(columns, measure)
     multiples, two_over_lr = (columns.series(measure.table, f).values for f in ("multiples", "two_over_lr"))
@@ -60,7 +60,7 @@ def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Line:
     x: Floats = multiples[at] * (lr_of(float(two_over_lr[at])) or np.nan)
     order = np.argsort(x)
     known = order[np.isfinite(x[order])]
-    return Line(x[known], values[at][known])
+    return Points(x[known], values[at][known])
 
 
 def _when(views: Sequence[RunView], measure: Measure, state: PanelState) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from bncore.config.errors import escape_control
+from bncore.figure import VARIANT_STYLES
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
 from bncore.store.errors import StoreError
@@ -42,7 +44,7 @@ class Runs:
     that are removed stay, as gone.
 
     Arguments:
-        places: in the order in which colours are given; of one run alone, its place in its sweep gives the colour.
+        places: in the order in which colours are given; one run alone has the colour that it has in its sweep.
         clock: seconds that never go backwards.
     """
 
@@ -80,21 +82,25 @@ class Runs:
 
     def _list(self) -> None:
         """Find new runs, and name all of them anew: what told them apart may no longer do."""
-        for place in self._places:
-            for run in place.runs() if isinstance(place, SweepDir) else [place]:
-                if run.path not in self._followers:
-                    self._followers[run.path] = RunFollower(
-                        run, self._observer, self._queue, style=self._style(run)
-                    )
+        listed = [
+            run
+            for place in self._places
+            for run in (place.runs() if isinstance(place, SweepDir) else [place])
+            if run.path not in self._followers
+        ]
+        fresh = list(dict.fromkeys(listed))
+        for run, style in zip(fresh, self._styles(fresh), strict=True):
+            self._followers[run.path] = RunFollower(run, self._observer, self._queue, style=style)
         followers = list(self._followers.values())
         for follower, name in zip(followers, names([f.run for f in followers]), strict=True):
             follower.name = name
 
-    def _style(self, run: RunDir) -> int:
+    def _styles(self, fresh: Sequence[RunDir]) -> list[int]:
         if len(self._places) == 1 and isinstance(self._places[0], RunDir):
-            paths = [one.path for one in run.sweep.runs()]
-            return paths.index(run.path) if run.path in paths else 0
-        return len(self._followers)
+            siblings = self._places[0].sweep.runs()
+            given = dict(zip(siblings, styles(siblings), strict=True))
+            return [given.get(run, 0) for run in fresh]
+        return styles(fresh, [follower.style for follower in self._followers.values()])
 
 
 class Root:
@@ -144,10 +150,12 @@ class Root:
         self._changed[sweep.path] = changed
         known = self._followers.get(sweep.path, {})
         runs = sweep.runs()
+        fresh = [run for run in runs if run.path not in known]
+        given = dict(zip(fresh, styles(fresh, [follower.style for follower in known.values()]), strict=True))
         self._followers[sweep.path] = {
             run.path: known.get(run.path)
-            or RunFollower(run, self._observer, self._queue, name=name, style=style)
-            for style, (run, name) in enumerate(zip(runs, names(runs), strict=True))
+            or RunFollower(run, self._observer, self._queue, name=name, style=given[run])
+            for run, name in zip(runs, names(runs), strict=True)
         }
 
 
@@ -187,6 +195,24 @@ def names(runs: Sequence[RunDir]) -> list[str]:
         short = variant if variants[variant] == 1 else directory
         found.append(run.name if several and directories[directory] > 1 else short)
     return found
+
+
+def styles(runs: Sequence[RunDir], taken: Iterable[int] = ()) -> list[int]:
+    """A style for each run: the first one of a variant has the variant's, as in the report's figures; others have
+    the lowest that are free.
+
+    Arguments:
+        taken: of the runs beside them.
+    """
+    by_variant = {label.replace(" + ", "-"): style for label, style in VARIANT_STYLES.items()}
+    used, given = set(taken), dict[int, int]()
+    for place, run in enumerate(runs):
+        style = by_variant.get(variant_and_seed(run)[0])
+        if style is not None and style not in used:
+            given[place] = style
+            used.add(style)
+    free = (style for style in count() if style not in used)
+    return [given[place] if place in given else next(free) for place in range(len(runs))]
 
 
 def _changed(path: Path) -> int | None:

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.config.errors import escape_control
+from bncore.follow.estimate import duration
 from bncore.follow.run_view import RunView
 from bncore.store.errors import StoreError
 from bncore.store.paths import SweepDir
@@ -213,7 +214,7 @@ def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
         if len(values) and width >= 70:
             text.append(f"{label} ", fmt.MUTED).append(form.format(float(values[-1]))).append("  ")
     if view.state == "running" and view.eta_s is not None:
-        text.append("ETA ", fmt.MUTED).append(fmt.duration(view.eta_s))
+        text.append("ETA ", fmt.MUTED).append(duration(view.eta_s))
     return text.append(view.message, "red" if view.state in ("dead", "failed") else fmt.MUTED)
 
 

@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from bncore.follow.estimate import duration
 from bncore.report.paper import FOLDER
 from bncore.store.measured import layers_of
 from bncore.store.problems import first_failures
@@ -275,7 +276,7 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
         parts.append(Segment(Text(f"{done:,} / {total:,}", fmt.MUTED), 7))
         parts.append(Segment(Text(fmt.percent(done / total)), 0))
     if etas:
-        parts.append(Segment(Text(f"ETA {fmt.duration(max(etas))}"), 3))
+        parts.append(Segment(Text(f"ETA {duration(max(etas))}"), 3))
     if queued:
         parts.append(Segment(Text(f"{queued} queued", fmt.MUTED), 5))
     if gone and there:

@@ -89,19 +89,6 @@ def bar(fraction: float, width: int, style: Style | str = "") -> Text:
     return Text("━" * done, style).append("─" * (width - done), MUTED)
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as a person says them: ``48 s``, ``6 min``, ``2 h 05``, ``3 d 4 h``."""
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    if seconds < 99.5:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d}" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
 def rate(per_second: float | None) -> str:
     """Steps per second, or per minute where that gives a number above 1."""
     if per_second is None or not math.isfinite(per_second):

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from bncore.follow.estimate import duration
 from bncore.follow.run_view import RunView
 from bntui.chart.palette import Palette
 from bntui.live.snapshot import Snapshot
@@ -127,7 +128,7 @@ def details(view: RunView) -> list[Text]:
     lines = [head, Text(f"{view.step:,}{of}").append(f"  {fmt.percent(fraction)}", fmt.MUTED)]
     lines.append(fmt.bar(fraction, DETAIL_WIDTH, "green" if view.state == "running" else ""))
     if view.state in ("running", "paused"):
-        lines.append(fmt.pairs_of((("rate", fmt.rate(view.rate)), ("ETA", fmt.duration(view.eta_s)))))
+        lines.append(fmt.pairs_of((("rate", fmt.rate(view.rate)), ("ETA", duration(view.eta_s)))))
     lines += [fmt.settings(view), *fmt.cadences(view, DETAIL_WIDTH)]
     if view.message:
         lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))

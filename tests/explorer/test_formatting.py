@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
+from bncore.follow.estimate import duration
 from bntui.layouts import MOST, read_layout, remember_layout, state_file
 from bntui.widgets import formatting as fmt
 from bntui.widgets.charts import LEAST_HEIGHT, LEAST_WIDTH, arrange
@@ -75,10 +76,10 @@ def test_a_sparkline_is_as_wide_as_asked_or_empty(values: list[float], width: in
 
 @given(st.none() | NUMBERS | st.integers(-(10**30), 10**30))
 def test_durations_and_rates_are_always_said(value: float | None) -> None:
-    assert fmt.duration(value)
+    assert duration(value)
     assert fmt.rate(value)
     if value is not None and 0 <= value < 3e9:
-        assert len(fmt.duration(value)) <= 12
+        assert len(duration(value)) <= 12
     if value is not None and 1e-6 < value < 1e9:
         assert len(fmt.rate(value)) <= 14
 
@@ -89,7 +90,7 @@ def test_durations_and_rates_are_always_said(value: float | None) -> None:
      (3600, "60 min"), (5999, "1 h 40"), (7500, "2 h 05"), (48 * 3600, "2 d 0 h"), (100 * 3600, "4 d 4 h")],
 )  # fmt: skip
 def test_durations_as_a_person_says_them(seconds: float | None, said: str) -> None:
-    assert fmt.duration(seconds) == said
+    assert duration(seconds) == said
 
 
 @given(st.integers(0, 10**10 - 10**7))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bncore.figure import VARIANT_STYLES
 from bncore.store import reader as reader_module
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
@@ -257,6 +258,16 @@ def test_runs_of_several_sweeps_have_colours_and_names_of_their_own(tmp_path: Pa
     snapshot = watched(one, other.runs()[0], other.runs()[1]).poll(0.0)
     assert [(v.name, v.style) for v in snapshot.runs] == [("x/a-s0", 0), ("b", 1), ("y/a-s0", 2), ("c", 3)]
     assert snapshot.complete
+
+
+def test_variants_have_the_colours_of_the_report_s_figures(tmp_path: Path) -> None:
+    sweep = a_sweep(tmp_path / "x", "batch-s0", "none-s0", "none-s1", "batch-noise-s0")
+    snapshot = watched(sweep).poll(0.0)
+    assert [v.style for v in snapshot.runs] == [
+        VARIANT_STYLES["batch"], VARIANT_STYLES["none"], 3, VARIANT_STYLES["batch + noise"],
+    ]  # fmt: skip
+    assert [v.style for v in watched(sweep.runs()[0]).poll(0.0).runs] == [VARIANT_STYLES["batch"]]
+    assert [v.style for v in Root(tmp_path).poll(1.0).runs] == [v.style for v in snapshot.runs]
 
 
 def test_names_are_as_short_as_tells_runs_apart() -> None:
