@@ -57,11 +57,10 @@ def sweep(tmp_path: Path, slurm: FakeSlurm) -> SweepDir:
 def shown(source: Source) -> dict[str, tuple[str, int, str]]:
     """What the explorer shows once Slurm has answered."""
     until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        views = source.poll(0.1).runs
-        if any("Slurm" in view.message for view in views):
-            break
+    while not any("Slurm" in view.message for view in source.poll(0.1).runs):
+        assert time.monotonic() < until
         time.sleep(0.02)
+    views = source.poll(0.1).runs  # the answer may have come between two runs of the look before
     return {view.run.path.name: (view.state, view.step, view.message) for view in views}
 
 
