@@ -26,7 +26,7 @@ from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_cu
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.rank import Aligned, PaperRank, as_far, looks, smoothed, spacing
 from bncore.report.report_run import ReportRun, Variant
-from bncore.report.series import Field, Line, at_lengths, line_of
+from bncore.report.series import Drawn, Line, at_lengths, line_of
 
 BySeed = Mapping[int, Sequence[ReportRun]]
 
@@ -70,20 +70,20 @@ class Place:
         return (self.key, self.figure) in LOGARITHMIC
 
 
-def beside(place: Place, runs: Mapping[Variant, BySeed], field: Field) -> Iterator[Beside]:
+def beside(place: Place, runs: Mapping[Variant, BySeed], drawn: Drawn) -> Iterator[Beside]:
     """Every curve of a panel against the step whose variant was run and measured.
 
     Arguments:
         runs: that the figure draws.
-        field: the paper's layer, where it has one.
+        drawn: the measure; the paper's layer, where it has one.
     """
-    for curve in all_curves(place.key, place.figure, layer=field.layer):
+    for curve in all_curves(place.key, place.figure, layer=drawn.layer):
         variant = _variant(curve, place.figure, runs)
-        seeds = _counted(runs[variant], field.table) if variant else []
+        seeds = _counted(runs[variant], drawn.table) if variant else []
         if variant is None or not seeds:
             continue
         grid = spacing(curve.x)
-        lines = [(run, line) for run in seeds if (line := _line(run, field, grid)) is not None]
+        lines = [(run, line) for run in seeds if (line := _line(run, drawn, grid)) is not None]
         if not lines:
             continue
         measured = [run for run, _ in lines]
@@ -206,18 +206,18 @@ def _counted(runs: BySeed, table: str) -> list[ReportRun]:
     return [run for run in usual if run is not None]
 
 
-def _line(run: ReportRun, field: Field, grid: float) -> Line | None:
-    """The field over the steps, of changes those between measurements as far apart as the paper's."""
-    if not field.change:
-        return line_of(run, field)
-    line = line_of(run, Field(field.table, field.name, "", field.layer))
+def _line(run: ReportRun, drawn: Drawn, grid: float) -> Line | None:
+    """The measure over the steps, of changes those between measurements as far apart as the paper's."""
+    if not drawn.change:
+        return line_of(run, drawn)
+    line = line_of(run, replace(drawn, change=""))
     if line is None:
         return None
     kept = _on_grid(line[0], grid)
     x, y = line[0][kept], line[1][kept]
     if not len(x) or x[0] != 0:
         return None
-    if field.change == "start":
+    if drawn.change == "start":
         return x, y - y[0], y - y[0]
     near = np.diff(x) == grid
     changes = np.abs(np.diff(y))[near]

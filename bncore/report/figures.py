@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
+from bncore.config.measure import Measure
 from bncore.figure import LegendEntry
+from bncore.measures import MEASURES
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.panels import (
     BySeed,
@@ -22,7 +24,7 @@ from bncore.report.panels import (
 from bncore.report.paper import CAVEATS, ONE_SEED
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import Variant
-from bncore.report.series import Field, styles_of
+from bncore.report.series import styles_of
 
 MOST_COLUMNS = 4
 FIRST_SEED = (
@@ -54,67 +56,38 @@ class Figure:
     """What is on the y axis of a panel without which it is another one."""
 
 
-_ACCURACY = Field("step", "accuracy")
-SUMMED = "Σ‖Δgᵢ‖"
-"""What the paper draws as the gradient's difference: a sum over the parameters. Runs that measured only the length
-of the whole difference have that drawn, without the paper's curve."""
+def _as_in_paper(make: Callable[..., Panels], measure: Measure) -> Panels:
+    """The field that the paper draws; of runs that have another one only, that one without the paper's curve."""
+    assert measure.in_paper is not None
+    return first_of(make(measure.in_paper), make(measure, has_paper=False))
+
+
 _LANDSCAPE = (
-    lines(
-        "Loss along the gradient", "loss", Field("probe:landscape", "loss_min", "loss_max"),
-        "loss_band", log=True,
-    ),
-    first_of(
-        lines(
-            "Gradient predictiveness", SUMMED,
-            Field("probe:landscape", "grad_diff_sum_min", "grad_diff_sum_max"),
-            "gradient_predictiveness", log=True,
-        ),
-        lines(
-            "Gradient predictiveness", "‖Δg‖", Field("probe:landscape", "grad_diff_min", "grad_diff_max"),
-            log=True,
-        ),
-    ),
-    lines("Effective β-smoothness", "β", Field("probe:landscape", "beta"), "beta", log=True),
-)  # fmt: skip
+    lines(MEASURES["loss_band"]),
+    _as_in_paper(lines, MEASURES["gradient_predictiveness"]),
+    lines(MEASURES["beta"]),
+)
 _BY_LENGTH = (
-    row(
-        first_of(
-            lengths(SUMMED, SUMMED, "grad_diff_sum", "difference_by_length"),
-            lengths("‖Δg‖", "‖Δg‖", "grad_diff"),
-        )
-    ),
-    row(lengths("‖Δg‖/‖g‖", "‖Δg‖/‖g‖", "relative")),
+    row(_as_in_paper(lengths, MEASURES["difference_by_length"])),
+    row(lengths(MEASURES["relative_by_length"], has_paper=False)),
 )
 
 
 def _shift(*layers: int) -> Iterator[Panels]:
     for layer in layers:
-        yield lines("‖G − G′‖", "l2 difference", Field("probe:ics", "l2"), "ics_l2", log=True, layer=layer)
-        yield lines("cos(G, G′)", "cosine", Field("probe:ics", "cosine"), "ics_cosine", layer=layer)
+        yield lines(MEASURES["ics_l2"], layer=layer)
+        yield lines(MEASURES["ics_cosine"], layer=layer)
 
 
 def _drifts(layer: int) -> Iterator[Panels]:
-    table = "probe:activations"
-    mean, variance = "unit_mean", "unit_variance"
-    yield lines(
-        "|Δμ| of a unit", "|Δμ|", Field(table, mean, change="step"), "mean_step", log=True, layer=layer
-    )
-    yield lines(
-        "|Δσ²| of a unit",
-        "|Δσ²|",
-        Field(table, variance, change="step"),
-        "variance_step",
-        log=True,
-        layer=layer,
-    )
-    yield lines("μ − μ₀ of a unit", "μ − μ₀", Field(table, mean, change="start"), "mean_drift", layer=layer)
-    yield lines(
-        "σ² − σ₀² of a unit",
-        "σ² − σ₀²",
-        Field(table, variance, change="start"),
-        "variance_drift",
-        layer=layer,
-    )
+    for key, field, symbol, change in (
+        ("mean_step", "unit_mean", "|Δμ|", "step"),
+        ("variance_step", "unit_variance", "|Δσ²|", "step"),
+        ("mean_drift", "unit_mean", "μ − μ₀", "start"),
+        ("variance_drift", "unit_variance", "σ² − σ₀²", "start"),
+    ):
+        of_a_unit = replace(MEASURES[key], field=field, title=f"{symbol} of a unit", symbol=symbol)
+        yield lines(of_a_unit, layer=layer, change=change)
 
 
 _TWO, _FIVE = frozenset({"none", "batch"}), frozenset({"none", "batch", "l1", "l2", "linf"})
@@ -128,9 +101,8 @@ def _is_noisy(variant: Variant) -> bool:
     return bool(variant.noise)
 
 
-_TRAINING = lines("Training accuracy", "accuracy", _ACCURACY, "accuracy")
-_TEST = lines("Test accuracy", "accuracy", Field("eval", "test_accuracy"), "test_accuracy")
-_LOSS = lines("Training loss", "loss", Field("step", "loss"), "loss", log=True)
+_TRAINING, _TEST, _LOSS = (lines(MEASURES[key]) for key in ("accuracy", "test_accuracy", "loss"))
+_COSINE = MEASURES["ics_cosine"].symbol
 
 FIGURES: tuple[Figure, ...] = (
     Figure("1", "Accuracy and activations of VGG", "vgg", _TWO, (row(_TRAINING, _TEST), distributions(3, 11))),
@@ -140,11 +112,11 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "3a", "Internal covariate shift in VGG", "vgg", _TWO, (each_rate(row(_TRAINING, *_shift(5, 10))),),
-        needs="cosine",
+        needs=_COSINE,
     ),
     Figure(
         "3b", "Internal covariate shift in a deep linear network", "dln", _TWO,
-        (each_rate(row(_LOSS, *_shift(9, 17))),), needs="cosine",
+        (each_rate(row(_LOSS, *_shift(9, 17))),), needs=_COSINE,
     ),
     Figure("4", "The landscape of VGG", "vgg", _TWO, (each_rate(row(*_LANDSCAPE)),)),
     Figure("5a", "VGG under five norms", "vgg", _FIVE, (_TRAINING,), wants=_is_l_p),

@@ -9,7 +9,8 @@ from bncore.measures import SHOWN
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
-from bncore.report.series import Field, Style, curves_of, middle_layer
+from bncore.report.series import Drawn, Style, curves_of
+from bncore.store.measured import middle_layer
 
 MOST = 12
 """Runs in one picture."""
@@ -60,13 +61,13 @@ def _panels(runs: Sequence[ReportRun], styles: dict[str, Style]) -> Iterator[Rep
     for measure in SHOWN:
         layer, title = None, measure.title
         if measure.per_layer:
-            layer = middle_layer(runs, measure.table)
+            layer = middle_layer((run.columns for run in runs), measure)
             title = f"{title}, layer {layer}"
         if layer is not None or not measure.per_layer:
-            curves = tuple(_curves(runs, styles, Field(measure.table, measure.field, measure.high, layer)))
+            curves = tuple(_curves(runs, styles, Drawn(measure, layer)))
             yield ReportPanel(title, curves, log_y=measure.log, y_name=measure.symbol)
 
 
-def _curves(runs: Sequence[ReportRun], styles: dict[str, Style], field: Field) -> Iterator[Curve]:
+def _curves(runs: Sequence[ReportRun], styles: dict[str, Style], drawn: Drawn) -> Iterator[Curve]:
     for run in runs:
-        yield from curves_of(run.name, styles[run.name], {run.seed: [run]}, field)
+        yield from curves_of(run.name, styles[run.name], {run.seed: [run]}, drawn)

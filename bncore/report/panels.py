@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.config.measure import Measure
 from bncore.figure import Curve, HLine
 from bncore.measures import MEASURES
 from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
@@ -16,7 +17,7 @@ from bncore.report.picture import ReportPanel
 from bncore.report.quantities import as_in_the_paper
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
-    Field,
+    Drawn,
     Style,
     by_length,
     curves_of,
@@ -61,37 +62,40 @@ class FigureRuns:
 Panels = Callable[[FigureRuns], Iterator[ReportPanel]]
 
 
-def lines(
-    title: str, y_name: str, field: Field, key: str = "", *, log: bool = False, layer: int | None = None
-) -> Panels:
-    """A panel of one field; `layer` as the paper numbers it."""
+def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_paper: bool = True) -> Panels:
+    """A panel of one measure.
+
+    Arguments:
+        layer: as the paper numbers it.
+        change: of the values, as in `Drawn`.
+        has_paper: whether the paper's curve of that key is of this field.
+    """
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
-        one, name = field, title
+        drawn, title = Drawn(measure, change=change), measure.title
         if layer is not None:
-            number = _layer(shown, field.table, layer)
+            number = _layer(shown, measure, layer)
             if number is None:
                 return
-            one = Field(field.table, field.name, field.high, number, field.change)
-            name = f"{title}, {_layer_name(number, layer)}"
-        own = bool(key) and one.layer in (None, layer)
-        place = Place(shown.figure, name, key, shown.setting)
-        compared = list(beside(place, shown.runs, one)) if own else []
-        spreads = {found.variant: found for found in compared if not one.high}
+            drawn, title = replace(drawn, layer=number), f"{title}, {_layer_name(number, layer)}"
+        comparable = has_paper and drawn.layer in (None, layer)
+        place = Place(shown.figure, title, measure.key, shown.setting)
+        compared = list(beside(place, shown.runs, drawn)) if comparable else []
+        spreads = {found.variant: found for found in compared if not measure.high}
         curves = [
             curve
             for variant, runs in shown.runs.items()
-            for curve in _variant_curves(shown, variant, runs, one, spreads.get(variant))
+            for curve in _variant_curves(shown, variant, runs, drawn, spreads.get(variant))
         ]
-        paper = _paper(shown, key, one.layer) if own else []
+        paper = _paper(shown, measure.key, drawn.layer) if comparable else []
         yield ReportPanel(
-            name,
+            title,
             (*paper, *curves),
-            hlines=_hlines(shown.all_runs, "beta") if field.name == "beta" else (),
-            log_y=log,
-            y_name=y_name,
+            hlines=_hlines(shown.all_runs, measure),
+            log_y=measure.log,
+            y_name=measure.symbol,
             ranks=tuple(found.rank for found in compared),
-            first_seed=bool(field.change),
+            first_seed=bool(change),
         )
 
     return make
@@ -141,7 +145,7 @@ def distributions(*layers: int) -> Panels:
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for wanted in layers:
-            number = _layer(shown, "probe:activations", wanted)
+            number = _layer(shown, MEASURES["mean"], wanted)
             if number is None:
                 continue
             for place, (variant, runs) in enumerate(shown.at(shown.rates[0]).runs.items()):
@@ -160,24 +164,28 @@ def distributions(*layers: int) -> Panels:
     return make
 
 
-def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
-    """A field against the step length: a panel a variant, of its first seed."""
+def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
+    """A measure against the step length: a panel a variant, of its first seed.
+
+    Arguments:
+        has_paper: whether the paper has curves of it.
+    """
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
-        place = Place(shown.figure, title, key, shown.setting)
-        compared = list(beside_by_length(place, shown.runs, field)) if key else []
+        place = Place(shown.figure, measure.title, measure.key, shown.setting)
+        compared = list(beside_by_length(place, shown.runs, measure.field)) if has_paper else []
         for variant, runs in shown.runs.items():
-            run, style = _first(runs, "probe:landscape"), shown.styles[variant]
-            curves = by_length(run, style, field)
-            paper = _paper_by_length(shown, variant, key, curves) if key else []
+            run, style = _first(runs, measure.table), shown.styles[variant]
+            curves = by_length(run, style, measure.field)
+            paper = _paper_by_length(shown, variant, measure.key, curves) if has_paper else []
             yield ReportPanel(
-                f"{title}: {shown.setting.label(variant)}, seed {run.seed}",
+                f"{measure.title}: {shown.setting.label(variant)}, seed {run.seed}",
                 (*paper, *curves),
-                hlines=_hlines([run], "relative_by_length") if field == "relative" else (),
+                hlines=_hlines([run], measure),
                 log_x=True,
-                log_y=True,
+                log_y=measure.log,
                 x_name="step length a",
-                y_name=y_name,
+                y_name=measure.symbol,
                 ranks=tuple(found.rank for found in compared if found.variant == variant),
                 first_seed=True,
             )
@@ -186,17 +194,17 @@ def lengths(title: str, y_name: str, field: str, key: str = "") -> Panels:
 
 
 def _variant_curves(
-    shown: FigureRuns, variant: Variant, runs: BySeed, field: Field, found: Beside | None
+    shown: FigureRuns, variant: Variant, runs: BySeed, drawn: Drawn, found: Beside | None
 ) -> list[Curve]:
     """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
-    curves = curves_of(shown.setting.label(variant), shown.styles[variant], runs, field)
+    curves = curves_of(shown.setting.label(variant), shown.styles[variant], runs, drawn)
     if found is None or found.aligned is None or found.rank.seeds < len(runs) or len(found.aligned.steps) < 2:
         return curves
     return with_spread(curves, *found.aligned.spread)
 
 
-def _layer(shown: FigureRuns, table: str, wanted: int) -> int | None:
-    return layer_near(shown.all_runs, table, wanted, DEPTHS[shown.setting.network])
+def _layer(shown: FigureRuns, measure: Measure, wanted: int) -> int | None:
+    return layer_near(shown.all_runs, measure, wanted, DEPTHS[shown.setting.network])
 
 
 def _layer_name(number: int, wanted: int) -> str:
@@ -231,5 +239,5 @@ def _step(label: str) -> float:
     return float(label.replace("=", " ").replace(",", "").split()[-1])
 
 
-def _hlines(runs: Iterable[ReportRun], measure: str) -> tuple[HLine, ...]:
-    return reference_lines(((run.columns, run.spec) for run in runs), MEASURES[measure])
+def _hlines(runs: Iterable[ReportRun], measure: Measure) -> tuple[HLine, ...]:
+    return reference_lines(((run.columns, run.spec) for run in runs), measure)

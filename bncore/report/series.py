@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bncore.config.measure import Measure
 from bncore.figure import VARIANT_STYLES, Curve, Floats, Ridge
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
 from bncore.store.histograms import layer_histograms
+from bncore.store.measured import layers_of, take, upper
 
 MOST_POINTS = 120
 """Of a longer curve each point is the mean of equally many neighbours; of a band, their extremes."""
@@ -32,41 +34,44 @@ class Style(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Field:
-    """What a panel shows of a run."""
+class Drawn:
+    """What a panel draws of a run."""
 
-    table: str
-    name: str
-    high: str = ""
-    """The upper edge, of a band."""
+    measure: Measure
     layer: int | None = None
-    """Its number, from 1, of a field with a value for each layer."""
+    """Its number, from 1, of a measure with a value for each layer."""
     change: str = ""
     """``step`` for |difference to the measurement before|, ``start`` for the difference to the first."""
+
+    @property
+    def table(self) -> str:
+        """Where it is journaled."""
+        return self.measure.table
 
 
 Line = tuple[Floats, Floats, Floats]
 """x, low, high."""
 
 
-def line_of(run: ReportRun, field: Field) -> Line | None:
-    """The field over the steps; None where the run has not measured it."""
-    x, low = _column(run, field, field.name)
+def line_of(run: ReportRun, drawn: Drawn) -> Line | None:
+    """The measure over the steps; None where the run has not measured it."""
+    found = take(run.columns, drawn.measure, drawn.layer)
+    x, low = found.x, found.y
     if not len(x):
         return None
-    if field.change:
-        x, low = _changes(x, low, field.change)
-    if not field.high:
+    if drawn.change:
+        x, low = _changes(x, low, drawn.change)
+    high = upper(run.columns, drawn.measure, drawn.layer)
+    if high is None:
         return x, low, low
-    again, high = _column(run, field, field.high)
-    return (x, low, high) if len(again) == len(x) else None
+    return (x, low, high.y) if len(high.x) == len(x) else None
 
 
-def layer_near(runs: Sequence[ReportRun], table: str, wanted: int, depth: int) -> int | None:
+def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: int) -> int | None:
     """The number of the layer to show where a figure shows layer `wanted` of `depth`: that one where it was
     measured, else the measured one at the nearest relative depth. None where none was measured."""
     for run in runs:
-        numbers = _layers(run, table)
+        numbers = layers_of(run.columns, measure)
         if numbers:
             if wanted in numbers:
                 return wanted
@@ -75,29 +80,23 @@ def layer_near(runs: Sequence[ReportRun], table: str, wanted: int, depth: int) -
     return None
 
 
-def middle_layer(runs: Sequence[ReportRun], table: str) -> int | None:
-    """The middle one of the layers that the first run to have any measured; None where none has."""
-    measured = next((found for run in runs if (found := _layers(run, table))), None)
-    return measured[len(measured) // 2] if measured else None
-
-
-def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]], field: Field) -> list[Curve]:
+def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]], drawn: Drawn) -> list[Curve]:
     """A variant's curves: each seed faintly, and their median over them; a single seed alone; of bands the
     medians of the edges."""
     found: list[tuple[ReportRun, Line]] = []
     for _, ones in sorted(runs.items()):
-        usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, field.table))
-        line = next(((run, line) for run in usual_first if (line := line_of(run, field)) is not None), None)
+        usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, drawn.table))
+        line = next(((run, line) for run in usual_first if (line := line_of(run, drawn)) is not None), None)
         if line is not None:
             found.append(line)
     if not found:
         return []
-    if len(found) == 1 or field.change:  # one unit of one seed is another unit than that of another
+    if len(found) == 1 or drawn.change:  # one unit of one seed is another unit than that of another
         run, only = found[0]
         return [_curve(label, style, only, diverged=run.diverged)]
     middle = _median([line for _, line in found])
     main = _curve(label, style, middle, diverged=all(run.diverged for run, _ in found))
-    if field.high:
+    if drawn.measure.high:
         return [main]
     seeds = [
         replace(_curve(label, style, line, diverged=run.diverged), weight="faint") for run, line in found
@@ -179,21 +178,6 @@ def styles_of(variants: Sequence[Variant]) -> dict[Variant, Style]:
         if variant.label not in colors:
             colors[variant.label], free = free, free + 1
     return {v: Style(colors[v.label], rates.index(v.lr)) for v in variants}
-
-
-def _column(run: ReportRun, field: Field, name: str) -> tuple[Floats, Floats]:
-    x, values = rows(run, field.table, name)
-    if field.layer is None:
-        return (x, values) if values.ndim == 1 else (np.empty(0), np.empty(0))
-    numbers = _layers(run, field.table)
-    if field.layer not in numbers or values.ndim != 2 or values.shape[1] != len(numbers):
-        return np.empty(0), np.empty(0)
-    return x, values[:, numbers.index(field.layer)]
-
-
-def _layers(run: ReportRun, table: str) -> list[int]:
-    values = rows(run, table, "layers")[1]
-    return [int(number) for number in values[-1]] if values.ndim == 2 and len(values) else []
 
 
 def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:

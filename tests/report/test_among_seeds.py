@@ -201,7 +201,7 @@ def test_step_lengths_of_both_are_compared_at_steps_of_both(tmp_path: Path) -> N
             found.append(("probe", step, {"name": "landscape", **fields}))
         return found
 
-    found = ranks(runs(tmp_path / "a", with_probes(), rows), "11a")["Σ‖Δgᵢ‖", "none"]
+    found = ranks(runs(tmp_path / "a", with_probes(), rows), "11a")["Σ‖Δgᵢ‖ by step length", "none"]
     assert {(look.step, look.edge) for look in found.looks} == {
         (step, edge) for step in (100, 400) for edge in ("a = 0.05", "a = 0.1")
     }

@@ -50,8 +50,8 @@ def test_each_learning_rate_has_panels_of_its_own(tmp_path: Path) -> None:
 
 def test_a_layer_that_is_not_there_is_replaced_by_one_at_the_same_depth_and_named(tmp_path: Path) -> None:
     titles = [plot.title for plot in pictures(tmp_path, NONE, BATCH)["fig3a"].panels]
-    assert "cos(G, G′), layer 1 (for the paper's 5)" in titles
-    assert "cos(G, G′), layer 2 (for the paper's 10)" in titles
+    assert "ICS cos(G, G′), layer 1 (for the paper's 5)" in titles
+    assert "ICS cos(G, G′), layer 2 (for the paper's 10)" in titles
 
 
 def test_seeds_are_drawn_behind_their_median(tmp_path: Path) -> None:

@@ -206,8 +206,8 @@ def test_clocks_that_step(
 
 WORKER = f"""
 import sys
-from bncore.store import silence
-silence.silent_runs.__kwdefaults__["seconds"] = {SILENCE_S}
+from bncore.store.status import find_stalled
+find_stalled.__kwdefaults__["seconds"] = {SILENCE_S}
 from bncore.train.worker import main
 sys.exit(main(sys.argv[1:]))
 """
