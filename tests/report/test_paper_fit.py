@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_page_and_json_hold_the_words(tmp_path: Path) -> None:
         tmp_path / "a", VGG16, accuracies(lambda seed, step: around(seed, step) + 0.5 * (step > 400))
     )
     words, sentence = only(document).words, paper_fit(document.settings[0]).text
-    text = re.sub(r"&#x27;", "'", page(document))
+    text = unescape(page(document))
     assert words in text
     assert sentence in text
     assert "Where the paper's curves lie among ours: 1 of 1 outside the seeds" in text

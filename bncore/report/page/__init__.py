@@ -6,50 +6,89 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tomli_w
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
-from bncore.figure import DARK_PALETTE, PALETTE
+from bncore.figure import DARK_PALETTE, PALETTE, dash_of
+from bncore.report.claims.evidence import Verdict
+from bncore.report.claims.judging import shown, shown_threshold
 from bncore.report.comparison_group import ComparisonGroup
+from bncore.report.controls import ControlTable
 from bncore.report.document import SUMMARY, Report, newest
-from bncore.report.page.controls import controls
-from bncore.report.page.evidence import badge, evidence
-from bncore.report.page.figures import figures
-from bncore.report.page.markup import details, number, table, tag, text
-from bncore.report.page.ranks import fits
+from bncore.report.drawing import PANEL_INCHES, SMALL_INCHES, panel_svg
+from bncore.report.page.panel_table import panel_table
+from bncore.report.paper_runs import paper_measure, paper_said
+from bncore.report.picture import ReportPanel, ReportPicture
+from bncore.report.rank import PaperRank, RankSample
 from bncore.report.report_run import ReportRun
 from bncore.report.statistics import CONFIDENCE, ENOUGH_SEEDS, Estimate
 
-STYLE = Path(__file__).with_name("page.css")
-RULES = (
-    "Effects are differences between two variants of the same seed, averaged over seeds, with the "
-    f"{CONFIDENCE:.0%} percentile bootstrap interval over seeds. A verdict needs at least {ENOUGH_SEEDS} seeds "
-    "and an interval wholly on one side of the value claimed; over so few seeds such intervals are rather "
-    "too narrow. Runs that were steered, forked, replayed or did not come to their end are shown and never "
-    "counted. A verdict holds for the networks, data and lengths of run named beside it."
-)
+FOLDER = Path(__file__).parent
+WORDS = {
+    Verdict.SUPPORTED: "for it",
+    Verdict.CONTRADICTED: "against it",
+    Verdict.INCONCLUSIVE: "open",
+    Verdict.TOO_EARLY: "too early",
+}
+"""What a single measure says."""
+KINDS = {
+    Verdict.SUPPORTED: "yes",
+    Verdict.CONTRADICTED: "no",
+    Verdict.INCONCLUSIVE: "open",
+    Verdict.TOO_EARLY: "open",
+}
+"""Classes of `page.css`."""
+DASHES = ("none", "6 3", "4 2 1 2", "1.5 2")
 
 
 def page(document: Report) -> str:
-    """The whole file."""
-    body = "".join(
-        (
-            _header(document),
-            _verdicts(document),
-            fits(document.fits),
-            _runs(document),
-            _variants(document),
-            controls(document.controls),
-            figures(document.pictures),
-            evidence(document),
-            _specs(document),
-        )
+    """The whole file: `page.html`, filled in with `parts.html`."""
+    return _environment().get_template("page.html").render(document=document)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{text(document.title)}: report</title><style>{_style()}</style>"
+    made.filters.update(
+        effect=shown,
+        threshold=shown_threshold,
+        number=lambda value: "-" if value is None else f"{value:.4g}",
+        percent=lambda value: "-" if value is None else f"{100 * value:.1f} %",
+        toml=lambda settings: tomli_w.dumps(to_table(settings)),
+        environment=_environment_of,
     )
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>{body}</main></body></html>\n'
+    made.globals.update(
+        style=_style(),
+        kinds=KINDS,
+        words=WORDS,
+        confidence=CONFIDENCE,
+        enough_seeds=ENOUGH_SEEDS,
+        palette_size=len(PALETTE),
+        newest=newest,
+        paper_measure=paper_measure,
+        paper_said=paper_said,
+        variant_table=_variant_table,
+        control_rows=_control_rows,
+        panel_table=panel_table,
+        svg=_svg,
+        dash_array=lambda entry: DASHES[dash_of(entry) % len(DASHES)],
+        shares=_shares,
+    )
+    return made
+
+
+def _visible(content: object) -> object:
+    """Text from outside with its control characters made visible; Jinja escapes its markup then."""
+    if hasattr(content, "__html__"):
+        return content
+    return "\n".join(escape_control(line) for line in str(content).split("\n"))
 
 
 def _style() -> str:
@@ -57,140 +96,55 @@ def _style() -> str:
         return "".join(f"--c{index}:{color};" for index, color in enumerate(palette))
 
     dark = f"@media (prefers-color-scheme: dark){{:root{{{variables(DARK_PALETTE)}}}}}"
-    return f":root{{{variables(PALETTE)}}}{dark}{STYLE.read_text(encoding='utf-8')}"
+    return f":root{{{variables(PALETTE)}}}{dark}{(FOLDER / 'page.css').read_text(encoding='utf-8')}"
 
 
-def _header(document: Report) -> str:
-    counted = sum(run.counts for run in document.runs)
-    synthetic = any(setting.synthetic for setting in document.settings)
-    said = f"{len(document.runs)} runs, {counted} of them counted as evidence."
-    warning = tag("p", "Some of these runs are on synthetic images: they decide nothing.", class_="warn")
-    links = " · ".join(
-        tag("a", text(name), href=f"#{anchor}")
-        for name, anchor in (("verdicts", "verdicts"), ("the paper's run", "fit"), ("runs", "runs"),
-                             ("variants", "variants"), ("controls", "controls"), ("figures", "figures"),
-                             ("evidence", "evidence"), ("specs", "specs"))
-        if {"controls": document.controls, "fit": document.fits}.get(anchor, True)
-    )  # fmt: skip
-    return (
-        tag("h1", text(document.title))
-        + tag("p", text(f"How does normalisation help optimisation? {said}"))
-        + (warning if synthetic else "")
-        + tag("nav", links)
-    )
+def _svg(picture: ReportPicture, panel: ReportPanel, place: int) -> str:
+    inches = PANEL_INCHES if picture.columns <= 3 else SMALL_INCHES
+    return panel_svg(panel, f"{picture.name}-{place}", inches)
 
 
-def _verdicts(document: Report) -> str:
+def _shares(rank: PaperRank) -> Iterator[str]:
+    """``500: 35 %``; of bands and of several step lengths the least and the greatest."""
+    steps: dict[float, list[RankSample]] = {}
+    for look in rank.looks:
+        steps.setdefault(look.step, []).append(look)
+    for step, looks in steps.items():
+        shares = sorted({f"{100 * look.rank:.0f}" for look in looks}, key=float)
+        yield f"{step:,.0f}: {shares[0]}{f'–{shares[-1]}' if len(shares) > 1 else ''} %"
+
+
+def _variant_table(
+    document: Report, setting: ComparisonGroup
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows; columns that no variant has anything in are left out."""
+    known = document.variants(setting)
+    columns = [i for i in range(len(SUMMARY)) if any(row.levels[i] is not None for row in known)]
     rows = [
         (
-            tag("a", text(judged.claim.key), href=f"#{judged.claim.key}"),
-            tag("span", text(judged.claim.text)) + tag("small", text(judged.claim.place)),
-            badge(judged.verdict),
-            text(judged.why),
+            row.label,
+            f"{row.seeds}" + (f" ({row.diverged} diverged)" if row.diverged else ""),
+            *(_level(row.levels[i], log=SUMMARY[i][2]) for i in columns),
         )
-        for judged in document.judged
+        for row in known
     ]
-    return tag(
-        "section",
-        tag("h2", "Verdicts")
-        + _cards(table(("", "claim", "verdict of these runs", "why"), rows))
-        + tag("p", text(RULES), class_="fine"),
-        id="verdicts",
-    )
+    return ("variant", "seeds", *(SUMMARY[i][0] for i in columns)), rows
 
 
-def _cards(inner: str) -> str:
-    """A table whose rows become cards on a narrow screen."""
-    return tag("div", inner, class_="cards")
+def _control_rows(table: ControlTable) -> Iterator[tuple[str, ...]]:
+    for name, cells in table.rows:
+        levels = (_level(cell, log=table.log) for cell in cells)
+        seeds = ("" if cell is None else f" ({cell.n} seed{'s' if cell.n > 1 else ''})" for cell in cells)
+        yield name, *map(str.__add__, levels, seeds)
 
 
-def _runs(document: Report) -> str:
-    header = ("run", "state", "steps", "loss", "test accuracy", "data", "evidence")
-    rows = [
-        (
-            text(run.name),
-            text(run.state) + (tag("span", text(f": {run.warning}"), class_="warn") if run.warning else ""),
-            f"{run.step:,}",
-            text(number(newest(run, "step", "loss"))),
-            text(_percent(newest(run, "eval", "test_accuracy"))),
-            text(run.data or "-"),
-            "yes" if run.counts else tag("span", text(f"no: {run.excluded_because}"), class_="warn"),
-        )
-        for run in document.runs
-    ]
-    return tag("section", tag("h2", "Runs") + table(header, rows, numbers=(2, 3, 4)), id="runs")
-
-
-def _variants(document: Report) -> str:
-    parts = []
-    for setting in document.settings:
-        known = document.variants(setting)
-        columns = [i for i in range(len(SUMMARY)) if any(row.levels[i] is not None for row in known)]
-        if not known:
-            continue
-        rows = [
-            (
-                text(row.label),
-                f"{row.seeds}" + (f" ({row.diverged} diverged)" if row.diverged else ""),
-                *(text(_level(row.levels[i], log=SUMMARY[i][2])) for i in columns),
-            )
-            for row in known
-        ]
-        header = ("variant", "seeds", *(SUMMARY[i][0] for i in columns))
-        numbers = range(1, len(header))
-        parts.append(tag("h3", text(setting.title)) + table(header, rows, numbers=numbers))
-    if not parts:
-        return ""
-    note = tag(
-        "p",
-        text(
-            "Means over seeds with their intervals; of logarithmic quantities the geometric mean. The last "
-            "tenth of a run is its final value; the first fifth is early."
-        ),
-        class_="fine",
-    )
-    return tag("section", tag("h2", "Variants") + "".join(parts) + note, id="variants")
-
-
-def _specs(document: Report) -> str:
-    parts = [_setting_spec(setting) for setting in document.settings]
-    parts += [
-        details(
-            f"{run.name}: what is known of the loop", tag("pre", text(tomli_w.dumps(to_table(run.observed))))
-        )
-        for run in document.runs
-        if run.observed is not None
-    ]
-    return tag(
-        "section",
-        tag("h2", "Specs and environment")
-        + "".join(parts)
-        + details("Environment of each run", _environment(document)),
-        id="specs",
-    )
-
-
-def _setting_spec(setting: ComparisonGroup) -> str:
-    spec = next(run.spec for run in setting.runs if run.spec)
-    variants = ", ".join(dict.fromkeys(f"{run.run.path.name}" for run in setting.runs))
-    toml = tomli_w.dumps(to_table(spec))
-    said = tag("p", text(f"As of {setting.runs[0].name}. Runs of this setting: {variants}."), class_="fine")
-    return details(f"Spec: {setting.title}", said + tag("pre", text(toml)))
-
-
-def _environment(document: Report) -> str:
-    header = (
-        "run",
-        "host",
-        "device",
-        "threads",
-        "python",
-        "torch",
-        "precision of matrix products",
-        "revision",
-        "command",
-    )
-    return table(header, (tuple(map(text, _environment_of(run))) for run in document.runs))
+def _level(estimate: Estimate | None, *, log: bool) -> str:
+    """Mean over seeds (of a logarithm the geometric one), and the interval where there are several."""
+    if estimate is None:
+        return "-"
+    numbers = [estimate.mean, estimate.low, estimate.high]
+    mean, low, high = (f"{10**number if log else number:.3g}" for number in numbers)
+    return mean if estimate.n == 1 else f"{mean} [{low}, {high}]"
 
 
 def _environment_of(run: ReportRun) -> Iterator[object]:
@@ -206,15 +160,3 @@ def _environment_of(run: ReportRun) -> Iterator[object]:
     yield str(meta.get("revision") or "-")[:12]
     command = meta.get("command")
     yield " ".join(map(str, command)) if isinstance(command, list) else "-"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _level(estimate: Estimate | None, *, log: bool) -> str:
-    if estimate is None:
-        return "-"
-    numbers = [estimate.mean, estimate.low, estimate.high]
-    mean, low, high = (f"{10**number if log else number:.3g}" for number in numbers)
-    return mean if estimate.n == 1 else f"{mean} [{low}, {high}]"
