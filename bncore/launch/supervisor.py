@@ -18,7 +18,7 @@ from pathlib import Path
 from bncore.launch.local import LocalSweep, exit_in_words
 from bncore.plain_files import append_to
 from bncore.store.errors import AlreadyOwnedError, StoreError
-from bncore.store.log import last_line
+from bncore.store.log import LOGGER, last_line, log_to_stderr
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import CancelQueued, Request, Stop, pending, send_request, waiting
@@ -76,7 +76,7 @@ class Supervisor:
     def _hear(self) -> None:
         if self._ownership is None:
             return
-        for request in pending(self._sweep, refused=_report):
+        for request in pending(self._sweep, refused=LOGGER.warning):
             self._apply(request)
             request.path.unlink(missing_ok=True)
 
@@ -88,7 +88,7 @@ class Supervisor:
             elif request.command.run in self.local.at_work():  # begun meanwhile
                 self._stop(run)
             else:
-                _report(f"{run.name}: not queued, so not dropped")
+                LOGGER.warning("%s: not queued, so not dropped", run.name)
             return
         self.local.stopping = True
         for run in self._runs:
@@ -100,7 +100,7 @@ class Supervisor:
             if not _stops_anyway(run, self.local.stale[run.path.name]):
                 send_request(run, Stop())
         except StoreError as error:
-            _report(str(error))
+            LOGGER.warning("%s", error)
 
     def _leave_queued(self) -> None:
         for run in self.local.queued():
@@ -158,17 +158,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", nargs="+", required=True, help="names of the runs, in order")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    log_to_stderr()
     sweep = SweepDir(options.sweep)
     runs = [RunDir(sweep.path / name) for name in options.runs]
     supervisor = Supervisor(sweep, runs, jobs=options.jobs, force=options.force)
     try:
         supervisor.run()
     except StoreError as error:
-        _report(str(error))
+        sys.stderr.write(f"{error}\n")
         return 1
     for name, code in supervisor.local.exit_codes.items():
         if code:
-            _report(f"{name}: {supervisor.local.unstarted.get(name) or exit_in_words(code)}")
+            LOGGER.warning("%s: %s", name, supervisor.local.unstarted.get(name) or exit_in_words(code))
     return 128 + supervisor.local.signal if supervisor.local.signal is not None else 0
 
 
@@ -195,11 +196,6 @@ def _leave_out(run: RunDir, why: str) -> None:
     if status is not None and status.state == "queued":
         with suppress(StoreError):
             write_status(run, Status("stopped", status.step, status.steps, message=why))
-
-
-def _report(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A run's log: what its worker writes to standard error, line by line, for people; the journal is for programs."""
+"""The logs of runs and sweeps: what a worker or a supervisor writes to standard error, line by line, for people.
+
+The journal is for programs.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,19 @@ from bncore.plain_files import read_plain
 from bncore.store.paths import OwnedDir
 
 LOGGER = logging.getLogger("bncore.run")
-"""Of what happens to a run; silent until a worker calls `log_to_stderr`, or somebody configures it."""
+"""Of what happens to a run; silent until a process calls `log_to_stderr`, or somebody configures it."""
 LOGGER.addHandler(logging.NullHandler())
 
 LINE = "%(asctime)s %(levelname)s %(message)s"
 DATE = "%Y-%m-%d %H:%M:%S%z"
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    record.msg, record.args = escape_control(record.getMessage()), None
+    return True
+
+
+LOGGER.addFilter(_escape)
 
 
 class _Lines(logging.StreamHandler[Any]):
@@ -26,10 +37,10 @@ class _Lines(logging.StreamHandler[Any]):
         del record
 
 
-def log_to_stderr() -> None:
-    """Write the log to this process's standard error."""
+def log_to_stderr(line: str = LINE) -> None:
+    """Write the log to this process's standard error, each record as `line` has it."""
     handler = _Lines(sys.stderr)
-    handler.setFormatter(logging.Formatter(LINE, DATE))
+    handler.setFormatter(logging.Formatter(line, DATE))
     LOGGER.handlers = [handler]
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
@@ -50,7 +61,7 @@ class EventLog:
             self._failed.add(str(event.get("name")))
         if kind in _WORDS:
             bad = kind in ("warning", "probe_failed") or event.get("outcome") == "rejected"
-            LOGGER.log(logging.WARNING if bad else logging.INFO, "%s", escape_control(_WORDS[kind](event)))
+            LOGGER.log(logging.WARNING if bad else logging.INFO, "%s", _WORDS[kind](event))
 
 
 def _start(event: dict[str, Any]) -> str:

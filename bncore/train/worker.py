@@ -20,7 +20,7 @@ import orjson
 import torch
 
 from bncore.config.change import Changes, changed
-from bncore.config.errors import SpecError, escape_control
+from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.toml import resolved_spec_from_toml
 from bncore.data import DataError, Dataset, load
@@ -127,8 +127,8 @@ def _train(
         LOGGER.info("process %d on %s, device %s", os.getpid(), ownership.holder.host, spec.device)
         data = load(spec, spec.device)
         session = TrainState(spec, data)
-        graphs = graphs_of(session, _log)
-        probes = ProbeRunner(spec, ProbeGraphs(graphs.recorder, _log))
+        graphs = graphs_of(session, LOGGER.warning)
+        probes = ProbeRunner(spec, ProbeGraphs(graphs.recorder, LOGGER.warning))
         journal = Journal(run.journal_file, ownership.is_valid, fence=ownership.contested)
         lineage = read_lineage(run)
         if ended := _ended(journal):
@@ -181,10 +181,6 @@ def _train(
         return _interrupted(heartbeat, signals, task)
     heartbeat.stop(end)
     return OK
-
-
-def _log(message: str) -> None:
-    LOGGER.warning("%s", escape_control(message))
 
 
 def _interrupted(heartbeat: Heartbeat, signals: Signals, task: SlurmTask | None) -> int:
@@ -300,11 +296,11 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
         try:
             step, state = checkpoint.load(found.path, session.spec.device)
         except checkpoint.CheckpointError as error:
-            _log(f"{error}; set aside, trying the one before")
+            LOGGER.warning("%s; set aside, trying the one before", error)
             checkpoint.set_aside(found.path)
             continue
         if dropped.intersection(state.get("requests", ())):
-            _log(f"{found.path}: made with a request that was dropped; set aside, trying the one before")
+            LOGGER.warning("%s: made with a dropped request; set aside, trying the one before", found.path)
             checkpoint.set_aside(found.path)
             continue
         try:

@@ -21,7 +21,7 @@ from bncore.launch.local import exit_in_words
 from bncore.launch.slurm.options import SlurmOptions
 from bncore.launch.supervisor import Supervisor, detach
 from bncore.store.errors import StoreError
-from bncore.store.log import last_line
+from bncore.store.log import last_line, log_to_stderr
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.sweep import create_sweep
 from bntui.cli.exit_codes import ExitCode
@@ -241,6 +241,7 @@ def run_to_end(
     sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
 ) -> int:
     """Run what is given of a sweep in the foreground, show progress and summary; its exit code."""
+    log_to_stderr("%(message)s")
     supervisor = Supervisor(sweep, runs, jobs=jobs, force=force)
     with Progress(runs) as progress:
         supervisor.run(progress.tick)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -141,8 +142,13 @@ def test_a_queued_run_can_be_dropped_and_taken_up_later(tmp_path: Path, undistur
     sweep = detached(tmp_path, THREE, "--jobs", "1")
     first, second, third = sweep.runs()
     with at_work(first):
+        requests.send_request(sweep, requests.CancelQueued(run="a\x1b[2Jb"))
         assert bnrun("stop", "tiny-001/batch-s0", cwd=tmp_path).returncode == 0
         wait_until(lambda: state(second) == "stopped", "the drop")
+    [line] = sweep.log_file.read_text().splitlines()
+    assert re.fullmatch(
+        r"[-\d]+ [:\d]+[-+]\d{4} WARNING tiny-001/a\\x1b\[2Jb: not queued, so not dropped", line
+    )
     status = read_status(second)
     assert status is not None
     assert status.message.startswith("dropped by ")
