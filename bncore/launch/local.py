@@ -61,9 +61,9 @@ class LocalSweep:
         with self._forwarding_signals():
             while self._workers or (self._queue and not self.stopping):
                 self._reap()
+                on_tick()  # who ended may have been stopped together with what is queued
                 while self._queue and len(self._workers) < self._jobs and not self.stopping:
                     self._start(self._queue.popleft())
-                on_tick()
                 time.sleep(TICK_S)
         on_tick()
 
