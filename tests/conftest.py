@@ -1,15 +1,27 @@
 """Properties are tested without a clock: a busy machine must not fail them. Without a GPU, kernels are
-interpreted."""
+interpreted. Programs are forked, and cache what they need in a folder of the tests."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import forked
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("bnrun", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bnrun")
+forked.install()
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Synthetic images are made once, and not in the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:  # before the first program: its server keeps it
+        patch.setenv("BNRUN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -20,7 +20,7 @@ from bncore.store.paths import SweepDir
 
 from .test_supervisor import ENDLESS, at_work, detached, person, pid_of, state
 
-SHORT = TINY.replace("steps = 12", "steps = 300")
+SHORT = TINY.replace("steps = 12", "steps = 3000")
 
 
 def kill(pid: int) -> None:
@@ -42,7 +42,7 @@ def test_what_is_just_ending_is_waited_for_and_resumed(tmp_path: Path) -> None:
     assert [state(run) for run in sweep.runs()] == ["finished"] * 2
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.7, 2.0])
+@pytest.mark.parametrize("wait_s", [0.0, 0.1, 0.3])
 def test_a_start_up_that_was_cut_short_is_made_again(tmp_path: Path, wait_s: float) -> None:
     """The worker does not hold its run yet, and its own start may outlast that of the command."""
     sweep = detached(tmp_path, SHORT, "--jobs", "2")

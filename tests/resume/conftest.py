@@ -15,16 +15,6 @@ from resume.factories import make_run, train
 Undisturbed = Callable[[Spec], RunDir]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Synthetic images are made once, and not in the cache of whoever runs the tests."""
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # before the first worker: the server that forks them keeps it
-        patch.setenv("BNRUN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """The run of a spec that nothing happened to."""

@@ -1,14 +1,12 @@
 """Run directories to train, and real worker processes to train and kill them.
 
-Workers are forked from a server that has imported torch already: a process costs milliseconds, and is one all the
-same, with a pid, signals and an exit code of its own.
+Workers are forked from the server of `forked`.
 """
 
 from __future__ import annotations
 
 import importlib
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
+from forked import server
 
 from bncore.config.model import DLN, Checkpoints, Evaluation, GaussianData, Loss, Norm, Optim, Schedule, Spec
 from bncore.config.toml import spec_to_toml
@@ -32,9 +31,6 @@ PATIENCE_S = 60.0
 
 Updates = Literal["", "fused", "graphs"]
 """How a worker makes its updates: as on a CPU, by fused kernels as on a GPU, or by those and by graphs."""
-
-_forked = multiprocessing.get_context("forkserver")
-_forked.set_forkserver_preload(["bncore.train.worker", "torch._dynamo"])  # the first step imports the latter
 
 DEEP_LINEAR = Spec(
     steps=60,
@@ -101,7 +97,7 @@ def start(
     it has made sure for the `freeze_at`-th time that the run is its own; it makes up to `ahead` steps before it
     fetches their numbers, and its updates, as on a GPU."""
     arguments = [str(run.path), *(["--force"] if force else [])]
-    process = _forked.Process(
+    process = server.Process(
         target=_work,
         args=(arguments, failpoint, str(log or run.log_file)),
         kwargs={"freeze_at": freeze_at, "ahead": ahead, "updates": updates},

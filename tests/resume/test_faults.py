@@ -19,6 +19,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
+from forked import server
 
 from bncore.config.model import Spec
 from bncore.store.paths import RunDir
@@ -29,7 +30,6 @@ from resume.factories import (
     DEEP_LINEAR,
     SLOW,
     SPARSE,
-    _forked,
     _work,
     digest,
     end,
@@ -189,7 +189,7 @@ def test_clocks_that_step(
             code, longest_s = None, 0.5
             while code != 0:
                 arguments = (chance.randrange(1000), str(run.path), str(run.log_file))
-                process = _forked.Process(target=_with_a_stepping_clock, args=arguments, daemon=True)
+                process = server.Process(target=_with_a_stepping_clock, args=arguments, daemon=True)
                 process.start()
                 process.join(chance.uniform(0, longest_s))
                 process.kill()

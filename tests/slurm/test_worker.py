@@ -10,9 +10,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from forked import server
 from resume.factories import (
     DEEP_LINEAR,
-    _forked,
     digest,
     end,
     events,
@@ -53,7 +53,7 @@ def start(run: RunDir, slurm: FakeSlurm, *, restarts: int = 0) -> ForkServerProc
     environment = {"PATH": slurm.path, "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
     if restarts:
         environment["SLURM_RESTART_COUNT"] = str(restarts)
-    process = _forked.Process(target=_work, args=(str(run.path), environment), daemon=True)
+    process = server.Process(target=_work, args=(str(run.path), environment), daemon=True)
     process.start()
     return process
 

@@ -1,5 +1,5 @@
-"""The fixtures of the resume tests: runs that nothing happened to, and a cache of their own."""
+"""Runs that nothing happened to, as for the resume tests."""
 
-from resume.conftest import cache, undisturbed
+from resume.conftest import undisturbed
 
-__all__ = ["cache", "undisturbed"]
+__all__ = ["undisturbed"]
