@@ -16,7 +16,7 @@ from bncore.store.status import LIVE, read_status
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import say
 
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 
 
 def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: bool = False) -> None:
@@ -32,7 +32,8 @@ def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: b
     left, silent, refused, until = dict(request_ids), [], False, time.monotonic() + seconds
     while left:
         for run, ident in list(left.items()):
-            over = not _may_answer(run) or time.monotonic() >= until  # before the last look
+            owner = read_owner(run)  # before the last poll
+            over = owner is None or owner.known_dead() or time.monotonic() >= until
             answer = _find(readers[run].advance(budget_s=0).events, ident)
             if answer is not None:
                 typer.echo(f"{run.name}: {in_words(answer)}")
@@ -46,7 +47,7 @@ def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: b
                 continue
             del left[run]
         if left:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
     for run in silent:
         say(f"bnrun: {run.name}: no answer; the request stays in its inbox")
     if silent:
@@ -76,9 +77,3 @@ def _end_of(run: RunDir) -> str:
     status = read_status(run)
     ended = status is not None and status.state not in {*LIVE, "queued"}
     return f"{status.state} at step {status.step:,}" if status is not None and ended else ""
-
-
-def _may_answer(run: RunDir) -> bool:
-    """Whether a process may still answer: false at once where it is known to be gone."""
-    holder = read_owner(run)
-    return holder is not None and not holder.known_dead()

@@ -6,8 +6,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,13 +51,10 @@ def train(
 ) -> None:
     """Compare the training loop with a plain PyTorch loop."""
     kinds = _networks(net, device)
+    heading = _set_up_torch(threads)
+    from bncore.bench.train import bench_train  # noqa: PLC0415 - torch
 
-    def rows() -> Iterator[Row]:
-        from bncore.bench.train import bench_train  # noqa: PLC0415 - torch
-
-        return bench_train(kinds, repeats=repeats, device=device)
-
-    _print_of_torch(rows, threads, as_json)
+    _print(bench_train(kinds, repeats=repeats, device=device), as_json, heading)
 
 
 @bench_app.command("ics")
@@ -72,13 +70,10 @@ def ics(
 
     The literal definition is timed beside it."""
     kinds = _networks(net, device)
+    heading = _set_up_torch(threads)
+    from bncore.bench.probes import bench_ics  # noqa: PLC0415 - torch
 
-    def rows() -> Iterator[Row]:
-        from bncore.bench.probes import bench_ics  # noqa: PLC0415 - torch
-
-        return bench_ics(kinds, repeats=repeats, device=device, naive=naive)
-
-    _print_of_torch(rows, threads, as_json)
+    _print(bench_ics(kinds, repeats=repeats, device=device, naive=naive), as_json, heading)
 
 
 @bench_app.command("landscape")
@@ -91,13 +86,10 @@ def landscape(
 ) -> None:
     """Measure the landscape at four step sizes, in training steps."""
     kinds = _networks(net, device)
+    heading = _set_up_torch(threads)
+    from bncore.bench.probes import bench_landscape  # noqa: PLC0415 - torch
 
-    def rows() -> Iterator[Row]:
-        from bncore.bench.probes import bench_landscape  # noqa: PLC0415 - torch
-
-        return bench_landscape(kinds, repeats=repeats, device=device)
-
-    _print_of_torch(rows, threads, as_json)
+    _print(bench_landscape(kinds, repeats=repeats, device=device), as_json, heading)
 
 
 @bench_app.command("journal")
@@ -105,15 +97,11 @@ def journal(
     events: Annotated[int, typer.Option("--events", min=1)] = 1_000_000, as_json: Json = False
 ) -> None:
     """Measure journal events and inbox polling."""
+    heading = _set_up_torch()
+    from bncore.bench.journal import bench_journal  # noqa: PLC0415 - torch
+    from bncore.bench.train import bench_polling  # noqa: PLC0415 - torch
 
-    def rows() -> Iterator[Row]:
-        from bncore.bench.journal import bench_journal  # noqa: PLC0415 - torch
-        from bncore.bench.train import bench_polling  # noqa: PLC0415 - torch
-
-        yield from bench_journal(events)
-        yield from bench_polling()
-
-    _print_of_torch(rows, None, as_json)
+    _print(chain(bench_journal(events), bench_polling()), as_json, heading)
 
 
 @bench_app.command("jobs")
@@ -137,13 +125,7 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """Find the best number of concurrent runs, for --jobs."""
-    planned = planned_runs(
-        experiment,
-        profile=profile,
-        sets=sets,
-        device=device,
-        data_dir=data_dir,
-    )
+    planned = planned_runs(experiment, profile=profile, sets=sets, device=device, data_dir=data_dir)
     names = [one.name for one in planned.runs]
     if run not in (None, *names):
         accepted = f"expected one of {', '.join(names)}"
@@ -158,10 +140,8 @@ def jobs(
     )
     heading += f", {counted(int(spec.threads), 'thread')} each: steps per second in total, and of one alone"
 
-    def rows() -> Iterator[Row]:
-        return bench_jobs(resolved, name, most=most, at_least_s=least_seconds)
-
     try:
+        rows = bench_jobs(resolved, name, most=most, at_least_s=least_seconds)
         _print(rows, as_json, heading, ("all", "alone"))
     except NotMeasured as error:
         fail(str(error))
@@ -175,13 +155,10 @@ def ui(as_json: Json = False) -> None:
     """Measure the explorer in a real terminal.
 
     Drawing, bytes, keys, startup, memory, and its cost for training."""
+    heading = _set_up_torch()
+    from bntui.bench.ui import Sizes, bench_ui  # noqa: PLC0415 - torch
 
-    def rows() -> Iterator[Row]:
-        from bntui.bench.ui import Sizes, bench_ui  # noqa: PLC0415 - torch
-
-        return bench_ui(Sizes())
-
-    _print_of_torch(rows, None, as_json)
+    _print(bench_ui(Sizes()), as_json, heading)
 
 
 def _networks(nets: list[str] | None, device: str) -> tuple[str, ...]:
@@ -195,30 +172,27 @@ def _networks(nets: list[str] | None, device: str) -> tuple[str, ...]:
     return tuple(nets or NETWORKS)
 
 
-def _print_of_torch(rows: Callable[[], Iterator[Row]], threads: int | None, as_json: bool) -> None:
-    """Print what is measured in this process, by torch."""
+def _set_up_torch(threads: int | None = None) -> str:
+    """Import torch for measurements in this process; the heading of their table."""
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
         os.environ.setdefault(name, level)  # torch's profiler, which counts memory, talks between the rows
     import torch  # noqa: PLC0415
 
     if threads is not None:
         torch.set_num_threads(threads)
-    _print(rows, as_json, f"# torch {torch.__version__}, {torch.get_num_threads()} threads")
+    return f"# torch {torch.__version__}, {torch.get_num_threads()} threads"
 
 
 def _print(
-    rows: Callable[[], Iterator[Row]],
-    as_json: bool,
-    heading: str,
-    columns: tuple[str, str] = ("ours", "theirs"),
+    rows: Iterable[Row], as_json: bool, heading: str, columns: tuple[str, str] = ("ours", "theirs")
 ) -> None:
     """Print each row as it comes: a bench takes minutes."""
     if as_json:
-        typer.echo(json.dumps([_table(row) for row in rows()], indent=2))
+        typer.echo(json.dumps([_table(row) for row in rows], indent=2))
         return
     typer.echo(heading)
     typer.echo(f"{'what':<48} {columns[0]:>10} {columns[1]:>10} {'ratio':>7}  bar")
-    for row in rows():
+    for row in rows:
         ours, theirs, ratio = (
             "-" if math.isnan(number) else f"{number:{form}}"
             for number, form in ((row.ours, ".4g"), (row.theirs, ".4g"), (row.ratio, ".3f"))

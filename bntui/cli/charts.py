@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from bncore.config.errors import escape_control
-from bntui.cli.exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from bncore.store.paths import RunDir, SweepDir
+from bncore.report.drawing import picture_svg
+from bncore.store.paths import RunDir, SweepDir
+from bntui.chart.export import picture_of
+from bntui.cli.options import fail
+from bntui.live.drawing import PanelState
+from bntui.live.panels import PANELS, first_panels
+from bntui.live.snapshot import names_of_data
+from bntui.live.sources import Runs
 
 
 def check_charts(keys: Sequence[str]) -> None:
@@ -21,8 +24,6 @@ def check_charts(keys: Sequence[str]) -> None:
     Raises:
         BadParameter: naming what is accepted.
     """
-    from bntui.live.panels import PANELS
-
     unknown = [key for key in keys if key not in PANELS]
     if unknown:
         raise typer.BadParameter(
@@ -31,7 +32,7 @@ def check_charts(keys: Sequence[str]) -> None:
 
 
 def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> None:
-    """Write a file a chart, all runs in each; prints their paths. A file that exists is never overwritten.
+    """Write one file per chart, all runs in each; prints their paths. A file that exists is never overwritten.
 
     Arguments:
         keys: of `bntui.live.panels.PANELS`; none: the ones the explorer shows first, without those that would be
@@ -56,18 +57,11 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> N
                 file.write(text)
             typer.echo(str(folder / f"{key}.svg"))
     except OSError as error:
-        _fail(f"{folder}: cannot be written: {error.strerror}")
+        fail(f"{folder}: cannot be written: {error.strerror}")
 
 
 def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
     """SVG texts by key."""
-    from bncore.report.drawing import picture_svg
-    from bntui.chart.export import picture_of
-    from bntui.live.drawing import PanelState
-    from bntui.live.panels import PANELS, first_panels
-    from bntui.live.snapshot import names_of_data
-    from bntui.live.sources import Runs
-
     source = Runs(found)
     while not (snapshot := source.poll(60.0)).complete:
         pass
@@ -79,12 +73,7 @@ def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
         if data.curves:
             texts[key] = picture_svg(picture_of(data, setting=setting))
         elif keys:
-            _fail(f"{key}: {data.note or 'nothing to draw'}")
+            fail(f"{key}: {data.note or 'nothing to draw'}")
     if not texts:
-        _fail("nothing to draw yet")
+        fail("nothing to draw yet")
     return texts
-
-
-def _fail(message: str) -> None:
-    typer.echo(escape_control(f"bnrun: {message}"), err=True)
-    raise typer.Exit(ExitCode.FAILED)

@@ -13,7 +13,6 @@ from bncore.store.export import export_csv, export_parquet, export_paths
 from bncore.store.find import find
 from bncore.store.paths import RunDir
 from bncore.store.tensorboard import export_tensorboard
-from bntui.cli.charts import check_charts, export_svg
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, fail
 
@@ -47,7 +46,10 @@ def export(
     if not (csv or parquet or tensorboard or svg):
         expected = "missing; expected --csv, --parquet, --tensorboard or --svg"
         raise typer.BadParameter(expected, param_hint="--csv")
-    check_charts(chart or ())
+    if svg:
+        from bntui.cli.charts import check_charts, export_svg  # noqa: PLC0415 - matplotlib
+
+        check_charts(chart or ())
     if out is not None and not out.name:
         raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
     found = find(root or default_root(), name)

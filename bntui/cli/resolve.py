@@ -53,7 +53,8 @@ def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None
     if images is None:
         return planned.resolved(data=None, device=device, threads=threads)
 
-    resolved = resolve_source(images, show_progress, side=_side(planned))
+    side = VGG_SIDE if any(isinstance(run.spec.net, VGG) for run in planned.runs) else None
+    resolved = resolve_source(images, show_progress, side=side)
     if resolved.warning:
         typer.secho(f"WARNING: {resolved.warning}", fg="yellow", bold=True, err=True)
     say(f"data: {resolved.title}")
@@ -87,11 +88,6 @@ def check_device(device: str, source: str, field: str = "") -> None:
         raise SpecError([Problem(source, field, device, accepted)])
 
 
-def _side(planned: Plan) -> int | None:
-    """Pixels along each side that the networks take; None where they take any."""
-    return VGG_SIDE if any(isinstance(run.spec.net, VGG) for run in planned.runs) else None
-
-
 def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
     """Refuse what does not go with so many training images and classes: batches of more images than there are,
     and statistics of a single value.
@@ -100,11 +96,10 @@ def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
         SpecError: naming the field and what there is.
     """
     for run in planned.runs:
-        size = run.spec.batch_size
-        if isinstance(run.spec.data, ImageData) and size != "full" and size > samples:
+        size, images = run.spec.batch_size, isinstance(run.spec.data, ImageData)
+        if images and size != "full" and size > samples:
             accepted = f"'full' or at most {samples}, the training images"
             raise SpecError([Problem(planned.experiment.name, "batch_size", size, accepted)])
-        images = isinstance(run.spec.data, ImageData)
         starved = [
             Problem(planned.experiment.name, field, value, accepted)
             for field, value, accepted in single_value_conflicts(
@@ -126,9 +121,7 @@ def describe_data(planned: Plan) -> str:
         DataError: the folder named holds no images.
     """
     images = _images(planned)
-    if images is None:
-        return "Gaussian regression"
-    return describe_source(images)
+    return "Gaussian regression" if images is None else describe_source(images)
 
 
 def _images(planned: Plan) -> ImageData | None:

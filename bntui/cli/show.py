@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,10 +29,10 @@ def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = 
     check_layer(runs, layer)
     for picture in plots(runs, layer):
         typer.echo(picture)
-    rows = [(name, o.state, *_figures(o.as_json())) for name, o in zip(labels(runs), seen, strict=True)]
+    rows = []
+    for name, overview in zip(labels(runs), seen, strict=True):
+        row = overview.as_json()
+        step = figure(row["step"], ",.0f")
+        losses = (figure(row["loss"]), figure(row["test_loss"]))
+        rows.append((name, overview.state, step, *losses, percent(row["test_accuracy"])))
     print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
-
-
-def _figures(row: dict[str, Any]) -> tuple[str, ...]:
-    step = "-" if row["step"] is None else f"{row['step']:,}"
-    return step, figure(row["loss"]), figure(row["test_loss"]), percent(row["test_accuracy"])
