@@ -69,16 +69,15 @@ def changed(spec: Spec, changes: Mapping[str, Any], place: str = "request") -> S
     Raises:
         SpecError: a path that may not change, or values that are not accepted or do not fit together.
     """
+    values = {tuple(path.split(".")): value for path, value in changes.items()}
     refused = [
-        _not_settable(place, path, value)
-        for path, value in changes.items()
-        if not settable(tuple(path.split(".")))
+        _not_settable(place, dotted(path), value) for path, value in values.items() if not settable(path)
     ]
     if refused:
         raise SpecError(refused)
-    asked = [ConfigLayer(place, "", nested(tuple(path.split(".")), value)) for path, value in changes.items()]
     base = ConfigLayer("spec.toml", "", to_table(spec))
-    result, problems = check_spec([base, *asked], base)
+    layers = [ConfigLayer(place, "", nested(path, value)) for path, value in values.items()]
+    result, problems = check_spec([base, *layers], base)
     if result is None:
         raise SpecError(problems)
     return result
@@ -96,7 +95,6 @@ def values_at(spec: Spec, paths: Iterable[str]) -> Changes:
 
 
 def _not_settable(place: str, path: str, value: object) -> Problem:
-    known = settable_fields()
-    shown = "one of norm.*, noise.*, optim.lr, probes.<name>.every, dense_every, dense_until or at"
-    hint = did_you_mean(path, known)
-    return Problem(place, path, value, shown + hint, "cannot change while a run trains")
+    accepted = "one of norm.*, noise.*, optim.lr, probes.<name>.every, dense_every, dense_until or at"
+    hint = did_you_mean(path, settable_fields())
+    return Problem(place, path, value, accepted + hint, "cannot change while a run trains")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bncore.config.errors import NOTHING, Problem, did_you_mean
+from bncore.config.errors import NOTHING, Problem, SpecError, did_you_mean
 from bncore.config.fields import Path, accepted_at, dotted, leaves, owners_of, tables_at
 from bncore.config.model import CHOICES, Spec
 from bncore.config.overrides import ALIASES, in_our_words
@@ -72,10 +72,8 @@ def check_spec(layers: Sequence[ConfigLayer], blame: ConfigLayer) -> tuple[Spec 
     table, origins = lay(layers)
 
     def place(path: Path) -> ConfigLayer:
-        for length in range(len(path), 0, -1):
-            if path[:length] in origins:
-                return origins[path[:length]]
-        return blame
+        above = (path[:length] for length in range(len(path), 0, -1))
+        return next((origins[part] for part in above if part in origins), blame)
 
     return check(Spec, table, place)
 
@@ -94,6 +92,18 @@ def check(
             problems.setdefault(path, problem)  # one per field: a union reports each of its branches
     # A list with a bad item is too short besides: the item is enough.
     return None, [p for name, p in problems.items() if not any(n.startswith(f"{name}[") for n in problems)]
+
+
+def checked(model: type[Model], layer: ConfigLayer) -> Model:
+    """The table of one place as a model.
+
+    Raises:
+        SpecError: every problem.
+    """
+    result, problems = check(model, layer.table, lambda _: layer)
+    if result is None:
+        raise SpecError(problems)
+    return result
 
 
 def _problems(
@@ -125,7 +135,9 @@ def _problems(
     elif detail["loc"][-1] == "[key]":
         accepted, message, value = str(detail["ctx"]["expected"]), "unknown key", NOTHING
     else:
-        accepted = accepted_at(path, model, value) + _short_form(path, value)
+        accepted = accepted_at(path, model, value)
+        if dotted(path) in ALIASES and not isinstance(value, Mapping):  # ``norm = "l1"`` in a file
+            accepted += f" (did you mean {ALIASES[dotted(path)]}?)"
     yield written, Problem(place(path).file, _in_file(place(path), written), value, accepted, message)
 
 
@@ -168,9 +180,8 @@ def _known_keys(model: type[BaseModel], path: Path, table: Mapping[str, Any]) ->
         shapes = tuple(s for s in shapes if s.__name__ == shape)
     keys = [name for shape in shapes for name in shape.model_fields]
     ours = in_our_words(key)
-    hint = (
-        f" (did you mean '{ours}'?)" if ours in keys else did_you_mean(key, keys) or _elsewhere(model, path)
-    )
+    meant = f" (did you mean '{ours}'?)" if ours in keys else did_you_mean(key, keys)
+    hint = meant or _elsewhere(model, path)
     return "one of " + ", ".join(keys) + hint if keys else "no keys" + hint
 
 
@@ -181,15 +192,4 @@ def _elsewhere(model: type[BaseModel], path: Path) -> str:
         owner = next(shape for shape in choice.shapes if path[1] in shape.model_fields)
         return f" ('{path[1]}' belongs to {path[0]}.{choice.tag} '{owner.model_fields[choice.tag].default}')"
     same = [dotted(leaf) for leaf in leaves(model) if leaf[-1] == path[-1]]
-    return (
-        f" (did you mean '{same[0]}'?)"
-        if same
-        else did_you_mean(dotted(path), list(map(dotted, leaves(model))))
-    )
-
-
-def _short_form(path: Path, value: object) -> str:
-    """A hint for a person who wrote ``norm = "l1"`` in a file."""
-    if dotted(path) in ALIASES and not isinstance(value, Mapping):
-        return f" (did you mean {ALIASES[dotted(path)]}?)"
-    return ""
+    return did_you_mean((same or [dotted(path)])[0], list(map(dotted, leaves(model))))

@@ -44,10 +44,7 @@ def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
 
 def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) -> str:
     """In words, what the field at `path` accepts; `value` is what it does not."""
-    words = []
-    for model in owners_of(path, root):
-        schema = _schema(model)
-        words.append(_in_words(schema["properties"][path[-1]], value))
+    words = [_in_words(_schema(model)["properties"][path[-1]], value) for model in owners_of(path, root)]
     beyond = isinstance(value, int) and abs(value) >= 2**63
     return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")
 
@@ -88,7 +85,7 @@ def _in_words(schema: dict[str, Any], value: object = None) -> str:
 
 
 def _number_in_words(schema: dict[str, Any], value: object) -> str:
-    """Kind and bounds; a bound that is only there to keep numbers finite is told to who goes beyond it."""
+    """Kind and bounds; a bound that only keeps numbers finite is named where the value is beyond it."""
     kind = "an integer" if schema["type"] == "integer" else "a number"
     bounds = [(sign, schema[key]) for key, sign in _BOUNDS.items() if key in schema]
     beyond = isinstance(value, float) and schema["type"] == "number"

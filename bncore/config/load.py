@@ -37,11 +37,9 @@ def load_experiment(name_or_path: str | Path) -> Experiment:
     Raises:
         SpecError: every problem found, in this file and in those it extends.
     """
-    path = _find(name_or_path, "", "")
-    chain = _chain(path)
+    chain = _chain(_find(name_or_path, "", ""))
     problems = [problem for file, one in chain for problem in _axis_problems(file, one)]
-    if not problems:
-        problems = [*_spec_problems(chain)]
+    problems = problems or list(_spec_problems(chain))
     if problems:
         raise SpecError(problems)
     return _flatten(chain)
@@ -53,14 +51,10 @@ Chain = list[tuple[str, Experiment]]
 def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None = None) -> Path:
     text = str(name_or_path)
     if isinstance(name_or_path, str) and "/" not in text and not text.endswith(".toml"):
-        path = preset_dir() / f"{text}.toml"
         if text not in preset_names():
-            known = ", ".join(preset_names())
-            hint = did_you_mean(text, preset_names())
-            raise SpecError(
-                [Problem(file or "preset", field, text, f"one of {known}{hint}", "no such preset")]
-            )
-        return path
+            known = f"one of {', '.join(preset_names())}{did_you_mean(text, preset_names())}"
+            raise SpecError([Problem(file or "preset", field, text, known, "no such preset")])
+        return preset_dir() / f"{text}.toml"
     path = (beside / text) if beside else Path(text)
     if missing := _not_a_file(path):
         raise SpecError([Problem(file or "file", field, text, message=missing)])
@@ -102,24 +96,14 @@ def _chain(path: Path) -> Chain:
 def _read(path: Path) -> Experiment:
     table = read_table(path)
     whole = ConfigLayer(str(path), "", table)
-    table = {"name": _name_of(path), **table}
-    one, problems = check(Experiment, table, lambda _: whole)
-    if one is None:
-        # What stands under well-formed tables is told in the same breath.
-        raise SpecError([*problems, *_loose_spec_problems(str(path), table)])
-    return one
-
-
-def _name_of(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", path.stem).lstrip("._+-")[:40] or "experiment"
-
-
-def _loose_spec_problems(file: str, table: dict[str, Any]) -> list[Problem]:
-    spec = table.get("spec")
-    if not isinstance(spec, dict):
-        return []
-    layer = ConfigLayer(file, "spec", spec)
-    return check_spec([layer], layer)[1]
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", path.stem).lstrip("._+-")[:40] or "experiment"
+    one, problems = check(Experiment, {"name": name, **table}, lambda _: whole)
+    if one is not None:
+        return one
+    if isinstance(table.get("spec"), dict):  # what is wrong inside a well-formed table is reported with it
+        layer = ConfigLayer(str(path), "spec", table["spec"])
+        problems += check_spec([layer], layer)[1]
+    raise SpecError(problems)
 
 
 def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:

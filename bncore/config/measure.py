@@ -23,7 +23,7 @@ class Measure:
     of measures is made of these: `bncore.measures` collects them."""
 
     key: str
-    """What it is asked for by; no other measure has it."""
+    """What it is requested by; unique."""
     title: str
     field: str = ""
     """Name in the journal; the key, where none is given."""
@@ -50,7 +50,7 @@ class Measure:
     source: str = ""
     """Where it is defined: of the paper, unless another is named."""
     detail: bool = False
-    """Whether it is drawn only when asked for: not by `bnrun show` and the report's pictures of single runs."""
+    """Whether it is drawn only on request: not by `bnrun show` and the report's pictures of single runs."""
     in_paper: Measure | None = None
     """The same as the paper's figures draw it, where that is another field."""
 

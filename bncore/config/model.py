@@ -35,7 +35,7 @@ class ImageData(ConfigModel):
     """Images with class labels, kept on the device as uint8."""
 
     source: Literal["auto", "cifar10", "folder", "synthetic"] = "auto"
-    """Where the images come from. `auto` is settled once, before any run starts: CIFAR-10 on disk, else a
+    """Where the images come from. `auto` is resolved once, before any run starts: CIFAR-10 on disk, else a
     download with a short time limit, else the synthetic set. A resolved spec never says `auto`."""
     path: Text | None = None
     """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*` (`val` where there is no
@@ -55,7 +55,7 @@ class ImageData(ConfigModel):
     With `any` a linear classifier is at chance, and a deep network without a norm stays on its plateau for far
     longer than on CIFAR-10; with `by_class` a linear classifier is right in 48 % (on CIFAR-10 in about 40 %)."""
     fingerprint: Text | None = None
-    """SHA-256 of the decoded arrays, filled in when the source is settled; a mismatch refuses to train."""
+    """SHA-256 of the decoded arrays, filled in when the source is resolved; a mismatch refuses to train."""
 
 
 class GaussianData(ConfigModel):
@@ -280,7 +280,7 @@ class Spec(ConfigModel):
     seed: NonNegativeCount = 0
     """Seeds every draw: initialisation, data order, augmentation, noise, probes."""
     batch_size: Count | Literal["full"] = 128
-    """Samples a step; `full` for full-batch gradient descent."""
+    """Samples per step; `full` for full-batch gradient descent."""
     precision: Annotated[
         Literal["float32", "float64", "tf32", "bfloat16"], BeforeValidator(canonical_precision)
     ] = "float32"
@@ -289,9 +289,9 @@ class Spec(ConfigModel):
     statistics and losses in float32. Probes always compute in IEEE float32 (or float64): under `tf32` and
     `bfloat16` with a gradient of their own at theta_t, which is one more step a measurement."""
     device: Annotated[str, BeforeValidator(canonical_device)] = "auto"
-    """auto, cpu, cuda or cuda:<index>; `auto` is settled at submission."""
+    """auto, cpu, cuda or cuda:<index>; `auto` is resolved at submission."""
     threads: Count | Literal["auto"] = "auto"
-    """CPU threads of the worker, part of the spec because they change rounding; `auto` is settled at
+    """CPU threads of the worker, part of the spec because they change rounding; `auto` is resolved at
     submission."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Layout of images and convolutions in memory, part of the spec because it changes rounding and the draws of
@@ -343,9 +343,8 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
         if isinstance(net, VGG):
             found.append(("net.kind", net.kind, f"'dln' or 'mlp', {because}"))
         if spec.batch_size != "full" and spec.batch_size > data.samples:
-            found.append(
-                ("batch_size", spec.batch_size, f"'full' or at most data.samples, which is {data.samples}")
-            )
+            accepted = f"'full' or at most data.samples, which is {data.samples}"
+            found.append(("batch_size", spec.batch_size, accepted))
     elif data.source == "folder" and data.path is None:
         found.append(("data.path", "", f"the folder of the images, {because}"))
     found += _image_size_conflicts(spec)
@@ -359,9 +358,8 @@ def conflicts(spec: Spec) -> list[tuple[str, object, str]]:
     found += _device_conflicts(spec)
     milestones = list(schedule.milestones)
     if schedule.kind == "step" and not milestones:
-        found.append(
-            ("optim.schedule.milestones", milestones, "at least one step, because the kind is 'step'")
-        )
+        accepted = "at least one step, because the kind is 'step'"
+        found.append(("optim.schedule.milestones", milestones, accepted))
     if any(later <= earlier for earlier, later in pairwise(milestones)):
         found.append(("optim.schedule.milestones", milestones, "steps in ascending order, each once"))
     return found

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tomli_w
 
 from bncore.config.base import ConfigModel, Count, NonNegativeCount, Text
-from bncore.config.check import ConfigLayer, check
+from bncore.config.check import ConfigLayer, Model, checked
 from bncore.config.errors import Problem, SpecError
 from bncore.config.parse import read_table
 from bncore.config.probes import Probes
@@ -57,7 +57,7 @@ def observed_from_toml(path: Path) -> Observed | None:
         SpecError: the file cannot be read, or the table makes no sense.
     """
     table = read_table(path).get(OBSERVED)
-    return None if table is None else _checked(str(path), table)
+    return None if table is None else _checked(Observed, str(path), OBSERVED, table)
 
 
 def refuse_observed(path: Path) -> None:
@@ -80,14 +80,7 @@ def check_probes(table: object) -> Probes:
     Raises:
         SpecError: every field that is not as it should be.
     """
-    if not isinstance(table, Mapping):
-        accepted = "a table such as {'landscape': {'every': 100}}"
-        raise SpecError([Problem("observe", "probes", table, accepted)])
-    whole = ConfigLayer("observe", "probes", table)
-    probes, problems = check(Probes, table, lambda _: whole)
-    if probes is None:
-        raise SpecError(problems)
-    return probes
+    return _checked(Probes, "observe", "probes", table, "a table such as {'landscape': {'every': 100}}")
 
 
 def observed(**fields: Any) -> Observed:
@@ -96,14 +89,10 @@ def observed(**fields: Any) -> Observed:
     Raises:
         SpecError: every field that is not as it should be.
     """
-    return _checked("observe", fields, "")
+    return checked(Observed, ConfigLayer("observe", "", fields))
 
 
-def _checked(file: str, table: object, prefix: str = OBSERVED) -> Observed:
+def _checked(model: type[Model], file: str, prefix: str, table: object, accepted: str = "a table") -> Model:
     if not isinstance(table, Mapping):
-        raise SpecError([Problem(file, prefix, table, "a table")])
-    whole = ConfigLayer(file, prefix, table)
-    found, problems = check(Observed, table, lambda _: whole)
-    if found is None:
-        raise SpecError(problems)
-    return found
+        raise SpecError([Problem(file, prefix, table, accepted)])
+    return checked(model, ConfigLayer(file, prefix, table))

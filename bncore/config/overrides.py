@@ -57,8 +57,6 @@ _SWITCHES = {"on": True, "off": False}
 class Override:
     """One typed setting."""
 
-    text: str
-    """As it was written."""
     path: Path
     """The field it means."""
     value: Any
@@ -84,7 +82,10 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
         raise SpecError([Problem(file, text, accepted="path=value, such as optim.lr=0.1")])
     path = tuple(ALIASES.get(name, name).split("."))
     if path == ("probes",):
-        return _probes_off(text, value, file)
+        if value != "none":
+            accepted_values = "'none', or a field such as probes.<name>.every"
+            raise SpecError([Problem(file, "probes", value, accepted_values)])
+        return tuple(Override(leaf, 0) for leaf in leaves() if leaf[0] == "probes" and leaf[-1] == "every")
     if not owners_of(path):
         raise SpecError([Problem(file, name, value, message="no such field" + _suggestion(name))])
     if tables_at(path):
@@ -92,7 +93,7 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
         raise SpecError([Problem(file, name, value, keys, "a table, not a value")])
     for candidate in _readings(value):
         if accepts(path, candidate):
-            return (Override(text, path, candidate),)
+            return (Override(path, candidate),)
     raise SpecError([Problem(file, dotted(path), value, accepted(path, next(_toml(value), value)))])
 
 
@@ -127,13 +128,6 @@ def leaf_paths(table: Mapping[str, Any]) -> Iterator[Path]:
             yield from ((key, *path) for path in leaf_paths(value))
         else:
             yield (key,)
-
-
-def _probes_off(text: str, value: str, file: str) -> tuple[Override, ...]:
-    if value != "none":
-        raise SpecError([Problem(file, "probes", value, "'none', or a field such as probes.<name>.every")])
-    cadences = [leaf for leaf in leaves() if leaf[0] == "probes" and leaf[-1] == "every"]
-    return tuple(Override(text, path, 0) for path in cadences)
 
 
 def _readings(text: str) -> Iterator[Any]:

@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
-from bncore.config.check import ConfigLayer, check_spec, lay, value_at
+from bncore.config.check import ConfigLayer, check_spec, checked, lay, value_at
 from bncore.config.errors import Problem, SpecError, did_you_mean
-from bncore.config.experiment import PROFILES, Experiment, Point, ProfileName
+from bncore.config.experiment import PROFILES, Experiment, ProfileName
 from bncore.config.model import ImageData, Spec
 from bncore.config.overrides import Override, nested, parse_override
 
@@ -27,9 +27,7 @@ class PlannedRun:
     variant: str
     """The labels of its point on every axis, joined by ``-``."""
     seed: int
-    """Its seed."""
     spec: Spec
-    """All of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +57,7 @@ class Plan:
 
     def _resolve(self, spec: Spec, data: ImageData | None, device: str, threads: int) -> Spec:
         table: dict[str, Any] = spec.model_dump(exclude_none=True)
-        if (
-            data is not None
-            and isinstance(spec.data, ImageData)
-            and spec.data.source in ("auto", data.source)
-        ):
+        if isinstance(spec.data, ImageData) and data and spec.data.source in ("auto", data.source):
             table["data"] |= {"source": data.source, "path": data.path, "fingerprint": data.fingerprint}
             if data.source != "synthetic":  # a setting of these alone, which would tell equal runs apart
                 table["data"].pop("background")
@@ -73,11 +67,7 @@ class Plan:
             table["threads"] = threads
         if spec.memory_format == "auto":
             table["memory_format"] = "channels_last" if table["device"].startswith("cuda") else "contiguous"
-        layer = ConfigLayer(self.experiment.name, "", table)
-        resolved, problems = check_spec([layer], layer)
-        if resolved is None:
-            raise SpecError(problems)
-        return resolved
+        return checked(Spec, ConfigLayer(self.experiment.name, "", table))
 
 
 def plan(
@@ -115,15 +105,12 @@ def plan(
     problems += refused + _unmatched(experiment, variants)
     if refused:
         seeds = experiment.seeds  # to find what else is wrong
-    base = [
-        ConfigLayer(experiment.name, "spec", {"title": experiment.title or experiment.name} | experiment.spec)
-    ]
+    titled = {"title": experiment.title or experiment.name} | experiment.spec
+    base = [ConfigLayer(experiment.name, "spec", titled)]
     notes = []
-    if profile in experiment.profiles:
-        base.append(
-            ConfigLayer(experiment.name, f"profiles.{profile}.spec", experiment.profiles[profile].spec)
-        )
-        notes.append(experiment.profiles[profile].note)
+    if chosen := experiment.profiles.get(profile):
+        base.append(ConfigLayer(experiment.name, f"profiles.{profile}.spec", chosen.spec))
+        notes.append(chosen.note)
     elif experiment.profiles:
         notes.append(f"{experiment.name} has no profile {profile}: its settings are used as they stand")
     runs: list[PlannedRun] = []
@@ -196,16 +183,11 @@ def _option_problems(profile: str, seeds: tuple[int, ...]) -> list[Problem]:
 
 def _unmatched(experiment: Experiment, variants: Sequence[str]) -> list[Problem]:
     names = variant_names(experiment)
+    unmatched = [text for text in variants if not any(fnmatchcase(name, text) for name in names)]
+    known = f"one of {', '.join(names)}"
     return [
-        Problem(
-            "--variants",
-            "",
-            wanted,
-            f"one of {', '.join(names)}{did_you_mean(wanted, names)}",
-            "no such variant",
-        )
-        for wanted in variants
-        if not any(fnmatchcase(name, wanted) for name in names)
+        Problem("--variants", "", text, known + did_you_mean(text, names), "no such variant")
+        for text in unmatched
     ]
 
 
@@ -223,11 +205,10 @@ def _variants(experiment: Experiment) -> Iterable[tuple[str, list[ConfigLayer]]]
         if name.casefold() in seen:
             raise SpecError([Problem(experiment.name, "axes", name, "labels whose combinations differ")])
         seen.add(name.casefold())
-        yield name, [_point_layer(experiment, i, point) for i, point in chosen]
-
-
-def _point_layer(experiment: Experiment, index: int, point: Point) -> ConfigLayer:
-    return ConfigLayer(experiment.name, f"axes[{index}] '{point.label}'", point.set)
+        yield (
+            name,
+            [ConfigLayer(experiment.name, f"axes[{i}] '{point.label}'", point.set) for i, point in chosen],
+        )
 
 
 def _image_folder(layers: list[ConfigLayer], path: str | None) -> list[ConfigLayer]:

@@ -93,11 +93,8 @@ def _starved_sample(spec: Spec, layer: int, features: int) -> Conflict:
         accepted = f"fewer than the {features} features of layer {layer}: a group of one has no scale"
         return "norm.groups", spec.norm.groups, accepted
     why = "one feature" if kind != "instance" else "one value of each feature"
-    return (
-        "norm.kind",
-        kind,
-        f"another kind: layer {layer} is linear and has {why} a sample to normalize over",
-    )
+    accepted = f"another kind: layer {layer} is linear and has {why} a sample to normalize over"
+    return "norm.kind", kind, accepted
 
 
 def _starved_batch(spec: Spec, norms: list[LinearNorm]) -> Iterator[Conflict]:
@@ -107,21 +104,12 @@ def _starved_batch(spec: Spec, norms: list[LinearNorm]) -> Iterator[Conflict]:
     of_one = f"layer {norms[0].layer} is linear and has one value a feature in a batch of 1"
     at_least = f"with batch_size = {spec.batch_size!r}, or a batch_size of at least {FEWEST}"
     if kind not in OF_ONE_SAMPLE | WITHOUT:
-        yield (
-            "norm.kind",
-            kind,
-            f"none, layer, group or weight {at_least}: {of_one}, nothing to normalize over",
-        )
-    if (
-        noise.on
-        and noise.amplitude == "relative"
-        and (noise.position != "input" or spec.data.source == "gaussian")
-    ):
-        yield (
-            "noise.amplitude",
-            "relative",
-            f"'absolute' {at_least}: {of_one}, no deviation to be relative to",
-        )
+        accepted = f"none, layer, group or weight {at_least}: {of_one}, nothing to normalize over"
+        yield "norm.kind", kind, accepted
+    relative = noise.on and noise.amplitude == "relative"
+    if relative and (noise.position != "input" or spec.data.source == "gaussian"):
+        accepted = f"'absolute' {at_least}: {of_one}, no deviation to be relative to"
+        yield "noise.amplitude", "relative", accepted
 
 
 def _starved_evaluation(spec: Spec, samples: int | None) -> Iterator[Conflict]:

@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from bncore.config.base import ConfigModel
-from bncore.config.check import ConfigLayer, check
+from bncore.config.check import ConfigLayer, checked
 from bncore.config.errors import Problem, SpecError
 from bncore.config.model import Spec
 from bncore.config.parse import read_table
@@ -27,15 +27,12 @@ def spec_from_toml(path: Path) -> Spec:
 
     Raises:
         SpecError: the file is missing, is no TOML, or is no complete and valid specification; or the run watches a
-            loop of somebody's own, which nothing here can make again.
+            loop of somebody's own, which nothing here can rerun.
     """
     whole = ConfigLayer(str(path), "", read_table(path))
     if OBSERVED in whole.table:
         raise SpecError([not_runnable(path)])
-    spec, problems = check(Spec, whole.table, lambda _: whole)
-    if spec is None:
-        raise SpecError(problems)
-    return spec
+    return checked(Spec, whole)
 
 
 def resolved_spec_from_toml(path: Path) -> Spec:
@@ -48,7 +45,7 @@ def resolved_spec_from_toml(path: Path) -> Spec:
     values = {"device": spec.device, "threads": spec.threads, "data.source": spec.data.source}
     undecided = [field for field, value in values.items() if value == "auto"]
     if undecided:
-        expected = "a value that was settled when the run was submitted"
+        expected = "a value that was resolved when the run was submitted"
         raise SpecError([Problem(str(path), field, "auto", expected) for field in undecided])
     return spec
 
