@@ -17,11 +17,12 @@ from pathlib import Path
 
 from bncore.launch.local import LocalSweep, exit_in_words
 from bncore.plain_files import append_to
+from bncore.store.commands import CancelQueued, Stop
 from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.log import LOGGER, last_line, log_to_stderr
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import CancelQueued, Request, Stop, pending, send_request, waiting
+from bncore.store.requests import Request, pending, send_request, waiting
 from bncore.store.status import HEARTBEAT_S, LIVE, State, Status, read_status, set_unowned_state, write_status
 
 DETACH_S = 30.0

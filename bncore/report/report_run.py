@@ -18,8 +18,8 @@ from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
-from bncore.store.loaded import read_meta
 from bncore.store.paths import RunDir, SweepDir
+from bncore.store.replay_diff import meta_of
 from bncore.store.status import Observer
 
 COUNTED_STATES = frozenset({"finished", "diverged"})
@@ -160,7 +160,7 @@ def report_run(view: RunView) -> ReportRun:
     ended = view.state in COUNTED_STATES
     return ReportRun(
         view,
-        read_meta(view.run) if not problem else {},
+        meta_of(view.run) if not problem else {},
         excluded_because or ("" if ended else f"{view.state} at step {0 if last is None else last + 1:,}"),
         unfinished=not excluded_because and not ended,
     )

@@ -1,4 +1,4 @@
-"""New runs out of old ones: a fork differs by one change from a step on, a replay makes everything again."""
+"""New runs out of old ones: a fork differs by one change from a step on, a replay repeats everything."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _any(_: Path) -> bool:
 
 
 class BranchError(StoreError):
-    """A run that cannot be forked or replayed as asked; the message says why and what would be accepted."""
+    """A run that cannot be forked or replayed as requested; the message says why and what would be accepted."""
 
 
 def fork(
@@ -137,15 +137,15 @@ def reached(events: list[Event]) -> int:
     """How many updates a journal speaks of.
 
     A step and a measurement come after their update, an evaluation before it; where an evaluation that nobody
-    asked for is the last that is known, its update was under way.
+    requested is the last that is known, its update was under way.
     """
-    step, asked, evaluating = 0, -1, -1
+    step, requested, evaluating = 0, -1, -1
     for event in events:
         kind, at = event["type"], event["step"]
         step = max(step, at + (kind in UPDATED))
         if kind == "request" and event["outcome"] == "applied" and event["command"]["kind"] == "evaluate":
-            asked = at
-        evaluating = at if kind == "eval" and at != asked else -1 if at >= evaluating else evaluating
+            requested = at
+        evaluating = at if kind == "eval" and at != requested else -1 if at >= evaluating else evaluating
     return step + (evaluating == step)
 
 
@@ -155,9 +155,8 @@ def _fork_step(
     steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
     if not steps:
         known = _last_step(parent, spec, events)
-        raise BranchError(
-            f"{parent.name}: no checkpoint to fork from; say --at STEP, from {first} to {known}"
-        )
+        why = f"no checkpoint to fork from; say --at STEP, from {first} to {known}"
+        raise BranchError(f"{parent.name}: {why}")
     return steps[-1]
 
 
@@ -175,7 +174,7 @@ def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:
 
 
 def _in_force(spec: Spec, inherited: Changes, requests: list[Event]) -> Changes:
-    """Settings that are no longer as the spec says: those that a run began with, and what was asked of it."""
+    """Settings that are no longer as the spec says: those that a run began with, and what was requested of it."""
     found = dict(inherited)
     spec = changed(spec, inherited) if inherited else spec
     for event in requests:
@@ -256,6 +255,3 @@ def _building(folder: Path, prefix: str, exactly: Path | None = None) -> Iterato
         raise StoreError(f"{building}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-__all__ = ["BranchError", "fork", "reached", "replay"]

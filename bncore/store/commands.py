@@ -1,4 +1,4 @@
-"""What may be asked: a closed vocabulary of models, for runs and for sweeps.
+"""Requests: a closed vocabulary of models, for runs and for sweeps.
 
 A new one is a model here and a row in `bncore.train.commands.HANDLERS`.
 """
@@ -13,10 +13,12 @@ from bncore.config.change import settable, settable_fields
 from bncore.config.overrides import accepted, accepts
 
 
-class Command(BaseModel):
-    """Base of what may be asked of a run: closed and immutable."""
-
+class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Command(_Request):
+    """Base of the requests to a run: closed and immutable."""
 
     kind: str
     at_step: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] | None = None
@@ -43,7 +45,7 @@ class Set(Command):
 
 
 class Stop(Command):
-    """Checkpoint and end here; `bnrun resume` goes on."""
+    """Checkpoint and end here; `bnrun resume` continues."""
 
     kind: Literal["stop"] = "stop"
 
@@ -55,7 +57,7 @@ class Pause(Command):
 
 
 class Resume(Command):
-    """Go on after a pause."""
+    """Resume after a pause."""
 
     kind: Literal["resume"] = "resume"
 
@@ -87,7 +89,7 @@ class Note(Command):
 
 
 class DropRequest(Command):
-    """Go on without a change of settings that stopped the run; heard when the run is resumed."""
+    """Continue without a change of settings that stopped the run; heard when the run is resumed."""
 
     kind: Literal["drop_request"] = "drop_request"
     request: Annotated[str, Field(min_length=1, max_length=64)]
@@ -99,21 +101,17 @@ AnyCommand = Annotated[
     Field(discriminator="kind"),
 ]
 COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)
-"""What may be asked of a run."""
+"""Requests to a run."""
 
 
-class StopSweep(BaseModel):
-    """Start nothing more; what runs is asked to stop."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class StopSweep(_Request):
+    """Start nothing more; what runs is requested to stop."""
 
     kind: Literal["stop"] = "stop"
 
 
-class CancelQueued(BaseModel):
-    """Leave a queued run out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class CancelQueued(_Request):
+    """Cancel a queued run."""
 
     kind: Literal["drop"] = "drop"
     run: Annotated[str, Field(min_length=1, max_length=255)]
@@ -123,4 +121,4 @@ class CancelQueued(BaseModel):
 SWEEP_COMMANDS: TypeAdapter[Any] = TypeAdapter(
     Annotated[StopSweep | CancelQueued, Field(discriminator="kind")]
 )
-"""What may be asked of a sweep's supervisor."""
+"""Requests to a sweep's supervisor."""

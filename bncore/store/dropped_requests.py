@@ -1,7 +1,7 @@
 """Requests that a run was resumed without: applied, fatal to the run, and dropped when it was resumed.
 
-The journal keeps both: the request, and the `drop_request` that took it back. What is read of a run to be made
-again (by resume, fork, replay) or to be judged is what `in_effect` leaves of it.
+The journal keeps both: the request, and the `drop_request` that took it back. What is read of a run to be
+repeated (by resume, fork, replay) or to be judged is what `in_effect` leaves of it.
 """
 
 from __future__ import annotations
@@ -77,5 +77,5 @@ def _applied(events: Iterable[Event], ident: str) -> Event | None:
 def _is_applied(event: Event, kind: str) -> bool:
     """Whether it is a request of that kind that was applied; journals are read as they are, odd ones too."""
     command = event.get("command")
-    told = event["type"] == "request" and event.get("outcome") == "applied"
-    return told and isinstance(command, dict) and command.get("kind") == kind
+    applied = event["type"] == "request" and event.get("outcome") == "applied"
+    return applied and isinstance(command, dict) and command.get("kind") == kind

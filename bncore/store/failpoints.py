@@ -14,7 +14,7 @@ _left = int(_count or 1)
 
 
 def armed(point: str) -> bool:
-    """Whether a kill at `point` is asked for."""
+    """Whether a kill at `point` is requested."""
     return point == _armed
 
 

@@ -12,7 +12,7 @@ from bncore.store.failpoints import failpoint
 
 
 def write_out(path: Path, content: bytes) -> None:
-    """Write a file where a person asked for it. A regular file is replaced atomically, also where a link leads to
+    """Write a file where a person wants it. A regular file is replaced atomically, also where a link leads to
     it; a pipe or a device is written to.
 
     Raises:

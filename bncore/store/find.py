@@ -26,13 +26,13 @@ def list_sweeps(root: Path) -> list[SweepDir]:
         return []
     except OSError as error:
         raise StoreError(f"{root}: cannot be read: {error.strerror}") from error
-    made: list[tuple[int, str, SweepDir]] = []
+    found: list[tuple[int, str, SweepDir]] = []
     for path in entries:
         sweep = SweepDir(path)
         with suppress(OSError):  # not readable, or removed meanwhile
             if not path.name.startswith(".") and sweep.sweep_file.is_file():
-                made.append((sweep.sweep_file.stat().st_mtime_ns, sweep.name, sweep))
-    return [sweep for *_, sweep in sorted(made, key=lambda one: one[:2])]
+                found.append((sweep.sweep_file.stat().st_mtime_ns, sweep.name, sweep))
+    return [sweep for *_, sweep in sorted(found, key=lambda one: one[:2])]
 
 
 def find(root: Path, name: str) -> RunDir | SweepDir:
@@ -58,7 +58,7 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     found = _matching({sweep.name: sweep for sweep in sweeps}, sweep_part)
     if not found and not slash:
         runs = (run for sweep in sweeps for run in sweep.runs())
-        found = [run for run in runs if name in (escape_control(run.path.name), variant_and_seed(run)[0])]
+        found = [run for run in runs if name in _names_of(run)]
     sweep = _only(found, name, f"{root}", [one.name for one in sweeps], sweep_part)
     if not slash or not isinstance(sweep, SweepDir):
         return sweep
@@ -98,20 +98,17 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
     sweeps = list_sweeps(root)
     found: list[RunDir | SweepDir] = [s for s in sweeps if fnmatchcase(s.name, sweep_part)]
     if slash:
-        found = [
-            run
-            for sweep in sweeps
-            if fnmatchcase(sweep.name, sweep_part)
-            for run in sweep.runs()
-            if any(
-                fnmatchcase(name, run_part)
-                for name in (escape_control(run.path.name), variant_and_seed(run)[0])
-            )
-        ]
+        runs = (run for sweep in sweeps if fnmatchcase(sweep.name, sweep_part) for run in sweep.runs())
+        found = [run for run in runs if any(fnmatchcase(name, run_part) for name in _names_of(run))]
     if not found:
         there = _listed([sweep.name for sweep in sweeps])
         raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {there})")
     return found
+
+
+def _names_of(run: RunDir) -> tuple[str, str]:
+    """What a run goes by in its sweep: its directory's name and its variant."""
+    return escape_control(run.path.name), variant_and_seed(run)[0]
 
 
 def _at_path(path: Path) -> RunDir | SweepDir | None:

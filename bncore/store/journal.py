@@ -28,7 +28,7 @@ SCHEMA = 1
 """Version of the events' vocabulary, on the journal's first line."""
 
 REPLAYED_EVENTS = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
-"""Events that a resumed run makes again, exactly, on its way from its checkpoint."""
+"""Events that a resumed run reproduces, exactly, on its way from its checkpoint."""
 
 PROBING = frozenset({"probe", "probe_failed"})
 
@@ -43,7 +43,7 @@ class Journal:
 
     Arguments:
         path: the file, made if it is missing.
-        may_write: asked before every write; a writer that was frozen and lost the run must not write on.
+        may_write: called before every write; a writer that was frozen and lost the run must not write on.
         fence: put a copy in the file's place first, so that a former writer that was frozen between asking and
             writing writes into a file that is no longer there.
 
@@ -81,7 +81,7 @@ class Journal:
 
         Arguments:
             elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
-            made: `seq` of events that will not be made again: they came before the state that is gone on from.
+            made: `seq` of events that will not be repeated: they came before the state that is resumed from.
         """
         for event in elsewhere:
             self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
@@ -119,7 +119,7 @@ class Journal:
             raise Divergence(f"{self.path}: {difference(known, made)}")
 
     def expected_probes(self, step: int) -> dict[str, Event]:
-        """The measurements of a step, and the failed ones, that a resumed or repeated run is to make again, by
+        """The measurements of a step, and the failed ones, that a resumed or repeated run is to reproduce, by
         probe; of another run's, what they say of memory alone."""
         own = {e["name"]: e for e in self._expected if e["type"] in PROBING and e["step"] == step}
         return self._elsewhere.get(step, {}) | own
@@ -157,9 +157,8 @@ class Journal:
         """
         if not self._may_write():
             if not self.path.exists():
-                raise AlreadyOwnedError(
-                    f"{self.path.parent}: No such file or directory: moved or removed under its writer"
-                )
+                gone = "No such file or directory: moved or removed under its writer"
+                raise AlreadyOwnedError(f"{self.path.parent}: {gone}")
             raise AlreadyOwnedError(f"{self.path}: another process has taken this run over")
 
     def _write(self, line: bytes) -> None:
@@ -213,7 +212,7 @@ def check_schema(path: Path, first: Event) -> None:
 
 
 def same_event(known: Event, made: Event) -> bool:
-    """Whether an event that was made again says what the journal says, `seq` and `t` apart; a measurement may say
+    """Whether an event that was recomputed says what the journal says, `seq` and `t` apart; a measurement may say
     more, since a later program measures more."""
     fields = known.keys() if known["type"] == made["type"] == "probe" else known.keys() | made.keys()
     return all(known.get(key) == made.get(key) for key in fields - {"seq", "t"})
@@ -223,10 +222,10 @@ def difference(known: Event, made: Event) -> str:
     """Where two events differ, in words; of a measurement, in what the journal says of it."""
     at = f"event {known['seq']} ({known['type']} of step {known['step']})"
     if (known["type"], known["step"]) != (made["type"], made["step"]):
-        return f"{at}: made again as {made['type']} of step {made['step']}"
+        return f"{at}: recomputed as {made['type']} of step {made['step']}"
     for key in sorted((known.keys() | made.keys()) - {"seq", "t"}, key=lambda key: (key not in known, key)):
         if known.get(key) != made.get(key):
-            return f"{at}: {key} was {known.get(key)!r}, made again as {made.get(key)!r}"
+            return f"{at}: {key} was {known.get(key)!r}, recomputed as {made.get(key)!r}"
     return f"{at}: equal"
 
 

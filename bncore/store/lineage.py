@@ -1,6 +1,6 @@
 """Where a run comes from, if not from its spec alone: a fork or a replay of another run.
 
-``lineage.json`` holds the requests that are to be made again, as the other run's journal tells them, and how much
+``lineage.json`` holds the requests that are to be repeated, as the other run's journal has them, and how much
 memory its measurements had. The worker takes both as if they stood in its own journal (docs/architecture.md,
 decision 3).
 """
@@ -37,7 +37,7 @@ class Lineage:
     until: int | None = None
     """Of a replay: how many updates the other run made, where it did not come to its end."""
     requests: tuple[dict[str, Any], ...] = ()
-    """Request events to be made again, in order."""
+    """Request events to be repeated, in order."""
     measured: tuple[dict[str, Any], ...] = ()
     """What `memory_of` says of the other run, whose measurements are to be made alike."""
     changes: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def read_lineage(run: RunDir) -> Lineage | None:
         return None
     except (OSError, orjson.JSONDecodeError) as error:
         raise StoreError(f"{run.lineage_file}: cannot be read: {error}") from error
-    if not _sound(table):
+    if not _is_lineage(table):
         raise StoreError(f"{run.lineage_file}: not the lineage of a run")
     known = {f.name: table[f.name] for f in fields(Lineage) if f.name in table}
     return Lineage(**known | {name: tuple(table.get(name, ())) for name in ("requests", "measured")})
@@ -76,17 +76,17 @@ def memory_of(events: Iterable[Event]) -> Iterator[Event]:
     of those in a row that say the same, the first."""
     latest: dict[str, Event] = {}
     for event in events:
-        told = {key: event[key] for key in MEMORY if key in event}
-        if event["type"] not in PROBING or not told.keys() & {"group", "budget", "short_of_memory"}:
+        memory = {key: event[key] for key in MEMORY if key in event}
+        if event["type"] not in PROBING or not memory.keys() & {"group", "budget", "short_of_memory"}:
             continue
         if event["type"] == "probe":
-            if latest.get(event["name"]) == told:
+            if latest.get(event["name"]) == memory:
                 continue
-            latest[event["name"]] = told
-        yield {"step": event["step"], "name": event["name"], **told}
+            latest[event["name"]] = memory
+        yield {"step": event["step"], "name": event["name"], **memory}
 
 
-def _sound(table: object) -> bool:
+def _is_lineage(table: object) -> bool:
     if not isinstance(table, dict) or table.get("kind") not in ("fork", "replay"):
         return False
     numbers = (table.get("step"), table.get("at"), table.get("until") or 0)

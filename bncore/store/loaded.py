@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.observed import Observed, observed_from_toml
 from bncore.config.toml import not_runnable, resolved_spec_from_toml
-from bncore.plain_files import read_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
+from bncore.store.replay_diff import meta_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
     """
     run = RunDir(Path(path))
     settings = read_settings(run)
-    return LoadedRun(run, settings, read_meta(run), read(run).advance())
+    return LoadedRun(run, settings, meta_of(run), read(run).advance())
 
 
 def read_settings(run: RunDir) -> Spec | Observed:
@@ -133,12 +132,3 @@ def read_settings(run: RunDir) -> Spec | Observed:
         if observed is None:
             raise
         return observed
-
-
-def read_meta(run: RunDir) -> dict[str, Any]:
-    """What a run's meta.json says; empty where it makes no sense."""
-    try:
-        meta = orjson.loads(read_plain(run.meta_file))
-    except (OSError, orjson.JSONDecodeError):
-        meta = {}
-    return meta if isinstance(meta, dict) else {}

@@ -113,7 +113,7 @@ def acquire(
     Arguments:
         task, restarts: see `Owner`.
         force: take it from a living holder too.
-        silent: whether a holder that is not known to be dead has been silent for too long; asked before it is
+        silent: whether a holder that is not known to be dead has been silent for too long; called before it is
             refused, and may take its time to find out.
 
     Raises:
@@ -216,7 +216,7 @@ def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lyin
                 claim.rename(place)
                 return
             claim.unlink()
-        except FileNotFoundError:  # whom it was taken from was only frozen, and has used or removed it
+        except FileNotFoundError:  # the one it was taken from was only frozen, and has used or removed it
             if _same_file(mine, place):
                 return
 

@@ -123,8 +123,8 @@ def variant_and_seed(run: RunDir) -> tuple[str, int]:
 
 
 class CheckpointFile(NamedTuple):
-    """A checkpoint file, by its name: ``step-000001240.pt`` holds the state before update 1240; one that was asked
-    for is ``step-000001240-kept.pt``, one that a fork or a replay began from ``step-000001240-parent.pt``."""
+    """A checkpoint file, by its name: ``step-000001240.pt`` holds the state before update 1240; a requested
+    one is ``step-000001240-kept.pt``, one that a fork or a replay began from ``step-000001240-parent.pt``."""
 
     step: int
     why: str
@@ -148,13 +148,11 @@ def list_checkpoints(folder: Path) -> list[CheckpointFile]:
 def _queue(sweep: SweepDir) -> list[str]:
     """Names of the sweep's runs: in the order of sweep.toml, then whatever other run directories lie there."""
     names = read_sweep(sweep).get("queue")
-    if not isinstance(names, list) or not all(isinstance(n, str) and _is_plain(n) for n in names):
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        names = []
+    if any(n in ("", ".", "..") or "/" in n for n in names):
         names = []
     present = sorted(
         p.parent.name for p in sweep.path.glob("*/spec.toml") if not p.parent.name.startswith(".")
     )
     return [*names, *(name for name in present if name not in names)]
-
-
-def _is_plain(name: str) -> bool:
-    return name not in ("", ".", "..") and "/" not in name

@@ -26,7 +26,7 @@ def evaluation_problem(columns: Columns) -> str:
 
 
 class FirstFailure(NamedTuple):
-    """A probe that failed before it ever measured; every text is harmless."""
+    """A probe that failed before it ever measured; every text is escaped."""
 
     probe: str
     step: int

@@ -74,9 +74,7 @@ class Reader:
         while self._end < size:
             block = os.pread(file, min(BLOCK_BYTES, size - self._end), self._end)
             whole = block.rfind(b"\n") + 1
-            if (
-                whole == 0 and len(block) == BLOCK_BYTES
-            ):  # a line longer than a block: no event, to be skipped
+            if whole == 0 and len(block) == BLOCK_BYTES:  # a longer line is no event, and is skipped
                 block = os.pread(file, size - self._end, self._end)
                 whole = block.find(b"\n") + 1
             if whole == 0:
@@ -139,7 +137,7 @@ class Reader:
         lines = block.split(b"\n")[:-1]
         try:
             events = orjson.loads(b"[" + b",".join(lines) + b"]")
-            if not _all_sound(events) or len(events) != len(lines):
+            if not _all_valid(events) or len(events) != len(lines):
                 raise ValueError
         except (orjson.JSONDecodeError, ValueError):
             events = list(self._one_by_one(lines, offset))
@@ -163,7 +161,7 @@ def read(run: RunDir | str | os.PathLike[str]) -> Reader:
     return Reader(run if isinstance(run, RunDir) else RunDir(Path(run)))
 
 
-def _all_sound(events: list[Any]) -> bool:
+def _all_valid(events: list[Any]) -> bool:
     """`is_event` of every one, in the few passes that a million of them allow."""
     if set(map(type, events)) - {dict}:
         return False

@@ -27,7 +27,7 @@ class Agreement:
     """The outcome of a comparison."""
 
     same: bool
-    """Whether every event that the original has was made again alike, and the digest is the same."""
+    """Whether every event of the original was reproduced alike, and the digest is the same."""
     digests: tuple[str | None, str | None]
     """params_sha256 of original and replay; None where one did not come to its end."""
     difference: str
@@ -47,18 +47,18 @@ def compare(original: RunDir, again: RunDir) -> Agreement:
     Raises:
         StoreError: a journal cannot be read.
     """
-    mine, theirs = _told(original, REPLAYED_EVENTS), _told(again, REPLAYED_EVENTS)
-    asked, asked_again = (
-        sorted(_told(run, {"request"}), key=itemgetter("step")) for run in (original, again)
+    mine, theirs = _events(original, REPLAYED_EVENTS), _events(again, REPLAYED_EVENTS)
+    requests, repeated = (
+        sorted(_events(run, {"request"}), key=itemgetter("step")) for run in (original, again)
     )
-    ids = {event["id"] for event in asked}  # the replay itself may have been paused, say
+    ids = {event["id"] for event in requests}  # the replay itself may have been paused, say
     first = _first_difference(mine, theirs)
-    first = first or _first_difference(asked, [e for e in asked_again if e["id"] in ids])
+    first = first or _first_difference(requests, [e for e in repeated if e["id"] in ids])
     elsewhere = [*environment_diff(meta_of(original), meta_of(again)), *_moved(original), *_moved(again)]
     return Agreement(not first, (_digest(mine), _digest(theirs)), first, tuple(elsewhere))
 
 
-def _told(run: RunDir, kinds: Set[str]) -> list[Event]:
+def _events(run: RunDir, kinds: Set[str]) -> list[Event]:
     return [event for event in in_effect(read_events(run.journal_file)) if event["type"] in kinds]
 
 
@@ -68,7 +68,7 @@ def _first_difference(mine: list[Event], theirs: list[Event]) -> str:
             return difference(known, made)
     if len(theirs) < len(mine):
         missing = mine[len(theirs)]
-        return f"event {missing['seq']} ({missing['type']} of step {missing['step']}): not made again"
+        return f"event {missing['seq']} ({missing['type']} of step {missing['step']}): missing in the replay"
     return ""
 
 
@@ -96,7 +96,7 @@ def _moved(run: RunDir) -> list[str]:
     """What a run says of having gone on in other surroundings than it began in."""
     return [
         f"{run.name}: {event['text']}"
-        for event in _told(run, {"warning"})
+        for event in _events(run, {"warning"})
         if str(event.get("text")).startswith(MOVED)
     ]
 

@@ -19,22 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bncore.config.errors import escape_control
 from bncore.plain_files import read_plain
-from bncore.store.commands import (
-    COMMANDS,
-    SWEEP_COMMANDS,
-    CancelQueued,
-    Checkpoint,
-    Command,
-    DropRequest,
-    Evaluate,
-    Note,
-    Pause,
-    Resume,
-    Set,
-    Step,
-    Stop,
-    StopSweep,
-)
+from bncore.store.commands import COMMANDS, SWEEP_COMMANDS, Pause, Step, Stop
 from bncore.store.errors import StoreError
 from bncore.store.files import replace_file
 from bncore.store.paths import OwnedDir, RunDir, SweepDir
@@ -86,7 +71,7 @@ def pending(
 
     Arguments:
         seen: names of files that are not to be read again.
-        refused: told, in words, of everything set aside.
+        refused: called with the words for everything set aside.
     """
     found = []
     for path in _in_order(held.inbox, seen):
@@ -113,7 +98,7 @@ def waiting(held: OwnedDir) -> list[Request]:
 
 
 def halting(run: RunDir) -> list[str]:
-    """Ids of the requests waiting for a run that would stop or pause it at its next step: what was asked of a
+    """Ids of the requests waiting for a run that would stop or pause it at its next step: what was requested of a
     process that has ended is not meant for the next one."""
     return [
         request.id
@@ -180,9 +165,8 @@ def _read(path: Path, commands: TypeAdapter[Any]) -> Request:
         command = commands.validate_python(table.get("command"))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        raise ValueError(
-            "; ".join(f"{'.'.join(map(str, ('command', *e['loc'])))}: {e['msg']}" for e in wrong)
-        ) from error
+        reasons = [f"{'.'.join(map(str, ('command', *e['loc'])))}: {e['msg']}" for e in wrong]
+        raise ValueError("; ".join(reasons)) from error
     return Request(ident, user_name(path.stat().st_uid), command, path)
 
 
@@ -202,27 +186,3 @@ def _set_aside(path: Path, reason: str) -> bool:
         replace_file(rejected / f"{path.name}.reason", f"{escape_control(reason)}\n".encode())
         return True
     return False
-
-
-__all__ = [
-    "LARGEST",
-    "CancelQueued",
-    "Checkpoint",
-    "Command",
-    "DropRequest",
-    "Evaluate",
-    "Note",
-    "Pause",
-    "Request",
-    "Resume",
-    "Set",
-    "Step",
-    "Stop",
-    "StopSweep",
-    "may_ask",
-    "pending",
-    "send_request",
-    "take_back",
-    "user_name",
-    "waiting",
-]

@@ -20,7 +20,7 @@ State = Literal["queued", "running", "paused", "stopped", "finished", "diverged"
 STATES: tuple[State, ...] = get_args(State)
 LIVE: frozenset[State] = frozenset({"running", "paused"})
 HEARTBEAT_S = 2.0
-LOOK_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 SILENCE_S = 120.0
 """A live run whose counter has not moved for this long, by the observer's own clock, counts as dead."""
 
@@ -35,7 +35,7 @@ class Status:
     steps: int = 0
     """Updates to make."""
     rate: float | None = None
-    """Updates a second, lately."""
+    """Updates per second, lately."""
     eta_s: float | None = None
     """Seconds to go, at that rate."""
     counter: int = 0
@@ -65,8 +65,8 @@ def read_status(run: OwnedDir) -> Status | None:
         numbers = [known.get(f.name, 0) for f in fields(Status) if f.name not in ("state", "message")]
     except (OSError, orjson.JSONDecodeError, TypeError):
         return None
-    sound = all(isinstance(n, int | float) for n in numbers) and isinstance(status.message, str)
-    return status if sound and status.state in STATES else None
+    valid = all(isinstance(n, int | float) for n in numbers) and isinstance(status.message, str)
+    return status if valid and status.state in STATES else None
 
 
 class Observer:
@@ -122,7 +122,7 @@ def find_stalled(
     begun, first = clock(), [_counter(run) for run in runs]
     still = list(range(len(runs)))
     while still and clock() - begun < seconds:
-        sleep(LOOK_EVERY_S)
+        sleep(POLL_EVERY_S)
         still = [i for i in still if _counter(runs[i]) == first[i]]
     return [runs[i] for i in still]
 

@@ -21,7 +21,7 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
     """Write a sweep's directory with a directory for each of its runs, all of them queued.
 
     Arguments:
-        plan: settled: nothing in it says auto.
+        plan: resolved: nothing in it says auto.
         root: where ``<experiment>-<NNN>`` is made, with the next free number.
         out: the sweep's directory itself instead; must be new or empty.
 

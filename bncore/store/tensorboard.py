@@ -103,7 +103,7 @@ def _by_step(columns: Columns, table: str, field: str) -> dict[int, Any]:
 
 
 def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str, float]]:
-    """The numbers of a field at one step, each with the end of its tag; layers not told count from 1."""
+    """The numbers of a field at one step, each with the end of its tag; layers without numbers count from 1."""
     if value.ndim == 0:
         yield "", float(value)
         return

@@ -1,4 +1,4 @@
-"""Lines beside measures; the stability threshold of a run's optimizer, of journals that do not tell it, too."""
+"""Lines beside measures; the stability threshold of a run's optimizer, of journals without it, too."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats,
         spec: of the run; None: unknown, and 2/lr is taken for the threshold of what does not tell it.
     """
     two_over_lr = columns.series(table, "two_over_lr")
-    told = columns.series(table, "stability_threshold")
+    journaled = columns.series(table, "stability_threshold")
     steps, values = two_over_lr.steps, np.array(two_over_lr.values, dtype=np.float64)
     if values.ndim != 1:
         return np.empty(0), np.empty(0)
-    if spec is not None and len(told) < len(values):
+    if spec is not None and len(journaled) < len(values):
         penalised = table == "probe:landscape" and spec.probes.landscape.penalty
         values = np.array([stability_threshold(spec.optim, 2 / two, penalised=penalised) for two in values])
-    known = np.isin(steps, told.steps)
-    values[known] = told.values[np.isin(told.steps, steps)]
+    known = np.isin(steps, journaled.steps)
+    values[known] = journaled.values[np.isin(journaled.steps, steps)]
     return steps.astype(np.float64), values
 
 
@@ -55,8 +55,10 @@ def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[
     lr = newest_lr(columns, measure.table)
     for line in measure.lines:
         at_edge = line.field == "stability_threshold"
-        told = columns.series(measure.table, line.field).values
-        values = thresholds(columns, measure.table, spec)[1] if at_edge else told
+        if at_edge:
+            values = thresholds(columns, measure.table, spec)[1]
+        else:
+            values = columns.series(measure.table, line.field).values
         value = float(values[-1]) if values.ndim == 1 and len(values) else np.nan
         if not 0 < value < np.inf or (lr is None and (at_edge or line.times_lr)):
             continue

@@ -25,7 +25,7 @@ Loadable = Callable[[Path], tuple[int, str]]
 
 
 def verify(run: RunDir, loadable: Loadable) -> list[str]:
-    """Everything wrong with a run directory, one line each; none where it is sound.
+    """Everything wrong with a run directory, one line each; none where it is valid.
 
     Arguments:
         run: the run directory.
@@ -154,7 +154,7 @@ def _end_problems(run: RunDir, events: list[dict[str, Any]], digests: dict[int, 
         return []
     end, problems = ends[0], []
     if len(ends) > 1 or any(e["type"] in REPLAYED_EVENTS and e["step"] > end["step"] for e in events):
-        problems.append(f"{run.journal_file}: goes on after event {end.get('seq')} (finished)")
+        problems.append(f"{run.journal_file}: continues after event {end.get('seq')} (finished)")
     if digests is None:
         return problems
     if end["step"] not in digests:

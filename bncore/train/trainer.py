@@ -16,7 +16,8 @@ from typing import Literal
 from bncore.config.change import Changes, changed, values_at
 from bncore.config.model import Spec
 from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.store import Journal, RunDir
+from bncore.store.journal import Journal
+from bncore.store.paths import RunDir
 from bncore.store.problems import not_finite
 from bncore.train import checkpoint
 from bncore.train.async_steps import AsyncSteps

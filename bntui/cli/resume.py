@@ -13,12 +13,13 @@ from bncore.follow.run_view import look_at
 from bncore.launch.devices import cpu_count
 from bncore.launch.orphans import PATIENCE_S, await_orphans
 from bncore.launch.slurm.options import SlurmOptions
+from bncore.store.commands import DropRequest, Resume
 from bncore.store.dropped_requests import why_not
 from bncore.store.journal import read_events
 from bncore.store.lineage import read_lineage
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import DropRequest, Resume, send_request
+from bncore.store.requests import send_request
 from bncore.store.status import Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_named

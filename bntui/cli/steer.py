@@ -10,9 +10,7 @@ import typer
 from bncore.config.change import parse_changes
 from bncore.config.errors import escape_control
 from bncore.follow.run_view import RunView, look_at
-from bncore.store.find import find_all
-from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import (
+from bncore.store.commands import (
     CancelQueued,
     Checkpoint,
     Command,
@@ -23,8 +21,10 @@ from bncore.store.requests import (
     Step,
     Stop,
     StopSweep,
-    send_request,
 )
+from bncore.store.find import find_all
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.requests import send_request
 from bncore.store.status import Observer
 from bntui.cli.answers import await_answers
 from bntui.cli.exit_codes import ExitCode

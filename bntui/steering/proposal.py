@@ -14,8 +14,8 @@ from bncore.config.errors import Problem, SpecError
 from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunView
 from bncore.launch.slurm.sweep import read_record
+from bncore.store.commands import CancelQueued, Set, Stop, StopSweep
 from bncore.store.paths import OwnedDir, SweepDir
-from bncore.store.requests import CancelQueued, Set, Stop, StopSweep
 from bntui.live.snapshot import SweepView
 from bntui.steering.verbs import VERBS, WORKING, Typed, parse_text
 

@@ -10,7 +10,7 @@ from bncore.config.change import parse_changes
 from bncore.config.errors import Problem, SpecError, escape_control
 from bncore.config.kinds import NORM_KINDS
 from bncore.config.model import Spec
-from bncore.store.requests import Checkpoint, Command, Evaluate, Note, Pause, Resume, Set, Step, Stop
+from bncore.store.commands import Checkpoint, Command, Evaluate, Note, Pause, Resume, Set, Step, Stop
 
 Options = Callable[[Spec | None], tuple[str, ...]]
 Typed = tuple[list[str], int | None]

@@ -34,7 +34,7 @@ from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.probes.table import PROBES
 from bncore.recorder import CudaRecorder
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import RunDir
 from bncore.train.state import TrainState
 from bncore.train.step_graphs import graphs_of
@@ -177,7 +177,7 @@ def test_graphs_follow_what_changes_in_mid_run_and_survive_a_kill(tmp_path: Path
     for name, spec in (("without", start), ("graphs", by_graphs(start)), ("killed", by_graphs(start))):
         run = make_run(tmp_path / name, spec)
         for step, changes in asked.items():
-            requests.send_request(run, requests.Set(changes=changes, at_step=step))
+            requests.send_request(run, commands.Set(changes=changes, at_step=step))
         updates = WITHOUT if name == "without" else BY_GRAPHS
         if name == "killed":
             assert train(run, ahead=64, updates=updates, failpoint="journal.half:60") == -signal.SIGKILL
@@ -234,8 +234,8 @@ def test_a_toggle_in_mid_run_is_taken_and_repeated(tmp_path: Path) -> None:
     runs = []
     for name, ahead in (("ahead", 64), ("singly", 1)):
         run = make_run(tmp_path / name, vgg())
-        requests.send_request(run, requests.Set(changes={"noise.on": False}, at_step=8))
-        requests.send_request(run, requests.Set(changes={"norm.kind": "l2", "optim.lr": 0.01}, at_step=15))
+        requests.send_request(run, commands.Set(changes={"noise.on": False}, at_step=8))
+        requests.send_request(run, commands.Set(changes={"norm.kind": "l2", "optim.lr": 0.01}, at_step=15))
         assert train(run, ahead=ahead, updates=WITHOUT) == 0
         runs.append(run)
     assert digest(runs[0]) == digest(runs[1]) != digest(plain)

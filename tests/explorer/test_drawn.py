@@ -12,8 +12,9 @@ from live.factories import STEPS, events, made_run, request, view_of, write_swee
 from textual.pilot import Pilot
 
 from bncore.follow.run_view import RunView
+from bncore.store.commands import Set
 from bncore.store.paths import SweepDir
-from bncore.store.requests import Set, send_request
+from bncore.store.requests import send_request
 from bncore.store.status import Status
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of
 from bntui.chart.palette import DARK, LIGHT

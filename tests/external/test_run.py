@@ -19,11 +19,12 @@ from bncore.config.errors import SpecError
 from bncore.config.observed import Observed
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
+from bncore.store.commands import Note
 from bncore.store.errors import StoreError
 from bncore.store.journal import read_events
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir
-from bncore.store.requests import Note, send_request
+from bncore.store.requests import send_request
 from bncore.store.status import Observer, Status, read_status, write_status
 from bncore.store.verify import verify
 from bncore.train.digest import params_sha256

@@ -24,7 +24,7 @@ import pytest
 from cli.factories import TINY, bnrun, clean_environment, tiny_experiment
 from resume.factories import digest, events, story
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.owner import process_start
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
@@ -56,8 +56,8 @@ def prepared(folder: Path) -> SweepDir:
     assert done.returncode == 0, done.stderr
     sweep = SweepDir(folder / "runs" / "tiny-001")
     for run in sweep.runs():
-        requests.send_request(run, requests.Note(text="note", at_step=5700))
-        requests.send_request(run, requests.Set(changes={"optim.lr": 5e-4}, at_step=5800))
+        requests.send_request(run, commands.Note(text="note", at_step=5700))
+        requests.send_request(run, commands.Set(changes={"optim.lr": 5e-4}, at_step=5800))
     return sweep
 
 

@@ -13,7 +13,7 @@ import pytest
 from cli.factories import bnrun, tiny_experiment
 from resume.factories import held_still, wait_until
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
@@ -88,7 +88,7 @@ def test_a_run_that_begins_while_it_is_being_dropped_stops(tmp_path: Path) -> No
     sweep = detached(tmp_path, ENDLESS, "--jobs", "2")
     first, second = sweep.runs()
     with at_work(first):
-        requests.send_request(sweep, requests.CancelQueued(run=first.path.name))
+        requests.send_request(sweep, commands.CancelQueued(run=first.path.name))
         wait_until(lambda: not requests.waiting(sweep), "the supervisor's answer")
     wait_until(lambda: state(first) == "stopped", "the stop")
     assert state(second) in ("queued", "running")

@@ -29,7 +29,7 @@ from resume.factories import (
 )
 
 from bncore.launch.local import LocalSweep
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.owner import process_start, read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
@@ -184,7 +184,7 @@ def test_killed_with_requests_in_flight_it_shows_as_dead_and_resumes(
     wait_until(lambda: len(steps_so_far(first, "step")) > 50, "some steps")
     supervisor, worker = pid_of(sweep), pid_of(first)
     with held_still(worker):
-        ids = [requests.send_request(first, requests.Note(text=str(n))) for n in range(30)]
+        ids = [requests.send_request(first, commands.Note(text=str(n))) for n in range(30)]
         if victims in ("supervisor", "both"):
             os.kill(supervisor, signal.SIGKILL)
         if victims in ("worker", "both"):

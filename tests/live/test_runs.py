@@ -12,10 +12,11 @@ from bncore.config.model import Optim
 from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
+from bncore.store.commands import Pause, Set
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
-from bncore.store.requests import Pause, Set, send_request
+from bncore.store.requests import send_request
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
 from live.factories import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 

@@ -11,9 +11,10 @@ import pytest
 
 from bncore.figure import VARIANT_STYLES
 from bncore.store import reader as reader_module
+from bncore.store.commands import Pause
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import Pause, send_request
+from bncore.store.requests import send_request
 from bncore.store.status import Status, write_status
 from bntui.feed import SourceWorker
 from bntui.live.release import release_memory

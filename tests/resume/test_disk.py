@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import RunDir
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, end, events, make_run, start, story, train, wait_for_state
@@ -50,11 +50,11 @@ def test_a_disk_that_fills_up_while_it_runs(
     small_disk: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     run = make_run(small_disk / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=30))
+    requests.send_request(run, commands.Pause(at_step=30))
     log = tmp_path / "log.txt"
     process = start(run, log=log)
     wait_for_state(run, "paused", 30)
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     filler = fill(small_disk, leave=0)
     assert end(process) == 1
     assert "No space left on device" in log.read_text()
@@ -85,13 +85,13 @@ def test_a_folder_that_becomes_read_only_under_a_run_ends_it_clearly(
     small_disk: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     run = make_run(small_disk / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=20))
+    requests.send_request(run, commands.Pause(at_step=20))
     log = tmp_path / "log.txt"
     process = start(run, log=log)
     wait_for_state(run, "paused", 20)
     run.checkpoints.rename(run.path / "elsewhere")
     run.checkpoints.write_bytes(b"")  # no folder any more: the next checkpoint cannot be written
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(process) == 1
     assert "Traceback" not in log.read_text()
     assert f"{run.checkpoints}/step-000000021" in log.read_text().splitlines()[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bncore.config.model import Spec
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import RunDir, list_checkpoints
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, SPARSE, digest, events, make_run, steps_of, story, train
@@ -73,9 +73,9 @@ def test_a_run_killed_while_it_resumes_ends_so_too(
 def with_requests(path: Path) -> RunDir:
     """A run that finds two notes and a wish for a checkpoint in its inbox."""
     run = make_run(path, DEEP_LINEAR)
-    requests.send_request(run, requests.Note(text="before the kill", at_step=20))
-    requests.send_request(run, requests.Checkpoint(at_step=20))
-    requests.send_request(run, requests.Note(text="after it", at_step=45))
+    requests.send_request(run, commands.Note(text="before the kill", at_step=20))
+    requests.send_request(run, commands.Checkpoint(at_step=20))
+    requests.send_request(run, commands.Note(text="after it", at_step=45))
     return run
 
 
@@ -132,7 +132,7 @@ def test_a_resumed_run_that_would_end_otherwise_says_so_and_writes_nothing(tmp_p
     run.spec_file.write_text(run.spec_file.read_text().replace("lr = 0.01", "lr = 0.02"))
     before = len(run.journal_file.read_bytes().split(b"\n"))
     assert train(run) == 1
-    assert "lr was 0.01, made again as 0.02" in run.log_file.read_text()
+    assert "lr was 0.01, recomputed as 0.02" in run.log_file.read_text()
     assert len(events(run)) == before  # the torn line made way for the one that says "start"
 
 

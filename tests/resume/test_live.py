@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.status import read_status
@@ -94,18 +94,18 @@ def test_a_second_sigint_stops_at_once(first: int) -> None:
 
 def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=10))
+    requests.send_request(run, commands.Pause(at_step=10))
     process = start(run)
     wait_for_state(run, "paused", 10)
-    requests.send_request(run, requests.Note(text="while it waits"))
+    requests.send_request(run, commands.Note(text="while it waits"))
     wait_until(lambda: steps_so_far(run, "note") == [10], "the note")
-    requests.send_request(run, requests.Step(count=3))
+    requests.send_request(run, commands.Step(count=3))
     wait_for_state(run, "paused", 13)
-    requests.send_request(run, requests.Step())
+    requests.send_request(run, commands.Step())
     wait_for_state(run, "paused", 14)
-    requests.send_request(run, requests.Checkpoint())
-    requests.send_request(run, requests.Stop(at_step=30))
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Checkpoint())
+    requests.send_request(run, commands.Stop(at_step=30))
+    requests.send_request(run, commands.Resume())
     assert end(process) == 0
     status = read_status(run)
     assert status is not None
@@ -128,12 +128,12 @@ def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) ->
 
 def test_a_run_killed_while_it_is_paused_goes_on(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=25))
+    requests.send_request(run, commands.Pause(at_step=25))
     process = start(run)
     wait_for_state(run, "paused", 25)
     send(process, signal.SIGKILL)
     assert end(process) == -signal.SIGKILL
-    requests.send_request(run, requests.Note(text="asked of a dead run"))
+    requests.send_request(run, commands.Note(text="asked of a dead run"))
     assert train(run) == 0
     assert steps_of(run, "note") == [25]
     assert training(run) == training(undisturbed(DEEP_LINEAR))
@@ -142,7 +142,7 @@ def test_a_run_killed_while_it_is_paused_goes_on(tmp_path: Path, undisturbed: Un
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_paused_run_hears_signals(tmp_path: Path, number: int) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=12))
+    requests.send_request(run, commands.Pause(at_step=12))
     process = start(run)
     wait_for_state(run, "paused", 12)
     send(process, number)
@@ -152,7 +152,7 @@ def test_a_paused_run_hears_signals(tmp_path: Path, number: int) -> None:
 
 def test_what_arrives_too_late_is_rejected(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Note(text="too late", at_step=DEEP_LINEAR.steps))
+    requests.send_request(run, commands.Note(text="too late", at_step=DEEP_LINEAR.steps))
     assert train(run) == 0
     (rejected,) = (e for e in events(run) if e["type"] == "request")
     assert (rejected["outcome"], rejected["reason"]) == ("rejected", "the run has finished")
@@ -163,8 +163,8 @@ def test_what_arrives_too_late_is_rejected(tmp_path: Path) -> None:
 def test_a_slow_request_does_not_make_the_next_one_come_twice(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     for number in range(40):  # checkpoints take long enough for the inbox to be looked at meanwhile
-        requests.send_request(run, requests.Checkpoint(at_step=20))
-        requests.send_request(run, requests.Note(text=str(number), at_step=20))
+        requests.send_request(run, commands.Checkpoint(at_step=20))
+        requests.send_request(run, commands.Note(text=str(number), at_step=20))
     assert train(run) == 0
     assert [e["text"] for e in events(run) if e["type"] == "note"] == [str(n) for n in range(40)]
 
@@ -174,7 +174,7 @@ def test_junk_in_the_inbox_is_set_aside_and_harms_nothing(tmp_path: Path, undist
     (run.inbox / "000000001-a.json").write_bytes(b"{")
     (run.inbox / "000000002-b.json").write_bytes(b'{"id": "b", "command": {"kind": "format the disk"}}')
     (run.inbox / "000000003-c.json").symlink_to("/etc/passwd")
-    requests.send_request(run, requests.Note(text="sound", at_step=5))
+    requests.send_request(run, commands.Note(text="sound", at_step=5))
     assert train(run) == 0
     assert steps_of(run, "note") == [5]
     assert len(list((run.inbox / "rejected").glob("*.json"))) == 3
@@ -185,14 +185,14 @@ def test_a_second_worker_is_refused_and_told_who_holds_the_run(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=10))
+    requests.send_request(run, commands.Pause(at_step=10))
     first = start(run)
     wait_for_state(run, "paused", 10)
     written = run.journal_file.read_bytes()
     assert train(run, log=tmp_path / "second.txt") == 2
     assert f"run-s0 is held by process {first.pid} on " in (tmp_path / "second.txt").read_text()
     assert run.journal_file.read_bytes() == written
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(first) == 0
     assert training(run) == training(undisturbed(DEEP_LINEAR))
 
@@ -206,7 +206,7 @@ def test_a_frozen_worker_that_lost_the_run_writes_nothing_more(
         frozen = start(run, freeze_at=60)
         wait_until(lambda: _stopped(frozen), "stopped")
     elif when == "paused":
-        requests.send_request(run, requests.Pause(at_step=40))
+        requests.send_request(run, commands.Pause(at_step=40))
         frozen = start(run)
         wait_for_state(run, "paused", 40)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli.factories import bnrun, tiny_experiment
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.journal import Journal
 from bncore.store.log import LOGGER
 from bncore.store.paths import RunDir
@@ -28,8 +28,8 @@ def lines(text: str) -> list[str]:
 
 def test_a_healthy_run_tells_what_happened_to_it(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Set(changes={"optim.lr": 0.002}, at_step=12))
-    requests.send_request(run, requests.Set(changes={"optim.lr": 0.003}, at_step=DEEP_LINEAR.steps + 9))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 0.002}, at_step=12))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 0.003}, at_step=DEEP_LINEAR.steps + 9))
     assert train(run) == 0
     told = lines(run.log_file.read_text())
     assert re.fullmatch(r"process \d+ on \S+, device cpu", told[0])
@@ -59,7 +59,7 @@ def test_what_was_logged_outlasts_a_kill_and_the_resumed_process_goes_on(tmp_pat
 
 def test_what_others_wrote_cannot_steer_the_terminal(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Note(text="\x1b]0;title\x07\nroot: fine", at_step=3))
+    requests.send_request(run, commands.Note(text="\x1b]0;title\x07\nroot: fine", at_step=3))
     assert train(run) == 0
     assert "\x1b" not in run.log_file.read_text()
     assert len(lines(run.log_file.read_text())) > 3

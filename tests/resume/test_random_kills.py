@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import RunDir, list_checkpoints
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, SLOW, SPARSE, digest, events, make_run, start, story, train
@@ -38,8 +38,8 @@ def asked(path: Path, spec: Spec) -> RunDir:
     """A run with a few requests waiting for it."""
     run = make_run(path, spec)
     for step in (5, 17, 40):
-        requests.send_request(run, requests.Note(text=f"at {step}", at_step=step))
-    requests.send_request(run, requests.Checkpoint(at_step=33))
+        requests.send_request(run, commands.Note(text=f"at {step}", at_step=step))
+    requests.send_request(run, commands.Checkpoint(at_step=33))
     return run
 
 

@@ -16,7 +16,7 @@ from cli.factories import TINY, bnrun, tiny_experiment
 from resume.factories import events
 
 from bncore.launch.slurm.sweep import read_record
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
@@ -108,7 +108,7 @@ class Cluster:
     def pause_in_the_middle(self, *runs: RunDir) -> None:
         """Hold runs that were just submitted at some step."""
         for run in runs:
-            requests.send_request(run, requests.Pause(at_step=MIDDLE))
+            requests.send_request(run, commands.Pause(at_step=MIDDLE))
         for run in runs:
             wait_until(lambda run=run: state(run) == "paused", "a paused run")
 

@@ -22,7 +22,7 @@ from resume.factories import (
     wait_until,
 )
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.errors import AlreadyOwnedError
 from bncore.store.owner import Owner, read_owner
 from bncore.store.paths import RunDir
@@ -67,7 +67,7 @@ def _work(run: str, environment: dict[str, str]) -> None:
 
 def start_and_hold(run: RunDir, slurm: FakeSlurm) -> ForkServerProcess:
     """A task that waits in the middle of its run."""
-    requests.send_request(run, requests.Pause(at_step=MIDDLE))
+    requests.send_request(run, commands.Pause(at_step=MIDDLE))
     process = start(run, slurm)
     wait_until(lambda: said(run).state == "paused", "a paused run")
     return process
@@ -150,7 +150,7 @@ def test_a_stop_outlives_a_requeue_but_not_a_resumption(
     process = start_and_hold(run, slurm)
     os.kill(process.pid or 0, signal.SIGUSR2)
     end(process)
-    requests.send_request(run, requests.Stop())
+    requests.send_request(run, commands.Stop())
     assert end(start(run, slurm, restarts=restarts)) == 0
     assert said(run).state == state
 

@@ -9,7 +9,7 @@ from resume.factories import DEEP_LINEAR, SLOW, events, events_so_far, make_run,
 
 from bncore.config.model import Spec
 from bncore.config.probes import Activations, Ics, Landscape, Probes
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import RunDir
 
 OBSERVED = DEEP_LINEAR.model_copy(
@@ -47,7 +47,7 @@ def steered(path: Path, spec: Spec, asked: list[tuple[int, dict[str, Any]]]) -> 
     """A queued run that was asked for changes at steps."""
     run = make_run(path, spec)
     for step, changes in asked:
-        requests.send_request(run, requests.Set(changes=changes, at_step=step))
+        requests.send_request(run, commands.Set(changes=changes, at_step=step))
     return run
 
 

@@ -24,7 +24,7 @@ from resume.factories import (
     wait_until,
 )
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.status import read_status
@@ -32,14 +32,14 @@ from bncore.train.requests import Requests
 from steer.factories import OBSERVED, answers, finished, steered, told
 
 KINDS = {
-    "set": requests.Set(changes={"optim.lr": 0.005}),
-    "stop": requests.Stop(),
-    "pause": requests.Pause(),
-    "resume": requests.Resume(),
-    "step": requests.Step(count=2),
-    "checkpoint": requests.Checkpoint(),
-    "evaluate": requests.Evaluate(),
-    "note": requests.Note(text="remark"),
+    "set": commands.Set(changes={"optim.lr": 0.005}),
+    "stop": commands.Stop(),
+    "pause": commands.Pause(),
+    "resume": commands.Resume(),
+    "step": commands.Step(count=2),
+    "checkpoint": commands.Checkpoint(),
+    "evaluate": commands.Evaluate(),
+    "note": commands.Note(text="remark"),
 }
 
 
@@ -108,8 +108,8 @@ def test_a_toggle_at_a_step_where_much_happens(tmp_path: Path, step: int, change
     assert answers(run) == [(step, "set", "applied")]
     assert not told(run, "probe_failed")
     checkpointed = steered(tmp_path / "again-s0", OBSERVED, [(step, changes)])
-    requests.send_request(checkpointed, requests.Checkpoint(at_step=step))
-    requests.send_request(checkpointed, requests.Stop(at_step=step))
+    requests.send_request(checkpointed, commands.Checkpoint(at_step=step))
+    requests.send_request(checkpointed, commands.Stop(at_step=step))
     assert train(checkpointed) == 0  # stops after the change
     assert train(checkpointed) == 0  # and goes on from a checkpoint made after it
     told_alike = ("step", "eval", "probe", "finished")
@@ -119,7 +119,7 @@ def test_a_toggle_at_a_step_where_much_happens(tmp_path: Path, step: int, change
 def test_evaluate_evaluates_once_whatever_the_cadence(tmp_path: Path, undisturbed: Undisturbed) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     for at in (3, 10, 10, 33):
-        requests.send_request(run, requests.Evaluate(at_step=at))
+        requests.send_request(run, commands.Evaluate(at_step=at))
     assert train(run) == 0
     assert steps_of(run, "eval") == sorted([*steps_of(undisturbed(DEEP_LINEAR), "eval"), 3, 33])
     assert digest(run) == digest(undisturbed(DEEP_LINEAR))
@@ -127,16 +127,16 @@ def test_evaluate_evaluates_once_whatever_the_cadence(tmp_path: Path, undisturbe
 
 def test_a_step_that_has_passed_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=10))
+    requests.send_request(run, commands.Pause(at_step=10))
     process = start(run)
     wait_for_state(run, "paused", 10)
-    requests.send_request(run, requests.Set(changes={"optim.lr": 0.5}, at_step=9))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 0.5}, at_step=9))
     wait_until(lambda: len(answers(run)) == 2, "an answer")
     refused = told(run, "request")[-1]
     assert (refused["outcome"], refused["reason"]) == ("rejected", "step 9 has passed: the run is at 10")
     assert refused["old"] is None
     assert refused["new"] is None
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(process) == 0
 
 
@@ -167,11 +167,11 @@ def test_every_request_in_every_state(tmp_path: Path, kind: str, state: str) -> 
     if state == "running":
         requests.send_request(run, KINDS[kind].model_copy(update={"at_step": 20}))
     elif state != "queued":
-        requests.send_request(run, requests.Pause(at_step=20))
+        requests.send_request(run, commands.Pause(at_step=20))
         process = start(run)
         wait_for_state(run, "paused", 20)
         if state == "stopped":
-            requests.send_request(run, requests.Stop())
+            requests.send_request(run, commands.Stop())
             assert end(process) == 0
         elif state == "killed":
             process.kill()
@@ -204,7 +204,7 @@ def _bring_to_an_end(run: RunDir, process: object) -> None:
     for _ in range(6):
         wait_until(stands, "a pause or an end")
         if process.exitcode is None:  # type: ignore[attr-defined]
-            requests.send_request(run, requests.Resume())
+            requests.send_request(run, commands.Resume())
             process.join(0.4)  # type: ignore[attr-defined]
             continue
         if (status := read_status(run)) is not None and status.state == "finished":
@@ -217,7 +217,7 @@ def test_ten_thousand_requests_in_a_burst_are_all_answered_once_and_in_order(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    ids = [requests.send_request(run, requests.Note(text=str(n))) for n in range(10_000)]
+    ids = [requests.send_request(run, commands.Note(text=str(n))) for n in range(10_000)]
     assert train(run) == 0
     assert [e["id"] for e in events(run) if e["type"] == "request"] == ids
     assert [e["text"] for e in events(run) if e["type"] == "note"] == [str(n) for n in range(10_000)]
@@ -230,7 +230,7 @@ def test_who_may_ask(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
 
     def from_user(user: int, text: str) -> None:
-        requests.send_request(run, requests.Note(text=text))
+        requests.send_request(run, commands.Note(text=text))
         os.chown(max(run.inbox.glob("*.json")), user, -1)
 
     from_user(0, "the owner")
@@ -305,7 +305,7 @@ def test_a_request_whose_file_cannot_go_is_taken_once(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Note(text="once"))
+    requests.send_request(run, commands.Note(text="once"))
     [file] = run.inbox.glob("*.json")
     for _ in range(2):  # the second time the journal has it
         journal = Journal(run.journal_file)
@@ -321,6 +321,6 @@ def test_a_request_whose_file_cannot_go_is_taken_once(
 
 def test_a_requested_checkpoint_is_kept(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Checkpoint(at_step=4))
+    requests.send_request(run, commands.Checkpoint(at_step=4))
     assert train(run) == 0
     assert 4 in [c.step for c in list_checkpoints(run.checkpoints) if c.why == "kept"]

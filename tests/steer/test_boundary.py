@@ -23,7 +23,7 @@ from resume.factories import (
 )
 
 from bncore.config.model import Checkpoints, Evaluation, Optim
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.branch import fork, replay
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir, list_checkpoints
@@ -35,12 +35,12 @@ from bncore.train.inspection import step_and_digest
 from steer.factories import OBSERVED
 
 STEPS = {
-    "evaluate": requests.Evaluate(),
-    "norm": requests.Set(changes={"norm.kind": "l1"}),
-    "back": requests.Set(changes={"norm.kind": "batch"}),
-    "noise": requests.Set(changes={"noise.on": True}),
-    "note": requests.Note(text="here"),
-    "keep": requests.Checkpoint(),
+    "evaluate": commands.Evaluate(),
+    "norm": commands.Set(changes={"norm.kind": "l1"}),
+    "back": commands.Set(changes={"norm.kind": "batch"}),
+    "noise": commands.Set(changes={"noise.on": True}),
+    "note": commands.Note(text="here"),
+    "keep": commands.Checkpoint(),
 }
 
 
@@ -72,7 +72,7 @@ def test_a_run_stopped_behind_what_was_asked_at_one_step_goes_on_from_there(
     twin = asked_for(make_run(tmp_path / "twin-s0", OBSERVED), step, *order)
     assert train(twin) == 0
     run = asked_for(make_run(tmp_path / "run-s0", OBSERVED), step, *order)
-    requests.send_request(run, requests.Stop(at_step=step))
+    requests.send_request(run, commands.Stop(at_step=step))
     assert train(run) == 0
     assert read_status(run).state == "stopped"  # type: ignore[union-attr]
     assert train(run) == 0, run.log_file.read_text()
@@ -128,7 +128,7 @@ def test_a_run_that_tells_few_steps_replays_as_far_as_it_went(
     )
     original = make_run(tmp_path / "sweep" / "run-s0", spec)
     if stopped:
-        requests.send_request(original, requests.Stop(at_step=step))
+        requests.send_request(original, commands.Stop(at_step=step))
         assert train(original) == 0
     else:
         assert train(original, failpoint=f"journal.half:{step - 8}") < 0
@@ -144,7 +144,7 @@ def test_a_run_that_tells_few_steps_replays_as_far_as_it_went(
 def test_a_fork_without_a_step_begins_where_such_a_run_stands(tmp_path: Path, state: str) -> None:
     spec = DEEP_LINEAR.model_copy(update={"log_every": 50, "eval": Evaluation(every=0)})
     parent = make_run(tmp_path / "sweep" / "run-s0", spec)
-    requests.send_request(parent, (requests.Stop if state == "stopped" else requests.Pause)(at_step=33))
+    requests.send_request(parent, (commands.Stop if state == "stopped" else commands.Pause)(at_step=33))
     process = start(parent)
     if state == "paused":
         wait_for_state(parent, "paused", 33)
@@ -153,7 +153,7 @@ def test_a_fork_without_a_step_begins_where_such_a_run_stands(tmp_path: Path, st
     lineage = read_lineage(fork(parent, at=33 if state == "paused" else None, changes={"optim.lr": 0.001}))
     assert lineage is not None and lineage.at == 33
     if state == "paused":
-        requests.send_request(parent, requests.Resume())
+        requests.send_request(parent, commands.Resume())
         assert end(process) == 0
 
 
@@ -162,16 +162,16 @@ def test_what_was_asked_last_is_what_holds_however_little_is_told(tmp_path: Path
         update={"log_every": 1000, "eval": Evaluation(every=0), "checkpoint": Checkpoints()}
     )
     run = make_run(tmp_path / "run-s0", spec)
-    requests.send_request(run, requests.Set(changes={"optim.lr": 0.02}, at_step=20))
-    requests.send_request(run, requests.Note(text="so far", at_step=25))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 0.02}, at_step=20))
+    requests.send_request(run, commands.Note(text="so far", at_step=25))
     assert train(run, failpoint="journal.half:5") < 0  # the note itself, whose request is told
-    requests.send_request(run, requests.Set(changes={"optim.lr": 0.05}))  # to a run that has stopped hearing
+    requests.send_request(run, commands.Set(changes={"optim.lr": 0.05}))  # to a run that has stopped hearing
     assert train(run) == 0
     told = [(e["step"], e["new"]) for e in events(run) if e["type"] == "request" and e["new"]]
     assert told == [(20, {"optim.lr": 0.02}), (25, {"optim.lr": 0.05})]
     twin = make_run(tmp_path / "twin-s0", spec)
-    requests.send_request(twin, requests.Set(changes={"optim.lr": 0.02}, at_step=20))
-    requests.send_request(twin, requests.Set(changes={"optim.lr": 0.05}, at_step=25))
+    requests.send_request(twin, commands.Set(changes={"optim.lr": 0.02}, at_step=20))
+    requests.send_request(twin, commands.Set(changes={"optim.lr": 0.05}, at_step=25))
     assert train(twin) == 0
     assert digest(run) == digest(twin)
 
@@ -179,7 +179,7 @@ def test_what_was_asked_last_is_what_holds_however_little_is_told(tmp_path: Path
 def test_a_fork_of_a_fork_knows_what_held(tmp_path: Path) -> None:
     spec = DEEP_LINEAR.model_copy(update={"checkpoint": Checkpoints(keep=20, every_steps=7, every_minutes=0)})
     parent = make_run(tmp_path / "sweep" / "run-s0", spec)
-    requests.send_request(parent, requests.Set(changes={"norm.kind": "l1", "optim.lr": 0.02}, at_step=2))
+    requests.send_request(parent, commands.Set(changes={"norm.kind": "l1", "optim.lr": 0.02}, at_step=2))
     assert train(parent) == 0
     first = fork(parent, at=30, changes={"noise.on": True})
     assert train(first) == 0
@@ -211,7 +211,7 @@ def test_a_fork_that_keeps_a_checkpoint_of_its_first_step_replays(tmp_path: Path
     assert train(parent) == 0
     made = fork(parent, at=49, changes={"noise.on": True})  # where a checkpoint is
     asked_for(made, 49, "evaluate", "norm", "keep", "note")
-    requests.send_request(made, requests.Stop(at_step=49))
+    requests.send_request(made, commands.Stop(at_step=49))
     assert train(made) == 0
     assert train(made) == 0
     (again,) = replay([made]).runs()
@@ -224,9 +224,9 @@ def test_a_fork_that_keeps_a_checkpoint_of_its_first_step_replays(tmp_path: Path
 def test_what_would_halt_an_earlier_process_does_not_halt_the_next_and_it_replays(
     tmp_path: Path, kind: str
 ) -> None:
-    halt = {"stop": requests.Stop(), "pause": requests.Pause(), "step": requests.Step(count=3)}[kind]
+    halt = {"stop": commands.Stop(), "pause": commands.Pause(), "step": commands.Step(count=3)}[kind]
     run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Set(changes={"optim.lr": 0.005}, at_step=33))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 0.005}, at_step=33))
     assert train(run, failpoint="journal.half:45") < 0
     requests.send_request(run, halt)
     assert train(run) == 0
@@ -240,9 +240,9 @@ def test_a_stop_is_heard_while_a_run_makes_again_what_it_has_told(tmp_path: Path
     spec = SLOW.model_copy(update={"checkpoint": Checkpoints()})
     run = make_run(tmp_path / "run-s0", spec)
     assert train(run, failpoint="journal.half:200") < 0
-    requests.send_request(run, requests.Stop(at_step=50))
+    requests.send_request(run, commands.Stop(at_step=50))
     requests.send_request(
-        run, requests.Set(changes={"optim.lr": 2e-4}, at_step=40)
+        run, commands.Set(changes={"optim.lr": 2e-4}, at_step=40)
     )  # which would change what was told
     assert train(run) == 0
     status = read_status(run)
@@ -262,14 +262,14 @@ def digest_of(path: Path, spec: Any) -> str:
 
 def test_single_steps_that_were_left_are_not_made_later(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=10))
+    requests.send_request(run, commands.Pause(at_step=10))
     process = start(run)
     wait_for_state(run, "paused", 10)
     with held_still(process.pid or 0):
-        for command in (requests.Step(count=40), requests.Resume(), requests.Step(count=2)):
+        for command in (commands.Step(count=40), commands.Resume(), commands.Step(count=2)):
             requests.send_request(run, command)
     wait_for_state(run, "paused", 12)
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(process) == 0
 
 
@@ -307,7 +307,7 @@ def test_a_request_that_nobody_thought_of_is_rejected_and_the_run_goes_on(
     from bncore.train.control import Signals  # noqa: PLC0415 - torch
 
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Note(text="x"))
+    requests.send_request(run, commands.Note(text="x"))
     assert worker.main([str(run.path)], signals=Signals()) == 0
     (told,) = [e for e in events(run) if e["type"] == "request"]
     assert (told["outcome"], told["reason"]) == ("rejected", "ZeroDivisionError: of all things")
@@ -328,12 +328,12 @@ def test_a_run_that_has_ended_is_left_as_it_is(tmp_path: Path, lr: float) -> Non
 def test_a_damaged_checkpoint_is_set_aside_and_the_next_one_stays(tmp_path: Path) -> None:
     spec = DEEP_LINEAR.model_copy(update={"checkpoint": Checkpoints(keep=1, every_steps=7, every_minutes=0)})
     run = make_run(tmp_path / "run-s0", spec)
-    requests.send_request(run, requests.Stop(at_step=40))
+    requests.send_request(run, commands.Stop(at_step=40))
     assert train(run) == 0
     (newest,) = list_checkpoints(run.checkpoints)
     assert newest.step == 40
     newest.path.write_bytes(newest.path.read_bytes()[:1000])
-    requests.send_request(run, requests.Stop(at_step=10))
+    requests.send_request(run, commands.Stop(at_step=10))
     assert train(run) == 0
     assert [c.step for c in list_checkpoints(run.checkpoints)] == [10]
     assert newest.path.with_name(newest.path.name + checkpoint.DAMAGED).exists()
@@ -370,7 +370,7 @@ def test_names_of_checkpoints_say_why_they_stay(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_elsewhere_says_so_and_is_not_comparable(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Stop(at_step=30))
+    requests.send_request(run, commands.Stop(at_step=30))
     assert train(run) == 0
     meta = orjson.loads(run.meta_file.read_bytes())
     assert not any("surroundings" in e["text"] for e in events(run) if e["type"] == "warning")
@@ -395,11 +395,11 @@ def test_a_lineage_that_makes_no_sense_is_no_sound_run(tmp_path: Path) -> None:
 def test_an_old_request_to_go_on_undoes_no_later_pause(tmp_path: Path) -> None:
     """As a run that ended while it was asked leaves it: it is taken first, where nothing is paused."""
     run = make_run(tmp_path / "run-s0", SLOW)
-    requests.send_request(run, requests.Resume())
-    requests.send_request(run, requests.Pause(at_step=30))
+    requests.send_request(run, commands.Resume())
+    requests.send_request(run, commands.Pause(at_step=30))
     process = start(run)
     wait_for_state(run, "paused", 30)
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(process) == 0
     asked = [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
     assert asked == [(0, "resume", "applied"), (30, "pause", "applied"), (30, "resume", "applied")]

@@ -10,7 +10,7 @@ import pytest
 from cli.factories import bnrun
 from resume.factories import DEEP_LINEAR, digest, events, make_run, story, train
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.branch import fork, replay
 from bncore.store.dropped_requests import in_effect, why_not
 from bncore.store.journal import Journal
@@ -29,7 +29,7 @@ def killed_by(path: Path, step: int, *, evaluated: bool = False) -> RunDir:
     """A run as an older program left it: a request journaled as applied, and no update after it."""
     run = make_run(path, ONE_SAMPLE)
     (path.parent / "sweep.toml").write_text("")
-    requests.send_request(run, requests.Stop(at_step=step))
+    requests.send_request(run, commands.Stop(at_step=step))
     assert train(run) == 0
     journal = Journal(run.journal_file)
     journal.append(
@@ -60,7 +60,7 @@ def test_it_is_resumed_without_it(tmp_path: Path, twin: RunDir, step: int) -> No
     run = killed_by(tmp_path / "sweep" / "run-s0", step)
     assert train(run) == 1
     said = run.log_file.read_text()
-    requests.send_request(run, requests.DropRequest(request=KILLER))
+    requests.send_request(run, commands.DropRequest(request=KILLER))
     assert train(run) == 0, said + run.log_file.read_text()
     assert digest(run) == digest(twin)
     assert answers(run)[-1] == (step, "drop_request", "applied")
@@ -70,7 +70,7 @@ def test_it_is_resumed_without_it(tmp_path: Path, twin: RunDir, step: int) -> No
 
 def test_an_evaluation_under_it_is_made_anew(tmp_path: Path, twin: RunDir) -> None:
     run = killed_by(tmp_path / "sweep" / "run-s0", 5, evaluated=True)
-    requests.send_request(run, requests.DropRequest(request=KILLER))
+    requests.send_request(run, commands.DropRequest(request=KILLER))
     assert train(run, failpoint="journal.half:12") < 0  # and again when it is resumed once more
     assert train(run) == 0, run.log_file.read_text()
     assert digest(run) == digest(twin)
@@ -84,14 +84,14 @@ def test_a_checkpoint_that_holds_it_is_set_aside(tmp_path: Path, twin: RunDir) -
     state |= {"requests": [KILLER], "changes": IMPOSSIBLE}
     state["net"] = {name: value + 1 for name, value in state["net"].items()}
     checkpoint.save(run.checkpoints, 5, state, requested=True)
-    requests.send_request(run, requests.DropRequest(request=KILLER))
+    requests.send_request(run, commands.DropRequest(request=KILLER))
     assert train(run) == 0, run.log_file.read_text()
     assert digest(run) == digest(twin)
 
 
 def test_forks_and_replays_know_nothing_of_it(tmp_path: Path) -> None:
     run = killed_by(tmp_path / "sweep" / "run-s0", 5)
-    requests.send_request(run, requests.DropRequest(request=KILLER))
+    requests.send_request(run, commands.DropRequest(request=KILLER))
     assert train(run) == 0
     branch = fork(run, at=8, changes={})
     (again,) = replay([run]).runs()
@@ -104,11 +104,11 @@ def test_forks_and_replays_know_nothing_of_it(tmp_path: Path) -> None:
 
 def test_what_a_run_has_trained_with_cannot_be_dropped(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
-    ident = requests.send_request(run, requests.Set(changes={"optim.lr": 0.02}, at_step=20))
-    requests.send_request(run, requests.Stop(at_step=30))
+    ident = requests.send_request(run, commands.Set(changes={"optim.lr": 0.02}, at_step=20))
+    requests.send_request(run, commands.Stop(at_step=30))
     assert train(run) == 0
     before = [e["type"] for e in events(run)]
-    requests.send_request(run, requests.DropRequest(request=ident))
+    requests.send_request(run, commands.DropRequest(request=ident))
     assert "bnrun fork --at 20" in why_not(events(run), ident)
     assert "no change of settings" in why_not(events(run), "unknown")
     assert train(run) == 0
@@ -118,7 +118,7 @@ def test_what_a_run_has_trained_with_cannot_be_dropped(tmp_path: Path) -> None:
 
 def test_a_live_run_is_not_asked_for_it(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "run-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.DropRequest(request="unknown", at_step=20))
+    requests.send_request(run, commands.DropRequest(request="unknown", at_step=20))
     assert train(run) == 0
     assert [(kind, outcome) for _, kind, outcome in answers(run)] == [("drop_request", "rejected")]
 

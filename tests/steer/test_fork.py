@@ -8,7 +8,7 @@ import pytest
 from resume.factories import DEEP_LINEAR, digest, end, events, make_run, start, train, wait_for_state
 
 from bncore.config.errors import SpecError
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.branch import BranchError, fork, replay
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir, SweepDir, list_checkpoints
@@ -25,8 +25,8 @@ TOLD = ("step", "eval", "probe", "finished")
 def parent(tmp_path: Path) -> RunDir:
     """A finished run, steered at 20, with checkpoints at 49, 56 and 60, and one asked for at 30."""
     run = make_run(tmp_path / "sweep" / "batch-s0", OBSERVED)
-    requests.send_request(run, requests.Set(changes={"norm.kind": "l1"}, at_step=20))
-    requests.send_request(run, requests.Checkpoint(at_step=30))
+    requests.send_request(run, commands.Set(changes={"norm.kind": "l1"}, at_step=20))
+    requests.send_request(run, commands.Checkpoint(at_step=30))
     assert train(run) == 0
     assert [c.step for c in list_checkpoints(run.checkpoints)] == [30, 56, 60]
     return run
@@ -107,11 +107,11 @@ def test_a_fork_lies_beside_its_parent_and_is_one_of_the_sweep_s_runs(parent: Ru
 
 def test_a_live_run_can_be_forked(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "batch-s0", DEEP_LINEAR)
-    requests.send_request(run, requests.Pause(at_step=40))
+    requests.send_request(run, commands.Pause(at_step=40))
     process = start(run)
     wait_for_state(run, "paused", 40)
     branch = fork(run, at=40, changes={"norm.kind": "none"})
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(process) == 0
     assert train(branch) == 0
     assert told(branch, "step")[0]["step"] == 35

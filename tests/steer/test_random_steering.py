@@ -12,7 +12,7 @@ from resume.factories import SPARSE, digest, events, make_run, start, story, tra
 
 from bncore.config.model import Checkpoints, Evaluation, Noise, Spec
 from bncore.config.probes import Probes
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.branch import fork, replay
 from bncore.store.journal import REPLAYED_EVENTS
 from bncore.store.lineage import read_lineage
@@ -45,25 +45,25 @@ def a_spec(chance: random.Random) -> Spec:
     )
 
 
-def some_requests(chance: random.Random) -> list[requests.Command]:
+def some_requests(chance: random.Random) -> list[commands.Command]:
     """Up to ten requests, many of them at the same few steps, so that much happens between two updates."""
     places = chance.sample(range(60), 3)
-    found: list[requests.Command] = []
+    found: list[commands.Command] = []
     for _ in range(chance.randrange(11)):
         at = chance.choice(places)
         kind = chance.choice(
-            [requests.Evaluate, requests.Checkpoint, requests.Note, requests.Set, requests.Set]
+            [commands.Evaluate, commands.Checkpoint, commands.Note, commands.Set, commands.Set]
         )
         extra: dict[str, Any] = {}
-        if kind is requests.Note:
+        if kind is commands.Note:
             extra["text"] = chance.choice(["here", "there"])
-        if kind is requests.Set:
+        if kind is commands.Set:
             extra["changes"] = chance.choice(CHANGES)
         found.append(kind(at_step=at, **extra))
     return found
 
 
-def ask(run: RunDir, commands: list[requests.Command]) -> RunDir:
+def ask(run: RunDir, commands: list[commands.Command]) -> RunDir:
     for command in commands:
         requests.send_request(run, command)
     return run
@@ -92,8 +92,8 @@ def check(folder: Path, seed: int) -> None:
     spec, asked = a_spec(chance), some_requests(chance)
     twin = ask(make_run(folder / "twin" / "run-s0", spec), asked)
     assert train(twin) == 0, twin.log_file.read_text()
-    stops: list[requests.Command] = [
-        requests.Stop(at_step=chance.randrange(60)) for _ in range(chance.randrange(4))
+    stops: list[commands.Command] = [
+        commands.Stop(at_step=chance.randrange(60)) for _ in range(chance.randrange(4))
     ]
     run = ask(make_run(folder / "sweep" / "run-s0", spec), chance.sample(stops, len(stops)) + asked)
     brought_to_its_end(run, chance)
@@ -143,9 +143,9 @@ def by_hand(folder: Path, seed: int) -> None:
     spec = a_spec(chance).model_copy(update={"steps": 400})
     run = make_run(folder / "sweep" / "run-s0", spec)
     asked = [
-        *(requests.Set(changes=changes) for changes in CHANGES),
-        *(requests.Evaluate(), requests.Checkpoint(), requests.Note(text="here"), requests.Stop()),
-        *(requests.Pause(), requests.Step(count=3), requests.Resume()),
+        *(commands.Set(changes=changes) for changes in CHANGES),
+        *(commands.Evaluate(), commands.Checkpoint(), commands.Note(text="here"), commands.Stop()),
+        *(commands.Pause(), commands.Step(count=3), commands.Resume()),
     ]
     kills = chance.randrange(4)
     for _ in range(200):
@@ -153,7 +153,7 @@ def by_hand(folder: Path, seed: int) -> None:
         while process.exitcode is None:
             status = read_status(run)
             paused = status is not None and status.state == "paused"
-            requests.send_request(run, requests.Resume() if paused else chance.choice(asked))
+            requests.send_request(run, commands.Resume() if paused else chance.choice(asked))
             process.join(chance.uniform(0, 0.1))
             if kills and chance.random() < 0.1:
                 kills -= 1

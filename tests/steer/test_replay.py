@@ -23,7 +23,7 @@ from resume.factories import (
     wait_until,
 )
 
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.branch import BranchError, reached, replay
 from bncore.store.journal import read_events
 from bncore.store.paths import RunDir, read_sweep
@@ -54,27 +54,27 @@ def test_a_steered_run_replays_to_the_same_digest(tmp_path: Path, spec: object) 
 
 def test_steered_live_paused_stopped_killed_and_resumed_it_still_replays(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "run-s0", SLOW_OBSERVED)
-    requests.send_request(run, requests.Pause(at_step=40))
+    requests.send_request(run, commands.Pause(at_step=40))
     process = start(run)
     wait_for_state(run, "paused", 40)
-    requests.send_request(run, requests.Set(changes={"norm.kind": "l1"}))
-    requests.send_request(run, requests.Step(count=3))
+    requests.send_request(run, commands.Set(changes={"norm.kind": "l1"}))
+    requests.send_request(run, commands.Step(count=3))
     wait_for_state(run, "paused", 43)
-    requests.send_request(run, requests.Note(text="look"))
-    requests.send_request(run, requests.Evaluate())
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Note(text="look"))
+    requests.send_request(run, commands.Evaluate())
+    requests.send_request(run, commands.Resume())
     wait_until(lambda: reached(read_events(run.journal_file)) > 60, "some steps")
     assert process.pid is not None
     with held_still(process.pid):
         requests.send_request(
-            run, requests.Set(changes={"noise.on": True})
+            run, commands.Set(changes={"noise.on": True})
         )  # taken wherever it happens to be
     wait_until(lambda: ("set", "applied") in [a[1:] for a in answers(run)[4:]], "the noise")
     process.kill()
     end(process)
     process = start(run)
-    requests.send_request(run, requests.Set(changes={"optim.lr": 5e-5}))
-    requests.send_request(run, requests.Stop(at_step=280))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 5e-5}))
+    requests.send_request(run, commands.Stop(at_step=280))
     assert end(process) == 0
     assert train(run) == 0
     again = replayed(run)
@@ -86,7 +86,7 @@ def test_steered_live_paused_stopped_killed_and_resumed_it_still_replays(tmp_pat
 
 def test_a_stopped_run_replays_as_far_as_it_went(tmp_path: Path) -> None:
     run = steered(tmp_path / "sweep" / "run-s0", OBSERVED, [(10, {"norm.kind": "l1"})])
-    requests.send_request(run, requests.Stop(at_step=33))
+    requests.send_request(run, commands.Stop(at_step=33))
     assert train(run) == 0
     again = replayed(run)
     status = read_status(again)
@@ -135,12 +135,12 @@ def test_a_killed_replay_resumes_and_ends_alike(tmp_path: Path) -> None:
 def test_a_replay_listens_but_lets_nobody_change_what_it_repeats(tmp_path: Path) -> None:
     original = finished(tmp_path / "sweep" / "run-s0", OBSERVED, [(9, {"norm.kind": "l1"})])
     (run,) = replay([original]).runs()
-    requests.send_request(run, requests.Set(changes={"optim.lr": 1.0}, at_step=20))
-    requests.send_request(run, requests.Checkpoint(at_step=21))
-    requests.send_request(run, requests.Pause(at_step=30))
+    requests.send_request(run, commands.Set(changes={"optim.lr": 1.0}, at_step=20))
+    requests.send_request(run, commands.Checkpoint(at_step=21))
+    requests.send_request(run, commands.Pause(at_step=30))
     process = start(run)
     wait_for_state(run, "paused", 30)
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     assert end(process) == 0
     refused = [e for e in told(run, "request") if e["outcome"] == "rejected"]
     assert [e["reason"] for e in refused] == ["a replay takes only the requests of the run that it repeats"]
@@ -160,7 +160,7 @@ def test_a_difference_is_found_and_named(tmp_path: Path) -> None:
     found = compare(original, again)
     assert not found.same
     assert "step of step 9" in found.difference
-    assert "made again as" in found.difference
+    assert "recomputed as" in found.difference
 
 
 def test_other_surroundings_are_named_and_make_digests_not_comparable(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_steered_and_killed_at_random_it_replays_to_the_same_digest(tmp_path: Pa
         process = start(run)
         for _ in range(dice.randrange(5)):
             at = dice.choice([None, dice.randrange(60)])
-            requests.send_request(run, requests.Set(changes=dice.choice(CHANGES), at_step=at))
+            requests.send_request(run, commands.Set(changes=dice.choice(CHANGES), at_step=at))
             process.join(dice.random() * 0.1)
         if process.is_alive():
             process.kill()

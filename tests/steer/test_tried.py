@@ -16,7 +16,7 @@ from train.test_state_backup import same
 from bncore.config.change import changed
 from bncore.config.model import DLN, MLP, VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Spec
 from bncore.nets.normalize import NORMS
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
@@ -57,7 +57,7 @@ def test_a_request_that_cannot_work_is_rejected_and_the_run_goes_on(tmp_path: Pa
     else:
         run = make_run(tmp_path / "sweep" / "run-s0", ONE_SAMPLE)
         requests.send_request(
-            run, requests.Set(changes=IMPOSSIBLE, at_step=4 if how == "--at-step" else None)
+            run, commands.Set(changes=IMPOSSIBLE, at_step=4 if how == "--at-step" else None)
         )
     assert train(run) == 0, run.log_file.read_text()
     assert answers(run) == [(0 if how == "set" else 4, "set", "rejected")]

@@ -212,18 +212,18 @@ def test_equal_events_are_not_written_twice_and_new_ones_are(path: Path, again: 
 @pytest.mark.parametrize(
     ("kind", "step", "fields", "message"),
     [
-        ("step", 1, {"loss": 0.75, "grads": [1.0, math.nan]}, "loss was 0.5, made again as 0.75"),
+        ("step", 1, {"loss": 0.75, "grads": [1.0, math.nan]}, "loss was 0.5, recomputed as 0.75"),
         (
             "step",
             1,
             {"loss": 0.5, "grads": [1.0, 2.0]},
-            r"grads was \[1.0, 'nan'\], made again as \[1.0, 2.0\]",
+            r"grads was \[1.0, 'nan'\], recomputed as \[1.0, 2.0\]",
         ),
         ("step", 1, {"loss": 0.75, "grads": [2.0]}, r"grads was \[1.0, 'nan'\]"),  # the first by name
-        ("step", 1, {"grads": [1.0, math.nan]}, "loss was 0.5, made again as None"),
-        ("step", 1, {"loss": 0.5, "grads": [1.0, math.nan], "lr": 1.0}, "lr was None, made again as 1.0"),
-        ("step", 2, {"loss": 0.5}, "made again as step of step 2"),
-        ("eval", 1, {"loss": 0.5}, "made again as eval of step 1"),
+        ("step", 1, {"grads": [1.0, math.nan]}, "loss was 0.5, recomputed as None"),
+        ("step", 1, {"loss": 0.5, "grads": [1.0, math.nan], "lr": 1.0}, "lr was None, recomputed as 1.0"),
+        ("step", 2, {"loss": 0.5}, "recomputed as step of step 2"),
+        ("eval", 1, {"loss": 0.5}, "recomputed as eval of step 1"),
     ],
 )
 def test_a_different_event_is_a_divergence_that_names_the_field(
@@ -246,7 +246,7 @@ def test_a_measurement_of_a_later_program_may_say_more_but_nothing_else(path: Pa
     again = Journal(path)
     again.expect_from(0)
     again.append_or_verify("probe", 0, name="landscape", beta=2.0, grad_diff_sum=[1.0])
-    with pytest.raises(Divergence, match=r"beta was 3\.0, made again as 4\.0"):
+    with pytest.raises(Divergence, match=r"beta was 3\.0, recomputed as 4\.0"):
         again.append_or_verify("probe", 1, name="landscape", beta=4.0, a_new_field=[1.0])
     assert path.read_bytes() == before
 
@@ -258,7 +258,7 @@ def test_a_measurement_that_says_less_is_a_divergence(path: Path) -> None:
     journal.close()
     again = Journal(path)
     again.expect_from(0)
-    with pytest.raises(Divergence, match=r"floor was 1\.0, made again as None"):
+    with pytest.raises(Divergence, match=r"floor was 1\.0, recomputed as None"):
         again.append_or_verify("probe", 0, name="landscape", beta=2.0)
 
 

@@ -14,20 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.plain_files import read_plain
+from bncore.store.commands import Checkpoint, Command, Note, Pause, Resume, Step, Stop
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir
-from bncore.store.requests import (
-    LARGEST,
-    Checkpoint,
-    Command,
-    Note,
-    Pause,
-    Resume,
-    Step,
-    Stop,
-    pending,
-    send_request,
-)
+from bncore.store.requests import LARGEST, pending, send_request
 from store.factories import empty_run
 
 

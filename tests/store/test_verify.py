@@ -125,7 +125,7 @@ def test_more_steps_than_the_spec_has(run: RunDir) -> None:
 
 def test_a_journal_that_goes_on_after_its_end(run: RunDir) -> None:
     rewrite(run, lambda events: [*events, events[-1]])
-    assert the_problem(run) == f"{run.journal_file}: goes on after event 11 (finished)"
+    assert the_problem(run) == f"{run.journal_file}: continues after event 11 (finished)"
 
 
 def test_a_journal_cut_short_of_its_end(run: RunDir) -> None:

@@ -25,7 +25,7 @@ from resume.factories import (
 from steer.factories import CHANGES, OBSERVED, answers, steered
 
 from bncore.config.model import MLP, Checkpoints, Evaluation, ImageData, Norm, Optim, Spec
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 
@@ -93,8 +93,8 @@ def test_requests_are_taken_at_their_steps(tmp_path: Path) -> None:
     asked = [(4 + 4 * place, change) for place, change in enumerate(CHANGES)]
     run, twin = steered(tmp_path / "ahead", OBSERVED, asked), steered(tmp_path / "not", OBSERVED, asked)
     for one in (run, twin):
-        requests.send_request(one, requests.Checkpoint(at_step=33))
-        requests.send_request(one, requests.Evaluate(at_step=34))
+        requests.send_request(one, commands.Checkpoint(at_step=33))
+        requests.send_request(one, commands.Evaluate(at_step=34))
     assert train(run, ahead=64) == train(twin) == 0
     assert answers(run) == answers(twin)
     assert_same(run, twin)
@@ -115,12 +115,12 @@ def test_a_run_that_is_ahead_answers_and_stops_as_others_do(tmp_path: Path) -> N
     spec = SLOW
     asked = [(30, {"noise.on": True})]
     run, twin = steered(tmp_path / "ahead", spec, asked), steered(tmp_path / "not", spec, asked)
-    requests.send_request(run, requests.Pause(at_step=41))
+    requests.send_request(run, commands.Pause(at_step=41))
     process = start(run, ahead=64)
     wait_for_state(run, "paused", 41)
     steps = [event["step"] for event in events(run) if event["type"] == "step"]
     assert steps == list(range(41)), "all that was made is journaled when it pauses"
-    requests.send_request(run, requests.Resume())
+    requests.send_request(run, commands.Resume())
     wait_until(lambda: (s := read_status(run)) is not None and s.state == "running", "going on")
     process.terminate()
     assert end(process) == 128 + signal.SIGTERM

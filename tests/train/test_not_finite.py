@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bncore.config.model import Checkpoints, Optim
 from bncore.report.report_run import gather
-from bncore.store import Journal
+from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.train.running_statistics import overflowed
 from bntui.cli.main import app

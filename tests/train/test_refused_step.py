@@ -13,7 +13,7 @@ from resume.factories import Updates, events, make_run, train
 from bncore.config.change import changed
 from bncore.config.model import MLP, Norm, Optim, Spec
 from bncore.nets import ForwardMode
-from bncore.store import requests
+from bncore.store import commands, requests
 from bncore.store.paths import list_checkpoints
 from bncore.train import checkpoint
 from bncore.train.state import TrainState
@@ -138,7 +138,7 @@ def test_a_gradient_whose_norm_alone_overflows_is_none() -> None:
 )
 def test_a_run_diverges_where_its_gradient_overflows(tmp_path: Path, ahead: int, updates: Updates) -> None:
     run = make_run(tmp_path / "run", STEEP)
-    requests.send_request(run, requests.Stop(at_step=1))
+    requests.send_request(run, commands.Stop(at_step=1))
     assert train(run) == 0, run.log_file.read_text()
     one = session(STEEP)
     (found,) = list_checkpoints(run.checkpoints)
