@@ -67,12 +67,12 @@ class Norm(nn.Module):
             self.bias.grad = None
 
     @property
-    def settled(self) -> bool:
+    def constant_momentum(self) -> bool:
         """Whether the next batch has the weight in the running statistics that every later one has."""
         return self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS
 
     def adopt(self, setting: NormSpec) -> None:
-        """Be another norm, and nothing more: statistics go on as they are. `set` is what a run does."""
+        """Be another norm, and nothing more: statistics stay as they are. `set` is what a run does."""
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
         exponent = lp_exponent(setting.kind)
         self.setting = setting
@@ -140,7 +140,7 @@ class Norm(nn.Module):
 
     def _weight_of_newest(self) -> float:
         """Weight of the batch at hand in the running statistics; counts it."""
-        if self.settled:
+        if self.constant_momentum:
             return self.setting.momentum
         self.averaged += 1
         weight = 1 / self.averaged

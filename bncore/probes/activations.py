@@ -48,9 +48,9 @@ def distribution(layer: Layer | None, number: int, z: Tensor, bins: Bins | int) 
     smallest, largest = (float(v) for v in torch.stack(z.aminmax()).tolist())
     if not np.isfinite([smallest, largest]).all():
         raise ArithmeticError(f"layer {number}'s output is not finite")
-    widened = (
-        Bins.around(smallest, largest, bins) if isinstance(bins, int) else bins.widened(smallest, largest)
-    )
+    if isinstance(bins, int):
+        bins = Bins.around(smallest, largest, bins)
+    widened = bins.widened(smallest, largest)
     dims = (0, *range(2, z.ndim))
     variance, mean = torch.var_mean(z, dims, correction=0)
     dead = None if layer is None else dead_share(z if layer.activation is None else layer.activation(z))
@@ -100,7 +100,7 @@ class Activations(Probe):
           |mu_j - mu_j'| and |sigma_j^2 - sigma_j'^2|, the prime standing for the measurement before this one;
         - `mean_drift`, `variance_drift`: the same against the first measurement;
         - `unit`, `unit_mean`, `unit_variance`: one example unit's number (from 0) and moments. Fig 8 draws
-          such an example, signed in its lower half: under noise its mean moves by up to 2 n_mu a step, which
+          such an example, signed in its lower half: under noise its mean moves by up to 2 n_mu per step, which
           an average over a layer never does;
         - `dead`: share of units that are 0 after the activation throughout the batch; only of networks whose
           activations are known, which are ours.
@@ -111,7 +111,8 @@ class Activations(Probe):
             ValueError: a chosen layer has no norm position, or no output.
             ArithmeticError: an output is not finite.
         """
-        found = self._distributions(view)
+        with torch.no_grad():
+            found = self._of_module(view) if isinstance(view, ModuleView) else self._of_layers(view)
         moments = {n: (d.mean.clone(), d.variance.clone()) for n, d in found.items()}
         fields = {**_histograms(found), **_averages(found), **_examples(view, found)}
         if self._last:
@@ -135,10 +136,6 @@ class Activations(Probe):
         self._start = {int(n): (mean, var) for n, (mean, var) in state["start"].items()}
         self._last = {int(n): (mean, var) for n, (mean, var) in state["last"].items()}
 
-    def _distributions(self, view: StepView) -> dict[int, Distribution]:
-        with torch.no_grad():
-            return self._of_module(view) if isinstance(view, ModuleView) else self._of_layers(view)
-
     def _of_module(self, view: ModuleView) -> dict[int, Distribution]:
         found: dict[int, Distribution] = {}
         called: list[int] = []
@@ -151,10 +148,8 @@ class Activations(Probe):
         view.layer_outputs(see)
         wrong = sorted({*self.layers} - {*found})
         if wrong or not found:
-            accepted = ", ".join(map(str, sorted(called))) or "none is"
-            raise ValueError(
-                f"probes.activations.layers: {wrong}; expected layers whose module is called: {accepted}"
-            )
+            accepted = f"layers whose module is called: {', '.join(map(str, sorted(called))) or 'none is'}"
+            raise ValueError(f"probes.activations.layers: {wrong}; expected {accepted}")
         return dict(sorted(found.items()))
 
     def _of_layers(self, view: StepView) -> dict[int, Distribution]:
@@ -189,12 +184,12 @@ def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:
 
 
 def _averages(found: Mapping[int, Distribution]) -> dict[str, Any]:
-    fields: dict[str, Any] = {
+    dead = [d.dead for d in found.values()]
+    return {
         "mean": _numbers([d.mean.mean() for d in found.values()]),
         "variance": _numbers([d.variance.mean() for d in found.values()]),
+        **({} if None in dead else {"dead": np.array(dead)}),
     }
-    dead = [d.dead for d in found.values()]
-    return fields if None in dead else {**fields, "dead": np.array(dead)}
 
 
 def _examples(view: StepView, found: Mapping[int, Distribution]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 SMALLEST_SPAN = 2.0**-16
-"""Narrowest range of values told apart, relative to the largest of them: float32 then still knows every edge."""
+"""Narrowest range of values resolved, relative to the largest of them: float32 then still knows every edge."""
 
 
 @dataclass(frozen=True, slots=True)

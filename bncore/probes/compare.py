@@ -23,9 +23,7 @@ class Comparison:
 
     length: Tensor  # ||g||
     l2: Tensor  # ||g - g'||
-    one_minus_cosine: (
-        Tensor  # || g/||g|| - g'/||g'|| ||^2 / 2: relative error eps where 1 - cos is not rounded away
-    )
+    one_minus_cosine: Tensor  # || g/||g|| - g'/||g'|| ||^2 / 2: to eps where 1 - cos is not rounded away
     summed: Tensor  # sum_i ||g_i - g'_i|| over the tensors that were compared as one vector
 
     @property
@@ -41,7 +39,7 @@ class Comparison:
 
 @torch.no_grad()
 def pairwise(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
-    """Each g[i] with other[i]: one result a pair."""
+    """Each g[i] with other[i]: one result per pair."""
     lengths, other_lengths = _norms(g), _norms(other)
     apart, turned = _differences(g, other, (lengths / other_lengths).unbind())
     return Comparison(lengths, apart, (turned / lengths).square() / 2, apart)

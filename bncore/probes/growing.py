@@ -46,7 +46,7 @@ def growing_batch(
         budget: activations that the chains of a group may hold, in those of a training step.
 
     Returns:
-        One gradient a layer, shaped as its weight.
+        One gradient per layer, shaped as its weight.
     """
     groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs), budget)
     groups = [part for found in groups for part in _even(found, limit or len(found))]
@@ -105,9 +105,8 @@ def _join(chains: Tensor | None, entering: Tensor, count: int) -> Tensor:
     """`count` chains and one more, sample by sample (see `ForwardMode.chains`)."""
     if chains is None:
         return entering
-    joined = torch.cat([chains.view(-1, count, *chains.shape[1:]), entering.unsqueeze(1)], dim=1).flatten(
-        0, 1
-    )
+    by_sample = chains.view(-1, count, *chains.shape[1:])
+    joined = torch.cat([by_sample, entering.unsqueeze(1)], dim=1).flatten(0, 1)
     # Noise is drawn for a layout: it must be that of the training step.
     return joined.contiguous(memory_format=torch.channels_last) if is_channels_last(entering) else joined
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bncore.probes.rng_state import RngState
 
@@ -21,9 +21,17 @@ class RandomSnapshot:
 
     def __init__(self, net: nn.Module) -> None:
         self._net = net
-        self._tensors = {id(t): (t, t.detach().clone()) for t in _tensors_of(net)}
-        self._grads = {name: (p.grad, _clone(p.grad)) for name, p in net.named_parameters()}
-        self._extra = {name: m.get_extra_state() for name, m in net.named_modules() if _has_extra(m)}
+        tensors = (*net.parameters(), *net.buffers())
+        self._tensors = {id(t): (t, t.detach().clone()) for t in tensors}
+        self._grads = {
+            name: (p.grad, None if p.grad is None else p.grad.detach().clone())
+            for name, p in net.named_parameters()
+        }
+        self._extra = {
+            name: module.get_extra_state()
+            for name, module in net.named_modules()
+            if type(module).get_extra_state is not nn.Module.get_extra_state
+        }
         self._draws = RngState.now()
 
     @torch.no_grad()
@@ -63,8 +71,8 @@ def ieee_float32() -> Iterator[None]:
 
 @contextmanager
 def undisturbed(net: nn.Module, modes: Mapping[nn.Module, bool]) -> Iterator[None]:
-    """Passes through a person's own module that leave it as it is: generators go on from where they were, and what
-    a forward pass writes to attributes of the modules is taken back (parameters and buffers are lent copies).
+    """Passes through a person's own module that leave it as it is: generators continue where they were, and what a
+    forward pass writes to attributes of the modules is taken back (parameters and buffers are lent copies).
 
     Arguments:
         modes: which modules are in train mode meanwhile.
@@ -81,15 +89,3 @@ def undisturbed(net: nn.Module, modes: Mapping[nn.Module, bool]) -> Iterator[Non
                 del vars(module)[name]
             vars(module).update(kept)
         draws.restore()
-
-
-def _tensors_of(net: nn.Module) -> list[Tensor]:
-    return [*net.parameters(), *net.buffers()]
-
-
-def _clone(grad: Tensor | None) -> Tensor | None:
-    return None if grad is None else grad.detach().clone()
-
-
-def _has_extra(module: nn.Module) -> bool:
-    return type(module).get_extra_state is not nn.Module.get_extra_state

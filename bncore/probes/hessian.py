@@ -70,7 +70,7 @@ class HessianProduct:
         return torch.cat([row.flatten() for row in rows])
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
-        """A flat vector cut into one tensor a parameter."""
+        """A flat vector cut into one tensor per parameter."""
         return {
             name: part.view_as(leaf)
             for part, (name, leaf) in zip(self._split(vector), self._leaves.items(), strict=True)
@@ -137,7 +137,7 @@ def largest_eigenpair(
 
 
 def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, length: int) -> Eigenpair:
-    """One cycle with full reorthogonalisation; the device is asked for numbers only at its end."""
+    """One cycle with full reorthogonalisation; numbers are fetched from the device only at its end."""
     basis = start.new_zeros((length, start.numel()))
     basis[0] = start / start.norm()
     alphas, betas = [], []

@@ -39,7 +39,7 @@ def shifted_gradients(
 
 
 def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
-    """The same by the definition, one whole pass a layer: for networks that are no `LayeredNet`."""
+    """The same by the definition, one whole pass per layer: for networks that are no `LayeredNet`."""
     new = rescaled_update(view, rescale) if rescale else view.after
     found: list[Tensor] = []
     for index in layers:
@@ -104,7 +104,7 @@ class Ics(Probe):
           ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
           of equal gradients, since nothing precedes it;
         - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
-          moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a pass a
+          moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a pass per
           layer, where the network is no `LayeredNet`;
         - `budget`, where groups are chosen by the memory that was free at the first measurement: the activations
           that one may hold, in those of a training step;
@@ -122,11 +122,15 @@ class Ics(Probe):
         """What `measure` does; the noise floor is no part of what may be recorded."""
         chosen = self._chosen(view)
         seen, method = self._seen(view)
-        # G'_1 = G_1 by definition
-        equal = chosen[:1] if chosen[0] == 0 and _nothing_precedes(view) else []
+        # G'_1 = G_1 by definition, unless parameters belong before the first layer, as those of a norm on the
+        # inputs do
+        nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
+        equal = chosen[:1] if chosen[0] == 0 and nothing_precedes else []
         rest, samples, limit = chosen[len(equal) :], len(view.inputs), self._limit
         if method == "growing batch" and not self.group:
-            self._budget = self._budget or _by_free_memory(view, rest)
+            spare = None if self._budget else spare_steps(view.inputs.device)
+            if spare is not None:
+                self._budget = roomy(BUDGET, held_together(view, rest), spare)
         budget = self._budget
 
         def compute(step: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -209,14 +213,3 @@ class Ics(Probe):
         """Take back what `state_dict` gave."""
         self._measured, self._limit = int(state["measured"]), int(state.get("limit", 0))
         self._budget = float(state.get("budget", 0.0))
-
-
-def _by_free_memory(view: StepView, layers: Sequence[int]) -> float:
-    """The budget of a group; 0 where nothing is known of the memory that is free."""
-    spare = spare_steps(view.inputs.device)
-    return 0.0 if spare is None else roomy(BUDGET, held_together(view, layers), spare)
-
-
-def _nothing_precedes(view: StepView) -> bool:
-    """Whether no parameter belongs before the first layer, as those of a norm on the inputs do."""
-    return not isinstance(view, ModuleView) or all(view.layer_of(name) >= 0 for name in view.before)

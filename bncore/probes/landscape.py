@@ -123,21 +123,13 @@ class Landscape(Probe):
         kind, device = next(iter(view.before.values())).dtype, view.inputs.device
         lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
         given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))
-        return Measurement(None, view, given, self._along, lambda found: self._told(view, found))
+        return Measurement(None, view, given, self._along, lambda found: self._fields(view, found))
 
-    def _told(self, view: StepView, found: Mapping[str, Tensor]) -> dict[str, Any]:
+    def _fields(self, view: StepView, found: Mapping[str, Tensor]) -> dict[str, Any]:
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
-        fetched = torch.cat(
-            [
-                found["loss"],
-                found["size"],
-                found["l2"],
-                found["one_minus_cosine"],
-                found["sum"],
-                *self._floor(view),
-            ]
-        ).cpu()
+        parts = [found[name] for name in ("loss", "size", "l2", "one_minus_cosine", "sum")]
+        fetched = torch.cat([*parts, *self._floor(view)]).cpu()
         require_finite("a loss or gradient along the direction", fetched)
         n, m = len(a), len(a) + len(b)
         loss, norm = fetched[:m], fetched[m : m + 1]

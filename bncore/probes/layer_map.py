@@ -42,7 +42,7 @@ class LayerMap:
 
 @contextmanager
 def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
-    """Append to `found` the layering that the forward passes made meanwhile show; hooks are gone afterwards."""
+    """Append to `found` the layer map that the forward passes made meanwhile show; hooks are gone afterwards."""
     names = {module: name for name, module in net.named_modules()}
     calls: dict[str, int] = {}
     outputs: dict[str, str] = {}
@@ -74,14 +74,14 @@ def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
 def outputs_seen(
     net: nn.Module, layer_map: LayerMap, see: Callable[[str, Tensor], None], run: Callable[[], object]
 ) -> None:
-    """`run()`, a forward pass; `see` is told each layer's weight and first output, [N, units, ...]."""
+    """`run()`, a forward pass; `see` is called with each layer's weight and first output, [N, units, ...]."""
     modules = dict(net.named_modules())
-    told: set[str] = set()
+    seen: set[str] = set()
 
     def hook(weight: str) -> Callable[[nn.Module, Any, Any], None]:
         def after(module: nn.Module, _args: Any, output: Any) -> None:
-            if weight not in told and isinstance(output, Tensor):
-                told.add(weight)
+            if weight not in seen and isinstance(output, Tensor):
+                seen.add(weight)
                 see(weight, units_second(module, output))
 
         return after

@@ -1,4 +1,4 @@
-"""The view of a network that is no `LayeredNet`: any module in train mode, probed at a pass a question."""
+"""The view of a network that is no `LayeredNet`: any module in train mode, probed at a pass per question."""
 
 from __future__ import annotations
 
@@ -86,7 +86,6 @@ class ModuleView(StepView):
     def _outputs(self, parameters: Parameters, inputs: Tensor) -> Tensor:
         if self.draws is not None:
             self.draws.restore()
-        lent = {
-            name: b.clone() for name, b in self.buffers.items()
-        }  # modules write to the buffers they are lent
+        # Modules write to the buffers they are lent.
+        lent = {name: b.clone() for name, b in self.buffers.items()}
         return cast(Tensor, functional_call(self.net, {**lent, **self.after, **parameters}, (inputs,)))

@@ -49,7 +49,8 @@ def with_few_samples(view: StepView, loss: Loss) -> StepView:
     if n <= d + 1:
         return view
     mean = pairs.mean(0)
-    few = mean + ((d + 1) / n) ** 0.5 * _orthogonal_to_ones(pairs.new_ones(d + 1)) @ _triangle(pairs - mean)
+    triangle = torch.linalg.qr(pairs - mean, mode="r").R  # (d, d), whatever the rank of Z
+    few = mean + ((d + 1) / n) ** 0.5 * _orthogonal_to_ones(pairs.new_ones(d + 1)) @ triangle
     few = few.to(view.inputs.dtype)
     weight = 1.0 if loss.reduction == "mean" else n / (d + 1)
     return replace(
@@ -58,12 +59,6 @@ def with_few_samples(view: StepView, loss: Loss) -> StepView:
         targets=few[:, inputs.shape[1] :],
         criterion=lambda outputs, targets: weight * view.criterion(outputs, targets),
     )
-
-
-def _triangle(z: Tensor) -> Tensor:
-    """R of Z = QR, (d, d), whatever the rank of Z."""
-    r: Tensor = torch.linalg.qr(z, mode="r").R
-    return r
 
 
 def _orthogonal_to_ones(ones: Tensor) -> Tensor:

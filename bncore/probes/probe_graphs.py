@@ -1,4 +1,4 @@
-"""Measurements as graphs: what a probe launches is recorded once and then made again by a single launch."""
+"""Measurements as graphs: what a probe launches is recorded once and then replayed by a single launch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Graph:
     noise: NoiseInPlace
 
     def fill(self, task: Measurement) -> bool:
-        """Put a step into the graph's memory; False where noise has got other memory."""
+        """Put the inputs of one step into the graph's memory; False where noise has got other memory."""
         if not self.noise.draw(task.view.step):
             return False
         for own, new in zip(_tensors(self.task), _tensors(task), strict=True):
@@ -95,9 +95,8 @@ class ProbeGraphs:
             shapes = {name: tensor.shape for name, tensor in found.items()}
             self._kept.keep(key, _Graph(own, replay, result, shapes, noise))
         except (RuntimeError, CaptureRefused) as error:  # memory that runs out is among the former
-            self._tell(
-                f"no CUDA graph for measurements like that of step {task.view.step}: {first_line(error)}"
-            )
+            like = f"measurements like that of step {task.view.step}"
+            self._tell(f"no CUDA graph for {like}: {first_line(error)}")
         return found
 
 

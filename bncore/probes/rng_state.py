@@ -1,4 +1,4 @@
-"""States of the generators that a forward pass may draw from, so that it can be made again with the same draws."""
+"""States of the generators that a forward pass may draw from, so that it can be repeated with the same draws."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RngState:
         return RngState(torch.get_rng_state(), tuple(cuda), random.getstate(), numpy)
 
     def restore(self) -> None:
-        """Make every generator go on from here."""
+        """Make every generator continue from here."""
         torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(list(self.cuda))

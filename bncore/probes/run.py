@@ -36,8 +36,8 @@ class Failed:
     @property
     def fields(self) -> dict[str, Any]:
         """The event's fields."""
-        told = {"name": self.name, "reason": self.reason}
-        return {**told, "short_of_memory": True} if self.short_of_memory else told
+        fields = {"name": self.name, "reason": self.reason}
+        return {**fields, "short_of_memory": True} if self.short_of_memory else fields
 
 
 NOTHING: Mapping[str, Mapping[str, Any]] = {}

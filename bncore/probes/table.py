@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bncore.config.model import Spec
+from bncore.config.probes import Cadence
 from bncore.probes.activations import Activations
 from bncore.probes.base import Probe
 from bncore.probes.ics import Ics
@@ -13,50 +15,22 @@ from bncore.probes.sharpness import Sharpness
 from bncore.probes.theory import Theory
 
 
-def _ics(spec: Spec) -> Probe:
-    chosen = spec.probes.ics
-    return Ics(
-        layers=chosen.layers,
-        group=chosen.group,
-        floor_every=chosen.floor_every,
-        penalty=chosen.penalty,
-        rescale=chosen.rescale,
-        loss=spec.loss,
-    )
+def _settings(chosen: Cadence) -> dict[str, Any]:
+    """What a probe is built with: its settings without its cadence."""
+    return {name: value for name, value in chosen if name not in Cadence.model_fields}
 
 
 def _landscape(spec: Spec) -> Probe:
-    chosen, search = spec.probes.landscape, spec.probes.sharpness
-    return Landscape(
-        multiples=chosen.multiples,
-        loss_multiples=chosen.loss_multiples,
-        direction=chosen.direction,
-        floor_every=chosen.floor_every,
-        curvature=Curvature(search.iterations, search.tolerance),
-        penalty=chosen.penalty,
-    )
-
-
-def _activations(spec: Spec) -> Probe:
-    chosen = spec.probes.activations
-    return Activations(layers=chosen.layers, bins=chosen.bins)
-
-
-def _theory(spec: Spec) -> Probe:
-    chosen = spec.probes.theory
-    return Theory(layers=chosen.layers, neurons=chosen.neurons)
-
-
-def _sharpness(spec: Spec) -> Probe:
-    chosen = spec.probes.sharpness
-    return Sharpness(iterations=chosen.iterations, tolerance=chosen.tolerance)
+    search = spec.probes.sharpness
+    curvature = Curvature(search.iterations, search.tolerance)
+    return Landscape(**_settings(spec.probes.landscape), curvature=curvature)
 
 
 PROBES: dict[str, Callable[[Spec], Probe]] = {
-    "ics": _ics,
+    "ics": lambda spec: Ics(**_settings(spec.probes.ics), loss=spec.loss),
     "landscape": _landscape,
-    "activations": _activations,
-    "theory": _theory,
-    "sharpness": _sharpness,
+    "activations": lambda spec: Activations(**_settings(spec.probes.activations)),
+    "theory": lambda spec: Theory(**_settings(spec.probes.theory)),
+    "sharpness": lambda spec: Sharpness(**_settings(spec.probes.sharpness)),
 }
 """Builders by the name of the settings in `spec.probes`, which is the `name` of the journal's events."""

@@ -18,8 +18,10 @@ DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision
 """What of `meta.json` the digest is promised for; the rest only says where a run was."""
 
 
-MOVED = "goes on in other surroundings: "
+MOVED = "continues in another environment: "
 """How a run's warning of that begins."""
+MOVED_FORMERLY = "goes on in other surroundings: "
+"""The same in journals of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,11 @@ def environment_diff(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _moved(run: RunDir) -> list[str]:
-    """What a run says of having gone on in other surroundings than it began in."""
+    """What a run says of having continued in another environment than it began in."""
     return [
         f"{run.name}: {event['text']}"
         for event in _events(run, {"warning"})
-        if str(event.get("text")).startswith(MOVED)
+        if str(event.get("text")).startswith((MOVED, MOVED_FORMERLY))
     ]
 
 

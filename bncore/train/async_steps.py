@@ -1,9 +1,9 @@
 """Steps made ahead of their numbers, so that the host never waits for the device within a block of them.
 
 The updates of a block are made before anybody knows whether its losses and gradients are finite. Their numbers
-stay on the device until the block is settled, by one transfer. Where a loss turns out not to be finite, or what a
-gradient that is not finite has made of the parameters, the block is taken back to its start and its steps are made
-again one by one, up to that one: what a run journals, and where it diverges, are the same as without blocks.
+stay on the device until the block is flushed, by one transfer. Where a loss turns out not to be finite, or what a
+gradient that is not finite has made of the parameters, the block is taken back to its start and its steps are
+recomputed one by one, up to that one: what a run journals, and where it diverges, are the same as without blocks.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ class AsyncSteps:
 
     @property
     def full(self) -> bool:
-        """Whether the block has to be settled before another step."""
+        """Whether the block has to be flushed before another step."""
         return len(self._made) >= self._most or (self.begun and time.monotonic() >= self._until)
 
     def ready(self) -> bool:
         """Whether a step may be made ahead; never again once memory was too short for a copy of the state."""
         if self._most > 1 and not self._made:
             try:
-                self._start.keep()
+                self._start.save()
             except torch.OutOfMemoryError:
                 self._most = 1
             self._until = time.monotonic() + PATIENCE_S
@@ -87,13 +87,13 @@ class AsyncSteps:
         made, self._made = self._made, []
         if not made:
             return
-        told, largest = _fetched([one.numbers for one in made], self._session.largest())
-        if math.isfinite(largest) and all(math.isfinite(numbers[0]) for numbers in told):
-            for one, numbers in zip(made, told, strict=True):
+        fetched, largest = _fetched([one.numbers for one in made], self._session.largest())
+        if math.isfinite(largest) and all(math.isfinite(numbers[0]) for numbers in fetched):
+            for one, numbers in zip(made, fetched, strict=True):
                 if one.record:
                     yield one.step, one.numbers.record(numbers)
             return
-        self._start.back()
+        self._start.restore()
         for one in made:
             record = self._session.step(one.step, record=one.record)
             if record is not None:

@@ -122,15 +122,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-__all__ = [
-    "VERSION",
-    "CheckpointError",
-    "content_sha256",
-    "load",
-    "prune",
-    "save",
-    "set_aside",
-    "sync_folder",
-]

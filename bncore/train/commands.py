@@ -53,10 +53,6 @@ class Answer(NamedTuple):
 UNCHANGED = Answer()
 
 
-def _as_it_is(_run: Steerable, _command: dict[str, Any]) -> Answer:
-    return UNCHANGED
-
-
 class Handler(NamedTuple):
     """One row of `HANDLERS`."""
 
@@ -64,7 +60,7 @@ class Handler(NamedTuple):
     replayed: bool
     """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
     what only steered the clock (stop, pause) does not."""
-    answer: Callable[[Steerable, dict[str, Any]], Answer] = _as_it_is
+    answer: Callable[[Steerable, dict[str, Any]], Answer] = lambda _run, _command: UNCHANGED
     """What it would change; raises `RequestRefused` where it cannot be applied. Changes nothing itself."""
 
 
@@ -75,10 +71,6 @@ def _answer_set(run: Steerable, command: dict[str, Any]) -> Answer:
     except (SpecError, ValueError) as error:
         raise RequestRefused(str(error)) from error
     return Answer(values_at(run.spec, command["changes"]), values_at(after, command["changes"]))
-
-
-def _set(run: Steerable, command: dict[str, Any]) -> None:
-    run.change(command["changes"])
 
 
 def _stop(run: Steerable, _: dict[str, Any]) -> None:
@@ -100,14 +92,6 @@ def _step(run: Steerable, command: dict[str, Any]) -> None:
     run.control.single_steps += command["count"]
 
 
-def _checkpoint(run: Steerable, _: dict[str, Any]) -> None:
-    run.save_checkpoint(requested=True)
-
-
-def _evaluate(run: Steerable, _: dict[str, Any]) -> None:
-    run.evaluate()
-
-
 def _note(run: Steerable, command: dict[str, Any]) -> None:
     run.journal.append_or_verify("note", run.position, text=command["text"])
 
@@ -116,22 +100,18 @@ def _refuse_drop(_run: Steerable, _command: dict[str, Any]) -> Answer:
     raise RequestRefused("heard only when a run is resumed (bnrun resume --drop-request)")
 
 
-def _nothing(_run: Steerable, _command: dict[str, Any]) -> None:
-    pass
-
-
 HANDLERS: dict[str, Handler] = {
-    "set": Handler(_set, replayed=True, answer=_answer_set),
+    "set": Handler(lambda run, command: run.change(command["changes"]), replayed=True, answer=_answer_set),
     "stop": Handler(_stop, replayed=False),
     "pause": Handler(_pause, replayed=False),
     "resume": Handler(_resume, replayed=False),
     "step": Handler(_step, replayed=False),
-    "checkpoint": Handler(_checkpoint, replayed=True),
-    "evaluate": Handler(_evaluate, replayed=True),
+    "checkpoint": Handler(lambda run, _: run.save_checkpoint(requested=True), replayed=True),
+    "evaluate": Handler(lambda run, _: run.evaluate(), replayed=True),
     "note": Handler(_note, replayed=True),
-    "drop_request": Handler(_nothing, replayed=False, answer=_refuse_drop),
+    "drop_request": Handler(lambda _run, _command: None, replayed=False, answer=_refuse_drop),
 }
 """Every request by its kind."""
 
 ALLOWED_IN_REPLAY = frozenset({"stop", "pause", "resume", "step", "checkpoint"})
-"""What may be asked of a replay: it leaves what the run makes as it is."""
+"""Requests that a replay accepts: they leave what the run computes as it is."""

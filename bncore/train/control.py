@@ -1,4 +1,4 @@
-"""What a person or the system asks of a run between two steps: stop, pause, step, checkpoint, signals."""
+"""What a person or the system requests of a run between two steps: stop, pause, step, checkpoint, signals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunControl:
     stopping: bool = False
 
     def may_step(self) -> bool:
-        """Whether the next update may be made; a single step asked for is used up by asking."""
+        """Whether the next update may be made; a requested single step is used up by the call."""
         if not self.paused:
             return True
         if self.single_steps:
@@ -38,7 +38,7 @@ def end_with_parent(parent: int) -> bool:
 
 
 class Signals:
-    """The first SIGINT or SIGTERM asks for a checkpoint at the step boundary; a second SIGINT stops at once.
+    """The first SIGINT or SIGTERM requests a checkpoint at the step boundary; a second SIGINT stops at once.
 
     SIGHUP is ignored: a run outlives the terminal it was started from. SIGUSR2, where it is heard, is the notice
     that this process will have to end, to be started again; a SIGTERM after it wins: what is cancelled stays so.
@@ -48,7 +48,7 @@ class Signals:
         self.received: int | None = None
 
     def install(self, *, notice: bool = False) -> None:
-        """Take over SIGINT, SIGTERM and SIGHUP of this process, and SIGUSR2 as a notice if asked; in its main
+        """Take over SIGINT, SIGTERM and SIGHUP of this process, and SIGUSR2 as a notice if requested; in its main
         thread only."""
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)

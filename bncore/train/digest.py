@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 
 import torch
 
@@ -14,8 +15,12 @@ def params_sha256(module: torch.nn.Module) -> str:
     Each contributes its name, dtype, shape and contiguous little-endian bytes (docs/architecture.md, "Digest and
     journal").
     """
+    return tensors_sha256({**dict(module.named_parameters()), **dict(module.named_buffers())})
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The same of tensors by name."""
     digest = hashlib.sha256()
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name in sorted(tensors):
         update(digest, name, tensors[name])
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from bncore.store.requests import may_ask, waiting
 
 
 def drop_requests(run: RunDir, journal: Journal) -> None:
-    """Journal what is asked of this kind as applied or rejected; its files go."""
+    """Journal requests of this kind as applied or rejected; its files go."""
     answered = {event["id"] for event in journal.events if event["type"] == "request"}
     for request in waiting(run):
         if not isinstance(request.command, DropRequest):

@@ -1,4 +1,4 @@
-"""The heartbeat: a thread that tells the world every two seconds how far the run is, and checks who owns it."""
+"""The heartbeat: a thread that reports every two seconds how far the run is, and checks who owns it."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Heartbeat:
                 return
             self._counter += 1
             left = max(0, self.steps - self.step)
-            told = self.steps and self._rate and self._state == "running"
-            eta = left / self._rate if told and self._rate else None
+            known = self.steps and self._state == "running"
+            eta = left / self._rate if known and self._rate else None
             status = Status(
                 self._state, self.step, self.steps, self._rate, eta, self._counter, time.time(), message
             )
@@ -85,7 +85,7 @@ class Heartbeat:
     def _loop(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             (before, at), now, step = self._since, time.monotonic(), self.step
-            rate = max(0, step - before) / (now - at)  # a step that was not finite is gone back to
+            rate = max(0, step - before) / (now - at)  # a step that was not finite is taken back
             self._since = step, now
             if self._state == "running" and (rate or self._rate):  # no rate at all before the first step
                 self._rate = rate if not self._rate else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate

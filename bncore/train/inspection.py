@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from bncore.train import checkpoint
-from bncore.train.digest import update
+from bncore.train.digest import tensors_sha256
 
 
 def step_and_digest(path: Path) -> tuple[int, str]:
@@ -16,14 +15,11 @@ def step_and_digest(path: Path) -> tuple[int, str]:
         CheckpointError: it cannot be used; the message names the file.
     """
     step, state = checkpoint.load(path)
-    digest = hashlib.sha256()
     try:
         tensors = {name: t for name, t in state["net"].items() if not name.endswith("_extra_state")}
-        for name in sorted(tensors):
-            update(digest, name, tensors[name])
+        return step, tensors_sha256(tensors)
     except (AttributeError, KeyError, TypeError) as error:
         raise checkpoint.CheckpointError(f"{path}: holds no network ({type(error).__name__})") from error
-    return step, digest.hexdigest()
 
 
 def usable(path: Path) -> bool:

@@ -29,8 +29,8 @@ class Requests:
         run: the run directory.
         journal: opened, with the events that are already there.
         lineage: of a fork or a replay.
-        start: the step that the run goes on from.
-        contained: ids of requests of that step that are in the state there: they are told, not applied again.
+        start: the step that the run continues from.
+        contained: ids of requests of that step that are in the state there: they are reported, not applied again.
     """
 
     def __init__(
@@ -45,23 +45,21 @@ class Requests:
         self._run = run
         self._journal = journal
         self._replaying = lineage is not None and lineage.kind == "replay"
-        told = [event for event in journal.events if event["type"] == "request"]
-        self._done = {event["id"] for event in told}
-        dropped = dropped_ids(told)
-        self._journaled = _by_step([event for event in told if event["id"] not in dropped])
+        requests = [event for event in journal.events if event["type"] == "request"]
+        self._done = {event["id"] for event in requests}
+        dropped = dropped_ids(requests)
+        self._journaled = _by_step([event for event in requests if event["id"] not in dropped])
         script = lineage.requests if lineage is not None else ()
         self._script = _by_step([event for event in script if event["id"] not in self._done])
         self.closed = _closed(journal.events)
-        """The last step at which the journal has gone past the requests: what was asked at or before it is all
+        """The last step at which the journal has gone past the requests: what was requested at or before it is all
         journaled."""
         self._contained = frozenset(contained)
         self._taken = start, list(contained)
         self._waiting: list[Request] = []
         self._refused: deque[str] = deque()
         self._seen: set[str] = set()  # names of files that were read
-        self._known: set[str] = (
-            set()
-        )  # ids of those that wait, or were taken and are perhaps not yet journaled
+        self._known: set[str] = set()  # ids of those that wait or were taken, perhaps not yet journaled
         self._arrived = threading.Event()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -97,7 +95,7 @@ class Requests:
         return found
 
     def has_due(self, step: int) -> bool:
-        """Whether there is anything that `requests_at` would tell."""
+        """Whether there is anything that `requests_at` would give."""
         if step in self._journaled or step in self._script or self._refused:
             return True
         with self._lock:
@@ -126,7 +124,7 @@ class Requests:
             answer = handler.answer(run, command)
         except RequestRefused as refusal:
             self._journal_request(request, step, reason=str(refusal))
-        except Exception as error:  # whatever it is that nobody thought of, the run goes on without it
+        except Exception as error:  # whatever it is that nobody thought of, the run continues without it
             self._journal_request(request, step, reason=f"{type(error).__name__}: {error}")
         else:
             self._journal_request(request, step, answer)
@@ -157,8 +155,8 @@ class Requests:
             _remove(request)
 
     def reject_stale(self, step: int, stale: Collection[str]) -> None:
-        """Journal as rejected what was asked of an earlier process of this run: it has ended, and whoever resumed
-        the run wants it to go on.
+        """Journal as rejected the requests to an earlier process of this run: it has ended, and whoever resumed
+        the run wants it to continue.
 
         Arguments:
             stale: ids, as `bncore.store.requests.halting` gave them when the run was resumed.
@@ -238,12 +236,12 @@ def _remove(request: Request) -> None:
 def _closed(events: list[Event]) -> int:
     """The last step whose requests had all been taken when the last of these events was written: those of the step
     itself for what comes after them, those of the steps before for what comes of them."""
-    closed, asked = -1, -1
+    closed, evaluated = -1, -1
     for event in events:
         step, kind = event["step"], event["type"]
         if kind == "request" and event["command"]["kind"] == "evaluate":
-            asked = step
-        after = kind in REPLAYED_EVENTS - {"note"} and not (kind == "eval" and step == asked)
+            evaluated = step
+        after = kind in REPLAYED_EVENTS - {"note"} and not (kind == "eval" and step == evaluated)
         closed = max(closed, step if after else step - 1)
     return closed
 

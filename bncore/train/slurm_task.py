@@ -41,7 +41,7 @@ class SlurmTask:
 
     def was_requeued(self) -> bool:
         """Whether Slurm itself, ending this process, has put the task back into the queue, as it does after
-        preemption; False where it cannot be asked."""
+        preemption; False where it cannot be queried."""
         try:
             done = _scontrol("show", "job", self.name)
         except (OSError, subprocess.TimeoutExpired):

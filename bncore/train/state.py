@@ -189,9 +189,9 @@ class TrainState:
     def make(self, batch: Batch, step: int, lr: float, *, record: bool) -> DeviceMetrics:
         """The step itself, from what `prepare` gave: everything in it happens on the device."""
         outputs, loss = self._gradient(batch, step)
-        numbers = (
-            self._numbers(loss, outputs, batch[1], lr) if record else DeviceMetrics((loss.detach(),), lr)
-        )
+        numbers = DeviceMetrics((loss.detach(),), lr)
+        if record:
+            numbers = self._numbers(loss, outputs, batch[1], lr)
         self._update(lr)
         return numbers
 
@@ -199,7 +199,7 @@ class TrainState:
     def capturable(self) -> bool:
         """Whether the next step has the same operations and constants as those after it, until `generation` counts
         on; not while running statistics begin anew."""
-        return all(norm.settled for norm in self.net.norms)
+        return all(norm.constant_momentum for norm in self.net.norms)
 
     def fixed_rate(self, lr: float) -> float | None:
         """The rate, where it is a constant of the step's operations; None where they read it from memory."""
@@ -322,9 +322,8 @@ class TrainState:
 
 def _refuse_single_values(spec: Spec, data: Dataset) -> None:
     """Raises ValueError where a statistic would be that of a single value."""
-    for field, value, accepted in single_value_conflicts(
-        spec, samples=len(data.train_inputs), outputs=data.outputs
-    ):
+    found = single_value_conflicts(spec, samples=len(data.train_inputs), outputs=data.outputs)
+    for field, value, accepted in found:
         raise ValueError(f"{field}: {value!r}; expected {accepted}")
 
 
@@ -354,10 +353,10 @@ def evaluate(session: TrainState, step: int) -> dict[str, float]:
             losses.append(session.criterion(outputs, targets))
             shares += [accuracy(outputs, targets)] if session.data.classes else []
         seen = sum(sizes)
-        told = torch.stack(losses + shares).tolist()  # waits for the device once a split, not once a batch
-        total = sum(loss * (n if mean else 1) for loss, n in zip(told, sizes, strict=False))
+        fetched = torch.stack(losses + shares).tolist()  # waits for the device once per split, not per batch
+        total = sum(loss * (n if mean else 1) for loss, n in zip(fetched, sizes, strict=False))
         result[f"{split}_loss"] = total / seen if mean else total
         if shares:
-            right = sum(share * n for share, n in zip(told[len(losses) :], sizes, strict=True))
+            right = sum(share * n for share, n in zip(fetched[len(losses) :], sizes, strict=True))
             result[f"{split}_accuracy"] = right / seen
     return result

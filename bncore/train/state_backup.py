@@ -24,7 +24,7 @@ class StateBackup:
         self._averaged: list[int] = []
 
     @torch.no_grad()
-    def keep(self) -> None:
+    def save(self) -> None:
         """Go back to this moment from now on.
 
         Raises:
@@ -39,8 +39,8 @@ class StateBackup:
         self._averaged = [norm.averaged for norm in self._session.net.norms]
 
     @torch.no_grad()
-    def back(self) -> None:
-        """Be as at the last `keep`."""
+    def restore(self) -> None:
+        """Be as at the last `save`."""
         state = self._session.optimizer.state
         state.clear()
         state.update({parameter: dict(begun) for parameter, begun in self._begun.items()})

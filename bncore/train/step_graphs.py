@@ -1,4 +1,4 @@
-"""Whole steps as graphs: what a step launches on a GPU is recorded once and then made again by a single launch.
+"""Whole steps as graphs: what a step launches on a GPU is recorded once and then replayed by a single launch.
 
 A graph repeats the very operations on the very memory that were recorded. What may differ from step to step is
 therefore put there before each replay: the batch, the noise (drawn as ever, under its keys) and the learning rate.
@@ -96,7 +96,7 @@ class StepGraphs:
     def _tried(
         self, key: object, recorder: Recorder, batch: Batch, step: int, lr: float, *, record: bool
     ) -> DeviceMetrics:
-        """Make a step; then record it and make it again by the graph, which is kept if the two agree."""
+        """Make a step; then record it and repeat it by the graph, which is kept if the two agree."""
         session, state = self._session, self._session.tensors()
         self._kept.try_for(key)
         before, reason = _copied(state)

@@ -1,7 +1,7 @@
 """The loop: requests, evaluation, step, probes, checkpoint, in this order at every step.
 
 Event s describes theta_s, before update s; a request at s takes effect before update s. A resumed run walks the
-same path from its newest checkpoint: events it has already written are compared with what it makes again
+same path from its newest checkpoint: events it has already written are compared with what it recomputes
 (docs/architecture.md, invariant 2), requests come from the journal wherever the journal already speaks of that
 step.
 """
@@ -149,7 +149,7 @@ class Trainer:
         self.session.try_change(after, self.position)
 
     def change(self, changes: Changes) -> None:
-        """Go on with other settings, from the next update on.
+        """Continue with other settings, from the next update on.
 
         Raises:
             SpecError: they do not fit.
@@ -160,7 +160,7 @@ class Trainer:
         self._changes |= values_at(after, changes)
 
     def evaluate(self) -> None:
-        """Journal an evaluation of theta at this step, once, however often it is asked for."""
+        """Journal an evaluation of theta at this step, once, however often it is requested."""
         if self._evaluated == self.position:
             return
         self._evaluated = self.position
@@ -214,10 +214,11 @@ class Trainer:
             self.requests.wait()
 
     def _journal_step(self, step: int, record: StepMetrics | None) -> bool:
-        """Journal what is known of a step; whether training may go on after it."""
+        """Journal what is known of a step; whether training may continue after it."""
         if record is None:
             return True
-        self.journal.append_or_verify("step", step, **_fields(record))
+        fields = {k: v for k, v in asdict(record).items() if k != "finite" and v is not None}
+        self.journal.append_or_verify("step", step, **fields)
         if not record.finite:
             self.position = self.heartbeat.step = step
         return record.finite
@@ -259,8 +260,3 @@ class Trainer:
     def _next_timed_checkpoint(self) -> float:
         minutes = self.spec.checkpoint.every_minutes
         return time.monotonic() + 60 * minutes if minutes else float("inf")
-
-
-def _fields(record: StepMetrics) -> dict[str, float]:
-    """The event's fields: what does not apply (accuracy of a regression) is left out."""
-    return {name: value for name, value in asdict(record).items() if value is not None and name != "finite"}

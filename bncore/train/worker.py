@@ -184,17 +184,17 @@ def _train(
 
 
 def _interrupted(heartbeat: Heartbeat, signals: Signals, task: SlurmTask | None) -> int:
-    """Say how it goes on after a signal; the exit code. The run is still held: nobody else has begun with it."""
+    """Say how it continues after a signal; the exit code. The run is still held: nobody else has begun with it."""
     if task is not None and signals.received == signal.SIGUSR2:
         refused = task.requeue()
         if not refused:
             heartbeat.stop("queued", "checkpointed before its time was over; back in Slurm's queue")
             return REQUEUED
-        heartbeat.stop("stopped", f"not requeued: {refused}; `bnrun resume` goes on")
+        heartbeat.stop("stopped", f"not requeued: {refused}; `bnrun resume` continues")
     elif task is not None and task.was_requeued():
         heartbeat.stop("queued", "checkpointed; requeued by Slurm")
     else:
-        heartbeat.stop("stopped", "interrupted; `bnrun resume` goes on")
+        heartbeat.stop("stopped", "interrupted; `bnrun resume` continues")
     return 128 + (signals.received or 0)
 
 
@@ -226,7 +226,7 @@ def _choose_algorithms() -> None:
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a run goes on."""
+    """Where a run continues."""
 
     step: int = 0
     """The first update to make."""
@@ -239,7 +239,7 @@ class ResumePoint:
 
 
 def _ended(journal: Journal) -> tuple[int, State] | None:
-    """At which step a run ended for good, and how; None for one that goes on."""
+    """At which step a run ended for good, and how; None for one that continues."""
     end = next((event for event in journal.events if event["type"] == "finished"), None)
     return None if end is None else (end["step"], end["state"])
 
@@ -247,11 +247,11 @@ def _ended(journal: Journal) -> tuple[int, State] | None:
 def _begin(
     run: RunDir, session: TrainState, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
 ) -> ResumePoint:
-    """Bring the session to where the run goes on and tell the journal."""
+    """Bring the session to where the run continues and tell the journal."""
     begun = _restore(run, session, probes, dropped_ids(journal.events))
     if lineage is not None and begun.step < lineage.step:
         raise StoreError(
-            f"{run.checkpoints}: no sound checkpoint of step {lineage.step}, where it was forked"
+            f"{run.checkpoints}: no valid checkpoint of step {lineage.step}, where it was forked"
         )
     measured = lineage.measured if lineage is not None else ()
     made = _made_before(journal.events, begun) | superseded(journal.events)
@@ -260,21 +260,21 @@ def _begin(
         journal.append("start", begun.step, resumed=True)
     else:
         journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, data=session.data.title)
-    # A process that was killed at its first event has told nothing of these.
-    told = {event.get("text", event["type"]) for event in journal.events}
-    if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in told:
+    # A process that was killed at its first event has journaled none of these.
+    said = {event.get("text", event["type"]) for event in journal.events}
+    if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in said:
         journal.append("parent", begun.step, run=lineage.run, at=lineage.at)
-    if session.data.source == "synthetic" and SYNTHETIC not in told:
+    if session.data.source == "synthetic" and SYNTHETIC not in said:
         journal.append("warning", begun.step, text=SYNTHETIC)
     for notice in session.data.notices:
-        if notice not in told:
+        if notice not in said:
             journal.append("warning", begun.step, text=notice)
     return begun
 
 
 def _made_before(events: list[Event], begun: ResumePoint) -> set[int]:
-    """`seq` of those events of the step that a run goes on from which its state has behind it: the evaluation, and
-    the notes of requests that are done."""
+    """`seq` of those events of the step that a run resumes from which its state has behind it: the evaluation, and the
+    notes of requests that are done."""
     found, notes = set(), 0
     for event in (e for e in events if e["step"] == begun.step):
         if event["type"] == "eval" and begun.evaluated:

@@ -31,7 +31,7 @@ def test_an_emptied_spec_is_refused_not_taken_for_the_defaults(tmp_path: Path) -
     (run / "spec.toml").write_text("")
     done = bnrun("resume", "s/a-s0", cwd=tmp_path)
     assert done.returncode == 1
-    assert "data.source = 'auto': expected a value that was settled" in done.stderr
+    assert "data.source = 'auto': expected a value that was resolved" in done.stderr
     assert not (run / "journal.jsonl").exists()
 
 

@@ -225,12 +225,12 @@ def test_every_file_of_cifar_is_needed(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_settled_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image_tree(tmp_path / "tree")
     monkeypatch.chdir(tmp_path)
-    settled = resolve_source(ImageData(path="tree", augment=True))
-    assert settled.data.path == str(tmp_path / "tree")
-    assert settled.data.source == "folder"
-    assert settled.data.augment
-    assert settled.title == "the image folder 'tree'"
-    assert resolve_source(settled.data) == settled
+    resolved = resolve_source(ImageData(path="tree", augment=True))
+    assert resolved.data.path == str(tmp_path / "tree")
+    assert resolved.data.source == "folder"
+    assert resolved.data.augment
+    assert resolved.title == "the image folder 'tree'"
+    assert resolve_source(resolved.data) == resolved
     cifar_files(tmp_path / "relative", monkeypatch)
     monkeypatch.setenv("BNRUN_CACHE", "relative")
     assert resolve_source(ImageData()).data.path == str(tmp_path / "relative")
@@ -266,17 +266,17 @@ def test_what_was_asked_for_is_never_replaced_silently(
 
 def test_other_images_than_those_settled_on_are_refused(tmp_path: Path) -> None:
     tree = image_tree(tmp_path / "tree")
-    settled = resolve_source(ImageData(path=str(tree))).data
+    resolved = resolve_source(ImageData(path=str(tree))).data
     (tree / "test" / "cat" / "0.png").write_bytes((tree / "test" / "dog" / "0.png").read_bytes())
-    spec = Spec(data=settled, net=MLP(hidden=(4,)), batch_size=2)
+    spec = Spec(data=resolved, net=MLP(hidden=(4,)), batch_size=2)
     with pytest.raises(DataError, match="images have changed"):
         load(spec)
 
 
 def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
-    settled = resolve_source(ImageData(path=str(image_tree(tmp_path / "tree")))).data
+    resolved = resolve_source(ImageData(path=str(image_tree(tmp_path / "tree")))).data
     with pytest.raises(DataError, match="batch_size: 100; expected at most 6"):
-        load(Spec(data=settled, net=MLP(hidden=(4,)), batch_size=100))
+        load(Spec(data=resolved, net=MLP(hidden=(4,)), batch_size=100))
 
 
 def test_foreseeing_touches_nothing(tmp_path: Path, cache: Path) -> None:

@@ -198,13 +198,13 @@ def test_pictures_of_any_size_are_trained_on_at_the_size_asked_for(tmp_path: Pat
     with pytest.raises(DataError, match=r"9\.png: 50x50 pixels; expected 32x32 as .*data\.image_size"):
         resolve_source(ImageData(path=str(tree)))
     for side in (32, 16):
-        settled = resolve_source(ImageData(path=str(tree), image_size=side))
-        assert settled.warning == (
+        resolved = resolve_source(ImageData(path=str(tree), image_size=side))
+        assert resolved.warning == (
             f"{tree}: pictures are resized (shorter side, antialiased) and cropped to {side}x{side}"
         )
-        data = load(Spec(data=settled.data, net=MLP(hidden=(4,)), batch_size=2))
+        data = load(Spec(data=resolved.data, net=MLP(hidden=(4,)), batch_size=2))
         assert data.input_shape == (3, side, side)
-        assert data.fingerprint == settled.data.fingerprint
+        assert data.fingerprint == resolved.data.fingerprint
 
 
 def test_a_size_that_the_network_does_not_take_is_refused_by_the_first_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from bncore.launch.devices import Occupancy
 
 
 @pytest.fixture
-def settled(tmp_path: Path) -> Plan:
+def resolved(tmp_path: Path) -> Plan:
     """Two runs on a GPU, by name only."""
     found = plan(load_experiment(tiny_experiment(tmp_path)), profile="cpu", device="cuda")
     return found.resolved(data=None, device="cuda", threads=1)
@@ -58,10 +58,10 @@ def machine(
     ],
 )
 def test_it_goes_on_while_that_helps_and_recommends_the_fewest(
-    monkeypatch: pytest.MonkeyPatch, settled: Plan, speeds: dict[int, float], asked: list[int], best: int
+    monkeypatch: pytest.MonkeyPatch, resolved: Plan, speeds: dict[int, float], asked: list[int], best: int
 ) -> None:
     log = machine(monkeypatch, speeds, gpus=False)
-    *rows, last = bench_jobs(settled, "none-s0", most=12)
+    *rows, last = bench_jobs(resolved, "none-s0", most=12)
     assert log == asked
     assert [(row.what, row.ours, row.ratio) for row in rows] == [
         (f"{count} at once", speeds[count], speeds[count] / 100) for count in asked
@@ -70,10 +70,10 @@ def test_it_goes_on_while_that_helps_and_recommends_the_fewest(
 
 
 def test_it_does_not_try_what_the_gpu_has_no_memory_for(
-    monkeypatch: pytest.MonkeyPatch, settled: Plan
+    monkeypatch: pytest.MonkeyPatch, resolved: Plan
 ) -> None:
     log = machine(monkeypatch, {1: 100, 2: 200, 4: 400}, each=2000)
-    *rows, left_out, last = bench_jobs(settled, "none-s0")
+    *rows, left_out, last = bench_jobs(resolved, "none-s0")
     assert log == [1, 2, 4]
     assert "GPU at work 50% of the time, 8,200 of 10,000 MiB" in rows[-1].target
     assert (left_out.what, left_out.target) == ("8 at once", "left out: 16,200 MiB, 10,000 are there")
@@ -82,7 +82,7 @@ def test_it_does_not_try_what_the_gpu_has_no_memory_for(
 
 
 def test_what_was_measured_counts_where_more_do_not_run(
-    monkeypatch: pytest.MonkeyPatch, settled: Plan
+    monkeypatch: pytest.MonkeyPatch, resolved: Plan
 ) -> None:
     machine(monkeypatch, {1: 100, 2: 200}, gpus=False)
     measured = jobs._measured
@@ -93,16 +93,16 @@ def test_what_was_measured_counts_where_more_do_not_run(
         return measured(plan, count, gpus, at_least_s)
 
     monkeypatch.setattr(jobs, "_measured", up_to_two)
-    *_, left_out, last = bench_jobs(settled, "none-s0")
+    *_, left_out, last = bench_jobs(resolved, "none-s0")
     assert (left_out.what, left_out.target) == (
         "4 at once", "left out: none-s0-3 has failed at step 7; OutOfMemoryError: CUDA out of memory",
     )  # fmt: skip
     assert last.what == "--jobs 2"
 
 
-def test_the_same_run_is_timed_at_every_count(settled: Plan) -> None:
+def test_the_same_run_is_timed_at_every_count(resolved: Plan) -> None:
     """Variants may differ in what a step costs."""
-    one = replace(settled, runs=settled.runs[1:])
+    one = replace(resolved, runs=resolved.runs[1:])
     for count in (1, 3):
         copies = jobs._endless(one, count).runs
         assert len({copy.name for copy in copies}) == count

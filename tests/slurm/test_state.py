@@ -56,7 +56,7 @@ def test_state_by_heartbeat_and_task(
         assert "12_3" in told[1].message
         assert told[1].step == 5
     if shown == "dead" and told is not None:
-        assert "`bnrun resume` goes on" in told[1].message
+        assert "`bnrun resume` continues" in told[1].message
         assert ("no longer known" in told[1].message) == (task == GONE)
 
 

@@ -118,8 +118,8 @@ def test_it_is_listed_as_slurm_has_it(folder: Path, slurm: FakeSlurm) -> None:
     assert [row["state"] for row in rows] == ["queued", "dead", "dead"]
     assert [row["message"] for row in rows] == [
         "Slurm's task 7_0 pending (Resources)",
-        "Slurm's task 7_1 ended: cancelled; `bnrun resume` goes on",
-        "Slurm's task 7_2 is no longer known to Slurm; `bnrun resume` goes on",
+        "Slurm's task 7_1 ended: cancelled; `bnrun resume` continues",
+        "Slurm's task 7_2 is no longer known to Slurm; `bnrun resume` continues",
     ]
     assert (
         "tiny-001/batch-s0: dead: Slurm's task 7_1 ended" in bnrun("ls", cwd=folder, PATH=slurm.path).stderr

@@ -373,12 +373,12 @@ def test_a_run_that_goes_on_elsewhere_says_so_and_is_not_comparable(tmp_path: Pa
     requests.send_request(run, commands.Stop(at_step=30))
     assert train(run) == 0
     meta = orjson.loads(run.meta_file.read_bytes())
-    assert not any("surroundings" in e["text"] for e in events(run) if e["type"] == "warning")
+    assert not any("environment" in e["text"] for e in events(run) if e["type"] == "warning")
     run.meta_file.write_bytes(orjson.dumps(meta | {"versions": meta["versions"] | {"torch": "2.0"}}))
     assert train(run) == 0
     (said,) = [e for e in events(run) if e["type"] == "warning"]
     here = meta["versions"]["torch"]
-    assert said["text"] == f"goes on in other surroundings: versions.torch: 2.0 then, {here} now"
+    assert said["text"] == f"continues in another environment: versions.torch: 2.0 then, {here} now"
     (again,) = replay([run]).runs()
     assert train(again) == 0
     found = compare(run, again)

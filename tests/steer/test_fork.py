@@ -144,7 +144,7 @@ def test_a_fork_whose_checkpoint_is_gone_does_not_begin_anew(parent: RunDir) -> 
     for found in list_checkpoints(branch.checkpoints):
         found.path.write_bytes(b"damaged")
     assert train(branch) == 1
-    assert "no sound checkpoint of step 30, where it was forked" in branch.log_file.read_text()
+    assert "no valid checkpoint of step 30, where it was forked" in branch.log_file.read_text()
 
 
 @pytest.mark.parametrize(

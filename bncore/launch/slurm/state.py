@@ -99,12 +99,12 @@ def state_by_task(
         if not theirs:  # of an earlier task, or run on this side: the heartbeat says what is to be said
             return None
         if over:
-            return "dead", replace(status, message=f"{why}; `bnrun resume` goes on")
+            return "dead", replace(status, message=f"{why}; `bnrun resume` continues")
         return _queued(status, task) if task.waiting else None
     if task.waiting or (status.state == "queued" and not over):
         return _queued(status, task)
     if status.state == "queued" and not supervised:
-        return "dead", replace(status, message=f"{why}; `bnrun resume` goes on")
+        return "dead", replace(status, message=f"{why}; `bnrun resume` continues")
     return None
 
 

@@ -72,10 +72,8 @@ class Theory(Probe):
         there = batch_norm_layers(view.net)
         wrong = [n for n in self.layers if n not in there]
         if there and wrong:
-            accepted = ", ".join(map(str, there))
-            raise ValueError(
-                f"probes.theory.layers: {wrong}; expected layers with batch normalisation: {accepted}"
-            )
+            accepted = f"layers with batch normalisation: {', '.join(map(str, there))}"
+            raise ValueError(f"probes.theory.layers: {wrong}; expected {accepted}")
         return [n for n in there if n in self.layers or not self.layers]
 
 
@@ -114,7 +112,7 @@ def _hessian(taps: Sequence[Tap], found: Sequence[LayerFindings]) -> dict[str, l
 def _hessian_of_units(
     view: StepView, taps: Sequence[Tap], found: Sequence[LayerFindings], count: int
 ) -> dict[str, Any]:
-    # A layer may have fewer units than asked for; the rows of one event are of one length.
+    # A layer may have fewer units than requested; the rows of one event are of one length.
     count = min(count, *(tap.y.shape[1] for tap in taps))
     units = [sampled_units(view, tap.number, tap.y.shape[1], count) for tap in taps]
     seen = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -22,6 +21,8 @@ from bncore.random import generator
 HOLDS = 1e-9
 """Relative error in float64 up to which a statement counts as true: rounding leaves about 1e-15."""
 SAMPLES = 32
+Sides = tuple[Any, Any]
+"""Left and right sides, one number of each per layer."""
 STATEMENTS: dict[str, tuple[Literal["=", "<="], str, str]] = {
     "Thm 4.1 corrected": ("=", "lipschitz_left", "lipschitz_corrected"),
     "Thm 4.1 as printed": ("<=", "lipschitz_left", "lipschitz_printed"),
@@ -41,9 +42,7 @@ class TheoryRow:
     relation: Literal["=", "<="]
     checked: int  # layers
     failed: int  # layers on which it is not true, by the float64 numbers
-    error32: (
-        float  # largest over the layers: |left - right| / left of "=", the excess of left over right of "<="
-    )
+    error32: float  # largest: |left - right| / left of "=", the excess of left over right, over left, of "<="
     error64: float
 
 
@@ -77,16 +76,16 @@ def theory_table(
     Arguments:
         seed: of initialisation and of the Gaussian data.
         steps: of full-batch gradient descent between "random" and "trained".
-        tell: told what comes next, how many parts are done, and of how many.
+        tell: called with what comes next, how many parts are done, and of how many.
     """
     rows, cases = [], _cases(seed)
     parts = (
         f"{case.title}: {part}" for case in cases for part in ("random", "training", "trained", "Lemma 4.5")
     )
-    told = enumerate((*parts, "the lemma's counter-example"))
+    numbered = enumerate((*parts, "the lemma's counter-example"))
 
     def begin() -> None:
-        done, part = next(told)
+        done, part = next(numbered)
         tell(part, done, 4 * len(cases) + 1)
 
     for case in cases:
@@ -130,31 +129,20 @@ def _rows(case: _Case, state: str, net: LayeredNet, x: Tensor, targets: Tensor) 
         there = targets if case.spec.loss.kind == "cross_entropy" else targets.to(precision)
         view = _view(case, copy.deepcopy(net).to(precision), x.to(precision), there)
         event = Theory(layers=(), neurons=0).measure(view)
-        events[precision] = event | {
-            "hessian_right": event["hessian_quadratic"] - event["hessian_correction"]
-        }
+        right = event["hessian_quadratic"] - event["hessian_correction"]
+        events[precision] = event | {"hessian_right": right}
     return [
-        _row(statement, case, state, relation, partial(_sides, events, a, b))
+        _row(statement, case, state, relation, {d: (event[a], event[b]) for d, event in events.items()})
         for statement, (relation, a, b) in STATEMENTS.items()
     ]
 
 
-def _sides(
-    events: Mapping[torch.dtype, Mapping[str, Any]], left: str, right: str, precision: torch.dtype
-) -> tuple[Any, Any]:
-    return events[precision][left], events[precision][right]
-
-
 def _row(
-    statement: str,
-    case: _Case,
-    state: str,
-    relation: Literal["=", "<="],
-    sides: Callable[[torch.dtype], tuple[Any, Any]],
+    statement: str, case: _Case, state: str, relation: Literal["=", "<="], sides: Mapping[torch.dtype, Sides]
 ) -> TheoryRow:
-    errors: Mapping[torch.dtype, list[float]] = {
-        d: [_error(float(a), float(b), relation) for a, b in zip(*sides(d), strict=True)]
-        for d in (torch.float32, torch.float64)
+    errors = {
+        d: [_error(float(a), float(b), relation) for a, b in zip(*both, strict=True)]
+        for d, both in sides.items()
     }
     exact = errors[torch.float64]
     failed = sum(error > HOLDS for error in exact)
@@ -179,13 +167,13 @@ def _view(case: _Case, net: LayeredNet, x: Tensor, targets: Tensor) -> StepView:
 
 
 def _lemma_row(case: _Case, start: LayeredNet, end: LayeredNet) -> TheoryRow:
-    def sides(precision: torch.dtype) -> tuple[list[float], list[float]]:
+    sides: dict[torch.dtype, Sides] = {}
+    for precision in (torch.float32, torch.float64):
         seen = [
             lemma_45(a.weight.to(precision), b.weight.to(precision))
             for a, b in zip(start.layers, end.layers, strict=True)
         ]
-        return [s.left for s in seen], [s.right for s in seen]
-
+        sides[precision] = [s.left for s in seen], [s.right for s in seen]
     return _row("Lemma 4.5 algebra, at k W*", case, "trained", "=", sides)
 
 
