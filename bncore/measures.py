@@ -57,7 +57,7 @@ _ALL = [_in_table(measure, table) for table, measures in _declared() for measure
 MEASURES: dict[str, Measure] = {m.key: m for m in sorted(_ALL, key=lambda m: m.detail)}
 """By key, in the order in which they are listed and drawn: the details last."""
 SHOWN = tuple(m for m in MEASURES.values() if not m.detail and m.per != "length")
-"""What is drawn over the steps where nothing is asked for."""
+"""What is drawn over the steps by default."""
 
 _HEADER = """\
 # Measures

@@ -1,4 +1,4 @@
-"""What a GPU is given to do, recorded once and then made again by a single launch."""
+"""What a GPU is given to do, recorded once and then replayed by a single launch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Recorder(Protocol):
     """Makes graphs of what is launched.
 
     A graph repeats the very operations on the very memory that were recorded. What may differ from one time to the
-    next is therefore put there before each replay; what decides which operations there are asks for another graph.
+    next is therefore put there before each replay; what decides which operations there are needs another graph.
     """
 
     def aside(self) -> AbstractContextManager[None]:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-_POOL = 0
-_VGG = {
+_VGG = {  # 0: pooling
     "vgg11": (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),
     "vgg16": (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0),
 }
@@ -22,7 +21,7 @@ def vgg(kind: str, width: float, *, batch_norm: bool) -> nn.Module:
     layers: list[nn.Module] = []
     channels = 3
     for entry in _VGG[kind]:
-        if entry == _POOL:
+        if entry == 0:
             layers.append(nn.MaxPool2d(2))
             continue
         out = max(1, round(entry * width))

@@ -21,7 +21,7 @@ from bncore.store.sweep import create_sweep
 
 ENDLESS = 10**9
 WORTH = 0.95
-"""Share of the most steps a second from which on more runs at once are not worth having."""
+"""Share of the most steps per second from which on more runs at once are not worth having."""
 LEAST_STEPS = 10
 """Steps that every run has to make, however long they take."""
 SPARE = 0.05
@@ -50,20 +50,20 @@ class Together:
 
     count: int
     speed: float
-    """Steps a second of all of them together."""
+    """Steps per second of all of them together."""
     gpus: Occupancy | None
     """The GPUs meanwhile: how busy on average, and the most memory."""
 
 
 def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0) -> Iterator[Row]:
     """Copies of a run at once, twice as many each time, as long as that helps and a GPU's memory is not full:
-    steps a second of all of them, beside those of a single one; at last, the fewest that make 95 % of the most.
+    steps per second of all of them, beside those of a single one; at last, the fewest that make 95 % of the most.
 
     Every run is a process of its own that measures, evaluates and writes as it does in its sweep; it is its
     directory that is not kept.
 
     Arguments:
-        plan: settled.
+        plan: resolved.
         run: the name of one of its runs.
         most: runs at once at most.
         at_least_s: seconds that are timed, once all of them are at work; more where a run has not made ten steps.
@@ -98,13 +98,13 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
         best,
         default,
         next(one.speed for one in found if one.count == best) / found[0].speed,
-        f"the fewest with {WORTH:.0%} of the most steps a second; {default} is the default",
+        f"the fewest with {WORTH:.0%} of the most steps per second; {default} is the default",
         "",
     )
 
 
 def recommended(found: list[Together]) -> int:
-    """The fewest runs at once that make nearly the most steps a second."""
+    """The fewest runs at once that make nearly the most steps per second."""
     enough = WORTH * max(one.speed for one in found)
     return min(one.count for one in found if one.speed >= enough)
 
@@ -118,7 +118,7 @@ def _doubling(most: int) -> Iterator[int]:
 
 
 def _described(before: Occupancy | None, found: list[Together], count: int) -> str | None:
-    """Why so many runs would find no room on the GPUs, as far as can be told from fewer."""
+    """Why so many runs would find no room on the GPUs, as far as fewer of them show."""
     if before is None or not found or found[-1].gpus is None:
         return None
     last = found[-1].gpus
@@ -128,10 +128,10 @@ def _described(before: Occupancy | None, found: list[Together], count: int) -> s
 
 
 def _row(one: Together, alone: Together) -> Row:
-    told = "" if one.gpus is None else (
-        f"GPU at work {one.gpus.busy:.0%} of the time, {one.gpus.used:,.0f} of {one.gpus.total:,.0f} MiB"
-    )  # fmt: skip
-    return Row(f"{one.count} at once", one.speed, alone.speed, one.speed / alone.speed, told, "/s")
+    note = ""
+    if gpus := one.gpus:
+        note = f"GPU at work {gpus.busy:.0%} of the time, {gpus.used:,.0f} of {gpus.total:,.0f} MiB"
+    return Row(f"{one.count} at once", one.speed, alone.speed, one.speed / alone.speed, note, "/s")
 
 
 def _measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
@@ -168,7 +168,7 @@ class _Watch:
         self, local: LocalSweep, runs: list[RunDir], gpus: tuple[str, ...], at_least_s: float
     ) -> None:
         self.speed: float | None = None
-        """Steps a second of all runs together, once that is known."""
+        """Steps per second of all runs together, once that is known."""
         self._local = local
         self._runs = runs
         self._gpus = gpus

@@ -14,7 +14,7 @@ from bncore.store.reader import read
 
 
 def bench_journal(events: int = 1_000_000) -> Iterator[Row]:
-    """Microseconds an event, and seconds to the tail and to the whole of a long run."""
+    """Microseconds per event, and seconds to the tail and to the whole of a long run."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         journal = Journal(run.journal_file)

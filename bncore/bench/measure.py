@@ -80,7 +80,7 @@ def peak_bytes(work: Work, device: str = "cpu") -> int:
 
 
 def products_per_second(dtype: torch.dtype, device: str = "cpu", *, size: int = 0, repeats: int = 5) -> float:
-    """Multiplications (each with its addition) a second in a product of two square matrices: the best of several.
+    """Multiplications (and additions) per second in a product of two square matrices: the best of several.
 
     Arguments:
         size: rows; 0: enough to occupy the device.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bncore.bench.measure import Row, Work, peak_bytes, products_per_second, seconds
-from bncore.bench.train import dln_spec, vgg_spec
+from bncore.bench.train import spec_of
 from bncore.config.model import Spec
 from bncore.data import load
 from bncore.nets import LayeredNet
@@ -42,7 +42,7 @@ MEMORY_BAR = 2.5
 def bench_ics(
     kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: str = "cpu", naive: bool = True
 ) -> Iterator[Row]:
-    """ICS of all layers beside the definition taken literally, one pass a layer; the noise floor apart.
+    """ICS of all layers beside the definition taken literally, one pass per layer; the noise floor apart.
 
     Arguments:
         kinds: of `KINDS`.
@@ -51,7 +51,7 @@ def bench_ics(
     """
     for kind in kinds:
         for norm in NORMS:
-            spec = _spec(kind, norm, device)
+            spec = spec_of(kind, norm, device)
             session, view = observed(spec)
             probe = Ics(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
             works = _works(session, view, probe)
@@ -74,7 +74,7 @@ def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: s
     """The landscape of four multiples beside one that copies the network for each; arguments as `bench_ics`."""
     for kind in kinds:
         for norm in NORMS:
-            session, view = observed(_spec(kind, norm, device))
+            session, view = observed(spec_of(kind, norm, device))
             probe = Landscape(
                 multiples=MULTIPLES, loss_multiples=(), direction="gradient", floor_every=0,
                 curvature=Curvature(1, 1.0),
@@ -145,10 +145,10 @@ def _by_the_ceiling(name: str, view: StepView, took: Mapping[str, float], steps:
     device = view.inputs.device.type
     rate = products_per_second(view.net.layers[0].weight.dtype, device)
     floor = len(view.inputs) * step_products(view.net) / rate
-    told = f"products at {2e-9 * rate:.4g} GFLOP/s"
+    rated = f"products at {2e-9 * rate:.4g} GFLOP/s"
     net, probe = name.split(": ")
-    yield Row(f"{net}: step, against its products alone", *_against(took["step"], floor), told)
-    yield Row(f"{net}: {probe}, against its products alone", *_against(took["probe"], steps * floor), told)
+    yield Row(f"{net}: step, against its products alone", *_against(took["step"], floor), rated)
+    yield Row(f"{net}: {probe}, against its products alone", *_against(took["probe"], steps * floor), rated)
 
 
 def _against(took: float, floor: float) -> tuple[float, float, float]:
@@ -167,7 +167,7 @@ def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
 
 
 def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, list[float]]:
-    """What one writes first: a state dict of copies, a step of the parameters, numbers one by one."""
+    """What one writes first: a state dict of copies, moved parameters, numbers one by one."""
     found: dict[str, list[float]] = {"loss": [], "grad_diff": [], "cosine": []}
     flat = torch.cat([g.flatten() for g in view.grads.values()])
     for multiple in multiples:
@@ -180,12 +180,6 @@ def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, lis
         found["grad_diff"].append((there - flat).norm().item())
         found["cosine"].append(torch.nn.functional.cosine_similarity(there, flat, dim=0).item())
     return found
-
-
-def _spec(kind: str, norm: str, device: str) -> Spec:
-    if kind == "dln":
-        return dln_spec(norm=norm, device=device)
-    return vgg_spec(kind, norm=norm, device=device)
 
 
 def _works(session: TrainState, view: StepView, probe: Probe) -> dict[str, Work]:
@@ -223,7 +217,6 @@ def _rows(
         yield Row(what, steps["graph"], steps["probe"], faster, bar, "steps")
     yield Row(f"{name}, noise floor", steps["floor"], math.nan, math.nan, "counted apart", "steps")
     mine, plain = (peak_bytes(works[key], device) / 2**20 for key in ("probe", "step"))
-    yield Row(
-        f"{name}, peak memory by a step's", mine, plain, mine / plain, f"<= {MEMORY_BAR} of a step's", "MiB"
-    )
+    bar = f"<= {MEMORY_BAR} of a step's"
+    yield Row(f"{name}, peak memory by a step's", mine, plain, mine / plain, bar, "MiB")
     return {key: median(times) for key, times in rounds.items()}

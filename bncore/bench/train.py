@@ -71,6 +71,13 @@ def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
     )
 
 
+def spec_of(kind: str, norm: str, device: str) -> Spec:
+    """The spec of one of the networks that are measured."""
+    if kind == "dln":
+        return dln_spec(norm=norm, device=device)
+    return vgg_spec(kind, norm=norm, device=device)
+
+
 @contextmanager
 def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
     """A real trainer in a run directory of its own, with its threads at work (the one that polls the inbox only
@@ -128,29 +135,21 @@ def bench_train(
 
 
 def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
-    """What looking into the inbox costs training: the DLN's loop with the polling thread beside the one without,
-    and one look."""
+    """What polling the inbox costs training: the DLN's loop with the polling thread beside the one without,
+    and one poll."""
     with trainer(dln_spec()) as ours, trainer(dln_spec(), polling=False) as theirs:
         pairs = interleaved(_times(ours.advance, steps), _times(theirs.advance, steps), repeats=repeats)
         mine, without, ratio = medians(pairs)
-        yield Row(
-            "step of the DLN, inbox polled",
-            1000 * mine / steps,
-            1000 * without / steps,
-            ratio,
-            "not measurable",
-        )
-        looks = 200
-        look = seconds(_times(ours.requests.look, looks)) / looks
-    share = 100 * look / POLL_S
-    yield Row(
-        f"one look, {1 / POLL_S:.0f} a second", 1e6 * look, NAN, NAN, f"{share:.3f} % of a second", "us"
-    )
+        scale = 1000 / steps
+        yield Row("step of the DLN, inbox polled", mine * scale, without * scale, ratio, "not measurable")
+        polls = 200
+        poll = seconds(_times(ours.requests.poll_inbox, polls)) / polls
+    share = f"{100 * poll / POLL_S:.3f} % of a second"
+    yield Row(f"one poll, {1 / POLL_S:.0f} per second", 1e6 * poll, NAN, NAN, share, "us")
 
 
 def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
-    dln = kind == "dln"
-    spec = dln_spec(norm=norm, device=device) if dln else vgg_spec(kind, norm=norm, device=device)
+    dln, spec = kind == "dln", spec_of(kind, norm, device)
     steps = 50 if dln or device != "cpu" else 1
     with trainer(spec) as ours:
         yardstick = hand_loop(spec, ours.session)
@@ -163,15 +162,13 @@ def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
         bar = ">= 0.9 of its steps/s" if dln else ">= 0.97 of its steps/s"
         yield Row(f"{name}: step", mine * scale, theirs * scale, ratio, bar)
         memory, reference = peak_bytes(ours.advance, device) / 2**20, peak_bytes(yardstick, device) / 2**20
-        yield Row(
-            f"{name}: peak memory", memory, reference, memory / reference, "<= 1.05 of its memory", "MiB"
-        )
+        bar = "<= 1.05 of its memory"
+        yield Row(f"{name}: peak memory", memory, reference, memory / reference, bar, "MiB")
 
 
 def _graphed(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
     """Steps by graphs against the hand-written loop, as a graph of its own and without one."""
-    dln = kind == "dln"
-    spec = dln_spec(norm=norm, device=device) if dln else vgg_spec(kind, norm=norm, device=device)
+    dln, spec = kind == "dln", spec_of(kind, norm, device)
     steps = 256 if dln else 64  # a block of steps made ahead, at least
     with trainer(spec.model_copy(update={"cuda_graphs": True})) as ours:
         for graphed, bar in (
@@ -189,15 +186,12 @@ def _graphed(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
 
 def _noise(kind: str, repeats: int, device: str) -> Row:
     """A step with noise against one without."""
-    with (
-        trainer(vgg_spec(kind, noise=True, device=device)) as noisy,
-        trainer(vgg_spec(kind, device=device)) as quiet,
-    ):
+    with_noise = vgg_spec(kind, noise=True, device=device)
+    with trainer(with_noise) as noisy, trainer(vgg_spec(kind, device=device)) as quiet:
         pairs = interleaved(noisy.advance, quiet.advance, repeats=repeats, device=device)
     mine, theirs, speed = medians(pairs)
-    return Row(
-        f"{kind} batch: step with noise, against without", 1e3 * mine, 1e3 * theirs, 1 / speed, "<= 1.9 times"
-    )
+    what = f"{kind} batch: step with noise, against without"
+    return Row(what, 1e3 * mine, 1e3 * theirs, 1 / speed, "<= 1.9 times")
 
 
 def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused: bool) -> Row:
@@ -237,7 +231,11 @@ def hand_loop(spec: Spec, session: TrainState, *, graphed: bool = False) -> Work
     if isinstance(spec.net, DLN):
         net = handwritten.dln(spec.net.depth, spec.net.width, batch_norm=batch_norm).to(spec.device)
         whole = data.train_inputs, data.train_targets
-        loop = _loop(net, _half_sum, lr, whole if graphed else None)
+
+        def half_sum(outputs: Tensor, targets: Tensor) -> Tensor:
+            return 0.5 * F.mse_loss(outputs, targets, reduction="sum")
+
+        loop = _loop(net, half_sum, lr, whole if graphed else None)
         return lambda: loop(*whole)
     assert isinstance(spec.net, VGG) and isinstance(spec.batch_size, int)
     net = handwritten.vgg(spec.net.kind, spec.net.width, batch_norm=batch_norm).to(spec.device)
@@ -261,10 +259,6 @@ def _loop(
     if batch is None:
         return handwritten.training_loop(net, criterion, lr)
     return handwritten.graphed_loop(net, criterion, lr, batch)
-
-
-def _half_sum(outputs: Tensor, targets: Tensor) -> Tensor:
-    return 0.5 * F.mse_loss(outputs, targets, reduction="sum")
 
 
 def _times(work: Callable[[], object], count: int) -> Work:

@@ -1,6 +1,6 @@
 """CIFAR-10, image trees, synthetic images and Gaussian regression, resident on the device.
 
-Deciding on images needs no torch; what does is imported when it is first asked for.
+Deciding on images needs no torch; what does is imported when it is first used.
 """
 
 from importlib import import_module

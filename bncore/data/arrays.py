@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bncore.data.errors import DataError
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class ImageArrays:
     def check(self, fingerprint: str | None, message: str) -> str:
         """The fingerprint of these images: `fingerprint`, where that is known.
 
-        One of the arrays alone will do: before skipped files were told of, there was no other.
+        One of the arrays alone will do: before skipped files were reported, there was no other.
 
         Raises:
             DataError: `fingerprint` is that of other images; says `message` before.

@@ -1,4 +1,4 @@
-"""Decoded images, kept as uint8 in one file a set, so that a tree of JPEGs is decoded once."""
+"""Decoded images, kept as uint8 in one file per set, so that a tree of JPEGs is decoded once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from bncore.plain_files import open_plain
 
 def cache_dir() -> Path:
     """``$BNRUN_CACHE``, else ``$XDG_CACHE_HOME/bnrun``, else ``~/.cache/bnrun``."""
-    explicit = os.environ.get("BNRUN_CACHE")
-    if explicit:
+    if explicit := os.environ.get("BNRUN_CACHE"):
         return Path(explicit)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnrun"
 
@@ -49,9 +48,7 @@ def store(name: str, arrays: ImageArrays) -> None:
         DataError: the cache cannot be written; says which variable moves it.
     """
     path = cache_dir() / f"{name}.npz"
-    temporary = path.with_name(
-        f".{path.name}.{uuid4().hex}"
-    )  # machines that share a home may share process ids
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # process ids are not unique in a shared home
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

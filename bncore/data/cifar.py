@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.data.arrays import ImageArrays, class_balanced_order
+from bncore.data.arrays import ImageArrays, Progress, class_balanced_order
 from bncore.data.cache import cache_dir
 from bncore.data.download import Transfer, partial_file, without_secrets
 from bncore.data.errors import DataError, DownloadError
-from bncore.data.progress import Progress
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -80,7 +79,7 @@ def fetch(
     Arguments:
         silence_s: how long, in seconds, nothing may arrive (looking up the name and connecting included).
         limit_s: how long, in seconds, all of it may take.
-        progress: told how many bytes there are.
+        progress: called with how many bytes there are.
 
     Raises:
         DataError: the download fails or takes too long, or the folder cannot be written.
@@ -150,18 +149,18 @@ def _watch(thread: threading.Thread, transfer: Transfer, limit_s: float, progres
     Raises:
         TimeoutError: nothing arrived for `silence_s`, or it takes longer than `limit_s`.
     """
-    heard = told_at = time.monotonic()
-    size = told = 0
+    heard = reported_at = time.monotonic()
+    size = reported = 0
     while thread.is_alive():
         thread.join(0.05)
         now, before = time.monotonic(), size
         size = transfer.received
         if size != before:
             heard = now
-        due = now - told_at > 0.5 or not thread.is_alive()
-        if progress is not None and transfer.total and due and transfer.arrived != told:
-            told_at, told = now, transfer.arrived
-            progress("downloading CIFAR-10, bytes", told, transfer.total)
+        due = now - reported_at > 0.5 or not thread.is_alive()
+        if progress is not None and transfer.total and due and transfer.arrived != reported:
+            reported_at, reported = now, transfer.arrived
+            progress("downloading CIFAR-10, bytes", reported, transfer.total)
         complete = transfer.arrived == transfer.total  # what is left is to check it
         if now - heard > transfer.silence_s and not complete:
             raise TimeoutError(f"nothing arrived for {transfer.silence_s:g} s ({transfer.progress()})")

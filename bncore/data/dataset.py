@@ -79,11 +79,9 @@ class Dataset:
 
     def eval_batches(self, split: Split, samples: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets of the first `samples` (0: all) of a split, never augmented."""
-        inputs, targets = (
-            (self.train_inputs, self.train_targets)
-            if split == "train"
-            else (self.test_inputs, self.test_targets)
-        )
+        inputs, targets = self.test_inputs, self.test_targets
+        if split == "train":
+            inputs, targets = self.train_inputs, self.train_targets
         count = min(samples, len(inputs)) or len(inputs)
         for start in range(0, count, batch_size):
             end = min(start + batch_size, count)
@@ -91,9 +89,8 @@ class Dataset:
 
     def _epoch_order(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
-            drawn = torch.randperm(
-                len(self.train_inputs), generator=generator(self.seed, "order", step=epoch)
-            )
+            source = generator(self.seed, "order", step=epoch)
+            drawn = torch.randperm(len(self.train_inputs), generator=source)
             self._order = (epoch, drawn.to(self.train_inputs.device))
         return self._order[1]
 

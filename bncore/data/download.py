@@ -1,4 +1,4 @@
-"""One archive over the network: resumed where it was left, and what goes wrong told as it is."""
+"""One archive over the network: resumed where it was left, and what goes wrong reported as it is."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Transfer:
         return f"{self.arrived:,}{whole} bytes arrived, {rate:,.0f} per second"
 
     def fetch(self, file: BinaryIO) -> None:
-        """Fill `file` with the archive, going on from what it holds, until it is whole and its MD5 is right.
+        """Fill `file` with the archive, continuing from what it holds, until it is whole and its MD5 is right.
 
         Raises:
             OSError: it cannot be had; says why. What arrived stays in the file where that may be of use.
@@ -68,7 +68,9 @@ class Transfer:
                 with error:
                     if not (resumed and error.code == _RANGE_NOT_SATISFIABLE):
                         raise OSError(f"HTTP {error.code} {escape_control(error.reason)}".strip()) from None
-            found = _md5(file)
+            file.seek(0)
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]
+            found = md5.hexdigest()
             if found == self.md5:
                 return
             size, cut = file.seek(0, os.SEEK_END), _is_cut_short(file)
@@ -79,7 +81,7 @@ class Transfer:
             resumed = False  # what was there before may have been another file's
 
     def _fill(self, file: BinaryIO) -> None:
-        """Ask for what is missing, as often as that brings anything.
+        """Request what is missing, as often as that brings anything.
 
         Raises:
             OSError: the connection fails, or ends before all has arrived.
@@ -87,19 +89,19 @@ class Transfer:
         for _ in range(ATTEMPTS):
             before = self.received
             try:
-                self._ask(file)
+                self._request(file)
             except urllib.error.HTTPError:
                 raise
             except urllib.error.URLError as error:
-                raise OSError(_reason(error)) from error
+                reason = getattr(error.reason, "strerror", None) or error.reason
+                raise OSError(escape_control(str(reason))) from error
             except TimeoutError as error:
                 raise OSError(f"nothing arrived for {self.silence_s:g} s ({self.progress()})") from error
             except http.client.IncompleteRead:
                 pass
             except (http.client.HTTPException, ValueError) as error:
-                raise OSError(
-                    f"no answer in HTTP ({type(error).__name__}: {escape_control(str(error))})"
-                ) from error
+                why = f"{type(error).__name__}: {escape_control(str(error))}"
+                raise OSError(f"no answer in HTTP ({why})") from error
             else:
                 if self.total is None or self.arrived == self.total:
                     return
@@ -107,7 +109,7 @@ class Transfer:
                 break
         raise OSError(f"the connection ended early: {self.progress()}")
 
-    def _ask(self, file: BinaryIO) -> None:
+    def _request(self, file: BinaryIO) -> None:
         held = file.seek(0, os.SEEK_END)
         headers = {"User-Agent": "bnrun", "Accept-Encoding": "identity"}
         if held:
@@ -117,7 +119,7 @@ class Transfer:
             part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or "")
             begins_anew = not (held and part and int(part[1]) == held)
             block = response.read1(BLOCK)
-            if begins_anew:  # told by its first bytes, before what is there is given up for it
+            if begins_anew:  # judged by its first bytes, before what is there is given up for it
                 block = _checked_beginning(block, response)
                 file.truncate(0)
                 held = 0
@@ -191,14 +193,6 @@ def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> byte
     raise OSError(f"what came is no gzip archive: it begins with {block[:16]!r}")
 
 
-def _md5(file: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    file.seek(0)
-    while block := file.read(1024 * 1024):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def _is_cut_short(file: BinaryIO) -> bool:
     file.seek(0)
     try:
@@ -210,8 +204,3 @@ def _is_cut_short(file: BinaryIO) -> bool:
     except (OSError, zlib.error):
         return False
     return False
-
-
-def _reason(error: urllib.error.URLError) -> str:
-    reason = error.reason
-    return escape_control(str(getattr(reason, "strerror", None) or reason))

@@ -8,4 +8,4 @@ class DataError(ValueError):
 
 
 class DownloadError(DataError):
-    """Data that could not be fetched: nothing is wrong with what was asked for."""
+    """Data that could not be fetched: nothing is wrong with what was requested."""

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.data import cache
-from bncore.data.arrays import ImageArrays, class_balanced_order
+from bncore.data.arrays import ImageArrays, Progress, class_balanced_order
 from bncore.data.errors import DataError
 from bncore.data.picture import DECODING, read_picture
-from bncore.data.progress import Progress
 from bncore.data.tree import Listing, Tree, list_tree
 
 

@@ -1,4 +1,4 @@
-"""From a settled spec to data on a device."""
+"""From a resolved spec to data on a device."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bncore.data.resolve import read_images, title_of
 
 
 def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:
-    """The data of a settled spec, resident on `device`.
+    """The data of a resolved spec, resident on `device`.
 
     Raises:
-        DataError: they cannot be read, are not those settled on, or are fewer than a batch.
+        DataError: they cannot be read, are not those resolved to, or are fewer than a batch.
     """
     data = (
         _images(spec, spec.data, device)

@@ -1,4 +1,4 @@
-"""Settling, once and before any run starts, where the images come from."""
+"""Resolving, once and before any run starts, where the images come from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 from bncore.config.errors import escape_control
 from bncore.config.model import ImageData
 from bncore.data import cifar
-from bncore.data.arrays import ImageArrays
+from bncore.data.arrays import ImageArrays, Progress
 from bncore.data.errors import DataError
 from bncore.data.folder import load_folder
-from bncore.data.progress import Progress
 from bncore.data.synthetic import synthetic_images
 from bncore.data.tree import is_image_tree
 
@@ -33,7 +32,7 @@ class ResolvedSource:
     outputs: int
     """Classes."""
     warning: str = ""
-    """To be shown on screen and journaled; empty where there is nothing to be told."""
+    """To be shown on screen and journaled; empty where there is nothing to report."""
 
 
 def title_of(source: str, path: str | None) -> str:
@@ -56,7 +55,7 @@ def resolve_source(
         side: pixels along each side that the networks take; default: any.
 
     Raises:
-        DataError: the images asked for are not to be had, or are damaged.
+        DataError: the requested images are not to be had, or are damaged.
     """
     path = _folder_named(data)
     warning = ""
@@ -69,11 +68,10 @@ def resolve_source(
     chosen = data.model_copy(update={"source": source, "path": where})
     arrays = _READERS[source](chosen, side, progress)
     found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
-    settled = chosen.model_copy(update={"fingerprint": found})
+    resolved = chosen.model_copy(update={"fingerprint": found})
     warning = "; ".join(filter(None, (warning, *arrays.notices)))
-    return ResolvedSource(
-        settled, title_of(source, settled.path), len(arrays.train_images), len(arrays.classes), warning
-    )
+    title = title_of(source, resolved.path)
+    return ResolvedSource(resolved, title, len(arrays.train_images), len(arrays.classes), warning)
 
 
 def describe_source(data: ImageData) -> str:
@@ -92,10 +90,10 @@ def describe_source(data: ImageData) -> str:
 
 
 def read_images(data: ImageData, progress: Progress | None = None) -> ImageArrays:
-    """The images of a settled spec.
+    """The images of a resolved spec.
 
     Raises:
-        DataError: they are gone, damaged, or not those that were settled on.
+        DataError: they are gone, damaged, or not those that were resolved to.
     """
     arrays = _READERS[data.source](data, None, progress)
     where = data.path or data.source
@@ -117,11 +115,7 @@ def _folder_named(data: ImageData) -> Path | None:
     try:
         path = Path(data.path).expanduser().resolve()
         path.is_dir()
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # too long, a null byte, links in a circle, no such home
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle, no home
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{data.path}: {reason}; expected a folder") from error
     try:
@@ -174,4 +168,4 @@ _READERS: dict[str, Callable[[ImageData, int | None, Progress | None], ImageArra
     "folder": _folder,
     "synthetic": lambda data, _side, _progress: synthetic_images(by_class=data.background == "by_class"),
 }
-"""Every settled source of images; one function and one row adds another."""
+"""Every resolved source of images; one function and one row adds another."""

@@ -24,10 +24,10 @@ TRAIN, TEST, SIZE = 10_000, 2_000, 32
 _UNIT = 64  # coordinates are in 1/64 of a pixel
 _ANGLES = 256
 _BLOCK = 500
-_COSINE = np.array(
-    [round(1024 * math.cos(2 * math.pi * k / _ANGLES)) for k in range(_ANGLES)], dtype=np.int32
+_COSINE, _SINE = (
+    np.array([round(1024 * f(2 * math.pi * k / _ANGLES)) for k in range(_ANGLES)], dtype=np.int32)
+    for f in (math.cos, math.sin)
 )
-_SINE = np.array([round(1024 * math.sin(2 * math.pi * k / _ANGLES)) for k in range(_ANGLES)], dtype=np.int32)
 
 Ints = NDArray[np.int32]
 
@@ -54,11 +54,11 @@ def _set(count: int, rng: np.random.Generator, by_class: bool) -> tuple[NDArray[
 
 
 def _draw(labels: NDArray[np.int64], rng: np.random.Generator, by_class: bool) -> NDArray[np.uint8]:
-    """One image a label, (n, 3, 32, 32)."""
+    """One image per label, (n, 3, 32, 32)."""
     n = len(labels)
     image = _background(n, rng, _TINTS[labels % 5] if by_class else None)
     for _ in range(2):
-        _paint(image, _clutter(n, rng), _colors(n, rng))
+        _paint(image, _clutter(n, rng), rng.integers(0, 256, size=(n, 3, 1, 1), dtype=np.int32))
     x, y, radius = _placed(n, rng)
     inside = np.choose((labels % 5)[:, None, None], _shapes(x, y, radius))
     light = _fill((labels // 5)[:, None, None], x, y, _between(n, rng, 4 * _UNIT, 6 * _UNIT))
@@ -71,10 +71,6 @@ def _draw(labels: NDArray[np.int64], rng: np.random.Generator, by_class: bool) -
 
 def _between(n: int, rng: np.random.Generator, low: int, high: int) -> Ints:
     return rng.integers(low, high + 1, size=(n, 1, 1), dtype=np.int32)
-
-
-def _colors(n: int, rng: np.random.Generator) -> Ints:
-    return rng.integers(0, 256, size=(n, 3, 1, 1), dtype=np.int32)
 
 
 def _contrasting(n: int, rng: np.random.Generator) -> tuple[Ints, Ints]:

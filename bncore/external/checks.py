@@ -43,7 +43,7 @@ def check_observable(model: object, optimizer: object, probes: Probes) -> None:
 
 
 def check_layers(probes: Probes, count: int) -> None:
-    """Make sure that the model has the layers that were asked for.
+    """Make sure that the model has the requested layers.
 
     Raises:
         ObserveError: one that it has not.
@@ -123,7 +123,7 @@ def _tensor_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
 
 def _probe_problems(model: nn.Module, optimizer: torch.optim.Optimizer, probes: Probes) -> Iterator[str]:
     if probes.theory.every:
-        yield "probes.theory: needs a network of bncore.nets, which tells it its norms; expected it to be off"
+        yield "probes.theory: needs a network of bncore.nets, which names its norms; expected it to be off"
     weight = parametrised(unwrapped(model))
     per_weight = [name for name in ("ics", "sharpness") if getattr(probes, name).every]
     if weight is not None and per_weight:

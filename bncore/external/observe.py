@@ -26,7 +26,7 @@ from bncore.external.observed_step import ObservedStep
 from bncore.external.recomputed_step import Criterion, RecomputedStep, reproduced
 from bncore.probes.guard import undisturbed
 from bncore.probes.layer_map import LayerMap
-from bncore.probes.run import Failed, Measured, ProbeRunner
+from bncore.probes.run import Measured, ProbeRunner
 from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
@@ -68,7 +68,7 @@ def observe(
 
     The training stays as it is, bit by bit: parameters, buffers, gradients, optimiser state, modes, generators
     (torch's, Python's, numpy's), hooks. Dropout and the like meet the same draws in every pass of a probe as in
-    the step. The first step, and each one that is measured, is made again from what was copied of it and compared:
+    the step. The first step, and each one that is measured, is recomputed from what was copied of it and compared:
     a loop whose gradient is another than that of the loss on the batch is refused at the first step, and later
     such a step is journaled as ``probe_failed``. An exception in the loop leaves the run `failed`, Ctrl-C
     `stopped`.
@@ -146,14 +146,8 @@ class Observation:
             self._write_meta()
             self._journal = Journal(self.run.journal_file, self._ownership.is_valid)
             opened.callback(self._journal.close)
-            self._journal.append(
-                "start",
-                0,
-                schema=SCHEMA,
-                title=self._described.title,
-                data="a loop of one's own",
-                observed=True,
-            )
+            about = {"title": self._described.title, "data": "external training loop"}
+            self._journal.append("start", 0, schema=SCHEMA, observed=True, **about)
             self._requests = Requests(self.run, self._journal)
             self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
             self._heartbeat.start()
@@ -191,13 +185,12 @@ class Observation:
         test_accuracy: float | None = None,
     ) -> None:
         """Journal an evaluation that the loop made of the model as it is now."""
-        told = {
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-        }
-        fields = {name: float(value) for name, value in told.items() if value is not None}
+        fields = _known(
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+        )
         self._unless_store_fails(lambda: self._journal.append("eval", self.position, **fields))
 
     def __exit__(
@@ -244,7 +237,9 @@ class Observation:
             if self._layer_map is None:
                 self._layer_map = again.view.layer_map
                 check_layers(self._described.probes, len(again.view.weights))
-                self._announce(again)
+                self._write_meta(layers=again.view.weights)
+                for text in _announcements(self._net, self._described.probes, again):
+                    self._journal.append("warning", step.step, text=text)
             elif again.scale < 1 and not self._clipping_told:
                 self._journal.append("warning", step.step, text=_clipped(again))
             self._clipping_told = self._clipping_told or again.scale < 1
@@ -253,33 +248,21 @@ class Observation:
                     self._journal.append("probe", step.step, name=result.name, **result.fields)
                 else:
                     self._journal.append("probe_failed", step.step, **result.fields)
-                    self._warn_of_first(result, step.step)
+                    if result.name not in self._measured:
+                        what = f"probe {result.name} failed at its first measurement, step {step.step}"
+                        warnings.warn(f"{what}: {result.reason}", RuntimeWarning, stacklevel=6)
                 self._measured.add(result.name)
-
-    def _warn_of_first(self, failed: Failed, step: int) -> None:
-        """Say on the screen of a probe that it failed at its first measurement."""
-        if failed.name not in self._measured:
-            text = f"probe {failed.name} failed at its first measurement, step {step}: {failed.reason}"
-            warnings.warn(text, RuntimeWarning, stacklevel=7)
 
     def _not_reproduced(self, step: int, error: Exception) -> None:
         """A loop that is not understood from the first is refused; later only the measurement is."""
         if self._layer_map is None:
             if isinstance(error, ObserveError):
                 raise error
-            raise ObserveError(
-                f"the first step cannot be made again: {type(error).__name__}: {error}"
-            ) from error
+            why = f"{type(error).__name__}: {error}"
+            raise ObserveError(f"the first step cannot be recomputed: {why}") from error
         for name in self._probes.due(step):
             reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
             self._journal.append("probe_failed", step, name=name, reason=reason)
-
-    def _announce(self, again: RecomputedStep) -> None:
-        """Tell, at the first step, what is not as in a run of our own."""
-        layers = again.view.weights
-        self._write_meta(layers=layers)
-        for text in _announcements(self._net, self._described.probes, again):
-            self._journal.append("warning", again.view.step, text=text)
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if kind is None:
@@ -295,7 +278,7 @@ class Observation:
             self._heartbeat.stop("stopped", f"the loop was left by {kind.__name__}")
 
     def _unless_store_fails(self, work: Callable[[], object]) -> None:
-        """`work()`; where the run directory can no longer be written, the training goes on unobserved."""
+        """`work()`; where the run directory can no longer be written, the training continues unobserved."""
         if not self._open:
             return
         try:
@@ -322,21 +305,25 @@ class Observation:
         replace_file(self.run.meta_file, orjson.dumps(meta, option=orjson.OPT_INDENT_2))
 
 
+def _known(**fields: float | Tensor | None) -> dict[str, float]:
+    return {name: float(value) for name, value in fields.items() if value is not None}
+
+
 def _step_fields(step: ObservedStep) -> dict[str, float]:
-    told = {"loss": step.loss, "accuracy": step.accuracy, "lr": step.lr, "grad_norm": step.grad_norm}
-    fields = {name: float(value) for name, value in told.items() if value is not None}
+    fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
     if math.isnan(step.lr):  # groups of parameters with rates of their own
         del fields["lr"]
     return fields
 
 
 def _announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> list[str]:
+    """What is not as in a run of our own."""
     found, view = [], again.view
     if probes.ics.every:
         passes = len(probes.ics.layers or view.weights)
         found.append(
             f"ics: the network is none of bncore.nets, so it is measured layer by layer, at {passes} forward and "
-            f"backward passes a measurement, every {probes.ics.every} steps"
+            f"backward passes per measurement, every {probes.ics.every} steps"
         )
     if view.draws is not None:
         found.append(

@@ -19,14 +19,14 @@ class ObservedStep:
     """A context around everything that makes one update: forward pass, backward pass, the optimiser's step.
 
     At a step that is measured, parameters, buffers and generator states are copied at its beginning, gradients
-    just before the update, of which a hook of the optimiser tells; the hook is gone at its end.
+    just before the update, which a hook of the optimiser reports; the hook is gone at its end.
 
     Arguments:
         net, optimizer: the loop's own.
         step, batch: the step's number, inputs and targets.
         measured: whether to copy what the probes need.
         logged: whether to compute what a `step` event says.
-        done: told at the end, unless the step raised.
+        done: called at the end, unless the step raised.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ObservedStep:
         return None if self._loss is None else float(self._loss)
 
     def __enter__(self) -> ObservedStep:
-        self._autocast = torch.is_autocast_enabled(_device(self._net).type)
+        self._autocast = torch.is_autocast_enabled(next(self._net.parameters()).device.type)
         if self.measured:
             self._before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
             self._buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
@@ -159,7 +159,3 @@ class ObservedStep:
             self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
             self._grads = {name: p.grad.clone() for name, p in reached.items() if p.grad is not None}
             self.modes = {module: module.training for module in self._net.modules()}
-
-
-def _device(net: nn.Module) -> torch.device:
-    return next(net.parameters()).device

@@ -1,4 +1,4 @@
-"""A step of somebody's own loop, made again: what was caught of it, and the check that it is understood."""
+"""A step of an external loop, recomputed: what was captured of it, and the check that it is understood."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class RecomputedStep:
 def reproduced(
     net: nn.Module, criterion: Criterion, caught: CapturedStep, *, seed: int, layer_map: LayerMap | None
 ) -> RecomputedStep:
-    """Make the step again from what was caught, and make sure that loss and gradient come out as in the loop.
+    """Recompute the step from what was captured, and make sure that loss and gradient come out as in the loop.
 
     The gradient that probes start from is the one computed here: on a GPU in IEEE float32, whatever the loop uses.
     To be called within `bncore.probes.guard.undisturbed`.
 
     Arguments:
-        layering: the network's layers; None: to be found on the way.
+        layer_map: the network's layers; None: to be found on the way.
 
     Raises:
         ObserveError: they come out otherwise, so that every number would be of something else than the training.

@@ -10,7 +10,7 @@ from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.plan import Plan
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.paths import read_sweep
@@ -29,11 +29,10 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
             made = (resolved_spec_from_toml(run.spec_file) for run in runs)
             if len(runs) != len(wanted) or sorted(map(_costs, made)) != wanted:
                 continue
-            times = [overview.times() for overview in look_at(runs)]
-            starts = [start for start, end in times if start is not None and end is not None]
-            ends = [end for _, end in times if end is not None]
-            if starts and len(starts) == len(runs):
-                return max(ends) - min(starts)
+            times = [overview.times() for overview in view_runs(runs)]
+            ended = [(start, end) for start, end in times if start is not None and end is not None]
+            if ended and len(ended) == len(runs):
+                return max(end for _, end in ended) - min(start for start, _ in ended)
     return None
 
 

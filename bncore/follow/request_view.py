@@ -20,7 +20,7 @@ SPELLING = {path: name for name, path in ALIASES.items()}
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """One request; every text is harmless to a terminal."""
+    """One request; every text is escaped for the terminal."""
 
     id: str
     author: str
@@ -86,18 +86,15 @@ def _answered(event: Event) -> RequestView:
 
 def _pending(request: Request) -> RequestView:
     command = request.command.model_dump(mode="json")
-    author = escape_control(request.author)
-    return RequestView(
-        request.id, author, command["kind"], summary(command), "pending", request.command.at_step, ""
-    )
+    author, step = escape_control(request.author), request.command.at_step
+    return RequestView(request.id, author, command["kind"], summary(command), "pending", step, "")
 
 
 def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
     """What the run took for no request, or from somebody who may not ask; the reason lies beside it."""
     found = []
-    folder = run.inbox / "rejected"
     with suppress(OSError):
-        for path in sorted(folder.glob("*.reason")):
+        for path in sorted((run.inbox / "rejected").glob("*.reason")):
             ident = escape_control(path.name.removesuffix(".json.reason").rpartition("-")[2])
             reason = escape_control(read_plain(path).decode(errors="replace").strip())
             found.append(RequestView(ident, "", "", "a request", "rejected", None, reason))

@@ -33,7 +33,7 @@ BUDGET_S = 0.02
 
 @dataclass(frozen=True, eq=False)
 class RunView:
-    """One run at one moment. Of two looks at a run between which nothing changed, the view is the same object."""
+    """One run at one moment. Of two polls of a run between which nothing changed, the view is the same object."""
 
     run: RunDir
     state: str
@@ -44,18 +44,18 @@ class RunView:
     columns: Columns
     """What was read so far; never changes."""
     problem: str = ""
-    """Why the journal could not be read; harmless."""
+    """Why the journal could not be read; escaped."""
     settings: Spec | Observed | None = None
     """The run as it was submitted, or what is known of the loop that it observed; None where spec.toml makes no
     sense."""
     settings_problem: str = ""
-    """Why it makes none; harmless."""
+    """Why it makes none; escaped."""
     spec: Spec | None = None
     """What holds now: the settings with the requests that were applied."""
     requests: tuple[RequestView, ...] = ()
     """Answered ones in order, then pending ones."""
     name: str = ""
-    """As short as tells it from the others that are watched; harmless."""
+    """As short as tells it from the others that are watched; escaped."""
     style: int = 0
     """Index of its colour and second cue, by its place in its sweep; never changes."""
     parent: Path | None = None
@@ -92,7 +92,7 @@ class RunView:
 
     @property
     def rate(self) -> float | None:
-        """Updates a second."""
+        """Updates per second."""
         return self.status.rate if self.status else None
 
     @property
@@ -102,7 +102,7 @@ class RunView:
 
     @property
     def message(self) -> str:
-        """Why, where the state or a file that cannot be read needs a reason; harmless."""
+        """Why, where the state or a file that cannot be read needs a reason; escaped."""
         return self.problem or escape_control(self.status.message if self.status else "")
 
     @property
@@ -144,7 +144,7 @@ class RunView:
 
 
 class RunFollower:
-    """Follows one run; a look costs what is new.
+    """Follows one run; a poll costs what is new.
 
     Arguments:
         observer: knows which heartbeats stand still; shared by all followers.
@@ -219,7 +219,7 @@ class RunFollower:
         return self._begun
 
     def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
-        """Whether a run whose files are as they were needs no look: it has ended, and is read as far as asked."""
+        """Whether a run with unchanged files needs no poll: it has ended, and is read as far as requested."""
         if self._view is None or self._view.name != self.name or self._unreadable:
             return False
         ended = self._view.state not in (*LIVE, "queued", "dead")
@@ -268,22 +268,13 @@ class RunFollower:
 
     def _stamp(self) -> tuple[object, ...]:
         """Changes where anything of the run does, at the cost of a few looks at directory entries."""
+        run = self.run
         ended = self._view is None or self._view.state in ("finished", "diverged", "failed")
-        return (
-            None if ended else self._queue.task(self.run),
-            *(
-                _entry(path)
-                for path in (
-                    self.run.status_file,
-                    self.run.journal_file,
-                    self.run.inbox,
-                    self.run.inbox / "rejected",
-                )
-            ),
-        )
+        paths = (run.status_file, run.journal_file, run.inbox, run.inbox / "rejected")
+        return (None if ended else self._queue.task(run), *map(_entry, paths))
 
 
-def look_at(runs: Iterable[RunDir]) -> list[RunView]:
+def view_runs(runs: Iterable[RunDir]) -> list[RunView]:
     """Every run now; for an evaluation that the end of a journal does not hold its history is searched a while."""
     observer, queue, until = Observer(), Queue(), time.monotonic() + SEARCH_S
     views = []
@@ -297,17 +288,13 @@ def look_at(runs: Iterable[RunDir]) -> list[RunView]:
 
 
 def _same(view: RunView, other: RunView) -> bool:
-    """Whether two views show the same: a heartbeat that tells nothing new is no change."""
-    return (
-        view.columns.version == other.columns.version
-        and view.columns.complete == other.columns.complete
-        and replace(view, columns=other.columns, status=_without_counter(view.status)).__dict__
-        == replace(other, status=_without_counter(other.status)).__dict__
-    )
-
-
-def _without_counter(status: Status | None) -> Status | None:
-    return status and replace(status, counter=0, t=0.0)
+    """Whether two views show the same: a heartbeat with nothing new is no change."""
+    shown = [
+        replace(one, columns=other.columns, status=one.status and replace(one.status, counter=0, t=0.0))
+        for one in (view, other)
+    ]
+    read = [(one.columns.version, one.columns.complete) for one in (view, other)]
+    return read[0] == read[1] and shown[0].__dict__ == shown[1].__dict__
 
 
 def _entry(path: Path) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bncore.config.model import Spec
 
 FIELDS = ("utilization.gpu", "memory.used", "memory.total")
-"""What `nvidia-smi` is asked of each GPU."""
+"""What `nvidia-smi` is queried for, of each GPU."""
 
 
 def cpu_count() -> int:
@@ -21,7 +21,7 @@ def cpu_count() -> int:
 
 
 def gpu_count() -> int:
-    """CUDA devices this process may use (CUDA_VISIBLE_DEVICES honoured), asked of the driver."""
+    """CUDA devices this process may use (CUDA_VISIBLE_DEVICES honoured), as the driver says."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -36,7 +36,7 @@ def visible_gpus(count: int | None = None) -> tuple[str, ...]:
     """Names, as CUDA_VISIBLE_DEVICES spells them, of the GPUs this process may use.
 
     Arguments:
-        count: how many the driver offers; default: asked of it.
+        count: how many the driver offers; default: what it says.
     """
     count = gpu_count() if count is None else count
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -86,8 +86,8 @@ def occupancy(gpus: Sequence[str]) -> Occupancy | None:
     command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
     command += ["-i", ",".join(gpus)]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-        rows = [[float(cell) for cell in line.split(",")] for line in told.splitlines() if line.strip()]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        rows = [[float(cell) for cell in line.split(",")] for line in output.splitlines() if line.strip()]
         busy, used, total = zip(*rows, strict=True)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

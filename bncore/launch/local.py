@@ -48,7 +48,7 @@ class LocalSweep:
         self._gpus = visible_gpus()
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._placed: dict[str, str] = {}  # GPU by run name
-        self._told: set[str] = set()  # runs whose workers were sent a signal
+        self._signaled: set[str] = set()  # runs whose workers were sent a signal
         self.stale = {run.path.name: halting(run) for run in runs}
         """Requests by run name that were not meant for the worker that is to come."""
 
@@ -76,7 +76,7 @@ class LocalSweep:
         return list(self._queue)
 
     def cancel_queued(self, name: str) -> bool:
-        """Leave a queued run out; False where it is not queued."""
+        """Cancel a queued run; False where it is not queued."""
         found = next((run for run in self._queue if run.path.name == name), None)
         if found is not None:
             self._queue.remove(found)
@@ -87,7 +87,7 @@ class LocalSweep:
         self.stopping = True
         for name, worker in self._workers.items():
             worker.send_signal(number)
-            self._told.add(name)
+            self._signaled.add(name)
 
     def _start(self, run: RunDir) -> None:
         name = run.path.name
@@ -108,7 +108,7 @@ class LocalSweep:
         except OSError as error:
             self.exit_codes[name], self.unstarted[name] = 1, f"cannot be started: {error}"
             return
-        if self.signal is not None and name not in self._told:  # it came while the worker was being made
+        if self.signal is not None and name not in self._signaled:  # it came while the worker was being made
             self._workers[name].send_signal(_passed_on(self.signal))
 
     def _environment(self, run: RunDir) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ from bncore.store.paths import RunDir
 
 PATIENCE_S = 120.0
 """Seconds an orphan may take: it ends after the step, probe or evaluation that it is in."""
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 
 
 def orphans(runs: Sequence[RunDir]) -> list[RunDir]:
@@ -35,14 +35,14 @@ def await_orphans(
     """Wait until no run has an orphan; those that still have one after so many seconds.
 
     Arguments:
-        tell: told once of what is waited for.
+        tell: called once with what is waited for.
     """
     until = time.monotonic() + seconds
     left = orphans(runs)
     if left:
         tell(left)
     while left and time.monotonic() < until:
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
         left = orphans(left)
     return left
 

@@ -61,7 +61,8 @@ class Supervisor:
 
         try:
             self.local.run(tick)
-            self._leave_queued()
+            for run in self.local.queued():
+                _cancel(run, "the sweep was stopped before its turn came")
         finally:
             if self._ownership is not None:
                 self._next_beat = 0.0
@@ -85,7 +86,7 @@ class Supervisor:
         if isinstance(request.command, CancelQueued):
             run = RunDir(self._sweep.path / request.command.run)
             if self.local.cancel_queued(request.command.run):
-                _leave_out(run, f"dropped by {request.author}")
+                _cancel(run, f"dropped by {request.author}")
             elif request.command.run in self.local.at_work():  # begun meanwhile
                 self._stop(run)
             else:
@@ -102,10 +103,6 @@ class Supervisor:
                 send_request(run, Stop())
         except StoreError as error:
             LOGGER.warning("%s", error)
-
-    def _leave_queued(self) -> None:
-        for run in self.local.queued():
-            _leave_out(run, "the sweep was stopped before its turn came")
 
     def _beat(self, state: State) -> None:
         now = time.monotonic()
@@ -175,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _stops_anyway(run: RunDir, stale: Collection[str]) -> bool:
-    """Whether a run has stopped, or was asked to by somebody else: what is not answered now, because the run ends,
+    """Whether a run has stopped, or was requested to by somebody else: what is not answered now, as the run ends,
     would stop it again as soon as it is resumed."""
     status = read_status(run)
     return (status is not None and status.state not in {*LIVE, "queued"}) or any(
@@ -192,7 +189,7 @@ def _queue(run: RunDir) -> None:
             set_unowned_state(run, "queued")
 
 
-def _leave_out(run: RunDir, why: str) -> None:
+def _cancel(run: RunDir, why: str) -> None:
     status = read_status(run)
     if status is not None and status.state == "queued":
         with suppress(StoreError):

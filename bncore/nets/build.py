@@ -73,15 +73,8 @@ def vgg(plan: LayerPlan) -> list[Layer]:
         if not isinstance(entry, int):
             continue
         width = scaled(entry, net.width)
-        layers.append(
-            Layer(
-                (width, channels, 3, 3),
-                norm=plan.norm(width, positions=True),
-                activation=F.relu,
-                pool=following == _M,
-                dtype=plan.dtype,
-            )
-        )
+        shape, norm = (width, channels, 3, 3), plan.norm(width, positions=True)
+        layers.append(Layer(shape, norm=norm, activation=F.relu, pool=following == _M, dtype=plan.dtype))
         channels = width
     for hidden in net.head:
         width = scaled(hidden, net.width)
@@ -113,10 +106,7 @@ def mlp(plan: LayerPlan) -> list[Layer]:
 
 
 NETS: dict[str, Callable[[LayerPlan], list[Layer]]] = {
-    "vgg11": vgg,
-    "vgg13": vgg,
-    "vgg16": vgg,
-    "vgg19": vgg,
+    **dict.fromkeys(VGG_TABLES, vgg),
     "dln": dln,
     "mlp": mlp,
 }

@@ -1,4 +1,4 @@
-"""Arithmetic with one number a channel, for [samples, channels] and [samples, channels, height, width]."""
+"""Arithmetic with one number per channel, for [samples, channels] and [samples, channels, height, width]."""
 
 from __future__ import annotations
 

@@ -43,9 +43,8 @@ class Layer(nn.Module):
         bias_parameter = nn.Parameter(torch.zeros(weight_shape[0], dtype=dtype)) if bias else None
         self.register_parameter("bias", bias_parameter)
         self.norm = norm
-        self.__dict__["norm"] = (
-            norm  # nn.Module's own look-up costs a deep, narrow network a fiftieth of its step
-        )
+        # nn.Module's own look-up costs a deep, narrow network a fiftieth of its step.
+        self.__dict__["norm"] = norm
         self.activation = activation
         self.pool = pool
         self.convolution = len(weight_shape) == 4

@@ -50,9 +50,8 @@ class LayeredNet(nn.Module):
         if x.shape[1:] != self.inputs:
             raise ValueError(f"inputs: samples of shape {tuple(x.shape[1:])}; expected {self.inputs}")
         for layer in self.layers:
-            x = layer.forward(
-                x, p
-            )  # not layer(x, p): hooks cost a deep, narrow network a twentieth of its step
+            # Not layer(x, p): hooks cost a deep, narrow network a twentieth of its step.
+            x = layer.forward(x, p)
         return x
 
     @property
@@ -90,12 +89,7 @@ class LayeredNet(nn.Module):
     def set_noise(self, setting: NoiseSpec) -> None:
         """Inject this noise from the next pass on; buffers of the old one are let go."""
         normed = [i for i, layer in enumerate(self.layers) if layer.norm is not None]
-        places = {
-            "input": [0],
-            "before_norm": normed,
-            "after_norm": normed,
-            "last_norm": normed[-1:],
-        }[setting.position]
+        places = {"input": [0], "last_norm": normed[-1:]}.get(setting.position, normed)
         for i, layer in enumerate(self.layers):
             noisy = setting.on and i in places
             source = NoiseSource(setting, seed=self.seed, layer=i) if noisy else None

@@ -1,6 +1,6 @@
 """The kernels of `bncore.nets.lp_fused`, in Triton's language.
 
-y and grad point to [rows, channels], other tensors to one number a channel. A program holds `tile_rows` times
+y and grad point to [rows, channels], other tensors to one number per channel. A program holds `tile_rows` times
 `tile_channels` values; one that sums goes down a slab of rows and writes its part of out, [slabs, 3, channels].
 """
 

@@ -14,14 +14,14 @@ from bncore.random import generator
 
 SECOND_THREAD = ThreadPoolExecutor(1, thread_name_prefix="noise")
 WORTH_A_THREAD = 1 << 16
-"""Elements from which half of the drawing (2.4 ns an element) outweighs handing it over (some 30 us)."""
+"""Elements from which half of the drawing (2.4 ns per element) outweighs handing it over (some 30 us)."""
 
 
 class NoiseSource:
     """The noise of one layer: a <- s * a + m, with fresh m and s at each step.
 
     The draws depend on (seed, "noise", step, layer) and the shape and layout alone. They stay in two buffers
-    until another step or shape is asked for, so that a probe of the same step does not draw again. The
+    until another step or shape is requested, so that a probe of the same step does not draw again. The
     buffers are no part of the network's state. Drawing a new step while a graph of an old one awaits its
     backward pass makes that backward raise torch's "modified by an inplace operation": it is never
     silently wrong.
@@ -123,7 +123,7 @@ class NoiseInPlace:
         self._held = [(source, source.drawn) for source in sources]
 
     def draw(self, step: int) -> bool:
-        """Draw a step's noise into it; False where a source has got other memory meanwhile."""
+        """Draw the noise of `step` into it; False where a source has got other memory meanwhile."""
         return all(
             source.draws(shift, step)[0].data_ptr() == shift.data_ptr() for source, shift in self._held
         )
@@ -135,7 +135,7 @@ def is_channels_last(a: Tensor) -> bool:
 
 
 def _per_unit(a: Tensor) -> Tensor:
-    """Memory for one number a unit, shaped to meet one sample of `a`."""
+    """Memory for one number per unit, shaped to meet one sample of `a`."""
     return torch.empty((a.shape[1], *(1,) * (a.ndim - 2)), dtype=a.dtype, device=a.device)
 
 

@@ -1,4 +1,4 @@
-"""Normalisation as pure functions, one a kind: `NORMS[kind](y, state)` is gamma * y_hat + beta.
+"""Normalisation as pure functions, one per kind: `NORMS[kind](y, state)` is gamma * y_hat + beta.
 
 `y` is [samples, channels] or [samples, channels, height, width]; statistics of the batch kinds are taken per
 channel over samples and positions. A function writes nothing but the running statistics, and those only if

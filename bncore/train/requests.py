@@ -67,7 +67,7 @@ class Requests:
 
     def start(self) -> None:
         """Begin polling the inbox; what already waits there is seen at once."""
-        self.look()
+        self.poll_inbox()
         self._thread.start()
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class Requests:
         """Journal as rejected whatever still waits; its files go."""
         for event in self._script.pop(step, []):  # what came too late in the run this one comes from
             self._tell(event, step)
-        self.look()
+        self.poll_inbox()
         with self._lock:
             left, self._waiting = self._waiting, []
         for request in left:
@@ -170,8 +170,8 @@ class Requests:
             )
             _remove(request)
 
-    def look(self) -> None:
-        """Look into the inbox once."""
+    def poll_inbox(self) -> None:
+        """Read what is new in the inbox."""
         found = pending(self._run, seen=self._seen, refused=self._refused.append)
         with self._lock:
             for request in found:
@@ -224,7 +224,7 @@ class Requests:
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):
-            self.look()
+            self.poll_inbox()
 
 
 def _remove(request: Request) -> None:

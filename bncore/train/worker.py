@@ -273,8 +273,8 @@ def _begin(
 
 
 def _made_before(events: list[Event], begun: ResumePoint) -> set[int]:
-    """`seq` of those events of the step that a run resumes from which its state has behind it: the evaluation, and the
-    notes of requests that are done."""
+    """`seq` of the events that the state a run resumes from has behind it at its step: the evaluation, and notes
+    of requests that are done."""
     found, notes = set(), 0
     for event in (e for e in events if e["step"] == begun.step):
         if event["type"] == "eval" and begun.evaluated:

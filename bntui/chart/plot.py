@@ -99,7 +99,7 @@ class Plot(Widget, can_focus=True):
             self._view = replace(self._view, x=x)
             self.redraw()
 
-    def look(self) -> ChartStyle:
+    def chart_style(self) -> ChartStyle:
         return ChartStyle(self.palette, crosshair=self.crosshair, focused=self.has_focus)
 
     @property
@@ -120,7 +120,7 @@ class Plot(Widget, can_focus=True):
         if not self.is_attached or not width or not height:
             self._picture = None
             return
-        before, self._picture = self._picture, self.paint(width, height, self.look())
+        before, self._picture = self._picture, self.paint(width, height, self.chart_style())
         changes = self._picture.grid.changes(None if before is None else before.grid)
         regions = [Region(column, row, length, 1) for row, column, length in changes]
         if regions:
@@ -130,7 +130,7 @@ class Plot(Widget, can_focus=True):
         width, height = self.size
         grid = None if self._picture is None else self._picture.grid
         if grid is None or (grid.width, grid.height) != (width, height):
-            self._picture = self.paint(width, height, self.look())
+            self._picture = self.paint(width, height, self.chart_style())
             grid = self._picture.grid
         return grid.strip(y)
 

@@ -9,7 +9,7 @@ import typer
 
 from bncore.config.change import parse_changes
 from bncore.config.errors import escape_control
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.launch.devices import cpu_count
 from bncore.store.branch import fork as branch
 from bncore.store.branch import replay as make
@@ -47,7 +47,7 @@ def fork(
     from bncore.train.inspection import usable  # noqa: PLC0415 - torch
 
     parsed = parse_changes(changes or [], "fork")
-    (overview, *others) = look_at(runs_of(find(root or default_root(), name)))
+    (overview, *others) = view_runs(runs_of(find(root or default_root(), name)))
     if others:
         raise typer.BadParameter(
             f"{escape_control(name)!r} is a sweep; expected one run of it", param_hint="RUN"
@@ -76,7 +76,7 @@ def replay(
     Requests are applied at their steps; exit 1 if the digest or an event differs."""
     from bncore.train.inspection import usable  # noqa: PLC0415 - torch
 
-    seen = look_at(runs_of(find(root or default_root(), name)))
+    seen = view_runs(runs_of(find(root or default_root(), name)))
     live = [o.run.name for o in seen if o.state in ("running", "paused")]
     if live:
         fail(f"{', '.join(live)}: still running; `bnrun stop` it first", ExitCode.USAGE)

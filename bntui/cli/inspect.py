@@ -15,7 +15,7 @@ from bncore.config.errors import escape_control
 from bncore.config.load import load_experiment, preset_names
 from bncore.config.plan import plan, variant_names
 from bncore.follow.estimate import duration, time_taken_before
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.plain_files import read_plain
 from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all, list_sweeps
@@ -77,7 +77,7 @@ def ls(
     """List sweeps and their runs."""
     where = root or default_root()
     found = find_all(where, names) if names else list_sweeps(where)
-    seen = [overview for one in found for overview in look_at(runs_of(one))]
+    seen = [overview for one in found for overview in view_runs(runs_of(one))]
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bncore.config.errors import escape_control
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.store.find import find_all
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Observer
@@ -46,7 +46,7 @@ def _question(found: list[RunDir | SweepDir]) -> str:
 
 def _alive(found: RunDir | SweepDir) -> list[str]:
     """Names of what is under way or waits for its turn there."""
-    seen = look_at([found] if isinstance(found, RunDir) else found.runs())
+    seen = view_runs([found] if isinstance(found, RunDir) else found.runs())
     sweep = found.sweep if isinstance(found, RunDir) else found
     alive = ("running", "paused", "queued") if Observer().supervised(sweep) else ("running", "paused")
     live = [o.run.name for o in seen if o.state in alive]

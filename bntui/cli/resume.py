@@ -9,7 +9,7 @@ import typer
 
 from bncore.config.errors import escape_control
 from bncore.config.observed import refuse_observed
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.launch.devices import cpu_count
 from bncore.launch.orphans import PATIENCE_S, await_orphans
 from bncore.launch.slurm.options import SlurmOptions
@@ -67,7 +67,7 @@ def resume(
     options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
     if not force:
         _await_orphans(runs)
-    seen = look_at(runs)
+    seen = view_runs(runs)
     live = [o.run for o in seen if o.state in ("running", "paused") and not force]
     live = _without_silent(live)
     tasks = waiting_tasks(seen)
@@ -143,7 +143,7 @@ def _await_orphans(runs: list[RunDir]) -> None:
 def _not_ended(runs: list[RunDir]) -> int:
     """The exit code for runs none of which failed: 0 if every one has ended. What has not is said."""
     left = 0
-    for overview in look_at(runs):
+    for overview in view_runs(runs):
         step = overview.status.step if overview.status else 0
         lineage = read_lineage(overview.run)
         repeated = lineage is not None and lineage.until == step  # as far as its original went

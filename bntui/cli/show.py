@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bntui.cli.format import figure, percent
 from bntui.cli.inspect import runs_named
 from bntui.cli.options import Json, Names, Root
@@ -22,7 +22,7 @@ Layer = Annotated[
 def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
     """Plot runs, and the runs of sweeps, together."""
     runs = runs_named(names, root)
-    seen = look_at(runs)
+    seen = view_runs(runs)
     if as_json:
         typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
         return

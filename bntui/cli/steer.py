@@ -9,7 +9,7 @@ import typer
 
 from bncore.config.change import parse_changes
 from bncore.config.errors import escape_control
-from bncore.follow.run_view import RunView, look_at
+from bncore.follow.run_view import RunView, view_runs
 from bncore.store.commands import (
     CancelQueued,
     Checkpoint,
@@ -118,7 +118,7 @@ def stop(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = 
 
 def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
     """Cancel queued runs; whether no live run is left to stop."""
-    seen = look_at(runs)
+    seen = view_runs(runs)
     queued = [o.run for o in seen if o.state == "queued"]
     sweep = found.sweep if isinstance(found, RunDir) else found
     tasks = waiting_tasks(seen)
@@ -144,7 +144,7 @@ def _send(
         names: what the runs were called on the command line.
         wait: wait for answers, for `timeout` seconds.
     """
-    seen = look_at(runs)
+    seen = view_runs(runs)
     live = [o.run for o in seen if o.state in ("running", "paused")]
     later = [o.run for o in seen if o.state == "queued" and isinstance(command, Set | Note)]
     if not live and not later:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
-from bncore.follow.run_view import RunView, look_at
+from bncore.follow.run_view import RunView, view_runs
 from bncore.store.paths import SweepDir
 from bntui.cli.format import figure, percent
 from bntui.cli.tables import Output
@@ -18,7 +18,7 @@ from bntui.cli.tables import Output
 
 def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
     """One row per run: state, steps, losses, accuracies, time."""
-    seen = look_at(sweep.runs())
+    seen = view_runs(sweep.runs())
     if as_json:
         content = {"sweep": str(sweep.path), "runs": [overview.as_json() for overview in seen]}
         typer.echo(json.dumps(content, indent=2))

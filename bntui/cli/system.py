@@ -16,6 +16,7 @@ import typer
 from bncore.config.schema import schema as schemas
 from bncore.data import DownloadError
 from bncore.data import fetch as download
+from bncore.data.cache import cache_dir
 from bncore.launch.devices import cpu_count, gpu_count
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Root, default_root, fail, say
@@ -93,10 +94,7 @@ def _torch_report() -> dict[str, object]:
 
 
 def _cache_report() -> dict[str, object]:
-    cache = Path(
-        os.environ.get("BNRUN_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnrun"
-    )
+    cache = cache_dir()
     cifar = cache / "cifar-10-batches-py"
     return {
         "cache": f"{cache} ({_writable(cache)})",

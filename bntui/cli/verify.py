@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bncore.config.errors import escape_control
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir
 from bncore.store.replay_diff import compare
@@ -47,7 +47,7 @@ def tell_agreement(original: RunDir, again: RunDir) -> bool:
     """Say how a replay compares; whether it came out the same."""
     found = compare(original, again)
     mine, theirs = found.digests
-    state = look_at([again])[0].state
+    state = view_runs([again])[0].state
     if found.same:
         what = f"same digest {mine[:16]}" if mine else "same events as far as it ran (no end event)"
         typer.echo(f"{original.name}: {what}")

@@ -86,7 +86,7 @@ class SweepPage(RunsPage):
         if chart is not None and self.snapshot is not None:
             sweeps = [sweep.name for sweep in self.snapshot.sweeps]
             setting = "; ".join([*sweeps, *names_of_data(self.snapshot.runs)])
-            self.notice(*save_chart(chart.data, chart.view, chart.look(), kind, setting))
+            self.notice(*save_chart(chart.data, chart.view, chart.chart_style(), kind, setting))
 
     def _experiment(self) -> str:
         sweeps = self.snapshot.sweeps if self.snapshot else ()

@@ -10,7 +10,7 @@ import pytest
 from bncore.config.experiment import Experiment
 from bncore.config.model import Spec
 from bncore.config.plan import Plan, PlannedRun
-from bncore.follow.run_view import look_at
+from bncore.follow.run_view import view_runs
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
@@ -69,6 +69,6 @@ def test_no_control_character_reaches_the_terminal(hostile: Path, arguments: lis
 def test_pictures_and_lines_show_what_they_cannot_print(hostile: Path) -> None:
     (sweep,) = hostile.iterdir()
     (run,) = [p.parent for p in sweep.glob("*/spec.toml")]
-    (overview,) = look_at([RunDir(run)])
+    (overview,) = view_runs([RunDir(run)])
     assert plain_line(overview).isprintable()
     assert r"\x1b]0;title\x07" in "".join(plots([overview.run]))

@@ -78,7 +78,7 @@ def test_ls_the_explorer_and_the_report_agree_on_what_slurm_says(sweep: SweepDir
 def test_a_run_at_rest_follows_what_slurm_says(
     sweep: SweepDir, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_state, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(slurm_state, "POLL_EVERY_S", 0.0)
     run = next(run for run in sweep.runs() if run.path.name == "requeued-s0")
     follower = RunFollower(run, Observer(), Queue())
     assert follower.poll(None).state == "queued"

@@ -112,7 +112,7 @@ def test_slurm_is_asked_now_and_then_only(run: RunDir, slurm: FakeSlurm) -> None
     assert queue.task(run) == QueuedTask("9_0", "PENDING", "Resources")
     slurm.queue()
     assert queue.task(run) == QueuedTask("9_0", "PENDING", "Resources")
-    now = slurm_state.LOOK_EVERY_S
+    now = slurm_state.POLL_EVERY_S
     assert queue.task(run) == QueuedTask("9_0", GONE)
 
 

@@ -312,8 +312,8 @@ def test_a_request_whose_file_cannot_go_is_taken_once(
         told = Requests(run, journal)
         with monkeypatch.context() as held:
             held.setattr(Path, "unlink", refuse)
-            told.look()
-            told.look()
+            told.poll_inbox()
+            told.poll_inbox()
             told.reject_rest(0, "the run has finished")
         journal.close()
     assert [e["id"] for e in events(run) if e["type"] == "request"] == [file.stem.split("-")[1]]

@@ -1,4 +1,4 @@
-"""Slurm's own commands, called with argument lists; their errors told in words."""
+"""Slurm's own commands, called with argument lists; their errors in words."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bncore.store.errors import StoreError
 
 PATIENCE_S = 60.0
 """Seconds a command may take: a busy controller lets submissions wait."""
-LOOK_S = 10.0
-"""Seconds a look at the queue may take."""
+QUERY_S = 10.0
+"""Seconds a query of the queue may take."""
 
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
@@ -94,10 +94,10 @@ def scancel(tasks: Sequence[str]) -> None:
 
 
 def squeue(jobs: Collection[str]) -> dict[str, QueuedTask] | None:
-    """The tasks of array jobs that Slurm still knows, by name; None where it cannot be asked."""
+    """The tasks of array jobs that Slurm still knows, by name; None where it cannot be queried."""
     command = ["squeue", "-h", "-r", "-t", "all", "-j", ",".join(sorted(jobs)), "-o", "%F|%K|%T|%r"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode != 0:

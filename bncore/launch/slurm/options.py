@@ -1,4 +1,4 @@
-"""What a person may ask of Slurm for the runs of a sweep: read from flags and a TOML file, and checked."""
+"""What a person may request of Slurm for the runs of a sweep: read from flags and a TOML file, and checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.config.errors import Problem, SpecError, did_you_mean
 from bncore.config.parse import read_table
 
 GRANULARITY_S = 60
-"""Slurm may give its notice of the end that much earlier than asked."""
+"""Slurm may give its notice of the end that much earlier than requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def slurm_options(
         SpecError: with every problem; each names flag or file and field, value and what is accepted.
     """
     said: dict[str, tuple[str, str, Any]] = {}  # by option: file, field there, value
-    for name, value in _from_file(config).items():
+    for name, value in (read_table(config) if config else {}).items():
         said[name] = (str(config), name, value)
     for name, value in flags.items():
         if value is not None:
@@ -98,10 +98,6 @@ def seconds(time: str) -> int:
     else:  # minutes[:seconds]
         hours, (minutes, secs) = 0, (*parts, 0)[:2]
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + secs
-
-
-def _from_file(config: Path | None) -> dict[str, Any]:
-    return {} if config is None else read_table(config)
 
 
 def _lines_of(setup: Path) -> str:

@@ -42,7 +42,7 @@ def script(sweep: Path, runs: Sequence[str], options: SlurmOptions, *, jobs: int
         threads: processors of each task.
 
     Raises:
-        SpecError: a directory that Slurm could not be told; see `check_place`.
+        SpecError: a directory that the script cannot name; see `check_place`.
     """
     place = sweep.absolute()
     check_place(place)
@@ -77,7 +77,7 @@ def _directives(
     yield _directive("output", f"{place}/slurm-".replace("%", "%%") + "%A_%a.log")
     yield "--ntasks=1"
     yield _directive("cpus-per-task", str(threads))
-    asked = {
+    requested = {
         "partition": options.partition,
         "account": options.account,
         "qos": options.qos,
@@ -86,7 +86,7 @@ def _directives(
         "mem": options.memory,
         "constraint": options.constraint,
     }
-    yield from (_directive(name, value) for name, value in asked.items() if value)
+    yield from (_directive(name, value) for name, value in requested.items() if value)
 
 
 def _directive(name: str, value: str) -> str:

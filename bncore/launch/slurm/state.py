@@ -13,16 +13,16 @@ from bncore.store.owner import Owner, read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import LIVE, Observer, Status
 
-LOOK_EVERY_S = 5.0
-"""Seconds between two looks at the queue: a controller answers for everybody."""
+POLL_EVERY_S = 5.0
+"""Seconds between two queries of the queue: a controller answers for everybody."""
 
 
 class Queue:
-    """What Slurm says of the tasks of sweeps, asked now and then.
+    """What Slurm says of the tasks of sweeps, polled now and then.
 
     Arguments:
         clock: seconds that never go backwards.
-        wait: whether `task` waits for an answer; else Slurm is asked by a thread, and what it said last holds.
+        wait: whether `task` waits for an answer; else a thread queries Slurm, and what it said last holds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, wait: bool = True) -> None:
@@ -30,38 +30,38 @@ class Queue:
         self._wait = wait
         self._seen: dict[SweepDir, tuple[float, Record | None, dict[str, QueuedTask] | None]] = {}
         self._due: set[SweepDir] = set()
-        self._asker: Thread | None = None
+        self._thread: Thread | None = None
 
     def task(self, run: RunDir) -> QueuedTask | None:
         """The newest task of a run, `GONE` as its state where Slurm no longer knows it; None where the run was
-        never Slurm's, or Slurm cannot be asked, or has not answered yet."""
-        record, tasks = self._look(run.sweep)
+        never Slurm's, or Slurm cannot be queried, or has not answered yet."""
+        record, tasks = self._latest(run.sweep)
         name = record.task_of(run) if record is not None else None
         return None if name is None or tasks is None else tasks.get(name, QueuedTask(name, GONE))
 
-    def _look(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
+    def _latest(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
         at, record, tasks = self._seen.get(sweep, (float("-inf"), None, None))
-        if self._clock() - at < LOOK_EVERY_S:
+        if self._clock() - at < POLL_EVERY_S:
             return record, tasks
         if self._wait or not record_file(sweep).exists():
-            return self._ask(sweep)
+            return self._query(sweep)
         self._seen[sweep] = self._clock(), record, tasks
         self._due.add(sweep)
-        if self._asker is None or not self._asker.is_alive():
-            self._asker = Thread(target=self._ask_all_due, name="squeue", daemon=True)
-            self._asker.start()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = Thread(target=self._query_all_due, name="squeue", daemon=True)
+            self._thread.start()
         return record, tasks
 
-    def _ask(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
+    def _query(self, sweep: SweepDir) -> tuple[Record | None, dict[str, QueuedTask] | None]:
         record = read_record(sweep)
         ids = [job.id for job in record.jobs] if record is not None else []
         tasks = squeue(ids) if ids else None
         self._seen[sweep] = self._clock(), record, tasks
         return record, tasks
 
-    def _ask_all_due(self) -> None:
+    def _query_all_due(self) -> None:
         while self._due:
-            self._ask(self._due.pop())
+            self._query(self._due.pop())
 
 
 GONE = "GONE"

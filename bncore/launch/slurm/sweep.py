@@ -77,7 +77,7 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
 
     Raises:
         SlurmError: Slurm refuses.
-        SpecError: a directory that its script cannot name, or a run without a sound spec.
+        SpecError: a directory that its script cannot name, or a run without a valid spec.
         StoreError: the file system refuses.
     """
     names = tuple(run.path.name for run in runs)
@@ -105,12 +105,8 @@ def _threads(runs: Sequence[RunDir]) -> int:
 
 def _job(table: dict[str, Any]) -> Job:
     tasks = table["tasks"]
-    return Job(
-        str(table["id"]),
-        tuple(tasks[str(i)] for i in range(len(tasks))),
-        int(table["jobs"]),
-        float(table["t"]),
-    )
+    runs = tuple(tasks[str(i)] for i in range(len(tasks)))
+    return Job(str(table["id"]), runs, int(table["jobs"]), float(table["t"]))
 
 
 def _write(sweep: SweepDir, record: Record) -> None:
