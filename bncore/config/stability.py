@@ -36,16 +36,6 @@ def sgd_threshold(
     return factor / lr - weight_decay
 
 
-def adam_threshold(lr: float, beta1: float) -> float:
-    """The largest eigenvalue of P^-1 H for which torch.optim.Adam stays stable while its preconditioner
-    P = diag(sqrt(v) + eps) does not change (Cohen et al., 2022); of the Hessian itself there is none.
-
-    m' = beta1 m + (1 - beta1) H w, w' = w - lr P^-1 m': heavy ball with mu = d = beta1, once the bias of m has
-    worn off. (2 + 2 beta1) / ((1 - beta1) lr).
-    """
-    return sgd_threshold(lr, momentum=beta1, dampening=beta1)
-
-
 def stability_threshold(optim: Optim, lr: float, *, penalised: bool = False) -> float:
     """The eigenvalue of the Hessian beyond which a run's updates of a quadratic grow, at learning rate `lr`; nan
     where none of the Hessian itself decides: Adam, and updates of a given relative length.

@@ -12,19 +12,8 @@ from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
 from bncore.report.report_run import ReportRun, Variant
 
 FREE = frozenset(
-    {
-        "title",
-        "seed",
-        "device",
-        "threads",
-        "cuda_graphs",
-        "memory_format",
-        "log_every",
-        "eval",
-        "probes",
-        "checkpoint",
-        "noise",
-    }
+    {"title", "seed", "device", "threads", "cuda_graphs", "memory_format", "log_every", "eval", "probes"}
+    | {"checkpoint", "noise"}
 )
 """Fields of a spec in which runs that are compared may differ, besides those of the variant."""
 
@@ -74,10 +63,10 @@ def settings_of(runs: Sequence[ReportRun]) -> tuple[ComparisonGroup, ...]:
         if run.spec is not None:
             groups.setdefault(comparable(run.spec), []).append(run)
     found = [_setting(group) for group in groups.values()]
-    return tuple(_told_apart(one, [other for other in found if other.title == one.title]) for one in found)
+    return tuple(_distinguished(one, [other for other in found if other.title == one.title]) for one in found)
 
 
-def _told_apart(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -> ComparisonGroup:
+def _distinguished(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -> ComparisonGroup:
     """The setting with a title that also says in what it differs from those that have its title."""
     leaves = [fixed_leaves(spec) for other in alike if (spec := other.runs[0].spec) is not None]
     mine = fixed_leaves(setting.runs[0].spec) if setting.runs[0].spec else {}
@@ -108,14 +97,12 @@ def fixed_leaves(spec: Spec) -> dict[str, Any]:
 
 def _fixed(spec: Spec) -> dict[str, Any]:
     """What may not differ between runs that are compared."""
-    table: dict[str, Any] = {
-        name: value for name, value in spec.model_dump(mode="json").items() if name not in FREE
+    varied = {
+        "norm": {"kind", "centred", "fused", "affine", "groups"},
+        "optim": {"lr"},
+        "data": {"path", "fingerprint"},
     }
-    table["norm"] = {
-        k: v for k, v in table["norm"].items() if k not in ("kind", "centred", "fused", "affine", "groups")
-    }
-    table["optim"] = {k: v for k, v in table["optim"].items() if k != "lr"}
-    table["data"] = {k: v for k, v in table["data"].items() if k not in ("path", "fingerprint")}
+    table = spec.model_dump(mode="json", exclude={**dict.fromkeys(FREE, True), **varied})
     if isinstance(spec.data, ImageData):
         table["data"]["fingerprint"] = spec.data.fingerprint
     return table
@@ -124,12 +111,11 @@ def _fixed(spec: Spec) -> dict[str, Any]:
 def _setting(runs: Sequence[ReportRun]) -> ComparisonGroup:
     spec = runs[0].spec
     assert spec is not None
-    images = isinstance(spec.data, ImageData)
     return ComparisonGroup(
         title=title_of(spec, next((run.data for run in runs if run.data), "")),
         network="vgg" if isinstance(spec.net, VGG) else spec.net.kind,
-        images=images,
-        synthetic=isinstance(spec.data, ImageData) and spec.data.source == "synthetic",
+        images=isinstance(spec.data, ImageData),
+        synthetic=spec.data.source == "synthetic",
         steps=spec.steps,
         runs=tuple(runs),
     )

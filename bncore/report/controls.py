@@ -1,4 +1,4 @@
-"""The controls for confounders that the review asks for: each as a table, where the runs hold its levels."""
+"""The controls for confounders that the review calls for: each as a table, where the runs hold its levels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACCURACY = Quantity("final training accuracy", final_accuracy)
 LOSS = Quantity("final training loss", final_log_loss)
 ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", mean_of(log_relative_at_lr))
 SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_of(log_of("probe:ics", "relative")))
-BETA = Quantity("effective β", mean_of(log_of("probe:landscape", "beta")))
+BETA = Quantity("effective β-smoothness", mean_of(log_of("probe:landscape", "beta")))
 
 LOGARITHMS = frozenset({LOSS, ROUGHNESS, SHIFT, BETA})
 """Quantities that are a log10, to be shown as the number itself."""
@@ -106,7 +106,7 @@ CONTROLS: tuple[Control, ...] = (
         _norm, _update, (ACCURACY, LOSS, ROUGHNESS), ("optim.relative_update",),
     ),
     Control(
-        "rates", "Learning rates", "Which rates does each norm bear, and how far does it come at its own best?",
+        "rates", "Learning rates", "Which rates does each norm tolerate, and how far does it get at its best?",
         _norm, lambda spec: f"lr {spec.optim.lr:g}", (ACCURACY, LOSS), ("optim.lr",),
         "A best rate at the edge of those tried may lie beyond them.", least_columns=3,
     ),
@@ -142,10 +142,12 @@ def controls_of(runs: Sequence[ReportRun]) -> Iterator[ControlTable]:
     for control in CONTROLS:
         for network, group in _alike(control, counted):
             columns = tuple(dict.fromkeys(control.column(spec) for spec, _ in group))
-            rows = {control.row(spec) for spec, _ in group}
+            rows: dict[str, set[str]] = {}
+            for spec, _ in group:
+                rows.setdefault(control.row(spec), set()).add(control.column(spec))
             if len(columns) < control.least_columns or len(rows) < control.least_rows:
                 continue
-            if not _crossed(control, group):
+            if max(map(len, rows.values())) < 2:  # nothing was varied
                 continue
             for quantity in control.quantities:
                 table = _table(control, network, quantity, columns, group)
@@ -171,14 +173,6 @@ def _alike(control: Control, runs: Sequence[ReportRun]) -> Iterator[tuple[str, G
         yield _network(group[0][0]), group
 
 
-def _crossed(control: Control, group: Group) -> bool:
-    """Whether some row has more than one column: otherwise nothing was varied."""
-    seen: dict[str, set[str]] = {}
-    for spec, _ in group:
-        seen.setdefault(control.row(spec), set()).add(control.column(spec))
-    return any(len(columns) > 1 for columns in seen.values())
-
-
 def _table(
     control: Control, network: str, quantity: Quantity, columns: tuple[str, ...], group: Group
 ) -> ControlTable | None:
@@ -190,8 +184,7 @@ def _table(
     found = tuple(
         (name, tuple(level(quantity, cells.get((name, column), {})) for column in columns)) for name in names
     )
-    measured = any(cell is not None for _, row in found for cell in row)
-    if not measured:
+    if all(cell is None for _, row in found for cell in row):
         return None
     return ControlTable(control, network, quantity.name, quantity in LOGARITHMS, columns, found)
 

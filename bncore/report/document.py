@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -32,7 +33,6 @@ from bncore.report.quantities import (
     measured_as,
     rows,
 )
-from bncore.report.rank import PaperRank
 from bncore.report.report_run import ReportRun, Variant, gather
 from bncore.report.statistics import Estimate
 from bncore.store.journal import in_json
@@ -55,11 +55,7 @@ SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
         ),
         True,
     ),
-    (
-        "β on 2/lr or 1/a_min, later",
-        Quantity("late reading", late_reading),
-        False,
-    ),
+    ("β on 2/lr or 1/a_min, later", Quantity("late reading", late_reading), False),
     (
         "ICS ‖G − G′‖/‖G‖",
         Quantity("relative ICS", mean_of(measured_as("probe:ics", log_of("probe:ics", "relative")))),
@@ -119,7 +115,7 @@ class Report:
         return tuple(controls_of(self.runs))
 
     def missing(self, judged: ClaimVerdict) -> Missing:
-        """What would settle a claim."""
+        """What would decide a claim."""
         return missing(judged, self.settings)
 
     def variants(self, setting: ComparisonGroup) -> tuple[VariantRow, ...]:
@@ -175,7 +171,9 @@ def as_json(document: Report) -> dict[str, Any]:
                 "setting": picture.setting,
                 "panels": [plot.title for plot in picture.panels],
                 "notes": list(picture.notes),
-                "paper": [_rank_json(rank) for rank in picture.ranks],
+                "paper": [
+                    asdict(rank) | {"words": rank.words, "outside": rank.outside} for rank in picture.ranks
+                ],
             }
             for picture in document.pictures
         ],
@@ -192,11 +190,6 @@ def _fit_json(fit: PaperFit) -> dict[str, Any]:
         "outside": len(fit.outside),
         "outside_by_chance": fit.by_chance,
     }
-
-
-def _rank_json(rank: PaperRank) -> dict[str, Any]:
-    told = asdict(rank) | {"words": rank.words, "outside": rank.outside}
-    return told | {"looks": [asdict(look) for look in rank.looks]}
 
 
 def _control_json(table: ControlTable) -> dict[str, Any]:
@@ -309,12 +302,10 @@ def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
 def _named(pictures: Sequence[ReportPicture]) -> tuple[ReportPicture, ...]:
     """Names made unique: a figure that several settings cover becomes ``fig1``, ``fig1-2``."""
 
-    def numbered() -> Iterator[ReportPicture]:
-        seen: dict[str, int] = {}
-        for picture in pictures:
-            seen[picture.name] = seen.get(picture.name, 0) + 1
-            number = seen[picture.name]
-            name = picture.name if number == 1 else f"{picture.name}-{number}"
-            yield replace(picture, name=name)
-
-    return tuple(numbered())
+    seen: Counter[str] = Counter()
+    found = []
+    for picture in pictures:
+        seen[picture.name] += 1
+        number = f"-{seen[picture.name]}" if seen[picture.name] > 1 else ""
+        found.append(replace(picture, name=f"{picture.name}{number}"))
+    return tuple(found)

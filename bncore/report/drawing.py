@@ -156,7 +156,7 @@ def _fill(ax: Axes, plot: ChartData) -> None:
     if plot.log_x:
         ax.set_xscale("log")
         _log_ticks(ax.xaxis, *ax.get_xlim())
-    if plot.log_y and _positive(plot):
+    if plot.log_y and any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves):
         ax.set_yscale("log")
         _log_ticks(ax.yaxis, *ax.get_ylim())
     if plot.x_span is not None:
@@ -271,10 +271,6 @@ def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
         ax.plot(x, y, color=color, linewidth=0.9, zorder=order + 1)
     ax.set_yticks(range(len(ridges)), [ridge.label for ridge in ridges])
     ax.grid(visible=False, axis="y")
-
-
-def _positive(plot: ChartData) -> bool:
-    return any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves)
 
 
 def _color(style: int) -> str:

@@ -49,9 +49,8 @@ def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
         if possible:
             fewest = min(possible, key=len)
             found.append(PresetTest(name, tuple(need.option for need in fewest)))
-    return tuple(
-        sorted(found, key=lambda test: (test.name != FIRST.get(claim.key), len(test.options), test.name))
-    )
+    found.sort(key=lambda test: (test.name != FIRST.get(claim.key), len(test.options), test.name))
+    return tuple(found)
 
 
 def missing(judged: ClaimVerdict, settings: Sequence[ComparisonGroup]) -> Missing:
@@ -61,7 +60,8 @@ def missing(judged: ClaimVerdict, settings: Sequence[ComparisonGroup]) -> Missin
         return Missing((), "bnrun theory" if claim.key == "C10" else "")
     if judged.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
         return Missing((), "")
-    lacks = min((_lacks(claim, setting) for setting in settings), key=len, default=_all(claim))
+    everything = [*(need.text for need in claim.needs), f"{ENOUGH_SEEDS} seeds or more"]
+    lacks = min((_lacks(claim, setting) for setting in settings), key=len, default=everything)
     tests = presets_for(claim)
     seeds = ENOUGH_SEEDS if lacks else 2 * max(map(_seeds, settings))
     return Missing(tuple(lacks) or _undecided(judged), tests[0].command(seeds) if tests else "")
@@ -79,10 +79,6 @@ def _lacks(claim: Claim, setting: ComparisonGroup) -> list[str]:
 
 def _seeds(setting: ComparisonGroup) -> int:
     return len({run.seed for run in setting.counted})
-
-
-def _all(claim: Claim) -> list[str]:
-    return [need.text for need in claim.needs] + [f"{ENOUGH_SEEDS} seeds or more"]
 
 
 def _undecided(judged: ClaimVerdict) -> tuple[str, ...]:

@@ -118,12 +118,12 @@ def _in_words(setting: ComparisonGroup, spec: Spec, paper: Spec) -> list[str]:
 
 def _as_paths(spec: Spec, paper: Spec) -> list[str]:
     """The other settings that differ, as they are spelled."""
-    told = {"steps", "batch_size", "net.kind", "net.width", "net.depth", "data.source"} | _UNSAID
+    said = {"steps", "batch_size", "net.kind", "net.width", "net.depth", "data.source"} | _UNSAID
     theirs = fixed_leaves(paper)
     return [
         f"{path} {shown(value)}"
         for path, value in fixed_leaves(spec).items()
-        if path not in told and theirs.get(path, value) != value
+        if path not in said and theirs.get(path, value) != value
     ]
 
 

@@ -82,8 +82,8 @@ accuracy."""
 def paper_settings(until: int | None = None) -> tuple[ComparisonGroup, ...]:
     """The paper's VGG and its deep linear network as settings, those of Fig 3 apart, cut off after step `until`.
 
-    Each curve stands for `ENOUGH_SEEDS` seeds that are alike: what the rules make of the curves is asked, not how
-    far another seed would have lain from them."""
+    Each curve stands for `ENOUGH_SEEDS` seeds that are alike: what matters is what the rules make of the curves, not
+    how far another seed would have lain from them."""
     specs = {
         (_network(run.spec), _variant(run.spec)): run.spec
         for run in plan(load_experiment("paper"), profile="paper").runs
@@ -118,12 +118,8 @@ def paper_readings(claim: Claim) -> tuple[PaperReading, ...]:
 def paper_measure(claim: Claim, network: str, scope: str, name: str) -> ClaimMeasure | None:
     """A measure of a claim on the paper's curves of the same network and learning rate; None where it drew
     none."""
-    for reading in paper_readings(claim):
-        if (reading.network, reading.scope) == (network, scope):
-            for measure in reading.measures:
-                if measure.name == name:
-                    return measure
-    return None
+    readings = (r for r in paper_readings(claim) if (r.network, r.scope) == (network, scope))
+    return next((m for reading in readings for m in reading.measures if m.name == name), None)
 
 
 def paper_said(claim: Claim) -> str:

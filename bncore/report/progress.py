@@ -68,9 +68,8 @@ def training_curve(columns: Columns, total: int) -> TrainingCurve | None:
     steps, values = steps[known], values[known]
     if not len(values) or not values[0] > 0:
         return None
-    bounded = np.minimum(
-        values, values[0]
-    )  # a sum that holds a loss of 1e30 has no digits left for those after it
+    # A sum that holds a loss of 1e30 has no digits left for those after it.
+    bounded = np.minimum(values, values[0])
     sums = np.concatenate([[0.0], np.cumsum(bounded)])
     left = np.searchsorted(steps, steps - WINDOW * total, side="left")
     right = np.searchsorted(steps, steps + WINDOW * total, side="right")
@@ -81,14 +80,14 @@ def training_curve(columns: Columns, total: int) -> TrainingCurve | None:
 
 @dataclass(frozen=True)
 class MeasuredAt:
-    """One number a measurement, such as the log of beta."""
+    """One number per measurement, such as the log of beta."""
 
     steps: Floats  # (n,) ascending
     values: Floats  # (n,)
 
     @staticmethod
     def of(steps: Floats, values: Floats) -> MeasuredAt:
-        """From a field of the journal; of one with several values a measurement, such as per layer, their mean."""
+        """From a field of the journal; of one with several values per measurement (per layer), their mean."""
         table = values.reshape(len(values), int(np.prod(values.shape[1:])))
         known = np.isfinite(table)
         counts = known.sum(axis=1)

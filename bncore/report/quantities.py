@@ -89,8 +89,7 @@ def level(quantity: Quantity, runs: Mapping[int, Sequence[ReportRun]]) -> Estima
 def final_accuracy(run: ReportRun) -> float | None:
     """Training accuracy over the last tenth; of a run that diverged that of its beginning: it learnt nothing
     that it could keep."""
-    steps, values = rows(run, "step", "accuracy")
-    return _final(run, steps, values)
+    return _final(run, *rows(run, "step", "accuracy"))
 
 
 def final_test_accuracy(run: ReportRun) -> float | None:
@@ -102,16 +101,7 @@ def final_test_accuracy(run: ReportRun) -> float | None:
 def mean_accuracy(run: ReportRun) -> float | None:
     """Training accuracy over the whole run: the area under its curve, higher where training is faster."""
     _, values = rows(run, "step", "accuracy")
-    if not len(values):
-        return None
-    return float(values[0] if run.diverged else values.mean())
-
-
-def learnt(run: ReportRun) -> float | None:
-    """How far final training accuracy is above that of the first batch."""
-    final = final_accuracy(run)
-    _, values = rows(run, "step", "accuracy")
-    return None if final is None else final - float(values[0])
+    return None if not len(values) else float(values[0] if run.diverged else values.mean())
 
 
 def final_log_loss(run: ReportRun) -> float | None:
@@ -222,11 +212,9 @@ def late_reading(run: ReportRun) -> float | None:
         rows(run, "probe:landscape", "one_over_a_min"),
     ]
     beta, *lines = [values[_within(run, steps, EARLY, 1.0)] for steps, values in series]
-    if (
-        not as_in_the_paper(run, "probe:landscape")
-        or len(beta) < FEWEST
-        or any(line.shape != beta.shape for line in lines)
-    ):
+    if not as_in_the_paper(run, "probe:landscape") or len(beta) < FEWEST:
+        return None
+    if any(line.shape != beta.shape for line in lines):
         return None
     near = [np.abs(beta - line) <= SAME_LINE * line for line in lines]
     return float((near[0] | near[1]).mean())
@@ -297,14 +285,14 @@ def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
         if run.spec is None:
             return None
         probe = getattr(run.spec.probes, name).model_dump()
-        asked = [
+        changes = [
             (event["step"], path, value)
             for event in run.columns.events
             if event["type"] == "request" and event.get("outcome") == "applied"
             for path, value in ((event.get("command") or {}).get("changes") or {}).items()
             if str(path).startswith(f"probes.{name}.")
         ]
-        return repr((asked, {k: v for k, v in probe.items() if k not in ("floor_every", "group")}))
+        return repr((changes, {k: v for k, v in probe.items() if k not in ("floor_every", "group")}))
 
     return of
 

@@ -1,6 +1,6 @@
 """Where one curve of the paper lies among the seeds of a variant: ranks at a few steps, and words for them.
 
-What n seeds can say: if the paper's seed were one more of ours, all n + 1 values at a step would be equally
+What n seeds can say: if the paper's seed were one more of ours, all n + 1 values of one step would be equally
 likely in every order, and the paper's would lie outside all of ours with probability 2 / (n + 1), whatever
 the distribution. Looks at several steps depend on each other, so such numbers must not be multiplied.
 Instead each of our seeds is looked at as the paper's is: how far does it lie outside all others, the paper's
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -131,9 +131,9 @@ class PaperRank:
             of_ours = f"all {self.seeds} seeds (few)" if few else f"all {self.seeds} of ours"
             return f"outside {of_ours} {self._where} ({self._side}){gone}"
         out = f"outside all {self.seeds} {self._where}, as {self.as_far} of ours"
-        return (
-            f"{out} (few seeds)" if few else f"{'an unusual' if self.often else 'a typical'} seed ({out})"
-        ) + gone
+        if few:
+            return f"{out} (few seeds){gone}"
+        return f"{'an unusual' if self.often else 'a typical'} seed ({out}){gone}"
 
     @property
     def _where(self) -> str:
@@ -247,9 +247,7 @@ def smoothed(aligned: Aligned, half: int) -> Aligned:
 
     if not len(aligned.steps):
         return aligned
-    return Aligned(
-        aligned.steps, over(aligned.paper), over(aligned.ours), aligned.edges, aligned.tolerance, aligned.log
-    )
+    return replace(aligned, paper=over(aligned.paper), ours=over(aligned.ours))
 
 
 def spacing(x: Floats) -> float:

@@ -70,7 +70,7 @@ class ReportRun:
 
     @property
     def message(self) -> str:
-        """Why, where the state or a file that cannot be read needs a reason; harmless."""
+        """Why, where the state or a file that cannot be read needs a reason; escaped."""
         return self.view.settings_problem or self.view.message
 
     @property
@@ -90,7 +90,7 @@ class ReportRun:
 
     @property
     def name(self) -> str:
-        """``<sweep>/<run>``, harmless."""
+        """``<sweep>/<run>``, escaped."""
         return self.run.name
 
     @property
@@ -110,7 +110,7 @@ class ReportRun:
 
     @property
     def data(self) -> str:
-        """What it was trained on, in the words of its journal; harmless."""
+        """What it was trained on, in the words of its journal; escaped."""
         return escape_control(str(self.columns.start.get("data", "")))
 
     @property
@@ -151,7 +151,7 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
 
 
 def report_run(view: RunView) -> ReportRun:
-    """A run that was read whole, judged; what cannot be read of it is told, not raised."""
+    """A run that was read whole, judged; what cannot be read of it is reported, not raised."""
     problem = view.settings_problem or view.problem
     if problem:
         view = replace(view, columns=Columns())

@@ -64,19 +64,19 @@ def ratio_of_means(over: Mapping[int, float], under: Mapping[int, float]) -> Est
     seeds = [seed for seed, _ in base.values]
     table = np.array([[over[seed], under[seed]] for seed in seeds])
     means = _resampled(table)
-    low, high = _interval(means[:, 0] / means[:, 1], CONFIDENCE)
+    low, high = _interval(means[:, 0] / means[:, 1])
     shares = tuple((seed, float(over[seed] / base.mean)) for seed in seeds)
     return Estimate(float(table[:, 0].mean() / table[:, 1].mean()), low, high, shares)
 
 
-def bootstrap_interval(sample: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
+def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[float, float]:
     """Percentile interval of the mean (Efron & Tibshirani, 1993, ch. 13): over all n^n resamples where n is at
     most `EXACT_UP_TO`, else over `RESAMPLES` drawn with a fixed seed, so that a report is the same every time.
 
     Arguments:
         sample: (n,), n >= 1.
     """
-    return _interval(_resampled(sample[:, None])[:, 0], confidence)
+    return _interval(_resampled(sample[:, None])[:, 0])
 
 
 def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,7 +90,7 @@ def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return means
 
 
-def _interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
+def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, (tail, 1 - tail), method="inverted_cdf")
     return float(low), float(high)

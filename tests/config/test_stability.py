@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bncore.config.model import Optim
-from bncore.config.stability import adam_threshold, sgd_threshold, stability_threshold, threshold_label
+from bncore.config.stability import sgd_threshold, stability_threshold, threshold_label
 from bncore.train.optimizer import build_optimizer
 
 LR = 0.1
@@ -59,7 +59,7 @@ def test_sgd_turns_unstable_there(name: str) -> None:
 def test_adam_s_threshold_is_that_of_the_preconditioned_hessian(beta1: float, weight_decay: float) -> None:
     """Its second moment held where it is: from there on the curvature decides that is divided by sqrt(v) + eps."""
     root, beta2 = 0.04, 0.999
-    threshold = adam_threshold(LR, beta1) * root - weight_decay
+    threshold = sgd_threshold(LR, momentum=beta1, dampening=beta1) * root - weight_decay
 
     def make(w: torch.nn.Parameter) -> torch.optim.Optimizer:
         optimizer = torch.optim.Adam([w], lr=LR, betas=(beta1, beta2), eps=0.0, weight_decay=weight_decay)

@@ -22,7 +22,7 @@ WITH_CURVES = {
     "C2": {"noise destroys stability", "training is as good all the same"},
     "C3": {"not reduced"},
     "C4": {"lower effective Lipschitz constant"},
-    "C5": {"more predictive gradients", "lower effective β, early in training"},
+    "C5": {"more predictive gradients", "lower effective β-smoothness, early in training"},
     "C6": {"trains as well as BatchNorm"},
 }
 """The parts of the claims that the paper's curves suffice for."""

@@ -49,12 +49,12 @@ def test_it_goes_back_to_what_was_and_on_as_if_nothing_had_been(name: str, befor
     for step in range(before):
         one.step(step)
     rewind = StateBackup(one)
-    rewind.keep()
+    rewind.save()
     start = whole(one)
     first = [one.step(step) for step in range(before, before + 4)]
     end = whole(one)
     assert not same(start, end)
-    rewind.back()
+    rewind.restore()
     assert same(whole(one), start)
     assert [one.step(step) for step in range(before, before + 4)] == first
     assert same(whole(one), end)
@@ -67,10 +67,10 @@ def test_what_came_into_use_meanwhile_is_forgotten(name: str) -> None:
     one.step(0)
     one.change(changed(one.spec, {"norm.kind": "batch"}))
     rewind, generation = StateBackup(one), one.generation
-    rewind.keep()
+    rewind.save()
     start = whole(one)
     first = [one.step(step) for step in range(1, 15)]  # longer than the averaging
-    rewind.back()
+    rewind.restore()
     assert same(whole(one), start)
     assert one.generation > generation
     assert [one.step(step) for step in range(1, 15)] == first
@@ -80,12 +80,12 @@ def test_a_later_moment_takes_the_place_of_the_first_in_the_same_memory() -> Non
     one = session(SMALL.model_copy(update={"optim": OPTIMIZERS["momentum"]}))
     one.step(0)
     rewind = StateBackup(one)
-    rewind.keep()
+    rewind.save()
     places = [copied.data_ptr() for copied in rewind._copies]
     one.step(1)
-    rewind.keep()
+    rewind.save()
     later = whole(one)
     one.step(2)
-    rewind.back()
+    rewind.restore()
     assert same(whole(one), later)
     assert [copied.data_ptr() for copied in rewind._copies] == places

@@ -41,9 +41,8 @@ def _best_rates(setting: ComparisonGroup) -> ClaimPart:
     title = "at each network's own best learning rate most of the advantage is gone"
     rates = {norm: setting.rates(*norm) for norm in (NONE, BATCH)}
     if min(map(len, rates.values())) < ENOUGH_RATES:
-        return ClaimPart(
-            title, (ClaimMeasure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below"),)
-        )
+        few = ClaimMeasure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below")
+        return ClaimPart(title, (few,))
     best = {norm: _best(setting, norm) for norm in rates}
     left = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, best[norm])) for norm in (BATCH, NONE)))
     lr = _usual(setting)

@@ -119,9 +119,8 @@ def _too_early(
     late = [step for step in left if step >= LATEST_START * setting.steps]
     if 2 * len(late) <= len(left):
         return ""
-    name = {"none": "the plain network", "batch": "the network with BatchNorm"}.get(
-        _named(variant), _named(variant)
-    )
+    plain = {"none": "the plain network", "batch": "the network with BatchNorm"}
+    name = plain.get(_named(variant), _named(variant))
     step = float(np.median(left))
     if np.isinf(step):
         return f"{name} has not left its start"

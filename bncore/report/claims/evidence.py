@@ -32,7 +32,7 @@ class ClaimMeasure:
     side: Literal["above", "below"] = "above"
     threshold: float = 0.0
     counts: bool = True
-    """Whether it bears on the verdict; the others are there to be read."""
+    """Whether it counts for the verdict; the others are there to be read."""
     caveat: str = ""
     """A known trap in this measure."""
     ratio: bool = False
@@ -52,7 +52,7 @@ class ClaimMeasure:
 
     @property
     def leaning(self) -> str:
-        """Where the mean lies, for runs that are too few or too scattered to settle it."""
+        """Where the mean lies, for runs that are too few or too scattered to decide."""
         if self.effect is None:
             return "not measured"
         toward = self.effect.mean > self.threshold
@@ -115,14 +115,13 @@ class Scope:
     @property
     def measured(self) -> bool:
         """Whether anything was, or could not yet be."""
-        return any(measure.effect is not None for measure in self.measures) or any(
-            part.early for part in self.parts
-        )
+        known = any(measure.effect is not None for measure in self.measures)
+        return known or any(part.early for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Something without which a claim cannot be settled."""
+    """Something without which a claim cannot be decided."""
 
     text: str
     met: Callable[[Sequence[Spec]], bool]
@@ -148,7 +147,7 @@ class Claim:
     images_only: bool = False
     """Whether the paper claims it of networks on images."""
     resolved_elsewhere: str = ""
-    """For a claim that no run can settle: what does, and what it says."""
+    """For a claim that no run can decide: what does, and what it says."""
     short: str = ""
     """In at most 32 letters, for a summary; default: the whole text."""
 

@@ -17,7 +17,7 @@ from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.statistics import ENOUGH_SEEDS
 
 SPOKEN = 2
-"""Most comparisons that the sentence beside a verdict tells of; the others are in the tables below."""
+"""Most comparisons that the sentence beside a verdict names; the others are in the tables below."""
 
 
 def judge(claim: Claim, settings: Sequence[ComparisonGroup]) -> ClaimVerdict:
@@ -30,12 +30,9 @@ def judge(claim: Claim, settings: Sequence[ComparisonGroup]) -> ClaimVerdict:
         for scope in claim.scopes(setting)
         if scope.measured
     )
-    verdict, why = (
-        _together(findings, alone=len(settings) == 1)
-        if findings
-        else (Verdict.INCONCLUSIVE, _nothing(settings))
-    )
-    return ClaimVerdict(claim, verdict, why, findings)
+    if not findings:
+        return ClaimVerdict(claim, Verdict.INCONCLUSIVE, _nothing(settings), ())
+    return ClaimVerdict(claim, *_together(findings, alone=len(settings) == 1), findings)
 
 
 def _judged(setting: ComparisonGroup, scope: Scope) -> tuple[Verdict, str]:
@@ -88,9 +85,9 @@ def _nothing(settings: Sequence[ComparisonGroup]) -> str:
     runs = [run for setting in settings for run in setting.runs]
     apart = [run for run in runs if not run.counts]
     if not apart:
-        return "These runs measured nothing that bears on it."
+        return "These runs measured nothing that counts for it."
     return (
-        f"Nothing that counts bears on it; {len(apart)} of {len(runs)} runs do not count, such as {apart[0].name} "
+        f"No run that counts measured it; {len(apart)} of {len(runs)} runs do not count, such as {apart[0].name} "
         f"({apart[0].excluded_because})."
     )
 
@@ -110,23 +107,19 @@ def _together(findings: Sequence[Finding], *, alone: bool) -> tuple[Verdict, str
     speaking = [finding for finding in findings if finding.verdict == verdict]
     places = [_where([f]) if not alone else f.scope.title for f in speaking[:SPOKEN]]
     text = ". ".join(
-        f"{place}: {f.why}" if place else _capital(f.why) for place, f in zip(places, speaking, strict=False)
+        f"{place}: {f.why}" if place else f.why[:1].upper() + f.why[1:]
+        for place, f in zip(places, speaking, strict=False)
     )
     text += "." if len(speaking) <= SPOKEN else f"; and {len(speaking) - SPOKEN} more below."
     open_ones = len(findings) - len(speaking)
     if open_ones:
-        text += (
-            f" {open_ones} other comparison{'s were' if open_ones > 1 else ' was'} inconclusive or too early."
-        )
+        were = "s were" if open_ones > 1 else " was"
+        text += f" {open_ones} other comparison{were} inconclusive or too early."
     return verdict, text
 
 
 def _where(findings: Sequence[Finding]) -> str:
     return " and ".join(f"{f.setting.title}{f', {f.scope.title}' if f.scope.title else ''}" for f in findings)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def shown(measure: ClaimMeasure, *, interval: bool = True) -> str:

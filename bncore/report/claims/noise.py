@@ -38,6 +38,7 @@ UNFAIR = (
     "the noise is of absolute size: it is larger, relatively, where activations are small, so the comparison "
     "is not of equal disturbances; noise.amplitude=relative makes it so"
 )
+FAIR = "the same relative amplitude: the fair comparison"
 
 
 def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
@@ -83,13 +84,7 @@ def _stopped(setting: ComparisonGroup, lr: float) -> ClaimPart:
         (
             harmed,
             _still_at_start(setting, NOISY_NONE, lr, caveat=UNFAIR),
-            _still_at_start(
-                setting,
-                NOISY_NONE_RELATIVE,
-                lr,
-                counts=False,
-                caveat="the same relative amplitude: the fair comparison",
-            ),
+            _still_at_start(setting, NOISY_NONE_RELATIVE, lr, counts=False, caveat=FAIR),
         ),
         too_early(setting, NONE, lr=lr),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bncore.report.claims.comparing import (
     BATCH,
     NONE,
@@ -44,8 +46,8 @@ VARIATION = _along("variation of the loss along the gradient, max L − min L", 
 DIFFERENCE = _along("largest Σ‖Δgᵢ‖ along the gradient", log_of(TABLE, "grad_diff_sum_max"))
 WHOLE = _along("largest ‖Δg‖ along the gradient", log_of(TABLE, "grad_diff_max"))
 RELATIVE = _along("‖Δg‖/‖g‖ at a ≈ lr", log_relative_at_lr)
-BETA = _along("effective β", log_of(TABLE, "beta"))
-LATE_BETA = Quantity("effective β, later", mean_of(BETA.of, first=EARLY), BASIS)
+BETA = _along("effective β-smoothness", log_of(TABLE, "beta"))
+LATE_BETA = Quantity("effective β-smoothness, later", mean_of(BETA.of, first=EARLY), BASIS)
 READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min to 5 %", late_reading, BASIS)
 
 READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
@@ -81,19 +83,16 @@ def _smooth(setting: ComparisonGroup, lr: float) -> ClaimPart:
     later = compare(
         setting, LATE_BETA, BATCH, NONE, lr, side="below", ratio=True, counts=False, caveat=READS_BACK
     )
+    apart: dict[str, Any] = {"counts": False, "signed": False, "caveat": READS_BACK}
     readings = tuple(
-        ClaimMeasure(
-            f"{READING.name}, {norm[0]}",
-            level(READING, setting.of(*norm, lr)),
-            counts=False,
-            signed=False,
-            caveat=READS_BACK,
-        )
+        ClaimMeasure(f"{READING.name}, {norm[0]}", level(READING, setting.of(*norm, lr)), **apart)
         for norm in (NONE, BATCH)
     )
     early = compare_in_training(setting, BETA, BATCH, NONE, lr, until=EARLY, side="below", ratio=True)
     stage = too_early(setting, NONE, BATCH, lr=lr)
-    return part_in_training("lower effective β, early in training", (*early, later, *readings), stage)
+    return part_in_training(
+        "lower effective β-smoothness, early in training", (*early, later, *readings), stage
+    )
 
 
 def _lower(setting: ComparisonGroup, lr: float, *traces: Trace) -> tuple[ClaimMeasure, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bncore.report.claims.comparing import BATCH, has, measures, rate_title
+from bncore.report.claims.comparing import BATCH, has, probe_need, rate_title
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
@@ -94,8 +94,9 @@ def _worst_case(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
         setting, lr, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
         side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
-    return ClaimPart("the bound of Thm 4.4 holds as corrected", (broken,)), ClaimPart(
-        "it is the lower one", (lower,)
+    return (
+        ClaimPart("the bound of Thm 4.4 holds as corrected", (broken,)),
+        ClaimPart("it is the lower one", (lower,)),
     )
 
 
@@ -106,11 +107,7 @@ def _mean_share(run: ReportRun, field: str) -> float | None:
 
 _NEEDS = (
     Need("networks with BatchNorm", has(BATCH)),
-    Need(
-        "the theorems checked while they train",
-        measures("theory", ("batch",)),
-        "--set probes.theory.every=100",
-    ),
+    probe_need("theory", "the theorems", ("batch",)),
 )
 _ONE_NETWORK = (
     "It compares gradients on the two sides of one normalisation in one network; two networks that were "

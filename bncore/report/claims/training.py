@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bncore.report.claims.comparing import (
     BATCH,
     NONE,
@@ -52,28 +54,20 @@ def _faster(setting: ComparisonGroup, lr: float) -> ClaimPart:
 
 
 def _tolerant(setting: ComparisonGroup, rates: list[float]) -> ClaimPart:
-    """What the step from the smallest to the largest rate changes, batch less none."""
+    """What going from the smallest to the largest rate changes, batch less none."""
     if len(rates) < 2:
         return ClaimPart("tolerates larger learning rates", (ClaimMeasure("one learning rate only", None),))
     low, high = rates[0], rates[-1]
     quantity = FINAL_ACCURACY if setting.images else FINAL_LOG_LOSS
-    cost = {
-        norm: paired(
-            values_of(quantity, setting.of(*norm, high)), values_of(quantity, setting.of(*norm, low))
-        )
-        for norm in (BATCH, NONE)
-    }
-    mine, theirs = cost[BATCH], cost[NONE]
+    mine, theirs = (
+        paired(*(values_of(quantity, setting.of(*norm, lr)) for lr in (high, low))) for norm in (BATCH, NONE)
+    )
     effect = paired(dict(mine.values), dict(theirs.values)) if mine and theirs else None
     name = f"change of {quantity.name} from {rate_title(low)} to {high:g}, batch − none"
-    measure = ClaimMeasure(name, effect, "above" if setting.images else "below", ratio=not setting.images)
-    keeps = ClaimMeasure(
-        f"change of {quantity.name} of batch itself from {rate_title(low)} to {high:g}",
-        mine,
-        side="above" if setting.images else "below",
-        counts=False,
-        ratio=not setting.images,
-    )
+    own = f"change of {quantity.name} of batch itself from {rate_title(low)} to {high:g}"
+    better: dict[str, Any] = {"side": "above" if setting.images else "below", "ratio": not setting.images}
+    measure = ClaimMeasure(name, effect, **better)
+    keeps = ClaimMeasure(own, mine, counts=False, **better)
     return ClaimPart("tolerates larger learning rates", (measure, keeps), too_early(setting, NONE, lr=low))
 
 
