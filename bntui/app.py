@@ -18,12 +18,18 @@ from bntui.actions import EVERYWHERE, actions_of, bindings
 from bntui.context import PageContext
 from bntui.feed import SnapshotFeed
 from bntui.saving import save_screen
+from bntui.screens.activations import ActivationsPage
+from bntui.screens.compare import ComparePage
 from bntui.screens.help import Help
 from bntui.screens.home import HomePage
+from bntui.screens.journal import JournalPage
+from bntui.screens.layers import LayersPage
 from bntui.screens.leave import Leave
 from bntui.screens.page import LEAVING, Page
-from bntui.screens.pages import PAGES
 from bntui.screens.runs import RunsPage
+from bntui.screens.spec import SpecPage
+from bntui.screens.sweep import SweepPage
+from bntui.screens.theory import TheoryPage
 from bntui.selection import Selection, Settings, SourceFactory
 from bntui.signals import leave_on_signals
 from bntui.steering.send import stop_all
@@ -35,6 +41,11 @@ THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Names on the command line, and Textual's."""
 LIVING = frozenset({"running", "paused", "queued"})
 """States of runs that continue when the explorer is left."""
+PAGES: dict[str, type[RunsPage]] = {
+    page.TAB: page
+    for page in (SweepPage, LayersPage, ActivationsPage, TheoryPage, ComparePage, JournalPage, SpecPage)
+}
+"""Every page about runs, by the name that the table of actions calls it."""
 
 
 class Explorer(App[None]):

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write("bntui: --speed: expected together with a run or a sweep, to play back\n")
             return USAGE
         explorer = Explorer(settings, Disk(settings), place)
-        _bear_any_byte()
+        _tolerate_any_byte()
         reset_terminal(sys.stderr.fileno())
         explorer.run(mouse=not options.no_mouse)
     return FAILED if explorer.return_code is None else explorer.return_code
@@ -75,7 +75,7 @@ def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
     return ""
 
 
-def _bear_any_byte() -> None:
+def _tolerate_any_byte() -> None:
     """Input that is no UTF-8, as of a terminal that sends Alt as an eighth bit, is no reason to end, as it is for
     Textual by itself."""
     from functools import partial
@@ -90,7 +90,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
     """What to show first, and the settings with it.
 
     Raises:
-        LookupError: nothing, or several things, go by that name; the message is harmless.
+        LookupError: nothing, or several things, go by that name; the message is escaped.
         OSError: there is no room for the recording.
     """
     if settings.demo:
@@ -147,12 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="bntui", description="Watch and steer runs; without an argument, all runs and the presets."
     )
-    parser.add_argument(
-        "run",
-        nargs="?",
-        metavar="RUN_OR_DIR",
-        help="a run, a sweep, a unique prefix, @last, or a folder of sweeps",
-    )
+    named = "a run, a sweep, a unique prefix, @last, or a folder of sweeps"
+    parser.add_argument("run", nargs="?", metavar="RUN_OR_DIR", help=named)
     parser.add_argument(
         "--speed", type=_speed, metavar="X", help="play back a finished run at X times its speed"
     )
@@ -161,18 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--read-only", action="store_true", help="send no requests to runs")
     parser.add_argument("--no-mouse", action="store_true", help="do not capture the mouse")
-    parser.add_argument(
-        "--theme",
-        choices=("dark", "light", "ansi"),
-        default="dark",
-        help="ansi: the terminal's own 16 colours",
-    )
+    themes = ("dark", "light", "ansi")
+    parser.add_argument("--theme", choices=themes, default="dark", help="ansi: the terminal's own 16 colours")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    parser.add_argument(
-        "--demo",
-        action="store_true",
-        help="play back a recorded sweep; nothing is trained",
-    )
+    parser.add_argument("--demo", action="store_true", help="play back a recorded sweep; nothing is trained")
     return parser
 
 

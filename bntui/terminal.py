@@ -15,7 +15,7 @@ _OFF = (
     "1016",
     "1004",  # focus
     "2004",  # pasting
-    "2048",  # sizes told in the input
+    "2048",  # sizes reported in the input
 )
 RESET = "".join(
     (

@@ -9,6 +9,7 @@ from bncore.config.change import changed
 from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.store.columns import Columns
+from bncore.store.dropped_requests import is_applied
 from bncore.store.journal import Event
 
 
@@ -26,12 +27,5 @@ def applied_changes(columns: Columns, before: int | None = None) -> Iterator[Eve
     if columns.parent is not None:
         yield from applied_changes(*columns.parent)
     for event in columns.events:
-        command = event.get("command")
-        if (
-            event["type"] == "request"
-            and event.get("outcome") == "applied"
-            and (before is None or event["step"] < before)
-            and isinstance(command, dict)
-            and command.get("kind") == "set"
-        ):
+        if is_applied(event, "set") and (before is None or event["step"] < before):
             yield event

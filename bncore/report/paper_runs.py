@@ -82,8 +82,8 @@ accuracy."""
 def paper_settings(until: int | None = None) -> tuple[ComparisonGroup, ...]:
     """The paper's VGG and its deep linear network as settings, those of Fig 3 apart, cut off after step `until`.
 
-    Each curve stands for `ENOUGH_SEEDS` seeds that are alike: what matters is what the rules make of the curves, not
-    how far another seed would have lain from them."""
+    Each curve stands for `ENOUGH_SEEDS` equal seeds: it matters what the rules make of the curves, not how far
+    another seed would have lain from them."""
     specs = {
         (_network(run.spec), _variant(run.spec)): run.spec
         for run in plan(load_experiment("paper"), profile="paper").runs

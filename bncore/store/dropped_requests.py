@@ -17,13 +17,13 @@ TRAINED = frozenset({"step", "probe", "probe_failed", "finished"})
 
 def dropped_ids(events: Iterable[Event]) -> frozenset[str]:
     """Ids of the requests that were dropped."""
-    return frozenset(e["command"]["request"] for e in events if _is_applied(e, DROP))
+    return frozenset(e["command"]["request"] for e in events if is_applied(e, DROP))
 
 
 def superseded(events: Sequence[Event]) -> set[int]:
     """`seq` of the evaluations that were made under a request that was dropped later: they are made anew."""
     found: set[int] = set()
-    for drop in (e for e in events if _is_applied(e, DROP)):
+    for drop in (e for e in events if is_applied(e, DROP)):
         first = _applied(events, drop["command"]["request"])
         if first is not None:
             between = (e for e in events if first["seq"] < e["seq"] < drop["seq"])
@@ -39,7 +39,7 @@ def in_effect(events: Sequence[Event]) -> list[Event]:
     return [
         e
         for e in events
-        if not _is_applied(e, DROP)
+        if not is_applied(e, DROP)
         and not (e["type"] == "request" and e.get("id") in ids)
         and e.get("seq") not in void
     ]
@@ -50,7 +50,7 @@ def last_applied(events: Sequence[Event]) -> Event | None:
     for event in reversed(events):
         if event["type"] in TRAINED:
             return None
-        if _is_applied(event, "set") and event["id"] not in dropped_ids(events):
+        if is_applied(event, "set") and event["id"] not in dropped_ids(events):
             return event
     return None
 
@@ -71,10 +71,10 @@ def why_not(events: Sequence[Event], ident: str) -> str:
 
 
 def _applied(events: Iterable[Event], ident: str) -> Event | None:
-    return next((e for e in events if _is_applied(e, "set") and e.get("id") == ident), None)
+    return next((e for e in events if is_applied(e, "set") and e.get("id") == ident), None)
 
 
-def _is_applied(event: Event, kind: str) -> bool:
+def is_applied(event: Event, kind: str) -> bool:
     """Whether it is a request of that kind that was applied; journals are read as they are, odd ones too."""
     command = event.get("command")
     applied = event["type"] == "request" and event.get("outcome") == "applied"

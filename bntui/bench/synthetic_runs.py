@@ -143,13 +143,12 @@ class Growing:
         self._counter += 1
         for run, journal in zip(self._runs, self._journals, strict=True):
             journal.write(steps)
-            write_status(
-                run, Status("running", journal.step, 10**6, 100.0, 3600.0, self._counter, time.time())
-            )
+            status = Status("running", journal.step, 10**6, 100.0, 3600.0, self._counter, time.time())
+            write_status(run, status)
 
 
 def growing_sweep(folder: Path, runs: int, points: int) -> tuple[SweepDir, Growing]:
-    """A sweep of runs that have made `points` updates and go on."""
+    """A sweep of runs that have made `points` updates and continue."""
     names = tuple(f"variant{i}-s0" for i in range(runs))
     sweep = made_sweep(folder / "growing", names)
     made = [made_run(sweep.path / name, spec_of(10**6), "running") for name in names]
@@ -165,7 +164,7 @@ def long_run(path: Path, events: int) -> RunDir:
     while written < events:
         written += journal.write(min(50_000, events - written), measured=200)
     with run.journal_file.open("rb") as file:
-        os.fsync(file.fileno())  # writing goes on in the background else, and costs whoever reads
+        os.fsync(file.fileno())  # writing continues in the background else, and costs whoever reads
     return run
 
 

@@ -125,7 +125,7 @@ class Terminal:
             time.sleep(POLL_S)
         raise RuntimeError(f"the explorer never was quiet for {seconds:g} s")
 
-    def settled(self, seconds: float = 1.0) -> float:
+    def idle(self, seconds: float = 1.0) -> float:
         """Wait until nothing has come for so long and next to nothing was computed; when the last of it came."""
         until = time.perf_counter() + PATIENCE_S
         while time.perf_counter() < until:
@@ -137,16 +137,16 @@ class Terminal:
                 return last
         raise RuntimeError("the explorer never came to rest")
 
-    def halt(self) -> None:
-        """Let the program stand still."""
+    def freeze(self) -> None:
+        """Stop the process (SIGSTOP)."""
         self._program.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        """Let it go on."""
+    def unfreeze(self) -> None:
+        """Continue the process (SIGCONT)."""
         self._program.send_signal(signal.SIGCONT)
 
     def _drain(self) -> None:
-        asked = b""
+        received = b""
         while True:
             try:
                 ready, _, _ = select.select([self._head], [], [], 0.5)
@@ -158,10 +158,10 @@ class Terminal:
                     return
                 continue
             self._pieces.append((time.perf_counter(), data))
-            asked = asked[-len(SYNC_QUERY) :] + data
-            if SYNC_QUERY in asked:
+            received = received[-len(SYNC_QUERY) :] + data
+            if SYNC_QUERY in received:
                 os.write(self._head, SYNC_ANSWER)
-                asked = b""
+                received = b""
 
 
 def explorer(folder: Path, *arguments: str, remote: bool = False) -> Terminal:

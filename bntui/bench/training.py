@@ -54,7 +54,7 @@ class TrainerProcess:
         self._worker.wait()
 
     def rate(self, seconds: float) -> float:
-        """Updates a second, by the trainer's own journal, over the time from now on."""
+        """Updates per second, by the trainer's own journal, over the time from now on."""
         begun = time.time()
         time.sleep(seconds)
         while True:

@@ -49,7 +49,7 @@ def blend(color: int, over: int, opacity: float) -> int:
     if front is None or back is None:
         return color
     mixed = [round(b + (f - b) * opacity) for f, b in zip(front, back, strict=True)]
-    return rgb(mixed[0], mixed[1], mixed[2])
+    return rgb(*mixed)
 
 
 def cell_style(foreground: int, background: int = DEFAULT, *, bold: bool = False, dim: bool = False) -> int:

@@ -50,9 +50,8 @@ def picture_of(
         x_span=view.x or (None if data.log_x else data.least),
         y_span=view.y,
     )
-    legend = tuple(
-        LegendEntry(*key) for key in dict.fromkeys((c.label, c.style, c.dash) for c in data.curves)
-    )
+    keys = dict.fromkeys((curve.label, curve.style, curve.dash) for curve in data.curves)
+    legend = tuple(LegendEntry(*key) for key in keys)
     title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
     return Picture("", title, setting, (panel,), legend, columns=1)
 

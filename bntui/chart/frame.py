@@ -53,9 +53,8 @@ def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: b
         end = grid.write(0, 2, f" {name} ", cell_style(palette.text, palette.background, bold=True))
         room = width - end - 2
     if aside and len(cells(aside)) + 3 <= room:
-        grid.write(
-            0, width - len(cells(aside)) - 4, f" {aside} ", cell_style(palette.muted, palette.background)
-        )
+        muted = cell_style(palette.muted, palette.background)
+        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", muted)
 
 
 def draw_y_labels(
@@ -99,6 +98,5 @@ def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Pale
         room = grid.width - 2 - column
         if room <= 0:
             return
-        column = grid.write(
-            grid.height - 1, column, fitted(text, room), cell_style(color, palette.background)
-        )
+        value = cell_style(color, palette.background)
+        column = grid.write(grid.height - 1, column, fitted(text, room), value)

@@ -20,7 +20,7 @@ CONTINUATION = 0
 
 @lru_cache(maxsize=1024)
 def cells(text: str) -> tuple[int, ...]:
-    """The text as one code point a cell; what takes no cell (combining and control characters) is left out."""
+    """The text as one code point per cell; what takes no cell (combining and control characters) is left out."""
     if text.isascii() and text.isprintable():
         return tuple(text.encode())
     result: list[int] = []

@@ -58,9 +58,8 @@ def draw_histogram(
     bins = np.searchsorted(data.edges, middles, side="right") - 1
     _paint(grid, place, levels.T[np.clip(bins, 0, data.density.shape[1] - 1)], look)
     draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
-    return _surround(
-        TerminalPicture(grid, place, scale, y), look, data.title, "", _bin_words(data, look.crosshair)
-    )
+    picture = TerminalPicture(grid, place, scale, y)
+    return _surround(picture, look, data.title, "", _bin_words(data, look.crosshair))
 
 
 def row_owners(rows: int, height: int) -> NDArray[np.intp]:
@@ -124,13 +123,13 @@ def _surround(
     """Adds crosshair and border, and at the bottom the steps or what is read off."""
     grid, place, scale = picture.grid, picture.place, picture.x_scale
     assert scale is not None
+    column = None
     if look.crosshair is not None:
-        _point_at(
-            grid,
-            place,
-            Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette).column(look.crosshair),
-            look,
-        )
+        column = Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette).column(look.crosshair)
+    if column is not None:  # a line through it, on the colours of the lower halves of its cells
+        cut = np.s_[place.top : place.top + place.height, place.left + column]
+        grid.characters[cut] = ord("│")
+        grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
     if not place.bordered:
         return picture
     draw_border(grid, look.palette, title, aside, look.focused)
@@ -139,14 +138,6 @@ def _surround(
     else:
         draw_x_labels(grid, place, scale, ticks(scale, max(2, place.width // 9)), look.palette)
     return picture
-
-
-def _point_at(grid: Grid, place: Layout, column: int | None, look: ChartStyle) -> None:
-    """A line through the column, on the colours of the lower halves of its cells."""
-    if column is not None:
-        cut = np.s_[place.top : place.top + place.height, place.left + column]
-        grid.characters[cut] = ord("│")
-        grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
 
 
 def _row_words(data: HeatData, x: float | None) -> list[str]:
@@ -158,7 +149,7 @@ def _row_words(data: HeatData, x: float | None) -> list[str]:
 
 
 def _bin_words(data: HistogramData, x: float | None) -> list[str]:
-    """The middle of the histogram's mass at a step."""
+    """The mean and deviation of the histogram nearest to x."""
     if x is None:
         return []
     i = nearest(data.x, x)

@@ -75,9 +75,8 @@ class Layers:
         bits = braille_bits(dots)
         self._faint_bits |= bits
         free = (bits > 0) & (self.bits == 0)
-        self._inks[free] = cell_style(
-            self._palette.faint(style), self._palette.background, dim=not translucent
-        )
+        color = self._palette.faint(style)
+        self._inks[free] = cell_style(color, self._palette.background, dim=not translucent)
 
     def _paint_over_floor(self, curve: Curve, floor: Floats, dots: Dots) -> None:
         """Faintly where all dots of a cell lie under the noise floor."""

@@ -149,7 +149,7 @@ class Overlay:
             self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, value)
 
     def column(self, x: float) -> int | None:
-        """The column of cells of a step; None where it is not shown."""
+        """The column of cells of step x; None where it is not shown."""
         fraction = float(self._x_scale.fraction(np.array([x]))[0])
         if not -1e-9 <= fraction <= 1 + 1e-9:
             return None

@@ -25,7 +25,7 @@ from bntui.chart.view import View
 FEW_COLORS = frozenset({"standard", "windows"})
 """Colour systems of rich in which colours cannot be mixed."""
 ZOOM = 0.7
-"""How much of what is shown one step of zooming in keeps."""
+"""How much of what is shown one press of the zoom key keeps."""
 PAN = 0.1
 
 
@@ -69,10 +69,6 @@ class Plot(Widget, can_focus=True):
         x0: float | None
         x1: float | None
 
-        @property
-        def control(self) -> Plot:
-            return self.plot
-
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._view = View()
@@ -115,7 +111,7 @@ class Plot(Widget, can_focus=True):
         return true_colors(background.rgb, (background + text).rgb, accent.rgb)
 
     def redraw(self) -> None:
-        """Draws anew and has the terminal told about the cells that differ."""
+        """Draws anew and sends the terminal the cells that differ."""
         width, height = self.size
         if not self.is_attached or not width or not height:
             self._picture = None
@@ -137,17 +133,7 @@ class Plot(Widget, can_focus=True):
     def on_mount(self) -> None:
         self.watch(self.app, "theme", self._recolor, init=False)
 
-    def on_resize(self) -> None:
-        self.redraw()
-
-    def on_focus(self) -> None:
-        self.redraw()
-
-    def on_blur(self) -> None:
-        self.redraw()
-
-    def watch_crosshair(self) -> None:
-        self.redraw()
+    on_resize = on_focus = on_blur = watch_crosshair = redraw
 
     def action_zoom(self, direction: int) -> None:
         self._zoom(ZOOM**direction, self._fraction(self.crosshair, 0.5))

@@ -1,4 +1,4 @@
-"""Spans of columns as dots, and dots as braille characters: 2 x 4 dots a cell."""
+"""Spans of columns as dots, and dots as braille characters: 2 x 4 dots per cell."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _LEFT, _RIGHT = (0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)
 
 def _columns(bits: tuple[int, ...]) -> Bits:
     """The bits of a column of four dots, by the number that they make, the uppermost its highest bit; (16,)."""
-    return np.array(
-        [sum(bit for i, bit in enumerate(bits) if lit >> (3 - i) & 1) for lit in range(16)], np.uint8
-    )
+    sums = [sum(bit for i, bit in enumerate(bits) if lit >> (3 - i) & 1) for lit in range(16)]
+    return np.array(sums, np.uint8)
 
 
 _LEFTS, _RIGHTS = _columns(_LEFT), _columns(_RIGHT)
@@ -71,16 +70,16 @@ def band_dots(low: Floats, high: Floats, height: int) -> tuple[Dots, Dots]:
     with np.errstate(invalid="ignore"):  # a cut by the view is no edge of the band
         inside[0] = filled[0] & (high > 1 + _TOLERANCE)
         inside[-1] = filled[-1] & (low < -_TOLERANCE)
-    goes_on = filled | ~filled.any(axis=0)  # nor are its two ends
-    inside[:, 1:] &= goes_on[:, :-1]
-    inside[:, :-1] &= goes_on[:, 1:]
+    continues = filled | ~filled.any(axis=0)  # nor are its two ends
+    inside[:, 1:] &= continues[:, :-1]
+    inside[:, :-1] &= continues[:, 1:]
     return filled & ~inside, inside
 
 
 def braille_bits(dots: Dots) -> Bits:
     """(4 h, 2 w) dots as (h, w) bits."""
     height = dots.shape[0] // 4
-    pairs = np.packbits(dots, axis=0)  # eight rows a byte, which are two cells of four
+    pairs = np.packbits(dots, axis=0)  # eight rows per byte, which are two cells of four
     fours = np.stack([pairs >> 4, pairs & 15], axis=1).reshape(-1, dots.shape[1])[:height]
     return _LEFTS[fours[:, 0::2]] | _RIGHTS[fours[:, 1::2]]
 

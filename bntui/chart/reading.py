@@ -41,11 +41,8 @@ def readings(curves: Iterable[Curve], x: float) -> list[Reading]:
         if abs(curve.x[i] - x) > max(spacing, 0.5) + 1e-9:
             continue
         floor = None if curve.floor is None else float(curve.floor[i])
-        result.append(
-            Reading(
-                curve.label, curve.style, float(curve.x[i]), float(curve.low[i]), float(curve.high[i]), floor
-            )
-        )
+        step, low, high = (float(values[i]) for values in (curve.x, curve.low, curve.high))
+        result.append(Reading(curve.label, curve.style, step, low, high, floor))
     return result
 
 

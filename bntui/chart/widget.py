@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
@@ -32,7 +33,7 @@ class Chart(Plot):
     smoothing: reactive[float] = reactive(0.0, repaint=False)
     """From 0 to below 1."""
     log_y: reactive[bool | None] = reactive[bool | None](None, repaint=False)
-    """Whether the y axis is logarithmic; None: as the data asks for."""
+    """Whether the y axis is logarithmic; None: as the data says."""
 
     _shown = ChartData("")
     _unread: tuple[ChartData, object, TerminalPicture] | None = None
@@ -81,47 +82,45 @@ class Chart(Plot):
         self.log_y = not self.data.log_y
 
 
-class HeatMap(Plot):
+Field = TypeVar("Field", HeatData, HistogramData)
+
+
+class FieldPlot(Plot, Generic[Field]):
+    """A plot of colours over the steps."""
+
+    _shown: Field | None = None
+
+    @abstractmethod
+    def paint_field(self, data: Field, width: int, height: int, look: ChartStyle) -> TerminalPicture:
+        """The picture of some data."""
+
+    def show(self, data: Field) -> None:
+        """Shows other data; view and crosshair stay."""
+        self._shown = data
+        self.redraw()
+
+    @property
+    def data(self) -> Field | None:
+        return self._shown
+
+    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
+        if self._shown is None:
+            return draw(ChartData(""), width, height, look=look)
+        return self.paint_field(self._shown, width, height, look)
+
+    def last_step(self) -> float | None:
+        return float(self._shown.x[-1]) if self._shown is not None and self._shown.x.size else None
+
+
+class HeatMap(FieldPlot[HeatData]):
     """One value for each layer and step."""
 
-    _shown: HeatData | None = None
-
-    def show(self, data: HeatData) -> None:
-        """Shows other data; view and crosshair stay."""
-        self._shown = data
-        self.redraw()
-
-    @property
-    def data(self) -> HeatData | None:
-        return self._shown
-
-    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        if self._shown is None:
-            return draw(ChartData(""), width, height, look=look)
-        return draw_heat(self._shown, width, height, self.view.x, look)
-
-    def last_step(self) -> float | None:
-        return float(self._shown.x[-1]) if self._shown is not None and self._shown.x.size else None
+    def paint_field(self, data: HeatData, width: int, height: int, look: ChartStyle) -> TerminalPicture:
+        return draw_heat(data, width, height, self.view.x, look)
 
 
-class HistogramView(Plot):
+class HistogramView(FieldPlot[HistogramData]):
     """A histogram for each step."""
 
-    _shown: HistogramData | None = None
-
-    def show(self, data: HistogramData) -> None:
-        """Shows other data; view and crosshair stay."""
-        self._shown = data
-        self.redraw()
-
-    @property
-    def data(self) -> HistogramData | None:
-        return self._shown
-
-    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        if self._shown is None:
-            return draw(ChartData(""), width, height, look=look)
-        return draw_histogram(self._shown, width, height, self.view.x, look)
-
-    def last_step(self) -> float | None:
-        return float(self._shown.x[-1]) if self._shown is not None and self._shown.x.size else None
+    def paint_field(self, data: HistogramData, width: int, height: int, look: ChartStyle) -> TerminalPicture:
+        return draw_histogram(data, width, height, self.view.x, look)

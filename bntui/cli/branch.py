@@ -18,7 +18,7 @@ from bntui.cli.exit_codes import ExitCode
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, fail, say
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
-from bntui.cli.verify import tell_agreement
+from bntui.cli.verify import report_agreement
 
 At = Annotated[
     int | None,
@@ -90,5 +90,5 @@ def replay(
     code = run_to_end(sweep, again, jobs=jobs or max(1, min(len(again), cpu_count())))
     if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.SOME_FAILED):
         raise typer.Exit(code)
-    same = [tell_agreement(original, made) for original, made in zip(originals, again, strict=True)]
+    same = [report_agreement(original, made) for original, made in zip(originals, again, strict=True)]
     raise typer.Exit(ExitCode.OK if all(same) else ExitCode.FAILED)

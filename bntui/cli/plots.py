@@ -37,9 +37,9 @@ def check_layer(runs: list[RunDir], layer: int | None) -> None:
 def labels(runs: list[RunDir]) -> list[str]:
     """What each is called beside the others: as shortly as tells them apart."""
     short = [escape_control(run.path.name) for run in runs]
-    for told in (short, [run.name for run in runs]):
-        if len(set(told)) == len(told):
-            return told
+    for names in (short, [run.name for run in runs]):
+        if len(set(names)) == len(names):
+            return names
     return [escape_control(str(run.path)) for run in runs]
 
 

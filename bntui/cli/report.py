@@ -82,7 +82,7 @@ def _document(names: list[str], root: Path | None) -> Report:
 
 
 def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]) -> list[Path]:
-    """Write the files; existing ones are replaced, since a report is made again as runs progress.
+    """Write the files; existing ones are replaced, since a report is rewritten as runs progress.
 
     Raises:
         StoreError: a file cannot be written.

@@ -62,7 +62,7 @@ def draw(data: ChartData) -> str:
 
 
 def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats]:
-    """Steps and values to draw: finite ones, logarithms where asked, means of neighbours in a long line."""
+    """Steps and values to draw: finite ones, logarithms where requested, means of neighbours in a long line."""
     keep = np.isfinite(values) & ((values > 0) | (not log))
     x, y = steps[keep], values[keep]
     if not len(x):

@@ -29,7 +29,7 @@ def verify(names: Names, root: Root = None) -> None:
             typer.echo(escape_control(f"  {problem}"))
         wrong = wrong or bool(problems)
         original = original_of(run)
-        if original is not None and not tell_agreement(original, run):
+        if original is not None and not report_agreement(original, run):
             wrong = True
     raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
 
@@ -43,7 +43,7 @@ def original_of(run: RunDir) -> RunDir | None:
     return original if original.journal_file.exists() else None
 
 
-def tell_agreement(original: RunDir, again: RunDir) -> bool:
+def report_agreement(original: RunDir, again: RunDir) -> bool:
     """Say how a replay compares; whether it came out the same."""
     found = compare(original, again)
     mine, theirs = found.digests
@@ -53,9 +53,8 @@ def tell_agreement(original: RunDir, again: RunDir) -> bool:
         typer.echo(f"{original.name}: {what}")
     elif state in ("dead", "failed", "queued", "running", "paused") or (state == "stopped" and mine):
         name = escape_control(again.name)
-        typer.echo(
-            f"{original.name}: its replay is {state}: `bnrun resume {name}`, then `bnrun verify {name}`"
-        )
+        hint = f"`bnrun resume {name}`, then `bnrun verify {name}`"
+        typer.echo(f"{original.name}: its replay is {state}: {hint}")
     else:
         typer.echo(f"{original.name}: differs: {escape_control(found.difference)}")
         typer.echo(f"  digests {str(mine)[:16]} and {str(theirs)[:16]}")

@@ -21,26 +21,11 @@ def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: 
     alone = replace(state, reference=None)  # a curve of the paper is nobody's to subtract
     base = _joined(panel.make([against], alone).curves)
     chart = panel.make(views, alone)
-    curves = (
-        []
-        if base is None
-        else [
-            found
-            for curve in chart.curves
-            if curve.style != against.style and (found := _minus(curve, base)) is not None
-        ]
-    )
-    note = chart.note
-    if chart.curves and not curves:
-        note = f"no step in common with {against.name}"
-    return ChartData(
-        f"{chart.title}, minus {against.name}",
-        tuple(curves),
-        chart.vlines,
-        log_x=chart.log_x,
-        x_name=chart.x_name,
-        note=note,
-    )
+    others = [curve for curve in chart.curves if base is not None and curve.style != against.style]
+    curves = tuple(found for curve in others if base and (found := _minus(curve, base)) is not None)
+    note = f"no step in common with {against.name}" if chart.curves and not curves else chart.note
+    title = f"{chart.title}, minus {against.name}"
+    return ChartData(title, curves, chart.vlines, log_x=chart.log_x, x_name=chart.x_name, note=note)
 
 
 def _joined(curves: Sequence[Curve]) -> Curve | None:

@@ -26,7 +26,7 @@ MOST_BINS = 4096
 
 
 def heat(view: RunView, key: str) -> HeatData:
-    """One instrument of one run: a row a layer, the first layer at the bottom.
+    """One instrument of one run: a row per layer, the first layer at the bottom.
 
     Raises:
         KeyError: no such instrument.
@@ -57,7 +57,7 @@ def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
 
 
 def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
-    """One instrument over the layers, at the crosshair's measurement or the newest: a line a run.
+    """One instrument over the layers, at the crosshair's measurement or the newest: a line per run.
 
     Raises:
         KeyError: no such instrument.
@@ -75,13 +75,8 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
         x, y = np.array(numbers, dtype=np.float64)[order], values[row][order]
         curves.append(Curve(view.name, view.style, x, y, y))
     when = f", step {at.pop():,}" if len(at) == 1 else ""
-    return ChartData(
-        f"{measure.title}{when}",
-        tuple(curves),
-        log_y=measure.log,
-        x_name="layer",
-        note=why_empty(views, measure.table),
-    )
+    title, note = f"{measure.title}{when}", why_empty(views, measure.table)
+    return ChartData(title, tuple(curves), log_y=measure.log, x_name="layer", note=note)
 
 
 def histogram(view: RunView, state: PanelState) -> HistogramData:

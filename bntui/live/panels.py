@@ -1,4 +1,4 @@
-"""Every chart that can be asked for, by the key of its measure (`bncore.measures`)."""
+"""Every chart that can be shown, by the key of its measure (`bncore.measures`)."""
 
 from __future__ import annotations
 

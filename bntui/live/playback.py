@@ -13,6 +13,7 @@ import numpy as np
 from bncore.follow.applied import applied_changes, with_changes
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
+from bncore.store.dropped_requests import is_applied
 from bncore.store.status import State, Status
 from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Clock, Source
@@ -32,7 +33,7 @@ class Playback:
 
     Arguments:
         source: what is played back.
-        speed: seconds of the runs' own time a second.
+        speed: seconds of the runs' own time per second.
         clock: seconds that never go backwards.
     """
 
@@ -64,7 +65,7 @@ class Playback:
 
     @property
     def speed(self) -> float:
-        """Seconds of the runs' own time a second."""
+        """Seconds of the runs' own time per second."""
         return self._speed
 
     @property
@@ -108,10 +109,8 @@ class Playback:
         if self._whole is None:
             whole = self._source.poll(budget_s)
             if not whole.complete:
-                views = tuple(
-                    _revealed(view, view.columns.until(-np.inf), "queued", "being read")
-                    for view in whole.runs
-                )
+                unread = [(view, view.columns.until(-np.inf)) for view in whole.runs]
+                views = tuple(_revealed(view, columns, "queued", "being read") for view, columns in unread)
                 return replace(whole, runs=views, complete=False)
             self._begin_with(whole)
             assert self._whole is not None
@@ -161,13 +160,12 @@ def _revealed(view: RunView, columns: Columns, state: State, message: str = "") 
     inherited = columns.parent[1] if columns.parent else 0
     step = inherited if newest is None else newest + 1
     rate = _rate(columns)
+    eta_s = (view.steps - step) / rate if rate else None
     return replace(
         view,
         columns=columns,
         state=state,
-        status=Status(
-            state, step, view.steps, rate, (view.steps - step) / rate if rate else None, message=message
-        ),
+        status=Status(state, step, view.steps, rate, eta_s, message=message),
         problem="",
         requests=tuple(r for r in view.requests if r.outcome != "pending" and r.id in answered),
         spec=with_changes(view.submitted, applied_changes(columns)),
@@ -176,22 +174,13 @@ def _revealed(view: RunView, columns: Columns, state: State, message: str = "") 
 
 def _state(columns: Columns) -> State:
     """Of a run that has begun and not ended: running, or paused by the last request about that."""
-    last = next(
-        (
-            event["command"]["kind"]
-            for event in reversed(columns.events)
-            if event["type"] == "request"
-            and event.get("outcome") == "applied"
-            and isinstance(event.get("command"), dict)
-            and event["command"].get("kind") in ("pause", "resume")
-        ),
-        "",
-    )
-    return "paused" if last == "pause" else "running"
+    events = reversed(columns.events)
+    last = next((e for e in events if is_applied(e, "pause") or is_applied(e, "resume")), None)
+    return "paused" if last is not None and last["command"]["kind"] == "pause" else "running"
 
 
 def _rate(columns: Columns) -> float | None:
-    """Updates a second lately; None where too little is known."""
+    """Updates per second lately; None where too little is known."""
     series = columns.series("step", "t")
     steps, times = series.steps[-RATE_STEPS:], series.values[-RATE_STEPS:]
     if len(times) < 2 or not times[-1] > times[0]:

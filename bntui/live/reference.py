@@ -18,7 +18,7 @@ def overlay(
     key: str, views: Sequence[RunView], state: PanelState, layer: int | None = None
 ) -> tuple[Curve, ...]:
     """The paper's curves as a chart draws them: faint, in the colour of the run that each is beside, and in
-    others' colours where there is no such run. None where they are not asked for."""
+    others' colours where there is no such run. None where they are not wanted."""
     if state.reference is None or not views:
         return ()
     found = reference(key, state.figure, folder=state.reference, layer=layer, step=state.step)
@@ -42,10 +42,8 @@ def _style(curve: PaperCurve, views: Sequence[RunView]) -> int | None:
     norm = VARIANTS.get(curve.legend)
     for view in views:
         spec = view.submitted
-        if (
-            spec is not None
-            and (spec.norm.kind, spec.noise.on) == norm
-            and curve.rate in (None, spec.optim.lr)
-        ):
+        if spec is None or (spec.norm.kind, spec.noise.on) != norm:
+            continue
+        if curve.rate in (None, spec.optim.lr):
             return view.style
     return None

@@ -37,11 +37,11 @@ class Snapshot:
     complete: bool = False
     """Whether the history of every run has been read."""
     problem: str = ""
-    """What could not be read of all this; harmless."""
+    """What could not be read of all this; escaped."""
 
 
 def names_of_data(views: Iterable[RunView]) -> tuple[str, ...]:
-    """What the runs were trained on, as their journals say it; harmless."""
+    """What the runs were trained on, as their journals say it; escaped."""
     titles = {str(view.columns.start["data"]) for view in views if "data" in view.columns.start}
     return tuple(escape_control(title) for title in sorted(titles))
 

@@ -60,7 +60,7 @@ class Runs:
 
     @property
     def interval_s(self) -> float:
-        """As local and network file systems bear it."""
+        """As local and network file systems tolerate it."""
         return 1.5 if self._remote else 0.2
 
     def poll(self, budget_s: float) -> Snapshot:
@@ -81,7 +81,7 @@ class Runs:
         return list(dict.fromkeys(follower.run.sweep for follower in self._followers.values()))
 
     def _list(self) -> None:
-        """Find new runs, and name all of them anew: what told them apart may no longer do."""
+        """Find new runs, and name all of them anew: what distinguished them may no longer do."""
         listed = [
             run
             for place in self._places

@@ -17,7 +17,7 @@ BUDGET_S = 0.15
 BREATH_S = 0.002
 """Pause between two such readings, in which other threads come to their turn."""
 RELEASES = 10
-"""Looks after which memory is given back when all has been read: until it has been drawn, too."""
+"""Polls after which memory is given back when all has been read: until it has been drawn, too."""
 
 
 class Watcher:
@@ -53,11 +53,11 @@ class Watcher:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at once: a request was sent, or a playback was moved."""
+        """Poll at once: a request was sent, or a playback was moved."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Look no more; returns when the thread has ended. Never called from `on_change`."""
+        """Poll no more; returns when the thread has ended. Never called from `on_change`."""
         self._stopping = True
         self._woken.set()
         if self._thread is not None:

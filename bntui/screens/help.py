@@ -20,7 +20,7 @@ CHART_KEYS = (
     ("+ -", "Zoom in and out around the crosshair, as the mouse wheel does"),
     ("← → ↑ ↓", "When zoomed in: pan"),
     ("0", "Reset zoom"),
-    ("c", "Crosshair: read every curve at a step"),
+    ("c", "Crosshair: read every curve at one step"),
     ("< >", "Move the crosshair"),
     ("s", "Smoothing: none, 0.6, 0.9, 0.97, 0.99; the raw curve stays, faint"),
     ("y", "Logarithmic or linear axis"),

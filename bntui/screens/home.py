@@ -101,9 +101,8 @@ class HomePage(Page):
         palette = fmt.palette_of(self.app)
         width = self._listing.size.width - 2
         rows = root_rows(palette, snapshot, self.selection.marked, self.query_one(Filter), width)
-        self._listing.show(
-            rows or [ListRow(Text("no runs yet: choose a preset below and press Enter", fmt.MUTED))]
-        )
+        empty = Text("no runs yet: choose a preset below and press Enter", fmt.MUTED)
+        self._listing.show(rows or [ListRow(empty)])
 
     def focus_page(self) -> None:
         self._listing.focus()
@@ -200,9 +199,8 @@ def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
     text.append(" ").append(fmt.fitted(view.name, name_width)).append(" ")
     state = fmt.state_word(view.state)
     text.append_text(state).append(" " * max(1, 12 - state.cell_len))
-    text.append(f"{fmt.short_count(view.step):>5}").append(
-        f"{fmt.percent(fmt.fraction_of(view)):>6}  ", fmt.MUTED
-    )
+    text.append(f"{fmt.short_count(view.step):>5}")
+    text.append(f"{fmt.percent(fmt.fraction_of(view)):>6}  ", fmt.MUTED)
     losses = view.columns.series("step", "loss").values[-512:]
     line = fmt.sparkline(losses.tolist(), SPARK) if width >= 90 else ""
     text.append(f"{line:<{SPARK}}  " if width >= 90 else "", fmt.color(palette, view.style))
@@ -222,10 +220,8 @@ def preset_rows(presets: Sequence[PresetView], filtered: Filter, width: int) -> 
     """A row for each preset: name, figure, what it compares, and its runs."""
     rows = []
     for preset in presets:
-        text = Text(fmt.fitted(preset.name, 20)).append(
-            f" {fmt.fitted(preset.figure and f'Fig {preset.figure}', 11)}  ", fmt.MUTED
-        )
-        text.append(preset.title)
+        figure = fmt.fitted(preset.figure and f"Fig {preset.figure}", 11)
+        text = Text(fmt.fitted(preset.name, 20)).append(f" {figure}  ", fmt.MUTED).append(preset.title)
         if width > 110:
             text.append(f"   {' '.join(preset.variants)}", fmt.MUTED)
         if filtered.passes(text.plain):

@@ -54,9 +54,8 @@ class JournalPage(RunsPage):
             if filtered.passes(row.text.plain):
                 lines = row.text.wrap(self.app.console, max(20, listing.text_width))
                 rows += [ListRow(line, row.key if line is lines[0] else "") for line in lines]
-        listing.border_title = Text(
-            "Events and requests" + (f" with {filtered.value!r}" if filtered.words else "")
-        )
+        chosen = f" with {filtered.value!r}" if filtered.words else ""
+        listing.border_title = Text(f"Events and requests{chosen}")
         listing.show(rows or [ListRow(Text("nothing yet", fmt.MUTED))])
 
     def focus_page(self) -> None:

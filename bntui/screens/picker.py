@@ -70,6 +70,5 @@ class Picker(Dialog[tuple[str, ...]]):
         shown = [key for key in self._keys if key in PANELS]
         rest = [key for key in PANELS if key not in shown]
         rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for n, key in enumerate(shown, 1)]
-        self.query_one(Listing).show(
-            [*rows, *(ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in rest)]
-        )
+        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in rest]
+        self.query_one(Listing).show(rows)

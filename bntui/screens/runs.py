@@ -82,9 +82,8 @@ class RunsPage(Page):
 
     def _warn(self, snapshot: Snapshot) -> None:
         """Say once of a probe that it does not work."""
-        texts = [
-            f"{view.name}: {failure}" for view in snapshot.runs for failure in first_failures(view.columns)
-        ]
+        views = snapshot.runs
+        texts = [f"{view.name}: {failure}" for view in views for failure in first_failures(view.columns)]
         new = [text for text in texts if text not in self.context.warned]
         self.context.warned.update(new)
         if new:

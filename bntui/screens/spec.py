@@ -49,12 +49,8 @@ class SpecPage(RunsPage):
         runs = sorted(self.selection.shown(snapshot), key=lambda view: view.style)
         listing = self.query_one("#fields", Listing)
         listing.border_title = "Settings that differ" if self._only_differences else "Settings"
-        rows = spec_rows(
-            fmt.palette_of(self.app),
-            runs,
-            listing.size.width - 2,
-            only_differences=self._only_differences,
-        )
+        palette, width = fmt.palette_of(self.app), listing.size.width - 2
+        rows = spec_rows(palette, runs, width, only_differences=self._only_differences)
         listing.show([row for row in rows if not row.key or filtered.passes(row.text.plain)])
 
     def focus_page(self) -> None:

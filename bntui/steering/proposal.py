@@ -126,9 +126,8 @@ def _stops(
     if command.at_step is None:
         whole = (run.sweep for run in queued if all(one.path in all_of for one in run.sweep.runs()))
         owners = dict.fromkeys(whole)
-    theirs = {
-        view.run for view in targets if view.run.sweep in owners and view.parent is None
-    }  # forks are not
+    # Of a sweep's supervisor; forks are not.
+    theirs = {view.run for view in targets if view.run.sweep in owners and view.parent is None}
     cancelled = ((run.sweep, CancelQueued(run=run.path.name)) for run in queued if run.sweep not in owners)
     requests = (
         *((sweep, StopSweep()) for sweep in owners),

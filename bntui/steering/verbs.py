@@ -42,7 +42,7 @@ def parse_text(text: str) -> Typed:
     """The words that were typed, and the step: ``norm=l1 @5000`` is `norm=l1` at step 5000.
 
     Raises:
-        SpecError: an ``@`` without a step.
+        SpecError: an ``@`` without a number.
     """
     words, at = [], None
     for word in text.split():
@@ -103,9 +103,8 @@ def _noise(spec: Spec | None) -> tuple[str, ...]:
     if spec is None:
         return ("noise=on", "noise=off")
     noise = spec.noise
-    amplitude = " ".join(
-        f"noise.{name}={getattr(noise, name):g}" for name in ("n_mu", "n_sigma", "r_mu", "r_sigma")
-    )
+    names = ("n_mu", "n_sigma", "r_mu", "r_sigma")
+    amplitude = " ".join(f"noise.{name}={getattr(noise, name):g}" for name in names)
     switch = ("noise=off", "noise=on") if noise.on else ("noise=on", "noise=off")
     return (*switch, f"noise=on {amplitude}")
 

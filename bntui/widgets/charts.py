@@ -37,18 +37,18 @@ def arrange(count: int, width: int, height: int) -> tuple[int, int]:
         for rows in range(1, most_rows + 1)
         if columns * rows >= count and (columns - 1) * rows < count and columns * (rows - 1) < count
     ]
-    return min(fitting, key=lambda one: _misshapen(width / one[0], height / one[1]))
+
+    def misshapen(shape: tuple[int, int]) -> float:
+        ratio = width / shape[0] / max(1.0, height / shape[1]) / SHAPE
+        return max(ratio, 1 / ratio)
+
+    return min(fitting, key=misshapen)
 
 
 def _chart(key: str) -> Chart:
     chart = Chart(id=f"chart-{key}")
     chart.smoothing = SMOOTHED if key in EVERY_STEP else 0.0
     return chart
-
-
-def _misshapen(width: float, height: float) -> float:
-    ratio = width / max(1.0, height) / SHAPE
-    return max(ratio, 1 / ratio)
 
 
 def mirror(event: Plot.CrosshairMoved | Plot.ViewChanged, plots: Iterable[Plot]) -> None:
@@ -121,13 +121,8 @@ class ChartGrid(Container):
             for key, chart in self._charts.items()
             if chart.display and key in PANELS
         }
-        ends = [
-            (c.x[0], c.x[-1])
-            for data in data_of.values()
-            if data.x_name == "step"
-            for c in data.curves
-            if c.x.size
-        ]
+        over_steps = [data for data in data_of.values() if data.x_name == "step"]
+        ends = [(c.x[0], c.x[-1]) for data in over_steps for c in data.curves if c.x.size]
         least = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else None
         for chart, data in data_of.items():
             chart.show(replace(data, least=least) if data.x_name == "step" else data)

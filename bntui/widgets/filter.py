@@ -28,12 +28,7 @@ class Filter(Input):
     class Typed(Message):
         """What rows must contain has changed, or the person is done with it."""
 
-        filter: Filter
         done: bool = False
-
-        @property
-        def control(self) -> Filter:
-            return self.filter
 
     def __init__(self) -> None:
         super().__init__(placeholder="show rows that contain …   Enter keep   Esc clear")
@@ -56,13 +51,13 @@ class Filter(Input):
     def action_clear(self) -> None:
         self.value = ""
         self.remove_class("open")
-        self.post_message(self.Typed(self, done=True))
+        self.post_message(self.Typed(done=True))
 
     def action_keep(self) -> None:
         self.set_class(bool(self.value), "open")
-        self.post_message(self.Typed(self, done=True))
+        self.post_message(self.Typed(done=True))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Typed(self))
+        self.post_message(self.Typed())

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -50,26 +49,21 @@ class Listing(ScrollView, can_focus=True):
     ]
 
     @dataclass
-    class Moved(Message):
+    class RowMessage(Message):
+        """Something happened to a row."""
+
+        listing: Listing
+        key: str
+
+        @property
+        def control(self) -> Listing:
+            return self.listing
+
+    class Moved(RowMessage):
         """The cursor stands on another row."""
 
-        listing: Listing
-        key: str
-
-        @property
-        def control(self) -> Listing:
-            return self.listing
-
-    @dataclass
-    class Chosen(Message):
+    class Chosen(RowMessage):
         """A row was chosen, by Enter or by the mouse."""
-
-        listing: Listing
-        key: str
-
-        @property
-        def control(self) -> Listing:
-            return self.listing
 
     def __init__(self, *, id: str | None = None, follows: bool = False, focusable: bool = True) -> None:
         super().__init__(id=id)
@@ -158,11 +152,8 @@ class Listing(ScrollView, can_focus=True):
         text.truncate(width, overflow="ellipsis", pad=True)
         strip = Strip(text.render(self.app.console, end="")).crop_extend(0, width, None)
         if row.key and row.key == self._key:
-            return strip.apply_style(base + self._cursor_style())
+            return strip.apply_style(base + self.get_component_rich_style("listing--cursor"))
         return strip.apply_style(base)
-
-    def _cursor_style(self) -> Style:
-        return self.get_component_rich_style("listing--cursor")
 
     def _index(self) -> int | None:
         return next((i for i, row in enumerate(self._rows) if row.key and row.key == self._key), None)

@@ -54,9 +54,8 @@ class Sidebar(Vertical):
         runs = self.query_one("#runs", Listing)
         full = len(snapshot.runs) > runs.size.height > 0
         width = self.size.width - 4 - (runs.styles.scrollbar_size_vertical if full else 0)
-        runs.show(
-            [ListRow(run_row(palette, view, selection, width), str(view.run.path)) for view in snapshot.runs]
-        )
+        rows = [(run_row(palette, view, selection, width), str(view.run.path)) for view in snapshot.runs]
+        runs.show([ListRow(text, key) for text, key in rows])
         runs.key = str(selection.selected or "")
         view = selection.run(snapshot)
         panel = self.query_one("#selected", Static)

@@ -158,10 +158,9 @@ class SteeringBar(Vertical):
         targets = replace(self._selection, whole_sweep=whole_sweep).targets(self._snapshot)
         self.query_one("#options", Line).say(_options(self._options, text))
         line = self.query_one("#proposal", Line)
+        sweeps = self._snapshot.sweeps
         try:
-            self._proposal = propose(
-                self._verb, text, targets, self._snapshot.sweeps, whole_sweep=whole_sweep
-            )
+            self._proposal = propose(self._verb, text, targets, sweeps, whole_sweep=whole_sweep)
         except SpecError as error:
             self._proposal = None
             line.say([Segment(Text(f"✗ {error_line(error)}", "red"))])

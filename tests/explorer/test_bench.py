@@ -47,7 +47,7 @@ def test_a_program_that_ends_early_is_an_error_with_what_it_said() -> None:
 
 def test_a_program_does_not_outlive_its_terminal() -> None:
     with script("import time; time.sleep(600)") as terminal:
-        terminal.halt()
+        terminal.freeze()
         pid = terminal.pid
     assert not Path(f"/proc/{pid}").exists()
 
@@ -104,7 +104,7 @@ def test_every_figure_is_reported() -> None:
     names = [row.what for row in rows]
     assert len(names) == len(set(names))
     for figure in (
-        "4 charts drawn", "a refresh", "sent a refresh", "as under SSH", "key to repaint", "explorer attached",
+        "4 charts drawn", "a refresh", "sent per refresh", "as under SSH", "key to repaint", "explorer attached",
         "first picture", "start to all of it", "memory", "list of runs",
     ):  # fmt: skip
         assert any(figure in name for name in names), figure

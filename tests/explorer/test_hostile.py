@@ -15,9 +15,8 @@ from textual.pilot import Pilot
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir
 from bntui.actions import ACTIONS
-from bntui.app import Explorer
+from bntui.app import PAGES, Explorer
 from bntui.screens.home import HomePage
-from bntui.screens.pages import PAGES
 from explorer.factories import NASTY, drive, explorer, text_of, until
 
 SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))

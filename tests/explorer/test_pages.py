@@ -12,13 +12,12 @@ from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
 from bntui.actions import ACTIONS, EVERYWHERE, actions_of
-from bntui.app import Explorer
+from bntui.app import PAGES, Explorer
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 from bntui.screens.help import CHART_KEYS, help_rows
 from bntui.screens.home import HomePage
 from bntui.screens.page import Page
-from bntui.screens.pages import PAGES
 from bntui.widgets.charts import ChartGrid
 from explorer.factories import drive, every_kind, explorer, run_of, text_of, until
 
