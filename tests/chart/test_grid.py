@@ -60,11 +60,11 @@ def test_every_change_is_told_and_no_row_without_one(places: list[tuple[int, int
     before, after = Grid(30, 4, STYLE), Grid(30, 4, STYLE)
     for row, column, by_ink in places:
         after.write(row, column, " " if by_ink else "x", OTHER if by_ink else STYLE)
-    told = np.zeros((4, 30), bool)
+    reported = np.zeros((4, 30), bool)
     for row, first, length in after.changes(before):
-        told[row, first : first + length] = True
+        reported[row, first : first + length] = True
         assert {first, first + length - 1} <= {c for r, c, _ in places if r == row}
-    assert all(told[row, column] for row, column, _ in places)
+    assert all(reported[row, column] for row, column, _ in places)
 
 
 def test_a_grid_of_another_size_is_all_new() -> None:

@@ -1,4 +1,4 @@
-"""Runs can be told apart: by colour, by colour-blind eyes, and without any colour."""
+"""Runs can be distinguished: by colour, by colour-blind eyes, and without any colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of pictures through the command line: what is told on screen and in the journal, and what is refused."""
+"""Folders of pictures through the command line: what is reported on screen and in the journal, what is refused."""
 
 from __future__ import annotations
 

@@ -175,17 +175,17 @@ def test_a_layer_that_was_not_measured_is_refused(tmp_path: Path, sweep: SweepDi
 def test_the_time_a_sweep_took_is_told_of_the_same_runs_alone(tmp_path: Path) -> None:
     path = tiny_experiment(tmp_path)
 
-    def told(*options: str) -> bool:
+    def reported(*options: str) -> bool:
         done = bnrun("run", path, "--headless", "--dry-run", *options, cwd=tmp_path)
         assert done.returncode == 0
         return "expected time" in done.stderr
 
-    assert not told()
+    assert not reported()
     assert bnrun("run", path, "--headless", cwd=tmp_path).returncode == 0
-    assert told()
-    assert told("--seed", "3")
-    assert not told("--set", "steps=4000")
-    assert not told("--seeds", "0,1")
+    assert reported()
+    assert reported("--seed", "3")
+    assert not reported("--set", "steps=4000")
+    assert not reported("--seeds", "0,1")
 
 
 def test_a_request_beyond_the_end_is_refused_at_once(tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ def test_where_there_can_be_no_explorer_the_sweep_stays_in_the_foreground(
         f'/bin/sh -c "{command}"', cwd=str(tmp_path), env=surrounding, withexitstatus=True, timeout=60
     )
     assert code == 0, output
-    told = output + (tmp_path / "errors").read_bytes() if errors else output
-    assert b"needs a terminal" not in told
-    assert b"detached" not in told
+    reported = output + (tmp_path / "errors").read_bytes() if errors else output
+    assert b"needs a terminal" not in reported
+    assert b"detached" not in reported
     status = json.loads((tmp_path / "runs" / "tiny-001" / "batch-s0" / "status.json").read_bytes())
     assert status["state"] == "finished"
 

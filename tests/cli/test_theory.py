@@ -60,7 +60,7 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
 def test_it_tells_on_standard_error_what_it_is_at(tmp_path: Path) -> None:
     done = bnrun("theory", "--json", "--steps", "1", cwd=tmp_path, OMP_NUM_THREADS="1")
     assert len(json.loads(done.stdout)) > 10
-    told = done.stderr.splitlines()
-    assert told[:2] == ["theory: importing torch", "theory: mlp 64-64: random (0 of 13 done)"]
-    assert told[-1] == "theory: the lemma's counter-example (12 of 13 done)"
-    assert [line.split("(")[1] for line in told[1:]] == [f"{i} of 13 done)" for i in range(13)]
+    reported = done.stderr.splitlines()
+    assert reported[:2] == ["theory: importing torch", "theory: mlp 64-64: random (0 of 13 done)"]
+    assert reported[-1] == "theory: the lemma's counter-example (12 of 13 done)"
+    assert [line.split("(")[1] for line in reported[1:]] == [f"{i} of 13 done)" for i in range(13)]

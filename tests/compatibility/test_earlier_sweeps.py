@@ -94,7 +94,7 @@ def test_a_killed_run_is_resumed_to_the_same_parameters(
     (problem,) = verify(run, step_and_digest)
     assert "the last line is torn" in problem
     if elsewhere:
-        cut(run, 8)  # the steps after the checkpoint would not be made again alike
+        cut(run, 8)  # the steps after the checkpoint would not be reproduced alike
     assert train(run, force=True) == 0, run.log_file.read_text()
     assert verify(run, step_and_digest) == []
     assert elsewhere or digest(run) == digest(undisturbed) == KILLED

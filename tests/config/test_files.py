@@ -1,4 +1,4 @@
-"""Files that are no experiments, and some that only look unlike one: told in words, within a moment."""
+"""Files that are no experiments, and some that only look unlike one: reported in words, within a moment."""
 
 from __future__ import annotations
 

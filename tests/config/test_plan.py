@@ -1,4 +1,4 @@
-"""An experiment, asked for, becomes exactly these runs."""
+"""An experiment, as requested, becomes exactly these runs."""
 
 import pytest
 
@@ -11,9 +11,9 @@ from bncore.config.plan import plan
 from .conftest import Write
 
 
-def message_of(experiment: Experiment, **asked: object) -> str:
+def message_of(experiment: Experiment, **options: object) -> str:
     with pytest.raises(SpecError) as caught:
-        plan(experiment, profile="cpu", **asked)  # type: ignore[arg-type]
+        plan(experiment, profile="cpu", **options)  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -54,7 +54,7 @@ def test_labels_whose_combinations_meet_are_refused(write: Write) -> None:
 
 
 def test_what_is_asked_for_goes_over_everything() -> None:
-    asked = plan(
+    planned = plan(
         load_experiment("vgg_bn"),
         profile="cpu",
         sets=["lr=0.3", "net.width=0.5", "lr=0.4"],
@@ -62,7 +62,7 @@ def test_what_is_asked_for_goes_over_everything() -> None:
         device="cuda:1",
         data_path="/pictures",
     )
-    for run in asked.runs:
+    for run in planned.runs:
         assert run.spec.optim.lr == 0.4
         assert run.spec.net.model_dump() == {"kind": "vgg11", "width": 0.5, "head": (512,)}
         assert (run.spec.steps, run.spec.device) == (7, "cuda:1")

@@ -165,7 +165,7 @@ def test_steps_by_graphs_are_those_made_without(tmp_path: Path, name: str, probe
 
 
 def test_graphs_follow_what_changes_in_mid_run_and_survive_a_kill(tmp_path: Path) -> None:
-    asked: dict[int, dict[str, Any]] = {
+    requested: dict[int, dict[str, Any]] = {
         6: {"noise.on": False},
         12: {"norm.kind": "batch"},
         13: {"optim.lr": 0.01},
@@ -176,7 +176,7 @@ def test_graphs_follow_what_changes_in_mid_run_and_survive_a_kill(tmp_path: Path
     runs = []
     for name, spec in (("without", start), ("graphs", by_graphs(start)), ("killed", by_graphs(start))):
         run = make_run(tmp_path / name, spec)
-        for step, changes in asked.items():
+        for step, changes in requested.items():
             requests.send_request(run, commands.Set(changes=changes, at_step=step))
         updates = WITHOUT if name == "without" else BY_GRAPHS
         if name == "killed":

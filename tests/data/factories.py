@@ -80,12 +80,12 @@ class Host:
     """Whether it knows how to go on."""
     length: bool = True
     """Whether it says how much it sends."""
-    asked: list[str | None] = field(default_factory=list)
+    requested: list[str | None] = field(default_factory=list)
     """What Range each request had."""
 
     def answer(self, handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
         wanted = handler.headers.get("Range")
-        self.asked.append(wanted)
+        self.requested.append(wanted)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
         body, size = self.content[start:], len(self.content)
         if start and not body:

@@ -160,7 +160,7 @@ def test_a_connection_that_ends_early_is_made_anew_where_it_ended(
     with served(host, monkeypatch):
         fetch(tmp_path / "data")
     third = len(content) // 3 + 1
-    assert host.asked == [None, f"bytes={third}-", f"bytes={2 * third}-"]
+    assert host.requested == [None, f"bytes={third}-", f"bytes={2 * third}-"]
     assert names(tmp_path / "data") == [cifar.FOLDER]
 
 
@@ -176,7 +176,7 @@ def test_a_connection_that_ends_at_once_is_told_and_what_came_is_kept(
         assert (tmp_path / "data" / PARTIAL).read_bytes() == content[:100]
         host.cut_after, host.ranges = None, True
         fetch(tmp_path / "data")
-    assert host.asked[-1] == "bytes=100-"
+    assert host.requested[-1] == "bytes=100-"
     assert names(tmp_path / "data") == [cifar.FOLDER]
 
 
@@ -230,7 +230,7 @@ def test_a_network_that_falls_silent_blocks_nobody(
         assert names(cache) == [PARTIAL]
         host.hang_after = None
         assert resolve_source(ImageData()).title == "CIFAR-10"
-    assert host.asked[-1] == "bytes=100-"
+    assert host.requested[-1] == "bytes=100-"
     assert socket.getdefaulttimeout() is None
 
 
@@ -238,16 +238,16 @@ def test_a_host_that_is_slow_is_told_as_slow_with_progress(
     tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that come one by one are bytes."""
-    told: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, int, int]] = []
     with served(Host(content, drip_s=0.3), monkeypatch):
         said = refused(
-            tmp_path / "data", silence_s=1, limit_s=1.5, progress=lambda *progress: told.append(progress)
+            tmp_path / "data", silence_s=1, limit_s=1.5, progress=lambda *progress: reported.append(progress)
         )
     assert re.search(
         rf"not done after 1\.5 s: [\d,]+ of {len(content):,} bytes arrived, [\d,]+ per second", said
     )
-    assert told and all(what == "downloading CIFAR-10, bytes" for what, *_ in told)
-    assert 0 < told[-1][1] < told[-1][2] == len(content)
+    assert reported and all(what == "downloading CIFAR-10, bytes" for what, *_ in reported)
+    assert 0 < reported[-1][1] < reported[-1][2] == len(content)
 
 
 def test_a_name_server_that_never_answers_blocks_nobody(

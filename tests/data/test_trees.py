@@ -1,4 +1,4 @@
-"""What lies in a tree of pictures: all of it is read, or told of."""
+"""What lies in a tree of pictures: all of it is read, or reported."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_what_is_not_read_is_counted_by_suffix(tmp_path: Path) -> None:
     for name in ("x.png", "y.png", ".DS_Store"):
         Image.fromarray(GRAY).save(inner / name, "PNG")
     Image.fromarray(GRAY).save(tree / "test" / "loose.jpg")
-    told = resolve_source(ImageData(path=str(tree))).warning
-    assert told == (
+    reported = resolve_source(ImageData(path=str(tree))).warning
+    assert reported == (
         f"{tree}: files that are not used: 1 .heic, 1 .jpg beside the class folders, "
         "2 .png in folders inside class folders, 3 .txt, 1 without a suffix"
     )
@@ -104,9 +104,9 @@ def test_pipes_sockets_and_devices_are_not_read(tmp_path: Path, monkeypatch: pyt
         listening.bind("socket.png")
         arrays = load_folder(tree)
     assert arrays.train_images.shape == (6, 3, 32, 32)
-    (told,) = arrays.notices
-    assert "3 that are no plain files" in told
-    assert "1 that are no plain files beside the class folders" in told
+    (reported,) = arrays.notices
+    assert "3 that are no plain files" in reported
+    assert "1 that are no plain files beside the class folders" in reported
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -122,8 +122,8 @@ def test_a_file_whose_name_is_not_utf_8_is_a_picture(tmp_path: Path) -> None:
     folder = os.fsencode(tree / "train" / "cat")
     os.rename(folder + b"/0.png", folder + b"/caf\xe9.png")  # noqa: PTH104 - a name of bytes
     Path(os.fsdecode(folder + b"/x.\xe9")).touch()
-    (told,) = load_folder(tree).notices
-    assert r"1 .\udce9" in told
+    (reported,) = load_folder(tree).notices
+    assert r"1 .\udce9" in reported
 
 
 def test_a_tree_in_a_folder_whose_name_is_not_utf_8_is_refused_in_words(tmp_path: Path) -> None:

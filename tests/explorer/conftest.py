@@ -1,4 +1,4 @@
-"""Every test's explorer remembers things of its own; and a sweep whose runs can be asked."""
+"""Every test's explorer remembers things of its own; and a sweep whose runs accept requests."""
 
 from __future__ import annotations
 

@@ -38,14 +38,16 @@ SVG = "{http://www.w3.org/2000/svg}"
 def views(tmp_path: Path) -> tuple[RunView, ...]:
     """Three runs: at work, waiting, and failed."""
     sweep = tmp_path / "vgg_noisy-001"
-    asked = [
+    requested = [
         request(7, {"noise.on": True}),
         request(9, {"norm.kind": "l1"}),
         request(11, {"optim.lr": 50.0}, outcome="rejected", reason="too large"),
     ]
-    batch = made_run(sweep / "batch-s0", [*events(12), *asked], state="running")
+    batch = made_run(sweep / "batch-s0", [*events(12), *requested], state="running")
     none = made_run(sweep / "none-s0", state="queued")
-    both = made_run(sweep / "batch_noise-s1", [*events(5), asked[0]], state="failed", message="out of memory")
+    both = made_run(
+        sweep / "batch_noise-s1", [*events(5), requested[0]], state="failed", message="out of memory"
+    )
     send_request(none, Set(changes={"optim.lr": 0.05}))
     write_sweep(sweep, ["batch-s0", "none-s0", "batch_noise-s1"], figure="2")
     found = (view_of(batch, 0, "batch"), view_of(none, 1, "none"), view_of(both, 2, "batch + noise"))

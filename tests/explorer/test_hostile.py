@@ -26,7 +26,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def sound(app: Explorer) -> str:
+def checked_text(app: Explorer) -> str:
     """What is on the screen: whole lines, and nothing a terminal would obey."""
     text = text_of(app)
     assert len(text.splitlines()) == app.size.height
@@ -42,11 +42,11 @@ def see_everything(app: Explorer, *, sizes: tuple[tuple[int, int], ...] = ()) ->
         for number in reversed(range(len(PAGES))):
             await pilot.press(str(number + 1), "down")
             await pilot.pause()
-            seen.append(sound(app))
+            seen.append(checked_text(app))
         for size in sizes:
             await pilot.resize_terminal(*size)
             await pilot.pause()
-            seen.append(sound(app))
+            seen.append(checked_text(app))
 
     drive(app, (120, 36), steps)
     assert app.return_code in (0, None)
@@ -89,8 +89,11 @@ def test_names_titles_and_texts_are_shown_and_not_obeyed(tmp_path: Path) -> None
     names = [f"{name}-s0" for name in NAMES]
     for name in names:
         said = [{"type": "note", "step": 3, "text": NASTY}, {"type": NASTY, "step": 4, NASTY: [NASTY]}]
-        asked = [request(5, {NASTY: NASTY}), request(5, {"optim.lr": 1}, outcome="rejected", reason=NASTY)]
-        made_run(sweep.path / name, [*events(6), *said, *asked], state="failed", message=NASTY)
+        requested = [
+            request(5, {NASTY: NASTY}),
+            request(5, {"optim.lr": 1}, outcome="rejected", reason=NASTY),
+        ]
+        made_run(sweep.path / name, [*events(6), *said, *requested], state="failed", message=NASTY)
     write_sweep(sweep.path, names, name=NASTY, title=NASTY, figure=NASTY)
     app = explorer(tmp_path, sweep)
     seen: list[str] = []
@@ -100,14 +103,14 @@ def test_names_titles_and_texts_are_shown_and_not_obeyed(tmp_path: Path) -> None
             await pilot.press(str(number + 1))
             for _ in names:
                 await pilot.press("down")
-                seen.append(sound(app))
+                seen.append(checked_text(app))
         await pilot.press("escape", "escape")
         await until(
             pilot,
             lambda: isinstance(app.screen, HomePage) and app.feed.snapshot and app.feed.snapshot.complete,
         )
         await pilot.pause()
-        seen.append(sound(app))
+        seen.append(checked_text(app))
 
     drive(app, (160, 60), steps)
     first = seen[len(names) - 1]
@@ -127,17 +130,17 @@ def test_what_is_typed_into_filters_and_options_is_not_obeyed(tmp_path: Path) ->
         for page in ("6", "7"):
             await pilot.press(page, "slash", *"[/b] [@click=x]", "enter")
             await pilot.pause()
-            assert "[/b] [@click=x]" in sound(app)
+            assert "[/b] [@click=x]" in checked_text(app)
             await pilot.press("slash", "escape")
             await pilot.pause()
         await pilot.press("escape", "escape")
-        await until(pilot, lambda: "activations" in sound(app))
+        await until(pilot, lambda: "activations" in checked_text(app))
         await pilot.press("slash", *"[/", "enter")
         await pilot.pause()
-        assert "batch" not in sound(app)
+        assert "batch" not in checked_text(app)
         await pilot.press("slash", "escape", "tab", "enter", *"--set '[/]", "enter")
         await pilot.pause()
-        assert "unclosed quotation mark" in sound(app)
+        assert "unclosed quotation mark" in checked_text(app)
 
     drive(app, (120, 48), steps)
 
@@ -191,7 +194,7 @@ EVENTS: tuple[Any, ...] = (
 @pytest.mark.parametrize("rest", ["after", "alone", "before"])
 def test_a_journal_full_of_nonsense_is_no_crash(tmp_path: Path, rest: str) -> None:
     sweep = SweepDir(tmp_path / "one-001")
-    made_run(sweep.path / "sound-s0", events())
+    made_run(sweep.path / "valid-s0", events())
     run = made_run(sweep.path / "batch-s0", events(), state="stopped")
     sane = run.journal_file.read_bytes().split(b"\n")
     torn = [b"\xff\xfe", b"{", b"", b'{"type":"step"', b"[" * 9000]
@@ -202,7 +205,7 @@ def test_a_journal_full_of_nonsense_is_no_crash(tmp_path: Path, rest: str) -> No
         "alone": [sane[0], *nonsense, b""],
     }[rest]
     run.journal_file.write_bytes(b"\n".join(lines))
-    write_sweep(sweep.path, ["batch-s0", "sound-s0"])
+    write_sweep(sweep.path, ["batch-s0", "valid-s0"])
     see_everything(explorer(tmp_path, sweep))
 
 
@@ -239,7 +242,7 @@ def test_a_sweep_whose_queue_makes_no_sense_is_shown(tmp_path: Path, text: str) 
     see_everything(explorer(tmp_path, sweep))
 
     async def steps(pilot: Pilot[None]) -> None:
-        sound(app)
+        checked_text(app)
 
     app = explorer(tmp_path)
     drive(app, (80, 24), steps)
@@ -258,14 +261,14 @@ def test_the_whole_sweep_may_vanish_under_it_and_come_back(tmp_path: Path) -> No
         for key in "1234567":
             await pilot.press(key)
             await pilot.pause()
-            assert "∅" in sound(app)
+            assert "∅" in checked_text(app)
         shutil.move(tmp_path / "elsewhere", tmp_path / "root")
         app.feed.wake()
         await until(pilot, lambda: app.feed.snapshot and app.feed.snapshot.runs[0].state == "finished")
         shutil.rmtree(tmp_path / "root")
         await pilot.press("1", "escape")
         await until(pilot, lambda: isinstance(app.screen, HomePage) and app.feed.snapshot is not None)
-        await until(pilot, lambda: "no runs yet" in sound(app))
+        await until(pilot, lambda: "no runs yet" in checked_text(app))
 
     drive(app, (120, 40), steps)
 
@@ -290,7 +293,7 @@ def test_below_forty_by_ten_no_key_but_quit_does_anything(tmp_path: Path, where:
         for size in ((39, 48), (160, 9), (30, 8), (1, 1), (5, 2)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
-            lines = sound(app).splitlines()
+            lines = checked_text(app).splitlines()
             assert not "".join(lines[1:]).strip()
         await pilot.resize_terminal(30, 8)
         await pilot.pause()
@@ -299,7 +302,7 @@ def test_below_forty_by_ten_no_key_but_quit_does_anything(tmp_path: Path, where:
             await pilot.press(key)
             await pilot.pause()
             assert app.screen is page, key
-            assert not "".join(sound(app).splitlines()[1:]).strip(), key
+            assert not "".join(checked_text(app).splitlines()[1:]).strip(), key
         assert (app.theme, str(app.context.selection)) == (theme, selection)
         await pilot.press("q")
         await pilot.pause()

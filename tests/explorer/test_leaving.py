@@ -1,4 +1,4 @@
-"""Leaving: runs go on unless they are asked to stop, and whoever leaves is asked which."""
+"""Leaving: runs continue unless they are requested to stop, and whoever leaves has to choose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sweep(tmp_path: Path) -> Iterator[SweepDir]:
 
 
 def leave_with(sweep: SweepDir, *keys: str) -> tuple[str, int | None]:
-    """Press keys; what was on the screen before the last, and how the explorer ended (None: it goes on)."""
+    """Press keys; what was on the screen before the last, and how the explorer ended (None: it continues)."""
     found: list[str] = []
     ended: list[int | None] = []
 
@@ -79,6 +79,6 @@ def test_an_inbox_that_cannot_be_written_is_told_and_the_explorer_stays(sweep: S
         await until(pilot, lambda: "inbox" in text_of(app).splitlines()[-1])
         await pilot.press("q", "s")
         await pilot.pause()
-        assert app.return_code is None, "not everything was asked to stop"
+        assert app.return_code is None, "not everything was requested to stop"
 
     steer(sweep, act)

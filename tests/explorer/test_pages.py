@@ -25,7 +25,7 @@ SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))
 KEYS = {page: str(number) for number, page in enumerate(PAGES, 1)}
 
 
-def sound(app: Explorer) -> str:
+def checked_text(app: Explorer) -> str:
     """What is on the screen, which is whole and holds nothing a terminal would obey."""
     text = text_of(app)
     lines = text.splitlines()
@@ -49,11 +49,11 @@ def test_every_page_shows_every_kind_of_run_at_every_size(tmp_path: Path, size: 
             for number in range(len(app.feed.snapshot.runs) if app.feed.snapshot and not tiny else 0):
                 await pilot.press("down")
                 if number % 3 == 0:
-                    sound(app)
+                    checked_text(app)
             for other in SIZES:
                 await pilot.resize_terminal(*other)
                 await pilot.pause()
-                sound(app)
+                checked_text(app)
             await pilot.resize_terminal(*size)
             await pilot.pause()
 
@@ -69,14 +69,14 @@ def test_an_empty_sweep_and_an_empty_root_are_shown_as_such(tmp_path: Path) -> N
         for key in KEYS.values():
             await pilot.press(key)
             await pilot.pause()
-            assert "no runs" in sound(app)
+            assert "no runs" in checked_text(app)
 
     drive(app, (100, 30), nothing)
     empty = explorer(tmp_path / "none")
 
     async def home(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "activations" in sound(empty))
-        assert "no runs yet" in sound(empty)
+        await until(pilot, lambda: "activations" in checked_text(empty))
+        assert "no runs yet" in checked_text(empty)
 
     drive(empty, (100, 40), home)
 
@@ -85,14 +85,14 @@ def test_below_forty_by_ten_a_line_says_so_and_only_leaving_works(tmp_path: Path
     app = explorer(tmp_path, every_kind(tmp_path))
 
     async def steps(pilot: Pilot[None]) -> None:
-        first, *rest = sound(app).splitlines()
+        first, *rest = checked_text(app).splitlines()
         assert "too small, min 40×10" in first
         assert "q quit" in first
         assert not "".join(rest).strip()
         for key in ("n", "p", "2", "space", "x", "w"):
             await pilot.press(key)
             assert getattr(app.screen, "TAB", "") == "sweep"
-            assert not "".join(sound(app).splitlines()[1:]).strip()
+            assert not "".join(checked_text(app).splitlines()[1:]).strip()
         await pilot.press("q")
         await pilot.pause()
         if app.is_running and type(app.screen).__name__ == "Leave":
@@ -107,7 +107,7 @@ def test_a_screen_that_was_too_small_has_its_focus_again(tmp_path: Path) -> None
     app = explorer(tmp_path)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "activations" in sound(app))
+        await until(pilot, lambda: "activations" in checked_text(app))
         for size in ((30, 8), (120, 40)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
@@ -121,8 +121,8 @@ def test_a_row_that_is_too_long_ends_in_an_ellipsis_beside_the_scrollbar(tmp_pat
     app = explorer(tmp_path)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "control_init" in sound(app))
-        (row,) = [line for line in sound(app).splitlines() if "control_init" in line]
+        await until(pilot, lambda: "control_init" in checked_text(app))
+        (row,) = [line for line in checked_text(app).splitlines() if "control_init" in line]
         assert row.rstrip("│ ▁▂▃▄▅▆▇█▎").endswith("…")
 
     drive(app, (72, 24), steps)
@@ -132,14 +132,14 @@ def test_the_sweep_page_says_what_there_is_to_know(tmp_path: Path) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 
     async def steps(pilot: Pilot[None]) -> None:
-        text = sound(app)
+        text = checked_text(app)
         assert "made-001" in text
         assert "Fig 2" in text
         for word in ("Training loss", "Effective β", "ICS", "Loss along the gradient"):
             assert word in text
-        while "steered ─" not in sound(app):
+        while "steered ─" not in checked_text(app):
             await pilot.press("down")
-        text = sound(app)
+        text = checked_text(app)
         assert "norm l1" in text
         assert "noise on @7" in text
         assert "norm l1 @9" in text
@@ -177,10 +177,10 @@ def test_a_crosshair_reads_every_curve_in_every_chart_at_one_step(tmp_path: Path
     async def steps(pilot: Pilot[None]) -> None:
         await pilot.press("c")
         await pilot.pause()
-        assert sound(app).count("at 39:") >= 4
+        assert checked_text(app).count("at 39:") >= 4
         await pilot.press("less_than_sign", "less_than_sign")
         await pilot.pause()
-        moved = sound(app)
+        moved = checked_text(app)
         assert "at 39:" not in moved
         assert moved.count(" a ") >= 4
         charts = [chart for chart in app.screen.query_one(ChartGrid).children if chart.display]
@@ -229,19 +229,19 @@ def test_home_lists_finds_and_opens_runs(tmp_path: Path) -> None:
 
     async def steps(pilot: Pilot[None]) -> None:
         assert isinstance(app.screen, HomePage)
-        await until(pilot, lambda: "activations" in sound(app))
-        text = sound(app)
+        await until(pilot, lambda: "activations" in checked_text(app))
+        text = checked_text(app)
         assert "made-001" in text
         assert "Every kind [bold]of[/] run" in text
         assert "\\x1b[31mred" in text or "red" in text
         await pilot.press("slash", *"diverged")
         await pilot.pause()
-        assert "steered" not in sound(app)
+        assert "steered" not in checked_text(app)
         await pilot.press("enter")
         await pilot.press("down", "enter")
         await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
         await until(pilot, lambda: app.feed.snapshot is not None and app.feed.snapshot.complete)
-        assert "diverged ─" in sound(app)
+        assert "diverged ─" in checked_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, HomePage) and app.feed.snapshot is not None)
 
@@ -253,10 +253,10 @@ def test_columns_of_presets_are_told_apart(tmp_path: Path, width: int) -> None:
     app = explorer(tmp_path)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "activations" in sound(app))
+        await until(pilot, lambda: "activations" in checked_text(app))
         await pilot.press("slash", *"on the deep")
-        await until(pilot, lambda: "activations" not in sound(app))
-        (row,) = [line for line in sound(app).splitlines() if "dln_paper" in line]
+        await until(pilot, lambda: "activations" not in checked_text(app))
+        (row,) = [line for line in checked_text(app).splitlines() if "dln_paper" in line]
         assert "dln_paper            Fig 3b, 5b…  Every figure" in row
 
     drive(app, (width, 40), steps)
@@ -269,14 +269,14 @@ def test_marked_runs_of_any_sweeps_are_compared(tmp_path: Path) -> None:
     app = explorer(tmp_path)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "two-001" in sound(app))
+        await until(pilot, lambda: "two-001" in checked_text(app))
         await pilot.press("down", "m", "down", "down", "m", "5")
         await until(
             pilot, lambda: getattr(app.screen, "TAB", "") == "compare" and app.feed.snapshot is not None
         )
-        await until(pilot, lambda: "minus" in sound(app))
-        assert "one-001/a-s0" in sound(app)
-        assert "two-001/a-s0" in sound(app)
+        await until(pilot, lambda: "minus" in checked_text(app))
+        assert "one-001/a-s0" in checked_text(app)
+        assert "two-001/a-s0" in checked_text(app)
 
     drive(app, (140, 40), steps)
 
@@ -294,7 +294,7 @@ def test_a_run_that_is_deleted_while_it_is_shown_stays_as_gone(tmp_path: Path) -
         for key in KEYS.values():
             await pilot.press(key)
             await pilot.pause()
-            sound(app)
+            checked_text(app)
 
     drive(app, (120, 40), steps)
 
@@ -312,15 +312,15 @@ def test_the_journal_of_a_run_that_failed_at_its_start_says_why(
 
     async def steps(pilot: Pilot[None]) -> None:
         await pilot.press("6")
-        await until(pilot, lambda: "! failed  a  the images [bold]of[/]" in sound(app))
-        assert "so it ended" in sound(app), "to its end, on as many lines as it takes"
-        assert "nothing yet" not in sound(app)
+        await until(pilot, lambda: "! failed  a  the images [bold]of[/]" in checked_text(app))
+        assert "so it ended" in checked_text(app), "to its end, on as many lines as it takes"
+        assert "nothing yet" not in checked_text(app)
         await pilot.press("slash", *"nothing of this")
-        await until(pilot, lambda: "nothing yet" in sound(app))
+        await until(pilot, lambda: "nothing yet" in checked_text(app))
         await pilot.press(*["backspace"] * 15, *"images")
-        await until(pilot, lambda: "! failed  a  the images" in sound(app))
-        assert "so it ended" in sound(app)
-        assert "eval" not in sound(app)
+        await until(pilot, lambda: "! failed  a  the images" in checked_text(app))
+        assert "so it ended" in checked_text(app)
+        assert "eval" not in checked_text(app)
 
     drive(app, size, steps)
 
@@ -333,17 +333,17 @@ def test_the_heading_says_what_is_gone(tmp_path: Path, removed: str) -> None:
     app = explorer(tmp_path, runs[0] if removed == "run" else sweep)
 
     async def steps(pilot: Pilot[None]) -> None:
-        assert "✓ finished" in sound(app).splitlines()[0]
+        assert "✓ finished" in checked_text(app).splitlines()[0]
         if removed == "sweep":
             shutil.rmtree(runs[1].path)
             app.feed.wake()
-            await until(pilot, lambda: "1 gone" in sound(app).splitlines()[0])
-            assert "✓ finished  40 / 40  100 %" in sound(app).splitlines()[0]
+            await until(pilot, lambda: "1 gone" in checked_text(app).splitlines()[0])
+            assert "✓ finished  40 / 40  100 %" in checked_text(app).splitlines()[0]
         shutil.rmtree(sweep.path if removed == "sweep" else runs[0].path)
         app.feed.wake()
-        await until(pilot, lambda: "∅ gone" in sound(app).splitlines()[0])
+        await until(pilot, lambda: "∅ gone" in checked_text(app).splitlines()[0])
         for word in ("finished", "40", "%"):
-            assert word not in sound(app).splitlines()[0]
+            assert word not in checked_text(app).splitlines()[0]
 
     drive(app, (160, 40), steps)
 
@@ -383,7 +383,7 @@ def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None
         commands = {command.help: command for command in app.get_system_commands(app.screen)}
         await pilot.press("question_mark")
         await pilot.pause()
-        assert "Switch noise on or off" in sound(app)
+        assert "Switch noise on or off" in checked_text(app)
         await pilot.press("escape")
         await pilot.pause()
         here = {action.help for action in ACTIONS if action.scope in ("everywhere", "runs", "sweep")}
@@ -403,7 +403,7 @@ def test_every_theme_shows_the_same_text(tmp_path: Path, theme: str) -> None:
 
     async def steps(pilot: Pilot[None]) -> None:
         for _ in range(4):
-            assert "Training loss" in sound(app)
+            assert "Training loss" in checked_text(app)
             await pilot.press("T")
             await pilot.pause()
 
@@ -424,7 +424,7 @@ def test_a_resized_screen_is_that_of_an_explorer_begun_at_that_size(
                 await pilot.press(key)
                 await pilot.resize_terminal(160, 48)
                 await pilot.pause(0.3)
-                texts[page] = sound(app)
+                texts[page] = checked_text(app)
                 await pilot.resize_terminal(*begun)
                 await pilot.pause()
 

@@ -225,7 +225,7 @@ def test_read_only_and_recordings_send_nothing(
         await pilot.pause()
         assert not inbox_requests(sweep)
         assert not started
-        assert app.return_code == 0, "nobody is asked whether runs are to be stopped that cannot be"
+        assert app.return_code == 0, "no question whether to stop runs that cannot be stopped"
 
     steer(sweep, act, **settings)
 

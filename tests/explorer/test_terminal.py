@@ -89,7 +89,7 @@ def test_a_crash_gives_the_terminal_back_and_says_why(tmp_path: Path, run: RunDi
         assert session.end() == 1
         assert_restored(session)
         last = session.sent.rpartition("\x1b[?1049l")[2]
-        assert "a planted mistake" in last, "told where it can be read"
+        assert "a planted mistake" in last, "reported where it can be read"
 
 
 def test_a_reader_that_fails_is_told_on_the_screen(tmp_path: Path, run: RunDir) -> None:

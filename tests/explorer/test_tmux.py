@@ -169,5 +169,5 @@ def test_a_sweep_is_started_changed_left_found_again_and_stopped(tmp_path: Path,
         "nothing is left that would stop it when it is resumed"
     )
     tmux.until(lambda: "queued" not in tmux.text, "the last run as stopped")
-    tmux.type("q")  # nothing goes on: not asked
+    tmux.type("q")  # nothing continues: no question
     tmux.until(lambda: not tmux.in_program, "the shell's screen")

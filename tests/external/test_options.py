@@ -111,7 +111,7 @@ def observe_and_check(
         "landscape": {"every": 1, "multiples": list(MULTIPLES), "floor_every": 0},
         "activations": {"every": 0},
     }
-    data, told = batches(2, 3), []
+    data, reported = batches(2, 3), []
     with bncore.observe(net, LOSS, optimizer, run=run, probes=probes) as watch:
         for x, y in data:
             before, untouched = copied(net), twin(net)
@@ -124,9 +124,9 @@ def observe_and_check(
                     loss = backward(net, x, y)
                 optimizer.step()
                 step.record(loss)
-            told.append((before, untouched))
+            reported.append((before, untouched))
     events = read_events(run / "journal.jsonl")
-    for number, ((before, untouched), (x, y)) in enumerate(zip(told, data, strict=True)):
+    for number, ((before, untouched), (x, y)) in enumerate(zip(reported, data, strict=True)):
         event = probe_at(events, "landscape", number)
         loss0, g = gradient_at(untouched, before, x, y)
         assert event["loss0"] == pytest.approx(loss0, rel=1e-12)
@@ -162,7 +162,7 @@ def test_so_they_are_with_a_rate_in_a_tensor(tmp_path: Path, lr: Any) -> None:
 
 
 class Checkpointed(nn.Module):
-    """The inner part is made again in the backward pass."""
+    """The inner part is recomputed in the backward pass."""
 
     def __init__(self, *, reentrant: bool) -> None:
         super().__init__()

@@ -208,9 +208,9 @@ def test_a_probe_that_fails_changes_nothing_either(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(kind, "measure", failing)
     with pytest.warns(
         RuntimeWarning, match="failed at its first measurement, step 0: ArithmeticError"
-    ) as told:
+    ) as reported:
         watched, _ = trained(make, data, tmp_path / "run", {"activations": {"every": 1}, "ics": {"every": 1}})
-    assert len(told) == 2  # once a probe
+    assert len(reported) == 2  # once a probe
     assert [k for k in alone[-1] if not same(alone[-1][k], watched[-1][k])] == []
     failed = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "probe_failed")
     assert [(e["name"], e["step"]) for e in failed] == [

@@ -321,8 +321,8 @@ def test_clipping_that_begins_later_is_announced_once(tmp_path: Path) -> None:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1e9 if number < 2 else 1e-3)
                 optimizer.step()
                 step.record(loss)
-    told = of_type(read_events(RunDir(tmp_path / "run").journal_file), "warning")
-    clipped = [event["step"] for event in told if "clipped or scaled down" in event["text"]]
+    reported = of_type(read_events(RunDir(tmp_path / "run").journal_file), "warning")
+    clipped = [event["step"] for event in reported if "clipped or scaled down" in event["text"]]
     assert clipped == [2]
 
 

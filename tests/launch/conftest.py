@@ -1,4 +1,4 @@
-"""Nothing goes on behind a test."""
+"""Nothing continues behind a test."""
 
 from __future__ import annotations
 

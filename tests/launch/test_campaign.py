@@ -3,7 +3,7 @@
 `BNRUN_KILLS` says how many (slow; a kill takes about twice as long as importing torch). The sweep's journals,
 digests and requests are compared with those of a sweep that nothing happened to.
 
-A `resume` that was asked of a run in its last moments may stay in its inbox: an ended run reads no more, and a
+A `resume` that was requested of a run in its last moments may stay in its inbox: an ended run reads no more, and a
 later process that takes it unpauses a run that is not paused (tests/steer/test_boundary.py).
 """
 

@@ -32,23 +32,23 @@ def resolved(tmp_path: Path) -> Plan:
 def machine(
     monkeypatch: pytest.MonkeyPatch, speeds: dict[int, float], *, each: float = 1000, gpus: bool = True
 ) -> list[int]:
-    """A machine with one GPU of 10,000 MiB on which so many runs make so many steps a second, and each takes
-    `each` MiB; what was asked of it is in the list."""
-    asked: list[int] = []
+    """A machine with one GPU of 10,000 MiB on which so many runs make so many steps per second, and each takes
+    `each` MiB; the numbers requested of it are in the list."""
+    requested: list[int] = []
 
     def measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
-        asked.append(count)
+        requested.append(count)
         taken = Occupancy(0.5, 200 + each * count, 10_000) if gpus else None
         return Together(count, speeds[count], taken)
 
     monkeypatch.setattr(jobs, "_measured", measured)
     monkeypatch.setattr(jobs, "visible_gpus", lambda: ("0",) if gpus else ())
     monkeypatch.setattr(jobs, "occupancy", lambda names: Occupancy(0, 200, 10_000))
-    return asked
+    return requested
 
 
 @pytest.mark.parametrize(
-    ("speeds", "asked", "best"),
+    ("speeds", "requested", "best"),
     [
         ({1: 100, 2: 190, 4: 195}, [1, 2, 4], 2),  # 2 are within 5 % of 4
         ({1: 100, 2: 190, 4: 350, 8: 200}, [1, 2, 4, 8], 4),
@@ -58,13 +58,13 @@ def machine(
     ],
 )
 def test_it_goes_on_while_that_helps_and_recommends_the_fewest(
-    monkeypatch: pytest.MonkeyPatch, resolved: Plan, speeds: dict[int, float], asked: list[int], best: int
+    monkeypatch: pytest.MonkeyPatch, resolved: Plan, speeds: dict[int, float], requested: list[int], best: int
 ) -> None:
     log = machine(monkeypatch, speeds, gpus=False)
     *rows, last = bench_jobs(resolved, "none-s0", most=12)
-    assert log == asked
+    assert log == requested
     assert [(row.what, row.ours, row.ratio) for row in rows] == [
-        (f"{count} at once", speeds[count], speeds[count] / 100) for count in asked
+        (f"{count} at once", speeds[count], speeds[count] / 100) for count in requested
     ]
     assert (last.what, last.ours, last.ratio) == (f"--jobs {best}", best, speeds[best] / 100)
 
@@ -158,12 +158,12 @@ def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, number: si
         finally:
             bench.kill()
     assert list(scratch.glob("bnrun-*")) == []
-    told = bytes(scratch)
-    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, told)]
+    reported = bytes(scratch)
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, reported)]
 
 
-def _mentions(path: Path, told: bytes) -> bool:
+def _mentions(path: Path, reported: bytes) -> bool:
     try:
-        return told in path.read_bytes()
+        return reported in path.read_bytes()
     except OSError:
         return False

@@ -22,10 +22,10 @@ def write(tool: Path, script: str) -> None:
 
 
 def test_gpus_are_summed_and_asked_for_by_name(tool: Path) -> None:
-    asked = tool.with_name("asked")
-    write(tool, f'echo "$@" > {asked}; echo "90, 1000, 80000"; echo "30, 3000, 80000"')
+    requested = tool.with_name("requested")
+    write(tool, f'echo "$@" > {requested}; echo "90, 1000, 80000"; echo "30, 3000, 80000"')
     assert occupancy(("0", "GPU-8932f937")) == Occupancy(busy=0.6, used=4000, total=160000)
-    assert asked.read_text().split() == [
+    assert requested.read_text().split() == [
         "--query-gpu=utilization.gpu,memory.used,memory.total", "--format=csv,noheader,nounits",
         "-i", "0,GPU-8932f937",
     ]  # fmt: skip

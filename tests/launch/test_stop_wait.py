@@ -35,7 +35,7 @@ def test_a_run_that_its_supervisor_stops_has_answered_and_so_has_its_fork(tmp_pa
 
 
 def test_who_is_gone_is_not_waited_for_because_another_is_there(tmp_path: Path) -> None:
-    """One run was killed after it was asked, the other holds still: only the latter is waited for."""
+    """One run was killed after the request, the other holds still: only the latter is waited for."""
     sweep = detached(tmp_path, ENDLESS, "--jobs", "2")
     first, second = sweep.runs()
     for run in (first, second):

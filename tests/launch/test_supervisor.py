@@ -214,9 +214,9 @@ def test_two_people_steer_one_run_and_each_request_is_answered_once(tmp_path: Pa
     shells = [person(tmp_path, "set", "tiny-001/none-s0", f"lr={lr}", "--wait") for lr in rates]
     said = [shell.read().decode() for shell in shells]
     assert all("applied at step" in text for text in said), said
-    asked = [e for e in events_so_far(run) if e["type"] == "request"]
-    assert sorted(e["new"]["optim.lr"] for e in asked) == [1e-3, 2e-3, 3e-3]
-    for before, after in itertools.pairwise(asked):
+    requested = [e for e in events_so_far(run) if e["type"] == "request"]
+    assert sorted(e["new"]["optim.lr"] for e in requested) == [1e-3, 2e-3, 3e-3]
+    for before, after in itertools.pairwise(requested):
         assert after["old"] == before["new"]
 
 

@@ -1,4 +1,4 @@
-"""A run as it is shown: its state, what holds now, what was asked of it."""
+"""A run as it is shown: its state, what holds now, its requests."""
 
 from __future__ import annotations
 
@@ -132,13 +132,13 @@ def test_the_step_is_the_newest_that_is_known(tmp_path: Path) -> None:
 
 
 def test_what_holds_now_is_the_spec_with_what_was_applied(tmp_path: Path) -> None:
-    asked = [
+    requested = [
         request(3, {"norm.kind": "l1", "noise.on": True}),
         request(4, {"optim.lr": 0.5}, outcome="rejected", reason="no"),
         request(5, {"probes.ics.every": 7}),
         request(6, {"steps": 3}),  # no journal of ours says so
     ]
-    view = view_of(made_run(tmp_path / "a-s0", [*events(), *asked]))
+    view = view_of(made_run(tmp_path / "a-s0", [*events(), *requested]))
     assert view.submitted is not None
     assert view.spec is not None
     assert (view.submitted.norm.kind, view.submitted.noise.on) == ("batch", False)
@@ -149,8 +149,8 @@ def test_what_holds_now_is_the_spec_with_what_was_applied(tmp_path: Path) -> Non
 
 
 def test_a_fork_holds_what_its_parent_held_where_it_began(tmp_path: Path) -> None:
-    asked = [request(3, {"norm.kind": "l1"}), request(25, {"norm.kind": "linf"})]
-    parent = made_run(tmp_path / "a-s0", [*events(), *asked])
+    requested = [request(3, {"norm.kind": "l1"}), request(25, {"norm.kind": "linf"})]
+    parent = made_run(tmp_path / "a-s0", [*events(), *requested])
     fork = view_of(
         forked_run(tmp_path / "a-s0-fork-1", parent, 20, requests=[request(20, {"noise.on": True})])
     )

@@ -27,7 +27,7 @@ PATIENCE_S = 30.0
 
 
 class Fake:
-    """A source that is told what to show."""
+    """A source that is given what to show."""
 
     interval_s = 0.001
 
@@ -190,9 +190,9 @@ def test_what_is_watched_changes_when_the_runs_do(tmp_path: Path) -> None:
     assert first is not None
     assert watcher.tick() is None
     send_request(run, Pause())
-    asked = watcher.tick()
-    assert asked is not None
-    assert [r.outcome for r in asked.runs[0].requests] == ["pending"]
+    polled = watcher.tick()
+    assert polled is not None
+    assert [r.outcome for r in polled.runs[0].requests] == ["pending"]
     journal = Journal(run.journal_file)
     journal.append("step", 5, loss=7.0)
     journal.close()

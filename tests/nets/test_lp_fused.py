@@ -125,7 +125,7 @@ def test_the_result_lies_in_memory_as_y_does_whatever_the_gradient_lies_like() -
         (NormSpec(kind="batch", fused=True), on_device(4, 3, 5)),
         (NormSpec(kind="l1", fused=True), on_device(8, 3)[::2]),
     ],
-    ids=["centred", "channels first", "not asked for", "another kind", "every other row"],
+    ids=["centred", "channels first", "not requested", "another kind", "every other row"],
 )
 def test_what_the_kernels_do_not_take_is_computed_plainly(
     setting: NormSpec, y: Tensor, monkeypatch: pytest.MonkeyPatch

@@ -26,8 +26,8 @@ def weight_gradient(
 ) -> Tensor:
     """∇_{W_i} L(W_1, …, W_k): layer `index` alone asks for a gradient."""
     weight = layers[index].weight.detach().clone().requires_grad_()
-    asked = [replace(layer, weight=weight) if i == index else layer for i, layer in enumerate(layers)]
-    return torch.autograd.grad(loss_of(asked, x, targets, loss, weight_decay=weight_decay), weight)[0]
+    requested = [replace(layer, weight=weight) if i == index else layer for i, layer in enumerate(layers)]
+    return torch.autograd.grad(loss_of(requested, x, targets, loss, weight_decay=weight_decay), weight)[0]
 
 
 def prefix_updated(old: Sequence[Layer], new: Sequence[Layer], index: int) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""Memory that is too short for a probe: it does with less, or leaves the measurement out; training goes on."""
+"""Memory that is too short for a probe: it does with less, or leaves the measurement out; training continues."""
 
 from __future__ import annotations
 
@@ -247,11 +247,11 @@ def no_room_at(steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_training_is_unharmed(tmp_path: Path, twin: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     no_room_at({10, 15}, monkeypatch)
-    frozen, asked = TrainState._frozen_state, []
+    frozen, requested = TrainState._frozen_state, []
 
     def without_room(self: TrainState) -> Any:
-        asked.append(1)
-        if len(asked) == 6:
+        requested.append(1)
+        if len(requested) == 6:
             raise NO_ROOM
         return frozen(self)
 
@@ -315,10 +315,10 @@ def test_a_run_that_repeats_another_measures_as_it_did(tmp_path: Path, kind: str
 
         patch.setattr(growing._Growing, "_loss", limited)
         assert trained(run) == 0
-    told = {e["step"]: (e.get("budget"), e.get("group")) for e in events(run) if e.get("name") == "ics"}
-    assert told[5] == (4.5, None)
-    assert told[10] == (4.5, told[15][1])
-    assert told[15][1] in (1, 2)
+    reported = {e["step"]: (e.get("budget"), e.get("group")) for e in events(run) if e.get("name") == "ics"}
+    assert reported[5] == (4.5, None)
+    assert reported[10] == (4.5, reported[15][1])
+    assert reported[15][1] in (1, 2)
     assert kinds(run, "ics")[20] == "probe_failed"
     if kind == "replay":
         (again,) = replay([run]).runs()

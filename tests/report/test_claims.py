@@ -125,7 +125,7 @@ def test_a_claim_is_weighed_by_what_runs_measured(
 
 def test_every_claim_has_runs_that_support_it_contradict_it_and_leave_it_open() -> None:
     seen = {(key, verdict) for key, _, verdict in CASES}
-    lemma = {("C10", YES), ("C10", NO)}  # no run can settle it
+    lemma = {("C10", YES), ("C10", NO)}  # no run can decide it
     theorems = {(key, EARLY) for key in ("C7", "C8", "C9", "C10")}  # hold at any stage
     assert {(claim.key, verdict) for claim in CLAIMS for verdict in Verdict} - seen == lemma | theorems
     assert [claim.key for claim in CLAIMS] == [f"C{n}" for n in range(1, 12)]

@@ -46,7 +46,7 @@ def aligned(pool: np.ndarray, tolerance: float = 0.0) -> Aligned:
     return Aligned(steps, pool[None, 0], pool[None, 1:], ("",), tolerance)
 
 
-def told(pool: np.ndarray, tolerance: float = 0.0) -> PaperRank:
+def ranked(pool: np.ndarray, tolerance: float = 0.0) -> PaperRank:
     one = aligned(pool, tolerance)
     return PaperRank("1", "panel", "none", "Standard", len(pool) - 1, looks=looks(one), as_far=as_far(one))
 
@@ -66,12 +66,12 @@ def test_the_rank_is_the_share_below_and_half_of_the_ties(
 def test_the_order_of_the_seeds_does_not_matter(pool: np.ndarray, random, near: float) -> None:  # type: ignore[no-untyped-def]
     order = list(range(1, len(pool)))
     random.shuffle(order)
-    assert told(pool, near) == told(pool[[0, *order]], near)
+    assert ranked(pool, near) == ranked(pool[[0, *order]], near)
 
 
 @given(pools())
 def test_beside_a_seed_that_equals_it_the_paper_s_is_never_outside(pool: np.ndarray) -> None:
-    found = told(np.vstack([pool, pool[:1]]))
+    found = ranked(np.vstack([pool, pool[:1]]))
     assert found.looks
     assert not found.out
     assert not found.outside
@@ -79,7 +79,7 @@ def test_beside_a_seed_that_equals_it_the_paper_s_is_never_outside(pool: np.ndar
 
 @given(pools())
 def test_mirrored_values_have_mirrored_ranks(pool: np.ndarray) -> None:
-    found, other = told(pool), told(-pool)
+    found, other = ranked(pool), ranked(-pool)
     assert [look.rank for look in found.looks] == pytest.approx([1 - look.rank for look in other.looks])
     assert [look.side for look in found.looks] == [-look.side for look in other.looks]
     assert found.as_far == other.as_far
@@ -118,20 +118,20 @@ def test_as_far_counts_the_seeds_that_lie_no_less_far_outside_the_others(
 @given(pools())
 def test_of_curves_that_are_alike_no_more_are_called_outside_than_chance_allows(pool: np.ndarray) -> None:
     """Whichever of n + 1 curves is the paper's: at most one in n + 1, or the share that is allowed, is outside."""
-    found = [told(np.vstack([pool[one], np.delete(pool, one, axis=0)])) for one in range(len(pool))]
+    found = [ranked(np.vstack([pool[one], np.delete(pool, one, axis=0)])) for one in range(len(pool))]
     assert sum(one.outside for one in found) <= max(1, LEVEL * len(pool))
 
 
 def test_far_out_at_one_step_alone_is_outside() -> None:
     pool = np.array([[50.0, 0.0, 0.0], *([float(i), i - 2.0, 2.0 - i] for i in range(5))])
-    found = told(pool)
+    found = ranked(pool)
     assert found.outside
     assert found.words == "outside all 5 of ours at step 0 only (above)"
 
 
 def test_a_little_outside_as_some_of_ours_are_is_typical() -> None:
     pool = np.array([[5.0, 2.0], *([float(i), float(4 - i)] for i in range(5))])
-    found = told(pool)
+    found = ranked(pool)
     assert len(found.out) == 1
     assert not found.outside
     assert found.words == f"a typical seed (outside all 5 at step 0 only, as {found.as_far} of ours)"
@@ -139,13 +139,13 @@ def test_a_little_outside_as_some_of_ours_are_is_typical() -> None:
 
 def test_values_that_are_known_no_better_are_ties() -> None:
     pool = np.array([[1.0005], [1.0], [1.0], [1.0]])
-    assert told(pool, 1e-3).looks[0] == RankSample(0.0, "", 0.5, 3, 1.0005, 1.0, 1.0, 0)
-    assert told(pool).looks[0].side == 1
+    assert ranked(pool, 1e-3).looks[0] == RankSample(0.0, "", 0.5, 3, 1.0005, 1.0, 1.0, 0)
+    assert ranked(pool).looks[0].side == 1
 
 
 def test_a_seed_that_ended_counts_where_it_has_values_and_one_alone_does_not() -> None:
     pool = np.array([[1.0, 1.0, 1.0], [0.0, 0.0, math.nan], [2.0, math.nan, math.nan], [3.0, 3.0, 3.0]])
-    assert [(look.step, look.seeds) for look in told(pool).looks] == [(0.0, 3), (100.0, 2)]
+    assert [(look.step, look.seeds) for look in ranked(pool).looks] == [(0.0, 3), (100.0, 2)]
 
 
 def test_logarithms_are_told_as_the_values_themselves() -> None:
@@ -174,7 +174,7 @@ def test_steps_in_words(out: set[float], said: str) -> None:
 
 def test_the_only_step_is_said_to_be_the_only_one() -> None:
     assert where([1500], {1500}) == "at step 1,500, the only one of both"
-    inside = told(np.array([[1.0], *([float(i)] for i in range(6))]))
+    inside = ranked(np.array([[1.0], *([float(i)] for i in range(6))]))
     assert inside.words == "a typical seed at step 0, the only one of both"
 
 

@@ -67,8 +67,8 @@ def test_a_run_that_comes_from_another_is_no_evidence(tmp_path: Path, kind: Any,
 def test_a_run_that_cannot_be_read_is_told_and_stops_no_report(tmp_path: Path) -> None:
     broken = run_of(tmp_path / "a", spec_of("none"))
     broken.spec_file.write_text("steps = \x1b[31m")
-    sound = run_of(tmp_path / "b", spec_of("none"))
-    found = gather([broken, sound])
+    valid = run_of(tmp_path / "b", spec_of("none"))
+    found = gather([broken, valid])
     assert [run.counts for run in found] == [False, True]
     assert "is not TOML" in found[0].excluded_because
     assert "\x1b" not in found[0].excluded_because

@@ -164,11 +164,11 @@ def _update_as_on_a_gpu(*, by_graphs: bool) -> None:
 
 
 def _freeze(at: int) -> None:
-    is_valid, asked = Ownership.is_valid, itertools.count(1)
+    is_valid, requested = Ownership.is_valid, itertools.count(1)
 
     def asked_too_early(self: Ownership) -> bool:
         answer = is_valid(self)
-        if next(asked) == at:
+        if next(requested) == at:
             os.kill(os.getpid(), signal.SIGSTOP)
         return answer
 
@@ -231,8 +231,8 @@ def story(run: RunDir) -> list[dict[str, Any]]:
     """What an undisturbed run and a resumed one must tell alike: every event that the state determines, and the
     requests; without sequence number, time, and what names a request."""
     passing = ("seq", "t", "id", "author")
-    told = [event for event in events(run) if event["type"] in REPLAYED_EVENTS | {"request"}]
-    return [{key: value for key, value in event.items() if key not in passing} for event in told]
+    reported = [event for event in events(run) if event["type"] in REPLAYED_EVENTS | {"request"}]
+    return [{key: value for key, value in event.items() if key not in passing} for event in reported]
 
 
 def digest(run: RunDir) -> str:

@@ -41,9 +41,9 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_every_cut_and_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 12, state())
-    sound, chance, noticed = path.read_bytes(), random.Random(0), 0
+    intact, chance, noticed = path.read_bytes(), random.Random(0), 0
     for _ in range(300):
-        content = bytearray(sound)
+        content = bytearray(intact)
         if chance.random() < 0.3:
             del content[chance.randrange(len(content)) :]
         else:

@@ -1,4 +1,4 @@
-"""A full disk and a read-only folder: a clear message, exit 1, a sound journal, and nothing lost."""
+"""A full disk and a read-only folder: a clear message, exit 1, a valid journal, and nothing lost."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_a_disk_that_fills_up_while_it_runs(
     assert events(run)
     filler.unlink()
     assert train(run, log=log) == 0
-    told = [e for e in story(run) if e["type"] != "request"]
-    assert told == story(undisturbed(DEEP_LINEAR))
+    reported = [e for e in story(run) if e["type"] != "request"]
+    assert reported == story(undisturbed(DEEP_LINEAR))
 
 
 @pytest.mark.parametrize("when", ["queued", "killed"])

@@ -50,7 +50,7 @@ def _stopped(process: ForkServerProcess) -> bool:
 
 
 def training(run: RunDir) -> list[dict[str, object]]:
-    """What the training itself made: the story without what was asked."""
+    """What the training itself made: the story without the requests."""
     return [event for event in story(run) if event["type"] in ("step", "eval", "finished")]
 
 
@@ -111,8 +111,10 @@ def test_pause_step_resume_and_stop(tmp_path: Path, undisturbed: Undisturbed) ->
     assert status is not None
     assert (status.state, status.step) == ("stopped", 30)
     assert [c.step for c in list_checkpoints(run.checkpoints) if c.why == "kept"] == [14]
-    asked = [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
-    assert asked == [
+    requested = [
+        (e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"
+    ]
+    assert requested == [
         (10, "pause", "applied"),
         (10, "note", "applied"),
         (10, "step", "applied"),
@@ -133,7 +135,7 @@ def test_a_run_killed_while_it_is_paused_goes_on(tmp_path: Path, undisturbed: Un
     wait_for_state(run, "paused", 25)
     send(process, signal.SIGKILL)
     assert end(process) == -signal.SIGKILL
-    requests.send_request(run, commands.Note(text="asked of a dead run"))
+    requests.send_request(run, commands.Note(text="requested of a dead run"))
     assert train(run) == 0
     assert steps_of(run, "note") == [25]
     assert training(run) == training(undisturbed(DEEP_LINEAR))

@@ -31,17 +31,19 @@ def test_a_healthy_run_tells_what_happened_to_it(tmp_path: Path) -> None:
     requests.send_request(run, commands.Set(changes={"optim.lr": 0.002}, at_step=12))
     requests.send_request(run, commands.Set(changes={"optim.lr": 0.003}, at_step=DEEP_LINEAR.steps + 9))
     assert train(run) == 0
-    told = lines(run.log_file.read_text())
-    assert re.fullmatch(r"process \d+ on \S+, device cpu", told[0])
-    assert told[1].startswith("started: ")
-    assert "Gaussian" in told[1]
+    reported = lines(run.log_file.read_text())
+    assert re.fullmatch(r"process \d+ on \S+, device cpu", reported[0])
+    assert reported[1].startswith("started: ")
+    assert "Gaussian" in reported[1]
     steps = range(7, DEEP_LINEAR.steps + 1, 7)
-    saved = [line for line in told if "checkpoints/" in line]
+    saved = [line for line in reported if "checkpoints/" in line]
     assert [line.split(":")[0] for line in saved[: len(steps)]] == [f"step {step}" for step in steps]
-    assert any(re.match(r"step 12: request by .* applied: set ", line) for line in told)
-    assert any(re.search(r": request by .* rejected: set .*: the run has finished", line) for line in told)
-    assert told[-1] == f"step {DEEP_LINEAR.steps}: finished, {digest(run)}"
-    assert len(told) < 20, "steps, evaluations and measurements are the journal's"
+    assert any(re.match(r"step 12: request by .* applied: set ", line) for line in reported)
+    assert any(
+        re.search(r": request by .* rejected: set .*: the run has finished", line) for line in reported
+    )
+    assert reported[-1] == f"step {DEEP_LINEAR.steps}: finished, {digest(run)}"
+    assert len(reported) < 20, "steps, evaluations and measurements are the journal's"
 
 
 def test_what_was_logged_outlasts_a_kill_and_the_resumed_process_goes_on(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ NOISY_VGG = Spec(
 """Running statistics, momentum, augmentation and noise: all that a resumed step depends on."""
 
 
-def asked(path: Path, spec: Spec) -> RunDir:
+def requested(path: Path, spec: Spec) -> RunDir:
     """A run with a few requests waiting for it."""
     run = make_run(path, spec)
     for step in (5, 17, 40):
@@ -62,7 +62,7 @@ def test_random_kills_make_no_difference(
     tmp_path: Path, spec: Spec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(make_run(tmp_path / "first-s0", spec))  # starts the server: its time is nobody's usual time
-    twin = asked(tmp_path / "twin-s0", spec)
+    twin = requested(tmp_path / "twin-s0", spec)
     began = time.monotonic()
     assert train(twin) == 0
     usual_s = time.monotonic() - began
@@ -70,7 +70,7 @@ def test_random_kills_make_no_difference(
     counts: Counter[str] = Counter()
     where: list[int] = []
     while counts["kills"] < KILLS:
-        run = asked(tmp_path / f"run-s{counts['runs']}", spec)
+        run = requested(tmp_path / f"run-s{counts['runs']}", spec)
         counts["runs"] += 1
         while True:
             process = start(run)

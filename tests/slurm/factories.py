@@ -1,4 +1,4 @@
-"""A Slurm that only says yes: its four commands as shell scripts that write down what they were asked."""
+"""A Slurm that only says yes: its four commands as shell scripts that record their calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FakeSlurm:
     """Commands on a PATH of their own.
 
     Arguments:
-        folder: where they, and what they were asked, lie.
+        folder: where they and the record of their calls lie.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,8 +34,8 @@ class FakeSlurm:
         file.write_text("#!/bin/sh\n" + text.replace("{folder}", str(self.folder)).replace("{name}", name))
         file.chmod(0o755)
 
-    def asked(self, name: str) -> list[str]:
-        """What a command was asked, one call a line."""
+    def calls(self, name: str) -> list[str]:
+        """The calls of a command, one per line."""
         file = self.folder / f"{name}.txt"
         return file.read_text().splitlines() if file.exists() else []
 

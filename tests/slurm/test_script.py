@@ -116,7 +116,7 @@ def test_notice_during_the_set_up_puts_the_task_back(tmp_path: Path, python: Pat
         assert process.poll() is None
     process.send_signal(signal.SIGUSR2)
     assert process.wait(timeout=30) == 75
-    assert slurm.asked("scontrol") == ["requeue 7_0"]
+    assert slurm.calls("scontrol") == ["requeue 7_0"]
     assert log.read_text() == "begun\n"
 
 

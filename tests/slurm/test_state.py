@@ -50,14 +50,14 @@ LOCAL = Owner("login", "boot", 1, 2, "nonce")
 def test_state_by_heartbeat_and_task(
     state: State, holder: Owner | None, task: str, shown: str | None
 ) -> None:
-    told = state_by_task(Status(state, 5, 10), holder, QueuedTask("12_3", task, "Because"))
-    assert (told and told[0]) == shown
-    if told is not None:
-        assert "12_3" in told[1].message
-        assert told[1].step == 5
-    if shown == "dead" and told is not None:
-        assert "`bnrun resume` continues" in told[1].message
-        assert ("no longer known" in told[1].message) == (task == GONE)
+    reported = state_by_task(Status(state, 5, 10), holder, QueuedTask("12_3", task, "Because"))
+    assert (reported and reported[0]) == shown
+    if reported is not None:
+        assert "12_3" in reported[1].message
+        assert reported[1].step == 5
+    if shown == "dead" and reported is not None:
+        assert "`bnrun resume` continues" in reported[1].message
+        assert ("no longer known" in reported[1].message) == (task == GONE)
 
 
 def test_what_a_local_supervisor_will_start_is_not_dead() -> None:
@@ -121,16 +121,16 @@ def test_where_slurm_cannot_be_asked_the_run_says_what_it_is(run: RunDir, slurm:
     assert squeue(["9"]) is None
     assert state_by_slurm(Queue(), run, Status("queued"), Observer()) is None
     slurm.command("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    told = state_by_slurm(Queue(), run, Status("queued"), Observer())
-    assert told is not None
-    assert told[0] == "dead"
+    reported = state_by_slurm(Queue(), run, Status("queued"), Observer())
+    assert reported is not None
+    assert reported[0] == "dead"
 
 
 def test_a_run_that_has_ended_costs_no_question(run: RunDir, slurm: FakeSlurm) -> None:
-    slurm.command("squeue", "touch {folder}/was-asked")
+    slurm.command("squeue", "touch {folder}/was-called")
     for state in ("finished", "diverged", "failed"):
         assert state_by_slurm(Queue(), run, Status(state), Observer()) is None
-    assert not (slurm.folder / "was-asked").exists()
+    assert not (slurm.folder / "was-called").exists()
 
 
 def test_what_slurm_refuses_is_told_in_words(
@@ -145,7 +145,7 @@ def test_what_slurm_refuses_is_told_in_words(
     slurm.command("sbatch", "echo '12;cluster'")
     assert sbatch(tmp_path / "x.sh") == "12"
     scancel([])
-    assert slurm.asked("scancel") == []
+    assert slurm.calls("scancel") == []
     monkeypatch.setenv("PATH", without_slurm(tmp_path / "bin"))
     with pytest.raises(SlurmError, match=r"^scancel: not found"):
         require("scancel")

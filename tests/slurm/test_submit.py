@@ -47,8 +47,8 @@ def states(sweep: SweepDir) -> list[str]:
 
 def test_a_sweep_is_submitted_held_recorded_and_released(folder: Path, slurm: FakeSlurm) -> None:
     sweep = submit(folder, slurm, "--slurm-partition", "gpu", "--slurm-gpus", "1", "--jobs", "2")
-    assert slurm.asked("sbatch") == [f"--parsable --hold {script_file(sweep)}"]
-    assert slurm.asked("scontrol") == ["release 7"]
+    assert slurm.calls("sbatch") == [f"--parsable --hold {script_file(sweep)}"]
+    assert slurm.calls("scontrol") == ["release 7"]
     text = script_file(sweep).read_text()
     assert "#SBATCH --array=0-2%2\n#SBATCH --requeue\n" in text
     assert "#SBATCH --cpus-per-task=1\n" in text
@@ -66,10 +66,10 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(folder: Path, tmp_path: 
     assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=tiny-001\n")
     assert "#SBATCH --time=90\n" in done.stdout
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
-    told = bnrun(
+    reported = bnrun(
         "run", "tiny.toml", *SLURM, "--dry-run", "--slurm-time", "90", "--json", cwd=folder, PATH=path
     )
-    assert json.loads(told.stdout)["script"] == done.stdout
+    assert json.loads(reported.stdout)["script"] == done.stdout
     assert [p.name for p in folder.iterdir()] == ["tiny.toml"]
 
 
@@ -90,7 +90,7 @@ def test_bad_options_exit_2_and_write_nothing(
     assert done.returncode == 2
     assert words in " ".join(done.stderr.replace("│", " ").split()), done.stderr
     assert [p.name for p in folder.iterdir()] == ["tiny.toml"]
-    assert slurm.asked("sbatch") == []
+    assert slurm.calls("sbatch") == []
 
 
 def test_without_slurm_it_says_so_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_slurm_refuses_leaves_nothing_behind(folder: Path, slurm: FakeSlurm
     assert done.returncode == 2
     assert f"{command}: error: not today" in done.stderr
     assert list((folder / "runs").iterdir()) == []
-    assert slurm.asked("scancel") == ([] if command == "sbatch" else ["--quiet 7"])
+    assert slurm.calls("scancel") == ([] if command == "sbatch" else ["--quiet 7"])
 
 
 def test_it_is_listed_as_slurm_has_it(folder: Path, slurm: FakeSlurm) -> None:
@@ -131,7 +131,7 @@ def test_stopping_it_cancels_what_waits_and_resuming_submits_it_again(folder: Pa
     slurm.queue(*(f"7|{index}|PENDING|None" for index in range(3)))
     first, second, third = sweep.runs()
     assert bnrun("stop", "tiny-001/batch-s0", cwd=folder, PATH=slurm.path).returncode == 0
-    assert slurm.asked("scancel") == ["--quiet 7_1"]
+    assert slurm.calls("scancel") == ["--quiet 7_1"]
     assert states(sweep) == ["queued", "stopped", "queued"]
     status = read_status(second)
     assert status is not None

@@ -79,7 +79,7 @@ def said(run: RunDir) -> Status:
     return status
 
 
-def asked(run: RunDir, *kinds: str) -> list[dict[str, object]]:
+def requested(run: RunDir, *kinds: str) -> list[dict[str, object]]:
     """The journal but for the requests that held the run."""
     return [event for event in story(run) if event.get("command", {}).get("kind") not in kinds]
 
@@ -94,14 +94,14 @@ def test_given_notice_it_checkpoints_and_goes_back_into_the_queue(
     assert (holder.task, holder.restarts) == ("12_3", 0)
     os.kill(process.pid or 0, signal.SIGUSR2)
     assert end(process) == 75
-    assert slurm.asked("scontrol") == ["requeue 12_3"]
+    assert slurm.calls("scontrol") == ["requeue 12_3"]
     assert (said(run).state, said(run).step) == ("queued", MIDDLE)
     assert (run.checkpoints / f"step-{MIDDLE:09d}.pt").exists()
     assert read_owner(run) is None
     assert end(start(run, slurm, restarts=1)) == 0
     assert [e["step"] for e in events(run) if e["type"] == "start"] == [0, MIDDLE]
     assert digest(run) == digest(undisturbed)
-    assert asked(run, "pause") == story(undisturbed)
+    assert requested(run, "pause") == story(undisturbed)
 
 
 @pytest.mark.parametrize(("first", "code"), [((), 143), ((signal.SIGUSR2,), 143)])
@@ -116,7 +116,7 @@ def test_cancelled_it_checkpoints_and_is_not_requeued(
     for number in (*first, signal.SIGTERM, signal.SIGCONT):
         os.kill(pid, number)
     assert end(process) == code
-    assert [line for line in slurm.asked("scontrol") if line.startswith("requeue")] == []
+    assert [line for line in slurm.calls("scontrol") if line.startswith("requeue")] == []
     assert (said(run).state, said(run).step) == ("stopped", MIDDLE)
     assert (run.checkpoints / f"step-{MIDDLE:09d}.pt").exists()
 
@@ -127,7 +127,7 @@ def test_requeued_by_slurm_itself_it_says_that_it_waits(tmp_path: Path, slurm: F
     process = start_and_hold(run, slurm)
     os.kill(process.pid or 0, signal.SIGTERM)
     assert end(process) == 143
-    assert slurm.asked("scontrol") == ["show job 12_3"]
+    assert slurm.calls("scontrol") == ["show job 12_3"]
     assert (said(run).state, said(run).message) == ("queued", "checkpointed; requeued by Slurm")
 
 
@@ -145,7 +145,7 @@ def test_where_slurm_will_not_requeue_it_is_stopped_and_says_why(tmp_path: Path,
 def test_a_stop_outlives_a_requeue_but_not_a_resumption(
     tmp_path: Path, slurm: FakeSlurm, restarts: int, state: str
 ) -> None:
-    """Nobody asked for the first to go on; somebody did for the second."""
+    """Nobody wants the first to continue; somebody does the second."""
     run = make_run(tmp_path / "sweep" / "a-s0", DEEP_LINEAR)
     process = start_and_hold(run, slurm)
     os.kill(process.pid or 0, signal.SIGUSR2)

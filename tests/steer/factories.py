@@ -43,27 +43,27 @@ CHANGES: tuple[dict[str, Any], ...] = (
 """What a person might ask for, one after another."""
 
 
-def steered(path: Path, spec: Spec, asked: list[tuple[int, dict[str, Any]]]) -> RunDir:
-    """A queued run that was asked for changes at steps."""
+def steered(path: Path, spec: Spec, requested: list[tuple[int, dict[str, Any]]]) -> RunDir:
+    """A queued run that was requested changes at steps."""
     run = make_run(path, spec)
-    for step, changes in asked:
+    for step, changes in requested:
         requests.send_request(run, commands.Set(changes=changes, at_step=step))
     return run
 
 
-def finished(path: Path, spec: Spec, asked: list[tuple[int, dict[str, Any]]]) -> RunDir:
+def finished(path: Path, spec: Spec, requested: list[tuple[int, dict[str, Any]]]) -> RunDir:
     """`steered`, and trained to its end."""
-    run = steered(path, spec, asked)
+    run = steered(path, spec, requested)
     assert train(run) == 0, run.log_file.read_text()
     return run
 
 
 def answers(run: RunDir) -> list[tuple[int, str, str]]:
     """(step, kind, outcome) of every request in the journal so far."""
-    asked = [e for e in events_so_far(run) if e["type"] == "request"]
-    return [(e["step"], e["command"]["kind"], e["outcome"]) for e in asked]
+    requested = [e for e in events_so_far(run) if e["type"] == "request"]
+    return [(e["step"], e["command"]["kind"], e["outcome"]) for e in requested]
 
 
-def told(run: RunDir, *kinds: str) -> list[dict[str, Any]]:
+def events_of(run: RunDir, *kinds: str) -> list[dict[str, Any]]:
     """Events of these types without sequence number and time."""
     return [{k: v for k, v in e.items() if k not in ("seq", "t")} for e in events(run) if e["type"] in kinds]

@@ -29,7 +29,7 @@ from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.status import read_status
 from bncore.train.requests import Requests
-from steer.factories import OBSERVED, answers, finished, steered, told
+from steer.factories import OBSERVED, answers, events_of, finished, steered
 
 KINDS = {
     "set": commands.Set(changes={"optim.lr": 0.005}),
@@ -51,7 +51,7 @@ def test_every_kind_of_request_is_tried_here() -> None:
 
 def test_a_change_is_journaled_with_old_and_new_value(tmp_path: Path) -> None:
     run = finished(tmp_path / "run-s0", DEEP_LINEAR, [(20, {"norm.kind": "l1", "optim.lr": 0.002})])
-    (request,) = told(run, "request")
+    (request,) = events_of(run, "request")
     assert request["step"] == 20
     assert request["old"] == {"norm.kind": "batch", "optim.lr": 0.01}
     assert request["new"] == {"norm.kind": "l1", "optim.lr": 0.002}
@@ -63,7 +63,7 @@ def test_a_change_is_journaled_with_old_and_new_value(tmp_path: Path) -> None:
 def test_it_takes_effect_before_the_update_of_its_step(tmp_path: Path, undisturbed: Undisturbed) -> None:
     plain = undisturbed(DEEP_LINEAR)
     run = finished(tmp_path / "run-s0", DEEP_LINEAR, [(20, {"norm.kind": "none"})])
-    before, after = told(plain, "step"), told(run, "step")
+    before, after = events_of(plain, "step"), events_of(run, "step")
     assert after[:20] == before[:20]
     assert all(one != other for one, other in zip(after[20:], before[20:], strict=True))
 
@@ -76,17 +76,18 @@ def test_a_change_to_what_already_holds_changes_nothing(tmp_path: Path, undistur
 def test_noise_on_and_off_again_disturbs_no_later_draw(tmp_path: Path) -> None:
     on = {"noise.on": True}
     short = finished(tmp_path / "a-s0", DEEP_LINEAR, [(30, on), (31, {"noise.on": False}), (40, on)])
-    losses = [e["loss"] for e in told(short, "step")]
+    losses = [e["loss"] for e in events_of(short, "step")]
     again = finished(tmp_path / "b-s0", DEEP_LINEAR, [(30, on), (31, {"noise.on": False}), (40, on)])
-    assert losses == [e["loss"] for e in told(again, "step")]
+    assert losses == [e["loss"] for e in events_of(again, "step")]
     assert len(set(losses)) == len(losses)
 
 
 def test_cadences_change_from_the_step_on(tmp_path: Path) -> None:
-    asked = [(21, {"probes.ics.every": 4}), (41, {"probes.ics.every": 0, "probes.landscape.every": 7})]
-    run = finished(tmp_path / "run-s0", OBSERVED, asked)
+    requested = [(21, {"probes.ics.every": 4}), (41, {"probes.ics.every": 0, "probes.landscape.every": 7})]
+    run = finished(tmp_path / "run-s0", OBSERVED, requested)
     measured = {
-        name: [e["step"] for e in told(run, "probe") if e["name"] == name] for name in ("ics", "landscape")
+        name: [e["step"] for e in events_of(run, "probe") if e["name"] == name]
+        for name in ("ics", "landscape")
     }
     assert measured["ics"] == [0, 10, 20, 24, 28, 32, 36, 40]
     assert measured["landscape"] == [0, 15, 30, 42, 49, 56]
@@ -106,14 +107,14 @@ def test_steering_the_probes_leaves_the_training_as_it_is(tmp_path: Path, undist
 def test_a_toggle_at_a_step_where_much_happens(tmp_path: Path, step: int, changes: dict[str, object]) -> None:
     run = finished(tmp_path / "run-s0", OBSERVED, [(step, changes)])
     assert answers(run) == [(step, "set", "applied")]
-    assert not told(run, "probe_failed")
+    assert not events_of(run, "probe_failed")
     checkpointed = steered(tmp_path / "again-s0", OBSERVED, [(step, changes)])
     requests.send_request(checkpointed, commands.Checkpoint(at_step=step))
     requests.send_request(checkpointed, commands.Stop(at_step=step))
     assert train(checkpointed) == 0  # stops after the change
-    assert train(checkpointed) == 0  # and goes on from a checkpoint made after it
+    assert train(checkpointed) == 0  # and continues from a checkpoint made after it
     told_alike = ("step", "eval", "probe", "finished")
-    assert told(checkpointed, *told_alike) == told(run, *told_alike)
+    assert events_of(checkpointed, *told_alike) == events_of(run, *told_alike)
 
 
 def test_evaluate_evaluates_once_whatever_the_cadence(tmp_path: Path, undisturbed: Undisturbed) -> None:
@@ -132,7 +133,7 @@ def test_a_step_that_has_passed_is_refused(tmp_path: Path) -> None:
     wait_for_state(run, "paused", 10)
     requests.send_request(run, commands.Set(changes={"optim.lr": 0.5}, at_step=9))
     wait_until(lambda: len(answers(run)) == 2, "an answer")
-    refused = told(run, "request")[-1]
+    refused = events_of(run, "request")[-1]
     assert (refused["outcome"], refused["reason"]) == ("rejected", "step 9 has passed: the run is at 10")
     assert refused["old"] is None
     assert refused["new"] is None
@@ -143,9 +144,9 @@ def test_a_step_that_has_passed_is_refused(tmp_path: Path) -> None:
 def test_what_does_not_fit_the_run_is_rejected_with_a_reason(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    asked = [(5, {"norm.kind": "instance"}), (6, {"norm.kind": "group", "norm.groups": 8})]
-    run = finished(tmp_path / "run-s0", DEEP_LINEAR, asked)
-    first, second = told(run, "request")
+    requested = [(5, {"norm.kind": "instance"}), (6, {"norm.kind": "group", "norm.groups": 8})]
+    run = finished(tmp_path / "run-s0", DEEP_LINEAR, requested)
+    first, second = events_of(run, "request")
     assert first["outcome"] == second["outcome"] == "rejected"
     assert "norm.kind = 'instance'" in first["reason"]
     assert "norm.groups = 8: expected fewer than the 5 features" in second["reason"]
@@ -185,9 +186,9 @@ def test_every_request_in_every_state(tmp_path: Path, kind: str, state: str) -> 
     final = read_status(run)
     assert final is not None
     assert final.state == "finished"
-    asked = [a for a in answers(run) if a[1] == kind]
+    requested = [a for a in answers(run) if a[1] == kind]
     stale = kind in ("stop", "pause", "step") and state in ("stopped", "killed")
-    mine = [a for a in asked if a[2] == ("rejected" if stale else "applied")]
+    mine = [a for a in requested if a[2] == ("rejected" if stale else "applied")]
     assert len(mine) >= 1
     assert not requests.waiting(run)
     ids = [e["id"] for e in events(run) if e["type"] == "request"]
@@ -309,12 +310,12 @@ def test_a_request_whose_file_cannot_go_is_taken_once(
     [file] = run.inbox.glob("*.json")
     for _ in range(2):  # the second time the journal has it
         journal = Journal(run.journal_file)
-        told = Requests(run, journal)
+        reported = Requests(run, journal)
         with monkeypatch.context() as held:
             held.setattr(Path, "unlink", refuse)
-            told.poll_inbox()
-            told.poll_inbox()
-            told.reject_rest(0, "the run has finished")
+            reported.poll_inbox()
+            reported.poll_inbox()
+            reported.reject_rest(0, "the run has finished")
         journal.close()
     assert [e["id"] for e in events(run) if e["type"] == "request"] == [file.stem.split("-")[1]]
 

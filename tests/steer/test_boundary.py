@@ -1,4 +1,4 @@
-"""Several things at one step, and a run that goes on from between them: each is done once, in its order."""
+"""Several things at one step, and a run that continues from between them: each is done once, in its order."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def asked_for(run: RunDir, step: int, *names: str) -> RunDir:
     return run
 
 
-def without(kind: str, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [e for e in told if e["type"] != "request" or e["command"]["kind"] != kind]
+def without(kind: str, reported: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [e for e in reported if e["type"] != "request" or e["command"]["kind"] != kind]
 
 
 ORDERS = [
@@ -87,9 +87,9 @@ def test_a_run_stopped_behind_what_was_asked_at_one_step_goes_on_from_there(
 def test_killed_at_any_event_of_that_step_it_ends_alike(tmp_path: Path, order: tuple[str, ...]) -> None:
     twin = asked_for(make_run(tmp_path / "twin-s0", DEEP_LINEAR), 20, *order)
     assert train(twin) == 0
-    told = events(twin)
-    first = next(e["seq"] for e in told if e["step"] == 20)
-    last = next(e["seq"] for e in told if e["step"] == 21)
+    reported = events(twin)
+    first = next(e["seq"] for e in reported if e["step"] == 20)
+    last = next(e["seq"] for e in reported if e["step"] == 21)
     for number in range(first, last + 1):
         run = asked_for(make_run(tmp_path / f"{number}-s0", DEEP_LINEAR), 20, *order)
         assert train(run, failpoint=f"journal.half:{number + 1}") < 0
@@ -104,7 +104,7 @@ def test_a_fork_from_behind_them_is_the_same_up_to_its_change(tmp_path: Path, or
     assert train(parent) == 0
     made = fork(parent, at=22, changes={})
     lineage = read_lineage(made)
-    assert lineage is not None and lineage.step == 20  # the checkpoint that was asked for
+    assert lineage is not None and lineage.step == 20  # the checkpoint that was requested
     assert train(made) == 0, made.log_file.read_text()
     assert digest(made) == digest(parent)
 
@@ -122,7 +122,7 @@ def test_a_fork_from_behind_them_is_the_same_up_to_its_change(tmp_path: Path, or
 def test_a_run_that_tells_few_steps_replays_as_far_as_it_went(
     tmp_path: Path, step: int, stopped: bool
 ) -> None:
-    """Evaluations and measurements lie between the steps that are told."""
+    """Evaluations and measurements lie between the steps that are journaled."""
     spec = OBSERVED.model_copy(
         update={"log_every": 50, "eval": Evaluation(every=8, train_samples=0), "checkpoint": Checkpoints()}
     )
@@ -164,11 +164,11 @@ def test_what_was_asked_last_is_what_holds_however_little_is_told(tmp_path: Path
     run = make_run(tmp_path / "run-s0", spec)
     requests.send_request(run, commands.Set(changes={"optim.lr": 0.02}, at_step=20))
     requests.send_request(run, commands.Note(text="so far", at_step=25))
-    assert train(run, failpoint="journal.half:5") < 0  # the note itself, whose request is told
+    assert train(run, failpoint="journal.half:5") < 0  # the note itself, whose request is journaled
     requests.send_request(run, commands.Set(changes={"optim.lr": 0.05}))  # to a run that has stopped hearing
     assert train(run) == 0
-    told = [(e["step"], e["new"]) for e in events(run) if e["type"] == "request" and e["new"]]
-    assert told == [(20, {"optim.lr": 0.02}), (25, {"optim.lr": 0.05})]
+    reported = [(e["step"], e["new"]) for e in events(run) if e["type"] == "request" and e["new"]]
+    assert reported == [(20, {"optim.lr": 0.02}), (25, {"optim.lr": 0.05})]
     twin = make_run(tmp_path / "twin-s0", spec)
     requests.send_request(twin, commands.Set(changes={"optim.lr": 0.02}, at_step=20))
     requests.send_request(twin, commands.Set(changes={"optim.lr": 0.05}, at_step=25))
@@ -185,8 +185,8 @@ def test_a_fork_of_a_fork_knows_what_held(tmp_path: Path) -> None:
     assert train(first) == 0
     second = fork(first, at=50, changes={"norm.kind": "l2", "optim.lr": 0.03, "noise.on": False})
     assert train(second) == 0
-    asked = [e for e in events(second) if e["type"] == "request"]
-    assert asked[-1]["old"] == {"norm.kind": "l1", "optim.lr": 0.02, "noise.on": True}
+    requested = [e for e in events(second) if e["type"] == "request"]
+    assert requested[-1]["old"] == {"norm.kind": "l1", "optim.lr": 0.02, "noise.on": True}
     lineage = read_lineage(second)
     assert lineage is not None
     assert lineage.changes == {"norm.kind": "l1", "optim.lr": 0.02, "noise.on": True}
@@ -243,14 +243,16 @@ def test_a_stop_is_heard_while_a_run_makes_again_what_it_has_told(tmp_path: Path
     requests.send_request(run, commands.Stop(at_step=50))
     requests.send_request(
         run, commands.Set(changes={"optim.lr": 2e-4}, at_step=40)
-    )  # which would change what was told
+    )  # which would change what was journaled
     assert train(run) == 0
     status = read_status(run)
     assert status is not None and (status.state, status.step) == ("stopped", 50)
     assert train(run) == 0
-    told = {e["command"]["kind"]: (e["step"], e["outcome"]) for e in events(run) if e["type"] == "request"}
-    assert told["stop"] == (50, "applied")
-    assert told["set"][1] == "rejected"  # its step had passed
+    reported = {
+        e["command"]["kind"]: (e["step"], e["outcome"]) for e in events(run) if e["type"] == "request"
+    }
+    assert reported["stop"] == (50, "applied")
+    assert reported["set"][1] == "rejected"  # its step had passed
     assert digest(run) == digest_of(tmp_path / "twin-s0", spec)
 
 
@@ -309,8 +311,8 @@ def test_a_request_that_nobody_thought_of_is_rejected_and_the_run_goes_on(
     run = make_run(tmp_path / "run-s0", DEEP_LINEAR)
     requests.send_request(run, commands.Note(text="x"))
     assert worker.main([str(run.path)], signals=Signals()) == 0
-    (told,) = [e for e in events(run) if e["type"] == "request"]
-    assert (told["outcome"], told["reason"]) == ("rejected", "ZeroDivisionError: of all things")
+    (reported,) = [e for e in events(run) if e["type"] == "request"]
+    assert (reported["outcome"], reported["reason"]) == ("rejected", "ZeroDivisionError: of all things")
 
 
 @pytest.mark.parametrize("lr", [0.01, 1e38])
@@ -393,7 +395,7 @@ def test_a_lineage_that_makes_no_sense_is_no_sound_run(tmp_path: Path) -> None:
 
 
 def test_an_old_request_to_go_on_undoes_no_later_pause(tmp_path: Path) -> None:
-    """As a run that ended while it was asked leaves it: it is taken first, where nothing is paused."""
+    """As a run that ended while requests came leaves it: it is taken first, where nothing is paused."""
     run = make_run(tmp_path / "run-s0", SLOW)
     requests.send_request(run, commands.Resume())
     requests.send_request(run, commands.Pause(at_step=30))
@@ -401,5 +403,7 @@ def test_an_old_request_to_go_on_undoes_no_later_pause(tmp_path: Path) -> None:
     wait_for_state(run, "paused", 30)
     requests.send_request(run, commands.Resume())
     assert end(process) == 0
-    asked = [(e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"]
-    assert asked == [(0, "resume", "applied"), (30, "pause", "applied"), (30, "resume", "applied")]
+    requested = [
+        (e["step"], e["command"]["kind"], e["outcome"]) for e in events(run) if e["type"] == "request"
+    ]
+    assert requested == [(0, "resume", "applied"), (30, "pause", "applied"), (30, "resume", "applied")]

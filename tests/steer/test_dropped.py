@@ -45,7 +45,7 @@ def killed_by(path: Path, step: int, *, evaluated: bool = False) -> RunDir:
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """Never asked for it."""
+    """Never requested it."""
     run = make_run(tmp_path_factory.mktemp("sweep") / "twin-s0", ONE_SAMPLE)
     assert train(run) == 0
     return run

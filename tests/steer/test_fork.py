@@ -16,14 +16,14 @@ from bncore.store.reader import read
 from bncore.store.replay_diff import compare
 from bncore.store.verify import verify
 from bncore.train.inspection import step_and_digest
-from steer.factories import OBSERVED, finished, told
+from steer.factories import OBSERVED, events_of, finished
 
 TOLD = ("step", "eval", "probe", "finished")
 
 
 @pytest.fixture
 def parent(tmp_path: Path) -> RunDir:
-    """A finished run, steered at 20, with checkpoints at 49, 56 and 60, and one asked for at 30."""
+    """A finished run, steered at 20, with checkpoints at 49, 56 and 60, and one requested at 30."""
     run = make_run(tmp_path / "sweep" / "batch-s0", OBSERVED)
     requests.send_request(run, commands.Set(changes={"norm.kind": "l1"}, at_step=20))
     requests.send_request(run, commands.Checkpoint(at_step=30))
@@ -38,15 +38,15 @@ def parent(tmp_path: Path) -> RunDir:
 def test_both_branches_differ_by_the_change_alone(parent: RunDir, at: int, begins: int) -> None:
     branch = fork(parent, at=at, changes={"optim.lr": 0.003})
     assert train(branch) == 0, branch.log_file.read_text()
-    asked = [(20, {"norm.kind": "l1"})] if at >= 20 else []
-    asked.append((at, {"optim.lr": 0.003}))
-    same = finished(parent.path.parent.parent / "straight" / "batch-s0", OBSERVED, asked)
-    assert told(branch, *TOLD) == [e for e in told(same, *TOLD) if e["step"] >= begins]
+    requested = [(20, {"norm.kind": "l1"})] if at >= 20 else []
+    requested.append((at, {"optim.lr": 0.003}))
+    same = finished(parent.path.parent.parent / "straight" / "batch-s0", OBSERVED, requested)
+    assert events_of(branch, *TOLD) == [e for e in events_of(same, *TOLD) if e["step"] >= begins]
     assert digest(branch) == digest(same)
     assert [e["step"] for e in events(branch)][:2] == [begins, begins]
     (origin,) = (e for e in events(branch) if e["type"] == "parent")
     assert (origin["run"], origin["at"]) == ("../batch-s0", at)
-    change = told(branch, "request")[-1]
+    change = events_of(branch, "request")[-1]
     assert (change["step"], change["old"], change["new"]) == (at, {"optim.lr": 0.01}, {"optim.lr": 0.003})
     assert verify(branch, step_and_digest) == []
 
@@ -54,8 +54,10 @@ def test_both_branches_differ_by_the_change_alone(parent: RunDir, at: int, begin
 def test_a_fork_may_follow_what_was_asked_of_its_parent_later(parent: RunDir) -> None:
     branch = fork(parent, at=10, changes={"optim.lr": 0.003}, follow=True)
     assert train(branch) == 0, branch.log_file.read_text()
-    asked = [(10, {"optim.lr": 0.003}), (20, {"norm.kind": "l1"})]
-    assert digest(branch) == digest(finished(parent.path.parent.parent / "x" / "batch-s0", OBSERVED, asked))
+    requested = [(10, {"optim.lr": 0.003}), (20, {"norm.kind": "l1"})]
+    assert digest(branch) == digest(
+        finished(parent.path.parent.parent / "x" / "batch-s0", OBSERVED, requested)
+    )
 
 
 def test_without_a_change_a_fork_goes_the_same_way(parent: RunDir) -> None:
@@ -114,7 +116,7 @@ def test_a_live_run_can_be_forked(tmp_path: Path) -> None:
     requests.send_request(run, commands.Resume())
     assert end(process) == 0
     assert train(branch) == 0
-    assert told(branch, "step")[0]["step"] == 35
+    assert events_of(branch, "step")[0]["step"] == 35
     assert digest(branch) == digest(
         finished(tmp_path / "x" / "s-s0", DEEP_LINEAR, [(40, {"norm.kind": "none"})])
     )
@@ -127,7 +129,7 @@ def test_a_killed_fork_resumes(parent: RunDir) -> None:
     assert train(branch, failpoint="journal.half:22") < 0
     assert train(branch) == 0
     assert train(plain) == 0
-    assert told(branch, *TOLD) == told(plain, *TOLD)
+    assert events_of(branch, *TOLD) == events_of(plain, *TOLD)
 
 
 def test_a_fork_replays(parent: RunDir) -> None:

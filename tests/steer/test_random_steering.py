@@ -1,4 +1,4 @@
-"""Runs asked for anything, anywhere, stopped and killed anywhere: they end like one that was left alone, they
+"""Runs requested to do anything, anywhere, stopped and killed anywhere: they end like one left alone, they
 replay, and their forks are what they were up to the change. A handful of them; hundreds are slow."""
 
 from __future__ import annotations
@@ -83,21 +83,21 @@ def brought_to_its_end(run: RunDir, chance: random.Random) -> None:
     raise AssertionError("it came to no end")
 
 
-def told(run: RunDir, kind: str = "") -> list[dict[str, Any]]:
+def events_of(run: RunDir, kind: str = "") -> list[dict[str, Any]]:
     return [e for e in story(run) if e["type"] != "request" or e["command"]["kind"] != kind]
 
 
 def check(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
-    spec, asked = a_spec(chance), some_requests(chance)
-    twin = ask(make_run(folder / "twin" / "run-s0", spec), asked)
+    spec, requested = a_spec(chance), some_requests(chance)
+    twin = ask(make_run(folder / "twin" / "run-s0", spec), requested)
     assert train(twin) == 0, twin.log_file.read_text()
     stops: list[commands.Command] = [
         commands.Stop(at_step=chance.randrange(60)) for _ in range(chance.randrange(4))
     ]
-    run = ask(make_run(folder / "sweep" / "run-s0", spec), chance.sample(stops, len(stops)) + asked)
+    run = ask(make_run(folder / "sweep" / "run-s0", spec), chance.sample(stops, len(stops)) + requested)
     brought_to_its_end(run, chance)
-    assert told(run, "stop") == told(twin)
+    assert events_of(run, "stop") == events_of(twin)
     assert digest(run) == digest(twin)
     assert verify(run, step_and_digest) == []
     replays_alike(run, chance)
@@ -142,7 +142,7 @@ def by_hand(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
     spec = a_spec(chance).model_copy(update={"steps": 400})
     run = make_run(folder / "sweep" / "run-s0", spec)
-    asked = [
+    requested = [
         *(commands.Set(changes=changes) for changes in CHANGES),
         *(commands.Evaluate(), commands.Checkpoint(), commands.Note(text="here"), commands.Stop()),
         *(commands.Pause(), commands.Step(count=3), commands.Resume()),
@@ -153,7 +153,7 @@ def by_hand(folder: Path, seed: int) -> None:
         while process.exitcode is None:
             status = read_status(run)
             paused = status is not None and status.state == "paused"
-            requests.send_request(run, commands.Resume() if paused else chance.choice(asked))
+            requests.send_request(run, commands.Resume() if paused else chance.choice(requested))
             process.join(chance.uniform(0, 0.1))
             if kills and chance.random() < 0.1:
                 kills -= 1

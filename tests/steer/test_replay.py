@@ -29,7 +29,7 @@ from bncore.store.journal import read_events
 from bncore.store.paths import RunDir, read_sweep
 from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
-from steer.factories import CHANGES, OBSERVED, SLOW_OBSERVED, answers, finished, steered, told
+from steer.factories import CHANGES, OBSERVED, SLOW_OBSERVED, answers, events_of, finished, steered
 
 
 def replayed(original: RunDir) -> RunDir:
@@ -41,15 +41,15 @@ def replayed(original: RunDir) -> RunDir:
 
 @pytest.mark.parametrize("spec", [OBSERVED, SPARSE], ids=["observed", "sparse"])
 def test_a_steered_run_replays_to_the_same_digest(tmp_path: Path, spec: object) -> None:
-    asked = [(3 + 4 * i, changes) for i, changes in enumerate(CHANGES)]
-    original = finished(tmp_path / "sweep" / "run-s0", spec, asked)  # type: ignore[arg-type]
+    requested = [(3 + 4 * i, changes) for i, changes in enumerate(CHANGES)]
+    original = finished(tmp_path / "sweep" / "run-s0", spec, requested)  # type: ignore[arg-type]
     again = replayed(original)
     found = compare(original, again)
     assert found.same, found.difference
     assert found.comparable
     assert digest(again) == digest(original)
     everything = ("step", "eval", "probe", "request", "note", "finished")
-    assert told(again, *everything) == told(original, *everything)
+    assert events_of(again, *everything) == events_of(original, *everything)
 
 
 def test_steered_live_paused_stopped_killed_and_resumed_it_still_replays(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_steered_live_paused_stopped_killed_and_resumed_it_still_replays(tmp_pat
     found = compare(run, again)
     assert found.same, found.difference
     assert digest(again) == digest(run)
-    assert [e["id"] for e in told(again, "request")] == [e["id"] for e in told(run, "request")]
+    assert [e["id"] for e in events_of(again, "request")] == [e["id"] for e in events_of(run, "request")]
 
 
 def test_a_stopped_run_replays_as_far_as_it_went(tmp_path: Path) -> None:
@@ -116,15 +116,15 @@ def test_a_diverged_run_replays(tmp_path: Path) -> None:
         tmp_path / "sweep" / "run-s0", DEEP_LINEAR, [(10, {"optim.lr": 1e38}), (50, {"noise.on": True})]
     )
     assert train(run) == 0
-    assert told(run, "finished")[0]["state"] == "diverged"
+    assert events_of(run, "finished")[0]["state"] == "diverged"
     again = replayed(run)
     assert compare(run, again).same
     assert digest(again) == digest(run)
 
 
 def test_a_killed_replay_resumes_and_ends_alike(tmp_path: Path) -> None:
-    asked = [(9, {"norm.kind": "l1"}), (9, {"noise.on": True}), (30, {"norm.kind": "none"})]
-    original = finished(tmp_path / "sweep" / "run-s0", OBSERVED, asked)
+    requested = [(9, {"norm.kind": "l1"}), (9, {"noise.on": True}), (30, {"norm.kind": "none"})]
+    original = finished(tmp_path / "sweep" / "run-s0", OBSERVED, requested)
     (run,) = replay([original]).runs()
     assert train(run, failpoint="journal.half:30") < 0
     assert train(run, failpoint="journal.half:70") < 0
@@ -142,7 +142,7 @@ def test_a_replay_listens_but_lets_nobody_change_what_it_repeats(tmp_path: Path)
     wait_for_state(run, "paused", 30)
     requests.send_request(run, commands.Resume())
     assert end(process) == 0
-    refused = [e for e in told(run, "request") if e["outcome"] == "rejected"]
+    refused = [e for e in events_of(run, "request") if e["outcome"] == "rejected"]
     assert [e["reason"] for e in refused] == ["a replay takes only the requests of the run that it repeats"]
     assert compare(original, run).same
 
@@ -208,8 +208,8 @@ def test_steered_and_killed_at_random_it_replays_to_the_same_digest(tmp_path: Pa
             process.kill()
         process.join()
     assert train(run) == 0, run.log_file.read_text()
-    asked = [e["id"] for e in events(run) if e["type"] == "request"]
-    assert len(asked) == len(set(asked))
+    requested = [e["id"] for e in events(run) if e["type"] == "request"]
+    assert len(requested) == len(set(requested))
     assert not requests.waiting(run)
     found = compare(run, replayed(run))
     assert found.same, found.difference

@@ -20,7 +20,7 @@ from bncore.store import commands, requests
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
-from steer.factories import answers, finished, told
+from steer.factories import answers, events_of, finished
 
 ONE_SAMPLE = Spec(
     steps=12,
@@ -61,7 +61,7 @@ def test_a_request_that_cannot_work_is_rejected_and_the_run_goes_on(tmp_path: Pa
         )
     assert train(run) == 0, run.log_file.read_text()
     assert answers(run) == [(0 if how == "set" else 4, "set", "rejected")]
-    (answer,) = told(run, "request")
+    (answer,) = events_of(run, "request")
     assert "norm.kind = 'batch'" in answer["reason"] and "batch_size = 1" in answer["reason"]
     assert (answer["old"], answer["new"]) == (None, None)
     twin = make_run(tmp_path / "sweep" / "twin-s0", ONE_SAMPLE)

@@ -1,4 +1,4 @@
-"""The journal: what is written is whole, numbered, exact, and compared when it is made again."""
+"""The journal: what is written is whole, numbered, exact, and compared when it is recomputed."""
 
 from __future__ import annotations
 
@@ -182,12 +182,12 @@ def test_a_fence_leaves_the_former_writer_a_file_that_is_gone(path: Path) -> Non
     assert [e.get("loss") for e in lines(path)] == [None, "right"]
 
 
-# --- made again
+# --- recomputed
 
 
 @pytest.fixture
 def again(path: Path) -> Journal:
-    """A journal of five events, from step 1 on to be made again."""
+    """A journal of five events, from step 1 on to be recomputed."""
     journal = Journal(path)
     journal.append("start", 0, schema=1)
     journal.append("step", 0, loss=1.0)

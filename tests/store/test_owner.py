@@ -47,7 +47,7 @@ def hold(run: RunDir, holder: Owner) -> None:
 
 
 def _contend(pipe: Connection) -> None:
-    """Acquire whenever told to, and tell what came of it; release when told so."""
+    """Acquire on request, and report the outcome; release on request."""
     while (message := pipe.recv()) is not None:
         run, moment = message
         while time.monotonic() < moment:

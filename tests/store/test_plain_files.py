@@ -1,4 +1,4 @@
-"""A pipe or a device in the place of a file of a run directory is told of, not waited for."""
+"""A pipe or a device in the place of a file of a run directory is reported, not waited for."""
 
 from __future__ import annotations
 

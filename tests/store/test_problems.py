@@ -1,4 +1,4 @@
-"""A probe that fails at its first measurement is told of once, wherever runs are followed."""
+"""A probe that fails at its first measurement is reported once, wherever runs are followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inbox: sound requests in their order, everything else set aside, and never a crash."""
+"""The inbox: valid requests in their order, everything else set aside, and never a crash."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def test_what_is_no_request_is_set_aside_and_the_others_are_read(run: RunDir, co
 
 
 def test_a_file_too_large_for_a_request_is_set_aside_unread(run: RunDir) -> None:
-    sound = orjson.dumps({"id": "a", "command": {"kind": "stop"}})
-    put(run, "000000001-fits.json", sound + b" " * (LARGEST - len(sound)))
-    put(run, "000000002-large.json", sound + b" " * (LARGEST + 1 - len(sound)))
+    valid = orjson.dumps({"id": "a", "command": {"kind": "stop"}})
+    put(run, "000000001-fits.json", valid + b" " * (LARGEST - len(valid)))
+    put(run, "000000002-large.json", valid + b" " * (LARGEST + 1 - len(valid)))
     with (run.inbox / "000000003-huge.json").open("wb") as file:
         file.truncate(2**40)  # reading it would take all memory
     assert [request.id for request in pending(run)] == ["a"]

@@ -101,7 +101,7 @@ _json = st.recursive(
 
 
 def _tables(example: Any) -> st.SearchStrategy[bytes]:
-    """A sound table of which some values are replaced by anything; or any bytes."""
+    """A valid table of which some values are replaced by anything; or any bytes."""
     changes = st.dictionaries(st.sampled_from(sorted(asdict(example))), _json, max_size=3)
     return (
         changes.map(lambda change: _dumped(asdict(example) | change))
@@ -146,7 +146,7 @@ def test_whatever_owner_json_holds_it_can_be_read_and_taken(
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass on request."""
 
     def __init__(self) -> None:
         self.now = 1000.0

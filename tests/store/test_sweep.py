@@ -20,8 +20,8 @@ from bncore.store.sweep import create_sweep
 @pytest.fixture(scope="module")
 def planned() -> Plan:
     """`dln_bn`, of three runs or more."""
-    asked = plan(load_experiment("dln_bn"), profile="cpu", seeds=(0, 1))
-    return asked.resolved(data=None, device="cpu", threads=1)
+    requested = plan(load_experiment("dln_bn"), profile="cpu", seeds=(0, 1))
+    return requested.resolved(data=None, device="cpu", threads=1)
 
 
 def test_every_run_is_there_and_queued(tmp_path: Path, planned: Plan) -> None:

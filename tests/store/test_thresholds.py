@@ -21,12 +21,16 @@ MOMENTUM = SMALL.model_copy(update={"optim": Optim(lr=0.1, momentum=0.9)})
 ADAM = SMALL.model_copy(update={"optim": Optim(kind="adam", lr=0.1)})
 
 
-def journal(told: float | str | None, *, start: int = 0, beta: float = 10.0) -> list[dict[str, object]]:
+def journal(reported: float | str | None, *, start: int = 0, beta: float = 10.0) -> list[dict[str, object]]:
     """Events whose measurements from step `start` on tell this threshold."""
     found = events()
     for event in found:
-        if event.get("name") in ("landscape", "sharpness") and event["step"] >= start and told is not None:
-            event["stability_threshold"] = told
+        if (
+            event.get("name") in ("landscape", "sharpness")
+            and event["step"] >= start
+            and reported is not None
+        ):
+            event["stability_threshold"] = reported
         if event.get("name") == "landscape":
             event |= {"beta": beta, "one_over_a_min": 200.0}
     return found
@@ -52,7 +56,7 @@ def test_what_a_journal_tells_goes_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "told", "beta", "sharpness"),
+    ("spec", "reported", "beta", "sharpness"),
     [
         (SMALL, 20.0, [(20.0, "2/lr"), (200.0, "1/a_min")], [(20.0, "2/lr")]),
         (MOMENTUM, 38.0, [(38.0, "3.8/lr"), (200.0, "1/a_min")], [(38.0, "3.8/lr")]),
@@ -64,11 +68,11 @@ def test_what_a_journal_tells_goes_before(tmp_path: Path) -> None:
 def test_the_explorer_draws_the_optimizer_s_own_line(
     tmp_path: Path,
     spec: Spec,
-    told: float | str | None,
+    reported: float | str | None,
     beta: list[tuple[float, str]],
     sharpness: list[tuple[float, str]],
 ) -> None:
-    view = view_of(made_run(tmp_path / "a-s0", journal(told), spec=spec))
+    view = view_of(made_run(tmp_path / "a-s0", journal(reported), spec=spec))
     for panel, expected in (("beta", beta), ("sharpness", sharpness)):
         rules = PANELS[panel].make([view], PanelState()).hlines
         assert [(round(rule.y, 6), rule.text) for rule in rules] == expected

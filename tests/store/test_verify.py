@@ -1,4 +1,4 @@
-"""`verify` says nothing of a sound run, and finds and names each kind of damage."""
+"""`verify` says nothing of a valid run, and finds and names each kind of damage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def problems(run: RunDir) -> list[str]:
 
 
 def rewrite(run: RunDir, change: Callable[[list[Any]], list[Any]], *, number: bool = True) -> None:
-    """Change the journal's events and, unless told otherwise, number them anew."""
+    """Change the journal's events and, unless requested otherwise, number them anew."""
     events = change(lines(run.journal_file))
     if number:
         events = [{**event, "seq": i} for i, event in enumerate(events)]

@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on a CPU: a step's operations, made again blindly in the very same memory."""
+"""A stand-in for CUDA graphs on a CPU: a step's operations, repeated blindly in the very same memory."""
 
 from __future__ import annotations
 

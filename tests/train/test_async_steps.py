@@ -90,8 +90,11 @@ def test_a_run_diverges_at_the_first_loss_that_is_not_finite(tmp_path: Path, cas
 
 
 def test_requests_are_taken_at_their_steps(tmp_path: Path) -> None:
-    asked = [(4 + 4 * place, change) for place, change in enumerate(CHANGES)]
-    run, twin = steered(tmp_path / "ahead", OBSERVED, asked), steered(tmp_path / "not", OBSERVED, asked)
+    requested = [(4 + 4 * place, change) for place, change in enumerate(CHANGES)]
+    run, twin = (
+        steered(tmp_path / "ahead", OBSERVED, requested),
+        steered(tmp_path / "not", OBSERVED, requested),
+    )
     for one in (run, twin):
         requests.send_request(one, commands.Checkpoint(at_step=33))
         requests.send_request(one, commands.Evaluate(at_step=34))
@@ -113,8 +116,8 @@ def test_killed_and_resumed_it_ends_the_same(tmp_path: Path, point: str, then: i
 
 def test_a_run_that_is_ahead_answers_and_stops_as_others_do(tmp_path: Path) -> None:
     spec = SLOW
-    asked = [(30, {"noise.on": True})]
-    run, twin = steered(tmp_path / "ahead", spec, asked), steered(tmp_path / "not", spec, asked)
+    requested = [(30, {"noise.on": True})]
+    run, twin = steered(tmp_path / "ahead", spec, requested), steered(tmp_path / "not", spec, requested)
     requests.send_request(run, commands.Pause(at_step=41))
     process = start(run, ahead=64)
     wait_for_state(run, "paused", 41)

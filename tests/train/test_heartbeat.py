@@ -49,8 +49,8 @@ def test_a_resumed_run_s_rate_is_of_its_own_steps(
             heartbeat.restart_at(at)
             resumed = True
 
-    told = beaten(run, heartbeat, 5, resume)
-    assert {(status.rate, status.eta_s) for status in told} == {(None, None)}, "no step was made"
+    reported = beaten(run, heartbeat, 5, resume)
+    assert {(status.rate, status.eta_s) for status in reported} == {(None, None)}, "no step was made"
 
 
 def test_what_is_beyond_the_last_step_takes_no_negative_time(
@@ -65,9 +65,9 @@ def test_what_is_beyond_the_last_step_takes_no_negative_time(
     def step_back() -> None:
         heartbeat.step -= 10
 
-    told = beaten(run, heartbeat, 5, step)
-    assert told[-1].step > 100
-    assert {status.eta_s for status in told[1:]} == {0.0}
-    told = beaten(run, Heartbeat(run, acquire(run, force=True), steps=100, step=9), 3, lambda: None)
+    reported = beaten(run, heartbeat, 5, step)
+    assert reported[-1].step > 100
+    assert {status.eta_s for status in reported[1:]} == {0.0}
+    reported = beaten(run, Heartbeat(run, acquire(run, force=True), steps=100, step=9), 3, lambda: None)
     back = Heartbeat(run, acquire(run, force=True), steps=10**9, step=10**6)
     assert all((s.rate or 0) >= 0 <= (s.eta_s or 0) for s in beaten(run, back, 5, step_back))

@@ -43,16 +43,16 @@ def test_so_do_the_list_of_runs_and_the_report(run: RunDir) -> None:
     assert "sweep/run: the last evaluation is not finite" in listed.stderr
     as_json = CliRunner().invoke(app, ["ls", "--json", "--root", root])
     assert "the last evaluation is not finite" in as_json.stdout
-    (told,) = gather([run])
-    assert told.warning.startswith("the last evaluation is not finite")
+    (reported,) = gather([run])
+    assert reported.warning.startswith("the last evaluation is not finite")
 
 
 def test_a_run_whose_evaluation_is_finite_has_no_such_warning(tmp_path: Path) -> None:
     run = make_run(tmp_path / "sweep" / "run", SPEC.model_copy(update={"optim": Optim(lr=0.1)}))
     assert train(run) == 0
     assert not [event for event in events(run) if event["type"] == "warning"]
-    (told,) = gather([run])
-    assert told.warning == ""
+    (reported,) = gather([run])
+    assert reported.warning == ""
 
 
 def test_statistics_that_have_overflowed_are_told_by_layer() -> None:

@@ -1,4 +1,4 @@
-"""Measurements made again by graphs, tapes in their place: they are those that are made without, to the bit."""
+"""Measurements replayed by graphs, tapes in their place: they are those that are made without, to the bit."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_without_a_graph_that_can_be_trusted_there_is_none(recorder: type[Taping
     pair.steps(5)
     assert pair.recorded.replayed == 0
     assert len(pair.reasons) == 2  # one a probe, not at every measurement
-    assert all(told.endswith(reason) and "of step 1:" in told for told in pair.reasons)
+    assert all(reported.endswith(reason) and "of step 1:" in reported for reported in pair.reasons)
 
 
 def test_where_memory_is_short_graphs_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A capture that fails, with CUDA replaced: its cause is told, and torch is left on the stream it was on."""
+"""A capture that fails, with CUDA replaced: its cause is reported, and torch is left on the stream it was on."""
 
 from __future__ import annotations
 

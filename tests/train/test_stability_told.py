@@ -77,6 +77,6 @@ def test_of_a_loop_of_somebody_s_own(
         loss.backward()
         optimizer.step()
         step.record(loss)
-    told = [orjson.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_bytes().splitlines()]
-    found = [float(e["stability_threshold"]) for e in told if e["type"] == "probe"]
+    reported = [orjson.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_bytes().splitlines()]
+    found = [float(e["stability_threshold"]) for e in reported if e["type"] == "probe"]
     assert found == pytest.approx([expected, expected], rel=1e-6, nan_ok=True)

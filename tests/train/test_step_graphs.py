@@ -1,4 +1,4 @@
-"""Steps made again by graphs, tapes in their place: they are the steps that are made without, to the bit."""
+"""Steps replayed by graphs, tapes in their place: they are the steps that are made without, to the bit."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_change_in_mid_run_is_followed_there_and_back(change: dict[str, Any]) 
     pair.steps(8)
     before = pair.graphs.replayed
     pair.change(**change)
-    pair.steps(18)  # statistics that began anew are settled after ten
+    pair.steps(18)  # statistics that began anew have the constant momentum after ten
     between = pair.graphs.replayed
     pair.change(**settings_of(SMALL, change))
     pair.steps(18)
@@ -255,8 +255,8 @@ def test_without_a_graph_that_can_be_trusted_there_is_none(recorder: type[Taping
     pair.graphs = StepGraphs(pair.session, recorder(pair.session), pair.reasons.append)
     pair.steps(8)
     assert pair.graphs.replayed == 0
-    (told,) = pair.reasons  # once, not at every step
-    assert told.endswith(reason) and "steps like step 1:" in told
+    (reported,) = pair.reasons  # once, not at every step
+    assert reported.endswith(reason) and "steps like step 1:" in reported
 
 
 def test_without_memory_for_a_trial_there_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,8 +296,11 @@ def test_a_whole_run_is_the_same_with_graphs_and_without(tmp_path: Path, spec: S
 
 
 def test_a_steered_run_is_the_same_with_graphs_and_without(tmp_path: Path) -> None:
-    asked = [(4 + 4 * place, change) for place, change in enumerate(CHANGES)]
-    run, twin = steered(tmp_path / "graphs", OBSERVED, asked), steered(tmp_path / "without", OBSERVED, asked)
+    requested = [(4 + 4 * place, change) for place, change in enumerate(CHANGES)]
+    run, twin = (
+        steered(tmp_path / "graphs", OBSERVED, requested),
+        steered(tmp_path / "without", OBSERVED, requested),
+    )
     assert train(run, ahead=64, updates="graphs") == train(twin, updates="fused") == 0
     assert answers(run) == answers(twin)
     assert_same_run(run, twin)
