@@ -119,7 +119,9 @@ def plan(
             continue
         for seed in seeds:
             layers = [*base, *points, ConfigLayer("seeds", "", {"seed": seed}), *overrides]
-            spec, found = check_spec([*layers, *_image_folder(layers, data_path)], base[0])
+            if data_path is not None and value_at(lay(layers)[0], ("data", "source")) != "gaussian":
+                layers.append(ConfigLayer("--data-dir", "", {"data": {"path": data_path}}))
+            spec, found = check_spec(layers, base[0])
             problems += found
             if spec is not None:
                 runs.append(PlannedRun(f"{variant}-s{seed}", variant, seed, spec))
@@ -149,15 +151,9 @@ def _option_layers(
             problems += error.problems
     for option, override in overrides:
         problems += _clashes(experiment, option, override)
-    return [
-        ConfigLayer(option, "", nested(o.path, o.value)) for option, o in _tags_first(overrides)
-    ], problems
-
-
-def _tags_first(overrides: list[tuple[str, Override]]) -> list[tuple[str, Override]]:
-    """A change of shape (net.kind) drops what lies under it, so it goes first wherever it was typed."""
-    tags = (("net", "kind"), ("data", "source"))
-    return sorted(overrides, key=lambda item: item[1].path not in tags)
+    # A change of shape (net.kind) drops what lies under it, so it goes first wherever it was typed.
+    overrides.sort(key=lambda item: item[1].path not in (("net", "kind"), ("data", "source")))
+    return [ConfigLayer(option, "", nested(one.path, one.value)) for option, one in overrides], problems
 
 
 def _clashes(experiment: Experiment, option: str, override: Override) -> Iterable[Problem]:
@@ -209,10 +205,3 @@ def _variants(experiment: Experiment) -> Iterable[tuple[str, list[ConfigLayer]]]
             name,
             [ConfigLayer(experiment.name, f"axes[{i}] '{point.label}'", point.set) for i, point in chosen],
         )
-
-
-def _image_folder(layers: list[ConfigLayer], path: str | None) -> list[ConfigLayer]:
-    """The layer that names the images' folder, for a run that reads images."""
-    if path is None or value_at(lay(layers)[0], ("data", "source")) == "gaussian":
-        return []
-    return [ConfigLayer("--data-dir", "", {"data": {"path": path}})]

@@ -61,7 +61,12 @@ def resolve_source(
     warning = ""
     source, place = _on_disk(data, path)
     if source == "auto":
-        source, place, warning = _download_or_synthesize(progress)
+        try:
+            place = cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S, progress=progress)
+            source = "cifar10"
+        except DataError as error:
+            source = "synthetic"
+            warning = f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
     elif source == "cifar10" and place is None:
         place = cifar.fetch(path, progress=progress)
     where = None if place is None else str(place.resolve())
@@ -96,11 +101,8 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
         DataError: they are gone, damaged, or not those that were resolved to.
     """
     arrays = _READERS[data.source](data, None, progress)
-    where = data.path or data.source
-    arrays.check(
-        data.fingerprint,
-        f"{where}: the images have changed, or are read otherwise by this version: fingerprint",
-    )
+    changed = "the images have changed, or are read otherwise by this version: fingerprint"
+    arrays.check(data.fingerprint, f"{data.path or data.source}: {changed}")
     return arrays
 
 
@@ -142,13 +144,6 @@ def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:
     raise DataError(
         f"{path}: no images there; expected a folder with {cifar.FOLDER}, or with train/<class>/ and test/<class>/"
     )
-
-
-def _download_or_synthesize(progress: Progress | None) -> tuple[str, Path | None, str]:
-    try:
-        return "cifar10", cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S, progress=progress), ""
-    except DataError as error:
-        return "synthetic", None, f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
 
 
 def _cifar(data: ImageData, _side: int | None, _progress: Progress | None) -> ImageArrays:

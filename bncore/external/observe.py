@@ -97,7 +97,7 @@ def observe(
     described = observed(
         title=title,
         model=type(net).__name__,
-        loss=_name_of(loss_fn),
+        loss=str(getattr(loss_fn, "__qualname__", None) or type(loss_fn).__name__),
         optimizer=_described(optimizer),
         parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
         precision=PRECISIONS[first.dtype],
@@ -212,7 +212,10 @@ class Observation:
 
     def _tell(self, step: ObservedStep) -> None:
         if step.logged:
-            self._journal.append("step", step.step, **_step_fields(step))
+            fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
+            if math.isnan(step.lr):  # groups of parameters with rates of their own
+                del fields["lr"]
+            self._journal.append("step", step.step, **fields)
         if step.measured:
             self._measure(step)
         if time.monotonic() - self._looked > INBOX_S:
@@ -309,13 +312,6 @@ def _known(**fields: float | Tensor | None) -> dict[str, float]:
     return {name: float(value) for name, value in fields.items() if value is not None}
 
 
-def _step_fields(step: ObservedStep) -> dict[str, float]:
-    fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
-    if math.isnan(step.lr):  # groups of parameters with rates of their own
-        del fields["lr"]
-    return fields
-
-
 def _announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> list[str]:
     """What is not as in a run of our own."""
     found, view = [], again.view
@@ -359,11 +355,6 @@ def _make_directory(run: RunDir) -> None:
             )
     except OSError as error:
         raise StoreError(f"{run.path}: cannot be written: {error.strerror}") from error
-
-
-def _name_of(function: object) -> str:
-    name = getattr(function, "__qualname__", None) or type(function).__name__
-    return str(name)
 
 
 def _described(optimizer: torch.optim.Optimizer) -> str:

@@ -69,11 +69,6 @@ def histogram(z: Tensor, bins: Bins) -> Tensor:
     return torch.bincount(cells.flatten(), minlength=bins.count)
 
 
-def normed_layers(net: LayeredNet) -> tuple[int, ...]:
-    """Numbers, from 1, of the layers with a norm position."""
-    return tuple(n for n, layer in enumerate(net.layers, start=1) if layer.norm is not None)
-
-
 class Activations(Probe):
     """The probe. It remembers each layer's bins and the moments of the first and of the last measurement.
 
@@ -153,7 +148,7 @@ class Activations(Probe):
         return dict(sorted(found.items()))
 
     def _of_layers(self, view: StepView) -> dict[int, Distribution]:
-        normed = normed_layers(view.net)
+        normed = tuple(n for n, layer in enumerate(view.net.layers, start=1) if layer.norm is not None)
         chosen = self.layers or normed
         wrong = [n for n in chosen if n not in normed]
         if wrong:

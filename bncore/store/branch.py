@@ -65,7 +65,10 @@ def fork(
     own = read_lineage(parent)
     first = own.step if own is not None else 0
     step = _fork_step(parent, spec, events, checkpoints, first) if at is None else at
-    _check_step(parent, spec, events, step, first)
+    last = _last_step(parent, spec, events)
+    if not first <= step <= last:
+        why = f"; before step {first} it is its parent's" if first else ""
+        raise BranchError(f"--at: {step}; expected a step of {parent.name}, from {first} to {last}{why}")
     before = [e for e in events if e["type"] == "request" and e["step"] <= step]
     inherited = own.changes if own is not None else {}
     request = _change_request(spec, inherited, before, step, changes)
@@ -158,13 +161,6 @@ def _fork_step(
         why = f"no checkpoint to fork from; say --at STEP, from {first} to {known}"
         raise BranchError(f"{parent.name}: {why}")
     return steps[-1]
-
-
-def _check_step(parent: RunDir, spec: Spec, events: list[Event], step: int, first: int) -> None:
-    last = _last_step(parent, spec, events)
-    if not first <= step <= last:
-        why = f"; before step {first} it is its parent's" if first else ""
-        raise BranchError(f"--at: {step}; expected a step of {parent.name}, from {first} to {last}{why}")
 
 
 def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:

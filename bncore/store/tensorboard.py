@@ -78,7 +78,8 @@ def _values(columns: Columns, table: str) -> Values:
         series = columns.series(table, field)
         if field in NO_SCALARS or not len(series):
             continue
-        labels = _by_step(columns, table, _labels_of(table, field))
+        labelled_by = LENGTHS.get(field, "multiples") if table == "probe:landscape" else "layers"
+        labels = _by_step(columns, table, labelled_by)
         tag = f"{name}/{escape_control(field)}"
         for step, value in zip(series.steps.tolist(), series.values, strict=True):
             for suffix, one in _entries(np.asarray(value), labels.get(step), table):
@@ -90,11 +91,6 @@ def _values(columns: Columns, table: str) -> Values:
         histogram = histogram_of(counts, low, width)
         found[step].append(Summary.Value(tag=f"{name}/output/layer_{layer:02g}", histo=histogram))
     return found
-
-
-def _labels_of(table: str, field: str) -> str:
-    """The field that says what the entries of `field` are."""
-    return LENGTHS.get(field, "multiples") if table == "probe:landscape" else "layers"
 
 
 def _by_step(columns: Columns, table: str, field: str) -> dict[int, Any]:

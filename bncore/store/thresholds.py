@@ -52,7 +52,8 @@ def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, 
 def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
     """Value and label of each, without those that the run has not."""
     found = []
-    lr = newest_lr(columns, measure.table)
+    newest = columns.series(measure.table, "two_over_lr").values
+    lr = lr_of(float(newest[-1])) if newest.ndim == 1 and len(newest) else None
     for line in measure.lines:
         at_edge = line.field == "stability_threshold"
         if at_edge:
@@ -68,12 +69,6 @@ def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[
         else:
             found.append((value, threshold_label(value, 2 / lr) if at_edge and lr else line.label))
     return found
-
-
-def newest_lr(columns: Columns, table: str) -> float | None:
-    """The learning rate of a probe's newest measurement, which step lengths are multiples of."""
-    values = columns.series(table, "two_over_lr").values
-    return lr_of(float(values[-1])) if values.ndim == 1 and len(values) else None
 
 
 def lr_of(two_over_lr: float) -> float | None:

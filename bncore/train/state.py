@@ -208,7 +208,8 @@ class TrainState:
     def _gradient(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Outputs and loss on the batch; the gradient is left in the parameters."""
         self.optimizer.zero_grad(set_to_none=True)
-        outputs = self.outputs(batch[0], self.train_pass(step))
+        how = ForwardMode(training=True, track=True, noise_step=step)
+        outputs = self.outputs(batch[0], how)
         loss = self.criterion(outputs, batch[1])
         loss.backward()
         return outputs, loss
@@ -267,10 +268,6 @@ class TrainState:
         with ieee_float32():
             exact, grads = view.gradient_at(view.before)
         return replace(view, loss=exact.item(), grads=grads)
-
-    def train_pass(self, step: int) -> ForwardMode:
-        """The forward pass of training step `step`: batch statistics, running statistics tracked, keyed noise."""
-        return ForwardMode(training=True, track=True, noise_step=step)
 
     @torch.no_grad()
     def _overflow(self) -> Tensor:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,7 @@ def doctor(as_json: Json = False, root: Root = None) -> None:
         "bnrun": version(),
         "python": sys.version.split()[0],
         **torch_report,
-        "torchvision": metadata.version("torchvision") if _installed("torchvision") else "MISSING",
+        "torchvision": metadata.version("torchvision") if find_spec("torchvision") else "MISSING",
         "processors": cpu_count(),
         "gpus seen by the driver": gpu_count(),
         "sweep root": f"{where.resolve()} ({_writable(where)})",
@@ -105,11 +106,3 @@ def _cache_report() -> dict[str, object]:
 def _writable(folder: Path) -> str:
     existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
     return "writable" if os.access(existing, os.W_OK) and existing.is_dir() else "not writable"
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

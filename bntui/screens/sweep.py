@@ -38,7 +38,8 @@ class SweepPage(RunsPage):
 
     def show_page(self, snapshot: Snapshot) -> None:
         if not self.grid.keys:
-            self.lay_out(self._remembered(snapshot))
+            known = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
+            self.lay_out(known or first_panels(snapshot.runs))
         self.grid.show(self.selection.shown(snapshot), self.panel_state())
 
     def focus_page(self) -> None:
@@ -91,8 +92,3 @@ class SweepPage(RunsPage):
     def _experiment(self) -> str:
         sweeps = self.snapshot.sweeps if self.snapshot else ()
         return sweeps[0].experiment if sweeps else ""
-
-    def _remembered(self, snapshot: Snapshot) -> tuple[str, ...]:
-        remembered = read_layout(self._experiment()) or ()
-        known = tuple(key for key in remembered if key in PANELS)
-        return known or first_panels(snapshot.runs)

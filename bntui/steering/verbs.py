@@ -128,7 +128,7 @@ def _probes(spec: Spec | None) -> tuple[str, ...]:
 
 
 def _fork(spec: Spec | None) -> tuple[str, ...]:
-    return (_norm(spec)[0], *_norm(spec)[1:6], _noise(spec)[0], _lr(spec)[0])
+    return (*_norm(spec)[:6], _noise(spec)[0], _lr(spec)[0])
 
 
 VERBS: dict[str, Verb] = {
