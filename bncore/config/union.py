@@ -1,4 +1,4 @@
-"""Tables that have several shapes, told apart by a tag: ``net.kind`` and ``data.source``."""
+"""Tables that have several shapes, distinguished by a tag: ``net.kind`` and ``data.source``."""
 
 from __future__ import annotations
 
