@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -27,6 +29,25 @@ VARIANT_STYLES: dict[str, int] = {
     "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
 }  # fmt: skip
 """Styles that mean the same variant in every figure; others take those that are free."""
+
+
+def styles_for(variants: Sequence[str], taken: Iterable[int] = (), *, free_from: int = 0) -> list[int]:
+    """A style for each: its own for the first of a known variant, in the report's spelling or a directory's
+    (``batch-noise``), the lowest that is free for others.
+
+    Arguments:
+        taken: of what is shown beside them.
+        free_from: the lowest for others.
+    """
+    own = VARIANT_STYLES | {label.replace(" + ", "-"): style for label, style in VARIANT_STYLES.items()}
+    used, given = set(taken), dict[int, int]()
+    for place, variant in enumerate(variants):
+        style = own.get(variant)
+        if style is not None and style not in used:
+            given[place] = style
+            used.add(style)
+    free = (style for style in count(free_from) if style not in used)
+    return [given[place] if place in given else next(free) for place in range(len(variants))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

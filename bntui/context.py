@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from bncore.follow.groups import Group, groups_of
 from bntui.feed import SnapshotFeed
+from bntui.live.grouping import Grouping
+from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection, Settings
 
 if TYPE_CHECKING:
@@ -36,6 +39,22 @@ class PageContext:
     selection: Selection = field(default_factory=Selection)
     warned: set[str] = field(default_factory=set)
     """Warnings that have been on a screen."""
+    _grouping: Grouping = field(default_factory=Grouping)
+
+    def grouping(self, snapshot: Snapshot) -> Grouping | None:
+        """How runs are drawn together; None: each by itself."""
+        selection, grouping = self.selection, self._grouping
+        grouping.band, grouping.by = selection.band, selection.by
+        grouped = selection.grouped
+        if grouped is None:
+            grouped = any(len(group.runs) > 1 for group in grouping.groups(snapshot.runs))
+        return grouping if grouped else None
+
+    def groups(self, snapshot: Snapshot) -> tuple[Group, ...]:
+        """What is listed, selected and steered: groups of runs, or each run by itself."""
+        if self.grouping(snapshot) is None:
+            return tuple(Group(view.name, view.style, (view,)) for view in snapshot.runs)
+        return groups_of(snapshot.runs, self.selection.by)
 
     def labels(self) -> list[str]:
         """What is out of the ordinary, for the heading."""

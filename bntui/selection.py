@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from bncore.aggregate import Band
+    from bncore.follow.groups import Group
     from bncore.follow.run_view import RunView
     from bncore.store.paths import RunDir, SweepDir
     from bntui.live.snapshot import Snapshot
@@ -57,6 +59,12 @@ class Selection:
     """Runs whose curves are not drawn."""
     whole_sweep: bool = False
     """Whether every run is steered."""
+    grouped: bool | None = None
+    """Whether runs are shown and steered by group; None: where a variant has several."""
+    by: tuple[str, ...] = ()
+    """Dotted paths of the settings that runs are grouped by; none: by variant."""
+    band: Band = "interval"
+    """What the band about a group's mean shows."""
     paper: bool = False
     """Whether the paper's own curves are drawn too."""
     layer: int | None = None
@@ -76,17 +84,22 @@ class Selection:
         views = [view for view in snapshot.runs if view.run.path not in self.hidden]
         return sorted(views, key=lambda view: view is selected)
 
-    def targets(self, snapshot: Snapshot) -> tuple[RunView, ...]:
-        """The runs that a request is for: the whole sweep, else the marked ones, else the selected one."""
+    def targets(self, snapshot: Snapshot, groups: Sequence[Group]) -> tuple[RunView, ...]:
+        """The runs that a request is for: the whole sweep, else the marked ones, else the selected group."""
         if self.whole_sweep:
             return snapshot.runs
         marked = tuple(view for view in snapshot.runs if view.run.path in self.marked)
-        selected = self.run(snapshot)
-        return marked or (() if selected is None else (selected,))
+        selected = self.group(groups)
+        return marked or (() if selected is None else selected.runs)
 
-    def move(self, snapshot: Snapshot, by: int) -> None:
-        """Select the run `by` rows further down."""
-        paths = [view.run.path for view in snapshot.runs]
-        if paths:
-            index = paths.index(self.selected) if self.selected in paths else 0
-            self.selected = paths[min(len(paths) - 1, max(0, index + by))]
+    def group(self, groups: Sequence[Group]) -> Group | None:
+        """The one that the selected run is in; the first where it is in none."""
+        found = next((one for one in groups if any(v.run.path == self.selected for v in one.runs)), None)
+        return found or next(iter(groups), None)
+
+    def move(self, groups: Sequence[Group], by: int) -> None:
+        """Select the first run of the group `by` rows further down."""
+        selected = self.group(groups)
+        if selected is not None:
+            index = groups.index(selected) + by
+            self.selected = groups[min(len(groups) - 1, max(0, index))].runs[0].run.path

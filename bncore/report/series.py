@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import VARIANT_STYLES, Curve, Floats, Ridge
+from bncore.figure import VARIANT_STYLES, Curve, Floats, Ridge, styles_for
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
@@ -172,11 +172,9 @@ def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
 def styles_of(variants: Sequence[Variant]) -> dict[Variant, Style]:
     """A look for each variant: its colour by norm and noise, its dashes by learning rate."""
     rates = sorted({variant.lr for variant in variants}, reverse=True)
-    free = len(VARIANT_STYLES)
-    colors = dict(VARIANT_STYLES)
-    for variant in variants:
-        if variant.label not in colors:
-            colors[variant.label], free = free, free + 1
+    labels = list(dict.fromkeys(variant.label for variant in variants))
+    styles = styles_for(labels, free_from=len(VARIANT_STYLES))
+    colors = dict(zip(labels, styles, strict=True))
     return {v: Style(colors[v.label], rates.index(v.lr)) for v in variants}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.figure import Curve, Floats, dash_of
+from bncore.figure import Curve, Floats
 from bntui.chart.cell_style import cell_style, with_background
 from bntui.chart.decimate import Envelope, envelope, highest
 from bntui.chart.grid import Grid
@@ -51,10 +51,13 @@ class Layers:
             dots = line_dots(low, high, self._rows)
         else:
             dots, inside = band_dots(low, high, self._rows)
-            if not faint:
+            if not faint or curve.weight == "spread":
                 self._fill(inside, dots, curve.style)
-        if not self._palette.translucent:
-            dots = dashed(dots, dashes(dash_of(curve), self._columns))
+            if curve.weight == "spread":  # without edges, which would hide the lines inside
+                return
+        pattern = self._palette.dash(curve.style) if curve.dash is None else curve.dash
+        if pattern:
+            dots = dashed(dots, dashes(pattern, self._columns))
         if faint:
             self._paint_faint(dots, curve.style)
         elif curve.floor is None:

@@ -59,6 +59,12 @@ class Palette:
     def curve(self, style: int) -> int:
         return self.curves[style % len(self.curves)]
 
+    def dash(self, style: int) -> int:
+        """Index of the style's dash pattern: of many styles no two have colour and pattern in common, and where
+        there are many colours the first style of each is solid."""
+        again = style // len(self.curves) if len(self.curves) > 1 else 0
+        return (again if self.translucent else style + again) % len(DASHES)
+
     def faint(self, style: int) -> int:
         return blend(self.curve(style), self.background, 0.42)
 
@@ -105,16 +111,16 @@ DARK = true_colors((18, 18, 18), (224, 224, 224), (1, 120, 212))
 LIGHT = true_colors((250, 250, 250), (30, 30, 30), (0, 80, 160))
 
 
-def dashes(style: int, columns: int) -> NDArray[np.bool_]:
-    """Which of the dot columns the style draws, (columns,)."""
-    lengths = DASHES[style % len(DASHES)]
+def dashes(pattern: int, columns: int) -> NDArray[np.bool_]:
+    """Which of the dot columns the pattern, an index into `DASHES`, draws, (columns,)."""
+    lengths = DASHES[pattern % len(DASHES)]
     if len(lengths) == 1:
         return np.ones(columns, np.bool_)
     period = np.repeat(np.arange(len(lengths)) % 2 == 0, lengths)
     return np.resize(period, columns)
 
 
-def sample(style: int, width: int = 4) -> str:
-    """A piece of the style's line, `width` braille characters long, to stand before the run's name."""
-    drawn = dashes(style, 2 * width).reshape(width, 2)
+def sample(pattern: int, width: int = 4) -> str:
+    """A piece of a line, `width` braille characters long, to stand before a name."""
+    drawn = dashes(pattern, 2 * width).reshape(width, 2)
     return "".join(chr(BLANK + 0x06 * bool(left) + 0x30 * bool(right)) for left, right in drawn)

@@ -75,7 +75,8 @@ def _draw_plot(
     layers = Layers(place.width, place.height, x, y, look.palette)
     if look.smoothing > 0:
         for curve in data.curves:
-            layers.add(curve, faint=True)
+            if curve.weight != "spread":
+                layers.add(curve, faint=True)
     for curve in sorted(strong, key=lambda curve: not curve.faint):
         layers.add(curve, faint=curve.faint)
     layers.onto(grid, place.top, place.left)

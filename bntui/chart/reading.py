@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncore.figure import Curve
+from bncore.figure import Curve, Span
 from bntui.chart.grid import cells, fitted
 from bntui.chart.ticks import exact
 
@@ -21,29 +21,52 @@ class Reading:
     low: float
     high: float
     floor: float | None
+    band: Span | None = None
+    """Ends of the range about a mean."""
 
     @property
     def text(self) -> str:
-        """The value, or the ends of the band, and the noise floor where there is one."""
+        """The value, or the ends of the band, and the noise floor or the range about it where there is one."""
         value = exact(self.low) if self.low == self.high or np.isnan(self.low) else ""
         value = value or f"{exact(self.low)}…{exact(self.high)}"
+        if self.band is not None and self.band[0] < self.band[1]:
+            value = f"{value} [{exact(self.band[0])}, {exact(self.band[1])}]"
         return value if self.floor is None or np.isnan(self.floor) else f"{value} ± {exact(self.floor)}"
 
 
 def readings(curves: Iterable[Curve], x: float) -> list[Reading]:
-    """The point nearest to `x` of every curve that reaches there."""
-    result = []
-    for curve in curves:
-        if not curve.x.size or not np.isfinite(x):
-            continue
-        i = nearest(curve.x, x)
-        spacing = (curve.x[-1] - curve.x[0]) / max(1, curve.x.size - 1)
-        if abs(curve.x[i] - x) > max(spacing, 0.5) + 1e-9:
-            continue
-        floor = None if curve.floor is None else float(curve.floor[i])
-        step, low, high = (float(values[i]) for values in (curve.x, curve.low, curve.high))
-        result.append(Reading(curve.label, curve.style, step, low, high, floor))
-    return result
+    """The point nearest to `x` of every curve that reaches there; context of a curve that does is passed over."""
+    if not np.isfinite(x):
+        return []
+    found = [(curve, i) for curve in curves if (i := _reached(curve, x)) is not None]
+    read = {curve.style for curve, _ in found if curve.weight == "main"}
+    ranges = {
+        curve.style: (float(curve.low[i]), float(curve.high[i]))
+        for curve, i in found
+        if curve.weight == "spread"
+    }
+    return [
+        Reading(
+            curve.label,
+            curve.style,
+            float(curve.x[i]),
+            float(curve.low[i]),
+            float(curve.high[i]),
+            None if curve.floor is None else float(curve.floor[i]),
+            ranges.get(curve.style) if curve.weight != "paper" else None,
+        )
+        for curve, i in found
+        if curve.weight != "spread" and not (curve.weight == "faint" and curve.style in read)
+    ]
+
+
+def _reached(curve: Curve, x: float) -> int | None:
+    """Index of the curve's point nearest to `x`; None where it does not reach there."""
+    if not curve.x.size:
+        return None
+    i = nearest(curve.x, x)
+    spacing = (curve.x[-1] - curve.x[0]) / max(1, curve.x.size - 1)
+    return None if abs(curve.x[i] - x) > max(spacing, 0.5) + 1e-9 else i
 
 
 def nearest(x: np.ndarray, value: float) -> int:

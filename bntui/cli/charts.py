@@ -7,15 +7,17 @@ from pathlib import Path
 
 import typer
 
+from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
 from bncore.report.drawing import picture_svg
 from bncore.store.paths import RunDir, SweepDir
 from bntui.chart.export import picture_of
+from bntui.cli.grouped import Grouped, grouping_of
 from bntui.cli.options import fail
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS, first_panels
 from bntui.live.snapshot import names_of_data
-from bntui.live.sources import Runs
+from bntui.live.sources import read_whole
 
 
 def check_charts(keys: Sequence[str]) -> None:
@@ -31,19 +33,20 @@ def check_charts(keys: Sequence[str]) -> None:
         )
 
 
-def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> None:
+def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path, wanted: Grouped) -> None:
     """Write one file per chart, all runs in each; prints their paths. A file that exists is never overwritten.
 
     Arguments:
         keys: of `bntui.live.panels.PANELS`; none: the ones the explorer shows first, without those that would be
             empty.
         folder: made if it is missing.
+        wanted: how runs are drawn together.
 
     Raises:
         BadParameter: a file exists.
         Exit: there is nothing to draw, or the folder cannot be written; said on standard error.
     """
-    charts = _charts(found, keys)
+    charts = _charts(found, keys, wanted)
     taken = [path for key in charts if (path := folder / f"{key}.svg").exists()]
     if taken:
         raise typer.BadParameter(
@@ -60,16 +63,17 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path) -> N
         fail(f"{folder}: cannot be written: {error.strerror}")
 
 
-def _charts(found: RunDir | SweepDir, keys: Sequence[str]) -> dict[str, str]:
+def _charts(found: RunDir | SweepDir, keys: Sequence[str], wanted: Grouped) -> dict[str, str]:
     """SVG texts by key."""
-    source = Runs(found)
-    while not (snapshot := source.poll(60.0)).complete:
-        pass
+    snapshot = read_whole(found)
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
+    grouping = grouping_of(snapshot.runs, wanted)
     setting = "; ".join((found.name, *names_of_data(snapshot.runs)))
+    if grouping is not None:
+        setting += f"; means, {BANDS[grouping.band]}"
     texts = {}
     for key in dict.fromkeys(keys or first_panels(snapshot.runs)):
-        data = PANELS[key].make(snapshot.runs, PanelState(figure=figure))
+        data = PANELS[key].make(snapshot.runs, PanelState(figure=figure, grouping=grouping))
         if data.curves:
             texts[key] = picture_svg(picture_of(data, setting=setting))
         elif keys:

@@ -13,6 +13,7 @@ from bncore.store.export import export_csv, export_parquet, export_paths
 from bncore.store.find import find
 from bncore.store.paths import RunDir
 from bncore.store.tensorboard import export_tensorboard
+from bntui.cli.grouped import BandOption, By, Grouped, Single
 from bntui.cli.inspect import runs_of
 from bntui.cli.options import Root, Run, default_root, fail
 
@@ -36,6 +37,9 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="Output directory.  [default: <sweep>-<run>]")
     ] = None,
+    single: Single = False,
+    by: By = None,
+    band: BandOption = "interval",
     root: Root = None,
 ) -> None:
     """Write a run's tables or charts as files.
@@ -55,7 +59,7 @@ def export(
     found = find(root or default_root(), name)
     runs = runs_of(found)
     if svg:
-        export_svg(found, chart or (), out or Path(found.name.replace("/", "-")))
+        export_svg(found, chart or (), out or Path(found.name.replace("/", "-")), Grouped(single, by, band))
     if not (csv or parquet or tensorboard):
         return
     folders = {run.path: _folder(run, out, alone=isinstance(found, RunDir)) for run in runs}

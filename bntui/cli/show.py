@@ -3,36 +3,78 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from bncore.aggregate import BANDS
+from bncore.follow.groups import groups_of, newest
 from bncore.follow.run_view import view_runs
+from bncore.measures import MEASURES
 from bntui.cli.format import figure, percent
+from bntui.cli.grouped import BandOption, By, Grouped, Single, grouping_of
 from bntui.cli.inspect import runs_named
-from bntui.cli.options import Json, Names, Root
-from bntui.cli.plots import check_layer, labels, plots
+from bntui.cli.options import Json, Names, Root, fail
+from bntui.cli.plots import check_layer, plots
 from bntui.cli.tables import print_table
+from bntui.live.grouping import Grouping
+from bntui.live.snapshot import Snapshot
+from bntui.live.sources import read_whole
 
 Layer = Annotated[
     int | None, typer.Option("--layer", min=1, help="Layer of per-layer plots.  [default: the middle one]")
 ]
+COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
+"""Keys of the measures of a table, and how they are written."""
 
 
-def show(names: Names, layer: Layer = None, as_json: Json = False, root: Root = None) -> None:
+def show(
+    names: Names,
+    layer: Layer = None,
+    single: Single = False,
+    by: By = None,
+    band: BandOption = "interval",
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
     """Plot runs, and the runs of sweeps, together."""
     runs = runs_named(names, root)
-    seen = view_runs(runs)
     if as_json:
-        typer.echo(json.dumps([overview.as_json() for overview in seen], indent=2))
+        typer.echo(json.dumps([view.as_json() for view in view_runs(runs)], indent=2))
         return
-    check_layer(runs, layer)
-    for picture in plots(runs, layer):
+    snapshot = read_whole(*runs)
+    grouping = grouping_of(snapshot.runs, Grouped(single, by, band))
+    check_layer(snapshot, layer)
+    for picture in plots(snapshot, layer, grouping):
         typer.echo(picture)
+    heads = ("step", "loss", "test loss", "test accuracy")
+    rows = [
+        (view.name, seen.state, *_figures(seen.as_json()))
+        for view, seen in zip(snapshot.runs, view_runs(runs), strict=True)
+    ]
+    print_table(("run", "state", *heads), rows)
+    if grouping is not None:
+        print_table(("mean of", "runs", *heads[1:]), _means(snapshot, grouping))
+        typer.echo(f"in brackets: {BANDS[grouping.band]}")
+    unread = [f"{view.name}: {view.problem}" for view in snapshot.runs if view.problem]
+    if unread:
+        fail("\n".join(unread))
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+    return figure(row["step"], ",.0f"), *(write(row[key]) for key, write in COLUMNS.items())
+
+
+def _means(snapshot: Snapshot, grouping: Grouping) -> list[tuple[str, ...]]:
+    """A row for each group: its newest values, of runs that ended early or were changed none."""
     rows = []
-    for name, overview in zip(labels(runs), seen, strict=True):
-        row = overview.as_json()
-        step = figure(row["step"], ",.0f")
-        losses = (figure(row["loss"]), figure(row["test_loss"]))
-        rows.append((name, overview.state, step, *losses, percent(row["test_accuracy"])))
-    print_table(("run", "state", "step", "loss", "test loss", "test accuracy"), rows)
+    for group in groups_of(snapshot.runs, grouping.by):
+        cells = []
+        for key, write in COLUMNS.items():
+            found = newest(group, MEASURES[key], grouping.band)
+            known = found is not None and found.low < found.high
+            cells.append(write(found.mean if found else None))
+            if found is not None and known:
+                cells[-1] += f" [{write(found.low)}, {write(found.high)}]"
+        rows.append((group.name, f"{len(group.runs)}", *cells))
+    return rows

@@ -12,6 +12,7 @@ import plotext
 
 from bncore.config.errors import escape_control
 from bncore.figure import ChartData, Floats
+from bntui.chart.grid import fitted
 
 HEIGHT = 16
 PIPED_WIDTH = 100
@@ -19,6 +20,8 @@ FEWEST_TICKS, MOST_TICKS = 3, 7
 """Labels of an axis of logarithms."""
 PLAIN_POWERS = 4
 """Powers of ten up to here are written out."""
+SIDES = 12
+"""Columns beside the plot, at most, over which no title goes."""
 POINTS = 120
 """Most points a line is drawn from; of a longer one each is the mean of equally many neighbours."""
 PLAIN_MARKERS = "ox+*#@%&"
@@ -42,8 +45,9 @@ def draw(data: ChartData) -> str:
     width = shutil.get_terminal_size().columns if on_terminal else PIPED_WIDTH
     plotext.clear_figure()
     plotext.theme("clear")
+    plotext.limit_size(False, False)  # which else takes 80 columns for the width of what is no terminal
     plotext.plotsize(width, HEIGHT)
-    plotext.title(escape_control(data.title))
+    plotext.title(fitted(escape_control(data.title), width - SIDES).strip())  # a longer one is left out
     plotext.xlabel(data.x_name)
     if data.log_y:
         plotext.yticks(*_log_ticks(np.concatenate([y for *_, y in lines]).tolist()))

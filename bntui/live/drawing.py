@@ -1,8 +1,8 @@
-"""From runs to curves: what every chart is made with."""
+"""What every chart is made with, beside its curves: titles, layers, lines of reference, marks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
-from bncore.figure import Curve, Floats, HLine, VLine
+from bncore.figure import Floats, HLine, VLine
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Points, floor_of, layers_of, middle_layer, take, upper
+from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
+from bntui.live.grouping import Grouping
 
 MARKED = frozenset({"set", "note"})
 """Kinds of requests that are marked in charts: the others change no curve."""
@@ -29,39 +30,10 @@ class PanelState:
     """Where the crosshair stands; None: the newest measurement."""
     reference: Path | None = None
     """Folder of the paper's curves, to be drawn too; None: not."""
+    grouping: Grouping | None = None
+    """How runs are drawn together; None: each by itself."""
     figure: str = ""
     """The figure of the paper that the runs are of, as `SweepView.figure` tells it."""
-
-
-def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
-    """A run's curve or band, with its noise floor; of a fork before it also its parent's, faintly, unless that run
-    is drawn itself.
-
-    Arguments:
-        views: everything that is drawn.
-        layer: of a measure with a value for each.
-    """
-    low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
-    if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
-        return
-    floor = floor_of(view.columns, measure, layer)
-    first = view.columns.parent[1] if view.columns.parent else 0
-    cut = int(np.searchsorted(low.x, first))
-    if cut and not any(_is_parent(other, view) for other in views):
-        y = low.y[:cut]
-        parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
-        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], weight="faint")
-    if cut < len(low.x):
-        own = low.y[cut:]
-        yield Curve(
-            view.name,
-            view.style,
-            low.x[cut:],
-            own,
-            own if high is None else high.y[cut:],
-            floor=None if floor is None else held(floor, low.x[cut:]),
-            diverged=view.state == "diverged",
-        )
 
 
 def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> tuple[Measure, str]:
@@ -102,14 +74,6 @@ def row_at(steps: Floats, step: float | None) -> int:
     return max(0, int(np.searchsorted(steps, step, side="right")) - 1)
 
 
-def held(line: Points, x: Floats) -> Floats | None:
-    """A line's value at or before each x, NaN before its first; None where it is empty."""
-    if not len(line.x):
-        return None
-    at = np.searchsorted(line.x, x, side="right") - 1
-    return np.where(at >= 0, line.y[np.maximum(at, 0)], np.nan)
-
-
 def marks(views: Sequence[RunView]) -> tuple[VLine, ...]:
     """The requests that were applied, one mark for those that are the same of several runs at one step."""
     found: dict[tuple[int, str], int | None] = {}
@@ -139,11 +103,3 @@ def why_empty(views: Sequence[RunView], table: str) -> str:
     if cadences and all(cadence is not None and not cadence.every for cadence in cadences):
         return f"{probe} is off: probes.{probe}.every=100 switches it on"
     return f"no measurement of {probe} yet"
-
-
-def _is_parent(other: RunView, view: RunView) -> bool:
-    return (
-        view.parent is not None
-        and other.run.path.name == view.parent.name
-        and other.run.path.parent.resolve() == view.parent.parent.resolve()
-    )

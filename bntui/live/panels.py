@@ -10,11 +10,11 @@ from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.measured import middle_layer
+from bntui.live.curves import curve_of
 from bntui.live.drawing import (
     PanelState,
     as_drawn,
     chosen_layer,
-    curve_of,
     hlines,
     layer_title,
     marks,
@@ -46,13 +46,18 @@ class Panel:
             title = f"{title}, {layer_title(views, measure, layer)}"
         elif measure.high:
             title += lengths(views, measure.table)
-        curves = [curve for view in views for curve in curve_of(views, view, measure, layer)]
+        if state.grouping is None:
+            curves = [curve for view in views for curve in curve_of(views, view, measure, layer)]
+            vlines = marks(views)
+        else:
+            curves = list(state.grouping.curves(views, measure, layer))
+            vlines = (*marks(views), *state.grouping.departures(views))
         if measure.per_layer and middle_layer((view.columns for view in views), measure) is not None:
             note = f"layer {layer} was not measured"
         return ChartData(
             title,
             (*curves, *overlay(measure.key, views, state, layer)),
-            marks(views),
+            vlines,
             hlines(views, measure),
             log_y=measure.log,
             note=note,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from bncore.config.errors import escape_control
-from bncore.figure import VARIANT_STYLES
+from bncore.figure import styles_for
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
 from bncore.store.errors import StoreError
@@ -159,6 +158,14 @@ class Root:
         }
 
 
+def read_whole(*places: RunDir | SweepDir) -> Snapshot:
+    """Some runs and sweeps now, with everything they measured."""
+    source = Runs(*places)
+    while not (snapshot := source.poll(60.0)).complete:
+        pass
+    return snapshot
+
+
 class _Sweeps:
     """What sweep.toml says is read once; the supervisor's heartbeat at each poll."""
 
@@ -198,21 +205,8 @@ def names(runs: Sequence[RunDir]) -> list[str]:
 
 
 def styles(runs: Sequence[RunDir], taken: Iterable[int] = ()) -> list[int]:
-    """A style for each run: the first one of a variant has the variant's, as in the report's figures; others have
-    the lowest that are free.
-
-    Arguments:
-        taken: of the runs beside them.
-    """
-    by_variant = {label.replace(" + ", "-"): style for label, style in VARIANT_STYLES.items()}
-    used, given = set(taken), dict[int, int]()
-    for place, run in enumerate(runs):
-        style = by_variant.get(variant_and_seed(run)[0])
-        if style is not None and style not in used:
-            given[place] = style
-            used.add(style)
-    free = (style for style in count() if style not in used)
-    return [given[place] if place in given else next(free) for place in range(len(runs))]
+    """A style for each run, as `styles_for` gives them by variant; `taken`: of the runs beside them."""
+    return styles_for([variant_and_seed(run)[0] for run in runs], taken)
 
 
 def _changed(path: Path) -> int | None:

@@ -195,7 +195,7 @@ def _sweep_row(sweep: SweepView, views: Sequence[RunView]) -> Text:
 
 def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
     name_width = max(12, min(32, width - 50))
-    text = Text(" ◆ " if marked else "   ").append_text(fmt.badge(palette, view))
+    text = Text(" ◆ " if marked else "   ").append_text(fmt.badge(palette, view.style))
     text.append(" ").append(fmt.fitted(view.name, name_width)).append(" ")
     state = fmt.state_word(view.state)
     text.append_text(state).append(" " * max(1, 12 - state.cell_len))

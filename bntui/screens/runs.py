@@ -73,10 +73,11 @@ class RunsPage(Page):
     def show(self, snapshot: Snapshot) -> None:
         run = self.selection.run(snapshot)
         self.selection.selected = run.run.path if run is not None else None
-        self.query_one(Sidebar).show(snapshot, self.selection)
-        self.query_one(RunLine).show(snapshot, self.selection)
+        groups = self.context.groups(snapshot)
+        self.query_one(Sidebar).show(snapshot, self.selection, groups)
+        self.query_one(RunLine).show(groups, self.selection)
         self.query_one(ChangeLine).show(snapshot)
-        self.query_one(SteeringBar).update(snapshot)
+        self.query_one(SteeringBar).update(snapshot, groups)
         self.show_page(snapshot)
         self._warn(snapshot)
 
@@ -97,7 +98,8 @@ class RunsPage(Page):
         selection = self.selection
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
         reference = FOLDER if selection.paper else None
-        return PanelState(layer=selection.layer, step=selection.step, reference=reference, figure=figure)
+        grouping = self.context.grouping(self.snapshot) if self.snapshot else None
+        return PanelState(selection.layer, selection.step, reference, grouping, figure)
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
         failure = self.context.feed.failure
@@ -117,7 +119,8 @@ class RunsPage(Page):
         """What the key that pauses does to the targets: whatever runs is paused first."""
         if self.snapshot is None:
             return "pause"
-        states = {view.state for view in self.selection.targets(self.snapshot)}
+        targets = self.selection.targets(self.snapshot, self.context.groups(self.snapshot))
+        states = {view.state for view in targets}
         if "running" in states:
             return "pause"
         if "paused" in states:
@@ -135,7 +138,7 @@ class RunsPage(Page):
 
     def action_select(self, by: int) -> None:
         if self.snapshot is not None:
-            self.selection.move(self.snapshot, by)
+            self.selection.move(self.context.groups(self.snapshot), by)
             self.show_again()
 
     def action_mark(self) -> None:
@@ -171,7 +174,8 @@ class RunsPage(Page):
             self.notice(refusal, "yellow")
         elif self.snapshot is not None and self.snapshot.runs:
             verb = self._pause_verb() if verb == "pause" else verb
-            self.query_one(SteeringBar).open(verb, self.snapshot, self.selection)
+            groups = self.context.groups(self.snapshot)
+            self.query_one(SteeringBar).open(verb, self.snapshot, groups, self.selection)
 
     def action_playback_speed(self, factor: float) -> None:
         playback = self.context.feed.playback
@@ -209,7 +213,8 @@ class RunsPage(Page):
 
     @work(thread=True, group="sending")
     def _sending(self, proposal: Proposal) -> None:
-        names = fmt.targets_text(proposal.targets, len(self.snapshot.runs) if self.snapshot else 0)
+        groups = self.context.groups(self.snapshot) if self.snapshot else ()
+        names = fmt.targets_sentence(proposal.targets, groups)
         text = f"{proposal.sentence} to {names}"
         sending, sent = ("running", "done") if proposal.commands else ("sending request", "request sent")
         self.app.call_from_thread(self.notice, f"{sending}: {text}")
@@ -218,9 +223,11 @@ class RunsPage(Page):
         self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 
     def _toggle(self, paths: set[Path]) -> None:
-        path = self.selection.selected
-        if path is not None:
-            paths.symmetric_difference_update({path})
+        """Put the selected group's runs in, or take them out where all are in."""
+        group = self.selection.group(self.context.groups(self.snapshot)) if self.snapshot else None
+        if group is not None:
+            own = {view.run.path for view in group.runs}
+            paths.symmetric_difference_update(own if own <= paths else own - paths)
             self.show_again()
 
 
@@ -263,7 +270,7 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
     runs = snapshot.runs
     if not runs:
         return [Segment(Text("no runs", fmt.MUTED))]
-    state = _state_of_all({view.state for view in runs})
+    state = fmt.state_of_all({view.state for view in runs})
     sign, style = fmt.STATES[state]
     parts = [Segment(Text(f"{sign} {running if state == 'running' else state}", style), 1)]
     there = [view for view in runs if view.state != "gone"]
@@ -282,10 +289,3 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
         parts.append(Segment(Text(f"{gone} gone", "red"), 2))
     devices = {view.spec.device for view in there if view.spec}
     return parts + ([Segment(Text(devices.pop(), fmt.MUTED), 6)] if len(devices) == 1 else [])
-
-
-def _state_of_all(states: set[str]) -> str:
-    """The state that several runs are in together: that of the one with which most is still to happen."""
-    order = ("running", "paused", "queued", "dead", "failed", "stopped", "finished", "diverged", "unknown")
-    first = next((state for state in order if state in states), "gone")
-    return "finished" if first == "diverged" else first

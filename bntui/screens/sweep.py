@@ -9,6 +9,8 @@ from textual import on, work
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from bncore.aggregate import BANDS
+from bncore.follow.groups import varying
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
@@ -64,6 +66,34 @@ class SweepPage(RunsPage):
 
     def action_maximize_chart(self) -> None:
         self.grid.toggle_maximized()
+
+    def labels(self) -> dict[str, str]:
+        grouped = self.snapshot is not None and self.context.grouping(self.snapshot) is not None
+        return {**super().labels(), "groups": "single runs" if grouped else "groups"}
+
+    def action_groups(self) -> None:
+        if self.snapshot is not None:
+            self.selection.grouped = self.context.grouping(self.snapshot) is None
+            self.show_again()
+
+    def action_band(self) -> None:
+        bands = list(BANDS)
+        self.selection.band = bands[(bands.index(self.selection.band) + 1) % len(bands)]
+        self._say_grouping()
+
+    def action_group_by(self) -> None:
+        if self.snapshot is None:
+            return
+        choices = ((), *((path,) for path in varying(self.snapshot.runs)))
+        by = self.selection.by
+        self.selection.by = choices[(choices.index(by) + 1) % len(choices)] if by in choices else ()
+        self._say_grouping()
+
+    def _say_grouping(self) -> None:
+        self.selection.grouped = True
+        self.show_again()
+        by = ", ".join(self.selection.by) or "variant"
+        self.notice(f"grouped by {by}; band: {BANDS[self.selection.band]}")
 
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:

@@ -10,6 +10,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.app import App
 
+from bncore.follow.groups import Group
 from bncore.follow.request_view import RequestView
 from bncore.follow.run_view import RunView
 from bntui.chart.palette import ANSI, DARK, LIGHT, MONOCHROME, Palette, sample
@@ -56,9 +57,9 @@ def color(palette: Palette, style: int) -> Style:
     return Style.parse(palette.css(style).removeprefix("ansi_"))
 
 
-def badge(palette: Palette, view: RunView, width: int = 3) -> Text:
-    """A piece of the run's line."""
-    return Text(sample(view.style, width), color(palette, view.style))
+def badge(palette: Palette, style: int, width: int = 3) -> Text:
+    """A piece of the line of a run or a group."""
+    return Text(sample(palette.dash(style), width), color(palette, style))
 
 
 def state_sign(state: str) -> Text:
@@ -73,9 +74,29 @@ def state_word(state: str) -> Text:
     return state_sign(state).append(f" {state}", style or MUTED)
 
 
-def fraction_of(view: RunView) -> float:
-    """How much of a run is done, from 0 to 1."""
-    return min(1.0, view.step / view.steps) if view.steps else 0.0
+def state_of_all(states: Iterable[str]) -> str:
+    """The state that several runs are in together: that of the one with which most is still to happen."""
+    states = set(states)
+    order = ("running", "paused", "queued", "dead", "failed", "stopped", "finished", "diverged", "unknown")
+    first = next((state for state in order if state in states), "gone")
+    return "finished" if first == "diverged" else first
+
+
+def fraction_of(*views: RunView) -> float:
+    """How much of some runs is done, from 0 to 1."""
+    total = sum(view.steps for view in views)
+    return sum(min(view.step, view.steps) for view in views) / total if total else 0.0
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """``0-4``, ``0, 2, 7-9``: numbers in order, those that follow each other as one."""
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
 def percent(fraction: float) -> str:
@@ -200,6 +221,27 @@ def targets_text(views: Sequence[RunView], count: int) -> str:
     if len(views) == 1:
         return views[0].name
     return "all" if len(views) == count else f"{len(views)} runs"
+
+
+def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:
+    """The runs that a request goes to, in words that no name can be taken for: ``run none``, ``the 5 runs of none
+    (none-s0, none-s1, none-s2 and 2 more)``."""
+    if len(views) == 1:
+        return f"run {views[0].name}"
+    paths = {view.run.path for view in views}
+    group = next((one for one in groups if {view.run.path for view in one.runs} == paths), None)
+    if group is not None:
+        return f"the {len(views)} runs of {group.name} ({run_names(views)})"
+    if len(views) == sum(len(one.runs) for one in groups):
+        return f"all {len(views)} runs"
+    return f"{len(views)} runs: {run_names(views)}"
+
+
+def run_names(views: Sequence[RunView], most: int = 4) -> str:
+    """Names of runs, of many the first ones."""
+    more = len(views) - most
+    text = ", ".join(view.name for view in views[:most])
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def fitted(text: str, width: int) -> str:

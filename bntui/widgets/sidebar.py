@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from bncore.aggregate import Band
 from bncore.follow.estimate import duration
-from bncore.follow.run_view import RunView
+from bncore.follow.groups import Group
 from bntui.chart.palette import Palette
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
@@ -18,6 +22,10 @@ from bntui.widgets.line import Line, Segment
 from bntui.widgets.listing import Listing, ListRow
 
 DETAIL_WIDTH = 32
+SHORT: dict[Band, str] = {
+    "interval": "95 % interval", "range": "min-max", "quartiles": "quartiles", "deviation": "± 1 sd",
+}  # fmt: skip
+"""What a band shows, in a title."""
 
 
 class Sidebar(Vertical):
@@ -36,7 +44,7 @@ class Sidebar(Vertical):
         super().__init__()
         self._shape: tuple[int, str] | None = None
         """What the height of what is said of the selected run depends on."""
-        self._shown: tuple[Snapshot, Selection] | None = None
+        self._shown: tuple[Snapshot, Selection, Sequence[Group]] | None = None
 
     def compose(self) -> ComposeResult:
         yield Listing(id="runs", focusable=False)
@@ -47,26 +55,35 @@ class Sidebar(Vertical):
         self.query_one("#runs").border_title = "Runs"
         self.query_one("#changes").border_title = "Changes"
 
-    def show(self, snapshot: Snapshot, selection: Selection) -> None:
-        """Show the runs of a snapshot."""
-        self._shown = snapshot, selection
+    def show(self, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]) -> None:
+        """Show the runs of a snapshot, grouped."""
+        self._shown = snapshot, selection, groups
         palette = fmt.palette_of(self.app)
         runs = self.query_one("#runs", Listing)
-        full = len(snapshot.runs) > runs.size.height > 0
+        full = len(groups) > runs.size.height > 0
         width = self.size.width - 4 - (runs.styles.scrollbar_size_vertical if full else 0)
-        rows = [(run_row(palette, view, selection, width), str(view.run.path)) for view in snapshot.runs]
-        runs.show([ListRow(text, key) for text, key in rows])
-        runs.key = str(selection.selected or "")
-        view = selection.run(snapshot)
+        runs.show(
+            [ListRow(row_of(palette, one, selection, width), str(one.runs[0].run.path)) for one in groups]
+        )
+        runs.border_title = self._title(selection, groups)
+        group = selection.group(groups)
+        runs.key = str(group.runs[0].run.path) if group else ""
         panel = self.query_one("#selected", Static)
-        panel.display = view is not None
-        if view is not None:
-            panel.border_title = Text(fmt.fitted(view.name, min(cell_len(view.name), 30)))
-            lines = details(view)
-            shape = (len(lines), view.message)  # which alone may wrap: laying out costs as much as two charts
+        panel.display = group is not None
+        if group is not None:
+            panel.border_title = Text(fmt.fitted(group.name, min(cell_len(group.name), 30)))
+            lines = details(group)
+            message = group.runs[0].message if len(group.runs) == 1 else ""
+            shape = (len(lines), message)  # which alone may wrap: laying out costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
+
+    def _title(self, selection: Selection, groups: Sequence[Group]) -> str:
+        if all(len(group.runs) == 1 for group in groups):
+            return "Runs"
+        by = ", ".join(path.rpartition(".")[2] for path in selection.by) or "variant"
+        return f"By {by} · mean, {SHORT[selection.band]}"
 
     def on_resize(self) -> None:
         """Fit the rows to the width there is now: they may have been written while hidden."""
@@ -77,17 +94,18 @@ class Sidebar(Vertical):
 class RunLine(Line):
     """The same in one line, for narrow terminals."""
 
-    def show(self, snapshot: Snapshot, selection: Selection) -> None:
-        """Show the runs of a snapshot; the selected one is never left out."""
+    def show(self, groups: Sequence[Group], selection: Selection) -> None:
+        """Show the runs of a snapshot, grouped; the selected group is never left out."""
         palette = fmt.palette_of(self.app)
         parts = []
-        for index, view in enumerate(snapshot.runs):
-            is_selected = view.run.path == selection.selected
-            text = fmt.badge(palette, view, 2).append(" ")
-            text.append(view.name, fmt.color(palette, view.style))
-            text.append(f" {fmt.percent(fmt.fraction_of(view)).replace(' ', '')}", fmt.MUTED)
-            if view.state != "running":
-                text.append(" ").append_text(fmt.state_sign(view.state))
+        for index, group in enumerate(groups):
+            is_selected = group is selection.group(groups)
+            text = fmt.badge(palette, group.style, 2).append(" ")
+            text.append(named(group), fmt.color(palette, group.style))
+            text.append(f" {fmt.percent(fmt.fraction_of(*group.runs)).replace(' ', '')}", fmt.MUTED)
+            state = state_of(group)
+            if state != "running":
+                text.append(" ").append_text(fmt.state_sign(state))
             if is_selected:
                 text.stylize("reverse")
             parts.append(Segment(text, 0 if is_selected else 1 + index))
@@ -105,31 +123,58 @@ class ChangeLine(Line):
             self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
 
 
-def run_row(palette: Palette, view: RunView, selection: Selection, width: int) -> Text:
-    """One run in one line: whether marked or hidden, its line, its name, its state and how far it is."""
-    mark = "◆" if view.run.path in selection.marked else " "
-    text = Text(f"{mark} ").append_text(fmt.badge(palette, view)).append(" ")
-    percent = fmt.percent(fmt.fraction_of(view)).replace(" ", "")
-    progress = f"{fmt.short_count(view.step):>6} {percent:>4}"
-    if view.state == "queued":
+def named(group: Group) -> str:
+    """Its name, with the number of its runs where there are several."""
+    return f"{group.name} ×{len(group.runs)}" if len(group.runs) > 1 else group.name
+
+
+def state_of(group: Group) -> str:
+    """The state that all its runs are in, else that of the one with which most is still to happen."""
+    states = {view.state for view in group.runs}
+    return states.pop() if len(states) == 1 else fmt.state_of_all(states)
+
+
+def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> Text:
+    """A group in one line: whether marked or hidden, its line, its name, its state and how far its runs are."""
+    paths = {view.run.path for view in group.runs}
+    text = (
+        Text("◆ " if paths <= selection.marked else "  ")
+        .append_text(fmt.badge(palette, group.style))
+        .append(" ")
+    )
+    percent = fmt.percent(fmt.fraction_of(*group.runs)).replace(" ", "")
+    progress = f"{fmt.short_count(max(view.step for view in group.runs)):>6} {percent:>4}"
+    state = state_of(group)
+    if state == "queued":
         progress = f"{'queued':>11}"
-    name = fmt.fitted(view.name, max(4, width - 6 - 2 - len(progress)))
-    hidden = view.run.path in selection.hidden
-    text.append(name, "dim strike" if hidden else "").append_text(fmt.state_sign(view.state))
+    name = fmt.fitted(named(group), max(4, width - 6 - 2 - len(progress)))
+    text.append(name, "dim strike" if paths <= selection.hidden else "").append_text(fmt.state_sign(state))
     return text.append(f" {progress}", fmt.MUTED)
 
 
-def details(view: RunView) -> list[Text]:
-    """What is known of the selected run."""
-    fraction = fmt.fraction_of(view)
-    head = fmt.state_word(view.state).append(f"  seed {view.seed}", fmt.MUTED)
+def details(group: Group) -> list[Text]:
+    """What is known of the selected group: of a run alone its own state, else how many are in which state."""
+    view, several = group.runs[0], len(group.runs) > 1
+    fraction = fmt.fraction_of(*group.runs)
+    states = Counter(one.state for one in group.runs)
+    seeds = fmt.ranges(one.seed for one in group.runs)
+    head = fmt.state_word(state_of(group))
+    if len(states) > 1:
+        head = Text(", ".join(f"{count} {state}" for state, count in states.most_common()))
+    step = sum(one.step for one in group.runs) // len(group.runs)
     of = f" / {view.steps:,}" if view.steps else ""
-    lines = [head, Text(f"{view.step:,}{of}").append(f"  {fmt.percent(fraction)}", fmt.MUTED)]
-    lines.append(fmt.bar(fraction, DETAIL_WIDTH, "green" if view.state == "running" else ""))
-    if view.state in ("running", "paused"):
-        lines.append(fmt.pairs_of((("rate", fmt.rate(view.rate)), ("ETA", duration(view.eta_s)))))
+    lines = [
+        head.append(f"  seed{'s' if several else ''} {seeds}", fmt.MUTED),
+        Text(f"{step:,}{of}{' each' if several else ''}").append(f"  {fmt.percent(fraction)}", fmt.MUTED),
+        fmt.bar(fraction, DETAIL_WIDTH, "green" if "running" in states else ""),
+    ]
+    if states.keys() & {"running", "paused"}:
+        rates = [one.rate for one in group.runs if one.rate is not None]
+        etas = [one.eta_s for one in group.runs if one.eta_s is not None]
+        rate = fmt.rate(sum(rates) if rates else None)
+        lines.append(fmt.pairs_of((("rate", rate), ("ETA", duration(max(etas, default=None))))))
     lines += [fmt.settings(view), *fmt.cadences(view, DETAIL_WIDTH)]
-    if view.message:
+    if view.message and not several:
         lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))
     return lines
 

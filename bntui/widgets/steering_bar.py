@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from bncore.config.errors import SpecError
-from bncore.follow.run_view import RunView
+from bncore.follow.groups import Group
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
 from bntui.steering.proposal import Proposal, propose, suggestions
@@ -77,6 +77,7 @@ class SteeringBar(Vertical):
         self._options: tuple[str, ...] = ()
         self._snapshot: Snapshot | None = None
         self._selection: Selection | None = None
+        self._groups: Sequence[Group] = ()
         self._whole_sweep = False
         """Whether the request goes to every run this time."""
         self._proposal: Proposal | None = None
@@ -95,9 +96,9 @@ class SteeringBar(Vertical):
         """A key of `bntui.steering.verbs.VERBS`."""
         return self._verb
 
-    def open(self, verb: str, snapshot: Snapshot, selection: Selection) -> None:
+    def open(self, verb: str, snapshot: Snapshot, groups: Sequence[Group], selection: Selection) -> None:
         """Let the person compose a request."""
-        self._verb, self._snapshot, self._selection = verb, snapshot, selection
+        self._verb, self._snapshot, self._selection, self._groups = verb, snapshot, selection, groups
         self._whole_sweep = selection.whole_sweep
         self._options = suggestions(verb, selection.run(snapshot))
         self.border_title = VERBS[verb].title
@@ -117,10 +118,10 @@ class SteeringBar(Vertical):
             self._proposal = None
             self.post_message(self.Closed())
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, snapshot: Snapshot, groups: Sequence[Group]) -> None:
         """Show what the request would do to the runs as they are now."""
         if self.is_open:
-            self._snapshot = snapshot
+            self._snapshot, self._groups = snapshot, groups
             self._update_proposal()
 
     def action_option(self, by: int) -> None:
@@ -155,7 +156,7 @@ class SteeringBar(Vertical):
             return
         text = self.query_one(RequestInput).value
         whole_sweep = self._whole_sweep
-        targets = replace(self._selection, whole_sweep=whole_sweep).targets(self._snapshot)
+        targets = replace(self._selection, whole_sweep=whole_sweep).targets(self._snapshot, self._groups)
         self.query_one("#options", Line).say(_options(self._options, text))
         line = self.query_one("#proposal", Line)
         sweeps = self._snapshot.sweeps
@@ -168,24 +169,15 @@ class SteeringBar(Vertical):
         line.say(*self._sentence(self._proposal))
 
     def _sentence(self, proposal: Proposal) -> tuple[list[Segment], list[Segment]]:
-        palette = fmt.palette_of(self.app)
         text = Text("→ ", fmt.MUTED).append(proposal.sentence, fmt.STRONG).append("  to ", fmt.MUTED)
-        text.append_text(_names(proposal.targets, [fmt.color(palette, v.style) for v in proposal.targets]))
+        text.append(fmt.targets_sentence(proposal.targets, self._groups), fmt.STRONG)
         when = "at the next step" if proposal.at is None else f"at step {proposal.at:,}"
         if proposal.commands:
             when = "" if proposal.at is None else when
         left = [Segment(text), Segment(Text(when, fmt.MUTED), 3)]
         if proposal.skipped:
-            left.append(Segment(Text(f"not to {_names(proposal.skipped)}", fmt.MUTED), 4))
+            left.append(Segment(Text(f"not to {fmt.run_names(proposal.skipped)}", fmt.MUTED), 4))
         return left, []
-
-
-def _names(views: Sequence[RunView], styles: Sequence[object] = ()) -> Text:
-    text = Text()
-    for index, view in enumerate(views[:4]):
-        text.append(", " if index else "").append(view.name, str(styles[index]) if styles else "")
-    more = len(views) - 4
-    return text.append(f" and {more} more") if more > 0 else text
 
 
 def _options(options: Sequence[str], text: str) -> list[Segment]:

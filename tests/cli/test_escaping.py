@@ -17,6 +17,7 @@ from bncore.store.status import Status, write_status
 from bncore.store.sweep import create_sweep
 from bntui.cli.plots import plots
 from bntui.cli.progress import plain_line
+from bntui.live.sources import read_whole
 from cli.factories import bnrun
 
 EVIL = "\x1b]0;title\x07[bold]\x9b31m"
@@ -71,4 +72,4 @@ def test_pictures_and_lines_show_what_they_cannot_print(hostile: Path) -> None:
     (run,) = [p.parent for p in sweep.glob("*/spec.toml")]
     (overview,) = view_runs([RunDir(run)])
     assert plain_line(overview).isprintable()
-    assert r"\x1b]0;title\x07" in "".join(plots([overview.run]))
+    assert r"\x1b]0;title\x07" in "".join(plots(read_whole(overview.run)))

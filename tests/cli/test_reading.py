@@ -10,6 +10,7 @@ from bncore.config.plan import Plan, PlannedRun
 from bncore.store.journal import Journal
 from bncore.store.sweep import create_sweep
 from bntui.cli.plots import plots
+from bntui.live.sources import read_whole
 from cli.factories import bnrun
 
 
@@ -43,5 +44,5 @@ def test_a_probe_that_found_no_layers_is_not_drawn(tmp_path: Path) -> None:
     journal.append("step", 0, loss=1.0)
     journal.append("probe", 0, name="theory", layers=[], lipschitz_error=[])
     journal.close()
-    (picture,) = plots([run])
+    (picture,) = plots(read_whole(run))
     assert "Training loss on nothing" in picture

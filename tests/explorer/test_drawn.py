@@ -11,6 +11,7 @@ import pytest
 from live.factories import STEPS, events, made_run, request, view_of, write_sweep
 from textual.pilot import Pilot
 
+from bncore.follow.groups import Group
 from bncore.follow.run_view import RunView
 from bncore.store.commands import Set
 from bncore.store.paths import SweepDir
@@ -28,7 +29,7 @@ from bntui.selection import Selection
 from bntui.widgets.filter import Filter
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import fit
-from bntui.widgets.sidebar import change_rows, details, run_row
+from bntui.widgets.sidebar import change_rows, details, row_of
 from explorer.factories import drive, explorer, text_of
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -65,6 +66,10 @@ def snapshot(views: tuple[RunView, ...]) -> Snapshot:
     )
 
 
+def alone(view: RunView) -> Group:
+    return Group(view.name, view.style, (view,))
+
+
 def words_of(line: str) -> list[str]:
     """What stands in a line, however far apart."""
     return re.split(" {2,}", line.strip())
@@ -76,15 +81,15 @@ def lines(rows: object) -> list[str]:
 
 def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
     selection = Selection(marked={views[0].run.path}, hidden={views[1].run.path})
-    assert [run_row(DARK, view, selection, 34).plain for view in views] == [
+    assert [row_of(DARK, alone(view), selection, 34).plain for view in views] == [
         "◆ ⠶⠶⠶ batch          ●    12k  41%",
-        "  ⠶⠶⠀ none           ○      queued",
-        "  ⠆⠰⠀ batch + noise  !      5  12%",
+        "  ⠶⠶⠶ none           ○      queued",
+        "  ⠶⠶⠶ batch + noise  !      5  12%",
     ]
 
 
 def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
-    assert lines(details(views[0])) == [
+    assert lines(details(alone(views[0]))) == [
         "● running  seed 0",
         "12,345 / 30,000  41 %",
         "━" * 13 + "─" * 19,
@@ -92,7 +97,7 @@ def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
         "norm l1  noise on  lr 0.1",
         "no probes",
     ]
-    assert lines(details(views[2]))[-1] == "out of memory"
+    assert lines(details(alone(views[2])))[-1] == "out of memory"
 
 
 def test_the_list_of_changes(snapshot: Snapshot) -> None:
@@ -150,7 +155,7 @@ def test_the_list_of_all_runs(snapshot: Snapshot) -> None:
     assert re.sub(" {2,}", "  ", found[1]) == (
         "  ⠶⠶⠶ batch  ● running  12k  41 %  ██▄▃▂▂▂▁▁▁▁▁▁▁▁▁  loss 0.0833  test acc 10.0%  ETA 7 min"
     )
-    assert re.sub(" {2,}", "  ", found[2]) == " ◆ ⠶⠶⠀ none  ○ queued  0  0 %"
+    assert re.sub(" {2,}", "  ", found[2]) == " ◆ ⠶⠶⠶ none  ○ queued  0  0 %"
     assert found[3].endswith("out of memory")
 
 
@@ -170,7 +175,7 @@ def test_the_line_of_keys() -> None:
     line = fit(*keys._parts, 174).plain.strip()
     assert words_of(line) == words_of(
         "n noise  p norm  l lr  Space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"
-        "  z maximize  i probes  N note  m mark  v hide  Esc back   ? help  q quit"
+        "  z maximize  i probes  N note  m mark  g groups  v hide   ? help  q quit"
     )
     short = fit(*keys._parts, 60).plain.strip()
     assert "n noise" in short

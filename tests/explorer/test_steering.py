@@ -40,7 +40,7 @@ def test_a_key_shows_what_it_would_send_escape_sends_nothing_and_enter_sends_it(
             await pilot.press(key)
             await pilot.pause()
             assert steering_bar(app).is_open
-            assert f"→ {said}  to {name}" in sentence(app)
+            assert f"→ {said}  to run {name}" in sentence(app)
             await pilot.press("escape")
             await pilot.pause()
             assert not steering_bar(app).is_open
@@ -115,7 +115,7 @@ def test_what_is_typed_is_what_is_sent_at_the_step_named(sweep: SweepDir) -> Non
         await pilot.press("l")
         await pilot.press(*"lr=0.01 noise=on", "space", "@", *"5000")
         await pilot.pause()
-        assert "→ lr 0.01, noise on  to first" in sentence(app)
+        assert "→ lr 0.01, noise on  to run first" in sentence(app)
         assert "at step 5,000" in sentence(app)
         await pilot.press("enter")
         changes = {"optim.lr": 0.01, "noise.on": True}
@@ -172,10 +172,10 @@ def test_a_step_typed_at_once_belongs_to_what_was_offered(sweep: SweepDir) -> No
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await pilot.press("p", "@", "7")
         await pilot.pause()
-        assert "→ norm none  to first  at step 7" in sentence(app)
+        assert "→ norm none  to run first  at step 7" in sentence(app)
         await pilot.press("escape", "space", "@", "7")
         await pilot.pause()
-        assert "→ pause  to first  at step 7" in sentence(app)
+        assert "→ pause  to run first  at step 7" in sentence(app)
 
     steer(sweep, act)
 
@@ -187,7 +187,7 @@ def test_forks_and_restarts_are_commands_for_the_runs_shown(
         await select(pilot, app, "over")
         await pilot.press("f")
         await pilot.pause()
-        assert "→ fork with norm none  to over" in sentence(app)
+        assert "→ fork with norm none  to run over" in sentence(app)
         assert not started
         await pilot.press("space", "@", "7", "enter")
         over = str(run_named(sweep, "over").path)
@@ -195,7 +195,7 @@ def test_forks_and_restarts_are_commands_for_the_runs_shown(
         await select(pilot, app, "ended")
         await pilot.press("space")
         await pilot.pause()
-        assert "→ restart where it was  to ended" in sentence(app)
+        assert "→ restart where it was  to run ended" in sentence(app)
         await pilot.press("enter")
         ended = str(run_named(sweep, "ended").path)
         await until(pilot, lambda: started[1:] == [("resume", ended, "--detach")])

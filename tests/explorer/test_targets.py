@@ -31,7 +31,7 @@ def test_a_request_goes_to_all_marked_runs_and_those_that_cannot_accept_it_are_n
         await pilot.press("p", "down")
         await pilot.pause()
         said = sentence(app)
-        assert "→ norm l1  to second, halted" in said
+        assert "→ norm l1  to 2 runs: second, halted" in said
         assert "not to over" in said
         assert "first" not in said
         await pilot.press("enter")
@@ -49,7 +49,7 @@ def test_a_request_to_the_whole_sweep_goes_to_queued_runs_too(sweep: SweepDir) -
         assert "whole sweep: on" in text_of(app)
         await pilot.press("n")
         await pilot.pause()
-        assert "to first, second, halted, waits" in sentence(app)
+        assert "to 4 runs: first, second, halted, waits" in sentence(app)
         assert "not to over, ended" in sentence(app)
         assert not inbox_requests(sweep)
         await pilot.press("enter")
@@ -66,10 +66,10 @@ def test_tab_changes_the_targets_while_the_bar_is_open(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         await pilot.press("space")
         await pilot.pause()
-        assert "→ pause  to first" in sentence(app)
+        assert "→ pause  to run first" in sentence(app)
         await pilot.press("tab")
         await pilot.pause()
-        assert "→ pause  to first, second" in sentence(app)
+        assert "→ pause  to 2 runs: first, second" in sentence(app)
         await pilot.press("tab", "enter")
         await until(pilot, lambda: inbox_requests(sweep) == {"first": [{"kind": "pause"}]})
 
@@ -78,7 +78,7 @@ def test_tab_changes_the_targets_while_the_bar_is_open(sweep: SweepDir) -> None:
 
 @pytest.mark.parametrize("before", [False, True])
 def test_tab_is_forgotten_when_the_bar_is_closed_and_when_it_has_sent(sweep: SweepDir, before: bool) -> None:
-    one, all_of_them = "→ noise on  to first  at", "→ noise on  to first, second, halted, waits"
+    one, all_of_them = "→ noise on  to run first  at", "→ noise on  to 4 runs: first, second, halted, waits"
     usual, other = (all_of_them, one) if before else (one, all_of_them)
 
     async def act(pilot: Pilot[None], app: Explorer) -> None:
@@ -176,7 +176,7 @@ def test_space_does_to_the_targets_what_it_says(sweep: SweepDir) -> None:
         assert "Space resume" in text_of(app)
         await pilot.press("space")
         await pilot.pause()
-        assert "→ resume  to halted" in sentence(app)
+        assert "→ resume  to run halted" in sentence(app)
 
     steer(sweep, act)
 

@@ -1,0 +1,208 @@
+"""Several series as one: their mean and a band about it, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from math import factorial
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncore.figure import Floats
+
+Band = Literal["interval", "range", "quartiles", "deviation"]
+BANDS: dict[Band, str] = {
+    "interval": "95 % bootstrap interval of the mean",
+    "range": "smallest to largest",
+    "quartiles": "first to third quartile",
+    "deviation": "± 1 standard deviation",
+}
+"""What a band shows, in words."""
+COVERAGE = 0.95
+"""Of the bootstrap interval."""
+RESAMPLES = 500
+"""Of more members than `ENUMERATED`, for whose resamples a fixed seed is taken."""
+ENUMERATED = 5
+"""Up to so many members every resample is counted, so that the bootstrap is exact."""
+
+
+class Member(NamedTuple):
+    """One series of several."""
+
+    x: Floats
+    """(n,) ascending steps."""
+    y: Floats
+    """(n,) what is not finite is taken for missing."""
+    ended: bool = True
+    """Whether nothing more will come: it then leaves the mean, which goes on without it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate:
+    """The mean of several series and a band about it, at the steps that all of them have between their first and
+    last one."""
+
+    x: Floats
+    """(n,)"""
+    mean: Floats
+    """(n,) geometric on a logarithmic axis; NaN where no member has a value."""
+    low: Floats
+    """(n,) edges of the band; the mean itself where it is of one value."""
+    high: Floats
+    count: NDArray[np.intp]
+    """(n,) values that the mean is of."""
+    complete: NDArray[np.bool_]
+    """(n,) whether no member is still on its way there."""
+    table: Floats
+    """(members, n) the values themselves; NaN is missing."""
+
+
+def aggregate(
+    members: Sequence[Member],
+    band: Band = "interval",
+    *,
+    log: bool = False,
+    most: int = 0,
+    before: Aggregate | None = None,
+) -> Aggregate:
+    """The mean and the band of `members`; nothing is interpolated.
+
+    Arguments:
+        log: whether mean and band are those of the logarithms; values that have none are missing.
+        most: steps at most, of more every second, fourth, … is taken; 0: all.
+        before: an earlier result of these members with the same band; what has not changed is taken from it.
+    """
+    x, table = _common(members)
+    if most and len(x) > most:
+        every = 1 << (-(-len(x) // most) - 1).bit_length()  # so that a step that is kept stays
+        x, table = x[::every], table[:, ::every]
+    kept = np.isfinite(table) & ((table > 0) | (not log))
+    table = np.where(kept, table, np.nan)
+    reached = [np.inf if one.ended else (one.x[-1] if len(one.x) else -np.inf) for one in members]
+    complete = x <= min(reached, default=np.inf)
+    fresh = np.ones(len(x), dtype=bool)
+    mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
+    if before is not None and before.table.shape[0] == table.shape[0]:
+        for mine, theirs in _unchanged(x, table, before):
+            for now, then in ((mean, before.mean), (low, before.low), (high, before.high)):
+                now[mine] = then[theirs]
+            fresh[mine] = False
+    if fresh.any():
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is drawn at the edge
+            mean[fresh], low[fresh], high[fresh] = _summary(table[:, fresh], band, log=log)
+    return Aggregate(x, mean, low, high, np.isfinite(table).sum(axis=0), complete, table)
+
+
+def _common(members: Sequence[Member]) -> tuple[Floats, Floats]:
+    """Steps (n,) that no member passes over between its first and last one, and the values (members, n)."""
+    lines = [one for one in members if len(one.x)]
+    if not lines:
+        return np.empty(0), np.empty((len(members), 0))
+    longest = max((one.x for one in lines), key=len)
+    if not all(np.array_equal(one.x, longest[: len(one.x)]) for one in lines):
+        longest = np.unique(np.concatenate([one.x for one in lines]))
+        inside = [(longest >= one.x[0]) & (longest <= one.x[-1]) for one in lines]
+        passed = [there & ~np.isin(longest, one.x) for one, there in zip(lines, inside, strict=True)]
+        longest = longest[~np.any(passed, axis=0)]
+    table = np.full((len(members), len(longest)), np.nan)
+    for row, one in zip(table, members, strict=True):
+        at = np.searchsorted(longest, one.x)
+        there = at < len(longest)
+        there[there] = longest[at[there]] == one.x[there]
+        row[at[there]] = one.y[there]
+    return longest, table
+
+
+def _unchanged(x: Floats, table: Floats, before: Aggregate) -> list[tuple[slice, slice]]:
+    """Where the beginning and the end of what there is now are what they were, here and there."""
+    shared = min(len(x), len(before.x))
+    first = _alike(x[:shared], before.x[:shared], table[:, :shared], before.table[:, :shared])
+    rest = shared - first
+    if not rest:
+        return [(slice(0, first), slice(0, first))]
+    last = _alike(
+        x[::-1][:rest], before.x[::-1][:rest], table[:, ::-1][:, :rest], before.table[:, ::-1][:, :rest]
+    )
+    return [
+        (slice(0, first), slice(0, first)),
+        (slice(len(x) - last, len(x)), slice(len(before.x) - last, len(before.x))),
+    ]
+
+
+def _alike(x: Floats, then: Floats, table: Floats, old: Floats) -> int:
+    """Leading columns that are equal."""
+    same = (x == then) & ((table == old) | (np.isnan(table) & np.isnan(old))).all(axis=0)
+    return len(same) if same.all() else int(np.argmin(same))
+
+
+def _summary(table: Floats, band: Band, *, log: bool) -> tuple[Floats, Floats, Floats]:
+    """Mean, lower and upper edge (n,) of values (members, n), by the columns that miss the same members."""
+    values = np.log10(table) if log else table
+    finite = np.isfinite(values)
+    if finite.all() and len(values):
+        return _back(*_complete(values, band), log=log)
+    mean, low, high = (np.full(table.shape[1], np.nan) for _ in range(3))
+    present, which = np.unique(finite, axis=1, return_inverse=True)
+    for number, rows in enumerate(present.T):
+        if rows.any():
+            at = which.ravel() == number
+            mean[at], low[at], high[at] = _complete(values[np.ix_(rows, at)], band)
+    return _back(mean, low, high, log=log)
+
+
+def _back(mean: Floats, low: Floats, high: Floats, *, log: bool) -> tuple[Floats, Floats, Floats]:
+    return (10**mean, 10**low, 10**high) if log else (mean, low, high)
+
+
+def _complete(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
+    """The same of values of which none is missing."""
+    mean = (values / len(values)).sum(axis=0)  # the sum of large values may be beyond all numbers
+    match band:
+        case "range":
+            low, high = values.min(axis=0), values.max(axis=0)
+        case "quartiles":
+            low, high = np.quantile(values, [0.25, 0.75], axis=0)
+        case "deviation":
+            deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+            low, high = mean - deviation, mean + deviation
+        case "interval":
+            low, high = _interval(values)
+    return mean, low, high
+
+
+def _interval(values: Floats) -> tuple[Floats, Floats]:
+    """The percentile bootstrap's interval of the mean (Efron, 1979)."""
+    weights, chances = _resamples(len(values))
+    if chances.min() >= (1 - COVERAGE) / 2:  # of up to three members the rarest resamples are inside
+        return values.min(axis=0), values.max(axis=0)
+    low, high = np.empty(values.shape[1]), np.empty(values.shape[1])
+    block = max(1, 2**20 // len(weights))
+    for start in range(0, values.shape[1], block):
+        part = np.s_[start : start + block]
+        means = values[:, part].T @ weights.T
+        order = np.argsort(means, axis=1)
+        reached = np.cumsum(chances[order], axis=1)
+        for edge, share in ((low, (1 - COVERAGE) / 2), (high, (1 + COVERAGE) / 2)):
+            place = np.minimum((reached < share - 1e-12).sum(axis=1), len(weights) - 1)
+            edge[part] = np.take_along_axis(means, np.take_along_axis(order, place[:, None], 1), 1)[:, 0]
+    return low, high
+
+
+@lru_cache
+def _resamples(members: int) -> tuple[Floats, Floats]:
+    """Shares of each member in every resample (resamples, members), and the resamples' chances: all there are of a
+    few members, that of one member alone first."""
+    if members > ENUMERATED:
+        counts = np.random.default_rng(0).multinomial(members, np.full(members, 1 / members), RESAMPLES)
+        return counts / members, np.full(RESAMPLES, 1 / RESAMPLES)
+    found, chances = [], []
+    for drawn in combinations_with_replacement(range(members), members):
+        counts = np.bincount(drawn, minlength=members)
+        ways = factorial(members) // int(np.prod([factorial(n) for n in counts]))
+        found.append(counts / members)
+        chances.append(ways / members**members)
+    return np.array(found), np.array(chances)

@@ -1,0 +1,184 @@
+"""Runs that are shown as one: the seeds of a variant, or the runs that agree in some settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bncore.aggregate import Band, Member, aggregate
+from bncore.config.errors import escape_control, shown
+from bncore.config.measure import Measure
+from bncore.config.model import Spec
+from bncore.figure import VARIANT_STYLES, styles_for
+from bncore.follow.applied import applied_changes
+from bncore.follow.run_view import RunView
+from bncore.store.measured import take
+from bncore.store.status import LIVE
+
+OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
+"""Settings that change no curve of what is trained."""
+UNGROUPED = frozenset({"seed", "title", "device", "threads"})
+"""Settings in which the runs of one variant differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Some runs under one name."""
+
+    name: str
+    """Escaped."""
+    style: int
+    runs: tuple[RunView, ...]
+
+    @cached_property
+    def left(self) -> dict[Path, int]:
+        """By directory, of each run that requests changed unlike others of the group that came so far: the step of
+        the first such request."""
+        changes = {view.run.path: _changes(view) for view in self.runs}
+        found = {}
+        for view in self.runs:
+            mine = changes[view.run.path]
+            for number, (step, _) in enumerate(mine, 1):
+                others = (changes[other.run.path] for other in self.runs if other.step > step)
+                if any([c for _, c in one[:number]] != [c for _, c in mine[:number]] for one in others):
+                    found[view.run.path] = step
+                    break
+        return found
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A run that its group's mean goes on without."""
+
+    run: RunView
+    step: int
+    """The first without it."""
+    why: str
+
+
+def is_going(view: RunView) -> bool:
+    """Whether the run will be continued by itself."""
+    return view.state in (*LIVE, "queued")
+
+
+def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, ...]:
+    """The runs by group, in order of their first runs.
+
+    Arguments:
+        by: dotted paths of settings in which the runs of a group agree, as submitted; none: runs of a variant of a
+            sweep are a group.
+    """
+    found: dict[tuple[str, ...], list[RunView]] = {}
+    several = len({view.run.path.parent for view in views}) > 1
+    variants = {(view.run.sweep.name if several else "", view.variant) for view in views}
+    ambiguous = len({variant for _, variant in variants}) < len(variants)
+    for view in views:
+        key = tuple(f"{path.rpartition('.')[2]} {_value(view.submitted, path)}" for path in by)
+        own = (view.run.sweep.name, view.variant) if several else ("", view.variant)
+        found.setdefault(key or own, []).append(view)
+    variant_of = [runs[0].variant for runs in found.values()]
+    styles = styles_for([] if by else variant_of, free_from=len(VARIANT_STYLES)) or range(len(found))
+    groups = []
+    for (key, runs), style in zip(found.items(), styles, strict=True):
+        name = ", ".join(key) if by else f"{key[0]}/{key[1]}" if ambiguous else key[1]
+        groups.append(Group(name, style, tuple(runs)))
+    return tuple(groups)
+
+
+def varying(views: Sequence[RunView]) -> tuple[str, ...]:
+    """Dotted paths of the settings in which the runs differ as submitted, seed and machine aside."""
+    tables = [dict(_leaves(view.submitted.model_dump(mode="json"))) for view in views if view.submitted]
+    paths = dict.fromkeys(path for table in tables for path in table)
+    return tuple(
+        path
+        for path in paths
+        if path.partition(".")[0] not in UNGROUPED and len({repr(table.get(path)) for table in tables}) > 1
+    )
+
+
+def departures(group: Group) -> list[Departure]:
+    """Runs of the group that were changed unlike others, or that ended before the furthest."""
+    found = []
+    furthest = max((view.step for view in group.runs), default=0)
+    for view in group.runs:
+        step = group.left.get(view.run.path)
+        if step is not None:
+            found.append(Departure(view, step, "changed"))
+        elif not is_going(view) and view.step < furthest:
+            found.append(Departure(view, view.step, view.state))
+    return found
+
+
+def members(group: Group, measure: Measure, layer: int | None = None) -> list[Member]:
+    """The series of the group's runs, each as long as it belongs to the mean; of a fork its own part alone."""
+    found = []
+    for view in group.runs:
+        points = take(view.columns, measure, layer)
+        first = view.columns.parent[1] if view.columns.parent else 0
+        until = group.left.get(view.run.path)
+        start, end = np.searchsorted(points.x, [first, np.inf if until is None else until])
+        ended = until is not None or not is_going(view)
+        found.append(Member(points.x[start:end], points.y[start:end], ended))
+    return found
+
+
+class Newest(NamedTuple):
+    """The mean of the newest values, and the edges of its band."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def newest(group: Group, measure: Measure, band: Band) -> Newest | None:
+    """The newest values of the group's runs together, without those that left it; None where there is none."""
+    gone = {left.run.run.path for left in departures(group)}
+    values = [
+        value
+        for view in group.runs
+        if view.run.path not in gone and (value := view.newest(measure.table, measure.field)) is not None
+    ]
+    found = aggregate([Member(np.zeros(1), np.array([value])) for value in values], band, log=measure.log)
+    if not len(found.x) or not found.count[0]:
+        return None
+    return Newest(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
+
+
+def _changes(view: RunView) -> list[tuple[int, str]]:
+    """Steps and values of the requests that changed the training."""
+    found = []
+    for event in applied_changes(view.columns):
+        command = event.get("command")
+        changes = command.get("changes") if isinstance(command, dict) else None
+        if isinstance(changes, dict):
+            kept = {key: value for key, value in changes.items() if key.partition(".")[0] not in OBSERVING}
+            if kept:
+                found.append((int(event["step"]), repr(sorted(kept.items()))))
+    return found
+
+
+def _value(spec: Spec | None, path: str) -> str:
+    value: Any = spec
+    for part in path.split("."):
+        value = getattr(value, part, None)
+    match value:
+        case None:
+            return "-"
+        case str():
+            return escape_control(value)
+        case float():
+            return f"{value:g}"
+    return shown(value)
+
+
+def _leaves(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in table.items():
+        inside = isinstance(value, dict)
+        found += _leaves(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
+    return found

@@ -1,0 +1,119 @@
+"""Groups of runs as curves: the mean of each, in its band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bncore.aggregate import BANDS, Aggregate, Band, Member, aggregate
+from bncore.config.measure import Measure
+from bncore.figure import Curve, Floats, VLine
+from bncore.follow.groups import Group, departures, groups_of, members
+from bncore.follow.run_view import RunView
+from bncore.store.measured import Points, floor_of, take
+from bntui.live.curves import curve_of, held
+
+MOST_STEPS = 4096
+"""Of a longer mean every second, fourth, … step is drawn: more than a terminal has columns."""
+REMEMBERED = 512
+"""Aggregates kept, of which only what is new is computed again."""
+
+
+@dataclass(eq=False)
+class Grouping:
+    """How runs are grouped, and what was computed of them."""
+
+    band: Band = "interval"
+    by: tuple[str, ...] = ()
+    """Dotted paths of settings; none: by variant."""
+    most: int = MOST_STEPS
+    _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
+
+    def groups(self, views: Sequence[RunView]) -> tuple[Group, ...]:
+        """The runs, grouped; in the order of their styles, the group of the last run at the end."""
+        found = groups_of(sorted(views, key=lambda view: view.style), self.by)
+        return tuple(sorted(found, key=lambda group: bool(views) and views[-1] in group.runs))
+
+    def curves(self, views: Sequence[RunView], measure: Measure, layer: int | None) -> Iterator[Curve]:
+        """Of each group its mean, in its band; of the group of the last run, the selected one, also its runs."""
+        for group in self.groups(views):
+            yield from self._of(group, views, measure, layer, selected=views[-1] in group.runs)
+
+    def departures(self, views: Sequence[RunView]) -> tuple[VLine, ...]:
+        """Where a mean goes on without a run."""
+        found = {
+            (left.step, f"{left.run.name} {left.why} @{left.step:,}"): group.style
+            for group in self.groups(views)
+            if len(group.runs) > 1
+            for left in departures(group)
+        }
+        return tuple(VLine(float(step), text, style) for (step, text), style in sorted(found.items()))
+
+    def _of(
+        self, group: Group, views: Sequence[RunView], measure: Measure, layer: int | None, *, selected: bool
+    ) -> Iterator[Curve]:
+        if len(group.runs) == 1:
+            for curve in curve_of(views, group.runs[0], measure, layer):
+                yield replace(curve, label=group.name, style=group.style)
+            return
+        mean = self._aggregate(group, measure, layer)
+        label = f"{group.name} ×{int(mean.count.max(initial=0))}"
+        if measure.high:
+            edge = replace(measure, field=measure.high, high="")
+            top = self._aggregate(group, edge, layer)
+            if len(top.x) == len(mean.x):
+                yield from _split(Curve(label, group.style, mean.x, mean.mean, top.mean), mean)
+            return
+        yield Curve(f"{label}, {BANDS[self.band]}", group.style, mean.x, mean.low, mean.high, weight="spread")
+        if selected:
+            for view in group.runs:
+                points = take(view.columns, measure, layer)
+                yield Curve(view.name, group.style, points.x, points.y, points.y, weight="faint")
+        yield from _split(
+            Curve(
+                label, group.style, mean.x, mean.mean, mean.mean, floor=_floor(group, mean, measure, layer)
+            ),
+            mean,
+        )
+
+    def _aggregate(self, group: Group, measure: Measure, layer: int | None) -> Aggregate:
+        """What was computed before is computed again only where it is new."""
+        key = (group.name, measure.table, measure.field, layer, self.band)
+        if len(self._known) >= REMEMBERED and key not in self._known:
+            self._known.clear()
+        found = aggregate(
+            members(group, measure, layer),
+            self.band,
+            log=measure.log,
+            most=self.most,
+            before=self._known.get(key),
+        )
+        self._known[key] = found
+        return found
+
+
+def _split(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
+    """The curve as far as all runs that are going have come, and faintly where some are ahead."""
+    n = int(mean.complete.sum())
+    parts: tuple[tuple[slice, Literal["faint", "main"]], ...] = (
+        (slice(max(0, n - 1), None), "faint"),
+        (slice(0, n), "main"),
+    )
+    for part, weight in parts:
+        x = curve.x[part]
+        if len(x) > (weight == "faint"):
+            low = curve.low[part]
+            high = low if curve.is_line else curve.high[part]
+            floor = None if curve.floor is None else curve.floor[part]
+            yield replace(curve, x=x, low=low, high=high, floor=floor, weight=weight)
+
+
+def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:
+    """(n,) The runs' mean noise floor; None where a run has none."""
+    found = [floor_of(view.columns, measure, layer) for view in group.runs]
+    floors = [floor for floor in found if floor is not None and len(floor.x)]
+    if len(floors) < len(group.runs):
+        return None
+    floor = aggregate([Member(one.x, one.y) for one in floors], "range", log=measure.log)
+    return held(Points(floor.x, floor.mean), mean.x)

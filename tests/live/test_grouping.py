@@ -1,0 +1,195 @@
+"""Runs that are drawn as one: which belong together, who leaves a mean, and what is drawn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store.factories import SMALL
+
+from bncore.config.model import Spec
+from bncore.figure import ChartData, Curve
+from bncore.follow.groups import Group, departures, groups_of, members, newest, varying
+from bncore.follow.run_view import RunView
+from bncore.measures import MEASURES
+from bncore.store.journal import Event
+from bncore.store.status import State
+from bntui.live.drawing import PanelState
+from bntui.live.grouping import Grouping
+from bntui.live.panels import PANELS
+from live.factories import STEPS, events, forked_run, made_run, quiet, request, view_of
+
+LOSS = MEASURES["loss"]
+
+
+def seeds(
+    folder: Path,
+    variant: str,
+    losses: Sequence[float],
+    *,
+    spec: Spec = SMALL,
+    steps: Sequence[int] = (),
+    **more: State,
+) -> list[RunView]:
+    """A run for each loss, which it keeps."""
+    found = []
+    for seed, loss in enumerate(losses):
+        own = spec.model_copy(update={"seed": seed})
+        count = steps[seed] if steps else STEPS
+        run = made_run(folder / f"{variant}-s{seed}", events(count, loss=loss), spec=own, **more)  # type: ignore[arg-type]
+        found.append(view_of(run, style=seed))
+    return found
+
+
+def with_changes(folder: Path, name: str, *changes: Event) -> RunView:
+    """A run that requests changed."""
+    journal = events(STEPS, loss=1.0)
+    for change in changes:
+        at = next(
+            i
+            for i, event in enumerate(journal)
+            if event["type"] == "step" and event["step"] == change["step"]
+        )
+        journal.insert(at, change)
+    return view_of(made_run(folder / name, journal))
+
+
+def chart(views: Sequence[RunView], key: str = "loss", **more: object) -> ChartData:
+    with quiet():
+        return PANELS[key].make(views, PanelState(grouping=Grouping(**more)))  # type: ignore[arg-type]
+
+
+def curve(data: ChartData, label: str, weight: str = "main") -> Curve:
+    (found,) = [one for one in data.curves if one.label.startswith(label) and one.weight == weight]
+    return found
+
+
+def test_runs_of_a_variant_are_a_group(tmp_path: Path) -> None:
+    views = [*seeds(tmp_path, "none", [1.0, 2.0]), *seeds(tmp_path, "batch", [1.0])]
+    assert [(g.name, g.style, len(g.runs)) for g in groups_of(views)] == [("none", 0, 2), ("batch", 1, 1)]
+    twice = [*views, *seeds(tmp_path / "other", "none", [1.0])]
+    assert [g.name for g in groups_of(twice)] == [
+        f"{tmp_path.name}/none",
+        f"{tmp_path.name}/batch",
+        "other/none",
+    ]
+
+
+def test_runs_that_agree_in_a_setting_are_a_group(tmp_path: Path) -> None:
+    fast = SMALL.model_copy(update={"optim": SMALL.optim.model_copy(update={"lr": 0.5})})
+    views = [*seeds(tmp_path, "a", [1.0, 2.0]), *seeds(tmp_path, "b", [3.0], spec=fast)]
+    assert varying(views) == ("optim.lr",), "seeds are what a mean is over"
+    assert [(g.name, len(g.runs)) for g in groups_of(views, ("optim.lr",))] == [("lr 0.1", 2), ("lr 0.5", 1)]
+
+
+def test_the_mean_is_geometric_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    data = chart(seeds(tmp_path, "none", [1.0, 10.0, 100.0]))
+    mean, band = curve(data, "none ×3"), curve(data, "none ×3", "spread")
+    np.testing.assert_allclose(mean.low, 10.0)
+    np.testing.assert_allclose([band.low, band.high], [[1.0] * STEPS, [100.0] * STEPS])
+    assert "bootstrap" in band.label
+    assert len([one for one in data.curves if one.weight == "faint"]) == 3, "the selected group's runs"
+
+
+def test_the_runs_of_the_selected_group_alone_are_drawn(tmp_path: Path) -> None:
+    views = [*seeds(tmp_path, "none", [1.0, 2.0]), *seeds(tmp_path, "batch", [3.0, 4.0])]
+    faint = [one.label for one in chart(views).curves if one.weight == "faint"]
+    assert faint == ["batch-s0", "batch-s1"], "the last run is the selected one"
+
+
+def test_a_group_of_one_is_that_run(tmp_path: Path) -> None:
+    (only,) = chart(seeds(tmp_path, "none", [1.0])).curves
+    assert (only.label, only.weight) == ("none", "main")
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed", "stopped", "finished"])
+def test_a_mean_goes_on_without_a_run_that_ended(tmp_path: Path, state: State) -> None:
+    views = [
+        *seeds(tmp_path, "none", [1.0, 1.0]),
+        *seeds(tmp_path / "x", "none", [100.0], steps=[20], state=state),
+    ]
+    group = Group("none", 0, tuple(views))
+    assert [(left.step, left.why) for left in departures(group)] == [(20, state)]
+    data = PANELS["loss"].make(views, PanelState(grouping=Grouping(by=("net.kind",))))
+    mean = next(one for one in data.curves if one.weight == "main")
+    np.testing.assert_allclose(mean.low, [100 ** (1 / 3)] * 20 + [1.0] * (STEPS - 20))
+    assert [line.text for line in data.vlines] == [f"none-s0 {state} @20"]
+    found = newest(group, LOSS, "range")
+    assert found is not None
+    assert found.mean == pytest.approx(1.0), "it is no part of the final mean"
+
+
+def test_runs_on_their_way_are_waited_for(tmp_path: Path) -> None:
+    views = seeds(tmp_path, "none", [1.0, 4.0], steps=[STEPS, 10])
+    data = chart([replace(view, state="running") for view in views])
+    np.testing.assert_allclose(curve(data, "none ×2").low, [2.0] * 10)
+    later = curve(data, "none ×2", "faint")
+    assert later.x[-1] == STEPS - 1
+    np.testing.assert_allclose(later.low[1:], 1.0)
+    assert not data.vlines
+
+
+def test_a_run_that_was_changed_alone_leaves_the_mean(tmp_path: Path) -> None:
+    (other,) = seeds(tmp_path, "none", [1.0])
+    changed = with_changes(tmp_path, "none-s1", request(15, {"norm.kind": "batch"}))
+    group = Group("none", 0, (other, changed))
+    assert [(left.run, left.step, left.why) for left in departures(group)] == [(changed, 15, "changed")]
+    assert [len(one.x) for one in members(group, LOSS)] == [STEPS, 15]
+    assert "none-s1 changed @15" in [line.text for line in chart([other, changed]).vlines]
+
+
+def test_runs_that_were_changed_alike_stay(tmp_path: Path) -> None:
+    views = [
+        with_changes(tmp_path, f"none-s{i}", request(step, {"optim.lr": 0.5}))
+        for i, step in enumerate((15, 17))
+    ]
+    assert departures(Group("none", 0, tuple(views))) == []
+
+
+def test_what_only_observes_changes_no_mean(tmp_path: Path) -> None:
+    (other,) = seeds(tmp_path, "none", [1.0])
+    observed = with_changes(tmp_path, "none-s1", request(15, {"probes.ics.every": 5}))
+    assert departures(Group("none", 0, (other, observed))) == []
+
+
+def test_of_a_fork_its_own_part_is_in_the_mean(tmp_path: Path) -> None:
+    parent = made_run(tmp_path / "none-s0", events(STEPS))
+    forks = [view_of(forked_run(tmp_path / f"fork-s{i}", parent, 30)) for i in range(2)]
+    (group,) = groups_of(forks)
+    assert [one.x.tolist() for one in members(group, LOSS)] == [list(range(30, STEPS))] * 2
+
+
+def test_values_that_are_not_finite_are_missing(tmp_path: Path) -> None:
+    data = chart(seeds(tmp_path, "none", ["nan", 4.0, 9.0], state="diverged"))  # type: ignore[list-item]
+    np.testing.assert_allclose(curve(data, "none ×2").low, 6.0)
+
+
+@pytest.mark.parametrize("key", sorted(PANELS))
+def test_every_chart_of_groups(tmp_path: Path, key: str) -> None:
+    views = [*seeds(tmp_path, "none", [1.0, 2.0, 3.0]), *seeds(tmp_path, "batch", [1.0, 2.0])]
+    data = chart(views, key)
+    assert data.curves
+    for one in data.curves:
+        assert len(one.x) == len(one.low) == len(one.high)
+        assert one.floor is None or len(one.floor) == len(one.x)
+
+
+def test_what_was_computed_is_known_by_all_it_depends_on(tmp_path: Path) -> None:
+    views = seeds(tmp_path, "none", [1.0, 2.0, 4.0, 8.0])
+    grouping = Grouping()
+
+    def band() -> list[float]:
+        found = PANELS["loss"].make(views, PanelState(grouping=grouping))
+        spread = next(one for one in found.curves if one.weight == "spread")
+        return [float(spread.low[0]), float(spread.high[0])]
+
+    first = band()
+    grouping.band = "range"
+    assert band() == pytest.approx([1.0, 8.0])
+    grouping.band = "interval"
+    assert band() == first
+    grouping.by = ("net.kind",)
+    assert band() == first
