@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -47,6 +47,24 @@ def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) 
     words = [_in_words(_schema(model)["properties"][path[-1]], value) for model in owners_of(path, root)]
     beyond = isinstance(value, int) and abs(value) >= 2**63
     return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")
+
+
+@cache
+def types_at(path: Path, root: type[BaseModel] = Spec) -> tuple[object, ...]:
+    """The plain types, and the words, that the field at `path` may be; of a list, that its items may be."""
+    models = owners_of(path, root)
+    found = (kind for model in models for kind in _plain_types(model.model_fields[path[-1]].annotation))
+    return tuple(dict.fromkeys(found))
+
+
+def _plain_types(annotation: Any) -> Iterator[object]:
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif get_args(annotation):
+        for argument in get_args(annotation):
+            yield from _plain_types(argument)
+    elif annotation in (bool, int, float, str):
+        yield annotation
 
 
 def dotted(path: Path) -> str:

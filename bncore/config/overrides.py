@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
             raise SpecError([Problem(file, "probes", value, accepted_values)])
         return tuple(Override(leaf, 0) for leaf in leaves() if leaf[0] == "probes" and leaf[-1] == "every")
     if not owners_of(path):
-        raise SpecError([Problem(file, name, value, message="no such field" + _suggestion(name))])
+        raise SpecError([Problem(file, name, value, message="no such field" + suggestion(name))])
     if tables_at(path):
         keys = ", ".join(f"{name}.{key}" for model in tables_at(path) for key in model.model_fields)
         raise SpecError([Problem(file, name, value, keys, "a table, not a value")])
@@ -157,8 +157,9 @@ def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
     return True
 
 
-def _suggestion(name: str) -> str:
-    known = [dotted(leaf) for leaf in leaves()]
+def suggestion(name: str, more: Sequence[str] = ()) -> str:
+    """`` (did you mean 'x'?)`` for the setting that `name` may be meant for, or one of `more`; else nothing."""
+    known = [*(dotted(leaf) for leaf in leaves()), *more]
     for wanted in dict.fromkeys((name, in_our_words(name))):
         if wanted != name and (wanted in known or wanted in ALIASES):
             return f" (did you mean {ALIASES.get(wanted, wanted)!r}?)"

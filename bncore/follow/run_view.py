@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bncore.config.observed import Observed
 from bncore.follow.applied import applied_changes, with_changes
 from bncore.follow.request_view import RequestView, in_inbox, journaled
 from bncore.launch.slurm.state import Queue, state_by_slurm
+from bncore.plain_files import read_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.journal import in_json
@@ -274,17 +275,31 @@ class RunFollower:
         return (None if ended else self._queue.task(run), *map(_entry, paths))
 
 
-def view_runs(runs: Iterable[RunDir]) -> list[RunView]:
-    """Every run now; for an evaluation that the end of a journal does not hold its history is searched a while."""
+def view_runs(
+    runs: Iterable[RunDir], *, whole: Callable[[RunDir], bool] = lambda _run: False
+) -> list[RunView]:
+    """Every run now; for an evaluation that the end of a journal does not hold its history is searched a while.
+
+    Arguments:
+        whole: whether a run's history is to be read to its beginning, whatever that takes.
+    """
     observer, queue, until = Observer(), Queue(), time.monotonic() + SEARCH_S
     views = []
     for run in runs:
         follower = RunFollower(run, observer, queue)
-        view = follower.poll()
+        view = follower.poll(None if whole(run) else 0.0)
         while not (follower.complete or "eval" in view.columns.tables()) and time.monotonic() < until:
             view = follower.poll(BUDGET_S)
         views.append(view)
     return views
+
+
+def was_steered(run: RunDir) -> bool:
+    """Whether a request may have changed the settings of a run, or of the run that it was forked from."""
+    try:
+        return run.lineage_file.exists() or b'"type":"request"' in read_plain(run.journal_file)
+    except OSError:
+        return False
 
 
 def _same(view: RunView, other: RunView) -> bool:

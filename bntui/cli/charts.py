@@ -33,7 +33,9 @@ def check_charts(keys: Sequence[str]) -> None:
         )
 
 
-def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path, wanted: Grouped) -> None:
+def export_svg(
+    places: Sequence[RunDir | SweepDir], keys: Sequence[str], folder: Path, wanted: Grouped
+) -> None:
     """Write one file per chart, all runs in each; prints their paths. A file that exists is never overwritten.
 
     Arguments:
@@ -46,7 +48,7 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path, want
         BadParameter: a file exists.
         Exit: there is nothing to draw, or the folder cannot be written; said on standard error.
     """
-    charts = _charts(found, keys, wanted)
+    charts = _charts(places, keys, wanted)
     taken = [path for key in charts if (path := folder / f"{key}.svg").exists()]
     if taken:
         raise typer.BadParameter(
@@ -63,12 +65,13 @@ def export_svg(found: RunDir | SweepDir, keys: Sequence[str], folder: Path, want
         fail(f"{folder}: cannot be written: {error.strerror}")
 
 
-def _charts(found: RunDir | SweepDir, keys: Sequence[str], wanted: Grouped) -> dict[str, str]:
+def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Grouped) -> dict[str, str]:
     """SVG texts by key."""
-    snapshot = read_whole(found)
+    snapshot = read_whole(*places)
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
     grouping = grouping_of(snapshot.runs, wanted)
-    setting = "; ".join((found.name, *names_of_data(snapshot.runs)))
+    called = ", ".join(place.name for place in places[:3]) + (", …" if len(places) > 3 else "")
+    setting = "; ".join((called, *names_of_data(snapshot.runs)))
     if grouping is not None:
         setting += f"; means, {BANDS[grouping.band]}"
     texts = {}

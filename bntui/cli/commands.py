@@ -28,7 +28,7 @@ GROUPS = {
     },
     "Look": {
         "presets": Entry("inspect:presets", "List the experiments that come with the program."),
-        "ls": Entry("inspect:ls", "List sweeps and their runs."),
+        "ls": Entry("ls:ls", "List sweeps and their runs."),
         "show": Entry("show:show", "Plot runs, and the runs of sweeps, together."),
         "watch": Entry("inspect:watch", "Follow runs or sweeps until they end."),
         "logs": Entry("inspect:logs", "Print the logs of runs."),

@@ -10,16 +10,15 @@ import typer
 from bncore import load_run
 from bncore.config.errors import escape_control
 from bncore.store.export import export_csv, export_parquet, export_paths
-from bncore.store.find import find
 from bncore.store.paths import RunDir
 from bncore.store.tensorboard import export_tensorboard
 from bntui.cli.grouped import BandOption, By, Grouped, Single
-from bntui.cli.inspect import runs_of
-from bntui.cli.options import Root, Run, default_root, fail
+from bntui.cli.options import Names, Root, fail
+from bntui.cli.select_runs import Where, in_words, places_named, runs_of
 
 
 def export(
-    name: Run,
+    names: Names = None,
     csv: Annotated[bool, typer.Option("--csv", help="One CSV file per table.")] = False,
     parquet: Annotated[
         bool, typer.Option("--parquet", help="One Parquet file per table (needs pyarrow).")
@@ -40,6 +39,7 @@ def export(
     single: Single = False,
     by: By = None,
     band: BandOption = "interval",
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Write a run's tables or charts as files.
@@ -56,13 +56,17 @@ def export(
         check_charts(chart or ())
     if out is not None and not out.name:
         raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
-    found = find(root or default_root(), name)
-    runs = runs_of(found)
+    places = places_named(names, root, where)
+    runs = [run for place in places for run in runs_of(place)]
+    called = places[0].name if len(places) == 1 else "runs"
     if svg:
-        export_svg(found, chart or (), out or Path(found.name.replace("/", "-")), Grouped(single, by, band))
+        folder = out or Path(called.replace("/", "-"))
+        export_svg(places, chart or (), folder, Grouped(single, by, band))
     if not (csv or parquet or tensorboard):
         return
-    folders = {run.path: _folder(run, out, alone=isinstance(found, RunDir)) for run in runs}
+    alone = len(places) == 1 and isinstance(places[0], RunDir)
+    same = len({run.path.parent for run in runs}) == 1
+    folders = {run.path: _folder(run, out, alone=alone, same=same) for run in runs}
     tables = {run.path: load_run(run.path) for run in runs}
     for path, folder in folders.items():
         kinds = ["csv"] * csv + ["parquet"] * parquet
@@ -80,13 +84,15 @@ def export(
         for one in write(tables[path], folder)
     ]
     if not written:
-        fail(f"{found.name}: nothing to export yet")
+        fail(f"{in_words(names, where)}: nothing to export yet")
     for one in written:
         typer.echo(str(one))
 
 
-def _folder(run: RunDir, out: Path | None, *, alone: bool) -> Path:
-    """Where a run's files go: of a sweep each run has a folder of its own."""
+def _folder(run: RunDir, out: Path | None, *, alone: bool, same: bool) -> Path:
+    """Where a run's files go: each of several has a folder of its own, with its sweep's name where that is not the
+    same of all."""
+    name = run.name.replace("/", "-")
     if out is None:
-        return Path(run.name.replace("/", "-"))
-    return out if alone else out / run.path.name
+        return Path(name)
+    return out if alone else out / (run.path.name if same else name)

@@ -9,23 +9,24 @@ import typer
 
 from bncore.config.errors import escape_control
 from bncore.follow.run_view import view_runs
-from bncore.store.find import find_all
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Observer
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Names, Root, counted, default_root, fail
+from bntui.cli.options import Names, Root, counted, fail
+from bntui.cli.select_runs import Where, places_named
 from bntui.cli.slurm import waiting_tasks
 
 
 def rm(
-    names: Names,
+    names: Names = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip confirmation.")] = False,
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Remove runs or sweeps.
 
     Nothing is removed while one of them is live."""
-    found = find_all(root or default_root(), names)
+    found = places_named(names, root, where, told=True)
     live = [name for one in found for name in _alive(one)]
     if live:
         fail(f"{', '.join(live)}: live; `bnrun stop` it first", ExitCode.USAGE)

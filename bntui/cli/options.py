@@ -44,9 +44,9 @@ Run = Annotated[
     ),
 ]
 Names = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="RUN...",
+        metavar="[RUN...]",
         help="Paths, sweep/run, unique prefixes, @last, or patterns such as 'exp0*' (quoted).",
         autocompletion=complete_run,
     ),

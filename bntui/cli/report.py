@@ -16,8 +16,8 @@ from bncore.report.document import as_json as to_json
 from bncore.report.document import report as judge
 from bncore.report.missing import presets_for
 from bncore.store.files import write_out
-from bncore.store.find import find_all
-from bntui.cli.options import Json, Root, complete_run, default_root
+from bntui.cli.options import Json, Root, complete_run
+from bntui.cli.select_runs import Where, places_named
 from bntui.cli.verdicts import print_claims, print_report
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 Runs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="RUN_OR_SWEEP...",
+        metavar="[RUN_OR_SWEEP...]",
         help="Paths, names, unique prefixes, @last, or patterns such as 'exp0*' (quoted); runs of several sweeps "
         "are judged together.",
         autocompletion=complete_run,
@@ -40,7 +40,7 @@ SomeRuns = Annotated[
 
 
 def report(
-    names: Runs,
+    names: Runs = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page.")] = None,
     png: Annotated[
         Path | None, typer.Option("--png", help="Write each figure as PNG into this folder.")
@@ -49,12 +49,13 @@ def report(
         Path | None, typer.Option("--svg", help="Write each figure as SVG into this folder.")
     ] = None,
     as_json: Json = False,
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Plot the paper's figures and judge its claims from runs.
 
     The paper's own curves are drawn beside them. With files, only tables are printed."""
-    document = _document(names, root)
+    document = judge(places_named(names, root, where))
     written = _write(document, html, {"png": png, "svg": svg})
     if as_json:
         typer.echo(json.dumps(to_json(document), indent=2))
@@ -68,17 +69,12 @@ def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> 
     """List the paper's claims and the presets that test each.
 
     Given runs, also their verdicts and the missing evidence."""
-    document = _document(names, root) if names else None
+    document = judge(places_named(names, root)) if names else None
     rows = [_claim_row(claim, document) for claim in CLAIMS]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     print_claims(rows, with_runs=document is not None)
-
-
-def _document(names: list[str], root: Path | None) -> Report:
-    """Raises NoSuchRun where a name means no run; nothing has been written then."""
-    return judge(find_all(root or default_root(), names))
 
 
 def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]) -> list[Path]:

@@ -22,8 +22,8 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import send_request
 from bncore.store.status import Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import runs_named
 from bntui.cli.options import Json, Names, Root, counted, fail, say
+from bntui.cli.select_runs import Where, in_words, runs_named
 from bntui.cli.slurm import (
     SlurmFlags,
     check_cluster,
@@ -46,7 +46,7 @@ Dropped = Annotated[
 
 @with_slurm
 def resume(
-    names: Names,
+    names: Names = None,
     jobs: Jobs = None,
     force: Force = False,
     detached: Detach = False,
@@ -54,6 +54,7 @@ def resume(
         str | None, typer.Option("--launcher", help="local or slurm.  [default: as submitted]")
     ] = None,
     as_json: Json = False,
+    where: Where = None,
     root: Root = None,
     drop_request: Dropped = None,
     slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
@@ -63,7 +64,7 @@ def resume(
     Of a sweep, everything unfinished is restarted where it was, one sweep after the other. In the foreground,
     exit 0 only if all restarted runs have ended."""
     check_launcher(launcher, slurm)
-    runs = runs_named(names, root)
+    runs = runs_named(names, root, where, told=True)
     options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
     if not force:
         _await_orphans(runs)
@@ -76,7 +77,7 @@ def resume(
     busy = [*live, *waiting]
     dead = [o.run for o in seen if o.state not in ("finished", "diverged") and o.run not in busy]
     if not busy and not dead:
-        fail(f"{', '.join(names)}: nothing to resume: every run has ended", ExitCode.USAGE)
+        fail(f"{in_words(names, where)}: nothing to resume: every run has ended", ExitCode.USAGE)
     for run in dead:
         refuse_observed(run.spec_file)
     missing = _by_sweep(dead)

@@ -13,9 +13,9 @@ from bncore.follow.run_view import view_runs
 from bncore.measures import MEASURES
 from bntui.cli.format import figure, percent
 from bntui.cli.grouped import BandOption, By, Grouped, Single, grouping_of
-from bntui.cli.inspect import runs_named
 from bntui.cli.options import Json, Names, Root, fail
 from bntui.cli.plots import check_layer, plots
+from bntui.cli.select_runs import Where, runs_named
 from bntui.cli.tables import print_table
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
@@ -29,16 +29,17 @@ COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
 
 
 def show(
-    names: Names,
+    names: Names = None,
     layer: Layer = None,
     single: Single = False,
     by: By = None,
     band: BandOption = "interval",
     as_json: Json = False,
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Plot runs, and the runs of sweeps, together."""
-    runs = runs_named(names, root)
+    runs = runs_named(names, root, where)
     if as_json:
         typer.echo(json.dumps([view.as_json() for view in view_runs(runs)], indent=2))
         return

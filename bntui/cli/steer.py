@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,14 +23,13 @@ from bncore.store.commands import (
     Stop,
     StopSweep,
 )
-from bncore.store.find import find_all
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import send_request
 from bncore.store.status import Observer
 from bntui.cli.answers import await_answers
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import runs_named, runs_of
-from bntui.cli.options import Names, Root, Run, default_root, fail, say
+from bntui.cli.options import Names, Root, Run, complete_run, fail, say
+from bntui.cli.select_runs import Where, in_words, places_named, runs_named, runs_of
 from bntui.cli.slurm import cancel, waiting_tasks
 
 MOST = 2**63 - 1
@@ -40,80 +40,102 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the answer; exit 3 
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer.")]
 Changes = Annotated[
     list[str],
-    typer.Argument(metavar="path=value...", help="noise=on norm=l1 lr=0.05 probes.ics.every=50 ..."),
+    typer.Argument(
+        metavar="RUN path=value...",
+        help="A run or a sweep (none with --where), then noise=on norm=l1 lr=0.05 probes.ics.every=50 ...",
+        autocompletion=complete_run,
+    ),
 ]
 
 
 def set_(
-    name: Run,
-    changes: Changes,
+    words: Changes,
     at_step: AtStep = None,
     wait: Wait = False,
     timeout: Timeout = 60.0,
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Change settings of a live run, or of every run of a sweep.
 
     Norm, noise, learning rate and cadences can be changed. Queued runs apply it when they start."""
+    names, changes = ([], words) if where is not None and "=" in words[0] else (words[:1], words[1:])
+    if not changes:
+        raise typer.BadParameter("missing; expected path=value, such as lr=0.05", param_hint="path=value...")
     command = Set(changes=parse_changes(changes), at_step=at_step)
-    _send([name], runs_named([name], root), command, wait=wait, timeout=timeout)
+    _send(names, root, where, command, wait=wait, timeout=timeout)
 
 
-def pause(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+def pause(
+    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
+) -> None:
     """Pause live runs, or every run of sweeps."""
-    _send(names, runs_named(names, root), Pause(at_step=at_step), wait=wait)
+    _send(names, root, where, Pause(at_step=at_step), wait=wait)
 
 
 def step(
-    names: Names,
+    names: Names = None,
     count: Annotated[int, typer.Option("--count", min=1, max=MOST, help="Number of steps.")] = 1,
     wait: Wait = False,
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Run a number of steps, then pause."""
-    _send(names, runs_named(names, root), Step(count=count), wait=wait)
+    _send(names, root, where, Step(count=count), wait=wait)
 
 
-def checkpoint(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+def checkpoint(
+    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
+) -> None:
     """Save a checkpoint of live runs.
 
     It is kept when older ones are removed."""
-    _send(names, runs_named(names, root), Checkpoint(at_step=at_step), wait=wait)
+    _send(names, root, where, Checkpoint(at_step=at_step), wait=wait)
 
 
-def evaluate(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+def evaluate(
+    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
+) -> None:
     """Evaluate live runs now.
 
     The regular evaluations are unaffected."""
-    _send(names, runs_named(names, root), Evaluate(at_step=at_step), wait=wait)
+    _send(names, root, where, Evaluate(at_step=at_step), wait=wait)
 
 
 def note(
     name: Run,
-    text: Annotated[str, typer.Argument(help="Note text.")],
+    text: Annotated[str | None, typer.Argument(help="Note text (with --where: RUN may be left out).")] = None,
     at_step: AtStep = None,
     wait: Wait = False,
+    where: Where = None,
     root: Root = None,
 ) -> None:
     """Add a note to the journal of a run or of a sweep's runs."""
+    names = [name]
+    if text is None and where is not None:
+        names, text = [], name
+    if text is None:
+        raise typer.BadParameter("missing; expected the note's text", param_hint="text")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise typer.BadParameter(f"{text!a}; expected text in UTF-8", param_hint="text") from None
     if len(text) > 4096:
         raise typer.BadParameter(f"{len(text)} characters; expected at most 4096", param_hint="text")
-    _send([name], runs_named([name], root), Note(text=text, at_step=at_step), wait=wait)
+    _send(names, root, where, Note(text=text, at_step=at_step), wait=wait)
 
 
-def stop(names: Names, at_step: AtStep = None, wait: Wait = False, root: Root = None) -> None:
+def stop(
+    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
+) -> None:
     """Checkpoint and end runs; cancel queued ones.
 
     `bnrun resume` restarts them."""
-    found = find_all(root or default_root(), names)
+    found = places_named(names, root, where, told=True)
     runs = {one: runs_of(one) for one in found}
     left = [run for one in found if not _cancel_queued(one, runs[one], at_step) for run in runs[one]]
     if left:
-        _send(names, left, Stop(at_step=at_step), wait=wait)
+        _send_to(left, in_words(names, where), Stop(at_step=at_step), wait=wait)
 
 
 def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
@@ -136,19 +158,30 @@ def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | 
 
 
 def _send(
-    names: Sequence[str], runs: list[RunDir], command: Command, *, wait: bool, timeout: float = 60.0
+    names: Sequence[str] | None,
+    root: Path | None,
+    where: str | None,
+    command: Command,
+    *,
+    wait: bool,
+    timeout: float = 60.0,
 ) -> None:
+    runs = runs_named(names, root, where, told=True)
+    _send_to(runs, in_words(names, where), command, wait=wait, timeout=timeout)
+
+
+def _send_to(runs: list[RunDir], called: str, command: Command, *, wait: bool, timeout: float = 60.0) -> None:
     """Send a request to each live run, and changes and notes to queued runs too; exit 3 where there is none.
 
     Arguments:
-        names: what the runs were called on the command line.
+        called: what the runs were called on the command line.
         wait: wait for answers, for `timeout` seconds.
     """
     seen = view_runs(runs)
     live = [o.run for o in seen if o.state in ("running", "paused")]
     later = [o.run for o in seen if o.state == "queued" and isinstance(command, Set | Note)]
     if not live and not later:
-        fail(f"{', '.join(names)}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
+        fail(f"{called}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
     _refuse_beyond_the_end(command, seen)
     request_ids = {run: send_request(run, command) for run in live}
     for run in live:

@@ -11,18 +11,18 @@ from bncore.store.paths import RunDir
 from bncore.store.replay_diff import compare
 from bncore.store.verify import verify as check
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.inspect import runs_named
 from bntui.cli.options import Names, Root, counted
+from bntui.cli.select_runs import Where, runs_named
 
 
-def verify(names: Names, root: Root = None) -> None:
+def verify(names: Names = None, where: Where = None, root: Root = None) -> None:
     """Check journals, checkpoints and digests of runs.
 
     A replay is also compared with its original. Exit 1 if there is a problem."""
     from bncore.train.inspection import step_and_digest  # noqa: PLC0415 - torch
 
     wrong = False
-    for run in runs_named(names, root):
+    for run in runs_named(names, root, where):
         problems = check(run, step_and_digest)
         typer.echo(f"{run.name}: {'ok' if not problems else counted(len(problems), 'problem')}")
         for problem in problems:

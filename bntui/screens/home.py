@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
+from bncore.follow.query import Query
 from bncore.follow.run_view import RunView
 from bncore.store.errors import StoreError
 from bncore.store.paths import SweepDir
@@ -25,7 +26,7 @@ from bntui.screens.page import Page
 from bntui.screens.start import Start
 from bntui.steering.send import start_preset
 from bntui.widgets import formatting as fmt
-from bntui.widgets.filter import Filter
+from bntui.widgets.filter import FilterHint, QueryFilter
 from bntui.widgets.line import Segment
 from bntui.widgets.listing import Listing, ListRow
 
@@ -53,7 +54,8 @@ class HomePage(Page):
     def body(self) -> Iterable[Widget]:
         yield Listing(id="all-runs")
         yield Listing(id="presets")
-        yield Filter()
+        yield QueryFilter()
+        yield FilterHint()
 
     def on_mount(self) -> None:
         self.query_one("#all-runs").border_title = "Runs"
@@ -93,16 +95,24 @@ class HomePage(Page):
 
     def show_again(self) -> None:
         super().show_again()
-        if self.is_mounted and self._presets:
-            rows = preset_rows(self._presets, self.query_one(Filter), self.app.size.width - 4)
+        if not self.is_mounted:
+            return
+        filtered, width = self.query_one(QueryFilter), self.app.size.width
+        self.query_one(FilterHint).show(filtered, width)
+        if self._presets:
+            rows = preset_rows(self._presets, filtered.valid, width - 4)
             self.query_one("#presets", Listing).show(rows)
 
     def show(self, snapshot: Snapshot) -> None:
         palette = fmt.palette_of(self.app)
         width = self._listing.size.width - 2
-        rows = root_rows(palette, snapshot, self.selection.marked, self.query_one(Filter), width)
-        empty = Text("no runs yet: choose a preset below and press Enter", fmt.MUTED)
-        self._listing.show(rows or [ListRow(empty)])
+        filtered = self.query_one(QueryFilter)
+        filtered.views = snapshot.runs
+        rows = root_rows(palette, snapshot, self.selection.marked, filtered.valid, width)
+        nothing = "no runs yet: choose a preset below and press Enter"
+        if snapshot.runs:
+            nothing = f"no run matches {escape_control(filtered.valid.text)}"
+        self._listing.show(rows or [ListRow(Text(nothing, fmt.MUTED))])
 
     def focus_page(self) -> None:
         self._listing.focus()
@@ -162,9 +172,9 @@ class HomePage(Page):
 
 
 def root_rows(
-    palette: Palette, snapshot: Snapshot, marked: set[Path], filtered: Filter, width: int
+    palette: Palette, snapshot: Snapshot, marked: set[Path], query: Query, width: int
 ) -> list[ListRow]:
-    """A row for each sweep and, under it, one for each of its runs; newest sweep first."""
+    """A row for each sweep and, under it, one for each of its runs that the query selects; newest sweep first."""
     rows: list[ListRow] = []
     by_sweep: dict[Path, list[RunView]] = {}
     for view in snapshot.runs:
@@ -172,13 +182,13 @@ def root_rows(
     for sweep in reversed(snapshot.sweeps):
         views = by_sweep.get(sweep.sweep.path, [])
         head = ListRow(_sweep_row(sweep, views), str(sweep.sweep.path))
-        runs = [
-            ListRow(_run_row(palette, view, view.run.path in marked, width), str(view.run.path))
-            for view in views
-        ]
-        passing = [row for row in runs if filtered.passes(f"{head.text.plain} {row.text.plain}")]
-        if passing or filtered.passes(head.text.plain):
-            rows += [head, *(passing or runs)]
+        runs = []
+        for view in views:
+            text = _run_row(palette, view, view.run.path in marked, width)
+            if query.matches(view, f"{head.text.plain} {text.plain}"):
+                runs.append(ListRow(text, str(view.run.path)))
+        if runs or (not views and query.matches_text(head.text.plain)):
+            rows += [head, *runs]
     return rows
 
 
@@ -216,14 +226,15 @@ def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
     return text.append(view.message, "red" if view.state in ("dead", "failed") else fmt.MUTED)
 
 
-def preset_rows(presets: Sequence[PresetView], filtered: Filter, width: int) -> list[ListRow]:
-    """A row for each preset: name, figure, what it compares, and its runs."""
+def preset_rows(presets: Sequence[PresetView], query: Query, width: int) -> list[ListRow]:
+    """A row for each preset: name, figure, what it compares, and its runs. A query that asks for more than words
+    is about runs alone."""
     rows = []
     for preset in presets:
         figure = fmt.fitted(preset.figure and f"Fig {preset.figure}", 11)
         text = Text(fmt.fitted(preset.name, 20)).append(f" {figure}  ", fmt.MUTED).append(preset.title)
         if width > 110:
             text.append(f"   {' '.join(preset.variants)}", fmt.MUTED)
-        if filtered.passes(text.plain):
+        if query.matches_text(text.plain) or not query.of_words:
             rows.append(ListRow(text, preset.name))
     return rows

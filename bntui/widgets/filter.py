@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
+from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Input
+from textual.widgets import Input, Static
+
+from bncore.config.errors import escape_control
+from bncore.follow.query import Query, QueryError, common_beginning, complete, parse
+from bncore.follow.run_view import RunView
 
 
 class Filter(Input):
@@ -30,8 +38,10 @@ class Filter(Input):
 
         done: bool = False
 
+    PLACEHOLDER: ClassVar[str] = "show rows that contain …   Enter keep   Esc clear"
+
     def __init__(self) -> None:
-        super().__init__(placeholder="show rows that contain …   Enter keep   Esc clear")
+        super().__init__(placeholder=self.PLACEHOLDER)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -61,3 +71,76 @@ class Filter(Input):
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
         self.post_message(self.Typed())
+
+
+class QueryFilter(Filter):
+    """A filter of runs by a query (`bncore.follow.query`). While what is typed makes no sense, what made sense
+    before it holds; Tab completes."""
+
+    DEFAULT_CSS = """
+    QueryFilter.hinted, QueryFilter.hinted:focus { margin-bottom: 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", show=False)]
+    PLACEHOLDER: ClassVar[str] = (
+        "words, or norm=batch lr>0.05 state:running …   Tab complete   Enter keep   Esc clear"
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.valid = Query()
+        """What runs must be to be shown."""
+        self.views: Sequence[RunView] = ()
+        """The runs whose values are offered."""
+        self._error: QueryError | None = None
+        self._offered: list[str] = []
+
+    def action_complete(self) -> None:
+        """Complete the last word, as far as there is one way to."""
+        found = complete(self.value, self.views)
+        common = common_beginning(found)
+        self._offered = found if len(found) > 1 else []
+        if len(common) > len(self.value):
+            self.value = common
+        self.cursor_position = len(self.value)
+        self.post_message(self.Typed())
+
+    @on(Input.Changed)
+    def _parse(self) -> None:
+        try:
+            self.valid, self._error = parse(self.value), None
+        except QueryError as error:
+            self._error = error
+            with suppress(QueryError):  # a field's name, half typed, was a word
+                self.valid = parse(self.value[: self.value.rfind(" ", 0, error.start) + 1])
+        self._offered = [one for one in self._offered if one.startswith(self.value) and one != self.value]
+
+    def hint(self, width: int) -> Text:
+        """What may come next, else what is wrong, beside a mark under the word; else nothing."""
+        if self._offered:
+            start = max(map(self.value.rfind, " (")) + 1
+            return Text(escape_control("  ".join(one[start:] for one in self._offered)), "dim")
+        if self._error is None or not self.has_focus:
+            return Text()
+        shown = self.value[: self._error.start]
+        before = max(0, 1 + cell_len(shown) - int(self.scroll_offset.x))
+        marks, why = "^" * (self._error.end - self._error.start), f" {escape_control(str(self._error))}"
+        if before + len(marks) + cell_len(why) <= width:
+            return Text(" " * before + marks + why, "red")
+        return Text(f"{why.strip()} ".rjust(before) + marks, "red")
+
+
+class FilterHint(Static):
+    """The line under a filter that says what is wrong with it, or what may come next; no line where nothing is."""
+
+    DEFAULT_CSS = """
+    FilterHint { dock: bottom; display: none; height: 1; margin-bottom: 1; background: $boost; }
+    FilterHint.open { display: block; }
+    """
+
+    def show(self, filtered: QueryFilter, width: int) -> None:
+        """Say what there is to say."""
+        text = filtered.hint(width)
+        self.set_class(bool(text), "open")
+        filtered.set_class(bool(text), "hinted")
+        text.truncate(width, overflow="ellipsis")
+        self.update(text)

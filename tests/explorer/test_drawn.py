@@ -12,6 +12,7 @@ from live.factories import STEPS, events, made_run, request, view_of, write_swee
 from textual.pilot import Pilot
 
 from bncore.follow.groups import Group
+from bncore.follow.query import Query
 from bncore.follow.run_view import RunView
 from bncore.store.commands import Set
 from bncore.store.paths import SweepDir
@@ -26,7 +27,6 @@ from bntui.screens.journal import event_rows
 from bntui.screens.runs import heading
 from bntui.screens.spec import spec_rows
 from bntui.selection import Selection
-from bntui.widgets.filter import Filter
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import fit
 from bntui.widgets.sidebar import change_rows, details, row_of
@@ -150,7 +150,7 @@ def test_the_specs_side_by_side(views: tuple[RunView, ...]) -> None:
 
 
 def test_the_list_of_all_runs(snapshot: Snapshot) -> None:
-    found = lines(root_rows(DARK, snapshot, {snapshot.runs[1].run.path}, Filter(), 100))
+    found = lines(root_rows(DARK, snapshot, {snapshot.runs[1].run.path}, Query(), 100))
     assert found[0] == "vgg_noisy-001  Fig 2  0 of 3 finished  With noise"
     assert re.sub(" {2,}", "  ", found[1]) == (
         "  ⠶⠶⠶ batch  ● running  12k  41 %  ██▄▃▂▂▂▁▁▁▁▁▁▁▁▁  loss 0.0833  test acc 10.0%  ETA 7 min"
@@ -161,10 +161,10 @@ def test_the_list_of_all_runs(snapshot: Snapshot) -> None:
 
 def test_the_list_of_presets() -> None:
     preset = PresetView("vgg_noisy", "2", "Noise after BatchNorm", ("none", "batch"))
-    assert lines(preset_rows([preset], Filter(), 80)) == [
+    assert lines(preset_rows([preset], Query(), 80)) == [
         "vgg_noisy            Fig 2        Noise after BatchNorm"
     ]
-    assert lines(preset_rows([preset], Filter(), 120))[0].endswith("Noise after BatchNorm   none batch")
+    assert lines(preset_rows([preset], Query(), 120))[0].endswith("Noise after BatchNorm   none batch")
 
 
 def test_the_line_of_keys() -> None:

@@ -1,0 +1,334 @@
+"""Selecting runs by a query such as ``norm=batch lr>0.05 state:running seed:0..4 not has:ics``: its grammar is in
+docs/queries.md."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from bncore.config.errors import did_you_mean
+from bncore.follow.run_fields import (
+    RunField,
+    Value,
+    has,
+    measured_names,
+    no_such_field,
+    run_fields,
+    values_of,
+)
+from bncore.follow.run_view import RunView
+
+DEEPEST = 50
+"""Parentheses inside each other."""
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<paren>[()]) | (?P<op>>=|<=|!=|==|[=:<>]) | (?P<quoted>"[^"]*"?)
+    | (?P<word>(?:(?!!=)[^\s()"=:<>])+))""",
+    re.VERBOSE,
+)
+_VALUE = re.compile(r'\s*((?:"[^"]*"?|[^\s()"])+)')
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+Condition = Callable[[Any, str], bool]
+"""Whether it holds of a run (None, of what is none), and of the text that is shown of it."""
+
+
+class QueryError(ValueError):
+    """A query makes no sense; `start` and `end` are the place of the word at fault."""
+
+    def __init__(self, text: str, start: int, end: int, why: str) -> None:
+        super().__init__(why)
+        self.text = text
+        self.start = start
+        self.end = max(end, start + 1)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What runs must be to be selected."""
+
+    text: str = ""
+    condition: Condition = lambda _view, _text: True
+    history: bool = False
+    """Whether the end of a journal may not tell what is asked."""
+    of_words: bool = True
+    """Whether it asks for words alone."""
+
+    def matches(self, view: RunView, shown: str = "") -> bool:
+        """Whether a run is selected.
+
+        Arguments:
+            shown: text of its row; its words count beside those of its name, state and message.
+        """
+        return self.condition(
+            view, f"{view.run.name} {view.name} {view.variant} {view.state} {view.message} {shown}"
+        )
+
+    def matches_text(self, text: str) -> bool:
+        """Whether it is of words alone, and a text that is of no run has them."""
+        return self.of_words and self.condition(None, text)
+
+
+def parse(text: str) -> Query:
+    """Parse a query; an empty one selects every run.
+
+    Raises:
+        QueryError: naming the word at fault and what is accepted.
+    """
+    return _Parser(text).query()
+
+
+def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
+    """What may stand in the place of the last word that is being typed, in full: names of fields, then values that
+    are known or that `views` have. The first part of each is what the word is."""
+    start = max(map(text.rfind, " \t("), default=-1) + 1
+    match = re.match(r"([^=:<>!]+)(>=|<=|!=|[=:<>])", text[start:])
+    if match is None:
+        candidates = [*run_fields(), "has:"]
+        kept = ""
+    else:
+        name, kept = match[1].lower(), match[0]
+        found = run_fields().get(name)
+        candidates = (
+            list(measured_names()) if name == "has" else values_of(found, iter(views)) if found else []
+        )
+    kept += (text[start + len(kept) :].rpartition(",")[0] + ",").lstrip(",") if match else ""
+    begun = text[start + len(kept) :].lower()
+    fitting = [one for one in candidates if one.lower().startswith(begun)]
+    if match is None and "." not in begun:
+        fitting = [one for one in fitting if "." not in one] or fitting
+    return [text[:start] + kept + (f'"{one}"' if re.search(r'[\s()",]', one) else one) for one in fitting]
+
+
+def common_beginning(texts: Sequence[str]) -> str:
+    """What all of the texts begin with."""
+    least, most = min(texts, default=""), max(texts, default="")
+    count = next(
+        (i for i, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most))
+    )
+    return least[:count]
+
+
+@dataclass
+class _Parser:
+    """Reads a query from left to right."""
+
+    text: str
+    place: int = 0
+    depth: int = 0
+    history: bool = False
+    of_words: bool = True
+
+    def query(self) -> Query:
+        if not self.text.strip():
+            return Query(self.text)
+        condition = self._any_of()
+        token = self._peek()
+        if token is not None:
+            self._refuse(token, "a ')' without its '('")
+        return Query(self.text, condition, self.history, self.of_words)
+
+    def _any_of(self) -> Condition:
+        parts = [self._all_of()]
+        while self._operator() == "or":
+            self._next()
+            parts.append(self._all_of())
+        return parts[0] if len(parts) == 1 else lambda view, text: any(part(view, text) for part in parts)
+
+    def _all_of(self) -> Condition:
+        parts = [self._negated()]
+        while (token := self._peek()) is not None and token["paren"] != ")" and self._operator() != "or":
+            if self._operator() == "and":
+                self._next()
+            parts.append(self._negated())
+        return parts[0] if len(parts) == 1 else lambda view, text: all(part(view, text) for part in parts)
+
+    def _negated(self) -> Condition:
+        negative = False
+        while self._operator() == "not":
+            self._next()
+            negative = not negative
+        part = self._one()
+        return (lambda view, text: not part(view, text)) if negative else part
+
+    def _one(self) -> Condition:
+        token = self._peek()
+        if token is None or token["paren"] == ")" or self._operator():
+            self._refuse(token, "expected a condition such as norm=batch, or a word")
+        self._next()
+        if token["paren"]:
+            return self._group(token)
+        following = self._peek()
+        if token["op"]:
+            self._refuse(token, f"expected a field before '{token['op']}', such as lr")
+        if following is not None and following["op"] and token["word"]:
+            self._next()
+            return self._comparison(token, following)
+        word = (token["word"] or token["quoted"].strip('"')).casefold()
+        glob = re.compile(_pattern(word), re.DOTALL)
+        return lambda _view, text: glob.search(text.casefold()) is not None
+
+    def _group(self, opened: re.Match[str]) -> Condition:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            self._refuse(opened, f"more than {DEEPEST} parentheses inside each other")
+        inside = self._any_of()
+        closing = self._peek()
+        if closing is None:
+            self._refuse(opened, "a '(' without its ')'")
+        self._next()
+        self.depth -= 1
+        return inside
+
+    def _comparison(self, named: re.Match[str], operator: re.Match[str]) -> Condition:
+        self.of_words = False
+        name, op = named["word"].lower(), operator["op"]
+        value = _VALUE.match(self.text, self.place)
+        if value is None:
+            self._refuse(operator, f"expected a value after '{op}'")
+        self.place = value.end()
+        items = _items(value)
+        if name == "has":
+            return self._has(operator, op, items)
+        known = run_fields().get(name)
+        if known is None:
+            self._refuse(named, no_such_field(name), named.start("word"))
+        self.history |= known.history
+        if op in _COMPARE:
+            return self._ordered(known, op, items)
+        tests = [self._test(known, *item) for item in items]
+        return _equal(known, tests, negative=op == "!=")
+
+    def _has(self, operator: re.Match[str], op: str, items: list[tuple[str, int, int]]) -> Condition:
+        if op not in (":", "=", "=="):
+            self._refuse(operator, "expected has:NAME")
+        for name, start, end in items:
+            if name.lower() not in measured_names():
+                hint = did_you_mean(name.lower(), measured_names())
+                raise QueryError(self.text, start, end, f"no such measure or probe{hint}")
+        self.history = True
+        names = [name.lower() for name, *_ in items]
+        return lambda view, _text: any(has(view, name) for name in names)
+
+    def _ordered(self, known: RunField, op: str, items: list[tuple[str, int, int]]) -> Condition:
+        text, start, _ = items[0]
+        end = items[-1][2]
+        bound = _number(text, known) if len(items) == 1 and known.numeric else None
+        if bound is None:
+            why = (
+                f"expected one number after '{op}'"
+                if known.numeric
+                else f"{known.name} is no number; expected ="
+            )
+            raise QueryError(self.text, start, end, why)
+        compare = _COMPARE[op]
+        return lambda view, _text: any(compare(one, bound) for one in _numbers(known.of(view)))
+
+    def _test(self, known: RunField, text: str, start: int, end: int) -> Callable[[float | str], bool]:
+        """Whether a single value is what one item of a list says."""
+        if not text:
+            raise QueryError(self.text, start, end, "expected a value beside the comma")
+        low, dots, high = text.partition("..")
+        if known.numeric and dots:
+            bounds = [_number(low, known) if low else -math.inf, _number(high, known) if high else math.inf]
+            if None in bounds or not (low or high):
+                raise QueryError(self.text, start, end, "expected a range of numbers, such as 0..4")
+            least, most = bounds
+            if least > most:  # type: ignore[operator]  # neither is None
+                raise QueryError(self.text, start, end, "a range that descends")
+            return lambda one: not isinstance(one, str) and least <= one <= most  # type: ignore[operator]
+        number = _number(text, known) if known.numeric else None
+        if number is not None:
+            return lambda one: one == number or (one != one and number != number)  # noqa: PLR0124 - NaN is NaN
+        if bool in known.types and text.lower() in _SWITCHES:
+            switch = _SWITCHES[text.lower()]
+            return lambda one: one is switch
+        if str not in known.types and "*" not in text and text.lower() not in map(str.lower, known.words):
+            raise QueryError(self.text, start, end, _expected(known, text))
+        glob = re.compile(_pattern(text.casefold()), re.DOTALL)
+        return lambda one: glob.fullmatch(_in_words(one).casefold()) is not None
+
+    def _peek(self) -> re.Match[str] | None:
+        return _TOKEN.match(self.text, self.place)
+
+    def _next(self) -> None:
+        token = self._peek()
+        self.place = len(self.text) if token is None else token.end()
+
+    def _operator(self) -> str:
+        """`and`, `or` or `not`, where that comes next and is no field; else nothing."""
+        token = self._peek()
+        word = token["word"].lower() if token is not None and token["word"] else ""
+        return word if word in ("and", "or", "not") else ""
+
+    def _refuse(self, token: re.Match[str] | None, why: str, start: int | None = None) -> NoReturn:
+        if token is None:
+            raise QueryError(self.text, len(self.text), len(self.text), why)
+        whole = token.group().lstrip()
+        raise QueryError(self.text, token.end() - len(whole) if start is None else start, token.end(), why)
+
+
+def _items(value: re.Match[str]) -> list[tuple[str, int, int]]:
+    """The items of a comma list, each with its place; what stands in quotes is one."""
+    whole, start = value[1], value.start(1)
+    if whole[0] == '"':
+        return [(whole.strip('"'), start, start + len(whole))]
+    found = []
+    for part in whole.split(","):
+        found.append((part.replace('"', ""), start, start + len(part)))
+        start += len(part) + 1
+    return found
+
+
+def _equal(known: RunField, tests: Sequence[Callable[[float | str], bool]], *, negative: bool) -> Condition:
+    def holds(view: RunView, _text: str) -> bool:
+        value = known.of(view)
+        if value is None:
+            return False
+        values = value if isinstance(value, tuple) else (value,)
+        return any(test(one) for test in tests for one in values) is not negative
+
+    return holds
+
+
+def _numbers(value: Value) -> Iterable[float]:
+    values = value if isinstance(value, tuple) else (value,)
+    return [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+
+
+def _number(text: str, known: RunField) -> float | None:
+    """``1e-3``, ``60%``; of a time also ``90s``, ``10min``, ``2h``, ``3d``. None where it is none."""
+    number, scale = text.strip(), 1.0
+    if number.endswith("%"):
+        number, scale = number[:-1], 0.01
+    elif known.unit == "s" and (match := re.fullmatch(r"(.*?\d\.?)\s*(s|m|min|h|d)", number)):
+        number, scale = match[1], _SECONDS[match[2]]
+    try:
+        return float(number) * scale
+    except ValueError:
+        return None
+
+
+def _pattern(text: str) -> str:
+    return ".*".join(map(re.escape, text.split("*")))
+
+
+def _in_words(value: object) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+def _expected(known: RunField, text: str) -> str:
+    words = ", ".join(known.words)
+    kinds = [f"one of {words}"] if words else []
+    kinds += [{"s": "a time such as 90s, 10min or 2h", "fraction": "a number or a share such as 60%"}.get(
+        known.unit, "a number")] if known.numeric else []  # fmt: skip
+    return f"expected {' or '.join(kinds)}{did_you_mean(text.lower(), known.words)}"

@@ -1,0 +1,162 @@
+"""What a run can be asked for by name, to select, list and sort runs: its settings, its state, and the newest
+value of every measure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal
+
+from bncore.config.errors import escape_control
+from bncore.config.fields import dotted, leaves, types_at
+from bncore.config.measure import Measure
+from bncore.config.overrides import ALIASES, suggestion
+from bncore.config.probes import Cadence, Probes
+from bncore.follow.run_view import RunView
+from bncore.measures import MEASURES
+from bncore.store.measured import middle_layer, rows, take
+from bncore.store.paths import SweepDir, read_sweep
+from bncore.store.status import LIVE, STATES
+
+Value = float | str | bool | tuple[float | str, ...] | None
+ALL_STATES = (*STATES, "dead", "unknown", "gone")
+
+
+@dataclass(frozen=True)
+class RunField:
+    """Something that a run may have."""
+
+    name: str
+    of: Callable[[RunView], Value]
+    """Its value; None where the run has none."""
+    types: tuple[object, ...] = (float,)
+    """What it may be: `float`, `str`, `bool`, and the words that it is one of."""
+    unit: Literal["", "s", "fraction"] = ""
+    history: bool = False
+    """Whether the end of a journal may not tell it."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that it may be, where these are few."""
+        return tuple(one for one in self.types if isinstance(one, str)) + ("on", "off") * (bool in self.types)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it may be a number."""
+        return float in self.types or int in self.types
+
+
+def _experiment(view: RunView) -> str | None:
+    file = view.run.sweep.sweep_file
+    try:
+        return _experiment_in(view.run.path.parent, file.stat().st_mtime_ns) or None
+    except OSError:
+        return None
+
+
+@cache
+def _experiment_in(sweep: Path, _changed: int) -> str:
+    table = read_sweep(SweepDir(sweep)).get("experiment")
+    return escape_control(str(table.get("name", ""))) if isinstance(table, dict) else ""
+
+
+def _age(view: RunView) -> float | None:
+    begun = view.times()[0]
+    return None if begun is None else time.time() - begun
+
+
+def _duration(view: RunView) -> float | None:
+    begun, end = view.times()
+    if end is None and view.status is not None:
+        end = time.time() if view.state in LIVE else view.status.t
+    return None if begun is None or end is None else end - begun
+
+
+_OF_RUNS = {
+    field.name: field
+    for field in (
+        RunField("run", lambda view: view.run.name, (str,)),
+        RunField("sweep", lambda view: view.run.sweep.name, (str,)),
+        RunField("variant", lambda view: view.variant, (str,)),
+        RunField("seed", lambda view: view.seed),
+        RunField("state", lambda view: view.state, ALL_STATES),
+        RunField("step", lambda view: view.step),
+        RunField("steps", lambda view: view.steps or None),
+        RunField("preset", _experiment, (str,)),
+        RunField("rate", lambda view: view.rate),
+        RunField("eta", lambda view: view.eta_s, unit="s"),
+        RunField("age", _age, unit="s"),
+        RunField("duration", _duration, unit="s"),
+    )
+}
+_SAME = {"experiment": "preset", "name": "run"} | {
+    k: v for k, v in ALIASES.items() if k not in MEASURES or k == "lr"
+}
+"""Other names: `loss` is the measure, `loss.kind` the setting; `lr` is the setting."""
+PROBES = tuple(
+    name
+    for name, field in Probes.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Cadence)
+)
+
+
+@cache
+def run_fields() -> dict[str, RunField]:
+    """Every field by its name: short names first, then measures, then settings by their paths."""
+    fields = dict(_OF_RUNS)
+    settings = {dotted(path): _of_setting(path) for path in leaves()}
+    fields |= {short: replace((settings | fields)[name], name=short) for short, name in _SAME.items()}
+    fields |= {key: _of_measure(m) for key, m in MEASURES.items() if m.per != "length" and key not in fields}
+    return fields | {name: field for name, field in settings.items() if name not in fields}
+
+
+def no_such_field(name: str) -> str:
+    """What to say of a name that no field has."""
+    others = [field for field in run_fields() if "." not in field]
+    hint = (
+        suggestion(name, others) or "; expected one such as norm, lr, noise.on, seed, state or test_accuracy"
+    )
+    return f"no such field{hint}"
+
+
+def has(view: RunView, name: str) -> bool:
+    """Whether a run has measured anything of a measure, of a probe, or at evaluations (``eval``)."""
+    if name in MEASURES and len(rows(view.columns, MEASURES[name])[0]):
+        return True
+    return ("eval" if name == "eval" else f"probe:{name}") in view.columns.tables()
+
+
+def measured_names() -> tuple[str, ...]:
+    """What `has` knows."""
+    return tuple(dict.fromkeys((*PROBES, "eval", *MEASURES)))
+
+
+def _of_setting(path: tuple[str, ...]) -> RunField:
+    def value(view: RunView) -> Value:
+        try:
+            found: Value = attrgetter(dotted(path))(view.spec)
+        except AttributeError:  # a table of another shape, or no spec
+            return None
+        return escape_control(found) if isinstance(found, str) else found
+
+    return RunField(dotted(path), value, types_at(path), history=True)
+
+
+def _of_measure(measure: Measure) -> RunField:
+    def newest(view: RunView) -> Value:
+        layer = middle_layer([view.columns], measure) if measure.per_layer else None
+        values = take(view.columns, measure, layer).y
+        return float(values[-1]) if len(values) else None
+
+    unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
+    return RunField(measure.key, newest, unit=unit, history=measure.table != "step")
+
+
+def values_of(field: RunField, views: Iterator[RunView]) -> list[str]:
+    """What runs have, in words, each once; numbers are none."""
+    found = (field.of(view) for view in views)
+    return sorted({*field.words, *(value for value in found if isinstance(value, str))})

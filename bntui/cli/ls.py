@@ -1,0 +1,152 @@
+"""`ls`: runs as a table, selected, sorted and cut as asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from bncore.config.errors import escape_control
+from bncore.follow.estimate import duration
+from bncore.follow.run_fields import RunField, Value, no_such_field, run_fields
+from bncore.follow.run_view import RunView, view_runs, was_steered
+from bncore.store.find import find_all, list_sweeps
+from bncore.store.journal import in_json
+from bntui.cli.format import figure, percent, steps_made
+from bntui.cli.options import Json, Root, complete_run, counted, default_root, say
+from bntui.cli.select_runs import Where, nothing_matches, parse_where, runs_of
+from bntui.cli.tables import print_table
+
+COLUMNS = ("run", "state", "step", "loss", "test_accuracy", "lr", "norm", "age", "duration")
+LEAST_FIRST = ("duration", "age", "norm", "lr", "loss", "step", "test_accuracy", "state")
+"""Which of them are left out where the terminal is too narrow."""
+
+
+def complete_field(incomplete: str) -> list[str]:
+    """Names of fields, after a comma or a minus too."""
+    begun = max(map(incomplete.rfind, ",-")) + 1
+    return [incomplete[:begun] + name for name in run_fields() if name.startswith(incomplete[begun:])]
+
+
+def ls(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN_OR_SWEEP...]",
+            help="Only these runs or sweeps, or patterns such as 'exp0*' (quoted).",
+            autocompletion=complete_run,
+        ),
+    ] = None,
+    where: Where = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="A,B,...", help="Fields or measures.", autocompletion=complete_field
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort", metavar="KEY", help="Ascending; -KEY: descending.", autocompletion=complete_field
+        ),
+    ] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many runs.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """List sweeps and their runs.
+
+    Columns that a narrow terminal has no room for are left out; those of --columns are not."""
+    query, under = parse_where(where), root or default_root()
+    fields = [_field(name, "--columns") for name in columns.split(",")] if columns else _standard()
+    key = _field(sort.removeprefix("-"), "--sort") if sort else None
+    exact = (
+        query.history or bool(columns and any(field.history for field in fields)) or bool(key and key.history)
+    )
+    places = find_all(under, names) if names else [sweep for sweep in list_sweeps(under) if sweep.runs()]
+    whole = (lambda _run: True) if exact else was_steered
+    listed = [view for place in places for view in view_runs(runs_of(place), whole=whole)]
+    views = [view for view in listed if query.matches(view)]
+    views = views[::-1] if newest else views
+    views = ordered(views, key, descending=bool(sort and sort.startswith("-"))) if key else views
+    shown = views[:limit]
+    if as_json:
+        typer.echo(json.dumps([_as_json(view, fields) for view in shown], indent=2))
+    elif not shown:
+        say(nothing_matches(under, where) if where and listed else f"no runs under {under}")
+    else:
+        titles = [_TITLES.get(field.name, field.name) for field in fields]
+        rows = [[_cell(field, view) for field in fields] for view in shown]
+        least = [_TITLES.get(name, name) for name in LEAST_FIRST] if not columns else []
+        print_table(titles, rows, least_first=least)
+        _tell(shown, len(views))
+
+
+def ordered(views: Sequence[RunView], field: RunField, *, descending: bool) -> list[RunView]:
+    """By a field, numbers before words; runs without it come last."""
+    keyed = [(value, view) for view in views if _is_some(value := field.of(view))]
+    without = [view for view in views if not _is_some(field.of(view))]
+    keyed.sort(key=lambda one: (isinstance(one[0], str), one[0]), reverse=descending)
+    return [view for _, view in keyed] + without
+
+
+def _is_some(value: Value) -> bool:
+    return value is not None and value == value  # noqa: PLR0124 - NaN has no place in an order
+
+
+def _standard() -> list[RunField]:
+    return [run_fields()[name] for name in COLUMNS]
+
+
+def _field(name: str, option: str) -> RunField:
+    """Raises BadParameter where there is no such field."""
+    found = run_fields().get(name.strip().lower())
+    if found is None:
+        raise typer.BadParameter(
+            escape_control(f"{name!r}: {no_such_field(name.strip().lower())}"), param_hint=option
+        )
+    return found
+
+
+_TITLES = {"test_accuracy": "test accuracy"}
+
+
+def _cell(field: RunField, view: RunView) -> str:
+    value = field.of(view)
+    if field.name == "step":
+        return steps_made(view)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "-"
+    if value is None or isinstance(value, str):
+        return value or "-"
+    if field.unit == "s":
+        return duration(value)
+    if field.unit == "fraction":
+        return percent(value)
+    return f"{value:,}" if isinstance(value, int) else figure(value)
+
+
+def _as_json(view: RunView, fields: Sequence[RunField]) -> dict[str, Any]:
+    own = {
+        field.name: in_json(value) if isinstance(value := field.of(view), float) else value
+        for field in fields
+    }
+    return own | view.as_json()
+
+
+def _tell(shown: Sequence[RunView], count: int) -> None:
+    """What the table does not hold: runs that were left out, and what is wrong with those that are in it."""
+    if len(shown) < count:
+        say(f"{counted(count - len(shown), 'more run')}; --limit {count} lists all")
+    for view in shown:
+        if view.problem:
+            say(f"{view.run.name}: {view.problem}")
+        elif view.state == "dead" and view.message:
+            say(f"{view.run.name}: dead: {view.message}")
+        if view.warning:
+            say(f"{view.run.name}: {view.warning}")

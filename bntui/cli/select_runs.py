@@ -1,0 +1,137 @@
+"""From names, patterns and a query on the command line to runs: the one place where that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.cells import cell_len
+
+from bncore.config.errors import escape_control
+from bncore.follow.query import Query, QueryError, complete, parse
+from bncore.follow.run_view import RunView, view_runs
+from bncore.store.errors import NoSuchRun
+from bncore.store.find import find_all, list_sweeps
+from bncore.store.paths import RunDir, SweepDir
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import counted, default_root, fail, say
+
+
+def complete_query(incomplete: str) -> list[str]:
+    """Names of fields, or values of the one that is being typed."""
+    return complete(incomplete)
+
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="QUERY",
+        help="Only runs that match, such as 'norm=batch lr>0.05 state:running' (docs/queries.md).",
+        autocompletion=complete_query,
+    ),
+]
+
+
+def parse_where(where: str | None) -> Query:
+    """The query; without one, that of every run.
+
+    Raises:
+        Exit: it makes no sense; said on standard error, with a mark under the word at fault.
+    """
+    try:
+        return parse(where or "")
+    except QueryError as error:
+        fail(f"--where: {error}\n{marked(error)}", ExitCode.USAGE)
+
+
+def marked(error: QueryError) -> str:
+    """The query, and a mark under the word at fault."""
+    before, word = (
+        cell_len(escape_control(part))
+        for part in (error.text[: error.start], error.text[error.start : error.end])
+    )
+    return f"  {escape_control(error.text)}\n  {' ' * before}{'^' * max(1, word)}"
+
+
+def places_named(
+    names: Sequence[str] | None, root: Path | None, where: str | None = None, *, told: bool = False
+) -> list[RunDir | SweepDir]:
+    """The runs and sweeps that names, patterns and a query mean; without names, those under the root. A sweep of
+    which only some runs match is these runs.
+
+    Arguments:
+        told: say which runs match, before anything is done to them.
+
+    Raises:
+        BadParameter: neither names nor a query.
+        Exit: the query makes no sense, or nothing matches; said on standard error.
+        NoSuchRun: a name means nothing.
+    """
+    query, under = parse_where(where), root or default_root()
+    if not names and where is None:
+        raise typer.BadParameter("missing; expected names of runs or sweeps, or --where", param_hint="RUN...")
+    if told and where is not None and not where.strip():
+        raise typer.BadParameter("empty; expected a query", param_hint="--where")
+    places: list[RunDir | SweepDir] = find_all(under, names) if names else [*list_sweeps(under)]
+    if where is None:
+        return places
+    found: list[RunDir | SweepDir] = []
+    matching: list[RunView] = []
+    for place in places:
+        runs = _runs_in(place)
+        views = matches(runs, query)
+        matching += views
+        found += [place] if views and len(views) == len(runs) else [view.run for view in views]
+    if not found:
+        fail(nothing_matches(under, where), ExitCode.USAGE)
+    if told:
+        say(
+            f"{counted(len(matching), 'run')} matching {where}: {', '.join(view.run.name for view in matching)}"
+        )
+    return found
+
+
+def matches(runs: Sequence[RunDir], query: Query) -> list[RunView]:
+    """The runs that a query selects."""
+    return [view for view in view_runs(runs, whole=lambda _run: query.history) if query.matches(view)]
+
+
+def nothing_matches(root: Path, where: str) -> str:
+    """What is said where no run is left."""
+    return f"no run under {root} matches {where}"
+
+
+def runs_named(
+    names: Sequence[str] | None, root: Path | None, where: str | None = None, *, told: bool = False
+) -> list[RunDir]:
+    """As `places_named`, the runs of sweeps one by one.
+
+    Raises:
+        NoSuchRun: also where a sweep has no runs.
+    """
+    return [run for found in places_named(names, root, where, told=told) for run in runs_of(found)]
+
+
+def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
+    """The run itself, or the sweep's runs.
+
+    Raises:
+        NoSuchRun: a sweep without any.
+    """
+    runs = _runs_in(found)
+    if not runs:
+        raise NoSuchRun(f"{found.path}: a sweep without runs")
+    return runs
+
+
+def in_words(names: Sequence[str] | None, where: str | None) -> str:
+    """What the runs were called on the command line."""
+    return ", ".join([*(names or ()), *([where] if where is not None else [])])
+
+
+def _runs_in(place: RunDir | SweepDir) -> list[RunDir]:
+    return [place] if isinstance(place, RunDir) else place.runs()
