@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from math import factorial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.config.measure import Band
 from bncore.figure import Floats
 
-Band = Literal["interval", "range", "quartiles", "deviation"]
 BANDS: dict[Band, str] = {
     "interval": "95 % bootstrap interval of the mean",
     "range": "smallest to largest",
     "quartiles": "first to third quartile",
     "deviation": "± 1 standard deviation",
+    "envelope": "smallest to largest, without the mean; this is not the loss along the gradient (A.2.2)",
 }
 """What a band shows, in words."""
 COVERAGE = 0.95
@@ -162,7 +163,7 @@ def _complete(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
     """The same of values of which none is missing."""
     mean = (values / len(values)).sum(axis=0)  # the sum of large values may be beyond all numbers
     match band:
-        case "range":
+        case "range" | "envelope":
             low, high = values.min(axis=0), values.max(axis=0)
         case "quartiles":
             low, high = np.quantile(values, [0.25, 0.75], axis=0)

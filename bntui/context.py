@@ -44,7 +44,7 @@ class PageContext:
     def grouping(self, snapshot: Snapshot) -> Grouping | None:
         """How runs are drawn together; None: each by itself."""
         selection, grouping = self.selection, self._grouping
-        grouping.band, grouping.by = selection.band, selection.by
+        grouping.choose(snapshot, selection.by, selection.band)
         grouped = selection.grouped
         if grouped is None:
             grouped = any(len(group.runs) > 1 for group in grouping.groups(snapshot.runs))
@@ -52,9 +52,10 @@ class PageContext:
 
     def groups(self, snapshot: Snapshot) -> tuple[Group, ...]:
         """What is listed, selected and steered: groups of runs, or each run by itself."""
-        if self.grouping(snapshot) is None:
+        grouping = self.grouping(snapshot)
+        if grouping is None:
             return tuple(Group(view.name, view.style, (view,)) for view in snapshot.runs)
-        return groups_of(snapshot.runs, self.selection.by)
+        return groups_of(snapshot.runs, grouping.by)
 
     def labels(self) -> list[str]:
         """What is out of the ordinary, for the heading."""

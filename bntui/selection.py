@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from bncore.aggregate import Band
+    from bncore.config.measure import Band
     from bncore.follow.groups import Group
     from bncore.follow.run_view import RunView
     from bncore.store.paths import RunDir, SweepDir
@@ -61,10 +61,10 @@ class Selection:
     """Whether every run is steered."""
     grouped: bool | None = None
     """Whether runs are shown and steered by group; None: where a variant has several."""
-    by: tuple[str, ...] = ()
-    """Dotted paths of the settings that runs are grouped by; none: by variant."""
-    band: Band = "interval"
-    """What the band about a group's mean shows."""
+    by: tuple[str, ...] | None = None
+    """Dotted paths of the settings that runs are grouped by, none: by variant; None: as the sweep says."""
+    band: Band | None = None
+    """What is drawn about a group's mean; None: as the sweep says."""
     paper: bool = False
     """Whether the paper's own curves are drawn too."""
     layer: int | None = None

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncore.aggregate import BANDS, ENUMERATED, Aggregate, Band, Member, aggregate
+from bncore.aggregate import BANDS, ENUMERATED, Aggregate, Member, aggregate
+from bncore.config.measure import Band
 from bncore.figure import Floats
 
 VALUES = st.floats(1e-6, 1e6) | st.sampled_from([np.nan, np.inf, -1.0, 0.0])
@@ -41,7 +42,7 @@ def values_at(found: list[Member], step: float, *, log: bool) -> list[float]:
 
 def edges(values: Floats, band: Band) -> tuple[float, float]:
     match band:
-        case "range":
+        case "range" | "envelope":
             return values.min(), values.max()
         case "quartiles":
             low, high = np.quantile(values, [0.25, 0.75])

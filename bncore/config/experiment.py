@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from bncore.config.base import ConfigModel, NonNegativeCount
-from bncore.config.fields import dotted
+from bncore.config.fields import dotted, owners_of
+from bncore.config.measure import Band
 from bncore.config.overrides import leaf_paths, nested
 
 ProfileName = Literal["paper", "cpu"]
@@ -22,6 +23,13 @@ def _label(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", value):
         return value
     raise ValueError("expected 1 to 40 letters, digits and . _ + -, the first a letter or a digit")
+
+
+def _field(value: object) -> object:
+    """Check the full name of a setting."""
+    if isinstance(value, str) and owners_of(tuple(value.split("."))):
+        return value
+    raise ValueError("expected the full name of a setting, such as norm.kind or optim.lr")
 
 
 Label = Annotated[str, BeforeValidator(_label)]
@@ -102,6 +110,10 @@ class Experiment(ConfigModel):
     """One or two sentences: the question and what to look at."""
     extends: str | None = None
     """A preset's name, or the path of a file relative to this one, whose settings this one starts from."""
+    group_by: tuple[Annotated[str, BeforeValidator(_field)], ...] = ()
+    """Settings in which runs that are drawn as one agree, such as `norm.kind`; default: the seeds of a variant."""
+    band: Band = "interval"
+    """What is drawn about the mean of several runs."""
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (0,)
     """Each variant is run once with each of these seeds."""
     spec: Overrides = Field(default_factory=dict)

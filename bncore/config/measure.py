@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Band = Literal["interval", "range", "quartiles", "deviation", "envelope"]
+"""What is drawn about the mean of a measure over several runs; `bncore.aggregate` says of each what it is."""
+
 
 @dataclass(frozen=True)
 class ReferenceLine:

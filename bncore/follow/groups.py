@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncore.aggregate import Band, Member, aggregate
+from bncore.aggregate import Member, aggregate
 from bncore.config.errors import escape_control, shown
-from bncore.config.measure import Measure
+from bncore.config.measure import Band, Measure
 from bncore.config.model import Spec
 from bncore.figure import VARIANT_STYLES, styles_for
 from bncore.follow.applied import applied_changes
+from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
 from bncore.store.measured import take
 from bncore.store.status import LIVE
@@ -78,7 +79,7 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
     variants = {(view.run.sweep.name if several else "", view.variant) for view in views}
     ambiguous = len({variant for _, variant in variants}) < len(variants)
     for view in views:
-        key = tuple(f"{path.rpartition('.')[2]} {_value(view.submitted, path)}" for path in by)
+        key = tuple(f"{short_name(path)} {_value(view.submitted, path)}" for path in by)
         own = (view.run.sweep.name, view.variant) if several else ("", view.variant)
         found.setdefault(key or own, []).append(view)
     variant_of = [runs[0].variant for runs in found.values()]
@@ -88,6 +89,11 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
         name = ", ".join(key) if by else f"{key[0]}/{key[1]}" if ambiguous else key[1]
         groups.append(Group(name, style, tuple(runs)))
     return tuple(groups)
+
+
+def short_name(path: str) -> str:
+    """How a person says a setting: by its alias, else by its last part."""
+    return SPELLING.get(path, path.rpartition(".")[2])
 
 
 def varying(views: Sequence[RunView]) -> tuple[str, ...]:

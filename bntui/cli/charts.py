@@ -69,7 +69,7 @@ def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Gr
     """SVG texts by key."""
     snapshot = read_whole(*places)
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
-    grouping = grouping_of(snapshot.runs, wanted)
+    grouping = grouping_of(snapshot, wanted)
     called = ", ".join(place.name for place in places[:3]) + (", …" if len(places) > 3 else "")
     setting = "; ".join((called, *names_of_data(snapshot.runs)))
     if grouping is not None:

@@ -38,7 +38,7 @@ def export(
     ] = None,
     single: Single = False,
     by: By = None,
-    band: BandOption = "interval",
+    band: BandOption = None,
     where: Where = None,
     root: Root = None,
 ) -> None:

@@ -33,7 +33,7 @@ def show(
     layer: Layer = None,
     single: Single = False,
     by: By = None,
-    band: BandOption = "interval",
+    band: BandOption = None,
     as_json: Json = False,
     where: Where = None,
     root: Root = None,
@@ -44,7 +44,7 @@ def show(
         typer.echo(json.dumps([view.as_json() for view in view_runs(runs)], indent=2))
         return
     snapshot = read_whole(*runs)
-    grouping = grouping_of(snapshot.runs, Grouped(single, by, band))
+    grouping = grouping_of(snapshot, Grouped(single, by, band))
     check_layer(snapshot, layer)
     for picture in plots(snapshot, layer, grouping):
         typer.echo(picture)
@@ -56,7 +56,8 @@ def show(
     print_table(("run", "state", *heads), rows)
     if grouping is not None:
         print_table(("mean of", "runs", *heads[1:]), _means(snapshot, grouping))
-        typer.echo(f"in brackets: {BANDS[grouping.band]}")
+        band = "range" if grouping.band == "envelope" else grouping.band
+        typer.echo(f"in brackets: {BANDS[band]}")
     unread = [f"{view.name}: {view.problem}" for view in snapshot.runs if view.problem]
     if unread:
         fail("\n".join(unread))

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bncore.aggregate import BANDS, Aggregate, Band, Member, aggregate
-from bncore.config.measure import Measure
+from bncore.aggregate import BANDS, Aggregate, Member, aggregate
+from bncore.config.measure import Band, Measure
 from bncore.figure import Curve, Floats, VLine
 from bncore.follow.groups import Group, departures, groups_of, members
 from bncore.follow.run_view import RunView
 from bncore.store.measured import Points, floor_of, take
 from bntui.live.curves import curve_of, held
+from bntui.live.snapshot import Snapshot
 
 MOST_STEPS = 4096
 """Of a longer mean every second, fourth, … step is drawn: more than a terminal has columns."""
@@ -29,6 +30,12 @@ class Grouping:
     """Dotted paths of settings; none: by variant."""
     most: int = MOST_STEPS
     _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
+
+    def choose(self, snapshot: Snapshot, by: Sequence[str] | None, band: Band | None) -> None:
+        """Group by these settings and draw this band; where one is None, as the first sweep says."""
+        sweep = next(iter(snapshot.sweeps), None)
+        self.by = tuple(by) if by is not None else sweep.group_by if sweep else ()
+        self.band = band or (sweep.band if sweep else "interval")
 
     def groups(self, views: Sequence[RunView]) -> tuple[Group, ...]:
         """The runs, grouped; in the order of their styles, the group of the last run at the end."""
@@ -64,6 +71,9 @@ class Grouping:
             top = self._aggregate(group, edge, layer)
             if len(top.x) == len(mean.x):
                 yield from _split(Curve(label, group.style, mean.x, mean.mean, top.mean), mean)
+            return
+        if self.band == "envelope":
+            yield from _split(Curve(label, group.style, mean.x, mean.low, mean.high), mean)
             return
         yield Curve(f"{label}, {BANDS[self.band]}", group.style, mean.x, mean.low, mean.high, weight="spread")
         if selected:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bncore.config.errors import escape_control
+from bncore.config.measure import Band
 from bncore.follow.run_view import RunView
 from bncore.store.paths import SweepDir
 
@@ -24,6 +25,10 @@ class SweepView:
     """Of the paper; empty where it is none."""
     state: str
     """Of its supervisor: running, stopped, finished or dead; empty where it has none on this machine."""
+    group_by: tuple[str, ...] = ()
+    """Dotted paths of the settings that its runs are grouped by; none: by variant."""
+    band: Band = "interval"
+    """What is drawn about a group's mean."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
+from bncore.config.fields import owners_of
 from bncore.figure import styles_for
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
@@ -171,24 +174,39 @@ class _Sweeps:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._said: dict[Path, dict[str, str]] = {}
+        self._said: dict[Path, SweepView] = {}
 
     def poll(self, sweeps: Sequence[SweepDir]) -> tuple[SweepView, ...]:
         return tuple(self._one(sweep) for sweep in sweeps)
 
     def _one(self, sweep: SweepDir) -> SweepView:
         if sweep.path not in self._said:
-            table = read_sweep(sweep).get("experiment")
-            table = table if isinstance(table, dict) else {}
-            self._said[sweep.path] = {
-                key: escape_control(str(table.get(key, ""))) for key in ("title", "name", "figure")
-            }
-        said = self._said[sweep.path]
+            self._said[sweep.path] = _as_submitted(sweep)
         status = read_status(sweep)
         state: str = "" if status is None else status.state
         if status is not None and status.state in LIVE and self._observer.dead(sweep, status):
             state = "dead"
-        return SweepView(sweep, sweep.name, said["title"], said["name"], said["figure"], state)
+        return replace(self._said[sweep.path], state=state)
+
+
+def _as_submitted(sweep: SweepDir) -> SweepView:
+    """What sweep.toml says, as far as it makes sense."""
+    table = read_sweep(sweep).get("experiment")
+    table = table if isinstance(table, dict) else {}
+    title, name, figure = (escape_control(str(table.get(key, ""))) for key in ("title", "name", "figure"))
+    by, band = table.get("group_by"), table.get("band")
+    by = by if isinstance(by, list) else []
+    known = all(isinstance(path, str) and owners_of(tuple(path.split("."))) for path in by)
+    return SweepView(
+        sweep,
+        sweep.name,
+        title,
+        name,
+        figure,
+        state="",
+        group_by=tuple(by) if known else (),
+        band=band if band in BANDS else "interval",
+    )
 
 
 def names(runs: Sequence[RunDir]) -> list[str]:

@@ -74,7 +74,7 @@ class RunsPage(Page):
         run = self.selection.run(snapshot)
         self.selection.selected = run.run.path if run is not None else None
         groups = self.context.groups(snapshot)
-        self.query_one(Sidebar).show(snapshot, self.selection, groups)
+        self.query_one(Sidebar).show(snapshot, self.selection, groups, self.context.grouping(snapshot))
         self.query_one(RunLine).show(groups, self.selection)
         self.query_one(ChangeLine).show(snapshot)
         self.query_one(SteeringBar).update(snapshot, groups)

@@ -77,23 +77,29 @@ class SweepPage(RunsPage):
             self.show_again()
 
     def action_band(self) -> None:
-        bands = list(BANDS)
-        self.selection.band = bands[(bands.index(self.selection.band) + 1) % len(bands)]
-        self._say_grouping()
+        if self.snapshot is not None:
+            self.selection.grouped = True
+            grouping, bands = self.context.grouping(self.snapshot), list(BANDS)
+            if grouping is not None:
+                self.selection.band = bands[(bands.index(grouping.band) + 1) % len(bands)]
+                self._say_grouping()
 
     def action_group_by(self) -> None:
         if self.snapshot is None:
             return
+        self.selection.grouped = True
+        grouping = self.context.grouping(self.snapshot)
         choices = ((), *((path,) for path in varying(self.snapshot.runs)))
-        by = self.selection.by
-        self.selection.by = choices[(choices.index(by) + 1) % len(choices)] if by in choices else ()
+        now = grouping.by if grouping is not None else ()
+        self.selection.by = choices[(choices.index(now) + 1) % len(choices)] if now in choices else ()
         self._say_grouping()
 
     def _say_grouping(self) -> None:
-        self.selection.grouped = True
         self.show_again()
-        by = ", ".join(self.selection.by) or "variant"
-        self.notice(f"grouped by {by}; band: {BANDS[self.selection.band]}")
+        grouping = self.context.grouping(self.snapshot) if self.snapshot is not None else None
+        if grouping is not None:
+            by = ", ".join(grouping.by) or "variant"
+            self.notice(f"grouped by {by}; band: {BANDS[grouping.band]}")
 
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:

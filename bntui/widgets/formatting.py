@@ -152,13 +152,17 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(value / len(known) for value in known) if known else None
 
 
-def settings(view: RunView) -> Text:
-    """What holds of a run now: norm, noise and learning rate."""
-    if view.spec is None:
+def settings(*views: RunView) -> Text:
+    """What holds of some runs now: norm, noise and learning rate; of more than two values how many there are."""
+    specs = [view.spec for view in views if view.spec is not None]
+    if not specs:
         return Text("settings unknown", MUTED)
-    noise = "on" if view.spec.noise.on else "off"
-    pairs = (("norm", view.spec.norm.kind), ("noise", noise), ("lr", f"{view.spec.optim.lr:g}"))
-    return pairs_of(pairs)
+    values = {
+        "norm": dict.fromkeys(spec.norm.kind for spec in specs),
+        "noise": dict.fromkeys("on" if spec.noise.on else "off" for spec in specs),
+        "lr": dict.fromkeys(f"{spec.optim.lr:g}" for spec in specs),
+    }
+    return pairs_of((n, "/".join(v) if len(v) < 3 else f"{len(v)} values") for n, v in values.items())
 
 
 def cadences(view: RunView, width: int) -> list[Text]:

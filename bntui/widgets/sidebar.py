@@ -11,10 +11,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from bncore.aggregate import Band
+from bncore.config.measure import Band
 from bncore.follow.estimate import duration
-from bncore.follow.groups import Group
+from bncore.follow.groups import Group, short_name
 from bntui.chart.palette import Palette
+from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
@@ -23,7 +24,8 @@ from bntui.widgets.listing import Listing, ListRow
 
 DETAIL_WIDTH = 32
 SHORT: dict[Band, str] = {
-    "interval": "95 % interval", "range": "min-max", "quartiles": "quartiles", "deviation": "± 1 sd",
+    "interval": "mean, 95 % interval", "range": "mean, min-max", "quartiles": "mean, quartiles",
+    "deviation": "mean ± 1 sd", "envelope": "min-max",
 }  # fmt: skip
 """What a band shows, in a title."""
 
@@ -44,7 +46,7 @@ class Sidebar(Vertical):
         super().__init__()
         self._shape: tuple[int, str] | None = None
         """What the height of what is said of the selected run depends on."""
-        self._shown: tuple[Snapshot, Selection, Sequence[Group]] | None = None
+        self._shown: tuple[Snapshot, Selection, Sequence[Group], Grouping | None] | None = None
 
     def compose(self) -> ComposeResult:
         yield Listing(id="runs", focusable=False)
@@ -55,9 +57,11 @@ class Sidebar(Vertical):
         self.query_one("#runs").border_title = "Runs"
         self.query_one("#changes").border_title = "Changes"
 
-    def show(self, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]) -> None:
+    def show(
+        self, snapshot: Snapshot, selection: Selection, groups: Sequence[Group], grouping: Grouping | None
+    ) -> None:
         """Show the runs of a snapshot, grouped."""
-        self._shown = snapshot, selection, groups
+        self._shown = snapshot, selection, groups, grouping
         palette = fmt.palette_of(self.app)
         runs = self.query_one("#runs", Listing)
         full = len(groups) > runs.size.height > 0
@@ -65,7 +69,7 @@ class Sidebar(Vertical):
         runs.show(
             [ListRow(row_of(palette, one, selection, width), str(one.runs[0].run.path)) for one in groups]
         )
-        runs.border_title = self._title(selection, groups)
+        runs.border_title = "Runs" if grouping is None else title_of(grouping)
         group = selection.group(groups)
         runs.key = str(group.runs[0].run.path) if group else ""
         panel = self.query_one("#selected", Static)
@@ -78,12 +82,6 @@ class Sidebar(Vertical):
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
-
-    def _title(self, selection: Selection, groups: Sequence[Group]) -> str:
-        if all(len(group.runs) == 1 for group in groups):
-            return "Runs"
-        by = ", ".join(path.rpartition(".")[2] for path in selection.by) or "variant"
-        return f"By {by} · mean, {SHORT[selection.band]}"
 
     def on_resize(self) -> None:
         """Fit the rows to the width there is now: they may have been written while hidden."""
@@ -121,6 +119,12 @@ class ChangeLine(Line):
         self.set_class(not rows, "empty")
         if rows:
             self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
+
+
+def title_of(grouping: Grouping) -> str:
+    """``By variant · mean, 95 % interval``."""
+    by = ", ".join(map(short_name, grouping.by)) or "variant"
+    return f"By {by} · {SHORT[grouping.band]}"
 
 
 def named(group: Group) -> str:
@@ -173,7 +177,7 @@ def details(group: Group) -> list[Text]:
         etas = [one.eta_s for one in group.runs if one.eta_s is not None]
         rate = fmt.rate(sum(rates) if rates else None)
         lines.append(fmt.pairs_of((("rate", rate), ("ETA", duration(max(etas, default=None))))))
-    lines += [fmt.settings(view), *fmt.cadences(view, DETAIL_WIDTH)]
+    lines += [fmt.settings(*group.runs), *fmt.cadences(view, DETAIL_WIDTH)]
     if view.message and not several:
         lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))
     return lines

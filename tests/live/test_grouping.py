@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from store.factories import SMALL
 
 from bncore.config.model import Spec
@@ -16,10 +17,12 @@ from bncore.follow.groups import Group, departures, groups_of, members, newest, 
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.journal import Event
+from bncore.store.paths import SweepDir
 from bncore.store.status import State
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
 from bntui.live.panels import PANELS
+from bntui.live.sources import read_whole
 from live.factories import STEPS, events, forked_run, made_run, quiet, request, view_of
 
 LOSS = MEASURES["loss"]
@@ -193,3 +196,25 @@ def test_what_was_computed_is_known_by_all_it_depends_on(tmp_path: Path) -> None
     assert band() == first
     grouping.by = ("net.kind",)
     assert band() == first
+
+
+def test_a_sweep_says_how_its_runs_are_drawn(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "runs" / "one-001")
+    seeds(sweep.path, "none", [1.0, 3.0])
+    for text, by, band in (
+        ({"group_by": ["norm.kind"], "band": "envelope"}, ("norm.kind",), "envelope"),
+        ({"group_by": ["nothing.at.all"], "band": "wide"}, (), "interval"),
+        ({"group_by": "norm.kind", "band": 3}, (), "interval"),
+        ({"group_by": [["norm"], 3]}, (), "interval"),
+    ):
+        (sweep.path / "sweep.toml").write_text(tomli_w.dumps({"experiment": text}))
+        snapshot = read_whole(sweep)
+        grouping = Grouping()
+        grouping.choose(snapshot, None, None)
+        assert (grouping.by, grouping.band) == (by, band), text
+        assert list(grouping.groups(snapshot.runs))
+
+
+def test_an_envelope_is_a_band_without_a_mean(tmp_path: Path) -> None:
+    (only,) = chart(seeds(tmp_path, "none", [1.0, 3.0]), band="envelope").curves
+    assert (only.weight, only.low[0], only.high[0]) == ("main", 1.0, 3.0)

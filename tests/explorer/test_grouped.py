@@ -1,0 +1,110 @@
+"""Variants of several seeds: listed, drawn, selected and steered as one; single runs by a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from live.factories import events, made_run, request, write_sweep
+from store.factories import SMALL
+from textual.pilot import Pilot
+
+from bncore.store.paths import SweepDir
+from explorer.factories import drive, explorer, text_of
+from explorer.steered_sweep import sentence
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> SweepDir:
+    """Two variants of three seeds, of which one was changed by hand."""
+    sweep = SweepDir(tmp_path / "runs" / "made-001")
+    queue = []
+    for lr, variant in ((0.1, "none"), (0.5, "batch")):
+        spec = SMALL.model_copy(update={"optim": SMALL.optim.model_copy(update={"lr": lr})})
+        for seed in range(3):
+            head = [request(0, {"norm.kind": "l1"})] if (variant, seed) == ("batch", 2) else []
+            queue.append(f"{variant}-s{seed}")
+            own = spec.model_copy(update={"seed": seed})
+            made_run(sweep.path / queue[-1], events(30, head=head), state="stopped", spec=own)
+    write_sweep(sweep.path, queue, name="made")
+    return sweep
+
+
+@pytest.mark.parametrize("size", [(160, 48), (120, 30), (80, 24), (60, 18)])
+def test_seeds_are_one_line_and_a_key_shows_single_runs(sweep: SweepDir, size: tuple[int, int]) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        assert "none ×3" in text_of(app)
+        assert "none-s1" not in text_of(app)
+        await pilot.press("g")
+        await pilot.pause()
+        assert "none-s0" in text_of(app)
+        assert "×3" not in text_of(app)
+        await pilot.press("g")
+        await pilot.pause()
+        assert "none ×3" in text_of(app)
+
+    drive(app, size, act)
+
+
+def test_bands_and_groups_are_chosen_by_keys(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        for band in ("95 % interval", "min-max", "quartiles", "± 1 sd", "min-max", "95 % interval"):
+            assert band in text_of(app)
+            await pilot.press("b")
+            await pilot.pause()
+        assert "By variant" in text_of(app)
+        await pilot.press("B")
+        await pilot.pause()
+        for said in ("By lr", "lr 0.1 ×3", "lr 0.5 ×3"):
+            assert said in text_of(app)
+        await pilot.press("B")
+        await pilot.pause()
+        assert "By variant" in text_of(app)
+
+    drive(app, (160, 48), act)
+
+
+def test_a_request_to_a_group_names_its_runs(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("space")
+        await pilot.pause()
+        assert "to the 3 runs of none (none-s0, none-s1, none-s2)" in sentence(app)
+        await pilot.press("escape", "down", "space")
+        await pilot.pause()
+        assert "to the 3 runs of batch (batch-s0, batch-s1, batch-s2)" in sentence(app)
+        await pilot.press("escape", "g", "space")
+        await pilot.pause()
+        assert "to run batch-s0" in sentence(app)
+
+    drive(app, (160, 48), act)
+
+
+def test_a_run_that_was_changed_alone_is_marked(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        assert "batch-s2 changed @0" in text_of(app)
+
+    drive(app, (160, 48), act)
+
+
+def test_hiding_and_marking_are_of_the_whole_group(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("v", "m")
+        await pilot.pause()
+        selection = app.context.selection
+        assert {path.name for path in selection.hidden} == {f"none-s{seed}" for seed in range(3)}
+        assert selection.marked == selection.hidden
+        await pilot.press("v", "m")
+        await pilot.pause()
+        assert not selection.hidden | selection.marked
+
+    drive(app, (160, 48), act)
