@@ -26,5 +26,4 @@ def toggle(playback: Playback) -> None:
 
 
 def speed_up(playback: Playback, factor: float) -> None:
-    """Multiply the speed of the playback."""
     playback.set_speed(min(FASTEST, max(SLOWEST, playback.speed * factor)))

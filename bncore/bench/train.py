@@ -72,7 +72,6 @@ def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
 
 
 def spec_of(kind: str, norm: str, device: str) -> Spec:
-    """The spec of one of the networks that are measured."""
     if kind == "dln":
         return dln_spec(norm=norm, device=device)
     return vgg_spec(kind, norm=norm, device=device)

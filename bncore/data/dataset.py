@@ -54,7 +54,6 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
         return tuple(self.train_inputs.shape[1:])
 
     @property

@@ -68,7 +68,6 @@ class ObservedStep:
 
     @property
     def loss(self) -> float | None:
-        """The loss that was recorded."""
         return None if self._loss is None else float(self._loss)
 
     def __enter__(self) -> ObservedStep:

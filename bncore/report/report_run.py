@@ -38,7 +38,6 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """Norm and noise."""
         return f"{self.norm} + {self.noise}" if self.noise else self.norm
 
 
@@ -65,7 +64,6 @@ class ReportRun:
 
     @property
     def step(self) -> int:
-        """Updates made."""
         return self.view.step
 
     @property

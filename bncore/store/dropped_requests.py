@@ -16,7 +16,6 @@ TRAINED = frozenset({"step", "probe", "probe_failed", "finished"})
 
 
 def dropped_ids(events: Iterable[Event]) -> frozenset[str]:
-    """Ids of the requests that were dropped."""
     return frozenset(e["command"]["request"] for e in events if is_applied(e, DROP))
 
 

@@ -146,7 +146,6 @@ class Journal:
             raise StoreError(f"{self.path}: cannot be synced: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._file)
 
     def check_owned(self) -> None:

@@ -82,7 +82,6 @@ class RunDir(OwnedDir):
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints."""
         return self.path / "checkpoints"
 
 
@@ -133,7 +132,6 @@ class CheckpointFile(NamedTuple):
 
 
 def checkpoint_name(step: int, why: Literal["", "kept", "parent"] = "") -> str:
-    """The name of a checkpoint's file."""
     return f"step-{step:09d}{why and f'-{why}'}.pt"
 
 

@@ -38,7 +38,6 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin beating."""
         self.beat()
         self._thread.start()
 

@@ -71,7 +71,6 @@ class Requests:
         self._thread.start()
 
     def stop(self) -> None:
-        """End polling."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

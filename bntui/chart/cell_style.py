@@ -53,17 +53,14 @@ def blend(color: int, over: int, opacity: float) -> int:
 
 
 def cell_style(foreground: int, background: int = DEFAULT, *, bold: bool = False, dim: bool = False) -> int:
-    """What a cell is written with."""
     return foreground | background << _BITS | bold * _BOLD | dim * _DIM
 
 
 def cell_styles(foregrounds: NDArray[np.int64] | int, backgrounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`cell_style` of each pair."""
     return np.asarray(foregrounds, np.int64) | backgrounds << _BITS
 
 
 def background_of(styles: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The backgrounds of inks."""
     return styles >> _BITS & _MASK
 
 

@@ -16,5 +16,4 @@ def steps_made(view: RunView) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share for a table."""
     return "-" if value is None else f"{100 * value:.1f} %"

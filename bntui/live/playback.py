@@ -70,7 +70,6 @@ class Playback:
 
     @property
     def paused(self) -> bool:
-        """Whether it stands."""
         return self._paused
 
     @property
@@ -79,12 +78,10 @@ class Playback:
         return self._whole is not None and self.position_s >= self.length_s
 
     def pause(self) -> None:
-        """Stand."""
         with self._moved():
             self._paused = True
 
     def resume(self) -> None:
-        """Go on."""
         with self._moved():
             self._paused = False
 

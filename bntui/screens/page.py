@@ -56,7 +56,6 @@ class Page(Screen[None]):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What is shown."""
         return self.context.feed.snapshot
 
     @property
@@ -94,7 +93,6 @@ class Page(Screen[None]):
         return action in LEAVING if self.is_tiny else True
 
     def show_again(self) -> None:
-        """Show what there is."""
         if not self.is_mounted:
             return
         snapshot = self.snapshot

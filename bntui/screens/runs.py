@@ -94,7 +94,6 @@ class RunsPage(Page):
         """Show what is this screen's own."""
 
     def panel_state(self) -> PanelState:
-        """The selection as panels take it."""
         selection = self.selection
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
         reference = FOLDER if selection.paper else None

@@ -108,7 +108,6 @@ class ChartGrid(Container):
         self.draw()
 
     def show(self, runs: Sequence[RunView], state: PanelState) -> None:
-        """Show these runs."""
         self._runs, self._state = runs, state
         self.draw()
 

@@ -63,7 +63,6 @@ def badge(palette: Palette, style: int, width: int = 3) -> Text:
 
 
 def state_sign(state: str) -> Text:
-    """A state as one sign."""
     sign, style = STATES.get(state, STATES["unknown"])
     return Text(sign, style or MUTED)
 
