@@ -217,8 +217,9 @@ def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lyin
                 return
             claim.unlink()
         except FileNotFoundError:  # the one it was taken from was only frozen, and has used or removed it
-            if _same_file(mine, place):
-                return
+            with suppress(OSError):
+                if mine.samefile(place):
+                    return
 
 
 def _unmoved(claim: Path, holder: Owner) -> bool:
@@ -229,13 +230,6 @@ def _unmoved(claim: Path, holder: Owner) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def _claim(run: OwnedDir, nonce: str) -> Path:

@@ -67,7 +67,7 @@ class Watcher:
         """One poll; the snapshot if it differs from the last one. What the thread does, for whoever has none."""
         snapshot = self._poll()
         last, self._last = self._last, snapshot
-        return None if last is not None and _same(last, snapshot) else snapshot
+        return None if last is not None and replace(last, t=snapshot.t) == snapshot else snapshot
 
     def _run(self, on_change: Callable[[Snapshot], None]) -> None:
         releases = 0
@@ -96,7 +96,3 @@ class Watcher:
         except Exception as error:  # whatever a file system does, the picture stays and says so
             problem = escape_control(f"{type(error).__name__}: {error}")
             return replace(self._last or Snapshot(time.time()), problem=problem)
-
-
-def _same(one: Snapshot, other: Snapshot) -> bool:
-    return replace(one, t=other.t) == other
