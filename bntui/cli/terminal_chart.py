@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotext
+from rich.text import Text
 
 from bncore.config.errors import escape_control
 from bncore.figure import ChartData, Floats
-from bntui.chart.grid import fitted
 
 HEIGHT = 16
 PIPED_WIDTH = 100
@@ -47,7 +47,9 @@ def draw(data: ChartData) -> str:
     plotext.theme("clear")
     plotext.limit_size(False, False)  # which else takes 80 columns for the width of what is no terminal
     plotext.plotsize(width, HEIGHT)
-    plotext.title(fitted(escape_control(data.title), width - SIDES).strip())  # a longer one is left out
+    title = Text(escape_control(data.title))
+    title.truncate(max(1, width - SIDES), overflow="ellipsis")  # a longer one is left out
+    plotext.title(title.plain.strip())
     plotext.xlabel(data.x_name)
     if data.log_y:
         plotext.yticks(*_log_ticks(np.concatenate([y for *_, y in lines]).tolist()))
