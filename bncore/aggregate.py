@@ -39,7 +39,7 @@ class Member(NamedTuple):
     y: Floats
     """(n,) what is not finite is taken for missing."""
     ended: bool = True
-    """Whether nothing more will come: it then leaves the mean, which goes on without it."""
+    """Whether nothing more will come: it then leaves the mean, which continues without it."""
 
 
 @dataclass(frozen=True, eq=False)

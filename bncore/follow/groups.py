@@ -54,7 +54,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Departure:
-    """A run that its group's mean goes on without."""
+    """A run that its group's mean continues without."""
 
     run: RunView
     step: int

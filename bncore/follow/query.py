@@ -59,7 +59,7 @@ class Query:
     text: str = ""
     condition: Condition = lambda _view, _text: True
     history: bool = False
-    """Whether the end of a journal may not tell what is asked."""
+    """Whether the end of a journal may not hold what the query needs."""
     of_words: bool = True
     """Whether it asks for words alone."""
 

@@ -1,5 +1,5 @@
-"""What a run can be asked for by name, to select, list and sort runs: its settings, its state, and the newest
-value of every measure."""
+"""The fields of a run by name, to select, list and sort runs: its settings, its state, and the
+newest value of every measure."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def presets(
     profile = choose_profile("auto", None)
     for name in preset_names():
         experiment = load_experiment(name)
-        told = " ".join((name, experiment.figure, experiment.title, *variant_names(experiment))).casefold()
-        if not all(word.casefold() in told for word in words or ()):
+        text = " ".join((name, experiment.figure, experiment.title, *variant_names(experiment))).casefold()
+        if not all(word.casefold() in text for word in words or ()):
             continue
         rows.append(
             {

@@ -26,7 +26,7 @@ def rm(
     """Remove runs or sweeps.
 
     Nothing is removed while one of them is live."""
-    found = places_named(names, root, where, told=True)
+    found = places_named(names, root, where, announce=True)
     live = [name for one in found for name in _alive(one)]
     if live:
         fail(f"{', '.join(live)}: live; `bnrun stop` it first", ExitCode.USAGE)

@@ -1,4 +1,4 @@
-"""`ls`: runs as a table, selected, sorted and cut as asked."""
+"""`ls`: runs as a table, selected, sorted and cut as requested."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def resume(
     Of a sweep, everything unfinished is restarted where it was, one sweep after the other. In the foreground,
     exit 0 only if all restarted runs have ended."""
     check_launcher(launcher, slurm)
-    runs = runs_named(names, root, where, told=True)
+    runs = runs_named(names, root, where, announce=True)
     options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
     if not force:
         _await_orphans(runs)

@@ -58,13 +58,13 @@ def marked(error: QueryError) -> str:
 
 
 def places_named(
-    names: Sequence[str] | None, root: Path | None, where: str | None = None, *, told: bool = False
+    names: Sequence[str] | None, root: Path | None, where: str | None = None, *, announce: bool = False
 ) -> list[RunDir | SweepDir]:
     """The runs and sweeps that names, patterns and a query mean; without names, those under the root. A sweep of
     which only some runs match is these runs.
 
     Arguments:
-        told: say which runs match, before anything is done to them.
+        announce: say which runs match, before anything is done to them.
 
     Raises:
         BadParameter: neither names nor a query.
@@ -74,7 +74,7 @@ def places_named(
     query, under = parse_where(where), root or default_root()
     if not names and where is None:
         raise typer.BadParameter("missing; expected names of runs or sweeps, or --where", param_hint="RUN...")
-    if told and where is not None and not where.strip():
+    if announce and where is not None and not where.strip():
         raise typer.BadParameter("empty; expected a query", param_hint="--where")
     places: list[RunDir | SweepDir] = find_all(under, names) if names else [*list_sweeps(under)]
     if where is None:
@@ -88,7 +88,7 @@ def places_named(
         found += [place] if views and len(views) == len(runs) else [view.run for view in views]
     if not found:
         fail(nothing_matches(under, where), ExitCode.USAGE)
-    if told:
+    if announce:
         say(
             f"{counted(len(matching), 'run')} matching {where}: {', '.join(view.run.name for view in matching)}"
         )
@@ -106,14 +106,14 @@ def nothing_matches(root: Path, where: str) -> str:
 
 
 def runs_named(
-    names: Sequence[str] | None, root: Path | None, where: str | None = None, *, told: bool = False
+    names: Sequence[str] | None, root: Path | None, where: str | None = None, *, announce: bool = False
 ) -> list[RunDir]:
     """As `places_named`, the runs of sweeps one by one.
 
     Raises:
         NoSuchRun: also where a sweep has no runs.
     """
-    return [run for found in places_named(names, root, where, told=told) for run in runs_of(found)]
+    return [run for found in places_named(names, root, where, announce=announce) for run in runs_of(found)]
 
 
 def runs_of(found: RunDir | SweepDir) -> list[RunDir]:

@@ -131,7 +131,7 @@ def stop(
     """Checkpoint and end runs; cancel queued ones.
 
     `bnrun resume` restarts them."""
-    found = places_named(names, root, where, told=True)
+    found = places_named(names, root, where, announce=True)
     runs = {one: runs_of(one) for one in found}
     left = [run for one in found if not _cancel_queued(one, runs[one], at_step) for run in runs[one]]
     if left:
@@ -166,7 +166,7 @@ def _send(
     wait: bool,
     timeout: float = 60.0,
 ) -> None:
-    runs = runs_named(names, root, where, told=True)
+    runs = runs_named(names, root, where, announce=True)
     _send_to(runs, in_words(names, where), command, wait=wait, timeout=timeout)
 
 

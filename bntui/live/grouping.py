@@ -48,7 +48,7 @@ class Grouping:
             yield from self._of(group, views, measure, layer, selected=views[-1] in group.runs)
 
     def departures(self, views: Sequence[RunView]) -> tuple[VLine, ...]:
-        """Where a mean goes on without a run."""
+        """Where a mean continues without a run."""
         found = {
             (left.step, f"{left.run.name} {left.why} @{left.step:,}"): group.style
             for group in self.groups(views)

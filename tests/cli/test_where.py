@@ -217,7 +217,7 @@ def test_an_empty_sweep_hides_no_other(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "asked"),
+    ("arguments", "expected"),
     [
         (
             ["set", "lr=0.5", "noise=on", "-w", "state=running,paused one-0"],
@@ -231,8 +231,8 @@ def test_an_empty_sweep_hides_no_other(root: Path) -> None:
         (["stop", "two", "-w", "seed=1"], ["two-001/batch-s1"]),
     ],
 )
-def test_requests_go_to_what_matches(at_work: Path, arguments: list[str], asked: list[str]) -> None:
+def test_requests_go_to_what_matches(at_work: Path, arguments: list[str], expected: list[str]) -> None:
     code, _, err = bnrun(at_work, *arguments)
     sent = [name for name in listed(at_work) if waiting(RunDir(at_work / name))]
-    assert (code, sent) == (0, asked), err
+    assert (code, sent) == (0, expected), err
     assert f"request sent: {arguments[0]}" in err

@@ -55,14 +55,14 @@ def selected(text: str, views: list[RunView] = VIEWS) -> list[str]:
 
 
 @dataclass
-class Asked:
+class Requested:
     """A query as text, and what it means."""
 
     text: str
     holds: Callable[[Known], bool]
 
 
-def _compare(key: str, op: str, bound: float) -> Asked:
+def _compare(key: str, op: str, bound: float) -> Requested:
     def holds(known: Known) -> bool:
         value = known.get(key)
         if value is None:
@@ -70,18 +70,18 @@ def _compare(key: str, op: str, bound: float) -> Asked:
         return {"=": value == bound, ":": value == bound, "!=": value != bound, "<": value < bound,
                 "<=": value <= bound, ">": value > bound, ">=": value >= bound}[op]  # fmt: skip
 
-    return Asked(f"{key}{op}{bound!r}", holds)
+    return Requested(f"{key}{op}{bound!r}", holds)
 
 
-def _one_of(key: str, op: str, words: list[str]) -> Asked:
+def _one_of(key: str, op: str, words: list[str]) -> Requested:
     def holds(known: Known) -> bool:
         return key in known and (known[key] in words) == (op != "!=")
 
-    return Asked(f"{key}{op}{','.join(words)}", holds)
+    return Requested(f"{key}{op}{','.join(words)}", holds)
 
 
-def _between(low: int, width: int) -> Asked:
-    return Asked(f"seed:{low}..{low + width}", lambda known: low <= known["seed"] <= low + width)
+def _between(low: int, width: int) -> Requested:
+    return Requested(f"seed:{low}..{low + width}", lambda known: low <= known["seed"] <= low + width)
 
 
 NUMBERS = st.sampled_from([0.001, 0.05, 0.1, 0.6, 0.7, 1.0, 2.0])
@@ -96,19 +96,19 @@ TERMS = st.one_of(
               st.lists(st.sampled_from(["running", "failed", "queued"]), min_size=1, max_size=2)),
     st.builds(_between, st.integers(0, 5), st.integers(0, 4)),
     st.sampled_from(["batch", "L1", "a-1", "Own", "zzz"]).map(
-        lambda word: Asked(word, lambda known: word.lower() in f"{known['run']} {known['state']}")
+        lambda word: Requested(word, lambda known: word.lower() in f"{known['run']} {known['state']}")
     ),
 )  # fmt: skip
 
 
-def _joined(parts: list[Asked], word: str, whole: Callable[[Any], bool]) -> Asked:
-    return Asked(
+def _joined(parts: list[Requested], word: str, whole: Callable[[Any], bool]) -> Requested:
+    return Requested(
         f"({word.join(part.text for part in parts)})", lambda known: whole(p.holds(known) for p in parts)
     )
 
 
-def _not(part: Asked, word: str) -> Asked:
-    return Asked(f"{word} {part.text}", lambda known: not part.holds(known))
+def _not(part: Requested, word: str) -> Requested:
+    return Requested(f"{word} {part.text}", lambda known: not part.holds(known))
 
 
 JUXTAPOSED = st.sampled_from([" ", "  ", " and ", " AND\t"])
@@ -125,13 +125,13 @@ QUERIES = st.recursive(
 
 
 @given(QUERIES)
-def test_what_is_selected_is_what_a_naive_evaluator_says(asked: Asked) -> None:
-    query = parse(asked.text)
-    assert [query.matches(view) for view in VIEWS] == [asked.holds(known) for known in RUNS]
+def test_what_is_selected_is_what_a_naive_evaluator_says(requested: Requested) -> None:
+    query = parse(requested.text)
+    assert [query.matches(view) for view in VIEWS] == [requested.holds(known) for known in RUNS]
 
 
 @given(st.lists(TERMS, min_size=3, max_size=3))
-def test_not_binds_before_and_and_that_before_or(terms: list[Asked]) -> None:
+def test_not_binds_before_and_and_that_before_or(terms: list[Requested]) -> None:
     a, b, c = terms
     query = parse(f"{a.text} or not {b.text} {c.text}")
     assert [query.matches(view) for view in VIEWS] == [
