@@ -77,10 +77,7 @@ def aggregate(
         most: steps at most, of more every second, fourth, … is taken; 0: all.
         before: an earlier result of these members with the same band; what has not changed is taken from it.
     """
-    x, table = _common(members)
-    if most and len(x) > most:
-        every = 1 << (-(-len(x) // most) - 1).bit_length()  # so that a step that is kept stays
-        x, table = x[::every], table[:, ::every]
+    x, table = _common(members, most)
     kept = np.isfinite(table) & ((table > 0) | (not log))
     table = np.where(kept, table, np.nan)
     reached = [np.inf if one.ended else (one.x[-1] if len(one.x) else -np.inf) for one in members]
@@ -98,24 +95,33 @@ def aggregate(
     return Aggregate(x, mean, low, high, np.isfinite(table).sum(axis=0), complete, table)
 
 
-def _common(members: Sequence[Member]) -> tuple[Floats, Floats]:
-    """Steps (n,) that no member passes over between its first and last one, and the values (members, n)."""
+def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:
+    """Steps (n,) that no member passes over between its first and last one, or some of them, and the values
+    (members, n)."""
     lines = [one for one in members if len(one.x)]
     if not lines:
         return np.empty(0), np.empty((len(members), 0))
-    longest = max((one.x for one in lines), key=len)
-    if not all(np.array_equal(one.x, longest[: len(one.x)]) for one in lines):
-        longest = np.unique(np.concatenate([one.x for one in lines]))
-        inside = [(longest >= one.x[0]) & (longest <= one.x[-1]) for one in lines]
-        passed = [there & ~np.isin(longest, one.x) for one, there in zip(lines, inside, strict=True)]
-        longest = longest[~np.any(passed, axis=0)]
-    table = np.full((len(members), len(longest)), np.nan)
+    x = max((one.x for one in lines), key=len)
+    alike = all(one.x is x or np.array_equal(one.x, x[: len(one.x)]) for one in lines)
+    if not alike:
+        x = np.unique(np.concatenate([one.x for one in lines]))
+        inside = [(x >= one.x[0]) & (x <= one.x[-1]) for one in lines]
+        passed = [there & ~np.isin(x, one.x) for one, there in zip(lines, inside, strict=True)]
+        x = x[~np.any(passed, axis=0)]
+    # every second, fourth, … so that a step that is kept stays
+    every = 1 << (-(-len(x) // most) - 1).bit_length() if most and len(x) > most else 1
+    x = x[::every]
+    table = np.full((len(members), len(x)), np.nan)
     for row, one in zip(table, members, strict=True):
-        at = np.searchsorted(longest, one.x)
-        there = at < len(longest)
-        there[there] = longest[at[there]] == one.x[there]
-        row[at[there]] = one.y[there]
-    return longest, table
+        if alike:
+            values = one.y[::every]
+            row[: len(values)] = values
+        else:
+            at = np.searchsorted(x, one.x)
+            there = at < len(x)
+            there[there] = x[at[there]] == one.x[there]
+            row[at[there]] = one.y[there]
+    return x, table
 
 
 def _unchanged(x: Floats, table: Floats, before: Aggregate) -> list[tuple[slice, slice]]:

@@ -11,11 +11,14 @@ import numpy as np
 import plotext
 from textual.strip import Strip
 
+from bncore.aggregate import Aggregate, Member, aggregate
 from bncore.figure import ChartData, Curve
 from bntui.chart.picture import draw
 from bntui.chart.style import ChartStyle
+from bntui.live.grouping import MOST_STEPS
 
 CHARTS, SERIES = 4, 4
+GROUPS, MEMBERS = 3, 5
 WIDTH, HEIGHT = 63, 23
 """A quarter of a screen of 160 x 48 that has a list beside the charts."""
 
@@ -28,6 +31,8 @@ class Drawn:
     """To the strips that the terminal is sent."""
     smoothed_ms: float
     """With the raw curves behind smoothed ones."""
+    grouped_ms: float
+    """Of `GROUPS` means of `MEMBERS` series each, in their bands, after a new point of every series."""
     plotext_ms: float
     """To the text that the terminal is sent."""
     plotext_bytes: float
@@ -40,6 +45,7 @@ def drawn(points: int, repeats: int) -> Drawn:
     return Drawn(
         _median_ms(lambda: [_strips(chart, ChartStyle()) for chart in charts], repeats),
         _median_ms(lambda: [_strips(chart, ChartStyle(smoothing=0.6)) for chart in charts], repeats),
+        _median_ms(grouped_frame(points, repeats), repeats),
         _median_ms(lambda: [_plotext(chart) for chart in charts], max(2, repeats // 10)),
         sum(len(_plotext(chart).encode()) for chart in charts),
     )
@@ -55,6 +61,37 @@ def example(seed: int, points: int) -> ChartData:
         values = trend * np.exp(generator.normal(0, 0.1, points))
         curves.append(Curve(f"run {style}", style, x, values, values))
     return ChartData("Loss", tuple(curves), log_y=True)
+
+
+def grouped_frame(points: int, repeats: int) -> Callable[[], list[list[Strip]]]:
+    """Draws all charts with the means of growing series; each call has one point of each series more."""
+    x = np.arange(points + repeats + 1, dtype=float)
+    losses = [
+        curve.low
+        for seed in range(CHARTS * GROUPS * MEMBERS // SERIES)
+        for curve in example(seed, len(x)).curves
+    ]
+    known: dict[tuple[int, int], Aggregate] = {}
+    shown = points
+
+    def frame() -> list[list[Strip]]:
+        nonlocal shown
+        shown += 1
+        pictures = []
+        for chart in range(CHARTS):
+            curves = []
+            for group in range(GROUPS):
+                first = (chart * GROUPS + group) * MEMBERS
+                members = [Member(x[:shown], y[:shown], ended=False) for y in losses[first : first + MEMBERS]]
+                before = known.get((chart, group))
+                mean = aggregate(members, log=True, most=MOST_STEPS, before=before)
+                known[chart, group] = mean
+                curves.append(Curve("band", group, mean.x, mean.low, mean.high, weight="spread"))
+                curves.append(Curve("mean", group, mean.x, mean.mean, mean.mean))
+            pictures.append(_strips(ChartData("Loss", tuple(curves), log_y=True), ChartStyle()))
+        return pictures
+
+    return frame
 
 
 def _strips(chart: ChartData, look: ChartStyle) -> list[Strip]:
