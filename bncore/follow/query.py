@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from bncore.config.errors import did_you_mean
@@ -58,8 +58,10 @@ class Query:
 
     text: str = ""
     condition: Condition = lambda _view, _text: True
-    history: bool = False
-    """Whether the end of a journal may not hold what the query needs."""
+    settings: bool = False
+    """Whether it needs settings."""
+    measured: frozenset[str] = frozenset()
+    """The measures and probes that it needs."""
     of_words: bool = True
     """Whether it asks for words alone."""
 
@@ -72,6 +74,10 @@ class Query:
         return self.condition(
             view, f"{view.run.name} {view.name} {view.variant} {view.state} {view.message} {shown}"
         )
+
+    def enough(self, view: RunView) -> bool:
+        """Whether what was read of a run holds all that the query needs."""
+        return all(has(view, name) for name in self.measured)
 
     def matches_text(self, text: str) -> bool:
         """Whether it is of words alone, and a text that is of no run has them."""
@@ -125,7 +131,8 @@ class _Parser:
     text: str
     place: int = 0
     depth: int = 0
-    history: bool = False
+    settings: bool = False
+    measured: set[str] = field(default_factory=set)
     of_words: bool = True
 
     def query(self) -> Query:
@@ -135,7 +142,7 @@ class _Parser:
         token = self._peek()
         if token is not None:
             self._refuse(token, "a ')' without its '('")
-        return Query(self.text, condition, self.history, self.of_words)
+        return Query(self.text, condition, self.settings, frozenset(self.measured), self.of_words)
 
     def _any_of(self) -> Condition:
         parts = [self._all_of()]
@@ -202,7 +209,8 @@ class _Parser:
         known = run_fields().get(name)
         if known is None:
             self._refuse(named, no_such_field(name), named.start("word"))
-        self.history |= known.history
+        self.settings |= known.kind == "setting"
+        self.measured |= {name} if known.kind == "measure" else set()
         if op in _COMPARE:
             return self._ordered(known, op, items)
         tests = [self._test(known, *item) for item in items]
@@ -215,8 +223,8 @@ class _Parser:
             if name.lower() not in measured_names():
                 hint = did_you_mean(name.lower(), measured_names())
                 raise QueryError(self.text, start, end, f"no such measure or probe{hint}")
-        self.history = True
         names = [name.lower() for name, *_ in items]
+        self.measured |= {*names}
         return lambda view, _text: any(has(view, name) for name in names)
 
     def _ordered(self, known: RunField, op: str, items: list[tuple[str, int, int]]) -> Condition:

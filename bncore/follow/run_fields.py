@@ -36,8 +36,7 @@ class RunField:
     types: tuple[object, ...] = (float,)
     """What it may be: `float`, `str`, `bool`, and the words that it is one of."""
     unit: Literal["", "s", "fraction"] = ""
-    history: bool = False
-    """Whether the end of a journal may not tell it."""
+    kind: Literal["run", "setting", "measure"] = "run"
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -143,7 +142,7 @@ def _of_setting(path: tuple[str, ...]) -> RunField:
             return None
         return escape_control(found) if isinstance(found, str) else found
 
-    return RunField(dotted(path), value, types_at(path), history=True)
+    return RunField(dotted(path), value, types_at(path), kind="setting")
 
 
 def _of_measure(measure: Measure) -> RunField:
@@ -153,7 +152,7 @@ def _of_measure(measure: Measure) -> RunField:
         return float(values[-1]) if len(values) else None
 
     unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
-    return RunField(measure.key, newest, unit=unit, history=measure.table != "step")
+    return RunField(measure.key, newest, unit=unit, kind="measure")
 
 
 def values_of(field: RunField, views: Iterator[RunView]) -> list[str]:

@@ -276,28 +276,32 @@ class RunFollower:
 
 
 def view_runs(
-    runs: Iterable[RunDir], *, whole: Callable[[RunDir], bool] = lambda _run: False
+    runs: Iterable[RunDir], *, settings: bool = False, enough: Callable[[RunView], bool] | None = None
 ) -> list[RunView]:
     """Every run now; for an evaluation that the end of a journal does not hold its history is searched a while.
 
     Arguments:
-        whole: whether a run's history is to be read to its beginning, whatever that takes.
+        settings: whether the settings must be those that hold now, however long ago they were changed.
+        enough: whether a view holds what is needed; else more of its history is read, however long that takes.
     """
     observer, queue, until = Observer(), Queue(), time.monotonic() + SEARCH_S
     views = []
     for run in runs:
         follower = RunFollower(run, observer, queue)
-        view = follower.poll(None if whole(run) else 0.0)
+        inherits = (settings or enough is not None) and run.lineage_file.exists()
+        view = follower.poll(None if inherits or (settings and _was_steered(run)) else 0.0)
+        while not (follower.complete or enough is None or enough(view)):
+            view = follower.poll(BUDGET_S)
         while not (follower.complete or "eval" in view.columns.tables()) and time.monotonic() < until:
             view = follower.poll(BUDGET_S)
         views.append(view)
     return views
 
 
-def was_steered(run: RunDir) -> bool:
-    """Whether a request may have changed the settings of a run, or of the run that it was forked from."""
+def _was_steered(run: RunDir) -> bool:
+    """Whether the run was ever sent a request."""
     try:
-        return run.lineage_file.exists() or b'"type":"request"' in read_plain(run.journal_file)
+        return b'"type":"request"' in read_plain(run.journal_file)
     except OSError:
         return False
 

@@ -25,7 +25,7 @@ Plain = Annotated[bool, typer.Option("--plain", help="key=value lines instead of
 
 def presets(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORD...]", help="Only those of which every word is said.")
+        list[str] | None, typer.Argument(metavar="[WORD...]", help="Only those that contain every word.")
     ] = None,
     as_json: Json = False,
     root: Root = None,
@@ -51,7 +51,7 @@ def presets(
         typer.echo(json.dumps(rows, indent=2))
         return
     if not rows:
-        say(f"no preset says {' '.join(words or ())}")
+        say(f"no preset matches {' '.join(words or ())}")
         return
     print_table(
         ("name", "figure", "what it compares", "variants", "time taken here"),

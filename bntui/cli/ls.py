@@ -10,8 +10,8 @@ import typer
 
 from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
-from bncore.follow.run_fields import RunField, Value, no_such_field, run_fields
-from bncore.follow.run_view import RunView, view_runs, was_steered
+from bncore.follow.run_fields import RunField, Value, has, no_such_field, run_fields
+from bncore.follow.run_view import RunView, view_runs
 from bncore.store.find import find_all, list_sweeps
 from bncore.store.journal import in_json
 from bntui.cli.format import figure, percent, steps_made
@@ -63,12 +63,14 @@ def ls(
     query, under = parse_where(where), root or default_root()
     fields = [_field(name, "--columns") for name in columns.split(",")] if columns else _standard()
     key = _field(sort.removeprefix("-"), "--sort") if sort else None
-    exact = (
-        query.history or bool(columns and any(field.history for field in fields)) or bool(key and key.history)
-    )
     places = find_all(under, names) if names else [sweep for sweep in list_sweeps(under) if sweep.runs()]
-    whole = (lambda _run: True) if exact else was_steered
-    listed = [view for place in places for view in view_runs(runs_of(place), whole=whole)]
+    chosen = [*(fields if columns else ()), *([key] if key else ())]
+    measured = query.measured | {field.name for field in chosen if field.kind == "measure"}
+
+    def enough(view: RunView) -> bool:
+        return all(has(view, name) for name in measured)
+
+    listed = [view for place in places for view in view_runs(runs_of(place), settings=True, enough=enough)]
     views = [view for view in listed if query.matches(view)]
     views = views[::-1] if newest else views
     views = ordered(views, key, descending=bool(sort and sort.startswith("-"))) if key else views

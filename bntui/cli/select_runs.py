@@ -97,7 +97,9 @@ def places_named(
 
 def matches(runs: Sequence[RunDir], query: Query) -> list[RunView]:
     """The runs that a query selects."""
-    return [view for view in view_runs(runs, whole=lambda _run: query.history) if query.matches(view)]
+    return [
+        view for view in view_runs(runs, settings=query.settings, enough=query.enough) if query.matches(view)
+    ]
 
 
 def nothing_matches(root: Path, where: str) -> str:

@@ -236,3 +236,10 @@ def test_requests_go_to_what_matches(at_work: Path, arguments: list[str], expect
     sent = [name for name in listed(at_work) if waiting(RunDir(at_work / name))]
     assert (code, sent) == (0, expected), err
     assert f"request sent: {arguments[0]}" in err
+
+
+def test_presets_are_found_by_words(tmp_path: Path) -> None:
+    code, out, _ = bnrun(tmp_path, "presets", "--json", "NOISE", "vgg")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)] == ["vgg_noisy"]
+    assert bnrun(tmp_path, "presets", "no_such") == (0, "", "no preset matches no_such\n")

@@ -16,11 +16,11 @@ from store.factories import SMALL
 from bncore.config.change import changed
 from bncore.follow.query import DEEPEST, Query, QueryError, common_beginning, complete, parse
 from bncore.follow.run_fields import has, run_fields
-from bncore.follow.run_view import RunView, view_runs, was_steered
+from bncore.follow.run_view import RunView, view_runs
 from bncore.measures import MEASURES
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
-from live.factories import events, made_run, request, view_of, write_sweep
+from live.factories import events, forked_run, made_run, request, view_of, write_sweep
 
 Known = dict[str, Any]
 RUNS: list[Known] = [
@@ -259,14 +259,35 @@ def test_the_settings_are_those_that_hold_now_however_long_ago_they_were_changed
     head = [request(0, {"norm.kind": "l1"})]
     steered = made_run(tmp_path / "a-s0", events(4000, head=head, every=1000))
     plain = made_run(tmp_path / "b-s0", events(4000, every=1000))
-    assert was_steered(steered)
-    assert not was_steered(plain)
-    tail, whole = view_runs([steered])[0], view_runs([steered], whole=was_steered)[0]
+    assert not view_runs([plain], settings=True)[0].columns.complete, "nothing to be looked for"
+    tail, whole = view_runs([steered])[0], view_runs([steered], settings=True)[0]
     assert not tail.columns.complete, "else this tests nothing"
     assert selected("norm=l1", [tail]) == []
     assert selected("norm=l1", [whole]) == ["a-s0"]
-    assert parse("norm=l1").history
-    assert not parse("state=running seed:0..4 word").history
+    assert parse("norm=l1").settings
+    assert not parse("state=running seed:0..4 word").settings
+
+
+def test_what_was_measured_long_ago_is_found(tmp_path: Path) -> None:
+    evaluated: Known = {"type": "eval", "step": 6000, "test_loss": 1.0}
+    run = made_run(tmp_path / "a-s0", [*events(6000, every=10_000), evaluated])
+    query = parse("has:ics beta=10 loss<1")
+    (tail,) = view_runs([run], enough=parse("loss<1").enough)
+    assert not tail.columns.complete, "else this tests nothing"
+    assert not query.matches(tail)
+    (found,) = view_runs([run], enough=query.enough)
+    assert query.matches(found)
+
+
+def test_what_a_fork_inherited_is_found(tmp_path: Path) -> None:
+    head = [request(0, {"norm.kind": "l1"})]
+    parent = made_run(tmp_path / "a-s0", events(6000, head=head, every=10_000))
+    fork = forked_run(tmp_path / "a-s0-fork-1", parent, 5990)
+    for text in ("has:ics", "norm=l1"):
+        query = parse(text)
+        (found,) = view_runs([fork], settings=query.settings, enough=query.enough)
+        assert query.matches(found), text
+        assert not query.matches(view_runs([fork])[0]), "else this tests nothing"
 
 
 @pytest.mark.parametrize(
