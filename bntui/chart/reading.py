@@ -25,10 +25,14 @@ class Reading:
     """Ends of the range about a mean."""
 
     @property
+    def is_line(self) -> bool:
+        """Whether it is one value."""
+        return self.low == self.high or np.isnan(self.low)
+
+    @property
     def text(self) -> str:
         """The value, or the ends of the band, and the noise floor or the range about it where there is one."""
-        value = exact(self.low) if self.low == self.high or np.isnan(self.low) else ""
-        value = value or f"{exact(self.low)}…{exact(self.high)}"
+        value = exact(self.low) if self.is_line else f"{exact(self.low)}…{exact(self.high)}"
         if self.band is not None and self.band[0] < self.band[1]:
             value = f"{value} [{exact(self.band[0])}, {exact(self.band[1])}]"
         return value if self.floor is None or np.isnan(self.floor) else f"{value} ± {exact(self.floor)}"

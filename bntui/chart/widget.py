@@ -49,9 +49,14 @@ class Chart(Plot):
         """What is shown, with the reader's choice of axis."""
         return self._shown if self.log_y is None else replace(self._shown, log_y=self.log_y)
 
-    def readings(self) -> list[Reading]:
-        """What every curve says at the crosshair."""
-        return [] if self.crosshair is None else readings(self.data.curves, self.crosshair)
+    def readings(self) -> list[tuple[Reading, Reading | None]]:
+        """What every curve says at the crosshair as it is drawn, and, where that is smoothed, what it says raw; in
+        order of their styles."""
+        if self.crosshair is None or self._unread is None:
+            return []
+        drawn = readings(self._unread[2].curves, self.crosshair)
+        raw = readings(self.data.curves, self.crosshair) if self.smoothing else [None] * len(drawn)
+        return sorted(zip(drawn, raw, strict=False), key=lambda pair: pair[0].style)
 
     def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         look = replace(look, smoothing=self.smoothing)

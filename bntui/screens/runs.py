@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -175,6 +176,31 @@ class RunsPage(Page):
             verb = self._pause_verb() if verb == "pause" else verb
             groups = self.context.groups(self.snapshot)
             self.query_one(SteeringBar).open(verb, self.snapshot, groups, self.selection)
+
+    def action_copy(self, what: str) -> None:
+        """Copy to the terminal's clipboard (OSC 52): through SSH, and through tmux where `set-clipboard` is on."""
+        text = self._copied(what)
+        if text:
+            self.app.copy_to_clipboard(text)
+        first, *more = text.splitlines() or ("nothing to copy: c shows the crosshair",)
+        self.notice(f"copied: {first}{f' and {len(more)} more lines' if more else ''}" if text else first)
+
+    def _copied(self, what: str) -> str:
+        run = self.selection.run(self.snapshot) if self.snapshot else None
+        match what:
+            case "reading":
+                return self.reading()
+            case "path" if run is not None:
+                return str(run.run.path)
+            case "resume" if run is not None:
+                return f"bnrun resume {shlex.quote(str(run.run.path))}"
+            case "table" if self.snapshot is not None:
+                return fmt.table_of(self.snapshot.runs)
+        return ""
+
+    def reading(self) -> str:
+        """What is read at the crosshair, a line for each curve with tabs between its values."""
+        return ""
 
     def action_playback_speed(self, factor: float) -> None:
         playback = self.context.feed.playback

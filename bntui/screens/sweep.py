@@ -13,6 +13,7 @@ from bncore.aggregate import BANDS
 from bncore.follow.groups import varying
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.chart.plot import Plot
+from bntui.chart.ticks import exact
 from bntui.chart.widget import Chart
 from bntui.layouts import read_layout, remember_layout
 from bntui.live.panels import PANELS, first_panels
@@ -22,6 +23,7 @@ from bntui.saving import save_chart
 from bntui.screens.picker import Picker
 from bntui.screens.runs import RunsPage
 from bntui.widgets.charts import ChartGrid
+from bntui.widgets.sidebar import Sidebar
 
 
 class SweepPage(RunsPage):
@@ -43,6 +45,20 @@ class SweepPage(RunsPage):
             known = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
             self.lay_out(known or first_panels(snapshot.runs))
         self.grid.show(self.selection.shown(snapshot), self.panel_state())
+        self._read()
+
+    def _read(self) -> None:
+        """Say beside the charts what the current one says at the crosshair."""
+        chart = self.grid.current
+        if chart is not None:
+            at = "" if chart.crosshair is None else f"{exact(float(round(chart.crosshair)))}"
+            self.query_one(Sidebar).read(f"At {at}: {chart.data.title}", chart.readings())
+
+    def reading(self) -> str:
+        chart = self.grid.current
+        found = chart.readings() if chart is not None else []
+        rows = [(r.name, r.x, r.low, *(() if r.is_line else (r.high,)), *(r.band or ())) for r, _ in found]
+        return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
 
     def focus_page(self) -> None:
         current = self.grid.current
@@ -60,9 +76,11 @@ class SweepPage(RunsPage):
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
             self.selection.step = event.x
+        self._read()
 
     def action_chart(self, by: int) -> None:
         self.grid.move(by)
+        self._read()
 
     def action_maximize_chart(self) -> None:
         self.grid.toggle_maximized()

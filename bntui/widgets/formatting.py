@@ -13,6 +13,7 @@ from textual.app import App
 from bncore.follow.groups import Group
 from bncore.follow.request_view import RequestView
 from bncore.follow.run_view import RunView
+from bncore.measures import SHOWN
 from bntui.chart.palette import ANSI, DARK, LIGHT, MONOCHROME, Palette, sample
 from bntui.live.snapshot import Snapshot
 
@@ -238,6 +239,19 @@ def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:
     if len(views) == sum(len(one.runs) for one in groups):
         return f"all {len(views)} runs"
     return f"{len(views)} runs: {run_names(views)}"
+
+
+def table_of(views: Sequence[RunView]) -> str:
+    """Runs and the newest values of what they measured, a line for each run with tabs between its values."""
+    tables = {(m.table, m.field): m.key for m in SHOWN if not m.per and not m.high}
+    known = [at for at in tables if any(view.newest(*at) is not None for view in views)]
+    rows = [["run", "state", "step", *(tables[at] for at in known)]]
+    for view in views:
+        values = [view.newest(*at) for at in known]
+        rows.append(
+            [view.name, view.state, str(view.step), *("" if v is None else f"{v:.10g}" for v in values)]
+        )
+    return "\n".join("\t".join(row) for row in rows)
 
 
 def run_names(views: Sequence[RunView], most: int = 4) -> str:

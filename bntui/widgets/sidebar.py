@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -15,6 +16,8 @@ from bncore.config.measure import Band
 from bncore.follow.estimate import duration
 from bncore.follow.groups import Group, short_name
 from bntui.chart.palette import Palette
+from bntui.chart.reading import Reading
+from bntui.chart.ticks import exact
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
@@ -39,6 +42,7 @@ class Sidebar(Vertical):
                                           border-title-style: bold; padding: 0 1; }
     Sidebar > #runs { height: auto; min-height: 3; max-height: 45%; }
     Sidebar > #selected { height: auto; max-height: 11; }
+    Sidebar > #readings { height: auto; max-height: 60%; display: none; }
     Sidebar > #changes { height: 1fr; min-height: 3; }
     """
 
@@ -51,6 +55,7 @@ class Sidebar(Vertical):
     def compose(self) -> ComposeResult:
         yield Listing(id="runs", focusable=False)
         yield Static(id="selected", markup=False)
+        yield Listing(id="readings", focusable=False)
         yield Listing(id="changes", follows=True, focusable=False)
 
     def on_mount(self) -> None:
@@ -82,6 +87,15 @@ class Sidebar(Vertical):
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
+
+    def read(self, title: str, found: Sequence[tuple[Reading, Reading | None]]) -> None:
+        """Show what a chart's curves say at the crosshair; nothing where it reads nothing."""
+        panel = self.query_one("#readings", Listing)
+        panel.display = bool(found)
+        if found:
+            panel.border_title = Text(fmt.fitted(title, min(cell_len(title), 32)))
+            palette, width = fmt.palette_of(self.app), self.size.width - 5
+            panel.show([ListRow(text) for one in found for text in reading_rows(palette, *one, width)])
 
     def on_resize(self) -> None:
         """Fit the rows to the width there is now: they may have been written while hidden."""
@@ -154,6 +168,24 @@ def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> 
     name = fmt.fitted(named(group), max(4, width - 6 - 2 - len(progress)))
     text.append(name, "dim strike" if paths <= selection.hidden else "").append_text(fmt.state_sign(state))
     return text.append(f" {progress}", fmt.MUTED)
+
+
+def reading_rows(palette: Palette, drawn: Reading, raw: Reading | None, width: int) -> Iterator[Text]:
+    """A curve's name and value, and beneath it what there is about it: band, noise floor, the value that was
+    smoothed."""
+    value = exact(drawn.low) if drawn.is_line else f"{exact(drawn.low)}…{exact(drawn.high)}"
+    head = fmt.badge(palette, drawn.style, 2).append(" ")
+    head.append(fmt.fitted(drawn.name, max(4, width - 4 - cell_len(value))), fmt.color(palette, drawn.style))
+    yield head.append(f" {value}", fmt.STRONG)
+    about = []
+    if drawn.band is not None and drawn.band[0] < drawn.band[1]:
+        about.append(f"[{exact(drawn.band[0])}, {exact(drawn.band[1])}]")
+    if drawn.floor is not None and math.isfinite(drawn.floor):
+        about.append(f"± {exact(drawn.floor)}")
+    if raw is not None and raw.is_line:
+        about.append(f"raw {exact(raw.low)}")
+    if about:
+        yield Text(fmt.fitted("   " + "  ".join(about), width), fmt.MUTED)
 
 
 def details(group: Group) -> list[Text]:

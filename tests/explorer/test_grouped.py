@@ -10,6 +10,7 @@ from store.factories import SMALL
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
+from bntui.screens.runs import RunsPage
 from explorer.factories import drive, explorer, text_of
 from explorer.steered_sweep import sentence
 
@@ -106,5 +107,46 @@ def test_hiding_and_marking_are_of_the_whole_group(sweep: SweepDir) -> None:
         await pilot.press("v", "m")
         await pilot.pause()
         assert not selection.hidden | selection.marked
+
+    drive(app, (160, 48), act)
+
+
+def test_what_the_crosshair_reads_stands_beside_the_charts_and_can_be_copied(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("Y")
+        assert app.clipboard == ""
+        await pilot.press("s", "c")
+        await pilot.pause()
+        assert "At 29: Training loss" in text_of(app)
+        assert "none ×3" in text_of(app)
+        assert "raw 0.03333" in text_of(app), "of a smoothed curve its own value too"
+        await pilot.press("Y")
+        name, step, value, *_ = app.clipboard.splitlines()[0].split("\t")
+        assert (name, step) == ("none ×3", "29")
+        assert float(value) > 1 / 30
+        await pilot.press("c")
+        await pilot.pause()
+        assert "At 29" not in text_of(app)
+
+    drive(app, (160, 48), act)
+
+
+def test_paths_commands_and_tables_can_be_copied(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        page = app.screen
+        assert isinstance(page, RunsPage)
+        run = sweep.path / "none-s0"
+        for what, text in (("path", str(run)), ("resume", f"bnrun resume {run}")):
+            page.action_copy(what)
+            assert app.clipboard == text
+        page.action_copy("table")
+        head, *rows = (line.split("\t") for line in app.clipboard.splitlines())
+        assert head[:4] == ["run", "state", "step", "loss"]
+        assert [row[:3] for row in rows][:2] == [["none-s0", "stopped", "30"], ["none-s1", "stopped", "30"]]
+        assert {len(row) for row in rows} == {len(head)}
 
     drive(app, (160, 48), act)
