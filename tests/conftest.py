@@ -1,18 +1,22 @@
 """Properties are tested without a clock: a busy machine must not fail them. Without a GPU, kernels are
-interpreted. Programs are forked, and cache what they need in a folder of the tests."""
+interpreted. Programs are forked, and have a cache of the tests. Synthetic images are made once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 import forked
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from bncore.data import resolve
+
 settings.register_profile("bnrun", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bnrun")
+resolve.synthetic_images = cache(resolve.synthetic_images)
 forked.install()
 
 if not torch.cuda.is_available():
@@ -21,7 +25,7 @@ if not torch.cuda.is_available():
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Synthetic images are made once, and not in the cache of whoever runs the tests."""
+    """Nothing is put into the cache of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:  # before the first program: its server keeps it
         patch.setenv("BNRUN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -34,18 +34,11 @@ from typing import Any
 import torch
 
 PROGRAMS = ("bncore.launch.supervisor", "bncore.train.worker", "bntui.cli.main")
-USED_BY_PROGRAMS = (
-    "torch._dynamo",
-    "bntui.cli.bench",
-    "bntui.cli.inspect",
-    "bntui.cli.report",
-    "bntui.cli.show",
-)
 READ_AT_START = ("PYTHON", "LC_", "LANG", "MKL_", "TORCH_")
 PR_SET_CHILD_SUBREAPER = 36
 
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload([*PROGRAMS, *USED_BY_PROGRAMS, "_" * 4096])  # no module: room for `_show_as`
+server.set_forkserver_preload(["tests.preload", "_" * 4096])  # no module: room for `_show_as`
 
 _start_interpreter = subprocess._fork_exec  # type: ignore[attr-defined]
 _started_with = dict(os.environ)
