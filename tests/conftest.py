@@ -18,9 +18,15 @@ settings.register_profile("bnrun", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("bnrun")
 resolve.synthetic_images = cache(resolve.synthetic_images)
 forked.install()
-
+os.environ["OMP_NUM_THREADS"] = "1"  # programs that are started
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """These tensors are small: more threads spin, and rounding then depends on the machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
