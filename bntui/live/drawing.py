@@ -11,6 +11,7 @@ import numpy as np
 from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
 from bncore.figure import Floats, HLine, VLine
+from bncore.follow.groups import is_going
 from bncore.follow.run_view import RunView
 from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
@@ -92,8 +93,10 @@ def why_empty(views: Sequence[RunView], table: str) -> str:
     if not views:
         return "no runs"
     probe = table.removeprefix("probe:")
+    going = any(map(is_going, views))
     if probe == table:
-        return "no evaluation yet" if table == "eval" else "no steps yet"
+        what = "evaluation" if table == "eval" else "steps"
+        return f"no {what} yet" if going else f"no {what} recorded"
     for view in views:
         failed = [event for event in view.columns.events if event["type"] == "probe_failed"]
         for event in reversed(failed):
@@ -102,4 +105,4 @@ def why_empty(views: Sequence[RunView], table: str) -> str:
     cadences = [getattr(view.spec.probes, probe, None) for view in views if view.spec]
     if cadences and all(cadence is not None and not cadence.every for cadence in cadences):
         return f"{probe} is off: probes.{probe}.every=100 switches it on"
-    return f"no measurement of {probe} yet"
+    return f"no measurement of {probe} yet" if going else f"{probe} was not recorded"

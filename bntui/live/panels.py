@@ -67,7 +67,7 @@ class Panel:
 PANELS: dict[str, Panel] = {key: Panel(measure) for key, measure in MEASURES.items()}
 """In the order in which a picker lists them."""
 
-FIRST = ("loss", "accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
+FIRST = ("loss", "test_accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
 """Keys of what is shown where nothing else was chosen."""
 FIRST_OF_REGRESSION = ("loss", "test_loss", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
 """The same for runs that have no accuracy."""

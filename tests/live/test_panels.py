@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,9 @@ def test_why_there_is_nothing_is_said(tmp_path: Path) -> None:
     view = empty(tmp_path)
     assert PANELS["loss"].make([view], PanelState()).note == "no steps yet"
     assert PANELS["test_loss"].make([view], PanelState()).note == "no evaluation yet"
+    ended = replace(view, state="finished", spec=None)
+    notes = [PANELS[key].make([ended], PanelState()).note for key in ("loss", "test_loss", "ics_l2")]
+    assert notes == ["no steps recorded", "no evaluation recorded", "ics was not recorded"]
     off = PANELS["ics_l2"].make([view], PanelState()).note
     assert off == "ics is off: probes.ics.every=100 switches it on"
     failed = {"type": "probe_failed", "step": 3, "name": "ics", "reason": "a\x1b[31mgradient"}
