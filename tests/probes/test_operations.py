@@ -74,6 +74,6 @@ def test_a_rate_of_products_is_measured() -> None:
 
 def test_every_network_of_the_bench_is_counted() -> None:
     for kind in bench.KINDS:
-        spec = bench._spec(kind, "batch", "cpu")
+        spec = bench.spec_of(kind, "batch", "cpu")
         net = bench.TrainState(spec, load(spec)).net
         assert 2 < bench.operations(net) < len(net.layers)
