@@ -19,6 +19,7 @@ from bncore.measures import MEASURES
 from bncore.store.journal import Event
 from bncore.store.paths import SweepDir
 from bncore.store.status import State
+from bntui.live.compare import difference
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
 from bntui.live.panels import PANELS
@@ -218,3 +219,35 @@ def test_a_sweep_says_how_its_runs_are_drawn(tmp_path: Path) -> None:
 def test_an_envelope_is_a_band_without_a_mean(tmp_path: Path) -> None:
     (only,) = chart(seeds(tmp_path, "none", [1.0, 3.0]), band="envelope").curves
     assert (only.weight, only.low[0], only.high[0]) == ("main", 1.0, 3.0)
+
+
+def test_differences_of_groups_are_taken_seed_by_seed(tmp_path: Path) -> None:
+    """Each seed differs by 1 however far the seeds are apart; a mean of means would say the same, its band not."""
+    none = seeds(tmp_path, "none", [2.0, 11.0, 101.0])
+    batch = seeds(tmp_path, "batch", [1.0, 10.0, 100.0])
+    state = PanelState(grouping=Grouping(band="range"))
+    data = difference(PANELS["loss"], [*none, *batch], none[0], state)
+    mean, band = curve(data, "batch ×3"), curve(data, "batch ×3", "spread")
+    np.testing.assert_allclose([mean.low, band.low, band.high], -1.0)
+    assert data.title.endswith("minus none")
+
+
+def test_no_run_is_compared_with_one_that_failed(tmp_path: Path) -> None:
+    none = [*seeds(tmp_path, "none", [2.0]), *seeds(tmp_path / "x", "none", [5.0, 9.0], state="failed")]
+    batch = seeds(tmp_path, "batch", [1.0, 1.0])
+    grouping = Grouping(by=("norm.kind",))
+    by_norm = [replace(view, settings=with_norm(view, "none")) for view in none]
+    by_norm += [replace(view, settings=with_norm(view, "batch")) for view in batch]
+    data = difference(PANELS["loss"], by_norm, by_norm[0], PanelState(grouping=grouping))
+    (mean,) = data.curves
+    assert mean.label == "norm batch ×1", "seed 1 of the reference failed"
+    np.testing.assert_allclose(mean.low, -1.0)
+    alone = difference(PANELS["loss"], [none[1], *batch], none[1], PanelState())
+    assert not alone.curves
+    assert "failed" in alone.note
+
+
+def with_norm(view: RunView, kind: str) -> Spec:
+    spec = view.submitted
+    assert spec is not None
+    return spec.model_copy(update={"norm": spec.norm.model_copy(update={"kind": kind})})
