@@ -29,6 +29,8 @@ class Grouping:
     by: tuple[str, ...] = ()
     """Dotted paths of settings; none: by variant."""
     most: int = MOST_STEPS
+    _grouped: tuple[tuple[tuple[RunView, ...], tuple[str, ...]], tuple[Group, ...]] | None = None
+    """Of what the groups were made last, and they."""
     _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
 
     def choose(self, snapshot: Snapshot, by: Sequence[str] | None, band: Band | None) -> None:
@@ -39,8 +41,12 @@ class Grouping:
 
     def groups(self, views: Sequence[RunView]) -> tuple[Group, ...]:
         """The runs, grouped; in the order of their styles, the group of the last run at the end."""
-        found = groups_of(sorted(views, key=lambda view: view.style), self.by)
-        return tuple(sorted(found, key=lambda group: bool(views) and views[-1] in group.runs))
+        key = (tuple(views), self.by)
+        if self._grouped is None or self._grouped[0] != key:
+            found = groups_of(sorted(views, key=lambda view: view.style), self.by)
+            last = sorted(found, key=lambda group: bool(views) and views[-1] in group.runs)
+            self._grouped = key, tuple(last)
+        return self._grouped[1]
 
     def curves(self, views: Sequence[RunView], measure: Measure, layer: int | None) -> Iterator[Curve]:
         """Of each group its mean, in its band; of the group of the last run, the selected one, also its runs."""
