@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +33,24 @@ from bntui.cli.select_runs import Where, in_words, places_named, runs_named, run
 from bntui.cli.slurm import cancel, waiting_tasks
 
 MOST = 2**63 - 1
+
+
+def _at_least(least: int) -> Callable[[int | None], int | None]:
+    """Refuse what a journal cannot hold; said here rather than by a range, which help would show to its end."""
+
+    def check(number: int | None) -> int | None:
+        if number is not None and not least <= number <= MOST:
+            raise typer.BadParameter(f"{number}; expected N >= {least}, at most {MOST}")
+        return number
+
+    return check
+
+
 AtStep = Annotated[
-    int | None, typer.Option("--at-step", min=0, max=MOST, help="Apply at this step instead of the next.")
+    int | None,
+    typer.Option(
+        "--at-step", metavar="N", callback=_at_least(0), help="Apply at step N >= 0 instead of the next."
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the answer; exit 3 if there is none.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer.")]
@@ -75,7 +91,9 @@ def pause(
 
 def step(
     names: Names = None,
-    count: Annotated[int, typer.Option("--count", min=1, max=MOST, help="Number of steps.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", callback=_at_least(1), help="Number of steps, N >= 1.")
+    ] = 1,
     wait: Wait = False,
     where: Where = None,
     root: Root = None,
