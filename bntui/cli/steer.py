@@ -52,6 +52,9 @@ AtStep = Annotated[
         "--at-step", metavar="N", callback=_at_least(0), help="Apply at step N >= 0 instead of the next."
     ),
 ]
+Steps = Annotated[
+    int, typer.Option("--count", metavar="N", callback=_at_least(1), help="Number of steps, N >= 1.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the answer; exit 3 if there is none.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer.")]
 Changes = Annotated[
@@ -91,9 +94,7 @@ def pause(
 
 def step(
     names: Names = None,
-    count: Annotated[
-        int, typer.Option("--count", metavar="N", callback=_at_least(1), help="Number of steps, N >= 1.")
-    ] = 1,
+    count: Steps = 1,
     wait: Wait = False,
     where: Where = None,
     root: Root = None,
