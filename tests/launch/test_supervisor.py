@@ -142,7 +142,7 @@ def test_a_queued_run_can_be_dropped_and_taken_up_later(tmp_path: Path, undistur
     sweep = detached(tmp_path, THREE, "--jobs", "1")
     first, second, third = sweep.runs()
     with at_work(first):
-        requests.send_request(sweep, requests.CancelQueued(run="a\x1b[2Jb"))
+        requests.send_request(sweep, commands.CancelQueued(run="a\x1b[2Jb"))
         assert bnrun("stop", "tiny-001/batch-s0", cwd=tmp_path).returncode == 0
         wait_until(lambda: state(second) == "stopped", "the drop")
     [line] = sweep.log_file.read_text().splitlines()
