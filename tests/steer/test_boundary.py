@@ -298,13 +298,13 @@ def test_a_table_in_the_place_of_a_value_is_set_aside(tmp_path: Path, changes: d
 def test_a_request_that_nobody_thought_of_is_rejected_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bncore.train import commands  # noqa: PLC0415 - torch
+    from bncore.train.commands import HANDLERS  # noqa: PLC0415 - torch
 
     def stumble(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    row = commands.HANDLERS["note"]._replace(answer=stumble)  # type: ignore[arg-type]
-    monkeypatch.setitem(commands.HANDLERS, "note", row)
+    row = HANDLERS["note"]._replace(answer=stumble)  # type: ignore[arg-type]
+    monkeypatch.setitem(HANDLERS, "note", row)
     from bncore.train import worker  # noqa: PLC0415 - torch
     from bncore.train.control import Signals  # noqa: PLC0415 - torch
 
