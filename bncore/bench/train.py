@@ -98,7 +98,6 @@ def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
                 run,
                 session,
                 ProbeRunner(spec),
-                start=0,
                 ahead=steps_ahead(spec.device),
                 graphs=graphs_of(session, warnings.warn),
                 journal=journal,

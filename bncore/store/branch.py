@@ -16,7 +16,7 @@ import tomli_w
 from bncore.config.change import Changes, changed, values_at
 from bncore.config.model import Spec
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.store.dropped_requests import in_effect
+from bncore.store.dropped_requests import in_effect, is_applied
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, read_events
 from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage
@@ -28,8 +28,8 @@ from bncore.store.sweep import next_name
 Usable = Callable[[Path], bool]
 """Whether a checkpoint can be loaded."""
 
-UPDATED = frozenset({"step", "probe", "probe_failed"})
-"""Events that come after the update of their step."""
+UPDATING = frozenset({"eval", "step", "probe", "probe_failed"})
+"""Events that tell of a step's update."""
 
 
 def _any(_: Path) -> bool:
@@ -131,25 +131,22 @@ def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
         if start < own.step:
             raise BranchError(f"{original.name}: a fork, and its checkpoint of step {own.step} is gone")
     requests = tuple(e for e in events if e["type"] == "request")
-    until = None if any(e["type"] == "finished" for e in events) else reached(events)
+    until = None if any(e["type"] == "finished" for e in events) else updates_begun(events)
     path = os.path.relpath(original.path.resolve(), run.path.resolve())
     write_lineage(run, Lineage("replay", path, start, 0, until, requests, tuple(memory_of(events)), held))
 
 
-def reached(events: list[Event]) -> int:
-    """How many updates a journal speaks of.
-
-    A step and a measurement come after their update, an evaluation before it; where an evaluation that nobody
-    requested is the last that is known, its update was under way.
-    """
-    step, requested, evaluating = 0, -1, -1
-    for event in events:
-        kind, at = event["type"], event["step"]
-        step = max(step, at + (kind in UPDATED))
-        if kind == "request" and event["outcome"] == "applied" and event["command"]["kind"] == "evaluate":
-            requested = at
-        evaluating = at if kind == "eval" and at != requested else -1 if at >= evaluating else evaluating
-    return step + (evaluating == step)
+def updates_begun(events: list[Event]) -> int:
+    """How many updates a run has begun, as far as its journal tells. An evaluation that nobody asked for is made on
+    the way to its step's update."""
+    asked = {event["step"] for event in events if is_applied(event, "evaluate")}
+    begun = (
+        event["step"] + 1
+        if event["type"] in UPDATING and not (event["type"] == "eval" and event["step"] in asked)
+        else event["step"]
+        for event in events
+    )
+    return max(begun, default=0)
 
 
 def _fork_step(
@@ -166,7 +163,7 @@ def _fork_step(
 def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:
     """The last step that a run has come to, as far as its journal and its heartbeat tell."""
     status = read_status(parent)
-    return min(max(reached(events), status.step if status is not None else 0), spec.steps - 1)
+    return min(max(updates_begun(events), status.step if status is not None else 0), spec.steps - 1)
 
 
 def _in_force(spec: Spec, inherited: Changes, requests: list[Event]) -> Changes:

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ Event = dict[str, Any]
 class Journal:
     """The writer of one run's journal.
 
-    Opening it cuts a torn last line. `expect_from` makes it compare the events of a resumed run with those
-    already there.
+    Opening it cuts a torn last line. `expect` makes it compare the events of a resumed run with those already
+    there.
 
     Arguments:
         path: the file, made if it is missing.
@@ -76,20 +76,21 @@ class Journal:
         self._astray: set[str] = set()  # probes that missed a measurement which the journal has
         self._elsewhere: dict[int, dict[str, Event]] = {}
 
-    def expect_from(self, step: int, elsewhere: Iterable[Event] = (), *, made: Container[int] = ()) -> None:
-        """Compare, from now on, re-made events with those the journal holds of `step` and later.
+    def expect(self, events: Iterable[Event], elsewhere: Iterable[Event] = ()) -> None:
+        """Compare, from now on, re-made events with these of the journal.
 
         Arguments:
+            events: those that are not in the state that is gone on from; of them, `REPLAYED_EVENTS`.
             elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
-            made: `seq` of events that will not be repeated: they came before the state that is resumed from.
         """
         for event in elsewhere:
             self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
-        self._expected.extend(
-            e
-            for e in self.events
-            if e["type"] in REPLAYED_EVENTS and e["step"] >= step and e["seq"] not in made
-        )
+        self._expected.extend(e for e in events if e["type"] in REPLAYED_EVENTS)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was expected has been made again."""
+        return not self._expected
 
     def append(self, kind: str, step: int, **fields: Any) -> Event:
         """Write one event; the event.

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
-from bncore.store.dropped_requests import dropped_ids
-from bncore.store.journal import REPLAYED_EVENTS, Event, Journal
+from bncore.store.journal import Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
 from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, RequestRefused, Steerable
+from bncore.train.resume_point import START, ResumePoint
 
 POLL_S = 0.2
 
@@ -29,8 +29,7 @@ class Requests:
         run: the run directory.
         journal: opened, with the events that are already there.
         lineage: of a fork or a replay.
-        start: the step that the run continues from.
-        contained: ids of requests of that step that are in the state there: they are reported, not applied again.
+        begun: where the run goes on; the requests that are in that state are told, not applied again.
     """
 
     def __init__(
@@ -38,24 +37,18 @@ class Requests:
         run: RunDir,
         journal: Journal,
         lineage: Lineage | None = None,
-        *,
-        start: int = 0,
-        contained: Iterable[str] = (),
+        begun: ResumePoint = START,
     ) -> None:
         self._run = run
         self._journal = journal
         self._replaying = lineage is not None and lineage.kind == "replay"
-        requests = [event for event in journal.events if event["type"] == "request"]
-        self._done = {event["id"] for event in requests}
-        dropped = dropped_ids(requests)
-        self._journaled = _by_step([event for event in requests if event["id"] not in dropped])
+        self._done = {event["id"] for event in journal.events if event["type"] == "request"}
+        ahead = begun.events_ahead(journal.events)
+        self._journaled = _by_step(event for event in ahead if event["type"] == "request")
         script = lineage.requests if lineage is not None else ()
-        self._script = _by_step([event for event in script if event["id"] not in self._done])
-        self.closed = _closed(journal.events)
-        """The last step at which the journal has gone past the requests: what was requested at or before it is all
-        journaled."""
-        self._contained = frozenset(contained)
-        self._taken = start, list(contained)
+        self._script = _by_step(event for event in script if event["id"] not in self._done)
+        self._in_state = frozenset(begun.requests)
+        self._taken = begun.step, list(begun.requests)
         self._waiting: list[Request] = []
         self._refused: deque[str] = deque()
         self._seen: set[str] = set()  # names of files that were read
@@ -80,25 +73,32 @@ class Requests:
         self._arrived.wait(POLL_S)
         self._arrived.clear()
 
-    def requests_at(self, step: int) -> list[Event | Request]:
-        """What is to be applied before update `step`: journaled events, those of the run this one comes from, then
-        requests from the inbox."""
-        found: list[Event | Request] = list(self._journaled.pop(step, []))
-        found += self._script.pop(step, [])
+    def requests_at(self, step: int) -> Iterator[Event | Request]:
+        """What is to be applied before update `step`, one before the next is asked for: journaled events, those of
+        the run this one comes from, then requests from the inbox.
+
+        Of these, what changes what is computed is heard once all that the journal tells has been made again.
+        """
+        yield from self._journaled.pop(step, ())
+        yield from self._script.pop(step, ())
         while self._refused:
             self._journal.append("warning", step, text=f"inbox: {self._refused.popleft()}")
-        if self._waiting:
-            with self._lock:
-                found += [r for r in self._waiting if self._due(r, step)]
-                self._waiting = [r for r in self._waiting if not self._due(r, step)]
-        return found
+        caught_up = self._journal.caught_up and not self._journaled
+        with self._lock:
+            heard = [
+                r
+                for r in self._waiting
+                if _due(r, step) and (caught_up or not HANDLERS[r.command.kind].replayed)
+            ]
+            self._waiting = [r for r in self._waiting if r not in heard]
+        yield from heard
 
     def has_due(self, step: int) -> bool:
-        """Whether there is anything that `requests_at` would give."""
+        """Whether there is anything that `requests_at` might tell."""
         if step in self._journaled or step in self._script or self._refused:
             return True
         with self._lock:
-            return any(self._due(request, step) for request in self._waiting)
+            return any(_due(request, step) for request in self._waiting)
 
     def applied_ids(self, step: int) -> list[str]:
         """Ids of the requests of this step that were taken so far."""
@@ -111,10 +111,9 @@ class Requests:
             if request["id"] not in self._done:  # of the run this one comes from
                 request = self._tried(request, run)
                 self._tell(request, step)
-            handler = HANDLERS[request["command"]["kind"]]
-            if handler.replayed and request["outcome"] == "applied" and request["id"] not in self._contained:
+            if self._takes_effect(request):
                 self._take(request["id"], step)
-                handler.apply(run, request["command"])
+                HANDLERS[request["command"]["kind"]].apply(run, request["command"])
             return
         handler, command = HANDLERS[request.command.kind], request.command.model_dump()
         self._take(request.id, step)
@@ -132,11 +131,10 @@ class Requests:
 
     def _tried(self, event: Event, run: Steerable) -> Event:
         """A request of another run as this one answers it: what was applied there may not go here."""
-        handler, command = HANDLERS[event["command"]["kind"]], event["command"]
-        if not handler.replayed or event["outcome"] != "applied" or event["id"] in self._contained:
+        if not self._takes_effect(event):
             return event
         try:
-            handler.answer(run, command)
+            HANDLERS[event["command"]["kind"]].answer(run, event["command"])
         except Exception as error:  # as where it comes from the inbox
             reason = str(error) if isinstance(error, RequestRefused) else f"{type(error).__name__}: {error}"
             return event | {"outcome": "rejected", "old": None, "new": None, "reason": reason}
@@ -183,12 +181,10 @@ class Requests:
         if self._waiting:
             self._arrived.set()
 
-    def _due(self, request: Request, step: int) -> bool:
-        """Whether it is to be taken at this step. What changes nothing that is computed may be, where the journal
-        has gone further already."""
-        at: int | None = request.command.at_step
-        heard = step > self.closed or not HANDLERS[request.command.kind].replayed
-        return heard and (at is None or at <= step)
+    def _takes_effect(self, event: Event) -> bool:
+        """Whether a journaled request is to be applied again: it was, left a trace, and is not in the state."""
+        replayed = HANDLERS[event["command"]["kind"]].replayed
+        return replayed and event["outcome"] == "applied" and event["id"] not in self._in_state
 
     def _take(self, ident: str, step: int) -> None:
         self._taken = step, [*self.applied_ids(step), ident]
@@ -232,20 +228,12 @@ def _remove(request: Request) -> None:
         request.path.unlink(missing_ok=True)
 
 
-def _closed(events: list[Event]) -> int:
-    """The last step whose requests had all been taken when the last of these events was written: those of the step
-    itself for what comes after them, those of the steps before for what comes of them."""
-    closed, evaluated = -1, -1
-    for event in events:
-        step, kind = event["step"], event["type"]
-        if kind == "request" and event["command"]["kind"] == "evaluate":
-            evaluated = step
-        after = kind in REPLAYED_EVENTS - {"note"} and not (kind == "eval" and step == evaluated)
-        closed = max(closed, step if after else step - 1)
-    return closed
+def _due(request: Request, step: int) -> bool:
+    at: int | None = request.command.at_step
+    return at is None or at <= step
 
 
-def _by_step(events: list[Event]) -> dict[int, list[Event]]:
+def _by_step(events: Iterable[Event]) -> dict[int, list[Event]]:
     grouped: dict[int, list[Event]] = defaultdict(list)
     for event in events:
         grouped[event["step"]].append(event)

@@ -25,6 +25,7 @@ from bncore.train.control import RunControl, Signals
 from bncore.train.digest import params_sha256
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
+from bncore.train.resume_point import START, ResumePoint
 from bncore.train.running_statistics import overflowed
 from bncore.train.state import StepMetrics, TrainState, evaluate
 from bncore.train.step_graphs import StepGraphs
@@ -37,11 +38,9 @@ class Trainer:
 
     Arguments:
         run: the run directory; the caller owns it (`bncore.store.owner`).
-        session: what is trained, at the state before update `start`.
+        session: what is trained, at the state that `begun` describes.
         probes: the instruments.
-        start: the first update to make.
-        evaluated: whether the state there has been evaluated already.
-        changes: settings that are no longer as in ``spec.toml``, as its checkpoint says.
+        begun: where the run goes on.
         until: how many updates to make, where that is fewer than the spec's steps.
         graphs: make the steps that are made ahead; default: none of them by a graph.
         ahead: how many steps may be made before the numbers of the first of them are fetched from the device; 1:
@@ -54,10 +53,8 @@ class Trainer:
         run: RunDir,
         session: TrainState,
         probes: ProbeRunner,
+        begun: ResumePoint = START,
         *,
-        start: int,
-        evaluated: bool = False,
-        changes: Changes | None = None,
         until: int | None = None,
         ahead: int = 1,
         graphs: StepGraphs | None = None,
@@ -69,11 +66,11 @@ class Trainer:
         self.run_dir = run
         self.session = session
         self.probes = probes
-        self.position = start
-        self._changes = dict(changes or {})
+        self.position = begun.step
+        self._changes = dict(begun.changes)
         self._until = until
-        self._evaluated = start if evaluated else -1
-        self._saved = start
+        self._evaluated = begun.step if begun.evaluated else -1
+        self._saved = begun.step
         self._ahead = AsyncSteps(session, ahead, graphs or StepGraphs(session))
         self.journal = journal
         self.requests = requests

@@ -12,7 +12,6 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +25,10 @@ from bncore.config.toml import resolved_spec_from_toml
 from bncore.data import DataError, Dataset, load
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.run import ProbeRunner
-from bncore.store.dropped_requests import dropped_ids, superseded
+from bncore.store.dropped_requests import dropped_ids
 from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.files import replace_file
-from bncore.store.journal import SCHEMA, Event, Journal
+from bncore.store.journal import SCHEMA, Journal
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.log import LOGGER, log_to_stderr
 from bncore.store.owner import Owner, Ownership, acquire
@@ -44,6 +43,7 @@ from bncore.train.dropped_requests import drop_requests, resume_hint
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
+from bncore.train.resume_point import START, ResumePoint
 from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask
 from bncore.train.state import TrainState
 from bncore.train.step_graphs import graphs_of
@@ -138,7 +138,7 @@ def _train(
         drop_requests(run, journal)
         begun = _begin(run, session, probes, journal, lineage)
         _write_meta(run, data, torch.device(spec.device), journal, begun.step)
-        requests = Requests(run, journal, lineage, start=begun.step, contained=begun.requests)
+        requests = Requests(run, journal, lineage, begun)
         requests.start()
         if journal.events:  # resumed by somebody
             requests.reject_stale(begun.step, stale)
@@ -147,9 +147,7 @@ def _train(
             run,
             session,
             probes,
-            start=begun.step,
-            evaluated=begun.evaluated,
-            changes=begun.changes,
+            begun,
             until=lineage.until if lineage is not None else None,
             ahead=steps_ahead(spec.device),
             graphs=graphs,
@@ -224,20 +222,6 @@ def _choose_algorithms() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch sets it unseen
 
 
-@dataclass(frozen=True)
-class ResumePoint:
-    """Where a run continues."""
-
-    step: int = 0
-    """The first update to make."""
-    changes: Changes = field(default_factory=dict)
-    """Settings that are no longer as the spec says."""
-    requests: tuple[str, ...] = ()
-    """Ids of the requests of that step that are done."""
-    evaluated: bool = False
-    """Whether an evaluation of that step is done."""
-
-
 def _ended(journal: Journal) -> tuple[int, State] | None:
     """At which step a run ended for good, and how; None for one that continues."""
     end = next((event for event in journal.events if event["type"] == "finished"), None)
@@ -254,8 +238,7 @@ def _begin(
             f"{run.checkpoints}: no valid checkpoint of step {lineage.step}, where it was forked"
         )
     measured = lineage.measured if lineage is not None else ()
-    made = _made_before(journal.events, begun) | superseded(journal.events)
-    journal.expect_from(begun.step, measured, made=made)
+    journal.expect(begun.events_ahead(journal.events), measured)
     if journal.events:
         journal.append("start", begun.step, resumed=True)
     else:
@@ -270,21 +253,6 @@ def _begin(
         if notice not in said:
             journal.append("warning", begun.step, text=notice)
     return begun
-
-
-def _made_before(events: list[Event], begun: ResumePoint) -> set[int]:
-    """`seq` of the events that the state a run resumes from has behind it at its step: the evaluation, and notes
-    of requests that are done."""
-    found, notes = set(), 0
-    for event in (e for e in events if e["step"] == begun.step):
-        if event["type"] == "eval" and begun.evaluated:
-            found.add(event["seq"])
-        elif event["type"] == "request" and event["id"] in begun.requests:
-            notes += event["command"]["kind"] == "note" and event["outcome"] == "applied"
-        elif event["type"] == "note" and notes:
-            found.add(event["seq"])
-            notes -= 1
-    return found
 
 
 def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: frozenset[str]) -> ResumePoint:
@@ -311,10 +279,14 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
         except (ValueError, KeyError, RuntimeError) as error:
             raise StoreError(f"{found.path}: does not fit this run: {error}") from error
         return ResumePoint(
-            step, changes, tuple(state.get("requests", ())), bool(state.get("evaluated", False))
+            step,
+            changes,
+            tuple(state.get("requests", ())),
+            bool(state.get("evaluated", False)),
+            copied=found.why == "parent",
         )
     session.change(as_submitted)
-    return ResumePoint()
+    return START
 
 
 def _write_meta(run: RunDir, data: Dataset, device: torch.device, journal: Journal, step: int) -> None:

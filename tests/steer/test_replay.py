@@ -24,7 +24,7 @@ from resume.factories import (
 )
 
 from bncore.store import commands, requests
-from bncore.store.branch import BranchError, reached, replay
+from bncore.store.branch import BranchError, replay, updates_begun
 from bncore.store.journal import read_events
 from bncore.store.paths import RunDir, read_sweep
 from bncore.store.replay_diff import compare
@@ -63,7 +63,7 @@ def test_steered_live_paused_stopped_killed_and_resumed_it_still_replays(tmp_pat
     requests.send_request(run, commands.Note(text="look"))
     requests.send_request(run, commands.Evaluate())
     requests.send_request(run, commands.Resume())
-    wait_until(lambda: reached(read_events(run.journal_file)) > 60, "some steps")
+    wait_until(lambda: updates_begun(read_events(run.journal_file)) > 60, "some steps")
     assert process.pid is not None
     with held_still(process.pid):
         requests.send_request(

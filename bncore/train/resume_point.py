@@ -1,0 +1,46 @@
+"""Where a run goes on: the state of a checkpoint, and what the journal tells that is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bncore.config.change import Changes
+from bncore.store.dropped_requests import in_effect, is_applied
+from bncore.store.journal import REPLAYED_EVENTS, Event
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """What of a run is in a state: all that came before a step, and some of what was asked there."""
+
+    step: int = 0
+    """The first update to make."""
+    changes: Changes = field(default_factory=dict)
+    """Settings that are no longer as the spec says."""
+    requests: tuple[str, ...] = ()
+    """Ids of the requests of that step that are in the state; an id means the same in a fork's journal."""
+    evaluated: bool = False
+    """Whether that step has been evaluated."""
+    copied: bool = False
+    """Whether the state is a copy of another run's, whose notes and evaluation are in that run's journal."""
+
+    def events_ahead(self, events: Sequence[Event]) -> list[Event]:
+        """What a run's journal tells that is not in the state, in order: requests to be taken, events to be made
+        again."""
+        ahead, notes = [], 0
+        for event in in_effect(events):
+            kind, here = event["type"], event["step"] == self.step
+            if event["step"] < self.step or kind not in REPLAYED_EVENTS | {"request"}:
+                continue
+            if kind == "request" and event["id"] in self.requests:
+                notes += is_applied(event, "note") and not self.copied
+            elif kind == "note" and here and notes:
+                notes -= 1
+            elif not (kind == "eval" and here and self.evaluated):
+                ahead.append(event)
+        return ahead
+
+
+START = ResumePoint()
+"""The state at initialisation."""
