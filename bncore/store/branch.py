@@ -29,7 +29,7 @@ Usable = Callable[[Path], bool]
 """Whether a checkpoint can be loaded."""
 
 UPDATING = frozenset({"eval", "step", "probe", "probe_failed"})
-"""Events that tell of a step's update."""
+"""Events of a step whose update has begun."""
 
 
 def _any(_: Path) -> bool:
@@ -137,12 +137,12 @@ def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
 
 
 def updates_begun(events: list[Event]) -> int:
-    """How many updates a run has begun, as far as its journal tells. An evaluation that nobody asked for is made on
-    the way to its step's update."""
-    asked = {event["step"] for event in events if is_applied(event, "evaluate")}
+    """How many updates a run has begun, as far as its journal tells. An evaluation that nobody requested is made
+    on the way to its step's update."""
+    requested = {event["step"] for event in events if is_applied(event, "evaluate")}
     begun = (
         event["step"] + 1
-        if event["type"] in UPDATING and not (event["type"] == "eval" and event["step"] in asked)
+        if event["type"] in UPDATING and not (event["type"] == "eval" and event["step"] in requested)
         else event["step"]
         for event in events
     )

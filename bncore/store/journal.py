@@ -77,10 +77,10 @@ class Journal:
         self._elsewhere: dict[int, dict[str, Event]] = {}
 
     def expect(self, events: Iterable[Event], elsewhere: Iterable[Event] = ()) -> None:
-        """Compare, from now on, re-made events with these of the journal.
+        """Compare, from now on, repeated events with these of the journal.
 
         Arguments:
-            events: those that are not in the state that is gone on from; of them, `REPLAYED_EVENTS`.
+            events: those that are not in the state that is resumed from; of them, `REPLAYED_EVENTS`.
             elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
         """
         for event in elsewhere:
@@ -89,7 +89,7 @@ class Journal:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that was expected has been made again."""
+        """Whether every expected event has been repeated."""
         return not self._expected
 
     def append(self, kind: str, step: int, **fields: Any) -> Event:

@@ -29,7 +29,7 @@ class Requests:
         run: the run directory.
         journal: opened, with the events that are already there.
         lineage: of a fork or a replay.
-        begun: where the run goes on; the requests that are in that state are told, not applied again.
+        begun: where the run continues; the requests in that state are reported, not applied again.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Requests:
         self._arrived.clear()
 
     def requests_at(self, step: int) -> Iterator[Event | Request]:
-        """What is to be applied before update `step`, one before the next is asked for: journaled events, those of
+        """What is to be applied before update `step`, each before the next is sought: journaled events, those of
         the run this one comes from, then requests from the inbox.
 
-        Of these, what changes what is computed is heard once all that the journal tells has been made again.
+        Of the inbox, whatever changes what is computed is heard once all events of the journal have been repeated.
         """
         yield from self._journaled.pop(step, ())
         yield from self._script.pop(step, ())
@@ -94,7 +94,7 @@ class Requests:
         yield from heard
 
     def has_due(self, step: int) -> bool:
-        """Whether there is anything that `requests_at` might tell."""
+        """Whether there is anything that `requests_at` might give."""
         if step in self._journaled or step in self._script or self._refused:
             return True
         with self._lock:

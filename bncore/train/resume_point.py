@@ -1,4 +1,4 @@
-"""Where a run goes on: the state of a checkpoint, and what the journal tells that is not in it."""
+"""Where a run continues: the state of a checkpoint, and which of its journal's events are not in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bncore.store.journal import REPLAYED_EVENTS, Event
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """What of a run is in a state: all that came before a step, and some of what was asked there."""
+    """What of a run is in a state: everything before a step, and some of what was requested there."""
 
     step: int = 0
     """The first update to make."""
@@ -26,8 +26,8 @@ class ResumePoint:
     """Whether the state is a copy of another run's, whose notes and evaluation are in that run's journal."""
 
     def events_ahead(self, events: Sequence[Event]) -> list[Event]:
-        """What a run's journal tells that is not in the state, in order: requests to be taken, events to be made
-        again."""
+        """The events of a run's journal that are not in the state, in order: requests to be applied, events to be
+        repeated."""
         ahead, notes = [], 0
         for event in in_effect(events):
             kind, here = event["type"], event["step"] == self.step

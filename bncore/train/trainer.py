@@ -40,7 +40,7 @@ class Trainer:
         run: the run directory; the caller owns it (`bncore.store.owner`).
         session: what is trained, at the state that `begun` describes.
         probes: the instruments.
-        begun: where the run goes on.
+        begun: where the run continues.
         until: how many updates to make, where that is fewer than the spec's steps.
         graphs: make the steps that are made ahead; default: none of them by a graph.
         ahead: how many steps may be made before the numbers of the first of them are fetched from the device; 1:
