@@ -12,7 +12,7 @@ from bncore.store.measured import layers_of
 from bntui.cli.terminal_chart import draw
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
-from bntui.live.panels import PANELS
+from bntui.live.panels import Panel
 from bntui.live.snapshot import Snapshot, names_of_data
 
 
@@ -45,7 +45,7 @@ def plots(snapshot: Snapshot, layer: int | None = None, grouping: Grouping | Non
     state = PanelState(layer=layer, grouping=grouping)
     sources = ", ".join(names_of_data(snapshot.runs))
     for measure in SHOWN:
-        data = PANELS[measure.key].make(snapshot.runs, state)
+        data = Panel(measure).make(snapshot.runs, state)
         drawn = draw(replace(data, title=f"{data.title} on {sources}"))
         if drawn:
             yield drawn

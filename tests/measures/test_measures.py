@@ -56,7 +56,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_probe_of_ones_own_is_plotted_by_show(places: dict[str, Any]) -> None:
-    assert "Stable rank, layer 3 on made" in places["show"]
+    assert "Stable rank, layer 3 of 5 on made" in places["show"]
     assert "Spread of the ranks on made" in places["show"]
 
 
