@@ -16,7 +16,7 @@ from bncore.config.measure import Band
 from bncore.figure import Floats
 
 BANDS: dict[Band, str] = {
-    "interval": "95 % bootstrap interval of the mean",
+    "interval": "95 % bootstrap interval of the mean (of two or three runs: their range)",
     "range": "smallest to largest",
     "quartiles": "first to third quartile",
     "deviation": "± 1 standard deviation",
@@ -56,6 +56,8 @@ class Aggregate:
     high: Floats
     count: NDArray[np.intp]
     """(n,) values that the mean is of."""
+    present: NDArray[np.intp]
+    """(n,) members that have begun and not ended."""
     complete: NDArray[np.bool_]
     """(n,) whether no member is still on its way there."""
     table: Floats
@@ -92,7 +94,11 @@ def aggregate(
     if fresh.any():
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is drawn at the edge
             mean[fresh], low[fresh], high[fresh] = _summary(table[:, fresh], band, log=log)
-    return Aggregate(x, mean, low, high, np.isfinite(table).sum(axis=0), complete, table)
+    count, present = np.isfinite(table).sum(axis=0), np.zeros(len(x), dtype=np.intp)
+    for one in members:
+        if len(one.x):
+            present += (x >= one.x[0]) & (x <= one.x[-1])
+    return Aggregate(x, mean, low, high, count, present, complete, table)
 
 
 def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:

@@ -136,6 +136,8 @@ def members(group: Group, measure: Measure, layer: int | None = None) -> list[Me
 class Newest(NamedTuple):
     """The mean of the newest values, and the edges of its band."""
 
+    runs: int
+    """That have one and have not left the group."""
     mean: float
     low: float
     high: float
@@ -152,7 +154,7 @@ def newest(group: Group, measure: Measure, band: Band) -> Newest | None:
     found = aggregate([Member(np.zeros(1), np.array([value])) for value in values], band, log=measure.log)
     if not len(found.x) or not found.count[0]:
         return None
-    return Newest(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
+    return Newest(int(found.count[0]), float(found.mean[0]), float(found.low[0]), float(found.high[0]))
 
 
 def _changes(view: RunView) -> list[tuple[int, str]]:

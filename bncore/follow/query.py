@@ -29,11 +29,20 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _VALUE = re.compile(r'\s*((?:"[^"]*"?|[^\s()"])+)')
+AS_JOURNALED = 1e-6
+"""Relative difference up to which numbers are equal: journals hold what was measured in float32, so 28 % as
+0.2800000012."""
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=AS_JOURNALED))
+
+
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b and not _same(a, b),
+    "<=": lambda a, b: a <= b or _same(a, b),
+    ">": lambda a, b: a > b and not _same(a, b),
+    ">=": lambda a, b: a >= b or _same(a, b),
 }
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
@@ -180,6 +189,8 @@ class _Parser:
         if following is not None and following["op"] and token["word"]:
             self._next()
             return self._comparison(token, following)
+        if token["quoted"] and not _is_closed(token["quoted"]):
+            self._refuse(token, "expected a closing quote")
         word = (token["word"] or token["quoted"].strip('"')).casefold()
         glob = re.compile(_pattern(word), re.DOTALL)
         return lambda _view, text: glob.search(text.casefold()) is not None
@@ -203,6 +214,8 @@ class _Parser:
         if value is None:
             self._refuse(operator, f"expected a value after '{op}'")
         self.place = value.end()
+        if not _is_closed(value[1]):
+            raise QueryError(self.text, value.start(1), value.end(1), "expected a closing quote")
         items = _items(value)
         if name == "has":
             return self._has(operator, op, items)
@@ -253,10 +266,13 @@ class _Parser:
             least, most = bounds
             if least > most:  # type: ignore[operator]  # neither is None
                 raise QueryError(self.text, start, end, "a range that descends")
-            return lambda one: not isinstance(one, str) and least <= one <= most  # type: ignore[operator]
+            above, below = _COMPARE[">="], _COMPARE["<="]
+            return lambda one: not isinstance(one, str) and above(one, least) and below(one, most)  # type: ignore[arg-type]
         number = _number(text, known) if known.numeric else None
         if number is not None:
-            return lambda one: one == number or (one != one and number != number)  # noqa: PLR0124 - NaN is NaN
+            return lambda one: (
+                not isinstance(one, str) and (_same(one, number) or (math.isnan(one) and math.isnan(number)))
+            )
         if bool in known.types and text.lower() in _SWITCHES:
             switch = _SWITCHES[text.lower()]
             return lambda one: one is switch
@@ -283,6 +299,10 @@ class _Parser:
             raise QueryError(self.text, len(self.text), len(self.text), why)
         whole = token.group().lstrip()
         raise QueryError(self.text, token.end() - len(whole) if start is None else start, token.end(), why)
+
+
+def _is_closed(quoted: str) -> bool:
+    return quoted.count('"') % 2 == 0
 
 
 def _items(value: re.Match[str]) -> list[tuple[str, int, int]]:

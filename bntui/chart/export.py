@@ -50,7 +50,8 @@ def picture_of(
         x_span=view.x or (None if data.log_x else data.least),
         y_span=view.y,
     )
-    keys = dict.fromkeys((curve.label, curve.style, curve.dash) for curve in data.curves)
+    named = (curve for curve in data.curves if curve.weight != "spread")
+    keys = dict.fromkeys((curve.label, curve.style, curve.dash) for curve in named)
     legend = tuple(LegendEntry(*key) for key in keys)
     title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
     return Picture("", title, setting, (panel,), legend, columns=1)

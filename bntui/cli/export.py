@@ -12,7 +12,7 @@ from bncore.config.errors import escape_control
 from bncore.store.export import export_csv, export_parquet, export_paths
 from bncore.store.paths import RunDir
 from bncore.store.tensorboard import export_tensorboard
-from bntui.cli.grouped import BandOption, By, Grouped, Single
+from bntui.cli.grouped import BandOption, By, Grouped, Single, check_grouped
 from bntui.cli.options import Names, Root, fail
 from bntui.cli.select_runs import Where, in_words, places_named, runs_of
 
@@ -50,6 +50,8 @@ def export(
     if not (csv or parquet or tensorboard or svg):
         expected = "missing; expected --csv, --parquet, --tensorboard or --svg"
         raise typer.BadParameter(expected, param_hint="--csv")
+    wanted = Grouped(single, by, band)
+    check_grouped(wanted, without="" if svg else "without --svg")
     if svg:
         from bntui.cli.charts import check_charts, export_svg  # noqa: PLC0415 - matplotlib
 
@@ -61,7 +63,7 @@ def export(
     called = places[0].name if len(places) == 1 else "runs"
     if svg:
         folder = out or Path(called.replace("/", "-"))
-        export_svg(places, chart or (), folder, Grouped(single, by, band))
+        export_svg(places, chart or (), folder, wanted)
     if not (csv or parquet or tensorboard):
         return
     alone = len(places) == 1 and isinstance(places[0], RunDir)

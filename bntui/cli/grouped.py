@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, NamedTuple
 
 import typer
@@ -36,21 +38,43 @@ class Grouped(NamedTuple):
     band: Band | None = None
 
 
+def check_grouped(wanted: Grouped, *, without: str = "") -> None:
+    """Refuse options that say nothing together.
+
+    Arguments:
+        without: where nothing is drawn together at all, why, such as ``with --json``.
+
+    Raises:
+        BadParameter: naming the option.
+    """
+    given = {"--by": wanted.by, "--band": wanted.band, "--single-runs": without and wanted.single}
+    for option, value in given.items():
+        if value and (without or wanted.single):
+            reason = without or "with --single-runs"
+            raise typer.BadParameter(f"given {reason}, which it does not apply to", param_hint=option)
+
+
+def _no_group(path: str, known: Sequence[str]) -> str:
+    """Why runs are not grouped by a setting."""
+    if not known:
+        return f"{path!r}: no setting varies among these runs"
+    near = get_close_matches(path, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{path!r} does not vary among these runs; expected variant or one of {', '.join(known)}{hint}"
+
+
 def grouping_of(snapshot: Snapshot, wanted: Grouped) -> Grouping | None:
     """How the runs are drawn together; None: each by itself.
 
     Raises:
         BadParameter: a setting that does not vary among the runs, naming those that do.
     """
-    by = tuple(ALIASES.get(name, name) for name in wanted.by or ())
+    by = tuple(ALIASES.get(name, name) for name in wanted.by or () if name != "variant")
     known = varying(snapshot.runs)
     for path in by:
         if path not in known:
-            accepted = ", ".join(known) or "a setting that varies: none does"
-            raise typer.BadParameter(
-                escape_control(f"{path!r}; expected one of {accepted}"), param_hint="--by"
-            )
-    grouping = Grouping(most=0)
+            raise typer.BadParameter(escape_control(_no_group(path, known)), param_hint="--by")
+    grouping = Grouping(most=0, shows_selected=False)
     grouping.choose(snapshot, by or None, wanted.band)
     several = by or any(len(group.runs) > 1 for group in grouping.groups(snapshot.runs))
     return grouping if several and not wanted.single else None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from bncore.aggregate import BANDS
-from bncore.follow.groups import groups_of, newest
+from bncore.follow.groups import Newest, groups_of, newest
 from bncore.follow.run_view import view_runs
 from bncore.measures import MEASURES
 from bntui.cli.format import figure, percent
-from bntui.cli.grouped import BandOption, By, Grouped, Single, grouping_of
+from bntui.cli.grouped import BandOption, By, Grouped, Single, check_grouped, grouping_of
 from bntui.cli.options import Json, Names, Root, fail
 from bntui.cli.plots import check_layer, plots
 from bntui.cli.select_runs import Where, runs_named
@@ -39,12 +40,14 @@ def show(
     root: Root = None,
 ) -> None:
     """Plot runs, and the runs of sweeps, together."""
+    wanted = Grouped(single, by, band)
+    check_grouped(wanted, without="with --json" if as_json else "")
     runs = runs_named(names, root, where)
     if as_json:
         typer.echo(json.dumps([view.as_json() for view in view_runs(runs)], indent=2))
         return
     snapshot = read_whole(*runs)
-    grouping = grouping_of(snapshot, Grouped(single, by, band))
+    grouping = grouping_of(snapshot, wanted)
     check_layer(snapshot, layer)
     for picture in plots(snapshot, layer, grouping):
         typer.echo(picture)
@@ -57,7 +60,8 @@ def show(
     if grouping is not None:
         print_table(("mean of", "runs", *heads[1:]), _means(snapshot, grouping))
         band = "range" if grouping.band == "envelope" else grouping.band
-        typer.echo(f"in brackets: {BANDS[band]}")
+        logarithmic = " and ".join(MEASURES[key].title.lower() for key in COLUMNS if MEASURES[key].log)
+        typer.echo(f"{logarithmic}: geometric means; in brackets: {BANDS[band]}")
     unread = [f"{view.name}: {view.problem}" for view in snapshot.runs if view.problem]
     if unread:
         fail("\n".join(unread))
@@ -68,15 +72,18 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _means(snapshot: Snapshot, grouping: Grouping) -> list[tuple[str, ...]]:
-    """A row for each group: its newest values, of runs that ended early or were changed none."""
+    """A row for each group: its newest values, without the runs that have left it."""
     rows = []
     for group in groups_of(snapshot.runs, grouping.by):
-        cells = []
-        for key, write in COLUMNS.items():
-            found = newest(group, MEASURES[key], grouping.band)
-            known = found is not None and found.low < found.high
-            cells.append(write(found.mean if found else None))
-            if found is not None and known:
-                cells[-1] += f" [{write(found.low)}, {write(found.high)}]"
-        rows.append((group.name, f"{len(group.runs)}", *cells))
+        found = {key: newest(group, MEASURES[key], grouping.band) for key in COLUMNS}
+        runs = max((one.runs for one in found.values() if one is not None), default=0)
+        counted = f"{runs}" if runs == len(group.runs) else f"{runs} of {len(group.runs)}"
+        rows.append((group.name, counted, *(_cell(one, COLUMNS[key]) for key, one in found.items())))
     return rows
+
+
+def _cell(found: Newest | None, write: Callable[[float | None], str]) -> str:
+    """``0.66 [0.62, 0.71]``; the mean alone where the band has no width."""
+    if found is None or not found.low < found.high:
+        return write(found.mean if found else None)
+    return f"{write(found.mean)} [{write(found.low)}, {write(found.high)}]"

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+
 from bncore.aggregate import BANDS, Aggregate, Member, aggregate
 from bncore.config.measure import Band, Measure
 from bncore.figure import Curve, Floats, VLine
@@ -29,6 +31,8 @@ class Grouping:
     by: tuple[str, ...] = ()
     """Dotted paths of settings; none: by variant."""
     most: int = MOST_STEPS
+    shows_selected: bool = True
+    """Whether the runs of the last run's group are drawn behind their mean."""
     _grouped: tuple[tuple[tuple[RunView, ...], tuple[str, ...]], tuple[Group, ...]] | None = None
     """Of what the groups were made last, and they."""
     _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
@@ -71,27 +75,23 @@ class Grouping:
                 yield replace(curve, label=group.name, style=group.style)
             return
         mean = self._aggregate(group, measure, layer)
-        label = f"{group.name} ×{int(mean.count.max(initial=0))}"
         if measure.high:
             edge = replace(measure, field=measure.high, high="")
             top = self._aggregate(group, edge, layer)
             if len(top.x) == len(mean.x):
-                yield from _split(Curve(label, group.style, mean.x, mean.mean, top.mean), mean)
+                yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, top.mean), mean)
             return
         if self.band == "envelope":
-            yield from _split(Curve(label, group.style, mean.x, mean.low, mean.high), mean)
+            yield from _parts(Curve(group.name, group.style, mean.x, mean.low, mean.high), mean)
             return
-        yield Curve(f"{label}, {BANDS[self.band]}", group.style, mean.x, mean.low, mean.high, weight="spread")
-        if selected:
+        title = f"{group.name}, {BANDS[self.band]}"
+        yield Curve(title, group.style, mean.x, mean.low, mean.high, weight="spread")
+        if selected and self.shows_selected:
             for view in group.runs:
                 points = take(view.columns, measure, layer)
                 yield Curve(view.name, group.style, points.x, points.y, points.y, weight="faint")
-        yield from _split(
-            Curve(
-                label, group.style, mean.x, mean.mean, mean.mean, floor=_floor(group, mean, measure, layer)
-            ),
-            mean,
-        )
+        floor = _floor(group, mean, measure, layer)
+        yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, mean.mean, floor=floor), mean)
 
     def _aggregate(self, group: Group, measure: Measure, layer: int | None) -> Aggregate:
         """What was computed before is computed again only where it is new."""
@@ -109,20 +109,23 @@ class Grouping:
         return found
 
 
-def _split(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
-    """The curve as far as all runs that are going have come, and faintly where some are ahead."""
-    n = int(mean.complete.sum())
-    parts: tuple[tuple[slice, Literal["faint", "main"]], ...] = (
-        (slice(max(0, n - 1), None), "faint"),
-        (slice(0, n), "main"),
-    )
-    for part, weight in parts:
-        x = curve.x[part]
-        if len(x) > (weight == "faint"):
+def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
+    """The curve in parts that are the mean of equally many runs, each of which says of how many; faintly where
+    runs that are going have not come yet."""
+    ends = np.flatnonzero(np.diff(np.where(mean.complete, mean.present, -mean.present))) + 1
+    for part in np.split(np.arange(len(curve.x)), ends):
+        if len(part):
+            weight: Literal["main", "faint"] = "main" if mean.complete[part[0]] else "faint"
             low = curve.low[part]
-            high = low if curve.is_line else curve.high[part]
-            floor = None if curve.floor is None else curve.floor[part]
-            yield replace(curve, x=x, low=low, high=high, floor=floor, weight=weight)
+            yield replace(
+                curve,
+                label=f"{curve.label} ×{int(mean.count[part].max())}",
+                x=curve.x[part],
+                low=low,
+                high=low if curve.is_line else curve.high[part],
+                floor=None if curve.floor is None else curve.floor[part],
+                weight=weight,
+            )
 
 
 def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:

@@ -182,8 +182,11 @@ class RunsPage(Page):
         text = self._copied(what)
         if text:
             self.app.copy_to_clipboard(text)
-        first, *more = text.splitlines() or ("nothing to copy: c shows the crosshair",)
-        self.notice(f"copied: {first}{f' and {len(more)} more lines' if more else ''}" if text else first)
+        first, *more = text.splitlines() or ("",)
+        said = f"{len(more)} rows" if more else first
+        self.notice(
+            f"sent to the terminal's clipboard: {said}" if text else "nothing to copy: c shows the crosshair"
+        )
 
     def _copied(self, what: str) -> str:
         run = self.selection.run(self.snapshot) if self.snapshot else None

@@ -51,13 +51,20 @@ class SweepPage(RunsPage):
         """Say beside the charts what the current one says at the crosshair."""
         chart = self.grid.current
         if chart is not None:
-            at = "" if chart.crosshair is None else f"{exact(float(round(chart.crosshair)))}"
-            self.query_one(Sidebar).read(f"At {at}: {chart.data.title}", chart.readings())
+            at = chart.crosshair if chart.crosshair is not None else 0.0
+            found = chart.readings()
+            self.query_one(Sidebar).read(f"At {exact(float(round(at)))}: {chart.data.title}", at, found)
 
     def reading(self) -> str:
         chart = self.grid.current
-        found = chart.readings() if chart is not None else []
-        rows = [(r.name, r.x, r.low, *(() if r.is_line else (r.high,)), *(r.band or ())) for r, _ in found]
+        rows = []
+        for drawn, raw in chart.readings() if chart is not None else ():
+            one = raw or drawn
+            edges = (one.low, one.high) if not one.is_line else one.band or ("", "")
+            mean = one.low if one.is_line else ""
+            rows.append((one.name, one.x, mean, *edges, drawn.low if raw and one.is_line else ""))
+        if rows:
+            rows.insert(0, ("curve", "step", "value", "low", "high", "smoothed"))
         return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
 
     def focus_page(self) -> None:
@@ -92,7 +99,7 @@ class SweepPage(RunsPage):
     def action_groups(self) -> None:
         if self.snapshot is not None:
             self.selection.grouped = self.context.grouping(self.snapshot) is None
-            self.show_again()
+            self._say_grouping()
 
     def action_band(self) -> None:
         if self.snapshot is not None:
@@ -115,7 +122,9 @@ class SweepPage(RunsPage):
     def _say_grouping(self) -> None:
         self.show_again()
         grouping = self.context.grouping(self.snapshot) if self.snapshot is not None else None
-        if grouping is not None:
+        if grouping is None:
+            self.notice("single runs")
+        else:
             by = ", ".join(grouping.by) or "variant"
             self.notice(f"grouped by {by}; band: {BANDS[grouping.band]}")
 

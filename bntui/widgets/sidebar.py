@@ -88,14 +88,14 @@ class Sidebar(Vertical):
             self._shape = shape
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
 
-    def read(self, title: str, found: Sequence[tuple[Reading, Reading | None]]) -> None:
+    def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
         """Show what a chart's curves say at the crosshair; nothing where it reads nothing."""
         panel = self.query_one("#readings", Listing)
         panel.display = bool(found)
         if found:
             panel.border_title = Text(fmt.fitted(title, min(cell_len(title), 32)))
             palette, width = fmt.palette_of(self.app), self.size.width - 5
-            panel.show([ListRow(text) for one in found for text in reading_rows(palette, *one, width)])
+            panel.show([ListRow(text) for one in found for text in reading_rows(palette, at, *one, width)])
 
     def on_resize(self) -> None:
         """Fit the rows to the width there is now: they may have been written while hidden."""
@@ -170,22 +170,28 @@ def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> 
     return text.append(f" {progress}", fmt.MUTED)
 
 
-def reading_rows(palette: Palette, drawn: Reading, raw: Reading | None, width: int) -> Iterator[Text]:
-    """A curve's name and value, and beneath it what there is about it: band, noise floor, the value that was
-    smoothed."""
+def reading_rows(
+    palette: Palette, at: float, drawn: Reading, raw: Reading | None, width: int
+) -> Iterator[Text]:
+    """A curve's name and value at a step, and beneath it what there is about it: band, noise floor, what was
+    smoothed, and the step of the measurement where that is another."""
     value = exact(drawn.low) if drawn.is_line else f"{exact(drawn.low)}…{exact(drawn.high)}"
     head = fmt.badge(palette, drawn.style, 2).append(" ")
     head.append(fmt.fitted(drawn.name, max(4, width - 4 - cell_len(value))), fmt.color(palette, drawn.style))
     yield head.append(f" {value}", fmt.STRONG)
-    about = []
-    if drawn.band is not None and drawn.band[0] < drawn.band[1]:
-        about.append(f"[{exact(drawn.band[0])}, {exact(drawn.band[1])}]")
-    if drawn.floor is not None and math.isfinite(drawn.floor):
-        about.append(f"± {exact(drawn.floor)}")
+    floor = [f"± {exact(drawn.floor)}"] if drawn.floor is not None and math.isfinite(drawn.floor) else []
+    rows = [[*_band(drawn), *floor]]
     if raw is not None and raw.is_line:
-        about.append(f"raw {exact(raw.low)}")
-    if about:
-        yield Text(fmt.fitted("   " + "  ".join(about), width), fmt.MUTED)
+        rows.append([f"raw {exact(raw.low)}", *_band(raw)])
+    if round(drawn.x) != round(at):
+        rows.append([f"measured at {exact(drawn.x)}"])
+    for row in filter(None, rows):
+        yield Text(fmt.fitted("   " + "  ".join(row), width), fmt.MUTED)
+
+
+def _band(reading: Reading) -> list[str]:
+    low, high = reading.band or (0.0, 0.0)
+    return [f"[{exact(low)}, {exact(high)}]"] if low < high else []
 
 
 def details(group: Group) -> list[Text]:
@@ -201,7 +207,9 @@ def details(group: Group) -> list[Text]:
     of = f" / {view.steps:,}" if view.steps else ""
     lines = [
         head.append(f"  seed{'s' if several else ''} {seeds}", fmt.MUTED),
-        Text(f"{step:,}{of}{' each' if several else ''}").append(f"  {fmt.percent(fraction)}", fmt.MUTED),
+        Text(f"{step:,}{of}{' on average' if several else ''}").append(
+            f"  {fmt.percent(fraction)}", fmt.MUTED
+        ),
         fmt.bar(fraction, DETAIL_WIDTH, "green" if "running" in states else ""),
     ]
     if states.keys() & {"running", "paused"}:

@@ -123,9 +123,11 @@ def test_what_the_crosshair_reads_stands_beside_the_charts_and_can_be_copied(swe
         assert "none ×3" in text_of(app)
         assert "raw 0.03333" in text_of(app), "of a smoothed curve its own value too"
         await pilot.press("Y")
-        name, step, value, *_ = app.clipboard.splitlines()[0].split("\t")
-        assert (name, step) == ("none ×3", "29")
-        assert float(value) > 1 / 30
+        head, first, *_ = (line.split("\t") for line in app.clipboard.splitlines())
+        assert head == ["curve", "step", "value", "low", "high", "smoothed"]
+        assert first[:2] == ["none ×3", "29"]
+        assert [float(value) for value in first[2:5]] == pytest.approx([1 / 30] * 3)
+        assert float(first[5]) > 1 / 30
         await pilot.press("c")
         await pilot.pause()
         assert "At 29" not in text_of(app)

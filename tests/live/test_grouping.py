@@ -91,7 +91,7 @@ def test_runs_that_agree_in_a_setting_are_a_group(tmp_path: Path) -> None:
 
 def test_the_mean_is_geometric_on_a_logarithmic_axis(tmp_path: Path) -> None:
     data = chart(seeds(tmp_path, "none", [1.0, 10.0, 100.0]))
-    mean, band = curve(data, "none ×3"), curve(data, "none ×3", "spread")
+    mean, band = curve(data, "none ×3"), curve(data, "none", "spread")
     np.testing.assert_allclose(mean.low, 10.0)
     np.testing.assert_allclose([band.low, band.high], [[1.0] * STEPS, [100.0] * STEPS])
     assert "bootstrap" in band.label
@@ -118,21 +118,23 @@ def test_a_mean_goes_on_without_a_run_that_ended(tmp_path: Path, state: State) -
     group = Group("none", 0, tuple(views))
     assert [(left.step, left.why) for left in departures(group)] == [(20, state)]
     data = PANELS["loss"].make(views, PanelState(grouping=Grouping(by=("net.kind",))))
-    mean = next(one for one in data.curves if one.weight == "main")
-    np.testing.assert_allclose(mean.low, [100 ** (1 / 3)] * 20 + [1.0] * (STEPS - 20))
+    three, two = (one for one in data.curves if one.weight == "main")
+    assert (three.label[-2:], two.label[-2:]) == ("×3", "×2"), "of how many each part is the mean"
+    np.testing.assert_allclose(three.low, [100 ** (1 / 3)] * 20)
+    np.testing.assert_allclose(two.low, [1.0] * (STEPS - 20))
     assert [line.text for line in data.vlines] == [f"none-s0 {state} @20"]
     found = newest(group, LOSS, "range")
     assert found is not None
-    assert found.mean == pytest.approx(1.0), "it is no part of the final mean"
+    assert (found.runs, found.mean) == (2, pytest.approx(1.0)), "it is no part of the final mean"
 
 
 def test_runs_on_their_way_are_waited_for(tmp_path: Path) -> None:
     views = seeds(tmp_path, "none", [1.0, 4.0], steps=[STEPS, 10])
     data = chart([replace(view, state="running") for view in views])
     np.testing.assert_allclose(curve(data, "none ×2").low, [2.0] * 10)
-    later = curve(data, "none ×2", "faint")
-    assert later.x[-1] == STEPS - 1
-    np.testing.assert_allclose(later.low[1:], 1.0)
+    later = next(one for one in data.curves if one.label == "none ×1")
+    assert (later.weight, later.x[0], later.x[-1]) == ("faint", 10, STEPS - 1)
+    np.testing.assert_allclose(later.low, 1.0)
     assert not data.vlines
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,6 +185,9 @@ def test_any_text_is_a_query_or_is_refused_at_a_place_in_it(text: str) -> None:
         ("a or b)", ")", "without its '('"),
         ("()", ")", "expected a condition"),
         ("a or", "", "expected a condition"),
+        ('batch "two words', '"two words', "expected a closing quote"),
+        ('"', '"', "expected a closing quote"),
+        ('variant="two words', '"two words', "expected a closing quote"),
         ("a or or b", "or", "expected a condition"),
         ("not", "", "expected a condition"),
         ("(" * (DEEPEST + 1) + "a", "(", "more than"),
@@ -194,6 +198,14 @@ def test_what_makes_no_sense_is_refused_at_its_word(text: str, word: str, why: s
         parse(text)
     assert text[refused.value.start : refused.value.end] == word
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["=28%", "<=28%", ">=0.28", ":0.1..0.28", ":28%..", "=0.1,28%"])
+def test_numbers_are_those_that_were_typed_not_their_float32(text: str) -> None:
+    views = [as_view({"run": "a-1/b-s0", "state": "running", "test_accuracy": float(np.float32(0.28))})]
+    assert selected(f"test_accuracy{text}", views)
+    for strict in ("<28%", ">28%", "!=28%", "=28.001%"):
+        assert not selected(f"test_accuracy{strict}", views)
 
 
 def test_a_thousand_negations_are_no_recursion() -> None:
