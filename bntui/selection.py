@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bncore.follow.groups import Group
     from bncore.follow.run_view import RunView
     from bncore.store.paths import RunDir, SweepDir
+    from bntui.live.axes import Axis
     from bntui.live.snapshot import Snapshot
     from bntui.live.sources import Source
 
@@ -67,6 +68,8 @@ class Selection:
     """What is drawn about a group's mean; None: as the sweep says."""
     paper: bool = False
     """Whether the paper's own curves are drawn too."""
+    axis: Axis = "step"
+    """What charts over the steps are drawn over."""
     layer: int | None = None
     step: float | None = None
     """Where the crosshair stands."""

@@ -89,7 +89,9 @@ def _draw_plot(
 def _aside(data: ChartData, look: ChartStyle) -> str:
     """What is said on the right of the title: log · smooth 0.6."""
     axes = [name for name, log in ((data.x_name, data.log_x), ("", data.log_y)) if log]
-    words = [f"log {name}".strip() for name in axes]
+    words = [data.x_name] * (data.x_name != "step" and not data.log_x) + [
+        f"log {name}".strip() for name in axes
+    ]
     if look.smoothing > 0:
         words.append(f"smooth {look.smoothing:g}")
     return " · ".join(words)

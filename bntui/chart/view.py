@@ -11,6 +11,8 @@ from bncore.figure import ChartData, Curve, Floats, Span
 from bntui.chart.scale import FAR, Scale, unwarped, warped
 from bntui.chart.ticks import extended, snapped
 
+NARROWEST = 1e-9
+"""Decades that a logarithmic axis spans at the least."""
 SMALLEST = 5e-324
 """Where a logarithmic axis ends at the latest."""
 
@@ -49,7 +51,10 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     if not ends:
         return None
     places = warped(np.array([min(pair[0] for pair in ends), max(pair[1] for pair in ends)]), data.log_y)
-    low, high = unwarped(np.array(snapped(float(places[0]), float(places[1]))), data.log_y).tolist()
+    first, last = snapped(float(places[0]), float(places[1]))
+    if data.log_y and last - first < NARROWEST:  # values beside 1, whose powers of ten would be equal
+        first, last = first - 0.5, last + 0.5
+    low, high = unwarped(np.array([first, last]), data.log_y).tolist()
     if data.log_y:
         low, high = max(low, SMALLEST), min(high, FAR)
     return Scale(low, high, data.log_y)

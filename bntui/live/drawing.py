@@ -15,6 +15,7 @@ from bncore.follow.groups import is_going
 from bncore.follow.run_view import RunView
 from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
+from bntui.live.axes import Axis, at_steps
 from bntui.live.grouping import Grouping
 
 MARKED = frozenset({"set", "note"})
@@ -33,6 +34,8 @@ class PanelState:
     """Folder of the paper's curves, to be drawn too; None: not."""
     grouping: Grouping | None = None
     """How runs are drawn together; None: each by itself."""
+    axis: Axis = "step"
+    """What measures over the steps are drawn over."""
     figure: str = ""
     """The figure of the paper that the runs are of, as `SweepView.figure` tells it."""
 
@@ -75,16 +78,19 @@ def row_at(steps: Floats, step: float | None) -> int:
     return max(0, int(np.searchsorted(steps, step, side="right")) - 1)
 
 
-def marks(views: Sequence[RunView]) -> tuple[VLine, ...]:
-    """The requests that were applied, one mark for those that are the same of several runs at one step."""
-    found: dict[tuple[int, str], int | None] = {}
+def marks(views: Sequence[RunView], axis: Axis = "step") -> tuple[VLine, ...]:
+    """The requests that were applied, one mark for those that are the same of several runs at one step; each where
+    it is on the axis, of several runs that of the first."""
+    found: dict[tuple[int, str], tuple[RunView, int | None]] = {}
     for view in views:
         for request in view.requests:
             if request.outcome == "applied" and request.kind in MARKED and request.step is not None:
                 key = (request.step, request.summary)
-                found[key] = None if key in found else view.style
+                found[key] = (found[key][0], None) if key in found else (view, view.style)
     return tuple(
-        VLine(float(step), f"{text} @{step:,}", style) for (step, text), style in sorted(found.items())
+        VLine(place, f"{text} @{step:,}", style)
+        for (step, text), (view, style) in sorted(found.items(), key=lambda item: item[0])
+        if np.isfinite(place := float(at_steps(axis, view, np.array([float(step)]))[0]))
     )
 
 

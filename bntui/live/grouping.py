@@ -14,6 +14,7 @@ from bncore.figure import Curve, Floats, VLine
 from bncore.follow.groups import Group, departures, groups_of, members
 from bncore.follow.run_view import RunView
 from bncore.store.measured import Points, floor_of, take
+from bntui.live.axes import Axis, at_steps, on_axis
 from bntui.live.curves import curve_of, held
 from bntui.live.snapshot import Snapshot
 
@@ -52,20 +53,27 @@ class Grouping:
             self._grouped = key, tuple(last)
         return self._grouped[1]
 
-    def curves(self, views: Sequence[RunView], measure: Measure, layer: int | None) -> Iterator[Curve]:
+    def curves(
+        self, views: Sequence[RunView], measure: Measure, layer: int | None, axis: Axis = "step"
+    ) -> Iterator[Curve]:
         """Of each group its mean, in its band; of the group of the last run, the selected one, also its runs."""
         for group in self.groups(views):
-            yield from self._of(group, views, measure, layer, selected=views[-1] in group.runs)
+            for curve in self._of(group, views, measure, layer, selected=views[-1] in group.runs):
+                yield from on_axis(curve, group.runs, axis)
 
-    def departures(self, views: Sequence[RunView]) -> tuple[VLine, ...]:
+    def departures(self, views: Sequence[RunView], axis: Axis = "step") -> tuple[VLine, ...]:
         """Where a mean continues without a run."""
-        found = {
-            (left.step, f"{left.run.name} {left.why} @{left.step:,}"): group.style
+        found = [
+            (left, group.style)
             for group in self.groups(views)
             if len(group.runs) > 1
             for left in departures(group)
-        }
-        return tuple(VLine(float(step), text, style) for (step, text), style in sorted(found.items()))
+        ]
+        return tuple(
+            VLine(place, f"{left.run.name} {left.why} @{left.step:,}", style)
+            for left, style in sorted(found, key=lambda one: one[0].step)
+            if np.isfinite(place := float(at_steps(axis, left.run, np.array([float(left.step)]))[0]))
+        )
 
     def _of(
         self, group: Group, views: Sequence[RunView], measure: Measure, layer: int | None, *, selected: bool

@@ -10,6 +10,7 @@ from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.measured import middle_layer
+from bntui.live.axes import AXES, on_axis
 from bntui.live.curves import curve_of
 from bntui.live.drawing import (
     PanelState,
@@ -47,19 +48,25 @@ class Panel:
         elif measure.high:
             title += lengths(views, measure.table)
         if state.grouping is None:
-            curves = [curve for view in views for curve in curve_of(views, view, measure, layer)]
-            vlines = marks(views)
+            curves = [
+                placed
+                for view in views
+                for curve in curve_of(views, view, measure, layer)
+                for placed in on_axis(curve, [view], state.axis)
+            ]
+            vlines = marks(views, state.axis)
         else:
-            curves = list(state.grouping.curves(views, measure, layer))
-            vlines = (*marks(views), *state.grouping.departures(views))
+            curves = list(state.grouping.curves(views, measure, layer, state.axis))
+            vlines = (*marks(views, state.axis), *state.grouping.departures(views, state.axis))
         if measure.per_layer and middle_layer((view.columns for view in views), measure) is not None:
             note = f"layer {layer} was not measured"
         return ChartData(
             title,
-            (*curves, *overlay(measure.key, views, state, layer)),
+            (*curves, *(overlay(measure.key, views, state, layer) if state.axis == "step" else ())),
             vlines,
             hlines(views, measure),
             log_y=measure.log,
+            x_name=AXES[state.axis],
             note=note,
         )
 

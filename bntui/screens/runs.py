@@ -99,7 +99,7 @@ class RunsPage(Page):
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
         reference = FOLDER if selection.paper else None
         grouping = self.context.grouping(self.snapshot) if self.snapshot else None
-        return PanelState(selection.layer, selection.step, reference, grouping, figure)
+        return PanelState(selection.layer, selection.step, reference, grouping, selection.axis, figure)
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
         failure = self.context.feed.failure

@@ -16,6 +16,7 @@ from bntui.chart.plot import Plot
 from bntui.chart.ticks import exact
 from bntui.chart.widget import Chart
 from bntui.layouts import read_layout, remember_layout
+from bntui.live.axes import AXES
 from bntui.live.panels import PANELS, first_panels
 from bntui.live.reference import overlay
 from bntui.live.snapshot import Snapshot, names_of_data
@@ -127,6 +128,12 @@ class SweepPage(RunsPage):
         else:
             by = ", ".join(grouping.by) or "variant"
             self.notice(f"grouped by {by}; band: {BANDS[grouping.band]}")
+
+    def action_axis(self) -> None:
+        axes = list(AXES)
+        self.selection.axis = axes[(axes.index(self.selection.axis) + 1) % len(axes)]
+        self.show_again()
+        self.notice(f"over {AXES[self.selection.axis]}")
 
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:

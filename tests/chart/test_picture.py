@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from bncore.figure import ChartData, HLine, VLine
+from bncore.figure import ChartData, Curve, HLine, VLine
 from bntui.chart.cell_style import cell_style
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.picture import draw
@@ -207,6 +207,14 @@ def test_values_fit_what_is_shown_not_what_is_hidden() -> None:
 
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@pytest.mark.parametrize("value", [1 - 1e-16, 1 + 3e-16, 1 + 1e-12, 1.0])
+def test_values_beside_one_have_room_on_a_logarithmic_axis(value: float) -> None:
+    y = np.array([value, value])
+    picture = draw(ChartData("t", (Curve("a", 0, np.arange(2.0), y, y),), log_y=True), 40, 12)
+    assert picture.y_scale is not None
+    assert picture.y_scale.low < 0.9 * value < 1.1 * value < picture.y_scale.high
 
 
 @settings(max_examples=150)

@@ -19,6 +19,7 @@ from bncore.measures import MEASURES
 from bncore.store.journal import Event
 from bncore.store.paths import SweepDir
 from bncore.store.status import State
+from bntui.live.axes import AXES
 from bntui.live.compare import difference
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
@@ -26,6 +27,8 @@ from bntui.live.panels import PANELS
 from bntui.live.sources import read_whole
 from live.factories import STEPS, events, forked_run, made_run, quiet, request, view_of
 
+SAMPLES = SMALL.data.samples
+"""Of a step: the batches are full."""
 LOSS = MEASURES["loss"]
 
 
@@ -253,3 +256,35 @@ def with_norm(view: RunView, kind: str) -> Spec:
     spec = view.submitted
     assert spec is not None
     return spec.model_copy(update={"norm": spec.norm.model_copy(update={"kind": kind})})
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_curves_over_other_axes(tmp_path: Path, grouped: bool) -> None:
+    """A made journal has an event a second, a batch of SMALL.batch_size, and `STEPS` to make."""
+    views = seeds(tmp_path, "none", [1.0, 1.0])
+    seconds = views[0].columns.series("step", "t").values - views[0].columns.start["t"]
+    expected = {
+        "step": np.arange(STEPS),
+        "samples": np.arange(STEPS) * SAMPLES,
+        "relative": np.arange(STEPS) / STEPS,
+        "minutes": seconds / 60,
+    }
+    for axis, x in expected.items():
+        state = PanelState(grouping=Grouping() if grouped else None, axis=axis)  # type: ignore[arg-type]
+        data = PANELS["loss"].make(views, state)
+        assert data.x_name == AXES[axis]  # type: ignore[index]
+        for one in data.curves:
+            np.testing.assert_allclose(one.x, x, err_msg=f"{axis} {one.label}")
+
+
+def test_marks_are_where_they_happened_on_any_axis(tmp_path: Path) -> None:
+    view = with_changes(tmp_path, "none-s0", request(20, {"optim.lr": 0.5}))
+    for axis, place in (("step", 20.0), ("samples", 20.0 * SAMPLES), ("relative", 20 / STEPS)):
+        (mark,) = PANELS["loss"].make([view], PanelState(axis=axis)).vlines  # type: ignore[arg-type]
+        assert mark.x == place
+
+
+def test_runs_that_have_no_place_on_an_axis_are_left_out(tmp_path: Path) -> None:
+    (view,) = seeds(tmp_path, "none", [1.0])
+    data = PANELS["loss"].make([replace(view, settings=None, status=None)], PanelState(axis="samples"))
+    assert not data.curves
