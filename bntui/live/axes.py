@@ -16,8 +16,8 @@ Axis = Literal["step", "samples", "relative", "minutes"]
 AXES: dict[Axis, str] = {
     "step": "step",
     "samples": "samples",
-    "relative": "share of the run",
-    "minutes": "minutes since the start",
+    "relative": "share of run",
+    "minutes": "minutes",
 }
 """What charts over the steps can be drawn over, and how they call it."""
 
