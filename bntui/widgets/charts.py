@@ -120,11 +120,11 @@ class ChartGrid(Container):
             for key, chart in self._charts.items()
             if chart.display and key in PANELS
         }
-        over_steps = [data for data in data_of.values() if data.x_name == "step"]
+        over_steps = [data for data in data_of.values() if not data.log_x]
         ends = [(c.x[0], c.x[-1]) for data in over_steps for c in data.curves if c.x.size]
         least = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else None
         for chart, data in data_of.items():
-            chart.show(replace(data, least=least) if data.x_name == "step" else data)
+            chart.show(data if data.log_x else replace(data, least=least))
 
     def move(self, by: int) -> None:
         """Make the next chart, or the one before, the current one."""
