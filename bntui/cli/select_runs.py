@@ -87,7 +87,7 @@ def places_named(
         matching += views
         found += [place] if views and len(views) == len(runs) else [view.run for view in views]
     if not found:
-        fail(nothing_matches(under, where), ExitCode.USAGE)
+        fail(nothing_matches(under, names, where), ExitCode.USAGE)
     if announce:
         say(
             f"{counted(len(matching), 'run')} matching {where}: {', '.join(view.run.name for view in matching)}"
@@ -102,9 +102,10 @@ def matches(runs: Sequence[RunDir], query: Query) -> list[RunView]:
     ]
 
 
-def nothing_matches(root: Path, where: str) -> str:
+def nothing_matches(root: Path, names: Sequence[str] | None, where: str) -> str:
     """What is said where no run is left."""
-    return f"no run under {root} matches {where}"
+    among = f"of {', '.join(names)}" if names else f"under {root}"
+    return f"no run {among} matches {where}"
 
 
 def runs_named(

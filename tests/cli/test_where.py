@@ -172,6 +172,8 @@ def test_ls_says_that_nothing_matches_and_of_an_empty_root_that_there_is_nothing
     root: Path, tmp_path: Path
 ) -> None:
     assert bnrun(root, "ls", "-w", "norm=l1") == (0, "", f"no run under {root} matches norm=l1\n")
+    name = next(path.name for path in root.iterdir())
+    assert bnrun(root, "ls", name, "-w", "norm=l1") == (0, "", f"no run of {name} matches norm=l1\n")
     assert bnrun(root, "ls", "--json", "-w", "norm=l1") == (0, "[]\n", "")
     empty = tmp_path / "empty"
     assert bnrun(empty, "ls", "-w", "norm=l1") == (0, "", f"no runs under {empty}\n")
