@@ -77,6 +77,17 @@ def install() -> None:
     subprocess._fork_exec = _from_server  # type: ignore[attr-defined]
 
 
+@contextmanager
+def interpreters() -> Iterator[None]:
+    """Have `subprocess` start interpreters after all: where killing them as they start is what is tested."""
+    installed = subprocess._fork_exec  # type: ignore[attr-defined]
+    subprocess._fork_exec = _start_interpreter  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        subprocess._fork_exec = installed  # type: ignore[attr-defined]
+
+
 def _asked(arguments: tuple[Any, ...]) -> tuple[Start, list[int]]:
     """What the arguments of `subprocess._fork_exec` mean: the process, and its three streams, -1 for ours."""
     command, _, _, _, cwd, variables, stdin, _, _, stdout, _, stderr, _, _, _, session, *_ = arguments

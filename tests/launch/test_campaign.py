@@ -1,6 +1,7 @@
 """SIGKILLs of workers, supervisors and both at random moments, start-up included; `bnrun resume` follows at once.
 
-`BNRUN_KILLS` says how many (slow; a kill takes about twice as long as importing torch). The sweep's journals,
+`BNRUN_KILLS` says how many, of programs that are started and of forked ones (slow; a kill of what is started takes
+about twice as long as importing torch). The sweep's journals,
 digests and requests are compared with those of a sweep that nothing happened to.
 
 A `resume` that was requested of a run in its last moments may stay in its inbox: an ended run reads no more, and a
@@ -16,10 +17,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from cli.factories import TINY, bnrun, clean_environment, tiny_experiment
 from resume.factories import digest, events, story
@@ -135,8 +138,16 @@ def disturb(sweep: SweepDir, chance: random.Random, counts: Counter[str], longes
         time.sleep(0.1)
 
 
+@pytest.fixture(params=["interpreters", "forked"])
+def how(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Programs are started as a person starts them, or forked, which takes a tenth of the time."""
+    with forked.interpreters() if request.param == "interpreters" else nullcontext():
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(0)
+@pytest.mark.usefixtures("how")
 def test_whoever_is_killed_nothing_is_lost_and_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
