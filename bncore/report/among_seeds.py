@@ -168,7 +168,7 @@ def _beside(
     """Ranked; or with the reason why not, which may be what was found."""
     if len(seeds) < 2:
         found = ONE_SEED
-    told = PaperRank(
+    rank = PaperRank(
         figure=place.figure,
         panel=place.panel,
         variant=place.setting.label(variant),
@@ -177,12 +177,12 @@ def _beside(
         diverged=sum(run.diverged for run in seeds),
     )
     if isinstance(found, str):
-        return Beside(variant, replace(told, reason=found), None)
+        return Beside(variant, replace(rank, reason=found), None)
     ranked = smoothed(found, WINDOW) if place.key in NOISY else found
     looked = looks(ranked)
     return Beside(
         variant,
-        replace(told, looks=looked, as_far=as_far(ranked), reason="" if looked else NO_STEP),
+        replace(rank, looks=looked, as_far=as_far(ranked), reason="" if looked else NO_STEP),
         found,
     )
 

@@ -67,18 +67,19 @@ class EventLog:
 def _start(event: dict[str, Any]) -> str:
     if event.get("resumed"):
         return f"resumed at step {event['step']}"
-    return f"started: {event.get('title', '')} on {event.get('data', 'no data')}"
+    title = f": {event['title']}" if event.get("title") else ""
+    return f"started{title} on {event.get('data', 'no data')}"
 
 
 def _request(event: dict[str, Any]) -> str:
     command = event.get("command")
     command = command if isinstance(command, dict) else {}
-    told = [
+    words = [
         str(command.get("kind", "")),
         *(f"{k}={v}" for k, v in command.items() if k != "kind" and v is not None),
     ]
     reason = f": {event['reason']}" if event.get("reason") else ""
-    said = " ".join(told)
+    said = " ".join(words)
     return f"step {event['step']}: request by {event.get('author')} {event.get('outcome')}: {said}{reason}"
 
 
