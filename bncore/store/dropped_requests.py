@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from bncore.store.journal import Event
 
 DROP = "drop_request"
+UNMADE = "unmade"
+"""Marks an evaluation that may be made in its place: it is not, where only the dropped request wanted it."""
 TRAINED = frozenset({"step", "probe", "probe_failed", "finished"})
 """Events that come of an update: behind a request they say that it did not stop the run."""
 
@@ -19,29 +21,49 @@ def dropped_ids(events: Iterable[Event]) -> frozenset[str]:
     return frozenset(e["command"]["request"] for e in events if is_applied(e, DROP))
 
 
-def superseded(events: Sequence[Event]) -> set[int]:
-    """`seq` of the evaluations that were made under a request that was dropped later: they are made anew."""
-    found: set[int] = set()
+def superseded(events: Sequence[Event]) -> dict[int, Event | None]:
+    """By `seq`, the evaluations that were made under a request that was dropped later, each with the one that was
+    made in its place; None where it was not made yet."""
+    found: dict[int, Event | None] = {}
+    evaluations = [e for e in events if e["type"] == "eval"]
     for drop in (e for e in events if is_applied(e, DROP)):
         first = _applied(events, drop["command"]["request"])
-        if first is not None:
-            between = (e for e in events if first["seq"] < e["seq"] < drop["seq"])
-            found |= {e["seq"] for e in between if e["type"] == "eval" and e["step"] >= first["step"]}
+        if first is None:
+            continue
+        fresh = [e for e in evaluations if e["seq"] > drop["seq"]]
+        for one in evaluations:
+            if first["seq"] < one["seq"] < drop["seq"] and one["step"] >= first["step"]:
+                anew = next((e for e in fresh if e["step"] == one["step"]), None)
+                found[one["seq"]] = anew
+                fresh = [e for e in fresh if e is not anew]
     return found
 
 
-def in_effect(events: Sequence[Event]) -> list[Event]:
-    """The events without requests that were dropped, what they alone brought about, and the dropping itself."""
-    ids, void = dropped_ids(events), superseded(events)
+def in_effect(events: Sequence[Event], *, unmade: bool = False) -> list[Event]:
+    """The events without requests that were dropped, what they alone brought about, and the dropping itself; an
+    evaluation that was made anew stands where the superseded one did.
+
+    Arguments:
+        unmade: leave a superseded evaluation that was not made anew yet in its place, marked `UNMADE`.
+    """
+    ids, anew = dropped_ids(events), superseded(events)
     if not ids:
         return list(events)
-    return [
-        e
-        for e in events
-        if not is_applied(e, DROP)
-        and not (e["type"] == "request" and e.get("id") in ids)
-        and e.get("seq") not in void
-    ]
+    moved = {e["seq"] for e in anew.values() if e is not None}
+    found = []
+    for event in events:
+        if is_applied(event, DROP) or (event["type"] == "request" and event.get("id") in ids):
+            continue
+        if event.get("seq") in moved:
+            continue
+        now: Event | None = event
+        while now is not None and now.get("seq") in anew:
+            now = anew[now["seq"]]
+        if now is not None:
+            found.append(now)
+        elif unmade:
+            found.append({**event, UNMADE: True})
+    return found
 
 
 def last_applied(events: Sequence[Event]) -> Event | None:

@@ -80,7 +80,8 @@ class Journal:
         """Compare, from now on, repeated events with these of the journal.
 
         Arguments:
-            events: those that are not in the state that is resumed from; of them, `REPLAYED_EVENTS`.
+            events: those that are not in the state that is resumed from; of them, `REPLAYED_EVENTS`. One that is
+                marked as unmade is written in its turn, if it is made at all.
             elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
         """
         for event in elsewhere:
@@ -90,7 +91,7 @@ class Journal:
     @property
     def caught_up(self) -> bool:
         """Whether every expected event has been repeated."""
-        return not self._expected
+        return all(event.get("unmade") for event in self._expected)
 
     def append(self, kind: str, step: int, **fields: Any) -> Event:
         """Write one event; the event.
@@ -111,10 +112,12 @@ class Journal:
             Divergence: the journal holds another event in its place.
             StoreError: as `append`.
         """
-        if not self._expected:
+        known = self._expected.popleft() if self._expected else None
+        while known is not None and known.get("unmade") and (known["type"], known["step"]) != (kind, step):
+            known = self._expected.popleft() if self._expected else None
+        if known is None or known.get("unmade"):
             self.append(kind, step, **fields)
             return
-        known = self._expected.popleft()
         made = orjson.loads(encode({"type": kind, "step": step, **fields}))
         if not same_event(known, made) and not self._excused(known, made):
             raise Divergence(f"{self.path}: {difference(known, made)}")

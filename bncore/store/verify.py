@@ -12,6 +12,7 @@ from bncore.config.model import Spec
 from bncore.config.observed import Observed, observed_from_toml
 from bncore.config.toml import resolved_spec_from_toml
 from bncore.plain_files import read_plain
+from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, event_of
 from bncore.store.lineage import read_lineage
@@ -48,6 +49,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
         return problems
     events = _events(run, problems)
     problems += _sequence_problems(run, events)
+    events = in_effect(events)
     digests = _checkpoint_digests(run, loadable, problems)
     if isinstance(spec, Observed):  # it writes no checkpoints, and evaluates when its owner does
         problems += _missing_or_twice(run, events, "step", _multiples(spec.log_every, 0, _reached(events)))

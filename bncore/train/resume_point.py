@@ -27,9 +27,9 @@ class ResumePoint:
 
     def events_ahead(self, events: Sequence[Event]) -> list[Event]:
         """The events of a run's journal that are not in the state, in order: requests to be applied, events to be
-        repeated."""
+        repeated, evaluations to be made anew (`UNMADE`)."""
         ahead, notes = [], 0
-        for event in in_effect(events):
+        for event in in_effect(events, unmade=True):
             kind, here = event["type"], event["step"] == self.step
             if event["step"] < self.step or kind not in REPLAYED_EVENTS | {"request"}:
                 continue

@@ -136,3 +136,42 @@ def test_the_command_line_drops_it_and_says_how(tmp_path: Path, twin: RunDir) ->
     assert done.returncode == 0, done.stderr
     assert digest(run) == digest(twin)
     shutil.rmtree(run.path.parent)
+
+
+def behind_it(run: RunDir, step: int) -> None:
+    """Journal, behind the request that kills the run, an evaluation under it and a note: as that run would."""
+    giver = make_run(run.path.parent / "giver-s0", ONE_SAMPLE)
+    requests.send_request(giver, commands.Evaluate(at_step=step))
+    requests.send_request(giver, commands.Note(text="behind it", at_step=step))
+    assert train(giver) == 0
+    given = [e for e in events(giver) if e["step"] == step and e["type"] in ("request", "eval", "note")]
+    assert [e["type"] for e in given].index("eval") < len(given) - 1, "or nothing is behind it"
+    journal = Journal(run.journal_file)
+    for event in given:
+        fields = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step")}
+        under_it = {"train_loss": 9.0, "test_loss": 9.0} if event["type"] == "eval" else {}
+        journal.append(event["type"], step, **(fields | under_it))
+    journal.close()
+
+
+@pytest.mark.parametrize("failpoint", ["", *(f"journal.half:{n}" for n in range(1, 15))])
+def test_an_evaluation_under_it_with_a_note_behind_is_made_anew(tmp_path: Path, failpoint: str) -> None:
+    run = killed_by(tmp_path / "sweep" / "run-s0", 5)
+    behind_it(run, 5)
+    requests.send_request(run, commands.DropRequest(request=KILLER))
+    if failpoint:
+        assert train(run, failpoint=failpoint) < 0
+    assert train(run) == 0, run.log_file.read_text()
+    giver = RunDir(run.path.parent / "giver-s0")
+    assert digest(run) == digest(giver)
+    kinds = [event["type"] for event in without_requests(run)]
+    found = [e for e in in_effect(events(run)) if e["type"] in ("eval", "note")]
+    other = [e for e in events(giver) if e["type"] in ("eval", "note")]
+    assert [(e["type"], e["step"], e.get("test_loss")) for e in found] == [
+        (e["type"], e["step"], e.get("test_loss")) for e in other
+    ]
+    assert kinds.count("eval") == [e["type"] for e in events(giver)].count("eval") + 1, (
+        "the superseded one stays"
+    )
+    assert verify(run, step_and_digest) == []
+    assert train(run) == 0
