@@ -69,7 +69,7 @@ class Transfer:
                     if not (resumed and error.code == _RANGE_NOT_SATISFIABLE):
                         raise OSError(f"HTTP {error.code} {escape_control(error.reason)}".strip()) from None
             file.seek(0)
-            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]  # typeshed wants a name
             found = md5.hexdigest()
             if found == self.md5:
                 return

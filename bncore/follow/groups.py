@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bncore.aggregate import Member, aggregate
 from bncore.config.errors import escape_control, shown
+from bncore.config.fields import dotted, leaves
 from bncore.config.measure import Band, Measure
 from bncore.config.model import Spec
 from bncore.figure import VARIANT_STYLES, styles_for
@@ -98,12 +99,11 @@ def short_name(path: str) -> str:
 
 def varying(views: Sequence[RunView]) -> tuple[str, ...]:
     """Dotted paths of the settings in which the runs differ as submitted, seed and machine aside."""
-    tables = [dict(_leaves(view.submitted.model_dump(mode="json"))) for view in views if view.submitted]
-    paths = dict.fromkeys(path for table in tables for path in table)
+    specs = [view.submitted for view in views if view.submitted]
     return tuple(
         path
-        for path in paths
-        if path.partition(".")[0] not in UNGROUPED and len({repr(table.get(path)) for table in tables}) > 1
+        for path in map(dotted, leaves())
+        if path not in UNGROUPED and len({repr(_at(spec, path)) for spec in specs}) > 1
     )
 
 
@@ -171,10 +171,8 @@ def _changes(view: RunView) -> list[tuple[int, str]]:
 
 
 def _value(spec: Spec | None, path: str) -> str:
-    value: Any = spec
-    for part in path.split("."):
-        value = getattr(value, part, None)
-    match value:
+    """As a person would type it; a dash where the spec has no such setting."""
+    match value := _at(spec, path):
         case None:
             return "-"
         case str():
@@ -184,9 +182,8 @@ def _value(spec: Spec | None, path: str) -> str:
     return shown(value)
 
 
-def _leaves(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in table.items():
-        inside = isinstance(value, dict)
-        found += _leaves(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
-    return found
+def _at(spec: Spec | None, path: str) -> object:
+    value: object = spec
+    for part in path.split("."):
+        value = getattr(value, part, None)
+    return value

@@ -263,11 +263,11 @@ class _Parser:
             bounds = [_number(low, known) if low else -math.inf, _number(high, known) if high else math.inf]
             if None in bounds or not (low or high):
                 raise QueryError(self.text, start, end, "expected a range of numbers, such as 0..4")
-            least, most = bounds
-            if least > most:  # type: ignore[operator]  # neither is None
+            least, most = (bound for bound in bounds if bound is not None)
+            if least > most:
                 raise QueryError(self.text, start, end, "a range that descends")
             above, below = _COMPARE[">="], _COMPARE["<="]
-            return lambda one: not isinstance(one, str) and above(one, least) and below(one, most)  # type: ignore[arg-type]
+            return lambda one: not isinstance(one, str) and above(one, least) and below(one, most)
         number = _number(text, known) if known.numeric else None
         if number is not None:
             return lambda one: (

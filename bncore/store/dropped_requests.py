@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bncore.store.journal import Event
+from bncore.store.journal import UNMADE, Event
 
 DROP = "drop_request"
-UNMADE = "unmade"
-"""Marks an evaluation that may be made in its place: it is not, where only the dropped request wanted it."""
 TRAINED = frozenset({"step", "probe", "probe_failed", "finished"})
 """Events that come of an update: behind a request they say that it did not stop the run."""
 

@@ -30,6 +30,10 @@ SCHEMA = 1
 REPLAYED_EVENTS = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
 """Events that a resumed run reproduces, exactly, on its way from its checkpoint."""
 
+UNMADE = "unmade"
+"""Marks an expected evaluation that may be made in its place: it is not, where only a request that was dropped
+wanted it."""
+
 PROBING = frozenset({"probe", "probe_failed"})
 
 Event = dict[str, Any]
@@ -91,7 +95,7 @@ class Journal:
     @property
     def caught_up(self) -> bool:
         """Whether every expected event has been repeated."""
-        return all(event.get("unmade") for event in self._expected)
+        return all(event.get(UNMADE) for event in self._expected)
 
     def append(self, kind: str, step: int, **fields: Any) -> Event:
         """Write one event; the event.
@@ -113,9 +117,9 @@ class Journal:
             StoreError: as `append`.
         """
         known = self._expected.popleft() if self._expected else None
-        while known is not None and known.get("unmade") and (known["type"], known["step"]) != (kind, step):
+        while known is not None and known.get(UNMADE) and (known["type"], known["step"]) != (kind, step):
             known = self._expected.popleft() if self._expected else None
-        if known is None or known.get("unmade"):
+        if known is None or known.get(UNMADE):
             self.append(kind, step, **fields)
             return
         made = orjson.loads(encode({"type": kind, "step": step, **fields}))
