@@ -67,6 +67,16 @@ def text_of(app: Explorer) -> str:
     return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
+def checked_text(app: Explorer) -> str:
+    """What is on the screen, which is whole and holds nothing a terminal would obey."""
+    text = text_of(app)
+    lines = text.splitlines()
+    assert len(lines) == app.size.height
+    assert not [c for c in text if ord(c) < 32 and c != "\n"]
+    assert "\x9b" not in text
+    return text
+
+
 def every_kind(root: Path) -> SweepDir:
     """A sweep with a run of every kind there is to be shown."""
     sweep = SweepDir(root / "made-001")

@@ -7,32 +7,17 @@ from pathlib import Path
 
 import pytest
 from live.factories import events, made_run, write_sweep
-from textual.keys import format_key
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
-from bntui.actions import ACTIONS, EVERYWHERE, actions_of
 from bntui.app import PAGES, Explorer
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
-from bntui.screens.help import CHART_KEYS, help_rows
-from bntui.screens.home import HomePage
-from bntui.screens.page import Page
 from bntui.widgets.charts import ChartGrid
-from explorer.factories import drive, every_kind, explorer, run_of, text_of, until
+from explorer.factories import checked_text, drive, every_kind, explorer, run_of, until
 
 SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))
 KEYS = {page: str(number) for number, page in enumerate(PAGES, 1)}
-
-
-def checked_text(app: Explorer) -> str:
-    """What is on the screen, which is whole and holds nothing a terminal would obey."""
-    text = text_of(app)
-    lines = text.splitlines()
-    assert len(lines) == app.size.height
-    assert not [c for c in text if ord(c) < 32 and c != "\n"]
-    assert "\x9b" not in text
-    return text
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -115,17 +100,6 @@ def test_a_screen_that_was_too_small_has_its_focus_again(tmp_path: Path) -> None
         await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
 
     drive(app, (120, 40), steps)
-
-
-def test_a_row_that_is_too_long_ends_in_an_ellipsis_beside_the_scrollbar(tmp_path: Path) -> None:
-    app = explorer(tmp_path)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "control_init" in checked_text(app))
-        (row,) = [line for line in checked_text(app).splitlines() if "control_init" in line]
-        assert row.rstrip("│ ▁▂▃▄▅▆▇█▎").endswith("…")
-
-    drive(app, (72, 24), steps)
 
 
 def test_the_sweep_page_says_what_there_is_to_know(tmp_path: Path) -> None:
@@ -223,64 +197,6 @@ def test_crosshair_and_zoom_are_those_of_all_charts_of_a_page(tmp_path: Path, pa
     drive(app, (160, 48), steps)
 
 
-def test_home_lists_finds_and_opens_runs(tmp_path: Path) -> None:
-    every_kind(tmp_path)
-    app = explorer(tmp_path)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        assert isinstance(app.screen, HomePage)
-        await until(pilot, lambda: "activations" in checked_text(app))
-        text = checked_text(app)
-        assert "made-001" in text
-        assert "Every kind [bold]of[/] run" in text
-        assert "\\x1b[31mred" in text or "red" in text
-        await pilot.press("slash", *"diverged")
-        await pilot.pause()
-        assert "steered" not in checked_text(app)
-        await pilot.press("enter")
-        await pilot.press("down", "enter")
-        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
-        await until(pilot, lambda: app.feed.snapshot is not None and app.feed.snapshot.complete)
-        assert "diverged ─" in checked_text(app)
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.feed.snapshot is not None)
-
-    drive(app, (140, 40), steps)
-
-
-@pytest.mark.parametrize("width", [60, 80, 160])
-def test_columns_of_presets_are_told_apart(tmp_path: Path, width: int) -> None:
-    app = explorer(tmp_path)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "activations" in checked_text(app))
-        await pilot.press("slash", *"on the deep")
-        await until(pilot, lambda: "activations" not in checked_text(app))
-        (row,) = [line for line in checked_text(app).splitlines() if "dln_paper" in line]
-        assert "dln_paper            Fig 3b, 5b…  Every figure" in row
-
-    drive(app, (width, 40), steps)
-
-
-def test_marked_runs_of_any_sweeps_are_compared(tmp_path: Path) -> None:
-    for sweep in ("one-001", "two-001"):
-        made_run(tmp_path / sweep / "a-s0", events())
-        write_sweep(tmp_path / sweep, ["a-s0"])
-    app = explorer(tmp_path)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "two-001" in checked_text(app))
-        await pilot.press("down", "m", "down", "down", "m", "5")
-        await until(
-            pilot, lambda: getattr(app.screen, "TAB", "") == "compare" and app.feed.snapshot is not None
-        )
-        await until(pilot, lambda: "minus" in checked_text(app))
-        assert "one-001/a-s0" in checked_text(app)
-        assert "two-001/a-s0" in checked_text(app)
-
-    drive(app, (140, 40), steps)
-
-
 def test_a_run_that_is_deleted_while_it_is_shown_stays_as_gone(tmp_path: Path) -> None:
     sweep = every_kind(tmp_path)
     app = explorer(tmp_path, sweep)
@@ -346,55 +262,6 @@ def test_the_heading_says_what_is_gone(tmp_path: Path, removed: str) -> None:
             assert word not in checked_text(app).splitlines()[0]
 
     drive(app, (160, 40), steps)
-
-
-PAGE_TYPES = (HomePage, *PAGES.values())
-
-
-@pytest.mark.parametrize("page", PAGE_TYPES, ids=lambda page: page.__name__)
-def test_every_key_is_in_the_help_of_every_page(page: type[Page]) -> None:
-    lines = [row.text.plain.strip() for row in help_rows(page.SCOPES)]
-    for action in ACTIONS:
-        if action.keys:
-            assert any(
-                line.endswith(action.help) and line.removesuffix(action.help).split() == [*action.all_keys]
-                for line in lines
-            ), action.name
-
-
-def test_every_key_of_a_chart_is_in_the_help() -> None:
-    keys = {key for names, _ in CHART_KEYS for key in names.split()}
-    for cls in Chart.__mro__:
-        for binding in cls.__dict__.get("BINDINGS", ()) if issubclass(cls, Plot) else ():
-            assert (binding.key_display or format_key(binding.key.partition(",")[0])) in keys, binding
-
-
-@pytest.mark.parametrize("page", PAGE_TYPES, ids=lambda page: page.__name__)
-def test_every_action_of_the_table_is_a_method(page: type[Page]) -> None:
-    for action in actions_of(page.SCOPES):
-        owner = Explorer if action.scope == EVERYWHERE else page
-        assert callable(getattr(owner, f"action_{action.name.partition('(')[0]}", None)), action.name
-
-
-def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None:
-    app = explorer(tmp_path, every_kind(tmp_path))
-
-    async def steps(pilot: Pilot[None]) -> None:
-        commands = {command.help: command for command in app.get_system_commands(app.screen)}
-        await pilot.press("question_mark")
-        await pilot.pause()
-        assert "Switch noise on or off" in checked_text(app)
-        await pilot.press("escape")
-        await pilot.pause()
-        here = {action.help for action in ACTIONS if action.scope in ("everywhere", "runs", "sweep")}
-        assert set(commands) == here
-        theme = app.theme
-        commands["Dark, light, or the terminal's own colours"].callback()
-        await until(pilot, lambda: app.theme != theme)
-        commands["Events and requests"].callback()
-        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "journal")
-
-    drive(app, (120, 90), steps)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light", "ansi"])
