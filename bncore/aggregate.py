@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations_with_replacement
-from math import factorial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bncore.bootstrap import interval_of_mean
 from bncore.config.measure import Band
 from bncore.figure import Floats
 
@@ -23,12 +21,6 @@ BANDS: dict[Band, str] = {
     "envelope": "smallest to largest, without the mean; this is not the loss along the gradient (A.2.2)",
 }
 """What a band shows, in words."""
-COVERAGE = 0.95
-"""Of the bootstrap interval."""
-RESAMPLES = 500
-"""Of more members than `ENUMERATED`, for whose resamples a fixed seed is taken."""
-ENUMERATED = 5
-"""Up to so many members every resample is counted, so that the bootstrap is exact."""
 
 
 class Member(NamedTuple):
@@ -183,39 +175,5 @@ def _complete(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
             deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
             low, high = mean - deviation, mean + deviation
         case "interval":
-            low, high = _interval(values)
+            low, high = interval_of_mean(values)
     return mean, low, high
-
-
-def _interval(values: Floats) -> tuple[Floats, Floats]:
-    """The percentile bootstrap's interval of the mean (Efron, 1979)."""
-    weights, chances = _resamples(len(values))
-    if chances.min() >= (1 - COVERAGE) / 2:  # of up to three members the rarest resamples are inside
-        return values.min(axis=0), values.max(axis=0)
-    low, high = np.empty(values.shape[1]), np.empty(values.shape[1])
-    block = max(1, 2**20 // len(weights))
-    for start in range(0, values.shape[1], block):
-        part = np.s_[start : start + block]
-        means = values[:, part].T @ weights.T
-        order = np.argsort(means, axis=1)
-        reached = np.cumsum(chances[order], axis=1)
-        for edge, share in ((low, (1 - COVERAGE) / 2), (high, (1 + COVERAGE) / 2)):
-            place = np.minimum((reached < share - 1e-12).sum(axis=1), len(weights) - 1)
-            edge[part] = np.take_along_axis(means, np.take_along_axis(order, place[:, None], 1), 1)[:, 0]
-    return low, high
-
-
-@lru_cache
-def _resamples(members: int) -> tuple[Floats, Floats]:
-    """Shares of each member in every resample (resamples, members), and the resamples' chances: all there are of a
-    few members, that of one member alone first."""
-    if members > ENUMERATED:
-        counts = np.random.default_rng(0).multinomial(members, np.full(members, 1 / members), RESAMPLES)
-        return counts / members, np.full(RESAMPLES, 1 / RESAMPLES)
-    found, chances = [], []
-    for drawn in combinations_with_replacement(range(members), members):
-        counts = np.bincount(drawn, minlength=members)
-        ways = factorial(members) // int(np.prod([factorial(n) for n in counts]))
-        found.append(counts / members)
-        chances.append(ways / members**members)
-    return np.array(found), np.array(chances)

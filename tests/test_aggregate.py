@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncore.aggregate import BANDS, ENUMERATED, Aggregate, Member, aggregate
+from bncore.aggregate import BANDS, Aggregate, Member, aggregate
+from bncore.bootstrap import ENUMERATED, RESAMPLES
 from bncore.config.measure import Band
 from bncore.figure import Floats
 
@@ -123,12 +124,13 @@ def test_of_many_steps_those_that_stay_are_kept() -> None:
 
 
 def test_the_interval_of_many_members_is_near_that_of_all_resamples() -> None:
-    """The fixed resamples against 200,000 others; the tolerance is five deviations of a quantile of 500."""
+    """The fixed resamples against 200,000 others; the tolerance is five deviations of a quantile of them."""
     y = np.random.default_rng(3).standard_normal(ENUMERATED + 4)
     found = aggregate([Member(np.zeros(1), np.array([value])) for value in y])
     means = np.random.default_rng(4).choice(y, (200_000, len(y))).mean(axis=1)
+    off = 5 * np.sqrt(0.025 * 0.975 / RESAMPLES)
     for got, share in ((found.low, 0.025), (found.high, 0.975)):
-        near = np.quantile(means, [max(0.0, share - 0.035), min(1.0, share + 0.035)])
+        near = np.quantile(means, [max(0.0, share - off), min(1.0, share + off)])
         assert near[0] <= got[0] <= near[1]
 
 

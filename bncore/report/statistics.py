@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
-EXACT_UP_TO = 6
-"""Number of values up to which every resample is looked at: 6^6 = 46,656."""
-RESAMPLES = 20_000
-"""Where there are more values than that."""
+from bncore.bootstrap import interval, interval_of_mean, resamples
+
 ENOUGH_SEEDS = 3
 """Fewest seeds for a verdict. Even so an interval over so few is too narrow rather than too wide; with n seeds
 that all agree, chance alone would have them agree with probability 2^(1-n)."""
@@ -43,8 +39,8 @@ def estimate(values: Mapping[int, float]) -> Estimate | None:
     if not kept:
         return None
     sample = np.array([value for _, value in kept])
-    low, high = bootstrap_interval(sample)
-    return Estimate(float(sample.mean()), low, high, kept)
+    (low,), (high,) = interval_of_mean(sample[:, None])
+    return Estimate(float(sample.mean()), float(low), float(high), kept)
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
@@ -63,34 +59,8 @@ def ratio_of_means(over: Mapping[int, float], under: Mapping[int, float]) -> Est
         return None
     seeds = [seed for seed, _ in base.values]
     table = np.array([[over[seed], under[seed]] for seed in seeds])
-    means = _resampled(table)
-    low, high = _interval(means[:, 0] / means[:, 1])
+    drawn, chances = resamples(len(seeds))
+    over_means, under_means = table.T @ drawn.T
+    (low,), (high,) = interval((over_means / under_means)[None], chances)
     shares = tuple((seed, float(over[seed] / base.mean)) for seed in seeds)
-    return Estimate(float(table[:, 0].mean() / table[:, 1].mean()), low, high, shares)
-
-
-def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[float, float]:
-    """Percentile interval of the mean (Efron & Tibshirani, 1993, ch. 13): over all n^n resamples where n is at
-    most `EXACT_UP_TO`, else over `RESAMPLES` drawn with a fixed seed, so that a report is the same every time.
-
-    Arguments:
-        sample: (n,), n >= 1.
-    """
-    return _interval(_resampled(sample[:, None])[:, 0])
-
-
-def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The means of resampled rows of an (n, k) table: (resamples, k)."""
-    n = len(table)
-    if n <= EXACT_UP_TO:
-        drawn = np.indices((n,) * n).reshape(n, -1).T
-    else:
-        drawn = np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n))
-    means: NDArray[np.float64] = table[drawn].mean(axis=1)
-    return means
-
-
-def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, (tail, 1 - tail), method="inverted_cdf")
-    return float(low), float(high)
+    return Estimate(float(table[:, 0].mean() / table[:, 1].mean()), float(low), float(high), shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -10,9 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.report.statistics import EXACT_UP_TO, bootstrap_interval, estimate, paired, ratio_of_means
+from bncore.bootstrap import ENUMERATED
+from bncore.report.statistics import estimate, paired, ratio_of_means
 
 numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)
+
+
+def interval(sample: Sequence[float]) -> tuple[float, float]:
+    found = estimate(dict(enumerate(sample)))
+    assert found is not None
+    return found.low, found.high
 
 
 def oracle(sample: list[float]) -> tuple[float, float]:
@@ -26,7 +34,7 @@ def oracle(sample: list[float]) -> tuple[float, float]:
 
 @given(numbers)
 def test_of_few_values_every_resample_is_looked_at(sample: list[float]) -> None:
-    assert bootstrap_interval(np.array(sample)) == pytest.approx(oracle(sample), abs=1e-9)
+    assert interval(sample) == pytest.approx(oracle(sample), abs=1e-9)
 
 
 @given(numbers)
@@ -40,11 +48,11 @@ def test_the_mean_lies_in_its_interval(sample: list[float]) -> None:
 def test_of_many_values_the_interval_is_that_of_a_normal_mean_and_always_the_same() -> None:
     source = random.Random(1)
     sample = np.array([source.gauss(3, 2) for _ in range(200)])
-    low, high = bootstrap_interval(sample)
+    low, high = interval(sample)
     half = 1.96 * sample.std() / 200**0.5
     assert (low, high) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=0.05)
-    assert (low, high) == bootstrap_interval(sample)
-    assert len(sample) > EXACT_UP_TO
+    assert (low, high) == interval(sample)
+    assert len(sample) > ENUMERATED
 
 
 def test_only_seeds_of_both_are_compared_each_with_its_own() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli_w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bncore.bootstrap import COVERAGE
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
 from bncore.figure import DARK_PALETTE, PALETTE, dash_of
@@ -22,7 +23,7 @@ from bncore.report.paper_runs import paper_measure, paper_said
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.rank import PaperRank, RankSample
 from bncore.report.report_run import ReportRun
-from bncore.report.statistics import CONFIDENCE, ENOUGH_SEEDS, Estimate
+from bncore.report.statistics import ENOUGH_SEEDS, Estimate
 
 FOLDER = Path(__file__).parent
 WORDS = {
@@ -68,7 +69,7 @@ def _environment() -> Environment:
         style=_style(),
         kinds=KINDS,
         words=WORDS,
-        confidence=CONFIDENCE,
+        confidence=COVERAGE,
         enough_seeds=ENOUGH_SEEDS,
         palette_size=len(PALETTE),
         newest=newest,
