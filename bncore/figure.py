@@ -149,11 +149,18 @@ class ChartData:
     y_span: Span | None = None
     starts_row: bool = False
     """Whether it is the first panel of its row, where there is room for rows."""
+    falling: bool = False
+    """Whether x is minus the decimal logarithm of something that falls, which is written at the axis."""
 
     @property
     def empty(self) -> bool:
         """Whether nothing of the runs is in it."""
         return not self.ridges and not any(curve.weight != "paper" for curve in self.curves)
+
+    def x_written(self, x: Floats) -> Floats:
+        """What is written at places of the axis."""
+        with np.errstate(over="ignore"):
+            return np.asarray(10.0**-x) if self.falling else x
 
 
 @dataclass(frozen=True, slots=True)

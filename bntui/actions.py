@@ -94,7 +94,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("groups", "g", "groups", "Means over the seeds of each variant, or single runs", SWEEP, 6),
     Action("band", "b", "band", "What the band about a mean shows", SWEEP, 7),
     Action("group_by", "B", "group by", "Group by variant, or by the next setting that varies", SWEEP),
-    Action("axis", "X", "axis", "Draw over steps, samples, the share of the run, or minutes", SWEEP),
+    Action("axis", "X", "axis", "Draw over steps, epochs, samples, share of run, time, or training loss", SWEEP),
     Action("pick", "slash", "charts", "Choose which charts are shown", SWEEP, 2),
     Action("chart(1)", "right", "chart", "The next chart", SWEEP),
     Action("chart(-1)", "left", "chart", "The previous chart", SWEEP),

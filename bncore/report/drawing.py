@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from bncore.figure import (
     PALETTE,
@@ -159,6 +159,8 @@ def _fill(ax: Axes, plot: ChartData) -> None:
     if plot.log_y and any((curve.high[np.isfinite(curve.high)] > 0).any() for curve in plot.curves):
         ax.set_yscale("log")
         _log_ticks(ax.yaxis, *ax.get_ylim())
+    if plot.falling:
+        _falling_ticks(ax)
     if plot.x_span is not None:
         ax.set_xlim(*plot.x_span)
     if plot.y_span is not None:
@@ -192,13 +194,27 @@ def _vlines(ax: Axes, vlines: Sequence[VLine]) -> None:
 
 def _log_ticks(axis: Axis, low: float, high: float) -> None:
     """A few labelled ticks, however little of a decade there is."""
-    decades = math.log10(high / low) if 0 < low < high else 1.0
-    if decades < 0.7:
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0), numticks=7))
+    axis.set_major_locator(_log_locator(low, high))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+
+
+def _log_locator(low: float, high: float) -> Locator:
+    decades = math.log10(high / low) if 0 < low < high else 1.0
+    if decades < 0.7:
+        return MaxNLocator(4, steps=[1, 2, 5, 10])
+    return LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0), numticks=7)
+
+
+def _falling_ticks(ax: Axes) -> None:
+    """Round values of what falls, at minus their logarithms."""
+    low, high = ax.get_xlim()
+    ends = 10**-high, 10**-low
+    values = np.asarray(_log_locator(*ends).tick_values(*ends))
+    values = values[values > 0]
+    places: Floats = -np.log10(values)
+    shown = (low <= places) & (places <= high)
+    ax.set_xticks(places[shown], [power(value) for value in values[shown].tolist()])
 
 
 def power(value: float) -> str:

@@ -242,7 +242,8 @@ def _begin(
     if journal.events:
         journal.append("start", begun.step, resumed=True)
     else:
-        journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, data=session.data.title)
+        about = {"data": session.data.title, "train_samples": len(session.data.train_inputs)}
+        journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, **about)
     # A process that was killed at its first event has journaled none of these.
     said = {event.get("text", event["type"]) for event in journal.events}
     if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in said:

@@ -25,7 +25,9 @@ def csv_text(data: ChartData) -> str:
     writer.writerow(["curve", data.x_name, "low", "high", "floor"])
     for curve in data.curves:
         floors = [""] * curve.x.size if curve.floor is None else curve.floor.tolist()
-        points = zip(curve.x.tolist(), curve.low.tolist(), curve.high.tolist(), floors, strict=True)
+        points = zip(
+            data.x_written(curve.x).tolist(), curve.low.tolist(), curve.high.tolist(), floors, strict=True
+        )
         writer.writerows([curve.label, f"{x:.15g}", low, high, floor] for x, low, high, floor in points)
     return text.getvalue()
 

@@ -40,7 +40,7 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
         draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9)), look.palette)
     elif place.bordered and look.crosshair is not None:
         found = sorted(readings(picture.curves, look.crosshair), key=lambda reading: reading.style)
-        draw_reading(grid, sentence(found, look.crosshair, grid.width - 5), look.palette)
+        draw_reading(grid, sentence(found, x.written(look.crosshair), grid.width - 5), look.palette)
     return replace(picture, grid=grid)
 
 

@@ -83,10 +83,14 @@ def nearest(x: np.ndarray, value: float) -> int:
     return i - 1 if value - x[i - 1] <= x[i] - value else i
 
 
+def place(x: float) -> str:
+    """A place of the horizontal axis: of steps the nearest one."""
+    return exact(float(round(x))) if 10 <= abs(x) < np.inf else exact(x)
+
+
 def sentence(found: list[Reading], x: float, width: int) -> list[tuple[str, int | None]]:
     """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each, names cut until it fits."""
-    at = exact(float(round(x))) if 10 <= abs(x) < np.inf else exact(x)
-    head = f"at {at}:"
+    head = f"at {place(x)}:"
     longest = max((len(cells(r.name)) for r in found), default=0)
     for most in (longest, 12, 8, 5, 3, 0):
         if most > longest:

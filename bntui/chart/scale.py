@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -37,6 +37,8 @@ class Scale:
     low: float
     high: float
     log: bool = False
+    falling: bool = False
+    """Whether what is written at the axis is 10 to the power of minus the value."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -76,7 +78,11 @@ class Scale:
         largest = max(abs(low), abs(high))
         if not 1e-290 < largest < FAR or high - low <= 1e-12 * largest or (self.log and low <= 0):
             return self
-        return Scale(low, high, self.log)
+        return replace(self, low=low, high=high)
+
+    def written(self, value: float) -> float:
+        """What stands at the axis for a value."""
+        return float(unwarped(np.array(-value), log=True)) if self.falling else value
 
 
 @lru_cache(maxsize=64)

@@ -23,6 +23,10 @@ def ticks(scale: Scale, most: int) -> tuple[Tick, ...]:
     """At most about `most` round values within the scale, ascending, with labels that tell them apart."""
     if most < 1 or not (math.isfinite(scale.low) and math.isfinite(scale.high)) or scale.high <= scale.low:
         return ()
+    if scale.falling:
+        written = Scale(scale.written(scale.high), scale.written(scale.low), log=True)
+        found = (tick for tick in reversed(ticks(written, most)) if tick.value > 0)
+        return tuple(Tick(-math.log10(tick.value), tick.label) for tick in found)
     if scale.log and scale.low > 0 and math.log10(scale.high / scale.low) >= 1:
         return _log_ticks(scale, most)
     return _linear_ticks(scale, most)

@@ -29,7 +29,7 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
     """The steps shown; None where there are none."""
     chosen = view.x or data.x_span
     if chosen is not None and (not data.log_x or chosen[0] > 0):
-        return Scale(*chosen, data.log_x)
+        return Scale(*chosen, data.log_x, data.falling)
     ends = [finite_ends(curve.x, data.log_x) for curve in data.curves]
     known = [pair for pair in ends if pair is not None]
     if not known:
@@ -39,7 +39,7 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
     low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
     if data.log_x:
         return Scale(low, high if high > low else 10 * low, log=True)
-    return Scale(*extended(low, high))
+    return Scale(*extended(low, high), falling=data.falling)
 
 
 def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> Scale | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
+import numpy as np
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from bncore.figure import ChartData, HeatData, HistogramData
+from bncore.figure import ChartData, Curve, HeatData, HistogramData
 from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
@@ -54,9 +56,13 @@ class Chart(Plot):
         order of their styles."""
         if self.crosshair is None or self._unread is None:
             return []
-        drawn = readings(self._unread[2].curves, self.crosshair)
-        raw = readings(self.data.curves, self.crosshair) if self.smoothing else [None] * len(drawn)
+        drawn = self._read(self._unread[2].curves, self.crosshair)
+        raw = self._read(self.data.curves, self.crosshair) if self.smoothing else [None] * len(drawn)
         return sorted(zip(drawn, raw, strict=False), key=lambda pair: pair[0].style)
+
+    def _read(self, curves: Iterable[Curve], x: float) -> list[Reading]:
+        """Places as they are written at the axis."""
+        return [replace(r, x=float(self.data.x_written(np.array(r.x)))) for r in readings(curves, x)]
 
     def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         look = replace(look, smoothing=self.smoothing)

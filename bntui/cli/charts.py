@@ -12,7 +12,7 @@ from bncore.config.errors import escape_control
 from bncore.report.drawing import picture_svg
 from bncore.store.paths import RunDir, SweepDir
 from bntui.chart.export import picture_of
-from bntui.cli.grouped import Grouped, grouping_of
+from bntui.cli.grouped import Grouped, grouping_of, warn_unplaced
 from bntui.cli.options import fail
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS, first_panels
@@ -74,9 +74,11 @@ def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Gr
     setting = "; ".join((called, *names_of_data(snapshot.runs)))
     if grouping is not None:
         setting += f"; means, {BANDS[grouping.band]}"
+    warn_unplaced(snapshot, wanted.axis)
+    state = PanelState(figure=figure, grouping=grouping, axis=wanted.axis)
     texts = {}
     for key in dict.fromkeys(keys or first_panels(snapshot.runs)):
-        data = PANELS[key].make(snapshot.runs, PanelState(figure=figure, grouping=grouping))
+        data = PANELS[key].make(snapshot.runs, state)
         if data.curves:
             texts[key] = picture_svg(picture_of(data, setting=setting))
         elif keys:

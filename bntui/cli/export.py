@@ -12,7 +12,7 @@ from bncore.config.errors import escape_control
 from bncore.store.export import export_csv, export_parquet, export_paths
 from bncore.store.paths import RunDir
 from bncore.store.tensorboard import export_tensorboard
-from bntui.cli.grouped import BandOption, By, Grouped, Single, check_grouped
+from bntui.cli.grouped import AxisOption, BandOption, By, Grouped, Single, check_grouped
 from bntui.cli.options import Names, Root, fail
 from bntui.cli.select_runs import Where, in_words, places_named, runs_of
 
@@ -39,6 +39,7 @@ def export(
     single: Single = False,
     by: By = None,
     band: BandOption = None,
+    axis: AxisOption = "step",
     where: Where = None,
     root: Root = None,
 ) -> None:
@@ -50,7 +51,7 @@ def export(
     if not (csv or parquet or tensorboard or svg):
         expected = "missing; expected --csv, --parquet, --tensorboard or --svg"
         raise typer.BadParameter(expected, param_hint="--csv")
-    wanted = Grouped(single, by, band)
+    wanted = Grouped(single, by, band, axis)
     check_grouped(wanted, without="" if svg else "without --svg")
     if svg:
         from bntui.cli.charts import check_charts, export_svg  # noqa: PLC0415 - matplotlib

@@ -13,6 +13,8 @@ from bncore.config.errors import escape_control
 from bncore.config.measure import Band
 from bncore.config.overrides import ALIASES
 from bncore.follow.groups import varying
+from bntui.cli.options import say
+from bntui.live.axes import Axis, unplaced
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
 
@@ -30,12 +32,21 @@ BandOption = Annotated[
 ]
 
 
+AxisOption = Annotated[
+    Axis,
+    typer.Option(
+        "--axis", help="Draw over: step, epochs, samples, share of the run, minutes, training loss."
+    ),
+]
+
+
 class Grouped(NamedTuple):
     """What the options say."""
 
     single: bool = False
     by: list[str] | None = None
     band: Band | None = None
+    axis: Axis = "step"
 
 
 def check_grouped(wanted: Grouped, *, without: str = "") -> None:
@@ -47,11 +58,21 @@ def check_grouped(wanted: Grouped, *, without: str = "") -> None:
     Raises:
         BadParameter: naming the option.
     """
-    given = {"--by": wanted.by, "--band": wanted.band, "--single-runs": without and wanted.single}
+    axis = without and wanted.axis != "step"
+    given = {
+        "--by": wanted.by, "--band": wanted.band, "--single-runs": without and wanted.single, "--axis": axis,
+    }  # fmt: skip
     for option, value in given.items():
         if value and (without or wanted.single):
             reason = without or "with --single-runs"
             raise typer.BadParameter(f"given {reason}, which it does not apply to", param_hint=option)
+
+
+def warn_unplaced(snapshot: Snapshot, axis: Axis) -> None:
+    """Say of how many runs nobody knows where they are on the axis."""
+    missing = unplaced(snapshot.runs, axis)
+    if missing:
+        say(f"bnrun: {missing}")
 
 
 def _no_group(path: str, known: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ from bncore.measures import SHOWN
 from bncore.store.measured import layers_of
 from bntui.cli.terminal_chart import draw
 from bntui.live.drawing import PanelState
-from bntui.live.grouping import Grouping
 from bntui.live.panels import Panel
 from bntui.live.snapshot import Snapshot, names_of_data
+
+PLAIN = PanelState()
 
 
 def check_layer(snapshot: Snapshot, layer: int | None) -> None:
@@ -35,14 +36,8 @@ def check_layer(snapshot: Snapshot, layer: int | None) -> None:
         raise typer.BadParameter(f"{layer}; expected one that was measured: {accepted}", param_hint="--layer")
 
 
-def plots(snapshot: Snapshot, layer: int | None = None, grouping: Grouping | None = None) -> Iterator[str]:
-    """A picture for each of the measures shown that any of the runs has data for, as wide as the terminal.
-
-    Arguments:
-        layer: number of the layer, from 1, whose values per-layer measures draw; None: the middle one.
-        grouping: how runs are drawn together; None: each by itself.
-    """
-    state = PanelState(layer=layer, grouping=grouping)
+def plots(snapshot: Snapshot, state: PanelState = PLAIN) -> Iterator[str]:
+    """A picture for each of the measures shown that any of the runs has data for, as wide as the terminal."""
     sources = ", ".join(names_of_data(snapshot.runs))
     for measure in SHOWN:
         data = Panel(measure).make(snapshot.runs, state)

@@ -13,11 +13,21 @@ from bncore.follow.groups import Newest, groups_of, newest
 from bncore.follow.run_view import view_runs
 from bncore.measures import MEASURES
 from bntui.cli.format import figure, percent
-from bntui.cli.grouped import BandOption, By, Grouped, Single, check_grouped, grouping_of
+from bntui.cli.grouped import (
+    AxisOption,
+    BandOption,
+    By,
+    Grouped,
+    Single,
+    check_grouped,
+    grouping_of,
+    warn_unplaced,
+)
 from bntui.cli.options import Json, Names, Root, fail
 from bntui.cli.plots import check_layer, plots
 from bntui.cli.select_runs import Where, runs_named
 from bntui.cli.tables import print_table
+from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
 from bntui.live.sources import read_whole
@@ -35,12 +45,13 @@ def show(
     single: Single = False,
     by: By = None,
     band: BandOption = None,
+    axis: AxisOption = "step",
     as_json: Json = False,
     where: Where = None,
     root: Root = None,
 ) -> None:
     """Plot runs, and the runs of sweeps, together."""
-    wanted = Grouped(single, by, band)
+    wanted = Grouped(single, by, band, axis)
     check_grouped(wanted, without="with --json" if as_json else "")
     runs = runs_named(names, root, where)
     if as_json:
@@ -49,7 +60,8 @@ def show(
     snapshot = read_whole(*runs)
     grouping = grouping_of(snapshot, wanted)
     check_layer(snapshot, layer)
-    for picture in plots(snapshot, layer, grouping):
+    warn_unplaced(snapshot, axis)
+    for picture in plots(snapshot, PanelState(layer=layer, grouping=grouping, axis=axis)):
         typer.echo(picture)
     heads = ("step", "loss", "test loss", "test accuracy")
     rows = [

@@ -51,6 +51,9 @@ def draw(data: ChartData) -> str:
     title.truncate(max(1, width - SIDES), overflow="ellipsis")  # a longer one is left out
     plotext.title(title.plain.strip())
     plotext.xlabel(data.x_name)
+    if data.falling:
+        places, labels = _log_ticks((-np.concatenate([x for *_, x, _ in lines])).tolist())
+        plotext.xticks([-place for place in places], labels)
     if data.log_y:
         plotext.yticks(*_log_ticks(np.concatenate([y for *_, y in lines]).tolist()))
     labelled: set[int] = set()

@@ -5,28 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from bncore.config.model import GaussianData
+from bncore.config.model import GaussianData, Spec
 from bncore.figure import Curve, Floats
 from bncore.follow.run_view import RunView
+from bncore.report.progress import TrainingCurve, training_curve
 
-Axis = Literal["step", "samples", "relative", "minutes"]
+Axis = Literal["step", "epochs", "samples", "relative", "minutes", "loss"]
 AXES: dict[Axis, str] = {
     "step": "step",
+    "epochs": "epochs",
     "samples": "samples",
     "relative": "share of run",
     "minutes": "minutes",
+    "loss": "training loss",
 }
 """What charts over the steps can be drawn over, and how they call it."""
+TRAINING_IMAGES = {"cifar10": 50_000, "synthetic": 10_000}
+"""By source, of runs whose journals do not tell."""
+_PROGRESS: WeakKeyDictionary[RunView, TrainingCurve | None] = WeakKeyDictionary()
 
 
 def at_steps(axis: Axis, view: RunView, steps: Floats) -> Floats:
-    """(n,) Where steps of a run are on an axis; NaN where nobody knows."""
+    """(n,) Where steps of a run are on an axis; NaN where nobody knows.
+
+    An epoch has as many steps as the training set has whole batches. On the axis of the training loss, for
+    comparisons at equal progress, a step lies at minus the decimal logarithm of the lowest value so far of the
+    run's loss, averaged over 1 % of the run to either side (`bncore.report.progress`): so time goes to the right,
+    and while the loss rises a curve goes straight up or down.
+    """
     match axis:
         case "step":
             return steps
+        case "epochs":
+            batch = _batch(view)
+            return steps / (_samples(view) // batch or np.nan if batch else np.nan)
         case "samples":
             return steps * (_batch(view) or np.nan)
         case "relative":
@@ -37,6 +53,12 @@ def at_steps(axis: Axis, view: RunView, steps: Floats) -> Floats:
             if begun is None or not len(written):
                 return np.full(len(steps), np.nan)
             return (np.interp(steps, written.steps, written.values) - begun) / 60
+        case "loss":
+            progress = _progress(view)
+            if progress is None:
+                return np.full(len(steps), np.nan)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return -np.log10(progress.at(steps))
 
 
 def on_axis(curve: Curve, runs: Sequence[RunView], axis: Axis) -> Iterator[Curve]:
@@ -50,11 +72,40 @@ def on_axis(curve: Curve, runs: Sequence[RunView], axis: Axis) -> Iterator[Curve
         yield replace(curve, x=known.mean(axis=0))
 
 
+def unplaced(views: Sequence[RunView], axis: Axis) -> str:
+    """``epochs: not known of 2 of 6 runs``: of those that have begun; empty where all are."""
+    begun = [view for view in views if view.columns.last_step("step") is not None]
+    first = np.zeros(1)
+    missing = sum(not np.isfinite(at_steps(axis, view, first)).all() for view in begun)
+    of = f"{missing} of {len(begun)}" if missing < len(begun) else "any of these"
+    return f"{AXES[axis]}: not known of {of} runs" if missing else ""
+
+
 def _batch(view: RunView) -> int:
-    """Samples of a step; 0 where the journal does not tell."""
+    """Samples of a step; 0 where nobody knows."""
     spec = view.submitted
     if spec is None:
         return 0
-    if spec.batch_size != "full":
-        return int(spec.batch_size)
-    return spec.data.samples if isinstance(spec.data, GaussianData) else 0
+    return _samples(view) if spec.batch_size == "full" else int(spec.batch_size)
+
+
+def _samples(view: RunView) -> int:
+    """Of the training set, as the journal tells it, else the settings; 0 where neither does."""
+    told = view.columns.start.get("train_samples")
+    return told if isinstance(told, int) else _in_settings(view.submitted)
+
+
+def _in_settings(spec: Spec | None) -> int:
+    if spec is None:
+        return 0
+    if isinstance(spec.data, GaussianData):
+        return spec.data.samples
+    return TRAINING_IMAGES.get(spec.data.source, 0)
+
+
+def _progress(view: RunView) -> TrainingCurve | None:
+    """None where no loss was journaled."""
+    if view not in _PROGRESS:
+        found = training_curve(view.columns, view.steps or view.step)
+        _PROGRESS[view] = found if found is not None and found.of == "loss" else None
+    return _PROGRESS[view]

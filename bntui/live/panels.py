@@ -10,7 +10,7 @@ from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.measured import middle_layer
-from bntui.live.axes import AXES, on_axis
+from bntui.live.axes import AXES, on_axis, unplaced
 from bntui.live.curves import curve_of
 from bntui.live.drawing import (
     PanelState,
@@ -60,6 +60,7 @@ class Panel:
             vlines = (*marks(views, state.axis), *state.grouping.departures(views, state.axis))
         if measure.per_layer and middle_layer((view.columns for view in views), measure) is not None:
             note = f"layer {layer} was not measured"
+        note = unplaced(views, state.axis) or note
         return ChartData(
             title,
             (*curves, *(overlay(measure.key, views, state, layer) if state.axis == "step" else ())),
@@ -68,6 +69,7 @@ class Panel:
             log_y=measure.log,
             x_name=AXES[state.axis],
             note=note,
+            falling=state.axis == "loss",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -41,7 +42,7 @@ class ComparePage(RunsPage):
         reference = reference or next(iter(snapshot.runs), None)
         if reference is None:
             return
-        panel, state = PANELS[self._measure], self.panel_state()
+        panel, state = PANELS[self._measure], replace(self.panel_state(), axis="step")
         self.query_one("#measure", Chart).show(panel.make(runs, state))
         self.query_one("#difference", Chart).show(difference(panel, runs, reference, state))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+import numpy as np
 from textual import on, work
 from textual.binding import BindingType
 from textual.widget import Widget
@@ -13,10 +14,10 @@ from bncore.aggregate import BANDS
 from bncore.follow.groups import varying
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.chart.plot import Plot
-from bntui.chart.ticks import exact
+from bntui.chart.reading import place
 from bntui.chart.widget import Chart
 from bntui.layouts import read_layout, remember_layout
-from bntui.live.axes import AXES
+from bntui.live.axes import AXES, unplaced
 from bntui.live.panels import PANELS, first_panels
 from bntui.live.reference import overlay
 from bntui.live.snapshot import Snapshot, names_of_data
@@ -52,20 +53,23 @@ class SweepPage(RunsPage):
         """Say beside the charts what the current one says at the crosshair."""
         chart = self.grid.current
         if chart is not None:
-            at = chart.crosshair if chart.crosshair is not None else 0.0
-            found = chart.readings()
-            self.query_one(Sidebar).read(f"At {exact(float(round(at)))}: {chart.data.title}", at, found)
+            at = float(chart.data.x_written(np.array(chart.crosshair or 0.0)))
+            name = "" if chart.data.x_name == "step" else f"{chart.data.x_name} "
+            title = f"At {name}{place(at)}: {chart.data.title}"
+            self.query_one(Sidebar).read(title, at, chart.readings())
 
     def reading(self) -> str:
         chart = self.grid.current
+        if chart is None:
+            return ""
         rows = []
-        for drawn, raw in chart.readings() if chart is not None else ():
+        for drawn, raw in chart.readings():
             one = raw or drawn
             edges = (one.low, one.high) if not one.is_line else one.band or ("", "")
             mean = one.low if one.is_line else ""
             rows.append((one.name, one.x, mean, *edges, drawn.low if raw and one.is_line else ""))
         if rows:
-            rows.insert(0, ("curve", "step", "value", "low", "high", "smoothed"))
+            rows.insert(0, ("curve", chart.data.x_name, "value", "low", "high", "smoothed"))
         return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
 
     def focus_page(self) -> None:
@@ -133,7 +137,8 @@ class SweepPage(RunsPage):
         axes = list(AXES)
         self.selection.axis = axes[(axes.index(self.selection.axis) + 1) % len(axes)]
         self.show_again()
-        self.notice(f"over {AXES[self.selection.axis]}")
+        missing = unplaced(self.snapshot.runs, self.selection.axis) if self.snapshot else ""
+        self.notice(missing or f"over {AXES[self.selection.axis]}", "yellow" if missing else "")
 
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:

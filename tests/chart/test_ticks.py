@@ -51,6 +51,21 @@ def test_labels_say_the_value_and_differ(low: float, span: float, most: int) -> 
         assert number(tick.label) == pytest.approx(tick.value, rel=1e-9, abs=1e-9 * span)
 
 
+@given(st.floats(-12, 12), st.floats(0.01, 30.0), counts)
+def test_ticks_of_what_falls_are_ascending_round_values_of_it(low: float, span: float, most: int) -> None:
+    scale = Scale(low, low + span, falling=True)
+    found = ticks(scale, most)
+    assert [tick.value for tick in found] == sorted(tick.value for tick in found)
+    for tick in found:
+        assert low - 1e-6 <= tick.value <= low + span + 1e-6
+        assert number(tick.label) == pytest.approx(scale.written(tick.value), rel=1e-6)
+
+
+@pytest.mark.parametrize("ends", [(-400.0, 1.0), (0.0, 400.0), (-1e9, 1e9)])
+def test_what_falls_beyond_all_numbers_has_no_ticks_or_some(ends: tuple[float, float]) -> None:
+    assert all(math.isfinite(tick.value) for tick in ticks(Scale(*ends, falling=True), 5))
+
+
 @given(st.integers(-12, 9), st.floats(1.0, 12.0), counts)
 def test_logarithmic_ticks_are_within_the_axis_and_of_one_digit(
     power: int, decades: float, most: int

@@ -70,6 +70,24 @@ def test_only_the_charts_asked_for_are_written(sweep: SweepDir) -> None:
     assert sorted(path.name for path in Path("there").iterdir()) == ["beta.svg", "sharpness.svg"]
 
 
+def test_charts_over_another_axis(sweep: SweepDir) -> None:
+    """The losses of a made run fall from 1 to 1/40."""
+    done = export(sweep.path, "--chart", "accuracy", "--axis", "loss", "--out", "there")
+    assert done.exit_code == 0
+    said = text_of(Path("there/accuracy.svg"))
+    assert "training loss" in said
+    assert {"0.05", "0.1", "1"} <= set(said.split())
+
+
+def test_what_has_no_place_on_an_axis_is_said(sweep: SweepDir) -> None:
+    for name in ("batch-s0", "none-s0"):
+        spec = sweep.path / name / "spec.toml"
+        spec.write_text("[observed]")
+    done = export(sweep.path, "--chart", "loss", "--axis", "epochs", "--out", "there")
+    assert done.exit_code == 1
+    assert "epochs: not known of any of these runs" in done.stderr
+
+
 def test_an_unknown_chart_is_refused_with_what_is_accepted(sweep: SweepDir) -> None:
     done = export(sweep.path, "--chart", "los")
     assert done.exit_code == 2
@@ -80,6 +98,8 @@ def test_an_unknown_chart_is_refused_with_what_is_accepted(sweep: SweepDir) -> N
 def test_charts_are_for_svg_alone(sweep: SweepDir) -> None:
     done = CliRunner().invoke(app, ["export", str(sweep.path), "--csv", "--chart", "loss"])
     assert done.exit_code == 2 and "--svg" in done.stderr
+    done = CliRunner().invoke(app, ["export", str(sweep.path), "--csv", "--axis", "epochs"])
+    assert done.exit_code == 2 and "--axis" in done.stderr
 
 
 def test_nothing_is_overwritten(sweep: SweepDir) -> None:

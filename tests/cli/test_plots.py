@@ -40,6 +40,13 @@ def test_there_are_some_and_not_too_many(decades: float) -> None:
         assert len(set(labels)) == len(labels)
 
 
+def test_what_falls_is_labelled_with_its_values() -> None:
+    y = np.ones(3)
+    curve = Curve("a", 0, np.array([-1.0, 0.0, 1.0]), y, y)
+    picture = draw(ChartData("loss", (curve,), x_name="training loss", falling=True))
+    assert picture.splitlines()[-2].split() == ["10", "1", "0.1"]
+
+
 def test_the_picture_has_them() -> None:
     y = np.array([1.0, 0.1, 0.01])
     picture = draw(ChartData("loss", (Curve("a", 0, np.arange(3.0), y, y),), log_y=True))

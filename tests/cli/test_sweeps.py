@@ -49,6 +49,7 @@ def test_a_run_directory_is_what_the_contract_says(finished: Path) -> None:
     assert [e["seq"] for e in events] == list(range(len(events)))
     assert events[0]["type"] == "start"
     assert events[0]["schema"] == 1
+    assert events[0]["train_samples"] == 30
     assert [e["step"] for e in events if e["type"] == "step"] == list(range(12))
     assert [e["step"] for e in events if e["type"] == "eval"] == [0, 5, 10, 12]
     assert events[-1]["type"] == "finished"

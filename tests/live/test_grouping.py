@@ -12,6 +12,7 @@ import tomli_w
 from store.factories import SMALL
 
 from bncore.config.model import Spec
+from bncore.data.synthetic import TRAIN
 from bncore.figure import ChartData, Curve
 from bncore.follow.groups import Group, departures, groups_of, members, newest, varying
 from bncore.follow.run_view import RunView
@@ -19,7 +20,8 @@ from bncore.measures import MEASURES
 from bncore.store.journal import Event
 from bncore.store.paths import SweepDir
 from bncore.store.status import State
-from bntui.live.axes import AXES
+from bntui.chart.export import csv_text
+from bntui.live.axes import AXES, TRAINING_IMAGES, unplaced
 from bntui.live.compare import difference
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
@@ -258,6 +260,41 @@ def with_norm(view: RunView, kind: str) -> Spec:
     return spec.model_copy(update={"norm": spec.norm.model_copy(update={"kind": kind})})
 
 
+@pytest.mark.parametrize(("head", "steps_per_epoch"), [({"train_samples": 11}, 3), ({}, 2)])
+def test_an_epoch_is_as_many_steps_as_there_are_whole_batches(
+    tmp_path: Path, head: Event, steps_per_epoch: int
+) -> None:
+    """Of the samples that the journal tells, else of those in the settings, which are 8."""
+    journal = events()
+    journal[0] |= head
+    run = made_run(tmp_path / "none-s0", journal, spec=SMALL.model_copy(update={"batch_size": 3}))
+    (only,) = PANELS["loss"].make([view_of(run)], PanelState(axis="epochs")).curves
+    np.testing.assert_allclose(only.x, np.arange(STEPS) / steps_per_epoch)
+
+
+def test_the_size_of_the_synthetic_training_set_is_known() -> None:
+    assert TRAINING_IMAGES["synthetic"] == TRAIN
+
+
+def test_on_the_axis_of_the_loss_a_step_lies_at_the_lowest_averaged_loss_so_far(tmp_path: Path) -> None:
+    """Of a run of 200 steps, 1 % is two steps to either side; a loss above the first counts as the first."""
+    losses = [9.0, 4.0, 3.0, 20.0, 1.0, 0.5, 0.5, 0.5, 0.5, 2.0]
+    journal: list[Event] = [{"type": "start", "step": 0, "schema": 1}]
+    journal += [{"type": "step", "step": i, "loss": loss} for i, loss in enumerate(losses)]
+    view = view_of(made_run(tmp_path / "none-s0", journal))
+    assert view.status is not None
+    view = replace(view, status=replace(view.status, steps=200))
+    data = PANELS["loss"].make([view], PanelState(axis="loss"))
+    expected, lowest = [], np.inf
+    for i in range(len(losses)):
+        lowest = min(lowest, np.mean([min(loss, losses[0]) for loss in losses[max(0, i - 2) : i + 3]]))
+        expected.append(lowest)
+    np.testing.assert_allclose(data.x_written(data.curves[0].x), expected)
+    assert csv_text(data).splitlines()[0] == "curve,training loss,low,high,floor"
+    written = [float(row.split(",")[1]) for row in csv_text(data).splitlines()[1:]]
+    np.testing.assert_allclose(written, expected)
+
+
 @pytest.mark.parametrize("grouped", [True, False])
 def test_curves_over_other_axes(tmp_path: Path, grouped: bool) -> None:
     """A made journal has an event a second, a batch of SMALL.batch_size, and `STEPS` to make."""
@@ -265,9 +302,11 @@ def test_curves_over_other_axes(tmp_path: Path, grouped: bool) -> None:
     seconds = views[0].columns.series("step", "t").values - views[0].columns.start["t"]
     expected = {
         "step": np.arange(STEPS),
+        "epochs": np.arange(STEPS),
         "samples": np.arange(STEPS) * SAMPLES,
         "relative": np.arange(STEPS) / STEPS,
         "minutes": seconds / 60,
+        "loss": np.zeros(STEPS),
     }
     for axis, x in expected.items():
         state = PanelState(grouping=Grouping() if grouped else None, axis=axis)  # type: ignore[arg-type]
@@ -286,5 +325,9 @@ def test_marks_are_where_they_happened_on_any_axis(tmp_path: Path) -> None:
 
 def test_runs_that_have_no_place_on_an_axis_are_left_out(tmp_path: Path) -> None:
     (view,) = seeds(tmp_path, "none", [1.0])
-    data = PANELS["loss"].make([replace(view, settings=None, status=None)], PanelState(axis="samples"))
+    lost = replace(view, settings=None, status=None)
+    data = PANELS["loss"].make([lost], PanelState(axis="samples"))
     assert not data.curves
+    assert data.note == "samples: not known of any of these runs"
+    assert unplaced([view, lost], "epochs") == "epochs: not known of 1 of 2 runs"
+    assert not unplaced([view, lost], "minutes")
