@@ -26,6 +26,10 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, kind: Kind) -> list
         raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
     paths = [folder / f"{picture.name}.{kind}" for picture in pictures]
     for picture, path in zip(pictures, paths, strict=True):
-        content = picture_svg(picture).encode() if kind == "svg" else picture_png(picture)
-        write_out(path, content)
+        write_out(path, content(picture, kind))
     return paths
+
+
+def content(picture: Picture, kind: Kind) -> bytes:
+    """The picture as a file."""
+    return picture_svg(picture).encode() if kind == "svg" else picture_png(picture)

@@ -1,30 +1,35 @@
-"""A run's tables as files for other programs."""
+"""Tables as files for other programs."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from bncore.store.errors import StoreError
-from bncore.store.loaded import LoadedRun
+
+Tables = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Columns by name of tables by name."""
 
 
-def export_paths(loaded: LoadedRun, folder: Path, kind: str) -> list[Path]:
-    """The files that `export_csv` (kind ``csv``) or `export_parquet` would write."""
-    plain = ["".join(c if c.isalnum() or c in "-_" else "-" for c in name) for name in loaded.tables]
+def export_paths(names: Iterable[str], folder: Path, kind: str) -> list[Path]:
+    """The files that `export_csv` (kind ``csv``) or `export_parquet` would write of tables of these names."""
+    plain = ["".join(c if c.isalnum() or c in "-_" else "-" for c in name) for name in names]
     return [folder / f"{name}.{kind}" for name in plain]
 
 
-def export_csv(loaded: LoadedRun, folder: Path) -> list[Path]:
+def export_csv(tables: Tables, folder: Path) -> list[Path]:
     """Write one CSV file per table into `folder`; the files.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    paths = export_paths(loaded, folder, "csv")
-    for name, path in zip(loaded.tables, paths, strict=True):
-        columns = loaded.flat_table(name)
+    paths = export_paths(tables, folder, "csv")
+    for columns, path in zip(tables.values(), paths, strict=True):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with path.open("w", newline="") as file:
@@ -36,7 +41,7 @@ def export_csv(loaded: LoadedRun, folder: Path) -> list[Path]:
     return paths
 
 
-def export_parquet(loaded: LoadedRun, folder: Path) -> list[Path]:
+def export_parquet(tables: Tables, folder: Path) -> list[Path]:
     """Write one Parquet file per table into `folder`; the files.
 
     Raises:
@@ -47,11 +52,11 @@ def export_parquet(loaded: LoadedRun, folder: Path) -> list[Path]:
     import pyarrow  # noqa: PLC0415 - optional
     import pyarrow.parquet  # noqa: PLC0415 - optional
 
-    paths = export_paths(loaded, folder, "parquet")
-    for name, path in zip(loaded.tables, paths, strict=True):
+    paths = export_paths(tables, folder, "parquet")
+    for columns, path in zip(tables.values(), paths, strict=True):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            pyarrow.parquet.write_table(pyarrow.table(loaded.flat_table(name)), path)
+            pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error}") from error
     return paths

@@ -86,6 +86,10 @@ class LoadedRun:
                 flat.update({f"{field}.{i + 1}": parts[:, i] for i in range(parts.shape[1])})
         return flat
 
+    def flat_tables(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """`flat_table` of each by its name."""
+        return {name: self.flat_table(name) for name in self.tables}
+
     def frame(self, name: str) -> Any:
         """`flat_table` as a polars or, without polars, a pandas DataFrame.
 

@@ -1,4 +1,4 @@
-"""The explorer's charts of runs as SVG files."""
+"""The explorer's charts of runs as SVG and PNG files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import typer
 
 from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
-from bncore.report.drawing import picture_svg
+from bncore.figure import Picture
+from bncore.report.save import Kind, content
 from bncore.store.paths import RunDir, SweepDir
 from bntui.chart.export import picture_of
 from bntui.cli.grouped import Grouped, grouping_of, warn_unplaced
-from bntui.cli.options import fail
+from bntui.cli.options import fail, refuse_existing
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS, first_panels
 from bntui.live.snapshot import names_of_data
@@ -33,10 +34,15 @@ def check_charts(keys: Sequence[str]) -> None:
         )
 
 
-def export_svg(
-    places: Sequence[RunDir | SweepDir], keys: Sequence[str], folder: Path, wanted: Grouped
+def export_charts(
+    places: Sequence[RunDir | SweepDir],
+    kinds: Sequence[Kind],
+    keys: Sequence[str],
+    folder: Path,
+    wanted: Grouped,
 ) -> None:
-    """Write one file per chart, all runs in each; prints their paths. A file that exists is never overwritten.
+    """Write one file per chart and kind, all runs in each; prints their paths. A file that exists is never
+    overwritten.
 
     Arguments:
         keys: of `bntui.live.panels.PANELS`; none: the ones the explorer shows first, without those that would be
@@ -49,24 +55,20 @@ def export_svg(
         Exit: there is nothing to draw, or the folder cannot be written; said on standard error.
     """
     charts = _charts(places, keys, wanted)
-    taken = [path for key in charts if (path := folder / f"{key}.svg").exists()]
-    if taken:
-        raise typer.BadParameter(
-            escape_control(f"{taken[0]}: exists; nothing was written; expected a new folder"),
-            param_hint="--out",
-        )
+    files = {folder / f"{key}.{kind}": (charts[key], kind) for key in charts for kind in kinds}
+    refuse_existing(files)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for key, text in charts.items():
-            with (folder / f"{key}.svg").open("x", encoding="utf-8") as file:
-                file.write(text)
-            typer.echo(str(folder / f"{key}.svg"))
+        for path, (picture, kind) in files.items():
+            with path.open("xb") as file:
+                file.write(content(picture, kind))
+            typer.echo(str(path))
     except OSError as error:
         fail(f"{folder}: cannot be written: {error.strerror}")
 
 
-def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Grouped) -> dict[str, str]:
-    """SVG texts by key."""
+def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Grouped) -> dict[str, Picture]:
+    """By key."""
     snapshot = read_whole(*places)
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
     grouping = grouping_of(snapshot, wanted)
@@ -76,13 +78,13 @@ def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Gr
         setting += f"; means, {BANDS[grouping.band]}"
     warn_unplaced(snapshot, wanted.axis)
     state = PanelState(figure=figure, grouping=grouping, axis=wanted.axis)
-    texts = {}
+    pictures = {}
     for key in dict.fromkeys(keys or first_panels(snapshot.runs)):
         data = PANELS[key].make(snapshot.runs, state)
         if data.curves:
-            texts[key] = picture_svg(picture_of(data, setting=setting))
+            pictures[key] = picture_of(data, setting=setting)
         elif keys:
             fail(f"{key}: {data.note or 'nothing to draw'}")
-    if not texts:
+    if not pictures:
         fail("nothing to draw yet")
-    return texts
+    return pictures

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bncore import load_run
-from bncore.config.errors import escape_control
-from bncore.store.export import export_csv, export_parquet, export_paths
-from bncore.store.paths import RunDir
+from bncore.follow.group_tables import group_tables
+from bncore.store.export import Tables, export_csv, export_parquet, export_paths
+from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
-from bntui.cli.grouped import AxisOption, BandOption, By, Grouped, Single, check_grouped
-from bntui.cli.options import Names, Root, fail
+from bntui.cli.grouped import (
+    AxisOption,
+    BandOption,
+    By,
+    Grouped,
+    Single,
+    check_grouped,
+    chosen_grouping,
+)
+from bntui.cli.options import Names, Root, fail, refuse_existing
 from bntui.cli.select_runs import Where, in_words, places_named, runs_of
+from bntui.live.sources import read_whole
+
+if TYPE_CHECKING:
+    from bncore.report.save import Kind
+
+WRITERS: dict[str, Callable[[Tables, Path], list[Path]]] = {"csv": export_csv, "parquet": export_parquet}
 
 
 def export(
@@ -29,9 +44,10 @@ def export(
     svg: Annotated[
         bool, typer.Option("--svg", help="One SVG file per chart, with all runs of a sweep.")
     ] = False,
+    png: Annotated[bool, typer.Option("--png", help="The same as PNG.")] = False,
     chart: Annotated[
         list[str] | None,
-        typer.Option("--chart", help="Chart for --svg; repeatable.  [default: as bntui shows]"),
+        typer.Option("--chart", help="Chart for --svg and --png; repeatable.  [default: as bntui shows]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Output directory.  [default: <sweep>-<run>]")
@@ -45,51 +61,69 @@ def export(
 ) -> None:
     """Write a run's tables or charts as files.
 
-    Prints their paths; existing files are never overwritten."""
-    if chart and not svg:
-        raise typer.BadParameter("given without --svg; expected both", param_hint="--chart")
-    if not (csv or parquet or tensorboard or svg):
-        expected = "missing; expected --csv, --parquet, --tensorboard or --svg"
+    With --by or --band, tables are of groups of runs. Prints paths; existing files are never overwritten."""
+    wished: dict[Kind, bool] = {"svg": svg, "png": png}
+    charts = [kind for kind, is_wished in wished.items() if is_wished]
+    kinds = ["csv"] * csv + ["parquet"] * parquet
+    if chart and not charts:
+        raise typer.BadParameter("given without --svg or --png; expected both", param_hint="--chart")
+    if not (charts or kinds or tensorboard):
+        expected = "missing; expected --csv, --parquet, --tensorboard, --svg or --png"
         raise typer.BadParameter(expected, param_hint="--csv")
     wanted = Grouped(single, by, band, axis)
-    check_grouped(wanted, without="" if svg else "without --svg")
-    if svg:
-        from bntui.cli.charts import check_charts, export_svg  # noqa: PLC0415 - matplotlib
+    check_grouped(wanted, without="" if charts or kinds else "with --tensorboard alone")
+    if axis != "step" and not charts:
+        raise typer.BadParameter("given without --svg or --png; expected both", param_hint="--axis")
+    if charts:
+        from bntui.cli.charts import check_charts, export_charts  # noqa: PLC0415 - matplotlib
 
         check_charts(chart or ())
     if out is not None and not out.name:
         raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
     places = places_named(names, root, where)
-    runs = [run for place in places for run in runs_of(place)]
     called = places[0].name if len(places) == 1 else "runs"
-    if svg:
-        folder = out or Path(called.replace("/", "-"))
-        export_svg(places, chart or (), folder, wanted)
-    if not (csv or parquet or tensorboard):
-        return
-    alone = len(places) == 1 and isinstance(places[0], RunDir)
-    same = len({run.path.parent for run in runs}) == 1
-    folders = {run.path: _folder(run, out, alone=alone, same=same) for run in runs}
-    tables = {run.path: load_run(run.path) for run in runs}
-    for path, folder in folders.items():
-        kinds = ["csv"] * csv + ["parquet"] * parquet
-        taken = [one for kind in kinds for one in export_paths(tables[path], folder, kind) if one.exists()]
-        taken += sorted(folder.glob("*tfevents*")) if tensorboard else []
-        if taken:
-            expected = "exists; nothing was written; expected a new folder"
-            raise typer.BadParameter(escape_control(f"{taken[0]}: {expected}"), param_hint="--out")
-    writers = [export_csv] * csv + [export_parquet] * parquet + [export_tensorboard] * tensorboard
-    written = [
-        one
-        for path, folder in folders.items()
-        if tables[path].tables
-        for write in writers
-        for one in write(tables[path], folder)
-    ]
-    if not written:
+    together = out or Path(called.replace("/", "-"))
+    if charts:
+        export_charts(places, charts, chart or (), together, wanted)
+    grouped = kinds if wanted.asked else []
+    single_tables = [] if wanted.asked else kinds
+    written = _of_groups(places, grouped, together, wanted) if grouped else []
+    if single_tables or tensorboard:
+        written += _of_runs(places, single_tables, out, tensorboard=tensorboard)
+    if not written and (kinds or tensorboard):
         fail(f"{in_words(names, where)}: nothing to export yet")
     for one in written:
         typer.echo(str(one))
+
+
+def _of_groups(
+    places: Sequence[RunDir | SweepDir], kinds: Sequence[str], folder: Path, wanted: Grouped
+) -> list[Path]:
+    """Means and bands of the runs' groups: one file per table and kind."""
+    snapshot = read_whole(*places)
+    grouping = chosen_grouping(snapshot, wanted)
+    tables = group_tables(grouping.groups(snapshot.runs), grouping.band)
+    refuse_existing(path for kind in kinds for path in export_paths(tables, folder, kind))
+    return [path for kind in kinds for path in WRITERS[kind](tables, folder)]
+
+
+def _of_runs(
+    places: Sequence[RunDir | SweepDir], kinds: Sequence[str], out: Path | None, *, tensorboard: bool
+) -> list[Path]:
+    """Each run's tables in a folder of its own."""
+    runs = [run for place in places for run in runs_of(place)]
+    alone = len(places) == 1 and isinstance(places[0], RunDir)
+    same = len({run.path.parent for run in runs}) == 1
+    loaded = [(_folder(run, out, alone=alone, same=same), load_run(run.path)) for run in runs]
+    for folder, one in loaded:
+        refuse_existing(path for kind in kinds for path in export_paths(one.tables, folder, kind))
+        refuse_existing(sorted(folder.glob("*tfevents*")) if tensorboard else ())
+    written = []
+    for folder, one in loaded:
+        if one.tables:
+            written += [path for kind in kinds for path in WRITERS[kind](one.flat_tables(), folder)]
+            written += export_tensorboard(one, folder) if tensorboard else []
+    return written
 
 
 def _folder(run: RunDir, out: Path | None, *, alone: bool, same: bool) -> Path:

@@ -48,6 +48,11 @@ class Grouped(NamedTuple):
     band: Band | None = None
     axis: Axis = "step"
 
+    @property
+    def asked(self) -> bool:
+        """Whether they say anything of groups."""
+        return bool(self.by or self.band)
+
 
 def check_grouped(wanted: Grouped, *, without: str = "") -> None:
     """Refuse options that say nothing together.
@@ -84,8 +89,8 @@ def _no_group(path: str, known: Sequence[str]) -> str:
     return f"{path!r} does not vary among these runs; expected variant or one of {', '.join(known)}{hint}"
 
 
-def grouping_of(snapshot: Snapshot, wanted: Grouped) -> Grouping | None:
-    """How the runs are drawn together; None: each by itself.
+def chosen_grouping(snapshot: Snapshot, wanted: Grouped) -> Grouping:
+    """How the options, and where they do not say the sweep, have the runs grouped.
 
     Raises:
         BadParameter: a setting that does not vary among the runs, naming those that do.
@@ -97,5 +102,17 @@ def grouping_of(snapshot: Snapshot, wanted: Grouped) -> Grouping | None:
             raise typer.BadParameter(escape_control(_no_group(path, known)), param_hint="--by")
     grouping = Grouping(most=0, shows_selected=False)
     grouping.choose(snapshot, by or None, wanted.band)
-    several = by or any(len(group.runs) > 1 for group in grouping.groups(snapshot.runs))
+    return grouping
+
+
+def grouping_of(snapshot: Snapshot, wanted: Grouped) -> Grouping | None:
+    """How the runs are drawn together; None: each by itself.
+
+    Raises:
+        BadParameter: as `chosen_grouping`.
+    """
+    grouping = chosen_grouping(snapshot, wanted)
+    several = {*(wanted.by or ())} - {"variant"} or any(
+        len(group.runs) > 1 for group in grouping.groups(snapshot.runs)
+    )
     return grouping if several and not wanted.single else None

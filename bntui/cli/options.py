@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -68,3 +69,11 @@ def fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
     """End the command with a message and an exit code."""
     say(f"bnrun: {message}")
     raise typer.Exit(code)
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raises BadParameter where one of the files to be written exists."""
+    taken = next((path for path in paths if path.exists()), None)
+    if taken is not None:
+        expected = "exists; nothing was written; expected a new folder"
+        raise typer.BadParameter(escape_control(f"{taken}: {expected}"), param_hint="--out")

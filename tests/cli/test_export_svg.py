@@ -95,6 +95,12 @@ def test_an_unknown_chart_is_refused_with_what_is_accepted(sweep: SweepDir) -> N
     assert not Path("one-001").exists()
 
 
+def test_png_files_show_the_same_charts(sweep: SweepDir) -> None:
+    done = export(sweep.path, "--png", "--chart", "beta", "--out", "there")
+    assert done.stdout.split() == ["there/beta.svg", "there/beta.png"]
+    assert Path("there/beta.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_charts_are_for_svg_alone(sweep: SweepDir) -> None:
     done = CliRunner().invoke(app, ["export", str(sweep.path), "--csv", "--chart", "loss"])
     assert done.exit_code == 2 and "--svg" in done.stderr

@@ -56,7 +56,7 @@ def test_a_field_that_is_missing_now_and_then_is_nan_there(tmp_path: Path) -> No
 
 
 def test_csv_reads_back(loaded: LoadedRun, tmp_path: Path) -> None:
-    paths = export_csv(loaded, tmp_path / "out" / "csv")
+    paths = export_csv(loaded.flat_tables(), tmp_path / "out" / "csv")
     assert [p.name for p in paths] == ["eval.csv", "probe-ics.csv", "step.csv"]
     for path, name in zip(paths, loaded.tables, strict=True):
         with path.open(newline="") as file:
@@ -68,7 +68,7 @@ def test_csv_reads_back(loaded: LoadedRun, tmp_path: Path) -> None:
 
 
 def test_parquet_reads_back(loaded: LoadedRun, tmp_path: Path) -> None:
-    paths = export_parquet(loaded, tmp_path / "out")
+    paths = export_parquet(loaded.flat_tables(), tmp_path / "out")
     assert [p.name for p in paths] == ["eval.parquet", "probe-ics.parquet", "step.parquet"]
     for path, name in zip(paths, loaded.tables, strict=True):
         read = pyarrow.parquet.read_table(path)
@@ -81,13 +81,13 @@ def test_parquet_reads_back(loaded: LoadedRun, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(loaded: LoadedRun, tmp_path: Path, export: object) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(StoreError, match=r"out/eval\..*: cannot be written"):
-        export(loaded, tmp_path / "out")  # type: ignore[operator]
+        export(loaded.flat_tables(), tmp_path / "out")  # type: ignore[operator]
 
 
 def test_the_name_of_a_probe_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "run-s0")
     Journal(run.journal_file).append("probe", 0, name="../../evil", l2=1.0)
-    (path,) = export_csv(load_run(run.path), tmp_path / "out")
+    (path,) = export_csv(load_run(run.path).flat_tables(), tmp_path / "out")
     assert path == tmp_path / "out" / "probe-------evil.csv"
 
 
@@ -109,7 +109,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
 ) -> None:
     monkeypatch.setattr("bncore.store.export.find_spec", lambda _: None)
     with pytest.raises(StoreError, match="Parquet needs pyarrow"):
-        export_parquet(loaded, tmp_path)
+        export_parquet(loaded.flat_tables(), tmp_path)
 
 
 def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
@@ -140,5 +140,5 @@ def test_strange_events_are_loaded_and_exported_all_the_same(
     run = RunDir(finished_run(tmp_path / "run-s0").path)
     run.journal_file.write_bytes(orjson.dumps(event) + b"\n")
     loaded = load_run(run.path)
-    assert len(export_csv(loaded, tmp_path / "out")) == len(loaded.tables) == 1
-    assert len(export_parquet(loaded, tmp_path / "out")) == 1
+    assert len(export_csv(loaded.flat_tables(), tmp_path / "out")) == len(loaded.tables) == 1
+    assert len(export_parquet(loaded.flat_tables(), tmp_path / "out")) == 1
