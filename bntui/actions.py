@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from textual.binding import Binding, BindingType
 from textual.keys import format_key
 
-EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC = (
-    "everywhere", "home", "runs", "sweep", "layers", "compare", "journal", "spec",
+EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG = (
+    "everywhere", "home", "runs", "sweep", "layers", "compare", "journal", "spec", "log",
 )  # fmt: skip
 """Where an action is known; RUNS is every screen that shows runs."""
 
@@ -65,6 +65,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view('compare')", "5", "compare", "Differences to a reference run, step by step", RUNS),
     Action("view('journal')", "6", "journal", "Events and requests", RUNS),
     Action("view('spec')", "7", "spec", "The resolved specs and where they differ", RUNS),
+    Action("view('log')", "9", "log", "What a run, or the supervisor of its sweep, writes for people", RUNS),
     Action("steer('noise')", "n", "noise", "Switch noise on or off, or change its amplitude", RUNS, 1, True),
     Action("steer('norm')", "p", "norm", "Change the normalization", RUNS, 1, True),
     Action("steer('lr')", "l", "lr", "Change the learning rate", RUNS, 1, True),
@@ -109,8 +110,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("reference", "r", "reference", "Use the selected run as the reference", COMPARE, 2),
     Action("filter", "slash", "filter", "Show only rows that contain a text", JOURNAL, 2),
     Action("filter", "slash", "filter", "Show only rows that contain a text", SPEC, 2),
+    Action("filter", "slash", "filter", "Show only lines that contain a text", LOG, 2),
+    Action("next_log", "d", "next log", "The log of the group's next run, then the supervisor's", LOG, 2),
     Action("differences", "d", "differences", "Show only what differs, or everything", SPEC, 2),
 )  # fmt: skip
+
+
+PAGE_KEYS = {
+    action.name.removeprefix("view('").removesuffix("')"): action.key
+    for action in ACTIONS
+    if action.name.startswith("view(")
+}
+"""The key of each page about runs."""
 
 
 def bindings(*scopes: str) -> list[BindingType]:

@@ -25,6 +25,7 @@ from bntui.screens.home import HomePage
 from bntui.screens.journal import JournalPage
 from bntui.screens.layers import LayersPage
 from bntui.screens.leave import Leave
+from bntui.screens.log import LogPage
 from bntui.screens.page import LEAVING, Page
 from bntui.screens.runs import RunsPage
 from bntui.screens.spec import SpecPage
@@ -43,7 +44,16 @@ LIVING = frozenset({"running", "paused", "queued"})
 """States of runs that continue when the explorer is left."""
 PAGES: dict[str, type[RunsPage]] = {
     page.TAB: page
-    for page in (SweepPage, LayersPage, ActivationsPage, TheoryPage, ComparePage, JournalPage, SpecPage)
+    for page in (
+        SweepPage,
+        LayersPage,
+        ActivationsPage,
+        TheoryPage,
+        ComparePage,
+        JournalPage,
+        SpecPage,
+        LogPage,
+    )
 }
 """Every page about runs, by the name that the table of actions calls it."""
 

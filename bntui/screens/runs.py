@@ -18,7 +18,7 @@ from bncore.follow.estimate import duration
 from bncore.report.paper import FOLDER
 from bncore.store.measured import layers_of
 from bncore.store.problems import first_failures
-from bntui.actions import EVERYWHERE, RUNS, bindings
+from bntui.actions import EVERYWHERE, PAGE_KEYS, RUNS, bindings
 from bntui.live.drawing import PanelState, chosen_layer
 from bntui.live.layers import INSTRUMENTS
 from bntui.live.snapshot import Snapshot, on_synthetic_images
@@ -35,7 +35,6 @@ from bntui.widgets.steering_bar import SteeringBar
 
 WIDE, HIGH = 110, 20
 """From here on there is room for the runs beside the charts."""
-TABS = ("sweep", "layers", "activations", "theory", "compare", "journal", "spec")
 
 
 class RunsPage(Page):
@@ -285,12 +284,11 @@ def _names(snapshot: Snapshot) -> list[Segment]:
 
 
 def _tabs(tab: str, width: int) -> list[Segment]:
-    if width < 130:
-        number = TABS.index(tab) + 1 if tab in TABS else ""
-        return [Segment(Text(f"{number} {tab}", "reverse"), 3)]
+    if width < 150:
+        return [Segment(Text(f"{PAGE_KEYS.get(tab, '')} {tab}", "reverse"), 3)]
     text = Text()
-    for number, name in enumerate(TABS, 1):
-        text.append(" " if text else "").append(f" {number} {name} ", "reverse" if name == tab else fmt.MUTED)
+    for name, key in PAGE_KEYS.items():
+        text.append(" " if text else "").append(f" {key} {name} ", "reverse" if name == tab else fmt.MUTED)
     return [Segment(text, 4)]
 
 

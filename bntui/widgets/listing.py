@@ -28,7 +28,7 @@ class Listing(ScrollView, can_focus=True):
     """Rows, and a cursor that stays with its row when others come and go.
 
     Arguments:
-        follows: whether the end stays in view when rows are added.
+        follows: whether, while the last row is selected, those that are added become the last one in its place.
     """
 
     DEFAULT_CSS = """
@@ -96,15 +96,18 @@ class Listing(ScrollView, can_focus=True):
     def show(self, rows: Sequence[ListRow]) -> None:
         """Show these rows; the cursor stays, or goes to the nearest row that is left."""
         before, index = self._rows, self._index()
+        at_end = self._follows and self._key == next((row.key for row in reversed(before) if row.key), "")
         if tuple(rows) == before:
             return
         self._rows = tuple(rows)
         self.virtual_size = Size(self.size.width, len(rows))
         keys = [row.key for row in rows if row.key]
-        if self._key not in keys:
+        if at_end:
+            self._key = keys[-1] if keys else ""
+        elif self._key not in keys:
             later = [row.key for row in rows[index:] if row.key] if index is not None else []
             self._key = (later or keys[-1:] if index is not None else keys[:1] or [""])[0] if keys else ""
-        if self._follows and len(rows) != len(before):
+        if at_end and len(rows) != len(before):
             self.scroll_end(animate=False)
         elif len(rows) != len(before):
             self._reveal()

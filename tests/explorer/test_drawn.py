@@ -112,10 +112,10 @@ def test_the_list_of_changes(snapshot: Snapshot) -> None:
 @pytest.mark.parametrize(
     ("width", "said"),
     [
-        (180, "bntui  vgg_noisy-001  Fig 2   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
-              "   7 spec   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min  1 queued  cpu"),
-        (150, "vgg_noisy-001  Fig 2   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
-              "   7 spec   read-only  ● live  41 %  ETA 7 min  1 queued"),
+        (180, "vgg_noisy-001  Fig 2   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
+              "   7 spec   9 log   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min  1 queued  cpu"),
+        (150, "vgg_noisy-001   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
+              "   7 spec   9 log   read-only  ● live  41 %  ETA 7 min  1 queued"),
         (100, "vgg_noisy-001  Fig 2   2 layers   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min"
               "  1 queued  cpu"),
         (60, "vgg_noisy-001   2 layers   read-only  ● live  41 %  ETA 7 min"),

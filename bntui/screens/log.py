@@ -1,0 +1,147 @@
+"""The log of a run, or of the supervisor of its sweep, as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.cells import chop_cells
+from rich.text import Text
+from textual import on, work
+from textual.binding import BindingType
+from textual.timer import Timer
+from textual.widget import Widget
+
+from bncore.store.paths import OwnedDir, SweepDir
+from bntui.actions import EVERYWHERE, LOG, RUNS, bindings
+from bntui.context import PageContext
+from bntui.live.log_tail import TAIL, LogTail, read_tail
+from bntui.live.snapshot import Snapshot
+from bntui.screens.runs import RunsPage
+from bntui.widgets import formatting as fmt
+from bntui.widgets.filter import Filter
+from bntui.widgets.listing import Listing, ListRow
+
+EVERY_S = 1.0
+"""How often a log is read while it is on the screen."""
+MORE = 4
+"""How many times as much is read when a person asks for more."""
+STYLES = {" WARNING ": "yellow", " ERROR ": "red", "Error: ": "red"}
+"""Of lines, by a word in them."""
+EARLIER = "earlier"
+"""The key of the row that stands for what was not read."""
+
+
+class LogPage(RunsPage):
+    """Lines of the selected run's log, newest last; the page follows while its last line is selected."""
+
+    DEFAULT_CSS = """
+    LogPage #log { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LOG)
+    SCOPES: ClassVar[tuple[str, ...]] = (LOG, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "log"
+
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._index, self._bytes = 0, TAIL
+        self._tail: LogTail | None = None
+        self._drawn: object = None
+        self._reading: Timer | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield Listing(id="log", follows=True)
+        yield Filter()
+
+    def on_mount(self) -> None:
+        self._reading = self.set_interval(EVERY_S, self._read)
+
+    def on_screen_resume(self) -> None:
+        if self._reading is not None:
+            self._reading.resume()
+        super().on_screen_resume()
+
+    def on_screen_suspend(self) -> None:
+        if self._reading is not None:
+            self._reading.pause()
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        owner = self._owner()
+        if owner is None:
+            return
+        if self._tail is None or self._tail.path != owner.log_file:
+            self._read()
+        else:
+            self._draw(self._tail)
+
+    def focus_page(self) -> None:
+        self.query_one("#log", Listing).focus(scroll_visible=False)
+
+    def action_next_log(self) -> None:
+        self._index += 1
+        self.show_again()
+
+    @on(Listing.Chosen, "#log")
+    def _chosen(self, event: Listing.Chosen) -> None:
+        if event.key == EARLIER:
+            self._bytes *= MORE
+            self._read()
+
+    def _owner(self) -> OwnedDir | None:
+        """Whose log is shown: of the selected group's runs in turn, then of their sweep's supervisor."""
+        group = self.selection.group(self.context.groups(self.snapshot)) if self.snapshot else None
+        if group is None:
+            return None
+        owners = [*(view.run for view in group.runs), group.runs[0].run.sweep]
+        return owners[self._index % len(owners)]
+
+    @property
+    def _whose(self) -> str:
+        owner = self._owner()
+        if owner is None:
+            return "nothing"
+        return f"{owner.name}, supervisor" if isinstance(owner, SweepDir) else owner.name
+
+    @work(thread=True, exclusive=True, group="log")
+    def _read(self) -> None:
+        owner = self._owner()
+        if owner is not None:
+            self.app.call_from_thread(self._show_tail, read_tail(owner.log_file, self._bytes))
+
+    def _show_tail(self, tail: LogTail) -> None:
+        if self._tail is None or self._tail.path != tail.path:
+            self._bytes = TAIL
+        self._tail = tail
+        if self.is_attached:
+            self._draw(tail)
+
+    def _draw(self, tail: LogTail) -> None:
+        filtered, listing = self.query_one(Filter), self.query_one("#log", Listing)
+        drawn = tail, filtered.words, listing.text_width
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
+        chosen = f" with {filtered.value!r}" if filtered.words else ""
+        listing.border_title = Text(f"Log of {self._whose}{chosen}")
+        rows = [
+            row
+            for begin, line in tail.lines
+            if filtered.passes(line)
+            for row in line_rows(line, str(begin), listing.text_width)
+        ]
+        if tail.before:
+            earlier = f"… {megabytes(tail.before)} before this: Enter reads more"
+            rows.insert(0, ListRow(Text(earlier, fmt.MUTED), EARLIER))
+        listing.show(rows or [ListRow(Text(tail.problem or "nothing yet", fmt.MUTED))])
+
+
+def line_rows(line: str, key: str, width: int) -> Iterable[ListRow]:
+    """A line on as many rows as it takes, of which the first stands for all."""
+    style = next((style for word, style in STYLES.items() if word in line), "")
+    for index, part in enumerate(chop_cells(line, max(20, width)) or [""]):
+        yield ListRow(Text(part, style), "" if index else key)
+
+
+def megabytes(size: int) -> str:
+    """``0.3 MB``, ``12 MB``."""
+    return f"{size / 1e6:.2g} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
