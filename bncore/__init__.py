@@ -6,17 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bncore.external.observe import ObserveError, observe
+    from bncore.external.observe import ObserveError, StopObserved, observe
+    from bncore.nets.switchable import SwitchableNorm
     from bncore.store.loaded import LoadedRun, load_run
 
 _HOMES = {
     "LoadedRun": "bncore.store.loaded",
     "load_run": "bncore.store.loaded",
     "ObserveError": "bncore.external.observe",
+    "StopObserved": "bncore.external.observe",
     "observe": "bncore.external.observe",
+    "SwitchableNorm": "bncore.nets.switchable",
 }
 
-__all__ = ["LoadedRun", "ObserveError", "load_run", "observe"]
+__all__ = ["LoadedRun", "ObserveError", "StopObserved", "SwitchableNorm", "load_run", "observe"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -23,7 +22,9 @@ from bncore.config.observed import Observed, check_probes, observed, observed_to
 from bncore.config.probes import Probes
 from bncore.external.checks import PRECISIONS, ObserveError, check_layers, check_observable, unwrapped
 from bncore.external.observed_step import ObservedStep
+from bncore.external.ready_controls import Controls
 from bncore.external.recomputed_step import Criterion, RecomputedStep, reproduced
+from bncore.external.steering import OnCheckpoint, OnEvaluate, Steering, StopObserved
 from bncore.probes.guard import undisturbed
 from bncore.probes.layer_map import LayerMap
 from bncore.probes.run import Measured, ProbeRunner
@@ -35,10 +36,8 @@ from bncore.store.paths import RunDir
 from bncore.train.digest import params_sha256
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.requests import Requests
 
 DEFAULT_PROBES: Mapping[str, Any] = {"landscape": {"every": 100}, "activations": {"every": 100}}
-INBOX_S = 2.0
 
 
 def observe(
@@ -52,6 +51,8 @@ def observe(
     log_every: int = 1,
     seed: int = 0,
     title: str = "",
+    on_checkpoint: OnCheckpoint | None = None,
+    on_evaluate: OnEvaluate | None = None,
 ) -> Observation:
     """Watch a training loop: journal its losses, measure with the probes, into a run directory.
 
@@ -84,6 +85,8 @@ def observe(
         log_every: journal loss, learning rate and gradient's norm every so many steps; each waits for the device.
         seed: of what the probes draw.
         title: a heading.
+        on_checkpoint: called with the step where a person requests a checkpoint; saves what the loop wants saved.
+        on_evaluate: called where a person requests an evaluation; gives the numbers to be journaled, by name.
 
     Raises:
         ObserveError: the model, the optimiser or a probe cannot be observed rightly.
@@ -108,10 +111,11 @@ def observe(
         log_every=log_every,
         probes=chosen,
     )
-    return Observation(net, loss_fn, optimizer, described, RunDir(Path(run).resolve()))
+    steering = Steering(RunDir(Path(run).resolve()), net, on_checkpoint, on_evaluate)
+    return Observation(net, loss_fn, optimizer, described, steering)
 
 
-class Observation:
+class Observation(Controls):
     """A run that watches a loop; made by `observe`, which says what it does."""
 
     def __init__(
@@ -120,20 +124,18 @@ class Observation:
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
         described: Observed,
-        run: RunDir,
+        steering: Steering,
     ) -> None:
-        self.run = run
+        super().__init__(net, optimizer, steering, seed=described.seed)
+        self.run = steering.run
         self.position = 0
         """Updates seen."""
-        self._net = net
         self._criterion = criterion
-        self._optimizer = optimizer
         self._described = described
         self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
         self._layer_map: LayerMap | None = None
         self._clipping_told = False
         self._measured: set[str] = set()  # probes that have measured, or failed to
-        self._looked = 0.0
         self._open = False
         self._entered = False
 
@@ -148,9 +150,9 @@ class Observation:
             opened.callback(self._journal.close)
             about = {"title": self._described.title, "data": "external training loop"}
             self._journal.append("start", 0, schema=SCHEMA, observed=True, **about)
-            self._requests = Requests(self.run, self._journal)
             self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
             self._heartbeat.start()
+            self._steering.open(self._journal, self._heartbeat)
             opened.pop_all()
         self._open = self._entered = True
         return self
@@ -158,14 +160,18 @@ class Observation:
     def step(self, inputs: Tensor, targets: Any) -> ObservedStep:
         """A context around the making of one update on a batch, given as the model and `loss_fn` meet it.
 
+        What a person has requested is answered first, and a pause waited for.
+
         Raises:
             ObserveError: the observation was never entered.
+            StopObserved: a person has requested a stop.
         """
         if not self._entered:
             raise ObserveError(
                 "observe: not entered; expected `with bncore.observe(...) as watch:` around a loop"
             )
         step = self.position
+        self._unless_store_fails(lambda: self._steering.before_step(step))
         return ObservedStep(
             self._net,
             self._optimizer,
@@ -195,12 +201,13 @@ class Observation:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool:
         try:
             self._unless_store_fails(lambda: self._end(kind, error))
         finally:
             if self._open:
                 self._close()
+        return kind is StopObserved
 
     def _after(self, step: ObservedStep) -> None:
         if step.step != self.position:
@@ -218,11 +225,6 @@ class Observation:
             self._journal.append("step", step.step, **fields)
         if step.measured:
             self._measure(step)
-        if time.monotonic() - self._looked > INBOX_S:
-            self._looked = time.monotonic()
-            self._requests.reject_rest(
-                step.step, "this run observes a loop of somebody's own, which takes no requests"
-            )
 
     def _measure(self, step: ObservedStep) -> None:
         with undisturbed(self._net, step.modes):
@@ -268,13 +270,13 @@ class Observation:
             self._journal.append("probe_failed", step, name=name, reason=reason)
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
-        if kind is None:
-            self._requests.reject_rest(self.position, "the run has finished")
+        if kind is None or kind is StopObserved:
             digest = params_sha256(self._net)
-            self._journal.append("finished", self.position, state="finished", params_sha256=digest)
+            state = self._steering.end(self.position, digest)
+            self._journal.append("finished", self.position, state=state, params_sha256=digest)
             self._journal.sync()
-            self._heartbeat.steps = self.position
-            self._heartbeat.stop("finished")
+            self._heartbeat.steps = self.position if state == "finished" else self._heartbeat.steps
+            self._heartbeat.stop(state, "" if state == "finished" else "stopped by request")
         elif issubclass(kind, Exception):
             self._heartbeat.stop("failed", f"{kind.__name__}: {error}")
         else:
@@ -296,6 +298,7 @@ class Observation:
 
     def _close(self) -> None:
         self._open = False
+        self._steering.close()
         self._heartbeat.abandon()
         self._journal.close()
         self._ownership.release()
@@ -368,4 +371,4 @@ def _described(optimizer: torch.optim.Optimizer) -> str:
     return f"{type(optimizer).__name__}({', '.join(settings)})"
 
 
-__all__ = ["Observation", "ObserveError", "ObservedStep", "observe"]
+__all__ = ["Observation", "ObserveError", "ObservedStep", "StopObserved", "observe"]

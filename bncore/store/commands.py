@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from bncore.config.change import settable, settable_fields
+from bncore.config.controls import ControlName, Value
 from bncore.config.overrides import accepted, accepts
 
 
@@ -42,6 +43,14 @@ class Set(Command):
             if not accepts(path, value):
                 raise ValueError(f"{name} = {value!r}; expected {accepted(path, value)}")
         return changes
+
+
+class SetControls(Command):
+    """Change what an observed loop has declared (`bncore.config.controls`) from this step on."""
+
+    kind: Literal["control"] = "control"
+    changes: Annotated[dict[ControlName, Value], Field(min_length=1)]
+    """New values by name."""
 
 
 class Stop(Command):
@@ -97,7 +106,7 @@ class DropRequest(Command):
 
 
 AnyCommand = Annotated[
-    Set | Stop | Pause | Resume | Step | Checkpoint | Evaluate | Note | DropRequest,
+    Set | SetControls | Stop | Pause | Resume | Step | Checkpoint | Evaluate | Note | DropRequest,
     Field(discriminator="kind"),
 ]
 COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)

@@ -81,6 +81,11 @@ class RunDir(OwnedDir):
         return self.path / "lineage.json"
 
     @property
+    def controls_file(self) -> Path:
+        """For an observed loop: what may be changed in it."""
+        return self.path / "controls.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from bncore.config.change import Changes, changed, values_at
 from bncore.config.errors import SpecError
@@ -12,19 +12,23 @@ from bncore.store.journal import Journal
 from bncore.train.control import RunControl
 
 
-class Steerable(Protocol):
-    """What a request may see of a run and do to it."""
+class Interruptible(Protocol):
+    """What a request may see of any run and do to it."""
 
     control: RunControl
     journal: Journal
 
     @property
-    def spec(self) -> Spec:
-        """The settings in force."""
-
-    @property
     def position(self) -> int:
         """The step whose update comes next."""
+
+
+class Steerable(Interruptible, Protocol):
+    """The same of a run that is trained by a spec."""
+
+    @property
+    def spec(self) -> Spec:
+        """The settings in force."""
 
     def try_change(self, after: Spec) -> None:
         """Raise ValueError where the network cannot take these settings; nothing is changed."""
@@ -53,14 +57,17 @@ class Answer(NamedTuple):
 UNCHANGED = Answer()
 
 
-class Handler(NamedTuple):
-    """One row of `HANDLERS`."""
+R = TypeVar("R")
 
-    apply: Callable[[Steerable, dict[str, Any]], None]
+
+class Handler(NamedTuple, Generic[R]):
+    """What a kind of request does to runs of one class: one row of `HANDLERS`, say."""
+
+    apply: Callable[[R, dict[str, Any]], None]
     replayed: bool
     """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
     what only steered the clock (stop, pause) does not."""
-    answer: Callable[[Steerable, dict[str, Any]], Answer] = lambda _run, _command: UNCHANGED
+    answer: Callable[[R, dict[str, Any]], Answer] = lambda _run, _command: UNCHANGED
     """What it would change; raises `RequestRefused` where it cannot be applied. Changes nothing itself."""
 
 
@@ -73,43 +80,56 @@ def _answer_set(run: Steerable, command: dict[str, Any]) -> Answer:
     return Answer(values_at(run.spec, command["changes"]), values_at(after, command["changes"]))
 
 
-def _stop(run: Steerable, _: dict[str, Any]) -> None:
+def _stop(run: Interruptible, _: dict[str, Any]) -> None:
     run.control.stopping = True
 
 
-def _pause(run: Steerable, _: dict[str, Any]) -> None:
+def _pause(run: Interruptible, _: dict[str, Any]) -> None:
     run.control.paused = True
     run.control.single_steps = 0
 
 
-def _resume(run: Steerable, _: dict[str, Any]) -> None:
+def _resume(run: Interruptible, _: dict[str, Any]) -> None:
     run.control.paused = False
     run.control.single_steps = 0
 
 
-def _step(run: Steerable, command: dict[str, Any]) -> None:
+def _step(run: Interruptible, command: dict[str, Any]) -> None:
     run.control.paused = True
     run.control.single_steps += command["count"]
 
 
-def _note(run: Steerable, command: dict[str, Any]) -> None:
+def _note(run: Interruptible, command: dict[str, Any]) -> None:
     run.journal.append_or_verify("note", run.position, text=command["text"])
 
 
-def _refuse_drop(_run: Steerable, _command: dict[str, Any]) -> Answer:
-    raise RequestRefused("heard only when a run is resumed (bnrun resume --drop-request)")
+def refusal(reason: str) -> Handler[object]:
+    """The row of a request that no run of a class accepts."""
+
+    def answer(_run: object, _command: dict[str, Any]) -> Answer:
+        raise RequestRefused(reason)
+
+    return Handler(lambda _run, _command: None, replayed=False, answer=answer)
 
 
-HANDLERS: dict[str, Handler] = {
-    "set": Handler(lambda run, command: run.change(command["changes"]), replayed=True, answer=_answer_set),
+INTERRUPTIONS: dict[str, Handler[Interruptible]] = {
     "stop": Handler(_stop, replayed=False),
     "pause": Handler(_pause, replayed=False),
     "resume": Handler(_resume, replayed=False),
     "step": Handler(_step, replayed=False),
+    "note": Handler(_note, replayed=True),
+}
+"""What any run answers."""
+
+HANDLERS: dict[str, Handler[Any]] = {
+    "set": Handler(lambda run, command: run.change(command["changes"]), replayed=True, answer=_answer_set),
+    "control": refusal(
+        "this run is trained by a spec, whose settings are set by their paths, such as optim.lr"
+    ),
+    **INTERRUPTIONS,
     "checkpoint": Handler(lambda run, _: run.save_checkpoint(requested=True), replayed=True),
     "evaluate": Handler(lambda run, _: run.evaluate(), replayed=True),
-    "note": Handler(_note, replayed=True),
-    "drop_request": Handler(lambda _run, _command: None, replayed=False, answer=_refuse_drop),
+    "drop_request": refusal("heard only when a run is resumed (bnrun resume --drop-request)"),
 }
 """Every request by its kind."""
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from bncore.store.journal import Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
-from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, RequestRefused, Steerable
+from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, Handler, RequestRefused
 from bncore.train.resume_point import START, ResumePoint
 
 POLL_S = 0.2
@@ -30,6 +31,7 @@ class Requests:
         journal: opened, with the events that are already there.
         lineage: of a fork or a replay.
         begun: where the run continues; the requests in that state are reported, not applied again.
+        handlers: what each kind does to the runs that `apply` is given.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class Requests:
         journal: Journal,
         lineage: Lineage | None = None,
         begun: ResumePoint = START,
+        *,
+        handlers: Mapping[str, Handler[Any]] = HANDLERS,
     ) -> None:
         self._run = run
+        self._handlers = handlers
         self._journal = journal
         self._replaying = lineage is not None and lineage.kind == "replay"
         self._done = {event["id"] for event in journal.events if event["type"] == "request"}
@@ -88,7 +93,7 @@ class Requests:
             heard = [
                 r
                 for r in self._waiting
-                if _due(r, step) and (caught_up or not HANDLERS[r.command.kind].replayed)
+                if _due(r, step) and (caught_up or not self._handlers[r.command.kind].replayed)
             ]
             self._waiting = [r for r in self._waiting if r not in heard]
         yield from heard
@@ -100,12 +105,20 @@ class Requests:
         with self._lock:
             return any(_due(request, step) for request in self._waiting)
 
+    def stops_at(self, step: int) -> bool:
+        """Whether one of those that `requests_at` would give is to stop the run."""
+        script = any(
+            self._takes_effect(e) and e["command"]["kind"] == "stop" for e in self._script.get(step, ())
+        )
+        with self._lock:
+            return script or any(r.command.kind == "stop" and _due(r, step) for r in self._waiting)
+
     def applied_ids(self, step: int) -> list[str]:
         """Ids of the requests of this step that were taken so far."""
         at, taken = self._taken
         return taken if at == step else []
 
-    def apply(self, request: Event | Request, run: Steerable, step: int) -> None:
+    def apply(self, request: Event | Request, run: object, step: int) -> None:
         """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
         if not isinstance(request, Request):
             if request["id"] not in self._done:  # of the run this one comes from
@@ -113,9 +126,9 @@ class Requests:
                 self._tell(request, step)
             if self._takes_effect(request):
                 self._take(request["id"], step)
-                HANDLERS[request["command"]["kind"]].apply(run, request["command"])
+                self._handlers[request["command"]["kind"]].apply(run, request["command"])
             return
-        handler, command = HANDLERS[request.command.kind], request.command.model_dump()
+        handler, command = self._handlers[request.command.kind], request.command.model_dump()
         self._take(request.id, step)
         try:
             self._refuse_if_misplaced(request, step)
@@ -129,12 +142,12 @@ class Requests:
             handler.apply(run, command)
         _remove(request)
 
-    def _tried(self, event: Event, run: Steerable) -> Event:
+    def _tried(self, event: Event, run: object) -> Event:
         """A request of another run as this one answers it: what was applied there may not go here."""
         if not self._takes_effect(event):
             return event
         try:
-            HANDLERS[event["command"]["kind"]].answer(run, event["command"])
+            self._handlers[event["command"]["kind"]].answer(run, event["command"])
         except Exception as error:  # as where it comes from the inbox
             reason = str(error) if isinstance(error, RequestRefused) else f"{type(error).__name__}: {error}"
             return event | {"outcome": "rejected", "old": None, "new": None, "reason": reason}
@@ -183,7 +196,7 @@ class Requests:
 
     def _takes_effect(self, event: Event) -> bool:
         """Whether a journaled request is to be applied again: it was, left a trace, and is not in the state."""
-        replayed = HANDLERS[event["command"]["kind"]].replayed
+        replayed = self._handlers[event["command"]["kind"]].replayed
         return replayed and event["outcome"] == "applied" and event["id"] not in self._in_state
 
     def _take(self, ident: str, step: int) -> None:

@@ -19,7 +19,7 @@ from bncore.config.errors import SpecError
 from bncore.config.observed import Observed
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
-from bncore.store.commands import Note
+from bncore.store.commands import Checkpoint, Command, Evaluate, Set
 from bncore.store.errors import StoreError
 from bncore.store.journal import read_events
 from bncore.store.owner import read_owner
@@ -186,16 +186,17 @@ def test_the_explorer_reads_it_live_and_ended(tmp_path: Path) -> None:
     assert len(view.columns.series("probe:ics", "l2")) == 2
 
 
-def test_a_request_is_answered_with_no(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [Checkpoint(), Evaluate(), Set(changes={"optim.lr": 0.1})])
+def test_what_a_loop_cannot_do_is_answered_with_no(tmp_path: Path, command: Command) -> None:
     net = mlp()
     loop = Loop(net)
     with watching(tmp_path / "run", net, loop.optimizer) as watch:
-        send_request(watch.run, Note(text="hello"))
+        send_request(watch.run, command)
         with watch.step(*DATA[0]) as step:
             step.record(loop.make(*DATA[0]))
     (request,) = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "request")
     assert (request["outcome"], request["step"]) == ("rejected", 0)
-    assert "takes no requests" in request["reason"]
+    assert "expected" in request["reason"]
     assert list(watch.run.inbox.iterdir()) == []
 
 

@@ -1,0 +1,158 @@
+"""The hyperparameters that a person's own loop lets be changed: read and set by functions of that loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from bncore.config.controls import Control, Value, check_changes, kind_of, show_value
+from bncore.config.errors import SpecError
+from bncore.external.checks import ObserveError
+from bncore.train.commands import Answer, RequestRefused
+
+Get = Callable[[], Any]
+Set = Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class _Knob:
+    declared: Control
+    get: Get
+    set: Set
+
+    def now(self) -> Control:
+        """With the value that holds now; the declared one where it cannot be had."""
+        try:
+            return self.declared.model_copy(update={"value": self.value()})
+        except Exception:  # of somebody else's function: what the panel shows must not end the loop
+            return self.declared
+
+    def value(self) -> Value:
+        """What `get` gives, as a value of the control's kind.
+
+        Raises:
+            TypeError: it is of another kind, or not finite.
+        """
+        value = self.declared.converted(_plain(self.get()))
+        if kind_of(value) != self.declared.kind or (isinstance(value, float) and not math.isfinite(value)):
+            raise TypeError(f"get gave {value!r}; expected a value of type {self.declared.kind}")
+        return value  # type: ignore[return-value]  # of one of the kinds
+
+
+class ControlPanel:
+    """All controls of one loop."""
+
+    def __init__(self) -> None:
+        self._knobs: dict[str, _Knob] = {}
+
+    def declare(
+        self,
+        name: str,
+        get: Get,
+        set: Set,
+        *,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        choices: Sequence[Value] = (),
+    ) -> None:
+        """Add one.
+
+        Raises:
+            ObserveError: the name is taken or none, or `get` gives a value that the control does not accept.
+        """
+        if name in self._knobs:
+            raise ObserveError(f"control: {name!r} is declared already; expected another name")
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            alone = torch.distributed.get_world_size() == 1
+            if not alone:
+                raise ObserveError(
+                    f"control: {name!r} in one of several processes; expected a loop in one process: the others "
+                    "would not be told of a change, and their copies of the model would part"
+                )
+        value: Any = _plain(get())
+        kind = kind_of(value)
+        if kind is None:
+            raise ObserveError(f"control {name}: get gave {value!r}; expected a float, int, bool or str")
+        if kind == "int" and any(isinstance(one, float) for one in (minimum, maximum)):
+            kind, value = "float", float(value)
+        try:
+            declared = Control(
+                name=name, kind=kind, value=value, minimum=minimum, maximum=maximum, choices=tuple(choices)
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ObserveError(f"control {name!r}: {where}: {first['input']!r}: {first['msg']}") from error
+        if not declared.accepts(value):
+            raise ObserveError(f"control {name}: {value!r} now; expected {declared.accepted}")
+        self._knobs[name] = _Knob(declared, get, set)
+
+    def state(self) -> tuple[Control, ...]:
+        """Every control with the value that holds now."""
+        return tuple(knob.now() for knob in self._knobs.values())
+
+    def change(self, changes: dict[str, Any]) -> Answer:
+        """Make all changes, or none.
+
+        Raises:
+            RequestRefused: a value is not accepted, or a setter raised, or it did nothing.
+        """
+        try:
+            wanted = check_changes(changes, self.state(), "request")
+        except SpecError as error:
+            raise RequestRefused(
+                "; ".join(str(p).removeprefix("request: ") for p in error.problems)
+            ) from error
+        old = {name: self._knobs[name].value() for name in wanted}
+        tried = []
+        try:
+            new = {}
+            for name, value in wanted.items():
+                tried.append(name)
+                new[name] = self._set(name, value)
+        except Exception as error:
+            failed = f"{tried[-1]} = {show_value(wanted[tried[-1]])}: {type(error).__name__}: {error}"
+            raise RequestRefused("; ".join([failed, *self._set_back(tried, old)])) from error
+        return Answer(old, new)
+
+    def _set(self, name: str, value: Value) -> Value:
+        """What holds after `set`.
+
+        Raises:
+            Exception: whatever the setter or `get` raise; ValueError where nothing was set.
+        """
+        knob = self._knobs[name]
+        before = knob.value()
+        knob.set(value)
+        after = knob.value()
+        if after == before != value:
+            raise ValueError(f"still {show_value(after)} after it was set")
+        return after
+
+    def _set_back(self, names: Sequence[str], old: dict[str, Value]) -> list[str]:
+        """Put the values before in force again; what could not be put back."""
+        problems = []
+        for name in reversed(names):
+            try:
+                if self._knobs[name].value() != old[name]:
+                    self._knobs[name].set(old[name])
+                now: object = self._knobs[name].value()
+            except Exception as error:
+                problems.append(f"{name} could not be set back to {show_value(old[name])}: {error}")
+                continue
+            if now != old[name]:
+                problems.append(
+                    f"{name} could not be set back to {show_value(old[name])}: it is {show_value(now)}"
+                )
+        return problems
+
+
+def _plain(value: object) -> object:
+    """The number that a tensor, or a number of numpy's, holds."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value

@@ -1,0 +1,308 @@
+"""Controls that most loops want: of the optimizer, noise, norms, dropout, attributes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from bncore.config.controls import ANY_LP, Value
+from bncore.config.errors import did_you_mean
+from bncore.config.model import Noise
+from bncore.external.checks import ObserveError
+from bncore.external.control_panel import Get, Set
+from bncore.external.steering import Steering
+from bncore.nets.forward_mode import ForwardMode
+from bncore.nets.noise import NoiseSource
+from bncore.nets.switchable import SWITCHABLE_KINDS, SwitchableNorm
+
+OPTIMIZER = ("lr", "momentum", "weight_decay")
+MOST_MOMENTUM = 0.99999
+AMPLITUDES = {"n_mu": 0.0, "n_sigma": 1.0, "r_mu": 0.0, "r_sigma": 0.0}
+"""Fields of the noise, and their least values."""
+
+
+class Controls:
+    """What a person may change in the loop while it trains: the part of an observation that declares it.
+
+    Each change is made between two updates, journaled with the old and the new value, and shown in every chart.
+    """
+
+    position: int
+
+    def __init__(
+        self, net: nn.Module, optimizer: torch.optim.Optimizer, steering: Steering, *, seed: int
+    ) -> None:
+        self._net = net
+        self._optimizer = optimizer
+        self._steering = steering
+        self._seed = seed
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a person has requested a stop: a loop that asks after each update can end by itself; in another,
+        `step` raises `StopObserved`."""
+        return self._steering.stops_at(self.position)
+
+    def replay(self, run: str | os.PathLike[str]) -> None:
+        """Make the changes of another run of this script at the steps where they were made there, and no others.
+
+        Arguments:
+            run: its directory, or its journal.
+
+        Raises:
+            ObserveError: the loop has begun.
+            StoreError: there is no journal.
+        """
+        self._steering.repeat(Path(run))
+
+    def control(
+        self,
+        name: str,
+        get: Get,
+        set: Set,
+        *,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        choices: Sequence[Value] = (),
+    ) -> None:
+        """Declare a hyperparameter.
+
+        Arguments:
+            name: what it is set by: letters, digits, dots, dashes.
+            get: gives the value that holds: a float, int, bool or str, which is the kind of every value.
+            set: called with a new one; what it raises is the reason of a rejection, and the old one is set again.
+            minimum, maximum: of numbers.
+            choices: the only values.
+
+        Raises:
+            ObserveError: the name is taken or none; the value is not accepted; there are several processes.
+        """
+        self._steering.panel.declare(name, get, set, minimum=minimum, maximum=maximum, choices=choices)
+
+    def control_attribute(self, owner: object, attribute: str, *, name: str = "", **limits: Any) -> None:
+        """Declare an attribute of any object, by its own name unless another is given; limits as of `control`."""
+        get, set_ = partial(getattr, owner, attribute), partial(setattr, owner, attribute)
+        self.control(name or attribute, get, set_, **limits)
+
+    def control_optimizer(
+        self, *what: str, optimizer: torch.optim.Optimizer | None = None, per_group: bool = False
+    ) -> None:
+        """Declare settings of an optimizer: `lr`, `momentum` (of Adam and its like the first beta) and
+        `weight_decay`, or only some; those it has.
+
+        A value is the largest of all parameter groups; the others keep their ratio to it. A scheduler that
+        computes the rate from the step overwrites it at its next step.
+
+        Arguments:
+            optimizer: default: the one observed.
+            per_group: a control for each parameter group instead, `lr.0`, `lr.1` and so on.
+
+        Raises:
+            ObserveError: it has no such setting.
+        """
+        optimizer = optimizer or self._optimizer
+        for one in what or OPTIMIZER:
+            groups = [group for group in optimizer.param_groups if _has(group, one)]
+            if one not in OPTIMIZER or (what and not groups):
+                raise ObserveError(
+                    f"control: {type(optimizer).__name__} has no {one}; expected {_any_of(OPTIMIZER)}"
+                )
+            limits: dict[str, Any] = {"minimum": 0.0, "maximum": MOST_MOMENTUM if one == "momentum" else None}
+            if per_group:
+                for number, group in enumerate(optimizer.param_groups):
+                    if _has(group, one):
+                        self.control(
+                            f"{one}.{number}",
+                            partial(_read, group, one),
+                            partial(_write, group, one),
+                            **limits,
+                        )
+            elif groups:
+                ratios = _Ratios(groups, one)
+                self.control(one, ratios.get, ratios.set, **limits)
+
+    def control_noise(self, *modules: str, name: str = "noise", **amplitudes: float) -> None:
+        """Declare noise on the outputs of modules, off at first: Algorithm 1 of Santurkar et al. (2018).
+
+        It is made in training only. `noise` switches it; `noise.n_mu`, `noise.n_sigma`, `noise.r_mu` and
+        `noise.r_sigma` are its amplitudes. What it draws depends on the observation's seed, the step, the module
+        and the shape alone, and disturbs nothing else; all passes of a step meet the same draws. Units are
+        dimension 1.
+
+        Arguments:
+            modules: names as in `named_modules()`, or patterns such as ``"layer*.bn1"``.
+            amplitudes: `n_mu` and so on, where the paper's are not wanted.
+
+        Raises:
+            ObserveError: no module is called so, or the model is compiled, which calls no hooks added later.
+        """
+        if not modules:
+            raise ObserveError("control_noise: no modules; expected names, or patterns such as 'layer*.bn1'")
+        found = self._modules(modules, nn.Module)
+        if any(getattr(module, "_compiled_call_impl", None) is not None for module in self._net.modules()):
+            raise ObserveError(
+                "control_noise: the model is compiled; expected one that is not: it calls no new hooks"
+            )
+        noise = ModuleNoise(found, step=lambda: self.position, seed=self._seed, **amplitudes)
+        self.control(name, lambda: noise.on, noise.switch)
+        for field, least in AMPLITUDES.items():
+            self.control(
+                f"{name}.{field}", partial(noise.get, field), partial(noise.set, field), minimum=least
+            )
+
+    def control_norm(self, *modules: str, name: str = "norm") -> None:
+        """Declare the kind of all `SwitchableNorm` modules of the model, or of those that are named.
+
+        Raises:
+            ObserveError: there are none, or they are of several kinds.
+        """
+        norms = self._modules(modules, SwitchableNorm)
+        self._alike(name, [norm.setting.kind for norm in norms])
+
+        def switch(kind: str) -> None:
+            for norm in norms:  # before any of them changes
+                norm.of_kind(kind)
+            for norm in norms:
+                norm.switch(kind)
+
+        self.control(name, lambda: norms[0].setting.kind, switch, choices=(*SWITCHABLE_KINDS, ANY_LP))
+
+    def control_dropout(self, *modules: str, name: str = "dropout") -> None:
+        """Declare the probability of all dropout modules of the model, or of those that are named.
+
+        Raises:
+            ObserveError: there are none, or their probabilities differ.
+        """
+        dropouts = self._modules(modules, _DropoutNd)
+        self._alike(name, [one.p for one in dropouts])
+
+        def put(p: float) -> None:
+            for one in dropouts:
+                one.p = p
+
+        self.control(name, lambda: float(dropouts[0].p), put, minimum=0.0, maximum=1.0)
+
+    def _modules(self, patterns: Sequence[str], kind: type[Any]) -> list[Any]:
+        named = dict(self._net.named_modules())
+        found = []
+        for name, module in named.items():
+            wanted = not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+            if wanted and name and isinstance(module, kind):
+                found.append(module)
+        what = kind.__name__.lstrip("_")
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in named):
+                hint = did_you_mean(pattern, list(named))
+                raise ObserveError(
+                    f"control: {pattern!r} names no module; expected one of named_modules(){hint}"
+                )
+        if not found:
+            raise ObserveError(f"control: the model has no {what} there; expected at least one")
+        return found
+
+    @staticmethod
+    def _alike(name: str, values: Sequence[object]) -> None:
+        if len(set(values)) > 1:
+            listed = ", ".join(map(str, dict.fromkeys(values)))
+            raise ObserveError(
+                f"control {name}: the modules differ ({listed}); expected a control for each value, by name="
+            )
+
+
+class ModuleNoise:
+    """Noise on the outputs of modules; without hooks while it is off."""
+
+    def __init__(
+        self, modules: Sequence[nn.Module], *, step: Callable[[], int], seed: int, **amplitudes: float
+    ) -> None:
+        self._modules = modules
+        self._step = step
+        self._seed = seed
+        self._setting = Noise.model_validate({"on": True, **amplitudes})
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    @property
+    def on(self) -> bool:
+        return bool(self._hooks)
+
+    def switch(self, on: bool) -> None:
+        """Let the modules be noisy, or not."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        if on:
+            self._hooks = [
+                module.register_forward_hook(partial(self._noisy, layer))
+                for layer, module in enumerate(self._modules, 1)
+            ]
+
+    def get(self, field: str) -> float:
+        """An amplitude."""
+        return float(getattr(self._setting, field))
+
+    def set(self, field: str, value: float) -> None:
+        """Change an amplitude."""
+        self._setting = Noise.model_validate({**self._setting.model_dump(), field: value})
+
+    def _noisy(self, layer: int, module: nn.Module, _inputs: object, output: Any) -> Any:
+        if not (
+            module.training and isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 1
+        ):
+            return output
+        # A source of its own each time: draws of a pass may still await its backward pass.
+        source = NoiseSource(self._setting, seed=self._seed, layer=layer)
+        return source.apply(output, ForwardMode(noise_step=self._step()))
+
+
+class _Ratios:
+    """A setting of several parameter groups as one number: the largest."""
+
+    def __init__(self, groups: Sequence[dict[str, Any]], what: str) -> None:
+        self._groups = groups
+        self._what = what
+        self._ratios = [1.0] * len(groups)
+
+    def get(self) -> float:
+        return max(_read(group, self._what) for group in self._groups)
+
+    def set(self, value: float) -> None:
+        largest = self.get()
+        if largest:
+            self._ratios = [_read(group, self._what) / largest for group in self._groups]
+        for group, ratio in zip(self._groups, self._ratios, strict=True):
+            _write(group, self._what, value * ratio)
+
+
+def _has(group: dict[str, Any], what: str) -> bool:
+    return what in group or (what == "momentum" and "betas" in group)
+
+
+def _read(group: dict[str, Any], what: str) -> float:
+    return float(group[what] if what in group else group["betas"][0])
+
+
+def _write(group: dict[str, Any], what: str, value: float) -> None:
+    if what not in group:
+        first, *others = group["betas"]
+        _fill(first, value) if isinstance(first, Tensor) else group.update(betas=(value, *others))
+    elif isinstance(group[what], Tensor):
+        _fill(group[what], value)
+    else:
+        group[what] = value
+
+
+def _fill(tensor: Tensor, value: float) -> None:
+    with torch.no_grad():
+        tensor.fill_(value)
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" or {names[-1]}"

@@ -1,0 +1,245 @@
+"""Requests to an observed loop: answered between two updates, in the thread that trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from bncore.config.controls import Control
+from bncore.external.checks import ObserveError
+from bncore.external.control_panel import ControlPanel
+from bncore.probes.guard import undisturbed
+from bncore.store.controls import write_controls
+from bncore.store.journal import Journal, read_events
+from bncore.store.lineage import Lineage
+from bncore.store.paths import RunDir
+from bncore.train.commands import INTERRUPTIONS, UNCHANGED, Answer, Handler, RequestRefused, refusal
+from bncore.train.control import RunControl
+from bncore.train.heartbeat import Heartbeat
+from bncore.train.requests import Requests
+
+SHOWN_EVERY_S = 2.0
+"""How often values that the loop itself changes are told."""
+
+TAKEN = frozenset({"seq", "t", "type", "step", "kind"})
+"""Names that numbers of an evaluation cannot have."""
+
+OnCheckpoint = Callable[[int], object]
+OnEvaluate = Callable[[], Mapping[str, Any]]
+
+
+class StopObserved(Exception):
+    """Raised by `watch.step` where a person requested a stop; ``with bncore.observe(...)`` ends by it quietly."""
+
+
+class Steering:
+    """What a request may see of an observed loop and do to it (`bncore.train.commands.Interruptible`).
+
+    Arguments:
+        net: the loop's own model, evaluated as it is requested.
+        on_checkpoint: called with the step; saves what the loop wants saved.
+        on_evaluate: gives the numbers of an evaluation.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        net: nn.Module,
+        on_checkpoint: OnCheckpoint | None = None,
+        on_evaluate: OnEvaluate | None = None,
+    ) -> None:
+        self.position = 0
+        self.control = RunControl()
+        self.panel = ControlPanel()
+        self.evaluation: dict[str, float] = {}
+        self.journal: Journal
+        self.run = run
+        self._net = net
+        self._on_checkpoint = on_checkpoint
+        self._on_evaluate = on_evaluate
+        self._lineage: Lineage | None = None
+        self._digest: str | None = None
+        self._heartbeat: Heartbeat
+        self._requests: Requests | None = None
+        self._shown: tuple[Control, ...] | None = None
+        self._show_at = 0.0
+
+    def open(self, journal: Journal, heartbeat: Heartbeat) -> None:
+        """The run directory is there."""
+        self.journal, self._heartbeat = journal, heartbeat
+
+    def repeat(self, path: Path) -> None:
+        """Take the requests of another run at the steps where it took them.
+
+        Raises:
+            ObserveError: the loop has begun.
+            StoreError: the journal cannot be read.
+        """
+        if self._requests is not None:
+            raise ObserveError("replay: the loop has begun; expected before the first step")
+        events = read_events(path / "journal.jsonl" if path.is_dir() else path)
+        requests = tuple(event for event in events if event["type"] == "request")
+        self._lineage = Lineage("replay", str(path), requests=requests)
+        self._digest = next((e.get("params_sha256") for e in events if e["type"] == "finished"), None)
+
+    def before_step(self, step: int) -> None:
+        """Answer what waits, and wait while paused.
+
+        Raises:
+            StopObserved: a person wants the loop to end.
+            StoreError: the run directory can no longer be written, or is somebody else's.
+        """
+        requests = self._begun()
+        self.position = step
+        while True:
+            if requests.has_due(step):
+                self._answer(requests)
+            self._show()
+            if self.control.stopping:
+                raise StopObserved(f"stopped by request at step {step}")
+            if self.control.may_step():
+                self._heartbeat.set_state("running")
+                return
+            self.journal.check_owned()
+            self._heartbeat.set_state("paused")
+            requests.wait()
+
+    def stops_at(self, step: int) -> bool:
+        """Whether a person wants no further update."""
+        return self.control.stopping or (self._requests is not None and self._requests.stops_at(step))
+
+    def end(self, step: int, digest: str) -> Literal["finished", "stopped"]:
+        """Answer what still waits after the last update; the state that the run ends in."""
+        requests, self.position = self._begun(), step
+        if requests.stops_at(step):
+            self._answer(requests)
+        state: Literal["finished", "stopped"] = "stopped" if self.control.stopping else "finished"
+        requests.reject_rest(step, f"the run has {state}")
+        self._show(at_once=True)
+        if self._digest not in (None, digest):
+            text = f"parameters at the end are others than those of the run repeated here: {self._digest}"
+            self.journal.append("warning", step, text=text)
+        return state
+
+    def close(self) -> None:
+        if self._requests is not None:
+            self._requests.stop()
+
+    def evaluate(self) -> None:
+        """Have the loop evaluate its model, which stays as it is: modes, buffers and generators included."""
+        if self._on_evaluate is None:
+            raise RequestRefused(
+                "evaluate: the loop gave no function for it; expected observe(on_evaluate=...)"
+            )
+        buffers = [(buffer, buffer.clone()) for buffer in self._net.buffers()]
+        with undisturbed(self._net, {}):
+            try:
+                self.evaluation = _numbers(self._on_evaluate())
+            finally:
+                with torch.no_grad():
+                    for buffer, before in buffers:
+                        buffer.copy_(before)
+
+    def save_checkpoint(self) -> None:
+        """Have the loop save what it wants saved."""
+        if self._on_checkpoint is None:
+            raise RequestRefused(
+                "checkpoint: the loop gave no function for it; expected observe(on_checkpoint=...)"
+            )
+        self._on_checkpoint(self.position)
+
+    def _begun(self) -> Requests:
+        if self._requests is None:
+            self._requests = Requests(self.run, self.journal, self._lineage, handlers=OBSERVED)
+            self._requests.start()
+        return self._requests
+
+    def _answer(self, requests: Requests) -> None:
+        for request in requests.requests_at(self.position):
+            requests.apply(request, self, self.position)
+        self._show_at = 0.0
+
+    def _show(self, *, at_once: bool = False) -> None:
+        """Tell other processes what can be changed, and what holds."""
+        now = time.monotonic()
+        if now < self._show_at and not at_once:
+            return
+        self._show_at = now + SHOWN_EVERY_S
+        controls = self.panel.state()
+        if controls != self._shown:
+            known = {control.name for control in self._shown or ()}
+            for control in controls:
+                if control.name not in known:
+                    declared = control.model_dump(exclude_defaults=True)
+                    self.journal.append("control", self.position, control=declared)
+            write_controls(self.run, controls)
+            self._shown = controls
+
+
+def _refuse_set(run: Steering, _command: dict[str, Any]) -> Answer:
+    names = ", ".join(control.name for control in run.panel.state())
+    raise RequestRefused(
+        f"an observed loop has no settings; expected one of its controls: {names or 'it has none'}"
+    )
+
+
+def _evaluate(run: Steering, _command: dict[str, Any]) -> Answer:
+    run.evaluate()
+    return UNCHANGED
+
+
+def _save(run: Steering, _command: dict[str, Any]) -> Answer:
+    run.save_checkpoint()
+    return UNCHANGED
+
+
+def _journal_evaluation(run: Steering, _command: dict[str, Any]) -> None:
+    run.journal.append("eval", run.position, **run.evaluation)
+
+
+def _nothing(_run: Steering, _command: dict[str, Any]) -> None:
+    pass
+
+
+# Only somebody else's function can tell whether it does what is requested: it is called for the answer.
+OBSERVED: dict[str, Handler[Any]] = {
+    **INTERRUPTIONS,
+    "stop": INTERRUPTIONS["stop"]._replace(
+        replayed=True
+    ),  # nothing resumes the loop; a replay ends there too
+    "control": Handler(
+        _nothing, replayed=True, answer=lambda run, command: run.panel.change(command["changes"])
+    ),
+    "checkpoint": Handler(_nothing, replayed=True, answer=_save),
+    "evaluate": Handler(_journal_evaluation, replayed=True, answer=_evaluate),
+    "set": Handler(_nothing, replayed=False, answer=_refuse_set),
+    "drop_request": refusal("an observed loop cannot be resumed"),
+}
+"""Every request by its kind, as an observed loop answers it."""
+
+
+def _numbers(found: object) -> dict[str, float]:
+    """What `on_evaluate` gave.
+
+    Raises:
+        RequestRefused: no mapping of names to numbers.
+    """
+    if not isinstance(found, Mapping):
+        raise RequestRefused(f"evaluate: on_evaluate gave {type(found).__name__}; expected a dict of numbers")
+    numbers = {}
+    for name, value in found.items():
+        if name in TAKEN:
+            raise RequestRefused(f"evaluate: {name!r} is a name that every event has; expected another")
+        try:
+            numbers[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise RequestRefused(f"evaluate: {name} = {value!r}; expected a number") from None
+    return numbers
+
+
+__all__ = ["OBSERVED", "Steering", "StopObserved"]
