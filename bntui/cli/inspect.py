@@ -73,7 +73,7 @@ def watch(names: Names = None, plain: Plain = False, where: Where = None, root: 
     """Follow runs or sweeps until they end.
 
     Ctrl-C stops watching, not the runs."""
-    with Progress(runs_named(names, root, where), plain=plain) as progress:
+    with Progress(runs_named(names, root, where), plain=plain, stream=sys.stdout) as progress:
         while True:
             seen = progress.tick()
             if seen and not any(overview.state in ("queued", "running", "paused") for overview in seen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -26,13 +27,19 @@ PICTURE_EVERY_S = 0.5
 
 
 class Progress:
-    """Shows how far the runs of a sweep are; a context manager whose `tick` is called now and then."""
+    """Shows how far the runs of a sweep are; a context manager whose `tick` is called now and then.
 
-    def __init__(self, runs: list[RunDir], *, plain: bool = False) -> None:
+    Arguments:
+        plain: in lines of text, as where `stream` is no terminal.
+        stream: standard output where following is what was asked for; default: standard error.
+    """
+
+    def __init__(self, runs: list[RunDir], *, plain: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
         observer, queue = Observer(), Queue()
         self._followers = [RunFollower(run, observer, queue) for run in runs]
-        self._plain = plain or not sys.stderr.isatty()
-        self._live = None if self._plain else Live(console=Console(stderr=True), auto_refresh=False)
+        self._plain = plain or not self._stream.isatty()
+        self._live = None if self._plain else Live(console=Console(file=self._stream), auto_refresh=False)
         self._next = 0.0
         self._printed: dict[str, tuple[str, int]] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -82,8 +89,8 @@ class Progress:
             key = (overview.state, overview.step)
             if overview.state != "queued" and self._printed.get(overview.run.name) != key:
                 self._printed[overview.run.name] = key
-                sys.stderr.write(plain_line(overview) + "\n")
-        sys.stderr.flush()
+                self._stream.write(plain_line(overview) + "\n")
+        self._stream.flush()
 
 
 def plain_line(overview: RunView) -> str:
