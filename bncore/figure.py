@@ -73,6 +73,8 @@ class Curve:
     dash: int | None = None
     """Index of its dash pattern."""
     opacity: float = 1.0
+    bold: bool = False
+    """Whether it is of the pinned reference."""
 
     @property
     def is_line(self) -> bool:

@@ -74,7 +74,7 @@ class Selection:
     step: float | None = None
     """Where the crosshair stands."""
     reference: Path | None = None
-    """The run that others are compared with."""
+    """The run that others are compared with, by itself or with its group; never hidden."""
 
     def run(self, snapshot: Snapshot) -> RunView | None:
         """The selected run; the first where that one is gone from the snapshot."""
@@ -84,7 +84,7 @@ class Selection:
     def shown(self, snapshot: Snapshot) -> list[RunView]:
         """The runs whose curves are drawn; the selected one last, so that it lies on top."""
         selected = self.run(snapshot)
-        views = [view for view in snapshot.runs if view.run.path not in self.hidden]
+        views = [view for view in snapshot.runs if view.run.path not in self.hidden - {self.reference}]
         return sorted(views, key=lambda view: view is selected)
 
     def targets(self, snapshot: Snapshot, groups: Sequence[Group]) -> tuple[RunView, ...]:
@@ -99,6 +99,10 @@ class Selection:
         """The one that the selected run is in; the first where it is in none."""
         found = next((one for one in groups if any(v.run.path == self.selected for v in one.runs)), None)
         return found or next(iter(groups), None)
+
+    def is_reference(self, group: Group) -> bool:
+        """Whether others are compared with a group."""
+        return any(view.run.path == self.reference for view in group.runs)
 
     def move(self, groups: Sequence[Group], by: int) -> None:
         """Select the first run of the group `by` rows further down."""

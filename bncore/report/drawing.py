@@ -231,6 +231,7 @@ def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
     color, dash = _color(curve.style), _dash(curve)
     width, opacity = _STROKES[curve.weight]
     opacity *= curve.opacity
+    width *= 2.0 if curve.bold else 1.0
     if curve.weight == "paper":
         dash = PAPER_DASH
     low, high = _drawable(curve.low, plot), _drawable(curve.high, plot)

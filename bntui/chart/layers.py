@@ -56,7 +56,9 @@ class Layers:
             if curve.weight == "spread":  # without edges, which would hide the lines inside
                 return
         pattern = self._palette.dash(curve.style) if curve.dash is None else curve.dash
-        if pattern:
+        if curve.bold:
+            dots[1:] |= dots[:-1].copy()
+        elif pattern:
             dots = dashed(dots, dashes(pattern, self._columns))
         if faint:
             self._paint_faint(dots, curve.style)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
-from bncore.figure import Floats, HLine, VLine
-from bncore.follow.groups import is_going
+from bncore.figure import Curve, Floats, HLine, VLine
+from bncore.follow.groups import Group, is_going
 from bncore.follow.run_view import RunView
 from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
@@ -36,6 +36,8 @@ class PanelState:
     """How runs are drawn together; None: each by itself."""
     axis: Axis = "step"
     """What measures over the steps are drawn over."""
+    pinned: Path | None = None
+    """Directory of the run that is the reference, drawn boldly with its group."""
     figure: str = ""
     """The figure of the paper that the runs are of, as `SweepView.figure` tells it."""
 
@@ -51,6 +53,24 @@ def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> t
         measure = paper
     known = measure.symbol in measure.title
     return measure, measure.title if known else f"{measure.title} {measure.symbol}"
+
+
+def emphasized(
+    curves: Iterable[Curve], owners: Iterable[Group | RunView], pinned: Path | None
+) -> tuple[Curve, ...]:
+    """The curves, that of the reference boldly.
+
+    Arguments:
+        owners: the groups or runs whose styles the curves have.
+    """
+    bold = {
+        one.style
+        for one in owners
+        if any(view.run.path == pinned for view in (one.runs if isinstance(one, Group) else (one,)))
+    }
+    return tuple(
+        replace(curve, bold=True) if curve.style in bold and not curve.faint else curve for curve in curves
+    )
 
 
 def hlines(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:

@@ -12,7 +12,7 @@ from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
 from bncore.store.measured import EMPTY, Points, rows
 from bncore.store.thresholds import lr_of
-from bntui.live.drawing import PanelState, as_drawn, hlines, row_at, why_empty
+from bntui.live.drawing import PanelState, as_drawn, emphasized, hlines, row_at, why_empty
 from bntui.live.reference import overlay
 
 
@@ -27,7 +27,7 @@ def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> 
     ]
     return ChartData(
         f"{title}{_when(views, drawn, state)}",
-        (*curves, *overlay(measure.key, views, state)),
+        (*emphasized(curves, views, state.pinned), *overlay(measure.key, views, state)),
         (),
         hlines(views, drawn) if curves else (),
         log_y=drawn.log,

@@ -14,7 +14,7 @@ from bncore.measures import MEASURES
 from bncore.store.histograms import layer_histograms
 from bncore.store.measured import layers_of, rows
 from bntui.chart.view import finite_ends
-from bntui.live.drawing import PanelState, chosen_layer, layer_title, row_at, why_empty
+from bntui.live.drawing import PanelState, chosen_layer, emphasized, layer_title, row_at, why_empty
 
 INSTRUMENTS: dict[str, Measure] = {key: one for key, one in MEASURES.items() if one.per_layer}
 """What can be shown over all layers."""
@@ -76,7 +76,8 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
         curves.append(Curve(view.name, view.style, x, y, y))
     when = f", step {at.pop():,}" if len(at) == 1 else ""
     title, note = f"{measure.title}{when}", why_empty(views, measure.table)
-    return ChartData(title, tuple(curves), log_y=measure.log, x_name="layer", note=note)
+    drawn = emphasized(curves, views, state.pinned)
+    return ChartData(title, drawn, log_y=measure.log, x_name="layer", note=note)
 
 
 def histogram(view: RunView, state: PanelState) -> HistogramData:

@@ -16,6 +16,7 @@ from bntui.live.drawing import (
     PanelState,
     as_drawn,
     chosen_layer,
+    emphasized,
     hlines,
     layer_title,
     marks,
@@ -48,15 +49,17 @@ class Panel:
         elif measure.high:
             title += lengths(views, measure.table)
         if state.grouping is None:
-            curves = [
+            found = (
                 placed
                 for view in views
                 for curve in curve_of(views, view, measure, layer)
                 for placed in on_axis(curve, [view], state.axis)
-            ]
+            )
+            curves = emphasized(found, views, state.pinned)
             vlines = marks(views, state.axis)
         else:
-            curves = list(state.grouping.curves(views, measure, layer, state.axis))
+            of_groups = state.grouping.curves(views, measure, layer, state.axis)
+            curves = emphasized(of_groups, state.grouping.groups(views), state.pinned)
             vlines = (*marks(views, state.axis), *state.grouping.departures(views, state.axis))
         if measure.per_layer and middle_layer((view.columns for view in views), measure) is not None:
             note = f"layer {layer} was not measured"

@@ -54,10 +54,6 @@ class ComparePage(RunsPage):
         self._measure = keys[(keys.index(self._measure) + by) % len(keys)]
         self.show_again()
 
-    def action_reference(self) -> None:
-        self.selection.reference = self.selection.selected
-        self.show_again()
-
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:
         if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":

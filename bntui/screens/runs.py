@@ -15,6 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from bncore.follow.estimate import duration
+from bncore.follow.groups import Group
 from bncore.report.paper import FOLDER
 from bncore.store.measured import layers_of
 from bncore.store.problems import first_failures
@@ -98,7 +99,15 @@ class RunsPage(Page):
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
         reference = FOLDER if selection.paper else None
         grouping = self.context.grouping(self.snapshot) if self.snapshot else None
-        return PanelState(selection.layer, selection.step, reference, grouping, selection.axis, figure)
+        return PanelState(
+            selection.layer,
+            selection.step,
+            reference,
+            grouping,
+            selection.axis,
+            selection.reference,
+            figure,
+        )
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
         failure = self.context.feed.failure
@@ -144,7 +153,20 @@ class RunsPage(Page):
         self._toggle(self.selection.marked)
 
     def action_hide(self) -> None:
-        self._toggle(self.selection.hidden)
+        group = self._group()
+        if group is not None and self.selection.is_reference(group):
+            self.notice(f"{group.name} is the reference: r unpins it", "yellow")
+        else:
+            self._toggle(self.selection.hidden)
+
+    def action_reference(self) -> None:
+        group = self._group()
+        if group is not None:
+            pinned = self.selection.is_reference(group)
+            self.selection.reference = None if pinned else self.selection.selected
+            self.selection.hidden.difference_update(view.run.path for view in group.runs)
+            self.show_again()
+            self.notice(f"{group.name}: {'no longer ' if pinned else ''}the reference")
 
     def action_whole_sweep(self) -> None:
         self.selection.whole_sweep = not self.selection.whole_sweep
@@ -249,9 +271,13 @@ class RunsPage(Page):
         self.context.feed.wake()
         self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 
+    def _group(self) -> Group | None:
+        """The selected one."""
+        return self.selection.group(self.context.groups(self.snapshot)) if self.snapshot else None
+
     def _toggle(self, paths: set[Path]) -> None:
         """Put the selected group's runs in, or take them out where all are in."""
-        group = self.selection.group(self.context.groups(self.snapshot)) if self.snapshot else None
+        group = self._group()
         if group is not None:
             own = {view.run.path for view in group.runs}
             paths.symmetric_difference_update(own if own <= paths else own - paths)

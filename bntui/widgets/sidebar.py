@@ -112,7 +112,8 @@ class RunLine(Line):
         parts = []
         for index, group in enumerate(groups):
             is_selected = group is selection.group(groups)
-            text = fmt.badge(palette, group.style, 2).append(" ")
+            text = Text("★" if selection.is_reference(group) else "")
+            text.append_text(fmt.badge(palette, group.style, 2)).append(" ")
             text.append(named(group), fmt.color(palette, group.style))
             text.append(f" {fmt.percent(fmt.fraction_of(*group.runs)).replace(' ', '')}", fmt.MUTED)
             state = state_of(group)
@@ -153,10 +154,11 @@ def state_of(group: Group) -> str:
 
 
 def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> Text:
-    """A group in one line: whether marked or hidden, its line, its name, its state and how far its runs are."""
+    """A group in one line: whether marked, pinned or hidden, its line, name and state, how far its runs are."""
     paths = {view.run.path for view in group.runs}
     text = (
-        Text("◆ " if paths <= selection.marked else "  ")
+        Text("◆" if paths <= selection.marked else " ")
+        .append("★" if selection.is_reference(group) else " ")
         .append_text(fmt.badge(palette, group.style))
         .append(" ")
     )

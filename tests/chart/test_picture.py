@@ -54,6 +54,16 @@ def test_a_chart_looks_like_this() -> None:
     ]
 
 
+def test_the_reference_is_twice_as_thick_and_without_gaps() -> None:
+    """In 16 colours style 1 is dashed; a level line has one dot in each column."""
+    level = line(np.ones(100), style=1)
+    drawn = (rows(chart(replace(level, bold=bold)), 48, 12, palette=ANSI) for bold in (False, True))
+    thin, thick = map(dots_of, drawn)
+    lit = thick.any(axis=0)
+    assert thick.sum() == 2 * lit.sum()
+    assert 0 < thin.any(axis=0).sum() < lit.sum()
+
+
 def test_a_chart_in_16_colours_looks_like_this() -> None:
     assert rows(TWO_RUNS, 48, 12, palette=ANSI) == [
         "╭─ ICS ────────────────────────────────── log ─╮",

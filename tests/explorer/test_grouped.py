@@ -10,6 +10,7 @@ from store.factories import SMALL
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
+from bntui.chart.widget import Chart
 from bntui.screens.runs import RunsPage
 from explorer.factories import drive, explorer, text_of
 from explorer.steered_sweep import sentence
@@ -107,6 +108,34 @@ def test_hiding_and_marking_are_of_the_whole_group(sweep: SweepDir) -> None:
         await pilot.press("v", "m")
         await pilot.pause()
         assert not selection.hidden | selection.marked
+
+    drive(app, (160, 48), act)
+
+
+def test_the_reference_is_pinned_drawn_boldly_and_never_hidden(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    def bold() -> set[str]:
+        return {one.label for chart in app.screen.query(Chart) for one in chart.data.curves if one.bold}
+
+    async def act(pilot: Pilot[None]) -> None:
+        selection = app.context.selection
+        await pilot.press("v", "r")
+        await pilot.pause()
+        assert selection.reference == sweep.path / "none-s0"
+        assert bold() == {"none ×3"}, "hidden before, it is shown again"
+        assert "★" in text_of(app)
+        await pilot.press("v")
+        await pilot.pause()
+        assert not selection.hidden
+        assert "r unpins it" in text_of(app)
+        await pilot.press("g")
+        await pilot.pause()
+        assert bold() == {"none-s0"}
+        await pilot.press("r")
+        await pilot.pause()
+        assert not bold()
+        assert selection.reference is None
 
     drive(app, (160, 48), act)
 
