@@ -1,5 +1,5 @@
 """Every measure: those of training and evaluation, and what each probe declares beside its settings
-(`bncore.config.probes`). ``python -m bncore.measures`` prints them as the table of docs/measures.md."""
+(`bncore.config.probes`). ``python -m bncore.measures`` prints them as the table of docs/reference/measures.md."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ _HEADER = """\
 # Measures
 
 Everything that is drawn of a run, by `bnrun show`, the explorer, `bnrun export --svg` and the report. Written by
-`python -m bncore.measures > docs/measures.md`; a measure is declared in `bncore/measures.py`, or beside the
-settings of the probe that journals it, in `bncore/config/probes.py`. Sources are of Santurkar et al. (2018),
+`python -m bncore.measures > docs/reference/measures.md`; a measure is declared in `bncore/measures.py`, or beside
+the settings of the probe that journals it, in `bncore/config/probes.py`. Sources are of Santurkar et al. (2018),
 unless another is named.
 
 | key | measure | symbol | unit | journal | of each | axis | beside it | better | source |

@@ -1,7 +1,7 @@
 """Keyed randomness: every draw comes from a generator seeded by (seed, stream, step, layer).
 
 Nothing here has a state to save: a resumed, replayed or forked run uses the same key and draws the same
-numbers, and switching one consumer on or off disturbs no other (docs/architecture.md, decision 2).
+numbers, and switching one consumer on or off disturbs no other (docs/explanation/architecture.md, decision 2).
 """
 
 from __future__ import annotations

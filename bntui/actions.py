@@ -55,7 +55,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("go_back", "escape,backspace", "back", "Back to the sweep, then to all runs", EVERYWHERE, 6),
     Action("next_theme", "T", "theme", "Dark, light, or the terminal's own colours", EVERYWHERE),
     Action("save_screen", "ctrl+s", "save screen", "Save the screen as SVG into this folder", EVERYWHERE),
-    Action("filter", "slash", "filter", "Show only runs that match a query (docs/queries.md)", HOME, 3),
+    Action("filter", "slash", "filter", "Show only runs that match a query (docs/reference/queries.md)", HOME, 3),
     Action("mark", "m", "mark", "Mark the run, to compare it with others", HOME, 4),
     Action("compare_marked", "5", "compare", "Compare the marked runs", HOME, 5),
     Action("view('sweep')", "1", "sweep", "Runs and charts of the sweep", RUNS),

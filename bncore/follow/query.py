@@ -1,5 +1,5 @@
 """Selecting runs by a query such as ``norm=batch lr>0.05 state:running seed:0..4 not has:ics``: its grammar is in
-docs/queries.md."""
+docs/reference/queries.md."""
 
 from __future__ import annotations
 

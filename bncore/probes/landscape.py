@@ -100,7 +100,7 @@ class Landscape(Probe):
         - `grad_diff` (A,): ||grad L(theta_t - a d) - g||; `relative` (A,): the same by ||g||; `cosine` (A,)
           of the two gradients;
         - `grad_diff_sum` (A,): sum over the parameters i of ||grad_i L(theta_t - a d) - g_i||, which is what Figs
-          4b, 10b and 11 draw as the gradient's difference [inferred: docs/paper-settings.md];
+          4b, 10b and 11 draw as the gradient's difference [inferred: docs/explanation/paper-settings.md];
         - `loss_min`, `loss_max` over all points, `grad_diff_min`, `grad_diff_max`, `grad_diff_sum_min`,
           `grad_diff_sum_max`;
         - `lipschitz`: max |L(theta_t - a d) - L(theta_t)| / (a ||g||) over all points;

@@ -60,7 +60,7 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
 
     `layer_grad_norm` ||grad_W L||, `weight_norm` ||W||, `relative_update` ||dW|| / ||W|| of what the
     optimiser really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
-    (docs/paper.md, section 6). W is that of theta_t.
+    (docs/explanation/paper.md, section 6). W is that of theta_t.
     """
     names = view.weights
     weight = torch.stack([norm_of(view.before[n]) for n in names])

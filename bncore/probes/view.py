@@ -1,4 +1,4 @@
-"""The frozen view of one training step that every probe reads (docs/architecture.md, decision 1)."""
+"""The frozen view of one training step that every probe reads (docs/explanation/architecture.md, decision 1)."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ FIGURES: tuple[Figure, ...] = (
         (each_rate(row(*_LANDSCAPE)),), wants=_is_l_p,
     ),
 )  # fmt: skip
-"""docs/paper.md, section 1, and the figures themselves."""
+"""docs/explanation/paper.md, section 1, and the figures themselves."""
 
 
 _COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, ReportPicture]] = WeakKeyDictionary()

@@ -1,7 +1,7 @@
 """Where a run comes from, if not from its spec alone: a fork or a replay of another run.
 
 ``lineage.json`` holds the requests that are to be repeated, as the other run's journal has them, and how much
-memory its measurements had. The worker takes both as if they stood in its own journal (docs/architecture.md,
+memory its measurements had. The worker takes both as if they stood in its own journal (architecture.md,
 decision 3).
 """
 

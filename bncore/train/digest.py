@@ -12,7 +12,7 @@ import torch
 def params_sha256(module: torch.nn.Module) -> str:
     """SHA-256 over every parameter and buffer of `module`, in sorted order of their names.
 
-    Each contributes its name, dtype, shape and contiguous little-endian bytes (docs/architecture.md, "Digest and
+    Each contributes its name, dtype, shape and contiguous little-endian bytes (architecture.md, "Digest and
     journal").
     """
     return tensors_sha256({**dict(module.named_parameters()), **dict(module.named_buffers())})

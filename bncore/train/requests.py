@@ -1,4 +1,4 @@
-"""`requests_at(step)`: the single source of requests (docs/architecture.md, decision 3).
+"""`requests_at(step)`: the single source of requests (docs/explanation/architecture.md, decision 3).
 
 Where the journal already speaks of a step, the journal answers: a resumed run takes the same requests at the same
 steps. A fork or a replay takes those of the run it comes from, which its lineage holds. From there on the inbox

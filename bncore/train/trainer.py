@@ -2,7 +2,7 @@
 
 Event s describes theta_s, before update s; a request at s takes effect before update s. A resumed run walks the
 same path from its newest checkpoint: events it has already written are compared with what it recomputes
-(docs/architecture.md, invariant 2), requests come from the journal wherever the journal already speaks of that
+(architecture.md, invariant 2), requests come from the journal wherever the journal already speaks of that
 step.
 """
 

@@ -30,7 +30,7 @@ Where = Annotated[
         "--where",
         "-w",
         metavar="QUERY",
-        help="Only runs that match, such as 'norm=batch lr>0.05 state:running' (docs/queries.md).",
+        help="Only runs that match, such as 'norm=batch lr>0.05 state:running' (docs/reference/queries.md).",
         autocompletion=complete_query,
     ),
 ]

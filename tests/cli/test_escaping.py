@@ -1,4 +1,4 @@
-"""Text from outside cannot steer the terminal (docs/architecture.md, invariant 6): names, messages, titles, junk
+"""Text from outside cannot steer the terminal (architecture.md, invariant 6): names, messages, titles, junk
 in journals."""
 
 from __future__ import annotations

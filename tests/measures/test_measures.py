@@ -19,8 +19,8 @@ TESTS = Path(__file__).parents[1]
 
 
 def test_the_documentation_is_that_of_the_catalogue() -> None:
-    written = (TESTS.parent / "docs" / "measures.md").read_text()
-    assert written == markdown(), "python -m bncore.measures > docs/measures.md"
+    written = (TESTS.parent / "docs" / "reference" / "measures.md").read_text()
+    assert written == markdown(), "python -m bncore.measures > docs/reference/measures.md"
 
 
 def test_every_measure_has_a_name_of_its_own() -> None:

@@ -212,7 +212,7 @@ def test_numbers_come_in_the_runs_own_precision() -> None:
     assert isinstance(found["layers"], list)
 
 
-# Mistakes of others (docs/paper.md, section 5): each would be noticed by the tests above.
+# Mistakes of others (docs/explanation/paper.md, section 5): each would be noticed by the tests above.
 
 
 def test_evaluation_statistics_in_the_second_gradient_would_be_noticed() -> None:

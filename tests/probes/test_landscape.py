@@ -275,7 +275,7 @@ def test_without_weight_decay_there_is_no_penalty_to_include() -> None:
     assert all(np.array_equal(with_it[name], without[name]) for name in without)
 
 
-# Mistakes of others (docs/paper.md, section 5): each would be noticed by the tests above.
+# Mistakes of others (docs/explanation/paper.md, section 5): each would be noticed by the tests above.
 
 
 def test_dividing_by_the_learning_rate_would_be_noticed() -> None:

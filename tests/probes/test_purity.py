@@ -169,7 +169,7 @@ def test_observing_changes_nothing_anywhere(probe: str, norm: str, net: str) -> 
 
 
 def test_a_probe_that_moved_running_statistics_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/paper.md, section 5, mistake 3."""
+    """docs/explanation/paper.md, section 5, mistake 3."""
     quiet = StepView.how
     monkeypatch.setattr(StepView, "how", property(lambda view: ForwardMode(track=True, noise_step=view.step)))
     assert quiet is not StepView.how

@@ -1,4 +1,4 @@
-"""A run steered by hand, replayed from its journal, ends with the same digest (docs/architecture.md, invariant
+"""A run steered by hand, replayed from its journal, ends with the same digest (architecture.md, invariant
 3)."""
 
 from __future__ import annotations

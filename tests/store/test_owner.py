@@ -1,4 +1,4 @@
-"""One writer (docs/architecture.md, invariant 4): of any number of processes that want a run, one gets it."""
+"""One writer (architecture.md, invariant 4): of any number of processes that want a run, one gets it."""
 
 from __future__ import annotations
 

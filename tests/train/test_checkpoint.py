@@ -29,7 +29,7 @@ def test_what_is_saved_is_loaded_without_pickle(tmp_path: Path) -> None:
     assert step == 12
     assert torch.equal(loaded["net"]["w"], torch.ones(3, 2))
     assert loaded["optimiser"] == {"state": {0: {"step": 4}}, "lr": [0.1, True]}
-    torch.load(path, weights_only=True)  # docs/architecture.md: loadable so
+    torch.load(path, weights_only=True)  # docs/explanation/architecture.md: loadable so
 
 
 def test_the_newest_and_the_requested_are_kept(tmp_path: Path) -> None:

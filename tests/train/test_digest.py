@@ -11,7 +11,7 @@ from bncore.train.digest import params_sha256
 
 
 def plain_digest(module: nn.Module) -> str:
-    """What docs/architecture.md promises, read slowly."""
+    """What docs/explanation/architecture.md promises, read slowly."""
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     digest = hashlib.sha256()
     for name in sorted(tensors):

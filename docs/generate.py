@@ -1,0 +1,107 @@
+"""The pages of the reference that are made from the code when the documentation is built (a hook of MkDocs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+from bncore.config.schema import schema
+from bntui.actions import ACTIONS
+from bntui.cli.commands import GROUPS, load_command
+from bntui.cli.main import app
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made here."""
+    for name, lines in (("command-line", command_line()), ("keys", keys()), ("settings", settings())):
+        files.append(File.generated(config, f"reference/{name}.md", content="\n".join(lines)))
+    return files
+
+
+def command_line() -> Iterator[str]:
+    """Every command's help."""
+    group: Any = get_command(app)
+    context = group.make_context("bnrun", [], resilient_parsing=True)
+    yield "# Command line\n\n`bnrun COMMAND --help` prints the same."
+    yield "RUN is a path, `sweep/run`, a unique prefix, or `@last`.\n"
+    for title, commands in GROUPS.items():
+        yield f"\n## {title}\n"
+        for name in commands:
+            text = get_docs_for_click(obj=load_command(name), ctx=context, name=f"bnrun {name}")
+            yield _plain(text.replace("\n## `", "\n#### `").replace("# `", "### `", 1))
+
+
+def keys() -> Iterator[str]:
+    """Every key of the explorer."""
+    yield "# Keys of the explorer\n\n`?` shows those of the page; the palette, `Ctrl+P`, has every action.\n"
+    for scope in dict.fromkeys(action.scope for action in ACTIONS):
+        yield f"\n## {scope.capitalize()}\n\n| key | what it does |\n|---|---|"
+        for action in ACTIONS:
+            if action.scope == scope:
+                pressed = " ".join(f"`{key}`" for key in action.all_keys).replace("|", r"\|")
+                yield f"| {pressed or 'palette'} | {action.help} |"
+
+
+def settings() -> Iterator[str]:
+    """Every field of an experiment file and of a run's spec."""
+    yield (
+        "# Settings\n\nFields of an experiment file, and of `[spec]` in it, which `--set path=value` changes. "
+        "`bnrun schema` prints the same as JSON schema.\n"
+    )
+    models = {**schema()["Experiment"]["$defs"], **schema()["Spec"]["$defs"]}
+    for name in ("Experiment", "Spec", *sorted(models.keys() - {"Experiment", "Spec"})):
+        fields = models[name].get("properties")
+        if not fields:
+            continue
+        yield f"\n## {name}\n\n{models[name].get('description', '')}\n"
+        yield "| field | values | default | meaning |\n|---|---|---|---|"
+        for field, described in fields.items():
+            cells = (f"`{field}`", _values(described), _default(described), described.get("description", ""))
+            yield (
+                "| " + " | ".join(" ".join(_plain(cell).split()).replace("|", r"\|") for cell in cells) + " |"
+            )
+
+
+def _plain(text: str) -> str:
+    """With every `<` that stands outside code as itself, not as the beginning of a tag."""
+    return "".join(
+        part if part.startswith("`") else part.replace("<", "&lt;")
+        for part in re.split(r"(```.*?```|`[^`]*`)", text, flags=re.S)
+    )
+
+
+def _values(described: dict[str, Any]) -> str:
+    if "$ref" in described:
+        name = described["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in described or "oneOf" in described:
+        return ", ".join(_values(one) for one in described.get("anyOf") or described["oneOf"])
+    if "enum" in described:
+        return ", ".join(f"`{value}`" for value in described["enum"])
+    if "const" in described:
+        return f"`{described['const']}`"
+    if described.get("type") == "array":
+        return f"list of {_values(described.get('items', {})) or 'values'}"
+    limits = [
+        f"{sign} {described[key]:g}"
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in described and abs(described[key]) < 2**53
+    ]
+    kind = described.get("type", "")
+    return " ".join(["none" if kind == "null" else kind, ", ".join(limits)]).strip()
+
+
+def _default(described: dict[str, Any]) -> str:
+    default = described.get("default")
+    return "" if default is None or isinstance(default, dict) else f"`{default}`"

@@ -1,0 +1,74 @@
+"""The blocks of a page of the documentation, as one script that a person could type, and what it should print.
+
+- ```` ```console ````: lines after ``$ `` are commands (continued after a backslash), what follows is their output
+  on both streams. ``...`` stands for any lines, ``[2]`` for that exit code. Numbers, digests, rules and widths of
+  columns differ from machine to machine and are not compared.
+- ```` ```python ````: a program of its own.
+- ```` ```toml title="NAME" ````: a file of that name.
+- ```` ```text ````: not executed.
+
+A comment ``<!-- slow: why -->`` before a block makes the whole page a slow test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENTATION = Path(__file__).parent.parent.parent / "docs"
+FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+VARIES = re.compile(r"0x\w+|[0-9a-f]{16,}|[-+−×]?\d[\d.,e+:/-]*|[─━│┃┏┓┗┛┡┩├┤┬┴┼┳╇└┘╭╮╰╯╞╪╡═|-]{1,}")
+ANY = "..."
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is typed, and what should be seen."""
+
+    text: str
+    expected: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+def pages() -> list[Path]:
+    """Those with something to execute."""
+    return [page for page in sorted(DOCUMENTATION.rglob("*.md")) if any(commands(page))]
+
+
+def is_slow(page: Path) -> bool:
+    return "<!-- slow: " in page.read_text()
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """All of a page, in order."""
+    for language, title, body in FENCE.findall(page.read_text()):
+        if language == "console":
+            yield from _typed(body)
+        elif language == "python":
+            yield Command(f"python - <<'END_OF_BLOCK'\n{body}END_OF_BLOCK", (ANY,))
+        elif title:
+            yield Command(f"cat > {title} <<'END_OF_BLOCK'\n{body}END_OF_BLOCK")
+
+
+def _typed(body: str) -> Iterator[Command]:
+    for one in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+        lines = one.rstrip("\n").split("\n")
+        last = next(i for i, line in enumerate(lines) if not line.endswith("\\"))
+        output, code = lines[last + 1 :], 0
+        if output and (found := re.fullmatch(r"\[(\d+)\]", output[-1])):
+            output, code = output[:-1], int(found[1])
+        yield Command("\n".join(lines[: last + 1]), tuple(output), code)
+
+
+def same(expected: tuple[str, ...], printed: str) -> bool:
+    """Whether the output is the expected one, but for what varies."""
+    pattern = "".join(
+        r"(?:.*\n)*?" if line.strip() == ANY else re.escape(stable(line)) + r"\n" for line in expected
+    )
+    return re.fullmatch(pattern, "".join(f"{stable(line)}\n" for line in printed.splitlines())) is not None
+
+
+def stable(line: str) -> str:
+    return " ".join(VARIES.sub("#", line).split())

@@ -1,0 +1,73 @@
+"""Everything in the documentation that a person could type is typed here, page by page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from documentation.pages import DOCUMENTATION, FENCE, Command, commands, is_slow, pages, same
+
+SALT = "end-of-command"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            id=str(page.relative_to(DOCUMENTATION)),
+            marks=(pytest.mark.slow, pytest.mark.timeout(1200)) if is_slow(page) else (),
+        )
+        for page in pages()
+    ],
+)
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    found = list(commands(page))
+    for command, (printed, code) in zip(found, _type(found, tmp_path), strict=True):
+        assert code == command.exit_code, f"$ {command.text}\n{printed}\n[{code}]"
+        assert same(command.expected, printed), f"$ {command.text}\n{printed}"
+
+
+def _type(found: list[Command], folder: Path) -> list[tuple[str, int]]:
+    """Output and exit code of each, typed into one shell."""
+    script = folder / "typed.sh"
+    script.write_text("".join(f'{command.text}\necho "{SALT} $?"\n' for command in found))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "120",
+    }
+    shell = subprocess.run(
+        ["bash", script],
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+        env=environment,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    )
+    parts = re.split(rf"^{SALT} (\d+)\n", shell.stdout, flags=re.MULTILINE)
+    return [(parts[i], int(parts[i + 1])) for i in range(0, len(parts) - 1, 2)]
+
+
+@pytest.mark.parametrize(
+    "page", sorted(DOCUMENTATION.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCUMENTATION))
+)
+def test_a_block_says_what_it_is(page: Path) -> None:
+    text = page.read_text()
+    fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
+    assert len(fences) == 2 * len(FENCE.findall(text)), f"a block without language: {fences}"
+
+
+def test_other_output_is_told_apart() -> None:
+    assert same(("a-s0: ok 1.5", "..."), "a-s0: ok 77\nmore\n")
+    assert not same(("a-s0: ok 1.5",), "a-s0: failed 1.5\n")
+    assert not same(("a", "..."), "b\na\n")
+    assert not same((), "something\n")
