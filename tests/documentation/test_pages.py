@@ -71,3 +71,11 @@ def test_other_output_is_told_apart() -> None:
     assert not same(("a-s0: ok 1.5",), "a-s0: failed 1.5\n")
     assert not same(("a", "..."), "b\na\n")
     assert not same((), "something\n")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_is_linked_is_there(name: str) -> None:
+    page = DOCUMENTATION.parent / name
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert links
