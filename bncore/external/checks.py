@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -32,13 +31,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def check_observable(model: object, optimizer: object, probes: Probes) -> None:
+def check_observable(model: object, optimizer: object, probes: Probes, *, strict: bool) -> None:
     """Make sure that model, optimiser and probes go together.
 
     Raises:
         ObserveError: the first thing that is in the way.
     """
-    for problem in _problems(model, optimizer, probes):
+    for problem in _problems(model, optimizer, probes, strict=strict):
         raise ObserveError(problem)
 
 
@@ -52,6 +51,14 @@ def check_layers(probes: Probes, count: int) -> None:
         beyond = [number for number in getattr(probes, name).layers if number > count]
         if getattr(probes, name).every and beyond:
             raise ObserveError(f"probes.{name}.layers: {beyond[0]}; expected numbers from 1 to {count}")
+
+
+def rates_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The learning rate of each parameter that is updated; NaN where its group has none."""
+    by_id = {
+        id(p): float(group.get("lr", "nan")) for group in optimizer.param_groups for p in group["params"]
+    }
+    return {name: by_id[id(p)] for name, p in net.named_parameters() if id(p) in by_id}
 
 
 def learning_rate(optimizer: torch.optim.Optimizer) -> float:
@@ -73,7 +80,7 @@ def stability(optimizer: torch.optim.Optimizer) -> float:
     return found.pop() if len(found) == 1 else float("nan")
 
 
-def _problems(model: object, optimizer: object, probes: Probes) -> Iterator[str]:
+def _problems(model: object, optimizer: object, probes: Probes, *, strict: bool) -> Iterator[str]:
     if not isinstance(model, nn.Module):
         yield f"model: {type(model).__name__}; expected a torch.nn.Module"
         return
@@ -81,12 +88,12 @@ def _problems(model: object, optimizer: object, probes: Probes) -> Iterator[str]
     if not isinstance(optimizer, torch.optim.Optimizer):
         yield f"optimizer: {type(optimizer).__name__}; expected a torch.optim.Optimizer"
         return
-    if isinstance(optimizer, torch.optim.LBFGS):
+    if strict and isinstance(optimizer, torch.optim.LBFGS):
         yield "optimizer: LBFGS; expected one that makes one update of one gradient, not one with a closure"
     updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not any(id(p) in updated for p in model.parameters()):
         yield "optimizer: it updates none of the model's parameters"
-    yield from _probe_problems(model, optimizer, probes)
+    yield from _probe_problems(model, probes)
 
 
 def _model_problems(model: nn.Module) -> Iterator[str]:
@@ -121,7 +128,7 @@ def _tensor_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
         yield f"model: on {devices.pop()}; expected cpu or cuda, whose generators can be put back"
 
 
-def _probe_problems(model: nn.Module, optimizer: torch.optim.Optimizer, probes: Probes) -> Iterator[str]:
+def _probe_problems(model: nn.Module, probes: Probes) -> Iterator[str]:
     if probes.theory.every:
         yield "probes.theory: needs a network of bncore.nets, which names its norms; expected it to be off"
     weight = parametrised(unwrapped(model))
@@ -137,9 +144,3 @@ def _probe_problems(model: nn.Module, optimizer: torch.optim.Optimizer, probes: 
                 f"probes.{name}.penalty: true; expected false: what of a weight penalty an optimiser takes upon "
                 "itself is not known of a loop of somebody's own"
             )
-    rate = learning_rate(optimizer)
-    if probes.landscape.every and math.isnan(rate):
-        yield (
-            "probes.landscape: the optimiser's groups of parameters have different learning rates, or none, and "
-            "the probe's step lengths are multiples of one; expected one rate, or the probe to be off"
-        )

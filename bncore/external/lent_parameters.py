@@ -8,60 +8,38 @@ moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bncore.external.checks import ObserveError
 from bncore.probes.compare import whole
-from bncore.probes.guard import ieee_float32
-from bncore.probes.rng_state import RngState
+from bncore.probes.module import ModuleView, summed_gradient
 
 DISTANCES = (0.05, 0.005, 0.0005)
 """How far away, in units of each parameter's size; the next one where the loss is not finite there."""
 
-Gradient = tuple[Tensor, list[Tensor | None]]
+Gradient = tuple[Tensor, list[Tensor]]
 """Loss and its gradient."""
 
 
-@dataclass(frozen=True)
-class TrialPass:
-    """A step's forward and backward pass, but for the parameters."""
-
-    net: nn.Module
-    loss_at: Callable[[Any], Tensor]
-    """The loss of outputs."""
-    inputs: Tensor
-    buffers: Mapping[str, Tensor]
-    draws: RngState
-    """The generators at the beginning, as the buffers."""
-    names: tuple[str, ...]
-    """Of the parameters with a gradient."""
-
-
-def check_lent_parameters(trial: TrialPass, before: Mapping[str, Tensor], allowed: float) -> None:
+def check_lent_parameters(view: ModuleView, allowed: float) -> None:
     """Make sure that loss and gradient at lent parameters are those of the module when it has them.
 
     Arguments:
-        before: the parameters of the step.
+        view: the step.
         allowed: relative distance of two gradients that are the same.
 
     Raises:
         ObserveError: they are not.
     """
     for distance in DISTANCES:
-        there = _moved(before, trial.names, distance)
-        with ieee_float32():
-            trial.draws.restore()
-            lent = _lent(trial, there)
-            with _put(trial.net, {**there, **trial.buffers}):
-                trial.draws.restore()
-                own = _own(trial)
+        there = _moved(view.before, tuple(view.grads), distance)
+        lent = _lent(view, there)
+        with _put(view.net, {**there, **view.buffers}):
+            own = _own(view)
         if bool(torch.isfinite(torch.stack([lent[0], own[0]])).all()):
             _compare(lent, own, allowed)
             return
@@ -77,21 +55,17 @@ def _moved(before: Mapping[str, Tensor], names: tuple[str, ...], distance: float
     return moved
 
 
-def _lent(trial: TrialPass, there: Mapping[str, Tensor]) -> Gradient:
-    leaves = {name: there[name].detach().requires_grad_() for name in trial.names}
-    own = {name: buffer.clone() for name, buffer in trial.buffers.items()}
-    outputs = functional_call(trial.net, {**own, **there, **leaves}, (trial.inputs,))
-    return _gradient(trial.loss_at(outputs), list(leaves.values()))
+def _lent(view: ModuleView, there: Mapping[str, Tensor]) -> Gradient:
+    loss, grads = view.gradient_at(there)
+    return loss, list(grads.values())
 
 
-def _own(trial: TrialPass) -> Gradient:
-    parameters = dict(trial.net.named_parameters())
-    outputs = trial.net(trial.inputs)
-    return _gradient(trial.loss_at(outputs), [parameters[name] for name in trial.names])
-
-
-def _gradient(loss: Tensor, parameters: list[Tensor] | list[nn.Parameter]) -> Gradient:
-    return loss.detach(), list(torch.autograd.grad(loss, parameters, allow_unused=True))
+def _own(view: ModuleView) -> Gradient:
+    parameters = dict(view.net.named_parameters())
+    with torch.enable_grad():
+        loss, grads = summed_gradient(view.terms(view.net), [parameters[name] for name in view.grads])
+    zeros = (torch.zeros_like(parameters[name]) for name in view.grads)
+    return loss, [zero if g is None else g for g, zero in zip(grads, zeros, strict=True)]
 
 
 @contextmanager
@@ -122,11 +96,8 @@ def _put(net: nn.Module, there: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def _compare(lent: Gradient, own: Gradient, allowed: float) -> None:
-    pairs = [(a, b) for a, b in zip(lent[1], own[1], strict=True) if a is not None or b is not None]
-    one_sided = any(a is None or b is None for a, b in pairs)
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
-    compared = whole([b for _, b in both], [a for a, _ in both]) if both else None
-    apart = one_sided or compared is None or not float(compared.l2) <= allowed * float(compared.length)
+    compared = whole(own[1], lent[1])
+    apart = not float(compared.l2) <= allowed * float(compared.length)
     if apart or not torch.isclose(lent[0], own[0], rtol=allowed, atol=0.0):
         raise ObserveError(
             "model: run at other parameters than its own, it gives another loss or gradient than when it has them "

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bncore.external.checks import ObserveError, learning_rate, stability
+from bncore.external.checks import ObserveError, learning_rate, rates_of, stability
+from bncore.external.precision import Autocast
 from bncore.external.recomputed_step import CapturedStep
+from bncore.probes.batches import MicroBatch, copied
 from bncore.probes.rng_state import RngState
-from bncore.train.optimizer import grad_norm
+
+ABSENT: Any = object()
+"""Stands for an argument that was not given."""
+Guard = Callable[[Callable[[], object]], object]
+"""Does some work of the observer's, and keeps what it raises from the loop."""
 
 
 class ObservedStep:
     """A context around everything that makes one update: forward pass, backward pass, the optimiser's step.
 
     At a step that is measured, parameters, buffers and generator states are copied at its beginning, gradients
-    just before the update, which a hook of the optimiser reports; the hook is gone at its end.
+    just before the update, which a hook of the optimiser reports; the hook is gone at its end. Where a context
+    does not fit a loop, `begin` and `end` do the same.
 
     Arguments:
         net, optimizer: the loop's own.
-        step, batch: the step's number, inputs and targets.
+        step: the step's number.
         measured: whether to copy what the probes need.
         logged: whether to compute what a `step` event says.
         done: called at the end, unless the step raised.
+        guard: around everything that is done here.
+        given: inputs and targets of a step on one batch.
     """
 
     def __init__(
@@ -35,104 +44,162 @@ class ObservedStep:
         optimizer: torch.optim.Optimizer,
         *,
         step: int,
-        batch: tuple[Any, Any],
         measured: bool,
         logged: bool,
         done: Callable[[ObservedStep], None],
+        guard: Guard,
+        given: tuple[Any, ...] = (),
     ) -> None:
         self.step = step
         self.measured = measured
         self.logged = logged
         self.accuracy: float | Tensor | None = None
         self.grad_norm: Tensor | None = None
-        self.lr = self.stability = float("nan")
+        self.lr = float("nan")
         self.modes: dict[nn.Module, bool] = {}
         """Which modules were in train mode at the update."""
+        self.updates = 0
+        """How often the optimizer made a step."""
         self._net = net
         self._optimizer = optimizer
-        self._batch = batch
         self._done = done
-        self._loss: Tensor | float | None = None
-        self._updates = 0
-        self._closure = self._scaled = self._autocast = False
+        self._guard = guard
+        self._given = given
+        self._micro_batches: list[MicroBatch] = []
+        self._losses: list[Tensor | float] = []
+        self._closure = self._scaled = False
+        self._found_inf: Tensor | None = None
+        self._autocast = Autocast("cpu", None)
         self._before: dict[str, Tensor] = {}
         self._changed = ""
         self._grads: dict[str, Tensor] = {}
         self._buffers: dict[str, Tensor] = {}
-        self._draws: RngState | None = None
+        self._rates: dict[str, float] = {}
+        self._stability = float("nan")
+        self._hook: torch.utils.hooks.RemovableHandle | None = None
+
+    def batch(self, inputs: Any, targets: Any = ABSENT, *, weight: float = 1.0) -> None:
+        """Tell the micro-batch that comes next, before its forward pass, where gradients are accumulated::
+
+            with watch.step() as step:
+                for batch in micro_batches:
+                    step.batch(batch, weight=1 / len(micro_batches))
+                    loss = loss_of(model, batch) / len(micro_batches)
+                    loss.backward()
+                optimizer.step()
+
+        Arguments:
+            inputs, targets: as `Observation.step` takes them.
+            weight: what the loss of this batch is multiplied by before its backward pass.
+        """
+        if self.measured:
+            given = inputs if targets is ABSENT else (inputs, targets)
+            self._guard(lambda: self._micro_batches.append(MicroBatch(copied(given), weight, RngState.now())))
+        elif self.logged:
+            self._micro_batches.append(MicroBatch(None, weight))
 
     def record(self, loss: Tensor | float, *, accuracy: Tensor | float | None = None) -> None:
-        """Tell the step's loss, as `loss_fn` gave it, and the share of the batch that was classified rightly."""
-        self._loss = loss.detach() if isinstance(loss, Tensor) else loss
+        """Tell the step's loss, as the loss function gave it, and the share of the batch that was classified
+        rightly. Where it is told once for each micro-batch, the step's loss is their weighted sum."""
+        self._losses.append(loss.detach() if isinstance(loss, Tensor) else loss)
         self.accuracy = accuracy.detach() if isinstance(accuracy, Tensor) else accuracy
 
     @property
     def loss(self) -> float | None:
-        return None if self._loss is None else float(self._loss)
+        if len(self._losses) > 1 and len(self._losses) == len(self._micro_batches):
+            pairs = zip(self._micro_batches, self._losses, strict=True)
+            return sum(micro.weight * float(loss) for micro, loss in pairs)
+        return float(self._losses[-1]) if self._losses else None
 
-    def __enter__(self) -> ObservedStep:
-        self._autocast = torch.is_autocast_enabled(next(self._net.parameters()).device.type)
-        if self.measured:
-            self._before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
-            self._buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
-            self._draws = RngState.now()
-        self._hook = self._optimizer.register_step_pre_hook(self._before_update)
+    @property
+    def skipped(self) -> str:
+        """Why no update was made; empty where one was."""
+        if self.updates and not (self._found_inf is not None and bool(self._found_inf)):
+            return ""
+        grads = [p.grad for p in self._net.parameters() if p.grad is not None]
+        if self.updates or any(not bool(g.isfinite().all()) for g in grads):
+            return "the gradient is not finite: the gradient scaler skipped the update"
+        return "no update was made"
+
+    def begin(self) -> ObservedStep:
+        """Enter the step."""
+        self._guard(self._begin)
+        if self._given:
+            self.batch(*self._given)
         return self
+
+    def end(self) -> None:
+        """Leave the step: its update has been made."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._guard(lambda: self._done(self))
+        self._before, self._grads, self._buffers, self._micro_batches = {}, {}, {}, []
+
+    __enter__ = begin
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hook.remove()
         if kind is None:
-            self._done(self)
+            self.end()
+        elif self._hook is not None:
+            self._hook.remove()
 
-    def caught(self) -> CapturedStep:
+    def _begin(self) -> None:
+        self._hook = self._optimizer.register_step_pre_hook(self._before_update)
+        if self.measured:
+            self._autocast = Autocast.now(next(self._net.parameters()).device.type)
+            self._before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
+            self._buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
+
+    def captured(self) -> CapturedStep:
         """What was copied.
 
         Raises:
-            ObserveError: the step was not made as one update of one gradient.
+            ObserveError: no gradient of a known batch was.
         """
-        for problem in self._problems():
+        for problem in self._obstacles():
             raise ObserveError(problem)
-        inputs, targets = self._batch
-        assert self._draws is not None and self.loss is not None
         return CapturedStep(
             self.step,
-            inputs,
-            targets,
+            tuple(self._micro_batches),
             self.loss,
             self._before,
             self._grads,
             self._buffers,
-            self._draws,
-            self.lr,
-            self.stability,
+            self._autocast,
+            self._rates,
+            self._stability,
         )
 
-    def _problems(self) -> Iterable[str]:
-        if not isinstance(self._batch[0], Tensor):
-            yield f"inputs: {type(self._batch[0]).__name__}; expected the tensor that the model is given"
-        if self._loss is None:
-            yield "loss: not recorded; expected step.record(loss) within the step"
-        if self._updates == 0:
+    def _obstacles(self) -> Iterator[str]:
+        """What makes a step impossible to recompute."""
+        if not self._micro_batches:
+            yield "batch: none was given; expected watch.step(batch), or step.batch(batch) before each pass"
+        if self.updates == 0:
             yield (
                 "update: none was made within the step; expected one: a gradient accumulated over several batches "
-                "is not that of the batch that probes see, and a gradient scaler skips updates"
+                "is one step of them all (step.batch), and a gradient scaler skips updates"
             )
-        if self._updates > 1:
-            yield f"update: {self._updates} were made within the step; expected one"
+
+    def oddities(self) -> Iterator[str]:
+        """What is not as in a plain loop; the strict check refuses it."""
+        if not self._losses:
+            yield "loss: not recorded; expected step.record(loss) within the step"
+        if self.updates > 1:
+            yield f"update: {self.updates} were made within the step; expected one"
         if self._closure:
             yield "update: optimizer.step was given a closure; expected a backward pass before it"
         if self._scaled:
             yield "gradient: a scaler's, still scaled; expected scaler.unscale_(optimizer) before the update"
-        if self._autocast:
+        if self._autocast.dtype is not None:
             yield "autocast: on around the step; expected float32 or float64: probes compare gradients"
         if self._changed:
             yield (
                 f"parameters: {self._changed} was changed within the step before the update; expected nothing to "
                 "change but by the update: the gradient would be that of other parameters than those it updates"
             )
-        if self._updates and not self._net.training:
+        if self.updates and not self._net.training:
             yield "model: in evaluation mode at the update; expected train mode"
 
     def _same(self, name: str, parameter: Tensor) -> bool:
@@ -142,19 +209,53 @@ class ObservedStep:
             return False
         return torch.equal(then, parameter) or bool(parameter.isnan().any() and then.isnan().any())
 
-    def _before_update(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        self._updates += 1
-        if self._updates > 1:
-            return
-        self._closure = any(callable(one) for one in (*args[1:], *kwargs.values()))
-        self._scaled = getattr(optimizer, "grad_scale", None) is not None
-        self.lr, self.stability = learning_rate(optimizer), stability(optimizer)
+    def _before_update(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self.updates += 1
+        if self.updates > 1 or not (self.measured or self.logged):
+            return None
+        closure = next((one for one in (*args[1:], *kwargs.values()) if callable(one)), None)
+        if closure is None:
+            self._guard(lambda: self._capture(optimizer))
+            return None
+        self._closure = True
+        told = self._telling(closure, optimizer)
+        replaced = tuple(told if one is closure else one for one in args)
+        return replaced, {name: told if one is closure else one for name, one in kwargs.items()}
+
+    def _telling(self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
+        """The closure; after its first call the gradient is that of the step."""
+        calls = 0
+
+        def evaluate(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            loss = closure(*args, **kwargs)
+            calls += 1
+            if calls == 1:
+                if not self._losses and isinstance(loss, Tensor | float):
+                    self.record(loss)
+                self._guard(lambda: self._capture(optimizer))
+            return loss
+
+        return evaluate
+
+    @torch.no_grad()
+    def _capture(self, optimizer: torch.optim.Optimizer) -> None:
+        """What is there to be seen between the backward pass and the update."""
+        self.lr = learning_rate(optimizer)
+        scale = getattr(optimizer, "grad_scale", None)  # of a scaler whose optimizer unscales by itself
+        self._scaled = scale is not None
+        self._found_inf = getattr(optimizer, "found_inf", None)
         updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
         named = dict(self._net.named_parameters())
-        reached = {name: p for name, p in named.items() if id(p) in updated and p.grad is not None}
-        if self.logged and not self._closure:
-            self.grad_norm = grad_norm(list(reached.values())) if reached else None
+        grads = {name: p.grad for name, p in named.items() if id(p) in updated and p.grad is not None}
+        if scale is not None:
+            grads = {name: g / scale for name, g in grads.items()}
+        if self.logged and grads:
+            self.grad_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(grads.values()))))
         if self.measured:
+            self._stability, self._rates = stability(optimizer), rates_of(self._net, optimizer)
             self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
-            self._grads = {name: p.grad.clone() for name, p in reached.items() if p.grad is not None}
+            self._grads = {name: g if self._scaled else g.clone() for name, g in grads.items()}
             self.modes = {module: module.training for module in self._net.modules()}

@@ -1,28 +1,27 @@
-"""A step of an external loop, recomputed: what was captured of it, and the check that it is understood."""
+"""A step of an external loop, recomputed: what was captured of it, and the view that probes read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bncore.external.checks import ObserveError
-from bncore.external.lent_parameters import TrialPass, check_lent_parameters
+from bncore.external.fidelity import Fidelity, fidelity, require_same, tolerance
+from bncore.external.lent_parameters import check_lent_parameters
+from bncore.external.precision import Autocast, autocast_seen, without_autocast
 from bncore.nets import LayeredNet
-from bncore.probes.compare import length, whole
+from bncore.probes.batches import MicroBatch
+from bncore.probes.compare import length
 from bncore.probes.guard import ieee_float32
 from bncore.probes.layer_map import LayerMap, watched
-from bncore.probes.module import ModuleView
+from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
 from bncore.probes.rng_state import RngState
-
-Criterion = Callable[[Any, Any], Tensor]
-EXPECTED = "expected the gradient of loss_fn(model(inputs), targets) on this one batch"
 
 
 @dataclass(frozen=True)
@@ -30,158 +29,152 @@ class CapturedStep:
     """What was copied while a person's loop made one step."""
 
     step: int
-    inputs: Tensor
-    targets: Any
-    loss: float
-    """As the loop computed it."""
+    micro_batches: tuple[MicroBatch, ...]
+    loss: float | None
+    """As the loop computed it; None: it did not say."""
     before: Mapping[str, Tensor]
     """The parameters at the beginning of the step, which they still have just before the update, by name."""
     grads: Mapping[str, Tensor]
-    """What the `grad` of those that the optimiser updates held then."""
+    """What the `grad` of those that the optimiser updates held then, unscaled."""
     buffers: Mapping[str, Tensor]
     """The buffers at the beginning of the step."""
-    draws: RngState
-    """The generators at the beginning of the step."""
-    lr: float
-    """Of this update; NaN where groups of parameters differ."""
+    autocast: Autocast
+    """Around the step."""
+    rates: Mapping[str, float]
+    """The learning rates of this update by parameter; NaN where there is none."""
     stability: float
     """The optimizer's stability threshold then; NaN where it has none."""
 
 
 @dataclass(frozen=True)
 class RecomputedStep:
-    """The view of a step, and how the loop's own gradient was related to it."""
+    """The view of a step, and how the loop's own gradient is related to its."""
 
     view: ModuleView
-    scale: float
-    """The loop's gradient at the update, in gradients of the loss; below 1 where it was clipped."""
+    fidelity: Fidelity
 
 
-def reproduced(
-    net: nn.Module, criterion: Criterion, caught: CapturedStep, *, seed: int, layer_map: LayerMap | None
-) -> RecomputedStep:
-    """Recompute the step from what was captured, and make sure that loss and gradient come out as in the loop.
-
-    The gradient that probes start from is the one computed here: on a GPU in IEEE float32, whatever the loop uses.
-    To be called within `bncore.probes.guard.undisturbed`.
+@dataclass(frozen=True)
+class Recomputation:
+    """How steps are recomputed.
 
     Arguments:
-        layer_map: the network's layers; None: to be found on the way.
-
-    Raises:
-        ObserveError: they come out otherwise, so that every number would be of something else than the training.
+        net: the live module.
+        batch_loss: its loss on a micro-batch.
+        seed: of what the probes draw.
+        strict: whether loss and gradient must come out as in the loop.
+        autocast: whether probes compute under the loop's autocast.
     """
-    found = [layer_map] if layer_map is not None else []
-    with watched(net, found) if not found else nullcontext():
-        loss, grads, drew = _again(net, criterion, caught)
-    _check_loss(caught.loss, loss)
-    scale = _scale(caught.grads, grads, float(loss))
-    if layer_map is None:  # the first step
-        trial = TrialPass(
-            net,
-            lambda outputs: criterion(outputs, caught.targets),
-            caught.inputs,
-            caught.buffers,
-            caught.draws,
-            tuple(grads),
+
+    net: nn.Module
+    batch_loss: BatchLoss
+    seed: int
+    strict: bool
+    autocast: bool
+
+    def of(self, captured: CapturedStep, layer_map: LayerMap | None) -> RecomputedStep:
+        """The step again, from what was captured; to be called within `bncore.probes.guard.undisturbed`.
+
+        It is made twice where the loop's arithmetic is not the probes': once as the loop made it, to be compared
+        with, and once in IEEE float32, to measure from.
+
+        Arguments:
+            layer_map: the network's layers; None: to be found on the way, and the module tried elsewhere.
+
+        Raises:
+            ObserveError: it cannot be recomputed, or comes out otherwise and the check is strict.
+        """
+        found, casts = [layer_map] if layer_map is not None else [], {captured.autocast.dtype} - {None}
+        looking = watched(self.net, found) if not found else nullcontext()
+        with looking, captured.autocast.region(), autocast_seen(cast(set[torch.dtype], casts)):
+            view = self._view(captured)
+        view = replace(view, layer_map=found[0])
+        own = next(iter(captured.before.values())).dtype
+        kinds = [t for t in casts if t is not None] or [own]
+        allowed = max(map(tolerance, kinds))
+        same = fidelity(captured.grads, view.grads, recorded=captured.loss, loss=view.loss, allowed=allowed)
+        if self.strict:
+            assert captured.loss is not None
+            require_same(captured.grads, view.grads, same, recorded=captured.loss, loss=view.loss)
+        exact = self._exact(view, captured, casts=bool(casts))
+        with self.precision(captured):
+            if layer_map is None:  # the first step
+                check_lent_parameters(exact, allowed if self.autocast else tolerance(own))
+        said = self._said(captured, kinds[0])
+        return RecomputedStep(
+            exact, same.in_precision(said, None if exact is view else exact.grads, captured.grads)
         )
-        check_lent_parameters(trial, caught.before, tolerance(loss.dtype))
-    view = ModuleView(
-        caught.step,
-        seed,
-        cast(LayeredNet, net),
-        criterion,
-        caught.inputs,
-        caught.targets,
-        caught.before,
-        caught.buffers,
-        grads,
-        float(loss),
-        caught.lr,
-        stability=caught.stability,
-        layer_map=found[0],
-        draws=caught.draws if drew else None,
-    )
-    if caught.inputs.device.type != "cpu":
-        with ieee_float32():
-            exact, exact_grads = view.gradient_at(caught.before)
-        view = replace(view, loss=float(exact), grads=exact_grads)
-    return RecomputedStep(view, scale)
 
+    @contextmanager
+    def precision(self, captured: CapturedStep) -> Iterator[None]:
+        """What probes compute in: IEEE float32, or the loop's own autocast."""
+        region = captured.autocast
+        with region.region() if self.autocast else without_autocast(region.device_type), ieee_float32():
+            yield
 
-def _again(
-    net: nn.Module, criterion: Criterion, caught: CapturedStep
-) -> tuple[Tensor, dict[str, Tensor], bool]:
-    """Loss, gradient by name of the parameters that take part, and whether anything was drawn."""
-    leaves = {name: caught.before[name].detach().requires_grad_() for name in caught.grads}
-    lent = {name: buffer.clone() for name, buffer in caught.buffers.items()}
-    caught.draws.restore()
-    outputs = functional_call(net, {**lent, **caught.before, **leaves}, (caught.inputs,))
-    loss = criterion(outputs, caught.targets)
-    drew = not RngState.now().same_as(caught.draws)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise ObserveError("loss_fn: expected one number, the loss of the batch, as a tensor")
-    slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    grads = {name: g for name, g in zip(leaves, slopes, strict=True) if g is not None}
-    return loss.detach(), grads, drew
+    def _said(self, captured: CapturedStep, kind: torch.dtype) -> str:
+        own = next(iter(captured.before.values())).dtype
+        name = str(kind if self.autocast else own).removeprefix("torch.")
+        return f"{name} autocast" if self.autocast and kind != own else name
 
+    def _exact(self, view: ModuleView, captured: CapturedStep, *, casts: bool) -> ModuleView:
+        """The view with a gradient in the probes' precision; itself where it has it."""
+        if self.autocast or not (casts or view.device.type != "cpu"):
+            return view
+        with self.precision(captured):
+            loss, grads = view.gradient_at(view.before)
+        return replace(view, loss=float(loss), grads=grads)
 
-def tolerance(precision: torch.dtype) -> float:
-    """How far, relative to its size, a number may be from the loop's own: kernels that add in another order every
-    time stay far within it, half precision does not."""
-    return float(torch.finfo(precision).eps ** 0.5)
-
-
-def _check_loss(recorded: float, again: Tensor) -> None:
-    known = float(again)
-    allowed = tolerance(again.dtype) * max(abs(recorded), abs(known))
-    if recorded == known or abs(recorded - known) <= allowed or math.isnan(recorded + known):
-        return
-    raise ObserveError(
-        f"loss: {recorded:.6g} was recorded, loss_fn(model(inputs), targets) gives {known:.6g}; expected "
-        "the same: a loss that is scaled, divided for accumulation or holds a penalty, autocast, a batch that was "
-        "changed on its way to the model, and a module with a generator of its own make it another"
-    )
-
-
-def _scale(held: Mapping[str, Tensor], again: Mapping[str, Tensor], loss: float) -> float:
-    """The loop's gradient in gradients of the loss, at most 1.
-
-    Raises:
-        ObserveError: it is another vector, or longer.
-    """
-    names = [name for name in held if name in again]
-    idle = [name for name in held if name not in again and bool(held[name].any())]
-    if idle:
-        raise ObserveError(
-            f"gradient: {idle[0]}.grad is not 0, though the loss does not depend on it; {EXPECTED}"
+    def _view(self, captured: CapturedStep) -> ModuleView:
+        """The step in the loop's own arithmetic."""
+        leaves = {name: captured.before[name].detach().requires_grad_() for name in captured.grads}
+        view = ModuleView(
+            step=captured.step,
+            seed=self.seed,
+            net=cast(LayeredNet, self.net),
+            batch_loss=self.batch_loss,
+            micro_batches=captured.micro_batches,
+            before=captured.before,
+            buffers=captured.buffers,
+            grads=leaves,  # until they are known
+            loss=math.nan,
+            lr=math.nan,
+            stability=captured.stability,
         )
-    if not names:
-        raise ObserveError(f"gradient: no parameter has one at the update; {EXPECTED}")
-    if any(held[name].layout != torch.strided for name in names):
-        raise ObserveError("gradient: sparse; expected a dense one (an embedding's sparse=False)")
-    compared = whole([again[n] for n in names], [held[n] for n in names])
-    size, apart = float(compared.length), float(compared.l2)
-    if not (math.isfinite(size) and math.isfinite(apart)):
-        if math.isfinite(loss) and math.isfinite(size):
-            raise ObserveError(
-                f"gradient: not finite at the update, as a gradient scaler leaves it; {EXPECTED}"
-            )
-        raise ArithmeticError("the gradient is not finite")
-    allowed = tolerance(again[names[0]].dtype)
-    if apart <= allowed * size:
-        return 1.0
-    scale = float(length([held[n] for n in names])) / size if size else math.inf
-    turned = float(compared.one_minus_cosine)
-    if turned <= allowed**2 and scale < 1:
-        return scale
-    if turned <= allowed**2:
-        raise ObserveError(
-            f"gradient: at the update it is {scale:.6g} times that of the loss; {EXPECTED}: a gradient scaler has "
-            "to be unscaled before the update"
+        drew: list[bool] = []
+
+        def work(net: nn.Module) -> tuple[Tensor, list[Tensor | None]]:
+            return summed_gradient(_checked(view, net, drew), list(leaves.values()))
+
+        loss, slopes = view.within({**captured.before, **leaves}, work)
+        grads = {name: g for name, g in zip(leaves, slopes, strict=True) if g is not None}
+        batches = tuple(
+            micro if random else replace(micro, draws=None)
+            for micro, random in zip(captured.micro_batches, drew, strict=True)
         )
-    raise ObserveError(
-        f"gradient: at the update it is {apart:.3g} away from that of the loss, {size:.3g} long (cosine "
-        f"{1 - turned:.4f}); {EXPECTED}: accumulation over batches, autocast, averaging over processes, "
-        "activation checkpointing, hooks and clipping by value make it another"
-    )
+        lr, rates = _rate(captured.rates, grads)
+        return replace(view, loss=float(loss), grads=grads, micro_batches=batches, lr=lr, rates=rates)
+
+
+def _checked(view: ModuleView, net: nn.Module, drew: list[bool]) -> Iterator[Tensor]:
+    """The terms, each if it is one number; `drew` says of each whether its pass drew from a generator."""
+    terms = view.terms(net)
+    for micro in view.micro_batches:
+        loss = next(terms)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise ObserveError("loss: expected one number, the loss of the batch, as a tensor")
+        drew.append(micro.draws is None or not RngState.now().same_as(micro.draws))
+        yield loss.view(())
+
+
+def _rate(
+    rates: Mapping[str, float], grads: Mapping[str, Tensor]
+) -> tuple[float, Mapping[str, float] | None]:
+    """The learning rate, or ||rates * g|| / ||g|| and the rates where parameters have their own."""
+    distinct = {rates[name] for name in grads}
+    if len(distinct) <= 1 or any(map(math.isnan, distinct)):
+        return distinct.pop() if len(distinct) == 1 else math.nan, None
+    each = {name: rates[name] for name in grads}
+    size = float(length(list(grads.values())))
+    moved = float(length([rates[name] * g for name, g in grads.items()]))
+    return (moved / size if size else math.nan), each

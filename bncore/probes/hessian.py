@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +52,12 @@ class HessianProduct:
 
     def __init__(self, view: StepView) -> None:
         require_hessian(view.net)
+        self._view = view
         self._leaves = {name: view.before[name].detach().requires_grad_() for name in view.grads}
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            loss = view.loss_at({**view.before, **self._leaves})
-        _require_same_loss(view, loss)
-        self._slopes = torch.autograd.grad(loss, list(self._leaves.values()), create_graph=True)
+            loss = view.loss_at(self._theta)
+            _require_same_loss(view, loss)
+            self._slopes = self._grad(loss, create_graph=True)
 
     @property
     def gradient(self) -> Tensor:
@@ -66,8 +68,22 @@ class HessianProduct:
         """Hv, (P,), of v, (P,)."""
         leaves = list(self._leaves.values())
         parts = [v.view_as(leaf) for v, leaf in zip(self._split(vector), leaves, strict=True)]
-        rows = torch.autograd.grad(self._slopes, leaves, parts, retain_graph=True, materialize_grads=True)
+        rows = self._grad(self._slopes, grad_outputs=parts, retain_graph=True)
         return torch.cat([row.flatten() for row in rows])
+
+    @property
+    def _theta(self) -> dict[str, Tensor]:
+        return {**self._view.before, **self._leaves}
+
+    def _grad(self, of: Any, **options: Any) -> tuple[Tensor, ...]:
+        """A gradient with respect to the leaves, taken while the network has them: a backward pass may run parts
+        of the forward pass again (activation checkpointing)."""
+        leaves = list(self._leaves.values())
+
+        def work(_: object) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(of, leaves, materialize_grads=True, **options)
+
+        return self._view.within(self._theta, work)
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
         """A flat vector cut into one tensor per parameter."""
@@ -94,7 +110,7 @@ def _require_same_loss(view: StepView, loss: Tensor) -> None:
     """Attention with dropout draws otherwise in another kernel: its Hessian would be of another loss."""
     known = torch.as_tensor(view.loss, dtype=loss.dtype, device=loss.device)
     rtol = torch.finfo(loss.dtype).eps ** 0.5
-    if view.reorderable or torch.isclose(loss.detach(), known, rtol=rtol, atol=0.0, equal_nan=True):
+    if torch.isclose(loss.detach(), known, rtol=rtol, atol=0.0, equal_nan=True) or view.reorderable:
         return  # nothing is drawn, or the same
     raise ValueError(
         f"the step's loss is {view.loss:.6g}, and {loss.item():.6g} with the mathematical kernel of attention, "

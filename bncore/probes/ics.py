@@ -45,8 +45,7 @@ def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float
     for index in layers:
         wanted = view.weights[index]
         mixed = {name: (new if view.layer_of(name) < index else view.before)[name] for name in view.before}
-        leaf = mixed[wanted].detach().requires_grad_()
-        found += torch.autograd.grad(view.loss_at({**mixed, wanted: leaf}), leaf)
+        found.append(view.gradient_at(mixed, [wanted])[1][wanted])
     return found
 
 
@@ -126,9 +125,9 @@ class Ics(Probe):
         # inputs do
         nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
         equal = chosen[:1] if chosen[0] == 0 and nothing_precedes else []
-        rest, samples, limit = chosen[len(equal) :], len(view.inputs), self._limit
+        rest, samples, limit = chosen[len(equal) :], view.samples, self._limit
         if method == "growing batch" and not self.group:
-            spare = None if self._budget else spare_steps(view.inputs.device)
+            spare = None if self._budget else spare_steps(view.device)
             if spare is not None:
                 self._budget = roomy(BUDGET, held_together(view, rest), spare)
         budget = self._budget
@@ -186,7 +185,7 @@ class Ics(Probe):
         return chosen
 
     def _floor(self, view: StepView, seen: StepView, chosen: Sequence[int]) -> dict[str, Tensor]:
-        if not (self.floor_every and view.reorderable) or self._measured % self.floor_every:
+        if not self.floor_every or self._measured % self.floor_every or not view.reorderable:
             return {}
         old = [view.grads[view.weights[i]] for i in chosen]
         again = [view.reordered_grads] + ([] if seen is view else [seen.gradient_at(view.before)[1]])

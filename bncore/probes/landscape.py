@@ -26,7 +26,8 @@ class Curvature:
 
 
 def _gradient(view: StepView, _: Curvature) -> dict[str, Tensor]:
-    return dict(view.grads)
+    """The gradient; where groups of parameters have rates of their own, each part of it by its rate."""
+    return dict(view.descent)
 
 
 def _update(view: StepView, _: Curvature) -> dict[str, Tensor]:
@@ -120,7 +121,7 @@ class Landscape(Probe):
         if not view.lr > 0:
             raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
         view = view.with_penalty() if self.penalty else view
-        kind, device = next(iter(view.before.values())).dtype, view.inputs.device
+        kind, device = next(iter(view.before.values())).dtype, view.device
         lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
         given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))
         return Measurement(None, view, given, self._along, lambda found: self._fields(view, found))
@@ -168,7 +169,7 @@ class Landscape(Probe):
 
     def _direction(self, view: StepView) -> list[Tensor]:
         """d, in the order of the gradients and with ||d|| = ||g||; none where it is g itself."""
-        if self.direction == "gradient":
+        if self.direction == "gradient" and view.descent is view.grads:
             return []
         found = list(DIRECTIONS[self.direction](view, self.curvature).values())
         factor = length(vectors(view.grads.values())) / length(found)
@@ -203,7 +204,7 @@ class Landscape(Probe):
         }
 
     def _floor(self, view: StepView) -> list[Tensor]:
-        if not (self.floor_every and view.reorderable) or self._measured % self.floor_every:
+        if not self.floor_every or self._measured % self.floor_every or not view.reorderable:
             return []
         g = vectors(view.grads.values())
         return [whole(g, vectors(view.reordered_grads.values())).l2]

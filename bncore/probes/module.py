@@ -1,36 +1,58 @@
-"""The view of a network that is no `LayeredNet`: any module in train mode, probed at a pass per question."""
+"""The view of a network that is no `LayeredNet`: any module, any loss of it, probed at a pass per question."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import cast
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 
+from bncore.probes.batches import MicroBatch, copied, reordered, samples_of
+from bncore.probes.functional import T, with_tensors
 from bncore.probes.layer_map import LayerMap, outputs_seen
 from bncore.probes.reorder import another_order
-from bncore.probes.rng_state import RngState
 from bncore.probes.view import Parameters, StepView
 
+BatchLoss = Callable[[Any, Any], Tensor]
+"""The loss of a model on a batch, one number."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class ModuleView(StepView):
     """A step of any module, for the probes that need no layers of ours: all but the theory.
 
+    Its loss is the weighted sum of `batch_loss` over the step's micro-batches, computed while the module has the
+    parameters in question: it may call the module as often as it likes, and read its parameters.
+
     Its layers are the parameters of two or more dimensions that have a gradient, in the order of the forward pass
     (`layer_map`; without one, in the order in which they are registered, which must then be that); what
-    comes between two of them (biases, gamma, beta) belongs to the earlier one. The module must be in train mode.
+    comes between two of them (biases, gamma, beta) belongs to the earlier one.
     """
 
+    criterion: Any = field(
+        init=False, default=None
+    )  # these three are of networks whose loss is one of outputs
+    inputs: Any = field(init=False, default=None)
+    targets: Any = field(init=False, default=None)
+    batch_loss: BatchLoss
+    """The loss of the module on a micro-batch."""
+    micro_batches: tuple[MicroBatch, ...]
+    """Those whose weighted losses make up the step's."""
     layer_map: LayerMap | None = None
     """As the forward pass showed it."""
-    draws: RngState | None = None
-    """The generators as the step's forward pass met them: every pass made for a probe begins there. None: it
-    draws nothing. Whoever measures puts the generators back."""
+    rates: Mapping[str, float] | None = None
+    """The learning rate by parameter where groups of them have their own; `lr` is then ||rates * g|| / ||g||."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.before.values())).device
+
+    @property
+    def samples(self) -> int:
+        return sum(samples_of(micro.batch) for micro in self.micro_batches)
 
     @property
     def weights(self) -> list[str]:
@@ -51,24 +73,76 @@ class ModuleView(StepView):
             found[name] = index
         return found
 
-    @property
-    def reorderable(self) -> bool:
-        """In another order each sample would meet another sample's draws."""
-        return self.draws is None
-
-    def outputs_at(self, parameters: Parameters) -> Tensor:
-        return self._outputs(parameters, self.inputs)
+    def rate_of(self, name: str) -> float:
+        return self.lr if self.rates is None else self.rates[name]
 
     @cached_property
+    def descent(self) -> Parameters:
+        if self.rates is None:
+            return self.grads
+        return {name: (self.rates[name] / self.lr) * g for name, g in self.grads.items()}
+
+    def within(self, parameters: Parameters, work: Callable[[Any], T]) -> T:
+        lent = {name: b.clone() for name, b in self.buffers.items()}  # modules write to what they are lent
+        with torch.enable_grad():  # a loss may be of gradients
+            return with_tensors(self.net, {**lent, **self.after, **parameters}, work)
+
+    def terms(self, net: nn.Module) -> Iterator[Tensor]:
+        """The weighted loss of each micro-batch, as the module now is."""
+        for micro in self.micro_batches:
+            if micro.draws is not None:
+                micro.draws.restore()
+            loss = self.batch_loss(net, copied(micro.batch))
+            yield loss if micro.weight == 1 else micro.weight * loss
+
+    def loss_at(self, parameters: Parameters) -> Tensor:
+        found: Tensor = self.within(parameters, lambda net: torch.stack(list(self.terms(net))).sum())
+        return found + self.penalty_at(parameters) if self.penalised else found
+
+    def gradient_at(
+        self, parameters: Parameters, names: Sequence[str] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        leaves = {name: parameters[name].detach().requires_grad_() for name in names or self.grads}
+        theta = {**parameters, **leaves}
+
+        def work(net: nn.Module) -> tuple[Tensor, list[Tensor | None]]:
+            return summed_gradient(self.terms(net), list(leaves.values()))
+
+        loss, slopes = self.within(theta, work)
+        if self.penalised:
+            penalty, pull = summed_gradient([self.penalty_at(theta)], list(leaves.values()))
+            loss, slopes = loss + penalty, [_sum(a, b) for a, b in zip(slopes, pull, strict=True)]
+        grads = [
+            torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), slopes, strict=True)
+        ]
+        return loss, dict(zip(leaves, grads, strict=True))
+
+    @cached_property
+    def reorderable(self) -> bool:
+        """Whether every tensor of a batch holds one entry per sample, nothing is drawn (in another order each
+        sample would meet another sample's draws), and the loss does not depend on the order."""
+        if not all(samples_of(m.batch) > 1 and m.draws is None for m in self.micro_batches):
+            return False
+        loss = torch.as_tensor(self.loss, dtype=self._reordered[0].dtype, device=self.device)
+        return bool(
+            torch.isclose(self._reordered[0], loss, rtol=torch.finfo(loss.dtype).eps ** 0.5, atol=0.0)
+        )
+
+    @property
     def reordered_grads(self) -> dict[str, Tensor]:
-        leaves = {name: self.before[name].detach().requires_grad_() for name in self.grads}
-        order = another_order(len(self.inputs), seed=self.seed, step=self.step, device=self.inputs.device)
-        theta = {**self.before, **leaves}
-        loss = self.loss_of(self._outputs(theta, self.inputs[order]), self.targets[order], theta)
-        return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+        return self._reordered[1]
+
+    @cached_property
+    def _reordered(self) -> tuple[Tensor, dict[str, Tensor]]:
+        def shuffled(micro: MicroBatch) -> MicroBatch:
+            order = another_order(samples_of(micro.batch), seed=self.seed, step=self.step, device=self.device)
+            return replace(micro, batch=reordered(micro.batch, order))
+
+        return replace(self, micro_batches=tuple(map(shuffled, self.micro_batches))).gradient_at(self.before)
 
     def layer_outputs(self, see: Callable[[int, Tensor], None]) -> None:
-        """Tell `see` the number, from 1, and the output, [N, units, ...], of every layer that has one, at theta_t.
+        """Tell `see` the number, from 1, and the output, [N, units, ...], of every layer that has one, at theta_t:
+        those of the first call of its module in each micro-batch, joined.
 
         Raises:
             ValueError: the layers are not known.
@@ -76,16 +150,40 @@ class ModuleView(StepView):
         if self.layer_map is None:
             raise ValueError("layering: None; expected the layers that a forward pass showed")
         numbers = {name: number for number, name in enumerate(self.weights, start=1)}
+        outputs: dict[int, list[Tensor]] = {}
 
         def tell(weight: str, output: Tensor) -> None:
-            if weight in numbers:
+            if weight in numbers and len(self.micro_batches) == 1:
                 see(numbers[weight], output)
+            elif weight in numbers:
+                outputs.setdefault(numbers[weight], []).append(output)
 
-        outputs_seen(self.net, self.layer_map, tell, lambda: self._outputs(self.before, self.inputs))
+        def run(net: nn.Module) -> None:
+            terms = self.terms(net)
+            for _ in self.micro_batches:
+                outputs_seen(net, self.layer_map, tell, lambda: next(terms))  # type: ignore[arg-type]
 
-    def _outputs(self, parameters: Parameters, inputs: Tensor) -> Tensor:
-        if self.draws is not None:
-            self.draws.restore()
-        # Modules write to the buffers they are lent.
-        lent = {name: b.clone() for name, b in self.buffers.items()}
-        return cast(Tensor, functional_call(self.net, {**lent, **self.after, **parameters}, (inputs,)))
+        self.within(self.before, run)
+        for number, parts in outputs.items():
+            see(number, torch.cat(parts))
+
+
+def summed_gradient(
+    terms: Iterator[Tensor] | Sequence[Tensor], leaves: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The sum of the terms and its gradient, taken term by term, so that only one graph is held at a time; None of
+    leaves that no term depends on."""
+    total: Tensor | None = None
+    grads: list[Tensor | None] = [None] * len(leaves)
+    for term in terms:
+        slopes = torch.autograd.grad(term, list(leaves), allow_unused=True)
+        grads = [_sum(a, b) for a, b in zip(grads, slopes, strict=True)]
+        total = term.detach() if total is None else total + term.detach()
+    assert total is not None
+    return total, grads
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

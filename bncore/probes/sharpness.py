@@ -66,11 +66,12 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
     weight = torch.stack([norm_of(view.before[n]) for n in names])
     update = torch.stack([norm_of(view.after[n] - view.before[n]) for n in names])
     grad = torch.stack([norm_of(view.grads[n]) for n in names])
+    rates = weight.new_tensor([view.rate_of(n) for n in names])
     return {
         "layer_grad_norm": grad,
         "weight_norm": weight,
         "relative_update": update / weight,
-        "effective_lr": view.lr / weight.square(),
+        "effective_lr": rates / weight.square(),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -65,6 +65,25 @@ class StepView:
         return {name: p.detach() for name, p in self.net.named_parameters()}
 
     @property
+    def device(self) -> torch.device:
+        """Where the step was made."""
+        return self.inputs.device
+
+    @property
+    def samples(self) -> int:
+        """How many the batch holds; 0: not known."""
+        return len(self.inputs)
+
+    def rate_of(self, name: str) -> float:
+        """The learning rate of a parameter."""
+        return self.lr
+
+    @property
+    def descent(self) -> Parameters:
+        """-1 / lr times what gradient descent would do: the gradient, where there is one learning rate."""
+        return self.grads
+
+    @property
     def stability_threshold(self) -> float:
         """The same of the loss that this view is of: without its penalty, that has taken its share."""
         return self.stability if self.penalised else self.stability - self.weight_decay
@@ -98,7 +117,11 @@ class StepView:
     def at_theta_t(self, work: Callable[[LayeredNet], T]) -> T:
         """`work(net)` while the network has the parameters and buffers of time t: for what looks into the layers,
         where `outputs_at` gives the outputs alone."""
-        return with_tensors(self.net, {**self.buffers, **self.before}, work)
+        return self.within(self.before, work)
+
+    def within(self, parameters: Parameters, work: Callable[[LayeredNet], T]) -> T:
+        """The same at other parameters."""
+        return with_tensors(self.net, {**self.buffers, **parameters}, work)
 
     def with_penalty(self) -> Self:
         """The same step as one of the loss with its weight penalty."""
@@ -130,9 +153,11 @@ class StepView:
         loss = self.criterion(outputs, targets)
         return loss + self.penalty_at(parameters) if self.penalised else loss
 
-    def gradient_at(self, parameters: Parameters) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss at other parameters and its gradient with respect to those that take part."""
-        leaves = {name: parameters[name].detach().requires_grad_() for name in self.grads}
+    def gradient_at(
+        self, parameters: Parameters, names: Sequence[str] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss at other parameters and its gradient with respect to some of them; default: all that take part."""
+        leaves = {name: parameters[name].detach().requires_grad_() for name in names or self.grads}
         loss = self.loss_at({**parameters, **leaves})
         return loss.detach(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 

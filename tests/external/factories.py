@@ -93,8 +93,8 @@ class Loop:
 def watching(
     run: Path, net: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any
 ) -> Iterator[Observation]:
-    """An observation of a squared-error loop, with the landscape at every step."""
-    chosen = {"probes": {"landscape": {"every": 1}}, **settings}
+    """An observation of a squared-error loop, with the landscape at every step, checked strictly."""
+    chosen = {"probes": {"landscape": {"every": 1}}, "check": "strict", "on_error": "raise", **settings}
     with bncore.observe(net, nn.MSELoss(), optimizer, run=run, **chosen) as watch:
         yield watch
 

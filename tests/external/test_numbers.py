@@ -310,7 +310,7 @@ def test_parameters_that_the_optimiser_does_not_update_are_as_frozen(tmp_path: P
 def test_by_itself_it_measures_landscape_and_activations(tmp_path: Path) -> None:
     loop = Loop(mlp())
     events = loop.observed(tmp_path / "run", batches(1, 3), probes=DEFAULT_PROBES)
-    assert {e["name"] for e in of_type(events, "probe")} == {"landscape", "activations"}
+    assert {e["name"] for e in of_type(events, "probe")} == {"landscape", "activations", "fidelity"}
 
 
 def first_outputs(net: nn.Module, inputs: Tensor) -> Tensor:

@@ -112,7 +112,8 @@ def observe_and_check(
         "activations": {"every": 0},
     }
     data, reported = batches(2, 3), []
-    with bncore.observe(net, LOSS, optimizer, run=run, probes=probes) as watch:
+    strict: Any = {"check": "strict", "on_error": "raise"}
+    with bncore.observe(net, LOSS, optimizer, run=run, probes=probes, **strict) as watch:
         for x, y in data:
             before, untouched = copied(net), twin(net)
             with watch.step(x, y) as step:
@@ -184,8 +185,12 @@ class Elsewhere(nn.Module):
         return self.map(x) + 0.1 * (x @ self.kept[0].detach().T).mean()
 
 
+def test_checkpointing_is_measured_as_it_is_trained(tmp_path: Path) -> None:
+    net = Checkpointed(reentrant=False)
+    observe_and_check(tmp_path / "run", net, torch.optim.SGD(net.parameters(), lr=0.05), 0.05)
+
+
 NOT_AT_OTHER_PARAMETERS: dict[str, Callable[[], nn.Module]] = {
-    "checkpoint": lambda: Checkpointed(reentrant=False),
     "reentrant checkpoint": lambda: Checkpointed(reentrant=True),
     "a reference": Elsewhere,
 }

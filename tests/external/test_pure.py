@@ -97,7 +97,11 @@ def state_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> State:
 
 
 def trained(
-    make: Callable[[], nn.Module], data: list[tuple[Tensor, Tensor]], run: Path | None, probes: Any
+    make: Callable[[], nn.Module],
+    data: list[tuple[Tensor, Tensor]],
+    run: Path | None,
+    probes: Any,
+    **settings: Any,
 ) -> tuple[list[State], nn.Module]:
     """The states between the steps of a loop, and its network."""
     torch.manual_seed(1)
@@ -122,7 +126,7 @@ def trained(
             step(*batch)
             states.append(state_of(net, optimizer))
     else:
-        with bncore.observe(net, loss_fn, optimizer, run=run, probes=probes) as watch:
+        with bncore.observe(net, loss_fn, optimizer, run=run, probes=probes, **settings) as watch:
             for batch in data:
                 with watch.step(*batch) as observed:
                     observed.record(step(*batch))
@@ -181,7 +185,7 @@ def check(
         assert [name for name in one if not same(one[name], other[name])] == [], f"after step {step}"
     events = read_events(run / "journal.jsonl")
     assert events[-1]["params_sha256"] == params_sha256(net) == params_sha256(same_net)
-    assert {e["name"] for e in of_type(events, "probe")} == set(probes)
+    assert {e["name"] for e in of_type(events, "probe")} == {*probes, "fidelity"}
     assert [e["reason"] for e in of_type(events, "probe_failed")] == []
 
 
@@ -223,7 +227,7 @@ def test_a_probe_that_fails_changes_nothing_either(tmp_path: Path, monkeypatch: 
 def test_a_layer_that_the_model_has_not_is_refused_at_the_first_step(tmp_path: Path, probe: str) -> None:
     make, data, _ = CASES["dropout"]
     with pytest.raises(ObserveError, match=rf"probes.{probe}.layers: 99; expected numbers from 1 to 3"):
-        trained(make, data, tmp_path / "run", {probe: {"every": 1, "layers": (2, 99)}})
+        trained(make, data, tmp_path / "run", {probe: {"every": 1, "layers": (2, 99)}}, on_error="raise")
 
 
 def test_the_modes_of_the_update_are_those_of_the_probes_whatever_comes_after(tmp_path: Path) -> None:
@@ -244,4 +248,4 @@ def test_the_modes_of_the_update_are_those_of_the_probes_whatever_comes_after(tm
                 step.record(loss)
                 net.eval()
             assert not any(module.training for module in net.modules())
-    assert len(of_type(read_events(run / "journal.jsonl"), "probe")) == 2
+    assert len(of_type(read_events(run / "journal.jsonl"), "probe", "landscape")) == 2

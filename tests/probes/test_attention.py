@@ -53,7 +53,7 @@ def test_the_sharpness_of_fused_attention_is_that_of_attention_written_out(tmp_p
         torch.manual_seed(0)
         journal = observed(tmp_path / str(fused), Attention(fused=fused).double())
         assert [e for e in journal if e["type"] == "probe_failed"] == []
-        found += [e for e in journal if e["type"] == "probe"]
+        found += [e for e in journal if e.get("name") == "sharpness"]
     fused, written_out = found
     for name in ("eigenvalue", "gradient_curvature"):
         assert fused[name] == pytest.approx(written_out[name], rel=1e-6)
@@ -71,8 +71,8 @@ def test_so_it_is_of_torch_s_own_encoder(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     journal = observed(tmp_path / "run", Encoder().double())
-    assert [e["name"] for e in journal if e["type"] in ("probe", "probe_failed")] == ["sharpness"]
-    assert [e for e in journal if e["type"] == "probe"]
+    assert [e["name"] for e in journal if e["type"] == "probe"] == ["fidelity", "sharpness"]
+    assert not [e for e in journal if e["type"] == "probe_failed"]
 
 
 def test_the_loop_s_own_kernels_stay_as_they_are(tmp_path: Path) -> None:

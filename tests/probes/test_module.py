@@ -13,6 +13,7 @@ from torch import nn
 from bncore.config.model import Spec
 from bncore.config.probes import Probes
 from bncore.nets import LayeredNet, criterion
+from bncore.probes.batches import MicroBatch
 from bncore.probes.ics import Ics
 from bncore.probes.landscape import Curvature, Landscape
 from bncore.probes.module import ModuleView
@@ -48,9 +49,10 @@ def twin(view: StepView) -> ModuleView:
             p.sub_(view.lr * p.grad)
     grads = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
     return ModuleView(
-        step=view.step, seed=view.seed, net=cast(LayeredNet, net), criterion=measure, inputs=view.inputs,
-        targets=view.targets, before=before, buffers=buffers, grads=grads, loss=loss.item(), lr=view.lr,
-        weight_decay=0.0,
+        step=view.step, seed=view.seed, net=cast(LayeredNet, net),
+        batch_loss=lambda net, batch: measure(net(batch[0]), batch[1]),
+        micro_batches=(MicroBatch((view.inputs, view.targets)),),
+        before=before, buffers=buffers, grads=grads, loss=loss.item(), lr=view.lr, weight_decay=0.0,
     )  # fmt: skip
 
 

@@ -78,5 +78,5 @@ def test_of_a_loop_of_somebody_s_own(
         optimizer.step()
         step.record(loss)
     reported = [orjson.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_bytes().splitlines()]
-    found = [float(e["stability_threshold"]) for e in reported if e["type"] == "probe"]
+    found = [float(e["stability_threshold"]) for e in reported if e.get("name") in probes]
     assert found == pytest.approx([expected, expected], rel=1e-6, nan_ok=True)

@@ -1,0 +1,136 @@
+"""How faithfully a step of an external loop is recomputed: its gradient, made again, beside the loop's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bncore.external.checks import ObserveError
+from bncore.probes.compare import length, whole
+
+EXPECTED = "expected the gradient of the loss on this one batch"
+
+Gradient = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The loop's gradient g at its update and the loss's gradient g', recomputed in the loop's own precision."""
+
+    deviation: float
+    """|| g' ||g|| / ||g'|| - g || / ||g||: how far it points elsewhere, whatever it is scaled by."""
+    scale: float
+    """||g|| / ||g'||: below 1 where the loop clips."""
+    loss_deviation: float
+    """|L' - L| / |L|; NaN where the loop told no loss."""
+    tolerance: float
+    """The deviation that the arithmetic of the passes may explain."""
+    precision: str = ""
+    """What the probes compute in."""
+    precision_deviation: float = math.nan
+    """The deviation of the gradient that the probes start from, where they compute in another precision."""
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the recomputed gradient is the loop's, but for its length and rounding."""
+        return self.deviation <= self.tolerance
+
+    def in_precision(self, precision: str, grads: Gradient | None, held: Gradient) -> Fidelity:
+        """With the precision of the probes, and their gradient where it is another than g'."""
+        apart = math.nan if grads is None else compared(held, grads)[0]
+        return replace(self, precision=precision, precision_deviation=apart)
+
+    def fields(self) -> dict[str, Any]:
+        """The journal's."""
+        fields: dict[str, Any] = {
+            "deviation": self.deviation,
+            "scale": self.scale,
+            "tolerance": self.tolerance,
+            "faithful": self.faithful,
+            "precision": self.precision,
+        }
+        for name in ("loss_deviation", "precision_deviation"):
+            if not math.isnan(getattr(self, name)):
+                fields[name] = getattr(self, name)
+        return fields
+
+
+def tolerance(precision: torch.dtype) -> float:
+    """How far, relative to its size, a number may be from the loop's own: kernels that add in another order every
+    time stay far within it, half precision does not."""
+    return float(torch.finfo(precision).eps ** 0.5)
+
+
+def fidelity(
+    held: Gradient, again: Gradient, *, recorded: float | None, loss: float, allowed: float
+) -> Fidelity:
+    """How the loop's gradient and loss are related to the recomputed ones.
+
+    Raises:
+        ObserveError: there is no gradient, or a sparse one.
+        ArithmeticError: a gradient is not finite.
+    """
+    if not any(name in again for name in held):
+        raise ObserveError(f"gradient: no parameter has one at the update; {EXPECTED}")
+    if any(g.layout != torch.strided for g in held.values()):
+        raise ObserveError("gradient: sparse; expected a dense one (an embedding's sparse=False)")
+    deviation, scale = compared(held, again)
+    told = math.nan if recorded is None else abs(loss - recorded)
+    relative = told / abs(recorded) if recorded and told else told
+    return Fidelity(deviation, scale, relative, allowed)
+
+
+def compared(held: Gradient, again: Gradient) -> tuple[float, float]:
+    """How far two gradients point apart, and the length of the first by that of the second.
+
+    Raises:
+        ArithmeticError: one of them is not finite.
+    """
+    there = [again[name] if name in again else torch.zeros_like(g) for name, g in held.items()]
+    found = whole(there, [g.to(a.dtype) for g, a in zip(held.values(), there, strict=True)])
+    size, other, apart = float(found.length), float(length(list(held.values()))), float(found.l2)
+    if not (math.isfinite(size) and math.isfinite(apart)):
+        raise ArithmeticError("the gradient is not finite")
+    if size == other == 0:
+        return 0.0, 1.0
+    if size == 0 or other == 0:
+        return 1.0, other / size if size else math.inf
+    scale = 1.0 if apart <= 1e-12 * size else other / size
+    return math.sqrt(2 * float(found.one_minus_cosine)), scale
+
+
+def require_same(held: Gradient, again: Gradient, found: Fidelity, *, recorded: float, loss: float) -> None:
+    """Make sure, as ``check="strict"`` asks, that loss and gradient come out as in the loop, or shorter.
+
+    Raises:
+        ObserveError: they come out otherwise.
+    """
+    allowed = found.tolerance
+    off = abs(recorded - loss)
+    if not (off <= allowed * max(abs(recorded), abs(loss)) or math.isnan(recorded + loss)):
+        raise ObserveError(
+            f"loss: {recorded:.6g} was recorded, the loss on the batch is {loss:.6g}; expected "
+            "the same: a loss that is scaled, divided for accumulation or holds a penalty, autocast, a batch that "
+            "was changed on its way to the model, and a module with a generator of its own make it another"
+        )
+    idle = [name for name in held if name not in again and bool(held[name].any())]
+    if idle:
+        raise ObserveError(
+            f"gradient: {idle[0]}.grad is not 0, though the loss does not depend on it; {EXPECTED}"
+        )
+    if found.deviation > allowed:
+        raise ObserveError(
+            f"gradient: at the update it is {found.deviation:.3g} of its length away from that of the loss; "
+            f"{EXPECTED}: accumulation over batches, autocast, averaging over processes, activation "
+            "checkpointing, hooks and clipping by value make it another"
+        )
+    if found.scale > 1 + allowed:
+        raise ObserveError(
+            f"gradient: at the update it is {found.scale:.6g} times that of the loss; {EXPECTED}: a gradient "
+            "scaler has to be unscaled before the update"
+        )

@@ -1,0 +1,67 @@
+"""What the journal says of a loop that is not as in a run of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from bncore.config.probes import Probes
+from bncore.external.recomputed_step import RecomputedStep
+
+
+def announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> Iterator[tuple[str, str]]:
+    """What is worth saying once, each with a key."""
+    view, found = again.view, again.fidelity
+    if probes.ics.every:
+        passes = len(probes.ics.layers or view.weights)
+        yield (
+            "ics",
+            (
+                f"ics: the network is none of bncore.nets, so it is measured layer by layer, at {passes} forward "
+                f"and backward passes per measurement, every {probes.ics.every} steps"
+            ),
+        )
+    if any(micro.draws is not None for micro in view.micro_batches):
+        yield (
+            "draws",
+            (
+                "the forward pass draws at random: probes make it with the step's own draws; there is no noise "
+                "floor, because in another order the samples would meet each other's draws"
+            ),
+        )
+    if abs(found.scale - 1) > found.tolerance:
+        how = "clipped or scaled down" if found.scale < 1 else "scaled up"
+        yield (
+            "scale",
+            (
+                f"the gradient is {how} before the update, here to {found.scale:.3g} of that of the "
+                "loss: grad_norm is what is left of it, probes measure that of the loss"
+            ),
+        )
+    if not found.faithful:
+        yield (
+            "fidelity",
+            (
+                f"the loss's gradient, recomputed, deviates by {found.deviation:.3g} of its length from the "
+                f"loop's own, where rounding explains {found.tolerance:.2g}: they measure the loss as given"
+            ),
+        )
+    if found.loss_deviation > found.tolerance:
+        yield (
+            "loss",
+            (
+                f"the recorded loss deviates by {found.loss_deviation:.3g} of its size from that of the batch: "
+                "a loss that is scaled, divided for accumulation or holds a penalty is another"
+            ),
+        )
+    if view.rates is not None:
+        yield (
+            "rates",
+            (
+                "groups of parameters have learning rates of their own: the landscape moves each parameter by its "
+                f"own rate, and its unit of length is ||rates * g|| / ||g||, here {view.lr:.4g}"
+            ),
+        )
+    if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in net.modules()):
+        yield "hooks", "the model has hooks of its own: the probes' passes call them too"

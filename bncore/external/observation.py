@@ -1,0 +1,269 @@
+"""A run that watches a training loop: its journal, its probes, and what happens where one of them fails."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bncore.config.model import Spec
+from bncore.config.observed import Observed, observed_to_toml
+from bncore.external.checks import ObserveError, check_layers
+from bncore.external.directory import make_directory, write_meta
+from bncore.external.notices import announcements
+from bncore.external.observed_step import ABSENT, ObservedStep
+from bncore.external.ready_controls import Controls
+from bncore.external.recomputed_step import CapturedStep, Recomputation, RecomputedStep
+from bncore.external.steering import Steering, StopObserved
+from bncore.probes.guard import undisturbed
+from bncore.probes.layer_map import LayerMap
+from bncore.probes.run import Measured, ProbeRunner
+from bncore.store.errors import AlreadyOwnedError, StoreError
+from bncore.store.files import replace_file
+from bncore.store.journal import SCHEMA, Journal
+from bncore.store.owner import acquire
+from bncore.train.digest import params_sha256
+from bncore.train.heartbeat import Heartbeat
+
+OnError = Literal["warn", "raise"]
+
+
+class Observation(Controls):
+    """A run that watches a loop; made by `bncore.observe`, which says what it does."""
+
+    def __init__(
+        self,
+        recomputation: Recomputation,
+        optimizer: torch.optim.Optimizer,
+        described: Observed,
+        steering: Steering,
+        *,
+        on_error: OnError,
+    ) -> None:
+        super().__init__(recomputation.net, optimizer, steering, seed=described.seed)
+        self.run = steering.run
+        self.position = 0
+        """Updates seen."""
+        self._recomputation = recomputation
+        self._described = described
+        self._on_error = on_error
+        self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
+        self._measuring = recomputation.strict or any(part.every for _, part in described.probes)
+        self._layer_map: LayerMap | None = None
+        self._told: set[str] = set()  # what was announced
+        self._measured: set[str] = set()  # probes that have measured, or failed to
+        self._open = False
+        self._entered = False
+
+    def __enter__(self) -> Observation:
+        make_directory(self.run)
+        with ExitStack() as opened:
+            self._ownership = acquire(self.run)
+            opened.callback(self._ownership.release)
+            replace_file(self.run.spec_file, observed_to_toml(self._described).encode())
+            write_meta(self.run, self._described.device)
+            self._journal = Journal(self.run.journal_file, self._ownership.is_valid)
+            opened.callback(self._journal.close)
+            about = {"title": self._described.title, "data": "external training loop"}
+            self._journal.append("start", 0, schema=SCHEMA, observed=True, **about)
+            self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
+            self._heartbeat.start()
+            self._steering.open(self._journal, self._heartbeat)
+            opened.pop_all()
+        self._open = self._entered = True
+        return self
+
+    def step(self, inputs: Any = ABSENT, targets: Any = ABSENT) -> ObservedStep:
+        """A context around the making of one update on a batch, given as the loss meets it: one batch of any
+        structure, or inputs and targets. Where several batches make one update, none is given here, but each to
+        `ObservedStep.batch`. What a person has requested is answered first, and a pause waited for.
+
+        Raises:
+            ObserveError: the observation was never entered.
+            StopObserved: a person has requested a stop.
+        """
+        if not self._entered:
+            raise ObserveError(
+                "observe: not entered; expected `with bncore.observe(...) as watch:` around a loop"
+            )
+        step = self.position
+        self._guarded(lambda: self._steering.before_step(step))
+        return ObservedStep(
+            self._net,
+            self._optimizer,
+            step=step,
+            measured=self._open
+            and self._measuring
+            and (self._layer_map is None or bool(self._probes.due(step))),
+            logged=self._open and step % self._described.log_every == 0,
+            done=self._after,
+            guard=self._guarded,
+            given=() if inputs is ABSENT else (inputs, targets),
+        )
+
+    def record_eval(
+        self,
+        *,
+        train_loss: float | None = None,
+        train_accuracy: float | None = None,
+        test_loss: float | None = None,
+        test_accuracy: float | None = None,
+    ) -> None:
+        """Journal an evaluation that the loop made of the model as it is now."""
+        fields = _known(
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+        )
+        self._guarded(lambda: self._journal.append("eval", self.position, **fields))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            self._guarded(lambda: self._end(kind, error))
+        finally:
+            if self._open:
+                self._close()
+        return kind is StopObserved
+
+    def _after(self, step: ObservedStep) -> None:
+        if step.step != self.position:
+            raise ObserveError("step: made within another, or twice; expected one update after the other")
+        self.position += 1
+        self._tell(step)
+        self._heartbeat.step = self.position
+
+    def _tell(self, step: ObservedStep) -> None:
+        if step.logged:
+            fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
+            if math.isnan(step.lr):  # groups of parameters with rates of their own
+                del fields["lr"]
+            self._journal.append("step", step.step, **fields)
+        if step.skipped:
+            self._journal.append("skipped", step.step, reason=step.skipped)
+        if step.measured and (self._recomputation.strict or not step.skipped):
+            self._measure(step)
+
+    def _measure(self, step: ObservedStep) -> None:
+        with undisturbed(self._net, step.modes):
+            try:
+                captured, again = self._recomputed(step)
+            except Exception as error:
+                self._not_recomputed(step.step, error)
+                return
+            if self._layer_map is None:
+                self._layer_map = again.view.layer_map
+                check_layers(self._described.probes, len(again.view.weights))
+                write_meta(self.run, self._described.device, again.view.weights)
+            self._announce(step, again)
+            with self._recomputation.precision(captured):
+                self._run_probes(again)
+
+    def _recomputed(self, step: ObservedStep) -> tuple[CapturedStep, RecomputedStep]:
+        captured = step.captured()
+        if self._recomputation.strict:
+            for oddity in step.oddities():
+                raise ObserveError(oddity)
+        return captured, self._recomputation.of(captured, self._layer_map)
+
+    def _announce(self, step: ObservedStep, again: RecomputedStep) -> None:
+        said = [(text.partition(":")[0], text) for text in step.oddities()]
+        said += announcements(self._net, self._described.probes, again)
+        for key, text in said:
+            if key not in self._told:
+                self._told.add(key)
+                self._journal.append("warning", step.step, text=text)
+
+    def _run_probes(self, again: RecomputedStep) -> None:
+        step, doubted = again.view.step, {} if again.fidelity.faithful else {"faithful": False}
+        self._journal.append("probe", step, name="fidelity", **again.fidelity.fields())
+        for result in self._probes.measure(again.view):
+            if isinstance(result, Measured):
+                self._journal.append("probe", step, name=result.name, **result.fields, **doubted)
+            else:
+                self._journal.append("probe_failed", step, **result.fields)
+                self._probe_failed(step, result.name, result.reason)
+            self._measured.add(result.name)
+
+    def _probe_failed(self, step: int, name: str, reason: str) -> None:
+        if self._on_error == "raise":
+            raise ObserveError(f"probe {name} failed at step {step}: {reason}")
+        if name not in self._measured:
+            what = f"probe {name} failed at its first measurement, step {step}"
+            warnings.warn(f"{what}: {reason}", RuntimeWarning, stacklevel=8)
+
+    def _not_recomputed(self, step: int, error: Exception) -> None:
+        """A loop that is not understood from the first is refused; later only the measurement is."""
+        reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
+        if self._layer_map is None:
+            if isinstance(error, ObserveError):
+                raise error
+            raise ObserveError(f"the first step cannot be recomputed: {reason}") from error
+        for name in self._probes.due(step):
+            self._journal.append("probe_failed", step, name=name, reason=reason)
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        if kind is None or kind is StopObserved:
+            digest = params_sha256(self._net)
+            state = self._steering.end(self.position, digest)
+            self._journal.append("finished", self.position, state=state, params_sha256=digest)
+            self._journal.sync()
+            self._heartbeat.steps = self.position if state == "finished" else self._heartbeat.steps
+            self._heartbeat.stop(state, "" if state == "finished" else "stopped by request")
+        elif issubclass(kind, Exception):
+            self._heartbeat.stop("failed", f"{kind.__name__}: {error}")
+        else:
+            self._heartbeat.stop("stopped", f"the loop was left by {kind.__name__}")
+
+    def _guarded(self, work: Callable[[], object]) -> object:
+        """`work()`, unless the run is closed. Where it fails, the training continues, unless it is to be stopped:
+        without probes, or, where the run directory can no longer be written, unobserved."""
+        if not self._open:
+            return None
+        try:
+            return work()
+        except StopObserved:
+            raise
+        except StoreError as error:
+            self._unobserved(error)
+        except Exception as error:
+            self._without_probes(error)
+        return None
+
+    def _unobserved(self, error: StoreError) -> None:
+        if isinstance(error, AlreadyOwnedError):
+            self._heartbeat.abandon()
+        else:
+            self._heartbeat.stop("failed", str(error))
+        self._close()
+        if self._on_error == "raise":
+            raise error
+        warnings.warn(f"no longer observed: {error}", RuntimeWarning, stacklevel=5)
+
+    def _without_probes(self, error: Exception) -> None:
+        if self._on_error == "raise":
+            raise error
+        self._measuring = False
+        reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"observed without probes from now on: {reason}", RuntimeWarning, stacklevel=5)
+        text = f"the probes are taken away: {reason}"
+        self._guarded(lambda: self._journal.append("warning", self.position, text=text))
+
+    def _close(self) -> None:
+        self._open = False
+        self._steering.close()
+        self._heartbeat.abandon()
+        self._journal.close()
+        self._ownership.release()
+
+
+def _known(**fields: float | Tensor | None) -> dict[str, float]:
+    return {name: float(value) for name, value in fields.items() if value is not None}
