@@ -212,3 +212,5 @@ class HistogramData:
     density: Floats
     """(n, b)"""
     note: str = ""
+    span: Span | None = None
+    """Outputs that are shown, so that histograms beside each other can be compared; None: those of the bins."""

@@ -84,8 +84,11 @@ class Selection:
     def shown(self, snapshot: Snapshot) -> list[RunView]:
         """The runs whose curves are drawn; the selected one last, so that it lies on top."""
         selected = self.run(snapshot)
-        views = [view for view in snapshot.runs if view.run.path not in self.hidden - {self.reference}]
-        return sorted(views, key=lambda view: view is selected)
+        return sorted(self.drawn(snapshot), key=lambda view: view is selected)
+
+    def drawn(self, snapshot: Snapshot) -> list[RunView]:
+        """The runs that are not hidden, and the reference, in their order."""
+        return [view for view in snapshot.runs if view.run.path not in self.hidden - {self.reference}]
 
     def targets(self, snapshot: Snapshot, groups: Sequence[Group]) -> tuple[RunView, ...]:
         """The runs that a request is for: the whole sweep, else the marked ones, else the selected group."""

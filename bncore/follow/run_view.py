@@ -22,6 +22,7 @@ from bncore.store.errors import StoreError
 from bncore.store.journal import in_json
 from bncore.store.lineage import read_lineage
 from bncore.store.loaded import read_settings
+from bncore.store.meta import layer_names
 from bncore.store.paths import RunDir, variant_and_seed
 from bncore.store.problems import evaluation_problem
 from bncore.store.reader import read
@@ -61,6 +62,8 @@ class RunView:
     """Index of its colour and second cue, by its place in its sweep; never changes."""
     parent: Path | None = None
     """Of a fork: the directory of the run it was made from."""
+    layer_names: tuple[str, ...] = ()
+    """Of an external training loop: the names of the network's layers, the first of layer 1; escaped."""
 
     @property
     def submitted(self) -> Spec | None:
@@ -170,6 +173,7 @@ class RunFollower:
         self._seen: object = None
         self._read: Columns | None = None  # what the view's columns are a snapshot of
         self._view: RunView | None = None
+        self._layer_names: tuple[str, ...] = ()
         self._read_once()
 
     def poll(self, budget_s: float | None = 0.0, *, journal: bool = True) -> RunView:
@@ -202,6 +206,7 @@ class RunFollower:
             name=self.name,
             style=self.style,
             parent=self._parent,
+            layer_names=self._names_of_layers(columns),
         )
         self._seen = stamp
         if self._view is None or self._read is not columns or not _same(self._view, view):
@@ -249,6 +254,15 @@ class RunFollower:
             self._spec, self._changes = with_changes(submitted, applied), ids
         return self._spec
 
+    def _names_of_layers(self, columns: Columns) -> tuple[str, ...]:
+        """What an observer wrote at its first measurement, read once it is there."""
+        measured = isinstance(self._settings, Observed) and any(
+            t.startswith("probe:") for t in columns.tables()
+        )
+        if measured and not self._layer_names:
+            self._layer_names = layer_names(self.run)
+        return self._layer_names
+
     def _read_once(self) -> None:
         """Read what never changes while the same run lies here."""
         self._of = self._reader.columns  # what all this belongs to
@@ -256,6 +270,7 @@ class RunFollower:
         self._settings: Spec | Observed | None = None
         self._settings_problem = ""
         self._parent: Path | None = None
+        self._layer_names = ()
         try:
             self._settings = read_settings(self.run)
         except (SpecError, StoreError) as error:

@@ -17,9 +17,9 @@ from bncore.config.observed import Observed, observed_from_toml
 from bncore.config.toml import not_runnable, resolved_spec_from_toml
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
+from bncore.store.meta import meta_of
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
-from bncore.store.replay_diff import meta_of
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-import orjson
-
-from bncore.plain_files import read_plain
 from bncore.store.dropped_requests import in_effect
 from bncore.store.journal import REPLAYED_EVENTS, Event, difference, read_events, same_event
+from bncore.store.meta import meta_of
 from bncore.store.paths import RunDir
 
 DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision", "data")
@@ -101,12 +99,3 @@ def _moved(run: RunDir) -> list[str]:
         for event in _events(run, {"warning"})
         if str(event.get("text")).startswith((MOVED, MOVED_FORMERLY))
     ]
-
-
-def meta_of(run: RunDir) -> dict[str, Any]:
-    """``meta.json``; empty where it makes no sense."""
-    try:
-        table = orjson.loads(read_plain(run.meta_file))
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return table if isinstance(table, dict) else {}

@@ -31,9 +31,10 @@ from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.log import LOGGER, log_to_stderr
+from bncore.store.meta import meta_of
 from bncore.store.owner import Owner, Ownership, acquire
 from bncore.store.paths import RunDir, list_checkpoints
-from bncore.store.replay_diff import MOVED, environment_diff, meta_of
+from bncore.store.replay_diff import MOVED, environment_diff
 from bncore.store.requests import halting
 from bncore.store.status import State, find_stalled, read_status
 from bncore.train import checkpoint

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bncore.figure import Floats, HeatData, HistogramData, Span
 from bntui.chart.cell_style import background_of, cell_style, cell_styles
 from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
-from bntui.chart.grid import Grid, cells, fitted
+from bntui.chart.grid import SPACE, Grid, cells, fitted
 from bntui.chart.heat import column_means, half_cells
 from bntui.chart.overlay import Overlay
 from bntui.chart.reading import nearest
@@ -19,6 +19,8 @@ from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import exact, extended, short, ticks
 from bntui.chart.view import finite_ends
 
+BAR = 8
+"""Cells of the colours from little to much."""
 NOTHING = 0.01
 """Share of the highest bin under which a bin is left empty."""
 
@@ -36,9 +38,11 @@ def draw_heat(data: HeatData, width: int, height: int, x: Span | None, look: Cha
     levels = np.clip(Scale(low, high, data.log).fraction(means), 0.0, 1.0).T[owners]
     _paint(grid, place, levels, look)
     _name_rows(grid, place, data.rows, owners, look)
-    aside = f"{'log ' if data.log else ''}{short(span[0])} … {short(span[1])}"
+    aside = f"{'log ' if data.log else ''}{short(span[0])} {' ' * BAR} {short(span[1])}"
     picture = TerminalPicture(grid, place, scale, None)
-    return _surround(picture, look, data.title, aside, _row_words(data, look.crosshair))
+    _surround(picture, look, data.title, aside, _row_words(data, look.crosshair), y_name="layer")
+    _paint_bar(grid, short(span[1]), look)
+    return picture
 
 
 def draw_histogram(
@@ -49,17 +53,20 @@ def draw_histogram(
     place, scale = layout(width, height), _steps(data.x, x)
     if scale is None or not np.isfinite(data.density).any():
         return _empty(grid, place, data.title, data.note, look)
-    y = Scale(float(data.edges[0]), float(data.edges[-1]))
+    y = Scale(*(data.span or (float(data.edges[0]), float(data.edges[-1]))))
     means = column_means(data.x, data.density, scale, place.width)
     tallest = np.fmax.reduce(means, axis=1, initial=0.0)[:, None]
     levels = np.divide(means, tallest, out=np.full_like(means, np.nan), where=tallest > 0)
     levels[levels < NOTHING] = np.nan
     middles = y.value(1.0 - (np.arange(2 * place.height) + 0.5) / (2 * place.height))
     bins = np.searchsorted(data.edges, middles, side="right") - 1
-    _paint(grid, place, levels.T[np.clip(bins, 0, data.density.shape[1] - 1)], look)
+    outside = (bins < 0) | (bins >= data.density.shape[1])
+    rows = levels.T[np.where(outside, 0, bins)]
+    rows[outside] = np.nan
+    _paint(grid, place, rows, look)
     draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
     picture = TerminalPicture(grid, place, scale, y)
-    return _surround(picture, look, data.title, "", _bin_words(data, look.crosshair))
+    return _surround(picture, look, data.title, "", _bin_words(data, look.crosshair), y_name="output")
 
 
 def row_owners(rows: int, height: int) -> NDArray[np.intp]:
@@ -118,14 +125,13 @@ def _name_rows(
 
 
 def _surround(
-    picture: TerminalPicture, look: ChartStyle, title: str, aside: str, words: list[str]
+    picture: TerminalPicture, look: ChartStyle, title: str, aside: str, words: list[str], *, y_name: str
 ) -> TerminalPicture:
-    """Adds crosshair and border, and at the bottom the steps or what is read off."""
+    """Adds crosshair and border, and at the bottom the steps and the axes' names, or what is read off."""
     grid, place, scale = picture.grid, picture.place, picture.x_scale
     assert scale is not None
-    column = None
-    if look.crosshair is not None:
-        column = Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette).column(look.crosshair)
+    overlay = Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette)
+    column = None if look.crosshair is None else overlay.column(look.crosshair)
     if column is not None:  # a line through it, on the colours of the lower halves of its cells
         cut = np.s_[place.top : place.top + place.height, place.left + column]
         grid.characters[cut] = ord("│")
@@ -136,8 +142,26 @@ def _surround(
     if words:
         draw_reading(grid, [(f"{word} ", None) for word in words], look.palette)
     else:
-        draw_x_labels(grid, place, scale, ticks(scale, max(2, place.width // 9)), look.palette)
+        names = f" {y_name} ↑ step → " if place.width >= 48 else ""
+        before = grid.width - 2 - len(names)
+        marks = [
+            tick
+            for tick in ticks(scale, max(2, place.width // 9), whole=True)
+            if not names or (overlay.column(tick.value) or 0) + place.left + len(tick.label) < before
+        ]
+        draw_x_labels(grid, place, scale, tuple(marks), look.palette)
+        grid.write(grid.height - 1, before, names, cell_style(look.palette.muted, look.palette.background))
     return picture
+
+
+def _paint_bar(grid: Grid, high: str, look: ChartStyle) -> None:
+    """The colours from little to much, in the blanks that the border has before the highest value."""
+    end = grid.width - 4 - len(high)
+    bar = np.s_[:1, max(0, end - BAR) : end]
+    if grid.characters[bar].shape == (1, BAR) and (grid.characters[bar] == SPACE).all():
+        grid.characters[bar], grid.styles[bar] = half_cells(
+            np.tile(np.linspace(0, 1, BAR), (2, 1)), look.palette
+        )
 
 
 def _row_words(data: HeatData, x: float | None) -> list[str]:

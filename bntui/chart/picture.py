@@ -37,7 +37,7 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
     if look.crosshair is not None:
         Overlay(grid, place, x, y, look.palette).crosshair(look.crosshair)
     if place.bordered and look.crosshair is None:
-        draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9)), look.palette)
+        draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9), whole=picture.whole_x), look.palette)
     elif place.bordered and look.crosshair is not None:
         found = sorted(readings(picture.curves, look.crosshair), key=lambda reading: reading.style)
         draw_reading(grid, sentence(found, x.written(look.crosshair), grid.width - 5), look.palette)
@@ -57,7 +57,7 @@ def draw_unread(data: ChartData, width: int, height: int, view: View, look: Char
         unit = Scale(0.0, 1.0)
         Overlay(grid, place, unit, unit, look.palette).note(data.note)
         return TerminalPicture(grid, place, x, None)
-    picture = TerminalPicture(grid, place, x, y, strong)
+    picture = TerminalPicture(grid, place, x, y, strong, data.x_name in ("step", "layer"))
     _draw_plot(picture, data, strong, look)
     return picture
 

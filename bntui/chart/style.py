@@ -34,3 +34,5 @@ class TerminalPicture:
     y_scale: Scale | None
     curves: tuple[Curve, ...] = ()
     """What the crosshair reads."""
+    whole_x: bool = True
+    """Whether what it is drawn over are whole numbers."""

@@ -9,6 +9,8 @@ from bntui.chart.scale import Scale
 
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 """Mantissas of the steps between ticks."""
+WHOLE = (1.0, 2.0, 5.0, 10.0)
+"""Steps between ticks of small whole numbers."""
 ENDS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 """Mantissas that an axis may end at: close enough to waste little, far enough apart to stay for a while."""
 
@@ -19,8 +21,12 @@ class Tick:
     label: str
 
 
-def ticks(scale: Scale, most: int) -> tuple[Tick, ...]:
-    """At most about `most` round values within the scale, ascending, with labels that tell them apart."""
+def ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick, ...]:
+    """At most about `most` round values within the scale, ascending, with labels that tell them apart.
+
+    Arguments:
+        whole: whether values are whole numbers, as steps and layers are.
+    """
     if most < 1 or not (math.isfinite(scale.low) and math.isfinite(scale.high)) or scale.high <= scale.low:
         return ()
     if scale.falling:
@@ -29,7 +35,7 @@ def ticks(scale: Scale, most: int) -> tuple[Tick, ...]:
         return tuple(Tick(-math.log10(tick.value), tick.label) for tick in found)
     if scale.log and scale.low > 0 and math.log10(scale.high / scale.low) >= 1:
         return _log_ticks(scale, most)
-    return _linear_ticks(scale, most)
+    return _linear_ticks(scale, most, whole)
 
 
 def round_up(value: float, mantissas: tuple[float, ...] = ROUND) -> float:
@@ -41,11 +47,13 @@ def round_up(value: float, mantissas: tuple[float, ...] = ROUND) -> float:
     return 10.0 * power
 
 
-def _linear_ticks(scale: Scale, most: int) -> tuple[Tick, ...]:
+def _linear_ticks(scale: Scale, most: int, whole: bool) -> tuple[Tick, ...]:
     span = scale.high - scale.low
     if span < 1e-9 * max(abs(scale.low), abs(scale.high)) or span < 1e-290:
         return ()
     step = round_up(span / most)
+    if whole and step < WHOLE[-1]:
+        step = round_up(max(1.0, span / most), WHOLE)
     first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
     values = [i * step for i in range(first, last + 1)][: 2 * most + 2]
     return tuple(Tick(value, label) for value, label in zip(values, _labels(values, step), strict=True))

@@ -12,11 +12,8 @@ from bncore.config.measure import Band
 from bncore.figure import ChartData, Curve, Floats
 from bncore.follow.groups import Group, is_going
 from bncore.follow.run_view import RunView
-from bntui.live.drawing import PanelState, chosen_layer
+from bntui.live.drawing import FAILED, PanelState, chosen_layer
 from bntui.live.panels import Panel
-
-FAILED = frozenset({"failed", "diverged"})
-"""States of runs that nothing is compared with."""
 
 
 def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: PanelState) -> ChartData:

@@ -13,13 +13,20 @@ from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.groups import Group, is_going
 from bncore.follow.run_view import RunView
+from bncore.measures import MEASURES
 from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
 from bntui.live.axes import Axis, at_steps
 from bntui.live.grouping import Grouping
 
+FAILED = frozenset({"failed", "diverged"})
+"""States of runs that nothing is compared with."""
 MARKED = frozenset({"set", "note"})
 """Kinds of requests that are marked in charts: the others change no curve."""
+
+
+BY_TABLE = {one.table: one for one in reversed(MEASURES.values()) if one.per_layer}
+"""A measure of each instrument that measures layers."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class PanelState:
     """What a person chose that changes what panels show."""
 
     layer: int | None = None
-    """Number of the layer, from 1, as in the figures; None: the middle one of those measured."""
+    """Number of the layer, from 1, as in the figures; None: as `chosen_layer` says."""
     step: float | None = None
     """Where the crosshair stands; None: the newest measurement."""
     reference: Path | None = None
@@ -78,17 +85,36 @@ def hlines(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
     return reference_lines(((view.columns, view.submitted) for view in views), measure)
 
 
+def measured_layers(view: RunView) -> list[set[int]]:
+    """Numbers of the layers that each of a run's instruments measured, of those that measured any."""
+    return [set(found) for one in BY_TABLE.values() if (found := layers_of(view.columns, one))]
+
+
 def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) -> int | None:
-    """The layer to draw: the chosen one, else the middle one of the first run that measured any."""
-    return middle_layer((v.columns for v in views), measure) if state.layer is None else state.layer
+    """The layer to draw: the chosen one, else the middle one of those that all instruments of a run measured, else
+    of those that this one did; of the first run that measured any."""
+    if state.layer is not None:
+        return state.layer
+    measured = next((found for view in views if (found := measured_layers(view))), [])
+    common = sorted(set.intersection(*measured)) if measured else []
+    middle = common[len(common) // 2] if common else None
+    known = any(middle in layers_of(view.columns, measure) for view in views)
+    return middle if known else middle_layer((view.columns for view in views), measure)
 
 
-def layer_title(views: Sequence[RunView], measure: Measure, layer: int | None) -> str:
-    """``layer 9 of 13``, or ``no layer``."""
-    last = max((n for view in views for n in layers_of(view.columns, measure)), default=None)
+def layer_title(views: Sequence[RunView], layer: int | None) -> str:
+    """``layer 9 of 13, features.8``, or ``no layer``; the count where it is that of all the runs' networks, and so
+    with the name."""
     if layer is None:
         return "no layer"
-    return f"layer {layer}" if last is None else f"layer {layer} of {last}"
+    counts = {
+        len(view.layer_names) or max(set[int]().union(*measured))
+        for view in views
+        if (measured := measured_layers(view))
+    }
+    names = {view.layer_names[layer - 1 : layer] for view in views}
+    of = f" of {counts.pop()}" if len(counts) == 1 else ""
+    return f"layer {layer}{of}" + "".join(f", {name}" for name in (names.pop() if len(names) == 1 else ()))
 
 
 def row_at(steps: Floats, step: float | None) -> int:

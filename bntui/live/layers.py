@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import ChartData, Curve, Floats, HeatData, HistogramData
+from bncore.figure import ChartData, Curve, Floats, HeatData, HistogramData, Span
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.histograms import layer_histograms
 from bncore.store.measured import layers_of, rows
 from bntui.chart.view import finite_ends
-from bntui.live.drawing import PanelState, chosen_layer, emphasized, layer_title, row_at, why_empty
+from bntui.live.drawing import FAILED, PanelState, chosen_layer, emphasized, layer_title, row_at, why_empty
 
 INSTRUMENTS: dict[str, Measure] = {key: one for key, one in MEASURES.items() if one.per_layer}
 """What can be shown over all layers."""
@@ -32,13 +32,14 @@ def heat(view: RunView, key: str) -> HeatData:
         KeyError: no such instrument.
     """
     measure = INSTRUMENTS[key]
-    title = f"{measure.title}, {view.name}"
+    title = f"{view.name}, {measure.title}"
     numbers = layers_of(view.columns, measure)
     steps, values = rows(view.columns, measure)
     if not numbers or values.ndim != 2:
         note = why_empty([view], measure.table)
         return HeatData(title, np.empty(0), (), np.empty((0, 0)), measure.log, note)
-    return HeatData(title, steps, tuple(map(str, numbers)), values, measure.log)
+    names = tuple(" ".join((str(n), *view.layer_names[n - 1 : n])) for n in numbers)
+    return HeatData(title, steps, names, values, measure.log)
 
 
 def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
@@ -88,7 +89,7 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
     counted = INSTRUMENTS["mean"]
     layer = chosen_layer([view], counted, state)
     numbers = layers_of(view.columns, counted)
-    title = f"Output of {layer_title([view], counted, layer)}, {view.name}"
+    title = f"{view.name}, output of {layer_title([view], layer)}"
     steps, counts, low, width = layer_histograms(view.columns, layer)
     if not len(steps):
         note = f"layer {layer} was not measured" if numbers else why_empty([view], counted.table)
@@ -96,6 +97,21 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
         return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), note)
     edges, density = _on_one_grid(counts, low, width)
     return HistogramData(title, steps, edges, density)
+
+
+def histograms(views: Sequence[RunView], state: PanelState) -> dict[RunView, HistogramData]:
+    """As `histogram`, of several runs, over one range of outputs: that of all that did not fail."""
+    found = {view: histogram(view, state) for view in views}
+    ends = [_usual(one) for view, one in found.items() if view.state not in FAILED and one.x.size]
+    span = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+    return {view: replace(one, span=span) for view, one in found.items()}
+
+
+def _usual(data: HistogramData) -> Span:
+    """Ends of the outputs that are frequent enough on the mean over the steps."""
+    share = (data.density * np.diff(data.edges)).mean(axis=0)
+    held = np.flatnonzero(share >= min(LEAST_SHARE, share.max()))
+    return float(data.edges[held[0]]), float(data.edges[held[-1] + 1])
 
 
 def _on_one_grid(counts: Floats, low: Floats, width: Floats) -> tuple[Floats, Floats]:

@@ -45,7 +45,7 @@ class Panel:
         layer, note = None, why_empty(views, measure.table)
         if measure.per_layer:
             layer = chosen_layer(views, measure, state)
-            title = f"{title}, {layer_title(views, measure, layer)}"
+            title = f"{title}, {layer_title(views, layer)}"
         elif measure.high:
             title += lengths(views, measure.table)
         if state.grouping is None:

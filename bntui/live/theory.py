@@ -36,7 +36,7 @@ def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
         if len(line.x):
             curves.append(Curve(part.title, style, line.x, line.y, line.y))
     return ChartData(
-        f"Thm 4.1, {layer_title([view], scale, layer)}, {view.name}",
+        f"Thm 4.1, {layer_title([view], layer)}, {view.name}",
         tuple(curves),
         marks([view]),
         log_y=True,

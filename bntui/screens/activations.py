@@ -9,10 +9,12 @@ from textual import on
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from bncore.figure import HistogramData
 from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart, HistogramView
-from bntui.live.layers import histogram
+from bntui.context import PageContext
+from bntui.live.layers import histograms
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
@@ -31,6 +33,10 @@ class ActivationsPage(RunsPage):
     """
     TAB: ClassVar[str] = "activations"
 
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._histograms: dict[RunView, HistogramData] = {}
+
     def body(self) -> Iterable[Widget]:
         yield RunPlots(HistogramView, self._fill)
         with Horizontal(id="moments"):
@@ -38,8 +44,10 @@ class ActivationsPage(RunsPage):
                 yield Chart(id=f"moment-{key}")
 
     def show_page(self, snapshot: Snapshot) -> None:
+        runs = self.selection.drawn(snapshot)
+        self._histograms = histograms(runs, self.panel_state())
+        self.query_one(RunPlots).show(runs, self.selection.run(snapshot))
         runs = self.selection.shown(snapshot)
-        self.query_one(RunPlots).show(runs)
         for key in MOMENTS:
             self.query_one(f"#moment-{key}", Chart).show(PANELS[key].make(runs, self.panel_state()))
 
@@ -47,7 +55,8 @@ class ActivationsPage(RunsPage):
         self.set_focus(next(iter(self.query(HistogramView)), None), scroll_visible=False)
 
     def _fill(self, plot: HistogramView, view: RunView) -> None:
-        plot.show(histogram(view, self.panel_state()))
+        if view in self._histograms:
+            plot.show(self._histograms[view])
 
     @on(Plot.CrosshairMoved)
     def _crosshair(self, event: Plot.CrosshairMoved) -> None:

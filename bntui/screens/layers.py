@@ -42,9 +42,10 @@ class LayersPage(RunsPage):
         yield Chart(id="profile")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        runs = self.selection.shown(snapshot)
+        runs = self.selection.drawn(snapshot)
         self._heats = heats(runs, self._measure)
-        self.query_one(RunPlots).show(runs)
+        self.query_one(RunPlots).show(runs, self.selection.run(snapshot))
+        runs = self.selection.shown(snapshot)
         self.query_one("#profile", Chart).show(profile(runs, self._measure, self.panel_state()))
 
     def focus_page(self) -> None:

@@ -17,11 +17,9 @@ from textual.widget import Widget
 from bncore.follow.estimate import duration
 from bncore.follow.groups import Group
 from bncore.report.paper import FOLDER
-from bncore.store.measured import layers_of
 from bncore.store.problems import first_failures
 from bntui.actions import EVERYWHERE, PAGE_KEYS, RUNS, bindings
-from bntui.live.drawing import PanelState, chosen_layer
-from bntui.live.layers import INSTRUMENTS
+from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.snapshot import Snapshot, on_synthetic_images
 from bntui.playback_control import speed_up, toggle, toggle_label
 from bntui.screens.page import Page
@@ -31,6 +29,7 @@ from bntui.widgets import formatting as fmt
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import Line, Segment
 from bntui.widgets.listing import Listing
+from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar
 from bntui.widgets.steering_bar import SteeringBar
 
@@ -115,7 +114,12 @@ class RunsPage(Page):
             return [Segment(Text("bntui", fmt.MUTED), 8), Segment(Text(failure, "red"))], []
         recording = self.context.feed.playback is not None
         width, labels = self.app.size.width, self.context.labels()
-        return heading(self.snapshot, self.TAB, width, labels, recording=recording)
+        left, right = heading(self.snapshot, self.TAB, width, labels, recording=recording)
+        plots = self.query(RunPlots).first() if self.snapshot and self.query(RunPlots) else None
+        if plots is not None and self.snapshot is not None:
+            part = plots.part(self.selection.drawn(self.snapshot), self.selection.run(self.snapshot))
+            right = [Segment(Text(part), 1), *right] if part else right
+        return left, right
 
     def labels(self) -> dict[str, str]:
         return {
@@ -175,13 +179,10 @@ class RunsPage(Page):
     def action_layer(self, by: int) -> None:
         if self.snapshot is None:
             return
-        measures = list(INSTRUMENTS.values())
-        runs = self.snapshot.runs
-        numbers = {n for view in runs for measure in measures for n in layers_of(view.columns, measure)}
-        layer = self.selection.layer
-        if layer is None:
-            middles = [chosen_layer(runs, measure, self.panel_state()) for measure in measures]
-            layer = next((middle for middle in middles if middle is not None), None)
+        runs, measures = self.snapshot.runs, BY_TABLE.values()
+        numbers = {number for view in runs for found in measured_layers(view) for number in found}
+        middles = [chosen_layer(runs, measure, self.panel_state()) for measure in measures]
+        layer = next((middle for middle in middles if middle is not None), None)
         if numbers and layer is not None:
             self.selection.layer = min(max(numbers), max(min(numbers), layer + by))
             self.show_again()

@@ -22,34 +22,49 @@ class RunPlots(Container):
 
     Arguments:
         make: makes an empty plot.
-        show: fills it with what there is of a run.
+        fill: fills it with what there is of a run.
     """
 
     DEFAULT_CSS = """
     RunPlots { layout: grid; width: 1fr; height: 1fr; }
     """
 
-    def __init__(self, make: Callable[[], Plot], show: Callable[[Any, RunView], None]) -> None:
+    def __init__(self, make: Callable[[], Plot], fill: Callable[[Any, RunView], None]) -> None:
         super().__init__()
         self._make = make
-        self._fill = show
+        self._fill = fill
+        self._all: tuple[Sequence[RunView], RunView | None] = ((), None)
         self._plots: dict[Path, Plot] = {}
         self._runs: Sequence[RunView] = ()
 
-    def show(self, runs: Sequence[RunView]) -> None:
-        """Show these runs, the last of which is never left out."""
-        ordered = sorted(runs, key=lambda view: view.style)
+    def show(self, runs: Sequence[RunView], selected: RunView | None) -> None:
+        """Show these runs, as many as there is room for, the selected one among them."""
+        self._all = runs, selected
         columns, rows = arrange(min(MOST, len(runs)) or 1, self.size.width, self.size.height)
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
-        first = ordered.index(runs[-1]) // (columns * rows) * (columns * rows) if runs else 0
-        self._runs = ordered[first : first + columns * rows]
+        self._runs = runs[self._part(runs, selected)]
         if [view.run.path for view in self._runs] != list(self._plots):
             self._arrange()
         else:
             self._draw()
 
+    def part(self, runs: Sequence[RunView], selected: RunView | None) -> str:
+        """``runs 1-6 of 10``: which of these would be shown; empty where all are."""
+        part = self._part(runs, selected)
+        shown = range(len(runs))[part]
+        if len(shown) == len(runs):
+            return ""
+        which = f"run {shown.stop}" if len(shown) == 1 else f"runs {shown.start + 1}-{shown.stop}"
+        return f"{which} of {len(runs)}"
+
+    def _part(self, runs: Sequence[RunView], selected: RunView | None) -> slice:
+        columns, rows = arrange(min(MOST, len(runs)) or 1, self.size.width, self.size.height)
+        index = runs.index(selected) if selected in runs else 0
+        first = index // (columns * rows) * (columns * rows)
+        return slice(first, first + columns * rows)
+
     def on_resize(self) -> None:
-        self.show(sorted(self._runs, key=lambda view: view is self._runs[-1]))
+        self.show(*self._all)
 
     @work(exclusive=True)
     async def _arrange(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,7 +27,7 @@ NARROW = HistogramData("Activations", STEPS, EDGES, np.tile([0, 0, 0, 1.0, 0.5, 
 
 def test_the_first_row_is_at_the_bottom() -> None:
     assert draw_heat(LAYERS, 30, 8, None, ChartStyle(ANSI)).grid.plain() == [
-        "╭─ ICS ────────────── 0 … 1 ─╮",
+        "╭─ ICS ─────── 0   ░▒▒▓██ 1 ─╮",
         "│ conv3 ███████████████████  │",
         "│       ███████████████████  │",
         "│ conv2 ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒  │",
@@ -87,3 +90,18 @@ def test_colours_rise_in_lightness() -> None:
     colors = [parts(int(color)) for color in heat_colors()]
     lightness = [0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2] for c in colors if c is not None]
     assert (np.diff(lightness) >= 0).all()
+
+
+def test_a_histogram_over_a_wider_range_is_empty_outside_its_bins() -> None:
+    wider = replace(NARROW, span=(-4.0, 4.0))
+    rows = draw_histogram(wider, 30, 10, None, ChartStyle(ANSI)).grid.plain()
+    assert [row[7:25].strip() for row in rows[1:-1]] == ["", "", "", "▒" * 18, "█" * 18, "", "", ""]
+
+
+def test_the_axes_are_named_where_there_is_room_and_no_label_is_written_over() -> None:
+    for width in range(20, 140):
+        bottom = draw_heat(LAYERS, width, 8, None, ChartStyle(ANSI)).grid.plain()[-1]
+        assert ("layer ↑ step →" in bottom) == (width >= 57)
+        assert set(re.findall(r"[\w.]+", bottom.replace("layer", "").replace("step", ""))) <= {
+            str(step) for step in range(101)
+        }

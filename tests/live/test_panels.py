@@ -159,10 +159,10 @@ def test_a_line_is_its_series_and_a_band_its_two(tmp_path: Path) -> None:
 def test_a_layer_is_chosen_by_its_number_and_the_middle_one_by_none(tmp_path: Path) -> None:
     view = finished(tmp_path)
     chosen = PANELS["ics_l2"].make([view], PanelState(layer=5))
-    assert chosen.title.endswith("layer 5 of 5")
+    assert chosen.title.endswith("layer 5 of 6"), "sharpness knows of six"
     assert chosen.curves[0].low.tolist() == [5.0, 15.0, 25.0, 35.0]
     middle = PANELS["ics_l2"].make([view], PanelState())
-    assert middle.title.endswith(f"layer {LAYERS[1]} of 5")
+    assert middle.title.endswith(f"layer {LAYERS[1]} of 6")
     lacking = PANELS["ics_l2"].make([view], PanelState(layer=4))
     assert (lacking.curves, lacking.note) == ((), "layer 4 was not measured")
 

@@ -56,12 +56,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_probe_of_ones_own_is_plotted_by_show(places: dict[str, Any]) -> None:
-    assert "Stable rank, layer 3 of 5 on made" in places["show"]
+    assert "Stable rank, layer 3 of 6 on made" in places["show"]
     assert "Spread of the ranks on made" in places["show"]
 
 
 def test_a_probe_of_ones_own_has_charts(places: dict[str, Any]) -> None:
-    assert places["charts"] == ["Stable rank, layer 3 of 5", "Spread of the ranks"]
+    assert places["charts"] == ["Stable rank, layer 3 of 6", "Spread of the ranks"]
     assert places["curves"] == [1, 1]
 
 
@@ -72,7 +72,7 @@ def test_a_probe_of_ones_own_is_offered_by_the_picker(places: dict[str, Any]) ->
 
 def test_a_probe_of_ones_own_is_on_the_layers_page(places: dict[str, Any]) -> None:
     assert places["layers"] == ["stable_rank"], "the other one is no layer's"
-    assert places["heat"] == ["Stable rank, a-s0", [[1.0, 2.0, 3.0]] * 2]
+    assert places["heat"] == ["a-s0, Stable rank", [[1.0, 2.0, 3.0]] * 2]
 
 
 def test_a_probe_of_ones_own_is_exported(places: dict[str, Any]) -> None:
