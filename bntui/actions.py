@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
 from textual.keys import format_key
 
-EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG = (
+EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG, CHARTS, CURVES, LISTS = (
     "everywhere", "home", "runs", "sweep", "layers", "compare", "journal", "spec", "log",
+    "charts", "curves", "lists",
 )  # fmt: skip
-"""Where an action is known; RUNS is every screen that shows runs."""
-
+"""Where an action is known; RUNS is every screen that shows runs; CHARTS, LISTS and CURVES, which are charts that
+are no maps of colors, are widgets."""
+ALWAYS, WINDOWS, HELP, PICKER, QUIT, REQUESTS, FILTERS, QUERIES = (
+    "always", "windows", "help", "picker", "quit", "requests", "filters", "queries",
+)  # fmt: skip
+"""Where keys are what they are: those of Textual, those of windows over a screen, those beside a line of text."""
+SCREENS = (
+    {EVERYWHERE, HOME, LISTS},
+    *({EVERYWHERE, RUNS, page, CHARTS, CURVES} for page in (SWEEP, LAYERS, COMPARE)),
+    *({EVERYWHERE, RUNS, page, LISTS} for page in (JOURNAL, SPEC, LOG)),
+)
+"""Which of the first are known at the same time: a person may choose their keys."""
 
 KEY_NAMES = {
-    "ctrl+c": "^c", "ctrl+s": "^s", "f1": "F1", "enter": "Enter", "backspace": "Backspace", "escape": "Esc",
-    "space": "Space",
+    "ctrl+c": "^c", "ctrl+s": "^s", "ctrl+p": "^p", "ctrl+q": "^q", "f1": "F1", "enter": "Enter",
+    "backspace": "Backspace", "escape": "Esc", "space": "Space", "tab": "Tab", "shift+tab": "Shift+Tab",
+    "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End", "shift+up": "Shift+↑",
+    "shift+down": "Shift+↓", "shift+left": "Shift+←", "shift+right": "Shift+→", "delete": "Del",
 }  # fmt: skip
 """Keys that Textual would write in another way."""
+IDS = {
+    "zoom(1)": "zoom_in", "zoom(-1)": "zoom_out", "pan(-1, 0)": "pan_left", "pan(1, 0)": "pan_right",
+    "pan(0, 1)": "pan_up", "pan(0, -1)": "pan_down", "move(-1000000000)": "first", "move(1000000000)": "last",
+    "playback_speed(2)": "playback_faster", "playback_speed(0.5)": "playback_slower",
+    "playback_seek(5)": "playback_forward", "playback_seek(-5)": "playback_backward",
+}  # fmt: skip
+"""What preferences call actions whose arguments are no words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,13 @@ class Action:
     """Rank in the line of keys, which begins with the lowest and drops the highest first; 9: not there."""
     changes_runs: bool = False
     """Refused in read-only mode and in recordings."""
+
+    @property
+    def id(self) -> str:
+        """What a file of preferences calls it: ``sweep.band``, ``runs.steer_noise``, ``runs.layer_next``."""
+        method, _, argument = self.name.rstrip(")").partition("(")
+        words = {"": "", "1": "_next", "-1": "_previous"}.get(argument, f"_{argument.strip(chr(39))}")
+        return f"{self.scope}.{IDS.get(self.name, method + words)}"
 
     @property
     def key(self) -> str:
@@ -113,26 +141,67 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", "slash", "filter", "Show only lines that contain a text", LOG, 2),
     Action("next_log", "d", "next log", "The log of the group's next run, then the supervisor's", LOG, 2),
     Action("differences", "d", "differences", "Show only what differs, or everything", SPEC, 2),
+    Action("zoom(1)", "plus,equals_sign", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
+    Action("zoom(-1)", "minus", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
+    Action("pan(-1, 0)", "left", "pan", "When zoomed in: pan", CHARTS),
+    Action("pan(1, 0)", "right", "pan", "When zoomed in: pan", CHARTS),
+    Action("pan(0, 1)", "up", "pan", "When zoomed in: pan", CURVES),
+    Action("pan(0, -1)", "down", "pan", "When zoomed in: pan", CURVES),
+    Action("fit", "0", "fit", "Reset zoom", CHARTS),
+    Action("crosshair", "c", "crosshair", "Crosshair: read every curve at one step", CHARTS),
+    Action("read(-1)", "shift+left,less_than_sign", "read", "Move the crosshair", CHARTS),
+    Action("read(1)", "shift+right,greater_than_sign", "read", "Move the crosshair", CHARTS),
+    Action("smooth", "s", "smooth", "Smoothing: none, 0.6, 0.9, 0.97, 0.99; the raw curve stays, faint", CURVES),
+    Action("log", "y", "log axis", "Logarithmic or linear axis", CURVES),
+    Action("move(1)", "down,j", "row", "The next or the previous row", LISTS),
+    Action("move(-1)", "up,k", "row", "The next or the previous row", LISTS),
+    Action("move_page(1)", "pagedown", "page", "A page further down or up", LISTS),
+    Action("move_page(-1)", "pageup", "page", "A page further down or up", LISTS),
+    Action("move(-1000000000)", "home,g", "ends", "The first or the last row", LISTS),
+    Action("move(1000000000)", "end,G", "ends", "The first or the last row", LISTS),
+    Action("choose", "enter", "choose", "Open or choose the row", LISTS),
+    Action("command_palette", "ctrl+p", "palette", "Search everything that can be done here", ALWAYS),
+    Action("focus_next", "tab", "focus", "The next or the previous chart or list", ALWAYS),
+    Action("focus_previous", "shift+tab", "focus", "The next or the previous chart or list", ALWAYS),
+    Action("quit", "ctrl+q", "quit", "Quit without a question; runs continue", ALWAYS),
+    Action("leave", "escape,ctrl+c", "leave", "Close the window", WINDOWS),
+    Action("leave", "q,question_mark,f1,enter", "leave", "Close the help", HELP),
+    Action("choose", "space", "show", "Show or hide the chart", PICKER),
+    Action("shift(-1)", "K,shift+up", "reorder", "Move the chart up or down", PICKER),
+    Action("shift(1)", "J,shift+down", "reorder", "Move the chart up or down", PICKER),
+    Action("answer('detach')", "d,q", "detach", "Quit; the runs continue", QUIT),
+    Action("answer('stop')", "s", "stop", "Quit, and stop the runs", QUIT),
+    Action("leave", "c,n", "cancel", "Stay", QUIT),
+    Action("option(-1)", "up", "option", "The previous or the next suggestion", REQUESTS),
+    Action("option(1)", "down", "option", "The previous or the next suggestion", REQUESTS),
+    Action("targets", "tab", "targets", "Which runs the request goes to", REQUESTS),
+    Action("leave", "escape", "cancel", "Send nothing", REQUESTS),
+    Action("clear", "escape", "clear", "Show everything again", FILTERS),
+    Action("keep", "down,enter", "keep", "Go to the rows that are shown", FILTERS),
+    Action("complete", "tab", "complete", "Complete the word", QUERIES),
 )  # fmt: skip
-
-
-PAGE_KEYS = {
-    action.name.removeprefix("view('").removesuffix("')"): action.key
-    for action in ACTIONS
-    if action.name.startswith("view(")
-}
-"""The key of each page about runs."""
 
 
 def bindings(*scopes: str) -> list[BindingType]:
     """The bindings of what is known in these scopes."""
     return [
-        Binding(action.keys, action.name, action.label, show=False, system=True)
+        Binding(action.keys, action.name, action.label, show=False, system=True, id=action.id)
         for action in ACTIONS
         if action.scope in scopes and action.keys
     ]
 
 
-def actions_of(scopes: tuple[str, ...]) -> list[Action]:
+def actions_of(scopes: tuple[str, ...], table: Iterable[Action] = ACTIONS) -> list[Action]:
     """What can be done in these scopes, the nearest scope's own first."""
-    return [action for scope in scopes for action in ACTIONS if action.scope == scope]
+    table = tuple(table)
+    return [action for scope in scopes for action in table if action.scope == scope]
+
+
+def rebound(keys: Mapping[str, str]) -> tuple[Action, ...]:
+    """The table with other keys, by the actions' ids."""
+    return tuple(replace(action, keys=keys.get(action.id, action.keys)) for action in ACTIONS)
+
+
+def page_keys(table: Iterable[Action] = ACTIONS) -> dict[str, str]:
+    """The key of each page about runs, as a person reads it, in their order."""
+    return {action.label: action.key for action in table if action.name.startswith("view(")}

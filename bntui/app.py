@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Names on the command line, and Textual's."""
+UNBOUND = "<ignore>"
+"""A key that no terminal sends."""
 LIVING = frozenset({"running", "paused", "queued"})
 """States of runs that continue when the explorer is left."""
 PAGES: dict[str, type[RunsPage]] = {
@@ -82,6 +84,7 @@ class Explorer(App[None]):
         super().__init__()
         self.feed = SnapshotFeed(lambda: self.post_message(self.SnapshotReady()))
         self.context = PageContext(settings, self.feed, self)
+        self.set_keymap({action: keys or UNBOUND for action, keys in settings.keys.items()})
         self._sources = sources
         self._first = first
         self._shown_at = 0.0
@@ -167,7 +170,8 @@ class Explorer(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: the table of actions."""
-        for action in actions_of(screen.SCOPES if isinstance(screen, Page) else (EVERYWHERE,)):
+        scopes = screen.SCOPES if isinstance(screen, Page) else (EVERYWHERE,)
+        for action in actions_of(scopes, self.context.actions):
             if not (action.changes_runs and self.context.steering_refusal()):
                 key = f" ({action.key})" if action.key else ""
                 command = self._command(action.name, action.scope)
@@ -209,7 +213,8 @@ class Explorer(App[None]):
 
     def action_help(self) -> None:
         if not isinstance(self.screen, Help):
-            self.push_screen(Help(self.screen.SCOPES if isinstance(self.screen, Page) else (EVERYWHERE,)))
+            scopes = self.screen.SCOPES if isinstance(self.screen, Page) else (EVERYWHERE,)
+            self.push_screen(Help(scopes, self.context.actions))
 
     def action_next_theme(self) -> None:
         names = list(THEMES.values())

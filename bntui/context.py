@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from bncore.follow.groups import Group, groups_of
+from bntui.actions import Action, rebound
 from bntui.feed import SnapshotFeed
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
@@ -41,10 +43,20 @@ class PageContext:
     """Warnings that have been on a screen."""
     _grouping: Grouping = field(default_factory=Grouping)
 
+    @cached_property
+    def actions(self) -> tuple[Action, ...]:
+        """The table of actions, with the person's keys."""
+        return rebound(self.settings.keys)
+
+    def key(self, action: str) -> str:
+        """What a person presses for an action, given by its id; in words where it has no key."""
+        found = next(one for one in self.actions if one.id == action)
+        return found.key or f"“{found.label}” of the palette"
+
     def grouping(self, snapshot: Snapshot) -> Grouping | None:
         """How runs are drawn together; None: each by itself."""
         selection, grouping = self.selection, self._grouping
-        grouping.choose(snapshot, selection.by, selection.band)
+        grouping.choose(snapshot, selection.by, selection.band, self.settings.band)
         grouped = selection.grouped
         if grouped is None:
             grouped = any(len(group.runs) > 1 for group in grouping.groups(snapshot.runs))

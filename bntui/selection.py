@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from bncore.config.measure import Band
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bntui.live.sources import Source
 
     RunOrSweep: TypeAlias = RunDir | SweepDir
+
+Bell: TypeAlias = Literal["off", "bell", "osc9"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ class Settings:
     """How fast finished runs are played back; None: they are shown as they are."""
     demo: bool = False
     """Whether the recorded sweep is shown."""
+    panels: tuple[str, ...] = ()
+    """Charts of an experiment that none were chosen for; none: by the kind of experiment."""
+    band: Band = "interval"
+    """What is drawn about a mean, unless the experiment says otherwise."""
+    smoothing: float = 0.6
+    """Of what every mini-batch gives, until another is chosen."""
+    bell: Bell = "off"
+    """What happens when a run ends."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Other keys than those of the table of actions, by the actions' ids, as Textual names them."""
 
 
 class SourceFactory(Protocol):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from textual import events
 from textual.actions import SkipAction
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.color import Color
 from textual.geometry import Region
 from textual.message import Message
@@ -17,6 +17,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from bntui.actions import CHARTS, bindings
 from bntui.chart.palette import ANSI, MONOCHROME, Palette, true_colors
 from bntui.chart.scale import Scale
 from bntui.chart.style import ChartStyle, TerminalPicture
@@ -36,16 +37,7 @@ class Plot(Widget, can_focus=True):
     Plot { width: 1fr; height: 1fr; }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "zoom(1)", "zoom in", key_display="+"),
-        Binding("minus", "zoom(-1)", "zoom out", key_display="-"),
-        Binding("left", "pan(-1, 0)", "earlier", show=False),
-        Binding("right", "pan(1, 0)", "later", show=False),
-        Binding("0", "fit", "fit"),
-        Binding("c", "crosshair", "crosshair"),
-        Binding("shift+left,less_than_sign", "read(-1)", "crosshair left", show=False, key_display="<"),
-        Binding("shift+right,greater_than_sign", "read(1)", "crosshair right", show=False, key_display=">"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(CHARTS)
 
     crosshair: reactive[float | None] = reactive[float | None](None, repaint=False)
     """The step that is read off; None: none."""

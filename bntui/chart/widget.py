@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.reactive import reactive
 
 from bncore.figure import ChartData, Curve, HeatData, HistogramData
+from bntui.actions import CURVES, bindings
 from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
@@ -25,12 +26,7 @@ SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
 class Chart(Plot):
     """Curves, bands and lines of reference over the steps."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "pan(0, 1)", "higher", show=False),
-        Binding("down", "pan(0, -1)", "lower", show=False),
-        Binding("s", "smooth", "smooth"),
-        Binding("y", "log", "log axis"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(CURVES)
 
     smoothing: reactive[float] = reactive(0.0, repaint=False)
     """From 0 to below 1."""

@@ -38,11 +38,18 @@ class Grouping:
     """Of what the groups were made last, and they."""
     _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
 
-    def choose(self, snapshot: Snapshot, by: Sequence[str] | None, band: Band | None) -> None:
-        """Group by these settings and draw this band; where one is None, as the first sweep says."""
+    def choose(
+        self, snapshot: Snapshot, by: Sequence[str] | None, band: Band | None, usual: Band = "interval"
+    ) -> None:
+        """Group by these settings and draw this band; where one is None, as the first sweep says.
+
+        Arguments:
+            usual: the band where the sweep has none of its own.
+        """
         sweep = next(iter(snapshot.sweeps), None)
         self.by = tuple(by) if by is not None else sweep.group_by if sweep else ()
-        self.band = band or (sweep.band if sweep else "interval")
+        said = sweep.band if sweep else "interval"
+        self.band = band or (usual if said == "interval" else said)
 
     def groups(self, views: Sequence[RunView]) -> tuple[Group, ...]:
         """The runs, grouped; in the order of their styles, the group of the last run at the end."""

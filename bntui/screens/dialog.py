@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, TypeVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import ModalScreen
+
+from bntui.actions import WINDOWS, bindings
 
 Answer = TypeVar("Answer")
 
@@ -20,7 +22,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog Static { width: 100%; height: auto; }
     Dialog Listing { height: auto; max-height: 100%; background: $surface; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(WINDOWS)
 
     def action_leave(self) -> None:
         self.dismiss(None)

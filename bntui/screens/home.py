@@ -126,7 +126,7 @@ class HomePage(Page):
         marked = self.selection.marked
         runs = [view.run for view in (self.snapshot.runs if self.snapshot else ()) if view.run.path in marked]
         if len(runs) < 2:
-            self.notice("mark at least two runs with m", "yellow")
+            self.notice(f"mark at least two runs with {self.context.key('home.mark')}", "yellow")
         else:
             self.context.navigator.open_runs(runs, "compare")
 

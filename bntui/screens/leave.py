@@ -8,11 +8,12 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
 from bncore.follow.run_view import RunView
+from bntui.actions import QUIT, bindings
 from bntui.screens.dialog import Dialog
 from bntui.widgets.listing import Listing, ListRow
 
@@ -24,11 +25,7 @@ class Leave(Dialog[str]):
         alive: the runs that continue.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d,q", "answer('detach')", show=False),
-        Binding("s", "answer('stop')", show=False),
-        Binding("c,n", "leave", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(QUIT)
 
     def __init__(self, alive: Sequence[RunView]) -> None:
         super().__init__()

@@ -22,10 +22,6 @@ from bntui.widgets.line import Line, Segment
 TINY_WIDTH, TINY_HEIGHT = 40, 10
 """Below this one line says so, and only leaving works."""
 LEAVING = ("leave", "quit")
-TOO_SMALL = (
-    [Segment(Text(f"too small, min {TINY_WIDTH}×{TINY_HEIGHT}", "yellow"), 1)],
-    [Segment(Text("q quit", "bold"))],
-)
 
 
 class Page(Screen[None]):
@@ -96,11 +92,15 @@ class Page(Screen[None]):
         if not self.is_mounted:
             return
         snapshot = self.snapshot
-        self.query_one("#heading", Line).say(*(TOO_SMALL if self.is_tiny else self.heading()))
+        self.query_one("#heading", Line).say(*(self._too_small() if self.is_tiny else self.heading()))
         if not self.is_tiny:
-            self.query_one(KeyLine).offer(actions_of(self.SCOPES), self.labels())
+            self.query_one(KeyLine).offer(actions_of(self.SCOPES, self.context.actions), self.labels())
             if snapshot is not None:
                 self.show(snapshot)
+
+    def _too_small(self) -> tuple[list[Segment], list[Segment]]:
+        text = Text(f"too small, min {TINY_WIDTH}×{TINY_HEIGHT}", "yellow")
+        return [Segment(text, 1)], [Segment(Text(f"{self.context.key('everywhere.leave')} quit", "bold"))]
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
         """Left and right parts of the first line."""

@@ -7,9 +7,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 
+from bntui.actions import PICKER, bindings
 from bntui.live.panels import PANELS
 from bntui.screens.dialog import Dialog
 from bntui.widgets.listing import Listing, ListRow
@@ -26,11 +27,7 @@ class Picker(Dialog[tuple[str, ...]]):
     Picker > .window { height: 90%; }
     Picker Listing { height: 1fr; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "choose", show=False),
-        Binding("K,shift+up", "shift(-1)", show=False),
-        Binding("J,shift+down", "shift(1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(PICKER)
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from bncore.follow.estimate import duration
 from bncore.follow.groups import Group
 from bncore.report.paper import FOLDER
 from bncore.store.problems import first_failures
-from bntui.actions import EVERYWHERE, PAGE_KEYS, RUNS, bindings
+from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.snapshot import Snapshot, on_synthetic_images
 from bntui.playback_control import speed_up, toggle, toggle_label
@@ -114,7 +114,8 @@ class RunsPage(Page):
             return [Segment(Text("bntui", fmt.MUTED), 8), Segment(Text(failure, "red"))], []
         recording = self.context.feed.playback is not None
         width, labels = self.app.size.width, self.context.labels()
-        left, right = heading(self.snapshot, self.TAB, width, labels, recording=recording)
+        keys = page_keys(self.context.actions)
+        left, right = heading(self.snapshot, self.TAB, width, labels, keys, recording=recording)
         plots = self.query(RunPlots).first() if self.snapshot and self.query(RunPlots) else None
         if plots is not None and self.snapshot is not None:
             part = plots.part(self.selection.drawn(self.snapshot), self.selection.run(self.snapshot))
@@ -206,9 +207,8 @@ class RunsPage(Page):
             self.app.copy_to_clipboard(text)
         first, *more = text.splitlines() or ("",)
         said = f"{len(more)} rows" if more else first
-        self.notice(
-            f"sent to the terminal's clipboard: {said}" if text else "nothing to copy: c shows the crosshair"
-        )
+        nothing = f"nothing to copy: {self.context.key('charts.crosshair')} shows the crosshair"
+        self.notice(f"sent to the terminal's clipboard: {said}" if text else nothing)
 
     def _copied(self, what: str) -> str:
         run = self.selection.run(self.snapshot) if self.snapshot else None
@@ -286,14 +286,20 @@ class RunsPage(Page):
 
 
 def heading(
-    snapshot: Snapshot | None, tab: str, width: int, labels: list[str], *, recording: bool = False
+    snapshot: Snapshot | None,
+    tab: str,
+    width: int,
+    labels: list[str],
+    keys: Mapping[str, str],
+    *,
+    recording: bool = False,
 ) -> tuple[list[Segment], list[Segment]]:
-    """Where one is, and how far everything is."""
+    """Where one is, and how far everything is; `keys`: of the pages, by their names."""
     left = [Segment(Text("bntui", fmt.MUTED), 8)]
     if snapshot is None:
         return [*left, Segment(Text("opening …"))], []
     left += _names(snapshot)
-    left += _tabs(tab, width)
+    left += _tabs(tab, width, keys)
     if on_synthetic_images(snapshot.runs):
         labels = [*labels, "synthetic images"]
     right = [Segment(Text(label, "bold yellow"), 1) for label in labels]
@@ -310,11 +316,11 @@ def _names(snapshot: Snapshot) -> list[Segment]:
     return parts + ([Segment(Text(f"Fig {sweep.figure}", fmt.MUTED), 6)] if sweep.figure else [])
 
 
-def _tabs(tab: str, width: int) -> list[Segment]:
+def _tabs(tab: str, width: int, keys: Mapping[str, str]) -> list[Segment]:
     if width < 150:
-        return [Segment(Text(f"{PAGE_KEYS.get(tab, '')} {tab}", "reverse"), 3)]
+        return [Segment(Text(f"{keys.get(tab, '')} {tab}", "reverse"), 3)]
     text = Text()
-    for name, key in PAGE_KEYS.items():
+    for name, key in keys.items():
         text.append(" " if text else "").append(f" {key} {name} ", "reverse" if name == tab else fmt.MUTED)
     return [Segment(text, 4)]
 

@@ -36,7 +36,7 @@ class SweepPage(RunsPage):
     TAB: ClassVar[str] = "sweep"
 
     def body(self) -> Iterable[Widget]:
-        yield ChartGrid(id="grid")
+        yield ChartGrid(self.context.settings.smoothing, id="grid")
 
     @property
     def grid(self) -> ChartGrid:
@@ -45,7 +45,7 @@ class SweepPage(RunsPage):
     def show_page(self, snapshot: Snapshot) -> None:
         if not self.grid.keys:
             known = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
-            self.lay_out(known or first_panels(snapshot.runs))
+            self.lay_out(known or self.context.settings.panels or first_panels(snapshot.runs))
         self.grid.show(self.selection.shown(snapshot), self.panel_state())
         self._read()
 

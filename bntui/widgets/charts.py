@@ -22,7 +22,6 @@ SHAPE = 4.5
 
 EVERY_STEP = frozenset({"loss", "accuracy", "grad_norm"})
 """Panels of what every mini-batch gives, noise and all: smoothed until the person chooses otherwise."""
-SMOOTHED = 0.6
 
 
 def arrange(count: int, width: int, height: int) -> tuple[int, int]:
@@ -45,12 +44,6 @@ def arrange(count: int, width: int, height: int) -> tuple[int, int]:
     return min(fitting, key=misshapen)
 
 
-def _chart(key: str) -> Chart:
-    chart = Chart(id=f"chart-{key}")
-    chart.smoothing = SMOOTHED if key in EVERY_STEP else 0.0
-    return chart
-
-
 def mirror(event: Plot.CrosshairMoved | Plot.ViewChanged, plots: Iterable[Plot]) -> None:
     """Move the crosshair, or change the view, of the other plots too."""
     for plot in plots:
@@ -66,14 +59,18 @@ class ChartGrid(Container):
     """The charts of a layout.
 
     The focused chart is the current one; where there is no room for all, those around it are shown.
+
+    Arguments:
+        smoothing: of what every mini-batch gives, at first.
     """
 
     DEFAULT_CSS = """
     ChartGrid { layout: grid; width: 1fr; height: 1fr; grid-gutter: 0; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, smoothing: float = 0.0, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._smoothing = smoothing
         self._charts: dict[str, Chart] = {}
         self._runs: Sequence[RunView] = ()
         self._state: PanelState | None = None
@@ -97,7 +94,7 @@ class ChartGrid(Container):
         for key in gone:
             await self._charts[key].remove()
         known = {key: self._charts[key] for key in keys if key in self._charts}
-        charts = {key: known.get(key) or _chart(key) for key in keys}
+        charts = {key: known.get(key) or self._chart(key) for key in keys}
         fresh = [chart for key, chart in charts.items() if key not in known]
         self._charts = charts
         if fresh:
@@ -106,6 +103,11 @@ class ChartGrid(Container):
         self.sort_children(key=order.index)
         self._place()
         self.draw()
+
+    def _chart(self, key: str) -> Chart:
+        chart = Chart(id=f"chart-{key}")
+        chart.smoothing = self._smoothing if key in EVERY_STEP else 0.0
+        return chart
 
     def show(self, runs: Sequence[RunView], state: PanelState) -> None:
         self._runs, self._state = runs, state

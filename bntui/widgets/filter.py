@@ -10,13 +10,14 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.text import Text
 from textual import on
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input, Static
 
 from bncore.config.errors import escape_control
 from bncore.follow.query import Query, QueryError, common_beginning, complete, parse
 from bncore.follow.run_view import RunView
+from bntui.actions import FILTERS, QUERIES, bindings
 
 
 class Filter(Input):
@@ -27,10 +28,7 @@ class Filter(Input):
                            background: $boost; margin-bottom: 1; }
     Filter.open { display: block; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "clear", show=False),
-        Binding("down,enter", "keep", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(FILTERS)
 
     @dataclass
     class Typed(Message):
@@ -80,7 +78,7 @@ class QueryFilter(Filter):
     DEFAULT_CSS = """
     QueryFilter.hinted, QueryFilter.hinted:focus { margin-bottom: 2; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(QUERIES)
     PLACEHOLDER: ClassVar[str] = (
         "words, or norm=batch lr>0.05 state:running …   Tab complete   Enter keep   Esc clear"
     )

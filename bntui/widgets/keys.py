@@ -33,9 +33,13 @@ class KeyLine(Line):
             labels: those that depend on what holds now, by the action's name.
         """
         self._parts = ([], [])
-        for action in _paired(sorted(actions, key=lambda action: action.rank)):
-            label = labels.get(action.name, action.label)
-            self._parts[action.name in ("help", "leave")].append(Segment(_key(action, label), action.rank))
+        for action, *others in _paired(sorted(actions, key=lambda action: action.rank)):
+            label, keys = (
+                labels.get(action.name, action.label),
+                " ".join(one.key for one in (action, *others)),
+            )
+            text = Text(keys, Style(bold=True)).append(f" {label}", Style(dim=True))
+            self._parts[action.name in ("help", "leave")].append(Segment(text, action.rank))
         if not self._notices:
             self.say(*self._parts)
 
@@ -53,15 +57,10 @@ class KeyLine(Line):
         self.set_timer(NOTICE_S, back)
 
 
-def _paired(actions: list[Action]) -> list[Action]:
+def _paired(actions: list[Action]) -> list[list[Action]]:
     """Those that are offered, of which one label is said once: ``[ ] layer``."""
-    first: dict[tuple[str, str], Action] = {}
+    same: dict[tuple[str, str], list[Action]] = {}
     for action in actions:
-        if action.rank < 9:
-            first.setdefault((action.scope, action.label), action)
-    return list(first.values())
-
-
-def _key(action: Action, label: str) -> Text:
-    key = "[ ]" if action.key == "[" else action.key
-    return Text(key, Style(bold=True)).append(f" {label}", Style(dim=True))
+        if action.rank < 9 and action.key:
+            same.setdefault((action.scope, action.label), []).append(action)
+    return list(same.values())

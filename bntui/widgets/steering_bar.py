@@ -9,13 +9,14 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
 from bncore.config.errors import SpecError
 from bncore.follow.groups import Group
+from bntui.actions import REQUESTS, bindings
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
 from bntui.steering.proposal import Proposal, propose, suggestions
@@ -55,12 +56,7 @@ class SteeringBar(Vertical):
             border-subtitle-color: $foreground; }
     SteeringBar.open { display: block; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "option(-1)", show=False),
-        Binding("down", "option(1)", show=False),
-        Binding("tab", "targets", show=False),
-        Binding("escape", "leave", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(REQUESTS)
 
     @dataclass
     class Confirmed(Message):

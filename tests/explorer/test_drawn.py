@@ -18,7 +18,7 @@ from bncore.store.commands import Set
 from bncore.store.paths import SweepDir
 from bncore.store.requests import send_request
 from bncore.store.status import Status
-from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of
+from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of, page_keys
 from bntui.chart.palette import DARK, LIGHT
 from bntui.live.snapshot import Snapshot, SweepView
 from bntui.presets import PresetView
@@ -124,7 +124,7 @@ def test_the_list_of_changes(snapshot: Snapshot) -> None:
     ],
 )  # fmt: skip
 def test_the_heading_drops_what_matters_least(snapshot: Snapshot, width: int, said: str) -> None:
-    line = fit(*heading(snapshot, "layers", width, ["read-only"]), width)
+    line = fit(*heading(snapshot, "layers", width, ["read-only"], page_keys()), width)
     assert line.cell_len == width
     assert words_of(line.plain) == words_of(said)
 

@@ -279,7 +279,7 @@ def test_below_forty_by_ten_no_key_but_quit_does_anything(tmp_path: Path, where:
     made_run(sweep.path / "batch-s0", events())
     write_sweep(sweep.path, ["batch-s0"])
     app = explorer(tmp_path, sweep if where == "sweep" else None)
-    quitting = {"q", "ctrl+c"}
+    quitting = {"q", "ctrl+c", "ctrl+q"}
     keys = {key for action in ACTIONS for key in action.keys.split(",") if key} | {
         "enter",
         "tab",

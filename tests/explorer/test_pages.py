@@ -10,7 +10,7 @@ from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
-from bntui.actions import PAGE_KEYS
+from bntui.actions import page_keys
 from bntui.app import PAGES, Explorer
 from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
@@ -18,7 +18,7 @@ from bntui.widgets.charts import ChartGrid
 from explorer.factories import checked_text, drive, every_kind, explorer, run_of, until
 
 SIZES = ((30, 8), (60, 18), (80, 24), (160, 48), (300, 100))
-KEYS = {page: PAGE_KEYS[page] for page in PAGES}
+KEYS = {page: page_keys()[page] for page in PAGES}
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
