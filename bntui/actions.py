@@ -97,6 +97,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("steer('noise')", "n", "noise", "Switch noise on or off, or change its amplitude", RUNS, 1, True),
     Action("steer('norm')", "p", "norm", "Change the normalization", RUNS, 1, True),
     Action("steer('lr')", "l", "lr", "Change the learning rate", RUNS, 1, True),
+    Action("steer('set')", "S", "set", "Change any setting, or a control of an observed loop", RUNS, 4, True),
     Action("steer('probes')", "i", "probes", "Change how often a probe measures", RUNS, 4, True),
     Action("steer('pause')", "space", "pause", "Pause or resume; restart a run that has ended", RUNS, 1, True),
     Action("steer('step')", "full_stop", "step", "Run N steps, then pause", RUNS, 2, True),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from bncore.config.change import changed
 from bncore.config.errors import SpecError
 from bncore.config.model import Spec
+from bncore.follow.request_view import CHANGING
 from bncore.store.columns import Columns
 from bncore.store.dropped_requests import is_applied
 from bncore.store.journal import Event
@@ -27,5 +28,5 @@ def applied_changes(columns: Columns, before: int | None = None) -> Iterator[Eve
     if columns.parent is not None:
         yield from applied_changes(*columns.parent)
     for event in columns.events:
-        if is_applied(event, "set") and (before is None or event["step"] < before):
+        if any(is_applied(event, kind) for kind in CHANGING) and (before is None or event["step"] < before):
             yield event

@@ -14,6 +14,8 @@ from bncore.store.journal import Event
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, waiting
 
+CHANGING = ("set", "control")
+"""Kinds that give settings of a run, or controls of an observed loop, new values."""
 SPELLING = {path: name for name, path in ALIASES.items()}
 """How a person says a field that has a short name."""
 
@@ -25,7 +27,7 @@ class RequestView:
     id: str
     author: str
     kind: str
-    """set, pause, resume, step, checkpoint, evaluate, stop or note."""
+    """set, control, pause, resume, step, checkpoint, evaluate, stop or note."""
     summary: str
     """Such as ``noise on``."""
     outcome: str
@@ -52,7 +54,7 @@ def summary(command: Mapping[str, Any]) -> str:
     """A command in a few words: ``noise on``, ``norm l1, lr 0.05``, ``step 3``, ``pause``."""
     kind = str(command.get("kind", ""))
     changes = command.get("changes")
-    if kind == "set" and isinstance(changes, dict):
+    if kind in CHANGING and isinstance(changes, dict):
         return ", ".join(_change(str(path), value) for path, value in changes.items())
     if kind == "note":
         return escape_control(f"note: {command.get('text', '')}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bncore.config.controls import Control
 from bncore.config.errors import SpecError, escape_control
 from bncore.config.model import Spec
 from bncore.config.observed import Observed
@@ -18,6 +19,7 @@ from bncore.follow.request_view import RequestView, in_inbox, journaled
 from bncore.launch.slurm.state import Queue, state_by_slurm
 from bncore.plain_files import read_plain
 from bncore.store.columns import Columns
+from bncore.store.controls import read_controls
 from bncore.store.errors import StoreError
 from bncore.store.journal import in_json
 from bncore.store.lineage import read_lineage
@@ -54,6 +56,8 @@ class RunView:
     """Why it makes none; escaped."""
     spec: Spec | None = None
     """What holds now: the settings with the requests that were applied."""
+    controls: tuple[Control, ...] | None = None
+    """Of an observed loop, what can be changed in it and what holds; None of other runs."""
     requests: tuple[RequestView, ...] = ()
     """Answered ones in order, then pending ones."""
     name: str = ""
@@ -167,6 +171,7 @@ class RunFollower:
         self._queue = queue
         self._reader = read(run)
         self._spec: Spec | None = None
+        self._controls: tuple[object, tuple[Control, ...] | None] = None, None
         self._changes: list[str] = []  # ids of the requests that `_spec` holds
         self._begun = False
         self._unreadable = False
@@ -202,6 +207,7 @@ class RunFollower:
             settings=self._settings,
             settings_problem=self._settings_problem,
             spec=self._spec_now(columns),
+            controls=self._controls_now(),
             requests=(*answered, *in_inbox(self.run, answered)),
             name=self.name,
             style=self.style,
@@ -263,10 +269,18 @@ class RunFollower:
             self._layer_names = layer_names(self.run)
         return self._layer_names
 
+    def _controls_now(self) -> tuple[Control, ...] | None:
+        """What the loop tells; read again only where the file is another."""
+        stamp = _entry(self.run.controls_file)
+        if stamp != self._controls[0]:
+            self._controls = stamp, read_controls(self.run)
+        return self._controls[1]
+
     def _read_once(self) -> None:
         """Read what never changes while the same run lies here."""
         self._of = self._reader.columns  # what all this belongs to
         self._spec = None
+        self._controls = None, None
         self._settings: Spec | Observed | None = None
         self._settings_problem = ""
         self._parent: Path | None = None
@@ -286,7 +300,7 @@ class RunFollower:
         """Changes where anything of the run does, at the cost of a few looks at directory entries."""
         run = self.run
         ended = self._view is None or self._view.state in ("finished", "diverged", "failed")
-        paths = (run.status_file, run.journal_file, run.inbox, run.inbox / "rejected")
+        paths = (run.status_file, run.journal_file, run.controls_file, run.inbox, run.inbox / "rejected")
         return (None if ended else self._queue.task(run), *map(_entry, paths))
 
 

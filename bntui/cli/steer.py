@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bncore.config.change import parse_changes
+from bncore.config.change import settable_fields, values_at
+from bncore.config.controls import show_value
 from bncore.config.errors import escape_control
+from bncore.config.fields import accepted_at
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.commands import (
     CancelQueued,
@@ -23,6 +25,7 @@ from bncore.store.commands import (
     Stop,
     StopSweep,
 )
+from bncore.store.controls import read_controls, set_command
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import send_request
 from bncore.store.status import Observer
@@ -31,8 +34,11 @@ from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Names, Root, Run, complete_run, fail, say
 from bntui.cli.select_runs import Where, in_words, places_named, runs_named, runs_of
 from bntui.cli.slurm import cancel, waiting_tasks
+from bntui.cli.tables import print_table
 
 MOST = 2**63 - 1
+VERB = {"control": "set"}
+"""How a person says a kind of request that is called otherwise."""
 
 
 def _at_least(least: int) -> Callable[[int | None], int | None]:
@@ -61,7 +67,8 @@ Changes = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN path=value...",
-        help="A run or a sweep (none with --where), then noise=on norm=l1 lr=0.05 probes.ics.every=50 ...",
+        help="A run or a sweep (none with --where), then noise=on norm=l1 lr=0.05 probes.ics.every=50 ...; "
+        "nothing: what can be set.",
         autocompletion=complete_run,
     ),
 ]
@@ -77,12 +84,30 @@ def set_(
 ) -> None:
     """Change settings of a live run, or of every run of a sweep.
 
-    Norm, noise, learning rate and cadences can be changed. Queued runs apply it when they start."""
+    Norm, noise, learning rate and cadences can be changed, and the controls of an observed loop. Queued runs apply
+    it when they start."""
     names, changes = ([], words) if where is not None and "=" in words[0] else (words[:1], words[1:])
-    if not changes:
-        raise typer.BadParameter("missing; expected path=value, such as lr=0.05", param_hint="path=value...")
-    command = Set(changes=parse_changes(changes), at_step=at_step)
-    _send(names, root, where, command, wait=wait, timeout=timeout)
+    runs = runs_named(names, root, where, announce=bool(changes))
+    if changes:
+        commands = {run: set_command(read_controls(run), changes, at_step) for run in runs}
+        _send_to(commands, in_words(names, where), wait=wait, timeout=timeout)
+    else:
+        _list_settings(runs)
+
+
+def _list_settings(runs: list[RunDir]) -> None:
+    """Print what can be set, what holds, and what would be accepted."""
+    rows = []
+    for view in view_runs(runs, settings=True):
+        if view.controls is not None:
+            rows += [(view.run.name, c.name, show_value(c.value), c.accepted) for c in view.controls]
+        elif view.spec is not None:
+            values = values_at(view.spec, settable_fields())
+            accepted = {path: accepted_at(tuple(path.split("."))) for path in values}
+            rows += [
+                (view.run.name, path, show_value(value), accepted[path]) for path, value in values.items()
+            ]
+    print_table(("run", "setting", "value", "accepted"), rows)
 
 
 def pause(
@@ -154,7 +179,8 @@ def stop(
     runs = {one: runs_of(one) for one in found}
     left = [run for one in found if not _cancel_queued(one, runs[one], at_step) for run in runs[one]]
     if left:
-        _send_to(left, in_words(names, where), Stop(at_step=at_step), wait=wait)
+        stop_them = dict.fromkeys(left, Stop(at_step=at_step))
+        _send_to(stop_them, in_words(names, where), wait=wait)
 
 
 def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
@@ -183,30 +209,30 @@ def _send(
     command: Command,
     *,
     wait: bool,
-    timeout: float = 60.0,
 ) -> None:
     runs = runs_named(names, root, where, announce=True)
-    _send_to(runs, in_words(names, where), command, wait=wait, timeout=timeout)
+    _send_to(dict.fromkeys(runs, command), in_words(names, where), wait=wait)
 
 
-def _send_to(runs: list[RunDir], called: str, command: Command, *, wait: bool, timeout: float = 60.0) -> None:
-    """Send a request to each live run, and changes and notes to queued runs too; exit 3 where there is none.
+def _send_to(commands: Mapping[RunDir, Command], called: str, *, wait: bool, timeout: float = 60.0) -> None:
+    """Send its request to each live run, and changes and notes to queued runs too; exit 3 where there is none.
 
     Arguments:
+        commands: of one kind, by run.
         called: what the runs were called on the command line.
         wait: wait for answers, for `timeout` seconds.
     """
-    seen = view_runs(runs)
+    seen, command = view_runs(commands), next(iter(commands.values()))
     live = [o.run for o in seen if o.state in ("running", "paused")]
     later = [o.run for o in seen if o.state == "queued" and isinstance(command, Set | Note)]
     if not live and not later:
         fail(f"{called}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
     _refuse_beyond_the_end(command, seen)
-    request_ids = {run: send_request(run, command) for run in live}
+    request_ids = {run: send_request(run, commands[run]) for run in live}
     for run in live:
-        say(f"{run.name}: request sent: {command.kind}")
+        say(f"{run.name}: request sent: {VERB.get(command.kind, command.kind)}")
     for run in later:
-        send_request(run, command)
+        send_request(run, commands[run])
         say(f"{run.name}: queued; request sent: {command.kind}, applied when it starts")
     if wait:
         await_answers(request_ids, seconds=timeout, stopping=command.kind == "stop")

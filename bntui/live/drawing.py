@@ -12,6 +12,7 @@ from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.groups import Group, is_going
+from bncore.follow.request_view import CHANGING
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.measured import layers_of, middle_layer
@@ -21,7 +22,7 @@ from bntui.live.grouping import Grouping
 
 FAILED = frozenset({"failed", "diverged"})
 """States of runs that nothing is compared with."""
-MARKED = frozenset({"set", "note"})
+MARKED = frozenset({*CHANGING, "note"})
 """Kinds of requests that are marked in charts: the others change no curve."""
 
 

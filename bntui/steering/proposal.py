@@ -17,6 +17,7 @@ from bncore.launch.slurm.sweep import read_record
 from bncore.store.commands import CancelQueued, Set, Stop, StopSweep
 from bncore.store.paths import OwnedDir, SweepDir
 from bntui.live.snapshot import SweepView
+from bntui.steering.controls import control_options, limits, request
 from bntui.steering.verbs import VERBS, WORKING, Typed, parse_text
 
 
@@ -34,6 +35,8 @@ class Proposal:
     """Inboxes, and what goes into each."""
     commands: tuple[tuple[str, ...], ...] = ()
     """Arguments of `bnrun`, for what no request can do."""
+    now: str = ""
+    """Of what is set in an observed loop: what holds, and what is accepted."""
 
 
 def propose(
@@ -63,23 +66,30 @@ def propose(
     if verb.command is None:
         return _command_lines(name, typed, targets, skipped)
     try:
-        command = verb.command(typed)
+        sent = tuple((view, request(verb, typed, view)) for view in targets)
     except ValidationError as error:
         raise SpecError([Problem(verb.title, "", message=error.errors()[0]["msg"])]) from error
+    command = sent[0][1]
     if isinstance(command, Set):
         _check(command.changes, targets)
-    requests: tuple[tuple[OwnedDir, BaseModel], ...] = tuple((view.run, command) for view in targets)
+    requests: tuple[tuple[OwnedDir, BaseModel], ...] = tuple((view.run, one) for view, one in sent)
     commands: tuple[tuple[str, ...], ...] = ()
     if isinstance(command, Stop):
         commands = tuple(("stop", str(view.run.path)) for view in targets if _waits_in_slurm(view, sweeps))
         stopped = {view.run.path for view in runs} if whole_sweep else set()
         requests = _stops(command, targets, sweeps, stopped, otherwise=bool(commands))
-    return Proposal(summary(command.model_dump(mode="json")), targets, skipped, typed[1], requests, commands)
+    now = limits(command, targets[0].controls or ())
+    return Proposal(
+        summary(command.model_dump(mode="json")), targets, skipped, typed[1], requests, commands, now
+    )
 
 
 def suggestions(name: str, view: RunView | None) -> tuple[str, ...]:
     """Texts to choose among for a verb, the likeliest first."""
-    return VERBS[name].options(view.spec if view else None)
+    verb = VERBS[name]
+    if view is not None and view.controls is not None and verb.sets is not None:
+        return control_options(verb.sets, view.controls)
+    return verb.options(view.spec if view else None)
 
 
 def _check(changes: dict[str, Any], targets: Sequence[RunView]) -> None:

@@ -36,6 +36,8 @@ class Verb:
     """Texts to choose among, for a run with this spec; the first is suggested."""
     hint: str = ""
     """What may be typed."""
+    sets: str | None = None
+    """The setting that a value which stands alone is of; None where nothing is set."""
 
 
 def parse_text(text: str) -> Typed:
@@ -55,18 +57,26 @@ def parse_text(text: str) -> Typed:
     return words, at
 
 
+def named_settings(name: str, words: list[str]) -> list[str]:
+    """The words of a change, a value that stands alone being that of the setting `name`.
+
+    Raises:
+        SpecError: there are none, or several values stand alone, or one and no name.
+    """
+    alone = [word for word in words if "=" not in word]
+    if not words:
+        raise SpecError([Problem("set", "", message="nothing to change; expected path=value")])
+    if len(alone) > 1 or (alone and not name):
+        raise SpecError([Problem("set", name, " ".join(alone), "one value" if name else "name=value")])
+    return [word if "=" in word else f"{name}={word}" for word in words]
+
+
 def _set(name: str) -> Callable[[Typed], Command]:
     """Of a change in which a value that stands alone is that of the setting `name`."""
 
     def command(typed: Typed) -> Command:
         settings, at = typed
-        alone = [word for word in settings if "=" not in word]
-        if not settings:
-            raise SpecError([Problem("set", "", message="nothing to change; expected path=value")])
-        if len(alone) > 1:
-            raise SpecError([Problem("set", name, " ".join(alone), "one value")])
-        named = [word if "=" in word else f"{name}={word}" for word in settings]
-        return Set(changes=parse_changes(named), at_step=at)
+        return Set(changes=parse_changes(named_settings(name, settings)), at_step=at)
 
     return command
 
@@ -131,11 +141,20 @@ def _fork(spec: Spec | None) -> tuple[str, ...]:
     return (*_norm(spec)[:6], _noise(spec)[0], _lr(spec)[0])
 
 
+def _all(spec: Spec | None) -> tuple[str, ...]:
+    return (*_lr(spec)[:1], *_noise(spec)[:1], *_norm(spec)[:1], *_probes(spec))
+
+
+def _setter(title: str, name: str, options: Options, hint: str) -> Verb:
+    return Verb(title, AHEAD, _set(name), options, hint, name)
+
+
 VERBS: dict[str, Verb] = {
-    "noise": Verb("noise", AHEAD, _set("noise"), _noise, "on, off, noise.n_mu=0.5 …"),
-    "norm": Verb("norm", AHEAD, _set("norm"), _norm, "l1, lp:3, norm.centred=on …"),
-    "lr": Verb("learning rate", AHEAD, _set("lr"), _lr, "0.05"),
-    "probes": Verb("probes", AHEAD, _set("probes"), _probes, "probes.ics.every=50, probes=none …"),
+    "noise": _setter("noise", "noise", _noise, "on, off, noise.n_mu=0.5 …"),
+    "norm": _setter("norm", "norm", _norm, "l1, lp:3, norm.centred=on …"),
+    "lr": _setter("learning rate", "lr", _lr, "0.05"),
+    "probes": _setter("probes", "probes", _probes, "probes.ics.every=50, probes=none …"),
+    "set": _setter("settings", "", _all, "name=value …"),
     "pause": Verb("pause", frozenset({"running"}), _bare(Pause)),
     "resume": Verb("resume", frozenset({"paused"}), _bare(Resume)),
     "restart": Verb("restart", ENDED, None),

@@ -10,6 +10,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.app import App
 
+from bncore.config.controls import show_value
 from bncore.follow.groups import Group
 from bncore.follow.request_view import RequestView
 from bncore.follow.run_view import RunView
@@ -150,6 +151,14 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def _mean(values: Sequence[float]) -> float | None:
     known = [float(value) for value in values if math.isfinite(value)]
     return sum(value / len(known) for value in known) if known else None
+
+
+def held(views: Sequence[RunView], width: int) -> list[Text]:
+    """What holds of some runs now, in lines of at most `width` cells: of an observed loop its controls."""
+    controls = views[0].controls
+    if controls is None:
+        return [settings(*views), *cadences(views[0], width)]
+    return pairs_in_lines(((one.name, show_value(one.value)) for one in controls), width) if controls else []
 
 
 def settings(*views: RunView) -> Text:

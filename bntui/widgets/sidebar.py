@@ -219,7 +219,7 @@ def details(group: Group) -> list[Text]:
         etas = [one.eta_s for one in group.runs if one.eta_s is not None]
         rate = fmt.rate(sum(rates) if rates else None)
         lines.append(fmt.pairs_of((("rate", rate), ("ETA", duration(max(etas, default=None))))))
-    lines += [fmt.settings(*group.runs), *fmt.cadences(view, DETAIL_WIDTH)]
+    lines += fmt.held(group.runs, DETAIL_WIDTH)
     if view.message and not several:
         lines.append(Text(view.message, "yellow" if view.state in ("running", "stopped") else "red"))
     return lines

@@ -170,7 +170,7 @@ class SteeringBar(Vertical):
         when = "at the next step" if proposal.at is None else f"at step {proposal.at:,}"
         if proposal.commands:
             when = "" if proposal.at is None else when
-        left = [Segment(text), Segment(Text(when, fmt.MUTED), 3)]
+        left = [Segment(text), Segment(Text(when, fmt.MUTED), 3), Segment(Text(proposal.now, fmt.MUTED), 2)]
         if proposal.skipped:
             left.append(Segment(Text(f"not to {fmt.run_names(proposal.skipped)}", fmt.MUTED), 4))
         return left, []
