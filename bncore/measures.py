@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bncore.config.measure import Measure
+from bncore.config.measure import Measure, ReferenceLine
 from bncore.config.probes import Cadence, Probes
 
 _BATCH = "the step's own batch, before the update"
@@ -37,6 +37,22 @@ EVALUATION = (
     ),
 )  # fmt: skip
 
+FIDELITY = (
+    Measure(
+        "fidelity", "Deviation of the recomputed gradient", "deviation", symbol="‖g′ − g‖/‖g‖",
+        lines=(ReferenceLine("tolerance", "explained by rounding"),), better="lower",
+        source="an observed loop's gradient g, and the loss's g′ at the length of g",
+    ),
+    Measure(
+        "fidelity_scale", "Scale of the loop's gradient", "scale", symbol="‖g‖/‖g′‖",
+        source="below 1 where an observed loop clips", detail=True,
+    ),
+    Measure(
+        "fidelity_precision", "Deviation by the probes' precision", "precision_deviation", symbol="‖g″ − g‖/‖g‖",
+        better="lower", source="g″: the gradient that the probes start from", detail=True,
+    ),
+)  # fmt: skip
+
 
 def _declared() -> Iterator[tuple[str, tuple[Measure, ...]]]:
     """Measures by table."""
@@ -45,6 +61,7 @@ def _declared() -> Iterator[tuple[str, tuple[Measure, ...]]]:
     for name, field in Probes.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Cadence):
             yield f"probe:{name}", field.annotation.measures
+    yield "probe:fidelity", FIDELITY
 
 
 def _in_table(measure: Measure, table: str) -> Measure:

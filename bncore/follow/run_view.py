@@ -26,7 +26,7 @@ from bncore.store.lineage import read_lineage
 from bncore.store.loaded import read_settings
 from bncore.store.meta import layer_names
 from bncore.store.paths import RunDir, variant_and_seed
-from bncore.store.problems import evaluation_problem
+from bncore.store.problems import evaluation_problem, fidelity_problem
 from bncore.store.reader import read
 from bncore.store.status import LIVE, Observer, Status, read_status
 
@@ -115,8 +115,8 @@ class RunView:
 
     @property
     def warning(self) -> str:
-        """What makes its newest evaluation no result; empty where nothing does."""
-        return evaluation_problem(self.columns)
+        """What makes its newest evaluation or measurement no result; empty where nothing does."""
+        return evaluation_problem(self.columns) or fidelity_problem(self.columns)
 
     def newest(self, table: str, field: str) -> float | None:
         """The last value of a series; None where there is none."""

@@ -1,4 +1,4 @@
-"""What is wrong with a run: evaluations whose numbers are no result, probes that never work."""
+"""What is wrong with a run: evaluations whose numbers are no result, probes that never work, or not faithfully."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ def evaluation_problem(columns: Columns) -> str:
     newest = {name: columns.series("eval", name).values for name in LOSSES}
     said = not_finite({name: float(values[-1]) for name, values in newest.items() if len(values)})
     return f"the last evaluation is not finite: {said}" if said else ""
+
+
+def fidelity_problem(columns: Columns) -> str:
+    """That the newest measurement of an observed loop is of another gradient than its own; empty where not."""
+    deviation, allowed = (
+        columns.series("probe:fidelity", name).values for name in ("deviation", "tolerance")
+    )
+    if not len(deviation) or not deviation[-1] > allowed[-1]:
+        return ""
+    return f"fidelity: the probes' gradient deviates by {deviation[-1]:.2g} of its length from the loop's own"
 
 
 class FirstFailure(NamedTuple):

@@ -74,6 +74,9 @@ def show(
         band = "range" if grouping.band == "envelope" else grouping.band
         logarithmic = " and ".join(MEASURES[key].title.lower() for key in COLUMNS if MEASURES[key].log)
         typer.echo(f"{logarithmic}: geometric means; in brackets: {BANDS[band]}")
+    for view in snapshot.runs:
+        if view.warning:
+            typer.secho(f"{view.name}: {view.warning}", fg="yellow", err=True)
     unread = [f"{view.name}: {view.problem}" for view in snapshot.runs if view.problem]
     if unread:
         fail("\n".join(unread))

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from bncore.follow.estimate import duration
 from bncore.follow.groups import Group
 from bncore.report.paper import FOLDER
-from bncore.store.problems import first_failures
+from bncore.store.problems import fidelity_problem, first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.snapshot import Snapshot, on_synthetic_images
@@ -82,9 +82,10 @@ class RunsPage(Page):
         self._warn(snapshot)
 
     def _warn(self, snapshot: Snapshot) -> None:
-        """Say once of a probe that it does not work."""
+        """Say once of a probe that it does not work, or not faithfully."""
         views = snapshot.runs
         texts = [f"{view.name}: {failure}" for view in views for failure in first_failures(view.columns)]
+        texts += [f"{view.name}: {view.warning}" for view in views if fidelity_problem(view.columns)]
         new = [text for text in texts if text not in self.context.warned]
         self.context.warned.update(new)
         if new:

@@ -1,8 +1,8 @@
-"""Training loops of every kind, each with two updates, and their losses by plain autograd."""
+"""Training loops as people write them, observed or by themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 import bncore
 from bncore.external.observe import ObservedStep
@@ -62,8 +60,10 @@ class Kind:
     weights: tuple[float, ...] = (1.0,)
     """Of the micro-batches."""
     faithful: bool = True
-    exact: bool = True
-    """Whether all of it is float64, so that every number can be compared."""
+    reference: Loss | None = None
+    """The loss in float64, without autocast, where that is another; the loop is then one in float32."""
+    rtol: float = 1e-10
+    """How far numbers may be from plain autograd's in float64."""
     settings: dict[str, Any] = field(default_factory=dict)
     probes: dict[str, Any] = field(default_factory=lambda: dict(PROBES))
 
@@ -118,95 +118,107 @@ def journal(directory: Path) -> list[Event]:
     return read_events(directory / "journal.jsonl")
 
 
-def draws(count: int, *shape: int, updates: int = 2) -> Iterator[list[Tensor]]:
-    """For each update `count` tensors, float64."""
-    source = torch.Generator().manual_seed(5)
-    for _ in range(updates):
-        yield [torch.randn(*shape, generator=source, dtype=torch.float64) for _ in range(count)]
+def accumulating(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    optimizer.zero_grad()
+    for batch, weight in zip(micro, kind.weights, strict=True):
+        if step is not None:
+            step.batch(batch, weight=weight)
+        loss = kind.loss_of(net, batch)
+        (weight * loss).backward()
+        told(step, loss)
+    optimizer.step()
 
 
-def pairs(*, updates: int = 2, count: int = 1, samples: int = 6) -> list[list[Batch]]:
-    """Inputs of 3 numbers and targets of 2."""
-    found = draws(2 * count, samples, 3, updates=updates)
-    return [[(x, y[:, :2]) for x, y in zip(one[:count], one[count:], strict=True)] for one in found]
+def clipping(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    optimizer.zero_grad()
+    loss = kind.loss_of(net, micro[0])
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 1e-2)
+    optimizer.step()
+    told(step, loss)
 
 
-def perceptron(*, norm: bool = True) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(3, 4), nn.BatchNorm1d(4) if norm else nn.Identity(), nn.Tanh(), nn.Linear(4, 2)
-    ).double()
+def scaling(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer.zero_grad()
+    loss = kind.loss_of(net, micro[0])
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    told(step, loss)
 
 
-def squared(net: Any, batch: Batch) -> Tensor:
-    return F.mse_loss(net(batch[0]), batch[1])
+def by_closure(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = kind.loss_of(net, micro[0])
+        loss.backward()
+        return loss
+
+    told(step, optimizer.step(closure))  # type: ignore[arg-type]
 
 
-def penalised(net: Any, batch: Batch) -> Tensor:
-    return squared(net, batch) + 0.1 * sum(p.square().sum() for p in net.parameters())
+def in_evaluation_mode(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    net.eval()
+    plain(kind, net, optimizer, micro, step)
 
 
-def twice(net: Any, batch: Batch) -> Tensor:
-    """Two passes, and an inner module by itself."""
-    x, y = batch
-    return F.mse_loss(net(x), y) + F.mse_loss(net(x.flip(1)), net(x)) + net[0](x).square().mean()
+def with_average(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    """A moving average of the weights is kept within the step."""
+    average = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn()
+    )
+    plain(kind, net, optimizer, micro, step)
+    average.update_parameters(net)
 
 
-def gradient_penalty(net: Any, batch: Batch) -> Tensor:
-    x = batch[0].clone().requires_grad_()
-    (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
-    return squared(net, batch) + slope.square().mean()
-
-
-def mixup(net: Any, batch: Batch) -> Tensor:
-    x, y = batch
-    return F.mse_loss(net(0.7 * x + 0.3 * x.roll(1, 0)), 0.7 * y + 0.3 * y.roll(1, 0))
-
-
-class Output(NamedTuple):
-    loss: Tensor
-    logits: Tensor
-
-
-class Words(nn.Module):
-    """Token ids to a loss, with the embedding's weight at both ends, as language models have it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(7, 4)
-        self.block = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
-        self.norm = nn.RMSNorm(4)
-        self.head = nn.Linear(4, 7, bias=False)
-        self.head.weight = self.embedding.weight
-
-    def forward(self, *, ids: Tensor, labels: Tensor) -> Output:
-        logits = self.head(self.norm(self.block(self.embedding(ids))))
-        return Output(F.cross_entropy(logits.flatten(0, 1), labels.flatten()), logits)
-
-
-def words() -> list[list[Batch]]:
-    source = torch.Generator().manual_seed(6)
-    ids = [torch.randint(7, (3, 5), generator=source) for _ in range(2)]
-    return [[{"ids": one, "labels": one.roll(-1, 1)}] for one in ids]
-
-
-class Checkpointed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.inner = nn.Linear(3, 3).double(), perceptron()
-
-    def forward(self, x: Tensor) -> Any:
-        return checkpoint(self.inner, self.first(x), use_reentrant=False)
-
-
-KINDS: dict[str, Kind] = {
-    "plain": Kind(perceptron, squared, pairs),
-    "a penalty in the loss": Kind(perceptron, penalised, pairs),
-    "several passes": Kind(perceptron, twice, pairs),
-    "a gradient penalty": Kind(lambda: perceptron(norm=False), gradient_penalty, pairs),
-    "mixup": Kind(perceptron, mixup, pairs),
-    "tied weights, integer inputs, outputs with a loss": Kind(
-        lambda: Words().double(), lambda net, batch: net(**batch).loss, words
-    ),
-    "activation checkpointing": Kind(Checkpointed, squared, pairs),
-}
-"""By name, as in docs/observe.md."""
+def around_the_step(
+    kind: Kind,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    micro: Sequence[Batch],
+    step: ObservedStep | None,
+) -> None:
+    """Autocast written in the loop, and in no loss function."""
+    optimizer.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = kind.loss_of(net, micro[0])
+    loss.backward()
+    optimizer.step()
+    told(step, loss)

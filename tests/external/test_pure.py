@@ -138,6 +138,8 @@ def trained(
 def same(one: object, other: object) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.dtype == other.dtype and one.cpu().numpy().tobytes() == other.cpu().numpy().tobytes()
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other)  # type: ignore[arg-type]
     return one == other
