@@ -141,6 +141,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", "slash", "filter", "Show only rows that contain a text", SPEC, 2),
     Action("filter", "slash", "filter", "Show only lines that contain a text", LOG, 2),
     Action("next_log", "d", "next log", "The log of the group's next run, then the supervisor's", LOG, 2),
+    Action("shift_runs(-1)", "left", "runs", "Runs before, to the left", SPEC, 3),
+    Action("shift_runs(1)", "right", "runs", "Further runs, to the right", SPEC, 3),
     Action("differences", "d", "differences", "Show only what differs, or everything", SPEC, 2),
     Action("zoom(1)", "plus,equals_sign", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
     Action("zoom(-1)", "minus", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),

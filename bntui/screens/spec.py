@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import BindingType
+from textual.containers import Vertical
 from textual.widget import Widget
+from textual.widgets import Static
 
 from bncore.config.base import ConfigModel
 from bncore.config.errors import escape_control
@@ -22,15 +27,16 @@ from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
 from bntui.widgets.listing import Listing, ListRow
 
-NAME_WIDTH, LEAST, MOST = 26, 10, 22
-"""Cells of a field's name, and of a run's value."""
+NAME_WIDTH, LEAST, MOST = 26, 6, 14
+"""Cells of a field's name at the most, and of a run's values; where all runs fit, values may be longer."""
 
 
 class SpecPage(RunsPage):
     """A row for each field, a column for each run: what holds now, requests included."""
 
     DEFAULT_CSS = """
-    SpecPage #fields { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
+    SpecPage #settings { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
+    SpecPage #names { height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(SPEC)
     SCOPES: ClassVar[tuple[str, ...]] = (SPEC, RUNS, EVERYWHERE)
@@ -39,19 +45,29 @@ class SpecPage(RunsPage):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._only_differences = False
+        self._first = 0
+        """Index of the first run that is shown."""
 
     def body(self) -> Iterable[Widget]:
-        yield Listing(id="fields")
+        with Vertical(id="settings"):
+            yield Static(id="names", markup=False)
+            yield Listing(id="fields")
         yield Filter()
 
     def show_page(self, snapshot: Snapshot) -> None:
-        filtered = self.query_one(Filter)
-        runs = sorted(self.selection.shown(snapshot), key=lambda view: view.style)
-        listing = self.query_one("#fields", Listing)
-        listing.border_title = "Settings that differ" if self._only_differences else "Settings"
-        palette, width = fmt.palette_of(self.app), listing.size.width - 2
-        rows = spec_rows(palette, runs, width, only_differences=self._only_differences)
-        listing.show([row for row in rows if not row.key or filtered.passes(row.text.plain)])
+        filtered, listing = self.query_one(Filter), self.query_one("#fields", Listing)
+        marked = [view for view in snapshot.runs if view.run.path in self.selection.marked]
+        runs = marked if len(marked) > 1 else self.selection.drawn(snapshot)
+        table = spec_table(
+            fmt.palette_of(self.app), runs, listing.size.width - 1, self._first, self._only_differences
+        )
+        self._first = table.shown.start
+        what = "Settings that differ" if self._only_differences else "Settings"
+        whose = " of the marked runs" if runs is marked else ""
+        part = fmt.part_of(table.shown, len(runs))
+        self.query_one("#settings").border_title = f"{what}{whose}{part and f' · {part}'}"
+        self.query_one("#names", Static).update(table.head)
+        listing.show([row for row in table.rows if not row.key or filtered.passes(row.text.plain)])
 
     def focus_page(self) -> None:
         self.query_one("#fields", Listing).focus(scroll_visible=False)
@@ -60,29 +76,68 @@ class SpecPage(RunsPage):
         self._only_differences = not self._only_differences
         self.show_again()
 
+    def action_shift_runs(self, by: int) -> None:
+        self._first += by
+        self.show_again()
 
-def spec_rows(
-    palette: Palette, runs: Sequence[RunView], width: int, *, only_differences: bool = False
-) -> list[ListRow]:
-    """A heading with the runs' names, then a row for each field; ``*`` marks what a request has changed."""
-    cell = max(LEAST, min(MOST, (width - NAME_WIDTH) // max(1, len(runs)) - 2))
-    head = Text(" " * NAME_WIDTH)
-    for view in runs:
-        head.append("  ").append(fmt.fitted(view.name, cell), fmt.color(palette, view.style))
-    rows = [ListRow(head)]
-    now = [_flat(view.spec) for view in runs]
-    begun = [_flat(view.submitted) for view in runs]
-    for field in dict.fromkeys(name for table in now for name in table):
-        values = [table.get(field, "-") for table in now]
-        differs = len(set(values)) > 1 and field != "seed"
-        if only_differences and not differs:
-            continue
-        text = Text(fmt.fitted(field, NAME_WIDTH), fmt.STRONG if differs else fmt.MUTED)
-        for value, table in zip(values, begun, strict=True):
-            cell_text = value if value == table.get(field, "-") else f"{value} *"
-            text.append("  ").append(fmt.fitted(cell_text, cell), "bold yellow" if differs else "")
+
+@dataclass(frozen=True)
+class SpecTable:
+    """Fields and values of some runs, as far as there is room for the runs."""
+
+    head: Text
+    """The runs' names."""
+    rows: list[ListRow]
+    """A row for each field; ``*`` marks what a request has changed."""
+    shown: range
+    """Which of the runs."""
+
+
+def spec_table(
+    palette: Palette, runs: Sequence[RunView], width: int, first: int = 0, only_differences: bool = False
+) -> SpecTable:
+    """The settings of runs side by side, from the `first` on, or from so many before that no room is left."""
+    now = [_flat(view.spec or view.settings) for view in runs]
+    begun = [_flat(view.settings) for view in runs]
+    every = dict.fromkeys(name for table in now for name in table)
+    differing = {name for name in every if len({table.get(name, "-") for table in now}) > 1}
+    fields = [name for name in every if name in differing or not only_differences]
+    columns = [
+        [f"{values.get(f, '-')}{' *' * (values.get(f) != then.get(f))}" for f in fields]
+        for values, then in zip(now, begun, strict=True)
+    ]
+    name_width = min(NAME_WIDTH, max(map(cell_len, fields), default=0))
+    most = max(MOST, (width - name_width) // max(1, len(runs)) - 2)
+    widths = [
+        min(most, max(LEAST, *map(cell_len, (view.name, *column))))
+        for view, column in zip(runs, columns, strict=True)
+    ]
+    shown = _that_fit(widths, width - name_width, first)
+    head = Text(" " * name_width)
+    for index in shown:
+        name = fmt.fitted(runs[index].name, widths[index])
+        head.append("  ").append(name, fmt.color(palette, runs[index].style))
+    rows = []
+    for row, field in enumerate(fields):
+        differs = field in differing
+        text = Text(fmt.fitted(field, name_width), fmt.STRONG if differs else fmt.MUTED)
+        for index in shown:
+            value = fmt.fitted(columns[index][row], widths[index])
+            text.append("  ").append(value, "bold yellow" if differs else "")
         rows.append(ListRow(text, field))
-    return rows if len(rows) > 1 else [*rows, ListRow(Text("nothing differs", fmt.MUTED))]
+    return SpecTable(head, rows or [ListRow(Text("nothing differs", fmt.MUTED))], shown)
+
+
+def _that_fit(widths: Sequence[int], room: int, first: int) -> range:
+    """Indices of the columns that fit beside each other, at least one, from the `first` on or from before it."""
+    ends = list(accumulate(width + 2 for width in widths))
+    latest = next(
+        (i for i in range(len(widths)) if ends[-1] - (ends[i - 1] if i else 0) <= room), len(widths) - 1
+    )
+    start = max(0, min(first, latest))
+    before = ends[start - 1] if start else 0
+    count = sum(end - before <= room for end in ends[start:])
+    return range(start, min(len(widths), start + max(1, count)))
 
 
 def _flat(spec: ConfigModel | None) -> dict[str, str]:

@@ -100,6 +100,14 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
+def part_of(shown: range, count: int) -> str:
+    """``runs 1-6 of 10``; empty where all are shown."""
+    if len(shown) == count:
+        return ""
+    which = f"run {shown.stop}" if len(shown) == 1 else f"runs {shown.start + 1}-{shown.stop}"
+    return f"{which} of {count}"
+
+
 def percent(fraction: float) -> str:
     """A share; never 100 % before all is done."""
     return f"{math.floor(100 * fraction + 1e-9)} %"

@@ -12,6 +12,7 @@ from textual.containers import Container
 from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
 from bntui.widgets.charts import arrange, mirror
+from bntui.widgets.formatting import part_of
 
 MOST = 8
 """Plots at once."""
@@ -50,12 +51,7 @@ class RunPlots(Container):
 
     def part(self, runs: Sequence[RunView], selected: RunView | None) -> str:
         """``runs 1-6 of 10``: which of these would be shown; empty where all are."""
-        part = self._part(runs, selected)
-        shown = range(len(runs))[part]
-        if len(shown) == len(runs):
-            return ""
-        which = f"run {shown.stop}" if len(shown) == 1 else f"runs {shown.start + 1}-{shown.stop}"
-        return f"{which} of {len(runs)}"
+        return part_of(range(len(runs))[self._part(runs, selected)], len(runs))
 
     def _part(self, runs: Sequence[RunView], selected: RunView | None) -> slice:
         columns, rows = arrange(min(MOST, len(runs)) or 1, self.size.width, self.size.height)

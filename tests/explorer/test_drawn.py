@@ -25,7 +25,7 @@ from bntui.presets import PresetView
 from bntui.screens.home import preset_rows, root_rows
 from bntui.screens.journal import event_rows
 from bntui.screens.runs import heading
-from bntui.screens.spec import spec_rows
+from bntui.screens.spec import spec_table
 from bntui.selection import Selection
 from bntui.widgets.keys import KeyLine
 from bntui.widgets.line import fit
@@ -140,13 +140,13 @@ def test_the_journal(views: tuple[RunView, ...]) -> None:
 
 
 def test_the_specs_side_by_side(views: tuple[RunView, ...]) -> None:
-    rows = {line.split()[0]: line.split()[1:] for line in lines(spec_rows(DARK, views, 110))[1:]}
+    rows = {line.split()[0]: line.split()[1:] for line in lines(spec_table(DARK, views, 110).rows)}
     assert rows["norm.kind"] == ["l1", "*", "batch", "batch"]
     assert rows["noise.on"] == ["on", "*", "off", "on", "*"]
     assert rows["seed"] == ["0", "0", "0"]
-    different = lines(spec_rows(DARK, views, 110, only_differences=True))[1:]
+    different = lines(spec_table(DARK, views, 110, only_differences=True).rows)
     assert [line.split()[0] for line in different] == ["norm.kind", "noise.on"]
-    assert lines(spec_rows(DARK, views[:1], 110, only_differences=True))[1:] == ["nothing differs"]
+    assert lines(spec_table(DARK, views[:1], 110, only_differences=True).rows) == ["nothing differs"]
 
 
 def test_the_list_of_all_runs(snapshot: Snapshot) -> None:
