@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -60,6 +61,7 @@ class Observation(Controls):
         self._measured: set[str] = set()  # probes that have measured, or failed to
         self._open = False
         self._entered = False
+        self._thread = 0
 
     def __enter__(self) -> Observation:
         make_directory(self.run)
@@ -77,6 +79,7 @@ class Observation(Controls):
             self._steering.open(self._journal, self._heartbeat)
             opened.pop_all()
         self._open = self._entered = True
+        self._thread = threading.get_ident()
         return self
 
     def step(self, inputs: Any = ABSENT, targets: Any = ABSENT) -> ObservedStep:
@@ -92,19 +95,30 @@ class Observation(Controls):
             raise ObserveError(
                 "observe: not entered; expected `with bncore.observe(...) as watch:` around a loop"
             )
+        ours = threading.get_ident() == self._thread
+        if not ours:
+            self._guarded(self._refuse_thread)
         step = self.position
         self._guarded(lambda: self._steering.before_step(step))
         return ObservedStep(
             self._net,
             self._optimizer,
             step=step,
-            measured=self._open
-            and self._measuring
-            and (self._layer_map is None or bool(self._probes.due(step))),
-            logged=self._open and step % self._described.log_every == 0,
-            done=self._after,
+            measured=ours and self._measures(step),
+            logged=ours and self._open and step % self._described.log_every == 0,
+            done=self._after if ours else lambda _: None,
             guard=self._guarded,
             given=() if inputs is ABSENT else (inputs, targets),
+        )
+
+    def _measures(self, step: int) -> bool:
+        """Whether there is to be measured; of a loop that is not understood yet every step is tried."""
+        wanted = self._open and self._measuring
+        return wanted and (self._layer_map is None or bool(self._probes.due(step)))
+
+    def _refuse_thread(self) -> None:
+        raise ObserveError(
+            "step: in another thread than the observation; expected the thread that entered it"
         )
 
     def record_eval(
@@ -149,7 +163,7 @@ class Observation(Controls):
             self._journal.append("step", step.step, **fields)
         if step.skipped:
             self._journal.append("skipped", step.step, reason=step.skipped)
-        if step.measured and (self._recomputation.strict or not step.skipped):
+        if step.measured and self._measuring and (self._recomputation.strict or not step.skipped):
             self._measure(step)
 
     def _measure(self, step: ObservedStep) -> None:
@@ -212,6 +226,10 @@ class Observation(Controls):
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if kind is None or kind is StopObserved:
+            if not self.position:
+                self._journal.append(
+                    "warning", 0, text="no step was observed: expected `with watch.step(batch):`"
+                )
             digest = params_sha256(self._net)
             state = self._steering.end(self.position, digest)
             self._journal.append("finished", self.position, state=state, params_sha256=digest)

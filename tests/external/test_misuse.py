@@ -1,0 +1,157 @@
+"""Loops that use the observer wrongly, and failures of its own: the training goes on, or stops where it is to."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import bncore
+from bncore import ObserveError
+from bncore.external.observe import Observation
+from bncore.probes.landscape import Landscape
+from bncore.store.errors import StoreError
+from bncore.store.journal import Journal
+from bncore.train.digest import params_sha256
+
+from .factories import of_type
+from .kinds import KINDS, pairs, perceptron, squared
+from .loops import journal, run_loop
+
+LANDSCAPE = {"landscape": {"every": 1}}
+BATCH = pairs()[0][0]
+
+
+def observed(run: Path, **settings: Any) -> tuple[Observation, Any, torch.optim.Optimizer]:
+    torch.manual_seed(1)
+    net = perceptron()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    chosen = {"probes": LANDSCAPE, **settings}
+    return bncore.observe(net, optimizer, loss_of=squared, run=run, **chosen), net, optimizer
+
+
+def update(net: Any, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    loss = squared(net, BATCH)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def alone(steps: int) -> str:
+    torch.manual_seed(1)
+    net = perceptron()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    for _ in range(steps):
+        update(net, optimizer)
+    return params_sha256(net)
+
+
+def test_a_step_within_a_step_is_told_and_the_loop_goes_on_without_probes(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    told = "observed without probes from now on: step: made within another"
+    with pytest.warns(RuntimeWarning, match=told), watch:
+        with watch.step(BATCH), watch.step(BATCH) as inner:
+            inner.record(update(net, optimizer))
+        with watch.step(BATCH) as step:
+            step.record(update(net, optimizer))
+    assert params_sha256(net) == alone(2)
+    assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
+
+
+def test_a_step_in_another_thread_is_told_and_not_observed(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+
+    def elsewhere() -> None:
+        with watch.step(BATCH) as step:
+            step.record(update(net, optimizer))
+
+    with watch, pytest.warns(RuntimeWarning, match="step: in another thread than the observation"):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert params_sha256(net) == alone(1)
+    assert not of_type(journal(tmp_path / "run"), "step")
+
+
+def test_an_observation_of_no_step_says_so(tmp_path: Path) -> None:
+    watch, net, _ = observed(tmp_path / "run")
+    with watch:
+        pass
+    events = journal(tmp_path / "run")
+    assert "no step was observed" in of_type(events, "warning")[0]["text"]
+    assert events[-1]["params_sha256"] == params_sha256(net)
+
+
+def test_a_step_without_a_batch_is_journaled_and_its_probes_are_taken_away(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    with watch, pytest.warns(RuntimeWarning, match=r"batch: none was given; expected watch\.step\(batch\)"):
+        for _ in range(2):
+            with watch.step() as step:
+                step.record(update(net, optimizer))
+    assert params_sha256(net) == alone(2)
+    assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
+
+
+def test_without_probes_a_batch_is_not_asked_for(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run", probes={})
+    with watch, watch.step() as step:
+        step.record(update(net, optimizer))
+    assert not of_type(journal(tmp_path / "run"), "warning")
+
+
+@pytest.mark.parametrize("name", ["plain", "accumulated gradients", "a closure"])
+@pytest.mark.parametrize(
+    "broken", ["RngState.now", "undisturbed", "learning_rate", "rates_of", "RecomputedStep"]
+)
+def test_whatever_of_the_observer_fails_the_training_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, broken: str
+) -> None:
+    kind = replace(KINDS[name], settings={"on_error": "warn"})
+    expected = run_loop(kind, None)
+    home = {
+        "RngState.now": "observed_step.RngState.now", "undisturbed": "observation.undisturbed",
+        "learning_rate": "observed_step.learning_rate", "rates_of": "observed_step.rates_of",
+        "RecomputedStep": "recomputed_step.RecomputedStep",
+    }[broken]  # fmt: skip
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("of the observer")
+
+    monkeypatch.setattr(f"bncore.external.{home}", fail)
+    with pytest.warns(RuntimeWarning, match="observed without probes from now on: .*of the observer"):
+        watched = run_loop(kind, tmp_path / "run")
+    assert params_sha256(watched.net) == params_sha256(expected.net)
+    assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
+
+
+def test_a_probe_that_fails_stops_the_loop_where_it_is_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError("not today")
+
+    monkeypatch.setattr(Landscape, "measure", fail)
+    monkeypatch.setattr(Landscape, "task", fail)
+    with pytest.raises(ObserveError, match="probe landscape failed at step 0: ArithmeticError: not today"):
+        run_loop(KINDS["plain"], tmp_path / "run")
+
+
+def test_a_directory_that_fails_stops_the_loop_where_it_is_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Journal.append
+
+    def full(self: Journal, kind: str, *args: Any, **fields: Any) -> Any:
+        if kind == "step":
+            raise StoreError("no space left")
+        return append(self, kind, *args, **fields)
+
+    monkeypatch.setattr(Journal, "append", full)
+    with pytest.raises(StoreError, match="no space left"):
+        run_loop(KINDS["plain"], tmp_path / "run")
