@@ -9,10 +9,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.widgets import Input
 
 from bntui.actions import PICKER, bindings
 from bntui.live.panels import PANELS
 from bntui.screens.dialog import Dialog
+from bntui.widgets.formatting import MUTED
 from bntui.widgets.listing import Listing, ListRow
 
 
@@ -26,6 +28,7 @@ class Picker(Dialog[tuple[str, ...]]):
     DEFAULT_CSS = """
     Picker > .window { height: 90%; }
     Picker Listing { height: 1fr; }
+    Picker Input, Picker Input:focus { border: none; height: 1; padding: 0; background: $boost; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(PICKER)
 
@@ -36,20 +39,31 @@ class Picker(Dialog[tuple[str, ...]]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Charts"
-            window.border_subtitle = "Space show/hide   Shift+↑↓ reorder   Enter apply   Esc cancel"
-            yield Listing(id="charts")
+            window.border_subtitle = "Tab show/hide   Shift+↑↓ reorder   Enter apply   Esc cancel"
+            yield Input(placeholder="type to find: title, key or symbol")
+            yield Listing(id="charts", focusable=False)
 
     def on_mount(self) -> None:
         self._show()
-        self.query_one(Listing).focus()
+        self.query_one(Input).focus()
+
+    @property
+    def _typed(self) -> str:
+        return self.query_one(Input).value
 
     def action_choose(self) -> None:
         key = self.query_one(Listing).key
-        if key not in self._keys:
+        if key and key not in self._keys:
             self._keys.append(key)
-        elif len(self._keys) > 1:
+        elif key and len(self._keys) > 1:
             self._keys.remove(key)
         self._show()
+
+    def action_move(self, by: int) -> None:
+        self.query_one(Listing).action_move(by)
+
+    def action_move_page(self, by: int) -> None:
+        self.query_one(Listing).action_move_page(by)
 
     def action_shift(self, by: int) -> None:
         """Move a chart that is shown up or down among them."""
@@ -59,13 +73,51 @@ class Picker(Dialog[tuple[str, ...]]):
             self._keys.insert(min(len(self._keys) - 1, max(0, index + by)), self._keys.pop(index))
             self._show()
 
-    @on(Listing.Chosen)
+    def action_leave(self) -> None:
+        """Take away what was typed, else close the window."""
+        if self._typed:
+            self.query_one(Input).value = ""
+        else:
+            super().action_leave()
+
+    @on(Input.Changed)
+    def _find(self) -> None:
+        self._show()
+        listing = self.query_one(Listing)
+        listing.key = next((row.key for row in listing.rows if row.key), "")
+
+    @on(Input.Submitted)
     def _done(self) -> None:
+        """Show the chosen charts, and the one that was found."""
+        found = self.query_one(Listing).key
+        if self._typed and found and found not in self._keys:
+            self._keys.append(found)
         self.dismiss(tuple(self._keys))
 
     def _show(self) -> None:
-        shown = [key for key in self._keys if key in PANELS]
-        rest = [key for key in PANELS if key not in shown]
-        rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for n, key in enumerate(shown, 1)]
-        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in rest]
-        self.query_one(Listing).show(rows)
+        found = find(self._typed)
+        shown = {key: number for number, key in enumerate(self._keys, 1) if key in found}
+        rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for key, n in shown.items()]
+        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in found if key not in shown]
+        if self._typed:
+            rows.sort(key=lambda row: found.index(row.key))
+        self.query_one(Listing).show(rows or [ListRow(Text("no chart matches", MUTED))])
+
+
+def find(typed: str) -> list[str]:
+    """Keys of the panels whose title, key or symbol contain what was typed; then of those that contain its letters in
+    that order."""
+    wanted = typed.casefold().strip()
+    ranks = {}
+    for key, panel in PANELS.items():
+        texts = [text.casefold() for text in (panel.title, key, panel.measure.symbol)]
+        if any(wanted in text for text in texts):
+            ranks[key] = 0
+        elif any(_in_order(wanted.replace(" ", ""), text) for text in texts):
+            ranks[key] = 1
+    return sorted(ranks, key=lambda key: ranks[key])
+
+
+def _in_order(letters: str, text: str) -> bool:
+    rest = iter(text)
+    return all(letter in rest for letter in letters)
