@@ -105,8 +105,8 @@ class Picker(Dialog[tuple[str, ...]]):
 
 
 def find(typed: str) -> list[str]:
-    """Keys of the panels whose title, key or symbol contain what was typed; then of those that contain its letters in
-    that order."""
+    """Keys of the panels whose title, key or symbol contain what was typed, then of those that contain its letters
+    in that order."""
     wanted = typed.casefold().strip()
     ranks = {}
     for key, panel in PANELS.items():
