@@ -24,6 +24,11 @@ DARK_PALETTE = (
     "#7fd3ee", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
 )  # fmt: skip
 """The same on a dark one."""
+DASHES: tuple[tuple[int, ...], ...] = (
+    (1,), (4, 2), (3, 2, 1, 2), (2, 2), (2, 4), (2, 2, 1, 2), (3, 1, 1, 1), (5, 1),
+)  # fmt: skip
+"""Dash patterns of the styles, the second cue: lengths drawn and left out in turn; the first is solid. Six units
+tell them apart, since no more than that stands before a run's name in a list."""
 
 VARIANT_STYLES: dict[str, int] = {
     "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
@@ -31,23 +36,48 @@ VARIANT_STYLES: dict[str, int] = {
 """Styles that mean the same variant in every figure; others take those that are free."""
 
 
-def styles_for(variants: Sequence[str], taken: Iterable[int] = (), *, free_from: int = 0) -> list[int]:
-    """A style for each: its own for the first of a known variant, in the report's spelling or a directory's
-    (``batch-noise``), the lowest that is free for others.
+_BY_DIRECTORY = {label.replace(" + ", "-"): style for label, style in VARIANT_STYLES.items()}
+"""The same by the names of runs' directories."""
+
+
+def styles_for(variants: Sequence[str], taken: Iterable[int] = ()) -> list[int]:
+    """A style for each run: its own for the first of a known variant, the lowest that is free for others.
 
     Arguments:
         taken: of what is shown beside them.
-        free_from: the lowest for others.
     """
-    own = VARIANT_STYLES | {label.replace(" + ", "-"): style for label, style in VARIANT_STYLES.items()}
-    used, given = set(taken), dict[int, int]()
+    return _styles([_BY_DIRECTORY.get(variant) for variant in variants], {*taken}, 0)
+
+
+def variant_styles(variants: Sequence[str]) -> list[int]:
+    """A style for each variant: its own of a known one, its colour with another dash pattern of one that is called
+    after it (``none-lr0.1``, ``dln-none``), one that is free for others."""
+    wanted: list[int | None] = [_BY_DIRECTORY.get(variant) for variant in variants]
+    used = {style for style in wanted if style is not None}
     for place, variant in enumerate(variants):
-        style = own.get(variant)
+        base = _named_after(variant)
+        if base is not None and (wanted[place] is None or wanted[place] in wanted[:place]):
+            alike = (base + again * len(PALETTE) for again in range(len(DASHES)))
+            wanted[place] = next((style for style in alike if style not in used), None)
+            used |= {wanted[place] or 0}
+    return _styles(wanted, set(), len(VARIANT_STYLES))
+
+
+def _styles(wanted: Sequence[int | None], used: set[int], free_from: int) -> list[int]:
+    """What is wanted, where it is not used; else what is wanted by none."""
+    given = dict[int, int]()
+    for place, style in enumerate(wanted):
         if style is not None and style not in used:
             given[place] = style
             used.add(style)
     free = (style for style in count(free_from) if style not in used)
-    return [given[place] if place in given else next(free) for place in range(len(variants))]
+    return [given[place] if place in given else next(free) for place in range(len(wanted))]
+
+
+def _named_after(variant: str) -> int | None:
+    """The style of the known variant whose name is a part of this one between hyphens, of several the longest."""
+    parts = [known for known in _BY_DIRECTORY if f"-{known}-" in f"-{variant}-"]
+    return _BY_DIRECTORY[max(parts, key=len)] if parts else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +86,7 @@ class Curve:
 
     label: str
     style: int
-    """Index of its colour and, unless `dash` is given, of its dash pattern."""
+    """Index of its colour and of its dash pattern."""
     x: Floats
     """(n,) ascending."""
     low: Floats
@@ -70,8 +100,6 @@ class Curve:
     weight: Literal["main", "faint", "spread", "paper"] = "main"
     """The curve itself; context behind it: one of several seeds, a parent's curve before a fork; the range of all
     seeds; or the paper's own."""
-    dash: int | None = None
-    """Index of its dash pattern."""
     opacity: float = 1.0
     bold: bool = False
     """Whether it is of the pinned reference."""
@@ -120,12 +148,15 @@ class LegendEntry:
 
     label: str
     style: int
-    dash: int | None = None
 
 
-def dash_of(item: Curve | LegendEntry) -> int:
-    """The index of its dash pattern."""
-    return item.style if item.dash is None else item.dash
+def dash_of(style: int, colors: int = len(PALETTE)) -> int:
+    """Index of the style's dash pattern: where colours are used again, with another pattern.
+
+    Arguments:
+        colors: how many there are.
+    """
+    return (style + style // colors) % len(DASHES)
 
 
 @dataclass(frozen=True, slots=True)

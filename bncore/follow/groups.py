@@ -15,7 +15,7 @@ from bncore.config.errors import escape_control, shown
 from bncore.config.fields import dotted, leaves
 from bncore.config.measure import Band, Measure
 from bncore.config.model import Spec
-from bncore.figure import VARIANT_STYLES, styles_for
+from bncore.figure import variant_styles
 from bncore.follow.applied import applied_changes
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
@@ -84,7 +84,7 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
         own = (view.run.sweep.name, view.variant) if several else ("", view.variant)
         found.setdefault(key or own, []).append(view)
     variant_of = [runs[0].variant for runs in found.values()]
-    styles = styles_for([] if by else variant_of, free_from=len(VARIANT_STYLES)) or range(len(found))
+    styles = range(len(found)) if by else variant_styles(variant_of)
     groups = []
     for (key, runs), style in zip(found.items(), styles, strict=True):
         name = ", ".join(key) if by else f"{key[0]}/{key[1]}" if ambiguous else key[1]

@@ -9,7 +9,10 @@ from typing import Any
 
 from bncore.config.errors import shown
 from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
+from bncore.report.look import Look
 from bncore.report.report_run import ReportRun, Variant
+
+PLAIN = Look()
 
 FREE = frozenset(
     {"title", "seed", "device", "threads", "cuda_graphs", "memory_format", "log_every", "eval", "probes"}
@@ -32,6 +35,8 @@ class ComparisonGroup:
     steps: int
     runs: tuple[ReportRun, ...]
     """In order; those that do not count too."""
+    look: Look = PLAIN
+    """How they are drawn."""
 
     @cached_property
     def counted(self) -> tuple[ReportRun, ...]:
@@ -46,6 +51,17 @@ class ComparisonGroup:
                 found.setdefault(run.seed, []).append(run)
         return found
 
+    @cached_property
+    def styles(self) -> dict[Variant, int]:
+        """A style of its own for each variant."""
+        found: dict[Variant, int] = {}
+        for run in self.runs:
+            if run.variant not in found:
+                style = self.look.styles.get(run.run.path, 0)
+                taken = {*found.values()}
+                found[run.variant] = style if style not in taken else max(taken) + 1
+        return found
+
     def rates(self, norm: str, noise: str = "") -> list[float]:
         """Learning rates that a norm was run at, ascending."""
         return sorted({run.variant.lr for runs in self.of(norm, noise).values() for run in runs})
@@ -56,13 +72,13 @@ class ComparisonGroup:
         return f"{variant.label}, lr {variant.lr:g}" if several else variant.label
 
 
-def settings_of(runs: Sequence[ReportRun]) -> tuple[ComparisonGroup, ...]:
+def settings_of(runs: Sequence[ReportRun], look: Look = PLAIN) -> tuple[ComparisonGroup, ...]:
     """Runs that may be compared, together; runs that observed somebody's loop have no setting."""
     groups: dict[str, list[ReportRun]] = {}
     for run in runs:
         if run.spec is not None:
             groups.setdefault(comparable(run.spec), []).append(run)
-    found = [_setting(group) for group in groups.values()]
+    found = [_setting(group, look) for group in groups.values()]
     return tuple(_distinguished(one, [other for other in found if other.title == one.title]) for one in found)
 
 
@@ -108,7 +124,7 @@ def _fixed(spec: Spec) -> dict[str, Any]:
     return table
 
 
-def _setting(runs: Sequence[ReportRun]) -> ComparisonGroup:
+def _setting(runs: Sequence[ReportRun], look: Look) -> ComparisonGroup:
     spec = runs[0].spec
     assert spec is not None
     return ComparisonGroup(
@@ -118,6 +134,7 @@ def _setting(runs: Sequence[ReportRun]) -> ComparisonGroup:
         synthetic=spec.data.source == "synthetic",
         steps=spec.steps,
         runs=tuple(runs),
+        look=look,
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
 from bncore.report.claims.judging import shown
 from bncore.report.claims.table import judge_all
-from bncore.report.comparison_group import ComparisonGroup, settings_of
+from bncore.report.comparison_group import PLAIN, ComparisonGroup, settings_of
 from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
+from bncore.report.look import Look
 from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
 from bncore.report.paper_fit import PaperFit, paper_fit
@@ -85,6 +86,7 @@ class Report:
     runs: tuple[ReportRun, ...]
     settings: tuple[ComparisonGroup, ...]
     judged: tuple[ClaimVerdict, ...]
+    look: Look = PLAIN
 
     @property
     def title(self) -> str:
@@ -97,7 +99,7 @@ class Report:
         figures = tuple(figures_of(self.settings))
         covered = {picture.setting for picture in figures}
         others = [run for run in self.runs if run.spec is None and run.columns.tables()]
-        return _named((*figures, *overviews(self.settings, others, covered)))
+        return _named((*figures, *overviews(self.settings, others, covered, self.look)))
 
     @cached_property
     def fits(self) -> tuple[PaperFit, ...]:
@@ -135,15 +137,23 @@ class Report:
         )
 
 
-def report(places: Sequence[RunDir | SweepDir]) -> Report:
+def report(places: Sequence[RunDir | SweepDir], look: Look = PLAIN) -> Report:
     """Read the runs and weigh the claims.
+
+    Arguments:
+        look: how the runs are drawn.
 
     Raises:
         NoSuchRun: a sweep without runs.
     """
-    runs = gather(places)
-    settings = settings_of(runs)
-    return Report(runs, settings, judge_all(settings))
+    return report_of(gather(places), look)
+
+
+def report_of(runs: tuple[ReportRun, ...], look: Look = PLAIN) -> Report:
+    """Weigh the claims by runs that were read."""
+    look = look.of(runs)
+    settings = settings_of(runs, look)
+    return Report(runs, settings, judge_all(settings), look)
 
 
 def newest(run: ReportRun, table: str, field: str) -> float | None:

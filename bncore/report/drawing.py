@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from bncore.figure import (
+    DASHES,
     PALETTE,
     ChartData,
     Curve,
@@ -35,7 +36,6 @@ from bncore.figure import (
 
 Dash = Literal["solid"] | tuple[float, Sequence[float]]
 
-DASHES: tuple[Dash, ...] = ("solid", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1.2)))
 PAPER_DASH: Dash = (0, (1, 1.6))
 
 STYLE, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
@@ -133,7 +133,7 @@ def _cells(picture: Picture) -> list[tuple[int, int]]:
 
 def _handles(legend: Sequence[LegendEntry], *, paper: bool) -> list[Line2D]:
     found = [
-        Line2D([], [], color=_color(entry.style), linestyle=_dash(entry), label=entry.label)
+        Line2D([], [], color=_color(entry.style), linestyle=_dash(entry.style), label=entry.label)
         for entry in legend
     ]
     if paper:
@@ -228,7 +228,7 @@ def power(value: float) -> str:
 
 
 def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
-    color, dash = _color(curve.style), _dash(curve)
+    color, dash = _color(curve.style), _dash(curve.style)
     width, opacity = _STROKES[curve.weight]
     opacity *= curve.opacity
     width *= 2.0 if curve.bold else 1.0
@@ -294,8 +294,9 @@ def _color(style: int) -> str:
     return PALETTE[style % len(PALETTE)]
 
 
-def _dash(item: Curve | LegendEntry) -> Dash:
-    return DASHES[dash_of(item) % len(DASHES)]
+def _dash(style: int) -> Dash:
+    lengths = DASHES[dash_of(style)]
+    return (0, lengths) if len(lengths) > 1 else "solid"
 
 
 def _svg(figure: Figure) -> str:

@@ -24,18 +24,13 @@ from bncore.report.panels import (
 from bncore.report.paper import CAVEATS, ONE_SEED
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import Variant
-from bncore.report.series import styles_of
+from bncore.report.series import RANGE, means_note
 
 MOST_COLUMNS = 4
 FIRST_SEED = (
     "Of units, distributions and step lengths the first seed is drawn: those of one have no like in another."
 )
-MEDIANS = (
-    "Thick lines are medians over seeds, thin ones the seeds; of bands the medians of both edges are drawn."
-)
-SPREAD = (
-    "Shaded where the paper has a curve: from the least to the greatest seed, at the paper's own samples."
-)
+BESIDE_PAPER = f"Beside a curve of the paper, which is of one run, the band is {RANGE}, at its own samples."
 
 
 @dataclass(frozen=True)
@@ -175,7 +170,7 @@ def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
         title=f"Fig {figure.number}: {figure.title}",
         setting=setting.title,
         panels=plots,
-        legend=tuple(LegendEntry(_key_label(shown, v), *shown.styles[v]) for v in shown.runs),
+        legend=tuple(LegendEntry(_key_label(shown, v), setting.styles[v]) for v in shown.runs),
         has_paper=has_paper,
         columns=_columns(plots),
         notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown, plots)),
@@ -207,7 +202,7 @@ def _shown(figure: Figure, setting: ComparisonGroup) -> FigureRuns | None:
             runs.setdefault(variant, {}).setdefault(run.seed, []).append(run)
     if not any(map(figure.wants, runs)):
         return None
-    return FigureRuns(figure.number, setting, runs, styles_of([run.variant for run in setting.runs]))
+    return FigureRuns(figure.number, setting, runs)
 
 
 def _key_label(shown: FigureRuns, variant: Variant) -> str:
@@ -224,11 +219,11 @@ def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:
         yield f"Unfinished, drawn as far as they came and no evidence: {', '.join(late)}."
     gone = [f"{run.name} at step {run.step:,}" for run in runs if run.diverged]
     if gone:
-        yield f"Diverged, drawn up to a cross: {', '.join(gone)}."
+        yield f"Diverged, drawn up to a cross, or left out of a mean from there on: {', '.join(gone)}."
     if max(map(len, shown.runs.values())) > 1:
         if not all(plot.first_seed for plot in plots):
-            yield MEDIANS
+            yield means_note(shown.setting.look)
         if any(plot.first_seed for plot in plots):
             yield FIRST_SEED
-    if any(curve.weight == "spread" for plot in plots for curve in plot.curves):
-        yield SPREAD
+    if any(curve.label == RANGE for plot in plots for curve in plot.curves):
+        yield BESIDE_PAPER

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import Curve, HLine
+from bncore.figure import Curve, HLine, VLine
 from bncore.measures import MEASURES
 from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
 from bncore.report.comparison_group import ComparisonGroup
@@ -18,13 +18,14 @@ from bncore.report.quantities import as_in_the_paper
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
     Drawn,
-    Style,
     by_length,
     curves_of,
+    departure_marks,
     layer_near,
+    one_per_seed,
     paper_curves,
     ridges_of,
-    with_spread,
+    with_range,
 )
 from bncore.store.thresholds import reference_lines
 
@@ -41,7 +42,6 @@ class FigureRuns:
     figure: str
     setting: ComparisonGroup
     runs: Mapping[Variant, BySeed]
-    styles: Mapping[Variant, Style]
 
     @property
     def rates(self) -> list[float]:
@@ -56,7 +56,7 @@ class FigureRuns:
     def at(self, lr: float) -> FigureRuns:
         """Those of one learning rate."""
         kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
-        return FigureRuns(self.figure, self.setting, kept, self.styles)
+        return FigureRuns(self.figure, self.setting, kept)
 
 
 Panels = Callable[[FigureRuns], Iterator[ReportPanel]]
@@ -91,6 +91,7 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
         yield ReportPanel(
             title,
             (*paper, *curves),
+            vlines=tuple(_departures(shown, drawn)),
             hlines=_hlines(shown.all_runs, measure),
             log_y=measure.log,
             y_name=measure.symbol,
@@ -150,7 +151,7 @@ def distributions(*layers: int) -> Panels:
                 continue
             for place, (variant, runs) in enumerate(shown.at(shown.rates[0]).runs.items()):
                 run = _first(runs, "probe:activations")
-                ridges = ridges_of(run, shown.styles[variant], number)
+                ridges = ridges_of(run, shown.setting.styles[variant], number)
                 title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
                 yield ReportPanel(
                     title,
@@ -175,7 +176,7 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
         place = Place(shown.figure, measure.title, measure.key, shown.setting)
         compared = list(beside_by_length(place, shown.runs, measure.field)) if has_paper else []
         for variant, runs in shown.runs.items():
-            run, style = _first(runs, measure.table), shown.styles[variant]
+            run, style = _first(runs, measure.table), shown.setting.styles[variant]
             curves = by_length(run, style, measure.field)
             paper = _paper_by_length(shown, variant, measure.key, curves) if has_paper else []
             yield ReportPanel(
@@ -197,10 +198,25 @@ def _variant_curves(
     shown: FigureRuns, variant: Variant, runs: BySeed, drawn: Drawn, found: Beside | None
 ) -> list[Curve]:
     """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
-    curves = curves_of(shown.setting.label(variant), shown.styles[variant], runs, drawn)
-    if found is None or found.aligned is None or found.rank.seeds < len(runs) or len(found.aligned.steps) < 2:
-        return curves
-    return with_spread(curves, *found.aligned.spread)
+    setting = shown.setting
+    look, aligned = setting.look, found and found.aligned
+    beside_paper = found is not None and look.band is None and not look.single
+    if beside_paper:
+        look = replace(look, band="range")
+    chosen = one_per_seed(runs, drawn)
+    curves = curves_of(setting.label(variant), setting.styles[variant], chosen, drawn, look)
+    if beside_paper and found and aligned and found.rank.seeds == len(runs) and len(aligned.steps) > 1:
+        return with_range(curves, *aligned.spread)
+    return curves
+
+
+def _departures(shown: FigureRuns, drawn: Drawn) -> Iterator[VLine]:
+    """Where a variant's mean continues without a seed; none where there are no means."""
+    setting = shown.setting
+    if not (setting.look.single or drawn.change):
+        for variant, runs in shown.runs.items():
+            chosen = one_per_seed(runs, drawn)
+            yield from departure_marks(setting.label(variant), setting.styles[variant], chosen)
 
 
 def _layer(shown: FigureRuns, measure: Measure, wanted: int) -> int | None:
@@ -218,13 +234,13 @@ def _first(runs: BySeed, table: str) -> ReportRun:
 
 def _paper(shown: FigureRuns, key: str, layer: int | None) -> list[Curve]:
     curves = all_curves(key, shown.figure, layer=layer)
-    styles = {variant: shown.styles[variant] for variant in shown.runs}
+    styles = {variant: shown.setting.styles[variant] for variant in shown.runs}
     return paper_curves(curves, styles, shown.rates, shown.setting.steps)
 
 
 def _paper_by_length(shown: FigureRuns, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
     """Of each measurement shown, the paper's nearest in time, in the same shade."""
-    styles = {variant: shown.styles[variant]}
+    styles = {variant: shown.setting.styles[variant]}
     theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
     found: dict[str, Curve] = {}
     for curve in ours:

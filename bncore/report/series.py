@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
+from bncore.aggregate import BANDS
 from bncore.config.measure import Measure
-from bncore.figure import VARIANT_STYLES, Curve, Floats, Ridge, styles_for
+from bncore.figure import Curve, Floats, Ridge, VLine
+from bncore.follow.group_curves import group_curves
+from bncore.follow.groups import Group, departures
+from bncore.report.look import Look
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
@@ -17,20 +20,13 @@ from bncore.store.histograms import layer_histograms
 from bncore.store.measured import layers_of, take, upper
 
 MOST_POINTS = 120
-"""Of a longer curve each point is the mean of equally many neighbours; of a band, their extremes."""
+"""Of a longer curve each point is the mean of equally many neighbours."""
 RIDGES = 6
 """Distributions shown of one layer."""
 LENGTH_STEPS = 5
 """Measurements shown against step length."""
-
-
-class Style(NamedTuple):
-    """How everything of one variant looks, in every picture."""
-
-    color: int
-    """Index into the palette."""
-    dash: int = 0
-    """Index into the dash patterns: the second cue."""
+RANGE = "from the least to the greatest seed"
+"""What a band beside a curve of the paper is called."""
 
 
 @dataclass(frozen=True)
@@ -80,40 +76,61 @@ def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: 
     return None
 
 
-def curves_of(label: str, style: Style, runs: Mapping[int, Sequence[ReportRun]], drawn: Drawn) -> list[Curve]:
-    """A variant's curves: each seed faintly, and their median over them; a single seed alone; of bands the
-    medians of the edges."""
-    found: list[tuple[ReportRun, Line]] = []
+def curves_of(name: str, style: int, runs: Sequence[ReportRun], drawn: Drawn, look: Look) -> list[Curve]:
+    """The curves of some runs: their mean in its band, or each by itself."""
+    found = [(run, line) for run in runs if (line := line_of(run, drawn)) is not None]
+    if len(found) > 1 and drawn.change:  # one unit of one seed is another unit than that of another
+        found = found[:1]
+    if len(found) > 1 and not look.single:
+        group = Group(name, style, tuple(run.view for run, _ in found))
+        curves = list(group_curves(group, drawn.measure, drawn.layer, look.band or "interval"))
+        gone = all(run.diverged for run, _ in found)
+        return [*map(_thinned, curves[:-1]), *(replace(_thinned(one), diverged=gone) for one in curves[-1:])]
+    return [
+        _thinned(Curve(_single_name(name, run, found), style, *line, diverged=run.diverged))
+        for run, line in found
+    ]
+
+
+def means_note(look: Look) -> str:
+    """What the lines of several runs are."""
+    if look.single:
+        return "Each run is drawn by itself."
+    band = BANDS[look.band or "interval"]
+    return (
+        "Lines are means over runs, geometric on a logarithmic axis; of a measure that is a band, of either edge. "
+        f"Band: {band}."
+    )
+
+
+def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: Drawn) -> list[ReportRun]:
+    """Of each seed a run that has measured it, as in the paper where there is one; by seed."""
+    found = []
     for _, ones in sorted(runs.items()):
         usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, drawn.table))
-        line = next(((run, line) for run in usual_first if (line := line_of(run, drawn)) is not None), None)
-        if line is not None:
-            found.append(line)
-    if not found:
-        return []
-    if len(found) == 1 or drawn.change:  # one unit of one seed is another unit than that of another
-        run, only = found[0]
-        return [_curve(label, style, only, diverged=run.diverged)]
-    middle = _median([line for _, line in found])
-    main = _curve(label, style, middle, diverged=all(run.diverged for run, _ in found))
-    if drawn.measure.high:
-        return [main]
-    seeds = [
-        replace(_curve(label, style, line, diverged=run.diverged), weight="faint") for run, line in found
-    ]
-    return [*seeds, main]
+        found += [run for run in usual_first if line_of(run, drawn) is not None][:1]
+    return found
 
 
-def with_spread(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -> list[Curve]:
-    """A variant's curves with the range of its seeds in the place of the seeds; those that diverged stay."""
+def departure_marks(name: str, style: int, runs: Sequence[ReportRun]) -> Iterator[VLine]:
+    """Where the mean of some runs continues without one of them."""
+    if len(runs) > 1:
+        for left in departures(Group(name, style, tuple(run.view for run in runs))):
+            yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", style)
+
+
+def with_range(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -> list[Curve]:
+    """A variant's curves with the range of its seeds in the place of their band."""
     if not curves:
         return []
-    spread = replace(curves[-1], x=x, low=low, high=high, weight="spread", diverged=False)
-    return [spread, *(curve for curve in curves if curve.weight == "main" or curve.diverged)]
+    band = replace(
+        curves[-1], label=RANGE, x=x, low=low, high=high, floor=None, diverged=False, weight="spread"
+    )
+    return [band, *(one for one in curves if one.weight != "spread")]
 
 
 def paper_curves(
-    curves: Sequence[PaperCurve], styles: Mapping[Variant, Style], rates: Sequence[float], end: float
+    curves: Sequence[PaperCurve], styles: Mapping[Variant, int], rates: Sequence[float], end: float
 ) -> list[Curve]:
     """The paper's curves of the variants and learning rates shown, no further than the runs go."""
     found = []
@@ -126,7 +143,7 @@ def paper_curves(
         high = low if curve.high is curve.low else curve.high[:n]
         if n > 1:
             label = f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}"
-            found.append(Curve(label, style.color, curve.x[:n], low, high, weight="paper"))
+            found.append(Curve(label, style, curve.x[:n], low, high, weight="paper"))
     return found
 
 
@@ -141,7 +158,7 @@ def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
     return steps, multiples * 2 / two_over_lr[:, None], values
 
 
-def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
+def by_length(run: ReportRun, style: int, name: str) -> list[Curve]:
     """A field of the landscape probe against the step length a, at some of its measurements."""
     steps, lengths, values = at_lengths(run, name)
     found = []
@@ -151,11 +168,11 @@ def by_length(run: ReportRun, style: Style, name: str) -> list[Curve]:
         x, y = lengths[row][order], values[row][order]
         opacity = 0.3 + 0.7 * (place + 1) / len(chosen)
         label = f"step {int(steps[row]):,}"
-        found.append(Curve(label, style.color, x, y, y, dash=style.dash, opacity=opacity))
+        found.append(Curve(label, style, x, y, y, opacity=opacity))
     return found
 
 
-def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
+def ridges_of(run: ReportRun, style: int, layer: int) -> list[Ridge]:
     """A layer's distributions at some measurements, the first at the bottom."""
     steps, counts, low, width = layer_histograms(run.columns, layer)
     found = []
@@ -165,58 +182,35 @@ def ridges_of(run: ReportRun, style: Style, layer: int) -> list[Ridge]:
         start, end = int(held[0]), int(held[-1]) + 1
         edges = first + wide * np.arange(start, end + 1)
         density = count[start:end] / count.sum() / wide
-        found.append(Ridge(f"{int(steps[row]):,}", edges, density, style.color))
+        found.append(Ridge(f"{int(steps[row]):,}", edges, density, style))
     return found
-
-
-def styles_of(variants: Sequence[Variant]) -> dict[Variant, Style]:
-    """A look for each variant: its colour by norm and noise, its dashes by learning rate."""
-    rates = sorted({variant.lr for variant in variants}, reverse=True)
-    labels = list(dict.fromkeys(variant.label for variant in variants))
-    styles = styles_for(labels, free_from=len(VARIANT_STYLES))
-    colors = dict(zip(labels, styles, strict=True))
-    return {v: Style(colors[v.label], rates.index(v.lr)) for v in variants}
 
 
 def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:
     return (x[1:], np.abs(np.diff(y))) if kind == "step" else (x, y - y[0])
 
 
-def _median(lines: Sequence[Line]) -> Line:
-    """Over the seeds that have a step."""
-    x = np.unique(np.concatenate([line[0] for line in lines]))
-    edges = []
-    for part in (1, 2):
-        table = np.full((len(lines), len(x)), np.nan)
-        for row, line in zip(table, lines, strict=True):
-            row[np.searchsorted(x, line[0])] = line[part]
-        known = np.isfinite(table).any(axis=0)
-        middle = np.full(len(x), np.nan)
-        middle[known] = np.nanmedian(np.where(np.isfinite(table), table, np.nan)[:, known], axis=0)
-        edges.append(middle)
-    is_line = all(line[2] is line[1] for line in lines)
-    return x, edges[0], edges[0] if is_line else edges[1]
+def _single_name(name: str, run: ReportRun, shown: Sequence[object]) -> str:
+    return f"{name}, seed {run.seed}" if len(shown) > 1 else name
 
 
-def _curve(label: str, style: Style, line: Line, *, diverged: bool) -> Curve:
-    x, low, high = _thinned(*line)
-    return Curve(label, style.color, x, low, high, diverged=diverged, dash=style.dash)
-
-
-def _thinned(x: Floats, low: Floats, high: Floats) -> Line:
-    count = -(-len(x) // MOST_POINTS)
+def _thinned(curve: Curve) -> Curve:
+    """Means of neighbours, of the edges of a band that is drawn as such their extremes."""
+    count = -(-len(curve.x) // MOST_POINTS)
     if count <= 1:
-        return x, low, high
-    starts = np.arange(0, len(x), count)
-    sizes = np.diff(np.append(starts, len(x)))
-    middle = np.add.reduceat(x, starts) / sizes
-    if high is low:
-        mean = np.add.reduceat(low, starts) / sizes
-        return middle, mean, mean
-    return middle, np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
+        return curve
+    starts = np.arange(0, len(curve.x), count)
+    sizes = np.diff(np.append(starts, len(curve.x)))
+    x, low = (np.add.reduceat(values, starts) / sizes for values in (curve.x, curve.low))
+    if curve.is_line:
+        return replace(curve, x=x, low=low, high=low)
+    if curve.weight == "spread":
+        return replace(curve, x=x, low=low, high=np.add.reduceat(curve.high, starts) / sizes)
+    low, high = np.fmin.reduceat(curve.low, starts), np.fmax.reduceat(curve.high, starts)
+    return replace(curve, x=x, low=low, high=high)
 
 
-def _paper_style(curve: PaperCurve, styles: Mapping[Variant, Style], rates: Sequence[float]) -> Style | None:
+def _paper_style(curve: PaperCurve, styles: Mapping[Variant, int], rates: Sequence[float]) -> int | None:
     norm, noisy = VARIANTS.get(curve.legend, ("", False))
     for variant, style in styles.items():
         same = (variant.norm, bool(variant.noise)) == (norm, noisy) and variant.lr in rates

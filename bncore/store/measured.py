@@ -55,6 +55,14 @@ def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Po
         return Points(floor.x, floor.y * own.y[at] / unit.y[at])
 
 
+def held(line: Points, x: Floats) -> Floats | None:
+    """A line's value at or before each x, NaN before its first; None where it is empty."""
+    if not len(line.x):
+        return None
+    at = np.searchsorted(line.x, x, side="right") - 1
+    return np.where(at >= 0, line.y[np.maximum(at, 0)], np.nan)
+
+
 def rows(columns: Columns, measure: Measure) -> tuple[Floats, Floats]:
     """Steps (n,) and values (n,), (n, layers) or (n, lengths) of a measure."""
     series = columns.series(measure.table, measure.field)

@@ -53,8 +53,7 @@ def picture_of(
         y_span=view.y,
     )
     named = (curve for curve in data.curves if curve.weight != "spread")
-    keys = dict.fromkeys((curve.label, curve.style, curve.dash) for curve in named)
-    legend = tuple(LegendEntry(*key) for key in keys)
+    legend = tuple(dict.fromkeys(LegendEntry(curve.label, curve.style) for curve in named))
     title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
     return Picture("", title, setting, (panel,), legend, columns=1)
 

@@ -55,7 +55,7 @@ class Layers:
                 self._fill(inside, dots, curve.style)
             if curve.weight == "spread":  # without edges, which would hide the lines inside
                 return
-        pattern = self._palette.dash(curve.style) if curve.dash is None else curve.dash
+        pattern = self._palette.dash(curve.style)
         if curve.bold:
             dots[1:] |= dots[:-1].copy()
         elif pattern:

@@ -8,22 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.figure import DARK_PALETTE, PALETTE
+from bncore.figure import DARK_PALETTE, DASHES, PALETTE, dash_of
 from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, css, from_css, rgb
 from bntui.chart.raster import BLANK
-
-DASHES: tuple[tuple[int, ...], ...] = (
-    (1,),
-    (4, 2),
-    (1, 2),
-    (3, 2, 1, 2),
-    (2, 4),
-    (2, 2),
-    (2, 2, 1, 2),
-    (1, 4),
-)
-"""Dot columns drawn and left out in turn, for each style; the first is solid. Six columns tell them apart, since
-no more than that stands before a run's name."""
 
 IN_16_COLORS = (11, 14, 10, 13, 9, 12, 7, 6)
 """Of the terminal's own, as near to `bncore.figure.PALETTE` as they come: bright yellow, cyan, green, magenta, red
@@ -62,8 +49,10 @@ class Palette:
     def dash(self, style: int) -> int:
         """Index of the style's dash pattern: of many styles no two have colour and pattern in common, and where
         there are many colours the first style of each is solid."""
-        again = style // len(self.curves) if len(self.curves) > 1 else 0
-        return (again if self.translucent else style + again) % len(DASHES)
+        colors = len(self.curves)
+        if self.translucent:
+            return style // colors % len(DASHES)
+        return dash_of(style, colors) if colors > 1 else style % len(DASHES)
 
     def faint(self, style: int) -> int:
         return blend(self.curve(style), self.background, 0.42)

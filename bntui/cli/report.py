@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +12,19 @@ import typer
 
 from bncore.report.claims.evidence import Claim
 from bncore.report.claims.table import CLAIMS
-from bncore.report.document import Report
+from bncore.report.document import Report, report_of
 from bncore.report.document import as_json as to_json
 from bncore.report.document import report as judge
+from bncore.report.look import Look
 from bncore.report.missing import presets_for
+from bncore.report.report_run import ReportRun, gather
 from bncore.store.files import write_out
+from bntui.cli.grouped import BandOption, By, Grouped, Single, check_grouped, chosen_grouping
 from bntui.cli.options import Json, Root, complete_run
 from bntui.cli.select_runs import Where, places_named
 from bntui.cli.verdicts import print_claims, print_report
+from bntui.live.snapshot import Snapshot
+from bntui.live.sources import as_submitted
 
 if TYPE_CHECKING:
     from bncore.report.save import Kind
@@ -48,6 +54,9 @@ def report(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write each figure as SVG into this folder.")
     ] = None,
+    single: Single = False,
+    by: By = None,
+    band: BandOption = None,
     as_json: Json = False,
     where: Where = None,
     root: Root = None,
@@ -55,7 +64,10 @@ def report(
     """Plot the paper's figures and judge its claims from runs.
 
     The paper's own curves are drawn beside them. With files, only tables are printed."""
-    document = judge(places_named(names, root, where))
+    wanted = Grouped(single, by, band)
+    check_grouped(wanted)
+    runs = gather(places_named(names, root, where))
+    document = report_of(runs, _look(runs, wanted))
     written = _write(document, html, {"png": png, "svg": svg})
     if as_json:
         typer.echo(json.dumps(to_json(document), indent=2))
@@ -63,6 +75,14 @@ def report(
         return
     print_report(document, drawn=not written)
     _tell(written)
+
+
+def _look(runs: Sequence[ReportRun], wanted: Grouped) -> Look:
+    """How the runs are drawn: as the options say, else as their sweep does."""
+    snapshot = Snapshot(0.0, (as_submitted(runs[0].run.sweep),), tuple(run.view for run in runs))
+    grouping = chosen_grouping(snapshot, wanted)
+    band = None if wanted.band is None and grouping.band == "interval" else grouping.band
+    return Look(band, grouping.by, wanted.single)
 
 
 def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
-from bncore.figure import Curve, Floats
+from bncore.figure import Curve
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Points, floor_of, take, upper
+from bncore.store.measured import floor_of, held, take, upper
 
 
 def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
@@ -42,14 +42,6 @@ def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: i
             floor=None if floor is None else held(floor, low.x[cut:]),
             diverged=view.state == "diverged",
         )
-
-
-def held(line: Points, x: Floats) -> Floats | None:
-    """A line's value at or before each x, NaN before its first; None where it is empty."""
-    if not len(line.x):
-        return None
-    at = np.searchsorted(line.x, x, side="right") - 1
-    return np.where(at >= 0, line.y[np.maximum(at, 0)], np.nan)
 
 
 def _is_parent(other: RunView, view: RunView) -> bool:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
-from bncore.aggregate import BANDS, Aggregate, Member, aggregate
+from bncore.aggregate import Aggregate, aggregate
 from bncore.config.measure import Band, Measure
-from bncore.figure import Curve, Floats, VLine
+from bncore.figure import Curve, VLine
+from bncore.follow.group_curves import group_curves
 from bncore.follow.groups import Group, departures, groups_of, members
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Points, floor_of, take
 from bntui.live.axes import Axis, at_steps, on_axis
-from bntui.live.curves import curve_of, held
+from bntui.live.curves import curve_of
 from bntui.live.snapshot import Snapshot
 
 MOST_STEPS = 4096
@@ -89,24 +88,14 @@ class Grouping:
             for curve in curve_of(views, group.runs[0], measure, layer):
                 yield replace(curve, label=group.name, style=group.style)
             return
-        mean = self._aggregate(group, measure, layer)
-        if measure.high:
-            edge = replace(measure, field=measure.high, high="")
-            top = self._aggregate(group, edge, layer)
-            if len(top.x) == len(mean.x):
-                yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, top.mean), mean)
-            return
-        if self.band == "envelope":
-            yield from _parts(Curve(group.name, group.style, mean.x, mean.low, mean.high), mean)
-            return
-        title = f"{group.name}, {BANDS[self.band]}"
-        yield Curve(title, group.style, mean.x, mean.low, mean.high, weight="spread")
-        if selected and self.shows_selected:
-            for view in group.runs:
-                points = take(view.columns, measure, layer)
-                yield Curve(view.name, group.style, points.x, points.y, points.y, weight="faint")
-        floor = _floor(group, mean, measure, layer)
-        yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, mean.mean, floor=floor), mean)
+        yield from group_curves(
+            group,
+            measure,
+            layer,
+            self.band,
+            known=lambda one: self._aggregate(group, one, layer),
+            with_runs=selected and self.shows_selected,
+        )
 
     def _aggregate(self, group: Group, measure: Measure, layer: int | None) -> Aggregate:
         """What was computed before is computed again only where it is new."""
@@ -122,32 +111,3 @@ class Grouping:
         )
         self._known[key] = found
         return found
-
-
-def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
-    """The curve in parts that are the mean of equally many runs, each of which says of how many; faintly where
-    runs that are going have not come yet."""
-    ends = np.flatnonzero(np.diff(np.where(mean.complete, mean.present, -mean.present))) + 1
-    for part in np.split(np.arange(len(curve.x)), ends):
-        if len(part):
-            weight: Literal["main", "faint"] = "main" if mean.complete[part[0]] else "faint"
-            low = curve.low[part]
-            yield replace(
-                curve,
-                label=f"{curve.label} ×{int(mean.count[part].max())}",
-                x=curve.x[part],
-                low=low,
-                high=low if curve.is_line else curve.high[part],
-                floor=None if curve.floor is None else curve.floor[part],
-                weight=weight,
-            )
-
-
-def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:
-    """(n,) The runs' mean noise floor; None where a run has none."""
-    found = [floor_of(view.columns, measure, layer) for view in group.runs]
-    floors = [floor for floor in found if floor is not None and len(floor.x)]
-    if len(floors) < len(group.runs):
-        return None
-    floor = aggregate([Member(one.x, one.y) for one in floors], "range", log=measure.log)
-    return held(Points(floor.x, floor.mean), mean.x)

@@ -181,7 +181,7 @@ class _Sweeps:
 
     def _one(self, sweep: SweepDir) -> SweepView:
         if sweep.path not in self._said:
-            self._said[sweep.path] = _as_submitted(sweep)
+            self._said[sweep.path] = as_submitted(sweep)
         status = read_status(sweep)
         state: str = "" if status is None else status.state
         if status is not None and status.state in LIVE and self._observer.dead(sweep, status):
@@ -189,7 +189,7 @@ class _Sweeps:
         return replace(self._said[sweep.path], state=state)
 
 
-def _as_submitted(sweep: SweepDir) -> SweepView:
+def as_submitted(sweep: SweepDir) -> SweepView:
     """What sweep.toml says, as far as it makes sense."""
     table = read_sweep(sweep).get("experiment")
     table = table if isinstance(table, dict) else {}

@@ -6,14 +6,17 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bncore.figure import PALETTE
+from bncore.figure import DASHES, PALETTE, dash_of, variant_styles
 from bntui.chart.cell_style import ansi, blend, cell_style, css, parts, rgb, style_of
-from bntui.chart.palette import ANSI, DARK, DASHES, IN_16_COLORS, LIGHT, MONOCHROME, Palette, dashes, sample
+from bntui.chart.palette import ANSI, DARK, IN_16_COLORS, LIGHT, MONOCHROME, Palette, dashes, sample
 from bntui.chart.picture import draw
 from bntui.chart.style import ChartStyle
 from chart.factories import band, chart, line
 
+BASES = {"batch-noise": 2, "none": 0, "batch": 1}
 DEUTERANOPIA = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
 PROTANOPIA = np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]])
 """Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB."""
@@ -58,6 +61,28 @@ def test_every_style_has_a_colour_and_a_dash_pattern_of_its_own() -> None:
     assert len(set(ANSI.curves)) == len(ANSI.curves) == len(DASHES)
     assert len({tuple(dashes(style, 60)) for style in range(len(DASHES))}) == len(DASHES)
     assert len({sample(style, 3) for style in range(len(DASHES))}) == len(DASHES), "as it stands in lists"
+
+
+def test_of_many_styles_no_two_have_colour_and_pattern_in_common() -> None:
+    looks = {(style % len(PALETTE), dash_of(style)) for style in range(len(PALETTE) * len(DASHES))}
+    assert len(looks) == len(PALETTE) * len(DASHES)
+
+
+VARIANTS = st.sampled_from(
+    ["none", "batch", "batch-noise", "none-lr0.1", "dln-none", "batch-noise-b", "x", "y-z"]
+)
+
+
+@given(st.lists(VARIANTS, max_size=12))
+def test_variants_have_styles_of_their_own_and_the_colour_of_what_they_are_called_after(
+    names: list[str],
+) -> None:
+    styles = variant_styles(names)
+    assert len({*styles}) == len(names)
+    for name, style in zip(names, styles, strict=True):
+        base = next((b for part, b in BASES.items() if f"-{part}-" in f"-{name}-"), None)
+        assert base is None or style % len(PALETTE) == base or len(names) > len(DASHES)
+        assert names.count(name) > 1 or name not in BASES or style == base
 
 
 def test_styles_beyond_the_last_begin_anew() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bncore.figure import DASHES
 from bntui.chart.decimate import envelope
-from bntui.chart.palette import DASHES, dashes
+from bntui.chart.palette import dashes
 from bntui.chart.raster import BLANK, band_dots, braille_bits, dashed, line_dots, rows_of
 from bntui.chart.scale import Scale
 from chart.factories import dots_of, line

@@ -12,7 +12,7 @@ from bncore.config.model import Noise, Norm, Optim
 from bncore.config.probes import Activations, Probes
 from bncore.report.among_seeds import NO_PENALTY, NO_STEP, ONE_SEED, PRECISION, align
 from bncore.report.document import report
-from bncore.report.figures import FIRST_SEED, MEDIANS, SPREAD
+from bncore.report.figures import BESIDE_PAPER, FIRST_SEED
 from bncore.report.paper import PaperCurve, all_curves
 from bncore.report.paper_fit import paper_fit
 from report.paper_factories import (
@@ -177,8 +177,8 @@ def test_changes_of_a_unit_are_taken_over_as_many_steps_as_the_paper_s(tmp_path:
     assert [look.high for look in moved.looks] == pytest.approx([0.5] * len(moved.looks))
     [figure] = [one for one in document.pictures if one.name == "fig8"]
     assert FIRST_SEED in figure.notes
-    assert SPREAD in figure.notes
-    assert MEDIANS not in figure.notes
+    assert BESIDE_PAPER in figure.notes
+    assert not any("means over runs" in note for note in figure.notes)
     drifted = found["μ − μ₀ of a unit, layer 2", "batch + noise"]
     assert (drifted.looks[-1].low, drifted.looks[-1].high) == pytest.approx((1.0, 5.0))
 

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from bncore.figure import ChartData, Curve, LegendEntry, Picture
+from bncore.follow.groups import groups_of
 from bncore.report.document import report
 from bncore.report.drawing import panel_svg, picture_svg, power
+from bncore.report.look import Look
+from bncore.report.report_run import gather
 from bncore.report.save import save_pictures
 from bncore.store.errors import StoreError
-from report.factories import IMAGES, LINEAR, request, sweep_of
+from report.factories import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
 L_P = [{"norm": kind} for kind in ("l1", "l2", "linf")]
@@ -54,12 +57,56 @@ def test_a_layer_that_is_not_there_is_replaced_by_one_at_the_same_depth_and_name
     assert "ICS cos(G, G′), layer 2 (for the paper's 10)" in titles
 
 
-def test_seeds_are_drawn_behind_their_median(tmp_path: Path) -> None:
-    accuracy = pictures(tmp_path, NONE, BATCH, seeds=3)["fig1"].panels[0]
-    ours = [curve for curve in accuracy.curves if curve.weight != "paper"]
-    assert [curve.weight for curve in ours] == ["faint", "faint", "faint", "main"] * 2
-    values = np.array([curve.low for curve in ours[:3]])
-    assert ours[3].low == pytest.approx(np.sort(values, axis=0)[1])
+def test_seeds_are_drawn_as_their_mean_in_its_band_or_each_by_itself(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path / "made", NONE, BATCH, seeds=3)
+
+    def panel(look: Look) -> list[Curve]:
+        [figure] = [one for one in report([sweep], look).pictures if one.name == "fig4"]
+        [beta] = [plot for plot in figure.panels if plot.y_name == "β"]
+        return [curve for curve in beta.curves if curve.weight != "paper"]
+
+    alone = panel(Look(single=True))
+    assert [curve.weight for curve in alone] == ["main"] * 6
+    together = panel(Look("deviation"))
+    assert [curve.weight for curve in together] == ["spread", "main"] * 2
+    assert [curve.label for curve in together[1::2]] == ["none ×3", "batch ×3"]
+    logs = np.log10([curve.low for curve in alone[:3]])
+    mean, spread = logs.mean(axis=0), logs.std(axis=0, ddof=1)
+    assert np.log10(together[1].low) == pytest.approx(mean)
+    assert np.log10(together[0].low) == pytest.approx(mean - spread)
+    assert np.log10(together[0].high) == pytest.approx(mean + spread)
+
+
+def test_a_seed_that_ends_early_leaves_the_mean_at_a_mark(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path / "made", NONE, BATCH, seeds=2)
+    early = run_of(tmp_path / "made" / "batch-1-s7", spec_of("batch", seed=7), state="diverged", steps=9)
+    found = {one.name: one for one in report([sweep, early]).pictures}
+    accuracy = found["fig1"].panels[0]
+    means = [curve for curve in accuracy.curves if curve.weight == "main" and curve.style == 1]
+    assert [curve.label for curve in means] == ["batch ×3", "batch ×2"]
+    assert means[1].x[0] == 9
+    assert [mark.text for mark in accuracy.vlines] == ["batch-1-s7 diverged @9"]
+
+
+def test_styles_are_those_that_show_gives_the_same_runs(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path / "made", BATCH, NONE, {"norm": "l1"})
+    groups = groups_of([run.view for run in gather([sweep])])
+    given = {group.runs[0].submitted.norm.kind: group.style for group in groups if group.runs[0].submitted}
+    shown = {
+        key.label.split()[0]: key.style
+        for key in pictures(tmp_path / "b", BATCH, NONE, *L_P[:1])["fig1"].legend
+    }
+    assert shown.items() <= given.items()
+
+
+def test_runs_beside_the_figures_are_grouped_as_asked_for(tmp_path: Path) -> None:
+    variants = [variant | {"lr": lr} for variant in (NONE, BATCH) for lr in (0.1, 0.5)]
+    sweep = sweep_of(tmp_path / "made", *variants, seeds=2)
+    found = {one.name: one for one in report([sweep], Look(by=("optim.lr",))).pictures}
+    assert [key.label for key in found["runs1"].legend] == ["lr 0.1 (4 runs)", "lr 0.5 (4 runs)"]
+    assert [key.label for key in found["fig1"].legend] == [
+        f"{n}, lr {lr} (2 seeds)" for n in ("none", "batch") for lr in (0.1, 0.5)
+    ]
 
 
 def test_the_paper_s_curves_are_beside_the_variants_they_are_of(tmp_path: Path) -> None:

@@ -122,4 +122,4 @@ def test_seeds_are_a_band_under_the_paper_s_curve_and_lines_where_they_miss_its_
     wide = [plain_accuracy(step) + around(seed, step) for step in AT for seed in (0, 2)]
     assert spread.x.tolist() == list(AT)
     assert np.stack([spread.low, spread.high], axis=1).ravel() == pytest.approx(wide)
-    assert [curve.weight for curve in test.curves] == ["paper", "faint", "faint", "faint", "main"]
+    assert [curve.weight for curve in test.curves] == ["paper", "spread", "main"]

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bncore.bootstrap import COVERAGE
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
-from bncore.figure import DARK_PALETTE, PALETTE, dash_of
+from bncore.figure import DARK_PALETTE, DASHES, PALETTE, LegendEntry, dash_of
 from bncore.report.claims.evidence import Verdict
 from bncore.report.claims.judging import shown, shown_threshold
 from bncore.report.comparison_group import ComparisonGroup
@@ -40,7 +40,12 @@ KINDS = {
     Verdict.TOO_EARLY: "open",
 }
 """Classes of `page.css`."""
-DASHES = ("none", "6 3", "4 2 1 2", "1.5 2")
+
+
+def _dash_array(entry: LegendEntry) -> str:
+    """As SVG has it, for a stroke half as wide again."""
+    lengths = DASHES[dash_of(entry.style)]
+    return " ".join(f"{1.5 * length:g}" for length in lengths) if len(lengths) > 1 else "none"
 
 
 def page(document: Report) -> str:
@@ -79,7 +84,7 @@ def _environment() -> Environment:
         control_rows=_control_rows,
         panel_table=panel_table,
         svg=_svg,
-        dash_array=lambda entry: DASHES[dash_of(entry) % len(DASHES)],
+        dash_array=_dash_array,
         shares=_shares,
     )
     return made
