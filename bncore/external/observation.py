@@ -99,6 +99,7 @@ class Observation(Controls):
         if not ours:
             self._guarded(self._refuse_thread)
         step = self.position
+        self._steering.begun += 1
         self._guarded(lambda: self._steering.before_step(step))
         return ObservedStep(
             self._net,

@@ -164,6 +164,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     )
     recomputation = Recomputation(net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast)
     steering = Steering(RunDir(Path(run).resolve()), net, on_checkpoint, on_evaluate)
+    steering.compiled = net is not model or any(m._compiled_call_impl is not None for m in net.modules())
     return Observation(recomputation, optimizer, described, steering, on_error=on_error)
 
 

@@ -147,11 +147,11 @@ class Controls:
         if not modules:
             raise ObserveError("control_noise: no modules; expected names, or patterns such as 'layer*.bn1'")
         found = self._modules(modules, nn.Module)
-        if any(getattr(module, "_compiled_call_impl", None) is not None for module in self._net.modules()):
+        if self._steering.compiled:
             raise ObserveError(
                 "control_noise: the model is compiled; expected one that is not: it calls no new hooks"
             )
-        noise = ModuleNoise(found, step=lambda: self.position, seed=self._seed, **amplitudes)
+        noise = ModuleNoise(found, step=lambda: self._steering.begun, seed=self._seed, **amplitudes)
         self.control(name, lambda: noise.on, noise.switch)
         for field, least in AMPLITUDES.items():
             self.control(

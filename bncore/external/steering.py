@@ -53,6 +53,10 @@ class Steering:
         on_checkpoint: OnCheckpoint | None = None,
         on_evaluate: OnEvaluate | None = None,
     ) -> None:
+        self.compiled = False
+        """Whether the model calls no hooks that are added later."""
+        self.begun = -1
+        """Number of the step that was begun last; counted in a loop that is no longer observed too."""
         self.position = 0
         self.control = RunControl()
         self.panel = ControlPanel()
