@@ -112,6 +112,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark", "m", "mark", "Mark the run, to steer several together", RUNS, 5),
     Action("hide", "v", "hide", "Hide the run's curves, or show them again", RUNS, 6),
     Action("reference", "r", "reference", "Pin the selected run or group as the reference, or unpin it", RUNS, 7),
+    Action("marks", "e", "events", "Events in charts: with texts, numbered as the changes are, or hidden", RUNS),
     Action("layer(-1)", "left_square_bracket", "layer", "The previous layer", RUNS, 3),
     Action("layer(1)", "right_square_bracket", "layer", "The next layer", RUNS, 3),
     Action("copy('reading')", "Y", "copy", "Copy what is read at the crosshair, as a table", RUNS),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bncore.follow.run_view import RunView
     from bncore.store.paths import RunDir, SweepDir
     from bntui.live.axes import Axis
+    from bntui.live.marks import Marks
     from bntui.live.snapshot import Snapshot
     from bntui.live.sources import Source
 
@@ -80,6 +81,8 @@ class Selection:
     """What is drawn about a group's mean; None: as the sweep says."""
     paper: bool = False
     """Whether the paper's own curves are drawn too."""
+    marks: Marks | None = None
+    """How events are marked in charts; None: with their texts, where those are few."""
     axis: Axis = "step"
     """What charts over the steps are drawn over."""
     layer: int | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,16 @@ from bncore.config.errors import escape_control
 from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.groups import Group, is_going
-from bncore.follow.request_view import CHANGING
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
-from bntui.live.axes import Axis, at_steps
+from bntui.live.axes import Axis
 from bntui.live.grouping import Grouping
+from bntui.live.marks import Request, marks
 
 FAILED = frozenset({"failed", "diverged"})
 """States of runs that nothing is compared with."""
-MARKED = frozenset({*CHANGING, "note"})
-"""Kinds of requests that are marked in charts: the others change no curve."""
-
-
 BY_TABLE = {one.table: one for one in reversed(MEASURES.values()) if one.per_layer}
 """A measure of each instrument that measures layers."""
 
@@ -46,6 +42,9 @@ class PanelState:
     """What measures over the steps are drawn over."""
     pinned: Path | None = None
     """Directory of the run that is the reference, drawn boldly with its group."""
+    numbers: Mapping[Request, int] = field(default_factory=dict)
+    """What is written at marks in place of their texts; none: those."""
+    hide_marks: bool = False
     figure: str = ""
     """The figure of the paper that the runs are of, as `SweepView.figure` tells it."""
 
@@ -86,6 +85,15 @@ def hlines(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
     return reference_lines(((view.columns, view.submitted) for view in views), measure)
 
 
+def vlines(views: Sequence[RunView], state: PanelState) -> tuple[VLine, ...]:
+    """The marks, and where means continue without a run."""
+    if state.hide_marks:
+        return ()
+    left = state.grouping.departures(views, state.axis) if state.grouping else ()
+    left = tuple(replace(line, text="") for line in left) if state.numbers else left
+    return (*marks(views, state.axis, state.numbers), *left)
+
+
 def measured_layers(view: RunView) -> list[set[int]]:
     """Numbers of the layers that each of a run's instruments measured, of those that measured any."""
     return [set(found) for one in BY_TABLE.values() if (found := layers_of(view.columns, one))]
@@ -123,22 +131,6 @@ def row_at(steps: Floats, step: float | None) -> int:
     if step is None:
         return len(steps) - 1
     return max(0, int(np.searchsorted(steps, step, side="right")) - 1)
-
-
-def marks(views: Sequence[RunView], axis: Axis = "step") -> tuple[VLine, ...]:
-    """The requests that were applied, one mark for those that are the same of several runs at one step; each where
-    it is on the axis, of several runs that of the first."""
-    found: dict[tuple[int, str], tuple[RunView, int | None]] = {}
-    for view in views:
-        for request in view.requests:
-            if request.outcome == "applied" and request.kind in MARKED and request.step is not None:
-                key = (request.step, request.summary)
-                found[key] = (found[key][0], None) if key in found else (view, view.style)
-    return tuple(
-        VLine(place, f"{text} @{step:,}", style)
-        for (step, text), (view, style) in sorted(found.items(), key=lambda item: item[0])
-        if np.isfinite(place := float(at_steps(axis, view, np.array([float(step)]))[0]))
-    )
 
 
 def why_empty(views: Sequence[RunView], table: str) -> str:

@@ -19,7 +19,7 @@ from bntui.live.drawing import (
     emphasized,
     hlines,
     layer_title,
-    marks,
+    vlines,
     why_empty,
 )
 from bntui.live.landscape import by_length, lengths
@@ -56,18 +56,16 @@ class Panel:
                 for placed in on_axis(curve, [view], state.axis)
             )
             curves = emphasized(found, views, state.pinned)
-            vlines = marks(views, state.axis)
         else:
             of_groups = state.grouping.curves(views, measure, layer, state.axis)
             curves = emphasized(of_groups, state.grouping.groups(views), state.pinned)
-            vlines = (*marks(views, state.axis), *state.grouping.departures(views, state.axis))
         if measure.per_layer and middle_layer((view.columns for view in views), measure) is not None:
             note = f"layer {layer} was not measured"
         note = unplaced(views, state.axis) or note
         return ChartData(
             title,
             (*curves, *(overlay(measure.key, views, state, layer) if state.axis == "step" else ())),
-            vlines,
+            vlines(views, state),
             hlines(views, measure),
             log_y=measure.log,
             x_name=AXES[state.axis],

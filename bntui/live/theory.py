@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve
 from bncore.follow.run_view import RunView
 from bncore.store.measured import layers_of, rows, take
-from bntui.live.drawing import PanelState, chosen_layer, layer_title, marks, row_at, why_empty
+from bntui.live.drawing import PanelState, chosen_layer, layer_title, row_at, vlines, why_empty
 
 TABLE = "probe:theory"
 
@@ -38,7 +40,7 @@ def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
     return ChartData(
         f"Thm 4.1, {layer_title([view], layer)}, {view.name}",
         tuple(curves),
-        marks([view]),
+        vlines([view], replace(state, grouping=None, axis="step")),
         log_y=True,
         note=_note(view, layer),
     )

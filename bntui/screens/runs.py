@@ -20,6 +20,7 @@ from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
+from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot, on_synthetic_images
 from bntui.playback_control import speed_up, toggle, toggle_label
 from bntui.screens.page import Page
@@ -76,7 +77,7 @@ class RunsPage(Page):
         groups = self.context.groups(snapshot)
         self.query_one(Sidebar).show(snapshot, self.selection, groups, self.context.grouping(snapshot))
         self.query_one(RunLine).show(groups, self.selection)
-        self.query_one(ChangeLine).show(snapshot)
+        self.query_one(ChangeLine).show(snapshot, self.selection)
         self.query_one(SteeringBar).update(snapshot, groups)
         self.show_page(snapshot)
         self._warn(snapshot)
@@ -106,6 +107,8 @@ class RunsPage(Page):
             grouping,
             selection.axis,
             selection.reference,
+            numbered(selection.shown(self.snapshot), selection.marks) if self.snapshot else {},
+            selection.marks == "hidden",
             figure,
         )
 
@@ -177,6 +180,13 @@ class RunsPage(Page):
     def action_whole_sweep(self) -> None:
         self.selection.whole_sweep = not self.selection.whole_sweep
         self.show_again()
+
+    def action_marks(self) -> None:
+        names, state = list(MARKS), self.panel_state()
+        now = self.selection.marks or ("numbers" if state.numbers else "labels")
+        self.selection.marks = names[(names.index(now) + 1) % len(names)]
+        self.show_again()
+        self.notice(f"events in charts: {MARKS[self.selection.marks]}")
 
     def action_layer(self, by: int) -> None:
         if self.snapshot is None:

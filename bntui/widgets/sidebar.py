@@ -19,6 +19,7 @@ from bntui.chart.palette import Palette
 from bntui.chart.reading import Reading
 from bntui.chart.ticks import exact
 from bntui.live.grouping import Grouping
+from bntui.live.marks import numbered
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
@@ -86,7 +87,7 @@ class Sidebar(Vertical):
             shape = (len(lines), message)  # which alone may wrap: laying out costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
-        self.query_one("#changes", Listing).show(change_rows(palette, snapshot))
+        self.query_one("#changes", Listing).show(change_rows(palette, snapshot, selection))
 
     def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
         """Show what a chart's curves say at the crosshair; nothing where it reads nothing."""
@@ -128,11 +129,15 @@ class RunLine(Line):
 class ChangeLine(Line):
     """The last change in one line."""
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Show the newest of the snapshot's changes."""
-        rows = change_rows(fmt.palette_of(self.app), snapshot)
+    def show(self, snapshot: Snapshot, selection: Selection) -> None:
+        """Show the newest of the snapshot's changes; all that have numbers in charts, where there is room."""
+        rows = change_rows(fmt.palette_of(self.app), snapshot, selection)
         self.set_class(not rows, "empty")
-        if rows:
+        numbers = numbered(selection.shown(snapshot), selection.marks)
+        if numbers:
+            said = [(f"{number} ", f"{text} @{step:,}") for (step, text), number in numbers.items()]
+            self.say([Segment(Text(number, fmt.STRONG).append(text, fmt.MUTED), 1) for number, text in said])
+        elif rows:
             self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
 
 
@@ -225,10 +230,12 @@ def details(group: Group) -> list[Text]:
     return lines
 
 
-def change_rows(palette: Palette, snapshot: Snapshot) -> list[ListRow]:
-    """Every change, once."""
-    rows = []
+def change_rows(palette: Palette, snapshot: Snapshot, selection: Selection) -> list[ListRow]:
+    """Every change, once; with its number where it is marked by that in charts."""
+    numbers, rows = numbered(selection.shown(snapshot), selection.marks), []
     for request, views in fmt.changes(snapshot):
         style = fmt.color(palette, views[0].style) if len(views) == 1 else ""
-        rows.append(ListRow(fmt.request_line(request, fmt.targets_text(views, len(snapshot.runs)), style)))
+        text = fmt.request_line(request, fmt.targets_text(views, len(snapshot.runs)), style)
+        number = numbers.get((request.step or 0, request.summary)) if request.outcome == "applied" else None
+        rows.append(ListRow(Text(f"{number or '':>2} ", fmt.STRONG).append_text(text) if numbers else text))
     return rows

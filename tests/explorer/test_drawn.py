@@ -101,7 +101,7 @@ def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
 
 
 def test_the_list_of_changes(snapshot: Snapshot) -> None:
-    assert lines(change_rows(DARK, snapshot)) == [
+    assert lines(change_rows(DARK, snapshot, Selection())) == [
         "      7 ✓ noise on  2 runs",
         "      9 ✓ norm l1  batch",
         "     11 ✗ lr 50.0  batch  rejected: too large",
@@ -175,7 +175,7 @@ def test_the_line_of_keys() -> None:
     line = fit(*keys._parts, 174).plain.strip()
     assert words_of(line) == words_of(
         "n noise  p norm  l lr  Space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"
-        "  z maximize  i probes  N note  m mark  g groups  v hide   ? help  q quit"
+        "  z maximize  S set  i probes  N note  m mark  g groups   ? help  q quit"
     )
     short = fit(*keys._parts, 60).plain.strip()
     assert "n noise" in short
