@@ -12,7 +12,7 @@ import numpy as np
 from bncore.figure import ChartData, Curve, Floats, LegendEntry, Picture
 from bntui.chart.scale import Scale
 from bntui.chart.smooth import smoothed_curve
-from bntui.chart.view import View, x_scale
+from bntui.chart.view import View, beyond, x_scale, y_scale
 
 COLUMNS = 1200
 """A line of more points than twice these is drawn by the lowest and the highest point of each column."""
@@ -44,17 +44,24 @@ def picture_of(
     """
     view = view or View()
     shown = x_scale(data, view)
+    title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
+    span = view.y
+    if view.clips and shown is not None:
+        strong = [smoothed_curve(curve, smoothing) for curve in data.curves]
+        y = y_scale(data, strong, shown, view)
+        if y is not None:
+            span = y.span
+            title += f", {beyond(strong, shown, y):,} points beyond"
     curves = [_thinned(curve, shown) for one in data.curves for curve in _with_raw(one, smoothing)]
     panel = replace(
         data,
         title="",
         curves=tuple(sorted(curves, key=lambda curve: not curve.faint)),
         x_span=view.x or (None if data.log_x else data.least),
-        y_span=view.y,
+        y_span=span,
     )
     named = (curve for curve in data.curves if curve.weight != "spread")
     legend = tuple(dict.fromkeys(LegendEntry(curve.label, curve.style) for curve in named))
-    title = f"{data.title}, smoothed by {smoothing:g}" if smoothing else data.title
     return Picture("", title, setting, (panel,), legend, columns=1)
 
 

@@ -37,8 +37,8 @@ def layout(width: int, height: int) -> Layout:
     return Layout(1 + gutter, 1, width - 2 - gutter, height - 2, True, gutter)
 
 
-def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: bool) -> None:
-    """A rounded border with the title on the left and what else is to be said on the right."""
+def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], focused: bool) -> None:
+    """A rounded border with the title on the left and on the right what of all else there is room for."""
     line = cell_style(palette.accent if focused else palette.border, palette.background)
     width, last = grid.width, grid.height - 1
     for row, corners in ((0, "╭╮"), (last, "╰╯")):
@@ -52,7 +52,9 @@ def draw_border(grid: Grid, palette: Palette, title: str, aside: str, focused: b
     if name:
         end = grid.write(0, 2, f" {name} ", cell_style(palette.text, palette.background, bold=True))
         room = width - end - 2
-    if aside and len(cells(aside)) + 3 <= room:
+    while asides and len(cells(aside := " · ".join(asides))) + 3 > room:
+        asides = asides[:-1]
+    if asides:
         muted = cell_style(palette.muted, palette.background)
         grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", muted)
 

@@ -96,7 +96,7 @@ def _steps(steps: Floats, chosen: Span | None) -> Scale | None:
 
 def _empty(grid: Grid, place: Layout, title: str, note: str, look: ChartStyle) -> TerminalPicture:
     if place.bordered:
-        draw_border(grid, look.palette, title, "", look.focused)
+        draw_border(grid, look.palette, title, [], look.focused)
     Overlay(grid, place, Scale(0.0, 1.0), Scale(0.0, 1.0), look.palette).note(note)
     return TerminalPicture(grid, place, None, None)
 
@@ -138,7 +138,7 @@ def _surround(
         grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
     if not place.bordered:
         return picture
-    draw_border(grid, look.palette, title, aside, look.focused)
+    draw_border(grid, look.palette, title, [aside], look.focused)
     if words:
         draw_reading(grid, [(f"{word} ", None) for word in words], look.palette)
     else:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bncore.figure import Curve, Floats
 from bntui.chart.cell_style import cell_style, with_background
-from bntui.chart.decimate import Envelope, envelope, highest
+from bntui.chart.decimate import envelope, highest
 from bntui.chart.grid import Grid
 from bntui.chart.palette import Palette, dashes
 from bntui.chart.raster import BLANK, Bits, Dots, band_dots, braille_bits, dashed, line_dots, rows_of
 from bntui.chart.scale import Scale, warped
 
+EDGE = 1 + 1e-9
+"""How far up the axis, of 1, a curve goes beyond it."""
 MOSTLY = 5
 """Dots of a cell, of 8, that a band must cover for the cell's background to be tinted."""
 
@@ -29,9 +33,19 @@ class Layers:
         x_scale: the steps shown.
         y_scale: the values shown.
         palette: its colours.
+        cut: whether curves may go beyond the values shown.
     """
 
-    def __init__(self, width: int, height: int, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        x_scale: Scale,
+        y_scale: Scale,
+        palette: Palette,
+        *,
+        cut: bool = False,
+    ) -> None:
         self.bits: Bits = np.zeros((height, width), np.uint8)
         self._faint_bits: Bits = np.zeros((height, width), np.uint8)
         self._inks: NDArray[np.int64] = np.zeros((height, width), np.int64)
@@ -39,6 +53,10 @@ class Layers:
         self.over: dict[int, int] = {}
         """Cell columns in which a curve went to plus infinity, and the style of the curve."""
         self.under: dict[int, int] = {}
+        self.above: dict[int, int] = {}
+        """Those in which a curve went beyond the values shown."""
+        self.below: dict[int, int] = {}
+        self._cut = cut
         self._x_scale, self._y_scale, self._palette = x_scale, y_scale, palette
         self._columns, self._rows = 2 * width, 4 * height
 
@@ -66,7 +84,10 @@ class Layers:
             self._paint(braille_bits(dots), curve.style)
         else:
             self._paint_over_floor(curve, curve.floor, dots)
-        self._flag(span, curve.style)
+        _flag(((span.over, self.over), (span.under, self.under)), curve.style)
+        if self._cut and not faint:
+            with np.errstate(invalid="ignore"):
+                _flag(((high > EDGE, self.above), (low < 1 - EDGE, self.below)), curve.style)
 
     def _paint(self, bits: Bits, style: int) -> None:
         self.bits |= bits
@@ -104,12 +125,6 @@ class Layers:
     def _row_numbers(self) -> NDArray[np.intp]:
         return np.arange(self._rows)[:, None]
 
-    def _flag(self, span: Envelope, style: int) -> None:
-        for columns, flags in ((span.over, self.over), (span.under, self.under)):
-            if columns.any():
-                for column in np.unique(np.flatnonzero(columns) // 2).tolist():
-                    flags[column] = style
-
     def onto(self, grid: Grid, top: int, left: int) -> None:
         """Writes the dots and backgrounds into their place in the grid; cells without dots keep what they show."""
         height, width = self.bits.shape
@@ -121,6 +136,13 @@ class Layers:
         tinted = self._backgrounds != self._palette.background
         block = grid.styles[place]
         block[tinted] = with_background(block[tinted], self._backgrounds[tinted])
+
+
+def _flag(found: Iterable[tuple[NDArray[np.bool_], dict[int, int]]], style: int) -> None:
+    """Note the style by the cell columns of some columns of dots."""
+    for columns, flags in found:
+        if columns.any():
+            flags.update(dict.fromkeys((np.flatnonzero(columns) // 2).tolist(), style))
 
 
 def last_point(curve: Curve, log_y: bool) -> tuple[float, float] | None:

@@ -111,8 +111,11 @@ class Overlay:
                 self._write(row, column, "✕", self._palette.curve(curve.style), bold=True)
 
     def flags(self, layers: Layers) -> None:
-        """▲ and ▼ where a curve went to infinity."""
-        for row, sign, columns in ((0, "▲", layers.over), (self._place.height - 1, "▼", layers.under)):
+        """△ and ▽ where a curve goes beyond the axis, ▲ and ▼ where to infinity."""
+        last = self._place.height - 1
+        for row, sign, columns in (
+            (0, "△", layers.above), (last, "▽", layers.below), (0, "▲", layers.over), (last, "▼", layers.under),
+        ):  # fmt: skip
             for column, style in columns.items():
                 self._write(row, column, sign, self._palette.curve(style))
 

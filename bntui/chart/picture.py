@@ -15,7 +15,7 @@ from bntui.chart.scale import Scale
 from bntui.chart.smooth import smoothed_curve
 from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import ticks
-from bntui.chart.view import View, x_scale, y_scale
+from bntui.chart.view import View, beyond, x_scale, y_scale
 
 EVERYTHING = View()
 PLAIN = ChartStyle()
@@ -48,22 +48,24 @@ def draw_unread(data: ChartData, width: int, height: int, view: View, look: Char
     """The chart without its bottom words and without a crosshair: all of it that takes long."""
     grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
     place = layout(width, height)
-    if place.bordered:
-        draw_border(grid, look.palette, data.title, _aside(data, look), look.focused)
     strong = tuple(smoothed_curve(curve, look.smoothing) for curve in data.curves)
     x = x_scale(data, view)
     y = None if x is None else y_scale(data, strong, x, view)
+    cut = view.clips or view.y is not None or data.y_span is not None
+    hidden = beyond(strong, x, y) if cut and x is not None and y is not None else None
+    if place.bordered:
+        draw_border(grid, look.palette, data.title, _asides(data, look, hidden), look.focused)
     if x is None or y is None:
         unit = Scale(0.0, 1.0)
         Overlay(grid, place, unit, unit, look.palette).note(data.note)
         return TerminalPicture(grid, place, x, None)
     picture = TerminalPicture(grid, place, x, y, strong, data.x_name in ("step", "layer"))
-    _draw_plot(picture, data, strong, look)
+    _draw_plot(picture, data, strong, look, cut=cut)
     return picture
 
 
 def _draw_plot(
-    picture: TerminalPicture, data: ChartData, strong: tuple[Curve, ...], look: ChartStyle
+    picture: TerminalPicture, data: ChartData, strong: tuple[Curve, ...], look: ChartStyle, *, cut: bool
 ) -> None:
     grid, place, x, y = picture.grid, picture.place, picture.x_scale, picture.y_scale
     assert x is not None and y is not None
@@ -72,7 +74,7 @@ def _draw_plot(
     overlay.grid_lines(labelled)
     overlay.hlines(data)
     overlay.vlines(data)
-    layers = Layers(place.width, place.height, x, y, look.palette)
+    layers = Layers(place.width, place.height, x, y, look.palette, cut=cut)
     if look.smoothing > 0:
         for curve in data.curves:
             if curve.weight != "spread":
@@ -86,12 +88,13 @@ def _draw_plot(
     overlay.crosses(data.curves)
 
 
-def _aside(data: ChartData, look: ChartStyle) -> str:
-    """What is said on the right of the title: log · smooth 0.6."""
-    axes = [name for name, log in ((data.x_name, data.log_x), ("", data.log_y)) if log]
-    words = [data.x_name] * (data.x_name != "step" and not data.log_x) + [
-        f"log {name}".strip() for name in axes
-    ]
-    if look.smoothing > 0:
-        words.append(f"smooth {look.smoothing:g}")
-    return " · ".join(words)
+def _asides(data: ChartData, look: ChartStyle, hidden: int | None) -> list[str]:
+    """What is said on the right of the title: 12 points beyond, log, smooth 0.6."""
+    said = {
+        f"{hidden} point{'s' * (hidden != 1)} beyond": hidden is not None,
+        data.x_name: data.x_name != "step" and not data.log_x,
+        f"log {data.x_name}": data.log_x,
+        "log": data.log_y,
+        f"smooth {look.smoothing:g}": look.smoothing > 0,
+    }
+    return [words for words, holds in said.items() if holds]

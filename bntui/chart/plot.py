@@ -17,6 +17,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from bncore.figure import Span
 from bntui.actions import CHARTS, bindings
 from bntui.chart.palette import ANSI, MONOCHROME, Palette, true_colors
 from bntui.chart.scale import Scale
@@ -87,6 +88,10 @@ class Plot(Widget, can_focus=True):
             self._view = replace(self._view, x=x)
             self.redraw()
 
+    def set_y(self, y: Span | None) -> None:
+        """Shows these values, or whatever fits."""
+        self._choose(replace(self._view, y=y))
+
     def chart_style(self) -> ChartStyle:
         return ChartStyle(self.palette, crosshair=self.crosshair, focused=self.has_focus)
 
@@ -132,12 +137,12 @@ class Plot(Widget, can_focus=True):
 
     def action_pan(self, right: int, up: int) -> None:
         """Moves by a tenth of what is shown; while everything is shown the key is left to the screen."""
-        if self._view == View():
+        if self._view.is_whole:
             raise SkipAction
         self._pan(right * PAN, up * PAN)
 
     def action_fit(self) -> None:
-        self._choose(View())
+        self._choose(View(clips=self._view.clips))
 
     def action_crosshair(self) -> None:
         """Shows it at the last step in view, or takes it away."""
@@ -199,17 +204,16 @@ class Plot(Widget, can_focus=True):
     def _zoom(self, factor: float, around: float) -> None:
         scale = self._x_scale()
         if scale is not None:
-            zoomed = scale.zoomed(factor, around)
-            self._choose(replace(self._view, x=(zoomed.low, zoomed.high)))
+            self._choose(replace(self._view, x=scale.zoomed(factor, around).span))
 
     def _pan(self, right: float, up: float) -> None:
         if self._picture is None:
             return
-        view = self._view
-        for axis, by, scale in (("x", right, self._picture.x_scale), ("y", up, self._picture.y_scale)):
-            if by and scale is not None:
-                moved = scale.moved(by)
-                view = replace(view, **{axis: (moved.low, moved.high)})
+        view, x, y = self._view, self._picture.x_scale, self._picture.y_scale
+        if right and x is not None:
+            view = replace(view, x=x.moved(right).span)
+        if up and y is not None:
+            view = replace(view, y=y.moved(up).span)
         self._choose(view)
 
     def _choose(self, view: View) -> None:

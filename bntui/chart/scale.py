@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bncore.figure import Floats
+from bncore.figure import Floats, Span
 
 FAR = 1e300
 """What lies beyond this is as good as infinite; it keeps sums and interpolation free of overflow."""
@@ -39,6 +39,11 @@ class Scale:
     log: bool = False
     falling: bool = False
     """Whether what is written at the axis is 10 to the power of minus the value."""
+
+    @property
+    def span(self) -> Span:
+        """Both ends."""
+        return self.low, self.high
 
     @property
     def ends(self) -> tuple[float, float]:

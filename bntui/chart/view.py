@@ -13,6 +13,8 @@ from bntui.chart.ticks import extended, snapped
 
 NARROWEST = 1e-9
 """Decades that a logarithmic axis spans at the least."""
+CORE, MARGIN = (0.05, 0.95), 0.5
+"""Outliers are beyond these quantiles of all points shown by more than this share of the quantiles' distance."""
 SMALLEST = 5e-324
 """Where a logarithmic axis ends at the latest."""
 
@@ -23,6 +25,13 @@ class View:
 
     x: Span | None = None
     y: Span | None = None
+    clips: bool = False
+    """Whether what fits leaves out the outliers."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether neither range was chosen."""
+        return self.x is None and self.y is None
 
 
 def x_scale(data: ChartData, view: View) -> Scale | None:
@@ -47,11 +56,10 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     chosen = view.y or data.y_span
     if chosen is not None and (not data.log_y or chosen[0] > 0):
         return Scale(*chosen, data.log_y)
-    ends = [pair for curve in curves for pair in _shown(curve, x, data.log_y)]
-    if not ends:
+    found = (_without_outliers if view.clips else _whole)(curves, x, data.log_y)
+    if found is None:
         return None
-    places = warped(np.array([min(pair[0] for pair in ends), max(pair[1] for pair in ends)]), data.log_y)
-    first, last = snapped(float(places[0]), float(places[1]))
+    first, last = snapped(*found)
     if data.log_y and last - first < NARROWEST:  # values beside 1, whose powers of ten would be equal
         first, last = first - 0.5, last + 0.5
     low, high = unwarped(np.array([first, last]), data.log_y).tolist()
@@ -60,12 +68,53 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     return Scale(low, high, data.log_y)
 
 
+def beyond(curves: Iterable[Curve], x: Scale, y: Scale) -> int:
+    """Points at the steps shown, of the curves themselves, that lie outside of the y axis."""
+    count = 0
+    for curve in curves:
+        if not curve.faint:
+            part = slice(*_first_last(curve, x))
+            count += int(((curve.low[part] < y.low) | (curve.high[part] > y.high)).sum())
+    return count
+
+
+def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
+    """Ends of the finite values of the points shown, of the curves themselves, as the axis spaces them."""
+    shown = [
+        values[slice(*_first_last(curve, x))]
+        for curve in curves
+        if not curve.faint
+        for values in ((curve.low,) if curve.is_line else (curve.low, curve.high))
+    ]
+    pooled = np.concatenate([np.empty(0), *shown])
+    kept = pooled[(np.abs(pooled) < FAR) & (pooled > (0 if log else -np.inf))]
+    if not kept.size:
+        return None
+    places = warped(kept, log)
+    low, high = np.quantile(places, CORE).tolist()
+    margin = MARGIN * (high - low)
+    return max(float(places.min()), low - margin), min(float(places.max()), high + margin)
+
+
+def _whole(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
+    """Ends of all finite values at the steps shown, as the axis spaces them."""
+    ends = [pair for curve in curves for pair in _shown(curve, x, log)]
+    if not ends:
+        return None
+    low, high = warped(np.array([min(pair[0] for pair in ends), max(pair[1] for pair in ends)]), log).tolist()
+    return low, high
+
+
+def _first_last(curve: Curve, x: Scale) -> tuple[int, int]:
+    """Where the points shown begin and end."""
+    return int(np.searchsorted(curve.x, x.low)), int(np.searchsorted(curve.x, x.high, side="right"))
+
+
 def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Span]:
     """Ends of the finite values of the points shown and of the one before and after them."""
-    first = max(0, int(np.searchsorted(curve.x, x.low)) - 1)
-    last = int(np.searchsorted(curve.x, x.high, side="right")) + 1
+    first, last = _first_last(curve, x)
     for values in (curve.low,) if curve.is_line else (curve.low, curve.high):
-        pair = finite_ends(values[first:last], positive)
+        pair = finite_ends(values[max(0, first - 1) : last + 1], positive)
         if pair is not None:
             yield pair
 

@@ -60,8 +60,10 @@ class Chart(Plot):
         """Places as they are written at the axis."""
         return [replace(r, x=float(self.data.x_written(np.array(r.x)))) for r in readings(curves, x)]
 
+    def chart_style(self) -> ChartStyle:
+        return replace(super().chart_style(), smoothing=self.smoothing)
+
     def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        look = replace(look, smoothing=self.smoothing)
         drawn_for = (width, height, self.view, replace(look, crosshair=None), self.log_y)
         if self._unread is None or self._unread[0] is not self._shown or self._unread[1] != drawn_for:
             unread = draw_unread(self.data, width, height, self.view, look)
@@ -84,6 +86,10 @@ class Chart(Plot):
     def action_smooth(self) -> None:
         """The next stronger smoothing, after the strongest none."""
         self.smoothing = next((s for s in SMOOTHINGS if s > self.smoothing), 0.0)
+
+    def action_clip(self) -> None:
+        """Leaves outliers out of what fits, or takes them in."""
+        self._choose(replace(self._view, clips=not self._view.clips))
 
     def action_log(self) -> None:
         self.log_y = not self.data.log_y

@@ -14,16 +14,19 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from bncore.figure import Span
 from bncore.follow.estimate import duration
 from bncore.follow.groups import Group
 from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
+from bntui.chart.widget import Chart
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot, on_synthetic_images
 from bntui.playback_control import speed_up, toggle, toggle_label
 from bntui.screens.page import Page
+from bntui.screens.y_range import YRange
 from bntui.steering.proposal import Proposal
 from bntui.steering.send import send
 from bntui.widgets import formatting as fmt
@@ -176,6 +179,18 @@ class RunsPage(Page):
             self.selection.hidden.difference_update(view.run.path for view in group.runs)
             self.show_again()
             self.notice(f"{group.name}: {'no longer ' if pinned else ''}the reference")
+
+    def action_y_range(self) -> None:
+        shown = [chart for chart in self.query(Chart) if chart.display]
+        chart = next((chart for chart in shown if chart.has_focus), next(iter(shown), None))
+        if chart is None:
+            return
+
+        def entered(answer: tuple[Span | None] | None) -> None:
+            if answer is not None:
+                chart.set_y(answer[0])
+
+        self.app.push_screen(YRange(chart.data, chart.view.y), entered)
 
     def action_whole_sweep(self) -> None:
         self.selection.whole_sweep = not self.selection.whole_sweep
