@@ -253,7 +253,8 @@ class ObservedStep:
         if scale is not None:
             grads = {name: g / scale for name, g in grads.items()}
         if self.logged and grads:
-            self.grad_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(grads.values()))))
+            dense = [g.coalesce().values() if g.is_sparse else g for g in grads.values()]
+            self.grad_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(dense)))
         if self.measured:
             self._stability, self._rates = stability(optimizer), rates_of(self._net, optimizer)
             self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
