@@ -26,10 +26,11 @@ SCREENS = (
 """Which of the first are known at the same time: a person may choose their keys."""
 
 KEY_NAMES = {
-    "ctrl+c": "^c", "ctrl+s": "^s", "ctrl+p": "^p", "ctrl+q": "^q", "f1": "F1", "enter": "Enter",
+    "ctrl+c": "^c", "ctrl+s": "^s", "ctrl+p": "^p", "ctrl+q": "^q", "enter": "Enter",
     "backspace": "Backspace", "escape": "Esc", "space": "Space", "tab": "Tab", "shift+tab": "Shift+Tab",
     "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End", "shift+up": "Shift+↑",
     "shift+down": "Shift+↓", "shift+left": "Shift+←", "shift+right": "Shift+→", "delete": "Del",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", **{f"f{n}": f"F{n}" for n in range(1, 25)},
 }  # fmt: skip
 """Keys that Textual would write in another way."""
 IDS = {
@@ -74,7 +75,12 @@ class Action:
     @property
     def all_keys(self) -> tuple[str, ...]:
         """All of its keys as a person reads them."""
-        return tuple(KEY_NAMES.get(key) or format_key(key) for key in self.keys.split(",") if key)
+        return tuple(key_name(key) for key in self.keys.split(",") if key)
+
+
+def key_name(key: str) -> str:
+    """A key as a person reads it."""
+    return KEY_NAMES.get(key) or format_key(key)
 
 
 ACTIONS: tuple[Action, ...] = (

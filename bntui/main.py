@@ -24,6 +24,11 @@ SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 def main(arguments: list[str] | None = None) -> int:
     """Open the explorer; the process's exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["config"]:
+        from bntui.configure import main as configure
+
+        return configure(arguments[1:])
     options = _parse(arguments)
     why_not = refusal(os.environ, sys.stdin, sys.stdout, sys.stderr)
     if why_not:
@@ -33,16 +38,32 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "120")  # read by Textual when it is imported
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
+    from bncore.config.errors import SpecError
     from bntui.app import Explorer
     from bntui.disk import Disk
+    from bntui.preferences import Preferences, preferences_file, read_preferences
 
+    try:
+        preferences = Preferences() if options.no_config else read_preferences(preferences_file())
+    except SpecError as error:
+        sys.stderr.write(
+            f"bntui: {error}\nSee `bntui config --edit`; `bntui --no-config` ignores the file.\n"
+        )
+        return USAGE
+    slow = remote and "refresh" not in preferences.model_fields_set
+    mouse = preferences.mouse if options.mouse is None else options.mouse
     settings = Settings(
         root=options.root,
         read_only=options.read_only,
-        theme=options.theme,
-        frame_s=0.5 if remote else 0.1,
+        theme=options.theme or preferences.theme,
+        frame_s=0.5 if slow else preferences.refresh,
         speed=options.speed,
         demo=options.demo,
+        panels=preferences.panels,
+        band=preferences.band,
+        smoothing=preferences.smoothing,
+        bell=preferences.bell,
+        keys=preferences.keys,
     )
     with ExitStack() as cleaning:
         try:
@@ -59,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         explorer = Explorer(settings, Disk(settings), place)
         _tolerate_any_byte()
         reset_terminal(sys.stderr.fileno())
-        explorer.run(mouse=not options.no_mouse)
+        explorer.run(mouse=mouse)
     return FAILED if explorer.return_code is None else explorer.return_code
 
 
@@ -145,7 +166,9 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="bntui", description="Watch and steer runs; without an argument, all runs and the presets."
+        prog="bntui",
+        description="Watch and steer runs; without an argument, all runs and the presets. "
+        "`bntui config` shows and edits your preferences.",
     )
     named = "a run, a sweep, a unique prefix, @last, or a folder of sweeps"
     parser.add_argument("run", nargs="?", metavar="RUN_OR_DIR", help=named)
@@ -156,9 +179,13 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=Path, metavar="DIR", help="sweep root directory [default: $BNRUN_ROOT, else ./runs]"
     )
     parser.add_argument("--read-only", action="store_true", help="send no requests to runs")
-    parser.add_argument("--no-mouse", action="store_true", help="do not capture the mouse")
+    mouse = argparse.BooleanOptionalAction
+    parser.add_argument("--mouse", action=mouse, default=None, help="capture the mouse [default: yes]")
     themes = ("dark", "light", "ansi")
-    parser.add_argument("--theme", choices=themes, default="dark", help="ansi: the terminal's own 16 colours")
+    parser.add_argument("--theme", choices=themes, help="ansi: the terminal's own 16 colors [default: dark]")
+    parser.add_argument(
+        "--no-config", action="store_true", help="ignore the preferences (see `bntui config -h`)"
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("--demo", action="store_true", help="play back a recorded sweep; nothing is trained")
     return parser

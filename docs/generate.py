@@ -41,11 +41,11 @@ def keys() -> Iterator[str]:
     """Every key of the explorer."""
     yield "# Keys of the explorer\n\n`?` shows those of the page; the palette, `Ctrl+P`, has every action.\n"
     for scope in dict.fromkeys(action.scope for action in ACTIONS):
-        yield f"\n## {scope.capitalize()}\n\n| key | what it does |\n|---|---|"
+        yield f"\n## {scope.capitalize()}\n\n| key | what it does | name |\n|---|---|---|"
         for action in ACTIONS:
             if action.scope == scope:
                 pressed = " ".join(f"`{key}`" for key in action.all_keys).replace("|", r"\|")
-                yield f"| {pressed or 'palette'} | {action.help} |"
+                yield f"| {pressed or 'palette'} | {action.help} | `{action.id}` |"
 
 
 def settings() -> Iterator[str]:

@@ -21,7 +21,14 @@ from typing import Any
 from cli.factories import clean_environment
 
 PATIENCE_S = 60.0
+
+
 REMOTE = ("SSH_CONNECTION", "SSH_TTY", "NO_COLOR", "XDG_STATE_HOME", "TEXTUAL_FPS")
+
+
+def own_folders(folder: Path) -> dict[str, str]:
+    """Where an explorer of a test remembers things and looks for preferences."""
+    return {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("STATE", "CONFIG")}
 
 
 class TrainState:
@@ -44,7 +51,7 @@ class TrainState:
             [sys.executable, *program],
             stdin=self._tail, stdout=self._tail, stderr=self._tail,
             cwd=folder,
-            env=inherited | {"TERM": "xterm-256color", "XDG_STATE_HOME": str(folder / "state")} | environment,
+            env=inherited | {"TERM": "xterm-256color", **own_folders(folder)} | environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one system call
         )  # fmt: skip

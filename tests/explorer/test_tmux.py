@@ -19,7 +19,7 @@ from bncore.store.owner import read_owner
 from bncore.store.paths import OwnedDir, RunDir, SweepDir
 from bncore.store.requests import waiting
 from bncore.store.status import read_status
-from explorer.terminal import alive, end
+from explorer.terminal import alive, end, own_folders
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 PATIENCE_S = 90.0
@@ -37,7 +37,7 @@ class Tmux:
         self._name = ""
         self._environment = {
             name: value
-            for name, value in clean_environment(folder, XDG_STATE_HOME=str(folder / "state")).items()
+            for name, value in clean_environment(folder, **own_folders(folder)).items()
             if name not in ("TMUX", "COLUMNS", "SSH_CONNECTION", "SSH_TTY", "NO_COLOR", "ENV")
         }
         self._folder = folder

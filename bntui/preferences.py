@@ -1,0 +1,102 @@
+"""A person's preferences: one file, read when the explorer starts; nothing of it is ever written over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import Field
+
+from bncore.config.base import ConfigModel, Flag, Fraction, Positive
+from bncore.config.check import ConfigLayer, check
+from bncore.config.errors import Problem, SpecError, did_you_mean
+from bncore.config.measure import Band
+from bncore.config.parse import read_table
+from bncore.measures import MEASURES
+from bntui.keymap import read_keys
+
+EXAMPLE = '[keys]\nsweep.band = ["b", "F2"]'
+
+
+class Preferences(ConfigModel):
+    """How the explorer looks and listens where the command line does not say otherwise."""
+
+    theme: Literal["dark", "light", "ansi"] = "dark"
+    """Colors: dark, light, or ansi, the terminal's own 16."""
+    mouse: Flag = True
+    """Whether the mouse zooms, pans and chooses; false leaves it to the terminal, to select text."""
+    refresh: Positive = 0.1
+    """Seconds between two pictures, at least; over SSH 0.5, unless it is said here."""
+    panels: tuple[str, ...] = ()
+    """Charts that are shown first, by their keys in docs/measures.md; none: by the kind of experiment."""
+    band: Band = "interval"
+    """Band about the mean of several runs: interval, range, quartiles, deviation or envelope."""
+    smoothing: Fraction = 0.6
+    """Smoothing of what every mini-batch gives, from 0 to below 1; the key of smoothing changes it."""
+    bell: Literal["off", "bell", "osc9"] = "off"
+    """What happens when a run ends that is watched: nothing, the terminal's bell, or a message of the desktop."""
+    keys: dict[str, str] = Field(default_factory=dict)
+    """Keys of your own, by the actions that `bntui config --keys` lists: a key, or a list of keys."""
+
+
+def preferences_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where preferences lie: ``$XDG_CONFIG_HOME/bnrun/config.toml``, by default under ``~/.config``."""
+    home = environment.get("XDG_CONFIG_HOME", "")
+    folder = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
+    return folder / "bnrun" / "config.toml"
+
+
+def read_preferences(file: Path) -> Preferences:
+    """What the file says, defaults where it says nothing or is not there.
+
+    Raises:
+        SpecError: every problem of the file.
+    """
+    if not os.path.lexists(file):
+        return Preferences()
+    table = read_table(file)
+    written = table.pop("keys", {})
+    layer = ConfigLayer(str(file), "", table)
+    preferences, problems = check(Preferences, table, lambda _: layer)
+    problems += _panel_problems(table.get("panels"), str(file))
+    if isinstance(written, Mapping):
+        keys, refused = read_keys(written, str(file))
+    else:
+        keys, refused = {}, [Problem(str(file), "keys", written, "a table")]
+    if preferences is None or problems or refused:
+        raise SpecError([*problems, *refused])
+    return preferences.model_copy(update={"keys": keys} if keys else {})
+
+
+def _panel_problems(panels: object, file: str) -> list[Problem]:
+    if not isinstance(panels, list):
+        return []
+    return [
+        Problem(
+            file, f"panels[{index}]", key, f"a key of docs/measures.md{did_you_mean(key, list(MEASURES))}"
+        )
+        for index, key in enumerate(panels)
+        if isinstance(key, str) and (key not in MEASURES or key in panels[:index])
+    ]
+
+
+def template() -> str:
+    """Every preference with what it means and its default, as comments: what `bntui config --edit` begins with."""
+    parts = [
+        "# Preferences of bntui. A line without # in front of it holds; `bntui config` shows what does.\n"
+    ]
+    for name, field in Preferences.model_fields.items():
+        default = EXAMPLE if name == "keys" else line_of(name, field.get_default())
+        lines = [field.description or "", *default.splitlines()]
+        parts.append("".join(f"# {line}\n" for line in lines))
+    return "\n".join(parts)
+
+
+def line_of(name: str, value: Any) -> str:
+    """A preference on one line, as TOML."""
+    value = list(value) if isinstance(value, tuple) else value
+    lines = tomli_w.dumps({name: value}).split("\n")
+    return " ".join(line.strip() for line in lines).strip()
