@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
+from bncore.config.errors import escape_control
 from bncore.config.measure import Measure, ReferenceLine
 from bncore.config.probes import Cadence, Probes
 
@@ -75,6 +76,21 @@ MEASURES: dict[str, Measure] = {m.key: m for m in sorted(_ALL, key=lambda m: m.d
 """By key, in the order in which they are listed and drawn: the details last."""
 SHOWN = tuple(m for m in MEASURES.values() if not m.detail and m.per != "length")
 """What is drawn over the steps by default."""
+
+LOG = "log"
+"""The table of what a loop tells by `watch.log`."""
+
+
+def logged(name: str) -> Measure:
+    """The measure of a number that a loop logged, by a name of its own; its key is ``log.NAME``."""
+    return Measure(f"{LOG}.{name}", escape_control(name), name, LOG, source="logged by an observed loop")
+
+
+def measure_of(key: str) -> Measure | None:
+    """A measure by its key; None where there is none."""
+    prefix, _, name = key.partition(".")
+    return logged(name) if prefix == LOG and name else MEASURES.get(key)
+
 
 _HEADER = """\
 # Measures

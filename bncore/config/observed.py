@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
+from pydantic import Field
 
 from bncore.config.base import ConfigModel, Count, NonNegativeCount, Text
 from bncore.config.check import ConfigLayer, Model, checked
@@ -43,6 +44,12 @@ class Observed(ConfigModel):
     """A `step` event is journaled every so many steps."""
     probes: Probes = Probes()
     """Instruments."""
+    check: Literal["strict", "report"] = "strict"
+    """Whether a loop whose gradient is not that of the loss is refused, or the deviation journaled."""
+    tags: tuple[Text, ...] = ()
+    """Words that the run is found by."""
+    config: dict[str, bool | int | float | Text] = Field(default_factory=dict)
+    """What else the loop's owner says of it, by name."""
 
 
 def observed_to_toml(observed: Observed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from bncore.external.notices import announcements
 from bncore.external.observed_step import ABSENT, ObservedStep
 from bncore.external.ready_controls import Controls
 from bncore.external.recomputed_step import CapturedStep, Recomputation, RecomputedStep
-from bncore.external.steering import Steering, StopObserved
+from bncore.external.steering import Steering, StopObserved, numbers_of
 from bncore.probes.guard import undisturbed
 from bncore.probes.layer_map import LayerMap
 from bncore.probes.run import Measured, ProbeRunner
@@ -97,7 +97,7 @@ class Observation(Controls):
             )
         ours = threading.get_ident() == self._thread
         if not ours:
-            self._guarded(self._refuse_thread)
+            self._refuse("step: in another thread than the observation; expected the one that entered it")
         step = self.position
         self._steering.begun += 1
         self._guarded(lambda: self._steering.before_step(step))
@@ -117,11 +117,6 @@ class Observation(Controls):
         wanted = self._open and self._measuring
         return wanted and (self._layer_map is None or bool(self._probes.due(step)))
 
-    def _refuse_thread(self) -> None:
-        raise ObserveError(
-            "step: in another thread than the observation; expected the thread that entered it"
-        )
-
     def record_eval(
         self,
         *,
@@ -138,6 +133,25 @@ class Observation(Controls):
             test_accuracy=test_accuracy,
         )
         self._guarded(lambda: self._journal.append("eval", self.position, **fields))
+
+    def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        """Journal numbers of the loop's own, each by a name, which gets a chart: ``watch.log(val_loss=0.3)``, or
+        a mapping for names such as ``val/loss``. Each number waits for the device."""
+        self._guarded(lambda: self._log({**(values or {}), **named}))
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        try:
+            numbers = numbers_of(values, "log")
+        except ValueError as error:
+            self._refuse(str(error))
+            return
+        self._journal.append("log", self.position, **numbers)
+
+    def _refuse(self, reason: str) -> None:
+        """A wrong call, which does nothing, or stops the loop."""
+        if self._on_error == "raise":
+            raise ObserveError(reason)
+        warnings.warn(reason, RuntimeWarning, stacklevel=6)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -40,6 +40,8 @@ def observe(
     log_every: int = ...,
     seed: int = ...,
     title: str = ...,
+    config: Mapping[str, Any] | None = ...,
+    tags: Sequence[str] = ...,
     on_checkpoint: OnCheckpoint | None = ...,
     on_evaluate: OnEvaluate | None = ...,
 ) -> Observation: ...
@@ -60,6 +62,8 @@ def observe(
     log_every: int = ...,
     seed: int = ...,
     title: str = ...,
+    config: Mapping[str, Any] | None = ...,
+    tags: Sequence[str] = ...,
     on_checkpoint: OnCheckpoint | None = ...,
     on_evaluate: OnEvaluate | None = ...,
 ) -> Observation: ...
@@ -80,6 +84,8 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     log_every: int = 1,
     seed: int = 0,
     title: str = "",
+    config: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = (),
     on_checkpoint: OnCheckpoint | None = None,
     on_evaluate: OnEvaluate | None = None,
 ) -> Observation:
@@ -127,6 +133,9 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
         log_every: journal loss, learning rate and gradient's norm every so many steps; each waits for the device.
         seed: of what the probes draw.
         title: a heading.
+        config: what else is worth knowing of the loop, by name: numbers, text, tables of them. Runs are compared,
+            listed and selected by it (``config.NAME``).
+        tags: words to select runs by (``tag=NAME``).
         on_checkpoint: called with the step where a person requests a checkpoint; saves what the loop wants saved.
         on_evaluate: called where a person requests an evaluation; gives the numbers to be journaled, by name.
 
@@ -161,6 +170,9 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
         seed=seed,
         log_every=log_every,
         probes=chosen,
+        check=check,
+        tags=tuple(tags),
+        config=dict(_flat(config or {})),
     )
     recomputation = Recomputation(net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast)
     steering = Steering(RunDir(Path(run).resolve()), net, on_checkpoint, on_evaluate)
@@ -184,6 +196,15 @@ def _loss(loss_fn: Criterion | None, loss_of: BatchLoss | None) -> tuple[str, Ba
         return criterion(model(inputs), targets)
 
     return name, of_outputs
+
+
+def _flat(table: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Plain values by dotted names; what is no number is told as text."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _described(optimizer: torch.optim.Optimizer) -> str:

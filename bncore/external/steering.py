@@ -235,15 +235,27 @@ def _numbers(found: object) -> dict[str, float]:
     """
     if not isinstance(found, Mapping):
         raise RequestRefused(f"evaluate: on_evaluate gave {type(found).__name__}; expected a dict of numbers")
+    try:
+        return numbers_of(found, "evaluate")
+    except ValueError as error:
+        raise RequestRefused(str(error)) from None
+
+
+def numbers_of(values: Mapping[Any, Any], what: str) -> dict[str, float]:
+    """Numbers by name, as a journal takes them.
+
+    Raises:
+        ValueError: a value is no number, or a name is taken; the message begins with `what`.
+    """
     numbers = {}
-    for name, value in found.items():
+    for name, value in values.items():
         if name in TAKEN:
-            raise RequestRefused(f"evaluate: {name!r} is a name that every event has; expected another")
+            raise ValueError(f"{what}: {name!r} is a name that every event has; expected another")
         try:
             numbers[str(name)] = float(value)
-        except (TypeError, ValueError):
-            raise RequestRefused(f"evaluate: {name} = {value!r}; expected a number") from None
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"{what}: {name} = {value!r}; expected a number") from None
     return numbers
 
 
-__all__ = ["OBSERVED", "Steering", "StopObserved"]
+__all__ = ["OBSERVED", "Steering", "StopObserved", "numbers_of"]

@@ -16,6 +16,7 @@ from bncore.follow.run_fields import (
     has,
     measured_names,
     no_such_field,
+    run_field,
     run_fields,
     values_of,
 )
@@ -112,7 +113,7 @@ def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
         kept = ""
     else:
         name, kept = match[1].lower(), match[0]
-        found = run_fields().get(name)
+        found = run_field(name)
         candidates = (
             list(measured_names()) if name == "has" else values_of(found, iter(views)) if found else []
         )
@@ -219,7 +220,7 @@ class _Parser:
         items = _items(value)
         if name == "has":
             return self._has(operator, op, items)
-        known = run_fields().get(name)
+        known = run_field(name)
         if known is None:
             self._refuse(named, no_such_field(name), named.start("word"))
         self.settings |= known.kind == "setting"

@@ -14,10 +14,11 @@ from typing import Literal
 from bncore.config.errors import escape_control
 from bncore.config.fields import dotted, leaves, types_at
 from bncore.config.measure import Measure
+from bncore.config.observed import Observed
 from bncore.config.overrides import ALIASES, suggestion
 from bncore.config.probes import Cadence, Probes
 from bncore.follow.run_view import RunView
-from bncore.measures import MEASURES
+from bncore.measures import LOG, MEASURES
 from bncore.store.measured import middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
 from bncore.store.status import LIVE, STATES
@@ -68,6 +69,11 @@ def _age(view: RunView) -> float | None:
     return None if begun is None else time.time() - begun
 
 
+def _tags(view: RunView) -> Value:
+    tags = view.settings.tags if isinstance(view.settings, Observed) else ()
+    return tuple(map(escape_control, tags)) or None
+
+
 def _duration(view: RunView) -> float | None:
     begun, end = view.times()
     if end is None and view.status is not None:
@@ -90,6 +96,7 @@ _OF_RUNS = {
         RunField("eta", lambda view: view.eta_s, unit="s"),
         RunField("age", _age, unit="s"),
         RunField("duration", _duration, unit="s"),
+        RunField("tag", _tags, (str,)),
     )
 }
 _SAME = {"experiment": "preset", "name": "run"} | {
@@ -111,6 +118,28 @@ def run_fields() -> dict[str, RunField]:
     fields |= {short: replace((settings | fields)[name], name=short) for short, name in _SAME.items()}
     fields |= {key: _of_measure(m) for key, m in MEASURES.items() if m.per != "length" and key not in fields}
     return fields | {name: field for name, field in settings.items() if name not in fields}
+
+
+def run_field(name: str) -> RunField | None:
+    """A field by its name: one of `run_fields`, or what observed loops tell of themselves, ``config.NAME`` and
+    ``log.NAME``, whatever the case; None where there is none of that name."""
+    prefix, _, rest = name.partition(".")
+    if prefix == "config" and rest:
+        return RunField(name, lambda view: _told(view, rest), (float, str, bool))
+    if prefix == LOG and rest:
+        return RunField(name, lambda view: _logged(view, rest))
+    return run_fields().get(name)
+
+
+def _told(view: RunView, name: str) -> Value:
+    config = view.settings.config if isinstance(view.settings, Observed) else {}
+    found = next((value for key, value in config.items() if key.lower() == name.lower()), None)
+    return escape_control(found) if isinstance(found, str) else found
+
+
+def _logged(view: RunView, name: str) -> float | None:
+    fields = view.columns.fields(LOG)
+    return next((view.newest(LOG, field) for field in fields if field.lower() == name.lower()), None)
 
 
 def no_such_field(name: str) -> str:

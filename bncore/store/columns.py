@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bncore.store.journal import Event
 
-TABLES = frozenset({"step", "eval", "probe"})
+TABLES = frozenset({"step", "eval", "probe", "log"})
 """Event types kept as columns; every other event is kept as it is."""
 
 SMALL_ROWS = 4096

@@ -10,7 +10,7 @@ import typer
 
 from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
-from bncore.follow.run_fields import RunField, Value, has, no_such_field, run_fields
+from bncore.follow.run_fields import RunField, Value, has, no_such_field, run_field, run_fields
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.find import find_all, list_sweeps
 from bncore.store.journal import in_json
@@ -105,7 +105,7 @@ def _standard() -> list[RunField]:
 
 def _field(name: str, option: str) -> RunField:
     """Raises BadParameter where there is no such field."""
-    found = run_fields().get(name.strip().lower())
+    found = run_field(name.strip().lower())
     if found is None:
         raise typer.BadParameter(
             escape_control(f"{name!r}: {no_such_field(name.strip().lower())}"), param_hint=option

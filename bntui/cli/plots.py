@@ -11,7 +11,7 @@ from bncore.measures import SHOWN
 from bncore.store.measured import layers_of
 from bntui.cli.terminal_chart import draw
 from bntui.live.drawing import PanelState
-from bntui.live.panels import Panel
+from bntui.live.panels import PANELS, Panel, logged_keys
 from bntui.live.snapshot import Snapshot, names_of_data
 
 PLAIN = PanelState()
@@ -39,7 +39,7 @@ def check_layer(snapshot: Snapshot, layer: int | None) -> None:
 def plots(snapshot: Snapshot, state: PanelState = PLAIN) -> Iterator[str]:
     """A picture for each of the measures shown that any of the runs has data for, as wide as the terminal."""
     sources = ", ".join(names_of_data(snapshot.runs))
-    for measure in SHOWN:
+    for measure in (*SHOWN, *(PANELS[key].measure for key in logged_keys(snapshot.runs))):
         data = Panel(measure).make(snapshot.runs, state)
         drawn = draw(replace(data, title=f"{data.title} on {sources}"))
         if drawn:

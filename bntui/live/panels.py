@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bncore.config.measure import Measure
 from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
-from bncore.measures import MEASURES
+from bncore.measures import LOG, MEASURES, logged, measure_of
 from bncore.store.measured import middle_layer
 from bntui.live.axes import AXES, on_axis, unplaced
 from bntui.live.curves import curve_of
@@ -74,8 +74,28 @@ class Panel:
         )
 
 
-PANELS: dict[str, Panel] = {key: Panel(measure) for key, measure in MEASURES.items()}
+class _Panels(dict[str, Panel]):
+    """Also those of what loops log (`bncore.measures.logged`), which are listed only where they are."""
+
+    def __missing__(self, key: str) -> Panel:
+        measure = measure_of(key)
+        if measure is None:
+            raise KeyError(key)
+        return Panel(measure)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and measure_of(key) is not None
+
+
+PANELS: dict[str, Panel] = _Panels({key: Panel(measure) for key, measure in MEASURES.items()})
 """In the order in which a picker lists them."""
+
+
+def logged_keys(views: Sequence[RunView]) -> list[str]:
+    """Keys of the charts of what these runs log."""
+    names = dict.fromkeys(name for view in views for name in view.columns.fields(LOG))
+    return [logged(name).key for name in names if name not in ("seq", "t")]
+
 
 FIRST = ("loss", "test_accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
 """Keys of what is shown where nothing else was chosen."""

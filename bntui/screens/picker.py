@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -23,6 +24,7 @@ class Picker(Dialog[tuple[str, ...]]):
 
     Arguments:
         keys: those shown now, in their order.
+        logged: those of what the runs log.
     """
 
     DEFAULT_CSS = """
@@ -32,9 +34,10 @@ class Picker(Dialog[tuple[str, ...]]):
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(PICKER)
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
+    def __init__(self, keys: tuple[str, ...], logged: Sequence[str] = ()) -> None:
         super().__init__()
         self._keys = list(keys)
+        self._known = [*PANELS, *logged]
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
@@ -95,7 +98,7 @@ class Picker(Dialog[tuple[str, ...]]):
         self.dismiss(tuple(self._keys))
 
     def _show(self) -> None:
-        found = find(self._typed)
+        found = find(self._typed, self._known)
         shown = {key: number for number, key in enumerate(self._keys, 1) if key in found}
         rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for key, n in shown.items()]
         rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in found if key not in shown]
@@ -104,12 +107,13 @@ class Picker(Dialog[tuple[str, ...]]):
         self.query_one(Listing).show(rows or [ListRow(Text("no chart matches", MUTED))])
 
 
-def find(typed: str) -> list[str]:
-    """Keys of the panels whose title, key or symbol contain what was typed, then of those that contain its letters
+def find(typed: str, keys: Iterable[str] = PANELS) -> list[str]:
+    """Those keys of panels whose title, key or symbol contain what was typed, then of those that contain its letters
     in that order."""
     wanted = typed.casefold().strip()
     ranks = {}
-    for key, panel in PANELS.items():
+    for key in keys:
+        panel = PANELS[key]
         texts = [text.casefold() for text in (panel.title, key, panel.measure.symbol)]
         if any(wanted in text for text in texts):
             ranks[key] = 0

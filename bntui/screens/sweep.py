@@ -18,7 +18,7 @@ from bntui.chart.reading import place
 from bntui.chart.widget import Chart
 from bntui.layouts import read_layout, remember_layout
 from bntui.live.axes import AXES, unplaced
-from bntui.live.panels import PANELS, first_panels
+from bntui.live.panels import PANELS, first_panels, logged_keys
 from bntui.live.reference import overlay
 from bntui.live.snapshot import Snapshot, names_of_data
 from bntui.saving import save_chart
@@ -146,7 +146,9 @@ class SweepPage(RunsPage):
                 self.lay_out(keys)
                 remember_layout(self._experiment(), keys)
 
-        self.app.push_screen(Picker(self.grid.keys), picked)
+        self.app.push_screen(
+            Picker(self.grid.keys, logged_keys(self.snapshot.runs if self.snapshot else ())), picked
+        )
 
     def action_paper(self) -> None:
         selection = self.selection
