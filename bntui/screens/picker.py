@@ -108,7 +108,7 @@ class Picker(Dialog[tuple[str, ...]]):
 
 
 def find(typed: str, keys: Iterable[str] = PANELS) -> list[str]:
-    """Those keys of panels whose title, key or symbol contain what was typed, then of those that contain its letters
+    """Those keys of panels whose title, key or symbol contain what was typed, then of those with its letters
     in that order."""
     wanted = typed.casefold().strip()
     ranks = {}
