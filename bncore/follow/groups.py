@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from bncore.figure import variant_styles
 from bncore.follow.applied import applied_changes
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
-from bncore.store.measured import take
+from bncore.store.measured import Best, Points, best_of, take
 from bncore.store.status import LIVE
 
 OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
@@ -145,16 +145,26 @@ class Newest(NamedTuple):
 
 def newest(group: Group, measure: Measure, band: Band) -> Newest | None:
     """The newest values of the group's runs together, without those that left it; None where there is none."""
-    gone = {left.run.run.path for left in departures(group)}
     values = [
         value
-        for view in group.runs
-        if view.run.path not in gone and (value := view.newest(measure.table, measure.field)) is not None
+        for view in _without_departed(group).runs
+        if (value := view.newest(measure.table, measure.field)) is not None
     ]
     found = aggregate([Member(np.zeros(1), np.array([value])) for value in values], band, log=measure.log)
     if not len(found.x) or not found.count[0]:
         return None
     return Newest(int(found.count[0]), float(found.mean[0]), float(found.low[0]), float(found.high[0]))
+
+
+def best(group: Group, measure: Measure) -> Best | None:
+    """The best value of the mean of the group's runs, without those that left it; None where there is none."""
+    mean = aggregate(members(_without_departed(group), measure), "range", log=measure.log)
+    return best_of(Points(mean.x[mean.complete], mean.mean[mean.complete]), measure)
+
+
+def _without_departed(group: Group) -> Group:
+    gone = {left.run.run.path for left in departures(group)}
+    return replace(group, runs=tuple(view for view in group.runs if view.run.path not in gone))
 
 
 def _changes(view: RunView) -> list[tuple[int, str]]:

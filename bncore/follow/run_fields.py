@@ -19,7 +19,7 @@ from bncore.config.overrides import ALIASES, suggestion
 from bncore.config.probes import Cadence, Probes
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES
-from bncore.store.measured import middle_layer, rows, take
+from bncore.store.measured import Best, best_of, middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
 from bncore.store.status import LIVE, STATES
 
@@ -103,6 +103,8 @@ _SAME = {"experiment": "preset", "name": "run"} | {
     k: v for k, v in ALIASES.items() if k not in MEASURES or k == "lr"
 }
 """Other names: `loss` is the measure, `loss.kind` the setting; `lr` is the setting."""
+BEST = "best_"
+"""Before the key of a measure: its best value."""
 PROBES = tuple(
     name
     for name, field in Probes.model_fields.items()
@@ -117,6 +119,7 @@ def run_fields() -> dict[str, RunField]:
     settings = {dotted(path): _of_setting(path) for path in leaves()}
     fields |= {short: replace((settings | fields)[name], name=short) for short, name in _SAME.items()}
     fields |= {key: _of_measure(m) for key, m in MEASURES.items() if m.per != "length" and key not in fields}
+    fields |= {field.name: field for measure in MEASURES.values() for field in _of_best(measure)}
     return fields | {name: field for name, field in settings.items() if name not in fields}
 
 
@@ -152,7 +155,10 @@ def no_such_field(name: str) -> str:
 
 
 def has(view: RunView, name: str) -> bool:
-    """Whether a run has measured anything of a measure, of a probe, or at evaluations (``eval``)."""
+    """Whether a run has measured anything of a measure, of a probe, or at evaluations (``eval``); of a best value,
+    whether all of the run was read."""
+    if name.startswith(BEST):
+        return view.columns.complete
     if name in MEASURES and len(rows(view.columns, MEASURES[name])[0]):
         return True
     return ("eval" if name == "eval" else f"probe:{name}") in view.columns.tables()
@@ -182,6 +188,24 @@ def _of_measure(measure: Measure) -> RunField:
 
     unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
     return RunField(measure.key, newest, unit=unit, kind="measure")
+
+
+def _of_best(measure: Measure) -> Iterator[RunField]:
+    """The best value and its step, of a measure with a value for each step of which one way is better."""
+    if measure.better and not measure.per:
+        unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
+
+        def best(view: RunView) -> Best | None:
+            return best_of(take(view.columns, measure), measure)
+
+        def value(view: RunView) -> Value:
+            return found.value if (found := best(view)) else None
+
+        def step(view: RunView) -> Value:
+            return found.step if (found := best(view)) else None
+
+        yield RunField(f"{BEST}{measure.key}", value, unit=unit, kind="measure")
+        yield RunField(f"{BEST}{measure.key}_step", step, kind="measure")
 
 
 def values_of(field: RunField, views: Iterator[RunView]) -> list[str]:

@@ -20,6 +20,14 @@ class Points:
     y: Floats  # (n,)
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best value of a measure, and the first step that has it."""
+
+    value: float
+    step: int
+
+
 EMPTY = Points(np.empty(0), np.empty(0))
 
 
@@ -32,6 +40,16 @@ def take(columns: Columns, measure: Measure, layer: int | None = None) -> Points
             return EMPTY
         values = values[:, numbers.index(layer)]
     return Points(steps, values) if values.ndim == 1 else EMPTY
+
+
+def best_of(points: Points, measure: Measure) -> Best | None:
+    """The best of the finite values; None where there is none, or no way is better."""
+    known = np.flatnonzero(np.isfinite(points.y))
+    if not measure.better or not len(known):
+        return None
+    values = points.y[known]
+    at = known[values.argmax() if measure.better == "higher" else values.argmin()]
+    return Best(float(points.y[at]), int(points.x[at]))
 
 
 def upper(columns: Columns, measure: Measure, layer: int | None = None) -> Points | None:

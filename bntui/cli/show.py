@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from bncore.aggregate import BANDS
-from bncore.follow.groups import Newest, groups_of, newest
-from bncore.follow.run_view import view_runs
+from bncore.config.measure import Measure
+from bncore.follow.groups import Newest, best, groups_of, newest
+from bncore.follow.run_view import RunView, view_runs
 from bncore.measures import MEASURES
+from bncore.store.measured import Best, best_of, take
 from bntui.cli.format import figure, percent
 from bntui.cli.grouped import (
     AxisOption,
@@ -37,6 +39,10 @@ Layer = Annotated[
 ]
 COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
 """Keys of the measures of a table, and how they are written."""
+BEST = tuple(MEASURES[key] for key in ("test_accuracy", "test_loss", "loss"))
+"""Of the first of these that was measured, the best value is told."""
+LEAST_FIRST = ("test loss", "loss", "step", "state")
+"""Which columns are left out where the terminal is too narrow."""
 
 
 def show(
@@ -64,13 +70,21 @@ def show(
     for picture in plots(snapshot, PanelState(layer=layer, grouping=grouping, axis=axis)):
         typer.echo(picture)
     heads = ("step", "loss", "test loss", "test accuracy")
+    best_measure = next((one for one in BEST if any(_best(view, one) for view in snapshot.runs)), BEST[-1])
+    best_head = f"best {best_measure.title.lower()}"
     rows = [
-        (view.name, seen.state, *_figures(seen.as_json()))
+        (
+            view.name,
+            seen.state,
+            *_figures(seen.as_json()),
+            _best_cell(_best(view, best_measure), best_measure),
+        )
         for view, seen in zip(snapshot.runs, view_runs(runs), strict=True)
     ]
-    print_table(("run", "state", *heads), rows)
+    print_table(("run", "state", *heads, best_head), rows, least_first=LEAST_FIRST)
     if grouping is not None:
-        print_table(("mean of", "runs", *heads[1:]), _means(snapshot, grouping))
+        means = _means(snapshot, grouping, best_measure)
+        print_table(("mean of", "runs", *heads[1:], best_head), means, least_first=LEAST_FIRST)
         band = "range" if grouping.band == "envelope" else grouping.band
         logarithmic = " and ".join(MEASURES[key].title.lower() for key in COLUMNS if MEASURES[key].log)
         typer.echo(f"{logarithmic}: geometric means; in brackets: {BANDS[band]}")
@@ -86,14 +100,24 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
     return figure(row["step"], ",.0f"), *(write(row[key]) for key, write in COLUMNS.items())
 
 
-def _means(snapshot: Snapshot, grouping: Grouping) -> list[tuple[str, ...]]:
-    """A row for each group: its newest values, without the runs that have left it."""
+def _best(view: RunView, measure: Measure) -> Best | None:
+    return best_of(take(view.columns, measure), measure)
+
+
+def _best_cell(found: Best | None, measure: Measure) -> str:
+    """``67.4 % @3,000``."""
+    return f"{COLUMNS[measure.key](found.value)} @{found.step:,}" if found else "-"
+
+
+def _means(snapshot: Snapshot, grouping: Grouping, best_measure: Measure) -> list[tuple[str, ...]]:
+    """A row for each group: its newest values and the best of its mean, without the runs that have left it."""
     rows = []
     for group in groups_of(snapshot.runs, grouping.by):
         found = {key: newest(group, MEASURES[key], grouping.band) for key in COLUMNS}
         runs = max((one.runs for one in found.values() if one is not None), default=0)
         counted = f"{runs}" if runs == len(group.runs) else f"{runs} of {len(group.runs)}"
-        rows.append((group.name, counted, *(_cell(one, COLUMNS[key]) for key, one in found.items())))
+        cells = (_cell(one, COLUMNS[key]) for key, one in found.items())
+        rows.append((group.name, counted, *cells, _best_cell(best(group, best_measure), best_measure)))
     return rows
 
 
