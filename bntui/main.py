@@ -125,13 +125,13 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
         return settings, None
     from bncore.config.errors import escape_control
     from bncore.store.errors import StoreError
-    from bncore.store.find import find, list_sweeps
+    from bncore.store.find import find, list_places
 
     try:
         return settings, find(settings.root, name)
     except StoreError as error:
         folder = Path(name)
-        if folder.is_dir() and list_sweeps(folder):
+        if folder.is_dir() and list_places(folder):
             return replace(settings, root=folder), None
         raise LookupError(escape_control(str(error))) from error
 

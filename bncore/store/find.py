@@ -15,7 +15,17 @@ LAST = "@last"
 
 
 def list_sweeps(root: Path) -> list[SweepDir]:
-    """The sweeps under `root`, oldest first; anything else lying there is passed over.
+    """The sweeps under `root`, oldest first.
+
+    Raises:
+        StoreError: `root` is there and cannot be read.
+    """
+    return [place for place in list_places(root) if isinstance(place, SweepDir)]
+
+
+def list_places(root: Path) -> list[RunDir | SweepDir]:
+    """The sweeps under `root`, and the runs that lie there without a sweep, as observed ones may; oldest first.
+    Anything else lying there is passed over.
 
     Raises:
         StoreError: `root` is there and cannot be read.
@@ -26,13 +36,17 @@ def list_sweeps(root: Path) -> list[SweepDir]:
         return []
     except OSError as error:
         raise StoreError(f"{root}: cannot be read: {error.strerror}") from error
-    found: list[tuple[int, str, SweepDir]] = []
+    found: list[tuple[int, str, RunDir | SweepDir]] = []
     for path in entries:
-        sweep = SweepDir(path)
+        sweep, run = SweepDir(path), RunDir(path.absolute())
         with suppress(OSError):  # not readable, or removed meanwhile
-            if not path.name.startswith(".") and sweep.sweep_file.is_file():
+            if path.name.startswith("."):
+                continue
+            if sweep.sweep_file.is_file():
                 found.append((sweep.sweep_file.stat().st_mtime_ns, sweep.name, sweep))
-    return [sweep for *_, sweep in sorted(found, key=lambda one: one[:2])]
+            elif run.spec_file.is_file() and not run.sweep.sweep_file.exists():
+                found.append((run.spec_file.stat().st_mtime_ns, sweep.name, run))
+    return [place for *_, place in sorted(found, key=lambda one: one[:2])]
 
 
 def find(root: Path, name: str) -> RunDir | SweepDir:
@@ -46,20 +60,24 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     """
     if not name.strip():
         raise NoSuchRun(f"{name!r}: no such run or sweep; expected a name, a path or {LAST}")
-    sweeps = list_sweeps(root)
+    places = list_places(root)
     if name == LAST:
-        if not sweeps:
+        if not places:
             raise NoSuchRun(f"{LAST}: no sweeps under {root}")
-        return sweeps[-1]
+        return places[-1]
     at_path = _at_path(Path(name))
     if at_path is not None:
         return at_path
     sweep_part, slash, run_part = name.strip("/").partition("/")
-    found = _matching({sweep.name: sweep for sweep in sweeps}, sweep_part)
+    known: dict[str, RunDir | SweepDir] = {
+        escape_control(one.path.name): one for one in places if not slash or isinstance(one, SweepDir)
+    }
+    if slash and len(known) < len(places):
+        known.setdefault(escape_control(root.absolute().name), SweepDir(root.absolute()))
+    found = _matching(known, sweep_part)
     if not found and not slash:
-        runs = (run for sweep in sweeps for run in sweep.runs())
-        found = [run for run in runs if name in _names_of(run)]
-    sweep = _only(found, name, f"{root}", [one.name for one in sweeps], sweep_part)
+        found = [run for place in places for run in _runs_of(place) if name in _names_of(run)]
+    sweep = _only(found, name, f"{root}", list(known), sweep_part)
     if not slash or not isinstance(sweep, SweepDir):
         return sweep
     runs_of = {escape_control(run.path.name): run for run in sweep.runs()}
@@ -95,15 +113,19 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
     with suppress(NoSuchRun):
         return [find(root, pattern)]
     sweep_part, slash, run_part = pattern.strip("/").partition("/")
-    sweeps = list_sweeps(root)
-    found: list[RunDir | SweepDir] = [s for s in sweeps if fnmatchcase(s.name, sweep_part)]
+    places = list_places(root)
+    found = [place for place in places if fnmatchcase(escape_control(place.path.name), sweep_part)]
     if slash:
-        runs = (run for sweep in sweeps if fnmatchcase(sweep.name, sweep_part) for run in sweep.runs())
+        runs = [run for place in places for run in _runs_of(place) if fnmatchcase(run.sweep.name, sweep_part)]
         found = [run for run in runs if any(fnmatchcase(name, run_part) for name in _names_of(run))]
     if not found:
-        there = _listed([sweep.name for sweep in sweeps])
+        there = _listed([escape_control(place.path.name) for place in places])
         raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {there})")
     return found
+
+
+def _runs_of(place: RunDir | SweepDir) -> list[RunDir]:
+    return [place] if isinstance(place, RunDir) else place.runs()
 
 
 def _names_of(run: RunDir) -> tuple[str, str]:

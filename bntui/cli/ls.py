@@ -12,8 +12,9 @@ from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
 from bncore.follow.run_fields import RunField, Value, has, no_such_field, run_field, run_fields
 from bncore.follow.run_view import RunView, view_runs
-from bncore.store.find import find_all, list_sweeps
+from bncore.store.find import find_all, list_places
 from bncore.store.journal import in_json
+from bncore.store.paths import RunDir
 from bntui.cli.format import figure, percent, steps_made
 from bntui.cli.options import Json, Root, complete_run, counted, default_root, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where, runs_of
@@ -63,7 +64,8 @@ def ls(
     query, under = parse_where(where), root or default_root()
     fields = [_field(name, "--columns") for name in columns.split(",")] if columns else _standard()
     key = _field(sort.removeprefix("-"), "--sort") if sort else None
-    places = find_all(under, names) if names else [sweep for sweep in list_sweeps(under) if sweep.runs()]
+    places = find_all(under, names) if names else list_places(under)
+    places = [one for one in places if names or isinstance(one, RunDir) or one.runs()]
     chosen = [*(fields if columns else ()), *([key] if key else ())]
     measured = query.measured | {field.name for field in chosen if field.kind == "measure"}
 

@@ -11,7 +11,8 @@ import typer
 
 from bncore.config.errors import escape_control
 from bncore.config.load import preset_names
-from bncore.store.find import list_sweeps
+from bncore.store.find import list_places
+from bncore.store.paths import SweepDir
 from bntui.cli.exit_codes import ExitCode
 
 
@@ -27,8 +28,10 @@ def complete_preset(incomplete: str) -> list[str]:
 
 def complete_run(incomplete: str) -> list[str]:
     """Sweeps, and runs once a slash is typed, that begin so."""
-    sweeps = list_sweeps(default_root())
-    names = [run.name for s in sweeps for run in s.runs()] if "/" in incomplete else [s.name for s in sweeps]
+    places = list_places(default_root())
+    sweeps = [place for place in places if isinstance(place, SweepDir)]
+    names = [escape_control(place.path.name) for place in places]
+    names = [run.name for sweep in sweeps for run in sweep.runs()] if "/" in incomplete else names
     return [name for name in names if name.startswith(incomplete)]
 
 

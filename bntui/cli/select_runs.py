@@ -13,7 +13,7 @@ from bncore.config.errors import escape_control
 from bncore.follow.query import Query, QueryError, complete, parse
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.errors import NoSuchRun
-from bncore.store.find import find_all, list_sweeps
+from bncore.store.find import find_all, list_places
 from bncore.store.paths import RunDir, SweepDir
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import counted, default_root, fail, say
@@ -76,7 +76,7 @@ def places_named(
         raise typer.BadParameter("missing; expected names of runs or sweeps, or --where", param_hint="RUN...")
     if announce and where is not None and not where.strip():
         raise typer.BadParameter("empty; expected a query", param_hint="--where")
-    places: list[RunDir | SweepDir] = find_all(under, names) if names else [*list_sweeps(under)]
+    places: list[RunDir | SweepDir] = find_all(under, names) if names else list_places(under)
     if where is None:
         return places
     found: list[RunDir | SweepDir] = []

@@ -16,7 +16,7 @@ from bncore.figure import styles_for
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm.state import Queue
 from bncore.store.errors import StoreError
-from bncore.store.find import list_sweeps
+from bncore.store.find import list_places
 from bncore.store.paths import RunDir, SweepDir, read_sweep, variant_and_seed
 from bncore.store.status import LIVE, Observer, read_status
 from bntui.live.mounts import is_remote
@@ -133,25 +133,29 @@ class Root:
         self._first = False
         problem = ""
         try:
-            sweeps = list_sweeps(self._root)
+            places = list_places(self._root)
         except StoreError as error:
-            sweeps, problem = [], escape_control(str(error))
+            places, problem = [], escape_control(str(error))
+        sweeps = [place for place in places if isinstance(place, SweepDir)]
         for sweep in sweeps:
-            self._list(sweep)
+            self._list(sweep, _changed(sweep.path), sweep.runs)
+        alone = [place for place in places if isinstance(place, RunDir)]
+        if alone:
+            self._list(alone[0].sweep, tuple(alone), lambda: alone)
+            sweeps.append(alone[0].sweep)
         followers = [f for sweep in sweeps for f in self._followers[sweep.path].values()]
         runs = tuple(f.poll(0.0, journal=f.begun or self._clock() < until) for f in followers)
         return Snapshot(
             time.time(), self._sweeps.poll(sweeps), runs, all(f.begun for f in followers), problem
         )
 
-    def _list(self, sweep: SweepDir) -> None:
-        """The sweep's runs, listed again only when its directory changed."""
-        changed = _changed(sweep.path)
+    def _list(self, sweep: SweepDir, changed: object, list_runs: Callable[[], list[RunDir]]) -> None:
+        """The sweep's runs, listed again only when `changed` is another."""
         if sweep.path in self._followers and self._changed.get(sweep.path) == changed:
             return
         self._changed[sweep.path] = changed
         known = self._followers.get(sweep.path, {})
-        runs = sweep.runs()
+        runs = list_runs()
         fresh = [run for run in runs if run.path not in known]
         given = dict(zip(fresh, styles(fresh, [follower.style for follower in known.values()]), strict=True))
         self._followers[sweep.path] = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+from live.factories import events, made_run
 
 from bncore.config.experiment import Experiment
 from bncore.config.model import Spec
@@ -46,3 +49,15 @@ def test_a_probe_that_found_no_layers_is_not_drawn(tmp_path: Path) -> None:
     journal.close()
     (picture,) = plots(read_whole(run))
     assert "Training loss on nothing" in picture
+
+
+def test_a_run_without_a_sweep_is_listed_shown_and_removed_by_its_name(tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        made_run(tmp_path / "runs" / name, events())
+    listed = json.loads(bnrun("ls", "--json", cwd=tmp_path).stdout)
+    assert [run["run"] for run in listed] == ["runs/mine", "runs/other"]
+    assert "Training loss" in bnrun("show", "mine", cwd=tmp_path).stdout
+    assert bnrun("rm", "runs/mine", "--yes", "--root", "runs", cwd=tmp_path).returncode == 0
+    assert bnrun("rm", "--where", "state=finished", "--yes", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "runs").is_dir()
+    assert not list((tmp_path / "runs").iterdir())

@@ -79,3 +79,21 @@ def test_marked_runs_of_any_sweeps_are_compared(tmp_path: Path) -> None:
         assert "two-001/a-s0" in checked_text(app)
 
     drive(app, (140, 40), steps)
+
+
+def test_a_run_without_a_sweep_is_listed_and_opened(tmp_path: Path) -> None:
+    made_run(tmp_path / "one-001" / "a-s0", events())
+    write_sweep(tmp_path / "one-001", ["a-s0"])
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "one-001" in checked_text(app))
+        made_run(tmp_path / "mine", events())
+        await until(pilot, lambda: " mine " in checked_text(app))
+        assert tmp_path.name in checked_text(app)
+        await pilot.press("home", "down", "enter")
+        await until(pilot, lambda: getattr(app.screen, "TAB", "") == "sweep")
+        await until(pilot, lambda: app.feed.snapshot is not None and app.feed.snapshot.complete)
+        assert [view.name for view in app.feed.snapshot.runs] == ["mine"]
+
+    drive(app, (140, 40), steps)

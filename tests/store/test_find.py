@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bncore.config.errors import escape_control
 from bncore.store.errors import NoSuchRun, StoreError
-from bncore.store.find import find, list_sweeps
+from bncore.store.find import find, find_all, list_places, list_sweeps
 from bncore.store.paths import RunDir, SweepDir
 from bntui.live.sources import names
 
@@ -166,3 +166,23 @@ def test_a_root_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "iterdir", refused)
     with pytest.raises(StoreError, match=r"cannot be read: Permission denied"):
         list_sweeps(tmp_path)
+
+
+def test_runs_without_a_sweep_are_listed_and_found_and_never_taken_for_the_root(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age, name in enumerate(("mine", "mine-too", ".half")):
+        (root / name).mkdir()
+        (root / name / "spec.toml").write_text("")
+        os.utime(root / name / "spec.toml", (1e9 + 10 + age, 1e9 + 10 + age))
+    alone = [RunDir(root / "mine"), RunDir(root / "mine-too")]
+    assert list_places(root) == [*list_sweeps(root), *alone]
+    assert [find(root, name) for name in ("mine", "@last", "mine-")] == [*alone, alone[1]]
+    assert [find(root, run.name) for run in alone] == alone, "by the name that is shown"
+    assert find_all(root, ["mine*"]) == find_all(root, [f"{root.name}/mine*"]) == alone
+    for name in (root.name, f"{root.name}/", root.name[:-1]):
+        with pytest.raises(NoSuchRun):
+            find(root, name)
+    monkeypatch.chdir(root)
+    assert [find(Path(), run.name) for run in list_places(Path()) if isinstance(run, RunDir)] == alone
+    assert list_places(root / "vgg_bn-001") == [], "of a sweep they are its runs"
