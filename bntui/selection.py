@@ -88,6 +88,8 @@ class Selection:
     layer: int | None = None
     step: float | None = None
     """Where the crosshair stands."""
+    span: tuple[float | None, float | None] = None, None
+    """The steps that are shown; None: whatever fits."""
     reference: Path | None = None
     """The run that others are compared with, by itself or with its group; never hidden."""
 

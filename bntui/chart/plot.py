@@ -62,11 +62,18 @@ class Plot(Widget, can_focus=True):
         x0: float | None
         x1: float | None
 
+    @dataclass
+    class Begun(Message, namespace="chart"):
+        """There is something to see for the first time, or over another axis than before."""
+
+        plot: Plot
+
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._view = View()
         self._picture: TerminalPicture | None = None
         self._dragged: tuple[int, int] | None = None
+        self._begun = False
 
     @abstractmethod
     def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
@@ -75,6 +82,17 @@ class Plot(Widget, can_focus=True):
     @abstractmethod
     def last_step(self) -> float | None:
         """The last step there is anything for."""
+
+    @property
+    def x_name(self) -> str:
+        """What it is drawn over."""
+        return "step"
+
+    def begin(self) -> None:
+        """Tell once that there is something to see."""
+        if not self._begun and self.last_step() is not None:
+            self._begun = True
+            self.post_message(self.Begun(self))
 
     @property
     def view(self) -> View:

@@ -18,6 +18,7 @@ from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
 from bntui.chart.reading import Reading, readings
 from bntui.chart.style import ChartStyle, TerminalPicture
+from bntui.chart.view import View
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
 """What the smoothing key goes through."""
@@ -38,9 +39,17 @@ class Chart(Plot):
     """The picture without a crosshair, and what it was drawn from."""
 
     def show(self, data: ChartData) -> None:
-        """Shows other data; view, smoothing and crosshair stay."""
+        """Shows other data; smoothing stays, and view and crosshair while the axis does."""
+        if data.x_name != self._shown.x_name:
+            self._view, self._begun = View(), False
+            self.set_reactive(Plot.crosshair, None)
         self._shown = data
         self.redraw()
+        self.begin()
+
+    @property
+    def x_name(self) -> str:
+        return self._shown.x_name
 
     @property
     def data(self) -> ChartData:
@@ -111,6 +120,7 @@ class FieldPlot(Plot, Generic[Field]):
         """Shows other data; view and crosshair stay."""
         self._shown = data
         self.redraw()
+        self.begin()
 
     @property
     def data(self) -> Field | None:

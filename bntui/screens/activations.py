@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import on
 from textual.containers import Horizontal
 from textual.widget import Widget
 
 from bncore.figure import HistogramData
 from bncore.follow.run_view import RunView
-from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart, HistogramView
 from bntui.context import PageContext
 from bntui.live.layers import histograms
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
-from bntui.widgets.charts import mirror
 from bntui.widgets.plots import RunPlots
 
 MOMENTS = ("mean", "variance")
@@ -57,8 +54,3 @@ class ActivationsPage(RunsPage):
     def _fill(self, plot: HistogramView, view: RunView) -> None:
         if view in self._histograms:
             plot.show(self._histograms[view])
-
-    @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        self.selection.step = event.x
-        mirror(event, [*self.query(HistogramView), *self.query(Chart)])

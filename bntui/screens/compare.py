@@ -6,19 +6,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
 from bntui.actions import COMPARE, EVERYWHERE, RUNS, bindings
-from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 from bntui.context import PageContext
 from bntui.live.compare import difference
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
-from bntui.widgets.charts import mirror
 
 
 class ComparePage(RunsPage):
@@ -53,13 +50,3 @@ class ComparePage(RunsPage):
         keys = list(PANELS)
         self._measure = keys[(keys.index(self._measure) + by) % len(keys)]
         self.show_again()
-
-    @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
-            self.selection.step = event.x
-
-    @on(Plot.CrosshairMoved)
-    @on(Plot.ViewChanged)
-    def _mirror(self, event: Plot.CrosshairMoved | Plot.ViewChanged) -> None:
-        mirror(event, self.query(Chart))

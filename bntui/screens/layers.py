@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.figure import HeatData
 from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, LAYERS, RUNS, bindings
-from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart, HeatMap
 from bntui.context import PageContext
 from bntui.live.layers import INSTRUMENTS, heats, profile
@@ -60,8 +58,5 @@ class LayersPage(RunsPage):
         if view in self._heats:
             plot.show(self._heats[view])
 
-    @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        if isinstance(event.plot, HeatMap):
-            self.selection.step = event.x
-            self.show_again()
+    def pointed(self) -> None:
+        self.show_again()

@@ -59,7 +59,6 @@ class LogPage(RunsPage):
     def on_screen_resume(self) -> None:
         if self._reading is not None:
             self._reading.resume()
-        super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
         if self._reading is not None:

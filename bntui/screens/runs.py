@@ -20,6 +20,7 @@ from bncore.follow.groups import Group
 from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
+from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.marks import MARKS, numbered
@@ -68,6 +69,46 @@ class RunsPage(Page):
 
     def body(self) -> Iterable[Widget]:
         return ()
+
+    def on_screen_resume(self) -> None:
+        for plot in self._plots():
+            self._align(plot)
+
+    @on(Plot.Begun)
+    def _begun(self, event: Plot.Begun) -> None:
+        self._align(event.plot)
+        self.pointed()
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        for plot in self._beside(event.plot):
+            plot.crosshair = event.x
+        if event.plot.x_name == "step":
+            self.selection.step = event.x
+        self.pointed()
+
+    @on(Plot.ViewChanged)
+    def _view_changed(self, event: Plot.ViewChanged) -> None:
+        for plot in self._beside(event.plot):
+            plot.set_view(event.x0, event.x1)
+        if event.plot.x_name == "step":
+            self.selection.span = event.x0, event.x1
+
+    def _beside(self, plot: Plot) -> list[Plot]:
+        """The other plots that have the same axis."""
+        return [one for one in self._plots() if one is not plot and one.x_name == plot.x_name]
+
+    def _plots(self) -> list[Plot]:
+        return [one for one in self.query("Plot") if isinstance(one, Plot)]
+
+    def _align(self, plot: Plot) -> None:
+        """Give a plot over the steps the crosshair and the view of the other pages."""
+        if plot.x_name == "step":
+            plot.crosshair = self.selection.step
+            plot.set_view(*self.selection.span)
+
+    def pointed(self) -> None:
+        """Say what depends on the crosshair."""
 
     def show_again(self) -> None:
         size = self.app.size

@@ -6,16 +6,14 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
-from textual import on, work
+from textual import work
 from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.aggregate import BANDS
 from bncore.follow.groups import varying
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
-from bntui.chart.plot import Plot
 from bntui.chart.reading import place
-from bntui.chart.widget import Chart
 from bntui.layouts import read_layout, remember_layout
 from bntui.live.axes import AXES, unplaced
 from bntui.live.panels import PANELS, first_panels, logged_keys
@@ -47,9 +45,9 @@ class SweepPage(RunsPage):
             known = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
             self.lay_out(known or self.context.settings.panels or first_panels(snapshot.runs))
         self.grid.show(self.selection.shown(snapshot), self.panel_state())
-        self._read()
+        self.pointed()
 
-    def _read(self) -> None:
+    def pointed(self) -> None:
         """Say beside the charts what the current one says at the crosshair."""
         chart = self.grid.current
         if chart is not None:
@@ -84,15 +82,9 @@ class SweepPage(RunsPage):
         if self.focused is None:
             self.focus_page()
 
-    @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
-            self.selection.step = event.x
-        self._read()
-
     def action_chart(self, by: int) -> None:
         self.grid.move(by)
-        self._read()
+        self.pointed()
 
     def action_maximize_chart(self) -> None:
         self.grid.toggle_maximized()

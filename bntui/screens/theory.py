@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import on
 from textual.widget import Widget
 
-from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 from bntui.live.snapshot import Snapshot
 from bntui.live.theory import theory_over_layers, theory_over_steps
@@ -33,7 +31,5 @@ class TheoryPage(RunsPage):
     def focus_page(self) -> None:
         self.query_one("#over-steps", Chart).focus(scroll_visible=False)
 
-    @on(Plot.CrosshairMoved, "#over-steps")
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        self.selection.step = event.x
+    def pointed(self) -> None:
         self.show_again()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from textual import on
 from textual.containers import Container
 from textual.widget import Widget
 
 from bncore.follow.run_view import RunView
-from bntui.chart.plot import Plot
 from bntui.chart.widget import Chart
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS
@@ -42,17 +40,6 @@ def arrange(count: int, width: int, height: int) -> tuple[int, int]:
         return max(ratio, 1 / ratio)
 
     return min(fitting, key=misshapen)
-
-
-def mirror(event: Plot.CrosshairMoved | Plot.ViewChanged, plots: Iterable[Plot]) -> None:
-    """Move the crosshair, or change the view, of the other plots too."""
-    for plot in plots:
-        if plot is event.plot:
-            continue
-        if isinstance(event, Plot.CrosshairMoved):
-            plot.crosshair = event.x
-        else:
-            plot.set_view(event.x0, event.x1)
 
 
 class ChartGrid(Container):
@@ -151,17 +138,6 @@ class ChartGrid(Container):
     def on_resize(self) -> None:
         self._place()
         self.draw()
-
-    @on(Plot.CrosshairMoved)
-    @on(Plot.ViewChanged)
-    def _mirror(self, event: Plot.CrosshairMoved | Plot.ViewChanged) -> None:
-        mirror(event, self._beside(event.plot))
-
-    def _beside(self, plot: Plot) -> list[Chart]:
-        """The other charts that have the same axis."""
-        axis = getattr(plot, "data", None)
-        name = axis.x_name if axis is not None else ""
-        return [c for c in self._charts.values() if c is not plot and c.data.x_name == name]
 
     def _place(self, current: Chart | None = None) -> None:
         charts = list(self._charts.values())

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from textual import on, work
+from textual import work
 from textual.containers import Container
 
 from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
-from bntui.widgets.charts import arrange, mirror
+from bntui.widgets.charts import arrange
 from bntui.widgets.formatting import part_of
 
 MOST = 8
@@ -81,8 +81,3 @@ class RunPlots(Container):
             plot = self._plots.get(view.run.path)
             if plot is not None and plot.is_attached:
                 self._fill(plot, view)
-
-    @on(Plot.CrosshairMoved)
-    @on(Plot.ViewChanged)
-    def _mirror(self, event: Plot.CrosshairMoved | Plot.ViewChanged) -> None:
-        mirror(event, self._plots.values())
