@@ -1,4 +1,4 @@
-"""Every measure: those of training and evaluation, and what each probe declares beside its settings
+"""Every measure: those of training, evaluation and the machine, and what each probe declares beside its settings
 (`bncore.config.probes`). ``python -m bncore.measures`` prints them as the table of docs/reference/measures.md."""
 
 from __future__ import annotations
@@ -37,6 +37,22 @@ EVALUATION = (
         source="in evaluation mode", detail=True,
     ),
 )  # fmt: skip
+_SHARE = "share of the time since the record before, by the host's clock"
+MACHINE = (
+    Measure("gpu_use", "GPU use", unit="fraction", source="of the whole GPU, as NVML tells it", detail=True),
+    Measure("gpu_memory", "GPU memory", unit="MiB", source="taken by whoever uses the GPU", detail=True),
+    Measure("gpu_power", "GPU power", unit="W", detail=True),
+    Measure("gpu_temperature", "GPU temperature", unit="°C", detail=True),
+    Measure("cpu", "CPU use", unit="fraction", source="processors that the process kept busy", detail=True),
+    Measure("rss", "Resident memory", unit="MiB", source="of the process", detail=True),
+    Measure("os_threads", "Threads of the process", detail=True),
+    Measure("steps_per_second", "Steps per second", unit="1/s", detail=True),
+    Measure("time_data", "Time in data", unit="fraction", source=f"{_SHARE}; loading, batches", detail=True),
+    Measure("time_step", "Time in steps", unit="fraction", source=_SHARE, detail=True),
+    Measure("time_probes", "Time in probes", unit="fraction", source=_SHARE, detail=True),
+    Measure("time_evaluation", "Time in evaluation", unit="fraction", source=_SHARE, detail=True),
+    Measure("time_checkpoints", "Time in checkpoints", unit="fraction", source=_SHARE, detail=True),
+)
 
 FIDELITY = (
     Measure(
@@ -63,6 +79,7 @@ def _declared() -> Iterator[tuple[str, tuple[Measure, ...]]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Cadence):
             yield f"probe:{name}", field.annotation.measures
     yield "probe:fidelity", FIDELITY
+    yield "machine", MACHINE
 
 
 def _in_table(measure: Measure, table: str) -> Measure:
@@ -97,10 +114,11 @@ _HEADER = """\
 
 Everything that is drawn of a run, by `bnrun show`, the explorer, `bnrun export --svg` and the report. Written by
 `python -m bncore.measures > docs/reference/measures.md`; a measure is declared in `bncore/measures.py`, or beside
-the settings of the probe that journals it, in `bncore/config/probes.py`. Sources are of Santurkar et al. (2018),
+the settings of the probe that journals it, in `bncore/config/probes.py`; the table `machine` is
+[beside the journal](../how-to/machine.md). Sources are of Santurkar et al. (2018),
 unless another is named.
 
-| key | measure | symbol | unit | journal | of each | axis | beside it | better | source |
+| key | measure | symbol | unit | table | of each | axis | beside it | better | source |
 |---|---|---|---|---|---|---|---|---|---|
 """
 

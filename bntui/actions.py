@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from textual.binding import Binding, BindingType
 from textual.keys import format_key
 
-EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG, CHARTS, CURVES, LISTS = (
+EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG, MACHINE, CHARTS, CURVES, LISTS = (
     "everywhere", "home", "runs", "sweep", "layers", "compare", "journal", "spec", "log",
-    "charts", "curves", "lists",
+    "machine", "charts", "curves", "lists",
 )  # fmt: skip
 """Where an action is known; RUNS is every screen that shows runs; CHARTS, LISTS and CURVES, which are charts that
 are no maps of colors, are widgets."""
@@ -20,7 +20,7 @@ ALWAYS, WINDOWS, HELP, PICKER, QUIT, REQUESTS, FILTERS, QUERIES = (
 """Where keys are what they are: those of Textual, those of windows over a screen, those beside a line of text."""
 SCREENS = (
     {EVERYWHERE, HOME, LISTS},
-    *({EVERYWHERE, RUNS, page, CHARTS, CURVES} for page in (SWEEP, LAYERS, COMPARE)),
+    *({EVERYWHERE, RUNS, page, CHARTS, CURVES} for page in (SWEEP, LAYERS, COMPARE, MACHINE)),
     *({EVERYWHERE, RUNS, page, LISTS} for page in (JOURNAL, SPEC, LOG)),
 )
 """Which of the first are known at the same time: a person may choose their keys."""
@@ -99,6 +99,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view('compare')", "5", "compare", "Differences to a reference run, step by step", RUNS),
     Action("view('journal')", "6", "journal", "Events and requests", RUNS),
     Action("view('spec')", "7", "spec", "The resolved specs and where they differ", RUNS),
+    Action("view('machine')", "8", "machine", "CPU, memory, GPU, and where the time goes", RUNS),
     Action("view('log')", "9", "log", "What a run, or the supervisor of its sweep, writes for people", RUNS),
     Action("steer('noise')", "n", "noise", "Switch noise on or off, or change its amplitude", RUNS, 1, True),
     Action("steer('norm')", "p", "norm", "Change the normalization", RUNS, 1, True),
@@ -152,6 +153,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("shift_runs(-1)", "left", "runs", "Runs before, to the left", SPEC, 3),
     Action("shift_runs(1)", "right", "runs", "Further runs, to the right", SPEC, 3),
     Action("differences", "d", "differences", "Show only what differs, or everything", SPEC, 2),
+    Action("chart(1)", "right", "chart", "The next chart", MACHINE, 2),
+    Action("chart(-1)", "left", "chart", "The previous chart", MACHINE),
+    Action("maximize_chart", "z,enter", "maximize", "Maximize chart, or show all charts", MACHINE, 2),
     Action("zoom(1)", "plus,equals_sign", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
     Action("zoom(-1)", "minus", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
     Action("pan(-1, 0)", "left", "pan", "When zoomed in: pan", CHARTS),

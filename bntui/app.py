@@ -26,6 +26,7 @@ from bntui.screens.journal import JournalPage
 from bntui.screens.layers import LayersPage
 from bntui.screens.leave import Leave
 from bntui.screens.log import LogPage
+from bntui.screens.machine import MachinePage
 from bntui.screens.page import LEAVING, Page
 from bntui.screens.runs import RunsPage
 from bntui.screens.spec import SpecPage
@@ -54,6 +55,7 @@ PAGES: dict[str, type[RunsPage]] = {
         ComparePage,
         JournalPage,
         SpecPage,
+        MachinePage,
         LogPage,
     )
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -22,10 +23,13 @@ from bncore.probes.run import ProbeRunner
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
+from bncore.store.status import HEARTBEAT_S
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals
 from bncore.train.heartbeat import Heartbeat
+from bncore.train.machine import Machine
 from bncore.train.requests import POLL_S, Requests
+from bncore.train.sections import Part, Sections
 from bncore.train.state import TrainState, layout_of
 from bncore.train.step_graphs import graphs_of
 from bncore.train.trainer import Trainer
@@ -77,22 +81,35 @@ def spec_of(kind: str, norm: str, device: str) -> Spec:
     return vgg_spec(kind, norm=norm, device=device)
 
 
+class _Uncounted(Sections):
+    """Counts nothing."""
+
+    def __call__(self, part: Part) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 @contextmanager
-def trainer(spec: Spec, *, polling: bool = True) -> Iterator[Trainer]:
-    """A real trainer in a run directory of its own, with its threads at work (the one that polls the inbox only
-    where `polling` says so)."""
+def trainer(spec: Spec, *, polling: bool = True, recording: bool = True) -> Iterator[Trainer]:
+    """A real trainer in a run directory of its own, with its threads at work.
+
+    Arguments:
+        polling: whether the inbox is polled.
+        recording: whether it is recorded what the machine does and where time goes.
+    """
     configure_backends(spec)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         run.inbox.mkdir()
         ownership = acquire(run)
         journal = Journal(run.journal_file, ownership.is_valid)
-        heartbeat = Heartbeat(run, ownership, steps=spec.steps)
+        machine = Machine(run) if recording else None
+        heartbeat = Heartbeat(run, ownership, steps=spec.steps, machine=machine)
         requests = Requests(run, journal)
         heartbeat.start()
         if polling:
             requests.start()
-        session = TrainState(spec, load(spec, spec.device))
+        sections = _Uncounted() if machine is None else machine.sections
+        session = TrainState(spec, load(spec, spec.device), sections)
         try:
             yield Trainer(
                 run,
@@ -144,6 +161,23 @@ def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
         poll = seconds(_times(ours.requests.poll_inbox, polls)) / polls
     share = f"{100 * poll / POLL_S:.3f} % of a second"
     yield Row(f"one poll, {1 / POLL_S:.0f} per second", 1e6 * poll, NAN, NAN, share, "us")
+
+
+def bench_recording(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
+    """What recording the machine costs training: the DLN's loop with it beside the one without, and one record."""
+    spec = dln_spec()
+    with trainer(spec) as ours, trainer(spec, recording=False) as theirs:
+        pairs = interleaved(_times(ours.advance, steps), _times(theirs.advance, steps), repeats=repeats)
+    mine, without, ratio = medians(pairs)
+    scale = 1000 / steps
+    yield Row("step of the DLN, machine recorded", mine * scale, without * scale, ratio, "not measurable")
+    records = 200
+    with tempfile.TemporaryDirectory() as folder:
+        machine, step = Machine(RunDir(Path(folder))), count(1)
+        record = seconds(_times(lambda: machine.record(next(step)), records)) / records
+        machine.close()
+    share = f"{100 * record / HEARTBEAT_S:.3f} % of the time"
+    yield Row(f"one record, every {HEARTBEAT_S:.0f} s", 1e6 * record, NAN, NAN, share, "us")
 
 
 def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:

@@ -31,7 +31,7 @@ class Measure:
     field: str = ""
     """Name in the journal; the key, where none is given."""
     table: str = ""
-    """``step``, ``eval`` or ``probe:<name>``; of a measure that a probe declares that probe's."""
+    """``step``, ``eval``, ``machine`` or ``probe:<name>``; of a measure that a probe declares that probe's."""
     symbol: str = ""
     unit: str = ""
     """Empty for a ratio."""

@@ -6,7 +6,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Any, Literal
 
@@ -31,8 +31,12 @@ from bncore.store.journal import SCHEMA, Journal
 from bncore.store.owner import acquire
 from bncore.train.digest import params_sha256
 from bncore.train.heartbeat import Heartbeat
+from bncore.train.machine import Machine, find_gpu
+from bncore.train.sections import Part
 
 OnError = Literal["warn", "raise"]
+KNOWN_PARTS: tuple[Part, ...] = ("step", "probes")
+"""Where the time of a loop goes, as far as its observer knows."""
 
 
 class Observation(Controls):
@@ -74,7 +78,11 @@ class Observation(Controls):
             opened.callback(self._journal.close)
             about = {"title": self._described.title, "data": "external training loop"}
             self._journal.append("start", 0, schema=SCHEMA, observed=True, **about)
-            self._heartbeat = Heartbeat(self.run, self._ownership, steps=self._described.steps)
+            machine = Machine(self.run, KNOWN_PARTS)
+            machine.gpu = find_gpu(torch.device(self._described.device))
+            self._sections = machine.sections
+            steps = self._described.steps
+            self._heartbeat = Heartbeat(self.run, self._ownership, steps=steps, machine=machine)
             self._heartbeat.start()
             self._steering.open(self._journal, self._heartbeat)
             opened.pop_all()
@@ -107,6 +115,7 @@ class Observation(Controls):
             step=step,
             measured=ours and self._measures(step),
             logged=ours and self._open and step % self._described.log_every == 0,
+            section=self._sections("step") if ours else nullcontext(),
             done=self._after if ours else lambda _: None,
             guard=self._guarded,
             given=() if inputs is ABSENT else (inputs, targets),
@@ -179,7 +188,8 @@ class Observation(Controls):
         if step.skipped:
             self._journal.append("skipped", step.step, reason=step.skipped)
         if step.measured and self._measuring and (self._recomputation.strict or not step.skipped):
-            self._measure(step)
+            with self._sections("probes"):
+                self._measure(step)
 
     def _measure(self, step: ObservedStep) -> None:
         with undisturbed(self._net, step.modes):

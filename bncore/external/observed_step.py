@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +34,7 @@ class ObservedStep:
         step: the step's number.
         measured: whether to copy what the probes need.
         logged: whether to compute what a `step` event says.
+        section: counts the time until the end.
         done: called at the end, unless the step raised.
         guard: around everything that is done here.
         given: inputs and targets of a step on one batch.
@@ -46,6 +48,7 @@ class ObservedStep:
         step: int,
         measured: bool,
         logged: bool,
+        section: AbstractContextManager[None],
         done: Callable[[ObservedStep], None],
         guard: Guard,
         given: tuple[Any, ...] = (),
@@ -62,6 +65,7 @@ class ObservedStep:
         """How often the optimizer made a step."""
         self._net = net
         self._optimizer = optimizer
+        self._section = section
         self._done = done
         self._guard = guard
         self._given = given
@@ -123,6 +127,7 @@ class ObservedStep:
 
     def begin(self) -> ObservedStep:
         """Enter the step."""
+        self._section.__enter__()
         self._guard(self._begin)
         if self._given:
             self.batch(*self._given)
@@ -132,7 +137,10 @@ class ObservedStep:
         """Leave the step: its update has been made."""
         if self._hook is not None:
             self._hook.remove()
-        self._guard(lambda: self._done(self))
+        try:
+            self._guard(lambda: self._done(self))
+        finally:
+            self._section.__exit__(None, None, None)
         self._before, self._grads, self._buffers, self._micro_batches = {}, {}, {}, []
 
     __enter__ = begin
@@ -142,7 +150,9 @@ class ObservedStep:
     ) -> None:
         if kind is None:
             self.end()
-        elif self._hook is not None:
+            return
+        self._section.__exit__(None, None, None)
+        if self._hook is not None:
             self._hook.remove()
 
     def _begin(self) -> None:

@@ -13,6 +13,7 @@ from bncore.aggregate import aggregate
 from bncore.config.measure import Band, Measure
 from bncore.follow.groups import Group, members
 from bncore.measures import MEASURES
+from bncore.store.machine import MACHINE
 from bncore.store.measured import layers_of
 
 Columns = dict[str, NDArray[Any]]
@@ -21,12 +22,13 @@ Columns = dict[str, NDArray[Any]]
 def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
     """By journal table its measures' means and bands: a row for each group, measure, field, layer and step.
 
-    Measures with a value for each step length are left out.
+    Measures with a value for each step length are left out, and those of the machine, which are at other steps in
+    every run.
     """
     found: dict[str, list[Columns]] = {}
     for group in groups:
         for measure in MEASURES.values():
-            if measure.per != "length":
+            if measure.per != "length" and measure.table != MACHINE:
                 found.setdefault(measure.table, []).extend(_of_measure(group, measure, band))
     return {
         table: {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -19,6 +19,7 @@ from bncore.config.overrides import ALIASES, suggestion
 from bncore.config.probes import Cadence, Probes
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES
+from bncore.store.machine import MACHINE
 from bncore.store.measured import Best, best_of, middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
 from bncore.store.status import LIVE, STATES
@@ -159,7 +160,7 @@ def has(view: RunView, name: str) -> bool:
     whether all of the run was read."""
     if name.startswith(BEST):
         return view.columns.complete
-    if name in MEASURES and len(rows(view.columns, MEASURES[name])[0]):
+    if name in MEASURES and (name in view.machine or len(rows(view.columns, MEASURES[name])[0])):
         return True
     return ("eval" if name == "eval" else f"probe:{name}") in view.columns.tables()
 
@@ -182,6 +183,8 @@ def _of_setting(path: tuple[str, ...]) -> RunField:
 
 def _of_measure(measure: Measure) -> RunField:
     def newest(view: RunView) -> Value:
+        if measure.table == MACHINE:
+            return view.machine.get(measure.field)
         layer = middle_layer([view.columns], measure) if measure.per_layer else None
         values = take(view.columns, measure, layer).y
         return float(values[-1]) if len(values) else None

@@ -24,6 +24,7 @@ from bncore.store.errors import StoreError
 from bncore.store.journal import in_json
 from bncore.store.lineage import read_lineage
 from bncore.store.loaded import read_settings
+from bncore.store.machine import MACHINE
 from bncore.store.meta import layer_names
 from bncore.store.paths import RunDir, variant_and_seed
 from bncore.store.problems import evaluation_problem, fidelity_problem
@@ -117,6 +118,14 @@ class RunView:
     def warning(self) -> str:
         """What makes its newest evaluation or measurement no result; empty where nothing does."""
         return evaluation_problem(self.columns) or fidelity_problem(self.columns)
+
+    @property
+    def machine(self) -> dict[str, float]:
+        """The newest figures of its machine; those that are not known are not there."""
+        if self.status is not None and self.status.machine:
+            return self.status.machine
+        found = {name: self.newest(MACHINE, name) for name in self.columns.fields(MACHINE)}
+        return {name: value for name, value in found.items() if value is not None}
 
     def newest(self, table: str, field: str) -> float | None:
         """The last value of a series; None where there is none."""

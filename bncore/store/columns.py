@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.store.journal import Event
+from bncore.store.machine import MACHINE
 
-TABLES = frozenset({"step", "eval", "probe", "log"})
+TABLES = frozenset({"step", "eval", "probe", "log", MACHINE})
 """Event types kept as columns; every other event is kept as it is."""
 
 SMALL_ROWS = 4096
@@ -70,7 +71,8 @@ class Columns:
         """One field over the steps; empty where there is none. Events without the field are left out."""
         key = (table, field)
         if key not in self._series:
-            parts = [c for c in self._chunks.get(table, []) if field in c and "step" in c]
+            chunks = [c for c in self._chunks.get(table, []) if "step" in c]
+            parts = [c for c in (_in_force(chunks) if table == MACHINE else chunks) if field in c]
             own = _join(parts, field)
             self._series[key] = own if self.parent is None else _behind(*self.parent, own, table, field)
         return self._series[key]
@@ -79,6 +81,11 @@ class Columns:
         """The step of a table's newest row of its own; None where there is none."""
         chunks = self._chunks.get(table)
         return int(chunks[-1]["step"][-1]) if chunks and "step" in chunks[-1] else None
+
+    def forget(self, table: str) -> None:
+        """Drop the rows of a table that is read anew."""
+        self._chunks.pop(table, None)
+        self.forget_series()
 
     def forget_series(self) -> None:
         """Put series together anew: more was read of the parent."""
@@ -159,6 +166,18 @@ def _behind(parent: Columns, first: int, own: Series, table: str, field: str) ->
         return own
     steps = np.concatenate([before.steps[:count], own.steps])
     return Series(steps, np.concatenate([before.values[:count], own.values]))
+
+
+def _in_force(chunks: list[Chunk]) -> list[Chunk]:
+    """The rows behind which there are none of the same or an earlier step: a resumed run makes steps again."""
+    found: list[Chunk] = []
+    least = np.iinfo(np.int64).max
+    for chunk in reversed(chunks):
+        after = np.append(chunk["step"][1:], least)
+        last = chunk["step"] < np.minimum.accumulate(after[::-1])[::-1]
+        found.append({name: column[last] for name, column in chunk.items()})
+        least = min(least, int(chunk["step"].min()))
+    return found[::-1]
 
 
 def _before(chunk: Chunk, t: float) -> Chunk:

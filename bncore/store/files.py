@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from contextlib import suppress
@@ -48,3 +49,15 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
         with suppress(OSError):  # a read-only file system refuses even to remove what is not there
             temporary.unlink()
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def append_line(file: int, line: bytes) -> None:
+    """Append a line to an open file, whole or not at all.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    written = os.write(file, line)
+    if written < len(line):  # the disk filled up within the line
+        os.ftruncate(file, os.fstat(file).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

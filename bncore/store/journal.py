@@ -21,7 +21,7 @@ import orjson
 from bncore.plain_files import read_plain
 from bncore.store.errors import AlreadyOwnedError, Divergence, StoreError
 from bncore.store.failpoints import armed, failpoint
-from bncore.store.files import replace_file
+from bncore.store.files import append_line, replace_file
 from bncore.store.log import EventLog
 
 SCHEMA = 1
@@ -175,12 +175,9 @@ class Journal:
             failpoint("journal.half")
             line = line[len(line) // 2 :]
         try:
-            written = os.write(self._file, line)
+            append_line(self._file, line)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from error
-        if written < len(line):  # the disk filled up within the line
-            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-            raise StoreError(f"{self.path}: cannot be written: No space left on device")
 
 
 def encode(event: Event) -> bytes:

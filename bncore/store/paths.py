@@ -76,6 +76,11 @@ class RunDir(OwnedDir):
         return self.path / "journal.jsonl"
 
     @property
+    def machine_file(self) -> Path:
+        """What it took of its machine."""
+        return self.path / "machine.jsonl"
+
+    @property
     def lineage_file(self) -> Path:
         """For a fork or a replay: of which run."""
         return self.path / "lineage.json"

@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from bncore.plain_files import open_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, check_schema, event_of, is_event
+from bncore.store.machine import MACHINE, machine_events
 from bncore.store.paths import RunDir
 
 TAIL_BYTES = 256 * 1024
+MACHINE_TAIL_BYTES = 16 * 1024
 HEAD_BYTES = 64 * 1024
 BLOCK_BYTES = 1024 * 1024  # events of larger blocks leave the processor's cache: 1.2 us each become 2
 
@@ -36,8 +38,8 @@ class Reader:
         self.columns = Columns()
         self.gone = False
         """Whether the journal, once read, has vanished for now."""
-        self._front: int | None = None  # everything before this byte is unread history
-        self._end = 0  # everything before this byte and after _front has been read
+        self._journal = _Lines(TAIL_BYTES)
+        self._machine = _Lines(MACHINE_TAIL_BYTES)
 
     def advance(self, budget_s: float | None = None) -> Columns:
         """Read what is new, then history for as long as the budget lasts (all of it without a budget): a piece of
@@ -55,47 +57,34 @@ class Reader:
                 self.gone = False
             self._advance_parent(budget_s)
         except FileNotFoundError:
-            self.gone = self._front is not None
+            self.gone = self._journal.begun
         except OSError as error:
             raise StoreError(f"{self.run.journal_file}: cannot be read: {error.strerror}") from error
+        with suppress(OSError):  # there is none of an older program's run
+            self._advance_machine(budget_s)
+        self.columns.complete = self._journal.whole and (self._machine.whole or not self._machine.begun)
         return self.columns
 
     def _advance(self, file: int, budget_s: float | None) -> None:
-        until = None if budget_s is None else time.monotonic() + budget_s
         size = os.fstat(file).st_size
         # Cut back behind our place (a disk lost lines that were not synced), or another run's in the same place.
-        if size < self._end or os.pread(file, len(self._head), 0) != self._head:
-            self.columns, self._front, self._end = Columns(), None, 0
+        if size < self._journal.end or os.pread(file, len(self._head), 0) != self._head:
+            self.columns, self._journal = Columns(), _Lines(TAIL_BYTES)
+            self._machine = _Lines(MACHINE_TAIL_BYTES)
             self._begun, self._head = False, b""
         if not self._begun:
             self._begin(file)
-        if self._front is None:
-            self._front = self._end = self._line_start(file, max(0, size - TAIL_BYTES), size)
-        while self._end < size:
-            block = os.pread(file, min(BLOCK_BYTES, size - self._end), self._end)
-            whole = block.rfind(b"\n") + 1
-            if whole == 0 and len(block) == BLOCK_BYTES:  # a longer line is no event, and is skipped
-                block = os.pread(file, size - self._end, self._end)
-                whole = block.find(b"\n") + 1
-            if whole == 0:
-                break
-            self._add(block[:whole], self._end, in_front=False)
-            self._end += whole
-        enough = budget_s is not None and budget_s <= 0
-        while self._front > 0 and not enough:
-            start = self._line_start(file, max(0, self._front - BLOCK_BYTES), self._front)
-            self._add(os.pread(file, self._front - start, start), start, in_front=True)
-            self._front = start
-            enough = until is not None and time.monotonic() >= until
-        self.columns.complete = self._front == 0
+        for block, offset, in_front in self._journal.read(file, size, budget_s):
+            self._add(block, offset, in_front=in_front)
 
-    def _line_start(self, file: int, position: int, limit: int) -> int:
-        """The first byte after a newline at or after `position`; `position` itself at the file's start."""
-        if position == 0:
-            return 0
-        block = os.pread(file, limit - position + 1, position - 1)
-        newline = block[: limit - position].find(b"\n")  # the one that ends at `limit` is of no help
-        return position + newline if newline >= 0 else 0
+    def _advance_machine(self, budget_s: float | None) -> None:
+        with open_plain(self.run.machine_file) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < self._machine.end:
+                self._machine = _Lines(MACHINE_TAIL_BYTES)
+                self.columns.forget(MACHINE)
+            for block, _, in_front in self._machine.read(file.fileno(), size, budget_s):
+                self.columns.add(machine_events(block), in_front=in_front)
 
     def _begin(self, file: int) -> None:
         """Check the first line's schema, and see on what follows the start, or several, whether this is a fork."""
@@ -154,6 +143,62 @@ class Reader:
             else:
                 self.columns.skipped.append(f"byte {offset}: {line[:60]!r}")
             offset += len(line) + 1
+
+
+class _Lines:
+    """The whole lines of a growing file: its tail first, then whatever is appended, then its history.
+
+    Arguments:
+        tail: bytes at its end that are read at once.
+    """
+
+    def __init__(self, tail: int) -> None:
+        self.end = 0
+        """Everything before this byte and after the history has been read."""
+        self._front: int | None = None  # everything before this byte is unread history
+        self._tail = tail
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was looked into."""
+        return self._front is not None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no history is left to be read."""
+        return self._front == 0
+
+    def read(self, file: int, size: int, budget_s: float | None) -> Iterator[tuple[bytes, int, bool]]:
+        """What is new, then history for as long as the budget lasts: pieces, where each begins, and whether it is
+        history."""
+        until = None if budget_s is None else time.monotonic() + budget_s
+        if self._front is None:
+            self._front = self.end = _line_start(file, max(0, size - self._tail), size)
+        while self.end < size:
+            block = os.pread(file, min(BLOCK_BYTES, size - self.end), self.end)
+            whole = block.rfind(b"\n") + 1
+            if whole == 0 and len(block) == BLOCK_BYTES:  # a longer line is no event, and is skipped
+                block = os.pread(file, size - self.end, self.end)
+                whole = block.find(b"\n") + 1
+            if whole == 0:
+                break
+            yield block[:whole], self.end, False
+            self.end += whole
+        enough = budget_s is not None and budget_s <= 0
+        while self._front > 0 and not enough:
+            start = _line_start(file, max(0, self._front - BLOCK_BYTES), self._front)
+            yield os.pread(file, self._front - start, start), start, True
+            self._front = start
+            enough = until is not None and time.monotonic() >= until
+
+
+def _line_start(file: int, position: int, limit: int) -> int:
+    """The first byte after a newline at or after `position`; `position` itself at the file's start."""
+    if position == 0:
+        return 0
+    block = os.pread(file, limit - position + 1, position - 1)
+    newline = block[: limit - position].find(b"\n")  # the one that ends at `limit` is of no help
+    return position + newline if newline >= 0 else 0
 
 
 def read(run: RunDir | str | os.PathLike[str]) -> Reader:

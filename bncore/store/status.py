@@ -44,6 +44,9 @@ class Status:
     """Seconds since 1970 by the writer's clock: to show, never to reckon with."""
     message: str = ""
     """Why, where a state needs a reason."""
+    machine: dict[str, float] = field(default_factory=dict)
+    """What it took of its machine since the heartbeat before, by the fields of the table ``machine``
+    (`bncore.measures`); what is not known is not there."""
 
 
 def write_status(run: OwnedDir, status: Status) -> None:
@@ -61,9 +64,10 @@ def read_status(run: OwnedDir) -> Status | None:
         table = orjson.loads(read_plain(run.status_file))
         known: dict[str, Any] = {f.name: table[f.name] for f in fields(Status) if f.name in table}
         status = Status(**known)
+        machine = known.pop("machine", {}).values()
         known.update({name: 0 for name in ("rate", "eta_s") if known.get(name) is None})
-        numbers = [known.get(f.name, 0) for f in fields(Status) if f.name not in ("state", "message")]
-    except (OSError, orjson.JSONDecodeError, TypeError):
+        numbers = [*machine, *(value for name, value in known.items() if name not in ("state", "message"))]
+    except (OSError, orjson.JSONDecodeError, TypeError, AttributeError):
         return None
     valid = all(isinstance(n, int | float) for n in numbers) and isinstance(status.message, str)
     return status if valid and status.state in STATES else None

@@ -16,6 +16,7 @@ from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, event_of
 from bncore.store.lineage import read_lineage
+from bncore.store.machine import machine_events
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 
@@ -50,6 +51,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     events = _events(run, problems)
     problems += _sequence_problems(run, events)
     events = in_effect(events)
+    problems += _machine_problems(run)
     digests = _checkpoint_digests(run, loadable, problems)
     if isinstance(spec, Observed):  # it writes no checkpoints, and evaluates when its owner does
         problems += _missing_or_twice(run, events, "step", _multiples(spec.log_every, 0, _reached(events)))
@@ -78,6 +80,20 @@ def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
         else:
             problems.append(f"{path}: line {number} is no event: {line[:60]!r}")
     return events
+
+
+def _machine_problems(run: RunDir) -> list[str]:
+    """What is wrong with what was recorded of the machine; of the last line it is no matter that it is torn."""
+    path = run.machine_file
+    try:
+        lines = read_plain(path).split(b"\n")[:-1] if path.exists() else []
+    except OSError as error:
+        return [f"{path}: cannot be read: {error.strerror}"]
+    return [
+        f"{path}: line {number} is no record: {line[:60]!r}"
+        for number, line in enumerate(lines, start=1)
+        if not any(machine_events(line))
+    ]
 
 
 def _sequence_problems(run: RunDir, events: list[dict[str, Any]]) -> list[str]:

@@ -9,6 +9,7 @@ from bncore.store.errors import StoreError
 from bncore.store.owner import Ownership
 from bncore.store.paths import RunDir
 from bncore.store.status import HEARTBEAT_S, State, Status, write_status
+from bncore.train.machine import Figures, Machine
 
 RATE_MEMORY = 0.6
 """Share of the old estimate in the exponential average of the rate."""
@@ -20,15 +21,26 @@ class Heartbeat:
     Arguments:
         run: the run directory, owned by `ownership`.
         steps: see the attribute.
+        machine: what is recorded of the machine; None: nothing.
     """
 
-    def __init__(self, run: RunDir, ownership: Ownership, *, steps: int, step: int = 0) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        ownership: Ownership,
+        *,
+        steps: int,
+        step: int = 0,
+        machine: Machine | None = None,
+    ) -> None:
         self.step = step
         """Updates made; set by the trainer."""
         self.steps = steps
         """Updates to make; 0 where nobody knows."""
         self._run = run
         self._ownership = ownership
+        self._machine = machine
+        self._figures: Figures = {}
         self._state: State = "running"
         self._counter = 0
         self._rate: float | None = None
@@ -45,6 +57,8 @@ class Heartbeat:
         """Reckon from here: a resumed run may begin before or after where its last heartbeat was."""
         self.step = step
         self._since = step, time.monotonic()
+        if self._machine is not None:
+            self._machine.restart_at(step)
 
     def set_state(self, state: State, message: str = "") -> None:
         """Change the state and tell it at once; nothing happens where it is the same."""
@@ -52,17 +66,31 @@ class Heartbeat:
             self._state = state
             self.beat(message)
 
-    def beat(self, message: str = "") -> None:
-        """Write the status now, if the run is still owned."""
+    def beat(self, message: str = "", *, record: bool = False) -> None:
+        """Write the status now, if the run is still owned.
+
+        Arguments:
+            record: look at the machine too.
+        """
         with self._lock:
             if not self._ownership.is_valid():
                 return
+            if record and self._machine is not None:
+                self._figures = self._machine.record(self.step)
             self._counter += 1
             left = max(0, self.steps - self.step)
             known = self.steps and self._state == "running"
             eta = left / self._rate if known and self._rate else None
             status = Status(
-                self._state, self.step, self.steps, self._rate, eta, self._counter, time.time(), message
+                self._state,
+                self.step,
+                self.steps,
+                self._rate,
+                eta,
+                self._counter,
+                time.time(),
+                message,
+                self._figures,
             )
             try:
                 write_status(self._run, status)
@@ -80,6 +108,8 @@ class Heartbeat:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._machine is not None:
+            self._machine.close()
 
     def _loop(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
@@ -88,4 +118,4 @@ class Heartbeat:
             self._since = step, now
             if self._state == "running" and (rate or self._rate):  # no rate at all before the first step
                 self._rate = rate if not self._rate else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate
-            self.beat()
+            self.beat(record=True)

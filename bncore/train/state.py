@@ -29,6 +29,7 @@ from bncore.train.optimizer import (
 )
 from bncore.train.running_statistics import StatisticsBackup
 from bncore.train.schedule import learning_rate
+from bncore.train.sections import Sections
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 """Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""
@@ -81,15 +82,17 @@ class TrainState:
     Arguments:
         spec: the resolved specification.
         data: its data, resident on the device that the network is to live on.
+        sections: where its time goes; default: nobody asks.
 
     Raises:
         ValueError: a statistic would be that of a single value.
     """
 
-    def __init__(self, spec: Spec, data: Dataset) -> None:
+    def __init__(self, spec: Spec, data: Dataset, sections: Sections | None = None) -> None:
         _refuse_single_values(spec, data)
         self.spec = spec
         self.data = data
+        self.sections = sections or Sections()
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
         device = data.train_inputs.device
         self.layout = layout_of(spec.memory_format, device)
@@ -183,8 +186,9 @@ class TrainState:
         """The batch of a step and its learning rate, which the optimiser has then."""
         lr = learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
         set_learning_rate(self.optimizer, lr)
-        inputs, targets = self.data.batch(step)
-        return (self._laid_out(inputs), targets), lr
+        with self.sections("data"):
+            inputs, targets = self.data.batch(step)
+            return (self._laid_out(inputs), targets), lr
 
     def make(self, batch: Batch, step: int, lr: float, *, record: bool) -> DeviceMetrics:
         """The step itself, from what `prepare` gave: everything in it happens on the device."""

@@ -65,6 +65,7 @@ class Trainer:
     ) -> None:
         self.run_dir = run
         self.session = session
+        self._sections = session.sections
         self.probes = probes
         self.position = begun.step
         self._changes = dict(begun.changes)
@@ -110,22 +111,28 @@ class Trainer:
             return False
         if evaluation:
             self.evaluate()
-        if not (observe or last) and self._ahead.ready():
-            self._ahead.step(step, record=record)
-        elif not self.flush_steps() or not self._journal_step(
-            step, self.session.step(step, record=record, observe=observe)
-        ):
-            return False
+        with self._sections("step"):
+            if not (observe or last) and self._ahead.ready():
+                self._ahead.step(step, record=record)
+            elif not self.flush_steps() or not self._journal_step(
+                step, self.session.step(step, record=record, observe=observe)
+            ):
+                return False
         self._measure(step)
         self.position = self.heartbeat.step = step + 1
         return True
 
     def flush_steps(self) -> bool:
         """Journal the steps that were made ahead; False where one is refused: the run is then back at it."""
-        return all(self._journal_step(step, record) for step, record in self._ahead.flush())
+        with self._sections("step"):
+            return all(self._journal_step(step, record) for step, record in self._ahead.flush())
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write the state before the next update, journal it, and drop the oldest."""
+        with self._sections("checkpoints"):
+            self._save_checkpoint(requested=requested)
+
+    def _save_checkpoint(self, *, requested: bool) -> None:
         self.journal.check_owned()
         self.journal.sync()
         state = {
@@ -161,7 +168,8 @@ class Trainer:
         if self._evaluated == self.position:
             return
         self._evaluated = self.position
-        found = evaluate(self.session, self.position)
+        with self._sections("evaluation"):
+            found = evaluate(self.session, self.position)
         self.journal.append_or_verify("eval", self.position, **found)
         if said := not_finite(found):
             which = "the last" if self.position == self.spec.steps else "an"
@@ -233,16 +241,18 @@ class Trainer:
         """Journal what the probes due at this step measure; the view goes with it."""
         view, self.session.view = self.session.view, None
         unseen, self.session.unseen = self.session.unseen, None
-        results: Iterable[Measured | Failed] = ()
         if view is not None:
-            results = self.probes.measure(view, self.journal.expected_probes(step))
+            self._journal_probes(step, self.probes.measure(view, self.journal.expected_probes(step)))
         elif unseen is not None:
-            results = self.probes.without_memory(step, unseen)
-        for result in results:
-            if isinstance(result, Measured):
-                self.journal.append_or_verify("probe", step, name=result.name, **result.fields)
-            else:
-                self.journal.append_or_verify("probe_failed", step, **result.fields)
+            self._journal_probes(step, self.probes.without_memory(step, unseen))
+
+    def _journal_probes(self, step: int, results: Iterable[Measured | Failed]) -> None:
+        with self._sections("probes"):
+            for result in results:
+                if isinstance(result, Measured):
+                    self.journal.append_or_verify("probe", step, name=result.name, **result.fields)
+                else:
+                    self.journal.append_or_verify("probe_failed", step, **result.fields)
 
     def _evaluation_due(self) -> bool:
         every = self.spec.eval.every

@@ -43,6 +43,7 @@ from bncore.train.control import Signals, end_with_parent
 from bncore.train.dropped_requests import drop_requests, resume_hint
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
+from bncore.train.machine import Machine, find_gpu
 from bncore.train.requests import Requests
 from bncore.train.resume_point import START, ResumePoint
 from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask
@@ -120,14 +121,19 @@ def _train(
     stale: list[str],
 ) -> int:
     before = read_status(run)
-    heartbeat = Heartbeat(run, ownership, steps=spec.steps, step=before.step if before else 0)
+    machine = Machine(run, fence=ownership.contested)
+    heartbeat = Heartbeat(
+        run, ownership, steps=spec.steps, step=before.step if before else 0, machine=machine
+    )
     requests: Requests | None = None
     try:
         heartbeat.start()
         configure_backends(spec)
         LOGGER.info("process %d on %s, device %s", os.getpid(), ownership.holder.host, spec.device)
-        data = load(spec, spec.device)
-        session = TrainState(spec, data)
+        with machine.sections("data"):
+            data = load(spec, spec.device)
+        machine.gpu = find_gpu(torch.device(spec.device))
+        session = TrainState(spec, data, machine.sections)
         graphs = graphs_of(session, LOGGER.warning)
         probes = ProbeRunner(spec, ProbeGraphs(graphs.recorder, LOGGER.warning))
         journal = Journal(run.journal_file, ownership.is_valid, fence=ownership.contested)

@@ -62,8 +62,8 @@ def ls(
 
     Columns that a narrow terminal has no room for are left out; those of --columns are not."""
     query, under = parse_where(where), root or default_root()
-    fields = [_field(name, "--columns") for name in columns.split(",")] if columns else _standard()
-    key = _field(sort.removeprefix("-"), "--sort") if sort else None
+    fields = [field_named(name, "--columns") for name in columns.split(",")] if columns else _standard()
+    key = field_named(sort.removeprefix("-"), "--sort") if sort else None
     places = find_all(under, names) if names else list_places(under)
     places = [one for one in places if names or isinstance(one, RunDir) or one.runs()]
     chosen = [*(fields if columns else ()), *([key] if key else ())]
@@ -105,8 +105,12 @@ def _standard() -> list[RunField]:
     return [run_fields()[name] for name in COLUMNS]
 
 
-def _field(name: str, option: str) -> RunField:
-    """Raises BadParameter where there is no such field."""
+def field_named(name: str, option: str) -> RunField:
+    """The field that an option names.
+
+    Raises:
+        BadParameter: there is none.
+    """
     found = run_field(name.strip().lower())
     if found is None:
         raise typer.BadParameter(

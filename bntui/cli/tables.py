@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bncore.config.errors import escape_control
+from bntui.fitting import columns_within
 
 EDGES, GAP = 2, 3
 """Cells beside a row, and between two of its columns."""
@@ -37,25 +37,19 @@ def print_table(
         least_first: columns that are left out, one after the other, until a row has room on a line.
     """
     console = Output(piped_width=10_000)
+    console.print(drawn(console.width, header, rows, least_first=least_first))
+
+
+def drawn(
+    width: int, header: Sequence[str], rows: Sequence[Sequence[str]], *, least_first: Sequence[str] = ()
+) -> Table:
+    """The table, fitted to so many cells as `print_table` does."""
     rows = [[escape_control(cell) for cell in row] for row in rows]
-    fitting = columns_within(console.width, header, rows, least_first)
+    fitting = columns_within(width - EDGES, header, rows, least_first, gap=GAP)
     header, rows = [header[i] for i in fitting], [[row[i] for i in fitting] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in header:
         table.add_column(name, overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in rows:
         table.add_row(*map(escape, row))
-    console.print(table)
-
-
-def columns_within(
-    width: int, header: Sequence[str], rows: Sequence[Sequence[str]], least_first: Sequence[str]
-) -> list[int]:
-    """Which columns to show, by their places, so that a row has at most so many cells."""
-    widths = [max(map(cell_len, column)) + GAP for column in zip(header, *rows, strict=True)]
-    left = dict(zip(header, enumerate(widths), strict=True))
-    for name in least_first:
-        if sum(wide for _, wide in left.values()) - GAP + EDGES <= width:
-            break
-        left.pop(name, None)
-    return [place for place, _ in left.values()]
+    return table

@@ -14,6 +14,7 @@ from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.groups import Group, is_going
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
+from bncore.store.machine import MACHINE
 from bncore.store.measured import layers_of, middle_layer
 from bncore.store.thresholds import reference_lines
 from bntui.live.axes import Axis
@@ -139,6 +140,8 @@ def why_empty(views: Sequence[RunView], table: str) -> str:
         return "no runs"
     probe = table.removeprefix("probe:")
     going = any(map(is_going, views))
+    if table == MACHINE:
+        return "not recorded"
     if probe == table:
         what = "evaluation" if table == "eval" else "steps"
         return f"no {what} yet" if going else f"no {what} recorded"

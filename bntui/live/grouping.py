@@ -13,6 +13,7 @@ from bncore.figure import Curve, VLine
 from bncore.follow.group_curves import group_curves
 from bncore.follow.groups import Group, departures, groups_of, members
 from bncore.follow.run_view import RunView
+from bncore.store.machine import MACHINE
 from bntui.live.axes import Axis, at_steps, on_axis
 from bntui.live.curves import curve_of
 from bntui.live.snapshot import Snapshot
@@ -84,9 +85,11 @@ class Grouping:
     def _of(
         self, group: Group, views: Sequence[RunView], measure: Measure, layer: int | None, *, selected: bool
     ) -> Iterator[Curve]:
-        if len(group.runs) == 1:
-            for curve in curve_of(views, group.runs[0], measure, layer):
-                yield replace(curve, label=group.name, style=group.style)
+        alone = len(group.runs) == 1
+        if alone or measure.table == MACHINE:  # whose steps are others in every run: there is no mean
+            for view in group.runs:
+                for curve in curve_of(views, view, measure, layer):
+                    yield replace(curve, label=group.name if alone else view.name, style=group.style)
             return
         yield from group_curves(
             group,

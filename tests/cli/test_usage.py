@@ -115,6 +115,7 @@ def test_a_dry_run_prints_the_resolved_runs_and_touches_nothing(tmp_path: Path) 
         ["preset", "quick", "--dry-run"],
         ["show", "x"],
         ["watch", "x"],
+        ["top"],
     ],
 )
 def test_what_only_reads_or_prints_never_imports_torch(tmp_path: Path, arguments: list[str]) -> None:

@@ -19,7 +19,8 @@ from bncore.store.requests import waiting
 from bncore.store.status import Status, write_status
 from bntui.cli.ls import COLUMNS, LEAST_FIRST, complete_field
 from bntui.cli.main import app
-from bntui.cli.tables import columns_within
+from bntui.cli.tables import EDGES, GAP
+from bntui.fitting import columns_within
 
 STATES = {"batch-s0": "finished", "none-s0": "stopped", "batch-s1": "diverged"}
 
@@ -129,7 +130,7 @@ def test_what_a_limit_leaves_out_is_said(root: Path) -> None:
 def test_a_narrow_terminal_gets_the_columns_that_matter_most() -> None:
     row = ["one-001/batch-s0", "finished", "40/40", "0.025", "30.0 %", "0.1", "batch", "3 d 4 h", "6 min"]
     shown = [
-        [COLUMNS[place] for place in columns_within(width, COLUMNS, [row], LEAST_FIRST)]
+        [COLUMNS[place] for place in columns_within(width - EDGES, COLUMNS, [row], LEAST_FIRST, gap=GAP)]
         for width in range(120, 0, -1)
     ]
     assert shown[0] == list(COLUMNS)

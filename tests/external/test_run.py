@@ -27,6 +27,7 @@ from bncore.store.paths import RunDir
 from bncore.store.requests import send_request
 from bncore.store.status import Observer, Status, read_status, write_status
 from bncore.store.verify import verify
+from bncore.train import heartbeat
 from bncore.train.digest import params_sha256
 from bncore.train.inspection import step_and_digest
 
@@ -320,3 +321,13 @@ def test_an_observation_that_was_not_entered_says_so(tmp_path: Path) -> None:
     inputs, targets = batches(1, 3)[0]
     with pytest.raises(bncore.ObserveError, match="not entered; expected `with"):
         watch.step(inputs, targets)
+
+
+def test_it_records_what_is_known_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.001)
+    run = tmp_path / "runs" / "mine" / "net"
+    Loop(mlp()).observed(run, batches(40, 3))
+    loaded = bncore.load_run(run)
+    assert {"cpu", "steps_per_second", "time_step", "time_probes"} <= set(loaded.table("machine"))
+    assert {"time_data", "time_evaluation", "time_checkpoints"}.isdisjoint(loaded.table("machine"))
+    assert status_of(run).machine

@@ -14,8 +14,10 @@ from store.factories import SMALL, empty_run
 from bncore.config.model import Spec
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
+from bncore.measures import MACHINE
 from bncore.store.journal import Event, encode
 from bncore.store.lineage import Lineage, write_lineage
+from bncore.store.machine import MachineLog
 from bncore.store.paths import RunDir
 from bncore.store.status import Observer, State, Status, write_status
 from bntui.live.sources import Runs, Source
@@ -139,6 +141,16 @@ def made_run(
         run.journal_file.write_bytes(b"".join(encode(event) + b"\n" for event in stamped))
     reached = max((e["step"] + 1 for e in journal if e["type"] == "step"), default=0)
     write_status(run, Status(state, reached if step is None else step, STEPS, message=message))
+    return run
+
+
+def record_machine(run: RunDir, *, every: int = 10, gpu: bool = True) -> RunDir:
+    """Write records of the machine at every so many steps; the run."""
+    names = [measure.key for measure in MACHINE if gpu or not measure.key.startswith("gpu_")]
+    log = MachineLog(run.machine_file)
+    for step in range(1, STEPS, every):
+        assert log.append(step, {name: (step + i) / 100 for i, name in enumerate(names)})
+    log.close()
     return run
 
 

@@ -27,7 +27,7 @@ from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
 from bntui.live.panels import PANELS
 from bntui.live.sources import read_whole
-from live.factories import STEPS, events, forked_run, made_run, quiet, request, view_of
+from live.factories import STEPS, events, forked_run, made_run, quiet, record_machine, request, view_of
 
 SAMPLES = SMALL.data.samples
 """Of a step: the batches are full."""
@@ -181,6 +181,7 @@ def test_values_that_are_not_finite_are_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", sorted(PANELS))
 def test_every_chart_of_groups(tmp_path: Path, key: str) -> None:
     views = [*seeds(tmp_path, "none", [1.0, 2.0, 3.0]), *seeds(tmp_path, "batch", [1.0, 2.0])]
+    views = [view_of(record_machine(view.run), view.style) for view in views]
     data = chart(views, key)
     assert data.curves
     for one in data.curves:

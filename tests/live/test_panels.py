@@ -19,7 +19,17 @@ from bntui.live.drawing import PanelState
 from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
 from bntui.live.panels import PANELS
 from bntui.live.theory import theory_over_layers, theory_over_steps
-from live.factories import LAYERS, STEPS, events, forked_run, made_run, probes, request, view_of
+from live.factories import (
+    LAYERS,
+    STEPS,
+    events,
+    forked_run,
+    made_run,
+    probes,
+    record_machine,
+    request,
+    view_of,
+)
 
 NAMES = list(PANELS)
 STATES = [PanelState(), PanelState(layer=3, step=15.0), PanelState(layer=99), PanelState(step=-5.0)]
@@ -141,7 +151,8 @@ def test_every_panel_draws_every_kind_of_run(kind: str, tmp_path: Path) -> None:
 def test_a_finished_run_has_every_curve_and_no_runs_have_none(key: str, tmp_path: Path) -> None:
     panel = PANELS[key]
     assert panel.measure.key == key
-    assert [c.label for c in panel.make([finished(tmp_path)], PanelState()).curves] == ["a-s0"]
+    view = view_of(record_machine(finished(tmp_path).run))
+    assert [c.label for c in panel.make([view], PanelState()).curves] == ["a-s0"]
     assert panel.make([], PanelState()).note == "no runs"
 
 

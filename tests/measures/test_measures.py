@@ -28,7 +28,12 @@ def test_every_measure_has_a_name_of_its_own() -> None:
     assert len(set(titles)) == len(titles)
     assert len({(m.table, m.field, m.over) for m in MEASURES.values()}) == len(titles)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", key) for key in MEASURES)
-    assert {measure.table.partition(":")[0] for measure in MEASURES.values()} == {"step", "eval", "probe"}
+    assert {measure.table.partition(":")[0] for measure in MEASURES.values()} == {
+        "step",
+        "eval",
+        "probe",
+        "machine",
+    }
 
 
 def test_the_paper_s_curves_are_of_measures() -> None:

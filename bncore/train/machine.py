@@ -1,0 +1,150 @@
+"""What a process takes of its machine, read at every heartbeat: processor, memory, GPU; where its time goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bncore.store.errors import StoreError
+from bncore.store.machine import MachineLog
+from bncore.store.paths import RunDir
+from bncore.train.sections import PARTS, Part, Sections
+
+MIB = 2**20
+DIGITS = 5
+"""Of every figure, after its leading zeros."""
+
+Figures = dict[str, float]
+"""By the fields of the table ``machine`` (`bncore.measures`); what is not known is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Counters at one moment."""
+
+    at: float
+    step: int
+    cpu: float
+    """Seconds of all threads on processors."""
+    parts: dict[Part, float]
+
+    def since(self, before: _Reading) -> Figures:
+        """Per second since `before`."""
+        wall = self.at - before.at
+        found = {"cpu": self.cpu - before.cpu, "steps_per_second": max(0, self.step - before.step)}
+        found |= {f"time_{part}": seconds - before.parts[part] for part, seconds in self.parts.items()}
+        return {name: value / wall for name, value in found.items()} if wall > 0 else {}
+
+
+class Machine:
+    """Records what this process takes of its machine.
+
+    Arguments:
+        run: the run directory, owned by this process.
+        parts: of its work, whose time is told.
+        fence: as of `MachineLog`.
+    """
+
+    def __init__(self, run: RunDir, parts: Sequence[Part] = PARTS, *, fence: bool = False) -> None:
+        self.gpu: Gpu | None = None
+        """The GPU that it uses, once that is known."""
+        self.sections = Sections(parts)
+        """To be entered where its time goes."""
+        self._log: MachineLog | None = None
+        with suppress(OSError, StoreError):  # what is recorded is worth less than the run
+            self._log = MachineLog(run.machine_file, fence=fence)
+        self._last = self._logged = self._read(0)
+        self._beats = 0
+
+    def restart_at(self, step: int) -> None:
+        """Count steps from here."""
+        self._last = self._logged = self._read(step)
+        self._beats = 0
+
+    def record(self, step: int) -> Figures:
+        """The figures since the last call; where updates were made and a line is due, it is written."""
+        now, present = self._read(step), self._present()
+        figures, self._last = now.since(self._last) | present, now
+        self._beats += 1
+        log = self._log if step != self._logged.step else None
+        if log and self._beats >= log.every and log.append(step, _rounded(now.since(self._logged) | present)):
+            self._logged, self._beats = now, 0
+        return _rounded(figures)
+
+    def close(self) -> None:
+        """Write no more."""
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+
+    def _read(self, step: int) -> _Reading:
+        return _Reading(time.perf_counter(), step, time.process_time(), self.sections.seconds())
+
+    def _present(self) -> Figures:
+        return process_figures() | (self.gpu.figures() if self.gpu is not None else {})
+
+
+def process_figures(proc: Path = Path("/proc/self")) -> Figures:
+    """Resident memory in MiB and the number of threads; nothing where the system has no such folder."""
+    try:
+        pages = int((proc / "statm").read_bytes().split()[1])
+        threads = len(list((proc / "task").iterdir()))
+    except (OSError, ValueError, IndexError):
+        return {}
+    return {"rss": pages * os.sysconf("SC_PAGE_SIZE") / MIB, "os_threads": threads}
+
+
+_OF_A_GPU: dict[str, Callable[[Any, Any], float]] = {
+    "gpu_use": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
+    "gpu_memory": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used / MIB,
+    "gpu_power": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+    "gpu_temperature": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+}
+
+
+class Gpu:
+    """One GPU, whoever uses it, as NVIDIA's management library knows it.
+
+    Arguments:
+        nvml: the module `pynvml` (of the package nvidia-ml-py).
+        handle: the GPU's.
+    """
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+
+    def figures(self) -> Figures:
+        """Use, memory, power, temperature; those that the GPU does not tell are not there."""
+        found: Figures = {}
+        for name, ask in _OF_A_GPU.items():
+            with suppress(self._nvml.NVMLError):
+                found[name] = ask(self._nvml, self._handle)
+        return found
+
+
+def find_gpu(device: torch.device) -> Gpu | None:
+    """The GPU that a device is; None where it is none, or nvidia-ml-py is not installed or does not know it."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    uuid = torch.cuda.get_device_properties(device).uuid
+    for kind in ("GPU", "MIG"):
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            return Gpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}"))
+    return None
+
+
+def _rounded(figures: Figures) -> Figures:
+    return {name: float(f"{value:.{DIGITS}g}") for name, value in figures.items()}

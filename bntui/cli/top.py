@@ -1,0 +1,112 @@
+"""`top`: what the live runs do, and what they take of their machines, without torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from bncore.follow.query import Query
+from bncore.follow.run_fields import RunField
+from bncore.follow.run_view import RunView
+from bncore.store.journal import in_json
+from bncore.store.status import LIVE
+from bntui.cli.ls import complete_field, field_named, ordered
+from bntui.cli.options import Json, Root, default_root, say
+from bntui.cli.select_runs import Where, nothing_matches, parse_where
+from bntui.cli.tables import Output, drawn
+from bntui.live.machine import LEAST_FIRST, machine_table
+from bntui.live.sources import Root as RunsUnder
+
+BUDGET_S = 1.0
+"""Seconds of a look for what heartbeats do not hold."""
+
+
+def top(
+    where: Where = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="Field such as cpu or rate, ascending; -KEY: descending.",
+            autocompletion=complete_field,
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the table once.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Show the live runs: their speed, what they take of their machines, where their time goes.
+
+    CPU counts processors: 200 % are two. GPU figures are of the whole GPU and need the extra 'bnrun[gpu]'. Columns
+    that a narrow terminal has no room for are left out. Ctrl-C ends it."""
+    query, under = parse_where(where), root or default_root()
+    look = _Look(under, query, sort)
+    if as_json:
+        typer.echo(json.dumps([_as_json(view) for view in look()], indent=2))
+    elif once or not sys.stdout.isatty():
+        views = look()
+        if views:
+            console = Output(piped_width=10_000)
+            console.print(drawn(console.width, *machine_table(views), least_first=LEAST_FIRST))
+        else:
+            say(nothing_matches(under, (), where) if where else f"no live runs under {under}")
+    else:
+        _follow(look)
+
+
+class _Look:
+    """The live runs under a root that a query selects, in order, whenever they are asked for."""
+
+    def __init__(self, root: Path, query: Query, sort: str | None) -> None:
+        self._query = query
+        self._key: RunField | None = field_named(sort.removeprefix("-"), "--sort") if sort else None
+        self._descending = bool(sort and sort.startswith("-"))
+        self._source = RunsUnder(root)
+        self._budget_s = BUDGET_S if query.text or sort else 0.0
+        self._source.poll(0.0)
+
+    @property
+    def interval_s(self) -> float:
+        """As the file system tolerates it."""
+        return self._source.interval_s
+
+    def __call__(self) -> list[RunView]:
+        runs = self._source.poll(self._budget_s).runs
+        views = [view for view in runs if view.state in LIVE and self._query.matches(view)]
+        return ordered(views, self._key, descending=self._descending) if self._key else views
+
+
+def _follow(look: _Look) -> None:
+    """Draw the table anew until Ctrl-C."""
+    console = Output(piped_width=10_000)
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            views = look()
+            titles, rows = machine_table(views)
+            shown = rows[: max(1, console.height - 5)]
+            table = drawn(console.width, titles, shown, least_first=LEAST_FIRST)
+            hidden = len(rows) - len(shown)
+            table.caption = Text(f"{hidden} more below" if hidden else "" if rows else "no live runs")
+            live.update(table, refresh=True)
+            time.sleep(look.interval_s)
+
+
+def _as_json(view: RunView) -> dict[str, Any]:
+    return {
+        "run": view.run.name,
+        "path": str(view.run.path),
+        "state": view.state,
+        "step": view.step,
+        "steps": view.steps or None,
+        "rate": in_json(view.rate),
+        "eta_s": in_json(view.eta_s),
+        "machine": in_json(view.machine),
+    }

@@ -1,0 +1,118 @@
+"""What the runs take of their machines: their newest figures as a table, and charts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual import on, work
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from bncore.follow.groups import Group
+from bncore.follow.run_view import RunView
+from bncore.store.machine import MACHINE as TABLE
+from bncore.store.status import LIVE
+from bntui.actions import EVERYWHERE, MACHINE, RUNS, bindings
+from bntui.chart.palette import Palette
+from bntui.chart.plot import Plot
+from bntui.chart.widget import Chart
+from bntui.fitting import columns_within
+from bntui.live.machine import LEAST_FIRST, machine_table
+from bntui.live.panels import PANELS
+from bntui.live.snapshot import Snapshot
+from bntui.screens.runs import RunsPage
+from bntui.widgets import formatting as fmt
+from bntui.widgets.charts import ChartGrid
+from bntui.widgets.listing import Listing, ListRow
+
+GAP = 2
+FIRST = ("steps_per_second", "cpu", "rss", "time_step")
+"""Charts that are shown where there is no room for all."""
+KEYS = (*FIRST, *(key for key, panel in PANELS.items() if panel.measure.table == TABLE and key not in FIRST))
+ON_GPU = tuple(key for key in KEYS if key.startswith("gpu_"))
+
+
+class MachinePage(RunsPage):
+    """The table above, charts below."""
+
+    DEFAULT_CSS = """
+    MachinePage #figures { height: auto; max-height: 35%; border: round $foreground 25%; padding: 0 1;
+                           border-title-color: $foreground; border-title-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings(MACHINE)
+    SCOPES: ClassVar[tuple[str, ...]] = (MACHINE, RUNS, EVERYWHERE)
+    TAB: ClassVar[str] = "machine"
+
+    def body(self) -> Iterable[Widget]:
+        yield Listing(id="figures", focusable=False)
+        yield ChartGrid(id="grid")
+
+    @property
+    def grid(self) -> ChartGrid:
+        return self.query_one(ChartGrid)
+
+    def on_mount(self) -> None:
+        self.query_one("#figures").border_title = "Newest figures"
+
+    def show_page(self, snapshot: Snapshot) -> None:
+        runs = self.selection.shown(snapshot)
+        keys = charts_of(runs)
+        if self.grid.keys != keys:
+            self.lay_out(keys)
+        self.grid.show(runs, self.panel_state())
+        figures = self.query_one("#figures", Listing)
+        groups = self.context.groups(snapshot)
+        figures.show(figure_rows(fmt.palette_of(self.app), groups, figures.text_width))
+        figures.key = str(self.selection.selected or "")
+
+    def focus_page(self) -> None:
+        current = self.grid.current
+        if current is not None:
+            current.focus(scroll_visible=False)
+
+    @work(exclusive=True, group="layout")
+    async def lay_out(self, keys: tuple[str, ...]) -> None:
+        """Show these charts."""
+        await self.grid.lay_out(keys)
+        if self.focused is None:
+            self.focus_page()
+
+    def action_chart(self, by: int) -> None:
+        self.grid.move(by)
+
+    def action_maximize_chart(self) -> None:
+        self.grid.toggle_maximized()
+
+    @on(Plot.CrosshairMoved)
+    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
+        if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
+            self.selection.step = event.x
+
+
+def charts_of(runs: Sequence[RunView]) -> tuple[str, ...]:
+    """Keys of the charts; those of GPUs where one was recorded."""
+    measured = {name for view in runs for name in view.machine}
+    return tuple(key for key in KEYS if key not in ON_GPU or PANELS[key].measure.field in measured)
+
+
+def figure_rows(palette: Palette, groups: Sequence[Group], width: int) -> list[ListRow]:
+    """A heading, and a row per run in the colour of its group, those that live first; the columns that fit."""
+    listed = [(view, group.style) for group in groups for view in group.runs]
+    listed.sort(key=lambda one: one[0].state not in LIVE)
+    titles, rows = machine_table([view for view, _ in listed])
+    rows = [[view.name, *row[1:]] for (view, _), row in zip(listed, rows, strict=True)]
+    kept = columns_within(width, titles, rows, LEAST_FIRST, gap=GAP)
+    widths = {place: max(cell_len(row[place]) for row in (titles, *rows)) for place in kept}
+
+    def line(cells: Sequence[str]) -> str:
+        return (" " * GAP).join(fmt.fitted(cells[place], wide) for place, wide in widths.items())
+
+    found = [ListRow(Text(line(titles), fmt.MUTED))]
+    for (view, style), row in zip(listed, rows, strict=True):
+        text = Text(line(row), "" if view.state in LIVE else fmt.MUTED)
+        text.stylize(fmt.color(palette, style), 0, len(view.name))
+        found.append(ListRow(text, str(view.run.path)))
+    return found
