@@ -184,6 +184,8 @@ class ChartData:
     """Whether it is the first panel of its row, where there is room for rows."""
     falling: bool = False
     """Whether x is minus the decimal logarithm of something that falls, which is written at the axis."""
+    better: Literal["", "lower", "higher"] = ""
+    """Which way is better, where one is."""
 
     @property
     def empty(self) -> bool:

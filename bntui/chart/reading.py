@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Reading:
     floor: float | None
     band: Span | None = None
     """Ends of the range about a mean."""
+    best: tuple[float, float] | None = None
+    """Where the curve is best, and its value there."""
 
     @property
     def is_line(self) -> bool:
@@ -62,6 +64,25 @@ def readings(curves: Iterable[Curve], x: float) -> list[Reading]:
         for curve, i in found
         if curve.weight != "spread" and not (curve.weight == "faint" and curve.style in read)
     ]
+
+
+def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> list[Reading]:
+    """Readings, each with where its curve is best, the first of such places; and one without a value of each curve
+    that does not reach there. Bands have no best."""
+    best = {}
+    for curve in curves:
+        finite = np.flatnonzero(np.isfinite(curve.low))
+        if better and curve.is_line and curve.weight == "main" and finite.size:
+            values = curve.low[finite]
+            i = finite[values.argmin() if better == "lower" else values.argmax()]
+            best[curve.style] = (curve.label, (float(curve.x[i]), float(curve.low[i])))
+    read = {reading.style for reading in found}
+    ended = [
+        Reading(name, style, np.nan, np.nan, np.nan, None, best=at)
+        for style, (name, at) in best.items()
+        if style not in read
+    ]
+    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in found] + ended
 
 
 def _reached(curve: Curve, x: float) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from bntui.actions import CURVES, bindings
 from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
-from bntui.chart.reading import Reading, readings
+from bntui.chart.reading import Reading, readings, with_best
 from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
 
@@ -65,9 +65,16 @@ class Chart(Plot):
         raw = self._read(self.data.curves, self.crosshair) if self.smoothing else [None] * len(drawn)
         return sorted(zip(drawn, raw, strict=False), key=lambda pair: pair[0].style)
 
-    def _read(self, curves: Iterable[Curve], x: float) -> list[Reading]:
+    def _read(self, curves: Sequence[Curve], x: float) -> list[Reading]:
         """Places as they are written at the axis."""
-        return [replace(r, x=float(self.data.x_written(np.array(r.x)))) for r in readings(curves, x)]
+        found = with_best(readings(curves, x), curves, self._shown.better)
+        return [
+            replace(r, x=self._written(r.x), best=r.best and (self._written(r.best[0]), r.best[1]))
+            for r in found
+        ]
+
+    def _written(self, x: float) -> float:
+        return float(self.data.x_written(np.array(x)))
 
     def chart_style(self) -> ChartStyle:
         return replace(super().chart_style(), smoothing=self.smoothing)

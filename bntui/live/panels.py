@@ -71,6 +71,7 @@ class Panel:
             x_name=AXES[state.axis],
             note=note,
             falling=state.axis == "loss",
+            better=measure.better,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -65,9 +66,13 @@ class SweepPage(RunsPage):
             one = raw or drawn
             edges = (one.low, one.high) if not one.is_line else one.band or ("", "")
             mean = one.low if one.is_line else ""
-            rows.append((one.name, one.x, mean, *edges, drawn.low if raw and one.is_line else ""))
+            smoothed = drawn.low if raw and one.is_line else ""
+            values = (one.name, one.x, mean, *edges, smoothed, *reversed(drawn.best or ("", "")))
+            rows.append(tuple("" if isinstance(v, float) and math.isnan(v) else v for v in values))
         if rows:
-            rows.insert(0, ("curve", chart.data.x_name, "value", "low", "high", "smoothed"))
+            rows.insert(
+                0, ("curve", chart.data.x_name, "value", "low", "high", "smoothed", "best", "best at")
+            )
         return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
 
     def focus_page(self) -> None:

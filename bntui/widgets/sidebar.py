@@ -16,7 +16,7 @@ from bncore.config.measure import Band
 from bncore.follow.estimate import duration
 from bncore.follow.groups import Group, short_name
 from bntui.chart.palette import Palette
-from bntui.chart.reading import Reading
+from bntui.chart.reading import Reading, place
 from bntui.chart.ticks import exact
 from bntui.live.grouping import Grouping
 from bntui.live.marks import numbered
@@ -182,15 +182,19 @@ def reading_rows(
 ) -> Iterator[Text]:
     """A curve's name and value at a step, and beneath it what there is about it: band, noise floor, what was
     smoothed, and the step of the measurement where that is another."""
+    reached = math.isfinite(drawn.x)
     value = exact(drawn.low) if drawn.is_line else f"{exact(drawn.low)}…{exact(drawn.high)}"
+    value = value if reached else "-"
     head = fmt.badge(palette, drawn.style, 2).append(" ")
     head.append(fmt.fitted(drawn.name, max(4, width - 4 - cell_len(value))), fmt.color(palette, drawn.style))
     yield head.append(f" {value}", fmt.STRONG)
     floor = [f"± {exact(drawn.floor)}"] if drawn.floor is not None and math.isfinite(drawn.floor) else []
     rows = [[*_band(drawn), *floor]]
-    if raw is not None and raw.is_line:
+    if raw is not None and raw.is_line and reached:
         rows.append([f"raw {exact(raw.low)}", *_band(raw)])
-    if round(drawn.x) != round(at):
+    if drawn.best is not None:
+        rows.append([f"best {exact(drawn.best[1])} at {place(drawn.best[0])}"])
+    if reached and round(drawn.x) != round(at):
         rows.append([f"measured at {exact(drawn.x)}"])
     for row in filter(None, rows):
         yield Text(fmt.fitted("   " + "  ".join(row), width), fmt.MUTED)

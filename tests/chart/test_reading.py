@@ -1,0 +1,45 @@
+"""What is read at the crosshair, and where curves are best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bncore.figure import Curve
+from bntui.chart.reading import readings, with_best
+
+VALUES = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf]), min_size=1, max_size=30)
+
+
+def line(style: int, values: list[float]) -> Curve:
+    y = np.array(values)
+    return Curve(f"c{style}", style, np.arange(len(values), dtype=np.float64), y, y)
+
+
+@given(VALUES, st.sampled_from(["lower", "higher"]))
+def test_the_best_is_the_first_of_the_best_finite_values(values: list[float], better: str) -> None:
+    curve = line(0, values)
+    (found,) = with_best(readings([curve], 0.0), [curve], better)
+    finite = [(v, i) for i, v in enumerate(values) if np.isfinite(v)]
+    if not finite:
+        assert found.best is None
+        return
+    value = (min if better == "lower" else max)(v for v, _ in finite)
+    assert found.best == (next(i for v, i in finite if v == value), value)
+
+
+def test_a_curve_that_ended_before_the_crosshair_still_says_its_best() -> None:
+    curves = [line(0, [3.0, 1.0, 2.0]), line(1, list(np.linspace(9, 5, 20)))]
+    reached, ended = with_best(readings(curves, 19.0), curves, "lower")
+    assert (reached.name, reached.low, reached.best) == ("c1", 5.0, (19.0, 5.0))
+    assert (ended.name, ended.best) == ("c0", (1.0, 1.0))
+    assert np.isnan([ended.x, ended.low]).all()
+
+
+@pytest.mark.parametrize("better", ["", "lower"])
+def test_bands_and_measures_without_a_better_way_have_no_best(better: str) -> None:
+    x = np.arange(3.0)
+    curve = Curve("band", 0, x, x, x + 1) if better else line(0, [1.0, 2.0])
+    assert [one.best for one in with_best(readings([curve], 1.0), [curve], better)] == [None]
