@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from bncore.config.errors import did_you_mean
 from bncore.follow.run_fields import (
@@ -62,6 +62,17 @@ class QueryError(ValueError):
         self.end = max(end, start + 1)
 
 
+class Wanted(NamedTuple):
+    """A value that a field must have."""
+
+    field: RunField
+    test: Callable[[float | str], bool]
+    text: str
+    start: int
+    """Its place in the query."""
+    end: int
+
+
 @dataclass(frozen=True)
 class Query:
     """What runs must be to be selected."""
@@ -74,6 +85,7 @@ class Query:
     """The measures and probes that it needs."""
     of_words: bool = True
     """Whether it asks for words alone."""
+    wanted: tuple[Wanted, ...] = ()
 
     def matches(self, view: RunView, shown: str = "") -> bool:
         """Whether a run is selected.
@@ -101,6 +113,16 @@ def parse(text: str) -> Query:
         QueryError: naming the word at fault and what is accepted.
     """
     return _Parser(text).query()
+
+
+def no_such_value(query: Query, views: Sequence[RunView]) -> QueryError | None:
+    """What to say of a value that none of the runs has, though one has a value like it; else None."""
+    for known, test, text, start, end in query.wanted:
+        values = [one for view in views for one in _as_tuple(known.of(view))]
+        near = did_you_mean(text, sorted({one for one in values if isinstance(one, str)}))
+        if near and not any(map(test, values)):
+            return QueryError(query.text, start, end, f"no run has this value{near}")
+    return None
 
 
 def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
@@ -144,6 +166,7 @@ class _Parser:
     settings: bool = False
     measured: set[str] = field(default_factory=set)
     of_words: bool = True
+    wanted: list[Wanted] = field(default_factory=list)
 
     def query(self) -> Query:
         if not self.text.strip():
@@ -152,7 +175,8 @@ class _Parser:
         token = self._peek()
         if token is not None:
             self._refuse(token, "a ')' without its '('")
-        return Query(self.text, condition, self.settings, frozenset(self.measured), self.of_words)
+        measured, wanted = frozenset(self.measured), tuple(self.wanted)
+        return Query(self.text, condition, self.settings, measured, self.of_words, wanted)
 
     def _any_of(self) -> Condition:
         parts = [self._all_of()]
@@ -227,8 +251,9 @@ class _Parser:
         self.measured |= {name} if known.kind == "measure" else set()
         if op in _COMPARE:
             return self._ordered(known, op, items)
-        tests = [self._test(known, *item) for item in items]
-        return _equal(known, tests, negative=op == "!=")
+        wanted = [Wanted(known, self._test(known, *item), *item) for item in items]
+        self.wanted += wanted if op != "!=" else ()
+        return _equal(known, [one.test for one in wanted], negative=op == "!=")
 
     def _has(self, operator: re.Match[str], op: str, items: list[tuple[str, int, int]]) -> Condition:
         if op not in (":", "=", "=="):
@@ -320,18 +345,18 @@ def _items(value: re.Match[str]) -> list[tuple[str, int, int]]:
 
 def _equal(known: RunField, tests: Sequence[Callable[[float | str], bool]], *, negative: bool) -> Condition:
     def holds(view: RunView, _text: str) -> bool:
-        value = known.of(view)
-        if value is None:
-            return False
-        values = value if isinstance(value, tuple) else (value,)
-        return any(test(one) for test in tests for one in values) is not negative
+        values = _as_tuple(known.of(view))
+        return bool(values) and any(test(one) for test in tests for one in values) is not negative
 
     return holds
 
 
+def _as_tuple(value: Value) -> tuple[float | str, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
 def _numbers(value: Value) -> Iterable[float]:
-    values = value if isinstance(value, tuple) else (value,)
-    return [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+    return [one for one in _as_tuple(value) if isinstance(one, int | float) and not isinstance(one, bool)]
 
 
 def _number(text: str, known: RunField) -> float | None:

@@ -13,10 +13,21 @@ from bncore.config.errors import escape_control
 from bncore.config.measure import Band
 from bncore.config.overrides import ALIASES
 from bncore.follow.groups import varying
+from bncore.follow.run_fields import run_fields
 from bntui.cli.options import say
 from bntui.live.axes import Axis, unplaced
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Short names and paths of settings that begin so."""
+    return [
+        name
+        for name, field in run_fields().items()
+        if field.kind == "setting" and name.startswith(incomplete) and ("." not in name or "." in incomplete)
+    ]
+
 
 Single = Annotated[
     bool,
@@ -24,7 +35,11 @@ Single = Annotated[
 ]
 By = Annotated[
     list[str] | None,
-    typer.Option("--by", help="Setting to group runs by, such as optim.lr; repeatable.  [default: variant]"),
+    typer.Option(
+        "--by",
+        help="Setting to group runs by, such as optim.lr; repeatable.  [default: variant]",
+        autocompletion=complete_setting,
+    ),
 ]
 BandOption = Annotated[
     Band | None,

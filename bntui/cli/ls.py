@@ -80,7 +80,7 @@ def ls(
     if as_json:
         typer.echo(json.dumps([_as_json(view, fields) for view in shown], indent=2))
     elif not shown:
-        say(nothing_matches(under, names, where) if where and listed else f"no runs under {under}")
+        say(nothing_matches(under, names, query, listed) if where and listed else f"no runs under {under}")
     else:
         titles = [_TITLES.get(field.name, field.name) for field in fields]
         rows = [[_cell(field, view) for field in fields] for view in shown]

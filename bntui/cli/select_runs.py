@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 from rich.cells import cell_len
 
 from bncore.config.errors import escape_control
-from bncore.follow.query import Query, QueryError, complete, parse
+from bncore.follow.query import Query, QueryError, complete, no_such_value, parse
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all, list_places
@@ -19,9 +20,13 @@ from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import counted, default_root, fail, say
 
 
-def complete_query(incomplete: str) -> list[str]:
-    """Names of fields, or values of the one that is being typed."""
-    return complete(incomplete)
+def complete_query(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of fields, or values of the one that is being typed, as the runs under the root have them."""
+    found = complete(incomplete)
+    if found or not re.search(r"[=:]", incomplete):
+        return found
+    sweeps = list_sweeps(ctx.params.get("root") or default_root())
+    return complete(incomplete, view_runs(run for sweep in sweeps for run in sweep.runs()))
 
 
 Where = Annotated[
@@ -80,14 +85,17 @@ def places_named(
     if where is None:
         return places
     found: list[RunDir | SweepDir] = []
+    seen: list[RunView] = []
     matching: list[RunView] = []
     for place in places:
         runs = _runs_in(place)
-        views = matches(runs, query)
+        among = view_runs(runs, settings=query.settings, enough=query.enough)
+        views = [view for view in among if query.matches(view)]
+        seen += among
         matching += views
         found += [place] if views and len(views) == len(runs) else [view.run for view in views]
     if not found:
-        fail(nothing_matches(under, names, where), ExitCode.USAGE)
+        fail(nothing_matches(under, names, query, seen), ExitCode.USAGE)
     if announce:
         say(
             f"{counted(len(matching), 'run')} matching {where}: {', '.join(view.run.name for view in matching)}"
@@ -95,17 +103,12 @@ def places_named(
     return found
 
 
-def matches(runs: Sequence[RunDir], query: Query) -> list[RunView]:
-    """The runs that a query selects."""
-    return [
-        view for view in view_runs(runs, settings=query.settings, enough=query.enough) if query.matches(view)
-    ]
-
-
-def nothing_matches(root: Path, names: Sequence[str] | None, where: str) -> str:
-    """What is said where no run is left."""
+def nothing_matches(root: Path, names: Sequence[str] | None, query: Query, views: Sequence[RunView]) -> str:
+    """What is said where no run is left of `views`; with a mark under a value that may be misspelt."""
     among = f"of {', '.join(names)}" if names else f"under {root}"
-    return f"no run {among} matches {where}"
+    misspelt = no_such_value(query, views)
+    hint = f"\n{misspelt}:\n{marked(misspelt)}" if misspelt else ""
+    return f"no run {among} matches {query.text}{hint}"
 
 
 def runs_named(

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from bncore.config.errors import escape_control
-from bncore.follow.query import Query, QueryError, common_beginning, complete, parse
+from bncore.follow.query import Query, QueryError, common_beginning, complete, no_such_value, parse
 from bncore.follow.run_view import RunView
 from bntui.actions import FILTERS, QUERIES, bindings
 
@@ -105,7 +105,8 @@ class QueryFilter(Filter):
     @on(Input.Changed)
     def _parse(self) -> None:
         try:
-            self.valid, self._error = parse(self.value), None
+            self.valid = parse(self.value)
+            self._error = no_such_value(self.valid, self.views)
         except QueryError as error:
             self._error = error
             with suppress(QueryError):  # a field's name, half typed, was a word

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from live.factories import events, made_run, write_sweep
@@ -19,6 +20,7 @@ from bncore.store.requests import waiting
 from bncore.store.status import Status, write_status
 from bntui.cli.ls import COLUMNS, LEAST_FIRST, complete_field
 from bntui.cli.main import app
+from bntui.cli.select_runs import complete_query
 from bntui.cli.tables import EDGES, GAP
 from bntui.fitting import columns_within
 
@@ -115,6 +117,19 @@ def test_columns_are_completed(begun: str, offered: list[str]) -> None:
     assert [one for one in complete_field(begun) if one in offered] == offered
 
 
+@pytest.mark.parametrize(
+    ("begun", "offered"),
+    [
+        ("norm=", ["norm=batch", "norm=none"]),
+        ("seed=1 variant=b", ["seed=1 variant=batch"]),
+        ("stat", ["state"]),
+    ],
+)
+def test_a_query_is_completed_with_what_runs_have(root: Path, begun: str, offered: list[str]) -> None:
+    context = SimpleNamespace(params={"root": root})
+    assert complete_query(context, begun) == offered  # type: ignore[arg-type]  # all of a context that it reads
+
+
 @pytest.mark.parametrize("option", ["--columns", "--sort"])
 def test_a_column_that_is_none_is_refused(root: Path, option: str) -> None:
     code, out, err = bnrun(root, "ls", option, "nrom")
@@ -167,6 +182,21 @@ def test_a_query_that_matches_nothing_is_said_to_and_nothing_is_done(root: Path,
     assert (code, out) == (2, "")
     assert err == f"bnrun: no run under {root} matches norm=l1\n"
     assert len(listed(root)) == 6
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "report", "rm -y", "set lr=0.1", "export --csv"])
+def test_a_value_that_no_run_has_is_pointed_at_with_the_one_that_was_meant(root: Path, command: str) -> None:
+    code, out, err = bnrun(root, *command.split(), "-w", "seed=0 norm=bacth,l1")
+    assert (code, out) == (0 if command == "ls" else 2, "")
+    said, why, query, mark = err.splitlines()
+    assert said.endswith(f"no run under {root} matches seed=0 norm=bacth,l1")
+    assert "did you mean 'batch'?" in why
+    assert query[mark.index("^") : mark.rindex("^") + 1] == "bacth"
+
+
+def test_a_value_that_some_run_has_is_not_pointed_at(root: Path) -> None:
+    assert "did you mean" not in bnrun(root, "ls", "-w", "norm=batch seed=99")[2]
+    assert "did you mean" not in bnrun(root, "ls", "-w", "not norm!=bacth norm=none")[2]
 
 
 def test_ls_says_that_nothing_matches_and_of_an_empty_root_that_there_is_nothing(
