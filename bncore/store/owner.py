@@ -46,6 +46,10 @@ class Owner:
     """Of a cluster's task: ``<array job>_<index>``. Slurm runs a task once at a time."""
     restarts: int = 0
     """How often that task had been put back into the queue before this process."""
+    inode: int = 0
+    """Of the directory that it holds; 0: not told by an earlier program."""
+    path: str = ""
+    """Where that directory was when it took it."""
 
     def is_local(self) -> bool:
         """Whether this host can tell whether it lives: it ran here, before this boot or in this pid namespace."""
@@ -58,6 +62,15 @@ class Owner:
         if not self.is_local():
             return False
         return self.boot != boot_id() or process_start(self.pid) != self.started
+
+    def is_elsewhere(self, folder: Path) -> bool:
+        """Whether it holds another directory, of which `folder` is a copy; False where this host cannot tell.
+
+        A directory that is renamed keeps its inode; where inodes change, one that is not renamed keeps its path.
+        """
+        if not self.inode or not self.is_local() or _inode(folder) in (0, self.inode):
+            return False
+        return _path(folder) != self.path
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -84,7 +97,7 @@ class Ownership:
         identity = _identity(self.run.owner_file)
         if identity is not None and identity == self._seen:
             return True
-        present = read_owner(self.run)
+        present = _read(self.run.owner_file)
         if present is None or present.nonce != self.holder.nonce:
             return False
         self._seen = identity
@@ -122,13 +135,14 @@ def acquire(
     """
     pid, nonce = os.getpid(), uuid.uuid4().hex
     started = process_start(pid) or 0
-    mine = Owner(socket.gethostname(), boot_id(), pid, started, nonce, pid_namespace(), task, restarts)
+    who = (socket.gethostname(), boot_id(), pid, started, nonce, pid_namespace(), task, restarts)
+    mine = Owner(*who, _inode(run.path), _path(run.path))
     temporary = run.path / f".owner.{mine.nonce}"
     contested = False
 
     def displaceable(_: Path, other: Owner) -> bool:
         nonlocal contested
-        contested = not other.known_dead()
+        contested = not (other.known_dead() or other.is_elsewhere(run.path))
         return not contested or force or silent(other)
 
     def left_lying(claim: Path, other: Owner) -> bool:
@@ -155,8 +169,10 @@ def acquire(
 
 
 def read_owner(run: OwnedDir) -> Owner | None:
-    """The present holder; None where there is none, or the file makes no sense."""
-    return _read(run.owner_file)
+    """The present holder; None where there is none, the file makes no sense, or came with a copy of another's
+    directory."""
+    holder = _read(run.owner_file)
+    return None if holder is None or holder.is_elsewhere(run.path) else holder
 
 
 def boot_id() -> str:
@@ -254,9 +270,23 @@ def _read(path: Path) -> Owner | None:
         holder = Owner(**{f.name: table[f.name] for f in fields(Owner) if f.name in table})
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None
-    whole = all(isinstance(number, int) for number in (holder.pid, holder.started, holder.restarts))
-    texts = (holder.host, holder.boot, holder.nonce, holder.namespace, holder.task)
+    whole = all(
+        isinstance(number, int) for number in (holder.pid, holder.started, holder.restarts, holder.inode)
+    )
+    texts = (holder.host, holder.boot, holder.nonce, holder.namespace, holder.task, holder.path)
     return holder if whole and all(isinstance(text, str) for text in texts) else None
+
+
+def _inode(folder: Path) -> int:
+    """0 where it cannot be told."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _path(folder: Path) -> str:
+    return os.fsencode(os.path.realpath(folder)).decode(errors="backslashreplace")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -131,7 +131,7 @@ def test_whatever_status_json_holds_reading_it_never_fails(
         Observer().dead(run, status)
 
 
-@given(_tables(Owner("host", "boot", 1, 2, "nonce")))
+@given(_tables(Owner("host", "boot", 1, 2, "nonce", inode=3, path="/there")))
 def test_whatever_owner_json_holds_it_can_be_read_and_taken(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
