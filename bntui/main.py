@@ -23,7 +23,18 @@ SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Open the explorer; the process's exit code."""
+    """Open the explorer; the process's exit code: 0 where the reader of what is printed has gone."""
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _main(arguments: list[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["config"]:
         from bntui.configure import main as configure

@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,16 +23,27 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 class Bnrun(LazyGroup):
     """The group of all commands, which ends quietly where the reader of its output has gone."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Parse the command line; `--help` and `--version` print here."""
+        with _reader_may_leave():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit 0 if standard output is closed early, as `| head` does."""
+        with _reader_may_leave():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Exit 0 if standard output is closed early, as `| head` does."""
+    try:
         try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            _discard_output()
-            raise typer.Exit(ExitCode.OK) from None
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        raise typer.Exit(ExitCode.OK) from None
 
 
 app = typer.Typer(
