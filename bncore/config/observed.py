@@ -46,6 +46,8 @@ class Observed(ConfigModel):
     """Instruments."""
     check: Literal["strict", "report"] = "strict"
     """Whether a loop whose gradient is not that of the loss is refused, or the deviation journaled."""
+    batch: Literal["", "local", "global"] = ""
+    """Where several processes make an update together: whether probes measure on the batch of one of them."""
     tags: tuple[Text, ...] = ()
     """Words that the run is found by."""
     config: dict[str, bool | int | float | Text] = Field(default_factory=dict)

@@ -12,9 +12,11 @@ from torch.nn.parameter import is_lazy
 from bncore.config.probes import Probes
 from bncore.config.stability import sgd_threshold
 from bncore.probes.layer_map import parametrised
+from bncore.probes.processes import Processes
 
 PARALLEL = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"})
-"""Names of classes that spread a batch or the parameters over devices."""
+"""Names of classes that spread a batch or the parameters over devices; only the outermost may be one of them, a
+DistributedDataParallel."""
 PRECISIONS: dict[torch.dtype, Literal["float32", "float64"]] = {
     torch.float32: "float32",
     torch.float64: "float64",
@@ -26,9 +28,28 @@ class ObserveError(ValueError):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module itself where `torch.compile` has wrapped it: probes run it as it is written."""
-    inner = getattr(model, "_orig_mod", model)
-    return inner if isinstance(inner, nn.Module) else model
+    """The module itself where `torch.compile` or DistributedDataParallel has wrapped it: probes run it as it is
+    written."""
+    distributed = isinstance(model, nn.parallel.DistributedDataParallel)
+    inner = model.module if distributed else getattr(model, "_orig_mod", model)
+    return unwrapped(inner) if isinstance(inner, nn.Module) and inner is not model else model
+
+
+def check_processes(model: nn.Module, processes: Processes, batch: str) -> None:
+    """Make sure that this process can measure without the others, or that they are there to take part.
+
+    Raises:
+        ObserveError: it cannot.
+    """
+    joint = isinstance(model, nn.parallel.DistributedDataParallel) or processes.count > 1
+    if batch == "global" and not joint:
+        raise ObserveError("batch: 'global'; expected 'local' in a loop of one process")
+    synchronized = [name for name, m in model.named_modules() if isinstance(m, nn.SyncBatchNorm)]
+    if synchronized and processes.count > 1 and not processes.joined:
+        raise ObserveError(
+            f"model: SyncBatchNorm at {synchronized[0]} waits for the other processes, which make no pass for a "
+            "probe; expected batch='global'"
+        )
 
 
 def check_observable(model: object, optimizer: object, probes: Probes, *, strict: bool) -> None:
@@ -97,12 +118,12 @@ def _problems(model: object, optimizer: object, probes: Probes, *, strict: bool)
 
 
 def _model_problems(model: nn.Module) -> Iterator[str]:
-    for name, module in model.named_modules():
+    for name, module in unwrapped(model).named_modules():
         kinds = sorted(PARALLEL & {kind.__name__ for kind in type(module).__mro__})
         if kinds:
             yield (
-                f"model: {kinds[0]} at {name or 'the top'}; expected a module on one device: its gradient is "
-                "not that of the batch one process sees"
+                f"model: {kinds[0]} at {name or 'the top'}; expected a module on one device, at most within a "
+                "DistributedDataParallel of its own: its gradient is not that of the batch one process sees"
             )
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]

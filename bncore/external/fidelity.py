@@ -32,6 +32,8 @@ class Fidelity:
     """The deviation that the arithmetic of the passes may explain."""
     precision: str = ""
     """What the probes compute in."""
+    batch: str = ""
+    """``local``, ``global`` where several processes make an update together."""
     precision_deviation: float = math.nan
     """The deviation of the gradient that the probes start from, where they compute in another precision."""
 
@@ -40,10 +42,10 @@ class Fidelity:
         """Whether the recomputed gradient is the loop's, but for its length and rounding."""
         return self.deviation <= self.tolerance
 
-    def in_precision(self, precision: str, grads: Gradient | None, held: Gradient) -> Fidelity:
+    def in_precision(self, precision: str, grads: Gradient | None, held: Gradient, *, batch: str) -> Fidelity:
         """With the precision of the probes, and their gradient where it is another than g'."""
         apart = math.nan if grads is None else compared(held, grads)[0]
-        return replace(self, precision=precision, precision_deviation=apart)
+        return replace(self, precision=precision, precision_deviation=apart, batch=batch)
 
     def fields(self) -> dict[str, Any]:
         """The journal's."""
@@ -54,6 +56,8 @@ class Fidelity:
             "faithful": self.faithful,
             "precision": self.precision,
         }
+        if self.batch:
+            fields["batch"] = self.batch
         for name in ("loss_deviation", "precision_deviation"):
             if not math.isnan(getattr(self, name)):
                 fields[name] = getattr(self, name)

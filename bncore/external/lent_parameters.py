@@ -65,7 +65,9 @@ def _own(view: ModuleView) -> Gradient:
     with torch.enable_grad():
         loss, grads = summed_gradient(view.terms(view.net), [parameters[name] for name in view.grads])
     zeros = (torch.zeros_like(parameters[name]) for name in view.grads)
-    return loss, [zero if g is None else g for g, zero in zip(grads, zeros, strict=True)]
+    given = [zero if g is None else g for g, zero in zip(grads, zeros, strict=True)]
+    loss, *reduced = view.mean([loss, *given])
+    return loss, reduced
 
 
 @contextmanager

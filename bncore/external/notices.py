@@ -63,5 +63,13 @@ def announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> Iter
                 f"own rate, and its unit of length is ||rates * g|| / ||g||, here {view.lr:.4g}"
             ),
         )
+    if view.processes.count > 1 and not view.processes.joined:
+        yield (
+            "batch",
+            (
+                f"batch: that of the first of {view.processes.count} processes alone, whose loss the probes "
+                "measure; the loop's gradient is the mean over the processes (batch='global' measures that of all)"
+            ),
+        )
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in net.modules()):
         yield "hooks", "the model has hooks of its own: the probes' passes call them too"

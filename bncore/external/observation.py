@@ -32,7 +32,7 @@ from bncore.store.owner import acquire
 from bncore.train.digest import params_sha256
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.machine import Machine, find_gpu
-from bncore.train.sections import Part
+from bncore.train.sections import Part, Sections
 
 OnError = Literal["warn", "raise"]
 KNOWN_PARTS: tuple[Part, ...] = ("step", "probes")
@@ -62,6 +62,8 @@ class Observation(Controls):
         self._measuring = recomputation.strict or any(part.every for _, part in described.probes)
         self._layer_map: LayerMap | None = None
         self._told: set[str] = set()  # what was announced
+        self._given_up = False
+        self._device = torch.device(described.device)
         self._measured: set[str] = set()  # probes that have measured, or failed to
         self._open = False
         self._entered = False
@@ -108,7 +110,7 @@ class Observation(Controls):
             self._refuse("step: in another thread than the observation; expected the one that entered it")
         step = self.position
         self._steering.begun += 1
-        self._guarded(lambda: self._steering.before_step(step))
+        self._guarded(lambda: self._answer_requests(step))
         return ObservedStep(
             self._net,
             self._optimizer,
@@ -123,8 +125,30 @@ class Observation(Controls):
 
     def _measures(self, step: int) -> bool:
         """Whether there is to be measured; of a loop that is not understood yet every step is tried."""
-        wanted = self._open and self._measuring
-        return wanted and (self._layer_map is None or bool(self._probes.due(step)))
+        wanted = self._layer_map is None or bool(self._probes.due(step))
+        return wanted and self._all_measure()
+
+    def _all_measure(self) -> bool:
+        """Whether every process that takes part still does: one that waits for another would wait for ever."""
+        if not self._given_up:
+            willing = self._open and self._measuring
+            self._given_up = not self._recomputation.processes.agree(willing, self._device)
+        return not self._given_up
+
+    def _answer_requests(self, step: int) -> None:
+        if self._recomputation.processes.count == 1:
+            self._steering.before_step(step)
+        else:
+            self._steering.decline(
+                step, "this loop is made by several processes, which are not told of requests"
+            )
+
+    def _write(self, kind: str, step: int, **fields: Any) -> None:
+        """Journal an event."""
+        self._journal.append(kind, step, **fields)
+
+    def _write_layers(self, names: list[str]) -> None:
+        write_meta(self.run, self._described.device, names)
 
     def record_eval(
         self,
@@ -141,7 +165,7 @@ class Observation(Controls):
             test_loss=test_loss,
             test_accuracy=test_accuracy,
         )
-        self._guarded(lambda: self._journal.append("eval", self.position, **fields))
+        self._guarded(lambda: self._write("eval", self.position, **fields))
 
     def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """Journal numbers of the loop's own, each by a name, which gets a chart: ``watch.log(val_loss=0.3)``, or
@@ -154,7 +178,7 @@ class Observation(Controls):
         except ValueError as error:
             self._refuse(str(error))
             return
-        self._journal.append("log", self.position, **numbers)
+        self._write("log", self.position, **numbers)
 
     def _refuse(self, reason: str) -> None:
         """A wrong call, which does nothing, or stops the loop."""
@@ -177,6 +201,9 @@ class Observation(Controls):
             raise ObserveError("step: made within another, or twice; expected one update after the other")
         self.position += 1
         self._tell(step)
+        self._beat()
+
+    def _beat(self) -> None:
         self._heartbeat.step = self.position
 
     def _tell(self, step: ObservedStep) -> None:
@@ -184,10 +211,10 @@ class Observation(Controls):
             fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
             if math.isnan(step.lr):  # groups of parameters with rates of their own
                 del fields["lr"]
-            self._journal.append("step", step.step, **fields)
+            self._write("step", step.step, **fields)
         if step.skipped:
-            self._journal.append("skipped", step.step, reason=step.skipped)
-        if step.measured and self._measuring and (self._recomputation.strict or not step.skipped):
+            self._write("skipped", step.step, reason=step.skipped)
+        if step.measured and self._all_measure() and (self._recomputation.strict or not step.skipped):
             with self._sections("probes"):
                 self._measure(step)
 
@@ -201,7 +228,7 @@ class Observation(Controls):
             if self._layer_map is None:
                 self._layer_map = again.view.layer_map
                 check_layers(self._described.probes, len(again.view.weights))
-                write_meta(self.run, self._described.device, again.view.weights)
+                self._write_layers(again.view.weights)
             self._announce(step, again)
             with self._recomputation.precision(captured):
                 self._run_probes(again)
@@ -219,16 +246,18 @@ class Observation(Controls):
         for key, text in said:
             if key not in self._told:
                 self._told.add(key)
-                self._journal.append("warning", step.step, text=text)
+                self._write("warning", step.step, text=text)
 
     def _run_probes(self, again: RecomputedStep) -> None:
-        step, doubted = again.view.step, {} if again.fidelity.faithful else {"faithful": False}
-        self._journal.append("probe", step, name="fidelity", **again.fidelity.fields())
-        for result in self._probes.measure(again.view):
+        step, found = again.view.step, again.fidelity
+        doubted: dict[str, Any] = {} if found.faithful else {"faithful": False}
+        results = list(self._probes.measure(again.view))  # other processes wait for passes, not for files
+        self._write("probe", step, name="fidelity", **found.fields())
+        for result in results:
             if isinstance(result, Measured):
-                self._journal.append("probe", step, name=result.name, **result.fields, **doubted)
+                self._write("probe", step, name=result.name, **result.fields, **doubted)
             else:
-                self._journal.append("probe_failed", step, **result.fields)
+                self._write("probe_failed", step, **result.fields)
                 self._probe_failed(step, result.name, result.reason)
             self._measured.add(result.name)
 
@@ -247,17 +276,15 @@ class Observation(Controls):
                 raise error
             raise ObserveError(f"the first step cannot be recomputed: {reason}") from error
         for name in self._probes.due(step):
-            self._journal.append("probe_failed", step, name=name, reason=reason)
+            self._write("probe_failed", step, name=name, reason=reason)
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if kind is None or kind is StopObserved:
             if not self.position:
-                self._journal.append(
-                    "warning", 0, text="no step was observed: expected `with watch.step(batch):`"
-                )
+                self._write("warning", 0, text="no step was observed: expected `with watch.step(batch):`")
             digest = params_sha256(self._net)
             state = self._steering.end(self.position, digest)
-            self._journal.append("finished", self.position, state=state, params_sha256=digest)
+            self._write("finished", self.position, state=state, params_sha256=digest)
             self._journal.sync()
             self._heartbeat.steps = self.position if state == "finished" else self._heartbeat.steps
             self._heartbeat.stop(state, "" if state == "finished" else "stopped by request")
@@ -298,7 +325,7 @@ class Observation(Controls):
         reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
         warnings.warn(f"observed without probes from now on: {reason}", RuntimeWarning, stacklevel=5)
         text = f"the probes are taken away: {reason}"
-        self._guarded(lambda: self._journal.append("warning", self.position, text=text))
+        self._guarded(lambda: self._write("warning", self.position, text=text))
 
     def _close(self) -> None:
         self._open = False
@@ -310,3 +337,32 @@ class Observation(Controls):
 
 def _known(**fields: float | Tensor | None) -> dict[str, float]:
     return {name: float(value) for name, value in fields.items() if value is not None}
+
+
+class Companion(Observation):
+    """The observation in a process that writes nothing: the first one writes. It takes part in measurements that
+    all processes make together."""
+
+    def __enter__(self) -> Observation:
+        self._open, self._entered = self._recomputation.processes.joined, True
+        self._sections = Sections(KNOWN_PARTS)
+        self._thread = threading.get_ident()
+        return self
+
+    def _answer_requests(self, step: int) -> None:
+        pass
+
+    def _write(self, kind: str, step: int, **fields: Any) -> None:
+        pass
+
+    def _write_layers(self, names: list[str]) -> None:
+        pass
+
+    def _beat(self) -> None:
+        pass
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        pass
+
+    def _close(self) -> None:
+        self._open = False

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from bncore.config.observed import check_probes, observed
-from bncore.external.checks import PRECISIONS, ObserveError, check_observable, unwrapped
-from bncore.external.observation import Observation, OnError
+from bncore.external.checks import PRECISIONS, ObserveError, check_observable, check_processes, unwrapped
+from bncore.external.observation import Companion, Observation, OnError
 from bncore.external.observed_step import ObservedStep
 from bncore.external.recomputed_step import Recomputation
 from bncore.external.steering import OnCheckpoint, OnEvaluate, Steering, StopObserved
 from bncore.probes.module import BatchLoss
+from bncore.probes.processes import Processes
 from bncore.store.paths import RunDir
 
 DEFAULT_PROBES: Mapping[str, Any] = {"landscape": {"every": 100}, "activations": {"every": 100}}
@@ -36,6 +37,7 @@ def observe(
     check: Literal["report", "strict"] = ...,
     on_error: OnError = ...,
     probe_autocast: bool = ...,
+    batch: Literal["local", "global"] = ...,
     steps: int = ...,
     log_every: int = ...,
     seed: int = ...,
@@ -58,6 +60,7 @@ def observe(
     check: Literal["report", "strict"] = ...,
     on_error: OnError = ...,
     probe_autocast: bool = ...,
+    batch: Literal["local", "global"] = ...,
     steps: int = ...,
     log_every: int = ...,
     seed: int = ...,
@@ -80,6 +83,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     check: Literal["report", "strict"] = "report",
     on_error: OnError = "warn",
     probe_autocast: bool = False,
+    batch: Literal["local", "global"] = "local",
     steps: int = 0,
     log_every: int = 1,
     seed: int = 0,
@@ -129,6 +133,9 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
             ``raise`` stops it.
         probe_autocast: whether probes compute under the loop's autocast (that around the step, and those that
             `loss_of` opens), not in IEEE float32.
+        batch: of a model in DistributedDataParallel: ``local`` measures in the first process alone, on its own
+            batch; ``global`` in all processes together, on the batch of all of them. Every process makes the same
+            calls; the first one writes the run.
         steps: how many updates there will be; 0: not known.
         log_every: journal loss, learning rate and gradient's norm every so many steps; each waits for the device.
         seed: of what the probes draw.
@@ -156,6 +163,8 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     chosen = check_probes(probes)
     check_observable(model, optimizer, chosen, strict=check == "strict")
     net = unwrapped(model)
+    processes = Processes.now(joined=batch == "global")
+    check_processes(model, processes, batch)
     first = next(net.parameters())
     described = observed(
         title=title,
@@ -171,13 +180,17 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
         log_every=log_every,
         probes=chosen,
         check=check,
+        batch=batch if processes.count > 1 else "",
         tags=tuple(tags),
         config=dict(_flat(config or {})),
     )
-    recomputation = Recomputation(net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast)
+    recomputation = Recomputation(
+        net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast, processes=processes
+    )
     steering = Steering(RunDir(Path(run).resolve()), net, on_checkpoint, on_evaluate)
     steering.compiled = net is not model or any(m._compiled_call_impl is not None for m in net.modules())
-    return Observation(recomputation, optimizer, described, steering, on_error=on_error)
+    kind = Observation if processes.rank == 0 else Companion
+    return kind(recomputation, optimizer, described, steering, on_error=on_error)
 
 
 def _loss(loss_fn: Criterion | None, loss_of: BatchLoss | None) -> tuple[str, BatchLoss]:

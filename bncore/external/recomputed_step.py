@@ -21,6 +21,7 @@ from bncore.probes.compare import length
 from bncore.probes.guard import ieee_float32
 from bncore.probes.layer_map import LayerMap, watched
 from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
+from bncore.probes.processes import Processes
 from bncore.probes.rng_state import RngState
 
 
@@ -64,6 +65,7 @@ class Recomputation:
         seed: of what the probes draw.
         strict: whether loss and gradient must come out as in the loop.
         autocast: whether probes compute under the loop's autocast.
+        processes: that make an update together.
     """
 
     net: nn.Module
@@ -71,6 +73,7 @@ class Recomputation:
     seed: int
     strict: bool
     autocast: bool
+    processes: Processes
 
     def of(self, captured: CapturedStep, layer_map: LayerMap | None) -> RecomputedStep:
         """The step again, from what was captured; to be called within `bncore.probes.guard.undisturbed`.
@@ -102,7 +105,10 @@ class Recomputation:
                 check_lent_parameters(exact, allowed if self.autocast else tolerance(own))
         said = self._said(captured, kinds[0])
         return RecomputedStep(
-            exact, same.in_precision(said, None if exact is view else exact.grads, captured.grads)
+            exact,
+            same.in_precision(
+                said, None if exact is view else exact.grads, captured.grads, batch=self.processes.batch
+            ),
         )
 
     @contextmanager
@@ -140,6 +146,7 @@ class Recomputation:
             loss=math.nan,
             lr=math.nan,
             stability=captured.stability,
+            processes=self.processes,
         )
         drew: list[bool] = []
 
@@ -147,7 +154,9 @@ class Recomputation:
             return summed_gradient(_checked(view, net, drew), list(leaves.values()))
 
         loss, slopes = view.within({**captured.before, **leaves}, work)
-        grads = {name: g for name, g in zip(leaves, slopes, strict=True) if g is not None}
+        names = [name for name, g in zip(leaves, slopes, strict=True) if g is not None]
+        loss, *reduced = view.mean([loss, *(g for g in slopes if g is not None)])
+        grads = dict(zip(names, reduced, strict=True))
         batches = tuple(
             micro if random else replace(micro, draws=None)
             for micro, random in zip(captured.micro_batches, drew, strict=True)

@@ -113,6 +113,12 @@ class Steering:
             self._heartbeat.set_state("paused")
             requests.wait()
 
+    def decline(self, step: int, reason: str) -> None:
+        """Refuse what waits."""
+        requests, self.position = self._begun(), step
+        if requests.has_due(step):
+            requests.reject_rest(step, reason)
+
     def stops_at(self, step: int) -> bool:
         """Whether a person wants no further update."""
         return self.control.stopping or (self._requests is not None and self._requests.stops_at(step))

@@ -55,20 +55,20 @@ class HessianProduct:
         self._view = view
         self._leaves = {name: view.before[name].detach().requires_grad_() for name in view.grads}
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            loss = view.loss_at(self._theta)
-            _require_same_loss(view, loss)
+            loss = view.own_loss_at(self._theta)
+            _require_same_loss(view, view.mean([loss])[0])
             self._slopes = self._grad(loss, create_graph=True)
 
     @property
     def gradient(self) -> Tensor:
         """The gradient at theta_t, (P,)."""
-        return torch.cat([slope.detach().flatten() for slope in self._slopes])
+        return torch.cat([slope.detach().flatten() for slope in self._view.mean(self._slopes)])
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Hv, (P,), of v, (P,)."""
         leaves = list(self._leaves.values())
         parts = [v.view_as(leaf) for v, leaf in zip(self._split(vector), leaves, strict=True)]
-        rows = self._grad(self._slopes, grad_outputs=parts, retain_graph=True)
+        rows = self._view.mean(self._grad(self._slopes, grad_outputs=parts, retain_graph=True))
         return torch.cat([row.flatten() for row in rows])
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bncore.probes.batches import MicroBatch, copied, reordered, samples_of
 from bncore.probes.functional import T, with_tensors
 from bncore.probes.layer_map import LayerMap, outputs_seen
+from bncore.probes.processes import ALONE, Processes
 from bncore.probes.reorder import another_order
 from bncore.probes.view import Parameters, StepView
 
@@ -45,6 +46,9 @@ class ModuleView(StepView):
     """As the forward pass showed it."""
     rates: Mapping[str, float] | None = None
     """The learning rate by parameter where groups of them have their own; `lr` is then ||rates * g|| / ||g||."""
+
+    processes: Processes = ALONE
+    """Whose batches the step was made on."""
 
     @property
     def device(self) -> torch.device:
@@ -95,9 +99,15 @@ class ModuleView(StepView):
             loss = self.batch_loss(net, copied(micro.batch))
             yield loss if micro.weight == 1 else micro.weight * loss
 
-    def loss_at(self, parameters: Parameters) -> Tensor:
+    def own_loss_at(self, parameters: Parameters) -> Tensor:
         found: Tensor = self.within(parameters, lambda net: torch.stack(list(self.terms(net))).sum())
         return found + self.penalty_at(parameters) if self.penalised else found
+
+    def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return self.processes.mean(tensors)
+
+    def loss_at(self, parameters: Parameters) -> Tensor:
+        return self.mean([self.own_loss_at(parameters)])[0]
 
     def gradient_at(
         self, parameters: Parameters, names: Sequence[str] | None = None
@@ -115,6 +125,7 @@ class ModuleView(StepView):
         grads = [
             torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), slopes, strict=True)
         ]
+        loss, *grads = self.mean([loss, *grads])
         return loss, dict(zip(leaves, grads, strict=True))
 
     @cached_property
@@ -154,7 +165,7 @@ class ModuleView(StepView):
 
         def tell(weight: str, output: Tensor) -> None:
             if weight in numbers and len(self.micro_batches) == 1:
-                see(numbers[weight], output)
+                see(numbers[weight], self.processes.gather(output))
             elif weight in numbers:
                 outputs.setdefault(numbers[weight], []).append(output)
 
@@ -165,7 +176,7 @@ class ModuleView(StepView):
 
         self.within(self.before, run)
         for number, parts in outputs.items():
-            see(number, torch.cat(parts))
+            see(number, self.processes.gather(torch.cat(parts)))
 
 
 def summed_gradient(

@@ -144,8 +144,16 @@ class StepView:
         """Names of the parameters that the penalty acts on."""
         return [name for name in self.grads if decays(self.before[name], self.decay)]
 
+    def own_loss_at(self, parameters: Parameters) -> Tensor:
+        """What of the loss is this process's, differentiable: the loss, where there is one process."""
+        return self.loss_at(parameters)
+
+    def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The mean over the processes of what each computed of its own loss."""
+        return list(tensors)
+
     def loss_at(self, parameters: Parameters) -> Tensor:
-        """Loss at other parameters, a 0-d tensor on the device, differentiable."""
+        """Loss at other parameters, a 0-d tensor on the device; differentiable, where there is one process."""
         return self.loss_of(self.outputs_at(parameters), self.targets, parameters)
 
     def loss_of(self, outputs: Tensor, targets: Tensor, parameters: Parameters) -> Tensor:

@@ -308,7 +308,10 @@ def test_data_parallel_wrappers_are_refused(tmp_path: Path) -> None:
         nn.DataParallel(mlp()), "model: DataParallel at the top; expected a module on one device", tmp_path
     )
     with process_group():
-        refused(nn.parallel.DistributedDataParallel(mlp()), "model: DistributedDataParallel", tmp_path)
+        doubly = nn.parallel.DistributedDataParallel(
+            nn.Sequential(nn.parallel.DistributedDataParallel(mlp()))
+        )
+        refused(doubly, "model: DistributedDataParallel at 0", tmp_path)
         inside = nn.Sequential(nn.parallel.DistributedDataParallel(mlp()))
         refused(inside, "model: DistributedDataParallel at 0", tmp_path)
 

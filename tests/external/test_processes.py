@@ -1,0 +1,101 @@
+"""Two processes of DistributedDataParallel, by gloo: the first observes, alone or with the other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bncore
+from bncore import ObserveError
+from bncore.probes.processes import Processes
+from bncore.store.journal import read_events
+
+from . import processes
+from .factories import Event, of_type
+
+EXACT = (
+    "loss0", "loss", "grad_norm", "grad_diff", "beta", "eigenvalue", "gradient_curvature", "l2", "mean",
+    "variance", "counts", "weight_norm", "relative_update",
+)  # fmt: skip
+
+
+def made(folder: Path, batch: str, count: int = 2) -> list[Event]:
+    """The loop in several processes; the journal of the first."""
+    folder.mkdir()
+    program = [sys.executable, processes.__file__]
+    started = [
+        subprocess.Popen([*program, str(rank), str(count), str(folder), batch], stderr=subprocess.PIPE)
+        for rank in range(count)
+    ]
+    for process in started:
+        _, said = process.communicate(timeout=100)
+        assert process.returncode == 0, said.decode()
+    return [] if batch == "none" else read_events(folder / "run" / "journal.jsonl")
+
+
+def digests(folder: Path) -> set[str]:
+    return {path.read_text() for path in folder.glob("digest-*")}
+
+
+@pytest.mark.slow
+def test_observing_changes_nothing_in_any_process(tmp_path: Path) -> None:
+    for batch in ("none", "local", "global"):
+        made(tmp_path / batch, batch)
+        assert len(list((tmp_path / batch).glob("digest-*"))) == 2
+    assert digests(tmp_path / "none") == digests(tmp_path / "local") == digests(tmp_path / "global")
+    assert len(digests(tmp_path / "none")) == 1
+
+
+@pytest.mark.slow
+def test_measured_together_it_is_one_process_on_the_joined_batch(tmp_path: Path) -> None:
+    together = made(tmp_path / "two", "global")
+    processes.train(0, 1, tmp_path / "one")
+    alone = read_events(tmp_path / "one" / "journal.jsonl")
+    for probe in processes.PROBES:
+        found, expected = of_type(together, "probe", probe), of_type(alone, "probe", probe)
+        assert len(found) == len(expected) == 2
+        for one, other in zip(found, expected, strict=True):
+            for field in EXACT:
+                if field in other:
+                    np.testing.assert_allclose(one[field], other[field], rtol=1e-9, atol=1e-13, err_msg=field)
+    fidelity = of_type(together, "probe", "fidelity")
+    assert all(e["faithful"] and e["batch"] == "global" and e["deviation"] < 1e-12 for e in fidelity)
+    assert [e["lag"] for e in of_type(together, "log")] == [0.5, 0.5]
+
+
+@pytest.mark.slow
+def test_measured_by_the_first_alone_it_is_its_own_batch_s_and_says_so(tmp_path: Path) -> None:
+    events = made(tmp_path / "two", "local")
+    torch.manual_seed(1)
+    net = processes.net()
+    loss = processes.squared(net, processes.batches(0, 2)[0])
+    loss.backward()
+    size = float(sum((p.grad**2).sum() for p in net.parameters() if p.grad is not None) ** 0.5)
+    landscape = of_type(events, "probe", "landscape")[0]
+    np.testing.assert_allclose([landscape["loss0"], landscape["grad_norm"]], [loss.item(), size], rtol=1e-10)
+    assert "the loop's gradient is the mean" in "\n".join(e["text"] for e in of_type(events, "warning"))
+    first = of_type(events, "probe", "fidelity")[0]
+    assert first["batch"] == "local"
+    assert not first["faithful"]
+
+
+def test_what_would_wait_for_the_others_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    def observe(batch: str) -> None:
+        monkeypatch.setattr(Processes, "now", staticmethod(lambda joined: Processes(2, 0, joined)))
+        bncore.observe(net, optimizer, loss_of=processes.squared, run=tmp_path / "run", batch=batch)  # type: ignore[call-overload]
+
+    with pytest.raises(ObserveError, match="SyncBatchNorm at 1 waits for the other processes"):
+        observe("local")
+    observe("global")
+    monkeypatch.undo()
+    with pytest.raises(ObserveError, match="batch: 'global'; expected 'local' in a loop of one process"):
+        bncore.observe(net, optimizer, loss_of=processes.squared, run=tmp_path / "run", batch="global")
