@@ -25,8 +25,8 @@ def complete_query(ctx: typer.Context, incomplete: str) -> list[str]:
     found = complete(incomplete)
     if found or not re.search(r"[=:]", incomplete):
         return found
-    sweeps = list_sweeps(ctx.params.get("root") or default_root())
-    return complete(incomplete, view_runs(run for sweep in sweeps for run in sweep.runs()))
+    places = list_places(ctx.params.get("root") or default_root())
+    return complete(incomplete, view_runs(run for place in places for run in _runs_in(place)))
 
 
 Where = Annotated[
@@ -103,7 +103,9 @@ def places_named(
     return found
 
 
-def nothing_matches(root: Path, names: Sequence[str] | None, query: Query, views: Sequence[RunView]) -> str:
+def nothing_matches(
+    root: Path, names: Sequence[str] | None, query: Query, views: Sequence[RunView] = ()
+) -> str:
     """What is said where no run is left of `views`; with a mark under a value that may be misspelt."""
     among = f"of {', '.join(names)}" if names else f"under {root}"
     misspelt = no_such_value(query, views)

@@ -57,7 +57,7 @@ def top(
             console = Output(piped_width=10_000)
             console.print(drawn(console.width, *machine_table(views), least_first=LEAST_FIRST))
         else:
-            say(nothing_matches(under, (), where) if where else f"no live runs under {under}")
+            say(nothing_matches(under, (), query) if where else f"no live runs under {under}")
     else:
         _follow(look)
 
