@@ -166,7 +166,8 @@ def held(views: Sequence[RunView], width: int) -> list[Text]:
     controls = views[0].controls
     if controls is None:
         return [settings(*views), *cadences(views[0], width)]
-    return pairs_in_lines(((one.name, show_value(one.value)) for one in controls), width) if controls else []
+    named = sorted(controls, key=lambda one: "." in one.name)  # amplitudes and the like last
+    return pairs_in_lines(((one.name, show_value(one.value)) for one in named), width) if named else []
 
 
 def settings(*views: RunView) -> Text:
