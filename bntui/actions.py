@@ -156,6 +156,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("chart(1)", "right", "chart", "The next chart", MACHINE, 2),
     Action("chart(-1)", "left", "chart", "The previous chart", MACHINE),
     Action("maximize_chart", "z,enter", "maximize", "Maximize chart, or show all charts", MACHINE, 2),
+    Action("axis", "X", "axis", "Draw over steps, epochs, samples, share of run, time, or training loss", MACHINE),
     Action("zoom(1)", "plus,equals_sign", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
     Action("zoom(-1)", "minus", "zoom", "Zoom around the crosshair, as the mouse wheel does", CHARTS),
     Action("pan(-1, 0)", "left", "pan", "When zoomed in: pan", CHARTS),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -17,13 +18,11 @@ from bncore.store.machine import MACHINE as TABLE
 from bncore.store.status import LIVE
 from bntui.actions import EVERYWHERE, MACHINE, RUNS, bindings
 from bntui.chart.palette import Palette
-from bntui.chart.plot import Plot
-from bntui.chart.widget import Chart
 from bntui.fitting import columns_within
 from bntui.live.machine import LEAST_FIRST, machine_table
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
-from bntui.screens.runs import RunsPage
+from bntui.screens.grid import GridPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.charts import ChartGrid
 from bntui.widgets.listing import Listing, ListRow
@@ -35,7 +34,7 @@ KEYS = (*FIRST, *(key for key, panel in PANELS.items() if panel.measure.table ==
 ON_GPU = tuple(key for key in KEYS if key.startswith("gpu_"))
 
 
-class MachinePage(RunsPage):
+class MachinePage(GridPage):
     """The table above, charts below."""
 
     DEFAULT_CSS = """
@@ -48,11 +47,7 @@ class MachinePage(RunsPage):
 
     def body(self) -> Iterable[Widget]:
         yield Listing(id="figures", focusable=False)
-        yield ChartGrid(id="grid")
-
-    @property
-    def grid(self) -> ChartGrid:
-        return self.query_one(ChartGrid)
+        yield ChartGrid(self.context.settings.smoothing, id="grid")
 
     def on_mount(self) -> None:
         self.query_one("#figures").border_title = "Newest figures"
@@ -67,29 +62,12 @@ class MachinePage(RunsPage):
         groups = self.context.groups(snapshot)
         figures.show(figure_rows(fmt.palette_of(self.app), groups, figures.text_width))
         figures.key = str(self.selection.selected or "")
+        self.pointed()
 
-    def focus_page(self) -> None:
-        current = self.grid.current
-        if current is not None:
-            current.focus(scroll_visible=False)
-
-    @work(exclusive=True, group="layout")
-    async def lay_out(self, keys: tuple[str, ...]) -> None:
-        """Show these charts."""
-        await self.grid.lay_out(keys)
-        if self.focused is None:
-            self.focus_page()
-
-    def action_chart(self, by: int) -> None:
-        self.grid.move(by)
-
-    def action_maximize_chart(self) -> None:
-        self.grid.toggle_maximized()
-
-    @on(Plot.CrosshairMoved)
-    def _crosshair(self, event: Plot.CrosshairMoved) -> None:
-        if isinstance(event.plot, Chart) and event.plot.data.x_name == "step":
-            self.selection.step = event.x
+    @on(Listing.Moved, "#figures")
+    def _select_clicked(self, event: Listing.Moved) -> None:
+        self.selection.selected = Path(event.key)
+        self.show_again()
 
 
 def charts_of(runs: Sequence[RunView]) -> tuple[str, ...]:

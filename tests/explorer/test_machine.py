@@ -64,6 +64,22 @@ def test_the_page_shows_newest_figures_and_charts(sweep: SweepDir, size: tuple[i
     drive(app, size, steps)
 
 
+def test_a_row_that_is_clicked_is_the_selected_run(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press(KEY)
+        await pilot.pause(0.1)
+        await pilot.click("#figures", offset=(4, 4))
+        await pilot.pause(0.1)
+        assert app.context.selection.selected == sweep.path / "none-s0"
+        await pilot.press("c", "X")
+        await pilot.pause(0.1)
+        assert "over epochs" in checked_text(app)
+
+    drive(app, (120, 30), steps)
+
+
 def test_old_runs_say_that_nothing_was_recorded(tmp_path: Path) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 

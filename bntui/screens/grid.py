@@ -1,0 +1,75 @@
+"""What pages with a grid of charts share: which chart is the current one, and what it says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from textual import work
+
+from bntui.chart.reading import place
+from bntui.live.axes import AXES, unplaced
+from bntui.screens.runs import RunsPage
+from bntui.widgets.charts import ChartGrid
+from bntui.widgets.sidebar import Sidebar
+
+
+class GridPage(RunsPage):
+    """A screen with a `ChartGrid`."""
+
+    @property
+    def grid(self) -> ChartGrid:
+        return self.query_one(ChartGrid)
+
+    def pointed(self) -> None:
+        """Say beside the charts what the current one says at the crosshair."""
+        chart = self.grid.current
+        if chart is not None:
+            at = float(chart.data.x_written(np.array(chart.crosshair or 0.0)))
+            name = "" if chart.data.x_name == "step" else f"{chart.data.x_name} "
+            title = f"At {name}{place(at)}: {chart.data.title}"
+            self.query_one(Sidebar).read(title, at, chart.readings())
+
+    def reading(self) -> str:
+        chart = self.grid.current
+        if chart is None:
+            return ""
+        rows = []
+        for drawn, raw in chart.readings():
+            one = raw or drawn
+            edges = (one.low, one.high) if not one.is_line else one.band or ("", "")
+            mean = one.low if one.is_line else ""
+            smoothed = drawn.low if raw and one.is_line else ""
+            values = (one.name, one.x, mean, *edges, smoothed, *reversed(drawn.best or ("", "")))
+            rows.append(tuple("" if isinstance(v, float) and math.isnan(v) else v for v in values))
+        if rows:
+            rows.insert(
+                0, ("curve", chart.data.x_name, "value", "low", "high", "smoothed", "best", "best at")
+            )
+        return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
+
+    def focus_page(self) -> None:
+        current = self.grid.current
+        if current is not None:
+            current.focus(scroll_visible=False)
+
+    @work(exclusive=True, group="layout")
+    async def lay_out(self, keys: tuple[str, ...]) -> None:
+        """Show these charts."""
+        await self.grid.lay_out(keys)
+        if self.focused is None:
+            self.focus_page()
+
+    def action_chart(self, by: int) -> None:
+        self.grid.move(by)
+        self.pointed()
+
+    def action_maximize_chart(self) -> None:
+        self.grid.toggle_maximized()
+
+    def action_axis(self) -> None:
+        axes = list(AXES)
+        self.selection.axis = axes[(axes.index(self.selection.axis) + 1) % len(axes)]
+        self.show_again()
+        missing = unplaced(self.snapshot.runs, self.selection.axis) if self.snapshot else ""
+        self.notice(missing or f"over {AXES[self.selection.axis]}", "yellow" if missing else "")
