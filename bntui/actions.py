@@ -58,7 +58,7 @@ class Action:
     rank: int = 9
     """Rank in the line of keys, which begins with the lowest and drops the highest first; 9: not there."""
     changes_runs: bool = False
-    """Refused in read-only mode and in recordings."""
+    """Refused in read-only mode and in playbacks."""
 
     @property
     def id(self) -> str:
@@ -113,7 +113,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("steer('checkpoint')", "C", "checkpoint", "Write a checkpoint and keep it", RUNS, 9, True),
     Action("steer('evaluate')", "E", "evaluate", "Evaluate now", RUNS, 9, True),
     Action("steer('note')", "N", "note", "Add a note to the journal", RUNS, 5, True),
-    Action("whole_sweep", "w", "whole sweep", "Send requests to every run of the sweep", RUNS, 2),
+    Action("whole_sweep", "w", "whole sweep", "Send requests to every run of the sweep", RUNS, 2, True),
     Action("select(1)", "down,j", "run", "Select the next run", RUNS),
     Action("select(-1)", "up,k", "run", "Select the previous run", RUNS),
     Action("mark", "m", "mark", "Mark the run, to steer several together", RUNS, 5),
@@ -127,10 +127,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy('path')", "", "copy path", "Copy the selected run's path", RUNS),
     Action("copy('resume')", "", "copy command", "Copy the command that resumes the selected run", RUNS),
     Action("copy('table')", "", "copy table", "Copy the runs and their newest values as a table (TSV)", RUNS),
-    Action("playback_speed(2)", "right_curly_bracket", "faster", "Play back twice as fast", RUNS),
-    Action("playback_speed(0.5)", "left_curly_bracket", "slower", "Play back half as fast", RUNS),
-    Action("playback_seek(5)", "right_parenthesis", "forward", "Skip 5 s forward in the playback", RUNS),
-    Action("playback_seek(-5)", "left_parenthesis", "backward", "Skip 5 s back in the playback", RUNS),
+    Action("playback_speed(0.5)", "left_curly_bracket", "speed", "Play back half as fast, or twice", RUNS, 1),
+    Action("playback_speed(2)", "right_curly_bracket", "speed", "Play back half as fast, or twice", RUNS, 1),
+    Action("playback_seek(-5)", "left_parenthesis", "seek", "Skip 5 s back or forward in the playback", RUNS, 1),
+    Action("playback_seek(5)", "right_parenthesis", "seek", "Skip 5 s back or forward in the playback", RUNS, 1),
     Action("groups", "g", "groups", "Means over the seeds of each variant, or single runs", SWEEP, 6),
     Action("band", "b", "band", "What the band about a mean shows", SWEEP, 7),
     Action("group_by", "B", "group by", "Group by variant, or by the next setting that varies", SWEEP),

@@ -132,7 +132,7 @@ class Explorer(App[None]):
         self.view_page(page)
 
     def go_home(self) -> None:
-        """Back to the list of all runs; a recording has none."""
+        """Back to the list of all runs; a recorded sweep has none."""
         if not self.context.settings.demo:
             self.context.selection = Selection()
             self.feed.watch(self._sources.home)
@@ -173,11 +173,10 @@ class Explorer(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: the table of actions."""
         scopes = screen.SCOPES if isinstance(screen, Page) else (EVERYWHERE,)
-        for action in actions_of(scopes, self.context.actions):
-            if not (action.changes_runs and self.context.steering_refusal()):
-                key = f" ({action.key})" if action.key else ""
-                command = self._command(action.name, action.scope)
-                yield SystemCommand(f"{action.label}{key}", action.help, command)
+        for action in actions_of(scopes, self.context.offered()):
+            key = f" ({action.key})" if action.key else ""
+            command = self._command(action.name, action.scope)
+            yield SystemCommand(f"{action.label}{key}", action.help, command)
 
     def _command(self, name: str, scope: str) -> Callable[[], None]:
         def run() -> None:
@@ -216,7 +215,7 @@ class Explorer(App[None]):
     def action_help(self) -> None:
         if not isinstance(self.screen, Help):
             scopes = self.screen.SCOPES if isinstance(self.screen, Page) else (EVERYWHERE,)
-            self.push_screen(Help(scopes, self.context.actions))
+            self.push_screen(Help(scopes, self.context.offered()))
 
     def action_next_theme(self) -> None:
         names = list(THEMES.values())

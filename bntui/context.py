@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from bncore.follow.groups import Group, groups_of
-from bntui.actions import Action, rebound
+from bntui.actions import REQUESTS, Action, rebound
 from bntui.feed import SnapshotFeed
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
@@ -73,16 +73,25 @@ class PageContext:
         """What is out of the ordinary, for the heading."""
         playback = self.feed.playback
         labels = []
-        if self.settings.demo:
-            labels.append("RECORDING, not live")
-        elif playback is not None:
-            labels.append("PLAYBACK")
+        if self.settings.demo or playback is not None:
+            labels.append("PLAYBACK, not live")
         if playback is not None:
             labels.append("paused" if playback.paused else f"×{playback.speed:g}")
         return [*labels, "read-only"] if self.settings.read_only else labels
 
+    def offered(self) -> list[Action]:
+        """The table of actions without what would be refused, or do nothing, here."""
+        return [action for action in self.actions if self._is_offered(action)]
+
+    def _is_offered(self, action: Action) -> bool:
+        if action.name.startswith("playback_"):
+            return self.feed.playback is not None
+        if action.name == "steer('pause')" and self.feed.playback is not None:
+            return True
+        return not (self.steering_refusal() and (action.changes_runs or action.scope == REQUESTS))
+
     def steering_refusal(self) -> str:
         """Why no request can be sent; empty where one can."""
         if self.settings.demo or self.feed.playback is not None:
-            return "a recording cannot be steered"
+            return "a playback cannot be steered"
         return "read-only: no requests are sent" if self.settings.read_only else ""

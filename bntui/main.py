@@ -123,7 +123,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
 
     Raises:
         LookupError: nothing, or several things, go by that name; the message is escaped.
-        OSError: there is no room for the recording.
+        OSError: there is no room for the recorded sweep.
     """
     if settings.demo:
         from bncore.store.paths import SweepDir
@@ -153,7 +153,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.root = options.root or Path(os.environ.get("BNRUN_ROOT") or "runs")
     if options.demo and options.run is not None:
-        parser.error(f"--demo shows its own recording; {options.run} cannot be shown with it")
+        parser.error(f"--demo plays back a recorded sweep of its own; {options.run} cannot be shown with it")
     there = os.path.lexists(options.root)
     if there and not options.demo and not os.path.isdir(options.root):  # noqa: PTH112 - never raises
         parser.error(f"{options.root}: not a directory; expected a directory of sweeps")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
+from bncore.figure import Floats
 from bncore.follow.applied import applied_changes, with_changes
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
@@ -26,7 +27,8 @@ RATE_STEPS = 20
 
 
 class Playback:
-    """A source that shows of another only what had been journaled at a moment that moves on.
+    """A source that shows of another only what had been journaled at a moment that moves on. Where no run was at
+    work, as between a run and its fork, no time passes.
 
     Everything is read first, which takes a moment for long runs; then the clock starts. Its controls may be used
     from any thread.
@@ -48,18 +50,18 @@ class Playback:
         self._paused = False
         self._position = 0.0
         self._since = 0.0  # by the clock, when `_position` was true
-        self._begin, self._end = 0.0, 0.0
+        self._at_work: list[Span] = []
         self._spans: dict[RunView, Span | None] = {}
         self._shown: dict[RunView, RunView] = {}
 
     @property
     def length_s(self) -> float:
-        """Seconds from the first event of all runs to the last; 0 before everything is read."""
-        return self._end - self._begin
+        """Seconds in which any run was at work; 0 before everything is read."""
+        return sum(last - first for first, last in self._at_work)
 
     @property
     def position_s(self) -> float:
-        """How far it has come, in seconds of the runs' own time."""
+        """How far it has come, in seconds in which any run was at work."""
         with self._lock:
             return self._now()
 
@@ -112,16 +114,14 @@ class Playback:
             self._begin_with(whole)
             assert self._whole is not None
         with self._lock:
-            t = self._begin + self._now()
+            t = self._moment(self._now())
         runs = tuple(self._view(view, t) for view in self._whole.runs)
         return replace(self._whole, t=t, runs=runs)
 
     def _begin_with(self, whole: Snapshot) -> None:
         self._spans = {view: _span(view.columns) for view in whole.runs}
-        spans = [span for span in self._spans.values() if span is not None]
         with self._lock:
-            self._begin = min((first for first, _ in spans), default=0.0)
-            self._end = max((last for _, last in spans), default=0.0)
+            self._at_work = _joined(span for view in whole.runs for span in _at_work(view.columns))
             self._since = self._clock()
             self._whole = whole
 
@@ -139,7 +139,15 @@ class Playback:
 
     def _now(self) -> float:
         gone = 0.0 if self._paused or self._whole is None else (self._clock() - self._since) * self._speed
-        return min(self._position + gone, self._end - self._begin)
+        return min(self._position + gone, self.length_s)
+
+    def _moment(self, position_s: float) -> float:
+        """Seconds since 1970 at a position: what lies between two stretches of work is passed over."""
+        for first, last in self._at_work:
+            if position_s <= last - first:
+                return first + position_s
+            position_s -= last - first
+        return self._at_work[-1][1] if self._at_work else 0.0
 
     @contextmanager
     def _moved(self) -> Iterator[None]:
@@ -185,14 +193,38 @@ def _rate(columns: Columns) -> float | None:
     return float((steps[-1] - steps[0]) / (times[-1] - times[0]))
 
 
+def _at_work(columns: Columns) -> Iterator[Span]:
+    """When a run was at work: from each of its starts to its last event before the next."""
+    times = _times(columns)
+    events = (event.get("t") for event in columns.events if event["type"] == "start")
+    starts = [float(t) for t in events if isinstance(t, int | float)]
+    cuts = np.unique(np.searchsorted(times, starts))
+    for part in np.split(times, cuts):
+        if part.size:
+            yield float(part[0]), float(part[-1])
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Spans that overlap as one, in order."""
+    joined: list[Span] = []
+    for first, last in sorted(spans):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined
+
+
 def _span(columns: Columns) -> Span | None:
     """When a run's own first and last events were journaled; None where it has none with a time."""
+    times = _times(columns)
+    return (float(times[0]), float(times[-1])) if times.size else None
+
+
+def _times(columns: Columns) -> Floats:
+    """When a run's own events were journaled, in order of time."""
     own = columns.until(np.inf)
     own.parent = None
-    times = [float(t) for event in own.events if isinstance(t := event.get("t"), int | float)]
-    for table in own.tables():
-        column = own.series(table, "t").values
-        known = column[np.isfinite(column)]
-        if len(known):
-            times += [float(known.min()), float(known.max())]
-    return (min(times), max(times)) if times else None
+    events = [float(t) for event in own.events if isinstance(t := event.get("t"), int | float)]
+    times = np.concatenate([events, *(own.series(table, "t").values for table in own.tables())])
+    return np.sort(times[np.isfinite(times)])

@@ -94,7 +94,7 @@ class Page(Screen[None]):
         snapshot = self.snapshot
         self.query_one("#heading", Line).say(*(self._too_small() if self.is_tiny else self.heading()))
         if not self.is_tiny:
-            self.query_one(KeyLine).offer(actions_of(self.SCOPES, self.context.actions), self.labels())
+            self.query_one(KeyLine).offer(actions_of(self.SCOPES, self.context.offered()), self.labels())
             if snapshot is not None:
                 self.show(snapshot)
 

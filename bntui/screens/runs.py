@@ -160,10 +160,10 @@ class RunsPage(Page):
         failure = self.context.feed.failure
         if failure and self.snapshot is None:
             return [Segment(Text("bntui", fmt.MUTED), 8), Segment(Text(failure, "red"))], []
-        recording = self.context.feed.playback is not None
+        playback = self.context.feed.playback is not None
         width, labels = self.app.size.width, self.context.labels()
         keys = page_keys(self.context.actions)
-        left, right = heading(self.snapshot, self.TAB, width, labels, keys, recording=recording)
+        left, right = heading(self.snapshot, self.TAB, width, labels, keys, playback=playback)
         plots = self.query(RunPlots).first() if self.snapshot and self.query(RunPlots) else None
         if plots is not None and self.snapshot is not None:
             part = plots.part(self.selection.drawn(self.snapshot), self.selection.run(self.snapshot))
@@ -359,7 +359,7 @@ def heading(
     labels: list[str],
     keys: Mapping[str, str],
     *,
-    recording: bool = False,
+    playback: bool = False,
 ) -> tuple[list[Segment], list[Segment]]:
     """Where one is, and how far everything is; `keys`: of the pages, by their names."""
     left = [Segment(Text("bntui", fmt.MUTED), 8)]
@@ -372,7 +372,7 @@ def heading(
     right = [Segment(Text(label, "bold yellow"), 1) for label in labels]
     if snapshot.problem:
         right.append(Segment(Text(snapshot.problem, "red"), 2))
-    return left, right + _progress(snapshot, "running" if recording else "live")
+    return left, right + _progress(snapshot, "running" if playback else "live")
 
 
 def _names(snapshot: Snapshot) -> list[Segment]:
@@ -384,11 +384,14 @@ def _names(snapshot: Snapshot) -> list[Segment]:
 
 
 def _tabs(tab: str, width: int, keys: Mapping[str, str]) -> list[Segment]:
-    if width < 150:
+    if width < 100:
         return [Segment(Text(f"{keys.get(tab, '')} {tab}", "reverse"), 3)]
     text = Text()
     for name, key in keys.items():
-        text.append(" " if text else "").append(f" {key} {name} ", "reverse" if name == tab else fmt.MUTED)
+        said = f" {key} {name} " if width >= 175 or name == tab else f" {key} "
+        text.append(" " if width >= 175 and text else "").append(
+            said, "reverse" if name == tab else fmt.MUTED
+        )
     return [Segment(text, 4)]
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.app import App
@@ -19,9 +20,11 @@ from textual.screen import Screen
 import bntui
 from bntui.actions import ACTIONS, EVERYWHERE, actions_of
 from bntui.app import PAGES, Explorer
+from bntui.disk import Disk
 from bntui.screens.help import help_rows
 from bntui.screens.home import HomePage
 from bntui.screens.page import Page
+from bntui.selection import Settings
 from explorer.factories import checked_text, drive, every_kind, explorer, until
 
 PAGE_TYPES = (HomePage, *PAGES.values())
@@ -99,7 +102,7 @@ def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None
         assert "Switch noise on or off" in checked_text(app)
         await pilot.press("escape")
         await pilot.pause()
-        here = {action.help for action in ACTIONS if action.scope in ("everywhere", "runs", "sweep")}
+        here = {action.help for action in actions_of(("everywhere", "runs", "sweep"), app.context.offered())}
         assert set(commands) == here
         theme = app.theme
         commands["Dark, light, or the terminal's own colours"].callback()
@@ -108,3 +111,35 @@ def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None
         await until(pilot, lambda: getattr(app.screen, "TAB", "") == "journal")
 
     drive(app, (120, 90), steps)
+
+
+STEERING = ("n noise", "l lr", "f fork", "w whole sweep")
+
+
+@pytest.mark.parametrize(
+    ("settings", "offered", "refused"),
+    [
+        ({}, STEERING, ("{ } speed",)),
+        ({"read_only": True}, ("/ charts",), ("Space", "{ } speed", *STEERING)),
+        ({"speed": 1e-6}, ("Space pause", "{ } speed", "( ) seek"), STEERING),
+        ({"speed": 1e-6, "demo": True}, ("Space pause", "{ } speed", "( ) seek"), STEERING),
+    ],
+    ids=["live", "read-only", "playback", "demo"],
+)
+def test_no_key_is_offered_that_would_be_refused(
+    tmp_path: Path, settings: dict[str, Any], offered: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    sweep = every_kind(tmp_path)
+    chosen = Settings(root=tmp_path, frame_s=0.0, **settings)
+    app = Explorer(chosen, Disk(chosen), sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        assert ("PLAYBACK, not live" in checked_text(app)) == ("speed" in settings)
+        line = checked_text(app).splitlines()[-1]
+        assert all(key in line for key in offered), line
+        assert not any(key in line for key in refused), line
+        helped = {row.text.plain for row in help_rows((EVERYWHERE,), app.context.offered())}
+        assert any("Change the learning rate" in row for row in helped) == (not settings)
+        assert any("in the playback" in row for row in helped) == ("speed" in settings)
+
+    drive(app, (180, 48), steps)

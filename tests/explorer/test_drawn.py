@@ -113,11 +113,10 @@ def test_the_list_of_changes(snapshot: Snapshot) -> None:
     ("width", "said"),
     [
         (180, "vgg_noisy-001  Fig 2   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
-              "   7 spec   9 log   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min  1 queued  cpu"),
-        (150, "vgg_noisy-001   1 sweep   2 layers   3 activations   4 theory   5 compare   6 journal"
-              "   7 spec   9 log   read-only  ● live  41 %  ETA 7 min  1 queued"),
-        (100, "vgg_noisy-001  Fig 2   2 layers   read-only  ● live  12,350 / 30,080  41 %  ETA 7 min"
-              "  1 queued  cpu"),
+              "   7 spec   8 machine   9 log   read-only  ● live  41 %  ETA 7 min  1 queued  cpu"),
+        (150, "bntui  vgg_noisy-001  Fig 2   1  2 layers  3  4  5  6  7  8  9   read-only"
+              "  ● live  12,350 / 30,080  41 %  ETA 7 min  1 queued  cpu"),
+        (100, "vgg_noisy-001   1  2 layers  3  4  5  6  7  8  9   read-only  ● live  41 %  ETA 7 min  1 queued"),
         (60, "vgg_noisy-001   2 layers   read-only  ● live  41 %  ETA 7 min"),
         (30, "read-only  ● live  41 %"),
         (12, "41 %"),
@@ -167,11 +166,10 @@ def test_the_list_of_presets() -> None:
     assert lines(preset_rows([preset], Query(), 120))[0].endswith("Noise after BatchNorm   none batch")
 
 
-def test_the_line_of_keys() -> None:
-    keys = KeyLine()
-    keys.offer(
-        actions_of((SWEEP, RUNS, EVERYWHERE)), {"whole_sweep": "whole sweep: off", "steer('pause')": "pause"}
-    )
+def test_the_line_of_keys(tmp_path: Path) -> None:
+    keys, live = KeyLine(), explorer(tmp_path).context.offered()
+    labels = {"whole_sweep": "whole sweep: off", "steer('pause')": "pause"}
+    keys.offer(actions_of((SWEEP, RUNS, EVERYWHERE), live), labels)
     line = fit(*keys._parts, 174).plain.strip()
     assert words_of(line) == words_of(
         "n noise  p norm  l lr  Space pause  / charts  . step  f fork  x stop  w whole sweep: off  [ ] layer"

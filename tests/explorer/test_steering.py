@@ -208,7 +208,7 @@ def test_forks_and_restarts_are_commands_for_the_runs_shown(
     ("settings", "why"),
     [
         ({"read_only": True}, "read-only: no requests are sent"),
-        ({"demo": True}, "a recording cannot be steered"),
+        ({"demo": True}, "a playback cannot be steered"),
     ],
 )
 def test_read_only_and_recordings_send_nothing(

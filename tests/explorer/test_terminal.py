@@ -229,7 +229,7 @@ def test_home_can_be_left_before_it_has_read_anything(tmp_path: Path, run: RunDi
 def test_the_recording_is_labelled_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
     with bntui(tmp_path, "--demo", TMPDIR=str(tmp_path / "temporary")) as session:
-        session.shows("RECORDING, not live")
+        session.shows("PLAYBACK, not live")
         session.shows("Training loss")
         session.process.send_signal(signal.SIGTERM)
         assert session.end() == 143
