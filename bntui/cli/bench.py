@@ -96,7 +96,7 @@ def landscape(
 def journal(
     events: Annotated[int, typer.Option("--events", min=1)] = 1_000_000, as_json: Json = False
 ) -> None:
-    """Measure journal events, inbox polling and recording of the machine."""
+    """Measure journaling, inbox polling, recording the machine."""
     heading = _set_up_torch()
     from bncore.bench.journal import bench_journal  # noqa: PLC0415 - torch
     from bncore.bench.train import bench_polling, bench_recording  # noqa: PLC0415 - torch

@@ -59,6 +59,7 @@ GROUPS = {
         "data": Entry("system:data_app", "Download data sets."),
         "bench": Entry("bench:bench_app", "Measure speed and memory on this machine."),
         "schema": Entry("system:schema", "Print the JSON schema of experiment files and specs."),
+        "man": Entry("manual:man", "Write man pages of all commands."),
     },
 }
 """Every command, as `bnrun --help` groups them."""

@@ -126,3 +126,15 @@ def test_a_reader_who_leaves_early_is_no_error(runs: Path, command: str) -> None
     assert b"Traceback" not in errors
     assert b"BrokenPipe" not in errors
     process.stderr.close()
+
+
+def test_there_is_a_man_page_of_every_command_with_its_options(tmp_path: Path) -> None:
+    assert bnrun("man", "share", cwd=tmp_path).returncode == 0
+    pages = {page.stem: page.read_text() for page in (tmp_path / "share" / "man1").iterdir()}
+    assert {f"bnrun-{name}" for name in COMMANDS} | {"bnrun", "bnrun-bench-ics", "bnrun-data-fetch"} <= set(
+        pages
+    )
+    for name, command in COMMANDS.items():
+        assert f".B {name}\n{command.summary}".replace("-", "\\-") in pages["bnrun"]
+        assert pages[f"bnrun-{name}"].startswith(f".TH BNRUN-{name.upper()} 1")
+    assert ".B \\-\\-dry\\-run\n" in pages["bnrun-preset"]
