@@ -5,21 +5,31 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bncore.config.errors import escape_control
+from bncore.config.errors import did_you_mean, escape_control
 from bncore.config.load import load_experiment, preset_names
 from bncore.config.plan import plan, variant_names
 from bncore.follow.estimate import duration, time_taken_before
 from bncore.plain_files import read_plain
-from bntui.cli.options import Json, Names, Root, default_root, say
+from bntui.cli.options import Json, Names, Root, counted, default_root, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import choose_profile
 from bntui.cli.select_runs import Where, runs_named
 from bntui.cli.tables import print_table
 
+PRESET_COLUMNS = {
+    "name": "name",
+    "figure": "figure",
+    "title": "what it compares",
+    "variants": "variants",
+    "time_s": "time taken here",
+}
+"""Titles of the columns of `presets`."""
 Plain = Annotated[bool, typer.Option("--plain", help="key=value lines instead of a table.")]
 
 
@@ -27,46 +37,79 @@ def presets(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[WORD...]", help="Only those that contain every word.")
     ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,...", help=f"Of {', '.join(PRESET_COLUMNS)}.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="KEY", help="Column, ascending; -KEY: descending.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many presets.")] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """List the experiments that come with the program."""
-    rows: list[dict[str, Any]] = []
-    profile = choose_profile("auto", None)
-    for name in preset_names():
-        experiment = load_experiment(name)
-        text = " ".join((name, experiment.figure, experiment.title, *variant_names(experiment))).casefold()
-        if not all(word.casefold() in text for word in words or ()):
-            continue
-        rows.append(
-            {
-                "name": name,
-                "figure": experiment.figure,
-                "title": experiment.title,
-                "variants": list(variant_names(experiment)),
-                "time_s": time_taken_before(root or default_root(), plan(experiment, profile=profile)),
-            }
-        )
+    """List the experiments that come with the program.
+
+    Columns that a narrow terminal has no room for are left out; those of --columns are not."""
+    chosen = [_column(name, "--columns") for name in columns.split(",")] if columns else [*PRESET_COLUMNS]
+    key = _column(sort.removeprefix("-"), "--sort") if sort else None
+    found = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]
+    if key:
+        known = [row for row in found if row[key] is not None]
+        known.sort(key=lambda row: len(row[key]) if key == "variants" else row[key])
+        known = known[::-1] if sort and sort.startswith("-") else known
+        found = known + [row for row in found if row[key] is None]
+    rows = found[:limit]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     if not rows:
         say(f"no preset matches {' '.join(words or ())}")
         return
+    titles = [PRESET_COLUMNS[name] for name in chosen]
+    least_first = [] if columns else [PRESET_COLUMNS[name] for name in ("time_s", "variants", "figure")]
     print_table(
-        ("name", "figure", "what it compares", "variants", "time taken here"),
-        [
-            (
-                row["name"],
-                _few_figures(row["figure"]) or "-",
-                row["title"],
-                _few(row["variants"]),
-                "unknown" if row["time_s"] is None else duration(row["time_s"]),
-            )
-            for row in rows
-        ],
-        least_first=("time taken here", "variants", "figure"),
+        titles, [[_preset_cell(row, name) for name in chosen] for row in rows], least_first=least_first
     )
+    if len(rows) < len(found):
+        say(f"{counted(len(found) - len(rows), 'more preset')}; --limit {len(found)} lists all")
+
+
+def _preset_rows(root: Path) -> Iterator[dict[str, Any]]:
+    profile = choose_profile("auto", None)
+    for name in preset_names():
+        experiment = load_experiment(name)
+        yield {
+            "name": name,
+            "figure": experiment.figure,
+            "title": experiment.title,
+            "variants": list(variant_names(experiment)),
+            "time_s": time_taken_before(root, plan(experiment, profile=profile)),
+        }
+
+
+def _has_words(row: dict[str, Any], words: Sequence[str]) -> bool:
+    text = " ".join((row["name"], row["figure"], row["title"], *row["variants"])).casefold()
+    return all(word.casefold() in text for word in words)
+
+
+def _column(name: str, option: str) -> str:
+    """Raises BadParameter where there is no such column."""
+    if name.strip() not in PRESET_COLUMNS:
+        hint = did_you_mean(name.strip(), [*PRESET_COLUMNS])
+        expected = f"expected one of {', '.join(PRESET_COLUMNS)}{hint}"
+        raise typer.BadParameter(escape_control(f"{name!r}: {expected}"), param_hint=option)
+    return name.strip()
+
+
+def _preset_cell(row: dict[str, Any], name: str) -> str:
+    match name:
+        case "figure":
+            return _few_figures(row["figure"]) or "-"
+        case "variants":
+            return _few(row["variants"])
+        case "time_s":
+            return "unknown" if row["time_s"] is None else duration(row["time_s"])
+    return str(row[name])
 
 
 def watch(names: Names = None, plain: Plain = False, where: Where = None, root: Root = None) -> None:

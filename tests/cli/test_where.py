@@ -276,3 +276,24 @@ def test_presets_are_found_by_words(tmp_path: Path) -> None:
     assert code == 0
     assert [row["name"] for row in json.loads(out)] == ["vgg_noisy"]
     assert bnrun(tmp_path, "presets", "no_such") == (0, "", "no preset matches no_such\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--sort", "-variants", "--limit", "1"], ["control_noise"]),
+        (["vgg_lr", "--sort", "-name"], ["vgg_lr_envelope", "vgg_lr"]),
+        (["--sort", "time_s", "--limit", "1"], ["activations"]),
+    ],
+)
+def test_presets_are_sorted_and_cut(tmp_path: Path, options: list[str], names: list[str]) -> None:
+    rows = json.loads(bnrun(tmp_path, "presets", "--json", *options)[1])
+    assert [row["name"] for row in rows] == names
+
+
+def test_presets_show_the_columns_asked_for_and_say_what_is_left_out(tmp_path: Path) -> None:
+    code, out, err = bnrun(tmp_path, "presets", "vgg", "--columns", "name,figure", "--limit", "2")
+    assert (code, out.split()[:2]) == (0, ["name", "figure"])
+    assert "more presets; --limit" in err
+    code, _, err = bnrun(tmp_path, "presets", "--columns", "nmae")
+    assert (code, "did you mean 'name'?" in err) == (2, True)
