@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from bntui.actions import EVERYWHERE, actions_of, bindings
+from bntui.bell import LIVING, Endings, signal
 from bntui.context import PageContext
 from bntui.feed import SnapshotFeed
 from bntui.saving import save_screen
@@ -43,8 +44,6 @@ THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Names on the command line, and Textual's."""
 UNBOUND = "<ignore>"
 """A key that no terminal sends."""
-LIVING = frozenset({"running", "paused", "queued"})
-"""States of runs that continue when the explorer is left."""
 PAGES: dict[str, type[RunsPage]] = {
     page.TAB: page
     for page in (
@@ -89,6 +88,7 @@ class Explorer(App[None]):
         self.set_keymap({action: keys or UNBOUND for action, keys in settings.keys.items()})
         self._sources = sources
         self._first = first
+        self._endings = Endings()
         self._shown_at = 0.0
         self._frame_due = False
         self._pages: dict[str, Page] = {}  # cached, so that a page is as it was left
@@ -165,8 +165,16 @@ class Explorer(App[None]):
         self._frame_due = False
         self._shown_at = time.monotonic()
         self.feed.advance()
+        self._tell_endings()
         if isinstance(self.screen, Page):
             self.screen.show_again()
+
+    def _tell_endings(self) -> None:
+        """Ring where a run has ended, unless that was long ago and is played back."""
+        if self.feed.snapshot is not None and self.feed.playback is None:
+            text = signal(self.context.settings.bell, self._endings.of(self.feed.snapshot.runs))
+            if text and self._driver is not None:
+                self._driver.write(text)
 
     # Actions
 

@@ -37,7 +37,7 @@ class Preferences(ConfigModel):
     smoothing: Fraction = 0.6
     """Smoothing of what every mini-batch gives, from 0 to below 1; the key of smoothing changes it."""
     bell: Literal["off", "bell", "osc9"] = "off"
-    """What happens when a run ends that is watched: nothing, the terminal's bell, or a message of the desktop."""
+    """What happens when a run ends that is watched: off, bell, or osc9, a message on the desktop."""
     keys: dict[str, str] = Field(default_factory=dict)
     """Keys of your own, by the actions that `bntui config --keys` lists: a key, or a list of keys."""
 
