@@ -47,7 +47,8 @@ def page(command: Any, context: Any) -> Iterator[str]:
     summary, _, rest = (command.help or "").partition("\n\n")
     yield f'.TH {name.upper()} 1 "" "bnrun {version()}"'
     yield f".SH NAME\n{name} \\- {_roff(summary)}"
-    yield f".SH SYNOPSIS\n.B {_roff(context.command_path)}\n{_roff(' '.join(command.collect_usage_pieces(context)))}"
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f".SH SYNOPSIS\n.B {_roff(context.command_path)}\n{_roff(usage)}"
     if rest.strip():
         yield ".SH DESCRIPTION"
         yield from (f"{_roff(paragraph)}\n.PP" for paragraph in rest.split("\n\n"))

@@ -75,6 +75,14 @@ def test_names_of_commands_are_completed_without_importing_them(tmp_path: Path) 
     assert not {m for m in loaded if m.startswith(("bncore", "numpy", *HEAVY))}
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_complete_as_bash_does(tmp_path: Path, shell: str) -> None:
+    asked = {"_BNRUN_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "bnrun re"}
+    names = bnrun(cwd=tmp_path, **asked, _TYPER_COMPLETE_FISH_ACTION="get-args").stdout
+    assert all(name in names for name in ("report", "resume", "replay"))
+    assert "verify" not in names
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
