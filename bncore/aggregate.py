@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,10 +72,17 @@ def aggregate(
         before: an earlier result of these members with the same band; what has not changed is taken from it.
     """
     x, table = _common(members, most)
-    kept = np.isfinite(table) & ((table > 0) | (not log))
-    table = np.where(kept, table, np.nan)
     reached = [np.inf if one.ended else (one.x[-1] if len(one.x) else -np.inf) for one in members]
     complete = x <= min(reached, default=np.inf)
+    present = _present(x, members)
+    if (
+        before is not None
+        and before.table.shape == table.shape
+        and _alike(x, before.x, table, before.table) == len(x)
+    ):
+        return replace(before, present=present, complete=complete)
+    kept = np.isfinite(table) & ((table > 0) | (not log))
+    table = np.where(kept, table, np.nan)
     fresh = np.ones(len(x), dtype=bool)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     if before is not None and before.table.shape[0] == table.shape[0]:
@@ -86,11 +93,17 @@ def aggregate(
     if fresh.any():
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is drawn at the edge
             mean[fresh], low[fresh], high[fresh] = _summary(table[:, fresh], band, log=log)
-    count, present = np.isfinite(table).sum(axis=0), np.zeros(len(x), dtype=np.intp)
-    for one in members:
-        if len(one.x):
-            present += (x >= one.x[0]) & (x <= one.x[-1])
-    return Aggregate(x, mean, low, high, count, present, complete, table)
+    return Aggregate(x, mean, low, high, kept.sum(axis=0), present, complete, table)
+
+
+def _present(x: Floats, members: Sequence[Member]) -> NDArray[np.intp]:
+    """(n,) Members that have begun and not ended."""
+    ends = np.array([(one.x[0], one.x[-1]) for one in members if len(one.x)]).reshape(-1, 2)
+    if len(x) and (ends[:, 0] <= x[0]).all() and (ends[:, 1] >= x[-1]).all():
+        return np.full(len(x), len(ends))
+    come = np.bincount(np.searchsorted(x, ends[:, 0]), minlength=len(x) + 1)
+    gone = np.bincount(np.searchsorted(x, ends[:, 1], side="right"), minlength=len(x) + 1)
+    return np.cumsum(come - gone)[: len(x)]
 
 
 def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:
@@ -140,7 +153,10 @@ def _unchanged(x: Floats, table: Floats, before: Aggregate) -> list[tuple[slice,
 
 def _alike(x: Floats, then: Floats, table: Floats, old: Floats) -> int:
     """Leading columns that are equal."""
-    same = (x == then) & ((table == old) | (np.isnan(table) & np.isnan(old))).all(axis=0)
+    equal = table == old
+    if not equal.all():
+        equal |= np.isnan(table) & np.isnan(old)
+    same = (x == then) & equal.all(axis=0)
     return len(same) if same.all() else int(np.argmin(same))
 
 

@@ -36,6 +36,10 @@ def expected_steps(found: list[Member]) -> list[float]:
     return [step for step in steps if all(step in x for x in spans if x[0] <= step <= x[-1])]
 
 
+def present_at(found: list[Member], step: float) -> int:
+    return sum(one.x[0] <= step <= one.x[-1] for one in found if len(one.x))
+
+
 def values_at(found: list[Member], step: float, *, log: bool) -> list[float]:
     known = [float(one.y[one.x == step][0]) for one in found if step in one.x]
     return [value for value in known if np.isfinite(value) and (value > 0 or not log)]
@@ -66,6 +70,7 @@ def test_against_plain_numpy(found: list[Member], band: Band, log: bool) -> None
     for i, step in enumerate(result.x):
         values = np.array(values_at(found, step, log=log))
         assert result.count[i] == len(values)
+        assert result.present[i] == present_at(found, step)
         if not len(values):
             assert np.isnan([result.mean[i], result.low[i], result.high[i]]).all()
             continue
@@ -86,7 +91,7 @@ def test_what_is_known_changes_nothing(
         other = [one._replace(y=one.y * 2) if i == 0 else one for i, one in enumerate(found)]
     fresh = aggregate(found, band, log=log)
     again = aggregate(found, band, log=log, before=aggregate(other, band, log=log))
-    for name in ("x", "mean", "low", "high", "count", "complete", "table"):
+    for name in ("x", "mean", "low", "high", "count", "present", "complete", "table"):
         np.testing.assert_array_equal(getattr(again, name), getattr(fresh, name))
 
 

@@ -39,8 +39,11 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     low, high = warped(low, log_y), warped(high, log_y)
     over, under = high == np.inf, low == -np.inf
     low, high = np.clip(low, -2 * FAR, 2 * FAR), np.clip(high, -2 * FAR, 2 * FAR)
-    low_cuts = _cuts(curve, curve.low, index, x_scale, log_y)
-    high_cuts = low_cuts if curve.is_line else _cuts(curve, curve.high, index, x_scale, log_y)
+    if curve.weight == "spread" and (index[1:] > index[:-1]).all():
+        return Envelope(low, high, over, under)  # cells are tinted, where no gap between columns is seen
+    edges = (curve.low,) if curve.is_line else (curve.low, curve.high)
+    cuts = _cuts(curve.x, edges, index, x_scale, log_y)
+    low_cuts, high_cuts = cuts[0], cuts[-1]
     low = np.fmin(low, np.fmin(low_cuts[:-1], low_cuts[1:]))
     high = np.fmax(high, np.fmax(high_cuts[:-1], high_cuts[1:]))
     return Envelope(low, high, over, under)
@@ -66,19 +69,22 @@ def _reduced(values: Floats, index: NDArray[np.intp], reduce: np.ufunc) -> Float
     return result
 
 
-def _cuts(curve: Curve, y: Floats, index: NDArray[np.intp], x_scale: Scale, log_y: bool) -> Floats:
-    """Where the polyline crosses the bounds; NaN outside of it and beside a NaN."""
-    x, bounds = curve.x, x_scale.bounds(index.size - 1)
-    result = np.full(index.size, np.nan)
-    inside = (index > 0) & (index < x.size)
+def _cuts(
+    x: Floats, edges: tuple[Floats, ...], index: NDArray[np.intp], x_scale: Scale, log_y: bool
+) -> Floats:
+    """Where each edge's polyline crosses the bounds, (edges, bounds); NaN outside of it and beside a NaN."""
+    result = np.full((len(edges), index.size), np.nan)
+    inside = slice(*np.searchsorted(index, [1, x.size]).tolist())
     right = index[inside]
     if not right.size:
         return result
-    at = warped(bounds[inside], x_scale.log)
-    x_left, x_right = warped(x[right - 1], x_scale.log), warped(x[right], x_scale.log)
-    ends = np.clip(warped(np.stack([y[right - 1], y[right]]), log_y), -2 * FAR, 2 * FAR)
+    left = right - 1
+    at = warped(x_scale.bounds(index.size - 1)[inside], x_scale.log)
+    x_left, x_right = warped(x[left], x_scale.log), warped(x[right], x_scale.log)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.where(x_right > x_left, (at - x_left) / (x_right - x_left), 1.0)
     weight = np.where(np.isfinite(weight), np.clip(weight, 0.0, 1.0), np.nan)
-    result[inside] = ends[0] + weight * (ends[1] - ends[0])
+    for row, y in zip(result, edges, strict=True):
+        low, high = np.clip(warped(y[np.stack([left, right])], log_y), -2 * FAR, 2 * FAR)
+        row[inside] = low + weight * (high - low)
     return result

@@ -12,7 +12,17 @@ from bntui.chart.cell_style import cell_style, with_background
 from bntui.chart.decimate import envelope, highest
 from bntui.chart.grid import Grid
 from bntui.chart.palette import Palette, dashes
-from bntui.chart.raster import BLANK, Bits, Dots, band_dots, braille_bits, dashed, line_dots, rows_of
+from bntui.chart.raster import (
+    BLANK,
+    Bits,
+    Dots,
+    band_dots,
+    braille_bits,
+    covered,
+    dashed,
+    line_dots,
+    rows_of,
+)
 from bntui.chart.scale import Scale, warped
 
 EDGE = 1 + 1e-9
@@ -65,14 +75,14 @@ class Layers:
         span = envelope(curve, self._x_scale, self._columns, self._y_scale.log)
         low = self._y_scale.fraction_of_warped(span.low)
         high = self._y_scale.fraction_of_warped(span.high)
+        if not curve.is_line and (not faint or curve.weight == "spread"):
+            self._fill(low, high, curve.style)
+        if curve.weight == "spread":  # without edges, which would hide the lines inside
+            return
         if curve.is_line:
             dots = line_dots(low, high, self._rows)
         else:
-            dots, inside = band_dots(low, high, self._rows)
-            if not faint or curve.weight == "spread":
-                self._fill(inside, dots, curve.style)
-            if curve.weight == "spread":  # without edges, which would hide the lines inside
-                return
+            dots, _ = band_dots(low, high, self._rows)
         pattern = self._palette.dash(curve.style)
         if curve.bold:
             dots[1:] |= dots[:-1].copy()
@@ -112,14 +122,15 @@ class Layers:
         bits = braille_bits(dots)
         self._paint(np.where(braille_bits(dots & ~under) > 0, bits, 0).astype(np.uint8), curve.style)
 
-    def _fill(self, inside: Dots, edges: Dots, style: int) -> None:
+    def _fill(self, low: Floats, high: Floats, style: int) -> None:
         """A tinted background; where colours cannot be mixed, a hatch whose direction goes by the style."""
         if not self._palette.translucent:
             hatch = (self._row_numbers() + (1 + style % 3) * np.arange(self._columns)) % 4 == 0
+            _, inside = band_dots(low, high, self._rows)
             self._paint_faint(inside & hatch, style)
             return
-        filled = np.bitwise_count(braille_bits(inside | edges)) >= MOSTLY
-        for under in np.unique(self._backgrounds[filled]).tolist():
+        filled = covered(low, high, self._rows) >= MOSTLY
+        for under in set(self._backgrounds[filled].tolist()):
             self._backgrounds[filled & (self._backgrounds == under)] = self._palette.fill(style, under)
 
     def _row_numbers(self) -> NDArray[np.intp]:

@@ -53,10 +53,22 @@ def span_dots(top: NDArray[np.int32], bottom: NDArray[np.int32], height: int) ->
 
 def line_dots(low: Floats, high: Floats, height: int) -> Dots:
     """The dots of a line that reaches from `low` to `high` (fractions of the axis) in each column."""
-    top, bottom = rows_of(high, height), rows_of(low, height)
-    top = np.where(np.isnan(high), height, top)
-    bottom = np.where(np.isnan(low), -1, bottom)
-    return span_dots(top, bottom, height)
+    return span_dots(*_reach(low, high, height), height)
+
+
+def covered(low: Floats, high: Floats, height: int) -> NDArray[np.int32]:
+    """(h, w): how many dots of each cell `line_dots` lights."""
+    top, bottom = _reach(low, high, height)
+    first = np.arange(0, height, 4, dtype=np.int32)[:, None]
+    lit = np.maximum(np.minimum(bottom, first + 3) - np.maximum(top, first) + 1, 0)
+    return np.asarray(lit[:, 0::2] + lit[:, 1::2])
+
+
+def _reach(low: Floats, high: Floats, height: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The uppermost and the lowest row of each column; of an empty one the upper lies below the lower."""
+    top, bottom = rows_of(np.stack([high, low]), height)
+    bottom[np.isnan(low)] = -1
+    return top, bottom
 
 
 def band_dots(low: Floats, high: Floats, height: int) -> tuple[Dots, Dots]:

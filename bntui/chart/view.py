@@ -39,7 +39,7 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
     chosen = view.x or data.x_span
     if chosen is not None and (not data.log_x or chosen[0] > 0):
         return Scale(*chosen, data.log_x, data.falling)
-    ends = [finite_ends(curve.x, data.log_x) for curve in data.curves]
+    ends = [_ends_of(curve.x, data.log_x) for curve in data.curves]
     known = [pair for pair in ends if pair is not None]
     if not known:
         return None
@@ -117,6 +117,13 @@ def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Span]:
         pair = finite_ends(values[max(0, first - 1) : last + 1], positive)
         if pair is not None:
             yield pair
+
+
+def _ends_of(x: Floats, positive: bool) -> Span | None:
+    """As `finite_ends`, of what ascends."""
+    if x.size and x[0] > -FAR and x[-1] < FAR and (x[0] > 0 or not positive):
+        return float(x[0]), float(x[-1])
+    return finite_ends(x, positive)
 
 
 def finite_ends(values: Floats, positive: bool) -> Span | None:

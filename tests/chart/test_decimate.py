@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,18 @@ def polyline(values: list[float], x: np.ndarray) -> np.ndarray:
         else:
             result.append(values[left] * (1 - weight) + values[left + 1] * weight)
     return np.array(result)
+
+
+@given(st.lists(numbers, min_size=40, max_size=80), st.integers(1, 20))
+def test_of_a_range_the_points_of_each_column_count(values: list[float], width: int) -> None:
+    """Where every column has some; so nothing of it lies beyond the range of those of its polylines."""
+    both = band(values, [value + 1 for value in values])
+    scale = Scale(0.0, float(len(values)))
+    whole = envelope(both, scale, width, log_y=False)
+    tinted = envelope(replace(both, weight="spread"), scale, width, log_y=False)
+    assert (whole.low <= tinted.low).all() and (tinted.high <= whole.high).all()
+    columns = np.minimum(np.arange(len(values)) * width // len(values), width - 1)
+    assert tinted.low.tolist() == [min(np.array(values)[columns == c]) for c in range(width)]
 
 
 @given(gappy, widths)

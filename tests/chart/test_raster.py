@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bncore.figure import DASHES
 from bntui.chart.decimate import envelope
 from bntui.chart.palette import dashes
-from bntui.chart.raster import BLANK, band_dots, braille_bits, dashed, line_dots, rows_of
+from bntui.chart.raster import BLANK, band_dots, braille_bits, covered, dashed, line_dots, rows_of
 from bntui.chart.scale import Scale
 from chart.factories import dots_of, line
 
@@ -56,6 +56,18 @@ def test_edges_and_inside_of_a_band_are_the_band(pairs: list[tuple[float, float]
     np.testing.assert_array_equal(edges | inside, line_dots(low, high, 4 * height))
     for c, (top, bottom) in enumerate(zip(rows_of(high, 4 * height), rows_of(low, 4 * height), strict=True)):
         assert edges[top, c] and edges[bottom, c]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-0.5, 1.5) | st.just(np.nan), st.floats(0, 1)), min_size=2, max_size=40),
+    st.integers(1, 8),
+)
+def test_dots_of_a_cell_are_counted(pairs: list[tuple[float, float]], height: int) -> None:
+    pairs = pairs[: len(pairs) // 2 * 2]
+    low = np.array([first for first, _ in pairs])
+    high = low + np.array([span for _, span in pairs])
+    dots = line_dots(low, high, 4 * height).reshape(height, 4, -1, 2)
+    np.testing.assert_array_equal(covered(low, high, 4 * height), dots.sum(axis=(1, 3)))
 
 
 def test_a_band_cut_by_the_view_has_no_edge_there() -> None:
