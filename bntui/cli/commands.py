@@ -85,7 +85,7 @@ class LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {
-            name: TyperCommand(name, help=entry.summary, rich_markup_mode=None)
+            name: TyperCommand(name, help=entry.summary, short_help=entry.summary, rich_markup_mode=None)
             for name, entry in COMMANDS.items()
         }
 

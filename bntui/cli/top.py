@@ -43,7 +43,7 @@ def top(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Show the live runs: their speed, what they take of their machines, where their time goes.
+    """Show the live runs and what they take of their machines.
 
     CPU counts processors: 200 % are two. GPU figures are of the whole GPU and need the extra 'bnrun[gpu]'. Columns
     that a narrow terminal has no room for are left out. Ctrl-C ends it."""
