@@ -14,8 +14,8 @@ EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG, MACHINE, CHA
 )  # fmt: skip
 """Where an action is known; RUNS is every screen that shows runs; CHARTS, LISTS and CURVES, which are charts that
 are no maps of colors, are widgets."""
-ALWAYS, WINDOWS, HELP, PICKER, QUIT, REQUESTS, FILTERS, QUERIES = (
-    "always", "windows", "help", "picker", "quit", "requests", "filters", "queries",
+ALWAYS, WINDOWS, HELP, PICKER, LAYOUTS, QUIT, REQUESTS, FILTERS, QUERIES = (
+    "always", "windows", "help", "picker", "layouts", "quit", "requests", "filters", "queries",
 )  # fmt: skip
 """Where keys are what they are: those of Textual, those of windows over a screen, those beside a line of text."""
 SCREENS = (
@@ -136,6 +136,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("group_by", "B", "group by", "Group by variant, or by the next setting that varies", SWEEP),
     Action("axis", "X", "axis", "Draw over steps, epochs, samples, share of run, time, or training loss", SWEEP),
     Action("pick", "slash", "charts", "Choose which charts are shown", SWEEP, 2),
+    Action("save_layout", "W", "save layout", "Save charts, axis, band and grouping under a name", SWEEP),
+    Action("layouts", "L", "layouts", "Show a saved layout, or delete one", SWEEP),
     Action("chart(1)", "right", "chart", "The next chart", SWEEP),
     Action("chart(-1)", "left", "chart", "The previous chart", SWEEP),
     Action("maximize_chart", "z,enter", "maximize", "Maximize chart, or show all charts", SWEEP, 4),
@@ -190,6 +192,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("move_page(-1)", "pageup", "page", "A page further down or up", PICKER),
     Action("shift(-1)", "shift+up", "reorder", "Move the chart up or down", PICKER),
     Action("shift(1)", "shift+down", "reorder", "Move the chart up or down", PICKER),
+    Action("delete", "delete", "delete", "Delete the layout", LAYOUTS),
     Action("answer('detach')", "d,q", "detach", "Quit; the runs continue", QUIT),
     Action("answer('stop')", "s", "stop", "Quit, and stop the runs", QUIT),
     Action("leave", "c,n", "cancel", "Stay", QUIT),

@@ -1,4 +1,4 @@
-"""Which charts are shown, per experiment: remembered from one start of the explorer to the next."""
+"""Which charts are shown: of each experiment those of last time, and layouts that have names."""
 
 from __future__ import annotations
 
@@ -7,50 +7,103 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bncore.config.base import ConfigModel
+from bncore.config.measure import Band
+from bntui.live.axes import Axis
 
 MOST = 200
 """Experiments remembered; the ones longest unchanged are forgotten."""
 
 
-def state_file(environment: Mapping[str, str] = os.environ) -> Path:
+class Layout(ConfigModel):
+    """What is shown, to be had again by its name."""
+
+    panels: tuple[str, ...]
+    """Keys of the charts."""
+    axis: Axis = "step"
+    band: Band | None = None
+    """None: as the experiment says; likewise the other two."""
+    grouped: bool | None = None
+    by: tuple[str, ...] | None = None
+
+
+def state_file(environment: Mapping[str, str] = os.environ, name: str = "layouts.json") -> Path:
     """Where layouts are stored: ``$XDG_STATE_HOME/bnrun/layouts.json``, by default under ``~/.local/state``."""
     home = environment.get("XDG_STATE_HOME", "")
     folder = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
-    return folder / "bnrun" / "layouts.json"
+    return folder / "bnrun" / name
+
+
+def named_file() -> Path:
+    """Where layouts are stored that have names."""
+    return state_file(name="named-layouts.json")
 
 
 def read_layout(experiment: str, file: Path | None = None) -> tuple[str, ...] | None:
     """Keys of the charts last shown for an experiment; None where none are remembered."""
-    charts = _read(file or state_file()).get(experiment)
+    charts = _charts(file or state_file()).get(experiment)
     return None if charts is None else tuple(charts)
 
 
 def remember_layout(experiment: str, charts: tuple[str, ...], file: Path | None = None) -> None:
     """Keep the charts of an experiment; without a home that can be written they are forgotten."""
     file = file or state_file()
-    layouts = _read(file)
+    layouts = _charts(file)
     layouts.pop(experiment, None)
     layouts[experiment] = list(charts)
-    newest = dict(list(layouts.items())[-MOST:])
     with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        building = file.with_suffix(f".{os.getpid()}")
-        try:
-            building.write_text(json.dumps(newest, indent=1))
-            building.replace(file)
-        finally:
-            building.unlink(missing_ok=True)
+        _write(file, dict(list(layouts.items())[-MOST:]))
 
 
-def _read(file: Path) -> dict[str, list[str]]:
+def named_layouts(file: Path | None = None) -> dict[str, Layout]:
+    """The layouts that have names, by these; those that make no sense here are passed over."""
+    layouts = {}
+    for name, table in _read(file or named_file()).items():
+        with suppress(ValidationError):
+            layouts[name] = Layout.model_validate(table)
+    return dict(sorted(layouts.items()))
+
+
+def save_layout(name: str, layout: Layout | None, file: Path | None = None) -> None:
+    """Keep a layout under a name, in the place of one that is called so; None: delete that.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = file or named_file()
+    layouts = _read(file)
+    layouts.pop(name, None)
+    if layout is not None:
+        layouts[name] = layout.model_dump()
+    _write(file, layouts)
+
+
+def _charts(file: Path) -> dict[str, list[str]]:
+    return {
+        name: charts
+        for name, charts in _read(file).items()
+        if isinstance(charts, list) and charts and all(isinstance(chart, str) for chart in charts)
+    }
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         table = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(table, dict):
-        return {}
-    return {
-        name: charts
-        for name, charts in table.items()
-        if isinstance(charts, list) and charts and all(isinstance(chart, str) for chart in charts)
-    }
+    return table if isinstance(table, dict) else {}
+
+
+def _write(file: Path, table: Mapping[str, Any]) -> None:
+    """Raises OSError; the file is whole then, as it was."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    building = file.with_suffix(f".{os.getpid()}")
+    try:
+        building.write_text(json.dumps(table, indent=1))
+        building.replace(file)
+    finally:
+        building.unlink(missing_ok=True)

@@ -18,8 +18,8 @@ from bntui.widgets.listing import Listing, ListRow
 TITLES = {
     "everywhere": "Everywhere", "home": "List of all runs", "runs": "All pages about runs", "charts": "Charts",
     "curves": "Charts of curves", "lists": "Lists", "always": "Always, unless a line of text is edited",
-    "windows": "Windows", "help": "This help", "picker": "Choosing charts", "quit": "Quitting",
-    "requests": "Composing a request", "filters": "Filters", "queries": "Filters of runs",
+    "windows": "Windows", "help": "This help", "picker": "Choosing charts", "layouts": "Saved layouts",
+    "quit": "Quitting", "requests": "Composing a request", "filters": "Filters", "queries": "Filters of runs",
 }  # fmt: skip
 
 

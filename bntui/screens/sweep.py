@@ -9,14 +9,16 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.aggregate import BANDS
+from bncore.config.errors import escape_control
 from bncore.follow.groups import varying
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
-from bntui.layouts import read_layout, remember_layout
+from bntui.layouts import Layout, read_layout, remember_layout, save_layout
 from bntui.live.panels import PANELS, first_panels, logged_keys
 from bntui.live.reference import overlay
 from bntui.live.snapshot import Snapshot, names_of_data
 from bntui.saving import save_chart
 from bntui.screens.grid import GridPage
+from bntui.screens.layouts import PickLayout, SaveLayout
 from bntui.screens.picker import Picker
 from bntui.widgets.charts import ChartGrid
 
@@ -83,6 +85,45 @@ class SweepPage(GridPage):
         self.app.push_screen(
             Picker(self.grid.keys, logged_keys(self.snapshot.runs if self.snapshot else ())), picked
         )
+
+    def action_save_layout(self) -> None:
+        selection = self.selection
+        layout = Layout(
+            panels=self.grid.keys,
+            axis=selection.axis,
+            band=selection.band,
+            grouped=selection.grouped,
+            by=selection.by,
+        )
+
+        def named(name: str | None) -> None:
+            if name:
+                try:
+                    save_layout(name, layout)
+                except OSError as error:
+                    self.notice(f"not saved: {error.strerror or error}", "red")
+                else:
+                    self.notice(f"saved layout {escape_control(name)}", "green")
+
+        self.app.push_screen(SaveLayout(), named)
+
+    def action_layouts(self) -> None:
+        self.app.push_screen(PickLayout(), self._show_layout)
+
+    def _show_layout(self, layout: Layout | None) -> None:
+        if layout is None or self.snapshot is None:
+            return
+        selection, settings = self.selection, varying(self.snapshot.runs)
+        selection.axis, selection.band, selection.grouped = layout.axis, layout.band, layout.grouped
+        selection.by = layout.by if layout.by is not None and {*layout.by} <= {*settings} else None
+        keys = tuple(key for key in layout.panels if key in PANELS)
+        if keys:
+            self.lay_out(keys)
+            remember_layout(self._experiment(), keys)
+        self.show_again()
+        left = [key for key in layout.panels if key not in PANELS]
+        if left:
+            self.notice(f"not known here: {escape_control(', '.join(left))}", "yellow")
 
     def action_paper(self) -> None:
         selection = self.selection

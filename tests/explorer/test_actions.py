@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 import bntui
-from bntui.actions import ACTIONS, EVERYWHERE, actions_of
+from bntui.actions import ACTIONS, EVERYWHERE, RUNS, actions_of
 from bntui.app import PAGES, Explorer
 from bntui.disk import Disk
 from bntui.screens.help import help_rows
@@ -143,3 +143,16 @@ def test_no_key_is_offered_that_would_be_refused(
         assert any("in the playback" in row for row in helped) == ("speed" in settings)
 
     drive(app, (180, 48), steps)
+
+
+def test_no_two_actions_of_a_scope_have_one_key() -> None:
+    pressed = Counter((action.scope, key) for action in ACTIONS for key in action.keys.split(",") if key)
+    assert [both for both, count in pressed.items() if count > 1] == []
+
+
+def test_no_key_of_a_page_takes_one_from_all_pages() -> None:
+    """Those of charts and lists do, where they are zoomed or have a place for it."""
+    common = {key for action in actions_of((RUNS, EVERYWHERE)) for key in action.keys.split(",") if key}
+    for page in PAGES.values():
+        own = {key for action in actions_of(page.SCOPES[:-2]) for key in action.keys.split(",") if key}
+        assert own & common == set(), page

@@ -1,0 +1,86 @@
+"""Layouts that have names: saving what is shown, showing or deleting one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.widgets import Input, Static
+
+from bncore.config.errors import escape_control
+from bntui.actions import LAYOUTS, bindings
+from bntui.layouts import Layout, named_layouts, save_layout
+from bntui.live.axes import AXES
+from bntui.live.panels import PANELS
+from bntui.screens.dialog import Dialog
+from bntui.widgets.formatting import MUTED
+from bntui.widgets.listing import Listing, ListRow
+
+
+class SaveLayout(Dialog[str]):
+    """Answers the name to save what is shown under."""
+
+    DEFAULT_CSS = """
+    SaveLayout Input, SaveLayout Input:focus { border: none; height: 1; padding: 0 1; background: $boost; }
+    """
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = "Save layout"
+            window.border_subtitle = "Enter save   Esc cancel"
+            yield Input(placeholder="name")
+            yield Static(id="replaced", markup=False)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        there = event.value.strip() in named_layouts()
+        self.query_one(Static).update(Text("replaces the one of that name" if there else "", "yellow"))
+
+    @on(Input.Submitted)
+    def _named(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+
+class PickLayout(Dialog[Layout]):
+    """Answers the layout to show."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LAYOUTS)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = "Layouts"
+            window.border_subtitle = "Enter show   Del delete   Esc cancel"
+            yield Listing(id="layouts")
+
+    def on_mount(self) -> None:
+        self._show()
+        self.query_one(Listing).focus()
+
+    def action_delete(self) -> None:
+        name = self.query_one(Listing).key
+        if name:
+            try:
+                save_layout(name, None)
+            except OSError as error:
+                self.query_one(Vertical).border_subtitle = f"not deleted: {error.strerror or error}"
+            self._show()
+
+    @on(Listing.Chosen)
+    def _chosen(self, event: Listing.Chosen) -> None:
+        self.dismiss(named_layouts().get(event.key))
+
+    def _show(self) -> None:
+        rows = [ListRow(row_of(name, layout), name) for name, layout in named_layouts().items()]
+        self.query_one(Listing).show(rows or [ListRow(Text("no layouts yet", MUTED))])
+
+
+def row_of(name: str, layout: Layout) -> Text:
+    """A layout in a line: its name, and what it shows."""
+    titles = ", ".join(PANELS[key].title if key in PANELS else key for key in layout.panels)
+    over = f" over {AXES[layout.axis]}" if layout.axis != "step" else ""
+    return Text(f"{escape_control(name)}  ").append(escape_control(f"{titles}{over}"), MUTED)
