@@ -20,7 +20,7 @@ NORMS: tuple[type[nn.Module], ...] = (
 )
 """Modules that count as the normalisation of the layer whose output they are given."""
 
-UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding)
+UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention)
 """Modules whose outputs hold the units in the last dimension, as norms over that dimension alone do; others hold
 them in the second."""
 
@@ -53,7 +53,10 @@ def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
 
     def after(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         name = names[module]
-        if isinstance(module, NORMS):
+        if isinstance(module, nn.MultiheadAttention):  # it calls no module for its last map
+            outputs.setdefault(f"{name}.out_proj.weight".removeprefix("."), name)
+            last.clear()
+        elif isinstance(module, NORMS):
             if last and args and args[0] is last[0][1] and _version(args[0]) == last[0][2]:
                 outputs[last[0][0]] = name
         elif own := _own_weights(module, name):
@@ -80,6 +83,8 @@ def outputs_seen(
 
     def hook(weight: str) -> Callable[[nn.Module, Any, Any], None]:
         def after(module: nn.Module, _args: Any, output: Any) -> None:
+            if isinstance(module, nn.MultiheadAttention):
+                output = output[0]
             if weight not in seen and isinstance(output, Tensor):
                 seen.add(weight)
                 see(weight, units_second(module, output))

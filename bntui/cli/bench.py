@@ -92,6 +92,18 @@ def landscape(
     _print(bench_landscape(kinds, repeats=repeats, device=device), as_json, heading)
 
 
+@bench_app.command("observe")
+def observe(
+    repeats: Repeats = 7, device: Device = "cpu", threads: Threads = None, as_json: Json = False
+) -> None:
+    """Compare an observed loop with the same loop by itself."""
+    _networks(None, device)
+    heading = _set_up_torch(threads)
+    from bncore.bench.observe import bench_observe  # noqa: PLC0415 - torch
+
+    _print(bench_observe(repeats=repeats, device=device), as_json, heading)
+
+
 @bench_app.command("journal")
 def journal(
     events: Annotated[int, typer.Option("--events", min=1)] = 1_000_000, as_json: Json = False

@@ -1,0 +1,103 @@
+"""`bnrun bench observe`: an observed loop beside the same loop by itself."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bncore.bench.measure import Row, interleaved, medians
+from bncore.external.observe import Observation, observe
+
+NEVER = 10**9
+STEPS = 20
+"""Of a loop, timed together."""
+
+
+def small_cnn() -> nn.Module:
+    """Three convolutions with BatchNorm, for pictures of 3x32x32 in ten classes."""
+    widths = (3, 16, 32, 64)
+    blocks = [
+        nn.Sequential(
+            nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        for a, b in pairwise(widths)
+    ]
+    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * 16, 10))
+
+
+class Loop:
+    """A loop by hand, observed if it is given an observation."""
+
+    def __init__(self, device: str, batch_size: int = 64) -> None:
+        torch.manual_seed(0)
+        self.net = small_cnn().to(device)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.01, momentum=0.9)
+        images = torch.randn(batch_size, 3, 32, 32, device=device)
+        self.batch = images, torch.randint(10, (batch_size,), device=device)
+        self.watch: Observation | None = None
+
+    def loss_of(self, net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return F.cross_entropy(net(batch[0]), batch[1])
+
+    def run(self) -> None:
+        """`STEPS` steps."""
+        for _ in range(STEPS):
+            if self.watch is None:
+                self._update()
+                continue
+            with self.watch.step(self.batch) as step:
+                step.record(self._update())
+
+    def _update(self) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.loss_of(self.net, self.batch)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+def bench_observe(*, repeats: int, device: str = "cpu") -> Iterator[Row]:
+    """A loop's steps between measurements, and what a measurement costs."""
+    bare, watched = Loop(device), Loop(device)
+    for log_every, bar in ((1, ">= 0.98 of its steps/s"), (10, "")):
+        probes = {"landscape": {"every": NEVER}, "activations": {"every": NEVER}}
+        with _observed(watched, probes, log_every):
+            pairs = interleaved(watched.run, bare.run, repeats=repeats, device=device)
+        ours, theirs, ratio = medians(pairs)
+        yield Row(
+            f"a step of a small CNN, log_every={log_every}",
+            1e3 * ours / STEPS,
+            1e3 * theirs / STEPS,
+            ratio,
+            bar,
+        )
+    for name, probe in (
+        ("landscape", {"every": 1, "floor_every": 0}),
+        ("activations", {"every": 1}),
+        ("ics", {"every": 1, "floor_every": 0}),
+    ):
+        with _observed(watched, {name: probe}, 1):
+            ours, theirs, ratio = medians(interleaved(watched.run, bare.run, repeats=repeats, device=device))
+        cost = ours / theirs
+        yield Row(f"a step with {name}, in steps", 1e3 * ours / STEPS, 1e3 * theirs / STEPS, cost, "")
+
+
+@contextmanager
+def _observed(loop: Loop, probes: dict[str, dict[str, int]], log_every: int) -> Iterator[None]:
+    """The loop is observed meanwhile, into a directory that is removed."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        observe(
+            loop.net, loop.optimizer, loss_of=loop.loss_of, run=Path(folder) / "run", probes=probes,
+            log_every=log_every,
+        ) as loop.watch,
+    ):  # fmt: skip
+        yield
+    loop.watch = None
