@@ -8,12 +8,10 @@ than `batch_size`. A convolution of VGG has 2x2 positions at least: the norms of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bncore.config.kinds import largest_divisor
-
-if TYPE_CHECKING:
-    from bncore.config.model import Spec
+from bncore.config.tables import SpecFields
 
 FEWEST = 2
 """The fewest values that have a mean and a scale."""
@@ -37,7 +35,7 @@ class LinearNorm(NamedTuple):
 
 
 def single_value_conflicts(
-    spec: Spec, *, samples: int | None = None, outputs: int | None = None
+    spec: SpecFields, *, samples: int | None = None, outputs: int | None = None
 ) -> Iterator[Conflict]:
     """What of a spec would have statistics of fewer than two values; nothing where all is well.
 
@@ -61,7 +59,7 @@ def single_value_conflicts(
         yield from _starved_evaluation(spec, samples)
 
 
-def linear_norms(spec: Spec, outputs: int | None) -> list[LinearNorm]:
+def linear_norms(spec: SpecFields, outputs: int | None) -> list[LinearNorm]:
     """Norm positions after linear layers, the first of each width.
 
     Arguments:
@@ -87,7 +85,7 @@ def values_of_a_sample(kind: str, features: int, groups: int) -> int:
     return features if kind == "layer" else 1
 
 
-def _starved_sample(spec: Spec, layer: int, features: int) -> Conflict:
+def _starved_sample(spec: SpecFields, layer: int, features: int) -> Conflict:
     kind = spec.norm.kind
     if kind == "group" and features > 1:
         accepted = f"fewer than the {features} features of layer {layer}: a group of one has no scale"
@@ -97,7 +95,7 @@ def _starved_sample(spec: Spec, layer: int, features: int) -> Conflict:
     return "norm.kind", kind, accepted
 
 
-def _starved_batch(spec: Spec, norms: list[LinearNorm]) -> Iterator[Conflict]:
+def _starved_batch(spec: SpecFields, norms: list[LinearNorm]) -> Iterator[Conflict]:
     kind, noise = spec.norm.kind, spec.noise
     if not norms:
         return
@@ -112,7 +110,7 @@ def _starved_batch(spec: Spec, norms: list[LinearNorm]) -> Iterator[Conflict]:
         yield "noise.amplitude", "relative", accepted
 
 
-def _starved_evaluation(spec: Spec, samples: int | None) -> Iterator[Conflict]:
+def _starved_evaluation(spec: SpecFields, samples: int | None) -> Iterator[Conflict]:
     """Noise in evaluation is relative to the deviation of an evaluation's batch; the last of them may be short."""
     size, known = spec.eval.batch_size, samples or spec.eval.train_samples
     train = min(spec.eval.train_samples or known, known)
