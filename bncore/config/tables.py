@@ -1,4 +1,4 @@
-"""The tables of a spec, every field documented; `bncore.config.model`, which has their names too, makes a `Spec`."""
+"""The tables of a spec, every field documented. `bncore.config.model` has their names too, and adds `Spec`."""
 
 from __future__ import annotations
 

@@ -35,11 +35,17 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
 
 def _type(found: list[Command], folder: Path) -> list[tuple[str, int]]:
     """Output and exit code of each, typed into one shell."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name, module in (("bnrun", "bntui.cli.main"), ("python", "")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {f"-m {module} " * bool(module)}"$@"\n')
+        program.chmod(0o755)
     script = folder / "typed.sh"
     script.write_text("".join(f'{command.text}\necho "{SALT} $?"\n' for command in found))
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
     }
     shell = subprocess.run(
