@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -81,10 +81,10 @@ def show(
         )
         for view, seen in zip(snapshot.runs, view_runs(runs), strict=True)
     ]
-    print_table(("run", "state", *heads, best_head), rows, least_first=LEAST_FIRST)
+    _print(("run", "state", *heads, best_head), rows)
     if grouping is not None:
         means = _means(snapshot, grouping, best_measure)
-        print_table(("mean of", "runs", *heads[1:], best_head), means, least_first=LEAST_FIRST)
+        _print(("mean of", "runs", *heads[1:], best_head), means)
         band = "range" if grouping.band == "envelope" else grouping.band
         logarithmic = " and ".join(MEASURES[key].title.lower() for key in COLUMNS if MEASURES[key].log)
         typer.echo(f"{logarithmic}: geometric means; in brackets: {BANDS[band]}")
@@ -98,6 +98,12 @@ def show(
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:
     return figure(row["step"], ",.0f"), *(write(row[key]) for key, write in COLUMNS.items())
+
+
+def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The table, in a narrow terminal without columns, first those that nobody has a value of."""
+    empty = [name for name, *cells in zip(head, *rows, strict=True) if {*cells} == {"-"}]
+    print_table(head, rows, least_first=[*empty, *LEAST_FIRST])
 
 
 def _best(view: RunView, measure: Measure) -> Best | None:
