@@ -115,8 +115,8 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     The training stays as it is, bit by bit: parameters, buffers, gradients, optimiser state, modes, generators
     (torch's, Python's, numpy's), hooks. Dropout and the like meet the same draws in every pass of a probe as in
     the step. The first step, and each one that is measured, is recomputed from what was copied of it, and its
-    gradient compared with the loop's own (docs/observe.md). An exception in the loop leaves the run `failed`,
-    Ctrl-C `stopped`.
+    gradient compared with the loop's own (docs/how-to/observe.md). An exception in the loop leaves the run
+    `failed`, Ctrl-C `stopped`.
 
     Arguments:
         model: any module on one device, in float32 or float64.

@@ -1,4 +1,4 @@
-"""The kinds of loops that docs/reference/observe.md lists: models, losses, batches."""
+"""The kinds of loops that docs/how-to/observe.md lists: models, losses, batches."""
 
 from __future__ import annotations
 

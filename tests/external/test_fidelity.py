@@ -140,6 +140,24 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> N
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
 
 
+def test_a_noise_floor_is_measured_only_where_the_order_of_the_batch_is_none_of_the_loss_s(
+    tmp_path: Path,
+) -> None:
+    for name, expected in (("plain", True), ("mixup", False), ("accumulated gradients", True)):
+        run_loop(KINDS[name], tmp_path / name)
+        assert ("floor" in probe_at(journal(tmp_path / name), "landscape", 0)) == expected
+
+
+def test_every_micro_batch_meets_its_own_draws_again(tmp_path: Path) -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)).double()
+
+    run_loop(replace(KINDS["accumulated gradients"], net=net), tmp_path / "run")
+    events = journal(tmp_path / "run")
+    assert [e["deviation"] for e in of_type(events, "probe", "fidelity")] == [0.0, 0.0]
+    assert "floor" not in probe_at(events, "landscape", 0)
+
+
 def overflowing(net: Any, batch: Any) -> Tensor:
     return squared(net, batch) * (1e37 if float(batch[0][0, 0]) == 7 else 1.0)
 

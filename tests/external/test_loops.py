@@ -106,3 +106,16 @@ def test_every_number_of_the_landscape_and_the_curvature_is_plain_autograd_s(
         curvature = probe_at(events, "sharpness", number)["gradient_curvature"]
         expected = oracle.curvature(theta, g)
         np.testing.assert_allclose(curvature, expected, rtol=max(1e-5, 10 * kind.rtol), atol=1e-8)
+
+
+def test_the_documentation_lists_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "observe.md").read_text()
+    table = text.partition("## Kinds of loops")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines() if row[:1] == "|"
+    ]
+    said = {row[0]: row[1:4] for row in rows[2:]}
+    yes = {True: "yes", False: ""}
+    assert said == {
+        name: ["yes", yes[name in EXACT], "yes" if kind.faithful else "no"] for name, kind in KINDS.items()
+    }
