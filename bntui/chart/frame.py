@@ -59,6 +59,11 @@ def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], foc
         grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", muted)
 
 
+def most_y_ticks(height: int) -> int:
+    """About how many labels a y axis of so many rows has: of a low one every second row may have one."""
+    return max(2, (height + 1) // 2 if height < 12 else 4 + height // 6)
+
+
 def draw_y_labels(
     grid: Grid, place: Layout, scale: Scale, marks: tuple[Tick, ...], palette: Palette
 ) -> list[int]:

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from bncore.figure import Floats, HeatData, HistogramData, Span
 from bntui.chart.cell_style import background_of, cell_style, cell_styles
-from bntui.chart.frame import Layout, draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
+from bntui.chart.frame import (
+    Layout,
+    draw_border,
+    draw_reading,
+    draw_x_labels,
+    draw_y_labels,
+    layout,
+    most_y_ticks,
+)
 from bntui.chart.grid import SPACE, Grid, cells, fitted
 from bntui.chart.heat import column_means, half_cells
 from bntui.chart.overlay import Overlay
@@ -64,7 +72,7 @@ def draw_histogram(
     rows = levels.T[np.where(outside, 0, bins)]
     rows[outside] = np.nan
     _paint(grid, place, rows, look)
-    draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
+    draw_y_labels(grid, place, y, ticks(y, most_y_ticks(place.height)), look.palette)
     picture = TerminalPicture(grid, place, scale, y)
     return _surround(picture, look, data.title, "", _bin_words(data, look.crosshair), y_name="output")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bncore.figure import ChartData, Curve
 from bntui.chart.cell_style import cell_style
-from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout
+from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout, most_y_ticks
 from bntui.chart.grid import Grid
 from bntui.chart.layers import Layers
 from bntui.chart.overlay import Overlay
@@ -70,7 +70,7 @@ def _draw_plot(
     grid, place, x, y = picture.grid, picture.place, picture.x_scale, picture.y_scale
     assert x is not None and y is not None
     overlay = Overlay(grid, place, x, y, look.palette)
-    labelled = draw_y_labels(grid, place, y, ticks(y, max(2, place.height // 3)), look.palette)
+    labelled = draw_y_labels(grid, place, y, ticks(y, most_y_ticks(place.height)), look.palette)
     overlay.grid_lines(labelled)
     overlay.hlines(data)
     overlay.vlines(data)

@@ -32,9 +32,14 @@ class Reading:
         return self.low == self.high or np.isnan(self.low)
 
     @property
+    def value(self) -> str:
+        """The value, or the ends of the band."""
+        return exact(self.low) if self.is_line else f"{exact(self.low)}…{exact(self.high)}"
+
+    @property
     def text(self) -> str:
-        """The value, or the ends of the band, and the noise floor or the range about it where there is one."""
-        value = exact(self.low) if self.is_line else f"{exact(self.low)}…{exact(self.high)}"
+        """The value, and the noise floor or the range about it where there is one."""
+        value = self.value
         if self.band is not None and self.band[0] < self.band[1]:
             value = f"{value} [{exact(self.band[0])}, {exact(self.band[1])}]"
         return value if self.floor is None or np.isnan(self.floor) else f"{value} ± {exact(self.floor)}"
@@ -110,16 +115,16 @@ def place(x: float) -> str:
 
 
 def sentence(found: list[Reading], x: float, width: int) -> list[tuple[str, int | None]]:
-    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each, names cut until it fits."""
+    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each. Until it fits, what is about
+    the values is left out, then names are cut; what still does not fit is left to be cut at its end."""
     head = f"at {place(x)}:"
     longest = max((len(cells(r.name)) for r in found), default=0)
-    for most in (longest, 12, 8, 5, 3, 0):
-        if most > longest:
-            continue
-        pieces: list[tuple[str, int | None]] = [(head, None)]
-        for r in found:
-            name = f"{fitted(r.name, most)} " if most else ""
-            pieces.append((f" {name}{r.text} ", r.style))
+    pieces: list[tuple[str, int | None]] = [(head, None)]
+    for most in (None, longest, *(most for most in (12, 8, 5) if most < longest)):
+        texts = [
+            (fitted(r.name, most or longest), r.text if most is None else r.value, r.style) for r in found
+        ]
+        pieces = [(head, None), *((f" {name} {value} ", style) for name, value, style in texts)]
         if sum(len(cells(text)) for text, _ in pieces) <= width:
             break
     return pieces

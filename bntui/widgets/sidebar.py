@@ -183,8 +183,7 @@ def reading_rows(
     """A curve's name and value at a step, and beneath it what there is about it: band, noise floor, what was
     smoothed, and the step of the measurement where that is another."""
     reached = math.isfinite(drawn.x)
-    value = exact(drawn.low) if drawn.is_line else f"{exact(drawn.low)}…{exact(drawn.high)}"
-    value = value if reached else "-"
+    value = drawn.value if reached else "-"
     head = fmt.badge(palette, drawn.style, 2).append(" ")
     head.append(fmt.fitted(drawn.name, max(4, width - 4 - cell_len(value))), fmt.color(palette, drawn.style))
     yield head.append(f" {value}", fmt.STRONG)

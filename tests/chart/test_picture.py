@@ -42,12 +42,12 @@ def test_a_chart_looks_like_this() -> None:
         "╭─ ICS ────────────────────────────────── log ─╮",
         "│   10 ⠉⠓⠦⢤⣀⡀╌╌╌╌╌╌╌╌╌┊noise on╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│",
         "│           ⠉⠓⠲⢤⣀⡀    ┊                        │",
-        "│      ⠦⣄        ⠉⠙⠒⠦⣄⣀                        │",
+        "│    3 ⠦⣄╌╌╌╌╌╌╌╌⠉⠙⠒⠦⣄⣀╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│",
         "│       ⠈⠳⢤⡀          ⠈⠉⠓⠲⠤⣄⣀⡀                 │",
         "│          ⠙⠲⣄        ┊      ⠉⠙⠒⠲⠤⢤⣀⣀          │",
         "│    1 ╌╌╌╌╌╌⠈⠓⢦⣀╌╌╌╌╌┊╌╌╌╌╌╌╌╌╌╌╌╌╌⠈⠉⠙⠒⠒⠦⠤⠤⢤⣀⣀│",
         "│               ⠈⠳⢤⣀  ┊                        │",
-        "│                  ⠈⠓⠦⣄⡀                       │",
+        "│  0.3 ╌╌╌╌╌╌╌╌╌╌╌╌⠈⠓⠦⣄⡀╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│",
         "│      ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┊⠉⠓⠦⣄⣀┄┄┄┄┄┄┄┄┄┄┄┄┄ 2/lr │",
         "│  0.1 ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┊╌╌╌╌⠈⠉⠙⠒⠲⠤⠤⠤⢤⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀│",
         "╰───── 0 ────── 2k ────── 4k ────── 6k ────────╯",
@@ -69,12 +69,12 @@ def test_a_chart_in_16_colours_looks_like_this() -> None:
         "╭─ ICS ────────────────────────────────── log ─╮",
         "│   10 ⠉⠓⠦⢤⣀⡀         ┊noise on                │",
         "│           ⠉⠓⠲⢤⣀⡀    ┊                        │",
-        "│      ⠦⣄        ⠉⠙⠒⠦⣄⣀                        │",
+        "│    3 ⠦⣄        ⠉⠙⠒⠦⣄⣀                        │",
         "│       ⠈ ⢤⡀          ⠈⠉⠓⠲⠤⣄⣀⡀                 │",
         "│          ⠙ ⣄        ┊      ⠉⠙⠒⠲⠤⢤⣀⣀          │",
         "│    1       ⠈⠓ ⣀     ┊             ⠈⠉⠙⠒⠒⠦⠤⠤⢤⣀⣀│",
         "│               ⠈⠳ ⣀  ┊                        │",
-        "│                  ⠈⠓ ⣄⡀                       │",
+        "│  0.3             ⠈⠓ ⣄⡀                       │",
         "│      ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┊⠉┄⠦⣄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ 2/lr │",
         "│  0.1                ┊     ⠉⠙ ⠲⠤ ⠤⢤ ⣀⣀ ⣀⣀ ⣀⣀ ⣀│",
         "╰───── 0 ────── 2k ────── 4k ────── 6k ────────╯",
@@ -83,11 +83,11 @@ def test_a_chart_in_16_colours_looks_like_this() -> None:
 
 def test_a_band_in_16_colours_keeps_its_edges() -> None:
     assert rows(chart(band([0, 1, 1, 0], [1, 3, 3, 1])), 30, 8, palette=ANSI)[1:-1] == [
-        "│           ⡠⠊⠉⠉⠉⠉⠉⠉⠉⠉⠑⢄     │",
+        "│    3      ⡠⠊⠉⠉⠉⠉⠉⠉⠉⠉⠑⢄     │",
         "│         ⢀⠔⠁⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⠈⠢⡀   │",
         "│    2  ⢀⠔⠁⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⠈⠢⡀ │",
         "│      ⠔⠁⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⢁⠔⠈⠢│",
-        "│      ⢁⠔⢁⠔⣀⠤⠊⠉⠉⠉⠉⠉⠉⠉⠉⠑⠤⣀⢁⠔⢁⠔│",
+        "│    1 ⢁⠔⢁⠔⣀⠤⠊⠉⠉⠉⠉⠉⠉⠉⠉⠑⠤⣀⢁⠔⢁⠔│",
         "│    0 ⣀⠤⠒⠉              ⠉⠒⠤⣀│",
     ]
 
@@ -123,9 +123,22 @@ def test_the_crosshair_reads_every_curve_in_the_bottom_border() -> None:
     assert bottom == "╰─ at 4,000: none 2.14  batch 0.1748 ──────────╯"
 
 
-def test_names_are_cut_before_values() -> None:
-    bottom = rows(TWO_RUNS, 33, 12, crosshair=4000.0)[-1]
-    assert "2.14" in bottom and "0.1748" in bottom and "batch" not in bottom
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (70, "run of none 2.14 ± 0.25  run of batch 0.1748 ± 0.25"),
+        (60, "run of none 2.14  run of batch 0.1748"),
+        (48, "run of … 2.14  run of … 0.1748"),
+        (44, "run … 2.14  run … 0.1748"),
+        (34, "run … 2.14  run …"),
+    ],
+)
+def test_a_reading_that_is_too_long_is_cut_but_names_its_curves(width: int, said: str) -> None:
+    floor = np.full(len(STEPS), 0.25)
+    curves = [replace(curve, label=f"run of {curve.label}", floor=floor) for curve in TWO_RUNS.curves]
+    assert (
+        f"at 4,000: {said}" in rows(replace(TWO_RUNS, curves=tuple(curves)), width, 12, crosshair=4000.0)[-1]
+    )
 
 
 def test_a_reading_tells_the_noise_floor_and_the_ends_of_a_band() -> None:
