@@ -188,7 +188,9 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
         net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast, processes=processes
     )
     steering = Steering(RunDir(Path(run).resolve()), net, on_checkpoint, on_evaluate)
-    steering.compiled = net is not model or any(m._compiled_call_impl is not None for m in net.modules())
+    steering.compiled = any(
+        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()
+    )
     kind = Observation if processes.rank == 0 else Companion
     return kind(recomputation, optimizer, described, steering, on_error=on_error)
 

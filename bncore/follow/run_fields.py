@@ -17,6 +17,7 @@ from bncore.config.measure import Measure
 from bncore.config.observed import Observed
 from bncore.config.overrides import ALIASES, suggestion
 from bncore.config.probes import Cadence, Probes
+from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES
 from bncore.store.machine import MACHINE
@@ -125,19 +126,27 @@ def run_fields() -> dict[str, RunField]:
 
 
 def run_field(name: str) -> RunField | None:
-    """A field by its name: one of `run_fields`, or what observed loops tell of themselves, ``config.NAME`` and
-    ``log.NAME``, whatever the case; None where there is none of that name."""
+    """A field by its name: one of `run_fields`, or what observed loops tell of themselves, ``config.NAME``,
+    ``log.NAME`` and ``control.NAME``, whatever the case; None where there is none of that name."""
     prefix, _, rest = name.partition(".")
     if prefix == "config" and rest:
         return RunField(name, lambda view: _told(view, rest), (float, str, bool))
     if prefix == LOG and rest:
         return RunField(name, lambda view: _logged(view, rest))
+    if prefix == "control" and rest:
+        return RunField(name, lambda view: _controlled(view, rest), (float, str, bool))
     return run_fields().get(name)
 
 
 def _told(view: RunView, name: str) -> Value:
     config = view.settings.config if isinstance(view.settings, Observed) else {}
     found = next((value for key, value in config.items() if key.lower() == name.lower()), None)
+    return escape_control(found) if isinstance(found, str) else found
+
+
+def _controlled(view: RunView, name: str) -> Value:
+    controls = view.controls or ()
+    found = next((one.value for one in controls if one.name.lower() == name.lower()), None)
     return escape_control(found) if isinstance(found, str) else found
 
 
@@ -172,6 +181,8 @@ def measured_names() -> tuple[str, ...]:
 
 def _of_setting(path: tuple[str, ...]) -> RunField:
     def value(view: RunView) -> Value:
+        if view.controls is not None:
+            return _controlled(view, SPELLING.get(dotted(path), dotted(path)))
         try:
             found: Value = attrgetter(dotted(path))(view.spec)
         except AttributeError:  # a table of another shape, or no spec

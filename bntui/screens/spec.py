@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from bncore.config.base import ConfigModel
+from bncore.config.controls import show_value
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
 from bncore.follow.run_view import RunView
@@ -97,8 +98,8 @@ def spec_table(
     palette: Palette, runs: Sequence[RunView], width: int, first: int = 0, only_differences: bool = False
 ) -> SpecTable:
     """The settings of runs side by side, from the `first` on, or from so many before that no room is left."""
-    now = [_flat(view.spec or view.settings) for view in runs]
-    begun = [_flat(view.settings) for view in runs]
+    now = [_flat(view.spec or view.settings) | _controls(view) for view in runs]
+    begun = [_flat(view.settings) | _controls(view) | _declared(view) for view in runs]
     every = dict.fromkeys(name for table in now for name in table)
     differing = {name for name in every if len({table.get(name, "-") for table in now}) > 1}
     fields = [name for name in every if name in differing or not only_differences]
@@ -138,6 +139,18 @@ def _that_fit(widths: Sequence[int], room: int, first: int) -> range:
     before = ends[start - 1] if start else 0
     count = sum(end - before <= room for end in ends[start:])
     return range(start, min(len(widths), start + max(1, count)))
+
+
+def _controls(view: RunView) -> dict[str, str]:
+    """What can be changed in an observed loop, as it is now."""
+    return {f"control.{one.name}": show_value(one.value) for one in view.controls or ()}
+
+
+def _declared(view: RunView) -> dict[str, str]:
+    """The same as it was declared, as far as the journal was read."""
+    events = (event.get("control") for event in view.columns.events if event["type"] == "control")
+    declared = (one for one in events if isinstance(one, dict))
+    return {f"control.{one.get('name')}": show_value(one.get("value")) for one in declared}
 
 
 def _flat(spec: ConfigModel | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +105,18 @@ def test_each_run_of_a_sweep_is_asked_in_its_own_words(run: RunDir) -> None:
         [{"kind": "control", "changes": {"lr": 0.05}}],
         [{"kind": "set", "changes": {"optim.lr": 0.05}}],
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("lr=0.1 noise=off", ["mine/net", "mine/ours"]),
+        ("control.mode=a", ["mine/net"]),
+        ("control.mode=b", []),
+        ("control.lr>1", []),
+        ("lr>0", ["mine/net", "mine/ours"]),
+    ],
+)
+def test_queries_know_what_holds(run: RunDir, query: str, found: list[str]) -> None:
+    _, out, _ = bnrun(run, "ls", "--json", "-w", query)
+    assert [row["run"] for row in json.loads(out)] == found

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from live.factories import Seconds, events, made_run
+from live.factories import Seconds, events, made_run, view_of
 from textual.pilot import Pilot
 
 from bncore.config.controls import Control
@@ -18,6 +18,8 @@ from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import waiting
 from bntui.app import Explorer
+from bntui.chart.palette import ANSI
+from bntui.screens.spec import spec_table
 from explorer.factories import drive, explorer, text_of, until
 from explorer.steered_sweep import Act, sentence, steering_bar
 
@@ -49,6 +51,16 @@ def run(tmp_path: Path) -> Iterator[RunDir]:
         write_controls(run, CONTROLS)
         held.callback(acquire(run).release)
         yield run
+
+
+def test_the_page_of_settings_shows_them_and_marks_what_was_changed(run: RunDir) -> None:
+    declared = [{"type": "control", "step": 0, "control": one.model_dump()} for one in CONTROLS]
+    journal = b"".join(encode(event) + b"\n" for event in Seconds().stamp([*events(3), *declared]))
+    run.journal_file.write_bytes(journal)
+    write_controls(run, (CONTROLS[0].model_copy(update={"value": 0.25}), *CONTROLS[1:]))
+    rows = {row.key: row.text.plain.split() for row in spec_table(ANSI, [view_of(run)], 100).rows}
+    assert rows["control.lr"] == ["control.lr", "0.25", "*"]
+    assert rows["control.noise"] == ["control.noise", "off"]
 
 
 def steer(run: RunDir, act: Act) -> None:
