@@ -134,10 +134,14 @@ def row_at(steps: Floats, step: float | None) -> int:
     return max(0, int(np.searchsorted(steps, step, side="right")) - 1)
 
 
-def why_empty(views: Sequence[RunView], table: str) -> str:
+def why_empty(views: Sequence[RunView], measure: Measure) -> str:
     """What to say where nothing was measured."""
+    table = measure.table
     if not views:
         return "no runs"
+    known = [view.columns.fields(table) for view in views if len(view.columns.series(table, "t")) > 1]
+    if known and not any(measure.field in fields for fields in known):
+        return "not recorded"
     probe = table.removeprefix("probe:")
     going = any(map(is_going, views))
     if table == MACHINE:

@@ -33,7 +33,7 @@ def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> 
         log_y=drawn.log,
         log_x=True,
         x_name="step length",
-        note=why_empty(views, drawn.table),
+        note=why_empty(views, drawn),
     )
 
 

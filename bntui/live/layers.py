@@ -36,7 +36,7 @@ def heat(view: RunView, key: str) -> HeatData:
     numbers = layers_of(view.columns, measure)
     steps, values = rows(view.columns, measure)
     if not numbers or values.ndim != 2:
-        note = why_empty([view], measure.table)
+        note = why_empty([view], measure)
         return HeatData(title, np.empty(0), (), np.empty((0, 0)), measure.log, note)
     names = tuple(" ".join((str(n), *view.layer_names[n - 1 : n])) for n in numbers)
     return HeatData(title, steps, names, values, measure.log)
@@ -76,7 +76,7 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
         x, y = np.array(numbers, dtype=np.float64)[order], values[row][order]
         curves.append(Curve(view.name, view.style, x, y, y))
     when = f", step {at.pop():,}" if len(at) == 1 else ""
-    title, note = f"{measure.title}{when}", why_empty(views, measure.table)
+    title, note = f"{measure.title}{when}", why_empty(views, measure)
     drawn = emphasized(curves, views, state.pinned)
     return ChartData(title, drawn, log_y=measure.log, x_name="layer", note=note)
 
@@ -92,7 +92,7 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
     title = f"{view.name}, output of {layer_title([view], layer)}"
     steps, counts, low, width = layer_histograms(view.columns, layer)
     if not len(steps):
-        note = f"layer {layer} was not measured" if numbers else why_empty([view], counted.table)
+        note = f"layer {layer} was not measured" if numbers else why_empty([view], counted)
         note = "nothing finite was measured" if layer in numbers else note
         return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), note)
     edges, density = _on_one_grid(counts, low, width)

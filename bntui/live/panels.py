@@ -42,7 +42,7 @@ class Panel:
         if self.measure.per == "length":
             return by_length(self.measure, views, state)
         measure, title = as_drawn(self.measure, views, state)
-        layer, note = None, why_empty(views, measure.table)
+        layer, note = None, why_empty(views, measure)
         if measure.per_layer:
             layer = chosen_layer(views, measure, state)
             title = f"{title}, {layer_title(views, layer)}"

@@ -67,4 +67,4 @@ def _note(view: RunView, layer: int | None) -> str:
         return f"layer {layer} has no batch normalisation"
     if view.columns.tables().count(TABLE):
         return "no layer has batch normalisation"
-    return why_empty([view], TABLE)
+    return why_empty([view], PARTS[0])

@@ -14,7 +14,7 @@ from bncore.figure import ChartData
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.store.lineage import Lineage, write_lineage
-from bncore.store.status import Observer
+from bncore.store.status import Observer, State
 from bntui.live.drawing import PanelState
 from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
 from bntui.live.panels import PANELS
@@ -290,6 +290,18 @@ def test_why_there_is_nothing_is_said(tmp_path: Path) -> None:
     failed = {"type": "probe_failed", "step": 3, "name": "ics", "reason": "a\x1b[31mgradient"}
     view = view_of(made_run(tmp_path / "b-s0", [*events(1)[:1], failed]))
     assert PANELS["ics_l2"].make([view], PanelState()).note == "ics failed at step 3: a\\x1b[31mgradient"
+
+
+@pytest.mark.parametrize("state", ["running", "finished"])
+def test_what_a_run_does_not_record_is_not_awaited(tmp_path: Path, state: State) -> None:
+    for event in (journal := events(21)):
+        event.pop("accuracy", None)
+        event.pop("test_accuracy", None)
+    view = view_of(made_run(tmp_path / "a-s0", journal, state=state))
+    for key in ("accuracy", "test_accuracy"):
+        assert PANELS[key].make([view], PanelState()).note == "not recorded"
+    other = view_of(made_run(tmp_path / "b-s0", events(21)))
+    assert PANELS["accuracy"].make([view, other], PanelState()).curves
 
 
 def test_a_run_without_batch_norm_for_a_while_keeps_its_theory(tmp_path: Path) -> None:
