@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 
 from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunView
 from bntui.live.playback import Playback
 from bntui.live.snapshot import Snapshot
-from bntui.live.sources import Source
+from bntui.live.sources import Root, Source
 from bntui.live.watch import Watcher
 
 
@@ -101,6 +102,12 @@ class SnapshotFeed:
         """Watch no more."""
         if self._worker is not None:
             self._worker.stop()
+
+    def require(self, enough: Callable[[RunView], bool]) -> None:
+        """Have the list of all runs read as much of each as is enough, where it has read too little."""
+        source = self._worker.source if self._worker is not None else None
+        if isinstance(source, Root):
+            source.enough = enough
 
     def wake(self) -> None:
         """Poll at once: a request was sent, or a playback was moved."""

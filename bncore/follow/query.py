@@ -14,6 +14,7 @@ from bncore.follow.run_fields import (
     RunField,
     Value,
     has,
+    is_read,
     measured_names,
     no_such_field,
     run_field,
@@ -99,7 +100,7 @@ class Query:
 
     def enough(self, view: RunView) -> bool:
         """Whether what was read of a run holds all that the query needs."""
-        return all(has(view, name) for name in self.measured)
+        return all(is_read(view, name) for name in self.measured)
 
     def matches_text(self, text: str) -> bool:
         """Whether it is of words alone, and a text that is of no run has them."""

@@ -23,6 +23,7 @@ from bncore.measures import LOG, MEASURES
 from bncore.store.machine import MACHINE
 from bncore.store.measured import Best, best_of, middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
+from bncore.store.search import speaks_of
 from bncore.store.status import LIVE, STATES
 
 Value = float | str | bool | tuple[float | str, ...] | None
@@ -172,6 +173,17 @@ def has(view: RunView, name: str) -> bool:
     if name in MEASURES and (name in view.machine or len(rows(view.columns, MEASURES[name])[0])):
         return True
     return ("eval" if name == "eval" else f"probe:{name}") in view.columns.tables()
+
+
+def is_read(view: RunView, name: str) -> bool:
+    """Whether `has`, and the newest value, are known by what was read of a run."""
+    if view.columns.complete or has(view, name):
+        return True
+    measure = MEASURES.get(name)
+    if name.startswith(BEST) or (measure and measure.table == MACHINE) or view.run.lineage_file.exists():
+        return False
+    text = measure.field or measure.key if measure else name
+    return not speaks_of(view.run.journal_file, f'"{text}"'.encode())
 
 
 def measured_names() -> tuple[str, ...]:

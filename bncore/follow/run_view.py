@@ -17,7 +17,6 @@ from bncore.config.observed import Observed
 from bncore.follow.applied import applied_changes, with_changes
 from bncore.follow.request_view import RequestView, in_inbox, journaled
 from bncore.launch.slurm.state import Queue, state_by_slurm
-from bncore.plain_files import read_plain
 from bncore.store.columns import Columns
 from bncore.store.controls import read_controls
 from bncore.store.errors import StoreError
@@ -29,6 +28,7 @@ from bncore.store.meta import layer_names
 from bncore.store.paths import RunDir, variant_and_seed
 from bncore.store.problems import evaluation_problem, fidelity_problem
 from bncore.store.reader import read
+from bncore.store.search import speaks_of
 from bncore.store.status import LIVE, Observer, Status, read_status
 
 SEARCH_S = 1.0
@@ -327,7 +327,7 @@ def view_runs(
     for run in runs:
         follower = RunFollower(run, observer, queue)
         inherits = (settings or enough is not None) and run.lineage_file.exists()
-        view = follower.poll(None if inherits or (settings and _was_steered(run)) else 0.0)
+        view = follower.poll(None if inherits or (settings and was_steered(run)) else 0.0)
         while not (follower.complete or enough is None or enough(view)):
             view = follower.poll(BUDGET_S)
         while not (follower.complete or "eval" in view.columns.tables()) and time.monotonic() < until:
@@ -336,12 +336,9 @@ def view_runs(
     return views
 
 
-def _was_steered(run: RunDir) -> bool:
-    """Whether the run was ever sent a request."""
-    try:
-        return b'"type":"request"' in read_plain(run.journal_file)
-    except OSError:
-        return False
+def was_steered(run: RunDir) -> bool:
+    """Whether the run, or the one that it was forked from, may ever have been sent a request."""
+    return run.lineage_file.exists() or speaks_of(run.journal_file, b'"request"')
 
 
 def _same(view: RunView, other: RunView) -> bool:

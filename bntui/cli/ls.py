@@ -10,7 +10,7 @@ import typer
 
 from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
-from bncore.follow.run_fields import RunField, Value, has, no_such_field, run_field, run_fields
+from bncore.follow.run_fields import RunField, Value, is_read, no_such_field, run_field, run_fields
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.find import find_all, list_places
 from bncore.store.journal import in_json
@@ -70,7 +70,7 @@ def ls(
     measured = query.measured | {field.name for field in chosen if field.kind == "measure"}
 
     def enough(view: RunView) -> bool:
-        return all(has(view, name) for name in measured)
+        return all(is_read(view, name) for name in measured)
 
     listed = [view for place in places for view in view_runs(runs_of(place), settings=True, enough=enough)]
     views = [view for view in listed if query.matches(view)]

@@ -13,7 +13,7 @@ from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
 from bncore.config.fields import owners_of
 from bncore.figure import styles_for
-from bncore.follow.run_view import RunFollower
+from bncore.follow.run_view import RunFollower, RunView, was_steered
 from bncore.launch.slurm.state import Queue
 from bncore.store.errors import StoreError
 from bncore.store.find import list_places
@@ -22,6 +22,8 @@ from bncore.store.status import LIVE, Observer, read_status
 from bntui.live.mounts import is_remote
 from bntui.live.snapshot import Snapshot, SweepView
 
+PIECE_S = 0.02
+"""Spent at a time on the history of one of many runs."""
 LIST_EVERY_S = 1.0
 """How often directories are listed for runs that are new."""
 
@@ -121,6 +123,8 @@ class Root:
         self._sweeps = _Sweeps(self._observer)
         self._changed: dict[Path, object] = {}
         self._first = True
+        self.enough: Callable[[RunView], bool] = lambda _: True
+        """Whether a view holds what is looked for; more of its history is read until it does."""
 
     @property
     def interval_s(self) -> float:
@@ -128,7 +132,8 @@ class Root:
         return 2.0 if is_remote(self._root) else 1.0
 
     def poll(self, budget_s: float) -> Snapshot:
-        """Every run now; the first poll reads heartbeats alone, later ones the ends of journals."""
+        """Every run now; the first poll reads heartbeats alone, later ones the ends of journals, and all of those
+        that tell of changed settings."""
         until = self._clock() + (0.0 if self._first else budget_s)
         self._first = False
         problem = ""
@@ -144,10 +149,18 @@ class Root:
             self._list(alone[0].sweep, tuple(alone), lambda: alone)
             sweeps.append(alone[0].sweep)
         followers = [f for sweep in sweeps for f in self._followers[sweep.path].values()]
-        runs = tuple(f.poll(0.0, journal=f.begun or self._clock() < until) for f in followers)
-        return Snapshot(
-            time.time(), self._sweeps.poll(sweeps), runs, all(f.begun for f in followers), problem
-        )
+        runs = [f.poll(0.0, journal=f.begun or self._clock() < until) for f in followers]
+        complete = all(self._fill(i, followers, runs, until) for i in range(len(runs)))
+        return Snapshot(time.time(), self._sweeps.poll(sweeps), tuple(runs), complete, problem)
+
+    def _fill(self, index: int, followers: list[RunFollower], runs: list[RunView], until: float) -> bool:
+        """Read the history of one run that is needed, as long as there is time; whether all of that was read."""
+        follower = followers[index]
+        while follower.begun and not follower.complete and self._clock() < until:
+            if self.enough(runs[index]) and not was_steered(follower.run):
+                return True
+            runs[index] = follower.poll(PIECE_S)
+        return follower.begun and follower.complete
 
     def _list(self, sweep: SweepDir, changed: object, list_runs: Callable[[], list[RunDir]]) -> None:
         """The sweep's runs, listed again only when `changed` is another."""

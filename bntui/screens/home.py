@@ -89,6 +89,8 @@ class HomePage(Page):
             return left, [*right, Segment(Text("reading …", fmt.MUTED))]
         if snapshot.problem:
             right.append(Segment(Text(snapshot.problem, "red")))
+        if not snapshot.complete:
+            right.append(Segment(Text("reading …", fmt.MUTED), 2))
         live = sum(view.state == "running" for view in snapshot.runs)
         right.append(Segment(Text(f"{len(snapshot.runs)} runs", fmt.MUTED), 2))
         return left, right + ([Segment(Text(f"● {live} running", "green"), 1)] if live else [])
@@ -108,6 +110,7 @@ class HomePage(Page):
         width = self._listing.size.width - 2
         filtered = self.query_one(QueryFilter)
         filtered.views = snapshot.runs
+        self.context.feed.require(filtered.valid.enough)
         rows = root_rows(palette, snapshot, self.selection.marked, filtered.valid, width)
         nothing = "no runs yet: choose a preset below and press Enter"
         if snapshot.runs:
