@@ -24,6 +24,9 @@ from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
 from bncore.probes.processes import Processes
 from bncore.probes.rng_state import RngState
 
+SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4)
+"""Tried in turn, in place of a gradient scaler's own, which it tells only to some optimizers."""
+
 
 @dataclass(frozen=True)
 class CapturedStep:
@@ -92,6 +95,8 @@ class Recomputation:
         with looking, captured.autocast.region(), autocast_seen(cast(set[torch.dtype], casts)):
             view = self._view(captured)
         view = replace(view, layer_map=found[0])
+        if torch.float16 in casts:
+            view = _scaled(view, captured.autocast)
         own = next(iter(captured.before.values())).dtype
         kinds = [t for t in casts if t is not None] or [own]
         allowed = max(map(tolerance, kinds))
@@ -129,7 +134,8 @@ class Recomputation:
             return view
         with self.precision(captured):
             loss, grads = view.gradient_at(view.before)
-        return replace(view, loss=float(loss), grads=grads)
+        lr, rates = _rate(captured.rates, grads)
+        return replace(view, loss=float(loss), grads=grads, lr=lr, rates=rates)
 
     def _view(self, captured: CapturedStep) -> ModuleView:
         """The step in the loop's own arithmetic."""
@@ -163,6 +169,18 @@ class Recomputation:
         )
         lr, rates = _rate(captured.rates, grads)
         return replace(view, loss=float(loss), grads=grads, micro_batches=batches, lr=lr, rates=rates)
+
+
+def _scaled(view: ModuleView, autocast: Autocast) -> ModuleView:
+    """With the gradient as a gradient scaler has it: of a loss so large that little underflows in float16; the same
+    where all such losses overflow."""
+    for scale in SCALES:
+        scaled = tuple(replace(micro, weight=scale * micro.weight) for micro in view.micro_batches)
+        with autocast.region():
+            _, grads = replace(view, micro_batches=scaled).gradient_at(view.before)
+        if all(bool(g.isfinite().all()) for g in grads.values()):
+            return replace(view, grads={name: g / scale for name, g in grads.items()})
+    return view
 
 
 def _checked(view: ModuleView, net: nn.Module, drew: list[bool]) -> Iterator[Tensor]:

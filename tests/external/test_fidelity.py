@@ -19,7 +19,7 @@ from bncore.follow.run_view import view_runs
 from bncore.store.paths import RunDir
 
 from .factories import Event, of_type, probe_at
-from .kinds import KINDS, pairs, perceptron, singles, squared
+from .kinds import KINDS, autocast, pairs, perceptron, singles, squared
 from .loops import Kind, journal, run_loop
 
 LANDSCAPE = {"landscape": {"every": 1}}
@@ -197,6 +197,31 @@ def test_under_autocast_probes_compute_in_float32_unless_told_otherwise(tmp_path
         assert (event["precision"], event["deviation"]) == (expected, 0.0)
         assert event["tolerance"] == pytest.approx(2**-3.5)
         assert (event.get("precision_deviation", 0.0) > 1e-4) == (expected == "float32")
+
+
+def test_what_a_scaler_keeps_from_underflow_in_float16_is_kept_here_too(tmp_path: Path) -> None:
+    def tiny(net: Any, batch: Any) -> Tensor:
+        return 1e-5 * autocast(torch.float16)(net, batch)
+
+    def update(kind: Kind, net: nn.Module, optimizer: Any, micro: Any, step: ObservedStep | None) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        loss = tiny(net, micro[0])
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        if step is not None:
+            step.record(loss)
+
+    kind = replace(KINDS["bfloat16 autocast"], loss_of=tiny, update=update, probes=LANDSCAPE)
+    run_loop(kind, tmp_path / "run")
+    event = probe_at(journal(tmp_path / "run"), "fidelity", 0)
+    assert event["deviation"] < 1e-3
+    net = perceptron().float()
+    tiny(net, singles()[0][0]).backward()
+    scaled = perceptron().float()
+    scaled.load_state_dict(net.state_dict())
+    (2.0**16 * tiny(scaled, singles()[0][0])).backward()
+    plain, right = ([p.grad for p in one.parameters() if p.grad is not None] for one in (net, scaled))
+    assert length(a - b / 2**16 for a, b in zip(plain, right, strict=True)) > 0.01 * length(plain)
 
 
 def test_autocast_around_the_whole_step_is_repeated_for_the_comparison(tmp_path: Path) -> None:
