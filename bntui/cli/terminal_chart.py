@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -21,10 +20,8 @@ from bntui.cli.tables import Output
 
 HEIGHT = 16
 PIPED_WIDTH = 100
-FEWEST_TICKS, MOST_TICKS = 3, 7
-"""Labels of an axis of logarithms."""
-PLAIN_POWERS = 4
-"""Powers of ten up to here are written out."""
+MOST_TICKS = 7
+"""Labels beside the lines."""
 SIDES = 12
 """Columns beside the plot, at most, over which no title goes."""
 POINTS = 120
@@ -67,12 +64,9 @@ def draw(data: ChartData) -> str:
     plotext.title(title.plain.strip())
     plotext.xlabel(data.x_name)
     x, y = (np.concatenate(values) for values in list(zip(*lines, strict=True))[2:])
-    if data.falling:
-        places, labels = _log_ticks((-x).tolist())
-        plotext.xticks([-place for place in places], labels)
-    else:
-        plotext.xticks(*_ticks(x, console.width // COLUMNS_OF_TICK, whole=data.x_name == "step"))
-    plotext.yticks(*(_log_ticks(y.tolist()) if data.log_y else _ticks(y, MOST_TICKS)))
+    wide = console.width // COLUMNS_OF_TICK
+    plotext.xticks(*_ticks(x, wide, falling=data.falling, whole=data.x_name == "step"))
+    plotext.yticks(*_ticks(y, MOST_TICKS, log=data.log_y))
     named: dict[str, str] = {}
     for place, curve, x, y in lines:
         color, marker = look_of(curve.style, place, colors)
@@ -123,13 +117,21 @@ def _legend(named: dict[str, str], width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _ticks(values: Floats, most: int, *, whole: bool = False) -> tuple[list[float], list[str]]:
-    """Round numbers between the smallest and the largest value; these where there are none."""
-    low, high = float(values.min()), float(values.max())
-    found = ticks(Scale(low, high), most, whole=whole)
+def _ticks(
+    places: Floats, most: int, *, log: bool = False, falling: bool = False, whole: bool = False
+) -> tuple[list[float], list[str]]:
+    """Where to label an axis, and with which values: round ones between the smallest and the largest; these where
+    there are none.
+
+    Arguments:
+        log: whether places are logarithms.
+    """
+    low, high = float(places.min()), float(places.max())
+    ends = (10**low, 10**high) if log else (low, high)
+    found = ticks(Scale(*ends, log=log, falling=falling), most, whole=whole)
     if not found:
-        return [low], [f"{low:.5g}"]
-    return [tick.value for tick in found], [tick.label for tick in found]
+        return [low], [f"{ends[0]:.5g}"]
+    return [math.log10(tick.value) if log else tick.value for tick in found], [tick.label for tick in found]
 
 
 def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats]:
@@ -142,30 +144,3 @@ def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats
     sizes = np.diff(np.append(starts, len(x)))
     y = np.log10(y) if log else y
     return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
-
-
-def _log_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
-    """Where to label an axis of logarithms, and with which values: powers of ten where they suffice, else 2 and 5
-    times them, else round numbers in between."""
-    low, high = min(values), max(values)
-    first, last = math.floor(low), math.ceil(high)
-    stride = -(-(last - first) // MOST_TICKS) or 1
-    powers = [float(k) for k in range(first, last + 1) if k % stride == 0]
-    for factors in ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(x / 10 for x in range(10, 100))):
-        ticks = [k + math.log10(f) for k in powers for f in factors]
-        ticks = [tick for tick in ticks if low - 1e-9 <= tick <= high + 1e-9]
-        if len(ticks) >= FEWEST_TICKS:
-            ticks = ticks[:: -(-len(ticks) // MOST_TICKS)]
-            return ticks, [_power(tick) for tick in ticks]
-    ends = [low, high] if high > low else [low]
-    return ends, [f"{10**tick:.5g}" for tick in ends]
-
-
-def _power(exponent: float) -> str:
-    """``0.1``, ``20``, ``10^7`` or ``2e7``: the value of a tick at that logarithm."""
-    whole = round(exponent)
-    if abs(exponent - whole) < 1e-9:
-        return f"{10.0**whole:g}" if abs(whole) <= PLAIN_POWERS else f"10^{whole}"
-    power = math.floor(exponent)
-    digits = f"{10 ** (exponent - power):.2g}"
-    return f"{float(digits) * 10.0**power:.6g}" if abs(power) <= PLAIN_POWERS else f"{digits}e{power}"
