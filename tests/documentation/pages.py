@@ -7,12 +7,15 @@
 - ```` ```toml title="NAME" ````: a file of that name.
 - ```` ```text ````: not executed.
 
-A comment ``<!-- slow: why -->`` before a block makes the whole page a slow test.
+A comment ``<!-- slow: why -->`` makes the whole page a slow test, ``<!-- slurm -->`` one that needs a cluster.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ DOCUMENTATION = Path(__file__).parent.parent.parent / "docs"
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 VARIES = re.compile(r"0x\w+|[0-9a-f]{16,}|[-+−×]?\d[\d.,e+:/-]*|[─━│┃┏┓┗┛┡┩├┤┬┴┼┳╇└┘╭╮╰╯╞╪╡═|-]{1,}")
 ANY = "..."
+SALT = "end-of-command"
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ def pages() -> list[Path]:
     return [page for page in sorted(DOCUMENTATION.rglob("*.md")) if any(commands(page))]
 
 
-def is_slow(page: Path) -> bool:
-    return "<!-- slow: " in page.read_text()
+def has_mark(page: Path, mark: str) -> bool:
+    return f"<!-- {mark}" in page.read_text()
 
 
 def commands(page: Path) -> Iterator[Command]:
@@ -72,3 +76,34 @@ def same(expected: tuple[str, ...], printed: str) -> bool:
 
 def stable(line: str) -> str:
     return " ".join(VARIES.sub("#", line).split())
+
+
+def typed(found: list[Command], folder: Path, **environment: str) -> list[tuple[str, int]]:
+    """Output and exit code of each, typed into one shell."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name, module in (("bnrun", "bntui.cli.main"), ("python", "")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {f"-m {module} " * bool(module)}"$@"\n')
+        program.chmod(0o755)
+    script = folder / "typed.sh"
+    script.write_text("".join(f'{command.text}\necho "{SALT} $?"\n' for command in found))
+    environment = {
+        **os.environ,
+        **environment,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "120",
+    }
+    shell = subprocess.run(
+        ["bash", script],
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+        env=environment,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    )
+    parts = re.split(rf"^{SALT} (\d+)\n", shell.stdout, flags=re.MULTILINE)
+    return [(parts[i], int(parts[i + 1])) for i in range(0, len(parts) - 1, 2)]

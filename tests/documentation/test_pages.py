@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from documentation.pages import DOCUMENTATION, FENCE, Command, commands, is_slow, pages, same
-
-SALT = "end-of-command"
+from documentation.pages import DOCUMENTATION, FENCE, commands, has_mark, pages, same, typed
 
 
 @pytest.mark.parametrize(
@@ -21,46 +16,17 @@ SALT = "end-of-command"
         pytest.param(
             page,
             id=str(page.relative_to(DOCUMENTATION)),
-            marks=(pytest.mark.slow, pytest.mark.timeout(1200)) if is_slow(page) else (),
+            marks=(pytest.mark.slow, pytest.mark.timeout(1200)) if has_mark(page, "slow") else (),
         )
         for page in pages()
+        if not has_mark(page, "slurm")
     ],
 )
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
     found = list(commands(page))
-    for command, (printed, code) in zip(found, _type(found, tmp_path), strict=True):
+    for command, (printed, code) in zip(found, typed(found, tmp_path), strict=True):
         assert code == command.exit_code, f"$ {command.text}\n{printed}\n[{code}]"
         assert same(command.expected, printed), f"$ {command.text}\n{printed}"
-
-
-def _type(found: list[Command], folder: Path) -> list[tuple[str, int]]:
-    """Output and exit code of each, typed into one shell."""
-    programs = folder / "bin"
-    programs.mkdir()
-    for name, module in (("bnrun", "bntui.cli.main"), ("python", "")):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {f"-m {module} " * bool(module)}"$@"\n')
-        program.chmod(0o755)
-    script = folder / "typed.sh"
-    script.write_text("".join(f'{command.text}\necho "{SALT} $?"\n' for command in found))
-    environment = {
-        **os.environ,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "120",
-    }
-    shell = subprocess.run(
-        ["bash", script],
-        stdin=subprocess.DEVNULL,
-        cwd=folder,
-        env=environment,
-        text=True,
-        errors="replace",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=True,
-    )
-    parts = re.split(rf"^{SALT} (\d+)\n", shell.stdout, flags=re.MULTILINE)
-    return [(parts[i], int(parts[i + 1])) for i in range(0, len(parts) - 1, 2)]
 
 
 @pytest.mark.parametrize(
