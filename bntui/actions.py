@@ -134,6 +134,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("groups", "g", "groups", "Means over the seeds of each variant, or single runs", SWEEP, 6),
     Action("band", "b", "band", "What the band about a mean shows", SWEEP, 7),
     Action("group_by", "B", "group by", "Group by variant, or by the next setting that varies", SWEEP),
+    Action("facets", "F", "facets", "The current chart for each variant, then for each value of a setting", SWEEP),
     Action("axis", "X", "axis", "Draw over steps, epochs, samples, share of run, time, or training loss", SWEEP),
     Action("pick", "slash", "charts", "Choose which charts are shown", SWEEP, 2),
     Action("save_layout", "W", "save layout", "Save charts, axis, band and grouping under a name", SWEEP),

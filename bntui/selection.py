@@ -79,6 +79,10 @@ class Selection:
     """Dotted paths of the settings that runs are grouped by, none: by variant; None: as the sweep says."""
     band: Band | None = None
     """What is drawn about a group's mean; None: as the sweep says."""
+    faceted: str = ""
+    """Key of the panel whose facets are shown; empty: none are."""
+    facets: tuple[str, ...] = ()
+    """Dotted paths of the settings whose values are facets; none: the variants are."""
     paper: bool = False
     """Whether the paper's own curves are drawn too."""
     marks: Marks | None = None

@@ -51,7 +51,7 @@ def draw_unread(data: ChartData, width: int, height: int, view: View, look: Char
     strong = tuple(smoothed_curve(curve, look.smoothing) for curve in data.curves)
     x = x_scale(data, view)
     y = None if x is None else y_scale(data, strong, x, view)
-    cut = view.clips or view.y is not None or data.y_span is not None
+    cut = view.clips or view.y is not None
     hidden = beyond(strong, x, y) if cut and x is not None and y is not None else None
     if place.bordered:
         draw_border(grid, look.palette, data.title, _asides(data, look, hidden), look.focused)

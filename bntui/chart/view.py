@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bncore.figure import ChartData, Curve, Floats, Span
 from bntui.chart.scale import FAR, Scale, unwarped, warped
+from bntui.chart.smooth import smoothed_curve
 from bntui.chart.ticks import extended, snapped
 
 NARROWEST = 1e-9
@@ -76,6 +77,17 @@ def beyond(curves: Iterable[Curve], x: Scale, y: Scale) -> int:
             part = slice(*_first_last(curve, x))
             count += int(((curve.low[part] < y.low) | (curve.high[part] > y.high)).sum())
     return count
+
+
+def shared_y(charts: Sequence[ChartData], view: View, smoothing: float) -> Span | None:
+    """The values that charts of one measure show together; None where there are none."""
+    if not charts:
+        return None
+    curves = tuple(smoothed_curve(curve, smoothing) for chart in charts for curve in chart.curves)
+    every = replace(charts[0], curves=curves)
+    x = x_scale(every, view)
+    y = None if x is None else y_scale(every, curves, x, view)
+    return None if y is None else y.span
 
 
 def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:

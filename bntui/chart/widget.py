@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from textual.binding import BindingType
+from textual.message import Message
 from textual.reactive import reactive
 
 from bncore.figure import ChartData, Curve, HeatData, HistogramData
@@ -33,6 +34,16 @@ class Chart(Plot):
     """From 0 to below 1."""
     log_y: reactive[bool | None] = reactive[bool | None](None, repaint=False)
     """Whether the y axis is logarithmic; None: as the data says."""
+
+    @dataclass
+    class Restyled(Message):
+        """The reader chose another axis, smoothing or range of values."""
+
+        chart: Chart
+
+        @property
+        def control(self) -> Chart:
+            return self.chart
 
     _shown = ChartData("")
     _unread: tuple[ChartData, object, TerminalPicture] | None = None
@@ -89,15 +100,28 @@ class Chart(Plot):
     def last_step(self) -> float | None:
         return max((float(curve.x[-1]) for curve in self._shown.curves if curve.x.size), default=None)
 
+    def match(self, other: Chart) -> None:
+        """Choose what was chosen for another chart, the steps shown apart."""
+        self.smoothing, self.log_y = other.smoothing, other.log_y
+        self._choose(replace(self._view, y=other.view.y, clips=other.view.clips))
+
+    def _choose(self, view: View) -> None:
+        restyled = replace(view, x=None) != replace(self._view, x=None)
+        super()._choose(view)
+        if restyled:
+            self.post_message(self.Restyled(self))
+
     def validate_smoothing(self, smoothing: float) -> float:
         return min(0.999, max(0.0, smoothing))
 
     def watch_smoothing(self) -> None:
         self.redraw()
+        self.post_message(self.Restyled(self))
 
     def watch_log_y(self) -> None:
         self._view = replace(self._view, y=None)
         self.redraw()
+        self.post_message(self.Restyled(self))
 
     def action_smooth(self) -> None:
         """The next stronger smoothing, after the strongest none."""

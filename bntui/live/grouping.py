@@ -34,8 +34,10 @@ class Grouping:
     most: int = MOST_STEPS
     shows_selected: bool = True
     """Whether the runs of the last run's group are drawn behind their mean."""
-    _grouped: tuple[tuple[tuple[RunView, ...], tuple[str, ...]], tuple[Group, ...]] | None = None
-    """Of what the groups were made last, and they."""
+    _runs: tuple[RunView, ...] = ()
+    """All there are, whichever are drawn."""
+    _grouped: dict[tuple[RunView, ...], tuple[Group, ...]] = field(default_factory=dict)
+    """The groups of some of these runs."""
     _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
 
     def choose(
@@ -47,18 +49,23 @@ class Grouping:
             usual: the band where the sweep has none of its own.
         """
         sweep = next(iter(snapshot.sweeps), None)
-        self.by = tuple(by) if by is not None else sweep.group_by if sweep else ()
+        chosen = tuple(by) if by is not None else sweep.group_by if sweep else ()
+        if (self._runs, self.by) != (snapshot.runs, chosen):
+            self._runs, self.by, self._grouped = snapshot.runs, chosen, {}
         said = sweep.band if sweep else "interval"
         self.band = band or (usual if said == "interval" else said)
 
     def groups(self, views: Sequence[RunView]) -> tuple[Group, ...]:
-        """The runs, grouped; in the order of their styles, the group of the last run at the end."""
-        key = (tuple(views), self.by)
-        if self._grouped is None or self._grouped[0] != key:
-            found = groups_of(sorted(views, key=lambda view: view.style), self.by)
-            last = sorted(found, key=lambda group: bool(views) and views[-1] in group.runs)
-            self._grouped = key, tuple(last)
-        return self._grouped[1]
+        """The runs, grouped; in the order of their styles, the group of the last run at the end. They have the
+        names and styles that they have among all runs."""
+        key = tuple(views)
+        if key not in self._grouped:
+            known = self._runs if set(views) <= set(self._runs) else key
+            of_all = groups_of(sorted(known, key=lambda view: view.style), self.by)
+            drawn = (replace(group, runs=tuple(v for v in group.runs if v in key)) for group in of_all)
+            found = [group for group in drawn if group.runs]
+            self._grouped[key] = tuple(sorted(found, key=lambda group: views[-1] in group.runs))
+        return self._grouped[key]
 
     def curves(
         self, views: Sequence[RunView], measure: Measure, layer: int | None, axis: Axis = "step"
@@ -102,7 +109,8 @@ class Grouping:
 
     def _aggregate(self, group: Group, measure: Measure, layer: int | None) -> Aggregate:
         """What was computed before is computed again only where it is new."""
-        key = (group.name, measure.table, measure.field, layer, self.band)
+        paths = tuple(view.run.path for view in group.runs)
+        key = (paths, measure.table, measure.field, layer, self.band)
         if len(self._known) >= REMEMBERED and key not in self._known:
             self._known.clear()
         found = aggregate(

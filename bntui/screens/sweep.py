@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
-from bncore.follow.groups import varying
+from bncore.follow.groups import groups_of, varying
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.layouts import Layout, read_layout, remember_layout, save_layout
 from bntui.live.panels import PANELS, first_panels, logged_keys
@@ -20,7 +20,7 @@ from bntui.saving import save_chart
 from bntui.screens.grid import GridPage
 from bntui.screens.layouts import PickLayout, SaveLayout
 from bntui.screens.picker import Picker
-from bntui.widgets.charts import ChartGrid
+from bntui.widgets.charts import ChartGrid, facet_key
 
 
 class SweepPage(GridPage):
@@ -29,6 +29,8 @@ class SweepPage(GridPage):
     BINDINGS: ClassVar[list[BindingType]] = bindings(SWEEP)
     SCOPES: ClassVar[tuple[str, ...]] = (SWEEP, RUNS, EVERYWHERE)
     TAB: ClassVar[str] = "sweep"
+    _layout: tuple[str, ...] = ()
+    """Keys of the charts beside whose facets those of one are shown."""
 
     def body(self) -> Iterable[Widget]:
         yield ChartGrid(self.context.settings.smoothing, id="grid")
@@ -37,8 +39,56 @@ class SweepPage(GridPage):
         if not self.grid.keys:
             known = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
             self.lay_out(known or self.context.settings.panels or first_panels(snapshot.runs))
+        if self.selection.faceted:
+            self._facet(snapshot)
         self.grid.show(self.selection.shown(snapshot), self.panel_state())
         self.pointed()
+
+    def _facet(self, snapshot: Snapshot) -> None:
+        """A chart for each group of the runs shown, with the reference in all of them."""
+        shown = self.selection.shown(snapshot)
+        pinned = next((g for g in self.context.groups(snapshot) if self.selection.is_reference(g)), None)
+        always = set(pinned.runs) if pinned is not None else set()
+        groups = groups_of(sorted(shown, key=lambda view: view.style), self.selection.facets)
+        facets = {
+            facet_key(self.selection.faceted, group.name): [
+                view for view in shown if view in group.runs or view in always
+            ]
+            for group in groups
+        }
+        self.grid.facet(facets)
+        if tuple(facets) != self.grid.keys:
+            self.lay_out(tuple(facets))
+
+    def action_facets(self) -> None:
+        if self.snapshot is None:
+            return
+        selection, runs = self.selection, self.snapshot.runs
+        choices = [by for by in ((), *((path,) for path in varying(runs))) if len(groups_of(runs, by)) > 1]
+        if not choices:
+            self.notice("no facets: all runs are of one variant", "yellow")
+            return
+        if not selection.faceted:
+            self._layout = self._panels
+            selection.faceted, selection.facets = self.grid.current_key, choices[0]
+        elif selection.facets in choices[:-1]:
+            selection.facets = choices[choices.index(selection.facets) + 1]
+        else:
+            self._leave_facets(self._layout)
+            return
+        self.show_again()
+        self.notice(f"{PANELS[selection.faceted].title} by {', '.join(selection.facets) or 'variant'}")
+
+    @property
+    def _panels(self) -> tuple[str, ...]:
+        """Keys of the charts shown, or of those that the facets were made beside."""
+        return self._layout if self.selection.faceted else self.grid.keys
+
+    def _leave_facets(self, keys: tuple[str, ...]) -> None:
+        """Show these charts."""
+        self.selection.faceted = ""
+        self.grid.facet({})
+        self.lay_out(keys)
 
     def labels(self) -> dict[str, str]:
         grouped = self.snapshot is not None and self.context.grouping(self.snapshot) is not None
@@ -79,17 +129,17 @@ class SweepPage(GridPage):
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:
             if keys:
-                self.lay_out(keys)
+                self._leave_facets(keys)
                 remember_layout(self._experiment(), keys)
 
         self.app.push_screen(
-            Picker(self.grid.keys, logged_keys(self.snapshot.runs if self.snapshot else ())), picked
+            Picker(self._panels, logged_keys(self.snapshot.runs if self.snapshot else ())), picked
         )
 
     def action_save_layout(self) -> None:
         selection = self.selection
         layout = Layout(
-            panels=self.grid.keys,
+            panels=self._panels,
             axis=selection.axis,
             band=selection.band,
             grouped=selection.grouped,
@@ -118,7 +168,7 @@ class SweepPage(GridPage):
         selection.by = layout.by if layout.by is not None and {*layout.by} <= {*settings} else None
         keys = tuple(key for key in layout.panels if key in PANELS)
         if keys:
-            self.lay_out(keys)
+            self._leave_facets(keys)
             remember_layout(self._experiment(), keys)
         self.show_again()
         left = [key for key in layout.panels if key not in PANELS]
@@ -131,7 +181,8 @@ class SweepPage(GridPage):
         self.show_again()
         if selection.paper and self.snapshot is not None:
             state, runs = self.panel_state(), selection.shown(self.snapshot)
-            if not any(overlay(key, runs, state, selection.layer) for key in self.grid.keys):
+            keys = [selection.faceted] if selection.faceted else self.grid.keys
+            if not any(overlay(key, runs, state, selection.layer) for key in keys):
                 self.notice("the paper has no curves for these charts", "yellow")
 
     def action_save_chart(self, kind: str) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from textual import on
 from textual.containers import Container
 from textual.widget import Widget
 
+from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
+from bntui.chart.view import shared_y
 from bntui.chart.widget import Chart
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS
 
 LEAST_WIDTH, LEAST_HEIGHT = 44, 9
 """Cells that a chart needs to say something, where there are several."""
+FACET = "\0"
+"""Between a panel's key and a facet's name."""
 SHAPE = 4.5
 """Width to height of a well-proportioned chart, in cells."""
 
@@ -42,6 +47,22 @@ def arrange(count: int, width: int, height: int) -> tuple[int, int]:
     return min(fitting, key=misshapen)
 
 
+def facet_key(panel: str, name: str) -> str:
+    """The key of the chart of a panel that shows the runs of a group."""
+    return f"{panel}{FACET}{name}"
+
+
+def _panel_of(key: str) -> str:
+    return key.partition(FACET)[0]
+
+
+def _over_one_range(data_of: Mapping[Chart, ChartData], current: Chart) -> dict[Chart, ChartData]:
+    log = next(iter(data_of.values())).log_y if current.log_y is None else current.log_y
+    same = [replace(data, log_y=log) for data in data_of.values()]
+    span = shared_y(same, replace(current.view, y=None), current.smoothing)
+    return {chart: replace(data, y_span=span) for chart, data in data_of.items()}
+
+
 class ChartGrid(Container):
     """The charts of a layout.
 
@@ -62,6 +83,7 @@ class ChartGrid(Container):
         self._runs: Sequence[RunView] = ()
         self._state: PanelState | None = None
         self._maximized = False
+        self._facets: dict[str, Sequence[RunView]] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -74,6 +96,17 @@ class ChartGrid(Container):
         charts = list(self._charts.values())
         focused = [chart for chart in charts if chart.has_focus]
         return next(iter(focused or [chart for chart in charts if chart.display] or charts), None)
+
+    @property
+    def current_key(self) -> str:
+        """The key of the panel of the current chart; empty where there is none."""
+        current = self.current
+        return next((_panel_of(key) for key, chart in self._charts.items() if chart is current), "")
+
+    def facet(self, facets: Mapping[str, Sequence[RunView]]) -> None:
+        """Show of each chart only some of the runs, by their keys (`facet_key`), and all charts over one range of
+        values; none: every chart shows all runs."""
+        self._facets = dict(facets)
 
     async def lay_out(self, keys: Sequence[str]) -> None:
         """Show these panels; charts that stay keep their view."""
@@ -92,8 +125,8 @@ class ChartGrid(Container):
         self.draw()
 
     def _chart(self, key: str) -> Chart:
-        chart = Chart(id=f"chart-{key}")
-        chart.smoothing = self._smoothing if key in EVERY_STEP else 0.0
+        chart = Chart(id=None if key in self._facets else f"chart-{key}")
+        chart.smoothing = self._smoothing if _panel_of(key) in EVERY_STEP else 0.0
         return chart
 
     def show(self, runs: Sequence[RunView], state: PanelState) -> None:
@@ -105,15 +138,30 @@ class ChartGrid(Container):
         if self._state is None:
             return
         data_of = {
-            chart: PANELS[key].make(self._runs, self._state)
+            chart: self._data(key, self._state)
             for key, chart in self._charts.items()
-            if chart.display and key in PANELS
+            if _panel_of(key) in PANELS and (chart.display or self._facets)
         }
+        if self._facets and self.current is not None:
+            data_of = _over_one_range(data_of, self.current)
         over_steps = [data for data in data_of.values() if not data.log_x]
         ends = [(c.x[0], c.x[-1]) for data in over_steps for c in data.curves if c.x.size]
         least = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else None
         for chart, data in data_of.items():
             chart.show(data if data.log_x else replace(data, least=least))
+
+    def _data(self, key: str, state: PanelState) -> ChartData:
+        panel, _, name = key.partition(FACET)
+        data = PANELS[panel].make(self._facets.get(key, self._runs), state)
+        return replace(data, title=f"{name} · {data.title}") if name else data
+
+    @on(Chart.Restyled)
+    def _match(self, event: Chart.Restyled) -> None:
+        """What is chosen for one facet is chosen for all."""
+        if self._facets:
+            for chart in self._charts.values():
+                chart.match(event.chart)
+            self.draw()
 
     def move(self, by: int) -> None:
         """Make the next chart, or the one before, the current one."""

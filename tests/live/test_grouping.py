@@ -26,6 +26,7 @@ from bntui.live.compare import difference
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
 from bntui.live.panels import PANELS
+from bntui.live.snapshot import Snapshot
 from bntui.live.sources import read_whole
 from live.factories import STEPS, events, forked_run, made_run, quiet, record_machine, request, view_of
 
@@ -92,6 +93,15 @@ def test_runs_that_agree_in_a_setting_are_a_group(tmp_path: Path) -> None:
     views = [*seeds(tmp_path, "a", [1.0, 2.0]), *seeds(tmp_path, "b", [3.0], spec=fast)]
     assert varying(views) == ("optim.lr",), "seeds are what a mean is over"
     assert [(g.name, len(g.runs)) for g in groups_of(views, ("optim.lr",))] == [("lr 0.1", 2), ("lr 0.5", 1)]
+
+
+def test_groups_keep_name_and_style_where_others_are_hidden(tmp_path: Path) -> None:
+    views = [*seeds(tmp_path, "a", [1.0, 2.0]), *seeds(tmp_path, "b", [3.0])]
+    grouping = Grouping()
+    grouping.choose(Snapshot(0.0, runs=tuple(views)), None, None)
+    styles = {group.name: group.style for group in grouping.groups(views)}
+    (shown,) = grouping.groups(views[2:])
+    assert (shown.name, shown.style) == ("b", styles["b"])
 
 
 def test_the_mean_is_geometric_on_a_logarithmic_axis(tmp_path: Path) -> None:
