@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 
-from bntui.actions import HELP, Action, actions_of, bindings
+from bntui.actions import HELP, SCREENS, Action, actions_of, bindings
 from bntui.screens.dialog import Dialog
 from bntui.widgets.formatting import MUTED, STRONG
 from bntui.widgets.listing import Listing, ListRow
@@ -32,7 +32,7 @@ class Help(Dialog[None]):
     """
 
     DEFAULT_CSS = """
-    Help > .window { width: 84; height: 90%; }
+    Help > .window { width: 92; height: 90%; }
     Help Listing { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(HELP)
@@ -54,9 +54,14 @@ class Help(Dialog[None]):
 
 
 def help_rows(scopes: tuple[str, ...], actions: Sequence[Action]) -> list[ListRow]:
-    """A heading for each scope, and a row for what its keys do: these scopes, then all others."""
+    """A heading for each scope, and a row for what its keys do: these scopes, then what is on the same screen,
+    then all others."""
     rows: list[ListRow] = []
-    for scope in dict.fromkeys((*scopes, *(action.scope for action in actions))):
+    together = {scope for screen in SCREENS if {*scopes} <= screen for scope in screen}
+    others = sorted(
+        dict.fromkeys(action.scope for action in actions), key=lambda scope: scope not in together
+    )
+    for scope in dict.fromkeys((*scopes, *others)):
         keys: dict[str, list[str]] = {}
         for action in actions_of((scope,), actions):
             keys.setdefault(action.help, []).extend(action.all_keys)

@@ -24,6 +24,7 @@ from bntui.disk import Disk
 from bntui.screens.help import help_rows
 from bntui.screens.home import HomePage
 from bntui.screens.page import Page
+from bntui.screens.sweep import SweepPage
 from bntui.selection import Settings
 from explorer.factories import checked_text, drive, every_kind, explorer, until
 
@@ -156,3 +157,11 @@ def test_no_key_of_a_page_takes_one_from_all_pages() -> None:
     for page in PAGES.values():
         own = {key for action in actions_of(page.SCOPES[:-2]) for key in action.keys.split(",") if key}
         assert own & common == set(), page
+
+
+def test_the_help_begins_with_what_is_on_the_screen() -> None:
+    titles = [
+        row.text.plain for row in help_rows(SweepPage.SCOPES, ACTIONS) if row.text.plain and not row.key
+    ]
+    assert titles[:5] == ["Sweep page", "All pages about runs", "Everywhere", "Charts", "Charts of curves"]
+    assert len(titles) == len({*titles}) == len({action.scope for action in ACTIONS})
