@@ -30,7 +30,7 @@ def fidelity_problem(columns: Columns) -> str:
     deviation, allowed = (
         columns.series("probe:fidelity", name).values for name in ("deviation", "tolerance")
     )
-    if not len(deviation) or not deviation[-1] > allowed[-1]:
+    if not (len(deviation) and len(allowed)) or not deviation[-1] > allowed[-1]:
         return ""
     return f"fidelity: the probes' gradient deviates by {deviation[-1]:.2g} of its length from the loop's own"
 

@@ -111,7 +111,14 @@ def probes(step: int, value: Any = 1.0) -> list[Event]:
         "name": "sharpness", "eigenvalue": 15.0, "two_over_lr": 20.0,
         **dict.fromkeys(("layer_grad_norm", "weight_norm", "relative_update", "effective_lr"), [0.1] * 6),
     }  # fmt: skip
-    return [ics, landscape, activations, theory, sharpness]
+    fidelity = {
+        "name": "fidelity",
+        "deviation": 0.1,
+        "tolerance": 1.0,
+        "scale": 1.0,
+        "precision_deviation": 0.01,
+    }
+    return [ics, landscape, activations, theory, sharpness, fidelity]
 
 
 def request(step: int, changes: dict[str, Any], *, outcome: str = "applied", reason: str = "") -> Event:

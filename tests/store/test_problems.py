@@ -11,7 +11,7 @@ from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.problems import first_failures
+from bncore.store.problems import fidelity_problem, first_failures
 from bncore.store.reader import read
 from bntui.cli.progress import Progress
 
@@ -26,6 +26,18 @@ def failed(path: Path, *, first: bool = True, state: Any = "finished") -> RunDir
             event |= {"type": "probe_failed", "reason": REASON}
             del event["eigenvalue"]
     return made_run(path, journal, state=state)
+
+
+@pytest.mark.parametrize(("tolerance", "wrong"), [(None, False), (1.0, False), (0.01, True)])
+def test_a_gradient_that_is_another_is_told_and_a_missing_tolerance_breaks_nothing(
+    tmp_path: Path, tolerance: float | None, wrong: bool
+) -> None:
+    for event in (journal := events()):
+        if event.get("name") == "fidelity":
+            event["tolerance"] = tolerance
+            if tolerance is None:
+                del event["tolerance"]
+    assert bool(fidelity_problem(read(made_run(tmp_path / "a-s0", journal)).advance())) == wrong
 
 
 def test_only_the_first_measurement_counts(tmp_path: Path) -> None:
