@@ -39,6 +39,8 @@ class PageContext:
     feed: SnapshotFeed
     navigator: Navigator
     selection: Selection = field(default_factory=Selection)
+    query: str = ""
+    """What the list of all runs is filtered by."""
     warned: set[str] = field(default_factory=set)
     """Warnings that have been on a screen."""
     _grouping: Grouping = field(default_factory=Grouping)

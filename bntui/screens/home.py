@@ -60,8 +60,10 @@ class HomePage(Page):
     def on_mount(self) -> None:
         self.query_one("#all-runs").border_title = "Runs"
         self.query_one("#presets").border_title = "Presets"
-        self.query_one("#presets").border_subtitle = "Enter starts one in the background"
+        if not self.context.settings.read_only:
+            self.query_one("#presets").border_subtitle = "Enter starts one in the background"
         self.query_one("#all-runs", Listing).focus()
+        self.query_one(QueryFilter).restore(self.context.query)
         self._read_presets()
 
     @work(thread=True)
@@ -100,6 +102,7 @@ class HomePage(Page):
         if not self.is_mounted:
             return
         filtered, width = self.query_one(QueryFilter), self.app.size.width
+        self.context.query = filtered.value
         self.query_one(FilterHint).show(filtered, width)
         if self._presets:
             rows = preset_rows(self._presets, filtered.valid, width - 4)
@@ -137,7 +140,9 @@ class HomePage(Page):
     def _opened(self, event: Listing.Chosen) -> None:
         paths = self._paths(event.key)
         sweep = Path(event.key) if Path(event.key) not in paths else Path(event.key).parent
+        filtered_out = self._paths(str(sweep)) - {Path(row.key) for row in self._listing.rows}
         self.context.navigator.open_runs([SweepDir(sweep)])
+        self.selection.hidden |= filtered_out
         if Path(event.key) in paths:
             self.selection.selected = Path(event.key)
 

@@ -56,6 +56,11 @@ class Filter(Input):
         self.add_class("open")
         self.focus()
 
+    def restore(self, value: str) -> None:
+        """Filter by what was typed before."""
+        self.value = value
+        self.set_class(bool(value), "open")
+
     def action_clear(self) -> None:
         self.value = ""
         self.remove_class("open")

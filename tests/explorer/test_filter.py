@@ -10,6 +10,8 @@ from textual.pilot import Pilot
 
 from bncore.config.change import changed
 from bntui.app import Explorer
+from bntui.screens.home import HomePage
+from bntui.screens.sweep import SweepPage
 from bntui.widgets.filter import FilterHint, QueryFilter
 from explorer.factories import drive, explorer, text_of, until
 
@@ -111,3 +113,27 @@ def test_the_mark_stays_in_view_where_there_is_little_room(tmp_path: Path) -> No
         assert any("no such field" in line and "^^^^" in line for line in text_of(app).splitlines())
 
     drive(app, (60, 40), steps)
+
+
+def test_the_filter_goes_along_into_a_sweep_and_back(tmp_path: Path) -> None:
+    two_norms(tmp_path)
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: shown(app) == ["batch", "none"])
+        await pilot.press("slash", *keys("norm=batch"), "enter")
+        await until(pilot, lambda: shown(app) == ["batch"])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, SweepPage) and app.feed.snapshot is not None)
+        assert {path.name for path in app.context.selection.hidden} == {"none-s0"}
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, HomePage) and app.feed.snapshot is not None)
+        await until(pilot, lambda: shown(app) == ["batch"])
+        assert "norm=batch" in text_of(app)
+        await pilot.press("slash", "escape")
+        await until(pilot, lambda: shown(app) == ["batch", "none"])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, SweepPage))
+        assert not app.context.selection.hidden
+
+    drive(app, (120, 40), steps)
