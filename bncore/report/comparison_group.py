@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from bncore.config.errors import shown
+from bncore.config.measure import Band
 from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
-from bncore.report.look import Look
+from bncore.follow.groups import Group, groups_of
 from bncore.report.report_run import ReportRun, Variant
-
-PLAIN = Look()
 
 FREE = frozenset(
     {"title", "seed", "device", "threads", "cuda_graphs", "memory_format", "log_every", "eval", "probes"}
     | {"checkpoint", "noise"}
 )
 """Fields of a spec in which runs that are compared may differ, besides those of the variant."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a person chose, and the styles that `show` and the explorer give the same runs."""
+
+    band: Band | None = None
+    """About a mean. None: the interval, and beside a curve of the paper, which is of one run, the range of the
+    seeds at its samples."""
+    by: tuple[str, ...] = ()
+    """Settings that the runs of pictures beside the paper's figures are grouped by; none: by variant."""
+    single: bool = False
+    """Whether each run is drawn by itself."""
+    groups: tuple[Group, ...] = ()
+    """Of all runs, by these settings."""
+    styles: Mapping[Path, int] = field(default_factory=dict)
+    """By directory: that of its variant."""
+
+    def of(self, runs: Sequence[ReportRun]) -> Look:
+        """The same with the groups and the styles of these runs."""
+        views = [run.view for run in runs]
+        variants = groups_of(views)
+        styles = {view.run.path: group.style for group in variants for view in group.runs}
+        return replace(self, groups=groups_of(views, self.by) if self.by else variants, styles=styles)
+
+
+PLAIN = Look()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,9 @@ from typing import Any
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
 from bncore.report.claims.judging import shown
 from bncore.report.claims.table import judge_all
-from bncore.report.comparison_group import PLAIN, ComparisonGroup, settings_of
+from bncore.report.comparison_group import PLAIN, ComparisonGroup, Look, settings_of
 from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
-from bncore.report.look import Look
 from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
 from bncore.report.paper_fit import PaperFit, paper_fit

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import count
 
 from bncore.figure import LegendEntry
+from bncore.follow.groups import Group
 from bncore.measures import SHOWN
-from bncore.report.comparison_group import PLAIN, ComparisonGroup
-from bncore.report.look import Look
+from bncore.report.comparison_group import PLAIN, ComparisonGroup, Look
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
-from bncore.report.series import Drawn, curves_of, departure_marks, means_note
+from bncore.report.series import Drawn, Together, curves_of, departure_marks, means_note
 from bncore.store.measured import middle_layer
 
 MOST = 16
 """Runs or groups in one picture."""
-
-
-@dataclass(frozen=True)
-class _Together:
-    """Runs that are drawn as one."""
-
-    name: str
-    style: int
-    runs: tuple[ReportRun, ...]
-
-    @property
-    def label(self) -> str:
-        """In the legend."""
-        if len(self.runs) > 1:
-            return f"{self.name} ({len(self.runs)} runs)"
-        reason = self.runs[0].excluded_because
-        return f"{self.name} — {reason}" if reason else self.name
 
 
 def overviews(
@@ -75,41 +58,42 @@ def _picture(name: str, title: str, runs: Sequence[ReportRun], look: Look) -> It
         notes.append(means_note(look))
     if len(drawn) < len(runs):
         notes.append(f"{len(drawn)} of {len(runs)} runs are drawn.")
-    legend = tuple(LegendEntry(group.label, group.style) for group in shown)
+    legend = tuple(LegendEntry(_label(group), group.style) for group in shown)
     heading = "Means over runs" if means else "Run by run"
     yield ReportPicture(name, heading, title, tuple(plots), legend, notes=tuple(notes))
 
 
-def _grouped(runs: Sequence[ReportRun], look: Look) -> Iterator[_Together]:
+def _label(group: Together) -> str:
+    """In the legend."""
+    if len(group.runs) > 1:
+        return f"{group.name} ({len(group.runs)} runs)"
+    reason = group.runs[0].excluded_because
+    return f"{group.name} — {reason}" if reason else group.name
+
+
+def _grouped(runs: Sequence[ReportRun], look: Look) -> Iterator[Together]:
     """Runs that are evidence in the groups that `show` makes, the others by themselves."""
     group_of = {view.run.path: group for group in look.groups for view in group.runs}
-    alone = {run.run.path for run in runs if look.single or not run.counts or run.run.path not in group_of}
     found: dict[object, list[ReportRun]] = {}
     for run in runs:
-        path = run.run.path
-        found.setdefault(path if path in alone else group_of[path].name, []).append(run)
-    free = max((group.style for group in look.groups), default=-1) + 1
+        group = group_of.get(run.run.path)
+        alone = group is None or look.single or not run.counts
+        found.setdefault(run if alone else group, []).append(run)
+    free = count(max((group.style for group in look.groups), default=-1) + 1)
     for key, together in found.items():
-        first = together[0]
-        group = group_of.get(first.run.path)
-        if first.run.path in alone or group is None:
-            yield _Together(first.name, free, (first,))
-            free += 1
-        else:
-            yield _Together(str(key), group.style, tuple(together))
+        name, style = (key.name, key.style) if isinstance(key, Group) else (together[0].name, next(free))
+        yield Together(name, style, tuple(together))
 
 
-def _panels(groups: Sequence[_Together], look: Look) -> Iterator[ReportPanel]:
+def _panels(groups: Sequence[Together], look: Look) -> Iterator[ReportPanel]:
     """A panel of each measure that is shown, of the middle layer where it has a value for each."""
     columns = [run.columns for group in groups for run in group.runs]
+    marks = tuple(mark for one in groups for mark in departure_marks(one))
     for measure in SHOWN:
         layer, title = None, measure.title
         if measure.per_layer:
             layer = middle_layer(columns, measure)
             title = f"{title}, layer {layer}"
-        if layer is None and measure.per_layer:
-            continue
-        drawn = Drawn(measure, layer)
-        curves = [c for one in groups for c in curves_of(one.name, one.style, one.runs, drawn, look)]
-        marks = [mark for one in groups for mark in departure_marks(one.name, one.style, one.runs)]
-        yield ReportPanel(title, tuple(curves), tuple(marks), log_y=measure.log, y_name=measure.symbol)
+        if layer is not None or not measure.per_layer:
+            curves = tuple(c for one in groups for c in curves_of(one, Drawn(measure, layer), look))
+            yield ReportPanel(title, curves, marks, log_y=measure.log, y_name=measure.symbol)

@@ -18,6 +18,7 @@ from bncore.report.quantities import as_in_the_paper
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
     Drawn,
+    Together,
     by_length,
     curves_of,
     departure_marks,
@@ -84,8 +85,8 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
         spreads = {found.variant: found for found in compared if not measure.high}
         curves = [
             curve
-            for variant, runs in shown.runs.items()
-            for curve in _variant_curves(shown, variant, runs, drawn, spreads.get(variant))
+            for variant in shown.runs
+            for curve in _variant_curves(shown, variant, drawn, spreads.get(variant))
         ]
         paper = _paper(shown, measure.key, drawn.layer) if comparable else []
         yield ReportPanel(
@@ -194,29 +195,30 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
     return make
 
 
-def _variant_curves(
-    shown: FigureRuns, variant: Variant, runs: BySeed, drawn: Drawn, found: Beside | None
-) -> list[Curve]:
+def _variant_curves(shown: FigureRuns, variant: Variant, drawn: Drawn, found: Beside | None) -> list[Curve]:
     """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
-    setting = shown.setting
-    look, aligned = setting.look, found and found.aligned
+    look, aligned = shown.setting.look, found and found.aligned
     beside_paper = found is not None and look.band is None and not look.single
     if beside_paper:
         look = replace(look, band="range")
-    chosen = one_per_seed(runs, drawn)
-    curves = curves_of(setting.label(variant), setting.styles[variant], chosen, drawn, look)
-    if beside_paper and found and aligned and found.rank.seeds == len(runs) and len(aligned.steps) > 1:
+    curves = curves_of(_seeds(shown, variant, drawn), drawn, look)
+    all_count = found and found.rank.seeds == len(shown.runs[variant])
+    if beside_paper and all_count and aligned and len(aligned.steps) > 1:
         return with_range(curves, *aligned.spread)
     return curves
 
 
+def _seeds(shown: FigureRuns, variant: Variant, drawn: Drawn) -> Together:
+    setting = shown.setting
+    runs = tuple(one_per_seed(shown.runs[variant], drawn))
+    return Together(setting.label(variant), setting.styles[variant], runs)
+
+
 def _departures(shown: FigureRuns, drawn: Drawn) -> Iterator[VLine]:
     """Where a variant's mean continues without a seed; none where there are no means."""
-    setting = shown.setting
-    if not (setting.look.single or drawn.change):
-        for variant, runs in shown.runs.items():
-            chosen = one_per_seed(runs, drawn)
-            yield from departure_marks(setting.label(variant), setting.styles[variant], chosen)
+    if not (shown.setting.look.single or drawn.change):
+        for variant in shown.runs:
+            yield from departure_marks(_seeds(shown, variant, drawn))
 
 
 def _layer(shown: FigureRuns, measure: Measure, wanted: int) -> int | None:

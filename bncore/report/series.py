@@ -12,7 +12,7 @@ from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, Ridge, VLine
 from bncore.follow.group_curves import group_curves
 from bncore.follow.groups import Group, departures
-from bncore.report.look import Look
+from bncore.report.comparison_group import Look
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
@@ -76,19 +76,33 @@ def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: 
     return None
 
 
-def curves_of(name: str, style: int, runs: Sequence[ReportRun], drawn: Drawn, look: Look) -> list[Curve]:
+@dataclass(frozen=True)
+class Together:
+    """Runs that are drawn as one: a variant's seeds, or a group."""
+
+    name: str
+    style: int
+    runs: tuple[ReportRun, ...]
+
+    @property
+    def group(self) -> Group:
+        return Group(self.name, self.style, tuple(run.view for run in self.runs))
+
+
+def curves_of(together: Together, drawn: Drawn, look: Look) -> list[Curve]:
     """The curves of some runs: their mean in its band, or each by itself."""
-    found = [(run, line) for run in runs if (line := line_of(run, drawn)) is not None]
-    if len(found) > 1 and drawn.change:  # one unit of one seed is another unit than that of another
+    found = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
+    if drawn.change:  # one unit of one seed is another unit than that of another
         found = found[:1]
+    measured = replace(together, runs=tuple(run for run, _ in found))
     if len(found) > 1 and not look.single:
-        group = Group(name, style, tuple(run.view for run, _ in found))
-        curves = list(group_curves(group, drawn.measure, drawn.layer, look.band or "interval"))
-        gone = all(run.diverged for run, _ in found)
+        curves = list(group_curves(measured.group, drawn.measure, drawn.layer, look.band or "interval"))
+        gone = all(run.diverged for run in measured.runs)
         return [*map(_thinned, curves[:-1]), *(replace(_thinned(one), diverged=gone) for one in curves[-1:])]
+    names = [f"{together.name}, seed {run.seed}" if len(found) > 1 else together.name for run, _ in found]
     return [
-        _thinned(Curve(_single_name(name, run, found), style, *line, diverged=run.diverged))
-        for run, line in found
+        _thinned(Curve(name, together.style, *line, diverged=run.diverged))
+        for name, (run, line) in zip(names, found, strict=True)
     ]
 
 
@@ -112,11 +126,10 @@ def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: Drawn) -> list[
     return found
 
 
-def departure_marks(name: str, style: int, runs: Sequence[ReportRun]) -> Iterator[VLine]:
+def departure_marks(together: Together) -> Iterator[VLine]:
     """Where the mean of some runs continues without one of them."""
-    if len(runs) > 1:
-        for left in departures(Group(name, style, tuple(run.view for run in runs))):
-            yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", style)
+    for left in departures(together.group) if len(together.runs) > 1 else ():
+        yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", together.style)
 
 
 def with_range(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -> list[Curve]:
@@ -188,10 +201,6 @@ def ridges_of(run: ReportRun, style: int, layer: int) -> list[Ridge]:
 
 def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:
     return (x[1:], np.abs(np.diff(y))) if kind == "step" else (x, y - y[0])
-
-
-def _single_name(name: str, run: ReportRun, shown: Sequence[object]) -> str:
-    return f"{name}, seed {run.seed}" if len(shown) > 1 else name
 
 
 def _thinned(curve: Curve) -> Curve:

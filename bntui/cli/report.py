@@ -12,10 +12,10 @@ import typer
 
 from bncore.report.claims.evidence import Claim
 from bncore.report.claims.table import CLAIMS
+from bncore.report.comparison_group import Look
 from bncore.report.document import Report, report_of
 from bncore.report.document import as_json as to_json
 from bncore.report.document import report as judge
-from bncore.report.look import Look
 from bncore.report.missing import presets_for
 from bncore.report.report_run import ReportRun, gather
 from bncore.store.files import write_out

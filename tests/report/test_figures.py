@@ -11,9 +11,9 @@ import pytest
 
 from bncore.figure import ChartData, Curve, LegendEntry, Picture
 from bncore.follow.groups import groups_of
+from bncore.report.comparison_group import Look
 from bncore.report.document import report
 from bncore.report.drawing import panel_svg, picture_svg, power
-from bncore.report.look import Look
 from bncore.report.report_run import gather
 from bncore.report.save import save_pictures
 from bncore.store.errors import StoreError
