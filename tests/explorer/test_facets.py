@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,5 +103,26 @@ def test_the_reference_is_in_every_facet_and_what_is_hidden_in_none(sweep: Sweep
             [("l1 ×2", 4), ("none ×2", 0)],
         ]
         await press(pilot, app, "v", 3)
+
+    drive(app, (160, 48), act)
+
+
+def test_runs_that_come_and_go_while_groups_and_facets_are_shown(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    def labels() -> list[str]:
+        return [label for chart in charts(app) for label, _ in means(chart)]
+
+    async def act(pilot: Pilot[None]) -> None:
+        await press(pilot, app, "F", 3)
+        made_run(sweep.path / "none-s2", events(30, loss=2.0), state="stopped")
+        await until(pilot, lambda: "none ×3" in labels())
+        made_run(sweep.path / "linf-s0", events(20, loss=3.0), state="running")
+        await until(pilot, lambda: "linf" in labels())
+        assert titles(app)[-1].startswith("linf · ")
+        for name in ("none-s2", "linf-s0"):
+            shutil.rmtree(sweep.path / name)
+        await until(pilot, lambda: text_of(app).count("gone") >= 1)
+        assert {"none ×3", "linf"} <= set(labels()), "what was read of them stays"
 
     drive(app, (160, 48), act)

@@ -143,6 +143,20 @@ def test_a_mean_goes_on_without_a_run_that_ended(tmp_path: Path, state: State) -
     assert (found.runs, found.mean) == (2, pytest.approx(1.0)), "it is no part of the final mean"
 
 
+def test_a_mean_goes_on_without_a_run_whose_directory_was_removed(tmp_path: Path) -> None:
+    stays, gone = seeds(tmp_path, "none", [1.0, 100.0], steps=[STEPS, 20])
+    data = chart([stays, replace(gone, state="gone", status=None)])
+    np.testing.assert_allclose(curve(data, "none ×1").low, 1.0)
+    assert [line.text for line in data.vlines] == ["none-s1 gone @20"]
+
+
+def test_seeds_that_measure_at_other_steps_are_averaged_where_both_did(tmp_path: Path) -> None:
+    """Every 10 steps and every 4."""
+    runs = [made_run(tmp_path / f"none-s{i}", events(every=every)) for i, every in enumerate((10, 4))]
+    data = chart([view_of(run) for run in runs], "beta")
+    assert curve(data, "none ×2").x.tolist() == [0.0, 20.0]
+
+
 def test_runs_on_their_way_are_waited_for(tmp_path: Path) -> None:
     views = seeds(tmp_path, "none", [1.0, 4.0], steps=[STEPS, 10])
     data = chart([replace(view, state="running") for view in views])
