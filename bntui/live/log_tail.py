@@ -24,14 +24,23 @@ class LogTail:
     """Bytes of the log before them."""
     problem: str = ""
     """Why there are none; escaped."""
+    stamp: tuple[int, ...] = ()
+    """Changes where the log does, or another part of it is read."""
 
 
-def read_tail(path: Path, size: int = TAIL) -> LogTail:
-    """The whole lines of a log's last `size` bytes; of a longer line its end."""
+def read_tail(path: Path, size: int = TAIL, known: LogTail | None = None) -> LogTail:
+    """The whole lines of a log's last `size` bytes; of a longer line its end.
+
+    Arguments:
+        known: what was read before; it is returned where nothing has changed.
+    """
     try:
         with open_plain(path) as file:
-            length = os.fstat(file.fileno()).st_size
-            before = max(0, length - size)
+            status = os.fstat(file.fileno())
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino, size)
+            if known is not None and (known.path, known.stamp) == (path, stamp):
+                return known
+            before = max(0, status.st_size - size)
             file.seek(before)
             data = file.read(size)
     except FileNotFoundError:
@@ -45,4 +54,4 @@ def read_tail(path: Path, size: int = TAIL) -> LogTail:
     for line in data.removesuffix(b"\n").split(b"\n") if data else ():
         lines.append((begin, escape_control(line.decode(errors="replace"))))
         begin += len(line) + 1
-    return LogTail(path, tuple(lines), before)
+    return LogTail(path, tuple(lines), before, stamp=stamp)

@@ -105,7 +105,7 @@ class LogPage(RunsPage):
     def _read(self) -> None:
         owner = self._owner()
         if owner is not None:
-            self.app.call_from_thread(self._show_tail, read_tail(owner.log_file, self._bytes))
+            self.app.call_from_thread(self._show_tail, read_tail(owner.log_file, self._bytes, self._tail))
 
     def _show_tail(self, tail: LogTail) -> None:
         if self._tail is None or self._tail.path != tail.path:

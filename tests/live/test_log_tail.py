@@ -42,3 +42,14 @@ def test_no_log_and_no_plain_file_are_said(tmp_path: Path) -> None:
 def test_an_empty_log_has_no_lines(tmp_path: Path) -> None:
     (tmp_path / "log.txt").touch()
     assert read_tail(tmp_path / "log.txt").lines == ()
+
+
+def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("one\ntwo\n")
+    tail = read_tail(path)
+    assert read_tail(path, known=tail) is tail
+    assert read_tail(path, 4, tail).lines == ((4, "two"),)
+    with path.open("a") as log:
+        log.write("three\n")
+    assert [text for _, text in read_tail(path, known=tail).lines] == ["one", "two", "three"]
