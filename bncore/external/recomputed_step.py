@@ -172,8 +172,8 @@ class Recomputation:
 
 
 def _scaled(view: ModuleView, autocast: Autocast) -> ModuleView:
-    """With the gradient as a gradient scaler has it: of a loss so large that little underflows in float16; the same
-    where all such losses overflow."""
+    """With the gradient as a gradient scaler has it: of a loss so large that little underflows in float16; the
+    same where all such losses overflow."""
     for scale in SCALES:
         scaled = tuple(replace(micro, weight=scale * micro.weight) for micro in view.micro_batches)
         with autocast.region():

@@ -16,6 +16,7 @@ from bncore.probes.measurement import Measurement
 from bncore.probes.memory import roomy, spare_steps
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
+from bncore.probes.suffixes import Suffixes
 from bncore.probes.view import Parameters, StepView
 
 
@@ -103,8 +104,9 @@ class Ics(Probe):
           ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
           of equal gradients, since nothing precedes it;
         - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
-          moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a pass per
-          layer, where the network is no `LayeredNet`;
+          moments stand in for the batch, exactly (`bncore.probes.moments`). Where the network is no `LayeredNet`:
+          ``suffixes`` of an `nn.Sequential`, at a pass per layer that begins there (`bncore.probes.suffixes`),
+          else ``layer by layer``, at a whole pass per layer;
         - `budget`, where groups are chosen by the memory that was free at the first measurement: the activations
           that one may hold, in those of a training step;
         - `group`, once memory was short: the layers computed in one pass since then, at most;
@@ -121,6 +123,8 @@ class Ics(Probe):
         """What `measure` does; the noise floor is no part of what may be recorded."""
         chosen = self._chosen(view)
         seen, method = self._seen(view)
+        suffixes = Suffixes.of(view) if isinstance(view, ModuleView) else None
+        method = "suffixes" if suffixes is not None else method
         # G'_1 = G_1 by definition, unless parameters belong before the first layer, as those of a norm on the
         # inputs do
         nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
@@ -134,7 +138,10 @@ class Ics(Probe):
 
         def compute(step: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
             old = [step.grads[step.weights[i]] for i in chosen]
-            if method == "layer by layer":
+            if suffixes is not None:
+                new = rescaled_update(step, self.rescale) if self.rescale else step.after
+                shifted = suffixes.gradients(new, rest)
+            elif method == "layer by layer":
                 shifted = layerwise_gradients(step, rest, rescale=self.rescale)
             else:
                 shifted = shifted_gradients(
@@ -161,7 +168,7 @@ class Ics(Probe):
                 "layers": [i + 1 for i in chosen],
                 "method": method,
                 **({"budget": budget} if budget and method == "growing batch" else {}),
-                **({"group": limit} if limit and method != "layer by layer" else {}),
+                **({"group": limit} if limit and method in ("growing batch", "moments") else {}),
                 **in_precision_of(view, fields),
             }
 

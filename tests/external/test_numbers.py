@@ -69,9 +69,10 @@ def check(
     *,
     loss: network.Loss,
     lr: float,
+    method: str = "suffixes",
 ) -> None:
     """Every number of every probe at `STEP`."""
-    check_ics(probe_at(events, "ics", STEP), ics.ics(old, new, *batch, loss))
+    check_ics(probe_at(events, "ics", STEP), ics.ics(old, new, *batch, loss), method)
     known = landscape.landscape(old, *batch, loss, lr=lr, multiples=(0.5, 1.0, 2.0, 4.0))
     check_landscape(probe_at(events, "landscape", STEP), known)
     check_activations(probe_at(events, "activations", STEP), [t.z for t in network.trace(old, batch[0])])
@@ -82,8 +83,8 @@ def check(
     assert step["lr"] == lr
 
 
-def check_ics(found: Event, known: list[ics.Shift]) -> None:
-    assert found["method"] == "layer by layer"
+def check_ics(found: Event, known: list[ics.Shift], method: str) -> None:
+    assert found["method"] == method
     assert found["layers"] == list(range(1, len(known) + 1))
     np.testing.assert_allclose(found["l2"], [s.l2 for s in known], rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(found["cosine"], [s.cosine for s in known], rtol=1e-9)
@@ -205,7 +206,13 @@ def test_layers_are_counted_in_the_order_of_the_forward_pass(tmp_path: Path) -> 
         return [first, Layer(p["last.weight"], bias=p["last.bias"])]
 
     check(
-        events, layers(loop.before[STEP]), layers(loop.after[STEP]), data[STEP], loss=mean_squared, lr=loop.lr
+        events,
+        layers(loop.before[STEP]),
+        layers(loop.after[STEP]),
+        data[STEP],
+        loss=mean_squared,
+        lr=loop.lr,
+        method="layer by layer",
     )
 
 
