@@ -65,7 +65,7 @@ def view_of(net: nn.Module, loss: Callable[[Any, Any], Tensor] = squared, count:
     buffers = {name: b.clone() for name, b in net.named_buffers()}
     with torch.no_grad():
         for p in net.parameters():
-            p += 0.1 * torch.randn_like(p)
+            p.add_(torch.randn_like(p), alpha=0.1)
     return ModuleView(
         step=0, seed=0, net=cast(LayeredNet, net), batch_loss=loss, micro_batches=tuple(batches),
         before=before, buffers=buffers, grads=dict(before), loss=0.0, lr=0.1,
