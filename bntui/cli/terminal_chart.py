@@ -28,7 +28,7 @@ POINTS = 120
 """Most points a line is drawn from; of a longer one each is the mean of equally many neighbours."""
 PLAIN_MARKERS = "ox+*#@%&"
 """What tells lines apart where there is no colour."""
-MARKERS = ("braille", "hd", "dot", "fhd")
+MARKERS = ("braille", "dot", "hd", "fhd")
 """Of lines on a terminal, the first colours with the first."""
 SAMPLES = {"braille": "⠒", "hd": "▀", "dot": "•", "fhd": "▌"}
 """How they look in a legend."""
