@@ -74,6 +74,11 @@ class RunsPage(Page):
         for plot in self._plots():
             self._align(plot)
 
+    @on(RunPlots.Resized)
+    def _room_changed(self) -> None:
+        if not self.is_tiny:
+            self.query_one("#heading", Line).say(*self.heading())
+
     @on(Plot.Begun)
     def _begun(self, event: Plot.Begun) -> None:
         self._align(event.plot)

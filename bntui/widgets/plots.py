@@ -8,6 +8,7 @@ from typing import Any
 
 from textual import work
 from textual.containers import Container
+from textual.message import Message
 
 from bncore.follow.run_view import RunView
 from bntui.chart.plot import Plot
@@ -29,6 +30,9 @@ class RunPlots(Container):
     DEFAULT_CSS = """
     RunPlots { layout: grid; width: 1fr; height: 1fr; }
     """
+
+    class Resized(Message):
+        """There may be room for more plots, or for fewer."""
 
     def __init__(self, make: Callable[[], Plot], fill: Callable[[Any, RunView], None]) -> None:
         super().__init__()
@@ -61,6 +65,7 @@ class RunPlots(Container):
 
     def on_resize(self) -> None:
         self.show(*self._all)
+        self.post_message(self.Resized())
 
     @work(exclusive=True)
     async def _arrange(self) -> None:
