@@ -8,18 +8,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bncore.external.observe import ObserveError, StopObserved, observe
     from bncore.nets.switchable import SwitchableNorm
-    from bncore.store.loaded import LoadedRun, load_run
+    from bncore.notebook import Run, Sweep, load_run, load_sweep
 
 _HOMES = {
     "LoadedRun": "bncore.store.loaded",
-    "load_run": "bncore.store.loaded",
+    "Run": "bncore.notebook",
+    "Sweep": "bncore.notebook",
+    "load_run": "bncore.notebook",
+    "load_sweep": "bncore.notebook",
     "ObserveError": "bncore.external.observe",
     "StopObserved": "bncore.external.observe",
     "observe": "bncore.external.observe",
     "SwitchableNorm": "bncore.nets.switchable",
 }
 
-__all__ = ["LoadedRun", "ObserveError", "StopObserved", "SwitchableNorm", "load_run", "observe"]
+__all__ = [
+    "ObserveError",
+    "Run",
+    "StopObserved",
+    "Sweep",
+    "SwitchableNorm",
+    "load_run",
+    "load_sweep",
+    "observe",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,3 +39,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'bncore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is public."""
+    return __all__

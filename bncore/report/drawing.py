@@ -84,6 +84,20 @@ def panel_svg(plot: ChartData, prefix: str, inches: tuple[float, float] = PANEL_
     return _themed(_with_prefix(text, prefix))
 
 
+class SelfShowing(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_svg_(self) -> str:
+        with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
+            return _svg(self)
+
+
+def figure_of(picture: Picture) -> Figure:
+    """The whole figure, for a notebook."""
+    with mpl.rc_context(_SETTINGS):
+        return _whole(picture)
+
+
 def picture_svg(picture: Picture) -> str:
     """The whole figure as a file of its own, on white."""
     with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
@@ -106,7 +120,7 @@ def _whole(picture: Picture) -> Figure:
     notes = "\n".join(picture.notes)
     width, height = PANEL_INCHES
     size = (width * max(columns, 2), height * lines + 1.2 + 0.16 * len(picture.notes))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = SelfShowing(figsize=size, layout="constrained")
     grid = figure.add_gridspec(lines, columns)
     for (line, column), plot in zip(cells, picture.panels, strict=True):
         _fill(figure.add_subplot(grid[line, column]), plot)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bncore import load_run
 from bncore.follow.group_tables import group_tables
 from bncore.store.export import Tables, export_csv, export_parquet, export_paths
+from bncore.store.loaded import load_run
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
 from bntui.cli.grouped import (

@@ -1,0 +1,231 @@
+"""Runs and sweeps for analysis in Python and Jupyter: numbers, frames, figures. Without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from functools import cached_property
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bncore.config.measure import Band, Measure
+from bncore.figure import ChartData, Curve, LegendEntry, Picture, variant_styles
+from bncore.follow.group_curves import group_curves
+from bncore.follow.groups import Group, groups_of
+from bncore.follow.run_view import RunFollower, RunView
+from bncore.launch.slurm.state import Queue
+from bncore.measures import MEASURES, measure_of
+from bncore.store.errors import NoSuchRun
+from bncore.store.find import find
+from bncore.store.loaded import LoadedRun
+from bncore.store.loaded import load_run as read_run
+from bncore.store.measured import best_of, middle_layer, take, upper
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import Observer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = ("run", "state", "step", "loss", "test accuracy", "best test accuracy")
+
+
+@dataclass(frozen=True)
+class Run(LoadedRun):
+    """Everything a run directory says. In a notebook it is shown as a table."""
+
+    def plot(self, measure: str = "loss", *, layer: int | None = None) -> Figure:
+        """A measure over the steps.
+
+        Arguments:
+            measure: a key of the table of measures (``bncore.measures``), such as ``ics_l2``.
+            layer: its number, from 1, of a measure with a value for each layer; default: the middle one.
+
+        Raises:
+            KeyError: there is no such measure; the message says what is near.
+        """
+        return _figure([Group(self.run.path.name, 0, tuple(_views([self.run])))], measure, layer, "interval")
+
+    def _repr_html_(self) -> str:
+        return _table(_views([self.run]))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep. In a notebook it is shown as a table."""
+
+    sweep: SweepDir
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """By the names of their directories."""
+        return {run.path.name: _loaded(run) for run in self.sweep.runs()}
+
+    def __getitem__(self, name: str) -> Run:
+        return self.runs[name]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs.values())
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.runs)
+
+    def frame(self, table: str) -> Any:
+        """A table of all runs that have it, as `LoadedRun.frame`, with a first column ``run``.
+
+        Raises:
+            ImportError: neither polars nor pandas is installed.
+            KeyError: no run has such a table.
+        """
+        found = {name: run.frame(table) for name, run in self.runs.items() if table in run.tables}
+        if not found:
+            raise KeyError(f"{table}: no run of {self.sweep.path.name} has such a table")
+        if find_spec("polars"):
+            import polars  # noqa: PLC0415 - optional
+
+            named = [
+                frame.select(polars.lit(name).alias("run"), polars.all()) for name, frame in found.items()
+            ]
+            return polars.concat(named, how="diagonal")
+        import pandas  # noqa: PLC0415 - optional
+
+        return pandas.concat(found, names=["run"]).reset_index(level=0).reset_index(drop=True)
+
+    def plot(
+        self,
+        measure: str = "loss",
+        *,
+        layer: int | None = None,
+        by: Sequence[str] = (),
+        band: Band = "interval",
+        single_runs: bool = False,
+    ) -> Figure:
+        """A measure over the steps: of each group of runs the mean, in its band.
+
+        Arguments:
+            measure, layer: as `Run.plot` takes them.
+            by: settings in which the runs of a group agree, such as ``optim.lr``; none: the seeds of a variant.
+            band: what is drawn about a mean (docs/how-to/groups.md).
+            single_runs: draw each run by itself.
+
+        Raises:
+            KeyError: there is no such measure; the message says what is near.
+        """
+        views = _views(self.sweep.runs())
+        alone = tuple(Group(view.name, view.style, (view,)) for view in views)
+        return _figure(alone if single_runs else groups_of(views, tuple(by)), measure, layer, band)
+
+    def _repr_html_(self) -> str:
+        return _table(_views(self.sweep.runs()))
+
+
+def load_run(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Run:
+    """Read a run, whole.
+
+    Arguments:
+        path: the run's directory, or as on the command line ``sweep/run``, a unique prefix, ``@last`` for the
+            newest sweep's only run.
+        root: where sweeps lie; default: ``$BNRUN_ROOT``, else ``./runs``.
+
+    Raises:
+        NoSuchRun: nothing, or more than one run, goes by that name.
+        SpecError: its spec.toml makes no sense.
+        StoreError: its journal is of a newer schema.
+    """
+    found = _find(path, root)
+    if isinstance(found, SweepDir):
+        runs = found.runs()
+        if len(runs) != 1:
+            names = ", ".join(run.path.name for run in runs) or "none"
+            raise NoSuchRun(f"{path}: a sweep; expected one of its runs ({names}), or load_sweep")
+        (found,) = runs
+    return _loaded(found)
+
+
+def load_sweep(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Sweep:
+    """The runs of a sweep.
+
+    Arguments:
+        path: its directory, its name, a unique prefix, or ``@last``.
+        root: where sweeps lie; default: ``$BNRUN_ROOT``, else ``./runs``.
+
+    Raises:
+        NoSuchRun: nothing, or more than one sweep, goes by that name.
+    """
+    found = _find(path, root)
+    if isinstance(found, RunDir):
+        raise NoSuchRun(f"{path}: a run; expected a sweep, or load_run")
+    return Sweep(found)
+
+
+def _find(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> RunDir | SweepDir:
+    if (Path(path) / "spec.toml").is_file():
+        return RunDir(Path(path))
+    return find(Path(root or os.environ.get("BNRUN_ROOT") or "runs"), os.fspath(path))
+
+
+def _loaded(run: RunDir) -> Run:
+    read = read_run(run.path)
+    return Run(**{one.name: getattr(read, one.name) for one in fields(read)})
+
+
+def _views(runs: Sequence[RunDir]) -> list[RunView]:
+    """The runs with everything that was journaled."""
+    observer, queue = Observer(), Queue()
+    views = [RunFollower(run, observer, queue, name=run.path.name).poll(None) for run in runs]
+    styles = variant_styles([view.variant for view in views])
+    return [replace(view, style=style) for view, style in zip(views, styles, strict=True)]
+
+
+def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) -> Figure:
+    from bncore.report.drawing import figure_of  # noqa: PLC0415 - matplotlib takes a second
+
+    measure = measure_of(key)
+    if measure is None:
+        near = get_close_matches(key, MEASURES, cutoff=0.5) or list(MEASURES)
+        raise KeyError(f"{key}: no such measure; expected one of {', '.join(near)}")
+    if measure.per == "layer" and layer is None:
+        layer = middle_layer((view.columns for group in groups for view in group.runs), measure)
+    curves = tuple(curve for group in groups for curve in _curves(group, measure, layer, band))
+    title = f"{measure.title}, layer {layer}" if measure.per == "layer" else measure.title
+    chart = ChartData(
+        title, curves, log_y=measure.log, y_name=measure.symbol or measure.unit, note="not recorded"
+    )
+    legend = tuple(LegendEntry(group.name, group.style) for group in groups)
+    return figure_of(Picture(key, "", "", (chart,), legend, columns=1))
+
+
+def _curves(group: Group, measure: Measure, layer: int | None, band: Band) -> Iterator[Curve]:
+    if len(group.runs) > 1:
+        yield from group_curves(group, measure, layer, band)
+        return
+    columns = group.runs[0].columns
+    low, high = take(columns, measure, layer), upper(columns, measure, layer)
+    if len(low.x):
+        top = high.y if high is not None and len(high.x) == len(low.x) else low.y
+        yield Curve(group.name, group.style, low.x, low.y, top)
+
+
+def _table(views: Sequence[RunView]) -> str:
+    """The newest numbers of runs, as HTML."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
+    lines = []
+    for view in views:
+        loss, accuracy = view.newest("step", "loss"), view.newest("eval", "test_accuracy")
+        best = best_of(take(view.columns, MEASURES["test_accuracy"]), MEASURES["test_accuracy"])
+        cells = (
+            view.run.path.name,
+            view.state,
+            f"{view.step:,} / {view.steps:,}" if view.steps else f"{view.step:,}",
+            "" if loss is None else f"{loss:.4g}",
+            "" if accuracy is None else f"{accuracy:.1%}",
+            "" if best is None else f"{best.value:.1%} at step {best.step:,}",
+        )
+        lines.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
