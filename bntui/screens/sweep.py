@@ -77,7 +77,9 @@ class SweepPage(GridPage):
             self._leave_facets(self._layout)
             return
         self.show_again()
-        self.notice(f"{PANELS[selection.faceted].title} by {', '.join(selection.facets) or 'variant'}")
+        count = len(groups_of(selection.shown(self.snapshot), selection.facets))
+        by = ", ".join(selection.facets) or "variant"
+        self.notice(f"{PANELS[selection.faceted].title} by {by}: {count} charts")
 
     @property
     def _panels(self) -> tuple[str, ...]:
