@@ -116,7 +116,7 @@ def chosen_grouping(snapshot: Snapshot, wanted: Grouped) -> Grouping:
         if path not in known:
             raise typer.BadParameter(escape_control(_no_group(path, known)), param_hint="--by")
     grouping = Grouping(most=0, shows_selected=False)
-    grouping.choose(snapshot, by or None, wanted.band)
+    grouping.choose(snapshot, by if wanted.by else None, wanted.band)
     return grouping
 
 

@@ -156,3 +156,32 @@ def test_the_summary_of_claims_fits_a_screen(tmp_path: Path, sweep: Path) -> Non
     rows = [line for line in lines if line.startswith(" C")]
     assert [line.split()[0] for line in rows] == [f"C{n}" for n in range(1, 12)]
     assert len(lines) <= 24
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "figures", "note"),
+    [
+        ("", [], ["fig1"], "95 % bootstrap interval"),
+        ("", ["--single-runs"], ["fig1"], "Each run is drawn by itself"),
+        ("", ["--by", "norm", "--band", "deviation"], ["fig1", "runs1"], "± 1 standard deviation"),
+        ('group_by = ["norm.kind"]\nband = "range"\n', [], ["fig1", "runs1"], "smallest to largest"),
+        ('group_by = ["norm.kind"]\nband = "range"\n', ["--by", "variant", "--band", "quartiles"],
+         ["fig1"], "third quartile"),
+    ],
+)  # fmt: skip
+def test_options_else_the_sweep_say_how_runs_are_drawn(
+    sweep: Path, said: str, options: list[str], figures: list[str], note: str
+) -> None:
+    with (sweep / "sweep.toml").open("a") as file:
+        file.write(said)
+    found = json.loads(bnrun("report", "made", "--json", *options, cwd=sweep.parents[1]).stdout)["figures"]
+    notes = {figure["name"]: " ".join(figure["notes"]) for figure in found}
+    assert {*figures} <= {*notes}
+    assert all(note in notes[name] for name in figures)
+    assert ("runs1" in notes) is ("runs1" in figures)
+
+
+def test_a_setting_that_does_not_vary_groups_nothing(tmp_path: Path, sweep: Path) -> None:
+    done = bnrun("report", "made", "--by", "optim.lr", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "optim.lr" in done.stderr
