@@ -117,14 +117,16 @@ def layer_title(views: Sequence[RunView], layer: int | None) -> str:
     with the name."""
     if layer is None:
         return "no layer"
-    counts = {
-        len(view.layer_names) or max(set[int]().union(*measured))
-        for view in views
-        if (measured := measured_layers(view))
-    }
+    counts = {_depth(view) for view in views} - {0}
     names = {view.layer_names[layer - 1 : layer] for view in views}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
     return f"layer {layer}{of}" + "".join(f", {name}" for name in (names.pop() if len(names) == 1 else ()))
+
+
+def _depth(view: RunView) -> int:
+    """How many layers the run's network has, as far as it is known."""
+    measured = max(set[int]().union(*measured_layers(view)), default=0)
+    return max(len(view.layer_names), view.submitted.net.layers if view.submitted else 0, measured)
 
 
 def row_at(steps: Floats, step: float | None) -> int:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from store.factories import SMALL
 
+from bncore.config.model import DLN
 from bncore.config.observed import Observed, observed_to_toml
 from bncore.store.paths import RunDir
 from bntui.live.drawing import PanelState, chosen_layer, layer_title
@@ -42,6 +44,11 @@ def test_every_instrument_counts_the_same_layers_and_draws_the_same_one(tmp_path
     assert layers == {3}, "the middle one of those that all measured"
     assert layer_title([view], 3) == "layer 3 of 6"
     assert histogram(view, PanelState()).title == "a-s0, output of layer 3 of 6"
+
+
+def test_layers_that_were_not_measured_are_counted(tmp_path: Path) -> None:
+    deep = SMALL.model_copy(update={"net": DLN(depth=9, width=3)})
+    assert layer_title([view_of(made_run(tmp_path / "a-s0", events(), spec=deep))], 3) == "layer 3 of 9"
 
 
 def test_networks_of_different_depth_have_no_count_in_common(tmp_path: Path) -> None:
