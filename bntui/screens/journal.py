@@ -24,6 +24,7 @@ from bntui.widgets.listing import Listing, ListRow
 STYLES = {
     "warning": "yellow",
     "probe_failed": "red",
+    "skipped": "yellow",
     "finished": "green",
     "start": "dim",
     "checkpoint": "dim",
