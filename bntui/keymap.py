@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from textual.keys import Keys, _character_to_key
 
 from bncore.config.errors import Problem, did_you_mean
-from bntui.actions import ACTIONS, KEY_NAMES, SCREENS, Action, actions_of, key_name, rebound
+from bntui.actions import ACTIONS, KEY_NAMES, LISTS, SCREENS, Action, actions_of, key_name, rebound
 
 PROTECTED = ("ctrl+c", "ctrl+q", "ctrl+p")
 """What these do they always do, so that nobody is locked in: quit, quit at once, and the palette."""
@@ -36,10 +36,15 @@ def read_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], l
             problems.append(Problem(file, f"keys.{name}", value, accepted))
         else:
             (action,) = (one for one in ACTIONS if one.id == name)
-            kept = [key for key in action.keys.split(",") if key in PROTECTED and key not in found]
-            keys[name] = ",".join([*found, *kept])
+            keys[name] = ",".join(dict.fromkeys([*found, *filter(_stays(action), action.keys.split(","))]))
     conflicts = _conflicts(keys)
     return keys, problems + [Problem(file, f"keys.{name}", written[name], *why) for name, why in conflicts]
+
+
+def _stays(action: Action) -> Callable[[str], bool]:
+    """Which of an action's keys it keeps whatever else it is given: in lists arrows, Enter and such, which windows
+    name."""
+    return lambda key: key in PROTECTED or (action.scope == LISTS and len(key) > 1)
 
 
 def key_of(text: str) -> str | None:

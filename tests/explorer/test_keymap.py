@@ -81,6 +81,12 @@ def test_whatever_is_accepted_locks_nobody_out_and_is_told_apart(written: dict[s
     assert all({*table[name].all_keys} <= words for name in keys)
 
 
+def test_keys_that_windows_name_stay() -> None:
+    keys, problems = read_keys({"lists": {"choose": "O", "first": "", "move_next": ["J", "down"]}}, "file")
+    assert not problems
+    assert keys == {"lists.choose": "O,enter", "lists.first": "home", "lists.move_next": "J,down"}
+
+
 def original(name: str) -> set[str]:
     return {key for action in ACTIONS if action.id == name for key in action.keys.split(",")}
 
