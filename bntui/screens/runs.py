@@ -135,9 +135,13 @@ class RunsPage(Page):
         """Say once of a probe that it does not work, or not faithfully."""
         views = snapshot.runs
         texts = [f"{view.name}: {failure}" for view in views for failure in first_failures(view.columns)]
-        texts += [f"{view.name}: {view.warning}" for view in views if fidelity_problem(view.columns)]
         new = [text for text in texts if text not in self.context.warned]
         self.context.warned.update(new)
+        for view in views:
+            once = f"{view.run.path}: fidelity"
+            if once not in self.context.warned and (problem := fidelity_problem(view.columns)):
+                self.context.warned.add(once)
+                new.append(f"{view.name}: {problem}")
         if new:
             self.notice("; ".join(new), "yellow")
 
