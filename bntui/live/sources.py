@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,8 @@ from bntui.live.snapshot import Snapshot, SweepView
 
 PIECE_S = 0.02
 """Spent at a time on the history of one of many runs."""
+FIRST_S = 0.1
+"""Spent on the ends of journals before there is a first picture."""
 LIST_EVERY_S = 1.0
 """How often directories are listed for runs that are new."""
 
@@ -68,14 +71,16 @@ class Runs:
         return 1.5 if self._remote else 0.2
 
     def poll(self, budget_s: float) -> Snapshot:
-        """Every run now; the first poll reads no history."""
+        """Every run now; the first poll reads no history, and of many runs only those journals that it comes to in
+        `FIRST_S`."""
         now = self._clock()
         if now - self._listed >= LIST_EVERY_S:
             self._list()
             self._listed = now
         unread = sum(not follower.complete for follower in self._followers.values())
         share = 0.0 if self._first or not unread else budget_s / unread
-        runs = tuple(follower.poll(share) for follower in self._followers.values())
+        until = self._clock() + FIRST_S if self._first else math.inf
+        runs = tuple(f.poll(share, journal=self._clock() <= until) for f in self._followers.values())
         self._first = False
         complete = all(follower.complete for follower in self._followers.values())
         sweeps = self._sweeps.poll([p for p in self._places if isinstance(p, SweepDir)] or self._owners())
