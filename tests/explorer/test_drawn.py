@@ -22,9 +22,9 @@ from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of, page_keys
 from bntui.chart.palette import DARK, LIGHT
 from bntui.live.snapshot import Snapshot, SweepView
 from bntui.presets import PresetView
+from bntui.screens.heading import heading
 from bntui.screens.home import preset_rows, root_rows
 from bntui.screens.journal import event_rows
-from bntui.screens.runs import heading
 from bntui.screens.spec import spec_table
 from bntui.selection import Selection
 from bntui.widgets.keys import KeyLine
