@@ -35,6 +35,9 @@ class Sizes:
     many_runs: int = 10
     many_events: int = 200_000
     """Of each of `many_runs`."""
+    opened: tuple[int, int] = (100, 10)
+    """Runs whose first pictures are timed, side by side."""
+    opened_events: int = 20_000
     drawings: int = 40
     refreshes: int = 40
     refresh_s: float = 0.4
@@ -62,6 +65,7 @@ def bench_ui(sizes: Sizes) -> Iterator[Row]:
             yield _attached(folder / "trainer", trainer, sizes)
         yield from _long(folder / "long", sizes)
         yield from _many(folder / "many", sizes)
+        yield _opened(folder / "opened", sizes)
         yield _home(folder / "home", sizes)
 
 
@@ -163,6 +167,20 @@ def _many(folder: Path, sizes: Sizes) -> Iterator[Row]:
     name = f"{sizes.many_runs} runs of {sizes.many_events:,} events"
     yield Row(f"{name}: memory", now, NAN, NAN, "<= 250 MB", "MB")
     yield Row(f"{name}: most memory", most, NAN, NAN, "", "MB")
+
+
+def _opened(folder: Path, sizes: Sizes) -> Row:
+    """From the start of the program to the first picture of many runs, beside that of fewer."""
+    run = long_run(folder / "one" / "batch-s0", sizes.opened_events)
+    sweeps = {count: same_runs(folder / str(count), run, count) for count in sizes.opened}
+    times: dict[int, list[float]] = {count: [] for count in sizes.opened}
+    for _ in range(sizes.starts):
+        for count, sweep in sweeps.items():
+            with explorer(folder / str(count), str(sweep.path)) as terminal:
+                times[count].append(terminal.first(shows_curves) - terminal.begun)
+    many, few = (statistics.median(found) for found in times.values())
+    name = f"{sizes.opened[0]} runs, beside {sizes.opened[1]}: to first picture"
+    return Row(name, many, few, many / few, "<= 1 s", "s")
 
 
 def _home(folder: Path, sizes: Sizes) -> Row:

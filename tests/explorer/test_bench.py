@@ -16,7 +16,7 @@ from bntui.bench.ui import Sizes, bench_ui
 
 TINY = Sizes(
     points=200, events=2000, many_runs=2, many_events=500, drawings=2, refreshes=3, refresh_s=0.3, keys=6, pairs=1,
-    window_s=0.5, starts=1,
+    window_s=0.5, starts=1, opened=(3, 2), opened_events=200,
 )  # fmt: skip
 
 
