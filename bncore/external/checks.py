@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
     distributed = isinstance(model, nn.parallel.DistributedDataParallel)
     inner = model.module if distributed else getattr(model, "_orig_mod", model)
     return unwrapped(inner) if isinstance(inner, nn.Module) and inner is not model else model
+
+
+def wrapped_optimizer(optimizer: object) -> Any:
+    """The optimizer that makes the updates where another, such as Accelerate's, has wrapped it."""
+    inner = getattr(optimizer, "optimizer", None)
+    return wrapped_optimizer(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
 
 
 def check_processes(model: nn.Module, processes: Processes, batch: str) -> None:

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from bncore.config.observed import check_probes, observed
-from bncore.external.checks import PRECISIONS, ObserveError, check_observable, check_processes, unwrapped
+from bncore.external.checks import (
+    PRECISIONS,
+    ObserveError,
+    check_observable,
+    check_processes,
+    unwrapped,
+    wrapped_optimizer,
+)
 from bncore.external.observation import Companion, Observation, OnError
 from bncore.external.observed_step import ObservedStep
 from bncore.external.recomputed_step import Recomputation
@@ -153,6 +160,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     """
     if optimizer is None and loss_of is not None:
         loss_fn, optimizer = None, loss_fn
+    optimizer = wrapped_optimizer(optimizer)
     named, batch_loss = _loss(loss_fn, loss_of)
     for name, value, accepted in (
         ("check", check, ("report", "strict")),

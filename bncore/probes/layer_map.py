@@ -43,16 +43,16 @@ class LayerMap:
 @contextmanager
 def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
     """Append to `found` the layer map that the forward passes made meanwhile show; hooks are gone afterwards."""
-    names = {module: name for name, module in net.named_modules()}
+    names = {id(module): name for name, module in net.named_modules()}  # a metric's hash changes
     calls: dict[str, int] = {}
     outputs: dict[str, str] = {}
     last: list[tuple[str, object, int]] = []
 
     def before(module: nn.Module, _args: Any) -> None:
-        calls.setdefault(names[module], len(calls))
+        calls.setdefault(names[id(module)], len(calls))
 
     def after(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        name = names[module]
+        name = names[id(module)]
         if isinstance(module, nn.MultiheadAttention):  # it calls no module for its last map
             outputs.setdefault(f"{name}.out_proj.weight".removeprefix("."), name)
             last.clear()
@@ -64,8 +64,8 @@ def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
                 outputs.setdefault(own[0], name)
             last[:] = [(own[0], output, _version(output))]
 
-    handles = [m.register_forward_pre_hook(before) for m in names]
-    handles += [m.register_forward_hook(after) for m in names]
+    handles = [m.register_forward_pre_hook(before) for m in net.modules()]
+    handles += [m.register_forward_hook(after) for m in net.modules()]
     try:
         yield
     finally:
@@ -87,7 +87,7 @@ def outputs_seen(
                 output = output[0]
             if weight not in seen and isinstance(output, Tensor):
                 seen.add(weight)
-                see(weight, units_second(module, output))
+                see(weight, units_second(module, output.detach()))
 
         return after
 

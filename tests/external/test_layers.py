@@ -126,3 +126,63 @@ def test_layers_and_their_outputs(tmp_path: Path, kind: str) -> None:
         np.testing.assert_allclose(event["mean"][place], output.mean(), rtol=1e-9, atol=1e-12)
         variance = output.var(dims, correction=0).mean()
         np.testing.assert_allclose(event["variance"][place], variance, rtol=1e-9)
+
+
+class Counting(nn.Linear):
+    """Its hash changes as it is called, as a metric's of torchmetrics does; its output always has a gradient."""
+
+    calls = 0
+
+    def __hash__(self) -> int:
+        return self.calls
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x).requires_grad_()
+
+
+def test_modules_are_known_by_identity_and_outputs_need_no_gradient(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 3), Counting(3, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    x = torch.randn(5, 4)
+    probes = {"activations": {"every": 1}}
+    with (
+        bncore.observe(
+            net, nn.MSELoss(), optimizer, run=tmp_path / "run", probes=probes, on_error="raise"
+        ) as watch,
+        watch.step(x, x[:, :2]) as step,
+    ):
+        loss = (net(x) - x[:, :2]).square().mean()
+        loss.backward()
+        optimizer.step()
+        step.record(loss)
+    (event,) = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "probe", "activations")
+    assert len(event["layers"]) == 2
+
+
+class Wrapping(torch.optim.Optimizer):
+    """As Accelerate's: without hooks of its own."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        self.optimizer.step()
+
+
+def test_a_wrapped_optimizer_is_that_which_makes_the_updates(tmp_path: Path) -> None:
+    net = nn.Linear(3, 2)
+    optimizer = Wrapping(torch.optim.SGD(net.parameters(), lr=0.1))
+    x = torch.randn(5, 3)
+    with (
+        bncore.observe(
+            net, nn.MSELoss(), optimizer, run=tmp_path / "run", probes={}, on_error="raise"
+        ) as watch,
+        watch.step(x, x[:, :2]) as step,
+    ):
+        loss = (net(x) - x[:, :2]).square().mean()
+        loss.backward()
+        optimizer.step()
+        step.record(loss)
+    (event,) = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "step")
+    assert (event["loss"], event["lr"]) == (loss.item(), 0.1)
