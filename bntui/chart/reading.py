@@ -95,8 +95,10 @@ def _reached(curve: Curve, x: float) -> int | None:
     if not curve.x.size:
         return None
     i = nearest(curve.x, x)
-    spacing = (curve.x[-1] - curve.x[0]) / max(1, curve.x.size - 1)
-    return None if abs(curve.x[i] - x) > max(spacing, 0.5) + 1e-9 else i
+    first, last = float(curve.x[0]), float(curve.x[-1])
+    half_step = 0.5 if first.is_integer() and last.is_integer() else 0.0  # of an axis other than steps: none
+    spacing = (last - first) / max(1, curve.x.size - 1)
+    return None if abs(curve.x[i] - x) > max(spacing, half_step) + 1e-9 else i
 
 
 def nearest(x: np.ndarray, value: float) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bncore.figure import ChartData
 from bntui.chart.export import picture_of
 from bntui.chart.picture import draw
+from bntui.chart.reading import readings
 from bntui.chart.scale import FAR, Scale
 from bntui.chart.view import View, beyond, y_scale
 from chart.factories import band, chart, line
@@ -95,6 +96,14 @@ def test_in_a_narrow_chart_the_count_is_what_is_said() -> None:
     rows = draw(replace(SPIKED, x_name="share of run"), 34, 12, CLIPPED).grid.plain()
     assert "2 points beyond" in rows[0]
     assert "share" not in rows[0]
+
+
+def test_a_curve_is_read_only_as_far_as_it_reaches() -> None:
+    """Over shares of a run, or losses, a half is far."""
+    short = line(np.ones(51), x=np.linspace(0.0, 0.5, 51) + 0.001)
+    assert readings([short], 0.505)
+    assert not readings([short], 0.55)
+    assert readings([line([1.0, 2.0])], 1.4), "the nearest step"
 
 
 def test_a_saved_picture_is_clipped_too_and_says_so() -> None:
