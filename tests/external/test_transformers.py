@@ -110,7 +110,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "accumulated": {"gradient_accumulation_steps": 2},
     "an incomplete accumulation": {"gradient_accumulation_steps": 4},
     "label smoothing": {"label_smoothing_factor": 0.1},
-    "gradient checkpointing": {"gradient_checkpointing": True},
+    "gradient checkpointing": {
+        "gradient_checkpointing": True,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+    },
 }
 
 
