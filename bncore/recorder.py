@@ -82,7 +82,7 @@ class CudaRecorder:
 class GraphCache(Generic[G]):
     """Graphs by a key of what they do.
 
-    A key is worth a graph from its second time on: the first one makes what later ones find (an optimiser's state,
+    A key is worth a graph from its second time on: the first one makes what later ones find (an optimizer's state,
     say), and some keys are met but once. What was tried without success is not tried again.
 
     Arguments:

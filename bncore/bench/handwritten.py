@@ -33,7 +33,7 @@ def vgg(kind: str, width: float, *, batch_norm: bool) -> nn.Module:
 
 
 def dln(depth: int, width: int, *, batch_norm: bool) -> nn.Module:
-    """Deep linear network in float64, normalised after every layer but the last."""
+    """Deep linear network in float64, normalized after every layer but the last."""
     layers: list[nn.Module] = []
     for i in range(depth):
         layers.append(nn.Linear(width, width, bias=False))
@@ -91,7 +91,7 @@ def graphed_loop(
 
 
 def batches(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of resident uint8 images, normalised, for ever."""
+    """Shuffled batches of resident uint8 images, normalized, for ever."""
     mean = torch.tensor([0.4914, 0.4822, 0.4465], device=images.device).view(3, 1, 1)
     std = torch.tensor([0.2470, 0.2435, 0.2616], device=images.device).view(3, 1, 1)
     while True:

@@ -31,7 +31,7 @@ from bncore.train.worker import configure_backends
 KINDS = ("vgg11", "vgg16", "dln")
 NORMS = ("batch", "none")
 ICS_BARS = {"vgg11": 2.8, "vgg16": 3.7, "dln": 8.0}
-"""Steps that ICS of all layers may take, batch-normalised at the paper's size."""
+"""Steps that ICS of all layers may take, batch-normalized at the paper's size."""
 LANDSCAPE_BAR = 4.4
 """Steps that four multiples may take."""
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)

@@ -1,4 +1,4 @@
-"""`bnrun bench train`: the loop here beside a hand-written PyTorch loop of the same network and optimiser."""
+"""`bnrun bench train`: the loop here beside a hand-written PyTorch loop of the same network and optimizer."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def trainer(spec: Spec, *, polling: bool = True, recording: bool = True) -> Iter
 def bench_train(
     kinds: tuple[str, ...] = ("vgg11", "vgg16", "dln"), *, repeats: int = 7, device: str = "cpu"
 ) -> Iterator[Row]:
-    """Speed and peak memory of each network, batch-normalised and plain, on a GPU by graphs too; then what noise
+    """Speed and peak memory of each network, batch-normalized and plain, on a GPU by graphs too; then what noise
     and the l_p norms cost, and these alone."""
     for kind in kinds:
         for norm in ("batch", "none"):

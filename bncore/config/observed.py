@@ -27,7 +27,7 @@ class Observed(ConfigModel):
     loss: Text
     """The loss function's name."""
     optimizer: Text
-    """The optimiser's class and the settings of its first group of parameters."""
+    """The optimizer's class and the settings of its first group of parameters."""
     parameters: Count
     """How many numbers are trained."""
     precision: Literal["float32", "float64"]

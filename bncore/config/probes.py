@@ -69,7 +69,7 @@ class Ics(Cadence):
     """Whether the loss includes the weight penalty."""
     rescale: NonNegative = 0.0
     """Relative length ||W' - W|| / ||W|| that each preceding layer's weight update is rescaled to, a control
-    for the size of the updates; 0: the update as the optimiser made it."""
+    for the size of the updates; 0: the update as the optimizer made it."""
 
 
 class Landscape(Cadence):
@@ -117,7 +117,7 @@ class Landscape(Cadence):
     loss_multiples: tuple[Positive, ...] = ()
     """Further step lengths at which the loss alone is taken."""
     direction: Literal["gradient", "update", "random", "hessian"] = "gradient"
-    """Along the step's gradient, the optimiser's real update, a random vector, or the Hessian's top eigenvector
+    """Along the step's gradient, the optimizer's real update, a random vector, or the Hessian's top eigenvector
     (found as `probes.sharpness` says), each at the distances multiple * lr * ||gradient||."""
     floor_every: NonNegativeCount = 10
     """Measure the noise floor (the same batch in another order) at every so many measurements; 0: never."""
@@ -184,7 +184,7 @@ class Theory(Cadence):
     )  # fmt: skip
 
     layers: tuple[Count, ...] = ()
-    """Numbers of the layers, from 1, as in the figures; none given: all with batch normalisation."""
+    """Numbers of the layers, from 1, as in the figures; none given: all with batch normalization."""
     neurons: NonNegativeCount = 4
     """Units of each layer for which Theorem 4.2 is checked on its own."""
 

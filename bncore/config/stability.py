@@ -36,17 +36,17 @@ def sgd_threshold(
     return factor / lr - weight_decay
 
 
-def stability_threshold(optim: Optim, lr: float, *, penalised: bool = False) -> float:
+def stability_threshold(optim: Optim, lr: float, *, penalized: bool = False) -> float:
     """The eigenvalue of the Hessian beyond which a run's updates of a quadratic grow, at learning rate `lr`; nan
     where none of the Hessian itself decides: Adam, and updates of a given relative length.
 
     Arguments:
-        penalised: whether the Hessian is of the loss with its weight penalty. Without it the penalty's curvature
+        penalized: whether the Hessian is of the loss with its weight penalty. Without it the penalty's curvature
             takes its share of the threshold; where it acts on the layers' weights alone, that is a lower bound.
     """
     if optim.kind != "sgd" or optim.relative_update:
         return math.nan
-    shift = 0.0 if penalised else optim.weight_decay
+    shift = 0.0 if penalized else optim.weight_decay
     return sgd_threshold(lr, momentum=optim.momentum, weight_decay=shift)
 
 

@@ -98,7 +98,7 @@ class DLN(ConfigModel):
     width: Count = 10
     """Width of every hidden layer."""
     normalise_last: Flag = False
-    """Whether the last layer is followed by a normalisation too."""
+    """Whether the last layer is followed by a normalization too."""
 
     @property
     def layers(self) -> int:
@@ -167,7 +167,7 @@ class Noise(ConfigModel):
 
 
 class Init(ConfigModel):
-    """Initialisation of the weights."""
+    """Initialization of the weights."""
 
     scheme: Literal["glorot", "he", "he_fan_out", "orthogonal"] = "glorot"
     """Glorot & Bengio (2010), He et al. (2015) by fan-in, or Saxe et al. (2014). he_fan_out: convolutions normal
@@ -191,7 +191,7 @@ class Schedule(ConfigModel):
 
 
 class Optim(ConfigModel):
-    """The optimiser."""
+    """The optimizer."""
 
     kind: Literal["sgd", "adam"] = "sgd"
     """Stochastic gradient descent, or Adam (Kingma & Ba, 2015)."""
@@ -210,7 +210,7 @@ class Optim(ConfigModel):
     maps: no bias, gamma or beta)."""
     relative_update: NonNegative = 0.0
     """Relative length ||dW|| / ||W|| that each layer's weight update is rescaled to, times the schedule's factor
-    at the step: a control for the size of the updates. 0: the update as the optimiser made it."""
+    at the step: a control for the size of the updates. 0: the update as the optimizer made it."""
     schedule: Schedule = Schedule()
     """How lr changes with the step."""
 
@@ -267,9 +267,9 @@ class SpecFields(ConfigModel):
     title: Text = ""
     """What a picture of this run is headed with."""
     steps: Count = 1000
-    """Number of optimiser updates."""
+    """Number of optimizer updates."""
     seed: NonNegativeCount = 0
-    """Seeds every draw: initialisation, data order, augmentation, noise, probes."""
+    """Seeds every draw: initialization, data order, augmentation, noise, probes."""
     batch_size: Count | Literal["full"] = 128
     """Samples per step; `full` for full-batch gradient descent."""
     precision: Annotated[
@@ -299,11 +299,11 @@ class SpecFields(ConfigModel):
     noise: Noise = Noise()
     """Noise injection."""
     init: Init = Init()
-    """Initialisation."""
+    """Initialization."""
     loss: Loss = Loss()
     """The loss."""
     optim: Optim = Optim()
-    """The optimiser."""
+    """The optimizer."""
     log_every: Count = 1
     """Journal a `step` event every so many steps (the first and the last always)."""
     eval: Evaluation = Evaluation()

@@ -43,7 +43,7 @@ class Dataset:
     """Class names; None for regression."""
     augment: bool = False
     standardize: Literal["dataset", "image"] = "dataset"
-    """Whose mean and standard deviation images are standardised by: the training set's, or their own."""
+    """Whose mean and standard deviation images are standardized by: the training set's, or their own."""
     notices: tuple[str, ...] = ()
     """What a person should know of how the data were taken: warnings of the journal."""
     _order: tuple[int, Tensor] | None = field(default=None, repr=False)

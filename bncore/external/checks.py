@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from bncore.config.probes import Probes
 from bncore.config.stability import sgd_threshold
-from bncore.probes.layer_map import parametrised
+from bncore.probes.layer_map import parametrized
 from bncore.probes.processes import Processes
 
 PARALLEL = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"})
@@ -59,7 +59,7 @@ def check_processes(model: nn.Module, processes: Processes, batch: str) -> None:
 
 
 def check_observable(model: object, optimizer: object, probes: Probes, *, strict: bool) -> None:
-    """Make sure that model, optimiser and probes go together.
+    """Make sure that model, optimizer and probes go together.
 
     Raises:
         ObserveError: the first thing that is in the way.
@@ -158,7 +158,7 @@ def _tensor_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
 def _probe_problems(model: nn.Module, probes: Probes) -> Iterator[str]:
     if probes.theory.every:
         yield "probes.theory: needs a network of bncore.nets, which names its norms; expected it to be off"
-    weight = parametrised(unwrapped(model))
+    weight = parametrized(unwrapped(model))
     per_weight = [name for name in ("ics", "sharpness") if getattr(probes, name).every]
     if weight is not None and per_weight:
         yield (
@@ -168,6 +168,6 @@ def _probe_problems(model: nn.Module, probes: Probes) -> Iterator[str]:
     for name in ("ics", "landscape"):
         if getattr(probes, name).every and getattr(probes, name).penalty:
             yield (
-                f"probes.{name}.penalty: true; expected false: what of a weight penalty an optimiser takes upon "
+                f"probes.{name}.penalty: true; expected false: what of a weight penalty an optimizer takes upon "
                 "itself is not known of a loop of somebody's own"
             )

@@ -119,7 +119,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     ``observe(model, loss_fn, optimizer, run=...)`` with ``watch.step(inputs, targets)`` is short for the loss
     ``loss_fn(model(inputs), targets)``.
 
-    The training stays as it is, bit by bit: parameters, buffers, gradients, optimiser state, modes, generators
+    The training stays as it is, bit by bit: parameters, buffers, gradients, optimizer state, modes, generators
     (torch's, Python's, numpy's), hooks. Dropout and the like meet the same draws in every pass of a probe as in
     the step. The first step, and each one that is measured, is recomputed from what was copied of it, and its
     gradient compared with the loop's own (docs/how-to/observe.md). An exception in the loop leaves the run
@@ -154,7 +154,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
         on_evaluate: called where a person requests an evaluation; gives the numbers to be journaled, by name.
 
     Raises:
-        ObserveError: the model, the optimiser or a probe cannot be observed rightly.
+        ObserveError: the model, the optimizer or a probe cannot be observed rightly.
         SpecError: settings that make no sense.
         StoreError: the directory holds something, or cannot be written.
     """

@@ -23,10 +23,10 @@ Guard = Callable[[Callable[[], object]], object]
 
 
 class ObservedStep:
-    """A context around everything that makes one update: forward pass, backward pass, the optimiser's step.
+    """A context around everything that makes one update: forward pass, backward pass, the optimizer's step.
 
     At a step that is measured, parameters, buffers and generator states are copied at its beginning, gradients
-    just before the update, which a hook of the optimiser reports; the hook is gone at its end. Where a context
+    just before the update, which a hook of the optimizer reports; the hook is gone at its end. Where a context
     does not fit a loop, `begin` and `end` do the same.
 
     Arguments:

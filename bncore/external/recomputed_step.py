@@ -39,7 +39,7 @@ class CapturedStep:
     before: Mapping[str, Tensor]
     """The parameters at the beginning of the step, which they still have just before the update, by name."""
     grads: Mapping[str, Tensor]
-    """What the `grad` of those that the optimiser updates held then, unscaled."""
+    """What the `grad` of those that the optimizer updates held then, unscaled."""
     buffers: Mapping[str, Tensor]
     """The buffers at the beginning of the step."""
     autocast: Autocast

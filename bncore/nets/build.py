@@ -114,7 +114,7 @@ NETS: dict[str, Callable[[LayerPlan], list[Layer]]] = {
 
 
 def build(spec: Spec, *, inputs: tuple[int, ...], outputs: int) -> LayeredNet:
-    """The network of a specification, initialised, on the CPU, its parameters of the specification's precision.
+    """The network of a specification, initialized, on the CPU, its parameters of the specification's precision.
 
     Arguments:
         spec: the run.

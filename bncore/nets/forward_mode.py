@@ -14,7 +14,7 @@ class ForwardMode:
     """
 
     training: bool = True
-    """Normalise by the batch's own statistics (True) or by the running ones."""
+    """Normalize by the batch's own statistics (True) or by the running ones."""
     track: bool = False
     """Write the running statistics: in the one real training step only, never in a probe."""
     noise_step: int | None = None

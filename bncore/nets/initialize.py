@@ -1,4 +1,4 @@
-"""Weight initialisation. Adding a scheme is one function and one row of `INITS`."""
+"""Weight initialization. Adding a scheme is one function and one row of `INITS`."""
 
 from __future__ import annotations
 

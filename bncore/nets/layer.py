@@ -87,7 +87,7 @@ class Layer(nn.Module):
     def map(self, x: Tensor, weight: Tensor, p: ForwardMode, bias: Tensor | None = None) -> Tensor:
         """y = W x (+ bias), with noise on the input where the noise's position is the network's input.
 
-        Under weight normalisation each unit's weights are divided by their length.
+        Under weight normalization each unit's weights are divided by their length.
         """
         norm = self.norm
         if norm is not None and norm.kind == "weight":
@@ -99,7 +99,7 @@ class Layer(nn.Module):
         return F.linear(x if x.ndim == 2 else x.flatten(1), weight, bias)
 
     def respond(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
-        """The layer's output from y = W x: `activate(normalise(y))`."""
+        """The layer's output from y = W x: `activate(normalize(y))`."""
         return self.activate(self.normalize(y, gamma, beta, p))
 
     def normalize(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:

@@ -1,4 +1,4 @@
-"""l_p normalisation (section 3.3 of Santurkar et al., 2018) with its gradient written out.
+"""l_p normalization (section 3.3 of Santurkar et al., 2018) with its gradient written out.
 
 Autograd would keep three tensors of the size of y and go over memory some twenty times on the way back; written
 out, the gradient keeps y alone and goes over it half as often.

@@ -1,4 +1,4 @@
-"""The passes over memory of l_p normalisation on a GPU: as many as torch's batch norm makes.
+"""The passes over memory of l_p normalization on a GPU: as many as torch's batch norm makes.
 
 Plain arithmetic (`bncore.nets.lp`) goes over memory some twenty times, forth and back, and twice that for a p
 other than 1, 2 and inf, where eight do: kernels read y for the statistics, y and the gradient for its sums, and

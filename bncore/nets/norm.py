@@ -21,7 +21,7 @@ class Norm(nn.Module):
     """One norm position. `weight` is gamma, `bias` is beta, as in torch.nn.BatchNorm2d.
 
     Both live as long as the run. A kind that has no use for one of them leaves it without a gradient, so
-    that no optimiser moves or decays it.
+    that no optimizer moves or decays it.
 
     Arguments:
         channels: C, the length of gamma, beta and the running statistics.
@@ -53,7 +53,7 @@ class Norm(nn.Module):
         average of the next round(1/momentum) tracked batches and go on as the usual moving average.
 
         Raises:
-            ValueError: the kind has a single value to normalise over (instance norm of a linear layer).
+            ValueError: the kind has a single value to normalize over (instance norm of a linear layer).
         """
         restart = (setting.kind, setting.centred) != (self.setting.kind, self.setting.centred)
         self.adopt(setting)
@@ -162,7 +162,7 @@ class Norm(nn.Module):
 
 
 def check_norm_fits(setting: NormSpec, channels: int, *, positions: bool) -> None:
-    """Refuse a norm that would normalise single values, which gives zero, or one that cannot be had here.
+    """Refuse a norm that would normalize single values, which gives zero, or one that cannot be had here.
 
     Raises:
         ValueError: names the field and what is accepted.
@@ -172,7 +172,7 @@ def check_norm_fits(setting: NormSpec, channels: int, *, positions: bool) -> Non
     if positions:
         return
     if setting.kind == "instance":
-        raise ValueError("norm.kind: 'instance'; expected another kind where a linear layer is normalised")
+        raise ValueError("norm.kind: 'instance'; expected another kind where a linear layer is normalized")
     if setting.kind == "layer" and channels == 1:
         raise ValueError(
             "norm.kind: 'layer'; expected another kind where a linear layer of 1 feature is normalized"

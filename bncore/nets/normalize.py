@@ -1,4 +1,4 @@
-"""Normalisation as pure functions, one per kind: `NORMS[kind](y, state)` is gamma * y_hat + beta.
+"""Normalization as pure functions, one per kind: `NORMS[kind](y, state)` is gamma * y_hat + beta.
 
 `y` is [samples, channels] or [samples, channels, height, width]; statistics of the batch kinds are taken per
 channel over samples and positions. A function writes nothing but the running statistics, and those only if
@@ -22,7 +22,7 @@ from bncore.nets.lp import LpSettings, lp_normalized
 
 @dataclass(frozen=True, slots=True)
 class NormState:
-    """What a normalisation reads beside its input; C is the number of channels."""
+    """What a normalization reads beside its input; C is the number of channels."""
 
     gamma: Tensor | None  # (C,); None stands for 1
     beta: Tensor | None  # (C,); None stands for 0
@@ -43,7 +43,7 @@ def none(y: Tensor, state: NormState) -> Tensor:
 
 
 def batch(y: Tensor, state: NormState) -> Tensor:
-    """Batch normalisation (Ioffe & Szegedy, 2015), equal to torch.nn.BatchNorm1d and BatchNorm2d."""
+    """Batch normalization (Ioffe & Szegedy, 2015), equal to torch.nn.BatchNorm1d and BatchNorm2d."""
     if not state.from_batch:
         return _with_statistics(y, state.running_mean, state.running_var, state)
     if state.newest is None:
@@ -62,7 +62,7 @@ def batch_detached(y: Tensor, state: NormState) -> Tensor:
 
 
 def batch_population(y: Tensor, state: NormState) -> Tensor:
-    """Normalise by the running statistics as they stood before this batch, in training too."""
+    """Normalize by the running statistics as they stood before this batch, in training too."""
     # Cloned: the backward pass needs the values that the update below overwrites.
     z = _with_statistics(y, state.running_mean.clone(), state.running_var.clone(), state)
     if state.newest is not None:
@@ -89,7 +89,7 @@ def variance_only(y: Tensor, state: NormState) -> Tensor:
 
 
 def lp(y: Tensor, state: NormState) -> Tensor:
-    """l_p normalisation (section 3.3 of Santurkar et al., 2018): (y - mean(y)) / s_p.
+    """l_p normalization (section 3.3 of Santurkar et al., 2018): (y - mean(y)) / s_p.
 
     The paper takes s_p of the uncentred y, "before shifting the mean"; `state.centered` takes it of
     y - mean(y). The running statistics are those of the mean and of s_p^2.
@@ -103,22 +103,22 @@ def lp(y: Tensor, state: NormState) -> Tensor:
 
 
 def layer(y: Tensor, state: NormState) -> Tensor:
-    """Layer normalisation (Ba et al., 2016): each sample over all its channels and positions."""
+    """Layer normalization (Ba et al., 2016): each sample over all its channels and positions."""
     return F.group_norm(y, 1, state.gamma, state.beta, state.eps)
 
 
 def group(y: Tensor, state: NormState) -> Tensor:
-    """Group normalisation (Wu & He, 2018): each sample over groups of neighbouring channels."""
+    """Group normalization (Wu & He, 2018): each sample over groups of neighbouring channels."""
     return F.group_norm(y, state.groups, state.gamma, state.beta, state.eps)
 
 
 def instance(y: Tensor, state: NormState) -> Tensor:
-    """Instance normalisation (Ulyanov et al., 2016): each sample's channel over its positions."""
+    """Instance normalization (Ulyanov et al., 2016): each sample's channel over its positions."""
     return F.group_norm(y, y.shape[1], state.gamma, state.beta, state.eps)
 
 
 def weight(y: Tensor, state: NormState) -> Tensor:
-    """Weight normalisation (Salimans & Kingma, 2016): gamma * y + beta, where y = (w / ||w||) x.
+    """Weight normalization (Salimans & Kingma, 2016): gamma * y + beta, where y = (w / ||w||) x.
 
     The map before it divides the weights by their length (`bncore.nets.layer`).
     """

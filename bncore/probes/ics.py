@@ -32,7 +32,7 @@ def shifted_gradients(
 ) -> list[Tensor]:
     """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
 
-    The prefix is what the optimiser really produced, or, with `rescale`, `rescaled_update` of it. `group`,
+    The prefix is what the optimizer really produced, or, with `rescale`, `rescaled_update` of it. `group`,
     `samples`, `limit` and `budget` are those of `growing_batch`.
     """
     new = rescaled_update(view, rescale) if rescale else view.after

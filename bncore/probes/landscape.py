@@ -31,7 +31,7 @@ def _gradient(view: StepView, _: Curvature) -> dict[str, Tensor]:
 
 
 def _update(view: StepView, _: Curvature) -> dict[str, Tensor]:
-    """theta_t - theta_{t+1}, what the optimiser really did, penalty and momentum included."""
+    """theta_t - theta_{t+1}, what the optimizer really did, penalty and momentum included."""
     return {name: view.before[name] - view.after[name] for name in view.grads}
 
 
@@ -94,7 +94,7 @@ class Landscape(Probe):
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields: the loss L and its gradient at theta_t - a d with a = multiple * lr, where d is
         the direction scaled to ||d|| = ||g||, so that every direction is probed at the distances a ||g||. L is the
-        data loss, or with `penalty` the loss that the optimiser descends: every number and direction is of that.
+        data loss, or with `penalty` the loss that the optimizer descends: every number and direction is of that.
 
         - `direction`; `multiples` (A,); `grad_norm` ||g||; `loss0` L(theta_t); `loss` (A,); `loss_multiples`
           and `loss_between` (B,) of the loss-only points, if there are any;

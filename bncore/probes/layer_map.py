@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 NORMS: tuple[type[nn.Module], ...] = (
-    nn.modules.batchnorm._NormBase,  # batch and instance normalisation of any dimension
+    nn.modules.batchnorm._NormBase,  # batch and instance normalization of any dimension
     nn.LayerNorm,
     nn.GroupNorm,
     nn.LocalResponseNorm,
     nn.RMSNorm,
 )
-"""Modules that count as the normalisation of the layer whose output they are given."""
+"""Modules that count as the normalization of the layer whose output they are given."""
 
 UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention)
 """Modules whose outputs hold the units in the last dimension, as norms over that dimension alone do; others hold
@@ -112,8 +112,8 @@ def _version(output: object) -> int:
     return output._version if isinstance(output, Tensor) and not output.is_inference() else 0
 
 
-def parametrised(net: nn.Module) -> str | None:
-    """The first module whose weight is computed from other parameters (weight or spectral normalisation, say);
+def parametrized(net: nn.Module) -> str | None:
+    """The first module whose weight is computed from other parameters (weight or spectral normalization, say);
     None where there is none."""
     for name, module in net.named_modules():
         old_style = any(key.endswith(("weight_g", "weight_orig")) for key in module._parameters)

@@ -101,7 +101,7 @@ class ModuleView(StepView):
 
     def own_loss_at(self, parameters: Parameters) -> Tensor:
         found: Tensor = self.within(parameters, lambda net: torch.stack(list(self.terms(net))).sum())
-        return found + self.penalty_at(parameters) if self.penalised else found
+        return found + self.penalty_at(parameters) if self.penalized else found
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return self.processes.mean(tensors)
@@ -119,7 +119,7 @@ class ModuleView(StepView):
             return summed_gradient(self.terms(net), list(leaves.values()))
 
         loss, slopes = self.within(theta, work)
-        if self.penalised:
+        if self.penalized:
             penalty, pull = summed_gradient([self.penalty_at(theta)], list(leaves.values()))
             loss, slopes = loss + penalty, [_sum(a, b) for a, b in zip(slopes, pull, strict=True)]
         grads = [

@@ -59,7 +59,7 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
     """Per layer, of its weight W alone (no bias, gamma or beta), each (layers,) and in layer order, in float64:
 
     `layer_grad_norm` ||grad_W L||, `weight_norm` ||W||, `relative_update` ||dW|| / ||W|| of what the
-    optimiser really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
+    optimizer really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
     (docs/explanation/paper.md, section 6). W is that of theta_t.
     """
     names = view.weights

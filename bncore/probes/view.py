@@ -21,7 +21,7 @@ Parameters = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class StepView:
-    """Step t after the optimiser's update: theta_t, theta_{t+1}, the batch and the raw gradient.
+    """Step t after the optimizer's update: theta_t, theta_{t+1}, the batch and the raw gradient.
 
     Nothing in it may be written to. Everything computed from it uses train-mode batch statistics, the step's
     own noise draws and the buffers of time t, and leaves the live network as it is.
@@ -56,12 +56,12 @@ class StepView:
     stability: float = math.nan
     """The curvature, the weight penalty's included, beyond which the optimizer's updates of a quadratic grow
     (`bncore.config.stability`); nan where it has none."""
-    penalised: bool = False
+    penalized: bool = False
     """Whether loss and gradients, those given here too, include the penalty; see `with_penalty`."""
 
     @cached_property
     def after(self) -> Parameters:
-        """theta_{t+1} by name: what the optimiser really produced. The live tensors: do not write."""
+        """theta_{t+1} by name: what the optimizer really produced. The live tensors: do not write."""
         return {name: p.detach() for name, p in self.net.named_parameters()}
 
     @property
@@ -86,7 +86,7 @@ class StepView:
     @property
     def stability_threshold(self) -> float:
         """The same of the loss that this view is of: without its penalty, that has taken its share."""
-        return self.stability if self.penalised else self.stability - self.weight_decay
+        return self.stability if self.penalized else self.stability - self.weight_decay
 
     @property
     def weights(self) -> list[str]:
@@ -125,12 +125,12 @@ class StepView:
 
     def with_penalty(self) -> Self:
         """The same step as one of the loss with its weight penalty."""
-        if self.penalised or not self.weight_decay:
+        if self.penalized or not self.weight_decay:
             return self
         pull = {name: self.weight_decay * self.before[name] for name in self._decayed}
         grads = {name: g + pull[name] if name in pull else g for name, g in self.grads.items()}
         return replace(
-            self, loss=self.loss + self.penalty_at(self.before).item(), grads=grads, penalised=True
+            self, loss=self.loss + self.penalty_at(self.before).item(), grads=grads, penalized=True
         )
 
     def penalty_at(self, parameters: Parameters) -> Tensor:
@@ -159,7 +159,7 @@ class StepView:
     def loss_of(self, outputs: Tensor, targets: Tensor, parameters: Parameters) -> Tensor:
         """The data loss of outputs, and the penalty of the parameters where it is included."""
         loss = self.criterion(outputs, targets)
-        return loss + self.penalty_at(parameters) if self.penalised else loss
+        return loss + self.penalty_at(parameters) if self.penalized else loss
 
     def gradient_at(
         self, parameters: Parameters, names: Sequence[str] | None = None

@@ -87,12 +87,12 @@ def _part(spec: Spec) -> str:
 
 def _update(spec: Spec) -> str:
     size = spec.optim.relative_update
-    return f"‖ΔW‖/‖W‖ = {size:g}" if size else "as the optimiser made it"
+    return f"‖ΔW‖/‖W‖ = {size:g}" if size else "as the optimizer made it"
 
 
 def _rescale(spec: Spec) -> str:
     size = spec.probes.ics.rescale
-    return f"moved by {size:g} of their length" if size else "moved as the optimiser moved them"
+    return f"moved by {size:g} of their length" if size else "moved as the optimizer moved them"
 
 
 def _start(spec: Spec) -> str:
@@ -126,7 +126,7 @@ CONTROLS: tuple[Control, ...] = (
         caveat="All directions are gone along to the same distances.",
     ),
     Control(
-        "start", "Initialisation and warm-up", "How much of the help does a better start give without a norm?",
+        "start", "Initialization and warm-up", "How much of the help does a better start give without a norm?",
         _norm, _start, (ACCURACY, LOSS, ROUGHNESS), ("init", "optim.schedule"),
     ),
 )  # fmt: skip

@@ -31,8 +31,8 @@ def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats,
     if values.ndim != 1:
         return np.empty(0), np.empty(0)
     if spec is not None and len(journaled) < len(values):
-        penalised = table == "probe:landscape" and spec.probes.landscape.penalty
-        values = np.array([stability_threshold(spec.optim, 2 / two, penalised=penalised) for two in values])
+        penalized = table == "probe:landscape" and spec.probes.landscape.penalty
+        values = np.array([stability_threshold(spec.optim, 2 / two, penalized=penalized) for two in values])
     known = np.isin(steps, journaled.steps)
     values[known] = journaled.values[np.isin(journaled.steps, steps)]
     return steps.astype(np.float64), values

@@ -1,4 +1,4 @@
-"""Optimisers in a table, and the weight penalty that their weight decay amounts to."""
+"""Optimizers in a table, and the weight penalty that their weight decay amounts to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.nets import decays
 
 Parameters = Iterable[torch.nn.Parameter]
 Groups = list[torch.nn.Parameter] | list[dict[str, Any]]
-"""Parameters as an optimiser takes them: all alike, or in groups with settings of their own."""
+"""Parameters as an optimizer takes them: all alike, or in groups with settings of their own."""
 
 FUSED = {"cuda"}
 """Kinds of devices on which all parameters are updated by one kernel."""
@@ -57,11 +57,11 @@ class _Maker(Protocol):
 
 
 OPTIMIZERS: dict[str, _Maker] = {"sgd": _sgd, "adam": _adam}
-"""Optimiser kinds; one function and one row adds another."""
+"""Optimizer kinds; one function and one row adds another."""
 
 
 def build_optimizer(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
-    """The optimiser of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
+    """The optimizer of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
     nor decay.
 
     On a GPU all parameters are updated by one kernel, which reads its rate from the device's memory: see

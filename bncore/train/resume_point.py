@@ -43,4 +43,4 @@ class ResumePoint:
 
 
 START = ResumePoint()
-"""The state at initialisation."""
+"""The state at initialization."""

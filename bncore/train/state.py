@@ -1,4 +1,4 @@
-"""What is trained: network, data and optimiser, and one step of them. It reads and writes no file."""
+"""What is trained: network, data and optimizer, and one step of them. It reads and writes no file."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class DeviceMetrics:
     """0-d: the loss; where the step is to be recorded, also gradient norm, penalty and accuracy, the last two if
     there are any."""
     lr: float
-    penalised: bool = False
+    penalized: bool = False
 
     def record(self, values: Sequence[float], *, finite: bool = True) -> StepMetrics:
         """The record, from the values of `tensors`."""
         loss, grad_norm, *rest = values
-        penalty = rest.pop(0) if self.penalised else 0.0
+        penalty = rest.pop(0) if self.penalized else 0.0
         return StepMetrics(loss, penalty, rest[0] if rest else None, self.lr, grad_norm, finite)
 
 
@@ -112,7 +112,7 @@ class TrainState:
     def change(self, spec: Spec) -> None:
         """Change norm, noise or learning rate (`bncore.config.change`); the rest of `spec` is the same.
 
-        gamma, beta and the optimiser's state stay.
+        gamma, beta and the optimizer's state stay.
 
         Raises:
             ValueError: a layer that the norm does not fit; nothing has changed then.
@@ -140,10 +140,10 @@ class TrainState:
             torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepMetrics | None:
-        """Compute the gradient of step `step` and apply the optimiser's update.
+        """Compute the gradient of step `step` and apply the optimizer's update.
 
         A step whose loss or gradient is not finite is recorded and *not* applied: parameters, running statistics
-        and the optimiser's state stay those of theta_s.
+        and the optimizer's state stay those of theta_s.
 
         Arguments:
             record: whether to return a record.
@@ -183,7 +183,7 @@ class TrainState:
         return self.make(batch, step, lr, record=record)
 
     def prepare(self, step: int) -> tuple[Batch, float]:
-        """The batch of a step and its learning rate, which the optimiser has then."""
+        """The batch of a step and its learning rate, which the optimizer has then."""
         lr = learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
         set_learning_rate(self.optimizer, lr)
         with self.sections("data"):
@@ -265,7 +265,7 @@ class TrainState:
             lr=lr,
             weight_decay=self.spec.optim.weight_decay,
             decay=self.spec.optim.decay,
-            stability=stability_threshold(self.spec.optim, lr, penalised=True),
+            stability=stability_threshold(self.spec.optim, lr, penalized=True),
         )
         if self.spec.precision not in REDUCED:
             return view
@@ -289,7 +289,7 @@ class TrainState:
         found = [loss.detach(), grad_norm(moved)]
         found += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
         found += [accuracy(outputs, targets)] if self.data.classes else []
-        return DeviceMetrics(tuple(found), lr, penalised=bool(optim.weight_decay))
+        return DeviceMetrics(tuple(found), lr, penalized=bool(optim.weight_decay))
 
     @torch.no_grad()
     def largest(self) -> Tensor:
@@ -305,7 +305,7 @@ class TrainState:
         return {"net": self.net.state_dict(), "optimiser": self.optimizer.state_dict()}
 
     def tensors(self) -> list[Tensor]:
-        """The memory of what a step changes: parameters, statistics and the optimiser's state."""
+        """The memory of what a step changes: parameters, statistics and the optimizer's state."""
         states = (state.values() for state in self.optimizer.state.values())
         moments = [value for values in states for value in values if isinstance(value, Tensor)]
         return [*self.parameters, *self.net.buffers(), *moments]

@@ -13,7 +13,7 @@ from bncore.train.state import TrainState
 class StateBackup:
     """The state of one session at a moment, and the way back to it.
 
-    It covers what a step changes: parameters, statistics and how they are averaged, and the optimiser's state,
+    It covers what a step changes: parameters, statistics and how they are averaged, and the optimizer's state,
     which a step may also begin. Settings are none of it.
     """
 

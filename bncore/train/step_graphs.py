@@ -5,7 +5,7 @@ therefore put there before each replay: the batch, the noise (drawn as ever, und
 What decides which operations a step has is the graph's key; where that changes, other graphs are used.
 
 A graph is trusted after its first replay has given, to the bit, what the step has given without it: parameters,
-statistics, the optimiser's state and the numbers. The steps that prepare a recording are the run's own, so nothing
+statistics, the optimizer's state and the numbers. The steps that prepare a recording are the run's own, so nothing
 has to be undone after it.
 """
 
@@ -29,7 +29,7 @@ class _Graph:
     replay: Callable[[], None]
     numbers: Tensor
     """[k]: what `DeviceMetrics.tensors` holds, after each replay."""
-    penalised: bool
+    penalized: bool
     batch: Batch
     """The memory that the step reads its batch from."""
     noise: NoiseInPlace
@@ -82,7 +82,7 @@ class StepGraphs:
         if graph is not None and graph.fill(batch, step):
             graph.replay()
             self.replayed += 1
-            return DeviceMetrics(graph.numbers.clone().unbind(), lr, graph.penalised)
+            return DeviceMetrics(graph.numbers.clone().unbind(), lr, graph.penalized)
         if self._kept.worth_recording(key):
             return self._tried(key, self.recorder, batch, step, lr, record=record)
         return session.make(batch, step, lr, record=record)
@@ -114,7 +114,7 @@ class StepGraphs:
                 replay()
                 if not same_to_the_bit([*state, again], [*after, torch.stack(made.tensors)]):
                     raise CaptureRefused("the graph's step is not the same to the bit")
-                self._kept.keep(key, _Graph(replay, again, made.penalised, own, noise))
+                self._kept.keep(key, _Graph(replay, again, made.penalized, own, noise))
             except (RuntimeError, CaptureRefused) as error:  # memory that runs out is among the former
                 _restore(state, after)
                 reason = first_line(error)

@@ -264,7 +264,7 @@ def _begin(
 
 
 def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: frozenset[str]) -> ResumePoint:
-    """Load the newest checkpoint that is whole and holds no request that was dropped; the state at initialisation
+    """Load the newest checkpoint that is whole and holds no request that was dropped; the state at initialization
     where none does."""
     run.checkpoints.mkdir(exist_ok=True)
     as_submitted = session.spec

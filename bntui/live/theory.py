@@ -64,7 +64,7 @@ def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
 def _note(view: RunView, layer: int | None) -> str:
     measured = view.columns.series(TABLE, "layers")
     if layer is not None and len(measured):
-        return f"layer {layer} has no batch normalisation"
+        return f"layer {layer} has no batch normalization"
     if view.columns.tables().count(TABLE):
-        return "no layer has batch normalisation"
+        return "no layer has batch normalization"
     return why_empty([view], PARTS[0])

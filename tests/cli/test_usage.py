@@ -158,4 +158,4 @@ def test_presets_are_listed_for_people_and_for_programs(tmp_path: Path) -> None:
 def test_the_schema_is_json_and_documents_its_fields(tmp_path: Path) -> None:
     schema = json.loads(bnrun("schema", cwd=tmp_path).stdout)
     assert set(schema) == {"Experiment", "Spec"}
-    assert "Number of optimiser updates." in json.dumps(schema["Spec"])
+    assert "Number of optimizer updates." in json.dumps(schema["Spec"])

@@ -88,7 +88,7 @@ def test_a_run_s_own_threshold_is_where_its_optimizer_turns_unstable(
     threshold = stability_threshold(optim, optim.lr)
     assert threshold == pytest.approx(expected, rel=1e-12)
     assert threshold_label(threshold, 2 / optim.lr) == label
-    assert stability_threshold(optim, optim.lr, penalised=True) == pytest.approx(
+    assert stability_threshold(optim, optim.lr, penalized=True) == pytest.approx(
         expected + optim.weight_decay
     )
     assert not grows(lambda w: build_optimizer(optim, [w]), 0.98 * expected)

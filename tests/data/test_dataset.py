@@ -148,7 +148,7 @@ def test_a_pictures_numbers_do_not_depend_on_its_batch(dtype: torch.dtype) -> No
     assert torch.equal(torch.cat(ones), whole)
 
 
-def test_augmented_pictures_are_standardised_as_they_were_cropped() -> None:
+def test_augmented_pictures_are_standardized_as_they_were_cropped() -> None:
     """The zeros of the padding count: with them each has mean 0 and deviation 1."""
     data = by_picture(images(augment=True, batch_size=24))
     found, _ = data.batch(0)

@@ -36,7 +36,7 @@ def test_the_synthetic_images_are_these_bytes() -> None:
 def test_a_linear_classifier_reads_the_shape_off_its_background_alone(
     by_class: bool, least: float, most: float
 ) -> None:
-    """Pixels standardised image by image, as the VGG presets do: one of ten by chance, one of two by the tint."""
+    """Pixels standardized image by image, as the VGG presets do: one of ten by chance, one of two by the tint."""
     arrays = synthetic_images(3000, 1000, by_class=by_class)
 
     def pixels(images: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_the_teacher_of_a_spec_is_the_one_its_run_learns_from() -> None:
     assert torch.equal(targets(uniform), gaussian_regression(0, 20, 10, "uniform")[0][1])
 
 
-def test_whose_moments_pictures_are_standardised_by_is_the_specs(tmp_path: Path) -> None:
+def test_whose_moments_pictures_are_standardized_by_is_the_specs(tmp_path: Path) -> None:
     """Of pictures of one colour each, only their own leave nothing."""
     tree = image_tree(tmp_path / "tree")
     found = []

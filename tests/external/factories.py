@@ -25,7 +25,7 @@ ALL: Mapping[str, Any] = {
 
 
 def mlp(*, dropout: float = 0.0) -> nn.Sequential:
-    """3 -> 4 -> 4 -> 2 with batch normalisation, float64."""
+    """3 -> 4 -> 4 -> 2 with batch normalization, float64."""
     drop = [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(
         nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU(), *drop,

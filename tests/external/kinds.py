@@ -47,7 +47,7 @@ def squared(net: Any, batch: Batch) -> Tensor:
     return F.mse_loss(net(batch[0]), batch[1])
 
 
-def penalised(net: Any, batch: Batch) -> Tensor:
+def penalized(net: Any, batch: Batch) -> Tensor:
     return squared(net, batch) + 0.1 * sum(p.square().sum() for p in net.parameters())
 
 
@@ -172,7 +172,7 @@ def images() -> list[list[Batch]]:
 
 KINDS: dict[str, Kind] = {
     "plain": Kind(perceptron, squared, pairs),
-    "a penalty in the loss": Kind(perceptron, penalised, pairs),
+    "a penalty in the loss": Kind(perceptron, penalized, pairs),
     "several passes": Kind(perceptron, twice, pairs),
     "a gradient penalty": Kind(lambda: perceptron(norm=False), gradient_penalty, pairs),
     "mixup": Kind(perceptron, mixup, pairs),

@@ -193,7 +193,7 @@ def test_a_kind_that_would_normalize_single_values_is_rejected_for_all_norms(tmp
     net = nn.Sequential(nn.Linear(3, 4), norms[0], nn.Linear(4, 4), norms[1], nn.Linear(4, 2)).double()
     events, _ = steered(tmp_path / "run", net, Observation.control_norm, {"norm": "instance"})
     assert answer(events)["outcome"] == "rejected"
-    assert "expected another kind where a linear layer is normalised" in answer(events)["reason"]
+    assert "expected another kind where a linear layer is normalized" in answer(events)["reason"]
     assert [norm.setting.kind for norm in norms] == ["batch", "batch"]
     assert len(of_type(events, "step")) == len(DATA)
 

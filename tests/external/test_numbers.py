@@ -304,8 +304,8 @@ def test_every_pass_of_a_probe_begins_with_the_buffers_that_the_step_began_with(
     np.testing.assert_allclose(probe_at(events, "landscape", STEP)["loss"], known, rtol=1e-12)
 
 
-def test_parameters_that_the_optimiser_does_not_update_are_as_frozen(tmp_path: Path) -> None:
-    """Their gradients pile up, since the optimiser clears its own alone."""
+def test_parameters_that_the_optimizer_does_not_update_are_as_frozen(tmp_path: Path) -> None:
+    """Their gradients pile up, since the optimizer clears its own alone."""
     torch.manual_seed(10)
     net = mlp()
     head = torch.optim.SGD(net[3:].parameters(), lr=0.1)

@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
 
 
 def attention() -> nn.Module:
-    """Layer normalisation, attention with dropout."""
+    """Layer normalization, attention with dropout."""
     return nn.Sequential(
         nn.Linear(4, 8), nn.TransformerEncoderLayer(8, 2, 16, dropout=0.2, batch_first=True),
         nn.Flatten(), nn.Linear(32, 3),

@@ -63,7 +63,7 @@ def divided(net: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
     return loss
 
 
-def penalised(net: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+def penalized(net: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
     optimizer.zero_grad()
     loss: Tensor = LOSS(net(INPUTS), TARGETS) + 0.01 * sum(p.square().sum() for p in net.parameters())
     loss.backward()
@@ -71,7 +71,7 @@ def penalised(net: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
     return loss
 
 
-def secretly_penalised(net: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+def secretly_penalized(net: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
     """The recorded loss is that of the batch; the gradient is not."""
     optimizer.zero_grad()
     loss: Tensor = LOSS(net(INPUTS), TARGETS)
@@ -129,8 +129,8 @@ UNSOUND: dict[str, tuple[Step, str]] = {
     "a scaler's gradient": (scaled, "gradient: at the update it is 1024 times that of the loss"),
     "accumulation": (accumulated, "gradient: at the update it is .* accumulation over batches"),
     "a divided loss": (divided, "loss: .* divided for accumulation"),
-    "a penalty": (penalised, "loss: .* holds a penalty"),
-    "a penalty in the gradient": (secretly_penalised, "gradient: at the update it is .* away"),
+    "a penalty": (penalized, "loss: .* holds a penalty"),
+    "a penalty in the gradient": (secretly_penalized, "gradient: at the update it is .* away"),
     "a closure": (closure, r"update: optimizer\.step was given a closure"),
     "no update": (not_updated, "update: none was made within the step"),
     "two updates": (updated_twice, "update: 2 were made within the step"),
@@ -323,7 +323,7 @@ def test_sharded_parameters_are_refused(tmp_path: Path) -> None:
     refused(nn.Sequential(FSDPModule(3, 2)), "model: FSDPModule at 0", tmp_path)
 
 
-def test_models_and_optimisers_that_cannot_be_observed_are_refused(tmp_path: Path) -> None:
+def test_models_and_optimizers_that_cannot_be_observed_are_refused(tmp_path: Path) -> None:
     net = mlp()
     refused(net, "optimizer: LBFGS", tmp_path, torch.optim.LBFGS(net.parameters()))
     refused(net, "optimizer: str; expected a torch.optim.Optimizer", tmp_path, "sgd")

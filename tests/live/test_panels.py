@@ -317,7 +317,7 @@ def test_a_run_without_batch_norm_for_a_while_keeps_its_theory(tmp_path: Path) -
     assert len(theory_over_steps(view, PanelState(layer=3)).curves) == 6
     none = [e for e in journal if e["step"] < 20]
     bare = view_of(made_run(tmp_path / "b-s0", none))
-    assert theory_over_steps(bare, PanelState()).note == "no layer has batch normalisation"
+    assert theory_over_steps(bare, PanelState()).note == "no layer has batch normalization"
 
 
 def test_the_parts_of_the_theorem_add_up(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Normalisation in the dumbest float64 code: one channel at a time, the definition written out."""
+"""Normalization in the dumbest float64 code: one channel at a time, the definition written out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels of l_p normalisation against plain arithmetic in float64. Without a GPU Triton interprets them, and
+"""The kernels of l_p normalization against plain arithmetic in float64. Without a GPU Triton interprets them, and
 compiles them for one."""
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def inputs(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("kind", NORM_KINDS)
 def test_each_kind_on_each_shape_is_the_definition(kind: str, shape: tuple[int, ...]) -> None:
     if kind == "instance" and len(shape) == 2:
-        with pytest.raises(ValueError, match="expected another kind where a linear layer is normalised"):
+        with pytest.raises(ValueError, match="expected another kind where a linear layer is normalized"):
             norm(kind)(inputs(shape))
         return
     y, made = inputs(shape), norm(kind)
@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused_and_leaves_the_kind() -> None:
     made = norm()
     made(inputs((6, 4)))
     for kind, why in (
-        ("instance", "a linear layer is normalised"),
+        ("instance", "a linear layer is normalized"),
         ("weight", "it divides the weights of the map before it"),
         ("l0", "expected one of none, batch"),
     ):

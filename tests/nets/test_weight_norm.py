@@ -1,4 +1,4 @@
-"""Weight normalisation against torch's own, and what it must leave unchanged."""
+"""Weight normalization against torch's own, and what it must leave unchanged."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_weights_of_length_zero_have_a_finite_gradient() -> None:
     assert torch.isfinite(weight.grad).all()
 
 
-def test_every_layer_with_a_norm_position_is_normalised() -> None:
+def test_every_layer_with_a_norm_position_is_normalized() -> None:
     for net in (DLN(depth=3, width=4), MLP(hidden=(4, 4))):
         built = small_net(net, SETTING)
         assert [norm.kind for norm in built.norms] == ["weight"] * len(built.norms)

@@ -72,7 +72,7 @@ def max_pool2x2(a: Tensor) -> Tensor:
 
 
 def row_normalized(weight: Tensor) -> Tensor:
-    """Weight normalisation: each unit's weight over its l2 norm, w_j / ||w_j||; γ_j is then its length."""
+    """Weight normalization: each unit's weight over its l2 norm, w_j / ||w_j||; γ_j is then its length."""
     return torch.stack([row / (row**2).sum().sqrt() for row in weight])
 
 

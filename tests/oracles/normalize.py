@@ -1,4 +1,4 @@
-"""Normalisations and noise, one unit at a time. Activations are (N, C) or (N, C, H, W)."""
+"""Normalizations and noise, one unit at a time. Activations are (N, C) or (N, C, H, W)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Losses and single optimiser steps, by hand."""
+"""Losses and single optimizer steps, by hand."""
 
 import math
 

@@ -32,7 +32,7 @@ from .sharpness import eigenvalues, flatten, gradient_curvature, hessian, unflat
 UNIT_KINDS = ["batch", "l1", "l2", "lp:3", "linf", "mean_only", "variance_only", "layer", "group", "instance"]
 
 
-# Normalisations by hand: y = 0, 2, 4 has mean 2, variance 8/3, mean |y| 2, mean y² 20/3.
+# Normalizations by hand: y = 0, 2, 4 has mean 2, variance 8/3, mean |y| 2, mean y² 20/3.
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_convolutional_gradients_agree_with_central_differences(kind: str) -> No
     agree_with_differences(conv_net(kind), PICTURES, CLASSES, cross_entropy)
 
 
-# Losses and optimisers
+# Losses and optimizers
 
 
 def test_losses_by_hand() -> None:

@@ -76,7 +76,7 @@ def as_activation(matrix: Tensor, shape: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class LayerView:
-    """One batch-normalised layer inside a network, as the theorems see it."""
+    """One batch-normalized layer inside a network, as the theorems see it."""
 
     y: Tensor  # (m, n)
     gamma: Tensor  # (n,), ones where the layer has none

@@ -65,7 +65,7 @@ def test_a_growing_batch_gives_every_layers_own_gradient(
     kind: str, pictures: bool, noise: Noise | None, group: int
 ) -> None:
     if kind == "instance" and not pictures:
-        return  # a linear layer has nothing to normalise over
+        return  # a linear layer has nothing to normalize over
     view = small_step(kind, noise, pictures=pictures)
     layers = range(len(view.net.layers))
     for fast, plain in zip(
@@ -105,7 +105,7 @@ def test_nothing_precedes_layer_1_so_its_gradient_is_the_old_one(kind: str) -> N
     assert (found["l2"][0], found["cosine"][0], found["relative"][0]) == (0.0, 1.0, 0.0)
 
 
-def test_the_prefix_is_what_the_optimiser_made_not_a_step_along_the_gradient() -> None:
+def test_the_prefix_is_what_the_optimizer_made_not_a_step_along_the_gradient() -> None:
     view = small_step()
     with torch.no_grad():
         view.net.layers[0].weight.add_(0.5)  # as momentum, Adam or weight decay would

@@ -94,7 +94,7 @@ def test_every_number_is_the_definitions(kind: str, pictures: bool, noise: Noise
 def test_every_direction_is_probed_at_the_gradients_distances(direction: str) -> None:
     view = small_step()
     with torch.no_grad():
-        view.net.layers[1].weight.add_(0.1)  # an optimiser that does not step along the gradient
+        view.net.layers[1].weight.add_(0.1)  # an optimizer that does not step along the gradient
     named = DIRECTIONS[direction](view, SEARCH)
     listed = in_oracles_order(view, named)
     size = length(list(view.grads.values()))
@@ -104,7 +104,7 @@ def test_every_direction_is_probed_at_the_gradients_distances(direction: str) ->
     agree(found, by_definition(view, direction=scaled))
 
 
-def test_the_update_is_what_the_optimiser_did() -> None:
+def test_the_update_is_what_the_optimizer_did() -> None:
     view = small_step()
     with torch.no_grad():
         view.net.layers[1].weight.add_(0.25)
@@ -188,8 +188,8 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
 DECAYS = ("all", "weights")
 
 
-def penalised_step(decay: str, kind: str = "batch", *, pictures: bool = False) -> StepView:
-    """A step of a loss with a penalty: the optimiser's, with momentum of its own."""
+def penalized_step(decay: str, kind: str = "batch", *, pictures: bool = False) -> StepView:
+    """A step of a loss with a penalty: the optimizer's, with momentum of its own."""
     view = replace(small_step(kind, pictures=pictures), weight_decay=0.3, decay=decay)
     with torch.no_grad():
         view.net.layers[1].weight.add_(0.1)
@@ -207,20 +207,20 @@ def gradient_with_penalty(view: StepView) -> dict[str, Tensor]:
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("pictures", [False, True])
 @pytest.mark.parametrize("kind", ["none", "batch", "l1", "weight"])
-def test_with_the_penalty_every_number_is_of_the_penalised_loss(
+def test_with_the_penalty_every_number_is_of_the_penalized_loss(
     kind: str, pictures: bool, decay: str
 ) -> None:
-    view = penalised_step(decay, kind, pictures=pictures)
+    view = penalized_step(decay, kind, pictures=pictures)
     agree(along(view, penalty=True), by_definition(view, pictures, weight_decay=0.3))
     agree(along(view), by_definition(view, pictures))  # which is another
 
 
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("direction", [d for d in DIRECTIONS if d not in ("gradient", "hessian")])
-def test_with_the_penalty_a_direction_is_the_same_at_the_penalised_gradients_distances(
+def test_with_the_penalty_a_direction_is_the_same_at_the_penalized_gradients_distances(
     direction: str, decay: str
 ) -> None:
-    view = penalised_step(decay)
+    view = penalized_step(decay)
     listed = in_oracles_order(view, DIRECTIONS[direction](view, SEARCH))
     size = length(list(gradient_with_penalty(view).values()))
     scaled = [d * size / length(listed) for d in listed]
@@ -228,7 +228,7 @@ def test_with_the_penalty_a_direction_is_the_same_at_the_penalised_gradients_dis
 
 
 @pytest.mark.parametrize("decay", DECAYS)
-def test_with_the_penalty_the_hessian_is_that_of_the_penalised_loss(decay: str) -> None:
+def test_with_the_penalty_the_hessian_is_that_of_the_penalized_loss(decay: str) -> None:
     """Where the weights alone decay its top eigenvector is another one."""
     view = replace(small_step("batch", samples=12), weight_decay=30.0, decay=decay)
     names = list(view.grads)
@@ -260,7 +260,7 @@ def _like(vector: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 @pytest.mark.parametrize("decay", DECAYS)
 def test_the_penalty_reaches_the_loss_only_points_and_leaves_the_floor(decay: str) -> None:
-    view = penalised_step(decay)
+    view = penalized_step(decay)
     found = along(view, between=(8.0, 2.0), penalty=True, floor_every=1)
     at_points = along(view, multiples=(8.0, 2.0), penalty=True)
     np.testing.assert_allclose(found["loss_between"], at_points["loss"], rtol=1e-14)

@@ -1,4 +1,4 @@
-"""Invariant 1 in miniature: observing changes nothing, for probes x norms x noise x optimisers x nets."""
+"""Invariant 1 in miniature: observing changes nothing, for probes x norms x noise x optimizers x nets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NETS: dict[str, dict[str, Any]] = {
 
 
 def possible(case: Iterable[str]) -> bool:
-    """Instance norm has nothing to normalise over in a linear layer."""
+    """Instance norm has nothing to normalize over in a linear layer."""
     return not ("instance" in case and ("dln" in case or "mlp" in case))
 
 
@@ -138,7 +138,7 @@ def everything_of(net: LayeredNet, optimizer: torch.optim.Optimizer) -> dict[str
     state = {f"net.{k}": v.clone() for k, v in net.state_dict().items()}
     state |= {f"grad.{n}": p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
     for i, slots in optimizer.state_dict()["state"].items():
-        state |= {f"optimiser.{i}.{k}": v.clone() for k, v in slots.items() if isinstance(v, Tensor)}
+        state |= {f"optimizer.{i}.{k}": v.clone() for k, v in slots.items() if isinstance(v, Tensor)}
     return {**state, "generator": torch.get_rng_state()}
 
 
@@ -148,7 +148,7 @@ def check(case: Case) -> None:
     watched, failures = trained(spec, observed=True)
     assert alone.keys() == watched.keys()
     assert [name for name in alone if not torch.equal(alone[name], watched[name])] == []
-    if case[0] != "theory":  # the theorems speak of batch normalisation alone
+    if case[0] != "theory":  # the theorems speak of batch normalization alone
         assert failures == []
 
 

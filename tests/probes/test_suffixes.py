@@ -49,7 +49,7 @@ def twice(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     return squared(net, batch) + net(batch[0]).square().mean()
 
 
-def penalised(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+def penalized(net: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     return squared(net, batch) + 0.1 * sum(p.square().sum() for p in net.parameters())
 
 
@@ -84,7 +84,7 @@ def compared(view: ModuleView, rescale: float = 0.0) -> None:
     assert not any("forward" in vars(module) for module in view.net.modules())
 
 
-@pytest.mark.parametrize("loss", [squared, penalised])
+@pytest.mark.parametrize("loss", [squared, penalized])
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", NETS)
 def test_they_are_the_gradients_of_whole_passes(name: str, count: int, loss: Any) -> None:

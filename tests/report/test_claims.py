@@ -193,7 +193,7 @@ def test_late_beta_is_shown_and_never_counted(tmp_path: Path) -> None:
     assert all(not measure.counts and "reads back 2/lr" in measure.caveat for measure in late)
 
 
-def test_beta_that_reads_back_the_learning_rate_is_recognised(tmp_path: Path) -> None:
+def test_beta_that_reads_back_the_learning_rate_is_recognized(tmp_path: Path) -> None:
     # beta = max relative / (multiple * lr) = rough / lr: on 2/lr for rough 2; on 1/a_min = 2/lr too
     found = judged(tmp_path, "C5", [none(rough=2.0), batch(rough=1.0)])
     shares = {

@@ -28,13 +28,13 @@ def test_runs_that_vary_nothing_make_no_table(tmp_path: Path) -> None:
     assert tables(spec_of("none"), spec_of("batch"), spec_of("none", seed=1), folder=tmp_path) == []
 
 
-def test_equal_updates_stand_beside_the_optimisers_own(tmp_path: Path) -> None:
+def test_equal_updates_stand_beside_the_optimizers_own(tmp_path: Path) -> None:
     own = [spec_of(norm, seed=seed) for norm in ("none", "batch") for seed in (0, 1)]
     matched = [spec.model_copy(update={"optim": Optim(lr=0.1, relative_update=0.01)}) for spec in own]
     found = tables(*own, *matched, folder=tmp_path, accuracy=0.6)
     assert {table.control.key for table in found} == {"updates"}
     accuracy = next(table for table in found if "accuracy" in table.quantity)
-    assert accuracy.columns == ("as the optimiser made it", "‖ΔW‖/‖W‖ = 0.01")
+    assert accuracy.columns == ("as the optimizer made it", "‖ΔW‖/‖W‖ = 0.01")
     assert [name for name, _ in accuracy.rows] == ["none", "batch"]
     cell = accuracy.rows[0][1][1]
     assert cell is not None

@@ -57,7 +57,7 @@ SPARSE = DEEP_LINEAR.model_copy(
         "optim": Optim(kind="adam", lr=0.01, weight_decay=0.01, schedule=Schedule(kind="cosine")),
     }
 )
-"""A journal with gaps, and an optimiser that remembers more."""
+"""A journal with gaps, and an optimizer that remembers more."""
 
 SLOW = DEEP_LINEAR.model_copy(
     update={

@@ -1,4 +1,4 @@
-"""Optimisers against their textbook updates; the penalty against the term that weight decay adds."""
+"""Optimizers against their textbook updates; the penalty against the term that weight decay adds."""
 
 from __future__ import annotations
 

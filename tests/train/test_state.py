@@ -194,7 +194,7 @@ def _saved(run: TrainState) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_weights_move_by_the_length_asked_for_in_the_optimisers_direction(kind: str) -> None:
+def test_weights_move_by_the_length_asked_for_in_the_optimizers_direction(kind: str) -> None:
     optim = Optim(kind=kind, lr=0.01, relative_update=0.03, schedule=Schedule(warmup=2))  # type: ignore[arg-type]
     plain = Optim(kind=kind, lr=0.01, schedule=Schedule(warmup=2))  # type: ignore[arg-type]
     mine, theirs = session(dln_spec(optim=optim)), session(dln_spec(optim=plain))
@@ -214,7 +214,7 @@ def test_weights_move_by_the_length_asked_for_in_the_optimisers_direction(kind: 
             assert not torch.equal(norm.weight, gamma)
 
 
-def test_a_weight_that_the_optimiser_leaves_alone_stays() -> None:
+def test_a_weight_that_the_optimizer_leaves_alone_stays() -> None:
     run = session(dln_spec(optim=Optim(lr=1e-3, relative_update=0.1)))
     run.data.train_inputs.zero_()
     run.data.train_targets.zero_()

@@ -111,7 +111,7 @@ class Pair:
 
 def assert_same(one: DeviceMetrics, other: DeviceMetrics, step: int) -> None:
     assert [t.item() for t in one.tensors] == [t.item() for t in other.tensors], step
-    assert (one.lr, one.penalised) == (other.lr, other.penalised)
+    assert (one.lr, one.penalized) == (other.lr, other.penalized)
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -1,6 +1,6 @@
 """Both sides of Theorems 4.1, 4.2 and 4.4 of Santurkar et al. (2018), and the algebra of Lemma 4.5.
 
-For one layer with batch normalisation: y = W x, y_hat = (y - mean) / sqrt(var + eps) over the batch of m
+For one layer with batch normalization: y = W x, y_hat = (y - mean) / sqrt(var + eps) over the batch of m
 (samples, and positions of a convolution), z = gamma * y_hat + beta, gamma and beta constants. L_hat is the loss
 as a function of y, L the loss as a function of z. Units j are the rows of the matrices below, (C, m) in float64:
 what is measured is the error of the gradients given, not of this arithmetic.
@@ -146,7 +146,7 @@ class Lemma45:
 def lemma_45(initial: Tensor, optimum: Tensor) -> Lemma45:
     """The lemma's algebra, an equality for the point k W*, in the precision of the weights.
 
-    That k W* is an optimum of the network with batch normalisation is the lemma's claim, and not so:
+    That k W* is an optimum of the network with batch normalization is the lemma's claim, and not so:
     see `counter_example`.
     """
     w0, w = initial.detach().flatten(), optimum.detach().flatten()

@@ -43,7 +43,7 @@ class Tap:
 
 
 def batch_norm_layers(net: LayeredNet) -> list[int]:
-    """Numbers, from 1, of the layers that the theorems speak of: those with batch normalisation proper."""
+    """Numbers, from 1, of the layers that the theorems speak of: those with batch normalization proper."""
     return [
         number
         for number, layer in enumerate(net.layers, start=1)

@@ -39,7 +39,7 @@ class Theory(Probe):
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields, each over the chosen layers, (L,) unless said otherwise, sums over their units:
 
-        - `layers`: their numbers; an empty list where the network has no batch normalisation;
+        - `layers`: their numbers; an empty list where the network has no batch normalization;
         - Theorem 4.1: `lipschitz_left`, and on the right `lipschitz_scale` - `lipschitz_mean` -
           `lipschitz_correlation` = `lipschitz_corrected`, each part with the factor gamma^2/(var + eps);
           `lipschitz_plain`, the squared gradient at z; `lipschitz_error`, sum of |left_j - corrected_j| over
@@ -52,7 +52,7 @@ class Theory(Probe):
           the bound is above.
 
         Raises:
-            ValueError: a chosen layer has no batch normalisation though others have, or a norm that has no
+            ValueError: a chosen layer has no batch normalization though others have, or a norm that has no
                 second derivatives (see `require_hessian`).
             ArithmeticError: a gradient is not finite.
         """
@@ -72,7 +72,7 @@ class Theory(Probe):
         there = batch_norm_layers(view.net)
         wrong = [n for n in self.layers if n not in there]
         if there and wrong:
-            accepted = f"layers with batch normalisation: {', '.join(map(str, there))}"
+            accepted = f"layers with batch normalization: {', '.join(map(str, there))}"
             raise ValueError(f"probes.theory.layers: {wrong}; expected {accepted}")
         return [n for n in there if n in self.layers or not self.layers]
 

@@ -74,7 +74,7 @@ def theory_table(
     """Theorems 4.1, 4.2 and 4.4 and Lemma 4.5 on three BatchNorm networks and on the lemma's counter-example.
 
     Arguments:
-        seed: of initialisation and of the Gaussian data.
+        seed: of initialization and of the Gaussian data.
         steps: of full-batch gradient descent between "random" and "trained".
         tell: called with what comes next, how many parts are done, and of how many.
     """

@@ -1,4 +1,4 @@
-"""C6: l_p normalisation does as well, without distributional stability (Figs 5, 6, 12, 13)."""
+"""C6: l_p normalization does as well, without distributional stability (Figs 5, 6, 12, 13)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _parts(setting: ComparisonGroup, norm: str, lr: float) -> tuple[ClaimPart, .
 
 CLAIM = Claim(
     "C6",
-    "l_p normalisation (p = 1, 2, ∞) does as well, without distributional stability",
+    "l_p normalization (p = 1, 2, ∞) does as well, without distributional stability",
     "section 3.3, Figs 5, 6, 12 and 13",
     scopes,
     (

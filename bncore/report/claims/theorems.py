@@ -110,7 +110,7 @@ _NEEDS = (
     probe_need("theory", "the theorems", ("batch",)),
 )
 _ONE_NETWORK = (
-    "It compares gradients on the two sides of one normalisation in one network; two networks that were "
+    "It compares gradients on the two sides of one normalization in one network; two networks that were "
     "trained apart are compared by C4 and C5."
 )
 LIPSCHITZ_CLAIM = Claim(
@@ -154,7 +154,7 @@ WORST_CASE_CLAIM = Claim(
 )
 LEMMA_CLAIM = Claim(
     "C10",
-    "The initialisation is closer to an optimum",
+    "The initialization is closer to an optimum",
     "Lemma 4.5",
     lambda _: (),
     (),
@@ -167,5 +167,5 @@ LEMMA_CLAIM = Claim(
         "algebra (exact) and shows a network of one neuron in which the point it speaks of is no optimum "
         "(after arXiv 2502.17913)."
     ),
-    short="Lemma 4.5 (initialisation)",
+    short="Lemma 4.5 (initialization)",
 )
