@@ -31,7 +31,7 @@ def own_folders(folder: Path) -> dict[str, str]:
     return {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("STATE", "CONFIG")}
 
 
-class TrainState:
+class TerminalProgram:
     """A program in a terminal of its own.
 
     Arguments:
@@ -60,7 +60,7 @@ class TrainState:
         self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> TrainState:
+    def __enter__(self) -> TerminalProgram:
         return self
 
     def __exit__(
@@ -136,9 +136,11 @@ class TrainState:
                     return
 
 
-def bntui(folder: Path, *arguments: str, size: tuple[int, int] = (120, 36), **environment: str) -> TrainState:
+def bntui(
+    folder: Path, *arguments: str, size: tuple[int, int] = (120, 36), **environment: str
+) -> TerminalProgram:
     """`bntui` with these arguments, in a terminal."""
-    return TrainState(folder, "-m", "bntui.main", *arguments, size=size, **environment)
+    return TerminalProgram(folder, "-m", "bntui.main", *arguments, size=size, **environment)
 
 
 MODES = {
@@ -147,7 +149,7 @@ MODES = {
 }  # fmt: skip
 
 
-def assert_restored(session: TrainState, *, mouse: bool = True) -> None:
+def assert_restored(session: TerminalProgram, *, mouse: bool = True) -> None:
     """The terminal is as it was found."""
     sent = session.sent
     for name, mode in MODES.items():

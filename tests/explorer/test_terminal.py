@@ -19,7 +19,7 @@ from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
 from explorer.factories import NASTY
-from explorer.terminal import TrainState, alive, assert_off, assert_restored, bntui, end
+from explorer.terminal import TerminalProgram, alive, assert_off, assert_restored, bntui, end
 
 LONG = TINY.replace("steps = 12", "steps = 100000").replace("depth = 3", "depth = 6")
 
@@ -82,7 +82,7 @@ def test_a_crash_gives_the_terminal_back_and_says_why(tmp_path: Path, run: RunDi
         "from bntui.main import main\n"
         f"sys.exit(main([{str(run.path)!r}]))\n"
     )
-    with TrainState(tmp_path, str(driver)) as session:
+    with TerminalProgram(tmp_path, str(driver)) as session:
         if where == "key":
             session.shows("Training loss")
             session.type("?")
@@ -103,7 +103,7 @@ def test_a_reader_that_fails_is_told_on_the_screen(tmp_path: Path, run: RunDir) 
         "from bntui.main import main\n"
         f"sys.exit(main([{str(run.path)!r}]))\n"
     )
-    with TrainState(tmp_path, str(driver)) as session:
+    with TerminalProgram(tmp_path, str(driver)) as session:
         session.shows("a planted")
         session.type("q")
         assert session.end() == 0
@@ -134,7 +134,7 @@ def test_a_signal_ends_it_even_where_leaving_hangs(
         "from bntui.main import main\n"
         f"sys.exit(main([{str(run.path)!r}]))\n"
     )
-    with TrainState(tmp_path, str(driver)) as session:
+    with TerminalProgram(tmp_path, str(driver)) as session:
         session.shows("Training loss")
         session.process.send_signal(number)
         assert session.end() == code
@@ -153,7 +153,7 @@ def test_what_a_killed_one_left_is_reset_at_the_next_start(tmp_path: Path, run: 
         "sys.stderr.write('between'); sys.stderr.flush()\n"
         "sys.exit(subprocess.run(command).returncode)\n"
     )
-    with TrainState(tmp_path, str(driver)) as session:
+    with TerminalProgram(tmp_path, str(driver)) as session:
         session.shows("Training loss")
         os.kill(int((tmp_path / "pid").read_text().split("=")[1].rstrip(".\n")), signal.SIGKILL)
         session.shows("between")
