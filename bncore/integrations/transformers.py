@@ -27,7 +27,7 @@ class Observe(TrainerCallback):
     without the backward pass.
 
     Arguments:
-        trainer: the callback is for; its `train` is wrapped, so that an exception ends the run too.
+        trainer: whose `train` is wrapped, so that an exception ends the run too.
         run: the run's directory, new or empty: each training has its own.
         declare: called with the observation before the first step: `watch.control(...)`, `watch.replay(...)`.
         settings: others of `bncore.observe`.
