@@ -22,7 +22,7 @@ FREE = frozenset(
 
 
 @dataclass(frozen=True)
-class Look:
+class Presentation:
     """What a person chose, and the styles that `show` and the explorer give the same runs."""
 
     band: Band | None = None
@@ -37,7 +37,7 @@ class Look:
     styles: Mapping[Path, int] = field(default_factory=dict)
     """By directory: that of its variant."""
 
-    def of(self, runs: Sequence[ReportRun]) -> Look:
+    def of(self, runs: Sequence[ReportRun]) -> Presentation:
         """The same with the groups and the styles of these runs."""
         views = [run.view for run in runs]
         variants = groups_of(views)
@@ -45,7 +45,7 @@ class Look:
         return replace(self, groups=groups_of(views, self.by) if self.by else variants, styles=styles)
 
 
-PLAIN = Look()
+PLAIN = Presentation()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class ComparisonGroup:
     steps: int
     runs: tuple[ReportRun, ...]
     """In order; those that do not count too."""
-    look: Look = PLAIN
+    presentation: Presentation = PLAIN
     """How they are drawn."""
 
     @cached_property
@@ -84,7 +84,7 @@ class ComparisonGroup:
         found: dict[Variant, int] = {}
         for run in self.runs:
             if run.variant not in found:
-                style = self.look.styles.get(run.run.path, 0)
+                style = self.presentation.styles.get(run.run.path, 0)
                 taken = {*found.values()}
                 found[run.variant] = style if style not in taken else max(taken) + 1
         return found
@@ -99,13 +99,13 @@ class ComparisonGroup:
         return f"{variant.label}, lr {variant.lr:g}" if several else variant.label
 
 
-def settings_of(runs: Sequence[ReportRun], look: Look = PLAIN) -> tuple[ComparisonGroup, ...]:
+def settings_of(runs: Sequence[ReportRun], presentation: Presentation = PLAIN) -> tuple[ComparisonGroup, ...]:
     """Runs that may be compared, together; runs that observed somebody's loop have no setting."""
     groups: dict[str, list[ReportRun]] = {}
     for run in runs:
         if run.spec is not None:
             groups.setdefault(comparable(run.spec), []).append(run)
-    found = [_setting(group, look) for group in groups.values()]
+    found = [_setting(group, presentation) for group in groups.values()]
     return tuple(_distinguished(one, [other for other in found if other.title == one.title]) for one in found)
 
 
@@ -151,7 +151,7 @@ def _fixed(spec: Spec) -> dict[str, Any]:
     return table
 
 
-def _setting(runs: Sequence[ReportRun], look: Look) -> ComparisonGroup:
+def _setting(runs: Sequence[ReportRun], presentation: Presentation) -> ComparisonGroup:
     spec = runs[0].spec
     assert spec is not None
     return ComparisonGroup(
@@ -161,7 +161,7 @@ def _setting(runs: Sequence[ReportRun], look: Look) -> ComparisonGroup:
         synthetic=spec.data.source == "synthetic",
         steps=spec.steps,
         runs=tuple(runs),
-        look=look,
+        presentation=presentation,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
 from bncore.report.claims.judging import shown
 from bncore.report.claims.table import judge_all
-from bncore.report.comparison_group import PLAIN, ComparisonGroup, Look, settings_of
+from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation, settings_of
 from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
 from bncore.report.missing import Missing, missing
@@ -85,7 +85,7 @@ class Report:
     runs: tuple[ReportRun, ...]
     settings: tuple[ComparisonGroup, ...]
     judged: tuple[ClaimVerdict, ...]
-    look: Look = PLAIN
+    presentation: Presentation = PLAIN
 
     @property
     def title(self) -> str:
@@ -98,7 +98,7 @@ class Report:
         figures = tuple(figures_of(self.settings))
         covered = {picture.setting for picture in figures}
         others = [run for run in self.runs if run.spec is None and run.columns.tables()]
-        return _named((*figures, *overviews(self.settings, others, covered, self.look)))
+        return _named((*figures, *overviews(self.settings, others, covered, self.presentation)))
 
     @cached_property
     def fits(self) -> tuple[PaperFit, ...]:
@@ -136,23 +136,23 @@ class Report:
         )
 
 
-def report(places: Sequence[RunDir | SweepDir], look: Look = PLAIN) -> Report:
+def report(places: Sequence[RunDir | SweepDir], presentation: Presentation = PLAIN) -> Report:
     """Read the runs and weigh the claims.
 
     Arguments:
-        look: how the runs are drawn.
+        presentation: how the runs are drawn.
 
     Raises:
         NoSuchRun: a sweep without runs.
     """
-    return report_of(gather(places), look)
+    return report_of(gather(places), presentation)
 
 
-def report_of(runs: tuple[ReportRun, ...], look: Look = PLAIN) -> Report:
+def report_of(runs: tuple[ReportRun, ...], presentation: Presentation = PLAIN) -> Report:
     """Weigh the claims by runs that were read."""
-    look = look.of(runs)
-    settings = settings_of(runs, look)
-    return Report(runs, settings, judge_all(settings), look)
+    presentation = presentation.of(runs)
+    settings = settings_of(runs, presentation)
+    return Report(runs, settings, judge_all(settings), presentation)
 
 
 def newest(run: ReportRun, table: str, field: str) -> float | None:

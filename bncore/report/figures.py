@@ -222,7 +222,7 @@ def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:
         yield f"Diverged, drawn up to a cross, or left out of a mean from there on: {', '.join(gone)}."
     if max(map(len, shown.runs.values())) > 1:
         if not all(plot.first_seed for plot in plots):
-            yield means_note(shown.setting.look)
+            yield means_note(shown.setting.presentation)
         if any(plot.first_seed for plot in plots):
             yield FIRST_SEED
     if any(curve.label == RANGE for plot in plots for curve in plot.curves):

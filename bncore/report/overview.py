@@ -8,7 +8,7 @@ from itertools import count
 from bncore.figure import LegendEntry
 from bncore.follow.groups import Group
 from bncore.measures import SHOWN
-from bncore.report.comparison_group import PLAIN, ComparisonGroup, Look
+from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
 from bncore.report.series import Drawn, Together, curves_of, departure_marks, means_note
@@ -22,7 +22,7 @@ def overviews(
     settings: Sequence[ComparisonGroup],
     others: Sequence[ReportRun],
     covered: set[str],
-    look: Look = PLAIN,
+    presentation: Presentation = PLAIN,
 ) -> Iterator[ReportPicture]:
     """A picture of each setting that no figure covers, or in which some run is no evidence, or whose runs are to
     be grouped; and of the runs that observed somebody's own loop.
@@ -33,18 +33,20 @@ def overviews(
     for number, setting in enumerate(settings, start=1):
         runs = list(setting.runs)
         apart = [run for run in runs if not run.counts]
-        if setting.title in covered and not (apart or look.by):
+        if setting.title in covered and not (apart or presentation.by):
             continue
         chosen = runs if setting.title not in covered else apart + [run for run in runs if run.counts]
-        yield from _picture(f"runs{number}", setting.title, chosen, look)
+        yield from _picture(f"runs{number}", setting.title, chosen, presentation)
     if others:
-        yield from _picture("observed", "Training loops that were observed", others, look)
+        yield from _picture("observed", "Training loops that were observed", others, presentation)
 
 
-def _picture(name: str, title: str, runs: Sequence[ReportRun], look: Look) -> Iterator[ReportPicture]:
-    groups = list(_grouped(runs, look))
+def _picture(
+    name: str, title: str, runs: Sequence[ReportRun], presentation: Presentation
+) -> Iterator[ReportPicture]:
+    groups = list(_grouped(runs, presentation))
     shown = groups[:MOST]
-    plots = [plot for plot in _panels(shown, look) if not plot.empty]
+    plots = [plot for plot in _panels(shown, presentation) if not plot.empty]
     if not plots:
         return
     drawn = [run for group in shown for run in group.runs]
@@ -55,7 +57,7 @@ def _picture(name: str, title: str, runs: Sequence[ReportRun], look: Look) -> It
     ]
     means = any(len(group.runs) > 1 for group in shown)
     if means:
-        notes.append(means_note(look))
+        notes.append(means_note(presentation))
     if len(drawn) < len(runs):
         notes.append(f"{len(drawn)} of {len(runs)} runs are drawn.")
     legend = tuple(LegendEntry(_label(group), group.style) for group in shown)
@@ -71,21 +73,21 @@ def _label(group: Together) -> str:
     return f"{group.name} — {reason}" if reason else group.name
 
 
-def _grouped(runs: Sequence[ReportRun], look: Look) -> Iterator[Together]:
+def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[Together]:
     """Runs that are evidence in the groups that `show` makes, the others by themselves."""
-    group_of = {view.run.path: group for group in look.groups for view in group.runs}
+    group_of = {view.run.path: group for group in presentation.groups for view in group.runs}
     found: dict[object, list[ReportRun]] = {}
     for run in runs:
         group = group_of.get(run.run.path)
-        alone = group is None or look.single or not run.counts
+        alone = group is None or presentation.single or not run.counts
         found.setdefault(run if alone else group, []).append(run)
-    free = count(max((group.style for group in look.groups), default=-1) + 1)
+    free = count(max((group.style for group in presentation.groups), default=-1) + 1)
     for key, together in found.items():
         name, style = (key.name, key.style) if isinstance(key, Group) else (together[0].name, next(free))
         yield Together(name, style, tuple(together))
 
 
-def _panels(groups: Sequence[Together], look: Look) -> Iterator[ReportPanel]:
+def _panels(groups: Sequence[Together], presentation: Presentation) -> Iterator[ReportPanel]:
     """A panel of each measure that is shown, of the middle layer where it has a value for each."""
     columns = [run.columns for group in groups for run in group.runs]
     marks = tuple(mark for one in groups for mark in departure_marks(one))
@@ -95,5 +97,5 @@ def _panels(groups: Sequence[Together], look: Look) -> Iterator[ReportPanel]:
             layer = middle_layer(columns, measure)
             title = f"{title}, layer {layer}"
         if layer is not None or not measure.per_layer:
-            curves = tuple(c for one in groups for c in curves_of(one, Drawn(measure, layer), look))
+            curves = tuple(c for one in groups for c in curves_of(one, Drawn(measure, layer), presentation))
             yield ReportPanel(title, curves, marks, log_y=measure.log, y_name=measure.symbol)

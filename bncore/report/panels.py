@@ -197,11 +197,11 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
 
 def _variant_curves(shown: FigureRuns, variant: Variant, drawn: Drawn, found: Beside | None) -> list[Curve]:
     """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
-    look, aligned = shown.setting.look, found and found.aligned
-    beside_paper = found is not None and look.band is None and not look.single
+    presentation, aligned = shown.setting.presentation, found and found.aligned
+    beside_paper = found is not None and presentation.band is None and not presentation.single
     if beside_paper:
-        look = replace(look, band="range")
-    curves = curves_of(_seeds(shown, variant, drawn), drawn, look)
+        presentation = replace(presentation, band="range")
+    curves = curves_of(_seeds(shown, variant, drawn), drawn, presentation)
     all_count = found and found.rank.seeds == len(shown.runs[variant])
     if beside_paper and all_count and aligned and len(aligned.steps) > 1:
         return with_range(curves, *aligned.spread)
@@ -216,7 +216,7 @@ def _seeds(shown: FigureRuns, variant: Variant, drawn: Drawn) -> Together:
 
 def _departures(shown: FigureRuns, drawn: Drawn) -> Iterator[VLine]:
     """Where a variant's mean continues without a seed; none where there are no means."""
-    if not (shown.setting.look.single or drawn.change):
+    if not (shown.setting.presentation.single or drawn.change):
         for variant in shown.runs:
             yield from departure_marks(_seeds(shown, variant, drawn))
 

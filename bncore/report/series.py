@@ -12,7 +12,7 @@ from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, Ridge, VLine
 from bncore.follow.group_curves import group_curves
 from bncore.follow.groups import Group, departures
-from bncore.report.comparison_group import Look
+from bncore.report.comparison_group import Presentation
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
@@ -89,14 +89,16 @@ class Together:
         return Group(self.name, self.style, tuple(run.view for run in self.runs))
 
 
-def curves_of(together: Together, drawn: Drawn, look: Look) -> list[Curve]:
+def curves_of(together: Together, drawn: Drawn, presentation: Presentation) -> list[Curve]:
     """The curves of some runs: their mean in its band, or each by itself."""
     found = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
     if drawn.change:  # one unit of one seed is another unit than that of another
         found = found[:1]
     measured = replace(together, runs=tuple(run for run, _ in found))
-    if len(found) > 1 and not look.single:
-        curves = list(group_curves(measured.group, drawn.measure, drawn.layer, look.band or "interval"))
+    if len(found) > 1 and not presentation.single:
+        curves = list(
+            group_curves(measured.group, drawn.measure, drawn.layer, presentation.band or "interval")
+        )
         gone = all(run.diverged for run in measured.runs)
         return [*map(_thinned, curves[:-1]), *(replace(_thinned(one), diverged=gone) for one in curves[-1:])]
     names = [f"{together.name}, seed {run.seed}" if len(found) > 1 else together.name for run, _ in found]
@@ -106,11 +108,11 @@ def curves_of(together: Together, drawn: Drawn, look: Look) -> list[Curve]:
     ]
 
 
-def means_note(look: Look) -> str:
+def means_note(presentation: Presentation) -> str:
     """What the lines of several runs are."""
-    if look.single:
+    if presentation.single:
         return "Each run is drawn by itself."
-    band = BANDS[look.band or "interval"]
+    band = BANDS[presentation.band or "interval"]
     return (
         "Lines are means over runs, geometric on a logarithmic axis; of a measure that is a band, of either edge. "
         f"Band: {band}."

@@ -12,7 +12,7 @@ import typer
 
 from bncore.report.claims.evidence import Claim
 from bncore.report.claims.table import CLAIMS
-from bncore.report.comparison_group import Look
+from bncore.report.comparison_group import Presentation
 from bncore.report.document import Report, report_of
 from bncore.report.document import as_json as to_json
 from bncore.report.document import report as judge
@@ -77,12 +77,12 @@ def report(
     _tell(written)
 
 
-def _look(runs: Sequence[ReportRun], wanted: Grouped) -> Look:
+def _look(runs: Sequence[ReportRun], wanted: Grouped) -> Presentation:
     """How the runs are drawn: as the options say, else as their sweep does."""
     snapshot = Snapshot(0.0, (as_submitted(runs[0].run.sweep),), tuple(run.view for run in runs))
     grouping = chosen_grouping(snapshot, wanted)
     band = None if wanted.band is None and grouping.band == "interval" else grouping.band
-    return Look(band, grouping.by, wanted.single)
+    return Presentation(band, grouping.by, wanted.single)
 
 
 def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> None:

@@ -25,7 +25,7 @@ from bntui.live.machine import LEAST_FIRST, machine_table
 from bntui.live.sources import Root as RunsUnder
 
 BUDGET_S = 1.0
-"""Seconds of a look for what heartbeats do not hold."""
+"""Seconds to look for what heartbeats do not hold."""
 
 
 def top(
@@ -48,21 +48,21 @@ def top(
     CPU counts processors: 200 % are two. GPU figures are of the whole GPU and need the extra 'bnrun[gpu]'. Columns
     that a narrow terminal has no room for are left out. Ctrl-C ends it."""
     query, under = parse_where(where), root or default_root()
-    look = _Look(under, query, sort)
+    sample = _Sampling(under, query, sort)
     if as_json:
-        typer.echo(json.dumps([_as_json(view) for view in look()], indent=2))
+        typer.echo(json.dumps([_as_json(view) for view in sample()], indent=2))
     elif once or not sys.stdout.isatty():
-        views = look()
+        views = sample()
         if views:
             console = Output(piped_width=10_000)
             console.print(drawn(console.width, *machine_table(views), least_first=LEAST_FIRST))
         else:
             say(nothing_matches(under, (), query) if where else f"no live runs under {under}")
     else:
-        _follow(look)
+        _follow(sample)
 
 
-class _Look:
+class _Sampling:
     """The live runs under a root that a query selects, in order, whenever they are asked for."""
 
     def __init__(self, root: Path, query: Query, sort: str | None) -> None:
@@ -84,12 +84,12 @@ class _Look:
         return ordered(views, self._key, descending=self._descending) if self._key else views
 
 
-def _follow(look: _Look) -> None:
+def _follow(sample: _Sampling) -> None:
     """Draw the table anew until Ctrl-C."""
     console = Output(piped_width=10_000)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            views = look()
+            views = sample()
             titles, rows = machine_table(views)
             shown = rows[: max(1, console.height - 5)]
             table = drawn(console.width, titles, shown, least_first=LEAST_FIRST)

@@ -11,7 +11,7 @@ import pytest
 
 from bncore.figure import ChartData, Curve, LegendEntry, Picture
 from bncore.follow.groups import groups_of
-from bncore.report.comparison_group import Look
+from bncore.report.comparison_group import Presentation
 from bncore.report.document import report
 from bncore.report.drawing import panel_svg, picture_svg, power
 from bncore.report.report_run import gather
@@ -60,14 +60,14 @@ def test_a_layer_that_is_not_there_is_replaced_by_one_at_the_same_depth_and_name
 def test_seeds_are_drawn_as_their_mean_in_its_band_or_each_by_itself(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path / "made", NONE, BATCH, seeds=3)
 
-    def panel(look: Look) -> list[Curve]:
-        [figure] = [one for one in report([sweep], look).pictures if one.name == "fig4"]
+    def panel(presentation: Presentation) -> list[Curve]:
+        [figure] = [one for one in report([sweep], presentation).pictures if one.name == "fig4"]
         [beta] = [plot for plot in figure.panels if plot.y_name == "β"]
         return [curve for curve in beta.curves if curve.weight != "paper"]
 
-    alone = panel(Look(single=True))
+    alone = panel(Presentation(single=True))
     assert [curve.weight for curve in alone] == ["main"] * 6
-    together = panel(Look("deviation"))
+    together = panel(Presentation("deviation"))
     assert [curve.weight for curve in together] == ["spread", "main"] * 2
     assert [curve.label for curve in together[1::2]] == ["none ×3", "batch ×3"]
     logs = np.log10([curve.low for curve in alone[:3]])
@@ -102,7 +102,7 @@ def test_styles_are_those_that_show_gives_the_same_runs(tmp_path: Path) -> None:
 def test_runs_beside_the_figures_are_grouped_as_asked_for(tmp_path: Path) -> None:
     variants = [variant | {"lr": lr} for variant in (NONE, BATCH) for lr in (0.1, 0.5)]
     sweep = sweep_of(tmp_path / "made", *variants, seeds=2)
-    found = {one.name: one for one in report([sweep], Look(by=("optim.lr",))).pictures}
+    found = {one.name: one for one in report([sweep], Presentation(by=("optim.lr",))).pictures}
     assert [key.label for key in found["runs1"].legend] == ["lr 0.1 (4 runs)", "lr 0.5 (4 runs)"]
     assert [key.label for key in found["fig1"].legend] == [
         f"{n}, lr {lr} (2 seeds)" for n in ("none", "batch") for lr in (0.1, 0.5)
