@@ -96,7 +96,7 @@ def _follow(sample: _Sampling) -> None:
             hidden = len(rows) - len(shown)
             table.caption = Text(f"{hidden} more below" if hidden else "" if rows else "no live runs")
             live.update(table, refresh=True)
-            time.sleep(look.interval_s)
+            time.sleep(sample.interval_s)
 
 
 def _as_json(view: RunView) -> dict[str, Any]:
