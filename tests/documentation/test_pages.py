@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,9 @@ def test_what_is_linked_is_there(name: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
     assert links
+
+
+def test_every_file_names_the_same_version() -> None:
+    project = tomllib.loads((DOCUMENTATION.parent / "pyproject.toml").read_text())["project"]
+    assert f"version: {project['version']}\n" in (DOCUMENTATION.parent / "CITATION.cff").read_text()
+    assert f"## {project['version']} - " in (DOCUMENTATION.parent / "CHANGELOG.md").read_text()
