@@ -138,10 +138,13 @@ def find_gpu(device: torch.device) -> Gpu | None:
         import pynvml  # noqa: PLC0415 - optional
     except ImportError:
         return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver of NVIDIA's
+        return None
     uuid = torch.cuda.get_device_properties(device).uuid
     for kind in ("GPU", "MIG"):
         with suppress(pynvml.NVMLError):
-            pynvml.nvmlInit()
             return Gpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}"))
     return None
 
