@@ -1,6 +1,6 @@
 """Lightning, observed: automatic optimization, with a metric and a validation. Half a minute on a CPU.
 
-python -m pip install 'bnrun[lightning]'
+python -m pip install '.[lightning]'
 python examples/lightning_fit.py runs/frameworks/lightning
 """
 

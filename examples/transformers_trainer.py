@@ -1,6 +1,6 @@
 """The Trainer of Transformers, observed, on a small language model made here. Half a minute on a CPU.
 
-python -m pip install 'bnrun[transformers]'
+python -m pip install '.[transformers]'
 python examples/transformers_trainer.py runs/frameworks/transformers
 """
 

@@ -18,7 +18,7 @@ try:
     from torchmetrics import Metric
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"bncore.integrations.lightning needs Lightning ({error}): pip install 'bnrun[lightning]'"
+        f"bncore.integrations.lightning needs Lightning ({error}): pip install lightning"
     ) from error
 
 

@@ -16,7 +16,7 @@ try:
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"bncore.integrations.transformers needs Transformers ({error}): pip install 'bnrun[transformers]'"
+        f"bncore.integrations.transformers needs Transformers ({error}): pip install transformers accelerate"
     ) from error
 
 

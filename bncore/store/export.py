@@ -48,7 +48,7 @@ def export_parquet(tables: Tables, folder: Path) -> list[Path]:
         StoreError: pyarrow is not installed, or the folder cannot be written.
     """
     if find_spec("pyarrow") is None:
-        raise StoreError("Parquet needs pyarrow: pip install 'bnrun[parquet]'")
+        raise StoreError("Parquet needs pyarrow: pip install pyarrow")
     import pyarrow  # noqa: PLC0415 - optional
     import pyarrow.parquet  # noqa: PLC0415 - optional
 

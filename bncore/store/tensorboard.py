@@ -46,7 +46,7 @@ def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
             each other), or it cannot be written.
     """
     if find_spec("tensorboard") is None:
-        raise StoreError("event files need tensorboard: pip install 'bnrun[tensorboard]'")
+        raise StoreError("event files need tensorboard: pip install tensorboard")
     from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - optional
     from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415 - optional
     from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: PLC0415

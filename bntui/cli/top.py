@@ -45,7 +45,7 @@ def top(
 ) -> None:
     """Show the live runs and what they take of their machines.
 
-    CPU counts processors: 200 % are two. GPU figures are of the whole GPU and need the extra 'bnrun[gpu]'. Columns
+    CPU counts processors: 200 % are two. GPU figures are of the whole GPU and need nvidia-ml-py. Columns
     that a narrow terminal has no room for are left out. Ctrl-C ends it."""
     query, under = parse_where(where), root or default_root()
     sample = _Sampling(under, query, sort)

@@ -216,7 +216,8 @@ def test_files_that_are_damaged_or_something_else_are_no_crash(tmp_path: Path) -
         (b"", b"\xff\x00\x1b[2J", b"[]", b"{}", b"nonsense = [", b'{"state": "\x1b[2J"}')
     ):
         for file in (
-            "spec.toml", "status.json", "owner.json", "lineage.json", "journal.jsonl", "meta.json", "machine.jsonl",
+            "spec.toml", "status.json", "owner.json", "lineage.json", "journal.jsonl", "meta.json",
+            "machine.jsonl",
         ):  # fmt: skip
             names.append(f"{file.partition('.')[0]}-{number}-s0")
             run = made_run(sweep.path / names[-1], events(3), state="running")

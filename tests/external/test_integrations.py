@@ -24,7 +24,7 @@ def test_a_missing_library_is_said_in_words(monkeypatch: pytest.MonkeyPatch, nam
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, f"bncore.integrations.{name}", raising=False)
     with pytest.raises(
-        ModuleNotFoundError, match=rf"bncore\.integrations\.{name} needs .* 'bnrun\[{name}\]'"
+        ModuleNotFoundError, match=rf"bncore\.integrations\.{name} needs .* pip install {name}"
     ):
         importlib.import_module(f"bncore.integrations.{name}")
 

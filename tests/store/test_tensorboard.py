@@ -133,7 +133,7 @@ def test_without_tensorboard_it_is_said_what_to_install(
     loaded: LoadedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bncore.store.tensorboard.find_spec", lambda _: None)
-    with pytest.raises(StoreError, match=r"pip install 'bnrun\[tensorboard\]'"):
+    with pytest.raises(StoreError, match=r"pip install tensorboard"):
         export_tensorboard(loaded, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
