@@ -293,6 +293,8 @@ def test_a_run_that_cannot_be_started_stops_no_other_and_is_told(tmp_path: Path)
 def test_a_signal_while_a_worker_is_being_made_reaches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:  # under nohup
+        signal.signal(number, signal.SIG_DFL)
     run = make_run(tmp_path / "sweep" / "a-s0", DEEP_LINEAR.model_copy(update={"steps": 10**6}))
     make = subprocess.Popen
 
