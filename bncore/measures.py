@@ -40,11 +40,11 @@ EVALUATION = (
 _SHARE = "share of the time since the record before, by the host's clock"
 MACHINE = (
     Measure("gpu_use", "GPU use", unit="fraction", source="of the whole GPU, as NVML tells it", detail=True),
-    Measure("gpu_memory", "GPU memory", unit="MiB", source="taken by whoever uses the GPU", detail=True),
-    Measure("gpu_power", "GPU power", unit="W", detail=True),
-    Measure("gpu_temperature", "GPU temperature", unit="°C", detail=True),
+    Measure("gpu_memory", "GPU memory, MiB", unit="MiB", source="taken by whoever uses the GPU", detail=True),
+    Measure("gpu_power", "GPU power, W", unit="W", detail=True),
+    Measure("gpu_temperature", "GPU temperature, °C", unit="°C", detail=True),
     Measure("cpu", "CPU use", unit="fraction", source="processors that the process kept busy", detail=True),
-    Measure("rss", "Resident memory", unit="MiB", source="of the process", detail=True),
+    Measure("rss", "Resident memory, MiB", unit="MiB", source="of the process", detail=True),
     Measure("os_threads", "Threads of the process", detail=True),
     Measure("steps_per_second", "Steps per second", unit="1/s", detail=True),
     Measure("time_data", "Time in data", unit="fraction", source=f"{_SHARE}; loading, batches", detail=True),

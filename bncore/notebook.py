@@ -109,7 +109,8 @@ class Sweep:
         """A measure over the steps: of each group of runs the mean, in its band.
 
         Arguments:
-            measure, layer: as `Run.plot` takes them.
+            measure: as `Run.plot` takes it.
+            layer: as `Run.plot` takes it.
             by: settings in which the runs of a group agree, such as ``optim.lr``; none: the seeds of a variant.
             band: what is drawn about a mean (docs/how-to/groups.md).
             single_runs: draw each run by itself.

@@ -31,7 +31,7 @@ class Preferences(ConfigModel):
     refresh: Positive = 0.1
     """Seconds between two pictures, at least; over SSH 0.5, unless it is said here."""
     panels: tuple[str, ...] = ()
-    """Charts that are shown first, by their keys in docs/measures.md; none: by the kind of experiment."""
+    """Charts that are shown first, by their measures' keys; none: by the kind of experiment."""
     band: Band = "interval"
     """Band about the mean of several runs: interval, range, quartiles, deviation or envelope."""
     smoothing: Fraction = 0.6
@@ -76,7 +76,10 @@ def _panel_problems(panels: object, file: str) -> list[Problem]:
         return []
     return [
         Problem(
-            file, f"panels[{index}]", key, f"a key of docs/measures.md{did_you_mean(key, list(MEASURES))}"
+            file,
+            f"panels[{index}]",
+            key,
+            f"a measure's key{did_you_mean(key, list(MEASURES))}",
         )
         for index, key in enumerate(panels)
         if isinstance(key, str) and (key not in MEASURES or key in panels[:index])

@@ -108,17 +108,19 @@ def compared(held: Gradient, again: Gradient) -> tuple[float, float]:
     return math.sqrt(2 * float(found.one_minus_cosine)), scale
 
 
-def require_same(held: Gradient, again: Gradient, found: Fidelity, *, recorded: float, loss: float) -> None:
+def require_same(
+    held: Gradient, again: Gradient, found: Fidelity, *, recorded: float | None, loss: float
+) -> None:
     """Make sure, as ``check="strict"`` asks, that loss and gradient come out as in the loop, or shorter.
 
     Raises:
         ObserveError: they come out otherwise.
     """
     allowed = found.tolerance
-    off = abs(recorded - loss)
-    if not (off <= allowed * max(abs(recorded), abs(loss)) or math.isnan(recorded + loss)):
+    told = math.nan if recorded is None else recorded
+    if not (abs(told - loss) <= allowed * max(abs(told), abs(loss)) or math.isnan(told + loss)):
         raise ObserveError(
-            f"loss: {recorded:.6g} was recorded, the loss on the batch is {loss:.6g}; expected "
+            f"loss: {told:.6g} was recorded, the loss on the batch is {loss:.6g}; expected "
             "the same: a loss that is scaled, divided for accumulation or holds a penalty, autocast, a batch that "
             "was changed on its way to the model, and a module with a generator of its own make it another"
         )

@@ -18,7 +18,7 @@ from bncore.config.observed import Observed, observed_to_toml
 from bncore.external.checks import ObserveError, check_layers
 from bncore.external.directory import make_directory, write_meta
 from bncore.external.notices import announcements
-from bncore.external.observed_step import ABSENT, ObservedStep
+from bncore.external.observed_step import ABSENT, NO_UPDATE, ObservedStep
 from bncore.external.ready_controls import Controls
 from bncore.external.recomputed_step import CapturedStep, Recomputation, RecomputedStep
 from bncore.external.steering import Steering, StopObserved, numbers_of
@@ -67,6 +67,7 @@ class Observation(Controls):
         self._measured: set[str] = set()  # probes that have measured, or failed to
         self._open = False
         self._entered = False
+        self._elsewhere = False  # whether steps were made in another thread
         self._thread = 0
 
     def __enter__(self) -> Observation:
@@ -107,6 +108,7 @@ class Observation(Controls):
             )
         ours = threading.get_ident() == self._thread
         if not ours:
+            self._elsewhere = True
             self._refuse("step: in another thread than the observation; expected the one that entered it")
         step = self.position
         self._steering.begun += 1
@@ -214,6 +216,10 @@ class Observation(Controls):
             self._write("step", step.step, **fields)
         if step.skipped:
             self._write("skipped", step.step, reason=step.skipped)
+        if step.skipped == NO_UPDATE:
+            self._warn_once(NO_UPDATE)
+        if step.updates > 1:
+            self._warn_once(f"step: {step.updates} updates within one `with watch.step(...)`; expected one")
         if step.measured and self._all_measure() and (self._recomputation.strict or not step.skipped):
             with self._sections("probes"):
                 self._measure(step)
@@ -239,6 +245,11 @@ class Observation(Controls):
             for oddity in step.oddities():
                 raise ObserveError(oddity)
         return captured, self._recomputation.of(captured, self._layer_map)
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._told and not self._recomputation.strict:  # which refuses such a loop
+            self._told.add(text)
+            warnings.warn(text, RuntimeWarning, stacklevel=6)
 
     def _announce(self, step: ObservedStep, again: RecomputedStep) -> None:
         said = [(text.partition(":")[0], text) for text in step.oddities()]
@@ -281,7 +292,12 @@ class Observation(Controls):
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if kind is None or kind is StopObserved:
             if not self.position:
-                self._write("warning", 0, text="no step was observed: expected `with watch.step(batch):`")
+                where = (
+                    "in the thread that entered the observation" if self._elsewhere else "around each update"
+                )
+                self._write(
+                    "warning", 0, text=f"no step was observed: expected `with watch.step(batch):` {where}"
+                )
             digest = params_sha256(self._net)
             state = self._steering.end(self.position, digest)
             self._write("finished", self.position, state=state, params_sha256=digest)

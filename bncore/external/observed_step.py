@@ -18,6 +18,7 @@ from bncore.probes.rng_state import RngState
 
 ABSENT: Any = object()
 """Stands for an argument that was not given."""
+NO_UPDATE = "no update was made within the step: is optimizer.step() inside the `with watch.step(...)` block?"
 Guard = Callable[[Callable[[], object]], object]
 """Does some work of the observer's, and keeps what it raises from the loop."""
 
@@ -123,7 +124,7 @@ class ObservedStep:
         grads = [p.grad for p in self._net.parameters() if p.grad is not None]
         if self.updates or any(not bool(g.isfinite().all()) for g in grads):
             return "the gradient is not finite: the gradient scaler skipped the update"
-        return "no update was made"
+        return NO_UPDATE
 
     def begin(self) -> ObservedStep:
         """Enter the step."""

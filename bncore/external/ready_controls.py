@@ -79,7 +79,8 @@ class Controls:
             name: what it is set by: letters, digits, dots, dashes.
             get: gives the value that holds: a float, int, bool or str, which is the kind of every value.
             set: called with a new one; what it raises is the reason of a rejection, and the old one is set again.
-            minimum, maximum: of numbers.
+            minimum: of numbers.
+            maximum: of numbers.
             choices: the only values.
 
         Raises:

@@ -138,7 +138,8 @@ class Activations(Probe):
         def see(number: int, z: Tensor) -> None:
             called.append(number)
             if not self.layers or number in self.layers:
-                found[number] = distribution(None, number, z, self._bins.get(number, self.count))
+                exact = z if z.dtype == torch.float64 else z.float()  # outputs under autocast are halves
+                found[number] = distribution(None, number, exact, self._bins.get(number, self.count))
 
         view.layer_outputs(see)
         wrong = sorted({*self.layers} - {*found})

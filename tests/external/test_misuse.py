@@ -77,6 +77,63 @@ def test_a_step_in_another_thread_is_told_and_not_observed(tmp_path: Path) -> No
         thread.join()
     assert params_sha256(net) == alone(1)
     assert not of_type(journal(tmp_path / "run"), "step")
+    (told,) = of_type(journal(tmp_path / "run"), "warning")
+    assert told["text"].endswith("in the thread that entered the observation")
+
+
+def test_updates_outside_of_the_steps_are_told_once(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    with watch, pytest.warns(RuntimeWarning, match=r"is optimizer\.step\(\) inside the") as told:
+        for _ in range(3):
+            with watch.step(BATCH) as step:
+                optimizer.zero_grad()
+                loss = squared(net, BATCH)
+                loss.backward()
+                step.record(loss)
+            optimizer.step()
+    assert len(told) == 1
+    assert params_sha256(net) == alone(3)
+    assert len(of_type(journal(tmp_path / "run"), "skipped")) == 3
+
+
+def test_two_updates_in_a_step_are_told_once(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    with watch, pytest.warns(RuntimeWarning, match="2 updates within one") as told:
+        for _ in range(2):
+            with watch.step(BATCH) as step:
+                step.record(update(net, optimizer))
+                update(net, optimizer)
+    assert len(told) == 1
+    assert params_sha256(net) == alone(4)
+
+
+def test_activations_are_measured_under_the_loops_autocast(tmp_path: Path) -> None:
+    def halves(model: Any, batch: Any) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = model(batch[0])
+        return ((outputs.float() - batch[1]) ** 2).mean()
+
+    net = perceptron().float()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    batch = tuple(part.float() for part in BATCH)
+    probes = {"activations": {"every": 1}}
+    with (
+        bncore.observe(
+            net,
+            optimizer,
+            loss_of=halves,
+            run=tmp_path / "run",
+            probes=probes,
+            probe_autocast=True,
+            on_error="raise",
+        ) as watch,
+        watch.step(batch) as step,
+    ):
+        halves(net, batch).backward()
+        optimizer.step()
+        step.record(halves(net, batch))
+    (measured,) = (e for e in of_type(journal(tmp_path / "run"), "probe") if e["name"] == "activations")
+    assert all(isinstance(value, float) for value in measured["mean"])
 
 
 def test_an_observation_of_no_step_says_so(tmp_path: Path) -> None:
