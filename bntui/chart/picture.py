@@ -39,7 +39,8 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
     if place.bordered and look.crosshair is None:
         draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9), whole=picture.whole_x), look.palette)
     elif place.bordered and look.crosshair is not None:
-        found = sorted(readings(picture.curves, look.crosshair), key=lambda reading: reading.style)
+        found = readings(picture.curves, look.crosshair, falling=x.falling)
+        found.sort(key=lambda reading: reading.style)
         draw_reading(grid, sentence(found, x.written(look.crosshair), grid.width - 5), look.palette)
     return replace(picture, grid=grid)
 

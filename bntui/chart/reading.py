@@ -45,11 +45,16 @@ class Reading:
         return value if self.floor is None or np.isnan(self.floor) else f"{value} ± {exact(self.floor)}"
 
 
-def readings(curves: Iterable[Curve], x: float) -> list[Reading]:
-    """The point nearest to `x` of every curve that reaches there; context of a curve that does is passed over."""
+def readings(curves: Iterable[Curve], x: float, *, falling: bool = False) -> list[Reading]:
+    """The point nearest to `x` of every curve that reaches there; context of a curve that does is passed over.
+
+    Arguments:
+        falling: whether the axis is one of progress (`ChartData.falling`), where the first point at or beyond `x`
+            is read, so that no curve is read before it has come as far.
+    """
     if not np.isfinite(x):
         return []
-    found = [(curve, i) for curve in curves if (i := _reached(curve, x)) is not None]
+    found = [(curve, i) for curve in curves if (i := _reached(curve, x, falling)) is not None]
     read = {curve.style for curve, _ in found if curve.weight == "main"}
     ranges = {
         curve.style: (float(curve.low[i]), float(curve.high[i]))
@@ -90,12 +95,14 @@ def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> lis
     return [replace(one, best=best[one.style][1]) if one.style in best else one for one in found] + ended
 
 
-def _reached(curve: Curve, x: float) -> int | None:
-    """Index of the curve's point nearest to `x`; None where it does not reach there."""
+def _reached(curve: Curve, x: float, falling: bool) -> int | None:
+    """Index of the curve's point to read at `x`; None where it does not reach there."""
     if not curve.x.size:
         return None
-    i = nearest(curve.x, x)
     first, last = float(curve.x[0]), float(curve.x[-1])
+    if falling:
+        return int(np.searchsorted(curve.x, x - 1e-9)) if x <= last + 1e-9 else None
+    i = nearest(curve.x, x)
     half_step = 0.5 if first.is_integer() and last.is_integer() else 0.0  # of an axis other than steps: none
     spacing = (last - first) / max(1, curve.x.size - 1)
     return None if abs(curve.x[i] - x) > max(spacing, half_step) + 1e-9 else i

@@ -78,7 +78,7 @@ class Chart(Plot):
 
     def _read(self, curves: Sequence[Curve], x: float) -> list[Reading]:
         """Places as they are written at the axis."""
-        found = with_best(readings(curves, x), curves, self._shown.better)
+        found = with_best(readings(curves, x, falling=self.data.falling), curves, self.data.better)
         return [
             replace(r, x=self._written(r.x), best=r.best and (self._written(r.best[0]), r.best[1]))
             for r in found

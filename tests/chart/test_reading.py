@@ -43,3 +43,15 @@ def test_bands_and_measures_without_a_better_way_have_no_best(better: str) -> No
     x = np.arange(3.0)
     curve = Curve("band", 0, x, x, x + 1) if better else line(0, [1.0, 2.0])
     assert [one.best for one in with_best(readings([curve], 1.0), [curve], better)] == [None]
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=30), st.floats(-4, 4))
+def test_at_equal_progress_the_first_point_that_has_come_as_far_is_read(
+    places: list[float], x: float
+) -> None:
+    places = [round(place, 3) for place in sorted(places)]
+    values = np.arange(len(places), dtype=np.float64)
+    curve = Curve("c", 0, np.array(places), values, values)
+    found = readings([curve], round(x, 3), falling=True)
+    wanted = next(((place, i) for i, place in enumerate(places) if place >= round(x, 3)), None)
+    assert [(one.x, one.low) for one in found if np.isfinite(one.x)] == ([] if wanted is None else [wanted])
