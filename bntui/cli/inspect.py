@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,7 +121,19 @@ def watch(names: Names = None, plain: Plain = False, where: Where = None, root: 
             seen = progress.tick()
             if seen and not any(overview.state in ("queued", "running", "paused") for overview in seen):
                 return
-            time.sleep(0.2)
+            _wait_unless_nobody_reads(0.2)
+
+
+def _wait_unless_nobody_reads(seconds: float) -> None:
+    """Wait; where standard output is a pipe whose reader has gone, do not wait until something is written.
+
+    Raises:
+        BrokenPipeError: it has gone.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors only
+    if any(event & select.POLLERR for _, event in poll.poll(1000 * seconds)):
+        raise BrokenPipeError
 
 
 def logs(names: Names = None, where: Where = None, root: Root = None) -> None:

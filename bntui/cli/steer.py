@@ -31,7 +31,7 @@ from bncore.store.requests import send_request
 from bncore.store.status import Observer
 from bntui.cli.answers import await_answers
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Names, Root, Run, complete_run, fail, say
+from bntui.cli.options import Names, Root, Run, complete_run, counted, fail, say
 from bntui.cli.select_runs import Where, in_words, places_named, runs_named, runs_of
 from bntui.cli.slurm import cancel, waiting_tasks
 from bntui.cli.tables import print_table
@@ -234,6 +234,9 @@ def _send_to(commands: Mapping[RunDir, Command], called: str, *, wait: bool, tim
     for run in later:
         send_request(run, commands[run])
         say(f"{run.name}: queued; request sent: {command.kind}, applied when it starts")
+    passed = [view for view in seen if view.run not in (*live, *later)]
+    if passed:
+        say(f"not sent to {counted(len(passed), 'run')}: {_states(passed)}")
     if wait:
         await_answers(request_ids, seconds=timeout, stopping=command.kind == "stop")
 
@@ -251,5 +254,5 @@ def _refuse_beyond_the_end(command: Command, seen: list[RunView]) -> None:
 
 
 def _states(seen: list[RunView]) -> str:
-    states = [f"{escape_control(o.run.path.name)} {o.state}" for o in seen[:4]]
+    states = [f"{escape_control(o.run.name)} {o.state}" for o in seen[:4]]
     return ", ".join(states) + (" ..." if len(seen) > 4 else "")

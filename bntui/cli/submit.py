@@ -295,3 +295,5 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
     typer.echo(f"# data: {data}")
     for run in planned.runs:
         typer.echo(f"\n# ---- {run.name}\n{spec_to_toml(run.spec)}")
+    names = ", ".join(run.name for run in planned.runs[:12]) + (", ..." if len(planned.runs) > 12 else "")
+    say(f"{counted(len(planned.runs), 'run')}: {names}; nothing was written")

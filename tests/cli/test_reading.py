@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
-from live.factories import events, made_run
+from live.factories import events, made_run, write_sweep
 
 from bncore.config.experiment import Experiment
 from bncore.config.model import Spec
@@ -14,7 +16,7 @@ from bncore.store.journal import Journal
 from bncore.store.sweep import create_sweep
 from bntui.cli.plots import plots
 from bntui.live.sources import read_whole
-from cli.factories import bnrun
+from cli.factories import bnrun, clean_environment
 
 
 def test_a_sweep_without_runs_is_said_to_be_one_and_can_be_removed(tmp_path: Path) -> None:
@@ -61,3 +63,15 @@ def test_a_run_without_a_sweep_is_listed_shown_and_removed_by_its_name(tmp_path:
     assert bnrun("rm", "--where", "state=finished", "--yes", cwd=tmp_path).returncode == 0
     assert (tmp_path / "runs").is_dir()
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_watch_ends_when_its_reader_goes_although_nothing_is_to_be_said(tmp_path: Path) -> None:
+    made_run(tmp_path / "runs" / "one-001" / "batch-s0", events(), state="running")
+    write_sweep(tmp_path / "runs" / "one-001", ["batch-s0"], name="one")
+    shell = '"$0" -m bntui.cli.main watch one --plain | head -n 1'
+    done = subprocess.run(
+        ["bash", "-c", shell, sys.executable],
+        cwd=tmp_path, env=clean_environment(tmp_path), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("run=batch-s0")
+    assert done.stderr == ""

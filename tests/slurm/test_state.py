@@ -136,8 +136,10 @@ def test_a_run_that_has_ended_costs_no_question(run: RunDir, slurm: FakeSlurm) -
 def test_what_slurm_refuses_is_told_in_words(
     tmp_path: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slurm.command("sbatch", "echo 'sbatch: error: invalid partition\n  specified' >&2; exit 1")
-    with pytest.raises(SlurmError, match=r"^sbatch: sbatch: error: invalid partition specified$"):
+    slurm.command(
+        "sbatch", "echo 'sbatch: error: invalid partition\n  specified\nsbatch: error: no' >&2; exit 1"
+    )
+    with pytest.raises(SlurmError, match=r"^sbatch: error: invalid partition specified; error: no$"):
         sbatch(tmp_path / "x.sh")
     slurm.command("sbatch", "echo hello")
     with pytest.raises(SlurmError, match="expected a job's id, got 'hello'"):

@@ -116,5 +116,6 @@ def _run(command: list[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{command[0]}: no answer within {PATIENCE_S:.0f} s") from error
     if done.returncode != 0:
-        raise SlurmError(f"{command[0]}: {' '.join(done.stderr.split()) or 'refused'}")
+        name, said = f"{command[0]}: ", " ".join(done.stderr.split())  # it begins every line with its name
+        raise SlurmError(f"{name}{said.removeprefix(name).replace(f' {name}', '; ') or 'refused'}")
     return done.stdout

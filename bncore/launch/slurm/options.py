@@ -45,7 +45,7 @@ _PATTERNS: dict[str, tuple[re.Pattern[str], str]] = {
         "minutes, [hours:]minutes:seconds or days-hours[:minutes[:seconds]]",
     ),
     "gpus": (re.compile(r"([\w.-]+:)?[1-9]\d*"), "a number, or type:number such as a100:1"),
-    "memory": (re.compile(r"[1-9]\d*[KMGT]?"), "a number of MB, or such as 16G"),
+    "memory": (re.compile(r"[1-9]\d*[KMGT]?"), "megabytes, or a size such as 16G"),
     "constraint": (re.compile(r"[\w.&|*()\[\]!,:=+-]+"), "features of nodes, such as a100|h100"),
 }
 NAMES = tuple(field.name for field in fields(SlurmOptions))
