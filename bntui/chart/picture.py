@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from bncore.figure import ChartData, Curve
 from bntui.chart.cell_style import cell_style
 from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout, most_y_ticks
@@ -36,12 +38,13 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
     grid = picture.grid.copy()
     if look.crosshair is not None:
         Overlay(grid, place, x, y, look.palette).crosshair(look.crosshair)
-    if place.bordered and look.crosshair is None:
+    at = np.nan if look.crosshair is None else look.crosshair
+    found = [one for one in readings(picture.curves, at, falling=x.falling) if one.end is None]
+    if place.bordered and not found:
         draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9), whole=picture.whole_x), look.palette)
-    elif place.bordered and look.crosshair is not None:
-        found = readings(picture.curves, look.crosshair, falling=x.falling)
+    elif place.bordered:
         found.sort(key=lambda reading: reading.style)
-        draw_reading(grid, sentence(found, x.written(look.crosshair), grid.width - 5), look.palette)
+        draw_reading(grid, sentence(found, x.written(at), grid.width - 5), look.palette)
     return replace(picture, grid=grid)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,8 @@ class Reading:
     """Ends of the range about a mean."""
     best: tuple[float, float] | None = None
     """Where the curve is best, and its value there."""
+    end: float | None = None
+    """Where the curve ends, of one that ends before the place that is read: it has no value there."""
 
     @property
     def is_line(self) -> bool:
@@ -45,8 +47,9 @@ class Reading:
         return value if self.floor is None or np.isnan(self.floor) else f"{value} ± {exact(self.floor)}"
 
 
-def readings(curves: Iterable[Curve], x: float, *, falling: bool = False) -> list[Reading]:
-    """The point nearest to `x` of every curve that reaches there; context of a curve that does is passed over.
+def readings(curves: Sequence[Curve], x: float, *, falling: bool = False) -> list[Reading]:
+    """The point nearest to `x` of every curve that reaches there, and after them where others end; context of a
+    curve that reaches there is passed over.
 
     Arguments:
         falling: whether the axis is one of progress (`ChartData.falling`), where the first point at or beyond `x`
@@ -61,7 +64,7 @@ def readings(curves: Iterable[Curve], x: float, *, falling: bool = False) -> lis
         for curve, i in found
         if curve.weight == "spread"
     }
-    return [
+    reached = [
         Reading(
             curve.label,
             curve.style,
@@ -73,6 +76,12 @@ def readings(curves: Iterable[Curve], x: float, *, falling: bool = False) -> lis
         )
         for curve, i in found
         if curve.weight != "spread" and not (curve.weight == "faint" and curve.style in read)
+    ]
+    drawn = {reading.style for reading in reached}
+    return reached + [
+        Reading(curve.label, curve.style, np.nan, np.nan, np.nan, None, end=float(curve.x[-1]))
+        for curve in curves
+        if curve.weight == "main" and curve.style not in drawn and curve.x.size and curve.x[-1] < x
     ]
 
 
@@ -87,12 +96,12 @@ def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> lis
             i = finite[values.argmin() if better == "lower" else values.argmax()]
             best[curve.style] = (curve.label, (float(curve.x[i]), float(curve.low[i])))
     read = {reading.style for reading in found}
-    ended = [
+    not_begun = [
         Reading(name, style, np.nan, np.nan, np.nan, None, best=at)
         for style, (name, at) in best.items()
         if style not in read
     ]
-    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in found] + ended
+    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in found] + not_begun
 
 
 def _reached(curve: Curve, x: float, falling: bool) -> int | None:

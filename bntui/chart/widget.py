@@ -80,7 +80,12 @@ class Chart(Plot):
         """Places as they are written at the axis."""
         found = with_best(readings(curves, x, falling=self.data.falling), curves, self.data.better)
         return [
-            replace(r, x=self._written(r.x), best=r.best and (self._written(r.best[0]), r.best[1]))
+            replace(
+                r,
+                x=self._written(r.x),
+                best=r.best and (self._written(r.best[0]), r.best[1]),
+                end=None if r.end is None else self._written(r.end),
+            )
             for r in found
         ]
 

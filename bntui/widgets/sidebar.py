@@ -181,7 +181,7 @@ def reading_rows(
     palette: Palette, at: float, drawn: Reading, raw: Reading | None, width: int
 ) -> Iterator[Text]:
     """A curve's name and value at a step, and beneath it what there is about it: band, noise floor, what was
-    smoothed, and where it was measured if not at that place."""
+    smoothed, and where it was measured, or last measured, if not at that place."""
     reached = math.isfinite(drawn.x)
     value = drawn.value if reached else "-"
     head = fmt.badge(palette, drawn.style, 2).append(" ")
@@ -193,6 +193,8 @@ def reading_rows(
         rows.append([f"raw {exact(raw.low)}", *_band(raw)])
     if drawn.best is not None:
         rows.append([f"best {exact(drawn.best[1])} at {place(drawn.best[0])}"])
+    if drawn.end is not None:
+        rows.append([f"last measured at {place(drawn.end)}"])
     if reached and place(drawn.x) != place(at):
         rows.append([f"measured at {place(drawn.x)}"])
     for row in filter(None, rows):

@@ -102,7 +102,8 @@ def test_a_curve_is_read_only_as_far_as_it_reaches() -> None:
     """Over shares of a run, or losses, a half is far."""
     short = line(np.ones(51), x=np.linspace(0.0, 0.5, 51) + 0.001)
     assert readings([short], 0.505)
-    assert not readings([short], 0.55)
+    (beyond,) = readings([short], 0.55)
+    assert (beyond.end, np.isnan(beyond.low)) == (short.x[-1], True)
     assert readings([line([1.0, 2.0])], 1.4), "the nearest step"
 
 

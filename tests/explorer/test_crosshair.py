@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from live.factories import events, made_run, write_sweep
+from textual.pilot import Pilot
 
+from bncore.store.paths import SweepDir
 from bntui.chart.palette import MONOCHROME
 from bntui.chart.reading import Reading
 from bntui.widgets.sidebar import reading_rows
+from explorer.factories import drive, explorer, text_of
 
 READ = Reading("none", 0, 0.6671, 0.5, 0.5, None)
 
@@ -21,3 +26,21 @@ def said(at: float, reading: Reading) -> list[str]:
 def test_a_value_measured_elsewhere_says_where_in_the_unit_of_the_axis(at: float, x: float) -> None:
     assert said(at, replace(READ, x=x))[-1] == f"measured at {x:,}".removesuffix(".0")
     assert len(said(x, replace(READ, x=x))) == 1
+
+
+def test_beyond_its_end_a_curve_says_where_it_was_last_measured_and_no_strip_is_empty(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "two-001")
+    made_run(sweep.path / "none-s0", events(40))
+    made_run(sweep.path / "batch-s0", [e for e in events(80) if e["type"] == "step" or e["step"] < 20])
+    write_sweep(sweep.path, ["none-s0", "batch-s0"])
+    app = explorer(tmp_path, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("c")
+        await pilot.pause()
+        shown = text_of(app)
+        assert "last measured at 39" in shown
+        assert "at 79: batch" in shown
+        assert "at 79:─" not in shown
+
+    drive(app, (160, 48), act)
