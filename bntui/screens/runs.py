@@ -332,7 +332,7 @@ class RunsPage(Page):
         """Give the focus back to what is shown."""
         self.set_focus(None)
 
-    @on(Listing.Moved, "#runs")
+    @on(Listing.Moved, "#runs, #readings")
     def _run_clicked(self, event: Listing.Moved) -> None:
         self.selection.selected = Path(event.key)
         self.show_again()

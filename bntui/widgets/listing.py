@@ -159,4 +159,5 @@ class Listing(ScrollView, can_focus=True):
         index = self._index()
         if index is not None and self.size.height:
             top = 0 if index <= 1 else index  # a heading above the first row is shown with it
-            self.scroll_to_region(Region(0, top, 1, 1), animate=False, force=True)
+            height = index - top + sum(row.key == self._key for row in self._rows)
+            self.scroll_to_region(Region(0, top, 1, height), animate=False, force=True)

@@ -90,13 +90,25 @@ class Sidebar(Vertical):
         self.query_one("#changes", Listing).show(change_rows(palette, snapshot, selection))
 
     def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
-        """Show what a chart's curves say at the crosshair; nothing where it reads nothing."""
+        """Show what a chart's curves say at the crosshair, in the order of the runs; nothing where it is empty."""
         panel = self.query_one("#readings", Listing)
         panel.display = bool(found)
-        if found:
+        if found and self._shown is not None:
             panel.border_title = Text(fmt.fitted(title, min(cell_len(title), 32)))
             palette, width = fmt.palette_of(self.app), self.size.width - 5
-            panel.show([ListRow(text) for one in found for text in reading_rows(palette, at, *one, width)])
+            _, selection, groups, _ = self._shown
+            keys = {group.style: str(group.runs[0].run.path) for group in groups}
+            places = {style: place for place, style in enumerate(keys)}
+            found = sorted(found, key=lambda one: places.get(one[0].style, len(places)))
+            panel.show(
+                [
+                    ListRow(text, keys.get(one[0].style, ""))
+                    for one in found
+                    for text in reading_rows(palette, at, *one, width)
+                ]
+            )
+            selected = selection.group(groups)
+            panel.key = keys[selected.style] if selected else ""
 
     def on_resize(self) -> None:
         """Fit the rows to the width there is now: they may have been written while hidden."""
@@ -114,7 +126,7 @@ class RunLine(Line):
         for index, group in enumerate(groups):
             is_selected = group is selection.group(groups)
             text = Text("★" if selection.is_reference(group) else "")
-            text.append_text(fmt.badge(palette, group.style, 2)).append(" ")
+            text.append_text(fmt.badge(palette, group.style)).append(" ")
             text.append(named(group), fmt.color(palette, group.style))
             text.append(f" {fmt.percent(fmt.fraction_of(*group.runs)).replace(' ', '')}", fmt.MUTED)
             state = state_of(group)
@@ -184,8 +196,8 @@ def reading_rows(
     smoothed, and where it was measured, or last measured, if not at that place."""
     reached = math.isfinite(drawn.x)
     value = drawn.value if reached else "-"
-    head = fmt.badge(palette, drawn.style, 2).append(" ")
-    head.append(fmt.fitted(drawn.name, max(4, width - 4 - cell_len(value))), fmt.color(palette, drawn.style))
+    head = fmt.badge(palette, drawn.style).append(" ")
+    head.append(fmt.fitted(drawn.name, max(4, width - 5 - cell_len(value))), fmt.color(palette, drawn.style))
     yield head.append(f" {value}", fmt.STRONG)
     floor = [f"± {exact(drawn.floor)}"] if drawn.floor is not None and math.isfinite(drawn.floor) else []
     rows = [[*_band(drawn), *floor]]

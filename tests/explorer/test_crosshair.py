@@ -9,9 +9,11 @@ import pytest
 from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
+from bncore.figure import DASHES
 from bncore.store.paths import SweepDir
 from bntui.chart.palette import MONOCHROME
 from bntui.chart.reading import Reading
+from bntui.widgets.listing import Listing
 from bntui.widgets.sidebar import reading_rows
 from explorer.factories import drive, explorer, text_of
 
@@ -44,3 +46,32 @@ def test_beyond_its_end_a_curve_says_where_it_was_last_measured_and_no_strip_is_
         assert "at 79:─" not in shown
 
     drive(app, (160, 48), act)
+
+
+def test_the_panel_has_the_order_of_the_runs_and_keeps_the_selected_one_in_view(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "many-001")
+    names = [f"{name}-s0" for name in ("none", "batch", "l1", "l2", "linf", "own", "more", "last")]
+    for name in names:
+        made_run(sweep.path / name, events(20))
+    write_sweep(sweep.path, names)
+    app = explorer(tmp_path, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("c")
+        await pilot.pause()
+        runs, panel = (app.screen.query_one(f"#{name}", Listing) for name in ("runs", "readings"))
+        assert list(dict.fromkeys(row.key for row in panel.rows)) == [row.key for row in runs.rows]
+        for _ in names:
+            own = [place for place, row in enumerate(panel.rows) if row.key == runs.key]
+            assert panel.key == runs.key
+            assert panel.scroll_offset.y <= own[0]
+            assert own[-1] < panel.scroll_offset.y + panel.size.height
+            await pilot.press("down")
+            await pilot.pause()
+        assert panel.scroll_offset.y > 0
+
+    drive(app, (120, 30), act)
+
+
+def test_without_color_every_dash_pattern_is_told_apart() -> None:
+    assert len({said(0.6671, replace(READ, style=style))[0] for style in range(len(DASHES))}) == len(DASHES)
