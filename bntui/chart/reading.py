@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -134,15 +135,35 @@ def place(x: float) -> str:
 
 def sentence(found: list[Reading], x: float, width: int) -> list[tuple[str, int | None]]:
     """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each. Until it fits, what is about
-    the values is left out, then names are cut; what still does not fit is left to be cut at its end."""
+    the values is left out, then names are cut while they stay distinct; what still does not fit is left to be cut
+    at its end."""
     head = f"at {place(x)}:"
-    longest = max((len(cells(r.name)) for r in found), default=0)
+    names = [r.name for r in found]
+    longest = max((len(cells(name)) for name in names), default=0)
     pieces: list[tuple[str, int | None]] = [(head, None)]
     for most in (None, longest, *(most for most in (12, 8, 5) if most < longest)):
-        texts = [
-            (fitted(r.name, most or longest), r.text if most is None else r.value, r.style) for r in found
-        ]
-        pieces = [(head, None), *((f" {name} {value} ", style) for name, value, style in texts)]
+        cut = names if most in (None, longest) else shortened(names, most or longest)
+        if len({*cut}) < len({*names}):
+            break
+        pieces = [(head, None)]
+        for name, r in zip(cut, found, strict=True):
+            pieces.append((f" {name} {r.text if most is None else r.value} ", r.style))
         if sum(len(cells(text)) for text, _ in pieces) <= width:
             break
     return pieces
+
+
+def shortened(names: Sequence[str], most: int) -> list[str]:
+    """Names in at most `most` cells: without the last word if they share it, and cut at the end, or in the middle
+    where that would make them equal."""
+    endings = {"".join(re.findall(r"[ -][^ -]+$", name)) for name in names}
+    if len(names) > 1 and len(endings) == 1:
+        names = [name.removesuffix(*endings) or name for name in names]
+    at_end = [fitted(name, most) for name in names]
+    if len({*at_end}) == len({*names}):
+        return at_end
+    tail = (most - 1) // 2
+    return [
+        name if len(cells(name)) <= most else fitted(fitted(name, most - tail) + name[-tail:], most)
+        for name in names
+    ]

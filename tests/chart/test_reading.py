@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.figure import Curve
-from bntui.chart.reading import readings, with_best
+from bntui.chart.grid import cells
+from bntui.chart.reading import readings, shortened, with_best
 
 VALUES = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf]), min_size=1, max_size=30)
 
@@ -55,3 +56,18 @@ def test_at_equal_progress_the_first_point_that_has_come_as_far_is_read(
     found = readings([curve], round(x, 3), falling=True)
     wanted = next(((place, i) for i, place in enumerate(places) if place >= round(x, 3)), None)
     assert [(one.x, one.low) for one in found if np.isfinite(one.x)] == ([] if wanted is None else [wanted])
+
+
+@pytest.mark.parametrize("ending", ["", " ×3", "-s0"])
+def test_shortened_names_stay_distinct(ending: str) -> None:
+    names = ["none", "batch", "batch-noise", "none-noise", "l1", "linf", "dln-none", "dln-batch"]
+    for most in (5, 8, 12):
+        cut = shortened([name + ending for name in names], most)
+        assert len({*cut}) == len(names)
+        assert max(map(len, cut)) <= most
+    assert cut == names, "what all have in common is left out first"
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)), st.integers(5, 20))
+def test_shortened_names_take_no_more_cells_than_they_may(names: list[str], most: int) -> None:
+    assert all(len(cells(name)) <= most for name in shortened(names, most))
