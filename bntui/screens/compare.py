@@ -41,7 +41,10 @@ class ComparePage(RunsPage):
             return
         panel, state = PANELS[self._measure], replace(self.panel_state(), axis="step")
         self.query_one("#measure", Chart).show(panel.make(runs, state))
-        self.query_one("#difference", Chart).show(difference(panel, runs, reference, state))
+        minus = difference(panel, runs, reference, state)
+        if not snapshot.complete and not minus.curves:
+            minus = replace(minus, note="the runs are still being read")
+        self.query_one("#difference", Chart).show(minus)
 
     def focus_page(self) -> None:
         self.query_one("#difference", Chart).focus(scroll_visible=False)

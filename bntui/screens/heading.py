@@ -62,6 +62,8 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
     state = fmt.state_of_all({view.state for view in runs})
     sign, style = fmt.STATES[state]
     parts = [Segment(Text(f"{sign} {running if state == 'running' else state}", style), 1)]
+    if not snapshot.complete:
+        parts.insert(0, Segment(Text("reading …", "yellow"), 1))
     there = [view for view in runs if view.state != "gone"]
     total = sum(view.steps for view in there)
     done = sum(min(view.step, view.steps) for view in there)

@@ -128,6 +128,11 @@ def test_the_heading_drops_what_matters_least(snapshot: Snapshot, width: int, sa
     assert words_of(line.plain) == words_of(said)
 
 
+def test_the_heading_says_that_runs_are_still_being_read(snapshot: Snapshot) -> None:
+    line = fit(*heading(replace(snapshot, complete=False), "layers", 60, [], page_keys()), 60)
+    assert words_of(line.plain) == words_of("vgg_noisy-001   2 layers   reading …  ● live  41 %  ETA 7 min")
+
+
 def test_the_journal(views: tuple[RunView, ...]) -> None:
     said = [re.sub(r"^\S+ \d+ [\d:]+ |^[\d:]+ ", "", line) for line in lines(event_rows(DARK, views[:1]))]
     assert [line.strip() for line in said] == [
