@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -11,6 +11,7 @@ from textual.widget import Widget
 from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
 from bncore.follow.groups import groups_of, varying
+from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.layouts import Layout, read_layout, remember_layout, save_layout
 from bntui.live.panels import PANELS, first_panels, logged_keys
@@ -20,6 +21,7 @@ from bntui.saving import save_chart
 from bntui.screens.grid import GridPage
 from bntui.screens.layouts import PickLayout, SaveLayout
 from bntui.screens.picker import Picker
+from bntui.screens.settings import By, PickSetting, setting_name
 from bntui.widgets.charts import ChartGrid, facet_key
 
 
@@ -63,23 +65,26 @@ class SweepPage(GridPage):
     def action_facets(self) -> None:
         if self.snapshot is None:
             return
-        selection, runs = self.selection, self.snapshot.runs
-        choices = [by for by in ((), *((path,) for path in varying(runs))) if len(groups_of(runs, by)) > 1]
-        if not choices:
-            self.notice("no facets: all runs are of one variant", "yellow")
-            return
-        if not selection.faceted:
-            self._layout = self._panels
-            selection.faceted, selection.facets = self.grid.current_key, choices[0]
-        elif selection.facets in choices[:-1]:
-            selection.facets = choices[choices.index(selection.facets) + 1]
-        else:
+        if self.selection.faceted:
             self._leave_facets(self._layout)
+            self.show_again()
             return
+        runs = self.selection.shown(self.snapshot)
+        choices = [by for by in _choices(runs) if len(groups_of(runs, by)) > 1]
+        if choices:
+            self.app.push_screen(PickSetting("A chart for each", choices, None), self._show_facets)
+        else:
+            self.notice("no facets: the runs shown are of one variant", "yellow")
+
+    def _show_facets(self, by: By | None) -> None:
+        if by is None or self.snapshot is None:
+            return
+        selection = self.selection
+        self._layout = self._panels
+        selection.faceted, selection.facets = self.grid.current_key, by
         self.show_again()
-        count = len(groups_of(selection.shown(self.snapshot), selection.facets))
-        by = ", ".join(selection.facets) or "variant"
-        self.notice(f"{PANELS[selection.faceted].title} by {by}: {count} charts")
+        count = len(groups_of(selection.shown(self.snapshot), by))
+        self.notice(f"{PANELS[selection.faceted].title} by {setting_name(by)}: {count} charts")
 
     @property
     def _panels(self) -> tuple[str, ...]:
@@ -94,7 +99,11 @@ class SweepPage(GridPage):
 
     def labels(self) -> dict[str, str]:
         grouped = self.snapshot is not None and self.context.grouping(self.snapshot) is not None
-        return {**super().labels(), "groups": "single runs" if grouped else "groups"}
+        return {
+            **super().labels(),
+            "groups": "single runs" if grouped else "groups",
+            "facets": "all charts" if self.selection.faceted else "facets",
+        }
 
     def action_groups(self) -> None:
         if self.snapshot is not None:
@@ -112,12 +121,15 @@ class SweepPage(GridPage):
     def action_group_by(self) -> None:
         if self.snapshot is None:
             return
-        self.selection.grouped = True
         grouping = self.context.grouping(self.snapshot)
-        choices = ((), *((path,) for path in varying(self.snapshot.runs)))
-        now = grouping.by if grouping is not None else ()
-        self.selection.by = choices[(choices.index(now) + 1) % len(choices)] if now in choices else ()
-        self._say_grouping()
+        now = grouping.by if grouping is not None else None
+        choices = dict.fromkeys([*_choices(self.snapshot.runs), now or ()])
+        self.app.push_screen(PickSetting("Group by", choices, now), self._group_by)
+
+    def _group_by(self, by: By | None) -> None:
+        if by is not None:
+            self.selection.grouped, self.selection.by = True, by
+            self._say_grouping()
 
     def _say_grouping(self) -> None:
         self.show_again()
@@ -197,3 +209,8 @@ class SweepPage(GridPage):
     def _experiment(self) -> str:
         sweeps = self.snapshot.sweeps if self.snapshot else ()
         return sweeps[0].experiment if sweeps else ""
+
+
+def _choices(runs: Sequence[RunView]) -> list[By]:
+    """The variant, and every setting that varies."""
+    return [(), *((path,) for path in varying(runs))]

@@ -16,6 +16,8 @@ from bntui.chart.widget import Chart
 from bntui.widgets.charts import ChartGrid
 from explorer.factories import drive, explorer, text_of, until
 
+VARIANTS = ("F", "enter")
+
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepDir:
@@ -44,8 +46,8 @@ def means(chart: Chart) -> list[tuple[str, int]]:
     return [(one.label, one.style) for one in chart.data.curves if one.weight == "main"]
 
 
-async def press(pilot: Pilot[None], app: Explorer, key: str, shown: int) -> None:
-    await pilot.press(key)
+async def press(pilot: Pilot[None], app: Explorer, keys: tuple[str, ...], shown: int) -> None:
+    await pilot.press(*keys)
     await until(pilot, lambda: len(charts(app)) == shown and all(t for t in titles(app)))
     await pilot.pause()
 
@@ -55,7 +57,7 @@ def test_facets_of_the_current_chart_go_by_variant_then_by_setting_and_away(swee
 
     async def act(pilot: Pilot[None]) -> None:
         before = titles(app)
-        await press(pilot, app, "F", 3)
+        await press(pilot, app, VARIANTS, 3)
         assert [title.partition(" · ")[0] for title in titles(app)] == ["none", "batch", "l1"]
         assert {title.partition(" · ")[2] for title in titles(app)} == {before[0]}
         assert [means(chart) for chart in charts(app)] == [
@@ -63,11 +65,27 @@ def test_facets_of_the_current_chart_go_by_variant_then_by_setting_and_away(swee
             [("batch ×2", 1)],
             [("l1 ×2", 4)],
         ]
-        await press(pilot, app, "F", 2)
+        await press(pilot, app, ("F",), len(before))
+        assert titles(app) == before
+        await press(pilot, app, ("F", *"lr", "enter"), 2)
         assert [title.partition(" · ")[0] for title in titles(app)] == ["lr 0.1", "lr 0.5"]
         assert sorted(means(charts(app)[1])) == [("batch ×2", 1), ("l1 ×2", 4)]
-        await press(pilot, app, "F", len(before))
+        await press(pilot, app, ("F",), len(before))
         assert titles(app) == before
+
+    drive(app, (160, 48), act)
+
+
+def test_settings_with_one_value_among_the_runs_shown_are_not_offered(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("v", "F")
+        await until(pilot, lambda: "A chart for each" in text_of(app))
+        assert "optim.lr" not in text_of(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len({title.partition(" · ")[2] for title in titles(app)}) == 1
 
     drive(app, (160, 48), act)
 
@@ -76,7 +94,7 @@ def test_facets_share_both_ranges_and_what_is_chosen_for_one(sweep: SweepDir) ->
     app = explorer(sweep.path.parent, sweep)
 
     async def act(pilot: Pilot[None]) -> None:
-        await press(pilot, app, "F", 3)
+        await press(pilot, app, VARIANTS, 3)
         (span,) = {chart.data.y_span for chart in charts(app)}
         assert span is not None
         assert span[0] <= 1.0 and span[1] >= 100.0
@@ -97,12 +115,12 @@ def test_the_reference_is_in_every_facet_and_what_is_hidden_in_none(sweep: Sweep
 
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press("r", "j", "v")
-        await press(pilot, app, "F", 2)
+        await press(pilot, app, VARIANTS, 2)
         assert [sorted(means(chart)) for chart in charts(app)] == [
             [("none ×2", 0)],
             [("l1 ×2", 4), ("none ×2", 0)],
         ]
-        await press(pilot, app, "v", 3)
+        await press(pilot, app, ("v",), 3)
 
     drive(app, (160, 48), act)
 
@@ -114,7 +132,7 @@ def test_runs_that_come_and_go_while_groups_and_facets_are_shown(sweep: SweepDir
         return [label for chart in charts(app) for label, _ in means(chart)]
 
     async def act(pilot: Pilot[None]) -> None:
-        await press(pilot, app, "F", 3)
+        await press(pilot, app, VARIANTS, 3)
         made_run(sweep.path / "none-s2", events(30, loss=2.0), state="stopped")
         await until(pilot, lambda: "none ×3" in labels())
         made_run(sweep.path / "linf-s0", events(20, loss=3.0), state="running")

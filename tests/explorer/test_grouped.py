@@ -59,11 +59,17 @@ def test_bands_and_groups_are_chosen_by_keys(sweep: SweepDir) -> None:
             await pilot.press("b")
             await pilot.pause()
         assert "By variant" in text_of(app)
-        await pilot.press("B")
+        await pilot.press("B", "escape")
+        await pilot.pause()
+        assert "By variant" in text_of(app)
+        await pilot.press("B", *"lr", "enter")
         await pilot.pause()
         for said in ("By lr", "lr 0.1 ×3", "lr 0.5 ×3"):
             assert said in text_of(app)
         await pilot.press("B")
+        await pilot.pause()
+        assert "■ lr" in text_of(app)
+        await pilot.press("up", "enter")
         await pilot.pause()
         assert "By variant" in text_of(app)
 
