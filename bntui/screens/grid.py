@@ -54,9 +54,10 @@ class GridPage(RunsPage):
             current.focus(scroll_visible=False)
 
     @work(exclusive=True, group="layout")
-    async def lay_out(self, keys: tuple[str, ...]) -> None:
-        """Show these charts."""
+    async def lay_out(self, keys: tuple[str, ...], current: str = "") -> None:
+        """Show these charts, the one of key `current` as the current one."""
         await self.grid.lay_out(keys)
+        self.grid.go_to(current)
         if self.focused is None:
             self.focus_page()
 

@@ -131,7 +131,8 @@ class LogPage(RunsPage):
         if tail.before:
             earlier = f"… {megabytes(tail.before)} before this: Enter reads more"
             rows.insert(0, ListRow(Text(earlier, fmt.MUTED), EARLIER))
-        listing.show(rows or [ListRow(Text(tail.problem or "nothing yet", fmt.MUTED))])
+        nothing = "nothing matches" if filtered.words and tail.lines else "nothing yet"
+        listing.show(rows or [ListRow(Text(tail.problem or nothing, fmt.MUTED))])
 
 
 def line_rows(line: str, key: str, width: int) -> Iterable[ListRow]:

@@ -37,6 +37,8 @@ class Picker(Dialog[tuple[str, ...]]):
     def __init__(self, keys: tuple[str, ...], logged: Sequence[str] = ()) -> None:
         super().__init__()
         self._keys = list(keys)
+        self.found = ""
+        """The key of the chart that letters found; empty where none were typed."""
         self._known = [*PANELS, *logged]
 
     def compose(self) -> ComposeResult:
@@ -93,8 +95,9 @@ class Picker(Dialog[tuple[str, ...]]):
     def _done(self) -> None:
         """Show the chosen charts, and the one that was found."""
         found = self.query_one(Listing).key
-        if self._typed and found and found not in self._keys:
-            self._keys.append(found)
+        if self._typed and found:
+            self.found = found
+            self._keys += [] if found in self._keys else [found]
         self.dismiss(tuple(self._keys))
 
     def _show(self) -> None:

@@ -201,7 +201,10 @@ class RunsPage(Page):
         self.context.navigator.view_page(name)
 
     def go_back(self) -> None:
-        if self.TAB == "sweep":
+        pointed = [plot for plot in self._plots() if plot.crosshair is not None]
+        if pointed:
+            pointed[0].action_crosshair()
+        elif self.TAB == "sweep":
             self.context.navigator.go_home()
         else:
             self.context.navigator.view_page("sweep")

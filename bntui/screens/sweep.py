@@ -91,11 +91,11 @@ class SweepPage(GridPage):
         """Keys of the charts shown, or of those that the facets were made beside."""
         return self._layout if self.selection.faceted else self.grid.keys
 
-    def _leave_facets(self, keys: tuple[str, ...]) -> None:
-        """Show these charts."""
+    def _leave_facets(self, keys: tuple[str, ...], current: str = "") -> None:
+        """Show these charts, the one of key `current` as the current one."""
         self.selection.faceted = ""
         self.grid.facet({})
-        self.lay_out(keys)
+        self.lay_out(keys, current)
 
     def labels(self) -> dict[str, str]:
         grouped = self.snapshot is not None and self.context.grouping(self.snapshot) is not None
@@ -143,12 +143,11 @@ class SweepPage(GridPage):
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:
             if keys:
-                self._leave_facets(keys)
+                self._leave_facets(keys, picker.found)
                 remember_layout(self._experiment(), keys)
 
-        self.app.push_screen(
-            Picker(self._panels, logged_keys(self.snapshot.runs if self.snapshot else ())), picked
-        )
+        picker = Picker(self._panels, logged_keys(self.snapshot.runs if self.snapshot else ()))
+        self.app.push_screen(picker, picked)
 
     def action_save_layout(self) -> None:
         selection = self.selection

@@ -168,11 +168,18 @@ class ChartGrid(Container):
         charts = list(self._charts.values())
         current = self.current
         if current is not None:
-            chart = charts[min(len(charts) - 1, max(0, charts.index(current) + by))]
-            chart.display = True
-            chart.focus(scroll_visible=False)
-            self._place(chart)
-            self.draw()
+            self._go_to(charts[min(len(charts) - 1, max(0, charts.index(current) + by))])
+
+    def go_to(self, key: str) -> None:
+        """Make this chart the current one, if it is there."""
+        if key in self._charts:
+            self._go_to(self._charts[key])
+
+    def _go_to(self, chart: Chart) -> None:
+        chart.display = True
+        chart.focus(scroll_visible=False)
+        self._place(chart)
+        self.draw()
 
     def toggle_maximized(self) -> None:
         """Show the current chart alone, or all charts."""

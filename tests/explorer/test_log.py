@@ -60,6 +60,8 @@ def test_a_log_is_searched_and_the_other_logs_of_a_group_come_by_a_key(tmp_path:
         await until(pilot, lambda: "two birds" not in checked_text(app))
         assert "one fish" in checked_text(app)
         assert "red fish" in checked_text(app)
+        await pilot.press(*"qq")
+        await until(pilot, lambda: "nothing matches" in checked_text(app))
         await pilot.press("escape", "d")
         await until(pilot, lambda: "of the second seed" in checked_text(app))
         await pilot.press("d")

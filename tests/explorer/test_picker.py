@@ -77,3 +77,18 @@ def test_what_is_shown_is_reordered_and_nothing_found_is_said(tmp_path: Path) ->
         )
 
     drive(app, (80, 24), steps)
+
+
+def test_enter_makes_a_chart_that_is_shown_already_the_current_one(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        grid = app.screen.query_one(ChartGrid)
+        last = grid.keys[-1]
+        assert grid.current_key != last
+        await pilot.press("slash", *last, "enter")
+        await until(pilot, lambda: isinstance(app.screen, SweepPage) and grid.current_key == last)
+        assert grid.current is not None
+        assert grid.current.display
+
+    drive(app, (100, 24), steps)

@@ -67,3 +67,18 @@ def test_another_axis_begins_without_crosshair_and_zoom_and_the_steps_keep_their
         assert chart.view.x == span
 
     drive(app, (160, 48), steps)
+
+
+def test_escape_takes_the_crosshair_away_before_it_leaves(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("c")
+        await until(pilot, lambda: app.context.selection.step is not None)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.context.selection.step is None)
+        assert getattr(app.screen, "TAB", "") == "sweep"
+        await pilot.press("escape")
+        await until(pilot, lambda: not hasattr(app.screen, "TAB"))
+
+    drive(app, (160, 48), steps)
