@@ -237,8 +237,9 @@ def details(group: Group) -> list[Text]:
         fmt.bar(fraction, DETAIL_WIDTH, "green" if "running" in states else ""),
     ]
     if states.keys() & {"running", "paused"}:
-        rates = [one.rate for one in group.runs if one.rate is not None]
-        etas = [one.eta_s for one in group.runs if one.eta_s is not None]
+        going = [one for one in group.runs if one.state == ("running" if "running" in states else "paused")]
+        rates = [one.rate for one in going if one.rate is not None]
+        etas = [one.eta_s for one in going if one.eta_s is not None]
         rate = fmt.rate(sum(rates) if rates else None)
         lines.append(fmt.pairs_of((("rate", rate), ("ETA", duration(max(etas, default=None))))))
     lines += fmt.held(group.runs, DETAIL_WIDTH)

@@ -172,7 +172,8 @@ class SteeringBar(Vertical):
             when = "" if proposal.at is None else when
         left = [Segment(text), Segment(Text(when, fmt.MUTED), 3), Segment(Text(proposal.now, fmt.MUTED), 2)]
         if proposal.skipped:
-            left.append(Segment(Text(f"not to {fmt.run_names(proposal.skipped)}", fmt.MUTED), 4))
+            states = ", ".join(dict.fromkeys(view.state for view in proposal.skipped))
+            left.append(Segment(Text(f"not to {fmt.run_names(proposal.skipped)} ({states})", fmt.MUTED), 4))
         return left, []
 
 

@@ -88,6 +88,14 @@ def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
     ]
 
 
+def test_the_rate_of_a_group_is_that_of_its_running_runs(views: tuple[RunView, ...]) -> None:
+    running = views[0]
+    assert running.status is not None
+    ended = replace(running, state="finished", status=replace(running.status, rate=100.0, eta_s=None))
+    for others in ((running, ended), (ended, running, ended)):
+        assert "rate 41.2/s  ETA 7 min" in lines(details(Group("batch", 0, others)))
+
+
 def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
     assert lines(details(alone(views[0]))) == [
         "● running  seed 0",
