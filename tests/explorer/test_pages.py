@@ -28,10 +28,10 @@ def test_every_page_shows_every_kind_of_run_at_every_size(tmp_path: Path, size: 
     async def steps(pilot: Pilot[None]) -> None:
         for page, key in KEYS.items():
             await pilot.press(key)
-            await pilot.pause()
             tiny = size[0] < 40 or size[1] < 10
             if not tiny:
-                assert getattr(app.screen, "TAB", "") == page
+                await until(pilot, lambda page=page: getattr(app.screen, "TAB", "") == page)
+            await pilot.pause()
             for number in range(len(app.feed.snapshot.runs) if app.feed.snapshot and not tiny else 0):
                 await pilot.press("down")
                 if number % 3 == 0:
