@@ -74,7 +74,8 @@ class Control(ConfigModel):
 
     def converted(self, value: object) -> object:
         """`value` as one of its kind, where a number of another spelling stands for one: 1 is a float."""
-        return float(value) if self.kind == "float" and kind_of(value) == "int" else value  # type: ignore[arg-type]
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return float(value) if self.kind == "float" and is_whole else value  # type: ignore[arg-type]  # a number
 
     def parsed(self, text: str) -> object:
         """What a person typed, as a value of its kind; the text itself where it is none."""

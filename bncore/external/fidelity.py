@@ -1,4 +1,4 @@
-"""How faithfully a step of an external loop is recomputed: its gradient, made again, beside the loop's own."""
+"""How faithfully a step of an external loop is recomputed: its recomputed gradient beside the loop's own."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,24 @@ Criterion = Callable[[Any, Any], Tensor]
 """The loss of a model's outputs and targets, one number."""
 
 
+class Options(TypedDict, total=False):
+    """What `observe` takes by name beside the loss and the run."""
+
+    probes: Mapping[str, Any]
+    check: Literal["report", "strict"]
+    on_error: OnError
+    probe_autocast: bool
+    batch: Literal["local", "global"]
+    steps: int
+    log_every: int
+    seed: int
+    title: str
+    config: Mapping[str, Any] | None
+    tags: Sequence[str]
+    on_checkpoint: OnCheckpoint | None
+    on_evaluate: OnEvaluate | None
+
+
 @overload
 def observe(
     model: nn.Module,
@@ -40,19 +58,7 @@ def observe(
     *,
     loss_of: BatchLoss,
     run: str | os.PathLike[str],
-    probes: Mapping[str, Any] = ...,
-    check: Literal["report", "strict"] = ...,
-    on_error: OnError = ...,
-    probe_autocast: bool = ...,
-    batch: Literal["local", "global"] = ...,
-    steps: int = ...,
-    log_every: int = ...,
-    seed: int = ...,
-    title: str = ...,
-    config: Mapping[str, Any] | None = ...,
-    tags: Sequence[str] = ...,
-    on_checkpoint: OnCheckpoint | None = ...,
-    on_evaluate: OnEvaluate | None = ...,
+    **options: Unpack[Options],
 ) -> Observation: ...
 
 
@@ -63,19 +69,7 @@ def observe(
     optimizer: torch.optim.Optimizer,
     *,
     run: str | os.PathLike[str],
-    probes: Mapping[str, Any] = ...,
-    check: Literal["report", "strict"] = ...,
-    on_error: OnError = ...,
-    probe_autocast: bool = ...,
-    batch: Literal["local", "global"] = ...,
-    steps: int = ...,
-    log_every: int = ...,
-    seed: int = ...,
-    title: str = ...,
-    config: Mapping[str, Any] | None = ...,
-    tags: Sequence[str] = ...,
-    on_checkpoint: OnCheckpoint | None = ...,
-    on_evaluate: OnEvaluate | None = ...,
+    **options: Unpack[Options],
 ) -> Observation: ...
 
 

@@ -71,8 +71,8 @@ def _entering(
     def enter(region: torch.autocast) -> object:
         return instead(region, ordinary) if threading.get_ident() == thread else ordinary(region)
 
-    torch.autocast.__enter__ = enter  # type: ignore[method-assign]
+    torch.autocast.__enter__ = enter  # type: ignore[method-assign]  # torch tells nobody of regions
     try:
         yield
     finally:
-        torch.autocast.__enter__ = ordinary  # type: ignore[method-assign]
+        torch.autocast.__enter__ = ordinary  # type: ignore[method-assign]  # as above
