@@ -225,7 +225,8 @@ def test_asking_a_run_that_nobody_runs_says_so(tmp_path: Path) -> None:
     assert bnrun("run", tiny_experiment(folder), "--headless", cwd=folder).returncode == 0
     done = bnrun("set", "tiny-001", "noise=on", "--wait", cwd=folder)
     assert done.returncode == 3
-    assert "no run can accept this (none-s0 finished, batch-s0 finished)" in done.stderr
+    expected = "no run can accept this (tiny-001/none-s0 finished, tiny-001/batch-s0 finished)"
+    assert expected in done.stderr
     assert bnrun("set", "tiny-001", "noise=maybe", cwd=folder).returncode == 2
     assert bnrun("set", "tiny-001", "steps=3", cwd=folder).returncode == 2
     assert bnrun("set", "nowhere", "noise=on", cwd=folder).returncode == 3
