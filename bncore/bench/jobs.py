@@ -45,7 +45,7 @@ class Interrupted(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Together:
+class ConcurrentRuns:
     """Runs at once, and what became of it."""
 
     count: int
@@ -76,7 +76,7 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
     plan = replace(plan, runs=tuple(one for one in plan.runs if one.name == run))
     gpus = visible_gpus() if plan.runs[0].spec.device.startswith("cuda") else ()
     before = occupancy(gpus) if gpus else None
-    found: list[Together] = []
+    found: list[ConcurrentRuns] = []
     for count in _doubling(most):
         needed = _described(before, found, count)
         if needed is not None:
@@ -103,7 +103,7 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
     )
 
 
-def recommended(found: list[Together]) -> int:
+def recommended(found: list[ConcurrentRuns]) -> int:
     """The fewest runs at once that make nearly the most steps per second."""
     enough = WORTH * max(one.speed for one in found)
     return min(one.count for one in found if one.speed >= enough)
@@ -117,7 +117,7 @@ def _doubling(most: int) -> Iterator[int]:
     yield most
 
 
-def _described(before: Occupancy | None, found: list[Together], count: int) -> str | None:
+def _described(before: Occupancy | None, found: list[ConcurrentRuns], count: int) -> str | None:
     """Why so many runs would find no room on the GPUs, as far as fewer of them show."""
     if before is None or not found or found[-1].gpus is None:
         return None
@@ -127,14 +127,14 @@ def _described(before: Occupancy | None, found: list[Together], count: int) -> s
     return f"left out: {needed:,.0f} MiB, {last.total:,.0f} are there" if needed > room else None
 
 
-def _row(one: Together, alone: Together) -> Row:
+def _row(one: ConcurrentRuns, alone: ConcurrentRuns) -> Row:
     note = ""
     if gpus := one.gpus:
         note = f"GPU at work {gpus.busy:.0%} of the time, {gpus.used:,.0f} of {gpus.total:,.0f} MiB"
     return Row(f"{one.count} at once", one.speed, alone.speed, one.speed / alone.speed, note, "/s")
 
 
-def _measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
+def _measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> ConcurrentRuns:
     with _scratch() as folder:
         runs = create_sweep(_endless(plan, count), root=Path(folder)).runs()
         local = LocalSweep(runs, jobs=count)
@@ -144,7 +144,7 @@ def _measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) 
             raise Interrupted(local.signal)
         if watch.speed is None:
             raise NotMeasured(_what_happened(runs))
-        return Together(count, watch.speed, watch.seen)
+        return ConcurrentRuns(count, watch.speed, watch.seen)
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

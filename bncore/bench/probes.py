@@ -19,8 +19,8 @@ from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes.base import Probe
 from bncore.probes.growing import output_sizes
-from bncore.probes.ics import Ics
-from bncore.probes.landscape import Curvature, Landscape
+from bncore.probes.ics import IcsProbe
+from bncore.probes.landscape import Curvature, LandscapeProbe
 from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.view import StepView
@@ -53,7 +53,7 @@ def bench_ics(
         for norm in NORMS:
             spec = spec_of(kind, norm, device)
             session, view = observed(spec)
-            probe = Ics(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
+            probe = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_ics, view)
@@ -75,7 +75,7 @@ def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: s
     for kind in kinds:
         for norm in NORMS:
             session, view = observed(spec_of(kind, norm, device))
-            probe = Landscape(
+            probe = LandscapeProbe(
                 multiples=MULTIPLES, loss_multiples=(), direction="gradient", floor_every=0,
                 curvature=Curvature(1, 1.0),
             )  # fmt: skip

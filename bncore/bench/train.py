@@ -17,8 +17,7 @@ from bncore.bench import handwritten
 from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes, seconds
 from bncore.config.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.data import load
-from bncore.nets import ForwardMode
-from bncore.nets import Norm as NormPosition
+from bncore.nets import ForwardMode, NormPosition
 from bncore.probes.run import ProbeRunner
 from bncore.store.journal import Journal
 from bncore.store.owner import acquire

@@ -5,7 +5,7 @@ from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.initialize import INITS
 from bncore.nets.layer import Layer
 from bncore.nets.layered import LayeredNet
-from bncore.nets.norm import Norm
+from bncore.nets.norm import NormPosition
 from bncore.nets.normalize import NORMS, NormState
 from bncore.nets.objective import accuracy, criterion, decays
 
@@ -16,7 +16,7 @@ __all__ = [
     "ForwardMode",
     "Layer",
     "LayeredNet",
-    "Norm",
+    "NormPosition",
     "NormState",
     "accuracy",
     "build",

@@ -16,7 +16,7 @@ from bncore.config.model import DLN, MLP, VGG, Spec
 from bncore.nets.initialize import initialize
 from bncore.nets.layer import Layer
 from bncore.nets.layered import LayeredNet
-from bncore.nets.norm import Norm
+from bncore.nets.norm import NormPosition
 
 _M = "pool"
 VGG_TABLES: dict[str, tuple[int | str, ...]] = {
@@ -41,9 +41,9 @@ class LayerPlan:
         """The type of the parameters."""
         return torch.float64 if self.spec.precision == "float64" else torch.float32
 
-    def norm(self, channels: int, *, positions: bool) -> Norm:
+    def norm(self, channels: int, *, positions: bool) -> NormPosition:
         """A norm position for the output of a map."""
-        return Norm(channels, positions=positions, setting=self.spec.norm, dtype=self.dtype)
+        return NormPosition(channels, positions=positions, setting=self.spec.norm, dtype=self.dtype)
 
     def linear(
         self, fan_in: int, fan_out: int, *, normed: bool, activation: Callable[[Tensor], Tensor] | None

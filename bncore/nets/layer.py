@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.noise import NoiseSource
-from bncore.nets.norm import Norm
+from bncore.nets.norm import NormPosition
 
 
 class Layer(nn.Module):
@@ -32,7 +32,7 @@ class Layer(nn.Module):
         self,
         weight_shape: tuple[int, ...],
         *,
-        norm: Norm | None,
+        norm: NormPosition | None,
         bias: bool = False,
         activation: Callable[[Tensor], Tensor] | None = None,
         pool: bool = False,

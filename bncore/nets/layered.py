@@ -8,12 +8,11 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from bncore.config.model import Noise as NoiseSpec
-from bncore.config.model import Norm as NormSpec
+from bncore.config.model import Noise, Norm
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.layer import Layer
 from bncore.nets.noise import NoiseSource
-from bncore.nets.norm import Norm, check_norm_fits
+from bncore.nets.norm import NormPosition, check_norm_fits
 
 TRAINING_PASS = ForwardMode()
 
@@ -32,9 +31,7 @@ class LayeredNet(nn.Module):
 
     layers: Sequence[Layer]
 
-    def __init__(
-        self, layers: Iterable[Layer], *, inputs: tuple[int, ...], seed: int, noise: NoiseSpec
-    ) -> None:
+    def __init__(self, layers: Iterable[Layer], *, inputs: tuple[int, ...], seed: int, noise: Noise) -> None:
         super().__init__()
         self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.inputs = inputs
@@ -55,7 +52,7 @@ class LayeredNet(nn.Module):
         return x
 
     @property
-    def norms(self) -> list[Norm]:
+    def norms(self) -> list[NormPosition]:
         """The norm positions, in layer order."""
         return [layer.norm for layer in self.layers if layer.norm is not None]
 
@@ -67,7 +64,7 @@ class LayeredNet(nn.Module):
         )
         return [source for sources in places for source in sources if source is not None]
 
-    def check_norm(self, setting: NormSpec) -> None:
+    def check_norm(self, setting: Norm) -> None:
         """Make sure that every norm position could be this norm.
 
         Raises:
@@ -76,7 +73,7 @@ class LayeredNet(nn.Module):
         for norm in self.norms:
             check_norm_fits(setting, norm.weight.numel(), positions=norm.positions)
 
-    def set_norm(self, setting: NormSpec) -> None:
+    def set_norm(self, setting: Norm) -> None:
         """Make every norm position another norm from the next pass on; see `Norm.set`.
 
         Raises:
@@ -86,7 +83,7 @@ class LayeredNet(nn.Module):
         for norm in self.norms:
             norm.set(setting)
 
-    def set_noise(self, setting: NoiseSpec) -> None:
+    def set_noise(self, setting: Noise) -> None:
         """Inject this noise from the next pass on; buffers of the old one are let go."""
         normed = [i for i, layer in enumerate(self.layers) if layer.norm is not None]
         places = {"input": [0], "last_norm": normed[-1:]}.get(setting.position, normed)
@@ -99,7 +96,7 @@ class LayeredNet(nn.Module):
             layer.noise_after_norm = source if after else None
 
     @contextmanager
-    def with_settings(self, norm: NormSpec, noise: NoiseSpec) -> Iterator[None]:
+    def with_settings(self, norm: Norm, noise: Noise) -> Iterator[None]:
         """Have another norm and other noise for a while; neither parameters nor statistics are touched.
 
         Raises:

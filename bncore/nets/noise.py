@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from bncore.config.model import Noise as NoiseSpec
+from bncore.config.model import Noise
 from bncore.nets.forward_mode import ForwardMode
 from bncore.random import generator
 
@@ -27,7 +27,7 @@ class NoiseSource:
     silently wrong.
     """
 
-    def __init__(self, setting: NoiseSpec, *, seed: int, layer: int) -> None:
+    def __init__(self, setting: Noise, *, seed: int, layer: int) -> None:
         self.setting = setting
         self.seed = seed
         self.layer = layer

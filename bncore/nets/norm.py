@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bncore.config.kinds import largest_divisor, lp_exponent
-from bncore.config.model import Norm as NormSpec
+from bncore.config.model import Norm
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.noise import is_channels_last
 from bncore.nets.normalize import NORMS, PER_CHANNEL, WITHOUT_STATISTICS, NormState
@@ -17,7 +17,7 @@ from bncore.nets.normalize import NORMS, PER_CHANNEL, WITHOUT_STATISTICS, NormSt
 _MOVING = -1
 
 
-class Norm(nn.Module):
+class NormPosition(nn.Module):
     """One norm position. `weight` is gamma, `bias` is beta, as in torch.nn.BatchNorm2d.
 
     Both live as long as the run. A kind that has no use for one of them leaves it without a gradient, so
@@ -35,7 +35,7 @@ class Norm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, *, positions: bool, setting: NormSpec, dtype: torch.dtype) -> None:
+    def __init__(self, channels: int, *, positions: bool, setting: Norm, dtype: torch.dtype) -> None:
         super().__init__()
         self.positions = positions
         self.weight = nn.Parameter(torch.ones(channels, dtype=dtype))
@@ -46,7 +46,7 @@ class Norm(nn.Module):
         """Batches in the cumulative average begun by a switch; -1 once the moving average applies."""
         self.adopt(setting)
 
-    def set(self, setting: NormSpec) -> None:
+    def set(self, setting: Norm) -> None:
         """Be another norm from the next pass on.
 
         gamma and beta stay. The running statistics restart, where kind or centring changes, as a cumulative
@@ -71,7 +71,7 @@ class Norm(nn.Module):
         """Whether the next batch has the weight in the running statistics that every later one has."""
         return self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS
 
-    def adopt(self, setting: NormSpec) -> None:
+    def adopt(self, setting: Norm) -> None:
         """Be another norm, and nothing more: statistics stay as they are. `set` is what a run does."""
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
         exponent = lp_exponent(setting.kind)
@@ -161,7 +161,7 @@ class Norm(nn.Module):
         return f"{self.weight.numel()}, kind={self.setting.kind}"
 
 
-def check_norm_fits(setting: NormSpec, channels: int, *, positions: bool) -> None:
+def check_norm_fits(setting: Norm, channels: int, *, positions: bool) -> None:
     """Refuse a norm that would normalize single values, which gives zero, or one that cannot be had here.
 
     Raises:

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from bncore.config.kinds import NORM_KINDS
-from bncore.config.model import Norm as NormSpec
+from bncore.config.model import Norm
 from bncore.nets.forward_mode import ForwardMode
-from bncore.nets.norm import Norm, check_norm_fits
+from bncore.nets.norm import NormPosition, check_norm_fits
 
 SWITCHABLE_KINDS = tuple(kind for kind in NORM_KINDS if kind != "weight")
 """All but the one that belongs to the map before it; and ``lp:<p>``."""
 EVALUATION, TRAINING = ForwardMode(training=False), ForwardMode(training=True, track=True)
 
 
-class SwitchableNorm(Norm):
+class SwitchableNorm(NormPosition):
     """In the place of `torch.nn.BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d`; of another kind after `switch`.
 
     `weight` (gamma) and `bias` (beta) stay when the kind changes; the running statistics begin anew as a
@@ -46,7 +46,7 @@ class SwitchableNorm(Norm):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        setting = NormSpec(kind=kind, eps=eps, momentum=momentum, groups=groups)
+        setting = Norm(kind=kind, eps=eps, momentum=momentum, groups=groups)
         super().__init__(
             num_features, positions=True, setting=setting, dtype=dtype or torch.get_default_dtype()
         )
@@ -60,17 +60,17 @@ class SwitchableNorm(Norm):
         """
         self.set(self.of_kind(kind))
 
-    def of_kind(self, kind: str) -> NormSpec:
+    def of_kind(self, kind: str) -> Norm:
         """Its setting with another kind.
 
         Raises:
             ValueError: as `switch`.
         """
-        setting = NormSpec.model_validate({**self.setting.model_dump(), "kind": kind})
+        setting = Norm.model_validate({**self.setting.model_dump(), "kind": kind})
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
         return setting
 
-    def adopt(self, setting: NormSpec) -> None:
+    def adopt(self, setting: Norm) -> None:
         if setting.kind == "weight":
             raise ValueError("kind: 'weight'; expected another: it divides the weights of the map before it")
         super().adopt(setting)

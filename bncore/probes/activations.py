@@ -69,7 +69,7 @@ def histogram(z: Tensor, bins: Bins) -> Tensor:
     return torch.bincount(cells.flatten(), minlength=bins.count)
 
 
-class Activations(Probe):
+class ActivationsProbe(Probe):
     """The probe. It remembers each layer's bins and the moments of the first and of the last measurement.
 
     Arguments:

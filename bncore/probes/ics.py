@@ -63,7 +63,7 @@ def rescaled_update(view: StepView, relative: float) -> Parameters:
     return new
 
 
-class Ics(Probe):
+class IcsProbe(Probe):
     """The probe; it remembers how often it measured.
 
     Arguments:

@@ -61,7 +61,7 @@ DIRECTIONS: dict[str, Callable[[StepView, Curvature], dict[str, Tensor]]] = {
 """Directions d of the steps theta_t - a d, by name; their length is no matter."""
 
 
-class Landscape(Probe):
+class LandscapeProbe(Probe):
     """The probe; it remembers how often it measured.
 
     Arguments:

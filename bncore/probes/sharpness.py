@@ -75,7 +75,7 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
     }
 
 
-class Sharpness(Probe):
+class SharpnessProbe(Probe):
     """The probe; it remembers the last eigenvector as a warm start.
 
     Arguments:

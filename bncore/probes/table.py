@@ -7,12 +7,12 @@ from typing import Any
 
 from bncore.config.model import Spec
 from bncore.config.probes import Cadence
-from bncore.probes.activations import Activations
+from bncore.probes.activations import ActivationsProbe
 from bncore.probes.base import Probe
-from bncore.probes.ics import Ics
-from bncore.probes.landscape import Curvature, Landscape
-from bncore.probes.sharpness import Sharpness
-from bncore.probes.theory import Theory
+from bncore.probes.ics import IcsProbe
+from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.sharpness import SharpnessProbe
+from bncore.probes.theory import TheoryProbe
 
 
 def _settings(chosen: Cadence) -> dict[str, Any]:
@@ -23,14 +23,14 @@ def _settings(chosen: Cadence) -> dict[str, Any]:
 def _landscape(spec: Spec) -> Probe:
     search = spec.probes.sharpness
     curvature = Curvature(search.iterations, search.tolerance)
-    return Landscape(**_settings(spec.probes.landscape), curvature=curvature)
+    return LandscapeProbe(**_settings(spec.probes.landscape), curvature=curvature)
 
 
 PROBES: dict[str, Callable[[Spec], Probe]] = {
-    "ics": lambda spec: Ics(**_settings(spec.probes.ics), loss=spec.loss),
+    "ics": lambda spec: IcsProbe(**_settings(spec.probes.ics), loss=spec.loss),
     "landscape": _landscape,
-    "activations": lambda spec: Activations(**_settings(spec.probes.activations)),
-    "theory": lambda spec: Theory(**_settings(spec.probes.theory)),
-    "sharpness": lambda spec: Sharpness(**_settings(spec.probes.sharpness)),
+    "activations": lambda spec: ActivationsProbe(**_settings(spec.probes.activations)),
+    "theory": lambda spec: TheoryProbe(**_settings(spec.probes.theory)),
+    "sharpness": lambda spec: SharpnessProbe(**_settings(spec.probes.sharpness)),
 }
 """Builders by the name of the settings in `spec.probes`, which is the `name` of the journal's events."""

@@ -26,7 +26,7 @@ from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_cu
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.rank import Aligned, PaperRank, as_far, looks, smoothed, spacing
 from bncore.report.report_run import ReportRun, Variant
-from bncore.report.series import Drawn, Line, at_lengths, line_of
+from bncore.report.series import DrawnMeasure, Line, at_lengths, line_of
 
 BySeed = Mapping[int, Sequence[ReportRun]]
 
@@ -70,7 +70,7 @@ class Place:
         return (self.key, self.figure) in LOGARITHMIC
 
 
-def beside(place: Place, runs: Mapping[Variant, BySeed], drawn: Drawn) -> Iterator[Beside]:
+def beside(place: Place, runs: Mapping[Variant, BySeed], drawn: DrawnMeasure) -> Iterator[Beside]:
     """Every curve of a panel against the step whose variant was run and measured.
 
     Arguments:
@@ -206,7 +206,7 @@ def _counted(runs: BySeed, table: str) -> list[ReportRun]:
     return [run for run in usual if run is not None]
 
 
-def _line(run: ReportRun, drawn: Drawn, grid: float) -> Line | None:
+def _line(run: ReportRun, drawn: DrawnMeasure, grid: float) -> Line | None:
     """The measure over the steps, of changes those between measurements as far apart as the paper's."""
     if not drawn.change:
         return line_of(run, drawn)

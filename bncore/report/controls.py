@@ -33,7 +33,7 @@ Level = Callable[[Spec], str]
 
 
 @dataclass(frozen=True)
-class Control:
+class Confounder:
     """One confounder, and the settings that hold it fixed or vary it."""
 
     key: str
@@ -54,7 +54,7 @@ class Control:
 class ControlTable:
     """A control of some runs that differ in nothing else but seed and instruments."""
 
-    control: Control
+    control: Confounder
     network: str
     quantity: str
     log: bool
@@ -100,32 +100,32 @@ def _start(spec: Spec) -> str:
     return f"{spec.init.scheme}{f', warm-up of {warmup} steps' if warmup else ''}"
 
 
-CONTROLS: tuple[Control, ...] = (
-    Control(
+CONTROLS: tuple[Confounder, ...] = (
+    Confounder(
         "updates", "Norms at equal updates", "Is an advantage more than larger or better scaled updates?",
         _norm, _update, (ACCURACY, LOSS, ROUGHNESS), ("optim.relative_update",),
     ),
-    Control(
+    Confounder(
         "rates", "Learning rates", "Which rates does each norm tolerate, and how far does it get at its best?",
         _norm, lambda spec: f"lr {spec.optim.lr:g}", (ACCURACY, LOSS), ("optim.lr",),
         "A best rate at the edge of those tried may lie beyond them.", least_columns=3,
     ),
-    Control(
+    Confounder(
         "noise", "Noise, part by part", "Which part of the noise hurts, and is it the same amount without a norm?",
         _part, _norm, (ACCURACY, LOSS), ("noise",),
         "Absolute noise is a larger disturbance where activations are small; relative noise is matched.",
         least_rows=2,
     ),
-    Control(
+    Confounder(
         "shift", "Internal covariate shift at equal updates", "Is it larger only because layers move further?",
         _norm, _rescale, (SHIFT,),
     ),
-    Control(
+    Confounder(
         "direction", "Directions of the landscape", "Is the loss smoother, or only along the gradient?",
         _norm, lambda spec: spec.probes.landscape.direction, (BETA, ROUGHNESS),
         caveat="All directions are gone along to the same distances.",
     ),
-    Control(
+    Confounder(
         "start", "Initialization and warm-up", "How much of the help does a better start give without a norm?",
         _norm, _start, (ACCURACY, LOSS, ROUGHNESS), ("init", "optim.schedule"),
     ),
@@ -158,7 +158,7 @@ def controls_of(runs: Sequence[ReportRun]) -> Iterator[ControlTable]:
 Group = list[tuple[Spec, ReportRun]]
 
 
-def _alike(control: Control, runs: Sequence[ReportRun]) -> Iterator[tuple[str, Group]]:
+def _alike(control: Confounder, runs: Sequence[ReportRun]) -> Iterator[tuple[str, Group]]:
     """Runs that differ in nothing but what the control speaks of, seeds and instruments."""
     groups: dict[str, Group] = {}
     for run in runs:
@@ -174,7 +174,7 @@ def _alike(control: Control, runs: Sequence[ReportRun]) -> Iterator[tuple[str, G
 
 
 def _table(
-    control: Control, network: str, quantity: Quantity, columns: tuple[str, ...], group: Group
+    control: Confounder, network: str, quantity: Quantity, columns: tuple[str, ...], group: Group
 ) -> ControlTable | None:
     cells: dict[tuple[str, str], dict[int, list[ReportRun]]] = {}
     for spec, run in group:

@@ -11,7 +11,7 @@ from bncore.measures import SHOWN
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation
 from bncore.report.picture import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
-from bncore.report.series import Drawn, Together, curves_of, departure_marks, means_note
+from bncore.report.series import CurveGroup, DrawnMeasure, curves_of, departure_marks, means_note
 from bncore.store.measured import middle_layer
 
 MOST = 16
@@ -65,7 +65,7 @@ def _picture(
     yield ReportPicture(name, heading, title, tuple(plots), legend, notes=tuple(notes))
 
 
-def _label(group: Together) -> str:
+def _label(group: CurveGroup) -> str:
     """In the legend."""
     if len(group.runs) > 1:
         return f"{group.name} ({len(group.runs)} runs)"
@@ -73,7 +73,7 @@ def _label(group: Together) -> str:
     return f"{group.name} — {reason}" if reason else group.name
 
 
-def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[Together]:
+def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[CurveGroup]:
     """Runs that are evidence in the groups that `show` makes, the others by themselves."""
     group_of = {view.run.path: group for group in presentation.groups for view in group.runs}
     found: dict[object, list[ReportRun]] = {}
@@ -84,10 +84,10 @@ def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[
     free = count(max((group.style for group in presentation.groups), default=-1) + 1)
     for key, together in found.items():
         name, style = (key.name, key.style) if isinstance(key, Group) else (together[0].name, next(free))
-        yield Together(name, style, tuple(together))
+        yield CurveGroup(name, style, tuple(together))
 
 
-def _panels(groups: Sequence[Together], presentation: Presentation) -> Iterator[ReportPanel]:
+def _panels(groups: Sequence[CurveGroup], presentation: Presentation) -> Iterator[ReportPanel]:
     """A panel of each measure that is shown, of the middle layer where it has a value for each."""
     columns = [run.columns for group in groups for run in group.runs]
     marks = tuple(mark for one in groups for mark in departure_marks(one))
@@ -97,5 +97,7 @@ def _panels(groups: Sequence[Together], presentation: Presentation) -> Iterator[
             layer = middle_layer(columns, measure)
             title = f"{title}, layer {layer}"
         if layer is not None or not measure.per_layer:
-            curves = tuple(c for one in groups for c in curves_of(one, Drawn(measure, layer), presentation))
+            curves = tuple(
+                c for one in groups for c in curves_of(one, DrawnMeasure(measure, layer), presentation)
+            )
             yield ReportPanel(title, curves, marks, log_y=measure.log, y_name=measure.symbol)

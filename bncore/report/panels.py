@@ -17,8 +17,8 @@ from bncore.report.picture import ReportPanel
 from bncore.report.quantities import as_in_the_paper
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
-    Drawn,
-    Together,
+    CurveGroup,
+    DrawnMeasure,
     by_length,
     curves_of,
     departure_marks,
@@ -68,12 +68,12 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
 
     Arguments:
         layer: as the paper numbers it.
-        change: of the values, as in `Drawn`.
+        change: of the values, as in `DrawnMeasure`.
         has_paper: whether the paper's curve of that key is of this field.
     """
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
-        drawn, title = Drawn(measure, change=change), measure.title
+        drawn, title = DrawnMeasure(measure, change=change), measure.title
         if layer is not None:
             number = _layer(shown, measure, layer)
             if number is None:
@@ -195,7 +195,9 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
     return make
 
 
-def _variant_curves(shown: FigureRuns, variant: Variant, drawn: Drawn, found: Beside | None) -> list[Curve]:
+def _variant_curves(
+    shown: FigureRuns, variant: Variant, drawn: DrawnMeasure, found: Beside | None
+) -> list[Curve]:
     """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
     presentation, aligned = shown.setting.presentation, found and found.aligned
     beside_paper = found is not None and presentation.band is None and not presentation.single
@@ -208,13 +210,13 @@ def _variant_curves(shown: FigureRuns, variant: Variant, drawn: Drawn, found: Be
     return curves
 
 
-def _seeds(shown: FigureRuns, variant: Variant, drawn: Drawn) -> Together:
+def _seeds(shown: FigureRuns, variant: Variant, drawn: DrawnMeasure) -> CurveGroup:
     setting = shown.setting
     runs = tuple(one_per_seed(shown.runs[variant], drawn))
-    return Together(setting.label(variant), setting.styles[variant], runs)
+    return CurveGroup(setting.label(variant), setting.styles[variant], runs)
 
 
-def _departures(shown: FigureRuns, drawn: Drawn) -> Iterator[VLine]:
+def _departures(shown: FigureRuns, drawn: DrawnMeasure) -> Iterator[VLine]:
     """Where a variant's mean continues without a seed; none where there are no means."""
     if not (shown.setting.presentation.single or drawn.change):
         for variant in shown.runs:

@@ -30,7 +30,7 @@ RANGE = "from the least to the greatest seed"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnMeasure:
     """What a panel draws of a run."""
 
     measure: Measure
@@ -49,7 +49,7 @@ Line = tuple[Floats, Floats, Floats]
 """x, low, high."""
 
 
-def line_of(run: ReportRun, drawn: Drawn) -> Line | None:
+def line_of(run: ReportRun, drawn: DrawnMeasure) -> Line | None:
     """The measure over the steps; None where the run has not measured it."""
     found = take(run.columns, drawn.measure, drawn.layer)
     x, low = found.x, found.y
@@ -77,7 +77,7 @@ def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: 
 
 
 @dataclass(frozen=True)
-class Together:
+class CurveGroup:
     """Runs that are drawn as one: a variant's seeds, or a group."""
 
     name: str
@@ -89,7 +89,7 @@ class Together:
         return Group(self.name, self.style, tuple(run.view for run in self.runs))
 
 
-def curves_of(together: Together, drawn: Drawn, presentation: Presentation) -> list[Curve]:
+def curves_of(together: CurveGroup, drawn: DrawnMeasure, presentation: Presentation) -> list[Curve]:
     """The curves of some runs: their mean in its band, or each by itself."""
     found = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
     if drawn.change:  # one unit of one seed is another unit than that of another
@@ -119,7 +119,7 @@ def means_note(presentation: Presentation) -> str:
     )
 
 
-def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: Drawn) -> list[ReportRun]:
+def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: DrawnMeasure) -> list[ReportRun]:
     """Of each seed a run that has measured it, as in the paper where there is one; by seed."""
     found = []
     for _, ones in sorted(runs.items()):
@@ -128,7 +128,7 @@ def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: Drawn) -> list[
     return found
 
 
-def departure_marks(together: Together) -> Iterator[VLine]:
+def departure_marks(together: CurveGroup) -> Iterator[VLine]:
     """Where the mean of some runs continues without one of them."""
     for left in departures(together.group) if len(together.runs) > 1 else ():
         yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", together.style)

@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 63, 23
 
 
 @dataclass(frozen=True)
-class Drawn:
+class FrameTimes:
     """Medians of drawing all charts anew, in this process."""
 
     ours_ms: float
@@ -39,10 +39,10 @@ class Drawn:
     """Of that text: plotext knows nothing of what was sent before."""
 
 
-def drawn(points: int, repeats: int) -> Drawn:
+def drawn(points: int, repeats: int) -> FrameTimes:
     """Draws charts of so many points a curve. plotext is slow and gets a tenth of the repeats, at least two."""
     charts = [example(seed, points) for seed in range(CHARTS)]
-    return Drawn(
+    return FrameTimes(
         _median_ms(lambda: [_strips(chart, ChartStyle()) for chart in charts], repeats),
         _median_ms(lambda: [_strips(chart, ChartStyle(smoothing=0.6)) for chart in charts], repeats),
         _median_ms(grouped_frame(points, repeats), repeats),

@@ -18,7 +18,7 @@ GUTTER = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PlotArea:
     """Where the plot lies in a picture, and whether there is room for border and labels."""
 
     left: int
@@ -29,12 +29,12 @@ class Layout:
     gutter: int
 
 
-def layout(width: int, height: int) -> Layout:
+def layout(width: int, height: int) -> PlotArea:
     """All of it from 20 x 5; then no labels; below 8 x 4 the plot alone."""
     if width < 8 or height < 4:
-        return Layout(0, 0, width, height, False, 0)
+        return PlotArea(0, 0, width, height, False, 0)
     gutter = GUTTER if width >= 20 and height >= 5 else 0
-    return Layout(1 + gutter, 1, width - 2 - gutter, height - 2, True, gutter)
+    return PlotArea(1 + gutter, 1, width - 2 - gutter, height - 2, True, gutter)
 
 
 def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], focused: bool) -> None:
@@ -65,7 +65,7 @@ def most_y_ticks(height: int) -> int:
 
 
 def draw_y_labels(
-    grid: Grid, place: Layout, scale: Scale, marks: tuple[Tick, ...], palette: Palette
+    grid: Grid, place: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
 ) -> list[int]:
     """Labels right-aligned in the gutter; returns the rows of the plot that have one."""
     rows: list[int] = []
@@ -83,7 +83,9 @@ def draw_y_labels(
     return rows
 
 
-def draw_x_labels(grid: Grid, place: Layout, scale: Scale, marks: tuple[Tick, ...], palette: Palette) -> None:
+def draw_x_labels(
+    grid: Grid, place: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
+) -> None:
     """Labels centred under their place, in the bottom border; one that would touch another is left out."""
     free = place.left - 1
     if not marks:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bncore.figure import Floats, HeatData, HistogramData, Span
 from bntui.chart.cell_style import background_of, cell_style, cell_styles
 from bntui.chart.frame import (
-    Layout,
+    PlotArea,
     draw_border,
     draw_reading,
     draw_x_labels,
@@ -87,7 +87,7 @@ def row_owners(rows: int, height: int) -> NDArray[np.intp]:
     return np.arange(height)[::-1] * rows // height
 
 
-def _with_gutter(place: Layout, longest: int) -> Layout:
+def _with_gutter(place: PlotArea, longest: int) -> PlotArea:
     """Room for the names of rows, a third of the width at most."""
     if not place.gutter:
         return place
@@ -102,20 +102,20 @@ def _steps(steps: Floats, chosen: Span | None) -> Scale | None:
     return Scale(*extended(float(steps[0]), float(steps[-1]))) if steps.size else None
 
 
-def _empty(grid: Grid, place: Layout, title: str, note: str, look: ChartStyle) -> TerminalPicture:
+def _empty(grid: Grid, place: PlotArea, title: str, note: str, look: ChartStyle) -> TerminalPicture:
     if place.bordered:
         draw_border(grid, look.palette, title, [], look.focused)
     Overlay(grid, place, Scale(0.0, 1.0), Scale(0.0, 1.0), look.palette).note(note)
     return TerminalPicture(grid, place, None, None)
 
 
-def _paint(grid: Grid, place: Layout, levels: Floats, look: ChartStyle) -> None:
+def _paint(grid: Grid, place: PlotArea, levels: Floats, look: ChartStyle) -> None:
     inside = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
     grid.characters[inside], grid.styles[inside] = half_cells(levels, look.palette)
 
 
 def _name_rows(
-    grid: Grid, place: Layout, rows: tuple[str, ...], owners: NDArray[np.intp], look: ChartStyle
+    grid: Grid, place: PlotArea, rows: tuple[str, ...], owners: NDArray[np.intp], look: ChartStyle
 ) -> None:
     """Each name in the middle of the cells of its row, where it has cells of its own."""
     if not place.gutter:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bncore.figure import ChartData, Curve
 from bntui.chart.cell_style import blend, cell_style, with_background
-from bntui.chart.frame import Layout
+from bntui.chart.frame import PlotArea
 from bntui.chart.grid import SPACE, Grid, cells, fitted
 from bntui.chart.layers import Layers, last_point
 from bntui.chart.palette import Palette
@@ -28,7 +28,7 @@ class Overlay:
         palette: its colours.
     """
 
-    def __init__(self, grid: Grid, place: Layout, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
+    def __init__(self, grid: Grid, place: PlotArea, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
         self._grid, self._place, self._palette = grid, place, palette
         self._x_scale, self._y_scale = x_scale, y_scale
 

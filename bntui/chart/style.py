@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bncore.figure import Curve
-from bntui.chart.frame import Layout
+from bntui.chart.frame import PlotArea
 from bntui.chart.grid import Grid
 from bntui.chart.palette import DARK, Palette
 from bntui.chart.scale import Scale
@@ -28,7 +28,7 @@ class TerminalPicture:
     """A drawn plot, and where its field and its axes lie."""
 
     grid: Grid
-    place: Layout
+    place: PlotArea
     x_scale: Scale | None
     """None where there is nothing to draw."""
     y_scale: Scale | None

@@ -200,12 +200,12 @@ def test_a_probe_that_fails_does_not_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bncore.integrations.lightning import Observe  # noqa: PLC0415
-    from bncore.probes.landscape import Landscape  # noqa: PLC0415
+    from bncore.probes.landscape import LandscapeProbe  # noqa: PLC0415
 
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Landscape, "measure", fail)
+    monkeypatch.setattr(LandscapeProbe, "measure", fail)
     with pytest.warns(RuntimeWarning, match="probe landscape failed"):
         watched = fit(tmp_path / "run", callback=Observe(tmp_path / "run", probes=PROBES))
     events = journal(tmp_path / "run")

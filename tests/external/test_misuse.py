@@ -14,7 +14,7 @@ from torch import Tensor
 import bncore
 from bncore import ObserveError
 from bncore.external.observe import Observation
-from bncore.probes.landscape import Landscape
+from bncore.probes.landscape import LandscapeProbe
 from bncore.store.errors import StoreError
 from bncore.store.journal import Journal
 from bncore.train.digest import params_sha256
@@ -193,8 +193,8 @@ def test_a_probe_that_fails_stops_the_loop_where_it_is_to(
     def fail(*_: object) -> None:
         raise ArithmeticError("not today")
 
-    monkeypatch.setattr(Landscape, "measure", fail)
-    monkeypatch.setattr(Landscape, "task", fail)
+    monkeypatch.setattr(LandscapeProbe, "measure", fail)
+    monkeypatch.setattr(LandscapeProbe, "task", fail)
     with pytest.raises(ObserveError, match="probe landscape failed at step 0: ArithmeticError: not today"):
         run_loop(KINDS["plain"], tmp_path / "run")
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import bncore
 from bncore.external.checks import ObserveError, unwrapped
-from bncore.probes.activations import Activations
-from bncore.probes.ics import Ics
+from bncore.probes.activations import ActivationsProbe
+from bncore.probes.ics import IcsProbe
 from bncore.store.journal import read_events
 from bncore.train.digest import params_sha256
 
@@ -205,7 +205,7 @@ def test_what_a_module_remembers_of_its_passes_is_that_of_the_loop(tmp_path: Pat
 def test_a_probe_that_fails_changes_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, data, _ = CASES["dropout"]
     alone, _ = trained(make, data, None, {})
-    for kind in (Ics, Activations):
+    for kind in (IcsProbe, ActivationsProbe):
 
         def failing(self: Any, view: Any, measure: Any = kind.measure) -> None:
             measure(self, view)

@@ -177,12 +177,12 @@ def test_a_probe_that_fails_does_not_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bncore.integrations.transformers import Observe  # noqa: PLC0415
-    from bncore.probes.landscape import Landscape  # noqa: PLC0415
+    from bncore.probes.landscape import LandscapeProbe  # noqa: PLC0415
 
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Landscape, "measure", fail)
+    monkeypatch.setattr(LandscapeProbe, "measure", fail)
     made = trainer(tmp_path)
     made.add_callback(Observe(made, tmp_path / "run", probes=PROBES))
     torch.manual_seed(2)

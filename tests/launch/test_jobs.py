@@ -16,7 +16,7 @@ from cli.factories import bnrun, clean_environment, tiny_experiment
 from resume.factories import wait_until
 
 from bncore.bench import jobs
-from bncore.bench.jobs import NotMeasured, Together, bench_jobs
+from bncore.bench.jobs import ConcurrentRuns, NotMeasured, bench_jobs
 from bncore.config.load import load_experiment
 from bncore.config.plan import Plan, plan
 from bncore.launch.devices import Occupancy
@@ -36,10 +36,10 @@ def machine(
     `each` MiB; the numbers requested of it are in the list."""
     requested: list[int] = []
 
-    def measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
+    def measured(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> ConcurrentRuns:
         requested.append(count)
         taken = Occupancy(0.5, 200 + each * count, 10_000) if gpus else None
-        return Together(count, speeds[count], taken)
+        return ConcurrentRuns(count, speeds[count], taken)
 
     monkeypatch.setattr(jobs, "_measured", measured)
     monkeypatch.setattr(jobs, "visible_gpus", lambda: ("0",) if gpus else ())
@@ -87,7 +87,7 @@ def test_what_was_measured_counts_where_more_do_not_run(
     machine(monkeypatch, {1: 100, 2: 200}, gpus=False)
     measured = jobs._measured
 
-    def up_to_two(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> Together:
+    def up_to_two(plan: Plan, count: int, gpus: tuple[str, ...], at_least_s: float) -> ConcurrentRuns:
         if count > 2:
             raise NotMeasured("none-s0-3 has failed at step 7; OutOfMemoryError: CUDA out of memory")
         return measured(plan, count, gpus, at_least_s)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bncore.config.model import DLN, MLP, VGG, Init, Noise, Spec
-from bncore.config.model import Norm as NormSpec
-from bncore.nets import LayeredNet, Norm, build
+from bncore.config.model import DLN, MLP, VGG, Init, Noise, Norm, Spec
+from bncore.nets import LayeredNet, NormPosition, build
 
 NORM_KINDS = (
     "none", "batch", "l1", "l2", "linf", "lp:1.5", "lp:3", "lp:40", "layer", "group", "instance",
@@ -18,12 +17,12 @@ IMAGE = (3, 32, 32)
 
 
 def small_vgg(
-    norm: NormSpec | None = None, noise: Noise | None = None, *, seed: int = 0, width: float = 0.0625
+    norm: Norm | None = None, noise: Noise | None = None, *, seed: int = 0, width: float = 0.0625
 ) -> LayeredNet:
     """A VGG-11 of 4 to 32 channels in float64."""
     spec = Spec(
         net=VGG(kind="vgg11", width=width),
-        norm=norm or NormSpec(),
+        norm=norm or Norm(),
         noise=noise or Noise(),
         seed=seed,
         precision="float64",
@@ -31,15 +30,15 @@ def small_vgg(
     return build(spec, inputs=IMAGE, outputs=10)
 
 
-def small_net(net: DLN | MLP, norm: NormSpec | None = None, init: Init | None = None) -> LayeredNet:
+def small_net(net: DLN | MLP, norm: Norm | None = None, init: Init | None = None) -> LayeredNet:
     """A network on vectors of 6 features with 4 outputs, in float64."""
-    spec = Spec(net=net, norm=norm or NormSpec(), init=init or Init(), precision="float64")
+    spec = Spec(net=net, norm=norm or Norm(), init=init or Init(), precision="float64")
     return build(spec, inputs=(6,), outputs=4)
 
 
-def norm_position(setting: NormSpec, channels: int, *, positions: bool = True) -> Norm:
+def norm_position(setting: Norm, channels: int, *, positions: bool = True) -> NormPosition:
     """A norm in float64 with gamma and beta away from 1 and 0."""
-    norm = Norm(channels, positions=positions, setting=setting, dtype=torch.float64)
+    norm = NormPosition(channels, positions=positions, setting=setting, dtype=torch.float64)
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 1.5, channels))
         norm.bias.copy_(torch.linspace(-1.0, 1.0, channels))

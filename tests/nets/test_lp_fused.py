@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bncore.config.model import MLP, Spec
-from bncore.config.model import Norm as NormSpec
-from bncore.nets import ForwardMode, Norm, build
+from bncore.config.model import MLP, Norm, Spec
+from bncore.nets import ForwardMode, NormPosition, build
 from bncore.nets import norm as norm_module
 from bncore.nets.lp import LpSettings, lp_normalized
 
@@ -119,22 +118,22 @@ def test_the_result_lies_in_memory_as_y_does_whatever_the_gradient_lies_like() -
 @pytest.mark.parametrize(
     ("setting", "y"),
     [
-        (NormSpec(kind="l1", fused=True, centred=True), on_device(4, 3, 5)),
-        (NormSpec(kind="l1", fused=True), on_device(4, 3, 5).contiguous()),
-        (NormSpec(kind="l1"), on_device(4, 3, 5)),
-        (NormSpec(kind="batch", fused=True), on_device(4, 3, 5)),
-        (NormSpec(kind="l1", fused=True), on_device(8, 3)[::2]),
+        (Norm(kind="l1", fused=True, centred=True), on_device(4, 3, 5)),
+        (Norm(kind="l1", fused=True), on_device(4, 3, 5).contiguous()),
+        (Norm(kind="l1"), on_device(4, 3, 5)),
+        (Norm(kind="batch", fused=True), on_device(4, 3, 5)),
+        (Norm(kind="l1", fused=True), on_device(8, 3)[::2]),
     ],
     ids=["centred", "channels first", "not requested", "another kind", "every other row"],
 )
 def test_what_the_kernels_do_not_take_is_computed_plainly(
-    setting: NormSpec, y: Tensor, monkeypatch: pytest.MonkeyPatch
+    setting: Norm, y: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a kernel was used")
 
-    norm = Norm(3, positions=y.ndim == 4, setting=setting, dtype=torch.float64).to(DEVICE)
-    plain = Norm(
+    norm = NormPosition(3, positions=y.ndim == 4, setting=setting, dtype=torch.float64).to(DEVICE)
+    plain = NormPosition(
         3, positions=y.ndim == 4, setting=setting.model_copy(update={"fused": False}), dtype=torch.float64
     )
     monkeypatch.setattr(lp_fused, "lp_statistics", refuse)
@@ -163,7 +162,7 @@ def test_a_network_by_kernels_is_the_network(kind: str, chains: int) -> None:
     inputs = on_device(12, 6)
     found = []
     for fused in (False, True):
-        norm = NormSpec(kind=kind, fused=fused)
+        norm = Norm(kind=kind, fused=fused)
         spec = Spec(net=MLP(hidden=(7, 5)), norm=norm, precision="float64", device="cuda")
         net = build(spec, inputs=(6,), outputs=4).to(DEVICE)
         outputs = net.forward(inputs, ForwardMode(track=chains == 1, chains=chains))
@@ -183,8 +182,8 @@ def test_second_derivatives_are_those_of_plain_arithmetic(p: float) -> None:
 def test_they_are_refused_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(norm_module, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"norm\.fused: True; expected False where Triton is not installed"):
-        Norm(3, positions=True, setting=NormSpec(kind="l1", fused=True), dtype=torch.float32)
-    Norm(3, positions=True, setting=NormSpec(kind="l1"), dtype=torch.float32)
+        NormPosition(3, positions=True, setting=Norm(kind="l1", fused=True), dtype=torch.float32)
+    NormPosition(3, positions=True, setting=Norm(kind="l1"), dtype=torch.float32)
 
 
 COMPILE = """

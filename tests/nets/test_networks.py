@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bncore.config.model import DLN, MLP, VGG, Init, Noise, Spec
-from bncore.config.model import Norm as NormSpec
-from bncore.nets import ForwardMode, LayeredNet, Norm, build
+from bncore.config.model import DLN, MLP, VGG, Init, Noise, Norm, Spec
+from bncore.nets import ForwardMode, LayeredNet, NormPosition, build
 from bncore.nets.layer import Layer
 
 from .factories import IMAGE, NORM_KINDS, images, interleave, small_net, small_vgg
@@ -65,7 +64,7 @@ def test_a_batch_of_another_shape_is_refused() -> None:
 @pytest.mark.parametrize("normalise_last", [False, True])
 def test_dln_is_a_product_of_its_matrices_without_norm(normalise_last: bool) -> None:
     net = small_net(
-        DLN(kind="dln", depth=5, width=7, normalise_last=normalise_last), NormSpec(kind="none", bias=False)
+        DLN(kind="dln", depth=5, width=7, normalise_last=normalise_last), Norm(kind="none", bias=False)
     )
     assert shapes(net) == [(7, 6), (7, 7), (7, 7), (7, 7), (4, 7)]
     assert len(net.norms) == 4 + normalise_last
@@ -163,9 +162,7 @@ def test_gamma_is_one_and_every_bias_zero() -> None:
 
 def test_a_layers_weights_depend_on_seed_and_place_alone() -> None:
     def weights(depth: int, seed: int = 0, kind: str = "batch") -> list[Tensor]:
-        spec = Spec(
-            net=DLN(kind="dln", depth=depth), norm=NormSpec(kind=kind), seed=seed, precision="float64"
-        )
+        spec = Spec(net=DLN(kind="dln", depth=depth), norm=Norm(kind=kind), seed=seed, precision="float64")
         return [layer.weight for layer in build(spec, inputs=(10,), outputs=10).layers]
 
     torch.manual_seed(3)
@@ -189,7 +186,7 @@ def test_both_precisions_begin_at_the_same_weights() -> None:
 def test_old_weights_on_stacked_chains_give_each_chains_own_gradient(kind: str, position: str) -> None:
     """What the ICS probe needs: one layer's explicit weight on several activations at once, each chain with
     its own statistics and the same noise, and the gradient with respect to that weight."""
-    net = small_vgg(NormSpec(kind=kind), Noise(on=True, position=position))
+    net = small_vgg(Norm(kind=kind), Noise(on=True, position=position))
     layer = net.layers[-2]
     old = torch.randn_like(layer.weight).requires_grad_()
     chains = [images(3, channels=32, size=2, seed=s) for s in range(3)]
@@ -209,7 +206,7 @@ def test_old_weights_on_stacked_chains_give_each_chains_own_gradient(kind: str, 
 
 @pytest.mark.parametrize("kind", NORM_KINDS)
 def test_forward_is_compute_and_compute_is_map_then_respond(kind: str) -> None:
-    net, p = small_vgg(NormSpec(kind=kind)), ForwardMode()
+    net, p = small_vgg(Norm(kind=kind)), ForwardMode()
     layer, x = net.layers[0], images(3)
     gamma, beta = layer.affine
     whole = layer(x, p)
@@ -236,11 +233,11 @@ def test_train_and_eval_mode_change_nothing() -> None:
 
 def test_a_layers_norm_is_the_module_that_is_registered() -> None:
     """However it is looked up, also in a copy and after another was put in its place."""
-    first = Norm(4, positions=False, setting=NormSpec(), dtype=torch.float64)
+    first = NormPosition(4, positions=False, setting=Norm(), dtype=torch.float64)
     layer = Layer((4, 4), norm=first, dtype=torch.float64)
     twin = copy.deepcopy(layer)
     assert twin.norm is twin._modules["norm"] is not first
-    layer.norm = Norm(4, positions=False, setting=NormSpec(kind="l1"), dtype=torch.float64)
+    layer.norm = NormPosition(4, positions=False, setting=Norm(kind="l1"), dtype=torch.float64)
     assert layer.norm is layer._modules["norm"] is not first
     assert layer.norm.kind == "lp"
 

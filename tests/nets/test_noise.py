@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bncore.config.model import Noise
-from bncore.config.model import Norm as NormSpec
+from bncore.config.model import Noise, Norm
 from bncore.nets import ForwardMode
 from bncore.nets.noise import WORTH_A_THREAD, NoiseSource
 
@@ -214,7 +213,7 @@ def test_positions(position: str, where: list[tuple[str, int]]) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "batch", "l1", "layer"])
 def test_noise_comes_after_gamma_and_beta_and_before_the_activation(kind: str) -> None:
-    net = small_vgg(NormSpec(kind=kind), ON)
+    net = small_vgg(Norm(kind=kind), ON)
     layer, x, p = net.layers[0], images(4), ForwardMode(noise_step=2)
     z = layer.norm(layer.map(x, layer.weight, p), p)
     m, s = layer.noise_after_norm.draws(z, 2)
@@ -224,7 +223,7 @@ def test_noise_comes_after_gamma_and_beta_and_before_the_activation(kind: str) -
 
 @pytest.mark.parametrize("kind", ["none", "batch", "l1", "layer"])
 def test_noise_before_the_norm_comes_before_beta_too(kind: str) -> None:
-    net = small_vgg(NormSpec(kind=kind), ON.model_copy(update={"position": "before_norm"}))
+    net = small_vgg(Norm(kind=kind), ON.model_copy(update={"position": "before_norm"}))
     layer, x, p = net.layers[0], images(4), ForwardMode(noise_step=2)
     torch.nn.init.normal_(layer.norm.bias, generator=torch.Generator().manual_seed(1))
     y = layer.map(x, layer.weight, p)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bncore.config.model import Norm as NormSpec
-from bncore.nets import ForwardMode, Norm
+from bncore.config.model import Norm
+from bncore.nets import ForwardMode, NormPosition
 from bncore.nets.lp import LpSettings, lp_normalized, lp_scale
 
 from .factories import BATCH_KINDS, NORM_KINDS, images, interleave, norm_position
@@ -32,7 +32,7 @@ def gradients(z: Tensor, *wanted: Tensor) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("kind", BATCH_KINDS)
 def test_batch_kinds_equal_their_definition(kind: str, centered: bool, shape: tuple[int, ...]) -> None:
-    norm = norm_position(NormSpec(kind=kind, centred=centered), shape[1], positions=len(shape) == 4)
+    norm = norm_position(Norm(kind=kind, centred=centered), shape[1], positions=len(shape) == 4)
     y = images(shape[0], channels=shape[1], size=5)
     y = (y if len(shape) == 4 else y[:, :, 0, 0].contiguous()).requires_grad_()
     ours = norm(y, TRAIN)
@@ -45,7 +45,7 @@ def test_batch_kinds_equal_their_definition(kind: str, centered: bool, shape: tu
 
 @pytest.mark.parametrize(("kind", "groups"), [("layer", 1), ("group", 3), ("instance", 6)])
 def test_sample_kinds_equal_their_definition(kind: str, groups: int) -> None:
-    norm = norm_position(NormSpec(kind=kind, groups=3), 6)
+    norm = norm_position(Norm(kind=kind, groups=3), 6)
     y = images(4, channels=6, size=3).requires_grad_()
     ours = norm(y, TRAIN)
     dumb = sample_kind(y, norm.weight, norm.bias, norm.setting.eps, groups)
@@ -60,7 +60,7 @@ def test_batch_is_torch_batchnorm_bit_for_bit(
     positions: bool, reference: nn.Module, dtype: torch.dtype
 ) -> None:
     reference = copy.deepcopy(reference).to(dtype)
-    norm = Norm(3, positions=positions, setting=NormSpec(), dtype=dtype)
+    norm = NormPosition(3, positions=positions, setting=Norm(), dtype=dtype)
     for step in range(5):
         y = images(4, size=6, seed=step).to(dtype)
         y = (y if positions else y[:, :, 0, 0]).contiguous().requires_grad_()
@@ -74,7 +74,7 @@ def test_batch_is_torch_batchnorm_bit_for_bit(
 
 @pytest.mark.parametrize("kind", NORM_KINDS)
 def test_an_untracked_pass_leaves_the_module_as_it_was(kind: str) -> None:
-    norm = norm_position(NormSpec(kind=kind), 3)
+    norm = norm_position(Norm(kind=kind), 3)
     norm(images(2, size=4), TRACKED)
     before = copy.deepcopy(norm.state_dict())
     for p in (TRAIN, EVALUATION, ForwardMode(chains=2)):
@@ -85,7 +85,7 @@ def test_an_untracked_pass_leaves_the_module_as_it_was(kind: str) -> None:
 @pytest.mark.parametrize("kind", NORM_KINDS)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_chains_are_normalised_as_if_alone(kind: str, layout: torch.memory_format) -> None:
-    norm = norm_position(NormSpec(kind=kind), 4)
+    norm = norm_position(Norm(kind=kind), 4)
     chains = [images(3, channels=4, size=5, seed=s) * (s + 1) for s in range(3)]
     stacked = interleave(chains).to(memory_format=layout)
     alone = interleave([norm(y, TRAIN) for y in chains])
@@ -96,7 +96,7 @@ def test_chains_are_normalised_as_if_alone(kind: str, layout: torch.memory_forma
 
 @pytest.mark.parametrize("kind", NORM_KINDS)
 def test_channels_last_gives_the_same_and_keeps_its_layout(kind: str) -> None:
-    norm = norm_position(NormSpec(kind=kind), 4)
+    norm = norm_position(Norm(kind=kind), 4)
     y = images(3, channels=4, size=5)
     z = norm(y.to(memory_format=torch.channels_last), TRAIN)
     torch.testing.assert_close(z, norm(y, TRAIN), **TIGHT)
@@ -107,7 +107,7 @@ def test_channels_last_gives_the_same_and_keeps_its_layout(kind: str) -> None:
 def test_evaluation_after_tracking_one_batch_alone_repeats_it(kind: str) -> None:
     """With momentum 1 the running statistics are the last batch's, so evaluation repeats training, up to
     the unbiased variance that batch norm tracks."""
-    norm = norm_position(NormSpec(kind=kind, momentum=1.0), 3)
+    norm = norm_position(Norm(kind=kind, momentum=1.0), 3)
     y = images(40, size=20)
     trained, evaluated = norm(y, TRACKED), norm(y, EVALUATION)
     torch.testing.assert_close(evaluated, trained, rtol=1e-4, atol=1e-4)
@@ -115,14 +115,14 @@ def test_evaluation_after_tracking_one_batch_alone_repeats_it(kind: str) -> None
 
 @pytest.mark.parametrize("kind", ["batch", "batch_detached", "batch_population", "variance_only"])
 def test_kinds_with_a_variance_track_the_unbiased_one_as_torch_does(kind: str) -> None:
-    norm = norm_position(NormSpec(kind=kind), 3)
+    norm = norm_position(Norm(kind=kind), 3)
     y = images(2, size=2)  # 8 values a channel: the two estimates differ by 14 %
     norm(y, TRACKED)
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * y.var((0, 2, 3), correction=1), **TIGHT)
 
 
 def test_population_norm_uses_the_statistics_before_the_batch_then_tracks_it() -> None:
-    norm = norm_position(NormSpec(kind="batch_population"), 3)
+    norm = norm_position(Norm(kind="batch_population"), 3)
     y = images(4, size=4).requires_grad_()
     as_evaluated = norm(y, EVALUATION)
     z = norm(y, TRACKED)
@@ -133,7 +133,7 @@ def test_population_norm_uses_the_statistics_before_the_batch_then_tracks_it() -
 
 
 def test_l2_is_batch_for_zero_mean_inputs_and_only_then() -> None:
-    l2, batch = (norm_position(NormSpec(kind=k), 3) for k in ("l2", "batch"))
+    l2, batch = (norm_position(Norm(kind=k), 3) for k in ("l2", "batch"))
     y = images(6, size=4)
     centered = y - y.mean((0, 2, 3), keepdim=True)
     torch.testing.assert_close(l2(centered, TRAIN), batch(centered, TRAIN), **TIGHT)
@@ -141,7 +141,7 @@ def test_l2_is_batch_for_zero_mean_inputs_and_only_then() -> None:
 
 
 def test_none_adds_beta_and_gives_gamma_no_gradient() -> None:
-    norm = norm_position(NormSpec(kind="none"), 3)
+    norm = norm_position(Norm(kind="none"), 3)
     y = images(2, size=4)
     z = norm(y, TRACKED)
     torch.testing.assert_close(z, y + norm.bias.view(3, 1, 1), rtol=0, atol=0)
@@ -150,18 +150,16 @@ def test_none_adds_beta_and_gives_gamma_no_gradient() -> None:
     assert norm.bias.grad is not None
 
 
-@pytest.mark.parametrize(
-    "setting", [NormSpec(kind="none", bias=False), NormSpec(kind="none", affine="frozen")]
-)
-def test_none_without_bias_is_the_identity(setting: NormSpec) -> None:
+@pytest.mark.parametrize("setting", [Norm(kind="none", bias=False), Norm(kind="none", affine="frozen")])
+def test_none_without_bias_is_the_identity(setting: Norm) -> None:
     y = images(2, size=4)
     assert norm_position(setting, 3)(y, TRAIN) is y
 
 
 @pytest.mark.parametrize("kind", [k for k in NORM_KINDS if k != "none"])
 def test_frozen_gamma_and_beta_stand_for_one_and_zero_without_gradient(kind: str) -> None:
-    frozen = norm_position(NormSpec(kind=kind, affine="frozen"), 4)
-    plain = Norm(4, positions=True, setting=NormSpec(kind=kind), dtype=torch.float64)
+    frozen = norm_position(Norm(kind=kind, affine="frozen"), 4)
+    plain = NormPosition(4, positions=True, setting=Norm(kind=kind), dtype=torch.float64)
     y = images(3, channels=4, size=4).requires_grad_()
     z = frozen(y, TRAIN)
     torch.testing.assert_close(z, plain(y, TRAIN), **TIGHT)
@@ -173,7 +171,7 @@ def test_frozen_gamma_and_beta_stand_for_one_and_zero_without_gradient(kind: str
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", [k for k in NORM_KINDS if k != "instance"])
 def test_gradients_are_finite_at_zero(kind: str, dtype: torch.dtype) -> None:
-    norm = Norm(4, positions=False, setting=NormSpec(kind=kind, groups=2), dtype=dtype)
+    norm = NormPosition(4, positions=False, setting=Norm(kind=kind, groups=2), dtype=dtype)
     y = torch.zeros(5, 4, dtype=dtype, requires_grad=True)
     z = norm(y, TRAIN)
     z.square().sum().backward()
@@ -249,7 +247,7 @@ def test_the_written_out_gradient_of_lp_is_that_of_autograd(
 def test_what_lp_keeps_for_its_gradient_is_y_and_numbers_per_channel(
     kind: str, layout: torch.memory_format
 ) -> None:
-    norm = norm_position(NormSpec(kind=kind), 4)
+    norm = norm_position(Norm(kind=kind), 4)
     y = images(3, channels=4, size=5).to(memory_format=layout).requires_grad_()
     kept: list[Tensor] = []
 
@@ -268,7 +266,7 @@ def test_what_lp_keeps_for_its_gradient_is_y_and_numbers_per_channel(
 @pytest.mark.parametrize("kind", ["l1", "l2", "linf", "lp:3"])
 @pytest.mark.parametrize("left_out", ["y", "gamma", "beta"])
 def test_lp_gives_the_gradients_that_are_asked_for_alone(kind: str, left_out: str) -> None:
-    norm = norm_position(NormSpec(kind=kind), 3)
+    norm = norm_position(Norm(kind=kind), 3)
     tensors = {"y": images(4, size=4).requires_grad_(), "gamma": norm.weight, "beta": norm.bias}
     want = {name: tensor for name, tensor in tensors.items() if name != left_out}
     whole = gradients(norm(tensors["y"], TRAIN), *tensors.values())
@@ -282,7 +280,7 @@ def test_lp_gives_the_gradients_that_are_asked_for_alone(kind: str, left_out: st
 @pytest.mark.parametrize("kind", [k for k in BATCH_KINDS if k != "batch_detached"])
 def test_second_derivatives_exist(kind: str) -> None:
     """Hessian-vector products go through every norm (the ablation without gradient has no true Hessian)."""
-    norm = norm_position(NormSpec(kind=kind), 2)
+    norm = norm_position(Norm(kind=kind), 2)
     y = images(2, channels=2, size=2, seed=3).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda v: norm(v, TRAIN), (y,))
     inputs = (y, norm.weight.detach().requires_grad_(), norm.bias.detach().requires_grad_())
@@ -292,19 +290,19 @@ def test_second_derivatives_exist(kind: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "channels", "message"),
     [
-        (NormSpec(kind="instance"), 8, "norm.kind: 'instance'"),
-        (NormSpec(kind="group", groups=8), 8, "norm.groups: 8; expected fewer than the 8 features"),
+        (Norm(kind="instance"), 8, "norm.kind: 'instance'"),
+        (Norm(kind="group", groups=8), 8, "norm.groups: 8; expected fewer than the 8 features"),
     ],
 )
-def test_a_norm_over_single_values_is_refused(setting: NormSpec, channels: int, message: str) -> None:
+def test_a_norm_over_single_values_is_refused(setting: Norm, channels: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         norm_position(setting, channels, positions=False)
 
 
 def test_group_takes_the_largest_divisor() -> None:
-    assert norm_position(NormSpec(kind="group", groups=8), 12).groups == 6
-    assert norm_position(NormSpec(kind="group", groups=8), 7).groups == 7
-    assert norm_position(NormSpec(kind="group", groups=8), 64).groups == 8
+    assert norm_position(Norm(kind="group", groups=8), 12).groups == 6
+    assert norm_position(Norm(kind="group", groups=8), 7).groups == 7
+    assert norm_position(Norm(kind="group", groups=8), 64).groups == 8
 
 
 @pytest.mark.parametrize(
@@ -313,7 +311,7 @@ def test_group_takes_the_largest_divisor() -> None:
 @pytest.mark.parametrize("momentum", [0.1, 0.7])
 def test_an_activation_that_overflows_leaves_what_torch_s_batchnorm_keeps(kind: str, momentum: float) -> None:
     """An infinite variance and a finite mean, never NaN; and evaluation is what it is there."""
-    norm = Norm(3, positions=False, setting=NormSpec(kind=kind, momentum=momentum), dtype=torch.float32)
+    norm = NormPosition(3, positions=False, setting=Norm(kind=kind, momentum=momentum), dtype=torch.float32)
     torch_s = nn.BatchNorm1d(3, momentum=momentum)
     batches = [images(8, size=1, seed=seed)[:, :, 0, 0].float() for seed in range(4)]
     batches[1] = batches[1] * 1e25
@@ -330,11 +328,11 @@ def test_an_activation_that_overflows_leaves_what_torch_s_batchnorm_keeps(kind: 
 
 @pytest.mark.parametrize("kind", ["l2", "variance_only", "batch_detached", "batch_population"])
 def test_statistics_that_stay_finite_are_lerp_s_to_the_bit(kind: str) -> None:
-    norm = Norm(3, positions=False, setting=NormSpec(kind=kind), dtype=torch.float32)
+    norm = NormPosition(3, positions=False, setting=Norm(kind=kind), dtype=torch.float32)
     expected = norm.running_var.clone()
     for seed in range(4):
         y = images(8, size=1, seed=seed)[:, :, 0, 0].float()
-        single = Norm(3, positions=False, setting=NormSpec(kind=kind, momentum=1.0), dtype=torch.float32)
+        single = NormPosition(3, positions=False, setting=Norm(kind=kind, momentum=1.0), dtype=torch.float32)
         single(y, TRACKED)
         norm(y, TRACKED)
         expected.lerp_(single.running_var, 0.1)

@@ -6,19 +6,18 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from bncore.config.model import DLN, MLP
-from bncore.config.model import Norm as NormSpec
+from bncore.config.model import DLN, MLP, Norm
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.layer import Layer, unit_length
-from bncore.nets.norm import Norm
+from bncore.nets.norm import NormPosition
 from nets.factories import small_net
 
-SETTING = NormSpec(kind="weight", eps=1e-12)
+SETTING = Norm(kind="weight", eps=1e-12)
 
 
 def layer(shape: tuple[int, ...]) -> Layer:
     generator = torch.Generator().manual_seed(3)
-    norm = Norm(shape[0], positions=len(shape) == 4, setting=SETTING, dtype=torch.float64)
+    norm = NormPosition(shape[0], positions=len(shape) == 4, setting=SETTING, dtype=torch.float64)
     made = Layer(shape, norm=norm, activation=torch.relu, dtype=torch.float64)
     with torch.no_grad():
         made.weight.normal_(generator=generator)

@@ -11,9 +11,8 @@ from oracles.network import Noise as PlainNoise
 from torch import Tensor
 from torch.nn import functional as F
 
-from bncore.config.model import Loss, Noise
-from bncore.config.model import Norm as NormSpec
-from bncore.nets import ForwardMode, LayeredNet, Norm, criterion
+from bncore.config.model import Loss, Noise, Norm
+from bncore.nets import ForwardMode, LayeredNet, NormPosition, criterion
 from bncore.nets.layer import Layer
 from bncore.probes.view import StepView
 
@@ -28,13 +27,13 @@ def drawn(*shape: int, seed: int) -> Tensor:
 
 
 def small_net(
-    setting: NormSpec, noise: Noise | None = None, *, pictures: bool = False, linear: bool = False
+    setting: Norm, noise: Noise | None = None, *, pictures: bool = False, linear: bool = False
 ) -> LayeredNet:
     """3 -> 4 -> 4 -> 2 with ReLU (or linear), or pictures 1x4x4 -> a pooled convolution of 2 -> 3 classes."""
     activation = None if linear else F.relu
 
     def normed(shape: tuple[int, ...], *, pool: bool = False) -> Layer:
-        norm = Norm(shape[0], positions=len(shape) == 4, setting=setting, dtype=TYPE)
+        norm = NormPosition(shape[0], positions=len(shape) == 4, setting=setting, dtype=TYPE)
         return Layer(shape, norm=norm, activation=activation, pool=pool, dtype=TYPE)
 
     if pictures:
@@ -76,7 +75,7 @@ def small_step(
     pictures: bool = False, linear: bool = False, lr: float = 0.1,
 ) -> StepView:  # fmt: skip
     """One step of `small_net` on Gaussian vectors (half squared error) or pictures (cross-entropy)."""
-    net = small_net(NormSpec(kind=norm, eps=eps, groups=2), noise, pictures=pictures, linear=linear)
+    net = small_net(Norm(kind=norm, eps=eps, groups=2), noise, pictures=pictures, linear=linear)
     if pictures:
         targets = torch.arange(samples) % 3
         return step_of(net, drawn(samples, 1, 4, 4, seed=1), targets, ENTROPY, lr=lr)

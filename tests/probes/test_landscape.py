@@ -16,7 +16,7 @@ from oracles.objective import cross_entropy, half_sum
 from torch import Tensor
 
 from bncore.config.model import Noise
-from bncore.probes.landscape import DIRECTIONS, Curvature, Landscape
+from bncore.probes.landscape import DIRECTIONS, Curvature, LandscapeProbe
 from bncore.probes.view import StepView
 
 from .step import plain_layers, small_step
@@ -29,7 +29,7 @@ def along(
     view: StepView, direction: str = "gradient", *, multiples: Sequence[float] = MULTIPLES,
     between: Sequence[float] = (), floor_every: int = 0, penalty: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    probe = Landscape(
+    probe = LandscapeProbe(
         multiples=multiples,
         loss_multiples=between,
         direction=direction,
@@ -161,7 +161,7 @@ def test_on_a_quadratic_beta_is_the_curvature_along_the_gradient_at_every_length
 
 def test_the_floor_is_the_difference_that_another_order_makes() -> None:
     view = small_step(samples=64)
-    probe = Landscape(
+    probe = LandscapeProbe(
         multiples=(1.0,), loss_multiples=(), direction="gradient", floor_every=10, curvature=SEARCH
     )
     found = [probe.measure(view) for _ in range(11)]

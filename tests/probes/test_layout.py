@@ -12,13 +12,12 @@ from oracles import landscape as landscape_oracle
 from oracles.objective import cross_entropy
 from torch.nn import functional as F
 
-from bncore.config.model import Noise
-from bncore.config.model import Norm as NormSpec
-from bncore.nets import LayeredNet, Norm
+from bncore.config.model import Noise, Norm
+from bncore.nets import LayeredNet, NormPosition
 from bncore.nets.layer import Layer
 from bncore.nets.noise import is_channels_last
-from bncore.probes.ics import Ics, layerwise_gradients, shifted_gradients
-from bncore.probes.landscape import Curvature, Landscape
+from bncore.probes.ics import IcsProbe, layerwise_gradients, shifted_gradients
+from bncore.probes.landscape import Curvature, LandscapeProbe
 from bncore.probes.view import StepView
 
 from .step import ENTROPY, TYPE, drawn, plain_layers, step_of
@@ -29,11 +28,11 @@ NOISES = [None, Noise(on=True), Noise(on=True, position="before_norm"), Noise(on
 
 def pictures_step(kind: str, noise: Noise | None = None, *, innermost: bool = True) -> StepView:
     """One step on pictures 3x4x4 -> 4 -> 4, pooled -> 4, pooled -> 3 classes."""
-    setting = NormSpec(kind=kind, groups=2)
+    setting = Norm(kind=kind, groups=2)
     maps = [((4, 3, 3, 3), False), ((4, 4, 3, 3), True), ((4, 4, 3, 3), True)]
     layers = [
         Layer(
-            shape, norm=Norm(4, positions=True, setting=setting, dtype=TYPE), activation=F.relu, pool=pool,
+            shape, norm=NormPosition(4, positions=True, setting=setting, dtype=TYPE), activation=F.relu, pool=pool,
             dtype=TYPE,
         )
         for shape, pool in maps
@@ -57,7 +56,7 @@ def test_shift_and_landscape_are_their_definitions(kind: str, noise: Noise | Non
     assert is_channels_last(view.inputs) and is_channels_last(view.before["layers.1.weight"])
     old, new = plain_layers(view), plain_layers(replace(view, before=view.after))
     shifts = ics_oracle.ics(old, new, view.inputs, view.targets, cross_entropy)
-    found = Ics(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0).measure(view)
+    found = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0).measure(view)
     for name in ("l2", "cosine", "relative"):
         expected = [getattr(shift, name) for shift in shifts[1:]]
         np.testing.assert_allclose(found[name][1:], expected, rtol=1e-8, atol=1e-11)
@@ -65,7 +64,7 @@ def test_shift_and_landscape_are_their_definitions(kind: str, noise: Noise | Non
     along = landscape_oracle.landscape(
         old, view.inputs, view.targets, cross_entropy, lr=view.lr, multiples=(0.5, 2.0)
     )
-    probe = Landscape(
+    probe = LandscapeProbe(
         multiples=(0.5, 2.0), loss_multiples=(), direction="gradient", floor_every=1,
         curvature=Curvature(1, 1.0),
     )  # fmt: skip

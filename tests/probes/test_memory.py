@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from resume.factories import DEEP_LINEAR, digest, events, make_run, story
 
 from bncore.config.model import DLN, Loss, Noise, Norm, Spec
-from bncore.config.probes import Activations, Probes
-from bncore.config.probes import Ics as IcsSpec
+from bncore.config.probes import Activations, Ics, Probes
 from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes import growing
 from bncore.probes import ics as ics_module
 from bncore.probes.guard import RandomSnapshot, is_out_of_memory
-from bncore.probes.ics import Ics
+from bncore.probes.ics import IcsProbe
 from bncore.probes.memory import roomy
 from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.probes.view import StepView
@@ -39,7 +38,7 @@ NO_ROOM = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB
 OBSERVED = DEEP_LINEAR.model_copy(
     update={
         "noise": Noise(on=True),  # so that ICS has no shortcut by moments
-        "probes": Probes(ics=IcsSpec(every=5, floor_every=2), activations=Activations(every=5, bins=8)),
+        "probes": Probes(ics=Ics(every=5, floor_every=2), activations=Activations(every=5, bins=8)),
     }
 )
 """Measured at 0, 5, 10, ...; checkpoints at 7, 14, ..."""
@@ -60,8 +59,8 @@ def room_for(chains: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return tried
 
 
-def ics(layers: tuple[int, ...] = ()) -> Ics:
-    return Ics(layers=layers, group=0, floor_every=0, penalty=False, rescale=0.0)
+def ics(layers: tuple[int, ...] = ()) -> IcsProbe:
+    return IcsProbe(layers=layers, group=0, floor_every=0, penalty=False, rescale=0.0)
 
 
 def deep_step() -> StepView:
@@ -74,7 +73,7 @@ def deep_step() -> StepView:
 
 
 def runner(group: int = 9) -> ProbeRunner:
-    return ProbeRunner(Spec(probes=Probes(ics=IcsSpec(every=1, floor_every=0, group=group)), loss=Loss()))
+    return ProbeRunner(Spec(probes=Probes(ics=Ics(every=1, floor_every=0, group=group)), loss=Loss()))
 
 
 def test_memory_that_ran_out_is_known_on_either_device() -> None:
@@ -235,14 +234,14 @@ def cut_after(run: RunDir, step: int) -> None:
 
 
 def no_room_at(steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = Ics.measure
+    measure = IcsProbe.measure
 
-    def limited(self: Ics, view: Any) -> dict[str, Any]:
+    def limited(self: IcsProbe, view: Any) -> dict[str, Any]:
         if view.step in steps:
             raise NO_ROOM
         return measure(self, view)
 
-    monkeypatch.setattr(Ics, "measure", limited)
+    monkeypatch.setattr(IcsProbe, "measure", limited)
 
 
 def test_training_is_unharmed(tmp_path: Path, twin: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

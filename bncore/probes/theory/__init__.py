@@ -2,7 +2,7 @@
 
 from bncore.probes.theory.counter_example import CounterExample, counter_example
 from bncore.probes.theory.identities import Lemma45, Theorem41, Theorem42, Theorem44, lemma_45
-from bncore.probes.theory.probe import Theory
+from bncore.probes.theory.probe import TheoryProbe
 from bncore.probes.theory.table import TheoryRow, theory_table
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Theorem41",
     "Theorem42",
     "Theorem44",
-    "Theory",
+    "TheoryProbe",
     "TheoryRow",
     "counter_example",
     "lemma_45",

@@ -23,7 +23,7 @@ from bncore.probes.theory.live import (
 from bncore.probes.view import StepView
 
 
-class Theory(Probe):
+class TheoryProbe(Probe):
     """The probe; it remembers nothing.
 
     Arguments:
