@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +90,11 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
         name = ", ".join(key) if by else f"{key[0]}/{key[1]}" if ambiguous else key[1]
         groups.append(Group(name, style, tuple(runs)))
     return tuple(groups)
+
+
+def styles_of(groups: Iterable[Group]) -> dict[RunView, int]:
+    """The style of each run's group."""
+    return {view: group.style for group in groups for view in group.runs}
 
 
 def short_name(path: str) -> str:

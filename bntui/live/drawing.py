@@ -92,7 +92,8 @@ def vlines(views: Sequence[RunView], state: PanelState) -> tuple[VLine, ...]:
         return ()
     left = state.grouping.departures(views, state.axis) if state.grouping else ()
     left = tuple(replace(line, text="") for line in left) if state.numbers else left
-    return (*marks(views, state.axis, state.numbers), *left)
+    groups = state.grouping.groups(views) if state.grouping and views else ()
+    return (*marks(views, state.axis, state.numbers, groups), *left)
 
 
 def measured_layers(view: RunView) -> list[set[int]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from bncore.figure import VLine
+from bncore.follow.groups import Group, styles_of
 from bncore.follow.request_view import CHANGING
 from bncore.follow.run_view import RunView
 from bntui.live.axes import Axis, at_steps
@@ -26,15 +27,13 @@ MOST_LABELS = 3
 """More than so many marks are numbered, where the person has not chosen."""
 
 
-def applied(views: Sequence[RunView]) -> dict[Request, tuple[RunView, int | None]]:
-    """The requests that were applied, in order, one for those that are the same of several runs at one step: the
-    first of these runs, and whose colour the mark has."""
-    found: dict[Request, tuple[RunView, int | None]] = {}
+def applied(views: Sequence[RunView]) -> dict[Request, list[RunView]]:
+    """The requests that were applied, in order, each with its runs: the same of several at one step is one."""
+    found: dict[Request, list[RunView]] = {}
     for view in views:
         for request in view.requests:
             if request.outcome == "applied" and request.kind in MARKED and request.step is not None:
-                key = (request.step, request.summary)
-                found[key] = (found[key][0], None) if key in found else (view, view.style)
+                found.setdefault((request.step, request.summary), []).append(view)
     return dict(sorted(found.items(), key=lambda item: item[0]))
 
 
@@ -46,10 +45,23 @@ def numbered(views: Sequence[RunView], chosen: Marks | None) -> dict[Request, in
     return {}
 
 
-def marks(views: Sequence[RunView], axis: Axis, numbers: Mapping[Request, int]) -> tuple[VLine, ...]:
-    """A mark for each request that was applied, where it is on the axis."""
+def marks(
+    views: Sequence[RunView], axis: Axis, numbers: Mapping[Request, int], groups: Iterable[Group] = ()
+) -> tuple[VLine, ...]:
+    """A mark for each request that was applied, where it is on the axis; in the colour of the group, or of the run
+    that is in none, that was asked alone."""
+    style_of = {view: view.style for view in views} | styles_of(groups)
     return tuple(
-        VLine(place, f"{numbers.get((step, text), '')}" if numbers else f"{text} @{step:,}", style)
-        for (step, text), (view, style) in applied(views).items()
-        if np.isfinite(place := float(at_steps(axis, view, np.array([float(step)]))[0]))
+        VLine(
+            place,
+            f"{numbers.get((step, text), '')}" if numbers else f"{text} @{step:,}",
+            common({style_of[view] for view in asked}),
+        )
+        for (step, text), asked in applied(views).items()
+        if np.isfinite(place := float(at_steps(axis, asked[0], np.array([float(step)]))[0]))
     )
+
+
+def common(styles: set[int]) -> int | None:
+    """The only one; None where there are several."""
+    return next(iter(styles)) if len(styles) == 1 else None

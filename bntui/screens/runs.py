@@ -126,7 +126,7 @@ class RunsPage(Page):
         groups = self.context.groups(snapshot)
         self.query_one(Sidebar).show(snapshot, self.selection, groups, self.context.grouping(snapshot))
         self.query_one(RunLine).show(groups, self.selection)
-        self.query_one(ChangeLine).show(snapshot, self.selection)
+        self.query_one(ChangeLine).show(snapshot, self.selection, groups)
         self.query_one(SteeringBar).update(snapshot, groups)
         self.show_page(snapshot)
         self._warn(snapshot)

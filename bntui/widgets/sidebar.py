@@ -14,12 +14,12 @@ from textual.widgets import Static
 
 from bncore.config.measure import Band
 from bncore.follow.estimate import duration
-from bncore.follow.groups import Group, short_name
+from bncore.follow.groups import Group, short_name, styles_of
 from bntui.chart.palette import Palette
 from bntui.chart.reading import Reading, place
 from bntui.chart.ticks import exact
 from bntui.live.grouping import Grouping
-from bntui.live.marks import numbered
+from bntui.live.marks import common, numbered
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
@@ -87,7 +87,7 @@ class Sidebar(Vertical):
             shape = (len(lines), message)  # which alone may wrap: laying out costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
-        self.query_one("#changes", Listing).show(change_rows(palette, snapshot, selection))
+        self.query_one("#changes", Listing).show(change_rows(palette, snapshot, selection, groups))
 
     def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
         """Show what a chart's curves say at the crosshair, in the order of the runs; nothing where it is empty."""
@@ -141,9 +141,9 @@ class RunLine(Line):
 class ChangeLine(Line):
     """The last change in one line."""
 
-    def show(self, snapshot: Snapshot, selection: Selection) -> None:
+    def show(self, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]) -> None:
         """Show the newest of the snapshot's changes; all that have numbers in charts, where there is room."""
-        rows = change_rows(fmt.palette_of(self.app), snapshot, selection)
+        rows = change_rows(fmt.palette_of(self.app), snapshot, selection, groups)
         self.set_class(not rows, "empty")
         numbers = numbered(selection.shown(snapshot), selection.marks)
         if numbers:
@@ -248,11 +248,15 @@ def details(group: Group) -> list[Text]:
     return lines
 
 
-def change_rows(palette: Palette, snapshot: Snapshot, selection: Selection) -> list[ListRow]:
+def change_rows(
+    palette: Palette, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]
+) -> list[ListRow]:
     """Every change, once; with its number where it is marked by that in charts."""
     numbers, rows = numbered(selection.shown(snapshot), selection.marks), []
+    style_of = styles_of(groups)
     for request, views in fmt.changes(snapshot):
-        style = fmt.color(palette, views[0].style) if len(views) == 1 else ""
+        style_index = common({style_of[view] for view in views})
+        style = "" if style_index is None else fmt.color(palette, style_index)
         text = fmt.request_line(request, fmt.targets_text(views, len(snapshot.runs)), style)
         number = numbers.get((request.step or 0, request.summary)) if request.outcome == "applied" else None
         rows.append(ListRow(Text(f"{number or '':>2} ", fmt.STRONG).append_text(text) if numbers else text))

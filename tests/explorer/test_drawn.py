@@ -109,7 +109,7 @@ def test_what_is_said_of_the_selected_run(views: tuple[RunView, ...]) -> None:
 
 
 def test_the_list_of_changes(snapshot: Snapshot) -> None:
-    assert lines(change_rows(DARK, snapshot, Selection())) == [
+    assert lines(change_rows(DARK, snapshot, Selection(), [alone(view) for view in snapshot.runs])) == [
         "      7 ✓ noise on  2 runs",
         "      9 ✓ norm l1  batch",
         "     11 ✗ lr 50.0  batch  rejected: too large",

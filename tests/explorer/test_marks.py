@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from live.factories import events, made_run, request, view_of, write_sweep
+from live.factories import events, made_run, request, view_of, watched, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
+from bntui.chart.palette import DARK
 from bntui.live.drawing import PanelState, vlines
+from bntui.live.grouping import Grouping
 from bntui.live.marks import numbered
+from bntui.selection import Selection
+from bntui.widgets.formatting import color
+from bntui.widgets.sidebar import change_rows
 from explorer.factories import checked_text, drive, explorer, until
 
 
@@ -25,7 +30,7 @@ def steered(path: Path, count: int) -> SweepDir:
 
 
 def test_numbers_follow_the_steps_and_the_same_request_has_one(tmp_path: Path) -> None:
-    views = [view_of(run) for run in steered(tmp_path, 3).runs()]
+    views = [view_of(run, style) for style, run in enumerate(steered(tmp_path, 3).runs())]
     numbers = numbered(views, "numbers")
     assert numbers == {(1, "lr 0.01"): 1, (2, "lr 0.02"): 2, (2, "noise on"): 3, (3, "lr 0.03"): 4}
     drawn = vlines(views, PanelState(numbers=numbers))
@@ -36,6 +41,28 @@ def test_numbers_follow_the_steps_and_the_same_request_has_one(tmp_path: Path) -
         "as of all runs"
     )
     assert vlines(views, PanelState(hide_marks=True)) == ()
+
+
+@pytest.mark.parametrize("asked", [(0, 1), (1,)], ids=["the group", "one of it"])
+def test_marks_and_changes_have_the_color_of_the_group(tmp_path: Path, asked: tuple[int, ...]) -> None:
+    sweep = SweepDir(tmp_path / "made-001")
+    for seed in range(2):
+        made_run(sweep.path / f"batch-s{seed}", events())
+        steering = [request(7, {"optim.lr": 0.5})] if seed in asked else []
+        made_run(sweep.path / f"none-s{seed}", [*events(), *steering])
+    write_sweep(sweep.path, [])
+    snapshot = watched(sweep).poll(None)
+    grouping = Grouping()
+    grouping.choose(snapshot, None, None)
+    groups = grouping.groups(snapshot.runs)
+    none = next(group for group in groups if group.name == "none")
+    assert none.style not in {view.style for view in none.runs if view.seed in asked[-1:]}, (
+        "or nothing is shown"
+    )
+    (mark, *_) = vlines(snapshot.runs, PanelState(grouping=grouping))
+    assert (mark.text, mark.style) == ("lr 0.5 @7", none.style)
+    (row,) = change_rows(DARK, snapshot, Selection(), groups)
+    assert row.text.spans[-1].style == color(DARK, none.style)
 
 
 @pytest.mark.parametrize(("count", "many"), [(1, False), (2, False), (3, True)])
