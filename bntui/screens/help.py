@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
+from textual.widget import Widget
 
 from bntui.actions import HELP, SCREENS, Action, actions_of, bindings
 from bntui.screens.dialog import Dialog
@@ -36,21 +35,18 @@ class Help(Dialog[None]):
     Help Listing { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(HELP)
+    TITLE = "Keys"
+    SUB_TITLE = "↑↓ scroll   Esc back"
 
     def __init__(self, scopes: tuple[str, ...], actions: Sequence[Action]) -> None:
         super().__init__()
-        self._scopes, self._actions = scopes, actions
+        self._rows = help_rows(scopes, actions)
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = "Keys"
-            window.border_subtitle = "↑↓ scroll   Esc back"
-            yield Listing(id="keys-help")
+    def body(self) -> Iterable[Widget]:
+        yield Listing()
 
     def on_mount(self) -> None:
-        listing = self.query_one(Listing)
-        listing.show(help_rows(self._scopes, self._actions))
-        listing.focus()
+        self.query_one(Listing).show(self._rows)
 
 
 def help_rows(scopes: tuple[str, ...], actions: Sequence[Action]) -> list[ListRow]:

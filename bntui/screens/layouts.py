@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from bncore.config.errors import escape_control
@@ -24,16 +25,12 @@ from bntui.widgets.listing import Listing, ListRow
 class SaveLayout(Dialog[str]):
     """Answers the name to save what is shown under."""
 
-    DEFAULT_CSS = """
-    SaveLayout Input, SaveLayout Input:focus { border: none; height: 1; padding: 0 1; background: $boost; }
-    """
+    TITLE = "Save layout"
+    SUB_TITLE = "Enter save   Esc cancel"
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = "Save layout"
-            window.border_subtitle = "Enter save   Esc cancel"
-            yield Input(placeholder="name")
-            yield Static(id="replaced", markup=False)
+    def body(self) -> Iterable[Widget]:
+        yield Input(placeholder="name")
+        yield Static(markup=False)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -50,16 +47,14 @@ class PickLayout(Dialog[Layout]):
     """Answers the layout to show."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(LAYOUTS)
+    TITLE = "Layouts"
+    SUB_TITLE = "Enter show   Del delete   Esc cancel"
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = "Layouts"
-            window.border_subtitle = "Enter show   Del delete   Esc cancel"
-            yield Listing(id="layouts")
+    def body(self) -> Iterable[Widget]:
+        yield Listing()
 
     def on_mount(self) -> None:
         self._show()
-        self.query_one(Listing).focus()
 
     def action_delete(self) -> None:
         name = self.query_one(Listing).key

@@ -7,19 +7,16 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.widgets import Input
 
 from bntui.actions import PICKER, bindings
 from bntui.live.panels import PANELS
-from bntui.screens.dialog import Dialog
-from bntui.widgets.formatting import MUTED
-from bntui.widgets.listing import Listing, ListRow
+from bntui.screens.dialog import Finder
+from bntui.widgets.listing import ListRow
 
 
-class Picker(Dialog[tuple[str, ...]]):
+class Picker(Finder[tuple[str, ...]]):
     """Answers the keys of the panels to show; never none of them.
 
     Arguments:
@@ -30,9 +27,12 @@ class Picker(Dialog[tuple[str, ...]]):
     DEFAULT_CSS = """
     Picker > .window { height: 90%; }
     Picker Listing { height: 1fr; }
-    Picker Input, Picker Input:focus { border: none; height: 1; padding: 0; background: $boost; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(PICKER)
+    TITLE = "Charts"
+    SUB_TITLE = "Tab show/hide   Shift+↑↓ reorder   Enter apply   Esc cancel"
+    PLACEHOLDER = "type to find: title, key or symbol"
+    NOTHING = "no chart matches"
 
     def __init__(self, keys: tuple[str, ...], logged: Sequence[str] = ()) -> None:
         super().__init__()
@@ -41,73 +41,44 @@ class Picker(Dialog[tuple[str, ...]]):
         """The key of the chart that letters found; empty where none were typed."""
         self._known = [*PANELS, *logged]
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = "Charts"
-            window.border_subtitle = "Tab show/hide   Shift+↑↓ reorder   Enter apply   Esc cancel"
-            yield Input(placeholder="type to find: title, key or symbol")
-            yield Listing(id="charts", focusable=False)
-
-    def on_mount(self) -> None:
-        self._show()
-        self.query_one(Input).focus()
-
-    @property
-    def _typed(self) -> str:
-        return self.query_one(Input).value
+    def rows(self) -> list[ListRow]:
+        found = find(self.typed, self._known)
+        shown = {key: number for number, key in enumerate(self._keys, 1) if key in found}
+        rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for key, n in shown.items()]
+        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in found if key not in shown]
+        return sorted(rows, key=lambda row: found.index(row.key)) if self.typed else rows
 
     def action_choose(self) -> None:
-        key = self.query_one(Listing).key
+        key = self.listing.key
         if key and key not in self._keys:
             self._keys.append(key)
         elif key and len(self._keys) > 1:
             self._keys.remove(key)
-        self._show()
-
-    def action_move(self, by: int) -> None:
-        self.query_one(Listing).action_move(by)
-
-    def action_move_page(self, by: int) -> None:
-        self.query_one(Listing).action_move_page(by)
+        self.show()
 
     def action_shift(self, by: int) -> None:
         """Move a chart that is shown up or down among them."""
-        key = self.query_one(Listing).key
+        key = self.listing.key
         if key in self._keys:
             index = self._keys.index(key)
             self._keys.insert(min(len(self._keys) - 1, max(0, index + by)), self._keys.pop(index))
-            self._show()
+            self.show()
 
     def action_leave(self) -> None:
         """Take away what was typed, else close the window."""
-        if self._typed:
+        if self.typed:
             self.query_one(Input).value = ""
         else:
             super().action_leave()
 
-    @on(Input.Changed)
-    def _find(self) -> None:
-        self._show()
-        listing = self.query_one(Listing)
-        listing.key = next((row.key for row in listing.rows if row.key), "")
-
     @on(Input.Submitted)
     def _done(self) -> None:
         """Show the chosen charts, and the one that was found."""
-        found = self.query_one(Listing).key
-        if self._typed and found:
+        found = self.listing.key
+        if self.typed and found:
             self.found = found
             self._keys += [] if found in self._keys else [found]
         self.dismiss(tuple(self._keys))
-
-    def _show(self) -> None:
-        found = find(self._typed, self._known)
-        shown = {key: number for number, key in enumerate(self._keys, 1) if key in found}
-        rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for key, n in shown.items()]
-        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in found if key not in shown]
-        if self._typed:
-            rows.sort(key=lambda row: found.index(row.key))
-        self.query_one(Listing).show(rows or [ListRow(Text("no chart matches", MUTED))])
 
 
 def find(typed: str, keys: Iterable[str] = PANELS) -> list[str]:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.widgets import Input
 
 from bncore.follow.groups import short_name
 from bncore.follow.request_view import SPELLING
-from bntui.actions import PICKER, bindings
-from bntui.screens.dialog import Dialog
+from bntui.screens.dialog import Finder
 from bntui.widgets.formatting import MUTED
-from bntui.widgets.listing import Listing, ListRow
+from bntui.widgets.listing import ListRow
 
 By: TypeAlias = tuple[str, ...]
 """Dotted paths of settings; none: the variant."""
 
 
-class PickSetting(Dialog[By]):
+class PickSetting(Finder[By]):
     """Answers one of the choices.
 
     Arguments:
@@ -34,54 +30,31 @@ class PickSetting(Dialog[By]):
 
     DEFAULT_CSS = """
     PickSetting Listing { max-height: 16; }
-    PickSetting Input, PickSetting Input:focus { border: none; height: 1; padding: 0; background: $boost; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        one for one in bindings(PICKER) if getattr(one, "action", "").startswith("move")
-    ]
+    SUB_TITLE = "Enter choose   Esc cancel"
+    PLACEHOLDER = "type to find a setting"
+    NOTHING = "no setting matches"
 
     def __init__(self, title: str, choices: Iterable[By], now: By | None) -> None:
         super().__init__()
-        self._title = title
+        self.title = title
         ordered = sorted(choices, key=lambda by: (bool(by), any(path not in SPELLING for path in by)))
         self._choices = {",".join(by) or "variant": by for by in ordered}
         self._now = now
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = self._title
-            window.border_subtitle = "Enter choose   Esc cancel"
-            yield Input(placeholder="type to find a setting")
-            yield Listing(id="settings", focusable=False)
-
     def on_mount(self) -> None:
-        self._find()
-        listing = self.query_one(Listing)
-        listing.key = next((key for key, by in self._choices.items() if by == self._now), listing.key)
-        self.query_one(Input).focus()
+        super().on_mount()
+        now = (key for key, by in self._choices.items() if by == self._now)
+        self.listing.key = next(now, self.listing.key)
 
-    def action_move(self, by: int) -> None:
-        self.query_one(Listing).action_move(by)
-
-    def action_move_page(self, by: int) -> None:
-        self.query_one(Listing).action_move_page(by)
-
-    @on(Input.Changed)
-    def _find(self) -> None:
-        typed = self.query_one(Input).value.casefold().strip()
+    def rows(self) -> list[ListRow]:
         rows = [ListRow(self._row(by), key) for key, by in self._choices.items()]
-        rows = [row for row in rows if typed in row.text.plain.casefold()]
-        listing = self.query_one(Listing)
-        listing.show(rows or [ListRow(Text("no setting matches", MUTED))])
-        if typed and rows:
-            listing.key = rows[0].key
+        return [row for row in rows if self.typed in row.text.plain.casefold()]
 
     @on(Input.Submitted)
-    @on(Listing.Chosen)
     def _done(self) -> None:
-        key = self.query_one(Listing).key
-        if key:
-            self.dismiss(self._choices[key])
+        if self.listing.key:
+            self.dismiss(self._choices[self.listing.key])
 
     def _row(self, by: By) -> Text:
         text = Text("■ " if by == self._now else "  ").append(setting_name(by))

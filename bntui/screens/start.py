@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from bncore.config.errors import escape_control
@@ -24,25 +24,22 @@ class Start(Dialog[tuple[str, ...]]):
     """
 
     DEFAULT_CSS = """
-    Start Input, Start Input:focus { border: none; height: 1; padding: 0 1; background: $boost; margin: 1 0; }
+    Start Input { margin: 1 0; }
     """
+    SUB_TITLE = "Enter start   Esc cancel"
 
     def __init__(self, preset: PresetView) -> None:
         super().__init__()
-        self._preset = preset
+        self._preset, self.title = preset, f"Start {preset.name}"
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = f"Start {self._preset.name}"
-            window.border_subtitle = "Enter start   Esc cancel"
-            yield Static(self._preset.title, markup=False)
-            yield Static(Text(f"runs: {', '.join(self._preset.variants)}", MUTED), markup=False)
-            yield Input(placeholder="options, such as --steps 500 --seeds 0,1 --set optim.lr=0.05")
-            yield Static(id="command", markup=False)
+    def body(self) -> Iterable[Widget]:
+        yield Static(self._preset.title, markup=False)
+        yield Static(Text(f"runs: {', '.join(self._preset.variants)}", MUTED), markup=False)
+        yield Input(placeholder="options, such as --steps 500 --seeds 0,1 --set optim.lr=0.05")
+        yield Static(id="command", markup=False)
 
     def on_mount(self) -> None:
         self._typed()
-        self.query_one(Input).focus()
 
     @on(Input.Changed)
     def _typed(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from bncore.figure import ChartData, Span
@@ -24,25 +24,18 @@ class YRange(Dialog[tuple[Span | None]]):
     """
 
     DEFAULT_CSS = """
-    YRange Input, YRange Input:focus { border: none; height: 1; padding: 0 1; background: $boost; margin: 1 0; }
+    YRange Input { margin: 1 0; }
     """
+    SUB_TITLE = "Enter apply   Esc cancel"
 
     def __init__(self, data: ChartData, span: Span | None) -> None:
         super().__init__()
-        self._data = data
-        self._span = span
+        self._data, self._span, self.title = data, span, f"y range: {data.title}"
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
-            window.border_title = Text(f"y range: {self._data.title}")
-            window.border_subtitle = "Enter apply   Esc cancel"
-            yield Input(
-                " ".join(map(exact, self._span or ())), placeholder="smallest largest; empty: automatic"
-            )
-            yield Static(id="problem", markup=False)
-
-    def on_mount(self) -> None:
-        self.query_one(Input).focus()
+    def body(self) -> Iterable[Widget]:
+        now = " ".join(map(exact, self._span or ()))
+        yield Input(now, placeholder="smallest largest; empty: automatic")
+        yield Static(id="problem", markup=False)
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:

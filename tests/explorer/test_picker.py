@@ -13,6 +13,7 @@ from bntui.live.panels import PANELS
 from bntui.screens.picker import Picker, find
 from bntui.screens.sweep import SweepPage
 from bntui.widgets.charts import ChartGrid
+from bntui.widgets.listing import Listing
 from explorer.factories import checked_text, drive, every_kind, explorer, until
 
 
@@ -48,7 +49,7 @@ def test_typing_and_enter_add_a_chart_and_escape_takes_back(tmp_path: Path) -> N
         before = app.screen.query_one(ChartGrid).keys
         await pilot.press("slash", *"sharpness")
         await until(pilot, lambda: "□ Sharpness" in checked_text(app))
-        assert "Training loss" not in str(app.screen.query_one("#charts")._rows)  # type: ignore[attr-defined]
+        assert "Training loss" not in str(app.screen.query_one(Listing).rows)
         await pilot.press("escape")
         await until(pilot, lambda: "■ Training loss" in checked_text(app))
         await pilot.press("escape")
