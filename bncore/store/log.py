@@ -67,8 +67,9 @@ class EventLog:
 def _start(event: dict[str, Any]) -> str:
     if event.get("resumed"):
         return f"resumed at step {event['step']}"
-    title = f": {event['title']}" if event.get("title") else ""
-    return f"started{title} on {event.get('data', 'no data')}"
+    data = f" on {event.get('data', 'no data')}"
+    title = f": {event['title'].removesuffix(data)}" if event.get("title") else ""
+    return f"started{title}{data}"
 
 
 def _request(event: dict[str, Any]) -> str:

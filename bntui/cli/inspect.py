@@ -49,7 +49,8 @@ def presets(
 ) -> None:
     """List the experiments that come with the program.
 
-    Columns that a narrow terminal has no room for are left out; those of --columns are not."""
+    Columns that a narrow terminal has no room for are left out, and so is the time taken here where none
+    has ended yet; those of --columns are not."""
     chosen = [_column(name, "--columns") for name in columns.split(",")] if columns else [*PRESET_COLUMNS]
     key = _column(sort.removeprefix("-"), "--sort") if sort else None
     found = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]
@@ -65,6 +66,8 @@ def presets(
     if not rows:
         say(f"no preset matches {' '.join(words or ())}")
         return
+    if not columns and all(row["time_s"] is None for row in rows):
+        chosen.remove("time_s")
     titles = [PRESET_COLUMNS[name] for name in chosen]
     least_first = [] if columns else [PRESET_COLUMNS[name] for name in ("time_s", "variants", "figure")]
     print_table(

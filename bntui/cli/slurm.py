@@ -18,7 +18,7 @@ from bncore.config.model import Spec
 from bncore.config.plan import Plan
 from bncore.follow.run_view import RunView
 from bncore.launch.slurm.commands import require, scancel
-from bncore.launch.slurm.options import SlurmOptions, slurm_options
+from bncore.launch.slurm.options import NAMES, SlurmOptions, slurm_options
 from bncore.launch.slurm.script import check_place, script
 from bncore.launch.slurm.sweep import read_record, submit
 from bncore.store.paths import RunDir, SweepDir
@@ -38,7 +38,7 @@ def _option(name: str, kind: Any, words: str) -> inspect.Parameter:
 
 
 _OPTIONS = (
-    _option("config", Path | None, "TOML file with any of the following: partition, account, ..."),
+    _option("config", Path | None, f"TOML file with any of {', '.join(NAMES)}."),
     _option("setup", Path | None, "File with shell lines to run before the worker."),
     _option("partition", str | None, "Partition."),
     _option("account", str | None, "Account."),

@@ -28,10 +28,6 @@ COLORS = {
     Verdict.TOO_EARLY.value: "yellow",
 }
 PIPED_WIDTH = 120
-WIDEST_CLAIM = 34
-"""Columns for a claim in the summary, which has a line for each."""
-MOST_TERSE = 20
-"""Fewest columns for a reason there."""
 PLOTS = 3
 """Panels drawn of each figure; the page has them all."""
 NO_PRESET = "none: no run can"
@@ -82,15 +78,15 @@ def _presets(row: dict[str, Any]) -> str:
 
 
 def _verdicts(document: Report, width: int) -> Table:
-    """One line for each claim, so that all of them fit a screen."""
+    """A row for each claim, with the whole of its reason."""
     table = Table(title="What these runs say", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    rows = [(w.claim.key, w.claim.short or w.claim.text, w.verdict.value) for w in document.judged]
-    widths = [min(WIDEST_CLAIM, max(map(len, column))) for column in zip(*rows, strict=True)]
-    rest = max(MOST_TERSE, width - sum(widths) - 3 * (len(widths) + 1))
-    for name, size in zip(("", "claim", "verdict", "why"), (*widths, rest), strict=True):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=size)
-    for judged, (key, claim, verdict) in zip(document.judged, rows, strict=True):
-        table.add_row(_text(key), _text(claim), _verdict(verdict), _text(judged.why))
+    table.add_column("", no_wrap=True)
+    table.add_column("claim", max_width=width // 4)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for judged in document.judged:
+        claim = judged.claim.short or judged.claim.text
+        table.add_row(judged.claim.key, _text(claim), _verdict(judged.verdict.value), _text(judged.why))
     return table
 
 

@@ -14,6 +14,7 @@ from store.factories import SMALL
 from typer.testing import CliRunner
 
 from bncore.config.change import changed
+from bncore.config.plan import Plan
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
 from bncore.store.requests import waiting
@@ -289,6 +290,20 @@ def test_presets_are_found_by_words(tmp_path: Path) -> None:
 def test_presets_are_sorted_and_cut(tmp_path: Path, options: list[str], names: list[str]) -> None:
     rows = json.loads(bnrun(tmp_path, "presets", "--json", *options)[1])
     assert [row["name"] for row in rows] == names
+
+
+def test_the_time_that_presets_took_is_shown_once_one_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def took(_root: Path, planned: Plan) -> float | None:
+        return 61 if planned.experiment.name == "quick" else None
+
+    monkeypatch.setattr("bntui.cli.inspect.time_taken_before", took)
+    header, _, *rows = bnrun(tmp_path, "presets", "tiny")[1].strip().splitlines()
+    assert header.rstrip().endswith("time taken here")
+    assert [row.rstrip().endswith("61 s") for row in rows] == [True]
+    assert "time taken here" not in bnrun(tmp_path, "presets", "paper")[1]
+    assert "unknown" in bnrun(tmp_path, "presets", "paper", "--columns", "name,time_s")[1]
 
 
 def test_presets_show_the_columns_asked_for_and_say_what_is_left_out(tmp_path: Path) -> None:

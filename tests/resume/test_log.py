@@ -11,7 +11,7 @@ from cli.factories import bnrun, tiny_experiment
 
 from bncore.store import commands, requests
 from bncore.store.journal import Journal
-from bncore.store.log import LOGGER
+from bncore.store.log import LOGGER, EventLog
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
 from resume.factories import DEEP_LINEAR, digest, events, events_so_far, make_run, train
@@ -79,6 +79,23 @@ def test_logs_prints_it_and_failures_end_with_their_reason(tmp_path: Path) -> No
     assert failed.returncode == 1
     assert "is no event" in failed.stderr
     assert "WARNING" not in failed.stderr, "the last line is the reason"
+
+
+@pytest.mark.parametrize(
+    ("title", "line"),
+    [
+        ("A VGG on CIFAR-10", "started: A VGG on CIFAR-10 on synthetic images"),
+        ("A VGG on synthetic images", "started: A VGG on synthetic images"),
+        ("", "started on synthetic images"),
+    ],
+)
+def test_data_that_the_title_names_are_said_once(
+    title: str, line: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level("INFO", LOGGER.name):
+        EventLog().tell({"type": "start", "step": 0, "title": title, "data": "synthetic images"})
+    assert caplog.messages == [line]
 
 
 def test_a_library_is_silent(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
