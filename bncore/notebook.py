@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bncore.config.measure import Band, Measure
 from bncore.figure import ChartData, Curve, LegendEntry, Picture, variant_styles
-from bncore.follow.group_curves import group_curves
-from bncore.follow.groups import Group, groups_of
+from bncore.follow.groups import Group, group_curves, groups_of
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.measures import MEASURES, measure_of

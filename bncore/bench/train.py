@@ -26,9 +26,8 @@ from bncore.store.status import HEARTBEAT_S
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine
+from bncore.train.machine import Machine, Part, Sections
 from bncore.train.requests import POLL_S, Requests
-from bncore.train.sections import Part, Sections
 from bncore.train.state import TrainState, layout_of
 from bncore.train.step_graphs import graphs_of
 from bncore.train.trainer import Trainer

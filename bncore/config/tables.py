@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
 
 from bncore.config.base import (
     LARGEST,
@@ -19,7 +20,6 @@ from bncore.config.base import (
 )
 from bncore.config.kinds import canonical_device, canonical_norm, canonical_precision
 from bncore.config.probes import Probes
-from bncore.config.union import TaggedUnion
 
 
 class ImageData(ConfigModel):
@@ -246,6 +246,36 @@ class Checkpoints(ConfigModel):
     """Every so many minutes of wall clock; 0: not by time."""
     keep: Count = 2
     """How many of the newest are kept, besides the requested ones."""
+
+
+class TaggedUnion:
+    """The shapes of one table and the key that tells them apart; the first shape is the default.
+
+    Several tag values may mean the same shape (vgg11 and vgg16), so a change of tag within a shape keeps the
+    other keys and a change across shapes does not.
+    """
+
+    def __init__(self, tag: str, *shapes: type[BaseModel]) -> None:
+        self.tag = tag
+        self.shapes = shapes
+        self.values = tuple(v for shape in shapes for v in get_args(shape.model_fields[tag].annotation))
+
+    def shape_of(self, value: object) -> str | None:
+        """Name of the shape that `value` (a table or a model) has; None where its tag is none of `values`."""
+        if isinstance(value, Mapping):
+            tag: Any = value.get(self.tag, self.shapes[0].model_fields[self.tag].default)
+        else:
+            tag = getattr(value, self.tag, None)
+        for shape in self.shapes:
+            if tag in get_args(shape.model_fields[self.tag].annotation):
+                return shape.__name__
+        return None
+
+    def states_other_shape(self, table: object, current: object) -> bool:
+        """Whether `table` names a tag whose shape differs from the one that the table `current` has."""
+        if not isinstance(table, Mapping) or self.tag not in table:
+            return False
+        return self.shape_of(table) != self.shape_of(current)
 
 
 CHOICES = {"data": TaggedUnion("source", ImageData, GaussianData), "net": TaggedUnion("kind", VGG, DLN, MLP)}

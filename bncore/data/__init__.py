@@ -6,8 +6,8 @@ Deciding on images needs no torch; what does is imported when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bncore.data.arrays import DataError, DownloadError
 from bncore.data.cifar import fetch
-from bncore.data.errors import DataError, DownloadError
 from bncore.data.resolve import ResolvedSource, describe_source, resolve_source, title_of
 
 if TYPE_CHECKING:

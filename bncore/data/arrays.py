@@ -1,4 +1,4 @@
-"""Labelled images as plain arrays, before they move to a device."""
+"""Labelled images as plain arrays, before they move to a device; what can be wrong with data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.data.errors import DataError
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the path, the problem and what is accepted."""
+
+
+class DownloadError(DataError):
+    """Data that could not be fetched: nothing is wrong with what was requested."""
+
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""

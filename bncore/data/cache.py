@@ -10,8 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from bncore.data.arrays import ImageArrays
-from bncore.data.errors import DataError
+from bncore.data.arrays import DataError, ImageArrays
 from bncore.plain_files import open_plain
 
 

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.data.arrays import ImageArrays, Progress, class_balanced_order
+from bncore.data.arrays import DataError, DownloadError, ImageArrays, Progress, class_balanced_order
 from bncore.data.cache import cache_dir
 from bncore.data.download import Transfer, partial_file, without_secrets
-from bncore.data.errors import DataError, DownloadError
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.data import cache
-from bncore.data.arrays import ImageArrays, Progress, class_balanced_order
-from bncore.data.errors import DataError
+from bncore.data.arrays import DataError, ImageArrays, Progress, class_balanced_order
 from bncore.data.picture import DECODING, read_picture
 from bncore.data.tree import Listing, Tree, list_tree
 

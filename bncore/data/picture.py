@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from bncore.data.errors import DataError
+from bncore.data.arrays import DataError
 from bncore.plain_files import open_plain
 
 DECODING = 2

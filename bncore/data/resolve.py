@@ -9,8 +9,7 @@ from pathlib import Path
 from bncore.config.errors import escape_control
 from bncore.config.model import ImageData
 from bncore.data import cifar
-from bncore.data.arrays import ImageArrays, Progress
-from bncore.data.errors import DataError
+from bncore.data.arrays import DataError, ImageArrays, Progress
 from bncore.data.folder import load_folder
 from bncore.data.synthetic import synthetic_images
 from bncore.data.tree import is_image_tree

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bncore.config.errors import escape_control
-from bncore.data.errors import DataError
+from bncore.data.arrays import DataError
 from bncore.data.picture import suffixes
 
 Listing = dict[str, list[Path]]

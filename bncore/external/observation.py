@@ -29,10 +29,9 @@ from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.files import replace_file
 from bncore.store.journal import SCHEMA, Journal
 from bncore.store.owner import acquire
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine, find_gpu
-from bncore.train.sections import Part, Sections
+from bncore.train.machine import Machine, Part, Sections, find_gpu
 
 OnError = Literal["warn", "raise"]
 KNOWN_PARTS: tuple[Part, ...] = ("step", "probes")

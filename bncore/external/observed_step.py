@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from bncore.external.checks import ObserveError, learning_rate, rates_of, stability
 from bncore.external.precision import Autocast
 from bncore.external.recomputed_step import CapturedStep
-from bncore.probes.batches import MicroBatch, copied
-from bncore.probes.rng_state import RngState
+from bncore.probes.batches import MicroBatch, RngState, copied
 
 ABSENT: Any = object()
 """Stands for an argument that was not given."""

@@ -16,13 +16,12 @@ from bncore.external.fidelity import Fidelity, fidelity, require_same, tolerance
 from bncore.external.lent_parameters import check_lent_parameters
 from bncore.external.precision import Autocast, autocast_seen, without_autocast
 from bncore.nets import LayeredNet
-from bncore.probes.batches import MicroBatch
+from bncore.probes.batches import MicroBatch, RngState
 from bncore.probes.compare import length
 from bncore.probes.guard import ieee_float32
 from bncore.probes.layer_map import LayerMap, watched
 from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
 from bncore.probes.processes import Processes
-from bncore.probes.rng_state import RngState
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4)
 """Tried in turn, in place of a gradient scaler's own, which it tells only to some optimizers."""

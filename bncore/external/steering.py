@@ -14,7 +14,7 @@ from bncore.config.controls import Control
 from bncore.external.checks import ObserveError
 from bncore.external.control_panel import ControlPanel
 from bncore.probes.guard import undisturbed
-from bncore.store.controls import write_controls
+from bncore.store.commands import write_controls
 from bncore.store.journal import Journal, read_events
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir

@@ -1,25 +1,28 @@
-"""Runs that are shown as one: the seeds of a variant, or the runs that agree in some settings."""
+"""Runs that are shown as one: the seeds of a variant, or the runs that agree in some settings; their means and
+bands as curves, and as tables for other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bncore.aggregate import Member, aggregate
+from bncore.aggregate import BANDS, Aggregate, Member, aggregate
 from bncore.config.errors import escape_control, shown
 from bncore.config.fields import dotted, leaves
 from bncore.config.measure import Band, Measure
 from bncore.config.model import Spec
-from bncore.figure import variant_styles
-from bncore.follow.applied import applied_changes
-from bncore.follow.request_view import SPELLING
+from bncore.figure import Curve, Floats, variant_styles
+from bncore.follow.request_view import SPELLING, applied_changes
 from bncore.follow.run_view import RunView
-from bncore.store.measured import Best, Points, best_of, take
+from bncore.measures import MEASURES
+from bncore.store.machine import MACHINE
+from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, take
 from bncore.store.status import LIVE
 
 OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
@@ -202,3 +205,118 @@ def _at(spec: Spec | None, path: str) -> object:
     for part in path.split("."):
         value = getattr(value, part, None)
     return value
+
+
+def group_curves(
+    group: Group,
+    measure: Measure,
+    layer: int | None,
+    band: Band,
+    *,
+    known: Callable[[Measure], Aggregate] | None = None,
+    with_runs: bool = False,
+) -> Iterator[Curve]:
+    """A group's mean in its band; of a measure that is a band itself, that of its edges.
+
+    Arguments:
+        known: how the group's aggregate of a measure is come by; None: it is computed.
+        with_runs: whether the runs are drawn faintly behind their mean.
+    """
+
+    def of(one: Measure) -> Aggregate:
+        return known(one) if known else aggregate(members(group, one, layer), band, log=one.log)
+
+    mean = of(measure)
+    if not len(mean.x):
+        return
+    if measure.high:
+        top = of(replace(measure, field=measure.high, high=""))
+        if len(top.x) == len(mean.x):
+            yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, top.mean), mean)
+        return
+    if band == "envelope":
+        yield from _parts(Curve(group.name, group.style, mean.x, mean.low, mean.high), mean)
+        return
+    yield Curve(f"{group.name}, {BANDS[band]}", group.style, mean.x, mean.low, mean.high, weight="spread")
+    if with_runs:
+        for view in group.runs:
+            points = take(view.columns, measure, layer)
+            yield Curve(view.name, group.style, points.x, points.y, points.y, weight="faint")
+    floor = _floor(group, mean, measure, layer)
+    yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, mean.mean, floor=floor), mean)
+
+
+def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
+    """The curve in parts that are the mean of equally many runs, each of which says of how many; faintly where
+    runs that are going have not come yet."""
+    ends = np.flatnonzero(np.diff(np.where(mean.complete, mean.present, -mean.present))) + 1
+    for part in np.split(np.arange(len(curve.x)), ends):
+        if len(part):
+            weight: Literal["main", "faint"] = "main" if mean.complete[part[0]] else "faint"
+            low = curve.low[part]
+            yield replace(
+                curve,
+                label=f"{curve.label} ×{int(mean.count[part].max())}",
+                x=curve.x[part],
+                low=low,
+                high=low if curve.is_line else curve.high[part],
+                floor=None if curve.floor is None else curve.floor[part],
+                weight=weight,
+            )
+
+
+def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:
+    """(n,) The runs' mean noise floor; None where a run has none."""
+    found = [floor_of(view.columns, measure, layer) for view in group.runs]
+    floors = [floor for floor in found if floor is not None and len(floor.x)]
+    if len(floors) < len(group.runs):
+        return None
+    floor = aggregate([Member(one.x, one.y) for one in floors], "range", log=measure.log)
+    return held(Points(floor.x, floor.mean), mean.x)
+
+
+Columns = dict[str, NDArray[Any]]
+
+
+def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
+    """By journal table its measures' means and bands: a row for each group, measure, field, layer and step.
+
+    Measures with a value for each step length are left out, and those of the machine, which are at other steps in
+    every run.
+    """
+    found: dict[str, list[Columns]] = {}
+    for group in groups:
+        for measure in MEASURES.values():
+            if measure.per != "length" and measure.table != MACHINE:
+                found.setdefault(measure.table, []).extend(_of_measure(group, measure, band))
+    return {
+        table: {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for table, parts in sorted(found.items())
+        if parts
+    }
+
+
+def _of_measure(group: Group, measure: Measure, band: Band) -> Iterator[Columns]:
+    """Of a measure that is a band itself both edges."""
+    layers: Sequence[int | None] = [None]
+    if measure.per_layer:
+        layers = sorted({number for view in group.runs for number in layers_of(view.columns, measure)})
+    for field in filter(None, (measure.field, measure.high)):
+        for layer in layers:
+            one = replace(measure, field=field, high="")
+            mean = aggregate(members(group, one, layer), band, log=measure.log)
+            if n := len(mean.x):
+                yield {
+                    "group": np.repeat(group.name, n),
+                    "measure": np.repeat(measure.key, n),
+                    "field": np.repeat(field, n),
+                    "layer": np.full(n, layer, dtype=object),
+                    "step": mean.x.astype(np.int64),
+                    "mean": mean.mean,
+                    "low": mean.low,
+                    "high": mean.high,
+                    "band": np.repeat(band, n),
+                    "average": np.repeat("geometric" if measure.log else "arithmetic", n),
+                    "runs": mean.count,
+                    "complete": mean.complete,
+                }

@@ -1,15 +1,20 @@
-"""Requests to a run as a person reads them: pending, applied at a step, or rejected with the reason."""
+"""Requests to a run as a person reads them: pending, applied at a step, or rejected with the reason; and
+the settings that hold by them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bncore.config.errors import escape_control, shown
+from bncore.config.change import changed
+from bncore.config.errors import SpecError, escape_control, shown
+from bncore.config.model import Spec
 from bncore.config.overrides import ALIASES
 from bncore.plain_files import read_plain
+from bncore.store.columns import Columns
+from bncore.store.dropped_requests import is_applied
 from bncore.store.journal import Event
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, waiting
@@ -101,3 +106,21 @@ def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
             reason = escape_control(read_plain(path).decode(errors="replace").strip())
             found.append(RequestView(ident, "", "", "a request", "rejected", None, reason))
     return tuple(found)
+
+
+def with_changes(submitted: Spec | None, applied: Iterable[Event]) -> Spec | None:
+    """The spec that holds after the requests `applied`, in order; what does not fit it is passed over."""
+    spec = submitted
+    for event in applied:
+        with suppress(SpecError, AttributeError, TypeError, KeyError):  # whatever the journal says
+            spec = spec and changed(spec, event["command"]["changes"])
+    return spec
+
+
+def applied_changes(columns: Columns, before: int | None = None) -> Iterator[Event]:
+    """Requests that changed settings, those that a fork inherited first."""
+    if columns.parent is not None:
+        yield from applied_changes(*columns.parent)
+    for event in columns.events:
+        if any(is_applied(event, kind) for kind in CHANGING) and (before is None or event["step"] < before):
+            yield event

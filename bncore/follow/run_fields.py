@@ -23,7 +23,7 @@ from bncore.measures import LOG, MEASURES
 from bncore.store.machine import MACHINE
 from bncore.store.measured import Best, best_of, middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
-from bncore.store.search import speaks_of
+from bncore.store.reader import speaks_of
 from bncore.store.status import LIVE, STATES
 
 Value = float | str | bool | tuple[float | str, ...] | None

@@ -14,11 +14,10 @@ from bncore.config.controls import Control
 from bncore.config.errors import SpecError, escape_control
 from bncore.config.model import Spec
 from bncore.config.observed import Observed
-from bncore.follow.applied import applied_changes, with_changes
-from bncore.follow.request_view import RequestView, in_inbox, journaled
+from bncore.follow.request_view import RequestView, applied_changes, in_inbox, journaled, with_changes
 from bncore.launch.slurm.state import Queue, state_by_slurm
 from bncore.store.columns import Columns
-from bncore.store.controls import read_controls
+from bncore.store.commands import read_controls
 from bncore.store.errors import StoreError
 from bncore.store.journal import in_json
 from bncore.store.lineage import read_lineage
@@ -27,8 +26,7 @@ from bncore.store.machine import MACHINE
 from bncore.store.meta import layer_names
 from bncore.store.paths import RunDir, variant_and_seed
 from bncore.store.problems import evaluation_problem, fidelity_problem
-from bncore.store.reader import read
-from bncore.store.search import speaks_of
+from bncore.store.reader import read, speaks_of
 from bncore.store.status import LIVE, Observer, Status, read_status
 
 SEARCH_S = 1.0

@@ -1,8 +1,7 @@
 """Networks as ordered lists of layers, their norms and their noise."""
 
-from bncore.nets.build import NETS, build
+from bncore.nets.build import INITS, NETS, build
 from bncore.nets.forward_mode import ForwardMode
-from bncore.nets.initialize import INITS
 from bncore.nets.layer import Layer
 from bncore.nets.layered import LayeredNet
 from bncore.nets.norm import NormPosition

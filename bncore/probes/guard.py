@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bncore.probes.rng_state import RngState
+from bncore.probes.batches import RngState
 
 
 class RandomSnapshot:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from bncore.config.model import Loss
-from bncore.probes.base import Probe, in_precision_of, require_finite
+from bncore.probes.base import Measurement, Probe, in_precision_of, require_finite
 from bncore.probes.compare import pairwise
-from bncore.probes.growing import BUDGET, growing_batch, held_together
-from bncore.probes.measurement import Measurement
-from bncore.probes.memory import roomy, spare_steps
+from bncore.probes.growing import BUDGET, growing_batch, held_together, roomy, spare_steps
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.suffixes import Suffixes

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.probes.base import Probe, in_precision_of, require_finite
+from bncore.probes.base import Measurement, Probe, in_precision_of, require_finite
 from bncore.probes.compare import Comparison, length, vectors, whole
-from bncore.probes.measurement import Measurement
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator

@@ -14,8 +14,7 @@ from bncore.probes.batches import MicroBatch, copied, reordered, samples_of
 from bncore.probes.functional import T, with_tensors
 from bncore.probes.layer_map import LayerMap, outputs_seen
 from bncore.probes.processes import ALONE, Processes
-from bncore.probes.reorder import another_order
-from bncore.probes.view import Parameters, StepView
+from bncore.probes.view import Parameters, StepView, another_order
 
 BatchLoss = Callable[[Any, Any], Tensor]
 """The loss of a model on a batch, one number."""

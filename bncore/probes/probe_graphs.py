@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.nets.noise import NoiseInPlace
-from bncore.probes.base import Probe
-from bncore.probes.measurement import Found, GraphCapturable, Measurement
+from bncore.probes.base import Found, GraphCapturable, Measurement, Probe
 from bncore.probes.view import StepView
 from bncore.recorder import CaptureRefused, GraphCache, Recorder, first_line, same_to_the_bit
 

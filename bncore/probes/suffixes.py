@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from bncore.probes.batches import RngState
 from bncore.probes.module import ModuleView
-from bncore.probes.rng_state import RngState
 from bncore.probes.view import Parameters
 
 

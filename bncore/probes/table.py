@@ -12,7 +12,7 @@ from bncore.probes.base import Probe
 from bncore.probes.ics import IcsProbe
 from bncore.probes.landscape import Curvature, LandscapeProbe
 from bncore.probes.sharpness import SharpnessProbe
-from bncore.probes.theory import TheoryProbe
+from bncore.probes.theory.probe import TheoryProbe
 
 
 def _settings(chosen: Cadence) -> dict[str, Any]:

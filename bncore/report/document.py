@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
-from bncore.report.claims.judging import shown
-from bncore.report.claims.table import judge_all
+from bncore.report.claims.judging import judge_all, shown
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation, settings_of
 from bncore.report.controls import ControlTable, controls_of
 from bncore.report.figures import figures_of
@@ -18,7 +17,6 @@ from bncore.report.missing import Missing, missing
 from bncore.report.overview import overviews
 from bncore.report.paper_fit import PaperFit, paper_fit
 from bncore.report.paper_runs import paper_measure, paper_said
-from bncore.report.picture import ReportPicture
 from bncore.report.quantities import (
     EARLY,
     Quantity,
@@ -33,6 +31,7 @@ from bncore.report.quantities import (
     measured_as,
     rows,
 )
+from bncore.report.rank import ReportPicture
 from bncore.report.report_run import ReportRun, Variant, gather
 from bncore.report.statistics import Estimate
 from bncore.store.journal import in_json

@@ -10,6 +10,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -33,6 +34,8 @@ from bncore.figure import (
     VLine,
     dash_of,
 )
+from bncore.store.errors import StoreError
+from bncore.store.files import write_out
 
 Dash = Literal["solid"] | tuple[float, Sequence[float]]
 
@@ -343,3 +346,27 @@ def _themed(text: str) -> str:
     text = text.replace(STYLE, "currentColor").replace(SOFT, "var(--grid)")
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+
+
+Kind = Literal["svg", "png"]
+
+
+def save_pictures(pictures: Sequence[Picture], folder: Path, kind: Kind) -> list[Path]:
+    """Write each picture as ``<name>.<kind>`` into `folder`, which is made; what has that name is replaced.
+
+    Raises:
+        StoreError: the folder or a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
+    paths = [folder / f"{picture.name}.{kind}" for picture in pictures]
+    for picture, path in zip(pictures, paths, strict=True):
+        write_out(path, content(picture, kind))
+    return paths
+
+
+def content(picture: Picture, kind: Kind) -> bytes:
+    """The picture as a file."""
+    return picture_svg(picture).encode() if kind == "svg" else picture_png(picture)

@@ -22,7 +22,7 @@ from bncore.report.panels import (
     row,
 )
 from bncore.report.paper import CAVEATS, ONE_SEED
-from bncore.report.picture import ReportPanel, ReportPicture
+from bncore.report.rank import ReportPanel, ReportPicture
 from bncore.report.report_run import Variant
 from bncore.report.series import RANGE, means_note
 

@@ -9,7 +9,7 @@ from bncore.figure import LegendEntry
 from bncore.follow.groups import Group
 from bncore.measures import SHOWN
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation
-from bncore.report.picture import ReportPanel, ReportPicture
+from bncore.report.rank import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun
 from bncore.report.series import CurveGroup, DrawnMeasure, curves_of, departure_marks, means_note
 from bncore.store.measured import middle_layer

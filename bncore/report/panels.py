@@ -13,8 +13,8 @@ from bncore.measures import MEASURES
 from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import all_curves
-from bncore.report.picture import ReportPanel
 from bncore.report.quantities import as_in_the_paper
+from bncore.report.rank import ReportPanel
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
     CurveGroup,
@@ -28,7 +28,7 @@ from bncore.report.series import (
     ridges_of,
     with_range,
 )
-from bncore.store.thresholds import reference_lines
+from bncore.store.measured import reference_lines
 
 DEPTHS = {"vgg": 13, "dln": 25}
 """Layers of the paper's networks, which its figures number."""

@@ -12,7 +12,7 @@ from bncore.figure import Floats
 from bncore.report.progress import MeasuredAt, Pair
 from bncore.report.report_run import ReportRun
 from bncore.report.statistics import Estimate, estimate, paired
-from bncore.store.thresholds import thresholds
+from bncore.store.measured import thresholds
 
 EARLY = 0.2
 """Share of a run's updates that counts as early: later, effective beta reads back 2/lr or 1/a_min."""

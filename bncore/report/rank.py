@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bncore.figure import Floats
+from bncore.figure import ChartData, Floats, Picture
 
 FEW = 5
 """Of fewer seeds than these only the range is spoken of: one more seed would often lie outside them."""
@@ -254,3 +254,25 @@ def spacing(x: Floats) -> float:
     """The distance between the paper's samples: every one but the last is at a multiple of it, also where some
     were lost."""
     return float(np.gcd.reduce(np.rint(x[:-1]).astype(np.int64))) if len(x) > 2 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPanel(ChartData):
+    """A panel of a figure."""
+
+    ranks: tuple[PaperRank, ...] = ()
+    """Where the paper's curves lie among the seeds."""
+    first_seed: bool = False
+    """Whether its lines are of the first seed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPicture(Picture):
+    """A figure."""
+
+    panels: tuple[ReportPanel, ...]
+
+    @property
+    def ranks(self) -> tuple[PaperRank, ...]:
+        """Of all panels."""
+        return tuple(rank for panel in self.panels for rank in panel.ranks)

@@ -10,14 +10,12 @@ import numpy as np
 from bncore.aggregate import BANDS
 from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, Ridge, VLine
-from bncore.follow.group_curves import group_curves
-from bncore.follow.groups import Group, departures
+from bncore.follow.groups import Group, departures, group_curves
 from bncore.report.comparison_group import Presentation
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
-from bncore.store.histograms import layer_histograms
-from bncore.store.measured import layers_of, take, upper
+from bncore.store.measured import layer_histograms, layers_of, take, upper
 
 MOST_POINTS = 120
 """Of a longer curve each point is the mean of equally many neighbours."""

@@ -1,4 +1,5 @@
-"""A measure of one run: its values, over the steps or the layers."""
+"""A measure of one run: its values, over the steps or the layers, the lines beside them (the stability threshold
+of journals without it, too), and the distributions of a layer's output."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import Floats
+from bncore.config.model import Spec
+from bncore.config.stability import stability_threshold, threshold_label
+from bncore.figure import Floats, HLine
 from bncore.store.columns import Columns
 
 
@@ -109,3 +112,93 @@ def middle_layer(runs: Iterable[Columns], measure: Measure) -> int | None:
     """The middle one of the layers that the first run to have any measured; None where none has."""
     measured = next((found for columns in runs if (found := layers_of(columns, measure))), None)
     return measured[len(measured) // 2] if measured else None
+
+
+TABLE = "probe:activations"
+
+
+def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Floats, Floats, Floats]:
+    """Steps (n,), counts (n, bins), where the first bin begins (n,), and widths of all (n,), of the measurements
+    that can be drawn; n = 0 where the layer was not measured.
+
+    Arguments:
+        layer: its number, from 1.
+    """
+    named = columns.series(TABLE, "layers").values
+    counts, low, width = (columns.series(TABLE, name).values for name in ("counts", "bin_low", "bin_width"))
+    nothing = np.empty(0), np.empty((0, 0)), np.empty(0), np.empty(0)
+    if not counts.size or counts.ndim != 3 or not low.shape == width.shape == counts.shape[:2]:
+        return nothing
+    same = named.ndim == 2 and named.shape[1] == counts.shape[1]
+    at = np.flatnonzero((named[-1] if same else np.arange(counts.shape[1]) + 1) == layer)
+    if not at.size:
+        return nothing
+    counts, low, width = (values[:, at[0]] for values in (counts, low, width))
+    known = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
+    known &= counts.sum(axis=1) > 0
+    steps = columns.series(TABLE, "counts").steps.astype(np.float64)
+    return steps[known], counts[known], low[known], width[known]
+
+
+Measured = tuple[Columns, Spec | None]
+"""What a run measured, and its spec where that is known."""
+
+
+def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats, Floats]:
+    """Steps and thresholds of the measurements of ``probe:landscape`` or ``probe:sharpness``; nan where the
+    optimizer has none.
+
+    A journal of before the field `stability_threshold` tells 2/lr alone; with the spec it is made of that.
+
+    Arguments:
+        spec: of the run; None: unknown, and 2/lr is taken for the threshold of what does not tell it.
+    """
+    two_over_lr = columns.series(table, "two_over_lr")
+    journaled = columns.series(table, "stability_threshold")
+    steps, values = two_over_lr.steps, np.array(two_over_lr.values, dtype=np.float64)
+    if values.ndim != 1:
+        return np.empty(0), np.empty(0)
+    if spec is not None and len(journaled) < len(values):
+        penalized = table == "probe:landscape" and spec.probes.landscape.penalty
+        values = np.array([stability_threshold(spec.optim, 2 / two, penalized=penalized) for two in values])
+    known = np.isin(steps, journaled.steps)
+    values[known] = journaled.values[np.isin(journaled.steps, steps)]
+    return steps.astype(np.float64), values
+
+
+def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, ...]:
+    """The lines beside a measure at the runs' newest rows: each value once, with all that it is; a weight decay's
+    share of a threshold makes no line of its own."""
+    texts: dict[float, list[str]] = {}
+    for y, text in (line for columns, spec in runs for line in _lines(columns, measure, spec)):
+        near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
+        if text not in texts.setdefault(near, []):
+            texts[near].append(text)
+    return tuple(HLine(y, " = ".join(names)) for y, names in texts.items())
+
+
+def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
+    """Value and label of each, without those that the run has not."""
+    found = []
+    newest = columns.series(measure.table, "two_over_lr").values
+    lr = lr_of(float(newest[-1])) if newest.ndim == 1 and len(newest) else None
+    for line in measure.lines:
+        at_edge = line.field == "stability_threshold"
+        if at_edge:
+            values = thresholds(columns, measure.table, spec)[1]
+        else:
+            values = columns.series(measure.table, line.field).values
+        value = float(values[-1]) if values.ndim == 1 and len(values) else np.nan
+        if not 0 < value < np.inf or (lr is None and (at_edge or line.times_lr)):
+            continue
+        if line.times_lr and lr:
+            value = float(f"{value * lr:.3g}")
+            found.append((value, f"{value:.3g}, {line.label}"))
+        else:
+            found.append((value, threshold_label(value, 2 / lr) if at_edge and lr else line.label))
+    return found
+
+
+def lr_of(two_over_lr: float) -> float | None:
+    """The learning rate that a probe's `two_over_lr` tells; None where it is none to divide by."""
+    return 2 / two_over_lr if np.isfinite(two_over_lr) and two_over_lr > 0 else None

@@ -1,4 +1,5 @@
-"""Checkpoints: written atomically, read without pickle, checked by a digest of their own.
+"""Checkpoints: written atomically, read without pickle, checked by a digest of their own; and the digest by
+which two runs are called the same.
 
 A checkpoint appears under its name (`bncore.store.paths`) only when whole: temporary file,
 fsync, rename, fsync of the folder.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,6 @@ from bncore.plain_files import open_plain
 from bncore.store.errors import StoreError
 from bncore.store.failpoints import failpoint
 from bncore.store.paths import checkpoint_name, list_checkpoints
-from bncore.train import digest as digests
 
 VERSION = 1
 
@@ -104,7 +106,7 @@ def content_sha256(content: object) -> str:
 
 def _feed(digest: hashlib._Hash, name: str, value: object) -> None:
     if isinstance(value, torch.Tensor):
-        digests.update(digest, name, value)
+        update(digest, name, value)
     elif isinstance(value, dict):
         for key, item in value.items():
             _feed(digest, f"{name}/{key}", item)
@@ -122,3 +124,53 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def params_sha256(module: torch.nn.Module) -> str:
+    """SHA-256 over every parameter and buffer of `module`, in sorted order of their names.
+
+    Each contributes its name, dtype, shape and contiguous little-endian bytes (architecture.md, "Digest and
+    journal").
+    """
+    return tensors_sha256({**dict(module.named_parameters()), **dict(module.named_buffers())})
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The same of tensors by name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        update(digest, name, tensors[name])
+    return digest.hexdigest()
+
+
+def update(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
+    """Feed one named tensor into `digest`."""
+    array = tensor.detach().cpu().contiguous().numpy()
+    if sys.byteorder == "big":
+        array = array.byteswap()
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    digest.update(f"{name}\0{dtype}\0{tuple(tensor.shape)}\0".encode())
+    digest.update(array.tobytes())
+
+
+def step_and_digest(path: Path) -> tuple[int, str]:
+    """Step and params_sha256 of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be used; the message names the file.
+    """
+    step, state = load(path)
+    try:
+        tensors = {name: t for name, t in state["net"].items() if not name.endswith("_extra_state")}
+        return step, tensors_sha256(tensors)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: holds no network ({type(error).__name__})") from error
+
+
+def usable(path: Path) -> bool:
+    """Whether a checkpoint can be loaded."""
+    try:
+        step_and_digest(path)
+    except CheckpointError:
+        return False
+    return True

@@ -1,14 +1,16 @@
-"""Optimizers in a table, and the weight penalty that their weight decay amounts to."""
+"""Optimizers in a table, the weight penalty that their weight decay amounts to, and the learning rate as a pure
+function of the step, so that resume and replay need no scheduler state."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from bncore.config.model import Optim
+from bncore.config.model import Optim, Schedule
 from bncore.nets import decays
 
 Parameters = Iterable[torch.nn.Parameter]
@@ -136,3 +138,18 @@ def weight_penalty(parameters: list[torch.nn.Parameter], weight_decay: float) ->
     """(wd / 2) * ||theta||^2 over `parameters`, a 0-d tensor: the L2 term that weight decay adds to the loss."""
     norms = torch.stack(torch._foreach_norm([p.detach() for p in parameters]))
     return 0.5 * weight_decay * norms.square().sum()
+
+
+def learning_rate(schedule: Schedule, lr: float, step: int, steps: int) -> float:
+    """Learning rate of update `step` (0-based) in a run of `steps` updates.
+
+    Warm-up (Goyal et al., 2017, section 2.2) multiplies what the schedule gives by (step + 1) / warmup; the
+    cosine (Loshchilov & Hutter, 2017, eq. 5, without restarts) falls from lr at step 0 to 0 at step `steps`.
+    """
+    warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
+    if schedule.kind == "cosine":
+        return warm * lr * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+    if schedule.kind == "step":
+        passed = sum(step >= milestone for milestone in schedule.milestones)
+        return warm * lr * schedule.factor**passed
+    return warm * lr

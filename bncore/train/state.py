@@ -17,10 +17,12 @@ from bncore.data import Dataset, Split
 from bncore.nets import ForwardMode, LayeredNet, accuracy, build, criterion
 from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView
+from bncore.train.machine import Sections
 from bncore.train.optimizer import (
     build_optimizer,
     decayed,
     grad_norm,
+    learning_rate,
     rate_on_device,
     set_learning_rate,
     step_by_relative_length,
@@ -28,8 +30,6 @@ from bncore.train.optimizer import (
     weight_penalty,
 )
 from bncore.train.running_statistics import StatisticsBackup
-from bncore.train.schedule import learning_rate
-from bncore.train.sections import Sections
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 """Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""

@@ -21,8 +21,8 @@ from bncore.store.paths import RunDir
 from bncore.store.problems import not_finite
 from bncore.train import checkpoint
 from bncore.train.async_steps import AsyncSteps
+from bncore.train.checkpoint import params_sha256
 from bncore.train.control import RunControl, Signals
-from bncore.train.digest import params_sha256
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 from bncore.train.resume_point import START, ResumePoint

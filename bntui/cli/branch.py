@@ -44,7 +44,7 @@ def fork(
     """Start a new run from a step of RUN, with changes.
 
     Up to that step it is identical to RUN."""
-    from bncore.train.inspection import usable  # noqa: PLC0415 - torch
+    from bncore.train.checkpoint import usable  # noqa: PLC0415 - torch
 
     parsed = parse_changes(changes or [], "fork")
     (overview, *others) = view_runs(runs_of(find(root or default_root(), name)))
@@ -74,7 +74,7 @@ def replay(
     """Run again from the journal and compare the results.
 
     Requests are applied at their steps; exit 1 if the digest or an event differs."""
-    from bncore.train.inspection import usable  # noqa: PLC0415 - torch
+    from bncore.train.checkpoint import usable  # noqa: PLC0415 - torch
 
     seen = view_runs(runs_of(find(root or default_root(), name)))
     live = [o.run.name for o in seen if o.state in ("running", "paused")]

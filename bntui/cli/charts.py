@@ -10,7 +10,7 @@ import typer
 from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
 from bncore.figure import Picture
-from bncore.report.save import Kind, content
+from bncore.report.drawing import Kind, content
 from bncore.store.paths import RunDir, SweepDir
 from bntui.chart.export import picture_of
 from bntui.cli.grouped import Grouped, grouping_of, warn_unplaced

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bncore.report.claims.evidence import Claim
-from bncore.report.claims.table import CLAIMS
+from bncore.report.claims.judging import CLAIMS
 from bncore.report.comparison_group import Presentation
 from bncore.report.document import Report, report_of
 from bncore.report.document import as_json as to_json
@@ -27,7 +27,7 @@ from bntui.live.snapshot import Snapshot
 from bntui.live.sources import as_submitted
 
 if TYPE_CHECKING:
-    from bncore.report.save import Kind
+    from bncore.report.drawing import Kind
 
 
 Runs = Annotated[
@@ -111,7 +111,7 @@ def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]
         written.append(html)
     for kind, folder in folders.items():
         if folder is not None:
-            from bncore.report.save import save_pictures  # noqa: PLC0415 - matplotlib
+            from bncore.report.drawing import save_pictures  # noqa: PLC0415 - matplotlib
 
             written += save_pictures(document.pictures, folder, kind)
     return written

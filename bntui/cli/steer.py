@@ -24,8 +24,9 @@ from bncore.store.commands import (
     Step,
     Stop,
     StopSweep,
+    read_controls,
+    set_command,
 )
-from bncore.store.controls import read_controls, set_command
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import send_request
 from bncore.store.status import Observer

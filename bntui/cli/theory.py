@@ -13,7 +13,7 @@ from bntui.cli.options import Json
 from bntui.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from bncore.probes.theory import TheoryRow
+    from bncore.probes.theory.table import TheoryRow
 
 
 def theory(
@@ -27,7 +27,7 @@ def theory(
 
     Theorems 4.1, 4.2, 4.4 and Lemma 4.5, on random and trained networks, in float32 and float64."""
     _tell("importing torch", 0, 0)
-    from bncore.probes.theory import theory_table  # noqa: PLC0415 - torch
+    from bncore.probes.theory.table import theory_table  # noqa: PLC0415 - torch
 
     rows = theory_table(seed=seed, steps=steps, tell=_tell)
     _tell("", 0, 0)

@@ -19,7 +19,7 @@ def verify(names: Names = None, where: Where = None, root: Root = None) -> None:
     """Check journals, checkpoints and digests of runs.
 
     A replay is also compared with its original. Exit 1 if there is a problem."""
-    from bncore.train.inspection import step_and_digest  # noqa: PLC0415 - torch
+    from bncore.train.checkpoint import step_and_digest  # noqa: PLC0415 - torch
 
     wrong = False
     for run in runs_named(names, root, where):

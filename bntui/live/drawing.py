@@ -15,8 +15,7 @@ from bncore.follow.groups import Group, is_going
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.machine import MACHINE
-from bncore.store.measured import layers_of, middle_layer
-from bncore.store.thresholds import reference_lines
+from bncore.store.measured import layers_of, middle_layer, reference_lines
 from bntui.live.axes import Axis
 from bntui.live.grouping import Grouping
 from bntui.live.marks import Request, marks

@@ -10,8 +10,7 @@ import numpy as np
 from bncore.aggregate import Aggregate, aggregate
 from bncore.config.measure import Band, Measure
 from bncore.figure import Curve, VLine
-from bncore.follow.group_curves import group_curves
-from bncore.follow.groups import Group, departures, groups_of, members
+from bncore.follow.groups import Group, departures, group_curves, groups_of, members
 from bncore.follow.run_view import RunView
 from bncore.store.machine import MACHINE
 from bntui.live.axes import Axis, at_steps, on_axis

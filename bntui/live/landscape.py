@@ -10,8 +10,7 @@ from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve, Floats
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
-from bncore.store.measured import EMPTY, Points, rows
-from bncore.store.thresholds import lr_of
+from bncore.store.measured import EMPTY, Points, lr_of, rows
 from bntui.live.drawing import PanelState, as_drawn, emphasized, hlines, row_at, why_empty
 from bntui.live.reference import overlay
 

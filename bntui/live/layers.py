@@ -11,8 +11,7 @@ from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve, Floats, HeatData, HistogramData, Span
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
-from bncore.store.histograms import layer_histograms
-from bncore.store.measured import layers_of, rows
+from bncore.store.measured import layer_histograms, layers_of, rows
 from bntui.chart.view import finite_ends
 from bntui.live.drawing import FAILED, PanelState, chosen_layer, emphasized, layer_title, row_at, why_empty
 

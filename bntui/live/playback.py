@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from bncore.figure import Floats
-from bncore.follow.applied import applied_changes, with_changes
+from bncore.follow.request_view import applied_changes, with_changes
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
 from bncore.store.dropped_requests import is_applied

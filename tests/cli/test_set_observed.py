@@ -11,7 +11,7 @@ from live.factories import events, made_run, write_sweep
 from typer.testing import CliRunner
 
 from bncore.config.controls import Control
-from bncore.store.controls import write_controls
+from bncore.store.commands import write_controls
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
 from bncore.store.requests import waiting

@@ -17,7 +17,7 @@ from bncore.store.meta import meta_of
 from bncore.store.paths import RunDir, SweepDir, list_checkpoints
 from bncore.store.replay_diff import compare, environment_diff
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 
 SWEEPS = Path(__file__).parent / "sweeps"
 FINISHED = {

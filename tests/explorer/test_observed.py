@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from bncore.config.controls import Control
 from bncore.config.observed import Observed, observed_to_toml
-from bncore.store.controls import write_controls
+from bncore.store.commands import write_controls
 from bncore.store.journal import encode
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir

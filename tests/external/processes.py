@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 import bncore
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 PROBES = {
     "landscape": {"every": 1, "floor_every": 0},

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import bncore
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 from .factories import of_type
 from .loops import journal

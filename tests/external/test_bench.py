@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bncore.bench import observe
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 
 def test_each_row_is_a_comparison_and_both_loops_end_alike(monkeypatch: pytest.MonkeyPatch) -> None:

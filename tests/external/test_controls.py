@@ -19,11 +19,10 @@ from bncore.config.model import Noise
 from bncore.external.observe import Observation, ObserveError
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.noise import NoiseSource
-from bncore.store.commands import SetControls
-from bncore.store.controls import read_controls
+from bncore.store.commands import SetControls, read_controls
 from bncore.store.journal import read_events
 from bncore.store.requests import send_request
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 from .factories import Event, Loop, batches, mlp, of_type, watching
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bncore.store.commands import Checkpoint, Evaluate, Note, SetControls
-from bncore.store.controls import read_controls
+from bncore.store.commands import Checkpoint, Evaluate, Note, SetControls, read_controls
 from bncore.store.journal import read_events
 from bncore.store.paths import RunDir
 from bncore.store.requests import send_request

@@ -16,7 +16,7 @@ from bncore.store.commands import Pause, Stop
 from bncore.store.paths import RunDir
 from bncore.store.requests import send_request
 from bncore.store.status import read_status
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 from .factories import of_type
 from .loops import journal

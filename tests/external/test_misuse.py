@@ -17,7 +17,7 @@ from bncore.external.observe import Observation
 from bncore.probes.landscape import LandscapeProbe
 from bncore.store.errors import StoreError
 from bncore.store.journal import Journal
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 from .factories import of_type
 from .kinds import KINDS, pairs, perceptron, squared

@@ -18,7 +18,7 @@ from bncore.external.checks import ObserveError, unwrapped
 from bncore.probes.activations import ActivationsProbe
 from bncore.probes.ics import IcsProbe
 from bncore.store.journal import read_events
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 from .factories import ALL, batches, mlp, of_type, pictures
 

@@ -28,8 +28,7 @@ from bncore.store.requests import send_request
 from bncore.store.status import Observer, Status, read_status, write_status
 from bncore.store.verify import verify
 from bncore.train import heartbeat
-from bncore.train.digest import params_sha256
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import params_sha256, step_and_digest
 
 from .factories import ALL, Loop, batches, mlp, of_type, watching
 

@@ -16,14 +16,23 @@ from torch import nn
 import bncore
 from bncore.external import steering
 from bncore.external.observe import Observation, ObserveError, StopObserved
-from bncore.store.commands import Checkpoint, Command, Evaluate, Note, Pause, Resume, SetControls, Step, Stop
-from bncore.store.controls import read_controls
+from bncore.store.commands import (
+    Checkpoint,
+    Command,
+    Evaluate,
+    Note,
+    Pause,
+    Resume,
+    SetControls,
+    Step,
+    Stop,
+    read_controls,
+)
 from bncore.store.journal import read_events
 from bncore.store.requests import send_request
 from bncore.store.status import read_status
 from bncore.store.verify import verify
-from bncore.train.digest import params_sha256
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import params_sha256, step_and_digest
 
 from .factories import Event, batches, mlp, of_type, watching
 

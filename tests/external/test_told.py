@@ -15,7 +15,7 @@ from bncore.follow.query import parse
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.paths import RunDir
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 from bntui.chart.palette import ANSI
 from bntui.cli.plots import plots
 from bntui.live.drawing import PanelState

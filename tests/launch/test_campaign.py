@@ -32,7 +32,7 @@ from bncore.store.owner import process_start
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import read_status
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 
 KILLS = int(os.environ.get("BNRUN_KILLS", "40"))
 LONGEST = 1.6

@@ -12,9 +12,9 @@ from store.factories import SMALL
 from bncore.follow import run_view
 from bncore.follow.query import parse
 from bncore.follow.run_view import RunView, view_runs
-from bncore.store import reader, search
+from bncore.store import reader
 from bncore.store.paths import RunDir
-from bncore.store.search import speaks_of
+from bncore.store.reader import speaks_of
 from bntui.live import sources
 from bntui.live.sources import Root
 from live.factories import Clock, events, made_run, request, write_sweep
@@ -44,7 +44,7 @@ def test_a_text_is_found_wherever_it_comes_to_stand(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], text: bytes
 ) -> None:
     file = tmp_path_factory.mktemp("journal") / "journal.jsonl"
-    head = bytes(search.HEAD)
+    head = bytes(reader.HEAD)
     file.write_bytes(head)
     for piece in pieces:
         with file.open("ab") as opened:

@@ -15,8 +15,7 @@ from oracles import activations as oracle
 from oracles import network
 
 from bncore.config.model import Noise
-from bncore.probes.activations import ActivationsProbe, distribution, histogram
-from bncore.probes.bins import Bins
+from bncore.probes.activations import ActivationsProbe, Bins, distribution, histogram
 from bncore.probes.view import StepView
 
 from .step import drawn, frozen, plain_layers, small_step

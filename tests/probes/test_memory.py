@@ -19,9 +19,9 @@ from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes import growing
 from bncore.probes import ics as ics_module
+from bncore.probes.growing import roomy
 from bncore.probes.guard import RandomSnapshot, is_out_of_memory
 from bncore.probes.ics import IcsProbe
-from bncore.probes.memory import roomy
 from bncore.probes.run import Failed, Measured, ProbeRunner
 from bncore.probes.view import StepView
 from bncore.store.branch import fork, replay

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bncore.nets import LayeredNet
-from bncore.probes.batches import MicroBatch
+from bncore.probes.batches import MicroBatch, RngState
 from bncore.probes.guard import undisturbed
 from bncore.probes.ics import layerwise_gradients, rescaled_update
 from bncore.probes.module import ModuleView
-from bncore.probes.rng_state import RngState
 from bncore.probes.suffixes import Suffixes
 
 

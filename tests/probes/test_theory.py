@@ -13,8 +13,7 @@ from oracles import objective, theory
 from torch import Tensor
 
 from bncore.config.model import Noise, Norm
-from bncore.probes.theory import TheoryProbe, counter_example, lemma_45, theory_table
-from bncore.probes.theory.identities import Standardized, correction_42, direction_at_z, theorem_41
+from bncore.probes.theory.identities import Standardized, correction_42, direction_at_z, lemma_45, theorem_41
 from bncore.probes.theory.live import (
     batch_norm_layers,
     input_norm,
@@ -22,6 +21,8 @@ from bncore.probes.theory.live import (
     predictiveness,
     tapped_pass,
 )
+from bncore.probes.theory.probe import TheoryProbe
+from bncore.probes.theory.table import counter_example, theory_table
 from bncore.probes.view import StepView
 
 from .step import HALF_SUM, drawn, frozen, plain_layers, small_net, small_step, step_of

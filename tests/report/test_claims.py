@@ -11,7 +11,7 @@ from live.factories import write_sweep
 
 from bncore.config.probes import Ics, Landscape
 from bncore.report.claims.evidence import ClaimVerdict, Verdict
-from bncore.report.claims.table import CLAIMS
+from bncore.report.claims.judging import CLAIMS
 from bncore.report.document import report
 from bncore.report.missing import missing
 from bncore.report.quantities import mean_of, plain_of

@@ -12,9 +12,8 @@ from live.factories import write_sweep
 
 from bncore.figure import Curve
 from bncore.report.document import Report, as_json, report
-from bncore.report.page import page
-from bncore.report.page.panel_table import panel_table
-from bncore.report.picture import ReportPanel
+from bncore.report.page import page, panel_table
+from bncore.report.rank import ReportPanel
 from bncore.store.paths import SweepDir
 from report.factories import IMAGES, request, run_of, spec_of, sweep_of
 

@@ -10,8 +10,8 @@ import pytest
 
 from bncore.report.claims.comparing import MOST_OF_IT
 from bncore.report.claims.evidence import ClaimPart, Verdict
+from bncore.report.claims.judging import CLAIMS
 from bncore.report.claims.shift import SAME_ANGLE
-from bncore.report.claims.table import CLAIMS
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import all_curves
 from bncore.report.paper_runs import EVERY, paper_settings

@@ -17,8 +17,7 @@ from bncore.store.paths import list_checkpoints
 from bncore.store.status import read_status
 from bncore.store.verify import verify
 from bncore.train import checkpoint
-from bncore.train.checkpoint import CheckpointError
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import CheckpointError, step_and_digest
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, RunDir, digest
 

@@ -24,7 +24,7 @@ from forked import server
 from bncore.config.model import Spec
 from bncore.store.paths import RunDir
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 from resume.conftest import Undisturbed
 from resume.factories import (
     DEEP_LINEAR,

@@ -13,7 +13,7 @@ import tomli_w
 
 from bncore.store.paths import SweepDir
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 from resume.conftest import Undisturbed
 from resume.factories import DEEP_LINEAR, make_run, story, train
 

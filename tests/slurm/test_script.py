@@ -11,7 +11,7 @@ import pytest
 
 from bncore.config.errors import SpecError
 from bncore.launch.slurm.options import SlurmOptions
-from bncore.launch.slurm.script import script
+from bncore.launch.slurm.sweep import script
 from slurm.factories import FakeSlurm, odd_names
 
 GOLDEN = """\

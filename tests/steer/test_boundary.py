@@ -30,7 +30,7 @@ from bncore.store.paths import RunDir
 from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 from steer.factories import OBSERVED
 
 STEPS = {

@@ -13,7 +13,7 @@ from bncore.store.lineage import read_lineage
 from bncore.store.paths import list_checkpoints
 from bncore.store.verify import verify
 from bncore.train import checkpoint
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_next_one_stays(tmp_path: Path) -> None:

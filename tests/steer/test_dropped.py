@@ -18,7 +18,7 @@ from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.replay_diff import compare
 from bncore.store.verify import verify
 from bncore.train import checkpoint
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 from steer.factories import answers
 from steer.test_tried import IMPOSSIBLE, ONE_SAMPLE
 

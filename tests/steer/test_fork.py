@@ -15,7 +15,7 @@ from bncore.store.paths import RunDir, SweepDir, list_checkpoints
 from bncore.store.reader import read
 from bncore.store.replay_diff import compare
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest
+from bncore.train.checkpoint import step_and_digest
 from steer.factories import OBSERVED, events_of, finished
 
 TOLD = ("step", "eval", "probe", "finished")

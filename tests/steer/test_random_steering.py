@@ -20,7 +20,7 @@ from bncore.store.paths import RunDir
 from bncore.store.replay_diff import compare
 from bncore.store.status import read_status
 from bncore.store.verify import verify
-from bncore.train.inspection import step_and_digest, usable
+from bncore.train.checkpoint import step_and_digest, usable
 from steer.factories import CHANGES, OBSERVED
 
 FEW, MANY = range(4), range(4, 204)

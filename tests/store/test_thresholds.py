@@ -12,7 +12,7 @@ from live.factories import SMALL, events, made_run, view_of
 from bncore.config.model import Optim, Spec
 from bncore.report.quantities import late_reading
 from bncore.report.report_run import gather
-from bncore.store.thresholds import thresholds
+from bncore.store.measured import thresholds
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS
 

@@ -7,7 +7,7 @@ import hashlib
 import torch
 from torch import nn
 
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 
 
 def plain_digest(module: nn.Module) -> str:

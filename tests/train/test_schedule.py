@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.config.model import Schedule
-from bncore.train.schedule import learning_rate
+from bncore.train.optimizer import learning_rate
 
 
 @given(step=st.integers(0, 999), lr=st.floats(0, 10))

@@ -14,7 +14,7 @@ from bncore.config.model import MLP, Evaluation, GaussianData, ImageData, Loss, 
 from bncore.config.probes import Landscape, Probes
 from bncore.data import load
 from bncore.probes.table import PROBES
-from bncore.train.digest import params_sha256
+from bncore.train.checkpoint import params_sha256
 from bncore.train.state import TrainState, evaluate
 from train.factories import dln_spec, session
 

@@ -10,8 +10,8 @@ import torch
 
 from bncore.config.change import changed
 from bncore.config.model import MLP, ImageData, Norm, Optim, Spec
+from bncore.train.async_steps import StateBackup
 from bncore.train.state import TrainState
-from bncore.train.state_backup import StateBackup
 
 from .factories import session
 

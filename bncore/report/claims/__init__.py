@@ -1,1 +1,1 @@
-"""The paper's claims, each weighed by what runs measured. A new claim is one file and a row in `table`."""
+"""The paper's claims, each weighed by what runs measured; `CLAIMS` in `judging` is the table of them."""

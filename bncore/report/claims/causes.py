@@ -106,6 +106,5 @@ CLAIM = Claim(
         "contrary: against it stands only what these controls can exclude.",
         "Norms that smooth as much but train worse, or the reverse, are in the table of variants.",
     ),
-    images_only=True,
     short="smoothing may not be the cause",
 )

@@ -144,8 +144,6 @@ class Claim:
     needs: tuple[Need, ...]
     traps: tuple[str, ...] = ()
     """What misleads here; shown whatever the verdict."""
-    images_only: bool = False
-    """Whether the paper claims it of networks on images."""
     resolved_elsewhere: str = ""
     """For a claim that no run can decide: what does, and what it says."""
     short: str = ""

@@ -1,9 +1,11 @@
-"""From what was measured to a verdict and the sentence that says why: the same for every claim."""
+"""From what was measured to a verdict and the sentence that says why: the same for every claim of the paper and of
+its review."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bncore.report.claims import causes, noise, norms, shift, smoothness, theorems, training
 from bncore.report.claims.evidence import (
     Claim,
     ClaimMeasure,
@@ -150,3 +152,23 @@ def seeds(n: int) -> str:
 
 def _ratio(value: float) -> str:
     return f"{value:.3g}"
+
+
+CLAIMS: tuple[Claim, ...] = (
+    training.CLAIM,
+    noise.CLAIM,
+    shift.CLAIM,
+    smoothness.LIPSCHITZ_CLAIM,
+    smoothness.BETA_CLAIM,
+    norms.CLAIM,
+    theorems.LIPSCHITZ_CLAIM,
+    theorems.HESSIAN_CLAIM,
+    theorems.WORST_CASE_CLAIM,
+    theorems.LEMMA_CLAIM,
+    causes.CLAIM,
+)
+
+
+def judge_all(settings: Sequence[ComparisonGroup]) -> tuple[ClaimVerdict, ...]:
+    """The verdict on every claim."""
+    return tuple(judge(claim, settings) for claim in CLAIMS)

@@ -123,6 +123,5 @@ CLAIM = Claim(
         "verdict here is on the claim as stated; at matched relative amplitude the plain network may well "
         "train.",
     ),
-    images_only=True,
     short="as good with noise behind it",
 )
