@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,8 @@ PAPER_DASH: Dash = (0, (1, 1.6))
 
 STYLE, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
 PANEL_INCHES = (4.0, 2.75)
+LETTERS_PER_INCH = 12
+"""Of a title."""
 SMALL_INCHES = (3.2, 2.4)
 """Of a panel that is one of four in a row."""
 DENSE = 500
@@ -127,7 +130,8 @@ def _whole(picture: Picture) -> Figure:
     grid = figure.add_gridspec(lines, columns)
     for (line, column), plot in zip(cells, picture.panels, strict=True):
         _fill(figure.add_subplot(grid[line, column]), plot)
-    figure.suptitle("\n".join(filter(None, (picture.title, picture.setting))), fontsize=11)
+    setting = textwrap.fill(picture.setting, int(LETTERS_PER_INCH * size[0]))
+    figure.suptitle("\n".join(filter(None, (picture.title, setting))), fontsize=11)
     handles = _handles(picture.legend, paper=picture.has_paper)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4 if len(handles) == 4 else 3,

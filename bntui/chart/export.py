@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -58,11 +59,21 @@ def picture_of(
         title="",
         curves=tuple(sorted(curves, key=lambda curve: not curve.faint)),
         x_span=view.x or (None if data.log_x else data.least),
-        y_span=span,
+        y_span=span or data.y_span,
     )
     named = (curve for curve in data.curves if curve.weight != "spread")
     legend = tuple(dict.fromkeys(LegendEntry(curve.label, curve.style) for curve in named))
     return Picture("", title, setting, (panel,), legend, columns=1)
+
+
+def together(pictures: Mapping[str, Picture]) -> Picture:
+    """Pictures of one measure as one, a panel for each by its name."""
+    panels = tuple(
+        replace(panel, title=name) for name, picture in pictures.items() for panel in picture.panels
+    )
+    legend = tuple(dict.fromkeys(entry for picture in pictures.values() for entry in picture.legend))
+    first = next(iter(pictures.values()))
+    return replace(first, panels=panels, legend=legend, columns=min(len(panels), 3))
 
 
 def _with_raw(curve: Curve, smoothing: float) -> tuple[Curve, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from bntui.chart.scale import FAR, Scale, unwarped, warped
 from bntui.chart.smooth import smoothed_curve
 from bntui.chart.ticks import extended, snapped
 
+Key = TypeVar("Key")
 NARROWEST = 1e-9
 """Decades that a logarithmic axis spans at the least."""
 CORE, MARGIN = (0.05, 0.95), 0.5
@@ -79,15 +82,33 @@ def beyond(curves: Iterable[Curve], x: Scale, y: Scale) -> int:
     return count
 
 
-def shared_y(charts: Sequence[ChartData], view: View, smoothing: float) -> Span | None:
-    """The values that charts of one measure show together; None where there are none."""
-    if not charts:
+def span_of(text: str, *, log: bool) -> Span | None:
+    """``0.1 10`` or ``0.1:10``; None where nothing was typed.
+
+    Raises:
+        ValueError: it is no range of such an axis.
+    """
+    words = text.replace(",", " ").replace(":", " ").split()
+    if not words:
         return None
-    curves = tuple(smoothed_curve(curve, smoothing) for chart in charts for curve in chart.curves)
-    every = replace(charts[0], curves=curves)
+    try:
+        low, high = map(float, words)
+    except ValueError:
+        raise ValueError("expected two numbers, such as 0.1 10") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError("expected two finite numbers, the smaller one first")
+    if log and low <= 0:
+        raise ValueError("expected numbers above 0: the axis is logarithmic")
+    return low, high
+
+
+def over_one_range(charts: Mapping[Key, ChartData], view: View, smoothing: float) -> dict[Key, ChartData]:
+    """Charts of one measure, over the values that all of them show together."""
+    curves = tuple(smoothed_curve(curve, smoothing) for chart in charts.values() for curve in chart.curves)
+    every = replace(next(iter(charts.values())), curves=curves)
     x = x_scale(every, view)
     y = None if x is None else y_scale(every, curves, x, view)
-    return None if y is None else y.span
+    return {key: replace(chart, y_span=None if y is None else y.span) for key, chart in charts.items()}
 
 
 def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:

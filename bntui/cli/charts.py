@@ -8,30 +8,17 @@ from pathlib import Path
 import typer
 
 from bncore.aggregate import BANDS
-from bncore.config.errors import escape_control
 from bncore.figure import Picture
 from bncore.report.drawing import Kind, content
 from bncore.store.paths import RunDir, SweepDir
-from bntui.chart.export import picture_of
+from bntui.chart.export import picture_of, together
+from bntui.cli.drawn import drawn, pinned_run
 from bntui.cli.grouped import Grouped, grouping_of, warn_unplaced
 from bntui.cli.options import fail, refuse_existing
 from bntui.live.drawing import PanelState
-from bntui.live.panels import PANELS, first_panels
+from bntui.live.panels import first_panels
 from bntui.live.snapshot import names_of_data
 from bntui.live.sources import read_whole
-
-
-def check_charts(keys: Sequence[str]) -> None:
-    """Refuse what is no chart.
-
-    Raises:
-        BadParameter: naming what is accepted.
-    """
-    unknown = [key for key in keys if key not in PANELS]
-    if unknown:
-        raise typer.BadParameter(
-            escape_control(f"{unknown[0]!r}; expected one of {', '.join(PANELS)}"), param_hint="--chart"
-        )
 
 
 def export_charts(
@@ -77,14 +64,17 @@ def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Gr
     if grouping is not None:
         setting += f"; means, {BANDS[grouping.band]}"
     warn_unplaced(snapshot, wanted.axis)
-    state = PanelState(figure=figure, grouping=grouping, axis=wanted.axis)
+    groups = grouping.groups(snapshot.runs) if grouping else ()
+    pinned = pinned_run(snapshot, groups, wanted.reference)
+    state = PanelState(figure=figure, grouping=grouping, axis=wanted.axis, pinned=pinned)
     pictures = {}
     for key in dict.fromkeys(keys or first_panels(snapshot.runs)):
-        data = PANELS[key].make(snapshot.runs, state)
-        if data.curves:
-            pictures[key] = picture_of(data, setting=setting)
+        charts = drawn(key, snapshot, state, wanted)
+        shown = {name: picture_of(data, setting=setting) for name, data in charts.items() if data.curves}
+        if shown:
+            pictures[key] = together(shown)
         elif keys:
-            fail(f"{key}: {data.note or 'nothing to draw'}")
+            fail(f"{key}: {next(iter(charts.values())).note or 'nothing to draw'}")
     if not pictures:
         fail("nothing to draw yet")
     return pictures

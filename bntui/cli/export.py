@@ -13,12 +13,16 @@ from bncore.store.export import Tables, export_csv, export_parquet, export_paths
 from bncore.store.loaded import load_run
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
+from bntui.cli.drawn import check_charts
 from bntui.cli.grouped import (
     AxisOption,
     BandOption,
     By,
+    Facets,
     Grouped,
+    Reference,
     Single,
+    YRange,
     check_grouped,
     chosen_grouping,
 )
@@ -56,6 +60,9 @@ def export(
     by: By = None,
     band: BandOption = None,
     axis: AxisOption = "step",
+    y_range: YRange = None,
+    facets: Facets = None,
+    reference: Reference = None,
     where: Where = None,
     root: Root = None,
 ) -> None:
@@ -70,14 +77,16 @@ def export(
     if not (charts or kinds or tensorboard):
         expected = "missing; expected --csv, --parquet, --tensorboard, --svg or --png"
         raise typer.BadParameter(expected, param_hint="--csv")
-    wanted = Grouped(single, by, band, axis)
+    wanted = Grouped(single, by, band, axis, y_range, facets, reference)
     check_grouped(wanted, without="" if charts or kinds else "with --tensorboard alone")
-    if axis != "step" and not charts:
-        raise typer.BadParameter("given without --svg or --png; expected both", param_hint="--axis")
+    drawing = {"--axis": axis != "step", "--y-range": y_range, "--facets": facets, "--reference": reference}
+    for option, value in drawing.items():
+        if value and not charts:
+            raise typer.BadParameter("given without --svg or --png; expected both", param_hint=option)
     if charts:
-        from bntui.cli.charts import check_charts, export_charts  # noqa: PLC0415 - matplotlib
+        from bntui.cli.charts import export_charts  # noqa: PLC0415 - matplotlib
 
-        check_charts(chart or ())
+        check_charts(chart or (), wanted)
     if out is not None and not out.name:
         raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
     places = places_named(names, root, where)

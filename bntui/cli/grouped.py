@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
 from typing import Annotated, NamedTuple
 
 import typer
 
 from bncore.aggregate import BANDS
-from bncore.config.errors import escape_control
+from bncore.config.errors import did_you_mean, escape_control
 from bncore.config.measure import Band
 from bncore.config.overrides import ALIASES
 from bncore.follow.groups import varying
+from bncore.follow.request_view import SPELLING
 from bncore.follow.run_fields import run_fields
 from bntui.cli.options import say
 from bntui.live.axes import Axis, unplaced
@@ -55,6 +55,25 @@ AxisOption = Annotated[
 ]
 
 
+YRange = Annotated[
+    str | None,
+    typer.Option("--y-range", metavar="LO:HI", help="Values that the charts of --chart show."),
+]
+Facets = Annotated[
+    str | None,
+    typer.Option(
+        "--facets",
+        metavar="SETTING",
+        help="A chart for each value of a setting, or for each `variant`.",
+        autocompletion=complete_setting,
+    ),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option("--reference", metavar="RUN|GROUP", help="Run or group that is emphasized."),
+]
+
+
 class Grouped(NamedTuple):
     """What the options say."""
 
@@ -62,6 +81,9 @@ class Grouped(NamedTuple):
     by: list[str] | None = None
     band: Band | None = None
     axis: Axis = "step"
+    y_range: str | None = None
+    facets: str | None = None
+    reference: str | None = None
 
     @property
     def asked(self) -> bool:
@@ -78,12 +100,14 @@ def check_grouped(wanted: Grouped, *, without: str = "") -> None:
     Raises:
         BadParameter: naming the option.
     """
-    axis = without and wanted.axis != "step"
-    given = {
-        "--by": wanted.by, "--band": wanted.band, "--single-runs": without and wanted.single, "--axis": axis,
+    grouping = {"--by": wanted.by, "--band": wanted.band}
+    drawing = {
+        "--single-runs": wanted.single, "--axis": wanted.axis != "step", "--y-range": wanted.y_range,
+        "--facets": wanted.facets, "--reference": wanted.reference,
     }  # fmt: skip
+    given = grouping | drawing if without else grouping if wanted.single else {}
     for option, value in given.items():
-        if value and (without or wanted.single):
+        if value:
             reason = without or "with --single-runs"
             raise typer.BadParameter(f"given {reason}, which it does not apply to", param_hint=option)
 
@@ -95,13 +119,34 @@ def warn_unplaced(snapshot: Snapshot, axis: Axis) -> None:
         say(f"bnrun: {missing}")
 
 
-def _no_group(path: str, known: Sequence[str]) -> str:
-    """Why runs are not grouped by a setting."""
-    if not known:
-        return f"{path!r}: no setting varies among these runs"
-    near = get_close_matches(path, known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{path!r} does not vary among these runs; expected variant or one of {', '.join(known)}{hint}"
+def settings_named(names: Iterable[str], snapshot: Snapshot, option: str) -> tuple[str, ...]:
+    """Dotted paths of the settings, all of which vary among the runs; of the variant none.
+
+    Raises:
+        BadParameter: one does not; naming those that do.
+    """
+    varied = {path: SPELLING.get(path, path) for path in varying(snapshot.runs)}
+    by = tuple(ALIASES.get(name, name) for name in names if name != "variant")
+    for path in by:
+        if path not in varied:
+            text = _no_group(SPELLING.get(path, path), varied)
+            raise typer.BadParameter(escape_control(text), param_hint=option)
+    return by
+
+
+def _no_group(name: str, varied: Mapping[str, str]) -> str:
+    """Why runs are not told apart by a setting.
+
+    Arguments:
+        varied: short names of the settings that vary, by their paths.
+    """
+    if not varied:
+        return f"{name!r}: no setting varies among these runs"
+    known = run_fields().get(name)
+    is_setting = known is not None and known.kind == "setting"
+    why = "does not vary among these runs" if is_setting else "is no setting"
+    hint = did_you_mean(name, [*varied.values(), *varied])
+    return f"{name!r} {why}; expected variant or one of {', '.join(varied.values())}{hint}"
 
 
 def chosen_grouping(snapshot: Snapshot, wanted: Grouped) -> Grouping:
@@ -110,11 +155,7 @@ def chosen_grouping(snapshot: Snapshot, wanted: Grouped) -> Grouping:
     Raises:
         BadParameter: a setting that does not vary among the runs, naming those that do.
     """
-    by = tuple(ALIASES.get(name, name) for name in wanted.by or () if name != "variant")
-    known = varying(snapshot.runs)
-    for path in by:
-        if path not in known:
-            raise typer.BadParameter(escape_control(_no_group(path, known)), param_hint="--by")
+    by = settings_named(wanted.by or (), snapshot, "--by")
     grouping = Grouping(most=0, shows_selected=False)
     grouping.choose(snapshot, by if wanted.by else None, wanted.band)
     return grouping

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import typer
 
 from bncore.measures import SHOWN
 from bncore.store.measured import layers_of
+from bntui.cli.drawn import drawn
+from bntui.cli.grouped import Grouped
+from bntui.cli.options import say
 from bntui.cli.terminal_chart import draw
 from bntui.live.drawing import PanelState
-from bntui.live.panels import PANELS, Panel, logged_keys
+from bntui.live.panels import logged_keys
 from bntui.live.snapshot import Snapshot, names_of_data
 
-PLAIN = PanelState()
+PLAIN, GROUPED = PanelState(), Grouped()
 
 
 def check_layer(snapshot: Snapshot, layer: int | None) -> None:
@@ -36,11 +39,20 @@ def check_layer(snapshot: Snapshot, layer: int | None) -> None:
         raise typer.BadParameter(f"{layer}; expected one that was measured: {accepted}", param_hint="--layer")
 
 
-def plots(snapshot: Snapshot, state: PanelState = PLAIN) -> Iterator[str]:
-    """A picture for each of the measures shown that any of the runs has data for, as wide as the terminal."""
+def plots(
+    snapshot: Snapshot, state: PanelState = PLAIN, wanted: Grouped = GROUPED, keys: Sequence[str] = ()
+) -> Iterator[str]:
+    """A picture, as wide as the terminal, for each of these charts that any of the runs has data for.
+
+    Arguments:
+        keys: of `bntui.live.panels.PANELS`; none: all of what is drawn over the steps.
+    """
     sources = ", ".join(names_of_data(snapshot.runs))
-    for measure in (*SHOWN, *(PANELS[key].measure for key in logged_keys(snapshot.runs))):
-        data = Panel(measure).make(snapshot.runs, state)
-        drawn = draw(replace(data, title=f"{data.title} on {sources}"))
-        if drawn:
-            yield drawn
+    for key in keys or (*(measure.key for measure in SHOWN), *logged_keys(snapshot.runs)):
+        for name, data in drawn(key, snapshot, state, wanted).items():
+            facet = f"{name} · " if name else ""
+            picture = draw(replace(data, title=f"{facet}{data.title} on {sources}"))
+            if picture:
+                yield picture
+            elif keys:
+                say(f"{key}: {data.note or 'nothing to draw'}")

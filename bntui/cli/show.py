@@ -14,13 +14,17 @@ from bncore.follow.groups import Newest, best, groups_of, newest
 from bncore.follow.run_view import RunView, view_runs
 from bncore.measures import MEASURES
 from bncore.store.measured import Best, best_of, take
+from bntui.cli.drawn import check_charts, pinned_run
 from bntui.cli.format import figure, percent
 from bntui.cli.grouped import (
     AxisOption,
     BandOption,
     By,
+    Facets,
     Grouped,
+    Reference,
     Single,
+    YRange,
     check_grouped,
     grouping_of,
     warn_unplaced,
@@ -37,6 +41,10 @@ from bntui.live.sources import read_whole
 Layer = Annotated[
     int | None, typer.Option("--layer", min=1, help="Layer of per-layer plots.  [default: the middle one]")
 ]
+Charts = Annotated[
+    list[str] | None,
+    typer.Option("--chart", help="Chart to plot; repeatable.  [default: all with data]"),
+]
 COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
 """Keys of the measures of a table, and how they are written."""
 BEST = tuple(MEASURES[key] for key in ("test_accuracy", "test_loss", "loss"))
@@ -52,13 +60,18 @@ def show(
     by: By = None,
     band: BandOption = None,
     axis: AxisOption = "step",
+    chart: Charts = None,
+    y_range: YRange = None,
+    facets: Facets = None,
+    reference: Reference = None,
     as_json: Json = False,
     where: Where = None,
     root: Root = None,
 ) -> None:
     """Plot runs, and the runs of sweeps, together."""
-    wanted = Grouped(single, by, band, axis)
+    wanted = Grouped(single, by, band, axis, y_range, facets, reference)
     check_grouped(wanted, without="with --json" if as_json else "")
+    check_charts(chart or (), wanted)
     runs = runs_named(names, root, where)
     if as_json:
         typer.echo(json.dumps([view.as_json() for view in view_runs(runs)], indent=2))
@@ -67,7 +80,9 @@ def show(
     grouping = grouping_of(snapshot, wanted)
     check_layer(snapshot, layer)
     warn_unplaced(snapshot, axis)
-    for picture in plots(snapshot, PanelState(layer=layer, grouping=grouping, axis=axis)):
+    pinned = pinned_run(snapshot, grouping.groups(snapshot.runs) if grouping else (), reference)
+    state = PanelState(layer=layer, grouping=grouping, axis=axis, pinned=pinned)
+    for picture in plots(snapshot, state, wanted, chart or ()):
         typer.echo(picture)
     heads = ("step", "loss", "test loss", "test accuracy")
     best_measure = next((one for one in BEST if any(_best(view, one) for view in snapshot.runs)), BEST[-1])

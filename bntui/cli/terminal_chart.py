@@ -66,13 +66,17 @@ def draw(data: ChartData) -> str:
     x, y = (np.concatenate(values) for values in list(zip(*lines, strict=True))[2:])
     wide = console.width // COLUMNS_OF_TICK
     plotext.xticks(*_ticks(x, wide, falling=data.falling, whole=data.x_name == "step"))
+    if data.y_span is not None:
+        y = np.log10(data.y_span) if data.log_y else np.array(data.y_span)
+        plotext.ylim(*y.tolist())
     plotext.yticks(*_ticks(y, MOST_TICKS, log=data.log_y))
     named: dict[str, str] = {}
     for place, curve, x, y in lines:
         color, marker = look_of(curve.style, place, colors)
         plotext.plot(x.tolist(), y.tolist(), color=color, marker=marker)
         sample = SAMPLES.get(marker, marker) * 2
-        named[escape_control(curve.label)] = plotext.colorize(sample, color) if colors else sample
+        label = f"★ {curve.label}" if curve.bold else curve.label
+        named[escape_control(label)] = plotext.colorize(sample, color) if colors else sample
     picture = str(plotext.build()).rstrip("\n")
     picture = picture if colors else str(plotext.uncolorize(picture))
     return f"{picture}\n{_legend(named, console.width)}\n"

@@ -14,6 +14,7 @@ from bncore.follow.groups import groups_of, varying
 from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.layouts import Layout, read_layout, remember_layout, save_layout
+from bntui.live.facets import facets_of
 from bntui.live.panels import PANELS, first_panels, logged_keys
 from bntui.live.reference import overlay
 from bntui.live.snapshot import Snapshot, names_of_data
@@ -50,13 +51,9 @@ class SweepPage(GridPage):
         """A chart for each group of the runs shown, with the reference in all of them."""
         shown = self.selection.shown(snapshot)
         pinned = next((g for g in self.context.groups(snapshot) if self.selection.is_reference(g)), None)
-        always = set(pinned.runs) if pinned is not None else set()
-        groups = groups_of(sorted(shown, key=lambda view: view.style), self.selection.facets)
         facets = {
-            facet_key(self.selection.faceted, group.name): [
-                view for view in shown if view in group.runs or view in always
-            ]
-            for group in groups
+            facet_key(self.selection.faceted, name): runs
+            for name, runs in facets_of(shown, self.selection.facets, pinned).items()
         }
         self.grid.facet(facets)
         if tuple(facets) != self.grid.keys:

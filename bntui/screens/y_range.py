@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from rich.text import Text
@@ -12,6 +11,7 @@ from textual.widgets import Input, Static
 
 from bncore.figure import ChartData, Span
 from bntui.chart.ticks import exact
+from bntui.chart.view import span_of
 from bntui.screens.dialog import Dialog
 
 
@@ -43,23 +43,3 @@ class YRange(Dialog[tuple[Span | None]]):
             self.dismiss((span_of(event.value, log=self._data.log_y),))
         except ValueError as error:
             self.query_one("#problem", Static).update(Text(str(error), "red"))
-
-
-def span_of(text: str, *, log: bool) -> Span | None:
-    """``0.1 10``; None where nothing was typed.
-
-    Raises:
-        ValueError: it is no range of such an axis.
-    """
-    words = text.replace(",", " ").split()
-    if not words:
-        return None
-    try:
-        low, high = map(float, words)
-    except ValueError:
-        raise ValueError("expected two numbers, such as 0.1 10") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError("expected two finite numbers, the smaller one first")
-    if log and low <= 0:
-        raise ValueError("expected numbers above 0: the axis is logarithmic (y: linear)")
-    return low, high

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from bncore.figure import ChartData
 from bncore.follow.run_view import RunView
-from bntui.chart.view import shared_y
+from bntui.chart.view import over_one_range
 from bntui.chart.widget import Chart
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS
@@ -58,9 +58,8 @@ def _panel_of(key: str) -> str:
 
 def _over_one_range(data_of: Mapping[Chart, ChartData], current: Chart) -> dict[Chart, ChartData]:
     log = next(iter(data_of.values())).log_y if current.log_y is None else current.log_y
-    same = [replace(data, log_y=log) for data in data_of.values()]
-    span = shared_y(same, replace(current.view, y=None), current.smoothing)
-    return {chart: replace(data, y_span=span) for chart, data in data_of.items()}
+    same = {chart: replace(data, log_y=log) for chart, data in data_of.items()}
+    return over_one_range(same, replace(current.view, y=None), current.smoothing)
 
 
 class ChartGrid(Container):

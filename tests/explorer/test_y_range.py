@@ -8,8 +8,8 @@ import pytest
 from textual.pilot import Pilot
 
 from bncore.figure import Span
+from bntui.chart.view import span_of
 from bntui.chart.widget import Chart
-from bntui.screens.y_range import span_of
 from explorer.factories import drive, every_kind, explorer, text_of
 
 

@@ -1,0 +1,90 @@
+"""The explorer's charts as the options of a command have them drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from bncore.config.errors import did_you_mean, escape_control
+from bncore.figure import ChartData, Span
+from bncore.follow.groups import Group
+from bncore.follow.run_view import RunView
+from bntui.chart.view import View, over_one_range, span_of
+from bntui.cli.grouped import Grouped, settings_named
+from bntui.live.drawing import PanelState
+from bntui.live.facets import facets_of
+from bntui.live.panels import PANELS
+from bntui.live.snapshot import Snapshot
+
+
+def check_charts(keys: Sequence[str], wanted: Grouped) -> None:
+    """Refuse what is no chart, and a range of values of charts that are not named.
+
+    Raises:
+        BadParameter: naming what is accepted.
+    """
+    unknown = [key for key in keys if key not in PANELS]
+    if unknown:
+        hint = did_you_mean(unknown[0], list(PANELS))
+        raise typer.BadParameter(
+            escape_control(f"{unknown[0]!r}; expected one of {', '.join(PANELS)}{hint}"), param_hint="--chart"
+        )
+    if wanted.y_range and not keys:
+        raise typer.BadParameter("given without --chart; expected both", param_hint="--y-range")
+    for key in keys:
+        _span(wanted, log=PANELS[key].measure.log)
+
+
+def drawn(key: str, snapshot: Snapshot, state: PanelState, wanted: Grouped) -> dict[str, ChartData]:
+    """A chart; or one for each facet by its name, all over one range of values.
+
+    Raises:
+        BadParameter: the facets are of a setting that does not vary among the runs.
+    """
+    make, runs = PANELS[key].make, snapshot.runs
+    charts = {"": make(runs, state)}
+    if wanted.facets:
+        by = settings_named([wanted.facets], snapshot, "--facets")
+        grouped = state.grouping.groups(runs) if state.grouping else ()
+        alone = (Group(view.name, view.style, (view,)) for view in runs)
+        groups = grouped or alone
+        pinned = next((g for g in groups if any(v.run.path == state.pinned for v in g.runs)), None)
+        made = {name: make(views, state) for name, views in facets_of(runs, by, pinned).items()}
+        charts = over_one_range(
+            {name: data for name, data in made.items() if data.curves} or charts, View(), 0
+        )
+    span = _span(wanted, log=charts[next(iter(charts))].log_y)
+    return {name: replace(data, y_span=span or data.y_span) for name, data in charts.items()}
+
+
+def _span(wanted: Grouped, *, log: bool) -> Span | None:
+    try:
+        return span_of(wanted.y_range or "", log=log)
+    except ValueError as error:
+        raise typer.BadParameter(f"{wanted.y_range!r}; {error}", param_hint="--y-range") from error
+
+
+def pinned_run(snapshot: Snapshot, groups: Sequence[Group], name: str | None) -> Path | None:
+    """The directory of the run that is called so, or of the first of the group.
+
+    Raises:
+        BadParameter: neither is; naming those that are there.
+    """
+    if name is None:
+        return None
+    of_groups = {group.name: group.runs[0] for group in groups}
+    runs = {called: view for view in snapshot.runs for called in _names(view)}
+    found = of_groups.get(name) or runs.get(name)
+    if found is None:
+        known = [*of_groups] or [view.name for view in snapshot.runs]
+        or_run = " or a run" if of_groups else ""
+        text = f"{name!r}; expected one of {', '.join(known)}{or_run}{did_you_mean(name, [*known, *runs])}"
+        raise typer.BadParameter(escape_control(text), param_hint="--reference")
+    return found.run.path
+
+
+def _names(view: RunView) -> tuple[str, ...]:
+    return view.name, view.run.name, str(view.run.path), view.run.path.name
