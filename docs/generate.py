@@ -1,4 +1,4 @@
-"""The pages of the reference that are made from the code when the documentation is built (a hook of MkDocs)."""
+"""What pages of the reference take from the code when the documentation is built (a hook of MkDocs)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
@@ -16,20 +17,19 @@ from bntui.actions import ACTIONS
 from bntui.cli.commands import GROUPS, load_command
 from bntui.cli.main import app
 
+MARK = "<!-- generated -->"
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made here."""
-    for name, lines in (("command-line", command_line()), ("keys", keys()), ("settings", settings())):
-        files.append(File.generated(config, f"reference/{name}.md", content="\n".join(lines)))
-    return files
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page with what is made here in place of what follows the mark."""
+    head, mark, _ = markdown.partition(MARK)
+    return head + "\n".join(PAGES[page.file.src_uri]()) if mark else markdown
 
 
 def command_line() -> Iterator[str]:
     """Every command's help."""
     group: Any = get_command(app)
     context = group.make_context("bnrun", [], resilient_parsing=True)
-    yield "# Command line\n\n`bnrun COMMAND --help` prints the same."
-    yield "RUN is a path, `sweep/run`, a unique prefix, or `@last`.\n"
     for title, commands in GROUPS.items():
         yield f"\n## {title}\n"
         for name in commands:
@@ -39,7 +39,6 @@ def command_line() -> Iterator[str]:
 
 def keys() -> Iterator[str]:
     """Every key of the explorer."""
-    yield "# Keys of the explorer\n\n`?` shows those of the page; the palette, `Ctrl+P`, has every action.\n"
     for scope in dict.fromkeys(action.scope for action in ACTIONS):
         yield f"\n## {scope.capitalize()}\n\n| key | what it does | name |\n|---|---|---|"
         for action in ACTIONS:
@@ -50,10 +49,6 @@ def keys() -> Iterator[str]:
 
 def settings() -> Iterator[str]:
     """Every field of an experiment file and of a run's spec."""
-    yield (
-        "# Settings\n\nFields of an experiment file, and of `[spec]` in it, which `--set path=value` changes. "
-        "`bnrun schema` prints the same as JSON schema.\n"
-    )
     models = {**schema()["Experiment"]["$defs"], **schema()["Spec"]["$defs"]}
     for name in ("Experiment", "Spec", *sorted(models.keys() - {"Experiment", "Spec"})):
         fields = models[name].get("properties")
@@ -105,3 +100,10 @@ def _values(described: dict[str, Any]) -> str:
 def _default(described: dict[str, Any]) -> str:
     default = described.get("default")
     return "" if default is None or isinstance(default, dict) else f"`{default}`"
+
+
+PAGES = {
+    "reference/command-line.md": command_line,
+    "reference/keys.md": keys,
+    "reference/settings.md": settings,
+}

@@ -45,6 +45,12 @@ def has_mark(page: Path, mark: str) -> bool:
     return f"<!-- {mark}" in page.read_text()
 
 
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as links name them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
 def commands(page: Path) -> Iterator[Command]:
     """All of a page, in order."""
     for language, title, body in FENCE.findall(page.read_text()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from documentation.pages import DOCUMENTATION, FENCE, commands, has_mark, pages, same, typed
+from documentation.pages import DOCUMENTATION, FENCE, anchors, commands, has_mark, pages, same, typed
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,24 @@ def test_other_output_is_told_apart() -> None:
     assert not same((), "something\n")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_what_is_linked_is_there(name: str) -> None:
-    page = DOCUMENTATION.parent / name
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
-    assert links
+WRITTEN = [
+    *(DOCUMENTATION.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(DOCUMENTATION.rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(DOCUMENTATION.parent)))
+def test_what_is_linked_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", FENCE.sub("", page.read_text()))
+    for path, anchor in links:
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), path
+        assert not anchor or anchor in anchors(there), f"{path}#{anchor}"
+    assert links or page.name != "README.md"
+
+
+def test_an_anchor_is_its_headings_text() -> None:
+    assert "observing-changes-nothing" in anchors(DOCUMENTATION / "explanation" / "instruments.md")
 
 
 def test_every_file_names_the_same_version() -> None:
