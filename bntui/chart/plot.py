@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from textual import events
 from textual.actions import SkipAction
+from textual.app import App
 from textual.binding import BindingType
 from textual.color import Color
 from textual.geometry import Region
@@ -24,11 +25,17 @@ from bntui.chart.scale import Scale
 from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
 
-FEW_COLORS = frozenset({"standard", "windows"})
-"""Colour systems of rich in which colours cannot be mixed."""
 ZOOM = 0.7
 """How much of what is shown one press of the zoom key keeps."""
 PAN = 0.1
+
+
+def plain_palette(app: App[object]) -> Palette | None:
+    """That of a terminal on which colours cannot be mixed; None elsewhere."""
+    if app.no_color:
+        return MONOCHROME
+    few = app.native_ansi_color or app.console.color_system in ("standard", "windows")
+    return ANSI if few else None
 
 
 class Plot(Widget, can_focus=True):
@@ -44,18 +51,14 @@ class Plot(Widget, can_focus=True):
     """The step that is read off; None: none."""
 
     @dataclass
-    class CrosshairMoved(Message, namespace="chart"):
+    class CrosshairMoved(Message):
         """The reader pointed at another step, or (None) at none."""
 
         plot: Plot
         x: float | None
 
-        @property
-        def control(self) -> Plot:
-            return self.plot
-
     @dataclass
-    class ViewChanged(Message, namespace="chart"):
+    class ViewChanged(Message):
         """The reader chose other steps to be shown; None: whatever fits."""
 
         plot: Plot
@@ -63,13 +66,13 @@ class Plot(Widget, can_focus=True):
         x1: float | None
 
     @dataclass
-    class Begun(Message, namespace="chart"):
+    class Begun(Message):
         """There is something to see for the first time, or over another axis than before."""
 
         plot: Plot
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._view = View()
         self._picture: TerminalPicture | None = None
         self._dragged: tuple[int, int] | None = None
@@ -116,10 +119,8 @@ class Plot(Widget, can_focus=True):
     @property
     def palette(self) -> Palette:
         """By the theme, and by what the terminal can show."""
-        if self.app.no_color:
-            return MONOCHROME
-        if self.app.native_ansi_color or self.app.console.color_system in FEW_COLORS:
-            return ANSI
+        if plain := plain_palette(self.app):
+            return plain
         _, background = self.background_colors
         text = background.get_contrast_text(0.87)
         accent = Color.parse(self.app.theme_variables["primary"])

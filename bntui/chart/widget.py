@@ -1,20 +1,18 @@
-"""Charts, heat maps and histograms as widgets."""
+"""Charts and fields of colours as widgets."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from textual.binding import BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from bncore.figure import ChartData, Curve, HeatData, HistogramData
+from bncore.figure import ChartData, Curve, HeatData, HistogramData, Span
 from bntui.actions import CURVES, bindings
-from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
 from bntui.chart.reading import Reading, readings, with_best
@@ -40,10 +38,6 @@ class Chart(Plot):
         """The reader chose another axis, smoothing or range of values."""
 
         chart: Chart
-
-        @property
-        def control(self) -> Chart:
-            return self.chart
 
     _shown = ChartData("")
     _unread: tuple[ChartData, object, TerminalPicture] | None = None
@@ -140,46 +134,31 @@ class Chart(Plot):
         self.log_y = not self.data.log_y
 
 
-Field = TypeVar("Field", HeatData, HistogramData)
+DrawField = Callable[[Any, int, int, Span | None, ChartStyle], TerminalPicture]
 
 
-class FieldPlot(Plot, Generic[Field]):
-    """A plot of colours over the steps."""
+class FieldPlot(Plot):
+    """A plot of colours over the steps.
 
-    _shown: Field | None = None
+    Arguments:
+        draw_field: draws its data, such as `draw_heat`.
+    """
 
-    @abstractmethod
-    def paint_field(self, data: Field, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        """The picture of some data."""
+    def __init__(self, draw_field: DrawField) -> None:
+        super().__init__()
+        self._draw_field = draw_field
+        self._shown: HeatData | HistogramData | None = None
 
-    def show(self, data: Field) -> None:
+    def show(self, data: HeatData | HistogramData) -> None:
         """Shows other data; view and crosshair stay."""
         self._shown = data
         self.redraw()
         self.begin()
 
-    @property
-    def data(self) -> Field | None:
-        return self._shown
-
     def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
         if self._shown is None:
             return draw(ChartData(""), width, height, look=look)
-        return self.paint_field(self._shown, width, height, look)
+        return self._draw_field(self._shown, width, height, self.view.x, look)
 
     def last_step(self) -> float | None:
         return float(self._shown.x[-1]) if self._shown is not None and self._shown.x.size else None
-
-
-class HeatMap(FieldPlot[HeatData]):
-    """One value for each layer and step."""
-
-    def paint_field(self, data: HeatData, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        return draw_heat(data, width, height, self.view.x, look)
-
-
-class HistogramView(FieldPlot[HistogramData]):
-    """A histogram for each step."""
-
-    def paint_field(self, data: HistogramData, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        return draw_histogram(data, width, height, self.view.x, look)

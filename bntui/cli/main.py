@@ -84,8 +84,7 @@ def main() -> int:
             _discard_output()
             sys.stderr.write(f"bnrun: standard output cannot be written: {error.strerror}\n")
             return ExitCode.FAILED
-        from bntui.cli.failures import exit_code_of  # noqa: PLC0415 - not needed by `bnrun --help`
-        from bntui.cli.options import say  # noqa: PLC0415 - not needed by `bnrun --help`
+        from bntui.cli.options import exit_code_of, say  # noqa: PLC0415 - not needed by `bnrun --help`
 
         code = exit_code_of(error)
         if code is None:

@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from bntui.cli.commands import COMMANDS, load_command
+from bntui.cli.main import app
 from bntui.cli.options import say
 from bntui.version import version
 
@@ -21,8 +22,6 @@ def man(
     ],
 ) -> None:
     """Write man pages of all commands."""
-    from bntui.cli.main import app  # noqa: PLC0415 - which imports the commands
-
     section = folder / "man1"
     section.mkdir(parents=True, exist_ok=True)
     group: Any = get_command(app)

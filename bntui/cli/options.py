@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from bncore.config.errors import escape_control
+from bncore.config.errors import SpecError, escape_control
 from bncore.config.load import preset_names
+from bncore.data import DataError
+from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.find import list_places
 from bncore.store.paths import SweepDir
 from bntui.cli.exit_codes import ExitCode
@@ -80,3 +84,40 @@ def refuse_existing(paths: Iterable[Path]) -> None:
     if taken is not None:
         expected = "exists; nothing was written; expected a new folder"
         raise typer.BadParameter(escape_control(f"{taken}: {expected}"), param_hint="--out")
+
+
+def exit_code_of(error: Exception) -> ExitCode | None:
+    """The exit code for an error that a person can act upon; None for a defect, which deserves its traceback."""
+    if isinstance(error, NoSuchRun):
+        return ExitCode.NO_RUN
+    return ExitCode.USAGE if isinstance(error, SpecError | StoreError | DataError) else None
+
+
+def with_options(
+    name: str, options: Mapping[str, tuple[Any, Any]], make: Callable[..., object]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator of a command that takes these options in the place of its argument `name`, and gets there what
+    `make` makes of them.
+
+    Arguments:
+        options: type and default by the names of the arguments of `make`.
+    """
+    added = [
+        inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for one, (annotation, default) in options.items()
+    ]
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def taking(**given: Any) -> None:
+            command(**{name: make(**{one: given.pop(one) for one in options})}, **given)
+
+        signature = inspect.signature(command, eval_str=True)
+        parameters = []
+        for one in signature.parameters.values():
+            parameters += added if one.name == name else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+        taking.__annotations__ = {one.name: one.annotation for one in parameters}
+        taking.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+        return taking
+
+    return decorated

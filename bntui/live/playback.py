@@ -22,6 +22,7 @@ from bntui.live.sources import Clock, Source
 Span = tuple[float, float]
 """When the first and the last event of a run were journaled."""
 
+SLOWEST, FASTEST = 1e-3, 1e6
 RATE_STEPS = 20
 """The rate shown is that of so many steps before."""
 
@@ -79,29 +80,28 @@ class Playback:
         """Whether everything was shown."""
         return self._whole is not None and self.position_s >= self.length_s
 
-    def pause(self) -> None:
-        with self._moved():
-            self._paused = True
+    @property
+    def toggle_label(self) -> str:
+        """What `toggle` would do."""
+        return "play again" if self.ended else "resume" if self._paused else "pause"
 
-    def resume(self) -> None:
+    def toggle(self) -> None:
+        """Pause or resume; from its end, play it again."""
+        if self.ended:
+            self._paused = True
+            self.seek(0.0)
         with self._moved():
-            self._paused = False
+            self._paused = not self._paused
 
     def seek(self, position_s: float) -> None:
         """Go to a moment, in seconds from the first event; what is outside is the nearest end."""
         with self._moved():
             self._position = min(max(position_s, 0.0), self.length_s)
 
-    def set_speed(self, speed: float) -> None:
-        """Go on at another speed.
-
-        Raises:
-            ValueError: it is not positive.
-        """
-        if not speed > 0:
-            raise ValueError(f"speed: {speed}; expected a positive number")
+    def speed_up(self, factor: float) -> None:
+        """Go on at another speed, within bounds."""
         with self._moved():
-            self._speed = speed
+            self._speed = min(FASTEST, max(SLOWEST, self._speed * factor))
 
     def poll(self, budget_s: float) -> Snapshot:
         """What had been journaled by now; while the runs are still being read, runs in which nothing happened."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bncore.config.errors import escape_control
 from bncore.config.measure import Band
@@ -43,6 +43,10 @@ class Snapshot:
     """Whether the history of every run has been read."""
     problem: str = ""
     """What could not be read of all this; escaped."""
+
+    def shows_the_same_as(self, other: Snapshot | None) -> bool:
+        """Whether nothing but the time has changed."""
+        return other is not None and replace(other, t=self.t) == self
 
 
 def names_of_data(views: Iterable[RunView]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,6 @@ from bncore.store.errors import StoreError
 from bncore.store.find import list_places
 from bncore.store.paths import RunDir, SweepDir, read_sweep, variant_and_seed
 from bncore.store.status import LIVE, Observer, read_status
-from bntui.live.mounts import is_remote
 from bntui.live.snapshot import Snapshot, SweepView
 
 PIECE_S = 0.02
@@ -29,6 +29,14 @@ FIRST_S = 0.1
 """Spent on the ends of journals before there is a first picture."""
 LIST_EVERY_S = 1.0
 """How often directories are listed for runs that are new."""
+REMOTE = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "virtiofs", "davfs"),
+        *("lustre", "gpfs", "beegfs", "ceph", "glusterfs", "orangefs", "panfs", "pvfs2", "wekafs"),
+        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.rclone", "fuse.s3fs"),
+    }
+)
+"""Types of file systems as /proc/mounts names them."""
 
 Clock = Callable[[], float]
 
@@ -254,3 +262,23 @@ def _changed(path: Path) -> int | None:
         return path.stat().st_mtime_ns
     except OSError:
         return None
+
+
+def is_remote(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
+    """Whether `path` lies on a network file system; False where the system does not say."""
+    try:
+        rows = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
+        place = path.resolve()
+    except OSError:
+        return False
+    holding = [
+        (len(point.parts), number, row[2])
+        for number, row in enumerate(rows)
+        if len(row) > 2 and place.is_relative_to(point := Path(_plain(row[1])))
+    ]
+    return bool(holding) and max(holding)[2] in REMOTE  # the deepest mount point, of several there the last
+
+
+def _plain(text: str) -> str:
+    """A mount point as it is: spaces are written as octal escapes."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -1,14 +1,15 @@
-"""The thread that reads: it polls a source, and hands on a snapshot whenever something changed."""
+"""The thread that reads: it opens a source, polls it, and hands on a snapshot whenever something changed."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from bncore.config.errors import escape_control
-from bntui.live.release import release_memory
 from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Clock, Source
 
@@ -21,78 +22,102 @@ RELEASES = 10
 
 
 class Watcher:
-    """Watches a source from a thread of its own.
+    """Opens and watches a source in a thread of its own, from when it is made until it is stopped.
 
     Arguments:
-        source: what is polled; by this thread alone.
+        make: opens the source.
+        on_change: called with the first snapshot, then with each that differs from the one before; never after
+            `stop` has returned.
+        on_failure: called with the reason where the source cannot be opened, likewise.
         interval_s: seconds between polls; default: the source's own.
         clock: seconds that never go backwards; paces the polls.
     """
 
     def __init__(
-        self, source: Source, *, interval_s: float | None = None, clock: Clock = time.monotonic
+        self,
+        make: Callable[[], Source],
+        on_change: Callable[[Snapshot], None],
+        on_failure: Callable[[str], None],
+        *,
+        interval_s: float | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self.source = source
+        self.source: Source | None = None
+        """What is watched; None before it was opened."""
+        self._make, self._on_change, self._on_failure = make, on_change, on_failure
         self._interval_s = interval_s
         self._clock = clock
+        self._lock = threading.Lock()
         self._woken = threading.Event()
         self._stopping = False
-        self._thread: threading.Thread | None = None
-        self._last: Snapshot | None = None
-
-    def start(self, on_change: Callable[[Snapshot], None]) -> None:
-        """Begin to poll. `on_change` is called in the watcher's thread, first with the first poll, then with each
-        that differs from the one before.
-
-        Raises:
-            RuntimeError: it was started before.
-        """
-        if self._thread is not None:
-            raise RuntimeError("this watcher was started before")
-        self._thread = threading.Thread(target=self._run, args=(on_change,), name="watcher", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self.thread.start()
 
     def wake(self) -> None:
         """Poll at once: a request was sent, or a playback was moved."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Poll no more; returns when the thread has ended. Never called from `on_change`."""
-        self._stopping = True
+        """Poll no more; returns when the thread has ended, or at once where it still opens the source. Never
+        called from `on_change`."""
+        with self._lock:
+            self._stopping = True
         self._woken.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self.source is not None:
+            self.thread.join()
 
-    def tick(self) -> Snapshot | None:
-        """One poll; the snapshot if it differs from the last one. What the thread does, for whoever has none."""
-        snapshot = self._poll()
-        last, self._last = self._last, snapshot
-        return None if last is not None and replace(last, t=snapshot.t) == snapshot else snapshot
+    def _run(self) -> None:
+        try:
+            source = self._make()
+        except Exception as error:  # shown on the screen: this thread has no caller to raise it to
+            with self._lock:
+                if not self._stopping:
+                    self._on_failure(f"{type(error).__name__}: {error}")
+            return
+        with self._lock:
+            if not self._stopping:
+                self.source = source
+        if self.source is not None:
+            self._watch(source)
 
-    def _run(self, on_change: Callable[[Snapshot], None]) -> None:
+    def _watch(self, source: Source) -> None:
+        last: Snapshot | None = None
         releases = 0
         while not self._stopping:
             if releases:
                 release_memory()
             begun = self._clock()
             self._woken.clear()
-            changed = self.tick()
-            read = self._last is None or self._last.complete
-            releases = max(0, releases - 1) if read else RELEASES
-            if changed is not None and not self._stopping:
-                on_change(changed)
-            self._woken.wait(self._pause(self._clock() - begun))
+            before, last = last, _poll(source, last)
+            releases = max(0, releases - 1) if last.complete else RELEASES
+            if not last.shows_the_same_as(before) and not self._stopping:
+                self._on_change(last)
+            interval = source.interval_s if self._interval_s is None else self._interval_s
+            reading = not last.complete and not last.problem
+            pause = 0.0 if reading else interval - (self._clock() - begun)
+            self._woken.wait(max(BREATH_S, pause))
 
-    def _pause(self, spent: float) -> float:
-        """Seconds to wait after a poll that took `spent`."""
-        if self._last is not None and not self._last.complete and not self._last.problem:
-            return BREATH_S
-        interval = self.source.interval_s if self._interval_s is None else self._interval_s
-        return max(BREATH_S, interval - spent)
 
-    def _poll(self) -> Snapshot:
-        try:
-            return self.source.poll(BUDGET_S)
-        except Exception as error:  # whatever a file system does, the picture stays and says so
-            problem = escape_control(f"{type(error).__name__}: {error}")
-            return replace(self._last or Snapshot(time.time()), problem=problem)
+def _poll(source: Source, last: Snapshot | None) -> Snapshot:
+    try:
+        return source.poll(BUDGET_S)
+    except Exception as error:  # whatever a file system does, the picture stays and says so
+        problem = escape_control(f"{type(error).__name__}: {error}")
+        return replace(last or Snapshot(time.time()), problem=problem)
+
+
+def release_memory() -> None:
+    """Give back what was freed, where the C library is glibc: it keeps what lies between blocks in use, a third
+    of all after a long history was read. Elsewhere this does nothing."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> ctypes._NamedFuncPointer | None:
+    try:
+        found: ctypes._NamedFuncPointer | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    except (OSError, TypeError):  # no C library of this kind
+        return None
+    return found

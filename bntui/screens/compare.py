@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar
 
-from textual.binding import BindingType
 from textual.widget import Widget
 
-from bntui.actions import COMPARE, EVERYWHERE, RUNS, bindings
 from bntui.chart.widget import Chart
 from bntui.context import PageContext
 from bntui.live.compare import difference
@@ -21,9 +18,7 @@ from bntui.screens.runs import RunsPage
 class ComparePage(RunsPage):
     """The measure above, the differences to the reference below, aligned by step."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(COMPARE)
-    SCOPES: ClassVar[tuple[str, ...]] = (COMPARE, RUNS, EVERYWHERE)
-    TAB: ClassVar[str] = "compare"
+    TAB, FOCUS = "compare", "#difference"
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -45,9 +40,6 @@ class ComparePage(RunsPage):
         if not snapshot.complete and not minus.curves:
             minus = replace(minus, note="the runs are still being read")
         self.query_one("#difference", Chart).show(minus)
-
-    def focus_page(self) -> None:
-        self.query_one("#difference", Chart).focus(scroll_visible=False)
 
     def action_measure(self, by: int) -> None:
         keys = list(PANELS)

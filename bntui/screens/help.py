@@ -54,10 +54,11 @@ def help_rows(scopes: tuple[str, ...], actions: Sequence[Action]) -> list[ListRo
     then all others."""
     rows: list[ListRow] = []
     together = {scope for screen in SCREENS if {*scopes} <= screen for scope in screen}
-    others = sorted(
-        dict.fromkeys(action.scope for action in actions), key=lambda scope: scope not in together
-    )
-    for scope in dict.fromkeys((*scopes, *others)):
+
+    def distance(scope: str) -> int:
+        return scopes.index(scope) if scope in scopes else len(scopes) + (scope not in together)
+
+    for scope in sorted(dict.fromkeys(action.scope for action in actions), key=distance):
         keys: dict[str, list[str]] = {}
         for action in actions_of((scope,), actions):
             keys.setdefault(action.help, []).extend(action.all_keys)

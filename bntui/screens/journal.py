@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.text import Text
-from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.config.errors import escape_control
 from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunView
-from bntui.actions import EVERYWHERE, JOURNAL, RUNS, bindings
 from bntui.chart.palette import Palette
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
@@ -34,12 +32,7 @@ STYLES = {
 class JournalPage(RunsPage):
     """Events of the runs that are shown, newest last, and what is said of their states."""
 
-    DEFAULT_CSS = """
-    JournalPage #events { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = bindings(JOURNAL)
-    SCOPES: ClassVar[tuple[str, ...]] = (JOURNAL, RUNS, EVERYWHERE)
-    TAB: ClassVar[str] = "journal"
+    TAB, FOCUS = "journal", "#events"
 
     def body(self) -> Iterable[Widget]:
         yield Listing(id="events", follows=True)
@@ -58,9 +51,6 @@ class JournalPage(RunsPage):
         chosen = f" with {filtered.value!r}" if filtered.words else ""
         listing.border_title = Text(f"Events and requests{chosen}")
         listing.show(rows or [ListRow(Text("nothing yet", fmt.MUTED))])
-
-    def focus_page(self) -> None:
-        self.query_one("#events", Listing).focus(scroll_visible=False)
 
 
 def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from rich.cells import chop_cells
 from rich.text import Text
 from textual import on, work
-from textual.binding import BindingType
 from textual.timer import Timer
 from textual.widget import Widget
 
 from bncore.store.paths import OwnedDir, SweepDir
-from bntui.actions import EVERYWHERE, LOG, RUNS, bindings
 from bntui.context import PageContext
 from bntui.live.log_tail import TAIL, LogTail, read_tail
 from bntui.live.snapshot import Snapshot
@@ -35,12 +32,7 @@ EARLIER = "earlier"
 class LogPage(RunsPage):
     """Lines of the selected run's log, newest last; the page follows while its last line is selected."""
 
-    DEFAULT_CSS = """
-    LogPage #log { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = bindings(LOG)
-    SCOPES: ClassVar[tuple[str, ...]] = (LOG, RUNS, EVERYWHERE)
-    TAB: ClassVar[str] = "log"
+    TAB, FOCUS = "log", "#log"
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -72,9 +64,6 @@ class LogPage(RunsPage):
             self._read()
         else:
             self._draw(self._tail)
-
-    def focus_page(self) -> None:
-        self.query_one("#log", Listing).focus(scroll_visible=False)
 
     def action_next_log(self) -> None:
         self._index += 1

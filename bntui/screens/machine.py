@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import on
-from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.follow.groups import Group
 from bncore.follow.run_view import RunView
 from bncore.store.machine import MACHINE as TABLE
 from bncore.store.status import LIVE
-from bntui.actions import EVERYWHERE, MACHINE, RUNS, bindings
 from bntui.chart.palette import Palette
 from bntui.fitting import columns_within
 from bntui.live.machine import LEAST_FIRST, machine_table
@@ -38,12 +35,9 @@ class MachinePage(GridPage):
     """The table above, charts below."""
 
     DEFAULT_CSS = """
-    MachinePage #figures { height: auto; max-height: 35%; border: round $foreground 25%; padding: 0 1;
-                           border-title-color: $foreground; border-title-style: bold; }
+    MachinePage #figures { height: auto; max-height: 35%; border-title-color: $foreground; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = bindings(MACHINE)
-    SCOPES: ClassVar[tuple[str, ...]] = (MACHINE, RUNS, EVERYWHERE)
-    TAB: ClassVar[str] = "machine"
+    TAB = "machine"
 
     def body(self) -> Iterable[Widget]:
         yield Listing(id="figures", focusable=False)

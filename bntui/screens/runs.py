@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -24,7 +24,6 @@ from bntui.chart.widget import Chart
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot
-from bntui.playback_control import speed_up, toggle, toggle_label
 from bntui.screens.heading import heading
 from bntui.screens.page import Page
 from bntui.screens.y_range import YRange
@@ -51,10 +50,18 @@ class RunsPage(Page):
     RunsPage.narrow RunLine, RunsPage.narrow ChangeLine { display: block; }
     RunsPage.narrow Sidebar, RunsPage ChangeLine.empty { display: none; }
     RunsPage #page { width: 1fr; height: 1fr; }
+    RunsPage #page > Listing, RunsPage #settings { border: round $foreground 25%; padding: 0 1;
+                                                   border-title-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
-    SCOPES: ClassVar[tuple[str, ...]] = (RUNS, EVERYWHERE)
     TAB: ClassVar[str] = ""
+    """What the table of actions calls it."""
+    FOCUS: ClassVar[str] = ""
+    """Selector of what has the focus."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        cls.BINDINGS, cls.SCOPES = bindings(cls.TAB), (cls.TAB, RUNS, EVERYWHERE)
+        super().__init_subclass__(**settings)
 
     def compose(self) -> ComposeResult:
         yield Line(id="heading")
@@ -180,9 +187,10 @@ class RunsPage(Page):
         return left, right
 
     def labels(self) -> dict[str, str]:
+        playback = self.context.feed.playback
         return {
             "whole_sweep": f"whole sweep: {'on' if self.selection.whole_sweep else 'off'}",
-            "steer('pause')": toggle_label(self.context.feed.playback) or self._pause_verb(),
+            "steer('pause')": self._pause_verb() if playback is None else playback.toggle_label,
         }
 
     def _pause_verb(self) -> str:
@@ -270,7 +278,7 @@ class RunsPage(Page):
     def action_steer(self, verb: str) -> None:
         playback, refusal = self.context.feed.playback, self.context.steering_refusal()
         if verb == "pause" and playback is not None:
-            toggle(playback)
+            playback.toggle()
             self._playback_moved()
         elif refusal:
             self.notice(refusal, "yellow")
@@ -309,7 +317,7 @@ class RunsPage(Page):
     def action_playback_speed(self, factor: float) -> None:
         playback = self.context.feed.playback
         if playback is not None:
-            speed_up(playback, factor)
+            playback.speed_up(factor)
             self._playback_moved()
 
     def action_playback_seek(self, seconds: float) -> None:
@@ -332,8 +340,7 @@ class RunsPage(Page):
         self.show_again()
 
     def focus_page(self) -> None:
-        """Give the focus back to what is shown."""
-        self.set_focus(None)
+        self.set_focus(next(iter(self.query(self.FOCUS)), None), scroll_visible=False)
 
     @on(Listing.Moved, "#runs, #readings")
     def _run_clicked(self, event: Listing.Moved) -> None:
@@ -347,7 +354,7 @@ class RunsPage(Page):
         text = f"{proposal.sentence} to {names}"
         sending, sent = ("running", "done") if proposal.commands else ("sending request", "request sent")
         self.app.call_from_thread(self.notice, f"{sending}: {text}")
-        problems = "; ".join(send(proposal).problems)
+        problems = "; ".join(send(proposal))
         self.context.feed.wake()
         self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Static
@@ -19,7 +18,6 @@ from bncore.config.controls import show_value
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
 from bncore.follow.run_view import RunView
-from bntui.actions import EVERYWHERE, RUNS, SPEC, bindings
 from bntui.chart.palette import Palette
 from bntui.context import PageContext
 from bntui.live.snapshot import Snapshot
@@ -36,12 +34,9 @@ class SpecPage(RunsPage):
     """A row for each field, a column for each run: what holds now, requests included."""
 
     DEFAULT_CSS = """
-    SpecPage #settings { border: round $foreground 25%; border-title-style: bold; padding: 0 1; }
     SpecPage #names { height: 1; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = bindings(SPEC)
-    SCOPES: ClassVar[tuple[str, ...]] = (SPEC, RUNS, EVERYWHERE)
-    TAB: ClassVar[str] = "spec"
+    TAB, FOCUS = "spec", "#fields"
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -69,9 +64,6 @@ class SpecPage(RunsPage):
         self.query_one("#settings").border_title = f"{what}{whose}{part and f' · {part}'}"
         self.query_one("#names", Static).update(table.head)
         listing.show([row for row in table.rows if not row.key or filtered.passes(row.text.plain)])
-
-    def focus_page(self) -> None:
-        self.query_one("#fields", Listing).focus(scroll_visible=False)
 
     def action_differences(self) -> None:
         self._only_differences = not self._only_differences

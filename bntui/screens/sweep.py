@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
-from textual.binding import BindingType
 from textual.widget import Widget
 
 from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
 from bncore.follow.groups import groups_of, varying
 from bncore.follow.run_view import RunView
-from bntui.actions import EVERYWHERE, RUNS, SWEEP, bindings
 from bntui.layouts import Layout, read_layout, remember_layout, save_layout
 from bntui.live.facets import facets_of
 from bntui.live.panels import PANELS, first_panels, logged_keys
@@ -29,9 +26,7 @@ from bntui.widgets.charts import ChartGrid, facet_key
 class SweepPage(GridPage):
     """Charts of all runs."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(SWEEP)
-    SCOPES: ClassVar[tuple[str, ...]] = (SWEEP, RUNS, EVERYWHERE)
-    TAB: ClassVar[str] = "sweep"
+    TAB = "sweep"
     _layout: tuple[str, ...] = ()
     """Keys of the charts beside whose facets those of one are shown."""
 

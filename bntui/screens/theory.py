@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from textual.widget import Widget
 
@@ -16,7 +15,7 @@ from bntui.screens.runs import RunsPage
 class TheoryPage(RunsPage):
     """Two charts of one run; a curve is a term of the theorem."""
 
-    TAB: ClassVar[str] = "theory"
+    TAB, FOCUS = "theory", "#over-steps"
 
     def body(self) -> Iterable[Widget]:
         yield Chart(id="over-steps")
@@ -27,9 +26,6 @@ class TheoryPage(RunsPage):
         if view is not None:
             self.query_one("#over-steps", Chart).show(theory_over_steps(view, self.panel_state()))
             self.query_one("#over-layers", Chart).show(theory_over_layers(view, self.panel_state()))
-
-    def focus_page(self) -> None:
-        self.query_one("#over-steps", Chart).focus(scroll_visible=False)
 
     def pointed(self) -> None:
         self.show_again()

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bncore.config.errors import SpecError, escape_control
@@ -19,29 +18,19 @@ PATIENCE_S = 600.0
 """A preset may download its data before it is detached."""
 
 
-@dataclass(frozen=True)
-class Sent:
-    """What became of sending."""
-
-    ids: tuple[str, ...]
-    """Of the requests that lie in inboxes now."""
-    problems: tuple[str, ...]
-    """What could not be sent; escaped."""
-
-
-def send(proposal: Proposal) -> Sent:
-    """Carry out a proposal; takes as long as the commands in it take."""
-    ids, problems = [], []
+def send(proposal: Proposal) -> list[str]:
+    """Carry out a proposal, which takes as long as the commands in it take; what could not be sent, escaped."""
+    problems = []
     for held, command in proposal.requests:
         try:
-            ids.append(send_request(held, command))
+            send_request(held, command)
         except StoreError as error:
             problems.append(str(error))
     for line in proposal.commands:
         done = bnrun(*line)
         if done.returncode:
             problems.append(last_words(done))
-    return Sent(tuple(ids), tuple(problems))
+    return problems
 
 
 def start_preset(name: str, options: Sequence[str], root: Path) -> Path:
@@ -65,7 +54,7 @@ def stop_all(snapshot: Snapshot) -> list[str]:
         proposal = propose("stop", "", snapshot.runs, snapshot.sweeps, whole_sweep=True)
     except SpecError as error:
         return [str(problem) for problem in error.problems]
-    return list(send(proposal).problems)
+    return send(proposal)
 
 
 def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.app import App
@@ -15,7 +14,8 @@ from bncore.follow.groups import Group
 from bncore.follow.request_view import RequestView
 from bncore.follow.run_view import RunView
 from bncore.measures import SHOWN
-from bntui.chart.palette import ANSI, DARK, LIGHT, MONOCHROME, Palette, sample
+from bntui.chart.palette import DARK, LIGHT, Palette, sample
+from bntui.chart.plot import plain_palette
 from bntui.live.snapshot import Snapshot
 
 MUTED = Style(dim=True)
@@ -47,11 +47,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 def palette_of(app: App[object]) -> Palette:
     """The colours of the curves, for text that stands on the screen's own background."""
-    if app.no_color:
-        return MONOCHROME
-    if app.native_ansi_color or app.console.color_system in ("standard", "windows"):
-        return ANSI
-    return DARK if app.current_theme.dark else LIGHT
+    return plain_palette(app) or (DARK if app.current_theme.dark else LIGHT)
 
 
 def color(palette: Palette, style: int) -> Style:
@@ -281,11 +277,6 @@ def run_names(views: Sequence[RunView], most: int = 4) -> str:
 
 def fitted(text: str, width: int) -> str:
     """`text` in exactly `width` cells, cut with an ellipsis."""
-    if cell_len(text) <= width:
-        return text + " " * (width - cell_len(text))
-    cut = ""
-    for character in text:
-        if cell_len(cut + character) > width - 1:
-            break
-        cut += character
-    return cut + "…" + " " * (width - 1 - cell_len(cut)) if width > 0 else ""
+    line = Text(text)
+    line.truncate(width, overflow="ellipsis", pad=True)
+    return line.plain if width > 0 else ""

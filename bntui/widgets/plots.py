@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.message import Message
 
 from bncore.follow.run_view import RunView
-from bntui.chart.plot import Plot
+from bntui.chart.widget import DrawField, FieldPlot
 from bntui.widgets.charts import arrange
 from bntui.widgets.formatting import part_of
 
@@ -20,11 +20,10 @@ MOST = 8
 
 
 class RunPlots(Container):
-    """A plot of one kind for every run that is shown; where there is no room for all, the selected one is.
+    """A plot of colours for every run that is shown; where there is no room for all, the selected one is.
 
     Arguments:
-        make: makes an empty plot.
-        fill: fills it with what there is of a run.
+        draw_field: draws what there is of a run.
     """
 
     DEFAULT_CSS = """
@@ -34,17 +33,16 @@ class RunPlots(Container):
     class Resized(Message):
         """There may be room for more plots, or for fewer."""
 
-    def __init__(self, make: Callable[[], Plot], fill: Callable[[Any, RunView], None]) -> None:
+    def __init__(self, draw_field: DrawField) -> None:
         super().__init__()
-        self._make = make
-        self._fill = fill
-        self._all: tuple[Sequence[RunView], RunView | None] = ((), None)
-        self._plots: dict[Path, Plot] = {}
+        self._draw_field = draw_field
+        self._all: tuple[Mapping[RunView, Any], RunView | None] = ({}, None)
+        self._plots: dict[Path, FieldPlot] = {}
         self._runs: Sequence[RunView] = ()
 
-    def show(self, runs: Sequence[RunView], selected: RunView | None) -> None:
-        """Show these runs, as many as there is room for, the selected one among them."""
-        self._all = runs, selected
+    def show(self, fields: Mapping[RunView, Any], selected: RunView | None) -> None:
+        """Show what there is of these runs, as many as there is room for, the selected one among them."""
+        self._all, runs = (fields, selected), list(fields)
         columns, rows = arrange(min(MOST, len(runs)) or 1, self.size.width, self.size.height)
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
         self._runs = runs[self._part(runs, selected)]
@@ -72,7 +70,7 @@ class RunPlots(Container):
         wanted = [view.run.path for view in self._runs]
         for path in [path for path in self._plots if path not in wanted]:
             await self._plots.pop(path).remove()
-        plots = {path: self._plots.get(path) or self._make() for path in wanted}
+        plots = {path: self._plots.get(path) or FieldPlot(self._draw_field) for path in wanted}
         fresh = [plot for path, plot in plots.items() if path not in self._plots]
         self._plots = plots
         if fresh:
@@ -85,4 +83,4 @@ class RunPlots(Container):
         for view in self._runs:
             plot = self._plots.get(view.run.path)
             if plot is not None and plot.is_attached:
-                self._fill(plot, view)
+                plot.show(self._all[0][view])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,9 @@ from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import send_request
 from bncore.store.status import Status, write_status
-from bntui.feed import SourceWorker
-from bntui.live.release import release_memory
 from bntui.live.snapshot import Snapshot
 from bntui.live.sources import LIST_EVERY_S, Root, Runs, Source, names
-from bntui.live.watch import RELEASES, Watcher
+from bntui.live.watch import RELEASES, Watcher, release_memory
 from live.factories import Clock, events, forked_run, made_run, watched, write_sweep
 
 PATIENCE_S = 30.0
@@ -48,11 +47,19 @@ class Fake:
         return found
 
 
+def watching(
+    source: Source, on_change: Callable[[Snapshot], None], interval_s: float | None = None
+) -> Watcher:
+    def fail(reason: str) -> None:
+        raise AssertionError(reason)
+
+    return Watcher(lambda: source, on_change, fail, interval_s=interval_s)
+
+
 def seen_by(source: Fake) -> list[Snapshot]:
     """Everything that a watcher hands on until the source has nothing new any more."""
     seen: list[Snapshot] = []
-    watcher = Watcher(source)
-    watcher.start(seen.append)
+    watcher = watching(source, seen.append)
     assert source.exhausted.wait(PATIENCE_S)
     watcher.stop()
     return seen
@@ -66,10 +73,10 @@ def test_a_source_that_fails_when_nobody_wants_it_any_more_is_not_told() -> None
         assert left.wait(PATIENCE_S)
         raise ValueError("too late")
 
-    watching = SourceWorker(fail, lambda _: None, failures.append)
-    watching.stop()
+    watcher = Watcher(fail, lambda _: None, failures.append)
+    watcher.stop()
     left.set()
-    watching.thread.join(PATIENCE_S)
+    watcher.thread.join(PATIENCE_S)
     assert failures == []
 
 
@@ -95,26 +102,33 @@ def test_errors_are_a_state_and_watching_goes_on() -> None:
 
 def test_stop_returns_when_the_thread_has_ended() -> None:
     source = Fake(Snapshot(1.0, complete=True))
-    watcher = Watcher(source, interval_s=3600.0)
     first = threading.Event()
-    watcher.start(lambda _: first.set())
+    watcher = watching(source, lambda _: first.set(), interval_s=3600.0)
     assert first.wait(PATIENCE_S)
     watcher.stop()
     assert "watcher" not in [thread.name for thread in threading.enumerate()]
     looks = source.looks
     watcher.stop()
     assert source.looks == looks
-    with pytest.raises(RuntimeError, match="started before"):
-        watcher.start(lambda _: None)
 
 
-def test_a_watcher_that_was_never_started_stops() -> None:
-    Watcher(Fake(Snapshot(1.0))).stop()
+def test_a_source_that_is_opened_when_nobody_wants_it_any_more_is_not_polled() -> None:
+    source, left = Fake(Snapshot(1.0)), threading.Event()
+
+    def open_late() -> Source:
+        assert left.wait(PATIENCE_S)
+        return source
+
+    seen: list[Snapshot] = []
+    watcher = Watcher(open_late, seen.append, lambda _: None)
+    watcher.stop()
+    left.set()
+    watcher.thread.join(PATIENCE_S)
+    assert (source.looks, seen) == (0, [])
 
 
 def test_wake_looks_at_once() -> None:
     source = Fake(Snapshot(1.0, complete=True), Snapshot(2.0, complete=True, problem="new"))
-    watcher = Watcher(source, interval_s=3600.0)
     seen: list[Snapshot] = []
     first, second = threading.Event(), threading.Event()
 
@@ -122,7 +136,7 @@ def test_wake_looks_at_once() -> None:
         seen.append(snapshot)
         (second if snapshot.problem else first).set()
 
-    watcher.start(on_change)
+    watcher = watching(source, on_change, interval_s=3600.0)
     assert first.wait(PATIENCE_S)
     watcher.wake()
     assert second.wait(PATIENCE_S)
@@ -146,8 +160,7 @@ def test_the_first_picture_of_a_long_run_comes_before_its_history(
         if snapshot.complete:
             done.set()
 
-    watcher = Watcher(Runs(run))
-    watcher.start(on_change)
+    watcher = watching(Runs(run), on_change)
     assert done.wait(PATIENCE_S)
     watcher.stop()
     lengths = [len(s.runs[0].columns.series("step", "loss")) for s in seen]
@@ -186,27 +199,27 @@ def test_history_is_shared_out_among_runs(tmp_path: Path) -> None:
 def test_what_is_watched_changes_when_the_runs_do(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0", events(5), state="queued")
     write_sweep(tmp_path, ["a-s0"], title="made")
-    watcher = Watcher(Runs(SweepDir(tmp_path)))
-    first = watcher.tick()
-    assert first is not None
-    assert watcher.tick() is None
+    source = Runs(SweepDir(tmp_path))
+    first = source.poll(1.0)
+    assert source.poll(1.0).shows_the_same_as(first)
     send_request(run, Pause())
-    polled = watcher.tick()
-    assert polled is not None
+    polled = source.poll(1.0)
+    assert not polled.shows_the_same_as(first)
     assert [r.outcome for r in polled.runs[0].requests] == ["pending"]
     journal = Journal(run.journal_file)
     journal.append("step", 5, loss=7.0)
     journal.close()
-    assert watcher.tick() is not None
+    stepped = source.poll(1.0)
+    assert not stepped.shows_the_same_as(polled)
     write_status(SweepDir(tmp_path), Status("finished"))
-    ended = watcher.tick()
-    assert ended is not None
+    ended = source.poll(1.0)
+    assert not ended.shows_the_same_as(stepped)
     assert ended.sweeps[0].state == "finished"
     shutil.rmtree(tmp_path / "a-s0")
-    gone = watcher.tick()
-    assert gone is not None
+    gone = source.poll(1.0)
+    assert not gone.shows_the_same_as(ended)
     assert gone.runs[0].state == "gone"
-    assert watcher.tick() is None
+    assert source.poll(1.0).shows_the_same_as(gone)
 
 
 def test_a_sweep_says_what_it_is(tmp_path: Path) -> None:
