@@ -13,12 +13,12 @@ from bncore.external.recomputed_step import RecomputedStep
 def announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> Iterator[tuple[str, str]]:
     """What is worth saying once, each with a key."""
     view, found = again.view, again.fidelity
-    if probes.ics.every:
+    if probes.ics.every and type(net) is not nn.Sequential:
         passes = len(probes.ics.layers or view.weights)
         yield (
             "ics",
             (
-                f"ics: the network is none of bncore.nets, so it is measured layer by layer, at {passes} forward "
+                f"ics: the network is no nn.Sequential, so it is measured layer by layer, at {passes} forward "
                 f"and backward passes per measurement, every {probes.ics.every} steps"
             ),
         )

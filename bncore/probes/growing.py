@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,8 +49,8 @@ def growing_batch(
     Returns:
         One gradient per layer, shaped as its weight.
     """
-    groups = _even(layers, group) if group else _fitting(view, layers, samples or len(view.inputs), budget)
-    groups = [part for found in groups for part in _even(found, limit or len(found))]
+    budget *= (samples or len(view.inputs)) / len(view.inputs)
+    groups = groups_of(layers, partial(held, view), group=group, limit=limit, budget=budget)
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
 
@@ -115,24 +116,31 @@ def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:
     return [layers[i : i + size] for i in range(0, len(layers), size)]
 
 
-def held_together(view: StepView, layers: Sequence[int]) -> float:
-    """What the chains of these layers hold in one pass, in activations of a training step."""
+def held(view: StepView, layer: int) -> float:
+    """Of the activations of a training step those from a layer on, which its chain holds."""
     sizes = output_sizes(view.net)
-    return sum(sum(sizes[index:]) for index in layers) / sum(sizes)
+    return sum(sizes[layer:]) / sum(sizes)
 
 
-def _fitting(view: StepView, layers: Sequence[int], samples: int, budget: float) -> list[Sequence[int]]:
+def groups_of(
+    layers: Sequence[int], held: Callable[[int], float], *, group: int, limit: int, budget: float
+) -> list[Sequence[int]]:
+    """Layers whose chains are computed in one pass; arguments as those of `growing_batch`."""
+    groups = _even(layers, group) if group else _fitting(layers, held, budget)
+    return [part for found in groups for part in _even(found, limit or len(found))]
+
+
+def _fitting(layers: Sequence[int], held: Callable[[int], float], budget: float) -> list[Sequence[int]]:
     """Groups whose activations stay within the budget."""
-    allowed = budget * samples / len(view.inputs)
     groups: list[list[int]] = []
-    held = math.inf
+    total = math.inf
     for index in layers:
-        chain = held_together(view, [index])
-        if held + chain > allowed:
+        chain = held(index)
+        if total + chain > budget:
             groups.append([])
-            held = 0
+            total = 0
         groups[-1].append(index)
-        held += chain
+        total += chain
     return [*groups]
 
 

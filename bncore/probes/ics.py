@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor
 from bncore.config.model import Loss
 from bncore.probes.base import Measurement, Probe, in_precision_of, require_finite
 from bncore.probes.compare import pairwise
-from bncore.probes.growing import BUDGET, growing_batch, held_together, roomy, spare_steps
+from bncore.probes.growing import BUDGET, growing_batch, held, roomy, spare_steps
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
-from bncore.probes.suffixes import Suffixes
+from bncore.probes.sequential import GrowingSequential
 from bncore.probes.view import Parameters, StepView
 
 
@@ -102,9 +103,9 @@ class IcsProbe(Probe):
           ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
           of equal gradients, since nothing precedes it;
         - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
-          moments stand in for the batch, exactly (`bncore.probes.moments`). Where the network is no `LayeredNet`:
-          ``suffixes`` of an `nn.Sequential`, at a pass per layer that begins there (`bncore.probes.suffixes`),
-          else ``layer by layer``, at a whole pass per layer;
+          moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a whole pass
+          per layer, where the network is neither a `LayeredNet` nor an `nn.Sequential`
+          (`bncore.probes.sequential`);
         - `budget`, where groups are chosen by the memory that was free at the first measurement: the activations
           that one may hold, in those of a training step;
         - `group`, once memory was short: the layers computed in one pass since then, at most;
@@ -121,8 +122,8 @@ class IcsProbe(Probe):
         """What `measure` does; the noise floor is no part of what may be recorded."""
         chosen = self._chosen(view)
         seen, method = self._seen(view)
-        suffixes = Suffixes.of(view) if isinstance(view, ModuleView) else None
-        method = "suffixes" if suffixes is not None else method
+        sequential = GrowingSequential.of(view) if isinstance(view, ModuleView) else None
+        method = "growing batch" if sequential is not None else method
         # G'_1 = G_1 by definition, unless parameters belong before the first layer, as those of a norm on the
         # inputs do
         nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
@@ -131,14 +132,17 @@ class IcsProbe(Probe):
         if method == "growing batch" and not self.group:
             spare = None if self._budget else spare_steps(view.device)
             if spare is not None:
-                self._budget = roomy(BUDGET, held_together(view, rest), spare)
+                useful = sum(map(sequential.held if sequential else partial(held, view), rest))
+                self._budget = roomy(BUDGET, useful, spare)
         budget = self._budget
 
         def compute(step: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
             old = [step.grads[step.weights[i]] for i in chosen]
-            if suffixes is not None:
+            if sequential is not None:
                 new = rescaled_update(step, self.rescale) if self.rescale else step.after
-                shifted = suffixes.gradients(new, rest)
+                shifted = sequential.gradients(
+                    new, rest, group=self.group, limit=limit, budget=budget or BUDGET
+                )
             elif method == "layer by layer":
                 shifted = layerwise_gradients(step, rest, rescale=self.rescale)
             else:

@@ -69,7 +69,7 @@ def check(
     *,
     loss: network.Loss,
     lr: float,
-    method: str = "suffixes",
+    method: str = "growing batch",
 ) -> None:
     """Every number of every probe at `STEP`."""
     check_ics(probe_at(events, "ics", STEP), ics.ics(old, new, *batch, loss), method)
@@ -214,6 +214,8 @@ def test_layers_are_counted_in_the_order_of_the_forward_pass(tmp_path: Path) -> 
         lr=loop.lr,
         method="layer by layer",
     )
+    said = "\n".join(e["text"] for e in of_type(events, "warning"))
+    assert "layer by layer, at 2 forward and backward passes" in said
 
 
 def test_the_learning_rate_is_that_of_the_update_though_a_schedule_changes_it_at_once(tmp_path: Path) -> None:

@@ -59,9 +59,8 @@ def test_a_loop_that_ends_leaves_a_finished_run(root: Path) -> None:
     assert (events[-1]["type"], events[-1]["step"], events[-1]["state"]) == ("finished", 4, "finished")
     assert [e["step"] for e in of_type(events, "step")] == [0, 1, 2, 3]
     assert [e["seq"] for e in events] == list(range(len(events)))
-    assert any(
-        "layer by layer, at 3 forward and backward passes" in e["text"] for e in of_type(events, "warning")
-    )
+    assert of_type(events, "probe", "ics")[0]["method"] == "growing batch"
+    assert not of_type(events, "warning")
 
 
 def test_it_says_what_it_knows_of_the_loop(root: Path) -> None:

@@ -59,7 +59,7 @@ def twin(view: StepView) -> ModuleView:
 def test_ics_of_any_module_is_announced_and_is_that_of_the_layered_one() -> None:
     view = small_step("batch")
     found, expected = ICS.measure(twin(view)), ICS.measure(view)
-    assert (found["method"], expected["method"]) == ("suffixes", "growing batch")
+    assert (found["method"], expected["method"]) == ("growing batch", "growing batch")
     assert found["layers"] == [1, 2, 3]
     for name in ("l2", "cosine", "relative"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)

@@ -1,0 +1,294 @@
+"""The growing batch (`bncore.probes.growing`) in an `nn.Sequential` of anybody's, the modules in it told apart.
+
+A module that treats each sample by itself takes all chains at once; any other (batch normalization, dropout, one
+that is not known) takes them one by one, each with the buffers and the draws of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bncore.probes.batches import RngState
+from bncore.probes.growing import groups_of
+from bncore.probes.module import ModuleView
+from bncore.probes.view import Parameters
+
+BY_SAMPLE: dict[type[nn.Module], Callable[[Any, Tensor], bool]] = {
+    **dict.fromkeys(
+        (
+            nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
+            nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Softplus, nn.GroupNorm,
+            nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+            nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
+            nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
+        ),
+        lambda module, x: True,
+    ),
+    nn.Linear: lambda module, x: x.ndim > 1,
+    nn.Embedding: lambda module, x: x.ndim > 0 and module.max_norm is None,
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), lambda module, x: x.ndim == module.weight.ndim),
+    **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), lambda module, x: x.ndim > len(module.normalized_shape)),
+    nn.Flatten: lambda module, x: module.start_dim > 0,
+}  # fmt: skip
+"""Modules that treat the samples of an input, along its first dimension, each by itself."""
+
+
+class _Slot(NamedTuple):
+    """Where a module keeps a parameter or a buffer."""
+
+    table: dict[str, Any]
+    key: str
+    name: str
+    """As the network calls it."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A module that the network consists of, and how a step met it."""
+
+    name: str
+    module: nn.Module
+    draws: RngState | None
+    """The generators at its call; None: nothing is drawn."""
+    by_sample: bool
+    size: int
+    """Numbers that it puts out."""
+    slots: tuple[_Slot, ...]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass of the step on one micro-batch."""
+
+    view: ModuleView
+    """The step of this micro-batch alone."""
+    x: Tensor
+    """What the network is given."""
+    autocast: torch.autocast
+    """As it is there."""
+    parts: tuple[_Part, ...]
+    left: RngState | None
+    """The generators behind the last part."""
+
+
+@dataclass(frozen=True)
+class GrowingSequential:
+    """A step of an `nn.Sequential` that its loss calls once for each micro-batch."""
+
+    view: ModuleView
+    passes: tuple[_Pass, ...]
+
+    @staticmethod
+    def of(view: ModuleView) -> GrowingSequential | None:
+        """None where the network is none of that kind, or somebody looks at what happens inside."""
+        net: nn.Module = view.net
+        named = list(_parts(net))
+        modules = [module for _, module in named]
+        tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
+        watched = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in net.modules())
+        if type(net) is not nn.Sequential or watched or tied or len({*modules}) != len(modules):
+            return None
+        if len(view.micro_batches) > 1 and any(m._buffers and not _of_torch(m) for m in net.modules()):
+            return None  # what one micro-batch leaves in them, the next may read
+        passes = []
+        for micro in view.micro_batches:
+            one = _seen(replace(view, micro_batches=(micro,)), named)
+            if one is None:
+                return None
+            passes.append(one)
+        return GrowingSequential(view, tuple(passes))
+
+    def held(self, layer: int) -> float:
+        """Of the activations of a training step those from a layer on."""
+        sizes = [part.size for part in self.passes[0].parts]
+        return sum(sizes[_place(self.passes[0], layer) :]) / sum(sizes)
+
+    def gradients(
+        self, new: Parameters, layers: Sequence[int], *, group: int, limit: int, budget: float
+    ) -> list[Tensor]:
+        """G'_i of the chosen layers; arguments as those of `bncore.probes.growing.growing_batch`."""
+        groups = groups_of(layers, self.held, group=group, limit=limit, budget=budget)
+        each = [_Growing(one, new).run(groups) for one in self.passes]
+        return self.view.mean([sum(of_layer[1:], of_layer[0]) for of_layer in zip(*each, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Growing:
+    """One evaluation on one micro-batch."""
+
+    made: _Pass
+    new: Parameters
+
+    def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
+        found: list[Tensor] = []
+        prefix, reached = self.made.x, 0
+        for group in groups:
+            leaves: dict[int, Tensor] = {}
+            chains: list[Tensor] = []
+            places = [_place(self.made, layer) for layer in group]
+            for place in range(reached, len(self.made.parts)):
+                chains = self._old(place, chains)
+                for layer in (layer for layer, at in zip(group, places, strict=True) if at == place):
+                    chains += self._call(place, self._mixed(layer, leaves), [prefix.clone()])
+                if place < places[-1]:
+                    with torch.no_grad():
+                        (prefix,) = self._call(place, self.new, [prefix.clone()])  # which may be written to
+            reached = places[-1]
+            found += self._gradients(chains, leaves)
+        return found
+
+    def _mixed(self, layer: int, leaves: dict[int, Tensor]) -> Parameters:
+        """The layers before this one new, the others old; its own weight is a variable, among `leaves`."""
+        view = self.made.view
+        weight = view.weights[layer]
+        leaf = leaves.setdefault(layer, view.before[weight].detach().requires_grad_())
+        mixed = {n: (self.new if view.layer_of(n) < layer else view.before)[n] for n in view.before}
+        return {**mixed, weight: leaf}
+
+    def _old(self, place: int, chains: list[Tensor]) -> list[Tensor]:
+        """The old part on all chains."""
+        before = self.made.view.before
+        if len(chains) > 1 and self.made.parts[place].by_sample:
+            (joined,) = self._call(place, before, [torch.cat(chains)])
+            return list(joined.chunk(len(chains)))
+        return self._call(place, before, chains)
+
+    def _call(self, place: int, parameters: Parameters, given: Sequence[Tensor]) -> list[Tensor]:
+        """What a part makes of each of them."""
+        part = self.made.parts[place]
+        found: list[Tensor] = []
+        with self.made.autocast:
+            for x in given:
+                if part.draws is not None:
+                    part.draws.restore()
+                with self._lent(part.slots, parameters):
+                    found.append(part.module(x))
+        return found
+
+    @contextmanager
+    def _lent(self, slots: Sequence[_Slot], parameters: Parameters) -> Iterator[None]:
+        """Modules with these parameters, and the buffers of the step."""
+        buffers, own = self.made.view.buffers, [slot.table[slot.key] for slot in slots]
+        try:
+            for table, key, name in slots:
+                table[key] = parameters[name] if name in parameters else buffers[name].clone()
+            yield
+        finally:
+            for slot, tensor in zip(slots, own, strict=True):
+                slot.table[slot.key] = tensor
+
+    def _gradients(self, chains: list[Tensor], leaves: dict[int, Tensor]) -> list[Tensor]:
+        """Those of the chains' losses: each chain's weight is met by no other."""
+        view, slots = self.made.view, _slots(self.made.view.net)
+        losses: list[Tensor] = []
+        with _giving(self.made, chains):
+            for layer in list(leaves):
+                with self._lent(slots, self._mixed(layer, leaves)):
+                    losses += view.terms(view.net)
+        slopes = torch.autograd.grad(torch.stack(losses).sum(), list(leaves.values()), allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), slopes, strict=True)]
+
+
+def _place(made: _Pass, layer: int) -> int:
+    """Which part holds a layer."""
+    weight = made.view.weights[layer]
+    return next(i for i, part in enumerate(made.parts) if weight.startswith(f"{part.name}."))
+
+
+def _slots(module: nn.Module, within: str = "") -> tuple[_Slot, ...]:
+    return tuple(
+        _Slot(table, key, f"{within}{name}{'.' if name else ''}{key}")
+        for name, owner in module.named_modules()
+        for table in (owner._parameters, owner._buffers)
+        for key, tensor in table.items()
+        if tensor is not None
+    )
+
+
+def _parts(net: nn.Module, within: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """What the network calls one after the other, by name."""
+    for name, child in net._modules.items():
+        if type(child) is nn.Sequential:
+            yield from _parts(child, f"{within}{name}.")
+        elif child is not None:
+            yield f"{within}{name}", child
+
+
+def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _Pass | None:
+    """How the loss calls the network; None where otherwise than once, with one tensor from part to part."""
+    net: nn.Module = view.net
+    names = {module: name for name, module in named}
+    calls: list[nn.Module] = []
+    passes: list[_Pass] = []
+    parts: list[_Part] = []
+    entered: list[tuple[RngState | None, bool]] = []
+    left: list[RngState | None] = []
+
+    def draws() -> RngState | None:
+        return None if view.micro_batches[0].draws is None else RngState.now()
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+        calls.append(module)
+        alone = len(args) == 1 and isinstance(args[0], Tensor)
+        if module is not net:
+            entered.append((draws(), alone and _by_sample(module, args[0])))
+        elif alone and not args[0].requires_grad:  # of which a loss may take a gradient
+            kind = view.device.type
+            on = torch.is_autocast_enabled(kind)
+            autocast = torch.autocast(kind, dtype=torch.get_autocast_dtype(kind) if on else None, enabled=on)
+            passes.append(_Pass(view, args[0].detach().clone(), autocast, (), None))
+
+    def after(module: nn.Module, _args: object, output: object) -> None:
+        if module is not net and isinstance(output, Tensor) and output.ndim:
+            slots = _slots(module, f"{names[module]}.")
+            parts.append(_Part(names[module], module, *entered[-1], output.numel(), slots))
+        left[:] = [draws()]
+
+    hooks = [m.register_forward_pre_hook(before) for m in (net, *names)]
+    hooks += [m.register_forward_hook(after) for m in names]
+    try:
+        view.own_loss_at(view.before)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if calls != [net, *names] or len(passes) != 1 or len(parts) != len(names):
+        return None
+    return replace(passes[0], parts=tuple(parts), left=left[-1])
+
+
+def _by_sample(module: nn.Module, x: Tensor) -> bool:
+    if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
+        of_its_own = getattr(module, "running_mean", x) is not None
+        return not module.training and of_its_own and _of_torch(module)
+    return type(module) in BY_SAMPLE and BY_SAMPLE[type(module)](module, x)
+
+
+def _of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+@contextmanager
+def _giving(made: _Pass, outputs: Sequence[Tensor]) -> Iterator[None]:
+    """The network puts out these meanwhile, call by call, whatever it is given."""
+    remaining = iter(outputs)
+
+    def leave(_: Tensor) -> Tensor:
+        if made.left is not None:
+            made.left.restore()
+        return next(remaining)
+
+    *others, last = (vars(part.module) for part in made.parts)
+    try:
+        for attributes in others:
+            attributes["forward"] = lambda x: x
+        last["forward"] = leave
+        yield
+    finally:
+        for attributes in (*others, last):
+            attributes.pop("forward", None)
