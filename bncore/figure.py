@@ -186,6 +186,8 @@ class ChartData:
     """Whether x is minus the decimal logarithm of something that falls, which is written at the axis."""
     better: Literal["", "lower", "higher"] = ""
     """Which way is better, where one is."""
+    x_names: tuple[str, ...] = ()
+    """Of places 1, 2, … of the axis, where they have names."""
 
     @property
     def empty(self) -> bool:

@@ -72,7 +72,16 @@ VGG_SIDE = 32
 _CONVOLUTIONS = {"vgg11": 8, "vgg13": 10, "vgg16": 13, "vgg19": 16}
 
 
-class VGG(ConfigModel):
+class Network(ConfigModel):
+    """What all networks have."""
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of its layers, in their order; none where all are of one kind."""
+        return ()
+
+
+class VGG(Network):
     """VGG for 32x32 images (Simonyan & Zisserman, 2015): 3x3 convolutions, five poolings, a linear head."""
 
     kind: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
@@ -85,10 +94,16 @@ class VGG(ConfigModel):
     @property
     def layers(self) -> int:
         """How many layers it has; they are numbered from 1."""
-        return _CONVOLUTIONS[self.kind] + len(self.head) + 1
+        return len(self.layer_names)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """``conv1``, ``conv2``, …, and of linear layers ``fc1``, …"""
+        counts = {"conv": _CONVOLUTIONS[self.kind], "fc": len(self.head) + 1}
+        return tuple(f"{kind}{n}" for kind, count in counts.items() for n in range(1, count + 1))
 
 
-class DLN(ConfigModel):
+class DLN(Network):
     """Deep linear network of square layers (Santurkar et al., 2018, section 2.2): no activation function."""
 
     kind: Literal["dln"] = "dln"
@@ -106,7 +121,7 @@ class DLN(ConfigModel):
         return self.depth
 
 
-class MLP(ConfigModel):
+class MLP(Network):
     """Multilayer perceptron with ReLU; images are flattened."""
 
     kind: Literal["mlp"] = "mlp"

@@ -66,7 +66,7 @@ class RunView:
     parent: Path | None = None
     """Of a fork: the directory of the run it was made from."""
     layer_names: tuple[str, ...] = ()
-    """Of an external training loop: the names of the network's layers, the first of layer 1; escaped."""
+    """Of the network's layers, the first of layer 1; escaped."""
 
     @property
     def submitted(self) -> Spec | None:
@@ -268,7 +268,9 @@ class RunFollower:
         return self._spec
 
     def _names_of_layers(self, columns: Columns) -> tuple[str, ...]:
-        """What an observer wrote at its first measurement, read once it is there."""
+        """Those of the settings; of an observed loop what its first measurement wrote, once it is there."""
+        if isinstance(self._settings, Spec):
+            return self._settings.net.layer_names
         measured = isinstance(self._settings, Observed) and any(
             t.startswith("probe:") for t in columns.tables()
         )

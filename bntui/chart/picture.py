@@ -44,7 +44,9 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
         draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9), whole=picture.whole_x), look.palette)
     elif place.bordered:
         found.sort(key=lambda reading: reading.style)
-        draw_reading(grid, sentence(found, x.written(at), grid.width - 5), look.palette)
+        found = [replace(one, x=x.written(one.x)) for one in found]
+        words = sentence(found, x.written(at), grid.width - 5, picture.x_names)
+        draw_reading(grid, words, look.palette)
     return replace(picture, grid=grid)
 
 
@@ -63,7 +65,7 @@ def draw_unread(data: ChartData, width: int, height: int, view: View, look: Char
         unit = Scale(0.0, 1.0)
         Overlay(grid, place, unit, unit, look.palette).note(data.note)
         return TerminalPicture(grid, place, x, None)
-    picture = TerminalPicture(grid, place, x, y, strong, data.x_name in ("step", "layer"))
+    picture = TerminalPicture(grid, place, x, y, strong, data.x_name in ("step", "layer"), data.x_names)
     _draw_plot(picture, data, strong, look, cut=cut)
     return picture
 

@@ -133,11 +133,20 @@ def place(x: float) -> str:
     return exact(float(round(x))) if 10 <= abs(x) < np.inf else exact(x)
 
 
-def sentence(found: list[Reading], x: float, width: int) -> list[tuple[str, int | None]]:
-    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each. Until it fits, what is about
-    the values is left out, then names are cut while they stay distinct; what still does not fit is left to be cut
-    at its end."""
-    head = f"at {place(x)}:"
+def sentence(
+    found: list[Reading], x: float, width: int, x_names: Sequence[str] = ()
+) -> list[tuple[str, int | None]]:
+    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each: where all were measured, else
+    beside those of another place that. Until it fits, what is about the values is left out, then names are cut
+    while they stay distinct; what still does not fit is left to be cut at its end.
+
+    Arguments:
+        x_names: names of places 1, 2, …, where they have any.
+    """
+    at = common_place(found, x)
+    elsewhere = ["" if place(r.x) == at else f"@{place(r.x)} " for r in found]
+    named = "".join(f" {name}" for name in x_names[max(0, round(x) - 1) :][:1])
+    head = f"at {at}{named}:"
     names = [r.name for r in found]
     longest = max((len(cells(name)) for name in names), default=0)
     pieces: list[tuple[str, int | None]] = [(head, None)]
@@ -146,11 +155,17 @@ def sentence(found: list[Reading], x: float, width: int) -> list[tuple[str, int 
         if len({*cut}) < len({*names}):
             break
         pieces = [(head, None)]
-        for name, r in zip(cut, found, strict=True):
-            pieces.append((f" {name} {r.text if most is None else r.value} ", r.style))
+        for name, r, where in zip(cut, found, elsewhere, strict=True):
+            pieces.append((f" {name} {r.text if most is None else r.value} {where}", r.style))
         if sum(len(cells(text)) for text, _ in pieces) <= width:
             break
     return pieces
+
+
+def common_place(found: Sequence[Reading], x: float) -> str:
+    """Where all values were measured; else the place that is read."""
+    places = {place(r.x) for r in found}
+    return places.pop() if len(places) == 1 else place(x)
 
 
 def shortened(names: Sequence[str], most: int) -> list[str]:

@@ -36,3 +36,5 @@ class TerminalPicture:
     """What the crosshair reads."""
     whole_x: bool = True
     """Whether what it is drawn over are whole numbers."""
+    x_names: tuple[str, ...] = ()
+    """As those of `bncore.figure.ChartData`."""

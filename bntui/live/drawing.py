@@ -118,9 +118,14 @@ def layer_title(views: Sequence[RunView], layer: int | None) -> str:
     if layer is None:
         return "no layer"
     counts = {_depth(view) for view in views} - {0}
-    names = {view.layer_names[layer - 1 : layer] for view in views}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
-    return f"layer {layer}{of}" + "".join(f", {name}" for name in (names.pop() if len(names) == 1 else ()))
+    return f"layer {layer}{of}" + "".join(f", {name}" for name in layer_names(views)[layer - 1 : layer])
+
+
+def layer_names(views: Sequence[RunView]) -> tuple[str, ...]:
+    """Of the layers of the runs' networks; none where they are not the same of all."""
+    names = {view.layer_names for view in views}
+    return names.pop() if len(names) == 1 else ()
 
 
 def _depth(view: RunView) -> int:

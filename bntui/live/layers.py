@@ -13,7 +13,16 @@ from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.measured import layer_histograms, layers_of, rows
 from bntui.chart.view import finite_ends
-from bntui.live.drawing import FAILED, PanelState, chosen_layer, emphasized, layer_title, row_at, why_empty
+from bntui.live.drawing import (
+    FAILED,
+    PanelState,
+    chosen_layer,
+    emphasized,
+    layer_names,
+    layer_title,
+    row_at,
+    why_empty,
+)
 
 INSTRUMENTS: dict[str, Measure] = {key: one for key, one in MEASURES.items() if one.per_layer}
 """What can be shown over all layers."""
@@ -77,7 +86,8 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
     when = f", step {at.pop():,}" if len(at) == 1 else ""
     title, note = f"{measure.title}{when}", why_empty(views, measure)
     drawn = emphasized(curves, views, state.pinned)
-    return ChartData(title, drawn, log_y=measure.log, x_name="layer", note=note)
+    names = layer_names(views)
+    return ChartData(title, drawn, log_y=measure.log, x_name="layer", note=note, x_names=names)
 
 
 def histogram(view: RunView, state: PanelState) -> HistogramData:

@@ -58,7 +58,9 @@ def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
             y = values[row]
             curves.append(Curve(part.title, style, np.array(numbers, dtype=np.float64), y, y))
     title = f"Thm 4.1 by layer{when}, {view.name}"
-    return ChartData(title, tuple(curves), log_y=True, x_name="layer", note=_note(view, None))
+    return ChartData(
+        title, tuple(curves), log_y=True, x_name="layer", note=_note(view, None), x_names=view.layer_names
+    )
 
 
 def _note(view: RunView, layer: int | None) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bncore.figure import Curve
 from bntui.chart.grid import cells
-from bntui.chart.reading import readings, shortened, with_best
+from bntui.chart.reading import Reading, readings, sentence, shortened, with_best
 
 VALUES = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf]), min_size=1, max_size=30)
 
@@ -56,6 +56,22 @@ def test_at_equal_progress_the_first_point_that_has_come_as_far_is_read(
     found = readings([curve], round(x, 3), falling=True)
     wanted = next(((place, i) for i, place in enumerate(places) if place >= round(x, 3)), None)
     assert [(one.x, one.low) for one in found if np.isfinite(one.x)] == ([] if wanted is None else [wanted])
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([20.0, 20.0], "at 20: a 1  b 1 "),
+        ([15.0, 15.0], "at 15: a 1  b 1 "),
+        ([15.0, 20.0], "at 20: a 1 @15  b 1 "),
+        ([15.0, 12.0], "at 20: a 1 @15  b 1 @12 "),
+    ],
+)
+def test_the_strip_says_where_values_were_measured_that_are_of_another_place(
+    steps: list[float], said: str
+) -> None:
+    found = [Reading(name, i, steps[i], 1.0, 1.0, None) for i, name in enumerate("ab")]
+    assert "".join(text for text, _ in sentence(found, 20.0, 80)) == said
 
 
 @pytest.mark.parametrize("ending", ["", " ×3", "-s0"])

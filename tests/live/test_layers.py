@@ -8,11 +8,13 @@ import orjson
 import pytest
 from store.factories import SMALL
 
-from bncore.config.model import DLN
+from bncore.config.model import DLN, VGG, ImageData, Loss
 from bncore.config.observed import Observed, observed_to_toml
 from bncore.store.paths import RunDir
+from bntui.chart.picture import draw
+from bntui.chart.style import ChartStyle
 from bntui.live.drawing import PanelState, chosen_layer, layer_title
-from bntui.live.layers import INSTRUMENTS, heat, histogram, histograms
+from bntui.live.layers import INSTRUMENTS, heat, histogram, histograms, profile
 from live.factories import LAYERS, events, made_run, view_of
 
 
@@ -73,6 +75,17 @@ def test_layers_of_an_external_loop_have_their_names(tmp_path: Path) -> None:
     assert layer_title([view], 5) == "layer 5 of 7, head"
     other = view_of(made_run(tmp_path / "b-s0", events()))
     assert layer_title([view, other], 5) == "layer 5", "the name of one network is not that of the other"
+
+
+def test_layers_of_a_vgg_are_convolutions_and_linear_layers(tmp_path: Path) -> None:
+    net, data = VGG(kind="vgg11", head=(16,)), ImageData(source="synthetic")
+    spec = SMALL.model_copy(update={"net": net, "data": data, "loss": Loss(), "batch_size": 8})
+    view = view_of(made_run(tmp_path / "a-s0", events(), spec=spec))
+    assert heat(view, "ics_l2").rows == ("2 conv2", "3 conv3", "5 conv5")
+    assert layer_title([view], 8) == "layer 8 of 10, conv8"
+    assert layer_title([view], 10) == "layer 10 of 10, fc2"
+    shown = draw(profile([view], "ics_l2", PanelState()), 80, 12, look=ChartStyle(crosshair=3.0))
+    assert "at 3 conv3: a-s0 33" in "\n".join(shown.grid.plain())
 
 
 @pytest.mark.parametrize("names", [None, "stem", {"1": "stem"}, []])
