@@ -106,7 +106,7 @@ def _asked(arguments: tuple[Any, ...]) -> tuple[Start, list[int]]:
 def _from_server(*arguments: Any) -> int:
     """Fork a process from the server: as `subprocess` wants it, a child of this one."""
     start, streams = _asked(arguments)
-    if not start.can_be_forked() or arguments[-2] is not None:
+    if not start.can_be_forked() or arguments[21] is not None:  # preexec_fn
         return int(_start_interpreter(*arguments))
     answer, tell = multiprocessing.Pipe(duplex=False)
     with answer, tell, _adopting_orphans():
