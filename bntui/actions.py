@@ -35,6 +35,7 @@ KEY_NAMES = {
 """Keys that Textual would write in another way."""
 IDS = {
     "zoom(1)": "zoom_in", "zoom(-1)": "zoom_out", "pan(-1, 0)": "pan_left", "pan(1, 0)": "pan_right",
+    "scroll_side(-1000000000)": "side_first", "scroll_side(1000000000)": "side_last",
     "pan(0, 1)": "pan_up", "pan(0, -1)": "pan_down", "move(-1000000000)": "first", "move(1000000000)": "last",
     "playback_speed(2)": "playback_faster", "playback_speed(0.5)": "playback_slower",
     "playback_seek(5)": "playback_forward", "playback_seek(-5)": "playback_backward",
@@ -116,6 +117,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("whole_sweep", "w", "whole sweep", "Send requests to every run of the sweep", RUNS, 2, True),
     Action("select(1)", "down,j", "run", "Select the next run", RUNS),
     Action("select(-1)", "up,k", "run", "Select the previous run", RUNS),
+    Action("scroll_side(1)", "pagedown", "scroll", "Scroll what the crosshair reads, else the changes", RUNS),
+    Action("scroll_side(-1)", "pageup", "scroll", "Scroll what the crosshair reads, else the changes", RUNS),
+    Action("scroll_side(-1000000000)", "home", "scroll", "Their beginning, or their end", RUNS),
+    Action("scroll_side(1000000000)", "end", "scroll", "Their beginning, or their end", RUNS),
     Action("mark", "m", "mark", "Mark the run, to steer several together", RUNS, 5),
     Action("hide", "v", "hide", "Hide the run's curves, or show them again", RUNS, 6),
     Action("reference", "r", "reference", "Pin the selected run or group as the reference, or unpin it", RUNS, 7),

@@ -181,7 +181,8 @@ class Explorer(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: the table of actions."""
         scopes = screen.SCOPES if isinstance(screen, Page) else (EVERYWHERE,)
-        for action in actions_of(scopes, self.context.offered()):
+        offered = screen.offered() if isinstance(screen, Page) else self.context.offered()
+        for action in actions_of(scopes, offered):
             key = f" ({action.key})" if action.key else ""
             command = self._command(action.name, action.scope)
             yield SystemCommand(f"{action.label}{key}", action.help, command)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
+from heapq import heapify, heapreplace
 from pathlib import Path
 
 from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.plan import Plan
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.follow.run_view import view_runs
+from bncore.follow.run_view import RunView, view_runs
 from bncore.store.errors import StoreError
 from bncore.store.find import list_sweeps
 from bncore.store.paths import read_sweep
@@ -34,6 +36,21 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
             if ended and len(ended) == len(runs):
                 return max(end for _, end in ended) - min(start for start, _ in ended)
     return None
+
+
+def time_left(views: Sequence[RunView]) -> float | None:
+    """Seconds until all of some runs will have ended, queued ones in the places of those at work and at their mean
+    pace. None where none is at work, or nobody knows how long."""
+    going = [view for view in views if view.state == "running" and view.eta_s is not None]
+    ends = [view.eta_s for view in going if view.eta_s is not None]
+    paces = [1 / view.rate for view in going if view.rate]
+    if not ends:
+        return None
+    heapify(ends)
+    for view in views:
+        if view.state == "queued" and paces:
+            heapreplace(ends, ends[0] + (view.steps - view.step) * sum(paces) / len(paces))
+    return max(ends)
 
 
 def _costs(spec: Spec) -> str:

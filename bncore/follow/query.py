@@ -62,6 +62,12 @@ class QueryError(ValueError):
         self.start = start
         self.end = max(end, start + 1)
 
+    @property
+    def corrected(self) -> str:
+        """The query with the word that may be meant; empty where there is none."""
+        meant = re.search(r"did you mean '(.+?)'", str(self))
+        return self.text[: self.start] + meant[1] + self.text[self.end :] if meant else ""
+
 
 class Wanted(NamedTuple):
     """A value that a field must have."""
@@ -117,11 +123,16 @@ def parse(text: str) -> Query:
 
 
 def no_such_value(query: Query, views: Sequence[RunView]) -> QueryError | None:
-    """What to say of a value that none of the runs has, though one has a value like it; else None."""
+    """What to say of a value that none of the runs has, though one has a value like it or it is a share that was
+    meant in percent; else None."""
     for known, test, text, start, end in query.wanted:
         values = [one for view in views for one in _as_tuple(known.of(view))]
+        if any(map(test, values)):
+            continue
+        if known.unit == "fraction" and "%" not in text and (_number(text, known) or 0.0) > 1:
+            return QueryError(query.text, start, end, f"a share from 0 to 1 (did you mean '{text}%'?)")
         near = did_you_mean(text, sorted({one for one in values if isinstance(one, str)}))
-        if near and not any(map(test, values)):
+        if near:
             return QueryError(query.text, start, end, f"no run has this value{near}")
     return None
 
@@ -279,6 +290,9 @@ class _Parser:
             )
             raise QueryError(self.text, start, end, why)
         compare = _COMPARE[op]
+        self.wanted.append(
+            Wanted(known, lambda one: not isinstance(one, str) and compare(one, bound), text, start, end)
+        )
         return lambda view, _text: any(compare(one, bound) for one in _numbers(known.of(view)))
 
     def _test(self, known: RunField, text: str, start: int, end: int) -> Callable[[float | str], bool]:

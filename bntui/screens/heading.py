@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
-from bncore.follow.estimate import duration
+from bncore.follow.estimate import duration, time_left
 from bntui.live.snapshot import Snapshot, on_synthetic_images
 from bntui.widgets import formatting as fmt
 from bntui.widgets.line import Segment
@@ -67,13 +67,13 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
     there = [view for view in runs if view.state != "gone"]
     total = sum(view.steps for view in there)
     done = sum(min(view.step, view.steps) for view in there)
-    etas = [view.eta_s for view in runs if view.state == "running" and view.eta_s is not None]
+    left = time_left(runs)
     queued, gone = (sum(view.state == one for view in runs) for one in ("queued", "gone"))
     if total:
         parts.append(Segment(Text(f"{done:,} / {total:,}", fmt.MUTED), 7))
         parts.append(Segment(Text(fmt.percent(done / total)), 0))
-    if etas:
-        parts.append(Segment(Text(f"ETA {duration(max(etas))}"), 3))
+    if left is not None:
+        parts.append(Segment(Text(f"ETA {duration(left)}"), 3))
     if queued:
         parts.append(Segment(Text(f"{queued} queued", fmt.MUTED), 5))
     if gone and there:

@@ -50,6 +50,8 @@ class HomePage(Page):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._presets: tuple[PresetView, ...] = ()
+        self._matching = 0
+        """How many runs the query selects."""
 
     def body(self) -> Iterable[Widget]:
         yield Listing(id="all-runs")
@@ -58,7 +60,6 @@ class HomePage(Page):
         yield FilterHint()
 
     def on_mount(self) -> None:
-        self.query_one("#all-runs").border_title = "Runs"
         self.query_one("#presets").border_title = "Presets"
         if not self.context.settings.read_only:
             self.query_one("#presets").border_subtitle = "Enter starts one in the background"
@@ -94,7 +95,8 @@ class HomePage(Page):
         if not snapshot.complete:
             right.append(Segment(Text("reading …", fmt.MUTED), 2))
         live = sum(view.state == "running" for view in snapshot.runs)
-        right.append(Segment(Text(f"{len(snapshot.runs)} runs", fmt.MUTED), 2))
+        shown = f"{self._matching} of " if self.query_one(QueryFilter).valid.text else ""
+        right.append(Segment(Text(f"{shown}{len(snapshot.runs)} runs", fmt.MUTED), 2))
         return left, right + ([Segment(Text(f"● {live} running", "green"), 1)] if live else [])
 
     def show_again(self) -> None:
@@ -115,9 +117,12 @@ class HomePage(Page):
         filtered.views = snapshot.runs
         self.context.feed.require(filtered.valid.enough)
         rows = root_rows(palette, snapshot, self.selection.marked, filtered.valid, width)
+        self._matching = len({row.key for row in rows} & {str(view.run.path) for view in snapshot.runs})
         nothing = "no runs yet: choose a preset below and press Enter"
         if snapshot.runs:
             nothing = f"no run matches {escape_control(filtered.valid.text)}"
+        asked = f": {escape_control(filtered.valid.text)}" if filtered.valid.text else ""
+        self._listing.border_title = Text(f"Runs{asked}")
         self._listing.show(rows or [ListRow(Text(nothing, fmt.MUTED))])
 
     def focus_page(self) -> None:

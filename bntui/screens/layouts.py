@@ -43,8 +43,12 @@ class SaveLayout(Dialog[str]):
             self.dismiss(event.value.strip())
 
 
-class PickLayout(Dialog[Layout]):
-    """Answers the layout to show."""
+class PickLayout(Dialog[str]):
+    """Answers the name of the layout to show.
+
+    Arguments:
+        key: what a person presses to save one.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(LAYOUTS)
     TITLE = "Layouts"
@@ -52,6 +56,10 @@ class PickLayout(Dialog[Layout]):
 
     def body(self) -> Iterable[Widget]:
         yield Listing()
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
 
     def on_mount(self) -> None:
         self._show()
@@ -67,11 +75,12 @@ class PickLayout(Dialog[Layout]):
 
     @on(Listing.Chosen)
     def _chosen(self, event: Listing.Chosen) -> None:
-        self.dismiss(named_layouts().get(event.key))
+        self.dismiss(event.key)
 
     def _show(self) -> None:
         rows = [ListRow(row_of(name, layout), name) for name, layout in named_layouts().items()]
-        self.query_one(Listing).show(rows or [ListRow(Text("no layouts yet", MUTED))])
+        nothing = f"no layouts yet: {self._key} saves what is shown under a name"
+        self.query_one(Listing).show(rows or [ListRow(Text(nothing, MUTED))])
 
 
 def row_of(name: str, layout: Layout) -> Text:

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
 
-from bntui.actions import EVERYWHERE, actions_of
+from bntui.actions import EVERYWHERE, Action, actions_of
 from bntui.context import PageContext
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
@@ -92,11 +92,20 @@ class Page(Screen[None]):
         if not self.is_mounted:
             return
         snapshot = self.snapshot
-        self.query_one("#heading", Line).say(*(self._too_small() if self.is_tiny else self.heading()))
         if not self.is_tiny:
-            self.query_one(KeyLine).offer(actions_of(self.SCOPES, self.context.offered()), self.labels())
+            self.query_one(KeyLine).offer(actions_of(self.SCOPES, self.offered()), self.labels())
             if snapshot is not None:
                 self.show(snapshot)
+        self.query_one("#heading", Line).say(*(self._too_small() if self.is_tiny else self.heading()))
+
+    def offered(self) -> list[Action]:
+        """The table of actions without what would be refused, or do nothing, here."""
+        return [one for one in self.context.offered() if one.name != "go_back" or self.has_before]
+
+    @property
+    def has_before(self) -> bool:
+        """Whether anything lies before this page."""
+        return False
 
     def _too_small(self) -> tuple[list[Segment], list[Segment]]:
         text = Text(f"too small, min {TINY_WIDTH}×{TINY_HEIGHT}", "yellow")

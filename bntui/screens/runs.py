@@ -217,10 +217,19 @@ class RunsPage(Page):
         else:
             self.context.navigator.view_page("sweep")
 
+    @property
+    def has_before(self) -> bool:
+        """Whether `go_back` does anything: before a recorded sweep there is nothing."""
+        pointed = any(plot.crosshair is not None for plot in self._plots())
+        return pointed or self.TAB != "sweep" or not self.context.settings.demo
+
     def action_select(self, by: int) -> None:
         if self.snapshot is not None:
             self.selection.move(self.context.groups(self.snapshot), by)
             self.show_again()
+
+    def action_scroll_side(self, by: int) -> None:
+        self.query_one(Sidebar).scroll_list(by)
 
     def action_mark(self) -> None:
         self._toggle(self.selection.marked)

@@ -10,7 +10,7 @@ from bncore.aggregate import BANDS
 from bncore.config.errors import escape_control
 from bncore.follow.groups import groups_of, varying
 from bncore.follow.run_view import RunView
-from bntui.layouts import Layout, read_layout, remember_layout, save_layout
+from bntui.layouts import Layout, named_layouts, read_layout, remember_layout, save_layout
 from bntui.live.facets import facets_of
 from bntui.live.panels import PANELS, first_panels, logged_keys
 from bntui.live.reference import overlay
@@ -163,10 +163,11 @@ class SweepPage(GridPage):
         self.app.push_screen(SaveLayout(), named)
 
     def action_layouts(self) -> None:
-        self.app.push_screen(PickLayout(), self._show_layout)
+        self.app.push_screen(PickLayout(self.context.key("sweep.save_layout")), self._show_layout)
 
-    def _show_layout(self, layout: Layout | None) -> None:
-        if layout is None or self.snapshot is None:
+    def _show_layout(self, name: str | None) -> None:
+        layout = named_layouts().get(name or "")
+        if name is None or layout is None or self.snapshot is None:
             return
         selection, settings = self.selection, varying(self.snapshot.runs)
         selection.axis, selection.band, selection.grouped = layout.axis, layout.band, layout.grouped
@@ -176,9 +177,9 @@ class SweepPage(GridPage):
             self._leave_facets(keys)
             remember_layout(self._experiment(), keys)
         self.show_again()
-        left = [key for key in layout.panels if key not in PANELS]
-        if left:
-            self.notice(f"not known here: {escape_control(', '.join(left))}", "yellow")
+        left = ", ".join(key for key in layout.panels if key not in PANELS)
+        unknown = f"; not known here: {left}" if left else ""
+        self.notice(escape_control(f"layout {name}{unknown}"), "yellow" if left else "green")
 
     def action_paper(self) -> None:
         selection = self.selection

@@ -27,6 +27,7 @@ class Filter(Input):
     Filter, Filter:focus { dock: bottom; display: none; border: none; height: 1; padding: 0 1;
                            background: $boost; margin-bottom: 1; }
     Filter.open { display: block; }
+    Filter.open:blur { background: $background; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(FILTERS)
 
@@ -98,11 +99,12 @@ class QueryFilter(Filter):
         self._offered: list[str] = []
 
     def action_complete(self) -> None:
-        """Complete the last word, as far as there is one way to."""
+        """Complete the last word, as far as there is one way to; else take what may be meant."""
         found = complete(self.value, self.views)
-        common = common_beginning(found)
+        meant = self._error.corrected if self._error is not None and not found else ""
+        common = meant or common_beginning(found)
         self._offered = found if len(found) > 1 else []
-        if len(common) > len(self.value):
+        if meant or len(common) > len(self.value):
             self.value = common
         self.cursor_position = len(self.value)
         self.post_message(self.Typed())

@@ -110,6 +110,12 @@ class Sidebar(Vertical):
             selected = selection.group(groups)
             panel.key = keys[selected.style] if selected else ""
 
+    def scroll_list(self, by: int) -> None:
+        """Scroll what the crosshair reads by so many pages, or, without a crosshair, the changes."""
+        readings = self.query_one("#readings", Listing)
+        listing = readings if readings.display else self.query_one("#changes", Listing)
+        listing.scroll_relative(y=by * max(1, listing.size.height - 1), animate=False)
+
     def on_resize(self) -> None:
         """Fit the rows to the width there is now: they may have been written while hidden."""
         if self._shown is not None:

@@ -122,8 +122,8 @@ STEERING = ("n noise", "l lr", "f fork", "w whole sweep")
     [
         ({}, STEERING, ("{ } speed",)),
         ({"read_only": True}, ("/ charts",), ("Space", "{ } speed", *STEERING)),
-        ({"speed": 1e-6}, ("Space pause", "{ } speed", "( ) seek"), STEERING),
-        ({"speed": 1e-6, "demo": True}, ("Space pause", "{ } speed", "( ) seek"), STEERING),
+        ({"speed": 1e-6}, ("Space pause", "{ } speed", "( ) seek", "Esc back"), STEERING),
+        ({"speed": 1e-6, "demo": True}, ("Space pause", "{ } speed", "( ) seek"), ("Esc back", *STEERING)),
     ],
     ids=["live", "read-only", "playback", "demo"],
 )

@@ -73,5 +73,28 @@ def test_the_panel_has_the_order_of_the_runs_and_keeps_the_selected_one_in_view(
     drive(app, (120, 30), act)
 
 
+def test_keys_scroll_what_the_crosshair_reads(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "many-001")
+    names = [f"own{n}-s0" for n in range(12)]
+    for name in names:
+        made_run(sweep.path / name, events(20))
+    write_sweep(sweep.path, names)
+    app = explorer(tmp_path, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        panel = app.screen.query_one("#readings", Listing)
+        await pilot.press("c")
+        await pilot.pause()
+        assert 0 < panel.size.height < len(panel.rows)
+        places = [panel.scroll_offset.y]
+        for key in ("pagedown", "pageup", "end", "home"):
+            await pilot.press(key)
+            await pilot.pause()
+            places.append(panel.scroll_offset.y)
+        assert places == [0, panel.size.height - 1, 0, panel.max_scroll_y, 0]
+
+    drive(app, (120, 30), act)
+
+
 def test_without_color_every_dash_pattern_is_told_apart() -> None:
     assert len({said(0.6671, replace(READ, style=style))[0] for style in range(len(DASHES))}) == len(DASHES)

@@ -102,6 +102,42 @@ def test_tab_completes_fields_and_values_that_runs_have(tmp_path: Path) -> None:
     drive(app, (120, 40), steps)
 
 
+def test_tab_takes_what_may_be_meant(tmp_path: Path) -> None:
+    two_norms(tmp_path)
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: shown(app) == ["batch", "none"])
+        typed = app.screen.query_one(QueryFilter)
+        await pilot.press("slash", *keys("nrom=batch test_accuracy>69"), "tab")
+        assert typed.value == "norm=batch test_accuracy>69"
+        await until(pilot, lambda: "^^ a share from 0 to 1 (did you mean '69%'?)" in text_of(app))
+        await pilot.press("tab")
+        assert typed.value == "norm=batch test_accuracy>69%"
+        await until(pilot, lambda: "^" not in text_of(app))
+
+    drive(app, (120, 40), steps)
+
+
+def test_the_list_says_what_it_is_filtered_by_and_how_many_runs_that_leaves(tmp_path: Path) -> None:
+    two_norms(tmp_path)
+    app = explorer(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "2 runs" in text_of(app))
+        await pilot.press("slash", *keys("norm=batch"))
+        await until(pilot, lambda: "1 of 2 runs" in text_of(app) and "Runs: norm=batch" in text_of(app))
+        typed = app.screen.query_one(QueryFilter)
+        before = typed.styles.background, typed.styles.text_style
+        await pilot.press("enter")
+        await until(pilot, lambda: not typed.has_focus)
+        assert typed.styles.background != before[0] and typed.styles.text_style != before[1]
+        await pilot.press("slash", "escape")
+        await until(pilot, lambda: "of 2 runs" not in text_of(app) and "Runs: " not in text_of(app))
+
+    drive(app, (120, 40), steps)
+
+
 def test_the_mark_stays_in_view_where_there_is_little_room(tmp_path: Path) -> None:
     two_norms(tmp_path)
     app = explorer(tmp_path)

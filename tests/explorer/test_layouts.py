@@ -82,11 +82,12 @@ def test_a_layout_is_saved_shown_replaced_and_deleted(tmp_path: Path) -> None:
             False,
             None,
         )
-        assert "not known here: gone" in text_of(app)
+        assert "layout other; not known here: gone" in text_of(app)
 
         await pilot.press("L", "enter")
         await until(pilot, lambda: isinstance(app.screen, SweepPage) and len(charts(app)) == 2)
         assert (selection.axis, selection.band, selection.grouped) == ("epochs", band, True)
+        assert text_of(app).splitlines()[-1].strip() == "layout my [b]"
 
         await pilot.press("X", "W")
         await until(pilot, lambda: isinstance(app.screen, SaveLayout))
@@ -98,8 +99,12 @@ def test_a_layout_is_saved_shown_replaced_and_deleted(tmp_path: Path) -> None:
         await pilot.press("L")
         await until(pilot, lambda: isinstance(app.screen, PickLayout))
         await pilot.press("delete", "delete")
-        await until(pilot, lambda: "no layouts yet" in text_of(app))
+        await until(pilot, lambda: "no layouts yet: W saves what is shown" in text_of(app))
         assert named_layouts() == {}
+        await pilot.press("enter", "down", "x")
+        assert isinstance(app.screen, PickLayout)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, SweepPage))
 
     drive(app, (160, 48), steps)
 
