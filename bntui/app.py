@@ -152,7 +152,7 @@ class Explorer(App[None]):
     @on(SnapshotReady)
     def _show_soon(self) -> None:
         """Show it now, or when the time between two pictures is over: what comes meanwhile is shown with it."""
-        if self._frame_due:
+        if self._frame_due or not self.screen_stack:  # the last snapshots come while the screens are left
             return
         wait = self._shown_at + self.context.settings.frame_s - time.monotonic()
         if wait <= 0 or self.feed.snapshot is None:

@@ -21,7 +21,7 @@ from bntui.chart.frame import (
 from bntui.chart.grid import SPACE, Grid, cells, fitted
 from bntui.chart.heat import column_means, half_cells
 from bntui.chart.overlay import Overlay
-from bntui.chart.reading import nearest
+from bntui.chart.reading import nearest, whole
 from bntui.chart.scale import Scale
 from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import exact, extended, short, ticks
@@ -146,9 +146,10 @@ def _surround(
         grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
     if not place.bordered:
         return picture
-    draw_border(grid, look.palette, title, [aside], look.focused)
+    draw_border(grid, look.palette, title, [aside] if aside.strip() else [], look.focused)
     if words:
-        draw_reading(grid, [(f"{word} ", None) for word in words], look.palette)
+        pieces = whole([(f"{word} ", None) for word in words], grid.width - 5)
+        draw_reading(grid, pieces, look.palette)
     else:
         names = f" {y_name} ↑ step → " if place.width >= 48 else ""
         before = grid.width - 2 - len(names)

@@ -138,7 +138,7 @@ def sentence(
 ) -> list[tuple[str, int | None]]:
     """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each: where all were measured, else
     beside those of another place that. Until it fits, what is about the values is left out, then names are cut
-    while they stay distinct; what still does not fit is left to be cut at its end.
+    while they stay distinct, and at last curves are left out.
 
     Arguments:
         x_names: names of places 1, 2, …, where they have any.
@@ -157,9 +157,23 @@ def sentence(
         pieces = [(head, None)]
         for name, r, where in zip(cut, found, elsewhere, strict=True):
             pieces.append((f" {name} {r.text if most is None else r.value} {where}", r.style))
-        if sum(len(cells(text)) for text, _ in pieces) <= width:
-            break
-    return pieces
+        if _length(pieces) <= width:
+            return pieces
+    return whole(pieces, width)
+
+
+def whole(pieces: Sequence[tuple[str, int | None]], width: int) -> list[tuple[str, int | None]]:
+    """Pieces of a sentence that fit, the first two in any case, and how many do not: a value that is cut would be
+    another value."""
+    kept, more = [*pieces], 0
+    while _length(kept) + (len(f" +{more}") if more else 0) > width and len(kept) > 2:
+        kept.pop()
+        more += 1
+    return [*kept, (f" +{more}", None)] if more else kept
+
+
+def _length(pieces: Sequence[tuple[str, int | None]]) -> int:
+    return sum(len(cells(text)) for text, _ in pieces)
 
 
 def common_place(found: Sequence[Reading], x: float) -> str:

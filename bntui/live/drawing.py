@@ -112,6 +112,13 @@ def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) 
     return middle if known else middle_layer((view.columns for view in views), measure)
 
 
+def not_measured(layer: int | None, views: Sequence[RunView], measure: Measure) -> str:
+    """What to say where other layers were measured: which."""
+    known = sorted({number for view in views for number in layers_of(view.columns, measure)})
+    which = ", ".join(map(str, known)) if len(known) < 8 else f"{known[0]} to {known[-1]}"
+    return f"layer {layer} was not measured, but {which}"
+
+
 def layer_title(views: Sequence[RunView], layer: int | None) -> str:
     """``layer 9 of 13, features.8``, or ``no layer``; the count where it is that of all the runs' networks, and so
     with the name."""

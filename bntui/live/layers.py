@@ -20,6 +20,7 @@ from bntui.live.drawing import (
     emphasized,
     layer_names,
     layer_title,
+    not_measured,
     row_at,
     why_empty,
 )
@@ -86,8 +87,14 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
     when = f", step {at.pop():,}" if len(at) == 1 else ""
     title, note = f"{measure.title}{when}", why_empty(views, measure)
     drawn = emphasized(curves, views, state.pinned)
-    names = layer_names(views)
-    return ChartData(title, drawn, log_y=measure.log, x_name="layer", note=note, x_names=names)
+    names, span = layer_names(views), layer_span(curves)
+    return ChartData(title, drawn, log_y=measure.log, x_name="layer", x_span=span, note=note, x_names=names)
+
+
+def layer_span(curves: Sequence[Curve]) -> Span | None:
+    """Their layers from the first to the last: there is no layer 0. None where there is one alone."""
+    ends = [end for curve in curves for end in (float(curve.x[0]), float(curve.x[-1]))]
+    return (min(ends), max(ends)) if len({*ends}) > 1 else None
 
 
 def histogram(view: RunView, state: PanelState) -> HistogramData:
@@ -101,7 +108,7 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
     title = f"{view.name}, output of {layer_title([view], layer)}"
     steps, counts, low, width = layer_histograms(view.columns, layer)
     if not len(steps):
-        note = f"layer {layer} was not measured" if numbers else why_empty([view], counted)
+        note = not_measured(layer, [view], counted) if numbers else why_empty([view], counted)
         note = "nothing finite was measured" if layer in numbers else note
         return HistogramData(title, np.empty(0), np.empty(0), np.empty((0, 0)), note)
     edges, density = _on_one_grid(counts, low, width)

@@ -19,6 +19,7 @@ from bntui.live.drawing import (
     emphasized,
     hlines,
     layer_title,
+    not_measured,
     vlines,
     why_empty,
 )
@@ -60,7 +61,7 @@ class Panel:
             of_groups = state.grouping.curves(views, measure, layer, state.axis)
             curves = emphasized(of_groups, state.grouping.groups(views), state.pinned)
         if measure.per_layer and middle_layer((view.columns for view in views), measure) is not None:
-            note = f"layer {layer} was not measured"
+            note = not_measured(layer, views, measure)
         note = unplaced(views, state.axis) or note
         return ChartData(
             title,

@@ -11,6 +11,7 @@ from bncore.figure import ChartData, Curve
 from bncore.follow.run_view import RunView
 from bncore.store.measured import layers_of, rows, take
 from bntui.live.drawing import PanelState, chosen_layer, layer_title, row_at, vlines, why_empty
+from bntui.live.layers import layer_span
 
 TABLE = "probe:theory"
 
@@ -58,8 +59,9 @@ def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
             y = values[row]
             curves.append(Curve(part.title, style, np.array(numbers, dtype=np.float64), y, y))
     title = f"Thm 4.1 by layer{when}, {view.name}"
+    span, names = layer_span(curves), view.layer_names
     return ChartData(
-        title, tuple(curves), log_y=True, x_name="layer", note=_note(view, None), x_names=view.layer_names
+        title, tuple(curves), log_y=True, x_name="layer", x_span=span, note=_note(view, None), x_names=names
     )
 
 

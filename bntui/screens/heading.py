@@ -37,15 +37,15 @@ def heading(
 
 def _names(snapshot: Snapshot) -> list[Segment]:
     if len(snapshot.sweeps) != 1:
-        return [Segment(Text(f"{len(snapshot.sweeps)} sweeps", fmt.STRONG), 2)]
+        return [Segment(Text(f"{len(snapshot.sweeps)} sweeps", fmt.STRONG), 3)]
     sweep = snapshot.sweeps[0]
-    parts = [Segment(Text(sweep.name, fmt.STRONG), 2)]
+    parts = [Segment(Text(sweep.name, fmt.STRONG), 3)]
     return parts + ([Segment(Text(f"Fig {sweep.figure}", fmt.MUTED), 6)] if sweep.figure else [])
 
 
 def _tabs(tab: str, width: int, keys: Mapping[str, str]) -> list[Segment]:
     if width < 100:
-        return [Segment(Text(f"{keys.get(tab, '')} {tab}", "reverse"), 3)]
+        return [Segment(Text(f"{keys.get(tab, '')} {tab}", "reverse"), 2)]
     text = Text()
     for name, key in keys.items():
         said = f" {key} {name} " if width >= 175 or name == tab else f" {key} "

@@ -39,8 +39,6 @@ class HomePage(Page):
     """Runs above, presets below; Tab goes from one to the other, Enter opens or starts."""
 
     DEFAULT_CSS = """
-    HomePage Listing { border: round $foreground 25%; border-title-color: $foreground;
-                       border-title-style: bold; padding: 0 1; }
     HomePage Listing:focus { border: round $primary; }
     HomePage #presets { height: auto; max-height: 45%; }
     """
@@ -54,8 +52,8 @@ class HomePage(Page):
         """How many runs the query selects."""
 
     def body(self) -> Iterable[Widget]:
-        yield Listing(id="all-runs")
-        yield Listing(id="presets")
+        yield Listing(id="all-runs", classes="titled")
+        yield Listing(id="presets", classes="titled")
         yield QueryFilter()
         yield FilterHint()
 

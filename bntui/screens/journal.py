@@ -17,7 +17,7 @@ from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
-from bntui.widgets.listing import Listing, ListRow
+from bntui.widgets.listing import Listing, ListRow, wrapped
 
 STYLES = {
     "warning": "yellow",
@@ -28,6 +28,11 @@ STYLES = {
     "checkpoint": "dim",
 }
 
+INDENT = 10
+"""Of what of an event does not fit into its first row."""
+HASH = 12
+"""Characters of a hash: as many as tell two apart."""
+
 
 class JournalPage(RunsPage):
     """Events of the runs that are shown, newest last, and what is said of their states."""
@@ -35,19 +40,20 @@ class JournalPage(RunsPage):
     TAB, FOCUS = "journal", "#events"
 
     def body(self) -> Iterable[Widget]:
-        yield Listing(id="events", follows=True)
+        yield Listing(id="events", follows=True, classes="titled")
         yield Filter()
 
     def show_page(self, snapshot: Snapshot) -> None:
-        runs = self.selection.shown(snapshot)
+        runs = self.as_listed(self.selection.shown(snapshot), snapshot)
         filtered = self.query_one(Filter)
         palette = fmt.palette_of(self.app)
         listing = self.query_one("#events", Listing)
-        rows = [row for row in event_rows(palette, runs) if filtered.passes(row.text.plain)]
-        for row in message_rows(palette, runs):
-            if filtered.passes(row.text.plain):
-                lines = row.text.wrap(self.app.console, max(20, listing.text_width))
-                rows += [ListRow(line, row.key if line is lines[0] else "") for line in lines]
+        rows = [
+            line
+            for row in (*event_rows(palette, runs), *message_rows(palette, runs))
+            if filtered.passes(row.text.plain)
+            for line in wrapped(row, listing.text_width, self.app.console, INDENT)
+        ]
         chosen = f" with {filtered.value!r}" if filtered.words else ""
         listing.border_title = Text(f"Events and requests{chosen}")
         listing.show(rows or [ListRow(Text("nothing yet", fmt.MUTED))])
@@ -61,9 +67,12 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
         for index, event in enumerate(view.columns.events)
     ]
     width = max((len(view.name) for view in runs), default=0)
+    clocks = [_clock(moment) for moment, *_ in events]
+    clock_width = max(map(len, clocks), default=0)
     rows = []
-    for moment, index, view, event in sorted(events, key=lambda one: (one[0], one[1])):
-        text = Text(_clock(moment), fmt.MUTED).append(f"{event.get('step', 0):>9,}  ")
+    timed = zip(events, clocks, strict=True)
+    for (_, index, view, event), clock in sorted(timed, key=lambda one: one[0][:2]):
+        text = Text(clock.rjust(clock_width), fmt.MUTED).append(f"{event.get('step', 0):>9,}  ")
         text.append(fmt.fitted(view.name, min(24, width)), fmt.color(palette, view.style)).append("  ")
         rows.append(ListRow(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
     return rows
@@ -104,6 +113,7 @@ def _sentence(event: dict[str, Any]) -> Text:
         return text.append(f"  rejected: {escape_control(str(reason))}", "red") if not applied else text
     text = Text(escape_control(kind), STYLES.get(kind, ""))
     for key, value in event.items():
-        if key not in ("seq", "t", "type", "step", "schema"):
-            text.append(f"  {escape_control(key)} ", fmt.MUTED).append(escape_control(str(value))[:200])
+        if key not in ("seq", "t", "type", "step", "schema") and value != kind:
+            said = escape_control(str(value))[: HASH if key.endswith("sha256") else 200]
+            text.append(f"  {escape_control(key)} ", fmt.MUTED).append(said)
     return text

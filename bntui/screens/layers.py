@@ -35,7 +35,7 @@ class LayersPage(RunsPage):
     def show_page(self, snapshot: Snapshot) -> None:
         fields = heats(self.selection.drawn(snapshot), self._measure)
         self.query_one(RunPlots).show(fields, self.selection.run(snapshot))
-        runs = self.selection.shown(snapshot)
+        runs = self.as_listed(self.selection.shown(snapshot), snapshot)
         self.query_one("#profile", Chart).show(profile(runs, self._measure, self.panel_state()))
 
     def action_measure(self, by: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.cells import chop_cells
 from rich.text import Text
 from textual import on, work
 from textual.timer import Timer
@@ -17,7 +16,7 @@ from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
-from bntui.widgets.listing import Listing, ListRow
+from bntui.widgets.listing import Listing, ListRow, wrapped
 
 EVERY_S = 1.0
 """How often a log is read while it is on the screen."""
@@ -25,6 +24,8 @@ MORE = 4
 """How many times as much is read when a person asks for more."""
 STYLES = {" WARNING ": "yellow", " ERROR ": "red", "Error: ": "red"}
 """Of lines, by a word in them."""
+INDENT = 2
+"""Of what of a line does not fit into its first row."""
 EARLIER = "earlier"
 """The key of the row that stands for what was not read."""
 
@@ -42,7 +43,7 @@ class LogPage(RunsPage):
         self._reading: Timer | None = None
 
     def body(self) -> Iterable[Widget]:
-        yield Listing(id="log", follows=True)
+        yield Listing(id="log", follows=True, classes="titled")
         yield Filter()
 
     def on_mount(self) -> None:
@@ -115,7 +116,9 @@ class LogPage(RunsPage):
             row
             for begin, line in tail.lines
             if filtered.passes(line)
-            for row in line_rows(line, str(begin), listing.text_width)
+            for row in wrapped(
+                ListRow(line_text(line), str(begin)), listing.text_width, self.app.console, INDENT
+            )
         ]
         if tail.before:
             earlier = f"… {megabytes(tail.before)} before this: Enter reads more"
@@ -124,11 +127,9 @@ class LogPage(RunsPage):
         listing.show(rows or [ListRow(Text(tail.problem or nothing, fmt.MUTED))])
 
 
-def line_rows(line: str, key: str, width: int) -> Iterable[ListRow]:
-    """A line on as many rows as it takes, of which the first stands for all."""
-    style = next((style for word, style in STYLES.items() if word in line), "")
-    for index, part in enumerate(chop_cells(line, max(20, width)) or [""]):
-        yield ListRow(Text(part, style), "" if index else key)
+def line_text(line: str) -> Text:
+    """A line in the colour of what it tells."""
+    return Text(line, next((style for word, style in STYLES.items() if word in line), ""))
 
 
 def megabytes(size: int) -> str:

@@ -35,12 +35,12 @@ class MachinePage(GridPage):
     """The table above, charts below."""
 
     DEFAULT_CSS = """
-    MachinePage #figures { height: auto; max-height: 35%; border-title-color: $foreground; }
+    MachinePage #figures { height: auto; max-height: 35%; }
     """
     TAB = "machine"
 
     def body(self) -> Iterable[Widget]:
-        yield Listing(id="figures", focusable=False)
+        yield Listing(id="figures", focusable=False, classes="titled")
         yield ChartGrid(self.context.settings.smoothing, id="grid")
 
     def on_mount(self) -> None:

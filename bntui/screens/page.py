@@ -30,6 +30,8 @@ class Page(Screen[None]):
     DEFAULT_CSS = """
     Page { layout: vertical; background: $background; }
     Page #heading { background: $panel; }
+    Page .titled { border: round $foreground 25%; border-title-color: $foreground; border-title-style: bold;
+                   padding: 0 1; }
     Page.tiny > * { display: none !important; }
     Page.tiny > #heading { display: block !important; }
     """

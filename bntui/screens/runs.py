@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from bncore.figure import Span
-from bncore.follow.groups import Group
+from bncore.follow.groups import Group, styles_of
+from bncore.follow.run_view import RunView
 from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
@@ -50,8 +52,6 @@ class RunsPage(Page):
     RunsPage.narrow RunLine, RunsPage.narrow ChangeLine { display: block; }
     RunsPage.narrow Sidebar, RunsPage ChangeLine.empty { display: none; }
     RunsPage #page { width: 1fr; height: 1fr; }
-    RunsPage #page > Listing, RunsPage #settings { border: round $foreground 25%; padding: 0 1;
-                                                   border-title-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
     TAB: ClassVar[str] = ""
@@ -154,6 +154,11 @@ class RunsPage(Page):
 
     def show_page(self, snapshot: Snapshot) -> None:
         """Show what is this screen's own."""
+
+    def as_listed(self, views: Iterable[RunView], snapshot: Snapshot) -> list[RunView]:
+        """Runs in the styles of the groups that they are listed in."""
+        style_of = styles_of(self.context.groups(snapshot))
+        return [replace(view, style=style_of[view]) for view in views]
 
     def panel_state(self) -> PanelState:
         selection = self.selection

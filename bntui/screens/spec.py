@@ -45,7 +45,7 @@ class SpecPage(RunsPage):
         """Index of the first run that is shown."""
 
     def body(self) -> Iterable[Widget]:
-        with Vertical(id="settings"):
+        with Vertical(id="settings", classes="titled"):
             yield Static(id="names", markup=False)
             yield Listing(id="fields")
         yield Filter()
@@ -55,7 +55,11 @@ class SpecPage(RunsPage):
         marked = [view for view in snapshot.runs if view.run.path in self.selection.marked]
         runs = marked if len(marked) > 1 else self.selection.drawn(snapshot)
         table = spec_table(
-            fmt.palette_of(self.app), runs, listing.size.width - 1, self._first, self._only_differences
+            fmt.palette_of(self.app),
+            self.as_listed(runs, snapshot),
+            listing.size.width - 1,
+            self._first,
+            self._only_differences,
         )
         self._first = table.shown.start
         what = "Settings that differ" if self._only_differences else "Settings"

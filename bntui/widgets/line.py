@@ -24,7 +24,7 @@ def fit(left: Sequence[Segment], right: Sequence[Segment], width: int, gap: str 
     if width <= 0:
         return Text()
     left, right = list(left), list(right)
-    while _length(left, gap) + _length(right, gap) + len(gap) > width and len(left) + len(right) > 1:
+    while length([*left, *right], gap) > width and len(left) + len(right) > 1:
         worst = max([*reversed(right), *reversed(left)], key=lambda part: part.rank)
         (right if worst in right else left).remove(worst)
     line, end = _joined(left, gap), _joined(right, gap)
@@ -39,7 +39,8 @@ def _joined(parts: Sequence[Segment], gap: str) -> Text:
     return Text(gap).join([part.text for part in parts])
 
 
-def _length(parts: Sequence[Segment], gap: str) -> int:
+def length(parts: Sequence[Segment], gap: str = "  ") -> int:
+    """Cells of parts beside each other."""
     return sum(part.text.cell_len for part in parts) + len(gap) * max(0, len(parts) - 1)
 
 
@@ -62,9 +63,14 @@ class Line(Widget):
             self.refresh()
 
     @property
+    def room(self) -> int:
+        """Cells for the parts: all but one at each end."""
+        return max(0, self.size.width - 2)
+
+    @property
     def text(self) -> Text:
-        """The line as it is drawn, with a cell of space at both ends."""
-        return Text(" ").append_text(fit(self._left, self._right, max(0, self.size.width - 2))).append(" ")
+        """The line as it is drawn."""
+        return Text(" ").append_text(fit(self._left, self._right, self.room)).append(" ")
 
     def render_line(self, y: int) -> Strip:
         text = self.text

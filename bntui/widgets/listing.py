@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.console import Console
 from rich.text import Text
 from textual import events
 from textual.binding import BindingType
@@ -24,6 +25,18 @@ class ListRow:
     text: Text
     key: str = ""
     """What it stands for; a row without a key is a heading and is passed over."""
+
+
+def wrapped(row: ListRow, width: int, console: Console, indent: int = 0) -> list[ListRow]:
+    """A row on as many as it takes, of which the first stands for all; the others are indented."""
+    width = max(20, width)  # not known before the first layout
+    if row.text.cell_len <= width:
+        return [row]
+    first = row.text.wrap(console, width)[0]
+    rest = row.text[len(first) :]
+    rest = rest[len(rest) - len(rest.plain.lstrip()) :]
+    more = rest.wrap(console, max(20, width - indent))
+    return [replace(row, text=first), *(ListRow(Text(" " * indent).append_text(line)) for line in more)]
 
 
 class Listing(ScrollView, can_focus=True):
@@ -59,8 +72,15 @@ class Listing(ScrollView, can_focus=True):
     class Chosen(RowMessage):
         """A row was chosen, by Enter or by the mouse."""
 
-    def __init__(self, *, id: str | None = None, follows: bool = False, focusable: bool = True) -> None:
-        super().__init__(id=id)
+    def __init__(
+        self,
+        *,
+        id: str | None = None,
+        classes: str | None = None,
+        follows: bool = False,
+        focusable: bool = True,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
         self.can_focus = focusable
         self._rows: tuple[ListRow, ...] = ()
         self._key = ""

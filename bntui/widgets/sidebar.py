@@ -23,10 +23,12 @@ from bntui.live.marks import common, numbered
 from bntui.live.snapshot import Snapshot
 from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
-from bntui.widgets.line import Line, Segment
-from bntui.widgets.listing import Listing, ListRow
+from bntui.widgets.line import Line, Segment, length
+from bntui.widgets.listing import Listing, ListRow, wrapped
 
 DETAIL_WIDTH = 32
+CHANGE_INDENT = 10
+"""Of a change that takes several rows: where its first one begins to say what was changed."""
 SHORT: dict[Band, str] = {
     "interval": "mean, 95 % interval", "range": "mean, min-max", "quartiles": "mean, quartiles",
     "deviation": "mean ± 1 sd", "envelope": "min-max",
@@ -39,8 +41,6 @@ class Sidebar(Vertical):
 
     DEFAULT_CSS = """
     Sidebar { width: 38; height: 1fr; }
-    Sidebar > Listing, Sidebar > Static { border: round $foreground 25%; border-title-color: $foreground;
-                                          border-title-style: bold; padding: 0 1; }
     Sidebar > #runs { height: auto; min-height: 3; max-height: 45%; }
     Sidebar > #selected { height: auto; max-height: 11; }
     Sidebar > #readings { height: auto; max-height: 60%; display: none; }
@@ -54,10 +54,10 @@ class Sidebar(Vertical):
         self._shown: tuple[Snapshot, Selection, Sequence[Group], Grouping | None] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Listing(id="runs", focusable=False)
-        yield Static(id="selected", markup=False)
-        yield Listing(id="readings", focusable=False)
-        yield Listing(id="changes", follows=True, focusable=False)
+        yield Listing(id="runs", focusable=False, classes="titled")
+        yield Static(id="selected", markup=False, classes="titled")
+        yield Listing(id="readings", focusable=False, classes="titled")
+        yield Listing(id="changes", follows=True, focusable=False, classes="titled")
 
     def on_mount(self) -> None:
         self.query_one("#runs").border_title = "Runs"
@@ -87,7 +87,10 @@ class Sidebar(Vertical):
             shape = (len(lines), message)  # which alone may wrap: laying out costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
-        self.query_one("#changes", Listing).show(change_rows(palette, snapshot, selection, groups))
+        changes = self.query_one("#changes", Listing)
+        rows = change_rows(palette, snapshot, selection, groups)
+        console, width = self.app.console, changes.text_width
+        changes.show([line for row in rows for line in wrapped(row, width, console, CHANGE_INDENT)])
 
     def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
         """Show what a chart's curves say at the crosshair, in the order of the runs; nothing where it is empty."""
@@ -126,11 +129,12 @@ class RunLine(Line):
     """The same in one line, for narrow terminals."""
 
     def show(self, groups: Sequence[Group], selection: Selection) -> None:
-        """Show the runs of a snapshot, grouped; the selected group is never left out."""
+        """Show the runs of a snapshot, grouped; the selected group is never left out, and where others are, it is
+        said which of how many it is."""
         palette = fmt.palette_of(self.app)
-        parts = []
+        parts, selected = [], selection.group(groups)
         for index, group in enumerate(groups):
-            is_selected = group is selection.group(groups)
+            is_selected = group is selected
             text = Text("★" if selection.is_reference(group) else "")
             text.append_text(fmt.badge(palette, group.style)).append(" ")
             text.append(named(group), fmt.color(palette, group.style))
@@ -141,7 +145,8 @@ class RunLine(Line):
             if is_selected:
                 text.stylize("reverse")
             parts.append(Segment(text, 0 if is_selected else 1 + index))
-        self.say(parts)
+        which = f"{groups.index(selected) + 1} of {len(groups)}" if selected is not None else ""
+        self.say(parts, [Segment(Text(which, fmt.MUTED))] if length(parts) > self.room else [])
 
 
 class ChangeLine(Line):

@@ -130,7 +130,7 @@ def test_the_crosshair_reads_every_curve_in_the_bottom_border() -> None:
         (60, "run of none 2.14  run of batch 0.1748"),
         (48, "run …one 2.14  run …tch 0.1748"),
         (44, "ru…ne 2.14  ru…ch 0.1748"),
-        (34, "ru…ne 2.14  ru…ch"),
+        (34, "ru…ne 2.14  +1"),
     ],
 )
 def test_a_reading_that_is_too_long_is_cut_but_names_its_curves(width: int, said: str) -> None:

@@ -87,3 +87,14 @@ def test_shortened_names_stay_distinct(ending: str) -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)), st.integers(5, 20))
 def test_shortened_names_take_no_more_cells_than_they_may(names: list[str], most: int) -> None:
     assert all(len(cells(name)) <= most for name in shortened(names, most))
+
+
+@given(st.integers(1, 90), st.integers(20, 160))
+def test_a_value_at_the_crosshair_is_said_whole_or_not_at_all(curves: int, width: int) -> None:
+    """Cut at its end, 217.5 would be read as 21."""
+    found = readings([line(style, [217.5 + style]) for style in range(curves)], 0.0)
+    said = "".join(text for text, _ in sentence(found, 0.0, width))
+    assert len(said) <= width
+    _, *words = said.split()
+    more = int(words.pop()) if words[-1].startswith("+") else 0
+    assert [float(word) for word in words[2::2]] == [217.5 + style for style in range(curves - more)]

@@ -126,6 +126,7 @@ def test_the_list_of_changes(snapshot: Snapshot) -> None:
               "  ● live  12,350 / 30,080  41 %  ETA 7 min  1 queued  cpu"),
         (100, "vgg_noisy-001   1  2 layers  3  4  5  6  7  8  9   read-only  ● live  41 %  ETA 7 min  1 queued"),
         (60, "vgg_noisy-001   2 layers   read-only  ● live  41 %  ETA 7 min"),
+        (40, "2 layers   read-only  ● live  41 %"),
         (30, "read-only  ● live  41 %"),
         (12, "41 %"),
     ],

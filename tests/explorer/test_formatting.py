@@ -57,6 +57,12 @@ def test_a_line_leaves_out_what_matters_least(sizes: list[tuple[int, int]], widt
         assert min(lost) >= max(kept)
 
 
+def test_parts_that_fit_exactly_are_all_shown() -> None:
+    parts = [Segment(Text(word), rank) for rank, word in enumerate(("none", "batch", "l1"))]
+    assert fit(parts, [], 15).plain == "none  batch  l1"
+    assert fit(parts[:2], parts[2:], 15).plain == "none  batch  l1"
+
+
 @given(TEXTS, st.integers(-3, 40))
 def test_fitted_text_has_its_width(text: str, width: int) -> None:
     fitted = fmt.fitted(text, width)

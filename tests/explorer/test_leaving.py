@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from bncore.store.paths import SweepDir
 from bncore.store.status import Status, read_status, write_status
 from bntui.app import Explorer
-from explorer.factories import text_of, until
+from explorer.factories import explorer, text_of, until
 from explorer.steered_sweep import STOP, inbox_requests, run_named, steer, sweep_at_work
 
 
@@ -82,3 +82,7 @@ def test_an_inbox_that_cannot_be_written_is_told_and_the_explorer_stays(sweep: S
         assert app.return_code is None, "not everything was requested to stop"
 
     steer(sweep, act)
+
+
+def test_a_snapshot_that_comes_when_all_screens_are_left_is_passed_over(sweep: SweepDir) -> None:
+    explorer(sweep.path.parent, sweep)._show_soon()

@@ -15,6 +15,8 @@ from bntui.chart.picture import draw
 from bntui.chart.style import ChartStyle
 from bntui.live.drawing import PanelState, chosen_layer, layer_title
 from bntui.live.layers import INSTRUMENTS, heat, histogram, histograms, profile
+from bntui.live.panels import PANELS
+from bntui.live.theory import theory_over_layers
 from live.factories import LAYERS, events, made_run, view_of
 
 
@@ -109,3 +111,16 @@ def test_histograms_beside_each_other_have_one_range(tmp_path: Path) -> None:
     assert {one.span for one in shown.values()} == {(-4.0, 4.0)}, "of what did not fail"
     assert shown[small].edges[[0, -1]].tolist() == [-1.0, 1.0]
     assert histograms([diverged], PanelState())[diverged].span is None
+
+
+def test_a_layer_that_was_not_measured_says_which_were(tmp_path: Path) -> None:
+    view, state = view_of(made_run(tmp_path / "a-s0", events())), PanelState(layer=4)
+    said = "layer 4 was not measured, but 2, 3, 5"
+    assert histogram(view, state).note == said
+    assert PANELS["variance"].make([view], state).note == said
+
+
+def test_an_axis_of_layers_begins_with_the_first(tmp_path: Path) -> None:
+    views = [view_of(made_run(tmp_path / "a-s0", events()))]
+    for chart in (profile(views, "ics_l2", PanelState()), theory_over_layers(views[0], PanelState())):
+        assert chart.x_span == (LAYERS[0], LAYERS[-1])

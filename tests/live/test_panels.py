@@ -175,7 +175,7 @@ def test_a_layer_is_chosen_by_its_number_and_the_middle_one_by_none(tmp_path: Pa
     middle = PANELS["ics_l2"].make([view], PanelState())
     assert middle.title.endswith(f"layer {LAYERS[1]} of 6")
     lacking = PANELS["ics_l2"].make([view], PanelState(layer=4))
-    assert (lacking.curves, lacking.note) == ((), "layer 4 was not measured")
+    assert (lacking.curves, lacking.note) == ((), "layer 4 was not measured, but 2, 3, 5")
 
 
 def test_layers_without_numbers_count_from_one(tmp_path: Path) -> None:
