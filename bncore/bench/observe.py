@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bncore.bench.measure import Row, interleaved, medians
+from bncore.bench.measure import Row, interleaved, keep_freed_memory, medians
 from bncore.external.observe import Observation, observe
 
 NEVER = 10**9
@@ -65,6 +65,7 @@ class Loop:
 
 def bench_observe(*, repeats: int, device: str = "cpu") -> Iterator[Row]:
     """A loop's steps between measurements, and what a measurement costs."""
+    keep_freed_memory()
     bare, watched = Loop(device), Loop(device)
     for log_every, bar in ((1, ">= 0.98 of its steps/s"), (10, "")):
         probes = {"landscape": {"every": NEVER}, "activations": {"every": NEVER}}

@@ -60,6 +60,7 @@ class Observation(Controls):
         self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
         self._measuring = recomputation.strict or any(part.every for _, part in described.probes)
         self._layer_map: LayerMap | None = None
+        self._own: set[Tensor] = set()  # parameters
         self._told: set[str] = set()  # what was announced
         self._given_up = False
         self._device = torch.device(described.device)
@@ -121,6 +122,7 @@ class Observation(Controls):
             section=self._sections("step") if ours else nullcontext(),
             done=self._after if ours else lambda _: None,
             guard=self._guarded,
+            own=self._own,
             given=() if inputs is ABSENT else (inputs, targets),
         )
 

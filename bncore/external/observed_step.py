@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -18,6 +19,7 @@ from bncore.probes.batches import MicroBatch, RngState, copied
 ABSENT: Any = object()
 """Stands for an argument that was not given."""
 NO_UPDATE = "no update was made within the step: is optimizer.step() inside the `with watch.step(...)` block?"
+NO_AUTOCAST = Autocast("cpu", None)
 Guard = Callable[[Callable[[], object]], object]
 """Does some work of the observer's, and keeps what it raises from the loop."""
 
@@ -37,6 +39,8 @@ class ObservedStep:
         section: counts the time until the end.
         done: called at the end, unless the step raised.
         guard: around everything that is done here.
+        own: the network's parameters as far as they are known, shared by all steps; sought again where the
+            optimizer has others.
         given: inputs and targets of a step on one batch.
     """
 
@@ -51,13 +55,13 @@ class ObservedStep:
         section: AbstractContextManager[None],
         done: Callable[[ObservedStep], None],
         guard: Guard,
+        own: set[Tensor],
         given: tuple[Any, ...] = (),
     ) -> None:
         self.step = step
         self.measured = measured
         self.logged = logged
         self.accuracy: float | Tensor | None = None
-        self.grad_norm: Tensor | None = None
         self.lr = float("nan")
         self.modes: dict[nn.Module, bool] = {}
         """Which modules were in train mode at the update."""
@@ -68,12 +72,14 @@ class ObservedStep:
         self._section = section
         self._done = done
         self._guard = guard
+        self._own = own
         self._given = given
         self._micro_batches: list[MicroBatch] = []
         self._losses: list[Tensor | float] = []
         self._closure = self._scaled = False
         self._found_inf: Tensor | None = None
-        self._autocast = Autocast("cpu", None)
+        self._norms: Tensor | None = None  # of each parameter's gradient
+        self._autocast = NO_AUTOCAST
         self._before: dict[str, Tensor] = {}
         self._changed = ""
         self._grads: dict[str, Tensor] = {}
@@ -114,6 +120,10 @@ class ObservedStep:
             pairs = zip(self._micro_batches, self._losses, strict=True)
             return sum(micro.weight * float(loss) for micro, loss in pairs)
         return float(self._losses[-1]) if self._losses else None
+
+    @property
+    def grad_norm(self) -> float | None:
+        return None if self._norms is None else math.hypot(*self._norms.tolist())
 
     @property
     def skipped(self) -> str:
@@ -257,16 +267,20 @@ class ObservedStep:
         scale = getattr(optimizer, "grad_scale", None)  # of a scaler whose optimizer unscales by itself
         self._scaled = scale is not None
         self._found_inf = getattr(optimizer, "found_inf", None)
-        updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        named = dict(self._net.named_parameters())
-        grads = {name: p.grad for name, p in named.items() if id(p) in updated and p.grad is not None}
+        updated = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.measured or not self._own.issuperset(updated):
+            self._own.clear()
+            self._own.update(self._net.parameters())
+        grads = {p: p.grad for p in updated if p in self._own and p.grad is not None}
         if scale is not None:
-            grads = {name: g / scale for name, g in grads.items()}
+            grads = {p: g / scale for p, g in grads.items()}
         if self.logged and grads:
             dense = [g.coalesce().values() if g.is_sparse else g for g in grads.values()]
-            self.grad_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(dense)))
+            self._norms = torch.stack(torch._foreach_norm(dense))
         if self.measured:
+            named = dict(self._net.named_parameters())
             self._stability, self._rates = stability(optimizer), rates_of(self._net, optimizer)
             self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
-            self._grads = {name: g if self._scaled else g.clone() for name, g in grads.items()}
+            held = {name: grads[p] for name, p in named.items() if p in grads}
+            self._grads = {name: g if self._scaled else g.clone() for name, g in held.items()}
             self.modes = {module: module.training for module in self._net.modules()}

@@ -90,11 +90,12 @@ class Ownership:
         self.holder = holder
         self.contested = contested
         """Whether it was taken from a holder that may be alive, and in the middle of writing."""
+        self._file = os.fspath(run.owner_file)  # asked for before every line of a journal
         self._seen = identity
 
     def is_valid(self) -> bool:
         """Whether the run is still held by this process; one stat(2) where nothing changed."""
-        identity = _identity(self.run.owner_file)
+        identity = _identity(self._file)
         if identity is not None and identity == self._seen:
             return True
         present = _read(self.run.owner_file)
@@ -289,9 +290,9 @@ def _path(folder: Path) -> str:
     return os.fsencode(os.path.realpath(folder)).decode(errors="backslashreplace")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str | Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns

@@ -102,6 +102,8 @@ class Requests:
         """Whether there is anything that `requests_at` might give."""
         if step in self._journaled or step in self._script or self._refused:
             return True
+        if not self._waiting:
+            return False
         with self._lock:
             return any(_due(request, step) for request in self._waiting)
 
