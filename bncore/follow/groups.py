@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ from bncore.follow.request_view import SPELLING, applied_changes
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.machine import MACHINE
-from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, take
+from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, multiples_of, take
 from bncore.store.status import LIVE
 
 OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
@@ -128,11 +129,13 @@ def departures(group: Group) -> list[Departure]:
     return found
 
 
-def members(group: Group, measure: Measure, layer: int | None = None) -> list[Member]:
+def members(
+    group: Group, measure: Measure, layer: int | None = None, multiple: float | None = None
+) -> list[Member]:
     """The series of the group's runs, each as long as it belongs to the mean; of a fork its own part alone."""
     found = []
     for view in group.runs:
-        points = take(view.columns, measure, layer)
+        points = take(view.columns, measure, layer, multiple)
         first = view.columns.parent[1] if view.columns.parent else 0
         until = group.left.get(view.run.path)
         start, end = np.searchsorted(points.x, [first, np.inf if until is None else until])
@@ -279,15 +282,13 @@ Columns = dict[str, NDArray[Any]]
 
 
 def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
-    """By journal table its measures' means and bands: a row for each group, measure, field, layer and step.
-
-    Measures with a value for each step length are left out, and those of the machine, which are at other steps in
-    every run.
+    """By journal table its measures' means and bands: a row for each group, measure, field, layer or step
+    length, and step. Those of the machine, which are at other steps in every run, are left out.
     """
     found: dict[str, list[Columns]] = {}
     for group in groups:
         for measure in MEASURES.values():
-            if measure.per != "length" and measure.table != MACHINE:
+            if measure.table != MACHINE:
                 found.setdefault(measure.table, []).extend(_of_measure(group, measure, band))
     return {
         table: {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -298,19 +299,24 @@ def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
 
 def _of_measure(group: Group, measure: Measure, band: Band) -> Iterator[Columns]:
     """Of a measure that is a band itself both edges."""
+    columns = [view.columns for view in group.runs]
     layers: Sequence[int | None] = [None]
-    if measure.per_layer:
-        layers = sorted({number for view in group.runs for number in layers_of(view.columns, measure)})
+    multiples: Sequence[float | None] = [None]
+    if measure.per == "layer":
+        layers = sorted({number for one in columns for number in layers_of(one, measure)})
+    elif measure.per == "length":
+        multiples = sorted({number for one in columns for number in multiples_of(one, measure)})
     for field in filter(None, (measure.field, measure.high)):
-        for layer in layers:
+        for layer, multiple in product(layers, multiples):
             one = replace(measure, field=field, high="")
-            mean = aggregate(members(group, one, layer), band, log=measure.log)
+            mean = aggregate(members(group, one, layer, multiple), band, log=measure.log)
             if n := len(mean.x):
                 yield {
                     "group": np.repeat(group.name, n),
                     "measure": np.repeat(measure.key, n),
                     "field": np.repeat(field, n),
                     "layer": np.full(n, layer, dtype=object),
+                    "multiple": np.full(n, multiple, dtype=object),
                     "step": mean.x.astype(np.int64),
                     "mean": mean.mean,
                     "low": mean.low,

@@ -34,9 +34,17 @@ class Best:
 EMPTY = Points(np.empty(0), np.empty(0))
 
 
-def take(columns: Columns, measure: Measure, layer: int | None = None) -> Points:
-    """A measure over the steps, of a band its lower edge; empty where there is none, or none of that layer."""
+def take(
+    columns: Columns, measure: Measure, layer: int | None = None, multiple: float | None = None
+) -> Points:
+    """A measure over the steps, of a band its lower edge; empty where there is none, or none of that layer or step
+    length."""
     steps, values = rows(columns, measure)
+    if measure.per == "length":
+        at = columns.series(measure.table, "multiples").values == multiple
+        if at.shape != values.shape:
+            return EMPTY
+        return Points(steps[at.any(axis=1)], values[at])
     if measure.per_layer:
         numbers = layers_of(columns, measure)
         if layer not in numbers:
@@ -106,6 +114,11 @@ def layers_of(columns: Columns, measure: Measure) -> list[int]:
     if named.ndim == 2 and named.shape[1] == values.shape[1]:
         return [int(number) for number in named[-1]]
     return list(range(1, values.shape[1] + 1))
+
+
+def multiples_of(columns: Columns, measure: Measure) -> set[float]:
+    """Step lengths that a measure has values for, in learning rates."""
+    return set(columns.series(measure.table, "multiples").values.ravel().tolist())
 
 
 def middle_layer(runs: Iterable[Columns], measure: Measure) -> int | None:

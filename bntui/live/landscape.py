@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bncore.config.measure import Measure
+from bncore.aggregate import Member, aggregate
+from bncore.config.measure import Band, Measure
 from bncore.figure import ChartData, Curve, Floats
+from bncore.follow.groups import Group, group_curves
 from bncore.follow.run_view import RunView
 from bncore.store.columns import Columns
 from bncore.store.measured import EMPTY, Points, lr_of, rows
@@ -18,15 +20,13 @@ from bntui.live.reference import overlay
 def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> ChartData:
     """A measure with a value for each step length, at the measurement that the crosshair stands on (Fig 11)."""
     drawn, title = as_drawn(measure, views, state)
-    found = ((view, _at_lengths(view.columns, drawn, state.step)) for view in views)
-    curves = [
-        Curve(view.name, view.style, line.x, line.y, line.y, diverged=view.state == "diverged")
-        for view, line in found
-        if len(line.x)
-    ]
+    alone = tuple(Group(view.name, view.style, (view,)) for view in views)
+    groups = state.grouping.groups(views) if state.grouping and views else alone
+    band = state.grouping.band if state.grouping else "interval"
+    curves = [curve for group in groups for curve in _of_group(group, drawn, state.step, band)]
     return ChartData(
         f"{title}{_when(views, drawn, state)}",
-        (*emphasized(curves, views, state.pinned), *overlay(measure.key, views, state)),
+        (*emphasized(curves, groups, state.pinned), *overlay(measure.key, views, state)),
         (),
         hlines(views, drawn) if curves else (),
         log_y=drawn.log,
@@ -34,6 +34,20 @@ def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> 
         x_name="step length",
         note=why_empty(views, drawn),
     )
+
+
+def _of_group(group: Group, measure: Measure, step: float | None, band: Band) -> Iterator[Curve]:
+    """A run, or the mean of several, at the newest step that all have measured where none is chosen."""
+    newest = [steps[-1] for view in group.runs if len(steps := rows(view.columns, measure)[0])]
+    step = min(newest, default=0.0) if step is None else step
+    staying = [view for view in group.runs if group.left.get(view.run.path, np.inf) > step]
+    lines = [line for view in staying if len((line := _at_lengths(view.columns, measure, step)).x)]
+    if len(group.runs) > 1:
+        mean = aggregate([Member(line.x, line.y) for line in lines], band, log=measure.log)
+        yield from group_curves(group, measure, None, band, known=lambda _: mean)
+    elif lines:
+        (line,), diverged = lines, group.runs[0].state == "diverged"
+        yield Curve(group.name, group.style, line.x, line.y, line.y, diverged=diverged)
 
 
 def lengths(views: Sequence[RunView], table: str) -> str:
