@@ -243,7 +243,7 @@ def targets_text(views: Sequence[RunView], count: int) -> str:
 
 def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:
     """The runs that a request goes to, in words that no name can be taken for: ``run none``, ``the 5 runs of none
-    (none-s0, none-s1, none-s2 and 2 more)``."""
+    (none seeds 0-4)``."""
     if len(views) == 1:
         return f"run {views[0].name}"
     paths = {view.run.path for view in views}
@@ -269,10 +269,15 @@ def table_of(views: Sequence[RunView]) -> str:
 
 
 def run_names(views: Sequence[RunView], most: int = 4) -> str:
-    """Names of runs, of many the first ones."""
-    more = len(views) - most
-    text = ", ".join(view.name for view in views[:most])
-    return f"{text} and {more} more" if more > 0 else text
+    """Names of runs; where they are many, those that differ by the seed alone as one: ``none seeds 0-29``."""
+    same: dict[str, list[RunView]] = {}
+    for view in views:
+        stem = view.name.removesuffix(f"-s{view.seed}") if len(views) > most else view.name
+        same.setdefault(stem, []).append(view)
+    return ", ".join(
+        own[0].name if len(own) == 1 else f"{stem} seeds {ranges(view.seed for view in own)}"
+        for stem, own in same.items()
+    )
 
 
 def fitted(text: str, width: int) -> str:

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from bncore.config.errors import SpecError
 from bncore.follow.groups import Group
@@ -52,9 +52,10 @@ class SteeringBar(Vertical):
     """Shown while a request is composed; Enter sends it, Escape cancels."""
 
     DEFAULT_CSS = """
-    SteeringBar { height: 5; display: none; border: round $primary; border-title-style: bold;
-            border-subtitle-color: $foreground; }
+    SteeringBar { height: auto; min-height: 5; max-height: 50%; display: none; border: round $primary;
+                  border-title-style: bold; border-subtitle-color: $foreground; }
     SteeringBar.open { display: block; }
+    SteeringBar Static { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(REQUESTS)
 
@@ -81,7 +82,7 @@ class SteeringBar(Vertical):
     def compose(self) -> ComposeResult:
         yield Line(id="options")
         yield RequestInput(id="typed", select_on_focus=False)
-        yield Line(id="proposal")
+        yield Static(id="proposal", markup=False)
 
     @property
     def is_open(self) -> bool:
@@ -154,27 +155,27 @@ class SteeringBar(Vertical):
         whole_sweep = self._whole_sweep
         targets = replace(self._selection, whole_sweep=whole_sweep).targets(self._snapshot, self._groups)
         self.query_one("#options", Line).say(_options(self._options, text))
-        line = self.query_one("#proposal", Line)
+        said = self.query_one("#proposal", Static)
         sweeps = self._snapshot.sweeps
         try:
             self._proposal = propose(self._verb, text, targets, sweeps, whole_sweep=whole_sweep)
         except SpecError as error:
             self._proposal = None
-            line.say([Segment(Text(f"✗ {error_line(error)}", "red"))])
+            said.update(Text(f"✗ {error_line(error)}", "red"))
             return
-        line.say(*self._sentence(self._proposal))
+        said.update(self._sentence(self._proposal))
 
-    def _sentence(self, proposal: Proposal) -> tuple[list[Segment], list[Segment]]:
+    def _sentence(self, proposal: Proposal) -> Text:
         text = Text("→ ", fmt.MUTED).append(proposal.sentence, fmt.STRONG).append("  to ", fmt.MUTED)
         text.append(fmt.targets_sentence(proposal.targets, self._groups), fmt.STRONG)
         when = "at the next step" if proposal.at is None else f"at step {proposal.at:,}"
         if proposal.commands:
             when = "" if proposal.at is None else when
-        left = [Segment(text), Segment(Text(when, fmt.MUTED), 3), Segment(Text(proposal.now, fmt.MUTED), 2)]
+        more = [when, proposal.now]
         if proposal.skipped:
             states = ", ".join(dict.fromkeys(view.state for view in proposal.skipped))
-            left.append(Segment(Text(f"not to {fmt.run_names(proposal.skipped)} ({states})", fmt.MUTED), 4))
-        return left, []
+            more.append(f"not to {fmt.run_names(proposal.skipped)} ({states})")
+        return Text("  ").join([text, *(Text(one, fmt.MUTED) for one in more if one)])
 
 
 def _options(options: Sequence[str], text: str) -> list[Segment]:

@@ -189,3 +189,24 @@ def test_paths_commands_and_tables_can_be_copied(sweep: SweepDir) -> None:
         assert {len(row) for row in rows} == {len(head)}
 
     drive(app, (160, 48), act)
+
+
+@pytest.mark.parametrize("variants", [2, 12])
+def test_all_runs_that_a_request_goes_to_are_named(tmp_path: Path, variants: int) -> None:
+    names = [f"variant{v}-s{seed}" for v in range(variants) for seed in range(5)]
+    path = tmp_path / "runs" / "made-001"
+    for name in names:
+        spec = SMALL.model_copy(update={"seed": int(name[-1])})
+        made_run(path / name, state="queued", spec=spec)
+    write_sweep(path, names)
+    app = explorer(tmp_path / "runs", SweepDir(path))
+
+    async def act(pilot: Pilot[None]) -> None:
+        app.context.selection.marked.update(path / name for name in names[: 5 * variants - 1])
+        await pilot.press("l")
+        await pilot.pause()
+        said = " ".join(line.strip("│ ") for line in text_of(app).splitlines())
+        wanted = [f"variant{v} seeds 0-{3 if v == variants - 1 else 4}" for v in range(variants)]
+        assert f"to {len(names) - 1} runs: {', '.join(wanted)} at the next step" in " ".join(said.split())
+
+    drive(app, (80, 24), act)
