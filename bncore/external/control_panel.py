@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from bncore.config.controls import Control, Value, check_changes, kind_of, show_value
@@ -50,40 +49,22 @@ class ControlPanel:
     def __init__(self) -> None:
         self._knobs: dict[str, _Knob] = {}
 
-    def declare(
-        self,
-        name: str,
-        get: Get,
-        set: Set,
-        *,
-        minimum: float | None = None,
-        maximum: float | None = None,
-        choices: Sequence[Value] = (),
-    ) -> None:
-        """Add one.
+    def declare(self, name: str, get: Get, set: Set, **limits: Any) -> None:
+        """Add one; limits as of a `Control`.
 
         Raises:
             ObserveError: the name is taken or none, or `get` gives a value that the control does not accept.
         """
         if name in self._knobs:
             raise ObserveError(f"control: {name!r} is declared already; expected another name")
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            alone = torch.distributed.get_world_size() == 1
-            if not alone:
-                raise ObserveError(
-                    f"control: {name!r} in one of several processes; expected a loop in one process: the others "
-                    "would not be told of a change, and their copies of the model would part"
-                )
         value: Any = _plain(get())
         kind = kind_of(value)
         if kind is None:
             raise ObserveError(f"control {name}: get gave {value!r}; expected a float, int, bool or str")
-        if kind == "int" and any(isinstance(one, float) for one in (minimum, maximum)):
+        if kind == "int" and any(isinstance(one, float) for one in limits.values()):
             kind, value = "float", float(value)
         try:
-            declared = Control(
-                name=name, kind=kind, value=value, minimum=minimum, maximum=maximum, choices=tuple(choices)
-            )
+            declared = Control(name=name, kind=kind, value=value, **limits)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -117,7 +98,9 @@ class ControlPanel:
                 new[name] = self._set(name, value)
         except Exception as error:
             failed = f"{tried[-1]} = {show_value(wanted[tried[-1]])}: {type(error).__name__}: {error}"
-            raise RequestRefused("; ".join([failed, *self._set_back(tried, old)])) from error
+            raise RequestRefused(
+                "; ".join([failed, *self.set_back({name: old[name] for name in tried})])
+            ) from error
         return Answer(old, new)
 
     def _set(self, name: str, value: Value) -> Value:
@@ -134,20 +117,20 @@ class ControlPanel:
             raise ValueError(f"still {show_value(after)} after it was set")
         return after
 
-    def _set_back(self, names: Sequence[str], old: dict[str, Value]) -> list[str]:
-        """Put the values before in force again; what could not be put back."""
+    def set_back(self, old: Mapping[str, Value]) -> list[str]:
+        """Put the values before in force again, the newest change first; what could not be put back."""
         problems = []
-        for name in reversed(names):
+        for name, value in reversed([*old.items()]):
             try:
-                if self._knobs[name].value() != old[name]:
-                    self._knobs[name].set(old[name])
+                if self._knobs[name].value() != value:
+                    self._knobs[name].set(value)
                 now: object = self._knobs[name].value()
             except Exception as error:
-                problems.append(f"{name} could not be set back to {show_value(old[name])}: {error}")
+                problems.append(f"{name} could not be set back to {show_value(value)}: {error}")
                 continue
-            if now != old[name]:
+            if now != value:
                 problems.append(
-                    f"{name} could not be set back to {show_value(old[name])}: it is {show_value(now)}"
+                    f"{name} could not be set back to {show_value(value)}: it is {show_value(now)}"
                 )
         return problems
 

@@ -41,6 +41,9 @@ KNOWN_PARTS: tuple[Part, ...] = ("step", "probes")
 class Observation(Controls):
     """A run that watches a loop; made by `bncore.observe`, which says what it does."""
 
+    _logs = True
+    """Whether this process tells of each step."""
+
     def __init__(
         self,
         recomputation: Recomputation,
@@ -63,7 +66,6 @@ class Observation(Controls):
         self._own: set[Tensor] = set()  # parameters
         self._told: set[str] = set()  # what was announced
         self._given_up = False
-        self._device = torch.device(described.device)
         self._measured: set[str] = set()  # probes that have measured, or failed to
         self._open = False
         self._entered = False
@@ -118,9 +120,9 @@ class Observation(Controls):
             self._optimizer,
             step=step,
             measured=ours and self._measures(step),
-            logged=ours and self._open and step % self._described.log_every == 0,
+            logged=ours and self._open and self._logs and step % self._described.log_every == 0,
             section=self._sections("step") if ours else nullcontext(),
-            done=self._after if ours else lambda _: None,
+            done=self._finish if ours else lambda _: None,
             guard=self._guarded,
             own=self._own,
             given=() if inputs is ABSENT else (inputs, targets),
@@ -134,17 +136,11 @@ class Observation(Controls):
     def _all_measure(self) -> bool:
         """Whether every process that takes part still does: one that waits for another would wait for ever."""
         if not self._given_up:
-            willing = self._open and self._measuring
-            self._given_up = not self._recomputation.processes.agree(willing, self._device)
+            self._given_up = not self._recomputation.processes.agree(self._open and self._measuring)
         return not self._given_up
 
     def _answer_requests(self, step: int) -> None:
-        if self._recomputation.processes.count == 1:
-            self._steering.before_step(step)
-        else:
-            self._steering.decline(
-                step, "this loop is made by several processes, which are not told of requests"
-            )
+        self._steering.before_step(step)
 
     def _write(self, kind: str, step: int, **fields: Any) -> None:
         """Journal an event."""
@@ -199,11 +195,19 @@ class Observation(Controls):
                 self._close()
         return kind is StopObserved
 
-    def _after(self, step: ObservedStep) -> None:
+    def _finish(self, step: ObservedStep) -> None:
+        measured = step.measured and self._all_measure()
+        self._guarded(lambda: self._after(step, measured))
+
+    def _after(self, step: ObservedStep, measured: bool) -> None:
         if step.step != self.position:
             raise ObserveError("step: made within another, or twice; expected one update after the other")
         self.position += 1
-        self._tell(step)
+        with self._recomputation.processes.together() if measured else nullcontext():
+            self._tell(step)
+        if measured and (self._recomputation.strict or not step.skipped):
+            with self._sections("probes"):
+                self._measure(step)
         self._beat()
 
     def _beat(self) -> None:
@@ -221,24 +225,27 @@ class Observation(Controls):
             self._warn_once(NO_UPDATE)
         if step.updates > 1:
             self._warn_once(f"step: {step.updates} updates within one `with watch.step(...)`; expected one")
-        if step.measured and self._all_measure() and (self._recomputation.strict or not step.skipped):
-            with self._sections("probes"):
-                self._measure(step)
 
     def _measure(self, step: ObservedStep) -> None:
         with undisturbed(self._net, step.modes):
             try:
-                captured, again = self._recomputed(step)
+                with self._recomputation.processes.together():
+                    captured, again = self._recomputed(step)
+                    self._describe(step, again)
+            except StoreError:
+                raise
             except Exception as error:
                 self._not_recomputed(step.step, error)
                 return
-            if self._layer_map is None:
-                self._layer_map = again.view.layer_map
-                check_layers(self._described.probes, len(again.view.weights))
-                self._write_layers(again.view.weights)
-            self._announce(step, again)
+            self._layer_map = again.view.layer_map
             with self._recomputation.precision(captured):
                 self._run_probes(again)
+
+    def _describe(self, step: ObservedStep, again: RecomputedStep) -> None:
+        if self._layer_map is None:
+            check_layers(self._described.probes, len(again.view.weights))
+            self._write_layers(again.view.weights)
+        self._announce(step, again)
 
     def _recomputed(self, step: ObservedStep) -> tuple[CapturedStep, RecomputedStep]:
         captured = step.captured()
@@ -360,14 +367,19 @@ class Companion(Observation):
     """The observation in a process that writes nothing: the first one writes. It takes part in measurements that
     all processes make together."""
 
+    _logs = False
+
     def __enter__(self) -> Observation:
-        self._open, self._entered = self._recomputation.processes.joined, True
+        self._open = self._entered = True
+        self._measuring = self._measuring and self._recomputation.processes.joined
+        self._listening = True
+        self._steering.peers.arrive()
         self._sections = Sections(KNOWN_PARTS)
         self._thread = threading.get_ident()
         return self
 
     def _answer_requests(self, step: int) -> None:
-        pass
+        self._listening = self._listening and self._steering.follow(step)
 
     def _write(self, kind: str, step: int, **fields: Any) -> None:
         pass

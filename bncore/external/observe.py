@@ -22,6 +22,7 @@ from bncore.external.checks import (
 )
 from bncore.external.observation import Companion, Observation, OnError
 from bncore.external.observed_step import ObservedStep
+from bncore.external.peers import Peers
 from bncore.external.recomputed_step import Recomputation
 from bncore.external.steering import OnCheckpoint, OnEvaluate, Steering, StopObserved
 from bncore.probes.module import BatchLoss
@@ -165,9 +166,9 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     chosen = check_probes(probes)
     check_observable(model, optimizer, chosen, strict=check == "strict")
     net = unwrapped(model)
-    processes = Processes.now(joined=batch == "global")
-    check_processes(model, processes, batch)
     first = next(net.parameters())
+    processes = Processes.now(joined=batch == "global", device=first.device)
+    check_processes(model, processes, batch)
     described = observed(
         title=title,
         model=type(net).__name__,
@@ -189,7 +190,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     recomputation = Recomputation(
         net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast, processes=processes
     )
-    steering = Steering(RunDir(Path(run).resolve()), net, on_checkpoint, on_evaluate)
+    steering = Steering(RunDir(Path(run).resolve()), net, Peers(processes), on_checkpoint, on_evaluate)
     steering.compiled = any(
         hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()
     )

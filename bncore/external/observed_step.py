@@ -148,7 +148,7 @@ class ObservedStep:
         if self._hook is not None:
             self._hook.remove()
         try:
-            self._guard(lambda: self._done(self))
+            self._done(self)
         finally:
             self._section.__exit__(None, None, None)
         self._before, self._grads, self._buffers, self._micro_batches = {}, {}, {}, []

@@ -84,9 +84,9 @@ class Controls:
             choices: the only values.
 
         Raises:
-            ObserveError: the name is taken or none; the value is not accepted; there are several processes.
+            ObserveError: the name is taken or none; the value is not accepted.
         """
-        self._steering.panel.declare(name, get, set, minimum=minimum, maximum=maximum, choices=choices)
+        self._steering.panel.declare(name, get, set, minimum=minimum, maximum=maximum, choices=tuple(choices))
 
     def control_attribute(self, owner: object, attribute: str, *, name: str = "", **limits: Any) -> None:
         """Declare an attribute of any object, by its own name unless another is given; limits as of `control`."""
@@ -152,7 +152,8 @@ class Controls:
             raise ObserveError(
                 "control_noise: the model is compiled; expected one that is not: it calls no new hooks"
             )
-        noise = ModuleNoise(found, step=lambda: self._steering.begun, seed=self._seed, **amplitudes)
+        seed = self._seed + self._steering.peers.rank
+        noise = ModuleNoise(found, step=lambda: self._steering.begun, seed=seed, **amplitudes)
         self.control(name, lambda: noise.on, noise.switch)
         for field, least in AMPLITUDES.items():
             self.control(

@@ -13,8 +13,10 @@ from torch import nn
 from bncore.config.controls import Control
 from bncore.external.checks import ObserveError
 from bncore.external.control_panel import ControlPanel
+from bncore.external.peers import Peers
 from bncore.probes.guard import undisturbed
 from bncore.store.commands import write_controls
+from bncore.store.errors import StoreError
 from bncore.store.journal import Journal, read_events
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
@@ -42,6 +44,7 @@ class Steering:
 
     Arguments:
         net: the loop's own model, evaluated as it is requested.
+        peers: the processes that make the loop.
         on_checkpoint: called with the step; saves what the loop wants saved.
         on_evaluate: gives the numbers of an evaluation.
     """
@@ -50,6 +53,7 @@ class Steering:
         self,
         run: RunDir,
         net: nn.Module,
+        peers: Peers,
         on_checkpoint: OnCheckpoint | None = None,
         on_evaluate: OnEvaluate | None = None,
     ) -> None:
@@ -63,6 +67,7 @@ class Steering:
         self.evaluation: dict[str, float] = {}
         self.journal: Journal
         self.run = run
+        self.peers = peers
         self._net = net
         self._on_checkpoint = on_checkpoint
         self._on_evaluate = on_evaluate
@@ -82,11 +87,15 @@ class Steering:
 
         Raises:
             ObserveError: the loop has begun.
-            StoreError: the journal cannot be read.
+            StoreError: there is no journal, or it cannot be read.
         """
+        if self.peers.rank:  # which the first tells
+            return
         if self._requests is not None:
             raise ObserveError("replay: the loop has begun; expected before the first step")
         events = read_events(path / "journal.jsonl" if path.is_dir() else path)
+        if not events:
+            raise StoreError(f"{path}: no journal; expected a run's directory, or its journal")
         requests = tuple(event for event in events if event["type"] == "request")
         self._lineage = Lineage("replay", str(path), requests=requests)
         self._digest = next((e.get("params_sha256") for e in events if e["type"] == "finished"), None)
@@ -98,6 +107,12 @@ class Steering:
             StopObserved: a person wants the loop to end.
             StoreError: the run directory can no longer be written, or is somebody else's.
         """
+        try:
+            self._before_step(step)
+        finally:
+            self.peers.tell(stop=self.control.stopping)
+
+    def _before_step(self, step: int) -> None:
         requests = self._begun()
         self.position = step
         while True:
@@ -113,20 +128,58 @@ class Steering:
             self._heartbeat.set_state("paused")
             requests.wait()
 
-    def decline(self, step: int, reason: str) -> None:
-        """Refuse what waits."""
-        requests, self.position = self._begun(), step
-        if requests.has_due(step):
-            requests.reject_rest(step, reason)
+    def follow(self, step: int) -> bool:
+        """Do what the first process tells this one to do; whether it will tell more.
+
+        Raises:
+            StopObserved: a person wants the loop to end.
+        """
+        self.position = step
+        while "command" in (told := self.peers.hear()):
+            answer, reason = self._tried(told["command"])
+            self.peers.answer(reason)
+            if self.peers.hear()["undo"] and not reason:
+                self.panel.set_back(answer.old or {})
+        if told.get("stop"):
+            raise StopObserved(f"stopped by request at step {step}")
+        return "stop" in told
+
+    def together(self, command: dict[str, Any]) -> Answer:
+        """Do what is requested, in all processes or in none.
+
+        Raises:
+            RequestRefused: one of them could not.
+        """
+        if self.peers.missing:
+            raise RequestRefused(f"process {self.peers.missing[0]} of this loop does not call bncore.observe")
+        self.peers.tell(command=command)
+        answer, reason = self._tried(command)
+        refusals = [*filter(None, [reason]), *self.peers.refusals()]
+        self.peers.tell(undo=bool(refusals))
+        if refusals and not reason:
+            refusals += self.panel.set_back(answer.old or {})
+        if refusals:
+            raise RequestRefused("; ".join(refusals))
+        return answer
+
+    def _tried(self, command: dict[str, Any]) -> tuple[Answer, str]:
+        """What changed in this process, and why it could not."""
+        try:
+            return EVERYWHERE[command["kind"]](self, command), ""
+        except Exception as error:  # of somebody else's function
+            return UNCHANGED, str(error) if isinstance(
+                error, RequestRefused
+            ) else f"{type(error).__name__}: {error}"
 
     def stops_at(self, step: int) -> bool:
         """Whether a person wants no further update."""
-        return self.control.stopping or (self._requests is not None and self._requests.stops_at(step))
+        waiting = self._requests if self.peers.count == 1 else None  # others could not know of it
+        return self.control.stopping or (waiting is not None and waiting.stops_at(step))
 
     def end(self, step: int, digest: str) -> Literal["finished", "stopped"]:
         """Answer what still waits after the last update; the state that the run ends in."""
         requests, self.position = self._begun(), step
-        if requests.stops_at(step):
+        if self.peers.count == 1 and requests.stops_at(step):
             self._answer(requests)
         state: Literal["finished", "stopped"] = "stopped" if self.control.stopping else "finished"
         requests.reject_rest(step, f"the run has {state}")
@@ -137,6 +190,7 @@ class Steering:
         return state
 
     def close(self) -> None:
+        self.peers.tell(closed=True)
         if self._requests is not None:
             self._requests.stop()
 
@@ -208,6 +262,14 @@ def _save(run: Steering, _command: dict[str, Any]) -> Answer:
     return UNCHANGED
 
 
+EVERYWHERE: dict[str, Callable[[Steering, dict[str, Any]], Answer]] = {
+    "control": lambda run, command: run.panel.change(command["changes"]),
+    "checkpoint": _save,
+    "evaluate": _evaluate,
+}
+"""Requests that every process of a loop answers."""
+
+
 def _journal_evaluation(run: Steering, _command: dict[str, Any]) -> None:
     run.journal.append("eval", run.position, **run.evaluation)
 
@@ -222,11 +284,9 @@ OBSERVED: dict[str, Handler[Any]] = {
     "stop": INTERRUPTIONS["stop"]._replace(
         replayed=True
     ),  # nothing resumes the loop; a replay ends there too
-    "control": Handler(
-        _nothing, replayed=True, answer=lambda run, command: run.panel.change(command["changes"])
-    ),
-    "checkpoint": Handler(_nothing, replayed=True, answer=_save),
-    "evaluate": Handler(_journal_evaluation, replayed=True, answer=_evaluate),
+    "control": Handler(_nothing, replayed=True, answer=Steering.together),
+    "checkpoint": Handler(_nothing, replayed=True, answer=Steering.together),
+    "evaluate": Handler(_journal_evaluation, replayed=True, answer=Steering.together),
     "set": Handler(_nothing, replayed=False, answer=_refuse_set),
     "drop_request": refusal("an observed loop cannot be resumed"),
 }

@@ -130,7 +130,8 @@ class IcsProbe(Probe):
         equal = chosen[:1] if chosen[0] == 0 and nothing_precedes else []
         rest, samples, limit = chosen[len(equal) :], view.samples, self._limit
         if method == "growing batch" and not self.group:
-            spare = None if self._budget else spare_steps(view.device)
+            alike = self._budget or view.processes.count > 1  # which have memory of their own
+            spare = None if alike else spare_steps(view.device)
             if spare is not None:
                 useful = sum(map(sequential.held if sequential else partial(held, view), rest))
                 self._budget = roomy(BUDGET, useful, spare)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from bncore.probes.batches import MicroBatch, copied, reordered, samples_of
 from bncore.probes.functional import T, with_tensors
 from bncore.probes.layer_map import LayerMap, outputs_seen
-from bncore.probes.processes import ALONE, Processes
 from bncore.probes.view import Parameters, StepView, another_order
 
 BatchLoss = Callable[[Any, Any], Tensor]
@@ -45,9 +44,6 @@ class ModuleView(StepView):
     """As the forward pass showed it."""
     rates: Mapping[str, float] | None = None
     """The learning rate by parameter where groups of them have their own; `lr` is then ||rates * g|| / ||g||."""
-
-    processes: Processes = ALONE
-    """Whose batches the step was made on."""
 
     @property
     def device(self) -> torch.device:

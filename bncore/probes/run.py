@@ -92,7 +92,8 @@ class ProbeRunner:
         """
         due = self.due(view.step)
         try:
-            snapshot = RandomSnapshot(view.net)
+            with view.processes.together():
+                snapshot = RandomSnapshot(view.net)
         except Exception as error:
             yield from self.without_memory(view.step, error)
             return
@@ -121,7 +122,7 @@ class ProbeRunner:
         while True:
             memory = probe.state_dict()
             try:
-                with ieee_float32():
+                with view.processes.together(), ieee_float32():
                     return Measured(name, self._recorded.measure(name, probe, view))
             except Exception as error:
                 snapshot.restore()
@@ -131,7 +132,7 @@ class ProbeRunner:
             if short:
                 self._recorded.forget()
                 torch.cuda.empty_cache()  # where there is one: what the failed attempt had reserved
-            if not (short and probe.reduce_memory()):
+            if not (short and view.processes.count == 1 and probe.reduce_memory()):
                 return Failed(name, reason, short_of_memory=short)
 
     def state_dict(self) -> dict[str, Any]:

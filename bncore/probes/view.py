@@ -15,6 +15,7 @@ from torch.func import functional_call
 from bncore.nets import ForwardMode, LayeredNet, decays
 from bncore.nets.noise import NoiseSource
 from bncore.probes.functional import T, layer_tensors, run_layers, with_buffers, with_tensors
+from bncore.probes.processes import ALONE, Processes
 from bncore.random import ProbeDraws, generator
 
 Parameters = Mapping[str, Tensor]
@@ -101,6 +102,8 @@ class StepView:
     (`bncore.config.stability`); nan where it has none."""
     penalized: bool = False
     """Whether loss and gradients, those given here too, include the penalty; see `with_penalty`."""
+    processes: Processes = ALONE
+    """Whose batches the step was made on."""
 
     @cached_property
     def after(self) -> Parameters:

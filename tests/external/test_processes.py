@@ -13,6 +13,7 @@ from torch import nn
 
 import bncore
 from bncore import ObserveError
+from bncore.external.checks import check_processes
 from bncore.probes.processes import Processes
 from bncore.store.journal import read_events
 
@@ -25,18 +26,25 @@ EXACT = (
 )  # fmt: skip
 
 
-def made(folder: Path, batch: str, count: int = 2) -> list[Event]:
+def made(folder: Path, batch: str, scenario: str = "", count: int = 2) -> list[Event]:
     """The loop in several processes; the journal of the first."""
     folder.mkdir()
     program = [sys.executable, processes.__file__]
     started = [
-        subprocess.Popen([*program, str(rank), str(count), str(folder), batch], stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*program, str(rank), str(count), str(folder), batch, scenario], stderr=subprocess.PIPE
+        )
         for rank in range(count)
     ]
-    for process in started:
-        _, said = process.communicate(timeout=100)
-        assert process.returncode == 0, said.decode()
-    return [] if batch == "none" else read_events(folder / "run" / "journal.jsonl")
+    try:
+        for process in started:
+            _, said = process.communicate(timeout=100)
+            assert process.returncode == 0, said.decode()
+    finally:
+        for process in started:
+            process.kill()
+    journal = folder / "run" / "journal.jsonl"
+    return read_events(journal) if journal.exists() else []
 
 
 def digests(folder: Path) -> set[str]:
@@ -85,17 +93,45 @@ def test_measured_by_the_first_alone_it_is_its_own_batch_s_and_says_so(tmp_path:
     assert not first["faithful"]
 
 
-def test_what_would_wait_for_the_others_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_where_one_process_fails_alone_the_others_leave_with_it(tmp_path: Path) -> None:
+    made(tmp_path / "none", "none", "six updates")
+    first = made(tmp_path / "first", "global", "fails-1")
+    assert ["PeerFailedError: process 1 failed" in e["text"] for e in of_type(first, "warning")] == [True]
+    assert not of_type(first, "probe")
+    assert len(of_type(first, "step")) == 6
+    midst = made(tmp_path / "midst", "global", "fails-9")
+    (failed,) = of_type(midst, "probe_failed")
+    assert (failed["name"], failed["step"]) == ("landscape", 0)
+    assert "process 1 failed" in failed["reason"]
+    assert [len(of_type(midst, "probe", name)) for name in processes.PROBES] == [5, 6, 6, 6]
+    made(tmp_path / "unwritable", "global", "unwritable")
+    for scenario in ("first", "midst", "unwritable"):
+        assert digests(tmp_path / scenario) == digests(tmp_path / "none"), scenario
+
+
+@pytest.mark.slow
+def test_a_request_is_applied_by_every_process_between_the_same_updates_or_by_none(tmp_path: Path) -> None:
+    events = made(tmp_path / "steered", "local", "steered")
+    lr, scale, evaluate, stop = of_type(events, "request")
+    assert (lr["step"], lr["outcome"], lr["old"], lr["new"]) == (1, "applied", {"lr": 0.05}, {"lr": 0.01})
+    assert (scale["outcome"], scale["reason"]) == ("rejected", "process 1: scale = 5: ValueError: not here")
+    assert (evaluate["outcome"], of_type(events, "eval")[0]["test_loss"]) == ("applied", 0.5)
+    assert (stop["step"], events[-1]["state"]) == (4, "stopped")
+    assert [e["lr"] for e in of_type(events, "step")] == [0.05, 0.01, 0.01, 0.01]
+    again = made(tmp_path / "again", "global", "replayed")
+    assert digests(tmp_path / "again") == digests(tmp_path / "steered")
+    assert len(digests(tmp_path / "again")) == 1
+    told = [(e["step"], e["id"], e["outcome"]) for e in of_type(again, "request")]
+    assert told == [(e["step"], e["id"], e["outcome"]) for e in (lr, scale, evaluate, stop)]
+    assert not any("parameters at the end" in e["text"] for e in of_type(again, "warning"))
+
+
+def test_what_would_wait_for_the_others_is_refused(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4))
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-
-    def observe(batch: str) -> None:
-        monkeypatch.setattr(Processes, "now", staticmethod(lambda joined: Processes(2, 0, joined)))
-        bncore.observe(net, optimizer, loss_of=processes.squared, run=tmp_path / "run", batch=batch)  # type: ignore[call-overload]
-
     with pytest.raises(ObserveError, match="SyncBatchNorm at 1 waits for the other processes"):
-        observe("local")
-    observe("global")
-    monkeypatch.undo()
+        check_processes(net, Processes(2, 0), "local")
+    check_processes(net, Processes(2, 0, joined=True), "global")
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     with pytest.raises(ObserveError, match="batch: 'global'; expected 'local' in a loop of one process"):
         bncore.observe(net, optimizer, loss_of=processes.squared, run=tmp_path / "run", batch="global")

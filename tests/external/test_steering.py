@@ -28,6 +28,7 @@ from bncore.store.commands import (
     Stop,
     read_controls,
 )
+from bncore.store.errors import StoreError
 from bncore.store.journal import read_events
 from bncore.store.requests import send_request
 from bncore.store.status import read_status
@@ -125,6 +126,11 @@ def test_a_replay_begins_before_the_first_step(tmp_path: Path) -> None:
     train(tmp_path / "one")
     with pytest.raises(ObserveError, match="the loop has begun; expected before the first step"):
         train(tmp_path / "two", lambda step, watch: step and watch.replay(tmp_path / "one"))
+
+
+def test_nothing_is_repeated_of_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nowhere: no journal; expected a run's directory, or its journal"):
+        train(tmp_path / "one", replay=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("ask", [False, True])

@@ -1,0 +1,82 @@
+"""What the processes of one loop tell one another between two updates, by the store through which they met: no
+device waits for it, and a process that never observes is not waited for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from torch import distributed as dist
+
+from bncore.probes.processes import Processes
+
+PATIENCE_S = 600.0
+"""How long another process may take for a request, an evaluation, say."""
+LONGEST_NAP_S = 0.05
+KEPT = 100_000
+"""Messages; far more than processes that make each update together can be apart."""
+
+_NUMBERS = itertools.count()
+
+
+class Peers:
+    """The first process tells, the others listen: the same messages in the same order."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.count, self.rank = processes.count, processes.rank
+        self._sent = 0
+        if self.count > 1:
+            common = dist.distributed_c10d._get_default_store()
+            self._store = dist.distributed_c10d.PrefixStore(f"bncore.observe/{next(_NUMBERS)}", common)
+
+    def arrive(self) -> None:
+        """Say that this process listens."""
+        self._store.set(f"listens/{self.rank}", "")
+
+    @property
+    def missing(self) -> list[int]:
+        """Processes that do not listen."""
+        return [rank for rank in range(1, self.count) if not self._store.check([f"listens/{rank}"])]
+
+    def tell(self, **message: Any) -> None:
+        """Send to all others."""
+        if self.count == 1:
+            return
+        self._store.set(f"{self._sent}", orjson.dumps(message).decode())
+        if self._sent >= KEPT:
+            self._store.delete_key(f"{self._sent - KEPT}")
+        self._sent += 1
+
+    def hear(self) -> dict[str, Any]:
+        """The next message, once it is there."""
+        self._wait(f"{self._sent}", math.inf)
+        message: dict[str, Any] = orjson.loads(self._store.get(f"{self._sent}"))
+        self._sent += 1
+        return message
+
+    def answer(self, reason: str) -> None:
+        """Tell the first process why this one could not do what the newest message says; empty: it did."""
+        self._store.set(f"{self._sent - 1}/{self.rank}", reason)
+
+    def refusals(self) -> Iterator[str]:
+        """Why others could not."""
+        for rank in range(1, self.count):
+            key = f"{self._sent - 1}/{rank}"
+            answered = self._wait(key, PATIENCE_S)
+            reason = self._store.get(key).decode() if answered else f"no answer within {PATIENCE_S:.0f} s"
+            if reason:
+                yield f"process {rank}: {reason}"
+
+    def _wait(self, key: str, patience: float) -> bool:
+        """Whether it is there in time."""
+        nap, end = 1e-4, time.monotonic() + patience
+        while not self._store.check([key]):
+            if time.monotonic() > end:
+                return False
+            time.sleep(nap)
+            nap = min(2 * nap, LONGEST_NAP_S)
+        return True
