@@ -11,7 +11,6 @@ import pytest
 
 from bncore.report.claims import comparing, evidence
 from bncore.report.claims.judging import judge
-from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.document import report
 from bncore.report.quantities import Quantity, log_of, mean_of
 from bncore.store.journal import Journal
@@ -28,13 +27,12 @@ def test_the_example_of_a_claim_is_judged(
     tmp_path: Path, plain: float, accuracy: float, verdict: str
 ) -> None:
     found = re.search(
-        r"(    def scopes\(setting: ComparisonGroup\).*?)\nA figure of the report",
+        r"(    def flatter\(at: AtRate\).*?)\nA figure of the report",
         CONTRIBUTING.read_text(),
         re.DOTALL,
     )
     assert found
     names: dict[str, Any] = {
-        "ComparisonGroup": ComparisonGroup,
         "Quantity": Quantity,
         "log_of": log_of,
         "mean_of": mean_of,

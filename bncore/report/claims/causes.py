@@ -6,15 +6,12 @@ from bncore.report.claims.comparing import (
     BATCH,
     MOST_OF_IT,
     NONE,
+    AtRate,
     common_rates,
-    compare,
-    compare_in_training,
     has,
     part_in_training,
     probe_need,
-    rate_title,
     rates_measured,
-    too_early,
     usual_rate,
 )
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
@@ -32,21 +29,20 @@ def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """Whether an advantage is left at each network's own best rate, and whether it goes with smoothness."""
     if not setting.images or not common_rates(setting, NONE, BATCH):
         return ()
-    lr = _usual(setting)
-    parts = (_best_rates(setting), _scale_free(setting, lr))
-    return (Scope("", parts, alternatives=True),)
+    at = AtRate(setting, usual_rate(setting, common_rates(setting, NONE, BATCH)))
+    return (Scope("", (_best_rates(at), _scale_free(at)), alternatives=True),)
 
 
-def _best_rates(setting: ComparisonGroup) -> ClaimPart:
+def _best_rates(at: AtRate) -> ClaimPart:
     title = "at each network's own best learning rate most of the advantage is gone"
+    setting, lr = at.setting, at.lr
     rates = {norm: setting.rates(*norm) for norm in (NONE, BATCH)}
     if min(map(len, rates.values())) < ENOUGH_RATES:
         few = ClaimMeasure(f"fewer than {ENOUGH_RATES} learning rates", None, side="below")
         return ClaimPart(title, (few,))
     best = {norm: _best(setting, norm) for norm in rates}
     left = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, best[norm])) for norm in (BATCH, NONE)))
-    lr = _usual(setting)
-    gain = paired(*(values_of(MEAN_ACCURACY, setting.of(*norm, lr)) for norm in (BATCH, NONE)))
+    gain = paired(*(values_of(MEAN_ACCURACY, at.of(norm)) for norm in (BATCH, NONE)))
     effect = ratio_of_means(dict(left.values), dict(gain.values)) if left and gain else None
     edge = [
         f"{norm[0]}'s best rate is the {'smallest' if best[norm] == rates[norm][0] else 'largest'} one tried"
@@ -61,25 +57,22 @@ def _best_rates(setting: ComparisonGroup) -> ClaimPart:
     nothing = "" if effect or not gain else f"BatchNorm has no clear advantage at lr {lr:g}"
     caveat = "; ".join([chosen, *edge])
     measure = ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
-    return ClaimPart(title, (measure,), too_early(setting, NONE, BATCH, lr=best[NONE]), blocked=nothing)
+    early = AtRate(setting, best[NONE]).too_early(NONE, BATCH)
+    return ClaimPart(title, (measure,), early, blocked=nothing)
 
 
-def _scale_free(setting: ComparisonGroup, lr: float) -> ClaimPart:
+def _scale_free(at: AtRate) -> ClaimPart:
     """An advantage in training without one in scale-free smoothness is not due to smoothness."""
-    better = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr, counts=False)
-    if lr not in rates_measured(setting, TABLE):
+    better = at.compare(MEAN_ACCURACY, BATCH, NONE, counts=False)
+    if at.lr not in rates_measured(at.setting, TABLE):
         smooth = ClaimMeasure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
         return ClaimPart("an advantage without scale-free smoothness", (better, smooth))
-    smoother = compare_in_training(setting, RELATIVE, BATCH, NONE, lr, ratio=True)
-    part = part_in_training("", smoother, too_early(setting, NONE, BATCH, lr=lr))
-    title = f"an advantage without scale-free smoothness, {rate_title(lr)}"
+    smoother = at.compare_in_training(RELATIVE, BATCH, NONE, ratio=True)
+    part = part_in_training("", smoother, at.too_early(NONE, BATCH))
+    title = f"an advantage without scale-free smoothness, {at.title}"
     advantage = better.effect is not None and better.effect.n >= ENOUGH_SEEDS and better.effect.low > 0
     nothing = "" if advantage else "no clear advantage in training that smoothness could explain"
     return ClaimPart(title, (better, *smoother), part.early, blocked=nothing or part.blocked)
-
-
-def _usual(setting: ComparisonGroup) -> float:
-    return usual_rate(setting, common_rates(setting, NONE, BATCH))
 
 
 def _best(setting: ComparisonGroup, norm: tuple[str, str]) -> float:

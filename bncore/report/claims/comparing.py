@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bncore.config.model import ImageData, Spec
-from bncore.report.claims.evidence import ClaimMeasure, ClaimPart, Need
+from bncore.report.claims.evidence import ClaimMeasure, ClaimPart, Need, Scope
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.progress import LATEST_START, LEFT, LEVELS, Pair
 from bncore.report.quantities import Quantity, Trace, as_in_the_paper, difference, in_training, values_of
-from bncore.report.report_run import variant_of
+from bncore.report.report_run import ReportRun, variant_of
 from bncore.report.statistics import ratio_of_means
 
 NONE, BATCH = ("none", ""), ("batch", "")
@@ -35,96 +36,100 @@ def common_rates(setting: ComparisonGroup, *variants: tuple[str, str]) -> list[f
 def usual_rate(setting: ComparisonGroup, rates: Sequence[float]) -> float:
     """The smallest of the rates at which the plain network leaves its start in time; where it never does, the
     smallest."""
-    return next((lr for lr in rates if not too_early(setting, NONE, lr=lr)), rates[0])
+    return next((lr for lr in rates if not AtRate(setting, lr).too_early(NONE)), rates[0])
 
 
-def compare(
-    setting: ComparisonGroup,
-    quantity: Quantity,
-    ours: tuple[str, str],
-    theirs: tuple[str, str],
-    lr: float | None,
-    **more: Any,
-) -> ClaimMeasure:
-    """A quantity of one variant less that of another, paired by seed; `more` are fields of `ClaimMeasure`."""
-    effect = difference(quantity, setting.of(*ours, lr), setting.of(*theirs, lr))
-    return ClaimMeasure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
+@dataclass(frozen=True)
+class AtRate:
+    """The runs of a setting at one learning rate. Variants are given as norm and noise."""
+
+    setting: ComparisonGroup
+    lr: float
+
+    @property
+    def title(self) -> str:
+        """``lr 0.1``."""
+        return rate_title(self.lr)
+
+    def of(self, variant: tuple[str, str]) -> dict[int, list[ReportRun]]:
+        """The runs of a variant by seed."""
+        return self.setting.of(*variant, self.lr)
+
+    def compare(
+        self, quantity: Quantity, ours: tuple[str, str], theirs: tuple[str, str], **more: Any
+    ) -> ClaimMeasure:
+        """A quantity of one variant less that of another, paired by seed; `more` are fields of `ClaimMeasure`."""
+        effect = difference(quantity, self.of(ours), self.of(theirs))
+        return ClaimMeasure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
+
+    def compare_in_training(
+        self, trace: Trace, ours: tuple[str, str], theirs: tuple[str, str], *, until: float = 1.0, **more: Any
+    ) -> tuple[ClaimMeasure, ClaimMeasure]:
+        """A number of one variant less that of another while both train, paired by seed: at equal steps (before
+        the share `until` of the run), and at equal training loss."""
+        mine, others = self.of(ours), self.of(theirs)
+        name = f"{trace.name}, {_pair_named(ours, theirs, more)}"
+        steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
+        progress = in_training(trace, mine, others, Pair.at_equal_progress)
+        measured = (trace.first(runs) for runs in (*mine.values(), *others.values()))
+        fewest = min((len(found[1].steps) for found in measured if found), default=0)
+        if progress is None and 0 < fewest < LEVELS:
+            more |= {"caveat": f"{SELDOM} ({fewest} times) to be compared at the same training losses"}
+        return (
+            ClaimMeasure(f"{name}, {AT_EQUAL_STEPS}", steps, **more),
+            ClaimMeasure(f"{name}, {AT_EQUAL_LOSS}", progress, **more),
+        )
+
+    def share_of_gain(self, quantity: Quantity, ours: tuple[str, str]) -> ClaimMeasure:
+        """How much of what BatchNorm gains over the plain network is lost by another variant: (batch - ours) /
+        (batch - none), of means over the seeds that all three have."""
+        mine, batch, none = (values_of(quantity, self.of(variant)) for variant in (ours, BATCH, NONE))
+        seeds = sorted(mine.keys() & batch.keys() & none.keys())
+        gain = {seed: batch[seed] - none[seed] for seed in seeds}
+        effect = ratio_of_means({seed: batch[seed] - mine[seed] for seed in seeds}, gain)
+        name = f"share of BatchNorm's gain that {_named(ours)} loses, {quantity.name}"
+        caveat = "BatchNorm gains nothing here that could be lost" if gain and effect is None else ""
+        return ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
+
+    def too_early(self, *variants: tuple[str, str]) -> str:
+        """Why runs stand too early in training for what is said of it: in more than half of the seeds one of the
+        variants has not left its start within the first tenth of the run. Empty where all have, or none was
+        run."""
+        return "; ".join(said for variant in variants if (said := self._too_early(variant, variants)))
+
+    def _too_early(self, variant: tuple[str, str], variants: Sequence[tuple[str, str]]) -> str:
+        left: list[float] = []
+        for seed, runs in self.of(variant).items():
+            if all(run.diverged for run in runs):  # a result, and no matter of time
+                continue
+            beside = [run for one in variants for run in self.of(one).get(seed, [])]
+            curves = [run.training for run in beside if run.training]
+            mine = next((run.training for run in runs if run.training), None)
+            if mine is not None:
+                start = min(curve.first for curve in curves if curve.of == mine.of)
+                step = mine.below(LEFT * start)
+                left.append(np.inf if step is None else step)
+        late = [step for step in left if step >= LATEST_START * self.setting.steps]
+        if 2 * len(late) <= len(left):
+            return ""
+        plain = {"none": "the plain network", "batch": "the network with BatchNorm"}
+        name = plain.get(_named(variant), _named(variant))
+        step = float(np.median(left))
+        if np.isinf(step):
+            return f"{name} has not left its start"
+        return f"{name} has left its start only at step {step:,.0f} of {self.setting.steps:,}"
 
 
-def compare_in_training(
-    setting: ComparisonGroup,
-    trace: Trace,
-    ours: tuple[str, str],
-    theirs: tuple[str, str],
-    lr: float | None,
-    *,
-    until: float = 1.0,
-    **more: Any,
-) -> tuple[ClaimMeasure, ClaimMeasure]:
-    """A number of one variant less that of another while both train, paired by seed: at equal steps (before the
-    share `until` of the run), and at equal training loss."""
-    mine, others = setting.of(*ours, lr), setting.of(*theirs, lr)
-    name = f"{trace.name}, {_pair_named(ours, theirs, more)}"
-    steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
-    progress = in_training(trace, mine, others, Pair.at_equal_progress)
-    fewest = min(
-        (len(found[1].steps) for runs in (*mine.values(), *others.values()) if (found := trace.first(runs))),
-        default=0,
-    )
-    if progress is None and 0 < fewest < LEVELS:
-        more |= {"caveat": f"{SELDOM} ({fewest} times) to be compared at the same training losses"}
-    return (
-        ClaimMeasure(f"{name}, {AT_EQUAL_STEPS}", steps, **more),
-        ClaimMeasure(f"{name}, {AT_EQUAL_LOSS}", progress, **more),
-    )
+def at_each(
+    rates: Callable[[ComparisonGroup], Iterable[float]], *parts: Callable[[AtRate], ClaimPart]
+) -> Callable[[ComparisonGroup], tuple[Scope, ...]]:
+    """The scopes of a claim that is judged at each of these learning rates by itself."""
 
+    def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
+        found = (AtRate(setting, lr) for lr in rates(setting))
+        return tuple(Scope(at.title, tuple(part(at) for part in parts)) for at in found)
 
-def share_of_gain(
-    setting: ComparisonGroup, quantity: Quantity, ours: tuple[str, str], lr: float
-) -> ClaimMeasure:
-    """How much of what BatchNorm gains over the plain network is lost by another variant: (batch - ours)/(batch -
-    none), of means over the seeds that all three have."""
-    values = [values_of(quantity, setting.of(*variant, lr)) for variant in (ours, BATCH, NONE)]
-    seeds = sorted(set.intersection(*map(set, values)))
-    lost = {seed: values[1][seed] - values[0][seed] for seed in seeds}
-    gain = {seed: values[1][seed] - values[2][seed] for seed in seeds}
-    name = f"share of BatchNorm's gain that {_named(ours)} loses, {quantity.name}"
-    effect = ratio_of_means(lost, gain)
-    nothing = bool(gain) and effect is None
-    caveat = "BatchNorm gains nothing here that could be lost" if nothing else ""
-    return ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
-
-
-def too_early(setting: ComparisonGroup, *variants: tuple[str, str], lr: float | None) -> str:
-    """Why runs stand too early in training for what is said of it: in more than half of the seeds one of the
-    variants has not left its start within the first tenth of the run. Empty where all have, or none was run."""
-    found = [said for variant in variants if (said := _too_early(setting, variant, variants, lr))]
-    return "; ".join(found)
-
-
-def _too_early(
-    setting: ComparisonGroup, variant: tuple[str, str], variants: Sequence[tuple[str, str]], lr: float | None
-) -> str:
-    left: list[float] = []
-    for seed, runs in setting.of(*variant, lr).items():
-        if all(run.diverged for run in runs):  # a result, and no matter of time
-            continue
-        beside = [run for one in variants for run in setting.of(*one, lr).get(seed, [])]
-        curves = [run.training for run in beside if run.training]
-        mine = next((run.training for run in runs if run.training), None)
-        if mine is not None:
-            start = min(curve.first for curve in curves if curve.of == mine.of)
-            step = mine.below(LEFT * start)
-            left.append(np.inf if step is None else step)
-    late = [step for step in left if step >= LATEST_START * setting.steps]
-    if 2 * len(late) <= len(left):
-        return ""
-    plain = {"none": "the plain network", "batch": "the network with BatchNorm"}
-    name = plain.get(_named(variant), _named(variant))
-    step = float(np.median(left))
-    if np.isinf(step):
-        return f"{name} has not left its start"
-    return f"{name} has left its start only at step {step:,.0f} of {setting.steps:,}"
+    return scopes
 
 
 def part_in_training(title: str, measures: Sequence[ClaimMeasure], early: str) -> ClaimPart:

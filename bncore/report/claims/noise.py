@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.comparing import (
-    BATCH,
-    NONE,
-    common_rates,
-    compare,
-    has,
-    probe_need,
-    rate_title,
-    share_of_gain,
-    too_early,
-)
-from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
+from bncore.report.claims.comparing import BATCH, NONE, AtRate, at_each, common_rates, has, probe_need
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need
 from bncore.report.claims.training import FINAL_ACCURACY, MEAN_ACCURACY
-from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.progress import LEFT
 from bncore.report.quantities import Quantity, log_of, mean_of, probe_basis
 from bncore.report.statistics import estimate
@@ -41,63 +30,46 @@ UNFAIR = (
 FAIR = "the same relative amplitude: the fair comparison"
 
 
-def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """One for each learning rate at which BatchNorm was run with noise and without."""
-    if not setting.images:
-        return ()
-    return tuple(
-        Scope(rate_title(lr), (_unstable(setting, lr), _unharmed(setting, lr), _stopped(setting, lr)))
-        for lr in common_rates(setting, BATCH, NOISY_BATCH)
-    )
-
-
-def _unstable(setting: ComparisonGroup, lr: float) -> ClaimPart:
+def _unstable(at: AtRate) -> ClaimPart:
     return ClaimPart(
         "noise destroys stability",
         (
-            compare(setting, MEAN_DRIFT, NOISY_BATCH, BATCH, lr, ratio=True),
-            compare(setting, VARIANCE_DRIFT, NOISY_BATCH, BATCH, lr, ratio=True),
-            compare(setting, MEAN_DRIFT, NOISY_BATCH, NONE, lr, ratio=True, counts=False),
+            at.compare(MEAN_DRIFT, NOISY_BATCH, BATCH, ratio=True),
+            at.compare(VARIANCE_DRIFT, NOISY_BATCH, BATCH, ratio=True),
+            at.compare(MEAN_DRIFT, NOISY_BATCH, NONE, ratio=True, counts=False),
         ),
-        too_early(setting, NONE, BATCH, lr=lr),
+        at.too_early(NONE, BATCH),
     )
 
 
-def _unharmed(setting: ComparisonGroup, lr: float) -> ClaimPart:
-    lost = share_of_gain(setting, MEAN_ACCURACY, NOISY_BATCH, lr)
-    return ClaimPart(
-        "training is as good all the same",
-        (
-            lost,
-            compare(setting, MEAN_ACCURACY, NOISY_BATCH, NONE, lr),
-            compare(setting, FINAL_ACCURACY, NOISY_BATCH, BATCH, lr, counts=False),
-        ),
-        too_early(setting, NONE, BATCH, lr=lr),
-        blocked=lost.caveat,
+def _unharmed(at: AtRate) -> ClaimPart:
+    lost = at.share_of_gain(MEAN_ACCURACY, NOISY_BATCH)
+    measures = (
+        lost,
+        at.compare(MEAN_ACCURACY, NOISY_BATCH, NONE),
+        at.compare(FINAL_ACCURACY, NOISY_BATCH, BATCH, counts=False),
     )
+    early = at.too_early(NONE, BATCH)
+    return ClaimPart("training is as good all the same", measures, early, blocked=lost.caveat)
 
 
-def _stopped(setting: ComparisonGroup, lr: float) -> ClaimPart:
-    harmed = compare(setting, MEAN_ACCURACY, NOISY_NONE, NONE, lr, side="below", caveat=UNFAIR)
-    return ClaimPart(
-        "the same noise stops the plain network",
-        (
-            harmed,
-            _still_at_start(setting, NOISY_NONE, lr, caveat=UNFAIR),
-            _still_at_start(setting, NOISY_NONE_RELATIVE, lr, counts=False, caveat=FAIR),
-        ),
-        too_early(setting, NONE, lr=lr),
+def _stopped(at: AtRate) -> ClaimPart:
+    measures = (
+        at.compare(MEAN_ACCURACY, NOISY_NONE, NONE, side="below", caveat=UNFAIR),
+        _still_at_start(at, NOISY_NONE, caveat=UNFAIR),
+        _still_at_start(at, NOISY_NONE_RELATIVE, counts=False, caveat=FAIR),
     )
+    return ClaimPart("the same noise stops the plain network", measures, at.too_early(NONE))
 
 
 def _still_at_start(
-    setting: ComparisonGroup, variant: tuple[str, str], lr: float, *, caveat: str, counts: bool = True
+    at: AtRate, variant: tuple[str, str], *, caveat: str, counts: bool = True
 ) -> ClaimMeasure:
     """How far the loss of a variant has come down from that of a plain network that has learnt nothing; a run that
     diverged learnt nothing that it could keep."""
     found: dict[int, float] = {}
-    plain = setting.of(*NONE, lr)
-    for seed, runs in setting.of(*variant, lr).items():
+    plain = at.of(NONE)
+    for seed, runs in at.of(variant).items():
         mine = next((run for run in runs if run.training), None)
         curves = [run.training for run in plain.get(seed, []) if run.training]
         if mine is not None and mine.training is not None and curves:
@@ -112,7 +84,12 @@ CLAIM = Claim(
     "Noise injected after BatchNorm destroys distributional stability, yet training is as good; the same "
     "noise on a network without BatchNorm stops it from training",
     "section 2.1, Figs 2 and 8",
-    scopes,
+    at_each(
+        lambda setting: common_rates(setting, BATCH, NOISY_BATCH) if setting.images else (),
+        _unstable,
+        _unharmed,
+        _stopped,
+    ),
     (
         Need("BatchNorm with and without noise, on images", has(BATCH, NOISY_BATCH, images=True)),
         Need("the plain network with and without noise", has(NONE, NOISY_NONE, images=True)),

@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bncore.report.claims.comparing import (
-    BATCH,
-    NONE,
-    common_rates,
-    compare,
-    has,
-    probe_need,
-    rate_title,
-    share_of_gain,
-    too_early,
-)
+from bncore.report.claims.comparing import BATCH, NONE, AtRate, common_rates, has, probe_need
 from bncore.report.claims.evidence import Claim, ClaimPart, Need, Scope
 from bncore.report.claims.noise import MEAN_DRIFT, VARIANCE_DRIFT
 from bncore.report.claims.training import FINAL_ACCURACY, FINAL_LOG_LOSS, MEAN_ACCURACY, MEAN_GAIN
@@ -30,29 +20,29 @@ SAME_IN_DLN = (
 def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     """One for each l_p norm and learning rate."""
     return tuple(
-        Scope(f"{norm}, {rate_title(lr)}", _parts(setting, norm, lr))
+        Scope(f"{norm}, {at.title}", _parts(at, norm))
         for norm in L_P
-        for lr in common_rates(setting, BATCH, (norm, ""))
+        for at in (AtRate(setting, lr) for lr in common_rates(setting, BATCH, (norm, "")))
     )
 
 
-def _parts(setting: ComparisonGroup, norm: str, lr: float) -> tuple[ClaimPart, ...]:
-    ours = (norm, "")
+def _parts(at: AtRate, norm: str) -> tuple[ClaimPart, ...]:
+    ours, setting = (norm, ""), at.setting
     alike = norm == "l2" and setting.network == "dln"
     caveat = SAME_IN_DLN if alike else ""
     quantity, final = (MEAN_ACCURACY, FINAL_ACCURACY) if setting.images else (MEAN_GAIN, FINAL_LOG_LOSS)
     worse: dict[str, Any] = {} if setting.images else {"side": "below", "ratio": True}
-    lost = share_of_gain(setting, quantity, ours, lr)
+    lost = at.share_of_gain(quantity, ours)
     good = (
         replace(lost, counts=not alike, caveat=caveat or lost.caveat),
-        compare(setting, final, ours, BATCH, lr, counts=False, **worse),
-        compare(setting, final, ours, NONE, lr, counts=False, **worse),
+        at.compare(final, ours, BATCH, counts=False, **worse),
+        at.compare(final, ours, NONE, counts=False, **worse),
     )
     unstable = (
-        compare(setting, MEAN_DRIFT, ours, BATCH, lr, ratio=True, counts=not alike, caveat=caveat),
-        compare(setting, VARIANCE_DRIFT, ours, BATCH, lr, ratio=True, counts=not alike, caveat=caveat),
+        at.compare(MEAN_DRIFT, ours, BATCH, ratio=True, counts=not alike, caveat=caveat),
+        at.compare(VARIANCE_DRIFT, ours, BATCH, ratio=True, counts=not alike, caveat=caveat),
     )
-    early = too_early(setting, NONE, BATCH, lr=lr)
+    early = at.too_early(NONE, BATCH)
     return (
         ClaimPart("trains as well as BatchNorm", good, early, blocked=lost.caveat),
         ClaimPart("less stable distributions", unstable, early),

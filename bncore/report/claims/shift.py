@@ -5,16 +5,14 @@ from __future__ import annotations
 from bncore.report.claims.comparing import (
     BATCH,
     NONE,
-    compare_in_training,
+    AtRate,
+    at_each,
     has,
     part_in_training,
     probe_need,
-    rate_title,
     rates_measured,
-    too_early,
 )
-from bncore.report.claims.evidence import Claim, ClaimPart, Need, Scope
-from bncore.report.comparison_group import ComparisonGroup
+from bncore.report.claims.evidence import Claim, ClaimPart, Need
 from bncore.report.quantities import Trace, log_of, measured_as, plain_of, probe_basis
 
 TABLE, BASIS = "probe:ics", probe_basis("ics")
@@ -30,29 +28,21 @@ SAME_RATIO = 0.05
 sqrt(2 (1 - cos)), and where 1 - cos is 0.2 the margin above makes a difference of this size."""
 
 
-def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """One for each learning rate: the paper's findings differ between them."""
-    rates = rates_measured(setting, TABLE)
-    return tuple(Scope(rate_title(lr), (_not_reduced(setting, lr),)) for lr in rates)
-
-
-def _not_reduced(setting: ComparisonGroup, lr: float) -> ClaimPart:
+def _not_reduced(at: AtRate) -> ClaimPart:
+    mixed = "mixes ICS with the size of the update and of the gradient"
     measures = (
-        *compare_in_training(setting, ANGLE, BATCH, NONE, lr, threshold=-SAME_ANGLE),
-        *compare_in_training(setting, RELATIVE, BATCH, NONE, lr, threshold=-SAME_RATIO, ratio=True),
-        *compare_in_training(
-            setting, LENGTH, BATCH, NONE, lr, ratio=True, counts=False,
-            caveat="mixes ICS with the size of the update and of the gradient",
-        ),
-    )  # fmt: skip
-    return part_in_training("not reduced", measures, too_early(setting, NONE, BATCH, lr=lr))
+        *at.compare_in_training(ANGLE, BATCH, NONE, threshold=-SAME_ANGLE),
+        *at.compare_in_training(RELATIVE, BATCH, NONE, threshold=-SAME_RATIO, ratio=True),
+        *at.compare_in_training(LENGTH, BATCH, NONE, ratio=True, counts=False, caveat=mixed),
+    )
+    return part_in_training("not reduced", measures, at.too_early(NONE, BATCH))
 
 
 CLAIM = Claim(
     "C3",
     "BatchNorm does not reduce internal covariate shift (ICS), it can raise it",
     "section 2.2, Fig 3",
-    scopes,
+    at_each(lambda setting: rates_measured(setting, TABLE), _not_reduced),
     (
         Need("networks without norm and with BatchNorm", has(NONE, BATCH)),
         probe_need("ics", "ICS"),

@@ -7,16 +7,14 @@ from typing import Any
 from bncore.report.claims.comparing import (
     BATCH,
     NONE,
-    compare,
-    compare_in_training,
+    AtRate,
+    at_each,
     has,
     part_in_training,
     probe_need,
-    rate_title,
     rates_measured,
-    too_early,
 )
-from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import (
     EARLY,
@@ -53,53 +51,41 @@ READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min t
 READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
 
 
-def lipschitz_scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """C4, at each learning rate."""
-    return tuple(Scope(rate_title(lr), (_lipschitz(setting, lr),)) for lr in rates_measured(setting, TABLE))
+def _measured(setting: ComparisonGroup) -> list[float]:
+    return rates_measured(setting, TABLE)
 
 
-def beta_scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """C5, at each learning rate."""
-    return tuple(
-        Scope(rate_title(lr), (_predictive(setting, lr), _smooth(setting, lr)))
-        for lr in rates_measured(setting, TABLE)
-    )
+def _lipschitz(at: AtRate) -> ClaimPart:
+    measures = _lower(at, LIPSCHITZ, VARIATION)
+    return part_in_training("lower effective Lipschitz constant", measures, at.too_early(NONE, BATCH))
 
 
-def _lipschitz(setting: ComparisonGroup, lr: float) -> ClaimPart:
-    measures = _lower(setting, lr, LIPSCHITZ, VARIATION)
-    early = too_early(setting, NONE, BATCH, lr=lr)
-    return part_in_training("lower effective Lipschitz constant", measures, early)
-
-
-def _predictive(setting: ComparisonGroup, lr: float) -> ClaimPart:
-    summed = _lower(setting, lr, DIFFERENCE)
+def _predictive(at: AtRate) -> ClaimPart:
+    summed = _lower(at, DIFFERENCE)
     known = any(measure.effect for measure in summed)
-    measures = (*(summed if known else _lower(setting, lr, WHOLE)), *_lower(setting, lr, RELATIVE))
-    return part_in_training("more predictive gradients", measures, too_early(setting, NONE, BATCH, lr=lr))
+    measures = (*(summed if known else _lower(at, WHOLE)), *_lower(at, RELATIVE))
+    return part_in_training("more predictive gradients", measures, at.too_early(NONE, BATCH))
 
 
-def _smooth(setting: ComparisonGroup, lr: float) -> ClaimPart:
-    later = compare(
-        setting, LATE_BETA, BATCH, NONE, lr, side="below", ratio=True, counts=False, caveat=READS_BACK
+def _smooth(at: AtRate) -> ClaimPart:
+    apart: dict[str, Any] = {"counts": False, "caveat": READS_BACK}
+    measures = (
+        *_lower(at, BETA, until=EARLY),
+        at.compare(LATE_BETA, BATCH, NONE, side="below", ratio=True, **apart),
+        *(
+            ClaimMeasure(f"{READING.name}, {norm[0]}", level(READING, at.of(norm)), signed=False, **apart)
+            for norm in (NONE, BATCH)
+        ),
     )
-    apart: dict[str, Any] = {"counts": False, "signed": False, "caveat": READS_BACK}
-    readings = tuple(
-        ClaimMeasure(f"{READING.name}, {norm[0]}", level(READING, setting.of(*norm, lr)), **apart)
-        for norm in (NONE, BATCH)
-    )
-    early = compare_in_training(setting, BETA, BATCH, NONE, lr, until=EARLY, side="below", ratio=True)
-    stage = too_early(setting, NONE, BATCH, lr=lr)
-    return part_in_training(
-        "lower effective β-smoothness, early in training", (*early, later, *readings), stage
-    )
+    title = "lower effective β-smoothness, early in training"
+    return part_in_training(title, measures, at.too_early(NONE, BATCH))
 
 
-def _lower(setting: ComparisonGroup, lr: float, *traces: Trace) -> tuple[ClaimMeasure, ...]:
+def _lower(at: AtRate, *traces: Trace, until: float = 1.0) -> tuple[ClaimMeasure, ...]:
     return tuple(
         measure
         for trace in traces
-        for measure in compare_in_training(setting, trace, BATCH, NONE, lr, side="below", ratio=True)
+        for measure in at.compare_in_training(trace, BATCH, NONE, until=until, side="below", ratio=True)
     )
 
 
@@ -112,7 +98,7 @@ LIPSCHITZ_CLAIM = Claim(
     "C4",
     "BatchNorm lowers the effective Lipschitz constant of the loss",
     "sections 3.1 and 3.2, Figs 4a and 10",
-    lipschitz_scopes,
+    at_each(_measured, _lipschitz),
     _NEEDS,
     (
         "A network that has not left its start sits on a plateau, where its loss is flat: what follows is "
@@ -128,7 +114,7 @@ BETA_CLAIM = Claim(
     "C5",
     "BatchNorm makes gradients more predictive and lowers effective β-smoothness",
     "sections 3.1 and 3.2, Figs 4b, 4c, 10 and 11",
-    beta_scopes,
+    at_each(_measured, _predictive, _smooth),
     _NEEDS,
     (
         f"{READS_BACK[0].upper()}{READS_BACK[1:]}: at equal steps only the first fifth of a run counts for β.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bncore.report.claims.comparing import BATCH, has, probe_need, rate_title
-from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
+from bncore.report.claims.comparing import BATCH, AtRate, at_each, has, probe_need
+from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
 from bncore.report.report_run import ReportRun
@@ -20,32 +20,17 @@ equal numbers most digits are lost to rounding alone."""
 BELOW_ONE = "below 1 where γ² is below σ² + ε, or the gradient has large removed parts"
 
 
-def _scopes(
-    parts: Callable[[ComparisonGroup, float], tuple[ClaimPart, ...]],
-) -> Callable[[ComparisonGroup], tuple[Scope, ...]]:
-    def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-        return tuple(Scope(rate_title(lr), parts(setting, lr)) for lr in setting.rates(*BATCH))
-
-    return scopes
+def _level(at: AtRate, name: str, of: Callable[[ReportRun], float | None], **more: Any) -> ClaimMeasure:
+    return ClaimMeasure(name, level(Quantity(name, of, BASIS), at.of(BATCH)), signed=False, **more)
 
 
-def _level(
-    setting: ComparisonGroup, lr: float, name: str, of: Callable[[ReportRun], float | None], **more: Any
-) -> ClaimMeasure:
-    effect = level(Quantity(name, of, BASIS), setting.of(*BATCH, lr))
-    return ClaimMeasure(name, effect, signed=False, **more)
+def _exact(field: str, statement: str) -> Callable[[AtRate], ClaimPart]:
+    def part(at: AtRate) -> ClaimPart:
+        name, within = f"largest relative error of {statement}", _tolerance(at.setting)
+        error = _level(at, name, largest(TABLE, field), side="below", threshold=within)
+        return ClaimPart(f"{statement} holds as corrected", (error,))
 
-
-def _exact(setting: ComparisonGroup, lr: float, field: str, statement: str) -> ClaimPart:
-    return ClaimPart(
-        f"{statement} holds as corrected",
-        (
-            _level(
-                setting, lr, f"largest relative error of {statement}", largest(TABLE, field),
-                side="below", threshold=_tolerance(setting),
-            ),
-        ),
-    )  # fmt: skip
+    return part
 
 
 def _tolerance(setting: ComparisonGroup) -> float:
@@ -53,56 +38,49 @@ def _tolerance(setting: ComparisonGroup) -> float:
     return ERRORS["float64" if precisions == {"float64"} else "float32"]  # in which probes compute
 
 
-def _activations(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
+def _shrinks(at: AtRate) -> ClaimPart:
     smaller = _level(
-        setting, lr, "‖∇_y L̂‖² / ‖∇_z L‖²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_plain"),
+        at, "‖∇_y L̂‖² / ‖∇_z L‖²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_plain"),
         side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
     reduced = _level(
-        setting, lr, "the same without the factor γ²/σ²",
-        mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_scale"),
+        at, "the same without the factor γ²/σ²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_scale"),
         side="below", ratio=True, counts=False, caveat="below 1 by algebra, in any network",
     )  # fmt: skip
     printed = _level(
-        setting, lr, "share of units where the printed form fails",
-        lambda run: _mean_share(run, "printed_fails"), counts=False,
-        caveat="as printed, with 1/√m for 1/m, the theorem is no upper bound",
+        at, "share of units where the printed form fails", lambda run: _mean_share(run, "printed_fails"),
+        counts=False, caveat="as printed, with 1/√m for 1/m, the theorem is no upper bound",
     )  # fmt: skip
-    return (
-        _exact(setting, lr, "lipschitz_error", "Thm 4.1"),
-        ClaimPart("the gradient at a layer's output shrinks", (smaller, reduced, printed)),
-    )
+    return ClaimPart("the gradient at a layer's output shrinks", (smaller, reduced, printed))
 
 
-def _predictiveness(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
-    lowered = _level(
-        setting, lr, "share of layers and steps in which the second term lowers the quadratic form",
-        share(TABLE, "hessian_correction"), threshold=0.5,
-    )  # fmt: skip
-    return (
-        _exact(setting, lr, "hessian_error", "Thm 4.2"),
-        ClaimPart("the second term lowers the Hessian's quadratic form in most places", (lowered,)),
-    )
+def _lowers(at: AtRate) -> ClaimPart:
+    name = "share of layers and steps in which the second term lowers the quadratic form"
+    lowered = _level(at, name, share(TABLE, "hessian_correction"), threshold=0.5)
+    return ClaimPart("the second term lowers the Hessian's quadratic form in most places", (lowered,))
 
 
-def _worst_case(setting: ComparisonGroup, lr: float) -> tuple[ClaimPart, ...]:
-    broken = _level(
-        setting, lr, "share of layers and steps in which the gradient exceeds the bound",
-        share(TABLE, "worst_actual", "worst_bound"), side="below", threshold=0.01,
-    )  # fmt: skip
+def _bounded(at: AtRate) -> ClaimPart:
+    name = "share of layers and steps in which the gradient exceeds the bound"
+    broken = _level(at, name, share(TABLE, "worst_actual", "worst_bound"), side="below", threshold=0.01)
+    return ClaimPart("the bound of Thm 4.4 holds as corrected", (broken,))
+
+
+def _bounded_lower(at: AtRate) -> ClaimPart:
     lower = _level(
-        setting, lr, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
+        at, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
         side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
-    return (
-        ClaimPart("the bound of Thm 4.4 holds as corrected", (broken,)),
-        ClaimPart("it is the lower one", (lower,)),
-    )
+    return ClaimPart("it is the lower one", (lower,))
 
 
 def _mean_share(run: ReportRun, field: str) -> float | None:
     values = run.columns.series(TABLE, field).values
     return float(values.mean()) if values.size else None
+
+
+def _rates(setting: ComparisonGroup) -> list[float]:
+    return setting.rates(*BATCH)
 
 
 _NEEDS = (
@@ -117,7 +95,7 @@ LIPSCHITZ_CLAIM = Claim(
     "C7",
     "Lipschitzness with respect to activations improves",
     "Thm 4.1",
-    _scopes(_activations),
+    at_each(_rates, _exact("lipschitz_error", "Thm 4.1"), _shrinks),
     _NEEDS,
     (
         "The factor γ²/(σ² + ε) is below 1 only where a layer's outputs spread wider than γ; the other terms "
@@ -131,7 +109,7 @@ HESSIAN_CLAIM = Claim(
     "C8",
     "Gradient predictiveness (the Hessian's quadratic form) improves",
     "Thm 4.2",
-    _scopes(_predictiveness),
+    at_each(_rates, _exact("hessian_error", "Thm 4.2"), _lowers),
     _NEEDS,
     (
         "The theorem is an equality for ε = 0. The review cites it together with Thm 4.4.",
@@ -144,7 +122,7 @@ WORST_CASE_CLAIM = Claim(
     "C9",
     "Worst-case weight-space Lipschitzness improves",
     "Thm 4.4",
-    _scopes(_worst_case),
+    at_each(_rates, _bounded, _bounded_lower),
     _NEEDS,
     (
         "The printed form is not consistent in powers: it is taken as eqs. 16 to 18 of its proof have it.",

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bncore.report.claims.comparing import (
-    BATCH,
-    NONE,
-    common_rates,
-    compare,
-    has,
-    rate_title,
-    too_early,
-    usual_rate,
-)
+from bncore.report.claims.comparing import BATCH, NONE, AtRate, common_rates, has, rate_title, usual_rate
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need, Scope
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import (
@@ -40,24 +31,23 @@ def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
     rates = common_rates(setting, NONE, BATCH)
     if not rates:
         return ()
-    usual = usual_rate(setting, rates)
-    larger = [lr for lr in rates if lr >= usual]
-    return (Scope("", (_faster(setting, usual), _tolerant(setting, larger))),)
+    at = AtRate(setting, usual_rate(setting, rates))
+    return (Scope("", (_faster(at), _tolerant(at, max(rates)))),)
 
 
-def _faster(setting: ComparisonGroup, lr: float) -> ClaimPart:
-    if setting.images:
-        measure = compare(setting, MEAN_ACCURACY, BATCH, NONE, lr)
+def _faster(at: AtRate) -> ClaimPart:
+    if at.setting.images:
+        measure = at.compare(MEAN_ACCURACY, BATCH, NONE)
     else:
-        measure = compare(setting, MEAN_LOG_LOSS, BATCH, NONE, lr, side="below", ratio=True)
-    return ClaimPart(f"faster at {rate_title(lr)}", (measure,), too_early(setting, NONE, lr=lr))
+        measure = at.compare(MEAN_LOG_LOSS, BATCH, NONE, side="below", ratio=True)
+    return ClaimPart(f"faster at {at.title}", (measure,), at.too_early(NONE))
 
 
-def _tolerant(setting: ComparisonGroup, rates: list[float]) -> ClaimPart:
-    """What going from the smallest to the largest rate changes, batch less none."""
-    if len(rates) < 2:
+def _tolerant(at: AtRate, high: float) -> ClaimPart:
+    """What going from this rate to the largest one changes, batch less none."""
+    setting, low = at.setting, at.lr
+    if high == low:
         return ClaimPart("tolerates larger learning rates", (ClaimMeasure("one learning rate only", None),))
-    low, high = rates[0], rates[-1]
     quantity = FINAL_ACCURACY if setting.images else FINAL_LOG_LOSS
     mine, theirs = (
         paired(*(values_of(quantity, setting.of(*norm, lr)) for lr in (high, low))) for norm in (BATCH, NONE)
@@ -68,7 +58,7 @@ def _tolerant(setting: ComparisonGroup, rates: list[float]) -> ClaimPart:
     better: dict[str, Any] = {"side": "above" if setting.images else "below", "ratio": not setting.images}
     measure = ClaimMeasure(name, effect, **better)
     keeps = ClaimMeasure(own, mine, counts=False, **better)
-    return ClaimPart("tolerates larger learning rates", (measure, keeps), too_early(setting, NONE, lr=low))
+    return ClaimPart("tolerates larger learning rates", (measure, keeps), at.too_early(NONE))
 
 
 CLAIM = Claim(
