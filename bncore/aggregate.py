@@ -1,15 +1,18 @@
-"""Several series as one: their mean and a band about it, step by step."""
+"""Several series as one: their mean and a band about it, step by step, by the percentile bootstrap (Efron, 1979),
+which the intervals of the report are of, too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from math import factorial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bncore.bootstrap import interval_of_mean
 from bncore.config.measure import Band
 from bncore.figure import Floats
 
@@ -193,3 +196,52 @@ def _complete(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
         case "interval":
             low, high = interval_of_mean(values)
     return mean, low, high
+
+
+COVERAGE = 0.95
+"""Of an interval."""
+ENUMERATED = 6
+"""Up to so many members every resample is counted, so that the bootstrap is exact."""
+RESAMPLES = 1000
+"""Of more members, drawn with a fixed seed, so that an interval is the same every time."""
+
+
+def interval_of_mean(values: Floats) -> tuple[Floats, Floats]:
+    """Lower and upper edges (n,) of the mean of values (members, n), of which none is missing."""
+    shares, chances = resamples(len(values))
+    if chances.min() >= (1 - COVERAGE) / 2:  # of up to three members the rarest resamples are inside
+        return values.min(axis=0), values.max(axis=0)
+    low, high = np.empty(values.shape[1]), np.empty(values.shape[1])
+    block = max(1, 2**20 // len(shares))
+    for start in range(0, values.shape[1], block):
+        part = np.s_[start : start + block]
+        low[part], high[part] = interval(values[:, part].T @ shares.T, chances)
+    return low, high
+
+
+def interval(statistics: Floats, chances: Floats) -> tuple[Floats, Floats]:
+    """Lower and upper edges (n,) of a statistic, from its value in every resample (n, resamples): at most half of
+    what `COVERAGE` leaves lies beyond either."""
+    order = np.argsort(statistics, axis=1)
+    reached = np.cumsum(chances[order], axis=1)
+    edges = []
+    for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2):
+        place = np.minimum((reached < share - 1e-12).sum(axis=1), len(chances) - 1)
+        edges.append(np.take_along_axis(statistics, np.take_along_axis(order, place[:, None], 1), 1)[:, 0])
+    return edges[0], edges[1]
+
+
+@lru_cache
+def resamples(members: int) -> tuple[Floats, Floats]:
+    """Shares of each member in every resample (resamples, members), and the resamples' chances: all there are of a
+    few members, that of one member alone first."""
+    if members > ENUMERATED:
+        counts = np.random.default_rng(0).multinomial(members, np.full(members, 1 / members), RESAMPLES)
+        return counts / members, np.full(RESAMPLES, 1 / RESAMPLES)
+    found, chances = [], []
+    for drawn in combinations_with_replacement(range(members), members):
+        counts = np.bincount(drawn, minlength=members)
+        ways = factorial(members) // int(np.prod([factorial(n) for n in counts]))
+        found.append(counts / members)
+        chances.append(ways / members**members)
+    return np.array(found), np.array(chances)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncore.aggregate import BANDS, Aggregate, Member, aggregate
-from bncore.bootstrap import ENUMERATED, RESAMPLES
+from bncore.aggregate import BANDS, ENUMERATED, RESAMPLES, Aggregate, Member, aggregate
 from bncore.config.measure import Band
 from bncore.figure import Floats
 

@@ -31,20 +31,6 @@ class Row:
     unit: str = "ms"
 
 
-def interleaved(ours: Work, theirs: Work, *, repeats: int, device: str = "cpu") -> list[tuple[float, float]]:
-    """Seconds of (ours, theirs), `repeats` times in turn after one warm-up of each; who goes first alternates."""
-    pairs = []
-    for work in (ours, theirs):
-        seconds(work, device)
-    for i in range(repeats):
-        if i % 2:
-            second, first = seconds(theirs, device), seconds(ours, device)
-        else:
-            first, second = seconds(ours, device), seconds(theirs, device)
-        pairs.append((first, second))
-    return pairs
-
-
 def seconds(work: Work, device: str = "cpu") -> float:
     """Wall-clock seconds of one call, the device's queue emptied before and after."""
     _wait(device)
@@ -63,13 +49,43 @@ def keep_freed_memory() -> None:
         library.mallopt(MMAP_THRESHOLD, 2**25)
 
 
-def medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
-    """Median of ours, of theirs, and of theirs / ours pair by pair (the ratio of speeds)."""
-    return (
-        median(ours for ours, _ in pairs),
-        median(theirs for _, theirs in pairs),
-        median(theirs / ours for ours, theirs in pairs),
-    )
+def beside(
+    what: str,
+    ours: Work,
+    theirs: Work,
+    target: str = "",
+    *,
+    repeats: int,
+    device: str = "cpu",
+    steps: int = 1,
+    costs: bool = False,
+) -> Row:
+    """Milliseconds of a step, ours and theirs, `repeats` times in turn after one warm-up of each; who goes first
+    alternates.
+
+    Arguments:
+        steps: timed together.
+        costs: whether the ratio is that of the times; else of the speeds.
+    """
+    works = times(ours, steps), times(theirs, steps)
+    for work in works:
+        seconds(work, device)
+    found: tuple[list[float], list[float]] = [], []
+    for i in range(repeats):
+        for which in (1, 0) if i % 2 else (0, 1):
+            found[which].append(1000 * seconds(works[which], device) / steps)
+    speed = median(other / mine for mine, other in zip(*found, strict=True))
+    return Row(what, median(found[0]), median(found[1]), 1 / speed if costs else speed, target)
+
+
+def times(work: Work, count: int) -> Work:
+    """The work, so many times."""
+
+    def repeated() -> None:
+        for _ in range(count):
+            work()
+
+    return repeated
 
 
 def peak_bytes(work: Work, device: str = "cpu") -> int:

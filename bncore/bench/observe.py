@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bncore.bench.measure import Row, interleaved, keep_freed_memory, medians
+from bncore.bench.measure import Row, beside, keep_freed_memory
 from bncore.external.observe import Observation, observe
 
 NEVER = 10**9
@@ -46,14 +46,12 @@ class Loop:
     def loss_of(self, net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         return F.cross_entropy(net(batch[0]), batch[1])
 
-    def run(self) -> None:
-        """`STEPS` steps."""
-        for _ in range(STEPS):
-            if self.watch is None:
-                self._update()
-                continue
-            with self.watch.step(self.batch) as step:
-                step.record(self._update())
+    def step(self) -> None:
+        if self.watch is None:
+            self._update()
+            return
+        with self.watch.step(self.batch) as step:
+            step.record(self._update())
 
     def _update(self) -> Tensor:
         self.optimizer.zero_grad()
@@ -70,24 +68,18 @@ def bench_observe(*, repeats: int, device: str = "cpu") -> Iterator[Row]:
     for log_every, bar in ((1, ">= 0.98 of its steps/s"), (10, "")):
         probes = {"landscape": {"every": NEVER}, "activations": {"every": NEVER}}
         with _observed(watched, probes, log_every):
-            pairs = interleaved(watched.run, bare.run, repeats=repeats, device=device)
-        ours, theirs, ratio = medians(pairs)
-        yield Row(
-            f"a step of a small CNN, log_every={log_every}",
-            1e3 * ours / STEPS,
-            1e3 * theirs / STEPS,
-            ratio,
-            bar,
-        )
+            what = f"a step of a small CNN, log_every={log_every}"
+            yield beside(what, watched.step, bare.step, bar, repeats=repeats, device=device, steps=STEPS)
     for name, probe in (
         ("landscape", {"every": 1, "floor_every": 0}),
         ("activations", {"every": 1}),
         ("ics", {"every": 1, "floor_every": 0}),
     ):
         with _observed(watched, {name: probe}, 1):
-            ours, theirs, ratio = medians(interleaved(watched.run, bare.run, repeats=repeats, device=device))
-        cost = ours / theirs
-        yield Row(f"a step with {name}, in steps", 1e3 * ours / STEPS, 1e3 * theirs / STEPS, cost, "")
+            what = f"a step with {name}, in steps"
+            yield beside(
+                what, watched.step, bare.step, repeats=repeats, device=device, steps=STEPS, costs=True
+            )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bncore.bench import handwritten
-from bncore.bench.measure import Row, Work, interleaved, medians, peak_bytes, seconds
+from bncore.bench.measure import Row, Work, beside, peak_bytes, seconds, times
 from bncore.config.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.data import load
 from bncore.nets import ForwardMode, NormPosition
@@ -151,12 +151,10 @@ def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
     """What polling the inbox costs training: the DLN's loop with the polling thread beside the one without,
     and one poll."""
     with trainer(dln_spec()) as ours, trainer(dln_spec(), polling=False) as theirs:
-        pairs = interleaved(_times(ours.advance, steps), _times(theirs.advance, steps), repeats=repeats)
-        mine, without, ratio = medians(pairs)
-        scale = 1000 / steps
-        yield Row("step of the DLN, inbox polled", mine * scale, without * scale, ratio, "not measurable")
+        what, bar = "step of the DLN, inbox polled", "not measurable"
+        yield beside(what, ours.advance, theirs.advance, bar, repeats=repeats, steps=steps)
         polls = 200
-        poll = seconds(_times(ours.requests.poll_inbox, polls)) / polls
+        poll = seconds(times(ours.requests.poll_inbox, polls)) / polls
     share = f"{100 * poll / POLL_S:.3f} % of a second"
     yield Row(f"one poll, {1 / POLL_S:.0f} per second", 1e6 * poll, NAN, NAN, share, "us")
 
@@ -165,14 +163,12 @@ def bench_recording(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
     """What recording the machine costs training: the DLN's loop with it beside the one without, and one record."""
     spec = dln_spec()
     with trainer(spec) as ours, trainer(spec, recording=False) as theirs:
-        pairs = interleaved(_times(ours.advance, steps), _times(theirs.advance, steps), repeats=repeats)
-    mine, without, ratio = medians(pairs)
-    scale = 1000 / steps
-    yield Row("step of the DLN, machine recorded", mine * scale, without * scale, ratio, "not measurable")
+        what, bar = "step of the DLN, machine recorded", "not measurable"
+        yield beside(what, ours.advance, theirs.advance, bar, repeats=repeats, steps=steps)
     records = 200
     with tempfile.TemporaryDirectory() as folder:
         machine, step = Machine(RunDir(Path(folder))), count(1)
-        record = seconds(_times(lambda: machine.record(next(step)), records)) / records
+        record = seconds(times(lambda: machine.record(next(step)), records)) / records
         machine.close()
     share = f"{100 * record / HEARTBEAT_S:.3f} % of the time"
     yield Row(f"one record, every {HEARTBEAT_S:.0f} s", 1e6 * record, NAN, NAN, share, "us")
@@ -183,14 +179,12 @@ def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
     steps = 50 if dln or device != "cpu" else 1
     with trainer(spec) as ours:
         yardstick = hand_loop(spec, ours.session)
-        pairs = interleaved(
-            _times(ours.advance, steps), _times(yardstick, steps), repeats=repeats, device=device
+        name, bar = f"{kind} {norm}", ">= 0.9 of its steps/s" if dln else ">= 0.97 of its steps/s"
+        row = beside(
+            f"{name}: step", ours.advance, yardstick, bar, repeats=repeats, device=device, steps=steps
         )
-        assert ours.position > steps, f"{kind} {norm}: the loss is not finite; nothing was measured"
-        mine, theirs, ratio = medians(pairs)
-        scale, name = 1000 / steps, f"{kind} {norm}"
-        bar = ">= 0.9 of its steps/s" if dln else ">= 0.97 of its steps/s"
-        yield Row(f"{name}: step", mine * scale, theirs * scale, ratio, bar)
+        assert ours.position > steps, f"{name}: the loss is not finite; nothing was measured"
+        yield row
         memory, reference = peak_bytes(ours.advance, device) / 2**20, peak_bytes(yardstick, device) / 2**20
         bar = "<= 1.05 of its memory"
         yield Row(f"{name}: peak memory", memory, reference, memory / reference, bar, "MiB")
@@ -206,33 +200,27 @@ def _graphed(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
             (False, ">= 4 times its steps/s" if dln else ""),
         ):
             theirs = hand_loop(spec, ours.session, graphed=graphed)
-            pairs = interleaved(
-                _times(ours.advance, steps), _times(theirs, steps), repeats=repeats, device=device
-            )
-            mine, other, ratio = medians(pairs)
             what = f"{kind} {norm}: step by a graph, against {'a graph' if graphed else 'none'} by hand"
-            yield Row(what, mine * 1000 / steps, other * 1000 / steps, ratio, bar)
+            yield beside(what, ours.advance, theirs, bar, repeats=repeats, device=device, steps=steps)
 
 
 def _noise(kind: str, repeats: int, device: str) -> Row:
     """A step with noise against one without."""
+    what, bar = f"{kind} batch: step with noise, against without", "<= 1.9 times"
     with_noise = vgg_spec(kind, noise=True, device=device)
     with trainer(with_noise) as noisy, trainer(vgg_spec(kind, device=device)) as quiet:
-        pairs = interleaved(noisy.advance, quiet.advance, repeats=repeats, device=device)
-    mine, theirs, speed = medians(pairs)
-    what = f"{kind} batch: step with noise, against without"
-    return Row(what, 1e3 * mine, 1e3 * theirs, 1 / speed, "<= 1.9 times")
+        return beside(what, noisy.advance, quiet.advance, bar, repeats=repeats, device=device, costs=True)
 
 
 def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused: bool) -> Row:
     """A step with another norm against one with torch's fused batch norm."""
     other = vgg_spec(kind, norm=norm, device=device)
     other = other.model_copy(update={"norm": Norm(kind=norm, fused=fused)})
-    with trainer(other) as ours, trainer(vgg_spec(kind, device=device)) as theirs:
-        pairs = interleaved(ours.advance, theirs.advance, repeats=repeats, device=device)
-    mine, batch, speed = medians(pairs)
     what = f"{kind} {norm}{' by kernels' if fused else ''}: step, against batch norm's"
-    return Row(what, 1e3 * mine, 1e3 * batch, 1 / speed, "near 1")
+    with trainer(other) as ours, trainer(vgg_spec(kind, device=device)) as theirs:
+        return beside(
+            what, ours.advance, theirs.advance, "near 1", repeats=repeats, device=device, costs=True
+        )
 
 
 def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
@@ -247,11 +235,13 @@ def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
         wanted = (inputs, norm.weight, norm.bias)
         return lambda: torch.autograd.grad(norm(inputs, ForwardMode()), wanted, grad)
 
-    times = 1 if device == "cpu" else 50
-    ours, theirs = _times(both_ways(Norm(kind=kind, fused=fused)), times), _times(both_ways(Norm()), times)
-    mine, batch, speed = medians(interleaved(ours, theirs, repeats=repeats, device=device))
+    ours, theirs, steps = (
+        both_ways(Norm(kind=kind, fused=fused)),
+        both_ways(Norm()),
+        1 if device == "cpu" else 50,
+    )
     what = f"{kind}{' by kernels' if fused else ''} alone, forth and back, against batch norm"
-    return Row(what, 1e3 * mine / times, 1e3 * batch / times, 1 / speed, "near 1")
+    return beside(what, ours, theirs, "near 1", repeats=repeats, device=device, steps=steps, costs=True)
 
 
 def hand_loop(spec: Spec, session: TrainState, *, graphed: bool = False) -> Work:
@@ -289,11 +279,3 @@ def _loop(
     if batch is None:
         return handwritten.training_loop(net, criterion, lr)
     return handwritten.graphed_loop(net, criterion, lr, batch)
-
-
-def _times(work: Callable[[], object], count: int) -> Work:
-    def repeated() -> None:
-        for _ in range(count):
-            work()
-
-    return repeated

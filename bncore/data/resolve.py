@@ -10,9 +10,8 @@ from bncore.config.errors import escape_control
 from bncore.config.model import ImageData
 from bncore.data import cifar
 from bncore.data.arrays import DataError, ImageArrays, Progress
-from bncore.data.folder import load_folder
+from bncore.data.folder import is_image_tree, load_folder
 from bncore.data.synthetic import synthetic_images
-from bncore.data.tree import is_image_tree
 
 SILENCE_S, LIMIT_S = 5.0, 300.0
 """How long `auto` lets a download be silent, and take, before it falls back to the synthetic set."""

@@ -18,8 +18,7 @@ from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
-from bncore.store.meta import meta_of
-from bncore.store.paths import RunDir, SweepDir
+from bncore.store.paths import RunDir, SweepDir, meta_of
 from bncore.store.status import Observer
 
 COUNTED_STATES = frozenset({"finished", "diverged"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncore.bootstrap import interval, interval_of_mean, resamples
+from bncore.aggregate import interval, interval_of_mean, resamples
 
 ENOUGH_SEEDS = 3
 """Fewest seeds for a verdict. Even so an interval over so few is too narrow rather than too wide; with n seeds

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from bncore.config.change import parse_changes, settable, settable_fields
 from bncore.config.controls import Control, ControlName, Value, parse_controls
 from bncore.config.overrides import accepted, accepts
-from bncore.plain_files import read_plain
-from bncore.store.files import replace_file
+from bncore.store.files import read_as, replace_file
 from bncore.store.paths import RunDir
 
 
@@ -154,10 +153,7 @@ def write_controls(run: RunDir, controls: Sequence[Control]) -> None:
 
 def read_controls(run: RunDir) -> tuple[Control, ...] | None:
     """The controls of an observed loop; None where there are none to be had, as of every run of our own."""
-    try:
-        return _CONTROLS.validate_python(orjson.loads(read_plain(run.controls_file)))
-    except (OSError, ValueError, ValidationError):
-        return None
+    return read_as(_CONTROLS, run.controls_file)
 
 
 def set_command(controls: Sequence[Control] | None, texts: Sequence[str], at_step: int | None) -> Command:

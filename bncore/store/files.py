@@ -7,9 +7,23 @@ import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from bncore.plain_files import read_plain
 from bncore.store.errors import StoreError
 from bncore.store.failpoints import failpoint
+
+T = TypeVar("T")
+
+
+def read_as(kind: TypeAdapter[T], path: Path) -> T | None:
+    """A JSON file of that kind; None where there is none that makes sense."""
+    try:
+        return kind.validate_json(read_plain(path), strict=True)
+    except (OSError, ValidationError):
+        return None
 
 
 def write_out(path: Path, content: bytes) -> None:

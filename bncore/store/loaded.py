@@ -17,8 +17,7 @@ from bncore.config.observed import Observed, observed_from_toml
 from bncore.config.toml import not_runnable, resolved_spec_from_toml
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
-from bncore.store.meta import meta_of
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, meta_of
 from bncore.store.reader import read
 
 

@@ -15,14 +15,15 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
+from pydantic import TypeAdapter
 
-from bncore.plain_files import read_plain
 from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.failpoints import failpoint
+from bncore.store.files import read_as
 from bncore.store.paths import OwnedDir
 
 CLAIM_S = 20.0
@@ -76,6 +77,7 @@ class Owner:
         return f"process {self.pid} on {self.host}"
 
 
+_OWNER = TypeAdapter(Owner)
 Judge = Callable[[Path, Owner], bool]
 """Whether a holder may be displaced from where it stands."""
 
@@ -266,16 +268,7 @@ def _tidy(run: OwnedDir) -> None:
 
 
 def _read(path: Path) -> Owner | None:
-    try:
-        table = orjson.loads(read_plain(path))
-        holder = Owner(**{f.name: table[f.name] for f in fields(Owner) if f.name in table})
-    except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
-        return None
-    whole = all(
-        isinstance(number, int) for number in (holder.pid, holder.started, holder.restarts, holder.inode)
-    )
-    texts = (holder.host, holder.boot, holder.nonce, holder.namespace, holder.task, holder.path)
-    return holder if whole and all(isinstance(text, str) for text in texts) else None
+    return read_as(_OWNER, path)
 
 
 def _inode(folder: Path) -> int:

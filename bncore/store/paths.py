@@ -1,4 +1,5 @@
-"""Where things lie in a run directory and in a sweep's directory, and what stands in `sweep.toml`."""
+"""Where things lie in a run directory and in a sweep's directory, and what stands in `sweep.toml` and
+`meta.json`."""
 
 from __future__ import annotations
 
@@ -8,10 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from bncore.config.errors import SpecError, escape_control
 from bncore.config.parse import read_table
+from bncore.plain_files import read_plain
 
 _CHECKPOINT = re.compile(r"step-(\d{9})(?:-(kept|parent))?\.pt")
+
+
+class _In:
+    """Something in a directory, by its name there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, holder: OwnedDir, _: object) -> Path:
+        return holder.path / self._name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +39,14 @@ class OwnedDir:
         """The directory's name; control characters shown."""
         return escape_control(self.path.name)
 
-    @property
-    def status_file(self) -> Path:
-        """The heartbeat."""
-        return self.path / "status.json"
-
-    @property
-    def owner_file(self) -> Path:
-        """Who may write."""
-        return self.path / "owner.json"
-
-    @property
-    def log_file(self) -> Path:
-        """Standard output and error of the process."""
-        return self.path / "log.txt"
-
-    @property
-    def inbox(self) -> Path:
-        """Requests."""
-        return self.path / "inbox"
+    status_file = _In("status.json")
+    """The heartbeat."""
+    owner_file = _In("owner.json")
+    """Who may write."""
+    log_file = _In("log.txt")
+    """Standard output and error of the process."""
+    inbox = _In("inbox")
+    """Requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,49 +63,27 @@ class RunDir(OwnedDir):
         """The sweep it lies in."""
         return SweepDir(self.path.parent)
 
-    @property
-    def spec_file(self) -> Path:
-        """The resolved spec."""
-        return self.path / "spec.toml"
-
-    @property
-    def meta_file(self) -> Path:
-        """Host, device, versions."""
-        return self.path / "meta.json"
-
-    @property
-    def journal_file(self) -> Path:
-        """Every event."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def machine_file(self) -> Path:
-        """What it took of its machine."""
-        return self.path / "machine.jsonl"
-
-    @property
-    def lineage_file(self) -> Path:
-        """For a fork or a replay: of which run."""
-        return self.path / "lineage.json"
-
-    @property
-    def controls_file(self) -> Path:
-        """For an observed loop: what may be changed in it."""
-        return self.path / "controls.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+    spec_file = _In("spec.toml")
+    """The resolved spec."""
+    meta_file = _In("meta.json")
+    """Host, device, versions."""
+    journal_file = _In("journal.jsonl")
+    """Every event."""
+    machine_file = _In("machine.jsonl")
+    """What it took of its machine."""
+    lineage_file = _In("lineage.json")
+    """For a fork or a replay: of which run."""
+    controls_file = _In("controls.json")
+    """For an observed loop: what may be changed in it."""
+    checkpoints = _In("checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
 class SweepDir(OwnedDir):
     """A sweep's directory."""
 
-    @property
-    def sweep_file(self) -> Path:
-        """The resolved experiment, its axes and its queue."""
-        return self.path / "sweep.toml"
+    sweep_file = _In("sweep.toml")
+    """The resolved experiment, its axes and its queue."""
 
     def runs(self) -> list[RunDir]:
         """Its runs, none that was removed: in the order of `sweep.toml` where that can be read, then forks
@@ -164,3 +145,20 @@ def _queue(sweep: SweepDir) -> list[str]:
         p.parent.name for p in sweep.path.glob("*/spec.toml") if not p.parent.name.startswith(".")
     )
     return [*names, *(name for name in present if name not in names)]
+
+
+def meta_of(run: RunDir) -> dict[str, Any]:
+    """``meta.json``; empty where it makes no sense."""
+    try:
+        table = orjson.loads(read_plain(run.meta_file))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def layer_names(run: RunDir) -> tuple[str, ...]:
+    """Names of the layers of a network that is none of `bncore.nets`, in their order, without the parameter's own
+    (``.weight``); escaped, none where the file does not say."""
+    names = meta_of(run).get("layers")
+    names = names if isinstance(names, list) else []
+    return tuple(escape_control(str(name).removesuffix(".weight")) for name in names)

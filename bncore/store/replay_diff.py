@@ -9,8 +9,7 @@ from typing import Any
 
 from bncore.store.dropped_requests import in_effect
 from bncore.store.journal import REPLAYED_EVENTS, Event, difference, read_events, same_event
-from bncore.store.meta import meta_of
-from bncore.store.paths import RunDir
+from bncore.store.paths import RunDir, meta_of
 
 DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision", "data")
 """What of `meta.json` the digest is promised for; the rest only says where a run was."""

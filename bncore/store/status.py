@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
 
 import orjson
+from pydantic import TypeAdapter
 
-from bncore.plain_files import read_plain
 from bncore.store.errors import AlreadyOwnedError
-from bncore.store.files import replace_file
+from bncore.store.files import read_as, replace_file
 from bncore.store.owner import acquire, read_owner
 from bncore.store.paths import OwnedDir, RunDir, SweepDir
 
@@ -49,6 +49,9 @@ class Status:
     (`bncore.measures`); what is not known is not there."""
 
 
+_STATUS = TypeAdapter(Status)
+
+
 def write_status(run: OwnedDir, status: Status) -> None:
     """Replace the heartbeat atomically.
 
@@ -60,17 +63,7 @@ def write_status(run: OwnedDir, status: Status) -> None:
 
 def read_status(run: OwnedDir) -> Status | None:
     """The last heartbeat; None where there is none that makes sense."""
-    try:
-        table = orjson.loads(read_plain(run.status_file))
-        known: dict[str, Any] = {f.name: table[f.name] for f in fields(Status) if f.name in table}
-        status = Status(**known)
-        machine = known.pop("machine", {}).values()
-        known.update({name: 0 for name in ("rate", "eta_s") if known.get(name) is None})
-        numbers = [*machine, *(value for name, value in known.items() if name not in ("state", "message"))]
-    except (OSError, orjson.JSONDecodeError, TypeError, AttributeError):
-        return None
-    valid = all(isinstance(n, int | float) for n in numbers) and isinstance(status.message, str)
-    return status if valid and status.state in STATES else None
+    return read_as(_STATUS, run.status_file)
 
 
 class Observer:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from bncore.config.errors import SpecError
 from bncore.config.model import Spec
@@ -14,7 +14,7 @@ from bncore.config.toml import resolved_spec_from_toml
 from bncore.plain_files import read_plain
 from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
-from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, event_of
+from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, Event, event_of
 from bncore.store.lineage import read_lineage
 from bncore.store.machine import machine_events
 from bncore.store.paths import RunDir
@@ -63,7 +63,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     return problems
 
 
-def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
+def _events(run: RunDir, problems: list[str]) -> list[Event]:
     path = run.journal_file
     try:
         content = read_plain(path)
@@ -82,68 +82,59 @@ def _events(run: RunDir, problems: list[str]) -> list[dict[str, Any]]:
     return events
 
 
-def _machine_problems(run: RunDir) -> list[str]:
+def _machine_problems(run: RunDir) -> Iterator[str]:
     """What is wrong with what was recorded of the machine; of the last line it is no matter that it is torn."""
     path = run.machine_file
     try:
         lines = read_plain(path).split(b"\n")[:-1] if path.exists() else []
     except OSError as error:
-        return [f"{path}: cannot be read: {error.strerror}"]
-    return [
-        f"{path}: line {number} is no record: {line[:60]!r}"
-        for number, line in enumerate(lines, start=1)
-        if not any(machine_events(line))
-    ]
+        yield f"{path}: cannot be read: {error.strerror}"
+        return
+    for number, line in enumerate(lines, start=1):
+        if not any(machine_events(line)):
+            yield f"{path}: line {number} is no record: {line[:60]!r}"
 
 
-def _sequence_problems(run: RunDir, events: list[dict[str, Any]]) -> list[str]:
-    path, problems = run.journal_file, []
+def _sequence_problems(run: RunDir, events: list[Event]) -> Iterator[str]:
+    path = run.journal_file
     if events and (events[0]["type"] != "start" or events[0].get("schema") not in range(1, SCHEMA + 1)):
-        problems.append(f"{path}: line 1 is no start event of a known schema")
+        yield f"{path}: line 1 is no start event of a known schema"
     wrong = next((i for i, event in enumerate(events) if event.get("seq") != i), None)
     if wrong is not None:
-        problems.append(f"{path}: event {wrong}: seq is {events[wrong].get('seq')!r}, expected {wrong}")
-    at = -1
-    for event in (e for e in events if e["type"] in REPLAYED_EVENTS):
-        if event["step"] < at:
-            problems.append(f"{path}: event {event.get('seq')}: step {event['step']} after step {at}")
+        yield f"{path}: event {wrong}: seq is {events[wrong].get('seq')!r}, expected {wrong}"
+    for before, event in pairwise(e for e in events if e["type"] in REPLAYED_EVENTS):
+        if event["step"] < before["step"]:
+            yield f"{path}: event {event.get('seq')}: step {event['step']} after step {before['step']}"
             break
-        at = event["step"]
-    return problems
 
 
-def _gaps(run: RunDir, events: list[dict[str, Any]], spec: Spec, checkpointed: int) -> list[str]:
+def _gaps(run: RunDir, events: list[Event], spec: Spec, checkpointed: int) -> Iterator[str]:
     """What the spec wants journaled and the journal lacks, or has twice, up to where the run has come."""
-    problems = []
     made = [event["step"] for event in events if event["type"] == "step"]
     ended = any(event["type"] == "finished" and event["step"] == spec.steps for event in events)
     first = next((event["step"] for event in events if event["type"] == "parent"), 0)
     reached = max([checkpointed, *(step + 1 for step in made)])
     if reached > spec.steps:
-        problems.append(f"{run.journal_file}: speaks of step {reached - 1}; the run has {spec.steps}")
+        yield f"{run.journal_file}: speaks of step {reached - 1}; the run has {spec.steps}"
     reached = min(reached, spec.steps)
     wanted = _multiples(spec.log_every, first, reached)
     wanted |= {spec.steps - 1} if reached == spec.steps else set()
     wanted_eval = _multiples(spec.eval.every, first, reached) if spec.eval.every else set()
     wanted_eval -= {first} if first else set()  # of a fork it may be its parent's
     wanted_eval |= {spec.steps} if ended else set()
-    problems += _missing_or_twice(run, events, "step", wanted)
-    return problems + _missing_or_twice(run, events, "eval", wanted_eval)
+    yield from _missing_or_twice(run, events, "step", wanted)
+    yield from _missing_or_twice(run, events, "eval", wanted_eval)
 
 
-def _missing_or_twice(run: RunDir, events: list[dict[str, Any]], kind: str, due: set[int]) -> list[str]:
-    path, problems = run.journal_file, []
-    present = [event["step"] for event in events if event["type"] == kind]
-    missing = sorted(due.difference(present))
-    twice = sorted(step for step, times in Counter(present).items() if times > 1)
-    if missing:
-        problems.append(f"{path}: {len(missing)} {kind} events are missing, the first of step {missing[0]}")
-    if twice:
-        problems.append(f"{path}: {len(twice)} {kind} events are there twice, the first of step {twice[0]}")
-    return problems
+def _missing_or_twice(run: RunDir, events: list[Event], kind: str, due: set[int]) -> Iterator[str]:
+    present = Counter(event["step"] for event in events if event["type"] == kind)
+    missing, twice = due - present.keys(), [step for step, times in present.items() if times > 1]
+    for steps, said in ((missing, "are missing"), (twice, "are there twice")):
+        if steps:
+            yield f"{run.journal_file}: {len(steps)} {kind} events {said}, the first of step {min(steps)}"
 
 
-def _reached(events: list[dict[str, Any]]) -> int:
+def _reached(events: list[Event]) -> int:
     """How many updates the journal of an observed run speaks of."""
     ends = [event["step"] for event in events if event["type"] == "finished"]
     return max([*ends, *(event["step"] + 1 for event in events if event["type"] == "step")], default=0)
@@ -165,21 +156,18 @@ def _checkpoint_digests(run: RunDir, loadable: Loadable, problems: list[str]) ->
     return digests
 
 
-def _end_problems(run: RunDir, events: list[dict[str, Any]], digests: dict[int, str] | None) -> list[str]:
+def _end_problems(run: RunDir, events: list[Event], digests: dict[int, str] | None) -> Iterator[str]:
     """What is wrong at the end; `digests` is None where no checkpoint is expected."""
     ends = [event for event in events if event["type"] == "finished"]
     if not ends:
-        return []
-    end, problems = ends[0], []
+        return
+    end = ends[0]
     if len(ends) > 1 or any(e["type"] in REPLAYED_EVENTS and e["step"] > end["step"] for e in events):
-        problems.append(f"{run.journal_file}: continues after event {end.get('seq')} (finished)")
-    if digests is None:
-        return problems
-    if end["step"] not in digests:
-        problems.append(f"{run.checkpoints}: no checkpoint of the last step {end['step']}")
-    elif digests[end["step"]] != end.get("params_sha256"):
-        problems.append(
+        yield f"{run.journal_file}: continues after event {end.get('seq')} (finished)"
+    if digests is not None and end["step"] not in digests:
+        yield f"{run.checkpoints}: no checkpoint of the last step {end['step']}"
+    elif digests is not None and digests[end["step"]] != end.get("params_sha256"):
+        yield (
             f"{run.journal_file}: event {end.get('seq')}: params_sha256 is {end.get('params_sha256')!r}, "
             f"the checkpoint's is {digests[end['step']]!r}"
         )
-    return problems

@@ -25,27 +25,25 @@ from bncore.config.toml import resolved_spec_from_toml
 from bncore.data import DataError, Dataset, load
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.run import ProbeRunner
-from bncore.store.dropped_requests import dropped_ids
+from bncore.store.commands import DropRequest
+from bncore.store.dropped_requests import dropped_ids, last_applied, why_not
 from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.files import replace_file
-from bncore.store.journal import SCHEMA, Journal
+from bncore.store.journal import SCHEMA, Journal, read_events
 from bncore.store.lineage import Lineage, read_lineage
 from bncore.store.log import LOGGER, log_to_stderr
-from bncore.store.meta import meta_of
 from bncore.store.owner import Owner, Ownership, acquire
-from bncore.store.paths import RunDir, list_checkpoints
+from bncore.store.paths import RunDir, list_checkpoints, meta_of
 from bncore.store.replay_diff import MOVED, environment_diff
-from bncore.store.requests import halting
+from bncore.store.requests import halting, may_ask, waiting
 from bncore.store.status import State, find_stalled, read_status
 from bncore.train import checkpoint
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals, end_with_parent
-from bncore.train.dropped_requests import drop_requests, resume_hint
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.machine import Machine, find_gpu
-from bncore.train.requests import Requests
-from bncore.train.resume_point import START, ResumePoint
+from bncore.train.requests import START, Requests, ResumePoint
 from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask
 from bncore.train.state import TrainState
 from bncore.train.step_graphs import graphs_of
@@ -186,6 +184,42 @@ def _train(
         return _interrupted(heartbeat, signals, task)
     heartbeat.stop(end)
     return OK
+
+
+def drop_requests(run: RunDir, journal: Journal) -> None:
+    """Journal requests of this kind as applied or rejected; its files go."""
+    answered = {event["id"] for event in journal.events if event["type"] == "request"}
+    for request in waiting(run):
+        if not isinstance(request.command, DropRequest):
+            continue
+        with suppress(OSError):  # taken back meanwhile
+            if not may_ask(request.path.stat().st_uid, run.inbox):
+                continue  # set aside later, as everything from them
+            if request.id not in answered:
+                reason = why_not(journal.events, request.command.request)
+                event = journal.append(
+                    "request",
+                    journal.events[-1]["step"] if journal.events else 0,
+                    id=request.id,
+                    author=request.author,
+                    command=request.command.model_dump(mode="json"),
+                    outcome="rejected" if reason else "applied",
+                    old=None,
+                    new=None,
+                    reason=reason,
+                )
+                journal.events.append(event)
+            request.path.unlink(missing_ok=True)
+
+
+def resume_hint(run: RunDir) -> str:
+    """What a person may do about a run that failed; empty where it was no request that it failed of."""
+    with suppress(StoreError):
+        event = last_applied(read_events(run.journal_file))
+        if event is not None:
+            ident = event["id"][:8]
+            return f" (after request {ident}: `bnrun resume --drop-request {ident}` resumes without it)"
+    return ""
 
 
 def _interrupted(heartbeat: Heartbeat, signals: Signals, task: SlurmTask | None) -> int:

@@ -11,7 +11,7 @@ from bncore.config.errors import escape_control
 from bncore.config.observed import refuse_observed
 from bncore.follow.run_view import view_runs
 from bncore.launch.devices import cpu_count
-from bncore.launch.orphans import PATIENCE_S, await_orphans
+from bncore.launch.local import PATIENCE_S, await_orphans
 from bncore.launch.slurm.options import SlurmOptions
 from bncore.store.commands import DropRequest, Resume
 from bncore.store.dropped_requests import why_not

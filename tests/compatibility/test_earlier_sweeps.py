@@ -13,8 +13,7 @@ from resume.factories import digest, make_run, train
 from bncore.config.toml import resolved_spec_from_toml
 from bncore.store.branch import fork, replay
 from bncore.store.journal import encode, read_events
-from bncore.store.meta import meta_of
-from bncore.store.paths import RunDir, SweepDir, list_checkpoints
+from bncore.store.paths import RunDir, SweepDir, list_checkpoints, meta_of
 from bncore.store.replay_diff import compare, environment_diff
 from bncore.store.verify import verify
 from bncore.train.checkpoint import step_and_digest

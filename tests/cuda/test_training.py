@@ -31,8 +31,7 @@ from bncore.data import load
 from bncore.probes import growing
 from bncore.probes.ics import layerwise_gradients, shifted_gradients
 from bncore.probes.probe_graphs import ProbeGraphs
-from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.probes.table import PROBES
+from bncore.probes.run import PROBES, Failed, Measured, ProbeRunner
 from bncore.recorder import CudaRecorder
 from bncore.store import commands, requests
 from bncore.store.paths import RunDir

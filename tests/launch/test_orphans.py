@@ -14,7 +14,7 @@ import pytest
 from cli.factories import TINY, bnrun, clean_environment
 from resume.factories import DEEP_LINEAR, held_still, make_run, wait_until
 
-from bncore.launch.orphans import await_orphans, orphans
+from bncore.launch.local import await_orphans, orphans
 from bncore.store.owner import process_start, read_owner
 from bncore.store.paths import SweepDir
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from bncore.config.model import Spec
 from bncore.nets import ForwardMode, LayeredNet, build, criterion
-from bncore.probes.run import Failed, ProbeRunner
-from bncore.probes.table import PROBES
+from bncore.probes.run import PROBES, Failed, ProbeRunner
 from bncore.probes.view import StepView
 from bncore.train.optimizer import build_optimizer, set_learning_rate
 

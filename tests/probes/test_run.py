@@ -14,8 +14,7 @@ from bncore.config.model import Spec
 from bncore.config.probes import Cadence, Probes
 from bncore.probes import run
 from bncore.probes.base import Probe
-from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.probes.table import PROBES
+from bncore.probes.run import PROBES, Failed, Measured, ProbeRunner
 from bncore.probes.view import StepView
 
 from .step import frozen, small_step

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from bncore.config.model import Noise, Norm
 from bncore.probes.theory.identities import Standardized, correction_42, direction_at_z, lemma_45, theorem_41
-from bncore.probes.theory.live import (
+from bncore.probes.theory.probe import (
+    TheoryProbe,
     batch_norm_layers,
     input_norm,
     lipschitz_of_layers,
     predictiveness,
     tapped_pass,
 )
-from bncore.probes.theory.probe import TheoryProbe
 from bncore.probes.theory.table import counter_example, theory_table
 from bncore.probes.view import StepView
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.bootstrap import ENUMERATED
+from bncore.aggregate import ENUMERATED
 from bncore.report.statistics import estimate, paired, ratio_of_means
 
 numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)

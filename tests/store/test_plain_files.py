@@ -17,8 +17,7 @@ from bncore.store.errors import StoreError
 from bncore.store.journal import Journal
 from bncore.store.lineage import read_lineage
 from bncore.store.log import last_line
-from bncore.store.meta import meta_of
-from bncore.store.paths import RunDir, SweepDir, list_checkpoints, read_sweep
+from bncore.store.paths import RunDir, SweepDir, list_checkpoints, meta_of, read_sweep
 from bncore.store.reader import read
 from bncore.store.requests import pending
 from bncore.store.status import read_status

@@ -31,8 +31,7 @@ from bncore.data import load
 from bncore.nets import ForwardMode
 from bncore.probes.base import Probe
 from bncore.probes.probe_graphs import ProbeGraphs
-from bncore.probes.run import Failed, Measured, ProbeRunner
-from bncore.probes.table import PROBES
+from bncore.probes.run import PROBES, Failed, Measured, ProbeRunner
 from bncore.train.state import TrainState
 from train.factories import TOGGLES, settings_of
 from train.tape import Taping

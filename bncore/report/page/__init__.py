@@ -10,7 +10,7 @@ import numpy as np
 import tomli_w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bncore.bootstrap import COVERAGE
+from bncore.aggregate import COVERAGE
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
 from bncore.figure import DARK_PALETTE, DASHES, PALETTE, ChartData, Floats, LegendEntry, dash_of
