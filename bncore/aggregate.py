@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.config.measure import Band
-from bncore.figure import Floats
+from bncore.figure import Floats, values_at
 
 BANDS: dict[Band, str] = {
     "interval": "95 % bootstrap interval of the mean (of two or three runs: their range)",
@@ -131,10 +131,7 @@ def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:
             values = one.y[::every]
             row[: len(values)] = values
         else:
-            at = np.searchsorted(x, one.x)
-            there = at < len(x)
-            there[there] = x[at[there]] == one.x[there]
-            row[at[there]] = one.y[there]
+            row[:] = values_at(x, one.x, one.y)
     return x, table
 
 

@@ -80,6 +80,14 @@ def _named_after(variant: str) -> int | None:
     return _BY_DIRECTORY[max(parts, key=len)] if parts else None
 
 
+def values_at(x: Floats, known: Floats, y: Floats) -> Floats:
+    """What a line (ascending places and its values there) has at each x; NaN where it has nothing."""
+    if not len(known):
+        return np.full(len(x), np.nan)
+    at = np.searchsorted(known, x, side="right") - 1
+    return np.where((at >= 0) & (known[at] == x), y[at], np.nan)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """A line, or the band between `low` and `high`."""

@@ -4,7 +4,7 @@ newest value of every measure."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import attrgetter
@@ -140,20 +140,21 @@ def run_field(name: str) -> RunField | None:
 
 
 def _told(view: RunView, name: str) -> Value:
-    config = view.settings.config if isinstance(view.settings, Observed) else {}
-    found = next((value for key, value in config.items() if key.lower() == name.lower()), None)
-    return escape_control(found) if isinstance(found, str) else found
+    return _named(name, view.settings.config.items() if isinstance(view.settings, Observed) else ())
 
 
 def _controlled(view: RunView, name: str) -> Value:
-    controls = view.controls or ()
-    found = next((one.value for one in controls if one.name.lower() == name.lower()), None)
+    return _named(name, ((control.name, control.value) for control in view.controls or ()))
+
+
+def _logged(view: RunView, name: str) -> Value:
+    return _named(name, ((field, view.newest(LOG, field)) for field in view.columns.fields(LOG)))
+
+
+def _named(name: str, told: Iterable[tuple[str, Value]]) -> Value:
+    """The value that is told under a name, whatever the case; escaped."""
+    found = next((value for key, value in told if key.lower() == name.lower()), None)
     return escape_control(found) if isinstance(found, str) else found
-
-
-def _logged(view: RunView, name: str) -> float | None:
-    fields = view.columns.fields(LOG)
-    return next((view.newest(LOG, field) for field in fields if field.lower() == name.lower()), None)
 
 
 def no_such_field(name: str) -> str:

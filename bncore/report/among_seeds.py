@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bncore.figure import Floats
+from bncore.figure import Floats, values_at
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.quantities import as_in_the_paper, rows
@@ -250,12 +250,7 @@ def _value(line: tuple[Floats, Floats] | None, length: float) -> float | None:
 
 def _at(steps: Floats, x: Floats, y: Floats, *, log: bool) -> Floats:
     """The values at the steps, as plotted; NaN where there is none, or no finite one."""
-    found = np.full(len(steps), np.nan)
-    place = np.searchsorted(x, steps)
-    held = place < len(x)
-    held[held] = x[place[held]] == steps[held]
-    found[held] = y[place[held]]
-    return _plotted(found, log=log)
+    return _plotted(values_at(steps, x, y), log=log)
 
 
 def _plotted(values: Floats, *, log: bool) -> Floats:

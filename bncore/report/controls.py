@@ -21,13 +21,10 @@ from bncore.report.report_run import ReportRun
 from bncore.report.statistics import Estimate
 
 ACCURACY = Quantity("final training accuracy", final_accuracy)
-LOSS = Quantity("final training loss", final_log_loss)
-ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", mean_of(log_relative_at_lr))
-SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_of(log_of("probe:ics", "relative")))
-BETA = Quantity("effective β-smoothness", mean_of(log_of("probe:landscape", "beta")))
-
-LOGARITHMS = frozenset({LOSS, ROUGHNESS, SHIFT, BETA})
-"""Quantities that are a log10, to be shown as the number itself."""
+LOSS = Quantity("final training loss", final_log_loss, log=True)
+ROUGHNESS = Quantity("‖Δg‖/‖g‖ at a ≈ lr", mean_of(log_relative_at_lr), log=True)
+SHIFT = Quantity("ICS ‖G − G′‖/‖G‖", mean_of(log_of("probe:ics", "relative")), log=True)
+BETA = Quantity("effective β-smoothness", mean_of(log_of("probe:landscape", "beta")), log=True)
 
 Level = Callable[[Spec], str]
 
@@ -186,7 +183,7 @@ def _table(
     )
     if all(cell is None for _, row in found for cell in row):
         return None
-    return ControlTable(control, network, quantity.name, quantity in LOGARITHMS, columns, found)
+    return ControlTable(control, network, quantity.name, quantity.log, columns, found)
 
 
 def _network(spec: Spec) -> str:

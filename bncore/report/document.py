@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bncore.report.claims import shift, smoothness
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
 from bncore.report.claims.judging import judge_all, shown
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation, settings_of
@@ -26,9 +27,7 @@ from bncore.report.quantities import (
     late_reading,
     level,
     log_of,
-    log_relative_at_lr,
     mean_of,
-    measured_as,
     rows,
 )
 from bncore.report.rank import ReportPicture
@@ -37,32 +36,17 @@ from bncore.report.statistics import Estimate
 from bncore.store.journal import in_json
 from bncore.store.paths import RunDir, SweepDir
 
-SUMMARY: tuple[tuple[str, Quantity, bool], ...] = (
-    ("training accuracy", Quantity("final training accuracy", final_accuracy), False),
-    ("test accuracy", Quantity("final test accuracy", final_test_accuracy), False),
-    ("training loss", Quantity("final loss", final_log_loss), True),
-    (
-        "‖Δg‖/‖g‖ at a ≈ lr",
-        Quantity("scale-free smoothness", mean_of(measured_as("probe:landscape", log_relative_at_lr))),
-        True,
-    ),
-    (
-        "β, early",
-        Quantity(
-            "early beta",
-            mean_of(measured_as("probe:landscape", log_of("probe:landscape", "beta")), last=EARLY),
-        ),
-        True,
-    ),
-    ("β on 2/lr or 1/a_min, later", Quantity("late reading", late_reading), False),
-    (
-        "ICS ‖G − G′‖/‖G‖",
-        Quantity("relative ICS", mean_of(measured_as("probe:ics", log_of("probe:ics", "relative")))),
-        True,
-    ),
-    ("‖ΔW‖/‖W‖", Quantity("relative update", mean_of(log_of("probe:sharpness", "relative_update"))), True),
+SUMMARY: tuple[Quantity, ...] = (
+    Quantity("training accuracy", final_accuracy),
+    Quantity("test accuracy", final_test_accuracy),
+    Quantity("training loss", final_log_loss, log=True),
+    Quantity("‖Δg‖/‖g‖ at a ≈ lr", mean_of(smoothness.RELATIVE.of), log=True),
+    Quantity("β, early", mean_of(smoothness.BETA.of, last=EARLY), log=True),
+    Quantity("β on 2/lr or 1/a_min, later", late_reading),
+    Quantity("ICS ‖G − G′‖/‖G‖", mean_of(shift.RELATIVE.of), log=True),
+    Quantity("‖ΔW‖/‖W‖", mean_of(log_of("probe:sharpness", "relative_update")), log=True),
 )
-"""Columns of the table of variants: name, quantity, and whether it is a log10 to be shown as the number itself."""
+"""Columns of the table of variants."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +81,7 @@ class Report:
         figures = tuple(figures_of(self.settings))
         covered = {picture.setting for picture in figures}
         others = [run for run in self.runs if run.spec is None and run.columns.tables()]
-        return _named((*figures, *overviews(self.settings, others, covered, self.presentation)))
+        return _numbered((*figures, *overviews(self.settings, others, covered, self.presentation)))
 
     @cached_property
     def fits(self) -> tuple[PaperFit, ...]:
@@ -129,7 +113,7 @@ class Report:
                 setting.label(variant),
                 len(runs),
                 sum(ones[0].diverged for ones in runs.values()),
-                tuple(level(quantity, runs) for _, quantity, _ in SUMMARY),
+                tuple(level(quantity, runs) for quantity in SUMMARY),
             )
             for variant, runs in found.items()
         )
@@ -174,9 +158,7 @@ def as_json(document: Report) -> dict[str, Any]:
         "paper_fit": [_fit_json(fit) for fit in document.fits],
         "figures": [
             {
-                "name": picture.name,
-                "title": picture.title,
-                "setting": picture.setting,
+                **_named(picture, "name", "title", "setting"),
                 "panels": [plot.title for plot in picture.panels],
                 "notes": list(picture.notes),
                 "paper": [
@@ -220,14 +202,9 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
         "path": str(run.run.path),
         "variant": run.variant.label,
         "lr": run.variant.lr if run.spec else None,
-        "seed": run.seed,
-        "data": run.data,
-        "state": run.state,
-        "step": run.step,
-        "counts": run.counts,
+        **_named(run, "seed", "data", "state", "step", "counts"),
         "why_not": run.excluded_because,
-        "message": run.message,
-        "warning": run.warning,
+        **_named(run, "message", "warning"),
         "loss": in_json(newest(run, "step", "loss")),
         "test_accuracy": in_json(newest(run, "eval", "test_accuracy")),
     }
@@ -237,10 +214,8 @@ def _claim_json(document: Report, judged: ClaimVerdict) -> dict[str, Any]:
     lacks = document.missing(judged)
     return {
         "claim": judged.claim.key,
-        "text": judged.claim.text,
-        "place": judged.claim.place,
-        "verdict": judged.verdict.value,
-        "why": judged.why,
+        **_named(judged.claim, "text", "place"),
+        **_named(judged, "verdict", "why"),
         "standing": document.standing(judged),
         "paper_curves": paper_said(judged.claim),
         "traps": list(judged.claim.traps),
@@ -254,20 +229,14 @@ def _finding_json(claim: Claim, finding: Finding) -> dict[str, Any]:
     return {
         "setting": finding.setting.title,
         "scope": finding.scope.title,
-        "verdict": finding.verdict.value,
-        "why": finding.why,
+        **_named(finding, "verdict", "why"),
         "parts": [_part_json(claim, finding, part) for part in finding.scope.parts],
     }
 
 
 def _part_json(claim: Claim, finding: Finding, part: ClaimPart) -> dict[str, Any]:
-    return {
-        "title": part.title,
-        "verdict": part.verdict.value,
-        "early": part.early,
-        "blocked": part.blocked,
-        "measures": [_measure_json(claim, finding, measure) for measure in part.measures],
-    }
+    measures = [_measure_json(claim, finding, measure) for measure in part.measures]
+    return {**_named(part, "title", "verdict", "early", "blocked"), "measures": measures}
 
 
 def _measure_json(claim: Claim, finding: Finding, measure: ClaimMeasure) -> dict[str, Any]:
@@ -278,36 +247,31 @@ def _measure_json(claim: Claim, finding: Finding, measure: ClaimMeasure) -> dict
         "shown": shown(measure),
         "paper": shown(theirs, interval=False) if theirs else None,
         "log10": measure.ratio,
-        "side": measure.side,
-        "threshold": measure.threshold,
-        "counts": measure.counts,
-        "outcome": measure.outcome.value,
-        "caveat": measure.caveat,
+        **_named(measure, "side", "threshold", "counts", "outcome", "caveat"),
     }
 
 
 def _variant_json(row: VariantRow) -> dict[str, Any]:
     levels = {
-        name: {"log10": log, **(_estimate_json(one) or {})}
-        for (name, _, log), one in zip(SUMMARY, row.levels, strict=True)
+        quantity.name: {"log10": quantity.log, **(_estimate_json(one) or {})}
+        for quantity, one in zip(SUMMARY, row.levels, strict=True)
         if one is not None
     }
-    return {"variant": asdict(row.variant), "seeds": row.seeds, "diverged": row.diverged, "levels": levels}
+    return {"variant": asdict(row.variant), **_named(row, "seeds", "diverged"), "levels": levels}
+
+
+def _named(one: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
 
 
 def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
-    return {
-        "mean": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-        "by_seed": {str(seed): value for seed, value in estimate.values},
-    }
+    by_seed = {str(seed): value for seed, value in estimate.values}
+    return {**_named(estimate, "mean", "low", "high", "n"), "by_seed": by_seed}
 
 
-def _named(pictures: Sequence[ReportPicture]) -> tuple[ReportPicture, ...]:
+def _numbered(pictures: Sequence[ReportPicture]) -> tuple[ReportPicture, ...]:
     """Names made unique: a figure that several settings cover becomes ``fig1``, ``fig1-2``."""
 
     seen: Counter[str] = Counter()

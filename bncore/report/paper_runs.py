@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from bncore.config.load import load_experiment
+from bncore.config.measure import Measure
 from bncore.config.model import Spec
 from bncore.config.plan import plan
 from bncore.figure import Floats
 from bncore.follow.run_view import RunView
+from bncore.measures import MEASURES
 from bncore.report.claims.evidence import Claim, ClaimMeasure, Verdict
 from bncore.report.comparison_group import ComparisonGroup
-from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
+from bncore.report.paper import FILES, LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.statistics import ENOUGH_SEEDS
 from bncore.store.columns import Columns
@@ -31,8 +33,13 @@ TITLE = "the paper's own curves"
 EVERY = {"vgg": 100, "dln": 50}
 """Steps from sample to sample in the paper's figures."""
 NETWORKS = {"vgg": "VGG", "dln": "linear network"}
+DLN_FIGURES = frozenset({"3b", "5b", "10", "11b"})
 APART = frozenset({"3a", "3b"})
 """Figures that show other runs than those that the remaining ones share."""
+
+
+_UNDRAWN = frozenset({"test_accuracy", "mean_drift", "variance_drift", "difference_by_length"})
+"""Panels of what no rule is about, or that show one measurement, or changes of another kind than are journaled."""
 
 
 @dataclass(frozen=True)
@@ -42,40 +49,26 @@ class _Source:
     key: str
     """Of the panel, as in `bncore.report.paper.FILES`."""
     figure: str
-    network: str
-    table: str
-    low: str
-    high: str = ""
-    """The upper edge, of a band."""
-    layers: tuple[int, ...] = ()
+    layers: tuple[int, ...]
+    """0 alone where there are none."""
+    measure: Measure
+
+    @property
+    def network(self) -> str:
+        return "dln" if self.figure in DLN_FIGURES else "vgg"
 
 
-_LANDSCAPE, _ICS, _ACTIVATIONS = "probe:landscape", "probe:ics", "probe:activations"
-_BAND, _DIFFERENCE = ("loss_min", "loss_max"), ("grad_diff_sum_min", "grad_diff_sum_max")
-_SOURCES = (
-    _Source("accuracy", "1", "vgg", "step", "accuracy"),
-    _Source("accuracy", "2", "vgg", "step", "accuracy"),
-    _Source("accuracy", "5a", "vgg", "step", "accuracy"),
-    _Source("accuracy", "3a", "vgg", "step", "accuracy"),
-    _Source("ics_l2", "3a", "vgg", _ICS, "l2", layers=(5,)),
-    _Source("ics_cosine", "3a", "vgg", _ICS, "cosine", layers=(5, 10)),
-    _Source("loss_band", "4", "vgg", "step", "loss"),
-    _Source("loss_band", "4", "vgg", _LANDSCAPE, *_BAND),
-    _Source("gradient_predictiveness", "4", "vgg", _LANDSCAPE, *_DIFFERENCE),
-    _Source("beta", "4", "vgg", _LANDSCAPE, "beta"),
-    _Source("mean_step", "8", "vgg", _ACTIVATIONS, "mean_step", layers=(2, 9, 13)),
-    _Source("variance_step", "8", "vgg", _ACTIVATIONS, "variance_step", layers=(2, 9, 13)),
-    _Source("loss", "3b", "dln", "step", "loss"),
-    _Source("ics_l2", "3b", "dln", _ICS, "l2", layers=(9,)),
-    _Source("ics_cosine", "3b", "dln", _ICS, "cosine", layers=(9, 17)),
-    _Source("loss", "5b", "dln", "step", "loss"),
-    _Source("loss_band", "10", "dln", _LANDSCAPE, *_BAND),
-    _Source("gradient_predictiveness", "10", "dln", _LANDSCAPE, *_DIFFERENCE),
-    _Source("beta", "10", "dln", _LANDSCAPE, "beta"),
-)  # fmt: skip
-"""What the figures show of what runs journal. The paper draws no loss of its VGG: the lower edge of the loss along
-the gradient, weight penalty included, stands for it; where that is missing too, progress is read from the
-accuracy."""
+def _sources() -> Iterator[_Source]:
+    """What the figures show of what runs journal. The paper draws no loss of its VGG: the lower edge of the loss
+    along the gradient, weight penalty included, stands for it; where that is missing too, progress is read from
+    the accuracy."""
+    for (key, figure), files in FILES.items():
+        if key not in _UNDRAWN:
+            layers = tuple(dict.fromkeys(file.layer or 0 for file in files))
+            measure = MEASURES[key].in_paper or MEASURES[key]
+            yield _Source(key, figure, layers, measure)
+            if (key, figure) == ("loss_band", "4"):
+                yield _Source(key, figure, layers, MEASURES["loss"])
 
 
 @cache
@@ -136,7 +129,7 @@ def _setting(
     network: str, specs: dict[tuple[str, Variant], Spec], until: int | None, *, apart: bool
 ) -> ComparisonGroup:
     samples: dict[Variant, _Samples] = {}
-    for source in _SOURCES:
+    for source in _sources():
         if source.network == network and (source.figure in APART) == apart:
             _collect(source, until, samples)
     runs = [run for variant, found in samples.items() for run in _runs(specs[network, variant], found, until)]
@@ -155,16 +148,17 @@ def _runs(spec: Spec, samples: _Samples, until: int | None) -> Iterator[ReportRu
 
 def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples]) -> None:
     """Add what a source shows to the samples of its variants."""
-    for layer in source.layers or (0,):
+    measure = source.measure
+    for layer in source.layers:
         for curve in all_curves(source.key, source.figure, layer=layer or None):
             norm, noisy = VARIANTS[curve.legend]
             variant = Variant(norm, "noise" if noisy else "", curve.rate or RATES[source.figure])
             of = samples.setdefault(variant, {})
             for step, low, high in _drawn(curve, source, until):
-                fields = {source.low: low} | ({source.high: high} if source.high else {})
-                fields |= {"one_minus_cosine": 1 - low} if source.low == "cosine" else {}
+                fields = {measure.field: low} | ({measure.high: high} if measure.high else {})
+                fields |= {"one_minus_cosine": 1 - low} if measure.field == "cosine" else {}
                 for name, value in fields.items():
-                    of.setdefault((source.table, step), {}).setdefault(name, {})[layer] = value
+                    of.setdefault((measure.table, step), {}).setdefault(name, {})[layer] = value
 
 
 def _event(table: str, step: int, fields: dict[str, dict[int, float]]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Quantity:
     name: str
     of: Callable[[ReportRun], float | None]
     basis: Callable[[ReportRun], Hashable] = lambda run: None
+    log: bool = False
+    """Whether it is a log10, to be shown as the number itself."""
 
 
 @dataclass(frozen=True)
@@ -220,37 +222,18 @@ def late_reading(run: ReportRun) -> float | None:
     return float((near[0] | near[1]).mean())
 
 
-def largest(table: str, field: str) -> Callable[[ReportRun], float | None]:
-    """The largest value of a field over measurements and layers."""
+def of_values(
+    table: str, *fields: str, by: Callable[..., Floats | np.float64]
+) -> Callable[[ReportRun], float | None]:
+    """What `by` makes of the values of some fields over measurements and layers, the mean of what is finite where
+    that is an array; None where one has no values, or they are not of one shape."""
 
     def of(run: ReportRun) -> float | None:
-        _, values = rows(run, table, field)
-        known = values[np.isfinite(values)]
-        return float(known.max()) if known.size else None
-
-    return of
-
-
-def share(table: str, left: str, right: str = "") -> Callable[[ReportRun], float | None]:
-    """Share of measurements and layers in which the field `left` exceeds the field `right`, or zero."""
-
-    def of(run: ReportRun) -> float | None:
-        a = rows(run, table, left)[1]
-        b = rows(run, table, right)[1] if right else np.zeros_like(a)
-        return float((a > b).mean()) if a.size and a.shape == b.shape else None
-
-    return of
-
-
-def mean_log_ratio(table: str, over: str, under: str) -> Callable[[ReportRun], float | None]:
-    """Mean log10 of one field over another, over measurements and layers."""
-
-    def of(run: ReportRun) -> float | None:
-        a, b = rows(run, table, over)[1], rows(run, table, under)[1]
-        if a.shape != b.shape:
+        values = [rows(run, table, field)[1] for field in fields]
+        if not values[0].size or any(one.shape != values[0].shape for one in values):
             return None
         with np.errstate(all="ignore"):
-            return _mean(np.log10(a / b))
+            return _mean(np.asarray(by(*values)))
 
     return of
 

@@ -9,7 +9,6 @@ from bncore.report.claims.comparing import (
     AtRate,
     common_rates,
     has,
-    part_in_training,
     probe_need,
     rates_measured,
     usual_rate,
@@ -64,11 +63,11 @@ def _best_rates(at: AtRate) -> ClaimPart:
 def _scale_free(at: AtRate) -> ClaimPart:
     """An advantage in training without one in scale-free smoothness is not due to smoothness."""
     better = at.compare(MEAN_ACCURACY, BATCH, NONE, counts=False)
-    if at.lr not in rates_measured(at.setting, TABLE):
+    if at.lr not in rates_measured(TABLE)(at.setting):
         smooth = ClaimMeasure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
         return ClaimPart("an advantage without scale-free smoothness", (better, smooth))
     smoother = at.compare_in_training(RELATIVE, BATCH, NONE, ratio=True)
-    part = part_in_training("", smoother, at.too_early(NONE, BATCH))
+    part = at.part_in_training("", smoother)
     title = f"an advantage without scale-free smoothness, {at.title}"
     advantage = better.effect is not None and better.effect.n >= ENOUGH_SEEDS and better.effect.low > 0
     nothing = "" if advantage else "no clear advantage in training that smoothness could explain"

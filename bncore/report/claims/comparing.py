@@ -91,6 +91,22 @@ class AtRate:
         caveat = "BatchNorm gains nothing here that could be lost" if gain and effect is None else ""
         return ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
 
+    def part_in_training(self, title: str, measures: Sequence[ClaimMeasure]) -> ClaimPart:
+        """A part whose measures compare BatchNorm and the plain network while both train: at equal steps and at
+        equal training loss. Where they were only at equal steps, it is too early, or they were measured too
+        seldom."""
+        early = self.too_early(NONE, BATCH)
+        counted = [measure for measure in measures if measure.counts]
+        steps, losses = (
+            any(measure.effect for measure in counted if measure.name.endswith(name))
+            for name in (AT_EQUAL_STEPS, AT_EQUAL_LOSS)
+        )
+        if early or not steps or losses:
+            return ClaimPart(title, tuple(measures), early)
+        seldom = next((measure.caveat for measure in counted if measure.caveat.startswith(SELDOM)), "")
+        apart = "" if seldom else "the networks have not yet passed the same training losses"
+        return ClaimPart(title, tuple(measures), apart, blocked=seldom)
+
     def too_early(self, *variants: tuple[str, str]) -> str:
         """Why runs stand too early in training for what is said of it: in more than half of the seeds one of the
         variants has not left its start within the first tenth of the run. Empty where all have, or none was
@@ -132,30 +148,16 @@ def at_each(
     return scopes
 
 
-def part_in_training(title: str, measures: Sequence[ClaimMeasure], early: str) -> ClaimPart:
-    """A part whose measures are compared while both networks train: at equal steps and at equal training loss.
-    Where they were only at equal steps, it is too early, or they were measured too seldom."""
-    counted = [measure for measure in measures if measure.counts]
-    steps, losses = (
-        any(measure.effect for measure in counted if measure.name.endswith(name))
-        for name in (AT_EQUAL_STEPS, AT_EQUAL_LOSS)
-    )
-    if early or not steps or losses:
-        return ClaimPart(title, tuple(measures), early)
-    seldom = next((measure.caveat for measure in counted if measure.caveat.startswith(SELDOM)), "")
-    apart = "" if seldom else "the networks have not yet passed the same training losses"
-    return ClaimPart(title, tuple(measures), apart, blocked=seldom)
-
-
-def rates_measured(setting: ComparisonGroup, table: str) -> list[float]:
+def rates_measured(table: str) -> Callable[[ComparisonGroup], list[float]]:
     """Learning rates that the plain network and the one with BatchNorm were run at and of which some run measured
     a probe's table as in the paper."""
-    measured = {
-        run.variant.lr
-        for run in setting.counted
-        if table in run.columns.tables() and as_in_the_paper(run, table)
-    }
-    return [lr for lr in common_rates(setting, NONE, BATCH) if lr in measured]
+
+    def rates(setting: ComparisonGroup) -> list[float]:
+        runs = (run for run in setting.counted if table in run.columns.tables())
+        measured = {run.variant.lr for run in runs if as_in_the_paper(run, table)}
+        return [lr for lr in common_rates(setting, NONE, BATCH) if lr in measured]
+
+    return rates
 
 
 def rate_title(lr: float) -> str:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from bncore.report.claims.comparing import (
-    BATCH,
-    NONE,
-    AtRate,
-    at_each,
-    has,
-    part_in_training,
-    probe_need,
-    rates_measured,
-)
+from bncore.report.claims.comparing import BATCH, NONE, AtRate, at_each, has, probe_need, rates_measured
 from bncore.report.claims.evidence import Claim, ClaimPart, Need
 from bncore.report.quantities import Trace, log_of, measured_as, plain_of, probe_basis
 
@@ -35,14 +26,14 @@ def _not_reduced(at: AtRate) -> ClaimPart:
         *at.compare_in_training(RELATIVE, BATCH, NONE, threshold=-SAME_RATIO, ratio=True),
         *at.compare_in_training(LENGTH, BATCH, NONE, ratio=True, counts=False, caveat=mixed),
     )
-    return part_in_training("not reduced", measures, at.too_early(NONE, BATCH))
+    return at.part_in_training("not reduced", measures)
 
 
 CLAIM = Claim(
     "C3",
     "BatchNorm does not reduce internal covariate shift (ICS), it can raise it",
     "section 2.2, Fig 3",
-    at_each(lambda setting: rates_measured(setting, TABLE), _not_reduced),
+    at_each(rates_measured(TABLE), _not_reduced),
     (
         Need("networks without norm and with BatchNorm", has(NONE, BATCH)),
         probe_need("ics", "ICS"),

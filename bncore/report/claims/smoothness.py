@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bncore.report.claims.comparing import (
-    BATCH,
-    NONE,
-    AtRate,
-    at_each,
-    has,
-    part_in_training,
-    probe_need,
-    rates_measured,
-)
+from bncore.report.claims.comparing import BATCH, NONE, AtRate, at_each, has, probe_need, rates_measured
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need
-from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.quantities import (
     EARLY,
     PerMeasurement,
@@ -51,20 +41,15 @@ READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min t
 READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
 
 
-def _measured(setting: ComparisonGroup) -> list[float]:
-    return rates_measured(setting, TABLE)
-
-
 def _lipschitz(at: AtRate) -> ClaimPart:
-    measures = _lower(at, LIPSCHITZ, VARIATION)
-    return part_in_training("lower effective Lipschitz constant", measures, at.too_early(NONE, BATCH))
+    return at.part_in_training("lower effective Lipschitz constant", _lower(at, LIPSCHITZ, VARIATION))
 
 
 def _predictive(at: AtRate) -> ClaimPart:
     summed = _lower(at, DIFFERENCE)
     known = any(measure.effect for measure in summed)
     measures = (*(summed if known else _lower(at, WHOLE)), *_lower(at, RELATIVE))
-    return part_in_training("more predictive gradients", measures, at.too_early(NONE, BATCH))
+    return at.part_in_training("more predictive gradients", measures)
 
 
 def _smooth(at: AtRate) -> ClaimPart:
@@ -77,8 +62,7 @@ def _smooth(at: AtRate) -> ClaimPart:
             for norm in (NONE, BATCH)
         ),
     )
-    title = "lower effective β-smoothness, early in training"
-    return part_in_training(title, measures, at.too_early(NONE, BATCH))
+    return at.part_in_training("lower effective β-smoothness, early in training", measures)
 
 
 def _lower(at: AtRate, *traces: Trace, until: float = 1.0) -> tuple[ClaimMeasure, ...]:
@@ -98,7 +82,7 @@ LIPSCHITZ_CLAIM = Claim(
     "C4",
     "BatchNorm lowers the effective Lipschitz constant of the loss",
     "sections 3.1 and 3.2, Figs 4a and 10",
-    at_each(_measured, _lipschitz),
+    at_each(rates_measured(TABLE), _lipschitz),
     _NEEDS,
     (
         "A network that has not left its start sits on a plateau, where its loss is flat: what follows is "
@@ -114,7 +98,7 @@ BETA_CLAIM = Claim(
     "C5",
     "BatchNorm makes gradients more predictive and lowers effective β-smoothness",
     "sections 3.1 and 3.2, Figs 4b, 4c, 10 and 11",
-    at_each(_measured, _predictive, _smooth),
+    at_each(rates_measured(TABLE), _predictive, _smooth),
     _NEEDS,
     (
         f"{READS_BACK[0].upper()}{READS_BACK[1:]}: at equal steps only the first fifth of a run counts for β.",

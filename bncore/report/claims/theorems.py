@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from bncore.figure import Floats
 from bncore.report.claims.comparing import BATCH, AtRate, at_each, has, probe_need
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, Need
 from bncore.report.comparison_group import ComparisonGroup
-from bncore.report.quantities import Quantity, largest, level, mean_log_ratio, probe_basis, share
+from bncore.report.quantities import Quantity, level, of_values, probe_basis
 from bncore.report.report_run import ReportRun
 
 TABLE, BASIS = "probe:theory", probe_basis("theory")
@@ -27,7 +30,7 @@ def _level(at: AtRate, name: str, of: Callable[[ReportRun], float | None], **mor
 def _exact(field: str, statement: str) -> Callable[[AtRate], ClaimPart]:
     def part(at: AtRate) -> ClaimPart:
         name, within = f"largest relative error of {statement}", _tolerance(at.setting)
-        error = _level(at, name, largest(TABLE, field), side="below", threshold=within)
+        error = _level(at, name, of_values(TABLE, field, by=_largest), side="below", threshold=within)
         return ClaimPart(f"{statement} holds as corrected", (error,))
 
     return part
@@ -40,15 +43,16 @@ def _tolerance(setting: ComparisonGroup) -> float:
 
 def _shrinks(at: AtRate) -> ClaimPart:
     smaller = _level(
-        at, "‖∇_y L̂‖² / ‖∇_z L‖²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_plain"),
+        at, "‖∇_y L̂‖² / ‖∇_z L‖²", of_values(TABLE, "lipschitz_left", "lipschitz_plain", by=_log_ratio),
         side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
     reduced = _level(
-        at, "the same without the factor γ²/σ²", mean_log_ratio(TABLE, "lipschitz_left", "lipschitz_scale"),
+        at, "the same without the factor γ²/σ²",
+        of_values(TABLE, "lipschitz_left", "lipschitz_scale", by=_log_ratio),
         side="below", ratio=True, counts=False, caveat="below 1 by algebra, in any network",
     )  # fmt: skip
     printed = _level(
-        at, "share of units where the printed form fails", lambda run: _mean_share(run, "printed_fails"),
+        at, "share of units where the printed form fails", of_values(TABLE, "printed_fails", by=np.mean),
         counts=False, caveat="as printed, with 1/√m for 1/m, the theorem is no upper bound",
     )  # fmt: skip
     return ClaimPart("the gradient at a layer's output shrinks", (smaller, reduced, printed))
@@ -56,27 +60,38 @@ def _shrinks(at: AtRate) -> ClaimPart:
 
 def _lowers(at: AtRate) -> ClaimPart:
     name = "share of layers and steps in which the second term lowers the quadratic form"
-    lowered = _level(at, name, share(TABLE, "hessian_correction"), threshold=0.5)
+    lowered = _level(
+        at, name, of_values(TABLE, "hessian_correction", by=lambda a: (a > 0).mean()), threshold=0.5
+    )
     return ClaimPart("the second term lowers the Hessian's quadratic form in most places", (lowered,))
 
 
 def _bounded(at: AtRate) -> ClaimPart:
     name = "share of layers and steps in which the gradient exceeds the bound"
-    broken = _level(at, name, share(TABLE, "worst_actual", "worst_bound"), side="below", threshold=0.01)
+    broken = _level(
+        at,
+        name,
+        of_values(TABLE, "worst_actual", "worst_bound", by=lambda a, b: (a > b).mean()),
+        side="below",
+        threshold=0.01,
+    )
     return ClaimPart("the bound of Thm 4.4 holds as corrected", (broken,))
 
 
 def _bounded_lower(at: AtRate) -> ClaimPart:
     lower = _level(
-        at, "bound with BatchNorm / bound without", mean_log_ratio(TABLE, "worst_bound", "worst_plain"),
+        at, "bound with BatchNorm / bound without", of_values(TABLE, "worst_bound", "worst_plain", by=_log_ratio),
         side="below", ratio=True, caveat=BELOW_ONE,
     )  # fmt: skip
     return ClaimPart("it is the lower one", (lower,))
 
 
-def _mean_share(run: ReportRun, field: str) -> float | None:
-    values = run.columns.series(TABLE, field).values
-    return float(values.mean()) if values.size else None
+def _largest(values: Floats) -> np.float64:
+    return np.max(values, initial=-np.inf, where=np.isfinite(values))
+
+
+def _log_ratio(over: Floats, under: Floats) -> Floats:
+    return np.log10(over / under)
 
 
 def _rates(setting: ComparisonGroup) -> list[float]:

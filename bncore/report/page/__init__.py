@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bncore.aggregate import COVERAGE
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
-from bncore.figure import DARK_PALETTE, DASHES, PALETTE, ChartData, Floats, LegendEntry, dash_of
+from bncore.figure import DARK_PALETTE, DASHES, PALETTE, ChartData, Floats, LegendEntry, dash_of, values_at
 from bncore.report.claims.evidence import Verdict
 from bncore.report.claims.judging import shown, shown_threshold
 from bncore.report.comparison_group import ComparisonGroup
@@ -130,11 +130,11 @@ def _variant_table(
         (
             row.label,
             f"{row.seeds}" + (f" ({row.diverged} diverged)" if row.diverged else ""),
-            *(_level(row.levels[i], log=SUMMARY[i][2]) for i in columns),
+            *(_level(row.levels[i], log=SUMMARY[i].log) for i in columns),
         )
         for row in known
     ]
-    return ("variant", "seeds", *(SUMMARY[i][0] for i in columns)), rows
+    return ("variant", "seeds", *(SUMMARY[i].name for i in columns)), rows
 
 
 def _control_rows(table: ControlTable) -> Iterator[tuple[str, ...]]:
@@ -202,7 +202,7 @@ def panel_table(plot: ChartData) -> PanelTable:
     kept = x[::every]
     names = [name for curve in curves for name in _names(curve.label, curve.is_line)]
     columns = [
-        _paper_at(kept, curve.x, edge, plot) if curve.weight == "paper" else _at(kept, curve.x, edge)
+        _paper_at(kept, curve.x, edge, plot) if curve.weight == "paper" else values_at(kept, curve.x, edge)
         for curve in curves
         for edge in ((curve.low,) if curve.is_line else (curve.low, curve.high))
     ]
@@ -211,12 +211,6 @@ def panel_table(plot: ChartData) -> PanelTable:
         for value, *values in zip(kept, *columns, strict=True)
     ]
     return PanelTable((plot.x_name, *names), rows, every)
-
-
-def _at(x: Floats, known: Floats, y: Floats) -> Floats:
-    """The values at x; NaN where a curve has none."""
-    found = dict(zip(known.tolist(), y.tolist(), strict=True))
-    return np.array([found.get(value, np.nan) for value in x.tolist()])
 
 
 def _paper_at(x: Floats, known: Floats, y: Floats, plot: ChartData) -> Floats:
