@@ -12,7 +12,7 @@ from mkdocs.structure.pages import Page
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-from bncore.config.schema import schema
+from bncore.config.experiment import schema
 from bntui.actions import ACTIONS
 from bntui.cli.commands import GROUPS, load_command
 from bntui.cli.main import app

@@ -1,4 +1,5 @@
-"""What an experiment is: overrides on the defaults of `Spec`, profiles, the axes of a sweep, and seeds."""
+"""What an experiment is: overrides on the defaults of `Spec`, profiles, the axes of a sweep, and seeds;
+and the JSON schema of it, for editors."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic.json_schema import models_json_schema
 
 from bncore.config.base import ConfigModel, NonNegativeCount
 from bncore.config.fields import dotted, owners_of
 from bncore.config.measure import Band
+from bncore.config.model import Spec
 from bncore.config.overrides import leaf_paths, nested
 
 ProfileName = Literal["paper", "cpu"]
@@ -133,3 +136,29 @@ def grid_label(field: str, value: object) -> str:
     items = value if isinstance(value, list | tuple) else [value]
     text = re.sub(r"[^A-Za-z0-9._+-]+", "", "-".join(map(str, items))).lstrip("._+-")
     return (text or field)[:40]
+
+
+def schema() -> dict[str, Any]:
+    """JSON schemas (draft 2020-12) of the two kinds of file: `{"Experiment": ..., "Spec": ...}`.
+
+    Every description is the docstring of a field. Every table of overrides in an experiment refers to the
+    schema of `Spec`, all of whose fields are optional.
+    """
+    _, whole = models_json_schema([(Experiment, "validation"), (Spec, "validation")])
+    shapes: dict[str, Any] = whole["$defs"]
+    overrides = {"$ref": "#/$defs/Spec"}
+    for model, field in (("Experiment", "spec"), ("Profile", "spec"), ("Point", "set")):
+        described = shapes[model]["properties"][field]
+        shapes[model]["properties"][field] = overrides | {"description": described["description"]}
+    for field in ("data", "net"):
+        # The tag may be left out, so a table can fit more than one shape.
+        shapes["Spec"]["properties"][field]["anyOf"] = shapes["Spec"]["properties"][field].pop("oneOf")
+    return {
+        name: {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": name,
+            "$ref": f"#/$defs/{name}",
+            "$defs": shapes,
+        }
+        for name in ("Experiment", "Spec")
+    }

@@ -13,9 +13,8 @@ from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimV
 from bncore.report.claims.judging import judge_all, shown
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation, settings_of
 from bncore.report.controls import ControlTable, controls_of
-from bncore.report.figures import figures_of
+from bncore.report.figures import figures_of, overviews
 from bncore.report.missing import Missing, missing
-from bncore.report.overview import overviews
 from bncore.report.paper_fit import PaperFit, paper_fit
 from bncore.report.paper_runs import paper_measure, paper_said
 from bncore.report.quantities import (

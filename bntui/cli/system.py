@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from bncore.config.schema import schema as schemas
+from bncore.config.experiment import schema as schemas
 from bncore.data import DownloadError
 from bncore.data import fetch as download
 from bncore.data.cache import cache_dir

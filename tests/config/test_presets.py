@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bncore.config.experiment import schema
 from bncore.config.load import load_experiment, preset_dir, preset_names
 from bncore.config.model import DLN, VGG, Spec
 from bncore.config.plan import plan
-from bncore.config.schema import schema
 
 FIVE = ["none", "batch", "l1", "l2", "linf"]
 
@@ -222,7 +222,7 @@ def test_the_schema_documents_every_field_and_leaves_nothing_required_in_a_spec(
 
 def test_the_ground_floor_never_imports_torch() -> None:
     code = """
-import sys, bncore.config.load, bncore.config.plan, bncore.config.schema, bncore.config.toml
+import sys, bncore.config.load, bncore.config.plan, bncore.config.experiment, bncore.config.toml
 heavy = {"torch", "torchvision", "numpy", "rich", "textual", "typer"} & set(sys.modules)
 sys.exit(", ".join(sorted(heavy)) or None)
 """

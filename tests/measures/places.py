@@ -13,7 +13,7 @@ from textual.app import App
 from typer.testing import CliRunner
 
 from bncore.measures import markdown
-from bncore.report.overview import overviews
+from bncore.report.figures import overviews
 from bncore.report.report_run import report_run
 from bncore.store.loaded import load_run
 from bncore.store.tensorboard import export_tensorboard
