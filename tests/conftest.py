@@ -31,7 +31,8 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing is put into the cache of whoever runs the tests."""
+    """Nothing is put into the cache of whoever runs the tests, and none of their runs is seen."""
     with pytest.MonkeyPatch.context() as patch:  # before the first program: its server keeps it
         patch.setenv("BNRUN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("BNRUN_ROOT", raising=False)
         yield

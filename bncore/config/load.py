@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,14 @@ def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None =
 def _not_a_file(path: Path) -> str:
     """Why `path` cannot be read as a file; empty where it can."""
     try:
-        path.resolve()
-        if path.is_file():
-            return ""
-        if path.is_dir():
-            return "is a directory"
-        return "not a plain file" if path.exists() else "no such file"
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file"
+    except (OSError, ValueError) as error:  # too long, links in a circle, a null byte
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return "" if stat.S_ISREG(mode) else "not a plain file"
 
 
 def _chain(path: Path) -> Chain:

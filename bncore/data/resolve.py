@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +115,8 @@ def _folder_named(data: ImageData) -> Path | None:
         return None
     try:
         path = Path(data.path).expanduser().resolve()
-        path.is_dir()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle, no home
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{data.path}: {reason}; expected a folder") from error

@@ -35,10 +35,10 @@ def write_out(path: Path, content: bytes) -> None:
     """
     try:
         target = path.resolve()
-        if target.exists() and not target.is_file():
+        if target.is_symlink() or (target.exists() and not target.is_file()):
             target.write_bytes(content)
             return
-    except (OSError, RuntimeError) as error:  # links in a circle
+    except (OSError, RuntimeError) as error:  # links in a circle; Python 3.13 returns one of them
         raise StoreError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
     replace_file(target, content)
 
