@@ -171,6 +171,10 @@ class Plot(Widget, can_focus=True):
         elif scale is not None and last is not None:
             self._point_at(max(scale.low, min(scale.high, last)))
 
+    def read_at(self, written: float) -> None:
+        """Puts the crosshair at a place, given as it is written at the axis."""
+        self._point_at(written)
+
     def action_read(self, direction: int) -> None:
         """Moves the crosshair by one column of cells."""
         scale = self._x_scale()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -98,6 +99,12 @@ class Chart(Plot):
 
     def last_step(self) -> float | None:
         return max((float(curve.x[-1]) for curve in self._shown.curves if curve.x.size), default=None)
+
+    def read_at(self, written: float) -> None:
+        if not self.data.falling:
+            super().read_at(written)
+        elif written > 0:
+            super().read_at(-math.log10(written))
 
     def match(self, other: Chart) -> None:
         """Choose what was chosen for another chart, the steps shown apart."""

@@ -50,7 +50,7 @@ BandOption = Annotated[
 AxisOption = Annotated[
     Axis,
     typer.Option(
-        "--axis", help="Draw over: step, epochs, samples, share of the run, minutes, training loss."
+        "--axis", help="Draw over: step, training loss, epochs, samples, share of the run, minutes."
     ),
 ]
 

@@ -14,14 +14,14 @@ from bncore.figure import Curve, Floats
 from bncore.follow.run_view import RunView
 from bncore.report.progress import TrainingCurve, training_curve
 
-Axis = Literal["step", "epochs", "samples", "relative", "minutes", "loss"]
+Axis = Literal["step", "loss", "epochs", "samples", "relative", "minutes"]
 AXES: dict[Axis, str] = {
     "step": "step",
+    "loss": "training loss",
     "epochs": "epochs",
     "samples": "samples",
     "relative": "share of run",
     "minutes": "minutes",
-    "loss": "training loss",
 }
 """What charts over the steps can be drawn over, and how they call it."""
 TRAINING_IMAGES = {"cifar10": 50_000, "synthetic": 10_000}

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
 from textual import on, work
@@ -22,13 +22,15 @@ from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
 from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
 from bntui.chart.plot import Plot
+from bntui.chart.ticks import exact
+from bntui.chart.view import span_of
 from bntui.chart.widget import Chart
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
 from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot
+from bntui.screens.ask import Ask, number_of
 from bntui.screens.heading import heading
 from bntui.screens.page import Page
-from bntui.screens.y_range import YRange
 from bntui.steering.proposal import Proposal
 from bntui.steering.send import send
 from bntui.widgets import formatting as fmt
@@ -39,6 +41,7 @@ from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar
 from bntui.widgets.steering_bar import SteeringBar
 
+AnyPlot = TypeVar("AnyPlot", bound=Plot)
 WIDE, HIGH = 110, 20
 """From here on there is room for the runs beside the charts."""
 
@@ -256,16 +259,33 @@ class RunsPage(Page):
             self.notice(f"{group.name}: {'no longer ' if pinned else ''}the reference")
 
     def action_y_range(self) -> None:
-        shown = [chart for chart in self.query(Chart) if chart.display]
-        chart = next((chart for chart in shown if chart.has_focus), next(iter(shown), None))
+        chart = self._current(self.query(Chart))
         if chart is None:
             return
+        log, now = chart.data.log_y, " ".join(map(exact, chart.view.y or ()))
 
         def entered(answer: tuple[Span | None] | None) -> None:
             if answer is not None:
                 chart.set_y(answer[0])
 
-        self.app.push_screen(YRange(chart.data, chart.view.y), entered)
+        title, expected = f"y range: {chart.data.title}", "smallest largest; empty: automatic"
+        self.app.push_screen(Ask(title, now, expected, lambda text: span_of(text, log=log)), entered)
+
+    def action_crosshair_at(self) -> None:
+        plot = self._current(self._plots())
+        if plot is None:
+            return
+
+        def entered(answer: tuple[float] | None) -> None:
+            if answer is not None:
+                self.call_after_refresh(plot.read_at, answer[0])  # plots are aligned first
+
+        self.app.push_screen(Ask(f"crosshair at {plot.x_name}", "", "such as 5000", number_of), entered)
+
+    def _current(self, plots: Iterable[AnyPlot]) -> AnyPlot | None:
+        """The one that has the focus, else the first one shown."""
+        shown = [plot for plot in plots if plot.display]
+        return next((plot for plot in shown if plot.has_focus), next(iter(shown), None))
 
     def action_whole_sweep(self) -> None:
         self.selection.whole_sweep = not self.selection.whole_sweep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from bncore.figure import DASHES
 from bncore.store.paths import SweepDir
 from bntui.chart.palette import MONOCHROME
 from bntui.chart.reading import Reading
+from bntui.chart.widget import Chart
 from bntui.widgets.listing import Listing
 from bntui.widgets.sidebar import reading_rows
-from explorer.factories import drive, explorer, text_of
+from explorer.factories import drive, every_kind, explorer, text_of, until
 
 READ = Reading("none", 0, 0.6671, 0.5, 0.5, None)
 
@@ -69,6 +71,20 @@ def test_the_panel_has_the_order_of_the_runs_and_keeps_the_selected_one_in_view(
             await pilot.press("down")
             await pilot.pause()
         assert panel.scroll_offset.y > 0
+
+    drive(app, (120, 30), act)
+
+
+@pytest.mark.parametrize(("axes", "typed", "place"), [(0, "2,0", 20.0), (1, "0.05", -math.log10(0.05))])
+def test_a_place_is_entered(tmp_path: Path, axes: int, typed: str, place: float) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def act(pilot: Pilot[None]) -> None:
+        chart = app.screen.query(Chart).first()
+        await pilot.press(*"X" * axes, "at", "x", "enter")
+        await until(pilot, lambda: "expected a number" in text_of(app))
+        await pilot.press("backspace", *("comma" if c == "," else c for c in typed), "enter")
+        await until(pilot, lambda: chart.crosshair == place)
 
     drive(app, (120, 30), act)
 

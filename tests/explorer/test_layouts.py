@@ -67,7 +67,7 @@ def test_a_layout_is_saved_shown_replaced_and_deleted(tmp_path: Path) -> None:
         band = selection.band
         await pilot.press(*"my [b]", "enter")
         await until(pilot, lambda: "saved layout my [b]" in text_of(app))
-        saved = Layout(panels=("loss", "beta"), axis="epochs", band=band, grouped=True)
+        saved = Layout(panels=("loss", "beta"), axis="loss", band=band, grouped=True)
         assert named_layouts() == {"my [b]": saved}
 
         save_layout("other", Layout(panels=("ics_l2", "gone"), grouped=False, by=("no.such",)))
@@ -86,7 +86,7 @@ def test_a_layout_is_saved_shown_replaced_and_deleted(tmp_path: Path) -> None:
 
         await pilot.press("L", "enter")
         await until(pilot, lambda: isinstance(app.screen, SweepPage) and len(charts(app)) == 2)
-        assert (selection.axis, selection.band, selection.grouped) == ("epochs", band, True)
+        assert (selection.axis, selection.band, selection.grouped) == ("loss", band, True)
         assert text_of(app).splitlines()[-1].strip() == "layout my [b]"
 
         await pilot.press("X", "W")
@@ -94,7 +94,7 @@ def test_a_layout_is_saved_shown_replaced_and_deleted(tmp_path: Path) -> None:
         app.screen.query_one(Input).value = "my [b]"
         await until(pilot, lambda: "replaces the one" in text_of(app))
         await pilot.press("enter")
-        await until(pilot, lambda: named_layouts()["my [b]"].axis == "samples")
+        await until(pilot, lambda: named_layouts()["my [b]"].axis == "epochs")
 
         await pilot.press("L")
         await until(pilot, lambda: isinstance(app.screen, PickLayout))

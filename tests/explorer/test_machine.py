@@ -75,7 +75,7 @@ def test_a_row_that_is_clicked_is_the_selected_run(sweep: SweepDir) -> None:
         assert app.context.selection.selected == sweep.path / "none-s0"
         await pilot.press("c", "X")
         await pilot.pause(0.1)
-        assert "over epochs" in checked_text(app)
+        assert "over training loss" in checked_text(app)
 
     drive(app, (120, 30), steps)
 
