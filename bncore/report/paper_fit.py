@@ -64,7 +64,7 @@ class PaperFit:
     def _lie(self) -> str:
         if not self.ranks:
             reasons = dict.fromkeys(rank.reason for rank in self.unranked)
-            return f"where the paper's curves lie among them cannot be said ({'; '.join(reasons)})"
+            return f"where the paper's curves lie among them is unknown ({'; '.join(reasons)})"
         seeds = f"all {self.seeds} seeds{' (few)' if self.seeds < FEW else ''}"
         if not self.outside:
             return f"none of the paper's {len(self.ranks)} curves lies outside {seeds}"

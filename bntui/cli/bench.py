@@ -96,7 +96,7 @@ def landscape(
 def observe(
     repeats: Repeats = 7, device: Device = "cpu", threads: Threads = None, as_json: Json = False
 ) -> None:
-    """Compare an observed loop with the same loop by itself."""
+    """Compare an observed loop with the same loop alone."""
     _networks(None, device)
     heading = _set_up_torch(threads)
     from bncore.bench.observe import bench_observe  # noqa: PLC0415 - torch

@@ -30,7 +30,7 @@ GROUPS = {
         "presets": Entry("inspect:presets", "List the experiments that come with the program."),
         "ls": Entry("ls:ls", "List sweeps and their runs."),
         "show": Entry("show:show", "Plot runs, and the runs of sweeps, together."),
-        "top": Entry("top:top", "Show the live runs and what they take of their machines."),
+        "top": Entry("top:top", "Show live runs and the resources they use."),
         "watch": Entry("inspect:watch", "Follow runs or sweeps until they end."),
         "logs": Entry("inspect:logs", "Print the logs of runs."),
     },

@@ -51,7 +51,9 @@ def export(
     png: Annotated[bool, typer.Option("--png", help="The same as PNG.")] = False,
     chart: Annotated[
         list[str] | None,
-        typer.Option("--chart", help="Chart for --svg and --png; repeatable.  [default: as bntui shows]"),
+        typer.Option(
+            "--chart", help="Chart for --svg and --png; repeatable.  [default: those that bntui shows]"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Output directory.  [default: <sweep>-<run>]")

@@ -31,7 +31,9 @@ def complete_setting(incomplete: str) -> list[str]:
 
 Single = Annotated[
     bool,
-    typer.Option("--single-runs", help="Each run by itself.  [default: the mean over a variant's seeds]"),
+    typer.Option(
+        "--single-runs", help="Draw each run separately.  [default: the mean over a variant's seeds]"
+    ),
 ]
 By = Annotated[
     list[str] | None,
@@ -43,7 +45,7 @@ By = Annotated[
 ]
 BandOption = Annotated[
     Band | None,
-    typer.Option("--band", help=f"About a mean: {'; '.join(f'{k}: {v}' for k, v in BANDS.items())}."),
+    typer.Option("--band", help=f"Band around a mean: {'; '.join(f'{k}: {v}' for k, v in BANDS.items())}."),
 ]
 
 

@@ -43,14 +43,14 @@ def presets(
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="KEY", help="Column, ascending; -KEY: descending.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many presets.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of presets.")] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
     """List the experiments that come with the program.
 
-    Columns that a narrow terminal has no room for are left out, and so is the time taken here where none
-    has ended yet; those of --columns are not."""
+    Columns that do not fit the terminal are left out, and so is the time taken here if none has ended yet,
+    except those named by --columns."""
     chosen = [_column(name, "--columns") for name in columns.split(",")] if columns else [*PRESET_COLUMNS]
     key = _column(sort.removeprefix("-"), "--sort") if sort else None
     found = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]

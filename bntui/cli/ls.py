@@ -54,13 +54,13 @@ def ls(
         ),
     ] = None,
     newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many runs.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of runs.")] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
     """List sweeps and their runs.
 
-    Columns that a narrow terminal has no room for are left out; those of --columns are not."""
+    Columns that do not fit the terminal are left out, except those named by --columns."""
     query, under = parse_where(where), root or default_root()
     fields = [field_named(name, "--columns") for name in columns.split(",")] if columns else _standard()
     key = field_named(sort.removeprefix("-"), "--sort") if sort else None

@@ -69,7 +69,10 @@ def bnrun(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """A laboratory for one question: why does normalization help optimization?"""
+    """A laboratory for one question: why does normalization help optimization?
+
+    A preset is an experiment that comes with the program; running one makes a sweep, a set of runs. RUN is a
+    path, sweep/run, a unique prefix, or @last, the newest sweep. `bntui` shows runs live."""
 
 
 def main() -> int:

@@ -41,7 +41,11 @@ Runs = Annotated[
 ]
 SomeRuns = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN_OR_SWEEP...]", help="List missing evidence.", autocompletion=complete_run),
+    typer.Argument(
+        metavar="[RUN_OR_SWEEP...]",
+        help="Judge these runs and list missing evidence.",
+        autocompletion=complete_run,
+    ),
 ]
 
 

@@ -61,7 +61,7 @@ def resume(
 ) -> None:
     """Resume paused runs; restart stopped or dead ones.
 
-    Of a sweep, everything unfinished is restarted where it was, one sweep after the other. In the foreground,
+    Of a sweep, everything unfinished is restarted where it stopped, one sweep at a time. In the foreground,
     exit 0 only if all restarted runs have ended."""
     check_launcher(launcher, slurm)
     runs = runs_named(names, root, where, announce=True)
@@ -88,7 +88,7 @@ def resume(
         send_request(run, Resume())
         say(f"{run.name}: request sent: resume")
     for run in waiting:
-        say(f"{run.name}: queued; it will start by itself")
+        say(f"{run.name}: queued; it will start automatically")
     if drop_request is not None:
         _request_drop(dead, drop_request)
     codes = set()

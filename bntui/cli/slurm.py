@@ -42,7 +42,7 @@ _OPTIONS = (
     _option("partition", str | None, "Partition."),
     _option("account", str | None, "Account."),
     _option("qos", str | None, "Quality of service."),
-    _option("time", str | None, "Time limit per task, such as 4:00:00; it is requeued then."),
+    _option("time", str | None, "Time limit per task, such as 4:00:00, after which it is requeued."),
     _option("gpus", str | None, "GPUs per run, such as 1 or a100:1."),
     _option("memory", str | None, "Memory per run, such as 16G."),
     _option("constraint", str | None, "Node features, such as a100."),

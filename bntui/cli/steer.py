@@ -69,7 +69,7 @@ Changes = Annotated[
     typer.Argument(
         metavar="RUN path=value...",
         help="A run or a sweep (none with --where), then noise=on norm=l1 lr=0.05 probes.ics.every=50 ...; "
-        "nothing: what can be set.",
+        "without any: list what can be set.",
         autocompletion=complete_run,
     ),
 ]

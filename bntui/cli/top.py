@@ -43,10 +43,10 @@ def top(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Show the live runs and what they take of their machines.
+    """Show live runs and the resources they use.
 
-    CPU counts processors: 200 % are two. GPU figures are of the whole GPU and need nvidia-ml-py. Columns
-    that a narrow terminal has no room for are left out. Ctrl-C ends it."""
+    CPU counts processors: 200 % means two. GPU figures are of the whole GPU and need nvidia-ml-py. Columns
+    that do not fit the terminal are left out. Ctrl-C ends it."""
     query, under = parse_where(where), root or default_root()
     sample = _Sampling(under, query, sort)
     if as_json:

@@ -106,7 +106,7 @@ def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None
         here = {action.help for action in actions_of(("everywhere", "runs", "sweep"), app.context.offered())}
         assert set(commands) == here
         theme = app.theme
-        commands["Dark, light, or the terminal's own colours"].callback()
+        commands["Dark, light, or the terminal's own colors"].callback()
         await until(pilot, lambda: app.theme != theme)
         commands["Events and requests"].callback()
         await until(pilot, lambda: getattr(app.screen, "TAB", "") == "journal")

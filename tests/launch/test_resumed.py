@@ -65,7 +65,7 @@ def test_a_change_reaches_what_waits(tmp_path: Path) -> None:
     with at_work(first):
         assert bnrun("set", "tiny-001", "lr=1e-4", cwd=tmp_path).returncode == 0
         again = bnrun("resume", "tiny-001/batch-s0", cwd=tmp_path)
-        assert "queued; it will start by itself" in again.stderr
+        assert "queued; it will start automatically" in again.stderr
         refused = bnrun("rm", "-y", "tiny-001/batch-s0", cwd=tmp_path)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "tiny-001/batch-s0: alive; `bnrun stop` it first" in refused.stderr

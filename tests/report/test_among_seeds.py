@@ -69,7 +69,7 @@ def test_one_seed_has_no_rank_and_few_no_typical_one(tmp_path: Path) -> None:
     one = runs(tmp_path / "a", VGG16, accuracies(around), 1)
     assert only(one).words == ONE_SEED
     assert only(one).looks == ()
-    assert "cannot be said (no rank: one seed)" in paper_fit(one.settings[0]).text
+    assert "is unknown (no rank: one seed)" in paper_fit(one.settings[0]).text
     few = runs(tmp_path / "b", VGG16, accuracies(around), 4)
     assert only(few).words == "within the range of 4 seeds (few)"
 

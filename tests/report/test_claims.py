@@ -135,7 +135,7 @@ def test_every_claim_has_runs_that_support_it_contradict_it_and_leave_it_open() 
 def test_too_few_seeds_settle_nothing_and_are_named(tmp_path: Path, seeds: int) -> None:
     found = judged(tmp_path, "C4", SMOOTH, seeds=seeds)
     assert found.verdict == OPEN
-    assert "towards the claim, but fewer than 3 seeds" in found.why
+    assert "in favor of the claim, but fewer than 3 seeds" in found.why
     assert ("1 seed only" if seeds == 1 else "2 seeds") in found.why
 
 
@@ -165,7 +165,7 @@ def test_synthetic_images_settle_nothing(tmp_path: Path) -> None:
     made = IMAGES.model_copy(update={"data": IMAGES.data.model_copy(update={"source": "synthetic"})})
     found = judged(tmp_path, "C4", [variant | {"base": made} for variant in SMOOTH])
     assert found.verdict == OPEN
-    assert "synthetic images decide nothing" in found.why
+    assert "synthetic images are not evidence" in found.why
 
 
 def test_networks_that_were_measured_too_seldom_are_not_called_early(tmp_path: Path) -> None:

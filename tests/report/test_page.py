@@ -126,7 +126,7 @@ def test_text_from_outside_stays_text(tmp_path: Path) -> None:
 def test_synthetic_images_are_announced(tmp_path: Path) -> None:
     made = IMAGES.model_copy(update={"data": IMAGES.data.model_copy(update={"source": "synthetic"})})
     text = page(report([sweep_of(tmp_path / "made", {"norm": "none", "base": made}, seeds=1)]))
-    assert "they decide nothing" in text
+    assert "which are not evidence" in text
 
 
 def test_a_run_in_which_nothing_happened_makes_a_page_too(tmp_path: Path) -> None:

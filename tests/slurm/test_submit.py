@@ -140,7 +140,7 @@ def test_stopping_it_cancels_what_waits_and_resuming_submits_it_again(folder: Pa
     slurm.queue("7|2|PENDING|None", "7|1|CANCELLED|None")
     done = bnrun("resume", "tiny-001", "--slurm-time", "90", cwd=folder, PATH=slurm.path)
     assert done.returncode == 0, done.stderr
-    assert "tiny-001/l1-s0: queued; it will start by itself" in done.stderr
+    assert "tiny-001/l1-s0: queued; it will start automatically" in done.stderr
     record = read_record(sweep)
     assert record is not None
     assert [(job.id, job.runs) for job in record.jobs][1:] == [("8", ("batch-s0",))]

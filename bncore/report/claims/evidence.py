@@ -56,7 +56,7 @@ class ClaimMeasure:
         if self.effect is None:
             return "not measured"
         toward = self.effect.mean > self.threshold
-        return "towards the claim" if toward == (self.side == "above") else "against the claim"
+        return "in favor of the claim" if toward == (self.side == "above") else "against the claim"
 
 
 @dataclass(frozen=True)

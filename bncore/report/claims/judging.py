@@ -40,7 +40,7 @@ def judge(claim: Claim, settings: Sequence[ComparisonGroup]) -> ClaimVerdict:
 def _judged(setting: ComparisonGroup, scope: Scope) -> tuple[Verdict, str]:
     verdict = scope.verdict
     if setting.synthetic:
-        return Verdict.INCONCLUSIVE, f"synthetic images decide nothing; there {_said(scope, verdict)}"
+        return Verdict.INCONCLUSIVE, f"synthetic images are not evidence; on them: {_said(scope, verdict)}"
     return verdict, _said(scope, verdict)
 
 
@@ -87,7 +87,7 @@ def _nothing(settings: Sequence[ComparisonGroup]) -> str:
     runs = [run for setting in settings for run in setting.runs]
     apart = [run for run in runs if not run.counts]
     if not apart:
-        return "These runs measured nothing that counts for it."
+        return "These runs have no measurement that counts."
     return (
         f"No run that counts measured it; {len(apart)} of {len(runs)} runs do not count, such as {apart[0].name} "
         f"({apart[0].excluded_because})."

@@ -157,7 +157,7 @@ LEMMA_CLAIM = Claim(
     ),
     resolved_elsewhere=(
         "No run can decide it: the lemma is about a point, not about training. `bnrun theory` checks its "
-        "algebra (exact) and shows a network of one neuron in which the point it speaks of is no optimum "
+        "algebra (exact) and shows a network of one neuron in which the point in question is not an optimum "
         "(after arXiv 2502.17913)."
     ),
     short="Lemma 4.5 (initialization)",
