@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import ClassVar
 
 from textual import on
 from textual.app import App, SystemCommand
@@ -17,28 +18,22 @@ from textual.screen import Screen
 from bntui.actions import EVERYWHERE, actions_of, bindings
 from bntui.bell import LIVING, Endings, signal
 from bntui.context import PageContext
-from bntui.feed import SnapshotFeed
+from bntui.live.watch import SnapshotFeed
 from bntui.saving import save_screen
-from bntui.screens.activations import ActivationsPage
-from bntui.screens.compare import ComparePage
+from bntui.screens.chart_pages import ActivationsPage, ComparePage, LayersPage, TheoryPage
+from bntui.screens.dialog import Leave
 from bntui.screens.help import Help
 from bntui.screens.home import HomePage
 from bntui.screens.journal import JournalPage
-from bntui.screens.layers import LayersPage
-from bntui.screens.leave import Leave
 from bntui.screens.log import LogPage
 from bntui.screens.machine import MachinePage
 from bntui.screens.page import LEAVING, Page
 from bntui.screens.runs import RunsPage
 from bntui.screens.spec import SpecPage
 from bntui.screens.sweep import SweepPage
-from bntui.screens.theory import TheoryPage
-from bntui.selection import Selection, Settings, SourceFactory
+from bntui.selection import RunOrSweep, Selection, Settings, SourceFactory
 from bntui.signals import leave_on_signals
 from bntui.steering.send import stop_all
-
-if TYPE_CHECKING:
-    from bntui.selection import RunOrSweep
 
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Names on the command line, and Textual's."""
@@ -71,8 +66,6 @@ class Explorer(App[None]):
     """
 
     TITLE = "bntui"
-    ENABLE_COMMAND_PALETTE = True
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
     class SnapshotReady(Message):
@@ -184,14 +177,9 @@ class Explorer(App[None]):
         offered = screen.offered() if isinstance(screen, Page) else self.context.offered()
         for action in actions_of(scopes, offered):
             key = f" ({action.key})" if action.key else ""
-            command = self._command(action.name, action.scope)
+            namespace = self if action.scope == EVERYWHERE else screen
+            command = partial(self.call_later, self.run_action, action.name, namespace)
             yield SystemCommand(f"{action.label}{key}", action.help, command)
-
-    def _command(self, name: str, scope: str) -> Callable[[], None]:
-        def run() -> None:
-            self.call_later(self.run_action, name, self if scope == EVERYWHERE else self.screen)
-
-        return run
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return action in LEAVING if isinstance(self.screen, Page) and self.screen.is_tiny else True

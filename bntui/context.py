@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bncore.follow.groups import Group, groups_of
 from bntui.actions import REQUESTS, Action, rebound
-from bntui.feed import SnapshotFeed
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
-from bntui.selection import Selection, Settings
-
-if TYPE_CHECKING:
-    from bntui.selection import RunOrSweep
+from bntui.live.watch import SnapshotFeed
+from bntui.selection import RunOrSweep, Selection, Settings
 
 
 class Navigator(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from textual.keys import Keys, _character_to_key
 
@@ -36,15 +36,15 @@ def read_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], l
             problems.append(Problem(file, f"keys.{name}", value, accepted))
         else:
             (action,) = (one for one in ACTIONS if one.id == name)
-            keys[name] = ",".join(dict.fromkeys([*found, *filter(_stays(action), action.keys.split(","))]))
+            stay = [key for key in action.keys.split(",") if _stays(key, action.scope)]
+            keys[name] = ",".join(dict.fromkeys([*found, *stay]))
     conflicts = _conflicts(keys)
     return keys, problems + [Problem(file, f"keys.{name}", written[name], *why) for name, why in conflicts]
 
 
-def _stays(action: Action) -> Callable[[str], bool]:
-    """Which of an action's keys it keeps whatever else it is given: in lists arrows, Enter and such, which windows
-    name."""
-    return lambda key: key in PROTECTED or (action.scope == LISTS and len(key) > 1)
+def _stays(key: str, scope: str) -> bool:
+    """Whether an action keeps a key whatever it is given: in lists arrows, Enter and such, which windows name."""
+    return key in PROTECTED or (scope == LISTS and len(key) > 1)
 
 
 def key_of(text: str) -> str | None:
@@ -100,12 +100,9 @@ def _conflicts(keys: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]
             others = [one for one in table.values() if one.id != name and _meet(one, table[name])]
             taken = next((one.id for one in others if key in one.keys.split(",")), "")
             if key in PROTECTED or taken:
-                said = (
-                    f"{key_name(key)} is the key of {taken}"
-                    if taken
-                    else f"{key_name(key)} cannot be changed"
-                )
-                yield name, ("a key that is free on that screen (`bntui config --keys`)", said)
+                why = f"is the key of {taken}" if taken else "cannot be changed"
+                accepted = "a key that is free on that screen (`bntui config --keys`)"
+                yield name, (accepted, f"{key_name(key)} {why}")
 
 
 def _meet(one: Action, other: Action) -> bool:

@@ -12,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from bntui.selection import Settings
 from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
-    from bntui.selection import RunOrSweep
+    from bntui.selection import RunOrSweep, Settings
 
 FAILED, USAGE, NO_RUN = 1, 2, 3
 SSH = ("SSH_CONNECTION", "SSH_TTY")
@@ -51,8 +50,9 @@ def _main(arguments: list[str] | None) -> int:
 
     from bncore.config.errors import SpecError
     from bntui.app import Explorer
-    from bntui.disk import Disk
+    from bntui.live.watch import Disk
     from bntui.preferences import Preferences, preferences_file, read_preferences
+    from bntui.selection import Settings
 
     try:
         preferences = Preferences() if options.no_config else read_preferences(preferences_file())
@@ -70,11 +70,7 @@ def _main(arguments: list[str] | None) -> int:
         frame_s=0.5 if slow else preferences.refresh,
         speed=options.speed,
         demo=options.demo,
-        panels=preferences.panels,
-        band=preferences.band,
-        smoothing=preferences.smoothing,
-        bell=preferences.bell,
-        keys=preferences.keys,
+        **preferences.model_dump(exclude={"theme", "mouse", "refresh"}),
     )
     with ExitStack() as cleaning:
         try:
@@ -88,7 +84,7 @@ def _main(arguments: list[str] | None) -> int:
         if settings.speed is not None and place is None:
             sys.stderr.write("bntui: --speed: expected together with a run or a sweep, to play back\n")
             return USAGE
-        explorer = Explorer(settings, Disk(settings), place)
+        explorer = Explorer(settings, Disk(settings.root, settings.speed), place)
         _tolerate_any_byte()
         reset_terminal(sys.stderr.fileno())
         explorer.run(mouse=mouse)

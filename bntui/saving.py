@@ -9,7 +9,7 @@ from textual.app import App
 
 from bncore.figure import ChartData
 from bntui.chart.export import csv_text, picture_of
-from bntui.chart.style import ChartStyle
+from bntui.chart.frame import ChartStyle
 from bntui.chart.view import View
 
 Notice = tuple[str, str]

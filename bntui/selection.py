@@ -1,23 +1,22 @@
-"""What the explorer is opened with, and what is selected in it; light to import."""
+"""What the explorer is opened with, and what is selected in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from bncore.config.measure import Band
-    from bncore.follow.groups import Group
-    from bncore.follow.run_view import RunView
-    from bncore.store.paths import RunDir, SweepDir
-    from bntui.live.axes import Axis
-    from bntui.live.marks import Marks
-    from bntui.live.snapshot import Snapshot
-    from bntui.live.sources import Source
+from bncore.config.measure import Band
+from bncore.follow.groups import Group
+from bncore.follow.run_view import RunView
+from bncore.store.paths import RunDir, SweepDir
+from bntui.live.axes import Axis
+from bntui.live.marks import Marks
+from bntui.live.snapshot import Snapshot
+from bntui.live.sources import Source
 
-    RunOrSweep: TypeAlias = RunDir | SweepDir
+RunOrSweep: TypeAlias = RunDir | SweepDir
 
 Bell: TypeAlias = Literal["off", "bell", "osc9"]
 

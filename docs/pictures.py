@@ -18,7 +18,7 @@ os.environ |= {"COLORTERM": "truecolor", "TEXTUAL_COLOR_SYSTEM": "truecolor"}  #
 
 from bncore.store.paths import SweepDir
 from bntui.app import Explorer
-from bntui.disk import Disk
+from bntui.live.watch import Disk
 from bntui.selection import Settings
 
 SMALL, LARGE = (120, 32), (160, 48)
@@ -54,7 +54,7 @@ def main(target: Path) -> None:
 async def record(sweep: Path, size: tuple[int, int], scene: Scene) -> list[str]:
     """Pictures of a scene, as SVG."""
     settings = Settings(sweep.parent)
-    explorer = Explorer(settings, Disk(settings), SweepDir(sweep))
+    explorer = Explorer(settings, Disk(settings.root, settings.speed), SweepDir(sweep))
     found = []
     async with explorer.run_test(size=size) as pilot:
         for seconds, keys, _ in scene:

@@ -13,8 +13,8 @@ from textual.strip import Strip
 
 from bncore.aggregate import Aggregate, Member, aggregate
 from bncore.figure import ChartData, Curve
+from bntui.chart.frame import ChartStyle
 from bntui.chart.picture import draw
-from bntui.chart.style import ChartStyle
 from bntui.live.grouping import MOST_STEPS
 
 CHARTS, SERIES = 4, 4

@@ -14,9 +14,8 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 WIDTH, HEIGHT = 160, 48
 PATIENCE_S = 60.0
@@ -62,9 +61,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._program.send_signal(signal.SIGCONT)
         self._program.terminate()
         try:
@@ -99,8 +96,7 @@ class Terminal:
         Raises:
             RuntimeError: the program has ended, or nothing of the kind came; with what it sent.
         """
-        until = time.perf_counter() + PATIENCE_S
-        while time.perf_counter() < until:
+        for _ in _while_patient():
             ended = self._program.poll() is not None
             if ended:
                 self._thread.join(ENDING_S)  # what it sent last may not have been read yet
@@ -111,24 +107,20 @@ class Terminal:
                     return at
             if ended:
                 break
-            time.sleep(POLL_S)
         tail = b"".join(data for _, data in self.pieces(since))[-2000:]
         raise RuntimeError(f"the explorer did not show what was waited for; it sent {tail!r}")
 
     def quiet(self, seconds: float, since: float = 0.0) -> float:
         """Wait until nothing has come for so long; when the last of it came, or `since` where nothing did."""
-        until = time.perf_counter() + PATIENCE_S
-        while time.perf_counter() < until:
+        for _ in _while_patient():
             last = max(self._pieces[-1][0] if self._pieces else 0.0, since)
             if time.perf_counter() - last >= seconds:
                 return last
-            time.sleep(POLL_S)
         raise RuntimeError(f"the explorer never was quiet for {seconds:g} s")
 
     def idle(self, seconds: float = 1.0) -> float:
         """Wait until nothing has come for so long and next to nothing was computed; when the last of it came."""
-        until = time.perf_counter() + PATIENCE_S
-        while time.perf_counter() < until:
+        for _ in _while_patient():
             computed = processor_s(self.pid, all_threads=True)
             time.sleep(seconds / 2)
             last = self._pieces[-1][0] if self._pieces else 0.0
@@ -211,6 +203,13 @@ def memory_mb(pid: int) -> tuple[float, float]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     found = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
     return int(found["VmRSS"]) * 1024 / 1e6, int(found["VmHWM"]) * 1024 / 1e6
+
+
+def _while_patient() -> Iterator[None]:
+    until = time.perf_counter() + PATIENCE_S
+    while time.perf_counter() < until:
+        yield
+        time.sleep(POLL_S)
 
 
 def _take_terminal() -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 
 from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Optim, Spec
 from bncore.store.reader import read
@@ -47,9 +46,7 @@ class TrainerProcess:
         self._wait_for_step(5)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._worker.send_signal(signal.SIGKILL)  # nothing of it is kept
         self._worker.wait()
 

@@ -1,4 +1,4 @@
-"""What stands around a plot: the border with its title, the labels of both axes, the reading at the crosshair."""
+"""How a plot is drawn, and what stands around it: border and title, labels of both axes, what is read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bntui.chart.cell_style import cell_style
+from bncore.figure import Curve
 from bntui.chart.grid import Grid, cells, fitted
-from bntui.chart.palette import Palette
+from bntui.chart.palette import DARK, Palette
 from bntui.chart.raster import rows_of
 from bntui.chart.scale import Scale
 from bntui.chart.ticks import Tick
@@ -39,7 +39,7 @@ def layout(width: int, height: int) -> PlotArea:
 
 def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], focused: bool) -> None:
     """A rounded border with the title on the left and on the right what of all else there is room for."""
-    line = cell_style(palette.accent if focused else palette.border, palette.background)
+    line = palette.ink(palette.accent if focused else palette.border)
     width, last = grid.width, grid.height - 1
     for row, corners in ((0, "╭╮"), (last, "╰╯")):
         grid.fill(row, slice(None), "─", line)
@@ -50,13 +50,12 @@ def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], foc
     room = width - 4
     name = fitted(title, room - 2)
     if name:
-        end = grid.write(0, 2, f" {name} ", cell_style(palette.text, palette.background, bold=True))
+        end = grid.write(0, 2, f" {name} ", palette.ink(palette.text, bold=True))
         room = width - end - 2
     while asides and len(cells(aside := " · ".join(asides))) + 3 > room:
         asides = asides[:-1]
     if asides:
-        muted = cell_style(palette.muted, palette.background)
-        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", muted)
+        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", palette.ink(palette.muted))
 
 
 def most_y_ticks(height: int) -> int:
@@ -79,7 +78,7 @@ def draw_y_labels(
         rows.append(row)
         label = fitted(tick.label, place.gutter)
         column = place.left - len(cells(label)) - (len(cells(label)) < place.gutter)
-        grid.write(place.top + row, column, label, cell_style(palette.muted, palette.background))
+        grid.write(place.top + row, column, label, palette.ink(palette.muted))
     return rows
 
 
@@ -96,16 +95,44 @@ def draw_x_labels(
         at = place.left + min(place.width - 1, int(fraction * place.width))
         column = max(at - len(text) // 2, 1)
         if column >= free and column + len(text) < grid.width:
-            free = grid.write(grid.height - 1, column, text, cell_style(palette.muted, palette.background))
+            free = grid.write(grid.height - 1, column, text, palette.ink(palette.muted))
 
 
 def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Palette) -> None:
     """The sentence in the bottom border, each value in its curve's colour."""
-    column = grid.write(grid.height - 1, 2, " ", cell_style(palette.text, palette.background))
+    column = grid.write(grid.height - 1, 2, " ", palette.ink(palette.text))
     for text, style in pieces:
         color = palette.text if style is None else palette.curve(style)
         room = grid.width - 2 - column
         if room <= 0:
             return
-        value = cell_style(color, palette.background)
-        column = grid.write(grid.height - 1, column, fitted(text, room), value)
+        column = grid.write(grid.height - 1, column, fitted(text, room), palette.ink(color))
+
+
+@dataclass(frozen=True, slots=True)
+class ChartStyle:
+    """How a plot is drawn."""
+
+    palette: Palette = DARK
+    smoothing: float = 0.0
+    """From 0 to below 1; the raw curve is kept faintly behind the smoothed one."""
+    crosshair: float | None = None
+    """The step at which everything is read off in the bottom border."""
+    focused: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TerminalPicture:
+    """A drawn plot, and where its field and its axes lie."""
+
+    grid: Grid
+    place: PlotArea
+    x_scale: Scale | None
+    """None where there is nothing to draw."""
+    y_scale: Scale | None
+    curves: tuple[Curve, ...] = ()
+    """What the crosshair reads."""
+    whole_x: bool = True
+    """Whether what it is drawn over are whole numbers."""
+    x_names: tuple[str, ...] = ()
+    """As those of `bncore.figure.ChartData`."""

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.figure import Floats, HeatData, HistogramData, Span
-from bntui.chart.cell_style import background_of, cell_style, cell_styles
+from bntui.chart.cell_style import background_of, cell_styles, rgb
 from bntui.chart.frame import (
+    ChartStyle,
     PlotArea,
+    TerminalPicture,
     draw_border,
     draw_reading,
     draw_x_labels,
@@ -19,13 +21,80 @@ from bntui.chart.frame import (
     most_y_ticks,
 )
 from bntui.chart.grid import SPACE, Grid, cells, fitted
-from bntui.chart.heat import column_means, half_cells
 from bntui.chart.overlay import Overlay
+from bntui.chart.palette import HEAT, Palette
 from bntui.chart.reading import nearest, whole
 from bntui.chart.scale import Scale
-from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import exact, extended, short, ticks
 from bntui.chart.view import finite_ends
+
+SHADES = " ░▒▓█"
+"""From little to much, where colours cannot be mixed."""
+LEVELS = 64
+
+
+def heat_colors() -> NDArray[np.int64]:
+    """(LEVELS,) colours from little to much."""
+    anchors = np.array(HEAT, float)
+    at = np.linspace(0, len(anchors) - 1, LEVELS)
+    parts = [np.interp(at, np.arange(len(anchors)), anchors[:, i]) for i in range(3)]
+    return np.array([rgb(*(round(float(p[i])) for p in parts)) for i in range(LEVELS)], np.int64)
+
+
+COLORS = heat_colors()
+
+
+def column_means(x: Floats, values: Floats, scale: Scale, columns: int) -> Floats:
+    """Mean over the steps of each column; a column without any takes the step before it, up to the last one.
+
+    Arguments:
+        x: (n,) steps, ascending.
+        values: (n, k)
+        scale: the steps shown.
+        columns: how many.
+
+    Returns:
+        (columns, k), NaN before the first and after the last step, and where all of a column is not finite.
+    """
+    index = scale.parted(x, columns)
+    result = np.full((columns, values.shape[1]), np.nan)
+    filled = np.flatnonzero(index[1:] > index[:-1])
+    if filled.size:
+        starts, shown = index[filled], values[: index[-1]]
+        finite = np.isfinite(shown)
+        sums = np.add.reduceat(np.where(finite, shown, 0.0), starts, axis=0)
+        counts = np.add.reduceat(finite.astype(float), starts, axis=0)
+        with np.errstate(invalid="ignore"):
+            result[filled] = sums / counts
+    between = (index[1:] == index[:-1]) & (index[:-1] > 0) & (index[:-1] < x.size)
+    for column in np.flatnonzero(between).tolist():
+        row = values[index[column] - 1]
+        result[column] = np.where(np.isfinite(row), row, np.nan)
+    return result
+
+
+def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Characters and inks of a field.
+
+    Arguments:
+        levels: (2 h, w) from 0 to 1, the first row at the top; NaN: nothing.
+        palette: its colours.
+
+    Returns:
+        two arrays (h, w).
+    """
+    known = ~np.isnan(levels)
+    if not palette.translucent:
+        with np.errstate(invalid="ignore"):
+            both = np.fmax(levels[0::2], levels[1::2])
+        shade = np.clip(np.nan_to_num(both) * len(SHADES), 0, len(SHADES) - 1).astype(int)
+        characters = np.array([ord(c) for c in SHADES], np.uint32)[shade]
+        return characters, np.full(characters.shape, palette.ink(palette.text), np.int64)
+    index = np.clip(np.nan_to_num(levels) * LEVELS, 0, LEVELS - 1).astype(int)
+    colors = np.where(known, COLORS[index], palette.background)
+    styles = cell_styles(colors[0::2], colors[1::2])
+    return np.full(styles.shape, ord("▀"), np.uint32), styles
+
 
 BAR = 8
 """Cells of the colours from little to much."""
@@ -35,7 +104,7 @@ NOTHING = 0.01
 
 def draw_heat(data: HeatData, width: int, height: int, x: Span | None, look: ChartStyle) -> TerminalPicture:
     """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
-    grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
+    grid = Grid(width, height, look.palette.ink(look.palette.text))
     place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
     scale, span = _steps(data.x, x), data.span or finite_ends(data.values.ravel(), positive=data.log)
     if scale is None or span is None:
@@ -57,7 +126,7 @@ def draw_histogram(
     data: HistogramData, width: int, height: int, x: Span | None, look: ChartStyle
 ) -> TerminalPicture:
     """Histogram by step: each column of cells is a histogram, relative to its own highest bin."""
-    grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
+    grid = Grid(width, height, look.palette.ink(look.palette.text))
     place, scale = layout(width, height), _steps(data.x, x)
     if scale is None or not np.isfinite(data.density).any():
         return _empty(grid, place, data.title, data.note, look)
@@ -129,7 +198,7 @@ def _name_rows(
         named.add(row)
         text = fitted(name, place.gutter - 1)
         column = place.left - 1 - len(cells(text))
-        grid.write(place.top + row, column, text, cell_style(look.palette.muted, look.palette.background))
+        grid.write(place.top + row, column, text, look.palette.ink(look.palette.muted))
 
 
 def _surround(
@@ -159,7 +228,7 @@ def _surround(
             if not names or (overlay.column(tick.value) or 0) + place.left + len(tick.label) < before
         ]
         draw_x_labels(grid, place, scale, tuple(marks), look.palette)
-        grid.write(grid.height - 1, before, names, cell_style(look.palette.muted, look.palette.background))
+        grid.write(grid.height - 1, before, names, look.palette.ink(look.palette.muted))
     return picture
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.figure import ChartData, Curve
-from bntui.chart.cell_style import blend, cell_style, with_background
+from bntui.chart.cell_style import blend, with_background
 from bntui.chart.frame import PlotArea
 from bntui.chart.grid import SPACE, Grid, cells, fitted
 from bntui.chart.layers import Layers, last_point
@@ -60,8 +60,7 @@ class Overlay:
             if column is not None:
                 color = self._palette.muted if line.style is None else self._palette.curve(line.style)
                 rows = slice(self._place.top, self._place.top + self._place.height)
-                value = cell_style(color, self._palette.background)
-                self._grid.fill(rows, self._place.left + column, "┊", value)
+                self._grid.fill(rows, self._place.left + column, "┊", self._palette.ink(color))
 
     def vline_texts(self, data: ChartData, layers: Layers) -> None:
         """The text of each line beside it, where in the upper half it hides the least, and no other text."""
@@ -128,7 +127,7 @@ class Overlay:
         free = self._grid.characters[place] == SPACE
         free |= np.isin(self._grid.characters[place], [ord(c) for c in "┊╌┄"])
         self._grid.characters[place][free] = ord("│")
-        self._grid.styles[place][free] = cell_style(self._palette.accent, self._palette.background)
+        self._grid.styles[place][free] = self._palette.ink(self._palette.accent)
         if self._palette.translucent:
             glow = blend(self._palette.accent, self._palette.background, 0.35)
             column_inks = self._grid.styles[place]
@@ -146,10 +145,10 @@ class Overlay:
                 lines.append(word)
         lines = lines[: self._place.height]
         first = self._place.top + (self._place.height - len(lines)) // 2
-        value = cell_style(self._palette.muted, self._palette.background)
+        muted = self._palette.ink(self._palette.muted)
         for i, line in enumerate(lines):
             shown = fitted(line, inside)
-            self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, value)
+            self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, muted)
 
     def column(self, x: float) -> int | None:
         """The column of cells of step x; None where it is not shown."""
@@ -165,9 +164,8 @@ class Overlay:
 
     def _across(self, row: int, character: str, color: int) -> None:
         columns = slice(self._place.left, self._place.left + self._place.width)
-        value = cell_style(color, self._palette.background)
-        self._grid.fill(self._place.top + row, columns, character, value)
+        self._grid.fill(self._place.top + row, columns, character, self._palette.ink(color))
 
     def _write(self, row: int, column: int, text: str, color: int, bold: bool = False) -> None:
-        value = cell_style(color, self._palette.background, bold=bold)
-        self._grid.write(self._place.top + row, self._place.left + column, text, value)
+        ink = self._palette.ink(color, bold=bold)
+        self._grid.write(self._place.top + row, self._place.left + column, text, ink)

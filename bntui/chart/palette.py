@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.figure import DARK_PALETTE, DASHES, PALETTE, dash_of
-from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, css, from_css, rgb
+from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, cell_style, css, from_css, rgb
 from bntui.chart.raster import BLANK
 
 IN_16_COLORS = (11, 14, 10, 13, 9, 12, 7, 6)
@@ -61,6 +61,10 @@ class Palette:
         """The background of a cell inside of a band, over what lies there already."""
         return blend(self.curve(style), under, 0.2)
 
+    def ink(self, color: int, *, bold: bool = False, dim: bool = False) -> int:
+        """What is written in a colour, on the background."""
+        return cell_style(color, self.background, bold=bold, dim=dim)
+
     def css(self, style: int) -> str:
         """The curve's colour for a style sheet or for markup, where the run is named beside the charts."""
         return css(self.curve(style))
@@ -70,14 +74,14 @@ class Palette:
 def true_colors(background: RGB, text: RGB, accent: RGB) -> Palette:
     """For terminals of 256 colours or more, on the background that the theme gives."""
     dark = sum(background) < 384
-    ground, cell_style = rgb(*background), rgb(*text)
+    ground, letters = rgb(*background), rgb(*text)
     return Palette(
         curves=tuple(map(from_css, DARK_PALETTE if dark else PALETTE)),
         background=ground,
-        text=cell_style,
-        muted=blend(cell_style, ground, 0.6),
-        border=blend(cell_style, ground, 0.32),
-        grid=blend(cell_style, ground, 0.13),
+        text=letters,
+        muted=blend(letters, ground, 0.6),
+        border=blend(letters, ground, 0.32),
+        grid=blend(letters, ground, 0.13),
         accent=rgb(*accent),
         translucent=True,
     )

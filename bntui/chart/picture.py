@@ -7,15 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from bncore.figure import ChartData, Curve
-from bntui.chart.cell_style import cell_style
-from bntui.chart.frame import draw_border, draw_reading, draw_x_labels, draw_y_labels, layout, most_y_ticks
+from bntui.chart.frame import (
+    ChartStyle,
+    TerminalPicture,
+    draw_border,
+    draw_reading,
+    draw_x_labels,
+    draw_y_labels,
+    layout,
+    most_y_ticks,
+)
 from bntui.chart.grid import Grid
 from bntui.chart.layers import Layers
 from bntui.chart.overlay import Overlay
 from bntui.chart.reading import readings, sentence
 from bntui.chart.scale import Scale
 from bntui.chart.smooth import smoothed_curve
-from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.ticks import ticks
 from bntui.chart.view import View, beyond, x_scale, y_scale
 
@@ -52,7 +59,7 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
 
 def draw_unread(data: ChartData, width: int, height: int, view: View, look: ChartStyle) -> TerminalPicture:
     """The chart without its bottom words and without a crosshair: all of it that takes long."""
-    grid = Grid(width, height, cell_style(look.palette.text, look.palette.background))
+    grid = Grid(width, height, look.palette.ink(look.palette.text))
     place = layout(width, height)
     strong = tuple(smoothed_curve(curve, look.smoothing) for curve in data.curves)
     x = x_scale(data, view)

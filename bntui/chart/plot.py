@@ -20,9 +20,9 @@ from textual.widget import Widget
 
 from bncore.figure import Span
 from bntui.actions import CHARTS, bindings
+from bntui.chart.frame import ChartStyle, TerminalPicture
 from bntui.chart.palette import ANSI, MONOCHROME, Palette, true_colors
 from bntui.chart.scale import Scale
-from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
 
 ZOOM = 0.7
@@ -73,7 +73,8 @@ class Plot(Widget, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._view = View()
+        self.view = View()
+        """What the reader chose to see."""
         self._picture: TerminalPicture | None = None
         self._dragged: tuple[int, int] | None = None
         self._begun = False
@@ -97,21 +98,16 @@ class Plot(Widget, can_focus=True):
             self._begun = True
             self.post_message(self.Begun(self))
 
-    @property
-    def view(self) -> View:
-        """What the reader chose to see."""
-        return self._view
-
     def set_view(self, x0: float | None, x1: float | None) -> None:
         """Shows the steps from `x0` to `x1`, or whatever fits; posts no message."""
         x = None if x0 is None or x1 is None or x1 <= x0 else (x0, x1)
-        if x != self._view.x:
-            self._view = replace(self._view, x=x)
+        if x != self.view.x:
+            self.view = replace(self.view, x=x)
             self.redraw()
 
     def set_y(self, y: Span | None) -> None:
         """Shows these values, or whatever fits."""
-        self._choose(replace(self._view, y=y))
+        self._choose(replace(self.view, y=y))
 
     def chart_style(self) -> ChartStyle:
         return ChartStyle(self.palette, crosshair=self.crosshair, focused=self.has_focus)
@@ -156,12 +152,12 @@ class Plot(Widget, can_focus=True):
 
     def action_pan(self, right: int, up: int) -> None:
         """Moves by a tenth of what is shown; while everything is shown the key is left to the screen."""
-        if self._view.is_whole:
+        if self.view.is_whole:
             raise SkipAction
         self._pan(right * PAN, up * PAN)
 
     def action_fit(self) -> None:
-        self._choose(View(clips=self._view.clips))
+        self._choose(View(clips=self.view.clips))
 
     def action_crosshair(self) -> None:
         """Shows it at the last step in view, or takes it away."""
@@ -208,7 +204,7 @@ class Plot(Widget, can_focus=True):
         right, down = event.x - self._dragged[0], event.y - self._dragged[1]
         self._dragged = (event.x, event.y)
         place = self._picture.place
-        self._pan(-right / place.width, down / place.height if self._view.y is not None else 0.0)
+        self._pan(-right / place.width, down / place.height if self.view.y is not None else 0.0)
 
     def on_leave(self) -> None:
         if self._dragged is None:
@@ -227,12 +223,12 @@ class Plot(Widget, can_focus=True):
     def _zoom(self, factor: float, around: float) -> None:
         scale = self._x_scale()
         if scale is not None:
-            self._choose(replace(self._view, x=scale.zoomed(factor, around).span))
+            self._choose(replace(self.view, x=scale.zoomed(factor, around).span))
 
     def _pan(self, right: float, up: float) -> None:
         if self._picture is None:
             return
-        view, x, y = self._view, self._picture.x_scale, self._picture.y_scale
+        view, x, y = self.view, self._picture.x_scale, self._picture.y_scale
         if right and x is not None:
             view = replace(view, x=x.moved(right).span)
         if up and y is not None:
@@ -240,10 +236,10 @@ class Plot(Widget, can_focus=True):
         self._choose(view)
 
     def _choose(self, view: View) -> None:
-        if view == self._view:
+        if view == self.view:
             return
-        moved = view.x != self._view.x
-        self._view = view
+        moved = view.x != self.view.x
+        self.view = view
         self.redraw()
         if moved:
             x0, x1 = view.x or (None, None)

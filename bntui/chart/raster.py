@@ -39,21 +39,11 @@ def rows_of(fractions: Floats, height: int) -> NDArray[np.int32]:
         return np.where(fractions >= -_TOLERANCE, row, height).astype(np.int32)
 
 
-def span_dots(top: NDArray[np.int32], bottom: NDArray[np.int32], height: int) -> Dots:
-    """Every dot from row `top` to row `bottom` of each column; none where `top` is below `bottom`.
-
-    Arguments:
-        top: (2 w,)
-        bottom: (2 w,)
-        height: rows of dots.
-    """
-    rows = np.arange(height, dtype=np.int32)[:, None]
-    return np.asarray((rows >= top) & (rows <= bottom))
-
-
 def line_dots(low: Floats, high: Floats, height: int) -> Dots:
     """The dots of a line that reaches from `low` to `high` (fractions of the axis) in each column."""
-    return span_dots(*_reach(low, high, height), height)
+    top, bottom = _reach(low, high, height)
+    rows = np.arange(height, dtype=np.int32)[:, None]
+    return np.asarray((rows >= top) & (rows <= bottom))
 
 
 def covered(low: Floats, high: Floats, height: int) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bncore.figure import Floats, Span
 
@@ -68,6 +69,12 @@ class Scale:
     def bounds(self, parts: int) -> Floats:
         """The values that part the axis into equal parts, both ends among them; (parts + 1,), read-only."""
         return _bounds(self, parts)
+
+    def parted(self, values: Floats, parts: int) -> NDArray[np.intp]:
+        """Where ascending values begin that lie in each of equal parts of the axis, and end; (parts + 1,)."""
+        index = np.searchsorted(values, self.bounds(parts))
+        index[-1] = np.searchsorted(values, self.high, side="right")
+        return index
 
     def moved(self, by: float) -> Scale:
         """Shifted by a fraction of what is shown."""

@@ -14,10 +14,10 @@ from textual.reactive import reactive
 
 from bncore.figure import ChartData, Curve, HeatData, HistogramData, Span
 from bntui.actions import CURVES, bindings
+from bntui.chart.frame import ChartStyle, TerminalPicture
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
 from bntui.chart.reading import Reading, readings, with_best
-from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
@@ -47,7 +47,7 @@ class Chart(Plot):
     def show(self, data: ChartData) -> None:
         """Shows other data; smoothing stays, and view and crosshair while the axis does."""
         if data.x_name != self._shown.x_name:
-            self._view, self._begun = View(), False
+            self.view, self._begun = View(), False
             self.set_reactive(Plot.crosshair, None)
         self._shown = data
         self.redraw()
@@ -109,10 +109,10 @@ class Chart(Plot):
     def match(self, other: Chart) -> None:
         """Choose what was chosen for another chart, the steps shown apart."""
         self.smoothing, self.log_y = other.smoothing, other.log_y
-        self._choose(replace(self._view, y=other.view.y, clips=other.view.clips))
+        self._choose(replace(self.view, y=other.view.y, clips=other.view.clips))
 
     def _choose(self, view: View) -> None:
-        restyled = replace(view, x=None) != replace(self._view, x=None)
+        restyled = replace(view, x=None) != replace(self.view, x=None)
         super()._choose(view)
         if restyled:
             self.post_message(self.Restyled(self))
@@ -125,7 +125,7 @@ class Chart(Plot):
         self.post_message(self.Restyled(self))
 
     def watch_log_y(self) -> None:
-        self._view = replace(self._view, y=None)
+        self.view = replace(self.view, y=None)
         self.redraw()
         self.post_message(self.Restyled(self))
 
@@ -135,7 +135,7 @@ class Chart(Plot):
 
     def action_clip(self) -> None:
         """Leaves outliers out of what fits, or takes them in."""
-        self._choose(replace(self._view, clips=not self._view.clips))
+        self._choose(replace(self.view, clips=not self.view.clips))
 
     def action_log(self) -> None:
         self.log_y = not self.data.log_y

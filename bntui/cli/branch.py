@@ -15,10 +15,10 @@ from bncore.store.branch import fork as branch
 from bncore.store.branch import replay as make
 from bncore.store.find import find
 from bntui.cli.exit_codes import ExitCode
+from bntui.cli.keep import report_agreement
 from bntui.cli.options import Root, Run, default_root, fail, say
 from bntui.cli.select_runs import runs_of
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
-from bntui.cli.verify import report_agreement
 
 At = Annotated[
     int | None,

@@ -45,7 +45,7 @@ GROUPS = {
         "note": Entry("steer:note", "Add a note to the journal of a run or of a sweep's runs."),
     },
     "Keep": {
-        "verify": Entry("verify:verify", "Check journals, checkpoints and digests of runs."),
+        "verify": Entry("keep:verify", "Check journals, checkpoints and digests of runs."),
         "export": Entry("export:export", "Write a run's tables or charts as files."),
         "rm": Entry("keep:rm", "Remove runs or sweeps."),
     },

@@ -15,7 +15,7 @@ from bncore.follow.run_view import RunView
 from bntui.chart.view import View, over_one_range, span_of
 from bntui.cli.grouped import Grouped, settings_named
 from bntui.live.drawing import PanelState
-from bntui.live.facets import facets_of
+from bntui.live.grouping import facets_of
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 

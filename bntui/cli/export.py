@@ -14,18 +14,7 @@ from bncore.store.loaded import load_run
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
 from bntui.cli.drawn import check_charts
-from bntui.cli.grouped import (
-    AxisOption,
-    BandOption,
-    By,
-    Facets,
-    Grouped,
-    Reference,
-    Single,
-    YRange,
-    check_grouped,
-    chosen_grouping,
-)
+from bntui.cli.grouped import Grouped, check_grouped, chosen_grouping, with_drawing
 from bntui.cli.options import Names, Root, fail, refuse_existing
 from bntui.cli.select_runs import Where, in_words, places_named, runs_of
 from bntui.live.sources import read_whole
@@ -36,6 +25,7 @@ if TYPE_CHECKING:
 WRITERS: dict[str, Callable[[Tables, Path], list[Path]]] = {"csv": export_csv, "parquet": export_parquet}
 
 
+@with_drawing
 def export(
     names: Names = None,
     csv: Annotated[bool, typer.Option("--csv", help="One CSV file per table.")] = False,
@@ -58,13 +48,8 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="Output directory.  [default: <sweep>-<run>]")
     ] = None,
-    single: Single = False,
-    by: By = None,
-    band: BandOption = None,
-    axis: AxisOption = "step",
-    y_range: YRange = None,
-    facets: Facets = None,
-    reference: Reference = None,
+    *,
+    wanted: Grouped,
     where: Where = None,
     root: Root = None,
 ) -> None:
@@ -79,10 +64,8 @@ def export(
     if not (charts or kinds or tensorboard):
         expected = "missing; expected --csv, --parquet, --tensorboard, --svg or --png"
         raise typer.BadParameter(expected, param_hint="--csv")
-    wanted = Grouped(single, by, band, axis, y_range, facets, reference)
     check_grouped(wanted, without="" if charts or kinds else "with --tensorboard alone")
-    drawing = {"--axis": axis != "step", "--y-range": y_range, "--facets": facets, "--reference": reference}
-    for option, value in drawing.items():
+    for option, value in wanted.drawing.items():
         if value and not charts:
             raise typer.BadParameter("given without --svg or --png; expected both", param_hint=option)
     if charts:

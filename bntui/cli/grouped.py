@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
@@ -14,7 +15,7 @@ from bncore.config.overrides import ALIASES
 from bncore.follow.groups import varying
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_fields import run_fields
-from bntui.cli.options import say
+from bntui.cli.options import say, with_options
 from bntui.live.axes import Axis, unplaced
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
@@ -29,68 +30,70 @@ def complete_setting(incomplete: str) -> list[str]:
     ]
 
 
-Single = Annotated[
-    bool,
-    typer.Option(
-        "--single-runs", help="Draw each run separately.  [default: the mean over a variant's seeds]"
-    ),
-]
-By = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--by",
-        help="Setting to group runs by, such as optim.lr; repeatable.  [default: variant]",
-        autocompletion=complete_setting,
-    ),
-]
-BandOption = Annotated[
-    Band | None,
-    typer.Option("--band", help=f"Band around a mean: {'; '.join(f'{k}: {v}' for k, v in BANDS.items())}."),
-]
-
-
-AxisOption = Annotated[
-    Axis,
-    typer.Option(
-        "--axis", help="Draw over: step, training loss, epochs, samples, share of the run, minutes."
-    ),
-]
-
-
-YRange = Annotated[
-    str | None,
-    typer.Option("--y-range", metavar="LO:HI", help="Values that the charts of --chart show."),
-]
-Facets = Annotated[
-    str | None,
-    typer.Option(
-        "--facets",
-        metavar="SETTING",
-        help="A chart for each value of a setting, or for each `variant`.",
-        autocompletion=complete_setting,
-    ),
-]
-Reference = Annotated[
-    str | None,
-    typer.Option("--reference", metavar="RUN|GROUP", help="Run or group that is emphasized."),
-]
-
-
-class Grouped(NamedTuple):
+@dataclass(frozen=True)
+class Grouped:
     """What the options say."""
 
-    single: bool = False
-    by: list[str] | None = None
-    band: Band | None = None
-    axis: Axis = "step"
-    y_range: str | None = None
-    facets: str | None = None
-    reference: str | None = None
+    single: Annotated[
+        bool,
+        typer.Option(
+            "--single-runs", help="Draw each run separately.  [default: the mean over a variant's seeds]"
+        ),
+    ] = False
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            help="Setting to group runs by, such as optim.lr; repeatable.  [default: variant]",
+            autocompletion=complete_setting,
+        ),
+    ] = None
+    band: Annotated[
+        Band | None,
+        typer.Option(
+            "--band", help=f"Band around a mean: {'; '.join(f'{k}: {v}' for k, v in BANDS.items())}."
+        ),
+    ] = None
+    axis: Annotated[
+        Axis,
+        typer.Option(
+            "--axis", help="Draw over: step, training loss, epochs, samples, share of the run, minutes."
+        ),
+    ] = "step"
+    y_range: Annotated[
+        str | None,
+        typer.Option("--y-range", metavar="LO:HI", help="Values that the charts of --chart show."),
+    ] = None
+    facets: Annotated[
+        str | None,
+        typer.Option(
+            "--facets",
+            metavar="SETTING",
+            help="A chart for each value of a setting, or for each `variant`.",
+            autocompletion=complete_setting,
+        ),
+    ] = None
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", metavar="RUN|GROUP", help="Run or group that is emphasized."),
+    ] = None
 
     @property
     def asked(self) -> bool:
         """Whether they say anything of groups."""
         return bool(self.by or self.band)
+
+    @property
+    def drawing(self) -> dict[str, object]:
+        """Those that say how charts are drawn, where they say anything."""
+        axis = self.axis != "step"
+        return {
+            "--axis": axis, "--y-range": self.y_range, "--facets": self.facets, "--reference": self.reference,
+        }  # fmt: skip
+
+
+with_groups = with_options("wanted", Grouped, ("single", "by", "band"))
+with_drawing = with_options("wanted", Grouped)
 
 
 def check_grouped(wanted: Grouped, *, without: str = "") -> None:
@@ -103,11 +106,8 @@ def check_grouped(wanted: Grouped, *, without: str = "") -> None:
         BadParameter: naming the option.
     """
     grouping = {"--by": wanted.by, "--band": wanted.band}
-    drawing = {
-        "--single-runs": wanted.single, "--axis": wanted.axis != "step", "--y-range": wanted.y_range,
-        "--facets": wanted.facets, "--reference": wanted.reference,
-    }  # fmt: skip
-    given = grouping | drawing if without else grouping if wanted.single else {}
+    every = {**grouping, "--single-runs": wanted.single, **wanted.drawing}
+    given = every if without else grouping if wanted.single else {}
     for option, value in given.items():
         if value:
             reason = without or "with --single-runs"

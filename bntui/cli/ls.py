@@ -15,10 +15,10 @@ from bncore.follow.run_view import RunView, view_runs
 from bncore.store.find import find_all, list_places
 from bncore.store.journal import in_json
 from bncore.store.paths import RunDir
-from bntui.cli.format import figure, percent, steps_made
 from bntui.cli.options import Json, Root, complete_run, counted, default_root, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where, runs_of
-from bntui.cli.tables import print_table
+from bntui.cli.tables import figure, percent, print_table
+from bntui.live.machine import steps_made
 
 COLUMNS = ("run", "state", "step", "loss", "test_accuracy", "lr", "norm", "age", "duration")
 LEAST_FIRST = ("duration", "age", "norm", "lr", "loss", "step", "test_accuracy", "state")
@@ -62,8 +62,8 @@ def ls(
 
     Columns that do not fit the terminal are left out, except those named by --columns."""
     query, under = parse_where(where), root or default_root()
-    fields = [field_named(name, "--columns") for name in columns.split(",")] if columns else _standard()
-    key = field_named(sort.removeprefix("-"), "--sort") if sort else None
+    fields = [field_named(name, "--columns") for name in (columns.split(",") if columns else COLUMNS)]
+    key = sort_field(sort)
     places = find_all(under, names) if names else list_places(under)
     places = [one for one in places if names or isinstance(one, RunDir) or one.runs()]
     chosen = [*(fields if columns else ()), *([key] if key else ())]
@@ -75,7 +75,7 @@ def ls(
     listed = [view for place in places for view in view_runs(runs_of(place), settings=True, enough=enough)]
     views = [view for view in listed if query.matches(view)]
     views = views[::-1] if newest else views
-    views = ordered(views, key, descending=bool(sort and sort.startswith("-"))) if key else views
+    views = ordered(views, sort)
     shown = views[:limit]
     if as_json:
         typer.echo(json.dumps([_as_json(view, fields) for view in shown], indent=2))
@@ -89,20 +89,28 @@ def ls(
         _tell(shown, len(views))
 
 
-def ordered(views: Sequence[RunView], field: RunField, *, descending: bool) -> list[RunView]:
-    """By a field, numbers before words; runs without it come last."""
+def sort_field(sort: str | None) -> RunField | None:
+    """The field that `--sort` names.
+
+    Raises:
+        BadParameter: there is none.
+    """
+    return field_named(sort.removeprefix("-"), "--sort") if sort else None
+
+
+def ordered(views: list[RunView], sort: str | None) -> list[RunView]:
+    """As `--sort` says: by a field, numbers before words; runs without it come last."""
+    field = sort_field(sort)
+    if field is None or sort is None:
+        return views
     keyed = [(value, view) for view in views if _is_some(value := field.of(view))]
     without = [view for view in views if not _is_some(field.of(view))]
-    keyed.sort(key=lambda one: (isinstance(one[0], str), one[0]), reverse=descending)
+    keyed.sort(key=lambda one: (isinstance(one[0], str), one[0]), reverse=sort.startswith("-"))
     return [view for _, view in keyed] + without
 
 
 def _is_some(value: Value) -> bool:
     return value is not None and value == value  # noqa: PLR0124 - NaN has no place in an order
-
-
-def _standard() -> list[RunField]:
-    return [run_fields()[name] for name in COLUMNS]
 
 
 def field_named(name: str, option: str) -> RunField:

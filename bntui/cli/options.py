@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -94,28 +94,26 @@ def exit_code_of(error: Exception) -> ExitCode | None:
 
 
 def with_options(
-    name: str, options: Mapping[str, tuple[Any, Any]], make: Callable[..., object]
+    name: str, kind: Callable[..., object], fields: Collection[str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator of a command that takes these options in the place of its argument `name`, and gets there what
-    `make` makes of them.
+    """A decorator: the command takes the fields of a dataclass as options in the place of its argument `name`, and
+    gets them together there.
 
     Arguments:
-        options: type and default by the names of the arguments of `make`.
+        fields: names of some of them; default: all.
     """
-    added = [
-        inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for one, (annotation, default) in options.items()
-    ]
+    every = inspect.signature(kind, eval_str=True).parameters
+    options = [every[one].replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in fields or every]
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def taking(**given: Any) -> None:
-            command(**{name: make(**{one: given.pop(one) for one in options})}, **given)
+            command(**{name: kind(**{one.name: given.pop(one.name) for one in options})}, **given)
 
         signature = inspect.signature(command, eval_str=True)
         parameters = []
         for one in signature.parameters.values():
-            parameters += added if one.name == name else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            parameters += options if one.name == name else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
         taking.__annotations__ = {one.name: one.annotation for one in parameters}
         taking.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
         return taking

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
@@ -20,7 +19,8 @@ from bncore.launch.slurm.state import Queue
 from bncore.store.paths import RunDir
 from bncore.store.problems import first_failures
 from bncore.store.status import Observer
-from bntui.cli.format import figure, percent, steps_made
+from bntui.cli.tables import figure, percent
+from bntui.live.machine import steps_made
 
 PLAIN_EVERY_S = 5.0
 PICTURE_EVERY_S = 0.5
@@ -49,9 +49,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._next = 0.0
         self.tick()
         if self._live is not None:

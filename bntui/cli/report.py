@@ -19,7 +19,7 @@ from bncore.report.document import report as judge
 from bncore.report.missing import presets_for
 from bncore.report.report_run import ReportRun, gather
 from bncore.store.files import write_out
-from bntui.cli.grouped import BandOption, By, Grouped, Single, check_grouped, chosen_grouping
+from bntui.cli.grouped import Grouped, check_grouped, chosen_grouping, with_groups
 from bntui.cli.options import Json, Root, complete_run
 from bntui.cli.select_runs import Where, places_named
 from bntui.cli.verdicts import print_claims, print_report
@@ -49,6 +49,7 @@ SomeRuns = Annotated[
 ]
 
 
+@with_groups
 def report(
     names: Runs = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page.")] = None,
@@ -58,9 +59,8 @@ def report(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write each figure as SVG into this folder.")
     ] = None,
-    single: Single = False,
-    by: By = None,
-    band: BandOption = None,
+    *,
+    wanted: Grouped,
     as_json: Json = False,
     where: Where = None,
     root: Root = None,
@@ -68,7 +68,6 @@ def report(
     """Plot the paper's figures and judge its claims from runs.
 
     The paper's own curves are drawn beside them. With files, only tables are printed."""
-    wanted = Grouped(single, by, band)
     check_grouped(wanted)
     runs = gather(places_named(names, root, where))
     document = report_of(runs, _look(runs, wanted))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from itertools import pairwise
 
 import typer
 
@@ -25,12 +27,11 @@ def choose_profile(name: str, device: str | None, *, gpus: bool | None = None) -
     Raises:
         SpecError: no such profile.
     """
-    if name == "auto":
-        return "paper" if device != "cpu" and _has_gpus(gpus) else "cpu"
-    if name == "paper":
-        return "paper"
-    if name == "cpu":
-        return "cpu"
+    match name:
+        case "auto":
+            return "paper" if device != "cpu" and _has_gpus(gpus) else "cpu"
+        case "paper" | "cpu":
+            return name
     raise SpecError([Problem("--profile", "", name, "auto, paper or cpu")])
 
 
@@ -100,14 +101,10 @@ def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
         if images and size != "full" and size > samples:
             accepted = f"'full' or at most {samples}, the training images"
             raise SpecError([Problem(planned.experiment.name, "batch_size", size, accepted)])
-        starved = [
-            Problem(planned.experiment.name, field, value, accepted)
-            for field, value, accepted in single_value_conflicts(
-                run.spec, samples=samples, outputs=outputs if images else None
-            )
-        ]
-        if starved:
-            raise SpecError(starved)
+        conflicts = single_value_conflicts(run.spec, samples=samples, outputs=outputs if images else None)
+        problems = [Problem(planned.experiment.name, *conflict) for conflict in conflicts]
+        if problems:
+            raise SpecError(problems)
 
 
 def _has_gpus(known: bool | None) -> bool:
@@ -146,3 +143,39 @@ def show_progress(what: str, done: int, total: int) -> None:
         typer.echo(f"\r{what}: {done:,} of {total:,}", err=True, nl=done == total)
     elif done == total:
         say(f"{what}: {total:,}")
+
+
+MOST = 10_000
+"""Seeds of one sweep: a range is typed faster than it is meant."""
+_PART = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``0,2-4`` as ``(0, 2, 3, 4)``: numbers and ranges, both ends included.
+
+    Raises:
+        BadParameter: it is something else, a range descends, a seed comes twice, or there are too many.
+    """
+    parts = [_range(text, part) for part in text.split(",")]
+    if sum(last - first + 1 for first, last in parts) > MOST:
+        raise _refused(text, f"more than {MOST:,} seeds")
+    seeds = tuple(seed for first, last in parts for seed in range(first, last + 1))
+    for one, following in pairwise(sorted(seeds)):
+        if one == following:
+            raise _refused(text, f"{one} twice")
+    return seeds
+
+
+def _range(text: str, part: str) -> tuple[int, int]:
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise _refused(text, f"{part!r} is neither" if part.strip() else "nothing beside a comma")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last < first:
+        raise _refused(text, f"{part.strip()} descends")
+    return first, last
+
+
+def _refused(text: str, why: str) -> typer.BadParameter:
+    expected = "expected integers >= 0 or ascending ranges, each seed once, such as 0,2-4"
+    return typer.BadParameter(f"{text!r} ({why}); {expected}", param_hint="--seeds")

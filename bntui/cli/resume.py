@@ -33,7 +33,7 @@ from bntui.cli.slurm import (
     waiting_tasks,
     with_slurm,
 )
-from bntui.cli.submit import Detach, Jobs, finish, run_to_end
+from bntui.cli.submit import Detach, Jobs, leave_detached, run_to_end
 
 Force = Annotated[bool, typer.Option("--force", help="Take over a run even if a process seems to own it.")]
 Dropped = Annotated[
@@ -57,7 +57,8 @@ def resume(
     where: Where = None,
     root: Root = None,
     drop_request: Dropped = None,
-    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
+    *,
+    slurm: SlurmFlags,
 ) -> None:
     """Resume paused runs; restart stopped or dead ones.
 
@@ -123,7 +124,7 @@ def _go_on(
         return ExitCode.OK
     at_once = jobs or max(1, min(len(runs), cpu_count()))
     if detached:
-        finish(sweep, runs, jobs=at_once, as_json=as_json, force=force, detached=True)
+        leave_detached(sweep, runs, jobs=at_once, as_json=as_json, force=force)
         return ExitCode.OK
     return run_to_end(sweep, runs, jobs=at_once, as_json=as_json, force=force) or _not_ended(runs)
 

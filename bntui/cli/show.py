@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -12,30 +13,18 @@ from bncore.aggregate import BANDS
 from bncore.config.measure import Measure
 from bncore.follow.groups import Newest, best, groups_of, newest
 from bncore.follow.run_view import RunView, view_runs
-from bncore.measures import MEASURES
-from bncore.store.measured import Best, best_of, take
-from bntui.cli.drawn import check_charts, pinned_run
-from bntui.cli.format import figure, percent
-from bntui.cli.grouped import (
-    AxisOption,
-    BandOption,
-    By,
-    Facets,
-    Grouped,
-    Reference,
-    Single,
-    YRange,
-    check_grouped,
-    grouping_of,
-    warn_unplaced,
-)
-from bntui.cli.options import Json, Names, Root, fail
-from bntui.cli.plots import check_layer, plots
+from bncore.measures import MEASURES, SHOWN
+from bncore.store.measured import Best, best_of, layers_of, take
+from bntui.cli.drawn import check_charts, drawn, pinned_run
+from bntui.cli.grouped import Grouped, check_grouped, grouping_of, warn_unplaced, with_drawing
+from bntui.cli.options import Json, Names, Root, fail, say
 from bntui.cli.select_runs import Where, runs_named
-from bntui.cli.tables import print_table
+from bntui.cli.tables import figure, percent, print_table
+from bntui.cli.terminal_chart import draw
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import Grouping
-from bntui.live.snapshot import Snapshot
+from bntui.live.panels import logged_keys
+from bntui.live.snapshot import Snapshot, names_of_data
 from bntui.live.sources import read_whole
 
 Layer = Annotated[
@@ -49,27 +38,23 @@ COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
 """Keys of the measures of a table, and how they are written."""
 BEST = tuple(MEASURES[key] for key in ("test_accuracy", "test_loss", "loss"))
 """Of the first of these that was measured, the best value is told."""
+PLAIN, GROUPED = PanelState(), Grouped()
 LEAST_FIRST = ("test loss", "loss", "step", "state")
 """Which columns are left out where the terminal is too narrow."""
 
 
+@with_drawing
 def show(
     names: Names = None,
     layer: Layer = None,
-    single: Single = False,
-    by: By = None,
-    band: BandOption = None,
-    axis: AxisOption = "step",
     chart: Charts = None,
-    y_range: YRange = None,
-    facets: Facets = None,
-    reference: Reference = None,
+    *,
+    wanted: Grouped,
     as_json: Json = False,
     where: Where = None,
     root: Root = None,
 ) -> None:
     """Plot runs, and the runs of sweeps, together."""
-    wanted = Grouped(single, by, band, axis, y_range, facets, reference)
     check_grouped(wanted, without="with --json" if as_json else "")
     check_charts(chart or (), wanted)
     runs = runs_named(names, root, where)
@@ -78,10 +63,10 @@ def show(
         return
     snapshot = read_whole(*runs)
     grouping = grouping_of(snapshot, wanted)
-    check_layer(snapshot, layer)
-    warn_unplaced(snapshot, axis)
-    pinned = pinned_run(snapshot, grouping.groups(snapshot.runs) if grouping else (), reference)
-    state = PanelState(layer=layer, grouping=grouping, axis=axis, pinned=pinned)
+    _check_layer(snapshot, layer)
+    warn_unplaced(snapshot, wanted.axis)
+    pinned = pinned_run(snapshot, grouping.groups(snapshot.runs) if grouping else (), wanted.reference)
+    state = PanelState(layer=layer, grouping=grouping, axis=wanted.axis, pinned=pinned)
     for picture in plots(snapshot, state, wanted, chart or ()):
         typer.echo(picture)
     heads = ("step", "loss", "test loss", "test accuracy")
@@ -109,6 +94,44 @@ def show(
     unread = [f"{view.name}: {view.problem}" for view in snapshot.runs if view.problem]
     if unread:
         fail("\n".join(unread))
+
+
+def _check_layer(snapshot: Snapshot, layer: int | None) -> None:
+    """Refuse a layer that was measured in none of the runs.
+
+    Raises:
+        BadParameter: naming what is accepted.
+    """
+    if layer is None:
+        return
+    numbers = {
+        number
+        for view in snapshot.runs
+        for measure in SHOWN
+        for number in (layers_of(view.columns, measure) if measure.per_layer else ())
+    }
+    if numbers and layer not in numbers:
+        accepted = ", ".join(map(str, sorted(numbers)))
+        raise typer.BadParameter(f"{layer}; expected one that was measured: {accepted}", param_hint="--layer")
+
+
+def plots(
+    snapshot: Snapshot, state: PanelState = PLAIN, wanted: Grouped = GROUPED, keys: Sequence[str] = ()
+) -> Iterator[str]:
+    """A picture, as wide as the terminal, for each of these charts that any of the runs has data for.
+
+    Arguments:
+        keys: of `bntui.live.panels.PANELS`; none: all of what is drawn over the steps.
+    """
+    sources = ", ".join(names_of_data(snapshot.runs))
+    for key in keys or (*(measure.key for measure in SHOWN), *logged_keys(snapshot.runs)):
+        for name, data in drawn(key, snapshot, state, wanted).items():
+            facet = f"{name} · " if name else ""
+            picture = draw(replace(data, title=f"{facet}{data.title} on {sources}"))
+            if picture:
+                yield picture
+            elif keys:
+                say(f"{key}: {data.note or 'nothing to draw'}")
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:

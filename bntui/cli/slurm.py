@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import wraps
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,64 +21,47 @@ from bncore.launch.slurm.sweep import check_place, read_record, script, submit
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import set_unowned_state
 from bncore.store.sweep import next_name
-from bntui.cli.options import say
+from bntui.cli.options import say, with_options
 
 AUTO_THREADS = 4
 """Threads of a run that leaves them open: this host's processors say nothing about the nodes."""
 
 
-def _option(name: str, kind: Any, words: str) -> inspect.Parameter:
-    annotation = Annotated[kind, typer.Option(f"--slurm-{name}", help=words, rich_help_panel="Slurm")]
-    return inspect.Parameter(
-        f"slurm_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-    )
-
-
-_OPTIONS = (
-    _option("config", Path | None, f"TOML file with any of {', '.join(NAMES)}."),
-    _option("setup", Path | None, "File with shell lines to run before the worker."),
-    _option("partition", str | None, "Partition."),
-    _option("account", str | None, "Account."),
-    _option("qos", str | None, "Quality of service."),
-    _option("time", str | None, "Time limit per task, such as 4:00:00, after which it is requeued."),
-    _option("gpus", str | None, "GPUs per run, such as 1 or a100:1."),
-    _option("memory", str | None, "Memory per run, such as 16G."),
-    _option("constraint", str | None, "Node features, such as a100."),
-    _option("notice", int | None, "Seconds before the time limit to checkpoint and requeue.  [default: 120]"),
-)
+def _option(name: str, words: str) -> Any:
+    return typer.Option(f"--slurm-{name}", help=words, rich_help_panel="Slurm")
 
 
 @dataclass(frozen=True)
 class SlurmFlags:
     """The options of Slurm as they were given."""
 
-    flags: Mapping[str, str | int | None] = field(default_factory=dict)
-    config: Path | None = None
-    setup: Path | None = None
+    config: Annotated[Path | None, _option("config", f"TOML file with any of {', '.join(NAMES)}.")] = None
+    setup: Annotated[Path | None, _option("setup", "File with shell lines to run before the worker.")] = None
+    partition: Annotated[str | None, _option("partition", "Partition.")] = None
+    account: Annotated[str | None, _option("account", "Account.")] = None
+    qos: Annotated[str | None, _option("qos", "Quality of service.")] = None
+    time: Annotated[
+        str | None, _option("time", "Time limit per task, such as 4:00:00, after which it is requeued.")
+    ] = None
+    gpus: Annotated[str | None, _option("gpus", "GPUs per run, such as 1 or a100:1.")] = None
+    memory: Annotated[str | None, _option("memory", "Memory per run, such as 16G.")] = None
+    constraint: Annotated[str | None, _option("constraint", "Node features, such as a100.")] = None
+    notice: Annotated[
+        int | None,
+        _option("notice", "Seconds before the time limit to checkpoint and requeue.  [default: 120]"),
+    ] = None
 
     def given(self) -> list[str]:
         """Spellings of those that were given."""
-        said = {"config": self.config, "setup": self.setup, **self.flags}
-        return [f"--slurm-{name}" for name, value in said.items() if value is not None]
+        return [f"--slurm-{name}" for name, value in asdict(self).items() if value is not None]
 
     def options(self, base: SlurmOptions | None = None) -> SlurmOptions:
         """Them checked; see `bncore.launch.slurm.options.slurm_options`."""
-        return slurm_options(self.flags, config=self.config, setup=self.setup, base=base)
+        flags = asdict(self)
+        return slurm_options(flags, config=flags.pop("config"), setup=flags.pop("setup"), base=base)
 
 
-def with_slurm(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes the options of Slurm too, and gets them together as its argument `slurm`."""
-
-    @wraps(command)
-    def taking(**given: Any) -> None:
-        flags = {p.name.removeprefix("slurm_"): given.pop(p.name) for p in _OPTIONS}
-        command(**given, slurm=SlurmFlags(config=flags.pop("config"), setup=flags.pop("setup"), flags=flags))
-
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.name != "slurm"]
-    taking.__annotations__ = {p.name: p.annotation for p in (*own, *_OPTIONS)}
-    taking.__signature__ = signature.replace(parameters=[*own, *_OPTIONS])  # type: ignore[attr-defined]  # typer reads it
-    return taking
+with_slurm = with_options("slurm", SlurmFlags)
 
 
 def check_launcher(launcher: str | None, slurm: SlurmFlags) -> None:

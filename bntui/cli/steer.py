@@ -111,11 +111,25 @@ def _list_settings(runs: list[RunDir]) -> None:
     print_table(("run", "setting", "value", "accepted"), rows)
 
 
-def pause(
-    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
-) -> None:
-    """Pause live runs, or every run of sweeps."""
-    _send(names, root, where, Pause(at_step=at_step), wait=wait)
+def _sends(kind: type[Pause | Checkpoint | Evaluate], words: str) -> Callable[..., None]:
+    """A command that says nothing but when; `words` are its help."""
+
+    def command(
+        names: Names = None,
+        at_step: AtStep = None,
+        wait: Wait = False,
+        where: Where = None,
+        root: Root = None,
+    ) -> None:
+        _send(names, root, where, kind(at_step=at_step), wait=wait)
+
+    command.__doc__ = words
+    return command
+
+
+pause = _sends(Pause, "Pause live runs, or every run of sweeps.")
+checkpoint = _sends(Checkpoint, "Save a checkpoint of live runs.\n\nIt is kept when older ones are removed.")
+evaluate = _sends(Evaluate, "Evaluate live runs now.\n\nThe regular evaluations are unaffected.")
 
 
 def step(
@@ -127,24 +141,6 @@ def step(
 ) -> None:
     """Run a number of steps, then pause."""
     _send(names, root, where, Step(count=count), wait=wait)
-
-
-def checkpoint(
-    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
-) -> None:
-    """Save a checkpoint of live runs.
-
-    It is kept when older ones are removed."""
-    _send(names, root, where, Checkpoint(at_step=at_step), wait=wait)
-
-
-def evaluate(
-    names: Names = None, at_step: AtStep = None, wait: Wait = False, where: Where = None, root: Root = None
-) -> None:
-    """Evaluate live runs now.
-
-    The regular evaluations are unaffected."""
-    _send(names, root, where, Evaluate(at_step=at_step), wait=wait)
 
 
 def note(

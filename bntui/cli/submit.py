@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from bncore.config.load import load_experiment
 from bncore.config.plan import Plan, plan
 from bncore.config.toml import spec_to_toml
 from bncore.follow.estimate import duration, time_taken_before
+from bncore.follow.run_view import RunView, view_runs
 from bncore.launch.devices import default_jobs
 from bncore.launch.local import exit_in_words
 from bncore.launch.slurm.options import SlurmOptions
@@ -27,8 +28,7 @@ from bncore.store.sweep import create_sweep
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Root, complete_preset, counted, default_root, say
 from bntui.cli.progress import Progress
-from bntui.cli.resolve import check_devices, choose_profile, describe_data, resolve_plan
-from bntui.cli.seeds import parse_seeds
+from bntui.cli.resolve import check_devices, choose_profile, describe_data, parse_seeds, resolve_plan
 from bntui.cli.slurm import (
     AUTO_THREADS,
     SlurmFlags,
@@ -39,7 +39,8 @@ from bntui.cli.slurm import (
     submit_new,
     with_slurm,
 )
-from bntui.cli.summary import print_summary
+from bntui.cli.tables import figure, percent, print_table
+from bntui.live.snapshot import names_of_data
 from bntui.main import refusal
 
 Out = Annotated[Path | None, typer.Option("--out", help="Sweep directory, new or empty.")]
@@ -103,7 +104,8 @@ def submit(
     dry_run: DryRun = False,
     as_json: Json = False,
     root: Root = None,
-    slurm: SlurmFlags = SlurmFlags(),  # noqa: B008 - frozen
+    *,
+    slurm: SlurmFlags,
 ) -> None:
     """`bnrun preset` and `bnrun run`: one function under two names."""
     check_launcher(launcher, slurm)
@@ -134,8 +136,14 @@ def submit(
         jobs = jobs or default_jobs([run.spec for run in resolved.runs])
         sweep = create_sweep(resolved, root=root, out=out)
         say(f"{counted(len(resolved.runs), 'run')}, {jobs} at once, in {sweep.path}")
-        explore = not (headless or detach or refusal(os.environ, sys.stdin, sys.stdout, sys.stderr))
-        finish(sweep, sweep.runs(), jobs=jobs, as_json=as_json, detached=detach or explore, explore=explore)
+        if detach:
+            leave_detached(sweep, sweep.runs(), jobs=jobs, as_json=as_json)
+        elif headless or refusal(os.environ, sys.stdin, sys.stdout, sys.stderr):
+            raise typer.Exit(run_to_end(sweep, sweep.runs(), jobs=jobs, as_json=as_json))
+        else:
+            start_detached(sweep, sweep.runs(), jobs=jobs)
+            sys.stderr.flush()
+            os.execv(sys.executable, [sys.executable, "-m", "bntui.main", str(sweep.path)])
 
 
 def _check_writable(path: Path | None, option: str) -> None:
@@ -155,32 +163,25 @@ def planned_runs(
     *,
     profile: str,
     sets: list[str] | None,
-    seeds: tuple[int, ...] | None = None,
-    variants: tuple[str, ...] = ("*",),
-    steps: int | None = None,
     device: str | None,
     data_dir: Path | None,
     gpus: bool | None = None,
+    **choices: Any,
 ) -> Plan:
     """The runs that the options of a command line come to.
 
     Arguments:
         experiment: the name of a preset, or a file.
         gpus: whether there are GPUs where they will run; default: as on this host.
+        choices: as `plan` takes them.
 
     Raises:
         SpecError: no such experiment, or options that do not fit it.
     """
-    return plan(
-        load_experiment(Path(experiment) if Path(experiment).is_file() else experiment),
-        profile=choose_profile(profile, device, gpus=gpus),
-        sets=sets or (),
-        seeds=seeds,
-        variants=variants,
-        steps=steps,
-        device=device,
-        data_path=None if data_dir is None else str(data_dir),
-    )
+    found = load_experiment(Path(experiment) if Path(experiment).is_file() else experiment)
+    chosen = choose_profile(profile, device, gpus=gpus)
+    path = None if data_dir is None else str(data_dir)
+    return plan(found, profile=chosen, sets=sets or (), device=device, data_path=path, **choices)
 
 
 def _submit_to_slurm(
@@ -203,27 +204,11 @@ def _submit_to_slurm(
     submit_new(create_sweep(resolved, root=root, out=out), options, jobs=jobs, as_json=as_json)
 
 
-def finish(
-    sweep: SweepDir,
-    runs: list[RunDir],
-    *,
-    jobs: int,
-    as_json: bool = False,
-    force: bool = False,
-    detached: bool = False,
-    explore: bool = False,
+def leave_detached(
+    sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool, force: bool = False
 ) -> None:
-    """Run what is given of a sweep in the foreground, or start it detached.
-
-    In the foreground: show its progress and its summary, and exit with its code. Detached: print its directory, or
-    become the explorer on it.
-    """
-    if not detached:
-        raise typer.Exit(run_to_end(sweep, runs, jobs=jobs, as_json=as_json, force=force))
+    """As `start_detached`; prints the sweep's directory."""
     pid = start_detached(sweep, runs, jobs=jobs, force=force)
-    if explore:
-        sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "bntui.main", str(sweep.path)])
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "supervisor": pid}))
     else:
@@ -297,3 +282,39 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
         typer.echo(f"\n# ---- {run.name}\n{spec_to_toml(run.spec)}")
     names = ", ".join(run.name for run in planned.runs[:12]) + (", ..." if len(planned.runs) > 12 else "")
     say(f"{counted(len(planned.runs), 'run')}: {names}; nothing was written")
+
+
+def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
+    """One row per run: state, steps, losses, accuracies, time."""
+    seen = view_runs(sweep.runs())
+    if as_json:
+        content = {"sweep": str(sweep.path), "runs": [overview.as_json() for overview in seen]}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    typer.echo(f"{escape_control(sweep.name)} on {', '.join(names_of_data(seen)) or 'no data yet'}")
+    print_table(
+        ("run", "state", "step", "loss", "test loss", "test accuracy", "time"),
+        [
+            (
+                view.run.path.name,
+                view.state,
+                f"{view.step:,}",
+                figure(view.newest("step", "loss")),
+                figure(view.newest("eval", "test_loss")),
+                percent(view.newest("eval", "test_accuracy")),
+                duration(time_taken(view)),
+            )
+            for view in seen
+        ],
+    )
+    for view in seen:
+        for text in (view.message if view.state == "failed" else "", view.warning):
+            if text:
+                typer.echo(f"{escape_control(view.run.path.name)}: {text}")
+    typer.echo(f"`bnrun show {escape_control(sweep.name)}` plots them.")
+
+
+def time_taken(overview: RunView) -> float | None:
+    """Seconds from the first event to the last; None where the run has not ended."""
+    start, end = overview.times()
+    return None if start is None or end is None else end - start

@@ -1,4 +1,4 @@
-"""Tables on standard output: drawn on a terminal, aligned plain text elsewhere."""
+"""Tables and their numbers on standard output: drawn on a terminal, aligned plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -53,3 +53,12 @@ def drawn(
     for row in rows:
         table.add_row(*map(escape, row))
     return table
+
+
+def figure(value: float | str | None, form: str = ".4g") -> str:
+    """A number for a table, `-` where there is none."""
+    return "-" if value is None else format(float(value), form)
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

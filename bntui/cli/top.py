@@ -13,11 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from bncore.follow.query import Query
-from bncore.follow.run_fields import RunField
 from bncore.follow.run_view import RunView
 from bncore.store.journal import in_json
 from bncore.store.status import LIVE
-from bntui.cli.ls import complete_field, field_named, ordered
+from bntui.cli.ls import complete_field, ordered, sort_field
 from bntui.cli.options import Json, Root, default_root, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where
 from bntui.cli.tables import Output, drawn
@@ -67,8 +66,8 @@ class _Sampling:
 
     def __init__(self, root: Path, query: Query, sort: str | None) -> None:
         self._query = query
-        self._key: RunField | None = field_named(sort.removeprefix("-"), "--sort") if sort else None
-        self._descending = bool(sort and sort.startswith("-"))
+        sort_field(sort)
+        self._sort = sort
         self._source = RunsUnder(root)
         self._budget_s = BUDGET_S if query.text or sort else 0.0
         self._source.poll(0.0)
@@ -81,7 +80,7 @@ class _Sampling:
     def __call__(self) -> list[RunView]:
         runs = self._source.poll(self._budget_s).runs
         views = [view for view in runs if view.state in LIVE and self._query.matches(view)]
-        return ordered(views, self._key, descending=self._descending) if self._key else views
+        return ordered(views, self._sort)
 
 
 def _follow(sample: _Sampling) -> None:

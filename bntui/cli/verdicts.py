@@ -16,9 +16,8 @@ from bncore.config.errors import escape_control
 from bncore.figure import Picture
 from bncore.report.claims.evidence import Verdict
 from bncore.report.document import Report, newest
-from bntui.cli.format import figure, percent
 from bntui.cli.options import counted
-from bntui.cli.tables import Output
+from bntui.cli.tables import Output, figure, percent
 from bntui.cli.terminal_chart import draw
 
 COLORS = {

@@ -1,4 +1,4 @@
-"""Groups of runs as curves: the mean of each, in its band."""
+"""Runs as curves, and groups of runs: the mean of each, in its band."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bncore.aggregate import Aggregate, aggregate
+from bncore.config.errors import escape_control
 from bncore.config.measure import Band, Measure
 from bncore.figure import Curve, VLine
 from bncore.follow.groups import Group, departures, group_curves, groups_of, members
 from bncore.follow.run_view import RunView
 from bncore.store.machine import MACHINE
+from bncore.store.measured import floor_of, held, take, upper
 from bntui.live.axes import Axis, at_steps, on_axis
-from bntui.live.curves import curve_of
 from bntui.live.snapshot import Snapshot
 
 MOST_STEPS = 4096
@@ -121,3 +122,56 @@ class Grouping:
         )
         self._known[key] = found
         return found
+
+
+def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
+    """A run's curve or band, with its noise floor; of a fork before it also its parent's, faintly, unless that run
+    is drawn itself.
+
+    Arguments:
+        views: everything that is drawn.
+        layer: of a measure with a value for each.
+    """
+    low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
+    if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
+        return
+    floor = floor_of(view.columns, measure, layer)
+    first = view.columns.parent[1] if view.columns.parent else 0
+    cut = int(np.searchsorted(low.x, first))
+    if cut and not any(_is_parent(other, view) for other in views):
+        y = low.y[:cut]
+        parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
+        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], weight="faint")
+    if cut < len(low.x):
+        own = low.y[cut:]
+        yield Curve(
+            view.name,
+            view.style,
+            low.x[cut:],
+            own,
+            own if high is None else high.y[cut:],
+            floor=None if floor is None else held(floor, low.x[cut:]),
+            diverged=view.state == "diverged",
+        )
+
+
+def _is_parent(other: RunView, view: RunView) -> bool:
+    return (
+        view.parent is not None
+        and other.run.path.name == view.parent.name
+        and other.run.path.parent.resolve() == view.parent.parent.resolve()
+    )
+
+
+def facets_of(
+    views: Sequence[RunView], by: Sequence[str], reference: Group | None = None
+) -> dict[str, list[RunView]]:
+    """The runs of each facet, by its name, in the order given.
+
+    Arguments:
+        by: dotted paths of the settings whose values are facets; none: the variants are.
+        reference: whose runs are in all of them.
+    """
+    always = set(reference.runs) if reference is not None else set()
+    groups = groups_of(sorted(views, key=lambda view: view.style), by)
+    return {group.name: [view for view in views if view in group.runs or view in always] for group in groups}

@@ -1,8 +1,9 @@
-"""Charts of every layer at once: layer by step, layer by layer at one step, and distributions over time."""
+"""Charts of every layer at once: layer by step, layer by layer at one step, distributions over time,
+and Theorem 4.1 of Santurkar et al. (2018), part by part."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from bncore.config.measure import Measure
 from bncore.figure import ChartData, Curve, Floats, HeatData, HistogramData, Span
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
-from bncore.store.measured import layer_histograms, layers_of, rows
+from bncore.store.measured import layer_histograms, layers_of, rows, take
 from bntui.chart.view import finite_ends
 from bntui.live.drawing import (
     FAILED,
@@ -22,6 +23,7 @@ from bntui.live.drawing import (
     layer_title,
     not_measured,
     row_at,
+    vlines,
     why_empty,
 )
 
@@ -73,18 +75,7 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
         KeyError: no such instrument.
     """
     measure = INSTRUMENTS[key]
-    curves, at = [], set()
-    for view in views:
-        numbers = layers_of(view.columns, measure)
-        steps, values = rows(view.columns, measure)
-        if not numbers or values.ndim != 2:
-            continue
-        row = row_at(steps, state.step)
-        at.add(int(steps[row]))
-        order = np.argsort(numbers)
-        x, y = np.array(numbers, dtype=np.float64)[order], values[row][order]
-        curves.append(Curve(view.name, view.style, x, y, y))
-    when = f", step {at.pop():,}" if len(at) == 1 else ""
+    curves, when = _over_layers([(view.name, view.style, view, measure) for view in views], state.step)
     title, note = f"{measure.title}{when}", why_empty(views, measure)
     drawn = emphasized(curves, views, state.pinned)
     names, span = layer_names(views), layer_span(curves)
@@ -95,6 +86,24 @@ def layer_span(curves: Sequence[Curve]) -> Span | None:
     """Their layers from the first to the last: there is no layer 0. None where there is one alone."""
     ends = [end for curve in curves for end in (float(curve.x[0]), float(curve.x[-1]))]
     return (min(ends), max(ends)) if len({*ends}) > 1 else None
+
+
+def _over_layers(
+    lines: Iterable[tuple[str, int, RunView, Measure]], step: float | None
+) -> tuple[list[Curve], str]:
+    """For each label, style, run and measure a curve over the layers, at the measurement that `step` stands on;
+    and ``, step 4,800`` where all are of one."""
+    curves, at = [], set()
+    for label, style, view, measure in lines:
+        numbers = layers_of(view.columns, measure)
+        steps, values = rows(view.columns, measure)
+        if numbers and values.ndim == 2:
+            row = row_at(steps, step)
+            at.add(int(steps[row]))
+            order = np.argsort(numbers)
+            x, y = np.array(numbers, dtype=np.float64)[order], values[row][order]
+            curves.append(Curve(label, style, x, y, y))
+    return curves, f", step {at.pop():,}" if len(at) == 1 else ""
 
 
 def histogram(view: RunView, state: PanelState) -> HistogramData:
@@ -151,3 +160,57 @@ def _on_one_grid(counts: Floats, low: Floats, width: Floats) -> tuple[Floats, Fl
     start, end = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, again.shape[1])
     edges = widest * np.arange(first + start, first + end + 1, dtype=np.float64)
     return edges, share[:, start:end] / widest
+
+
+THEORY = "probe:theory"
+
+PARTS = tuple(
+    Measure(field, title, field, THEORY, per="layer")
+    for field, title in {
+        "lipschitz_left": "‖∇L̂‖², left side",
+        "lipschitz_scale": "scale part",
+        "lipschitz_mean": "mean part",
+        "lipschitz_correlation": "correlation part",
+        "lipschitz_corrected": "right side, corrected",
+        "lipschitz_printed": "right side, as printed",
+    }.items()
+)
+"""Left = scale - mean - correlation (PAPER, "Thm 4.1 ... an equality"), each with the factor γ²/(σ²+ε)."""
+
+
+def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
+    """The parts for one layer over the steps; a part is a curve."""
+    scale = PARTS[1]
+    layer = chosen_layer([view], scale, state)
+    curves = []
+    for style, part in enumerate(PARTS):
+        line = take(view.columns, part, layer)
+        if len(line.x):
+            curves.append(Curve(part.title, style, line.x, line.y, line.y))
+    return ChartData(
+        f"Thm 4.1, {layer_title([view], layer)}, {view.name}",
+        tuple(curves),
+        vlines([view], replace(state, grouping=None, axis="step")),
+        log_y=True,
+        note=_note(view, layer),
+    )
+
+
+def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
+    """The parts over the layers, at the crosshair's measurement or the newest."""
+    parts = [(part.title, style, view, part) for style, part in enumerate(PARTS)]
+    curves, when = _over_layers(parts, state.step)
+    title = f"Thm 4.1 by layer{when}, {view.name}"
+    span, names = layer_span(curves), view.layer_names
+    return ChartData(
+        title, tuple(curves), log_y=True, x_name="layer", x_span=span, note=_note(view, None), x_names=names
+    )
+
+
+def _note(view: RunView, layer: int | None) -> str:
+    measured = view.columns.series(THEORY, "layers")
+    if layer is not None and len(measured):
+        return f"layer {layer} has no batch normalization"
+    if view.columns.tables().count(THEORY):
+        return "no layer has batch normalization"
+    return why_empty([view], PARTS[0])

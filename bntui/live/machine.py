@@ -32,19 +32,16 @@ def _memory(mib: float) -> str:
     return f"{mib:,.0f} M" if mib < 10_000 else f"{mib / 1024:.1f} G"
 
 
-def _steps(view: RunView) -> str:
+def steps_made(view: RunView) -> str:
+    """``120/400``; ``120`` alone where nobody knows how many there will be."""
     return f"{view.step:,}/{view.steps:,}" if view.steps else f"{view.step:,}"
-
-
-def _rate(view: RunView) -> str:
-    return NOTHING if view.rate is None else f"{view.rate:.3g}"
 
 
 COLUMNS: dict[str, Cell] = {
     "run": lambda view: view.run.name,
     "state": lambda view: view.state,
-    "steps": _steps,
-    "steps/s": _rate,
+    "steps": steps_made,
+    "steps/s": lambda view: NOTHING if view.rate is None else f"{view.rate:.3g}",
     "ETA": lambda view: duration(view.eta_s),
     "CPU": _of("cpu", _percent),
     "RSS": _of("rss", _memory),

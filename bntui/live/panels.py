@@ -1,17 +1,24 @@
-"""Every chart that can be shown, by the key of its measure (`bncore.measures`)."""
+"""Every chart that can be shown, by the key of its measure (`bncore.measures`), and the paper's own curves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bncore.config.measure import Measure
-from bncore.figure import ChartData
+import numpy as np
+
+from bncore.aggregate import Member, aggregate
+from bncore.config.errors import escape_control
+from bncore.config.measure import Band, Measure
+from bncore.figure import ChartData, Curve, Floats
+from bncore.follow.groups import Group, group_curves
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES, logged, measure_of
-from bncore.store.measured import middle_layer
+from bncore.report.paper import VARIANTS, PaperCurve, reference
+from bncore.store.columns import Columns
+from bncore.store.measured import EMPTY, Points, lr_of, middle_layer, rows
 from bntui.live.axes import AXES, on_axis, unplaced
-from bntui.live.curves import curve_of
 from bntui.live.drawing import (
     PanelState,
     as_drawn,
@@ -20,11 +27,112 @@ from bntui.live.drawing import (
     hlines,
     layer_title,
     not_measured,
+    row_at,
     vlines,
     why_empty,
 )
-from bntui.live.landscape import by_length, lengths
-from bntui.live.reference import overlay
+from bntui.live.grouping import curve_of
+
+
+def overlay(
+    key: str, views: Sequence[RunView], state: PanelState, layer: int | None = None
+) -> tuple[Curve, ...]:
+    """The paper's curves as a chart draws them: faint, in the colour of the run that each is beside, and in
+    others' colours where there is no such run. None where they are not wanted."""
+    if state.reference is None or not views:
+        return ()
+    found = reference(key, state.figure, folder=state.reference, layer=layer, step=state.step)
+    free = max(view.style for view in views) + 1
+    end = math.inf if key.endswith("by_length") else max(view.steps for view in views)
+    curves = []
+    for curve in found:
+        style = _style(curve, views)
+        if style is None:
+            style, free = free, free + 1
+        name = escape_control(f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}")
+        n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will come
+        low = curve.low[:n]
+        high = low if curve.high is curve.low else curve.high[:n]
+        curves.append(Curve(name, style, curve.x[:n], low, high, weight="faint"))
+    return tuple(curves)
+
+
+def _style(curve: PaperCurve, views: Sequence[RunView]) -> int | None:
+    """Of the first run with the curve's norm, noise and, where the legend names it, learning rate."""
+    norm = VARIANTS.get(curve.legend)
+    for view in views:
+        spec = view.submitted
+        if spec is None or (spec.norm.kind, spec.noise.on) != norm:
+            continue
+        if curve.rate in (None, spec.optim.lr):
+            return view.style
+    return None
+
+
+def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> ChartData:
+    """A measure with a value for each step length, at the measurement that the crosshair stands on (Fig 11)."""
+    drawn, title = as_drawn(measure, views, state)
+    alone = tuple(Group(view.name, view.style, (view,)) for view in views)
+    groups = state.grouping.groups(views) if state.grouping and views else alone
+    band = state.grouping.band if state.grouping else "interval"
+    curves = [curve for group in groups for curve in _of_group(group, drawn, state.step, band)]
+    return ChartData(
+        f"{title}{_when(views, drawn, state)}",
+        (*emphasized(curves, groups, state.pinned), *overlay(measure.key, views, state)),
+        (),
+        hlines(views, drawn) if curves else (),
+        log_y=drawn.log,
+        log_x=True,
+        x_name="step length",
+        note=why_empty(views, drawn),
+    )
+
+
+def _of_group(group: Group, measure: Measure, step: float | None, band: Band) -> Iterator[Curve]:
+    """A run, or the mean of several, at the newest step that all have measured where none is chosen."""
+    newest = [steps[-1] for view in group.runs if len(steps := rows(view.columns, measure)[0])]
+    step = min(newest, default=0.0) if step is None else step
+    staying = [view for view in group.runs if group.left.get(view.run.path, np.inf) > step]
+    lines = [line for view in staying if len((line := _at_lengths(view.columns, measure, step)).x)]
+    if len(group.runs) > 1:
+        mean = aggregate([Member(line.x, line.y) for line in lines], band, log=measure.log)
+        yield from group_curves(group, measure, None, band, known=lambda _: mean)
+    elif lines:
+        (line,), diverged = lines, group.runs[0].state == "diverged"
+        yield Curve(group.name, group.style, line.x, line.y, line.y, diverged=diverged)
+
+
+def lengths(views: Sequence[RunView], table: str) -> str:
+    """``, a ∈ 0.5…4·lr`` where all the runs have the same step lengths; else nothing."""
+    found = {
+        (float(values[-1].min()), float(values[-1].max()))
+        for view in views
+        if (values := view.columns.series(table, "multiples").values).ndim == 2
+    }
+    if len(found) != 1:
+        return ""
+    low, high = found.pop()
+    return f", a ∈ {low:.3g}…{high:.3g}·lr"
+
+
+def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Points:
+    """The measurement (n, lengths) at `step` over the lengths, ascending."""
+    steps, values = rows(columns, measure)
+    multiples, two_over_lr = (columns.series(measure.table, f).values for f in ("multiples", "two_over_lr"))
+    if values.ndim != 2 or multiples.shape != values.shape or len(two_over_lr) != len(values):
+        return EMPTY
+    at = row_at(steps, step)
+    x: Floats = multiples[at] * (lr_of(float(two_over_lr[at])) or np.nan)
+    order = np.argsort(x)
+    known = order[np.isfinite(x[order])]
+    return Points(x[known], values[at][known])
+
+
+def _when(views: Sequence[RunView], measure: Measure, state: PanelState) -> str:
+    """``, step 4,800``: of the measurements drawn, where they are of one step."""
+    steps = [rows(view.columns, measure)[0] for view in views]
+    at = {int(found[row_at(found, state.step)]) for found in steps if len(found)}
+    return f", step {at.pop():,}" if len(at) == 1 else ""
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,9 @@ class Playback:
         self._clock = clock
         self._lock = threading.Lock()
         self._whole: Snapshot | None = None
-        self._speed = speed
-        self._paused = False
+        self.speed = speed
+        """Seconds of the runs' own time per second."""
+        self.paused = False
         self._position = 0.0
         self._since = 0.0  # by the clock, when `_position` was true
         self._at_work: list[Span] = []
@@ -67,15 +68,6 @@ class Playback:
             return self._now()
 
     @property
-    def speed(self) -> float:
-        """Seconds of the runs' own time per second."""
-        return self._speed
-
-    @property
-    def paused(self) -> bool:
-        return self._paused
-
-    @property
     def ended(self) -> bool:
         """Whether everything was shown."""
         return self._whole is not None and self.position_s >= self.length_s
@@ -83,15 +75,15 @@ class Playback:
     @property
     def toggle_label(self) -> str:
         """What `toggle` would do."""
-        return "play again" if self.ended else "resume" if self._paused else "pause"
+        return "play again" if self.ended else "resume" if self.paused else "pause"
 
     def toggle(self) -> None:
         """Pause or resume; from its end, play it again."""
         if self.ended:
-            self._paused = True
+            self.paused = True
             self.seek(0.0)
         with self._moved():
-            self._paused = not self._paused
+            self.paused = not self.paused
 
     def seek(self, position_s: float) -> None:
         """Go to a moment, in seconds from the first event; what is outside is the nearest end."""
@@ -101,7 +93,7 @@ class Playback:
     def speed_up(self, factor: float) -> None:
         """Go on at another speed, within bounds."""
         with self._moved():
-            self._speed = min(FASTEST, max(SLOWEST, self._speed * factor))
+            self.speed = min(FASTEST, max(SLOWEST, self.speed * factor))
 
     def poll(self, budget_s: float) -> Snapshot:
         """What had been journaled by now; while the runs are still being read, runs in which nothing happened."""
@@ -138,7 +130,7 @@ class Playback:
         return last
 
     def _now(self) -> float:
-        gone = 0.0 if self._paused or self._whole is None else (self._clock() - self._since) * self._speed
+        gone = 0.0 if self.paused or self._whole is None else (self._clock() - self._since) * self.speed
         return min(self._position + gone, self.length_s)
 
     def _moment(self, position_s: float) -> float:

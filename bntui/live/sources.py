@@ -91,11 +91,9 @@ class Runs:
         runs = tuple(f.poll(share, journal=self._clock() <= until) for f in self._followers.values())
         self._first = False
         complete = all(follower.complete for follower in self._followers.values())
-        sweeps = self._sweeps.poll([p for p in self._places if isinstance(p, SweepDir)] or self._owners())
+        owners = dict.fromkeys(follower.run.sweep for follower in self._followers.values())
+        sweeps = self._sweeps.poll([p for p in self._places if isinstance(p, SweepDir)] or list(owners))
         return Snapshot(time.time(), sweeps, runs, complete)
-
-    def _owners(self) -> list[SweepDir]:
-        return list(dict.fromkeys(follower.run.sweep for follower in self._followers.values()))
 
     def _list(self) -> None:
         """Find new runs, and name all of them anew: what distinguished them may no longer do."""

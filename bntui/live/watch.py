@@ -1,17 +1,21 @@
-"""The thread that reads: it opens a source, polls it, and hands on a snapshot whenever something changed."""
+"""What is watched: a thread opens it, polls it, and hands on a snapshot whenever something has changed."""
 
 from __future__ import annotations
 
 import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from bncore.config.errors import escape_control
+from bncore.follow.run_view import RunView
+from bncore.store.paths import RunDir, SweepDir
+from bntui.live.playback import Playback
 from bntui.live.snapshot import Snapshot
-from bntui.live.sources import Clock, Source
+from bntui.live.sources import Clock, Root, Runs, Source
 
 BUDGET_S = 0.15
 """Seconds of history read between two snapshots, so that what is new is never late."""
@@ -121,3 +125,83 @@ def _trim() -> ctypes._NamedFuncPointer | None:
     except (OSError, TypeError):  # no C library of this kind
         return None
     return found
+
+
+class SnapshotFeed:
+    """The newest snapshot of the source that is watched now; sources are exchanged under it.
+
+    Arguments:
+        on_ready: called in another thread when there is something newer to show.
+    """
+
+    def __init__(self, on_ready: Callable[[], object]) -> None:
+        self.snapshot: Snapshot | None = None
+        """What is shown; None before anything was read."""
+        self.failure = ""
+        """Why nothing can be read; escaped."""
+        self._on_ready = on_ready
+        self._watcher: Watcher | None = None
+        self._newest: Snapshot | None = None
+
+    @property
+    def _source(self) -> Source | None:
+        return self._watcher.source if self._watcher is not None else None
+
+    @property
+    def playback(self) -> Playback | None:
+        """The controls of the playback, where one is watched."""
+        return self._source if isinstance(self._source, Playback) else None
+
+    def watch(self, make: Callable[[], Source]) -> None:
+        """Watch another source; what was watched before is so no longer."""
+        self.stop()
+        self.snapshot, self._newest, self.failure = None, None, ""
+        self._watcher = Watcher(make, self._changed, self._failed)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    def require(self, enough: Callable[[RunView], bool]) -> None:
+        """Have the list of all runs read as much of each as is enough, where it has read too little."""
+        if isinstance(self._source, Root):
+            self._source.enough = enough
+
+    def wake(self) -> None:
+        """Poll at once: a request was sent, or a playback was moved."""
+        if self._watcher is not None:
+            self._watcher.wake()
+
+    def advance(self) -> None:
+        """Make the newest snapshot the one that is shown."""
+        self.snapshot = self._newest or self.snapshot
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        self._newest = snapshot
+        self._on_ready()
+
+    def _failed(self, reason: str) -> None:
+        self.failure = escape_control(reason)
+        self._on_ready()
+
+
+class Disk:
+    """Opens what lies under a root, or anywhere else.
+
+    Arguments:
+        speed: how fast runs are played back; None: they are shown as they are.
+    """
+
+    def __init__(self, root: Path, speed: float | None = None) -> None:
+        self._root = Root(root)
+        self._speed = speed
+
+    def home(self) -> Source:
+        """Every run under the root; the same source each time, since it knows already what it has read."""
+        return self._root
+
+    def open(self, paths: Sequence[RunDir | SweepDir]) -> Source:
+        """These runs and sweeps."""
+        runs = Runs(*paths)
+        return runs if self._speed is None else Playback(runs, speed=self._speed)

@@ -1,9 +1,10 @@
-"""What all small windows over a screen share."""
+"""Small windows over a screen: what they share, and those that ask one thing."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
@@ -13,13 +14,15 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
-from bntui.actions import PICKER, WINDOWS, bindings
+from bncore.follow.run_view import RunView
+from bntui.actions import PICKER, QUIT, WINDOWS, bindings
 from bntui.widgets.formatting import MUTED
 from bntui.widgets.listing import Listing, ListRow
 
 Answer = TypeVar("Answer")
+Asked = TypeVar("Asked")
 
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
@@ -93,3 +96,87 @@ class Finder(Dialog[Answer]):
 
     def action_move_page(self, by: int) -> None:
         self.listing.action_move_page(by)
+
+
+class Ask(Dialog[tuple[Asked]], Generic[Asked]):
+    """Answers what was typed.
+
+    Arguments:
+        title: of the window.
+        now: the text that stands there.
+        expected: said while nothing does.
+        parse: what a text means; raises ValueError, which says why it is refused.
+    """
+
+    DEFAULT_CSS = """
+    Ask Input { margin: 1 0; }
+    """
+    SUB_TITLE = "Enter apply   Esc cancel"
+
+    def __init__(self, title: str, now: str, expected: str, parse: Callable[[str], Asked]) -> None:
+        super().__init__()
+        self.title, self._now, self._expected, self._parse = title, now, expected, parse
+
+    def body(self) -> Iterable[Widget]:
+        yield Input(self._now, placeholder=self._expected)
+        yield Static(id="problem", markup=False)
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        try:
+            self.dismiss((self._parse(event.value),))
+        except ValueError as error:
+            self.query_one("#problem", Static).update(Text(str(error), "red"))
+
+
+ANSWERS = {
+    "detach": "d  detach: they continue; `bntui` finds them again",
+    "stop": "s  stop: each writes a checkpoint and can be resumed",
+    "stay": "c  cancel",
+}
+
+
+class Leave(Dialog[str]):
+    """Answers "detach" or "stop"; None stays.
+
+    Arguments:
+        alive: the runs that continue.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(QUIT)
+    TITLE = "Quit"
+
+    def __init__(self, alive: Sequence[RunView]) -> None:
+        super().__init__()
+        self._alive = alive
+
+    def body(self) -> Iterable[Widget]:
+        count = len(self._alive)
+        names = ", ".join(view.name for view in self._alive[:4]) + (" …" if count > 4 else "")
+        yield Static(Text(f"{count} run{'s' * (count != 1)} not finished: {names}"), markup=False)
+        yield Listing()
+
+    def on_mount(self) -> None:
+        self.query_one(Listing).show([ListRow(Text(text), answer) for answer, text in ANSWERS.items()])
+
+    @on(Listing.Chosen)
+    def _chosen(self, event: Listing.Chosen) -> None:
+        self.action_answer(event.key)
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(None if answer == "stay" else answer)
+
+
+def number_of(text: str) -> float:
+    """``5,000`` or ``0.3``.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    try:
+        number = float(text.replace(",", ""))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("expected a number, such as 5000")
+    return number

@@ -72,5 +72,5 @@ class GridPage(RunsPage):
         axes = list(AXES)
         self.selection.axis = axes[(axes.index(self.selection.axis) + 1) % len(axes)]
         self.show_again()
-        missing = unplaced(self.snapshot.runs, self.selection.axis) if self.snapshot else ""
+        missing = unplaced(self.runs, self.selection.axis)
         self.notice(missing or f"over {AXES[self.selection.axis]}", "yellow" if missing else "")

@@ -21,9 +21,8 @@ from bntui.actions import EVERYWHERE, HOME, bindings
 from bntui.chart.palette import Palette
 from bntui.context import PageContext
 from bntui.live.snapshot import Snapshot, SweepView
-from bntui.presets import PresetView, presets
 from bntui.screens.page import Page
-from bntui.screens.start import Start
+from bntui.screens.start import PresetView, Start, presets
 from bntui.steering.send import start_preset
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import FilterHint, QueryFilter
@@ -133,7 +132,7 @@ class HomePage(Page):
 
     def action_compare_marked(self) -> None:
         marked = self.selection.marked
-        runs = [view.run for view in (self.snapshot.runs if self.snapshot else ()) if view.run.path in marked]
+        runs = [view.run for view in self.runs if view.run.path in marked]
         if len(runs) < 2:
             self.notice(f"mark at least two runs with {self.context.key('home.mark')}", "yellow")
         else:
@@ -178,8 +177,7 @@ class HomePage(Page):
 
     def _paths(self, key: str) -> set[Path]:
         """The runs that a row stands for: itself, or all of a sweep."""
-        runs: Sequence[RunView] = self.snapshot.runs if self.snapshot else ()
-        return {view.run.path for view in runs if Path(key) in (view.run.path, view.run.path.parent)}
+        return {view.run.path for view in self.runs if Path(key) in (view.run.path, view.run.path.parent)}
 
 
 def root_rows(

@@ -53,8 +53,7 @@ class MachinePage(GridPage):
             self.lay_out(keys)
         self.grid.show(runs, self.panel_state())
         figures = self.query_one("#figures", Listing)
-        groups = self.context.groups(snapshot)
-        figures.show(figure_rows(fmt.palette_of(self.app), groups, figures.text_width))
+        figures.show(figure_rows(fmt.palette_of(self.app), self.groups, figures.text_width))
         figures.key = str(self.selection.selected or "")
         self.pointed()
 

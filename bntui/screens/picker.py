@@ -1,19 +1,27 @@
-"""Chooses which charts are shown, and in which order."""
+"""Choosing: which charts are shown and in which order, a setting to group by, a layout that has a name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from rich.text import Text
 from textual import on
 from textual.binding import BindingType
-from textual.widgets import Input
+from textual.containers import Vertical
+from textual.widget import Widget
+from textual.widgets import Input, Static
 
-from bntui.actions import PICKER, bindings
+from bncore.config.errors import escape_control
+from bncore.follow.groups import short_name
+from bncore.follow.request_view import SPELLING
+from bntui.actions import LAYOUTS, PICKER, bindings
+from bntui.layouts import Layout, named_layouts, save_layout
+from bntui.live.axes import AXES
 from bntui.live.panels import PANELS
-from bntui.screens.dialog import Finder
-from bntui.widgets.listing import ListRow
+from bntui.screens.dialog import Dialog, Finder
+from bntui.widgets.formatting import MUTED
+from bntui.widgets.listing import Listing, ListRow
 
 
 class Picker(Finder[tuple[str, ...]]):
@@ -99,3 +107,122 @@ def find(typed: str, keys: Iterable[str] = PANELS) -> list[str]:
 def _in_order(letters: str, text: str) -> bool:
     rest = iter(text)
     return all(letter in rest for letter in letters)
+
+
+By: TypeAlias = tuple[str, ...]
+"""Dotted paths of settings; none: the variant."""
+
+
+class PickSetting(Finder[By]):
+    """Answers one of the choices.
+
+    Arguments:
+        title: what is chosen.
+        choices: the variant is shown first, then settings with a short name.
+        now: the current one.
+    """
+
+    DEFAULT_CSS = """
+    PickSetting Listing { max-height: 16; }
+    """
+    SUB_TITLE = "Enter choose   Esc cancel"
+    PLACEHOLDER = "type to find a setting"
+    NOTHING = "no setting matches"
+
+    def __init__(self, title: str, choices: Iterable[By], now: By | None) -> None:
+        super().__init__()
+        self.title = title
+        ordered = sorted(choices, key=lambda by: (bool(by), any(path not in SPELLING for path in by)))
+        self._choices = {",".join(by) or "variant": by for by in ordered}
+        self._now = now
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        now = (key for key, by in self._choices.items() if by == self._now)
+        self.listing.key = next(now, self.listing.key)
+
+    def rows(self) -> list[ListRow]:
+        rows = [ListRow(self._row(by), key) for key, by in self._choices.items()]
+        return [row for row in rows if self.typed in row.text.plain.casefold()]
+
+    @on(Input.Submitted)
+    def _done(self) -> None:
+        if self.listing.key:
+            self.dismiss(self._choices[self.listing.key])
+
+    def _row(self, by: By) -> Text:
+        text = Text("■ " if by == self._now else "  ").append(setting_name(by))
+        return text.append(f"  {', '.join(by)}", MUTED)
+
+
+def setting_name(by: By) -> str:
+    """How a person says what runs are told apart by."""
+    return ", ".join(map(short_name, by)) or "variant"
+
+
+class SaveLayout(Dialog[str]):
+    """Answers the name to save what is shown under."""
+
+    TITLE = "Save layout"
+    SUB_TITLE = "Enter save   Esc cancel"
+
+    def body(self) -> Iterable[Widget]:
+        yield Input(placeholder="name")
+        yield Static(markup=False)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        there = event.value.strip() in named_layouts()
+        self.query_one(Static).update(Text("replaces the one of that name" if there else "", "yellow"))
+
+    @on(Input.Submitted)
+    def _named(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+
+class PickLayout(Dialog[str]):
+    """Answers the name of the layout to show.
+
+    Arguments:
+        key: what a person presses to save one.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LAYOUTS)
+    TITLE = "Layouts"
+    SUB_TITLE = "Enter show   Del delete   Esc cancel"
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def body(self) -> Iterable[Widget]:
+        yield Listing()
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def action_delete(self) -> None:
+        name = self.query_one(Listing).key
+        if name:
+            try:
+                save_layout(name, None)
+            except OSError as error:
+                self.query_one(Vertical).border_subtitle = f"not deleted: {error.strerror or error}"
+            self._show()
+
+    @on(Listing.Chosen)
+    def _chosen(self, event: Listing.Chosen) -> None:
+        self.dismiss(event.key)
+
+    def _show(self) -> None:
+        rows = [ListRow(row_of(name, layout), name) for name, layout in named_layouts().items()]
+        nothing = f"no layouts yet: {self._key} saves what is shown under a name"
+        self.query_one(Listing).show(rows or [ListRow(Text(nothing, MUTED))])
+
+
+def row_of(name: str, layout: Layout) -> Text:
+    """A layout in a line: its name, and what it shows."""
+    titles = ", ".join(PANELS[key].title if key in PANELS else key for key in layout.panels)
+    over = f" over {AXES[layout.axis]}" if layout.axis != "step" else ""
+    return Text(f"{escape_control(name)}  ").append(escape_control(f"{titles}{over}"), MUTED)

@@ -26,18 +26,17 @@ from bntui.chart.ticks import exact
 from bntui.chart.view import span_of
 from bntui.chart.widget import Chart
 from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_layers
+from bntui.live.grouping import Grouping
 from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot
-from bntui.screens.ask import Ask, number_of
-from bntui.screens.heading import heading
-from bntui.screens.page import Page
+from bntui.screens.dialog import Ask, number_of
+from bntui.screens.page import Page, heading
 from bntui.steering.proposal import Proposal
 from bntui.steering.send import send
 from bntui.widgets import formatting as fmt
-from bntui.widgets.keys import KeyLine
-from bntui.widgets.line import Line, Segment
+from bntui.widgets.charts import RunPlots
+from bntui.widgets.line import KeyLine, Line, Segment
 from bntui.widgets.listing import Listing
-from bntui.widgets.plots import RunPlots
 from bntui.widgets.sidebar import ChangeLine, RunLine, Sidebar
 from bntui.widgets.steering_bar import SteeringBar
 
@@ -133,8 +132,8 @@ class RunsPage(Page):
     def show(self, snapshot: Snapshot) -> None:
         run = self.selection.run(snapshot)
         self.selection.selected = run.run.path if run is not None else None
-        groups = self.context.groups(snapshot)
-        self.query_one(Sidebar).show(snapshot, self.selection, groups, self.context.grouping(snapshot))
+        groups = self.groups
+        self.query_one(Sidebar).show(snapshot, self.selection, groups, self.grouping)
         self.query_one(RunLine).show(groups, self.selection)
         self.query_one(ChangeLine).show(snapshot, self.selection, groups)
         self.query_one(SteeringBar).update(snapshot, groups)
@@ -160,19 +159,28 @@ class RunsPage(Page):
 
     def as_listed(self, views: Iterable[RunView], snapshot: Snapshot) -> list[RunView]:
         """Runs in the styles of the groups that they are listed in."""
-        style_of = styles_of(self.context.groups(snapshot))
+        style_of = styles_of(self.groups)
         return [replace(view, style=style_of[view]) for view in views]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """What is listed, selected and steered."""
+        return self.context.groups(self.snapshot) if self.snapshot else ()
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """How runs are drawn together; None: each by itself."""
+        return self.context.grouping(self.snapshot) if self.snapshot else None
 
     def panel_state(self) -> PanelState:
         selection = self.selection
         figure = self.snapshot.sweeps[0].figure if self.snapshot and self.snapshot.sweeps else ""
         reference = FOLDER if selection.paper else None
-        grouping = self.context.grouping(self.snapshot) if self.snapshot else None
         return PanelState(
             selection.layer,
             selection.step,
             reference,
-            grouping,
+            self.grouping,
             selection.axis,
             selection.reference,
             numbered(selection.shown(self.snapshot), selection.marks) if self.snapshot else {},
@@ -203,9 +211,7 @@ class RunsPage(Page):
 
     def _pause_verb(self) -> str:
         """What the key that pauses does to the targets: whatever runs is paused first."""
-        if self.snapshot is None:
-            return "pause"
-        targets = self.selection.targets(self.snapshot, self.context.groups(self.snapshot))
+        targets = self.selection.targets(self.snapshot, self.groups) if self.snapshot else ()
         states = {view.state for view in targets}
         if "running" in states:
             return "pause"
@@ -232,9 +238,8 @@ class RunsPage(Page):
         return pointed or self.TAB != "sweep" or not self.context.settings.demo
 
     def action_select(self, by: int) -> None:
-        if self.snapshot is not None:
-            self.selection.move(self.context.groups(self.snapshot), by)
-            self.show_again()
+        self.selection.move(self.groups, by)
+        self.show_again()
 
     def action_scroll_side(self, by: int) -> None:
         self.query_one(Sidebar).scroll_list(by)
@@ -243,14 +248,14 @@ class RunsPage(Page):
         self._toggle(self.selection.marked)
 
     def action_hide(self) -> None:
-        group = self._group()
+        group = self.selection.group(self.groups)
         if group is not None and self.selection.is_reference(group):
             self.notice(f"{group.name} is the reference: r unpins it", "yellow")
         else:
             self._toggle(self.selection.hidden)
 
     def action_reference(self) -> None:
-        group = self._group()
+        group = self.selection.group(self.groups)
         if group is not None:
             pinned = self.selection.is_reference(group)
             self.selection.reference = None if pinned else self.selection.selected
@@ -299,9 +304,7 @@ class RunsPage(Page):
         self.notice(f"events in charts: {MARKS[self.selection.marks]}")
 
     def action_layer(self, by: int) -> None:
-        if self.snapshot is None:
-            return
-        runs, measures = self.snapshot.runs, BY_TABLE.values()
+        runs, measures = self.runs, BY_TABLE.values()
         numbers = {number for view in runs for found in measured_layers(view) for number in found}
         middles = [chosen_layer(runs, measure, self.panel_state()) for measure in measures]
         layer = next((middle for middle in middles if middle is not None), None)
@@ -316,10 +319,9 @@ class RunsPage(Page):
             self._playback_moved()
         elif refusal:
             self.notice(refusal, "yellow")
-        elif self.snapshot is not None and self.snapshot.runs:
+        elif self.snapshot is not None and self.runs:
             verb = self._pause_verb() if verb == "pause" else verb
-            groups = self.context.groups(self.snapshot)
-            self.query_one(SteeringBar).open(verb, self.snapshot, groups, self.selection)
+            self.query_one(SteeringBar).open(verb, self.snapshot, self.groups, self.selection)
 
     def action_copy(self, what: str) -> None:
         """Copy to the terminal's clipboard (OSC 52): through SSH, and through tmux where `set-clipboard` is on."""
@@ -340,8 +342,8 @@ class RunsPage(Page):
                 return str(run.run.path)
             case "resume" if run is not None:
                 return f"bnrun resume {shlex.quote(str(run.run.path))}"
-            case "table" if self.snapshot is not None:
-                return fmt.table_of(self.snapshot.runs)
+            case "table" if self.runs:
+                return fmt.table_of(self.runs)
         return ""
 
     def reading(self) -> str:
@@ -383,8 +385,7 @@ class RunsPage(Page):
 
     @work(thread=True, group="sending")
     def _sending(self, proposal: Proposal) -> None:
-        groups = self.context.groups(self.snapshot) if self.snapshot else ()
-        names = fmt.targets_sentence(proposal.targets, groups)
+        names = fmt.targets_sentence(proposal.targets, self.groups)
         text = f"{proposal.sentence} to {names}"
         sending, sent = ("running", "done") if proposal.commands else ("sending request", "request sent")
         self.app.call_from_thread(self.notice, f"{sending}: {text}")
@@ -392,13 +393,9 @@ class RunsPage(Page):
         self.context.feed.wake()
         self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 
-    def _group(self) -> Group | None:
-        """The selected one."""
-        return self.selection.group(self.context.groups(self.snapshot)) if self.snapshot else None
-
     def _toggle(self, paths: set[Path]) -> None:
         """Put the selected group's runs in, or take them out where all are in."""
-        group = self._group()
+        group = self.selection.group(self.groups)
         if group is not None:
             own = {view.run.path for view in group.runs}
             paths.symmetric_difference_update(own if own <= paths else own - paths)

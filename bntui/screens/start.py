@@ -1,9 +1,10 @@
-"""Starts a preset: what it compares, the options, and the command that is run."""
+"""The presets, and starting one: what it compares, the options, and the command that is run."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rich.text import Text
 from textual import on
@@ -11,9 +12,26 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from bncore.config.errors import escape_control
-from bntui.presets import PresetView
+from bncore.config.load import load_experiment, preset_names
+from bncore.config.plan import variant_names
 from bntui.screens.dialog import Dialog
 from bntui.widgets.formatting import MUTED
+
+
+@dataclass(frozen=True, slots=True)
+class PresetView:
+    """One of them."""
+
+    name: str
+    figure: str
+    title: str
+    variants: tuple[str, ...]
+
+
+def presets() -> tuple[PresetView, ...]:
+    """All of them, by name; takes a moment: each file is read and checked."""
+    experiments = ((name, load_experiment(name)) for name in preset_names())
+    return tuple(PresetView(name, one.figure, one.title, variant_names(one)) for name, one in experiments)
 
 
 class Start(Dialog[tuple[str, ...]]):

@@ -11,15 +11,12 @@ from bncore.config.errors import escape_control
 from bncore.follow.groups import groups_of, varying
 from bncore.follow.run_view import RunView
 from bntui.layouts import Layout, named_layouts, read_layout, remember_layout, save_layout
-from bntui.live.facets import facets_of
-from bntui.live.panels import PANELS, first_panels, logged_keys
-from bntui.live.reference import overlay
+from bntui.live.grouping import facets_of
+from bntui.live.panels import PANELS, first_panels, logged_keys, overlay
 from bntui.live.snapshot import Snapshot, names_of_data
 from bntui.saving import save_chart
 from bntui.screens.grid import GridPage
-from bntui.screens.layouts import PickLayout, SaveLayout
-from bntui.screens.picker import Picker
-from bntui.screens.settings import By, PickSetting, setting_name
+from bntui.screens.picker import By, Picker, PickLayout, PickSetting, SaveLayout, setting_name
 from bntui.widgets.charts import ChartGrid, facet_key
 
 
@@ -45,7 +42,7 @@ class SweepPage(GridPage):
     def _facet(self, snapshot: Snapshot) -> None:
         """A chart for each group of the runs shown, with the reference in all of them."""
         shown = self.selection.shown(snapshot)
-        pinned = next((g for g in self.context.groups(snapshot) if self.selection.is_reference(g)), None)
+        pinned = next((g for g in self.groups if self.selection.is_reference(g)), None)
         facets = {
             facet_key(self.selection.faceted, name): runs
             for name, runs in facets_of(shown, self.selection.facets, pinned).items()
@@ -90,22 +87,21 @@ class SweepPage(GridPage):
         self.lay_out(keys, current)
 
     def labels(self) -> dict[str, str]:
-        grouped = self.snapshot is not None and self.context.grouping(self.snapshot) is not None
         return {
             **super().labels(),
-            "groups": "single runs" if grouped else "groups",
+            "groups": "single runs" if self.grouping else "groups",
             "facets": "all charts" if self.selection.faceted else "facets",
         }
 
     def action_groups(self) -> None:
         if self.snapshot is not None:
-            self.selection.grouped = self.context.grouping(self.snapshot) is None
+            self.selection.grouped = self.grouping is None
             self._say_grouping()
 
     def action_band(self) -> None:
         if self.snapshot is not None:
             self.selection.grouped = True
-            grouping, bands = self.context.grouping(self.snapshot), list(BANDS)
+            grouping, bands = self.grouping, list(BANDS)
             if grouping is not None:
                 self.selection.band = bands[(bands.index(grouping.band) + 1) % len(bands)]
                 self._say_grouping()
@@ -113,8 +109,7 @@ class SweepPage(GridPage):
     def action_group_by(self) -> None:
         if self.snapshot is None:
             return
-        grouping = self.context.grouping(self.snapshot)
-        now = grouping.by if grouping is not None else None
+        now = self.grouping.by if self.grouping else None
         choices = dict.fromkeys([*_choices(self.snapshot.runs), now or ()])
         self.app.push_screen(PickSetting("Group by", choices, now), self._group_by)
 
@@ -125,12 +120,9 @@ class SweepPage(GridPage):
 
     def _say_grouping(self) -> None:
         self.show_again()
-        grouping = self.context.grouping(self.snapshot) if self.snapshot is not None else None
-        if grouping is None:
-            self.notice("single runs")
-        else:
-            by = ", ".join(grouping.by) or "variant"
-            self.notice(f"grouped by {by}; band: {BANDS[grouping.band]}")
+        grouping = self.grouping
+        by = ", ".join(grouping.by) or "variant" if grouping else ""
+        self.notice(f"grouped by {by}; band: {BANDS[grouping.band]}" if grouping else "single runs")
 
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:
@@ -138,18 +130,13 @@ class SweepPage(GridPage):
                 self._leave_facets(keys, picker.found)
                 remember_layout(self._experiment(), keys)
 
-        picker = Picker(self._panels, logged_keys(self.snapshot.runs if self.snapshot else ()))
+        picker = Picker(self._panels, logged_keys(self.runs))
         self.app.push_screen(picker, picked)
 
     def action_save_layout(self) -> None:
         selection = self.selection
-        layout = Layout(
-            panels=self._panels,
-            axis=selection.axis,
-            band=selection.band,
-            grouped=selection.grouped,
-            by=selection.by,
-        )
+        chosen = {name: getattr(selection, name) for name in ("axis", "band", "grouped", "by")}
+        layout = Layout(panels=self._panels, **chosen)
 
         def named(name: str | None) -> None:
             if name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bncore.config.change import changed, parse_changes
+from bncore.config.controls import ANY_LP, Control, parse_controls, show_value
 from bncore.config.errors import Problem, SpecError
 from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunView
 from bncore.launch.slurm.sweep import read_record
-from bncore.store.commands import CancelQueued, Set, Stop, StopSweep
+from bncore.store.commands import CancelQueued, Command, Set, SetControls, Stop, StopSweep
 from bncore.store.paths import OwnedDir, SweepDir
 from bntui.live.snapshot import SweepView
-from bntui.steering.controls import control_options, limits, request
-from bntui.steering.verbs import VERBS, WORKING, Typed, parse_text
+from bntui.steering.verbs import VERBS, WORKING, Typed, Verb, named_settings, parse_text
 
 
 @dataclass(frozen=True)
@@ -164,3 +164,59 @@ def _command_lines(
     lines = [("fork", str(view.run.path), *when, "--detach", *settings) for view in targets]
     change = summary({"kind": "set", "changes": changes}) if changes else "no change"
     return Proposal(f"fork with {change}", targets, skipped, at, commands=tuple(lines))
+
+
+FACTORS = (0.5, 0.1, 2, 10)
+
+
+def request(verb: Verb, typed: Typed, view: RunView) -> Command:
+    """The request that a text means for a run: of an observed loop a setting is one of its controls.
+
+    Raises:
+        SpecError: what is wrong with the text.
+        ValidationError: the same.
+    """
+    assert verb.command is not None
+    if view.controls is None or verb.sets is None:
+        return verb.command(typed)
+    words, at = typed
+    known = _about(verb.sets, view.controls)
+    name = known[0].name if verb.sets and known else verb.sets
+    return SetControls(changes=parse_controls(named_settings(name, words), view.controls), at_step=at)
+
+
+def control_options(sets: str, controls: Sequence[Control]) -> tuple[str, ...]:
+    """Texts to choose among: new values of the controls that a verb is about; what holds of all of them where it
+    is about none."""
+    known = _about(sets, controls)
+    if not known:
+        return tuple(f"{control.name}={show_value(control.value)}" for control in controls)
+    return tuple(f"{control.name}={show_value(value)}" for control in known for value in _others(control))
+
+
+def limits(command: Command, controls: Sequence[Control]) -> str:
+    """What holds of the controls that a request sets, and what they accept."""
+    if not isinstance(command, SetControls):
+        return ""
+    found = (control for control in controls if control.name in command.changes)
+    return "; ".join(f"{one.name} now {show_value(one.value)} ({one.accepted})" for one in found)
+
+
+def _about(sets: str, controls: Sequence[Control]) -> list[Control]:
+    """The controls that are called as a setting of our own, or are parts of it: `lr`, `lr.0`."""
+    return [control for control in controls if sets and control.name.partition(".")[0] == sets]
+
+
+def _others(control: Control) -> Iterator[object]:
+    """Values near the one that holds."""
+    if isinstance(control.value, bool):
+        yield not control.value
+    elif control.choices:
+        yield from (one for one in control.choices if one not in (control.value, ANY_LP))
+    elif isinstance(control.value, str) or not control.value:
+        yield control.value
+    else:
+        whole = isinstance(control.value, int)
+        near = (control.value * factor for factor in FACTORS)
+        values = dict.fromkeys(round(value) if whole else float(f"{value:.6g}") for value in near)
+        yield from (value for value in values if control.accepts(value) and value != control.value)

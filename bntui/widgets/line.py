@@ -1,13 +1,16 @@
-"""A line of parts that leaves out the least important ones where the terminal is narrow."""
+"""Lines of parts that leave out the least important ones where there is no room; that of the keys is one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
+
+from bntui.actions import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +79,59 @@ class Line(Widget):
         text = self.text
         segments = text.render(self.app.console, end="")
         return Strip(segments).crop_extend(0, self.size.width, None).apply_style(self.rich_style)
+
+
+NOTICE_S = 8.0
+"""How long a notice replaces the keys."""
+
+
+class KeyLine(Line):
+    """Keys of the table of actions, as many as there is room for."""
+
+    DEFAULT_CSS = """
+    KeyLine { dock: bottom; background: $panel; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="keys")
+        self._parts: tuple[list[Segment], list[Segment]] = ([], [])
+        self._notices = 0
+
+    def offer(self, actions: Iterable[Action], labels: dict[str, str]) -> None:
+        """Offer these actions.
+
+        Arguments:
+            labels: those that depend on what holds now, by the action's name.
+        """
+        self._parts = ([], [])
+        for action, *others in _paired(sorted(actions, key=lambda action: action.rank)):
+            label, keys = (
+                labels.get(action.name, action.label),
+                " ".join(one.key for one in (action, *others)),
+            )
+            text = Text(keys, Style(bold=True)).append(f" {label}", Style(dim=True))
+            self._parts[action.name in ("help", "leave")].append(Segment(text, action.rank))
+        if not self._notices:
+            self.say(*self._parts)
+
+    def notice(self, text: str, style: str = "") -> None:
+        """Say what happened, for a moment; `text` is escaped."""
+        self._notices += 1
+        this = self._notices
+        self.say([Segment(Text(text, style))])
+
+        def back() -> None:
+            if this == self._notices:
+                self._notices = 0
+                self.say(*self._parts)
+
+        self.set_timer(NOTICE_S, back)
+
+
+def _paired(actions: list[Action]) -> list[list[Action]]:
+    """Those that are offered, of which one label is said once: ``[ ] layer``."""
+    same: dict[tuple[str, str], list[Action]] = {}
+    for action in actions:
+        if action.rank < 9 and action.key:
+            same.setdefault((action.scope, action.label), []).append(action)
+    return list(same.values())

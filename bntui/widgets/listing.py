@@ -82,13 +82,9 @@ class Listing(ScrollView, can_focus=True):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.can_focus = focusable
-        self._rows: tuple[ListRow, ...] = ()
+        self.rows: tuple[ListRow, ...] = ()
         self._key = ""
         self._follows = follows
-
-    @property
-    def rows(self) -> tuple[ListRow, ...]:
-        return self._rows
 
     @property
     def text_width(self) -> int:
@@ -109,11 +105,11 @@ class Listing(ScrollView, can_focus=True):
 
     def show(self, rows: Sequence[ListRow]) -> None:
         """Show these rows; the cursor stays, or goes to the nearest row that is left."""
-        before, index = self._rows, self._index()
+        before, index = self.rows, self._index()
         at_end = self._follows and self._key == next((row.key for row in reversed(before) if row.key), "")
         if tuple(rows) == before:
             return
-        self._rows = tuple(rows)
+        self.rows = tuple(rows)
         self.virtual_size = Size(self.size.width, len(rows))
         keys = [row.key for row in rows if row.key]
         if at_end:
@@ -129,7 +125,7 @@ class Listing(ScrollView, can_focus=True):
 
     def action_move(self, by: int) -> None:
         """Move by `by` rows that have a key."""
-        keys = [row.key for row in self._rows if row.key]
+        keys = [row.key for row in self.rows if row.key]
         if not keys:
             return
         index = keys.index(self._key) if self._key in keys else 0
@@ -147,24 +143,24 @@ class Listing(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         row = int(event.y + self.scroll_offset.y - self.gutter.top)
-        if not 0 <= row < len(self._rows) or not self._rows[row].key:
+        if not 0 <= row < len(self.rows) or not self.rows[row].key:
             return
-        again = self._rows[row].key == self._key
-        self.key = self._rows[row].key
+        again = self.rows[row].key == self._key
+        self.key = self.rows[row].key
         self.post_message(self.Moved(self, self.key))
         if again and self.can_focus:
             self.post_message(self.Chosen(self, self.key))
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._rows))
+        self.virtual_size = Size(self.size.width, len(self.rows))
         self._reveal()
 
     def render_line(self, y: int) -> Strip:
         width, index = self.text_width, y + int(self.scroll_offset.y)
         base = self.rich_style
-        if index >= len(self._rows):
+        if index >= len(self.rows):
             return Strip.blank(width, base)
-        row = self._rows[index]
+        row = self.rows[index]
         text = row.text.copy()
         text.truncate(width, overflow="ellipsis", pad=True)
         strip = Strip(text.render(self.app.console, end="")).crop_extend(0, width, None)
@@ -173,11 +169,11 @@ class Listing(ScrollView, can_focus=True):
         return strip.apply_style(base)
 
     def _index(self) -> int | None:
-        return next((i for i, row in enumerate(self._rows) if row.key and row.key == self._key), None)
+        return next((i for i, row in enumerate(self.rows) if row.key and row.key == self._key), None)
 
     def _reveal(self) -> None:
         index = self._index()
         if index is not None and self.size.height:
             top = 0 if index <= 1 else index  # a heading above the first row is shown with it
-            height = index - top + sum(row.key == self._key for row in self._rows)
+            height = index - top + sum(row.key == self._key for row in self.rows)
             self.scroll_to_region(Region(0, top, 1, height), animate=False, force=True)

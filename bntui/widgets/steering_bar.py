@@ -71,6 +71,7 @@ class SteeringBar(Vertical):
     def __init__(self) -> None:
         super().__init__(id="steering-bar")
         self._verb = ""
+        """A key of `bntui.steering.verbs.VERBS`."""
         self._options: tuple[str, ...] = ()
         self._snapshot: Snapshot | None = None
         self._selection: Selection | None = None
@@ -87,11 +88,6 @@ class SteeringBar(Vertical):
     @property
     def is_open(self) -> bool:
         return self.has_class("open")
-
-    @property
-    def verb(self) -> str:
-        """A key of `bntui.steering.verbs.VERBS`."""
-        return self._verb
 
     def open(self, verb: str, snapshot: Snapshot, groups: Sequence[Group], selection: Selection) -> None:
         """Let the person compose a request."""

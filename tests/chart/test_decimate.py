@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bntui.chart.decimate import envelope, highest
+from bntui.chart.layers import envelope, highest
 from bntui.chart.scale import Scale
 from chart.factories import band, line
 

@@ -13,11 +13,10 @@ from rich.cells import cell_len
 
 from bncore.figure import HeatData, HistogramData
 from bntui.chart.cell_style import parts
-from bntui.chart.heat import column_means, heat_colors
-from bntui.chart.heat_picture import draw_heat, draw_histogram, row_owners
+from bntui.chart.frame import ChartStyle
+from bntui.chart.heat_picture import column_means, draw_heat, draw_histogram, heat_colors, row_owners
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.scale import Scale
-from bntui.chart.style import ChartStyle
 
 STEPS = np.arange(0.0, 100.0, 10.0)
 LAYERS = HeatData("ICS", STEPS, ("conv1", "conv2", "conv3"), np.tile([0.0, 0.5, 1.0], (10, 1)))

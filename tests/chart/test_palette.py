@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bncore.figure import DASHES, PALETTE, dash_of, variant_styles
 from bntui.chart.cell_style import ansi, blend, cell_style, css, parts, rgb, style_of
+from bntui.chart.frame import ChartStyle
 from bntui.chart.palette import ANSI, DARK, IN_16_COLORS, LIGHT, MONOCHROME, Palette, dashes, sample
 from bntui.chart.picture import draw
-from bntui.chart.style import ChartStyle
 from chart.factories import band, chart, line
 
 BASES = {"batch-noise": 2, "none": 0, "batch": 1}

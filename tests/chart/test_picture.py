@@ -12,9 +12,9 @@ from rich.cells import cell_len
 
 from bncore.figure import ChartData, Curve, HLine, VLine
 from bntui.chart.cell_style import cell_style
+from bntui.chart.frame import ChartStyle, TerminalPicture
 from bntui.chart.palette import ANSI, DARK, MONOCHROME, Palette
 from bntui.chart.picture import draw
-from bntui.chart.style import ChartStyle, TerminalPicture
 from bntui.chart.view import View
 from chart.factories import band, chart, dots_of, line
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.figure import DASHES
-from bntui.chart.decimate import envelope
+from bntui.chart.layers import envelope
 from bntui.chart.palette import dashes
 from bntui.chart.raster import BLANK, band_dots, braille_bits, covered, dashed, line_dots, rows_of
 from bntui.chart.scale import Scale

@@ -15,8 +15,8 @@ from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
 from bncore.store.sweep import create_sweep
-from bntui.cli.plots import plots
 from bntui.cli.progress import plain_line
+from bntui.cli.show import plots
 from bntui.live.sources import read_whole
 from cli.factories import bnrun
 

@@ -14,7 +14,7 @@ from bncore.config.model import Spec
 from bncore.config.plan import Plan, PlannedRun
 from bncore.store.journal import Journal
 from bncore.store.sweep import create_sweep
-from bntui.cli.plots import plots
+from bntui.cli.show import plots
 from bntui.live.sources import read_whole
 from cli.factories import bnrun, clean_environment
 

@@ -7,7 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bntui.cli.seeds import MOST, parse_seeds
+from bntui.cli.resolve import MOST, parse_seeds
 
 
 @pytest.mark.parametrize(

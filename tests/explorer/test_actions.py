@@ -20,7 +20,7 @@ from textual.screen import Screen
 import bntui
 from bntui.actions import ACTIONS, EVERYWHERE, RUNS, actions_of
 from bntui.app import PAGES, Explorer
-from bntui.disk import Disk
+from bntui.live.watch import Disk
 from bntui.screens.help import help_rows
 from bntui.screens.home import HomePage
 from bntui.screens.page import Page
@@ -132,7 +132,7 @@ def test_no_key_is_offered_that_would_be_refused(
 ) -> None:
     sweep = every_kind(tmp_path)
     chosen = Settings(root=tmp_path, frame_s=0.0, **settings)
-    app = Explorer(chosen, Disk(chosen), sweep)
+    app = Explorer(chosen, Disk(chosen.root, chosen.speed), sweep)
 
     async def steps(pilot: Pilot[None]) -> None:
         assert ("PLAYBACK, not live" in checked_text(app)) == ("speed" in settings)

@@ -21,14 +21,13 @@ from bncore.store.status import Status
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of, page_keys
 from bntui.chart.palette import DARK, LIGHT
 from bntui.live.snapshot import Snapshot, SweepView
-from bntui.presets import PresetView
-from bntui.screens.heading import heading
 from bntui.screens.home import preset_rows, root_rows
 from bntui.screens.journal import event_rows
+from bntui.screens.page import heading
 from bntui.screens.spec import spec_table
+from bntui.screens.start import PresetView
 from bntui.selection import Selection
-from bntui.widgets.keys import KeyLine
-from bntui.widgets.line import fit
+from bntui.widgets.line import KeyLine, fit
 from bntui.widgets.sidebar import change_rows, details, row_of
 from explorer.factories import drive, explorer, text_of
 

@@ -16,7 +16,7 @@ from bntui.app import Explorer
 from bntui.chart.widget import Chart
 from bntui.layouts import Layout, named_file, named_layouts, save_layout
 from bntui.live.axes import AXES
-from bntui.screens.layouts import PickLayout, SaveLayout
+from bntui.screens.picker import PickLayout, SaveLayout
 from bntui.screens.sweep import SweepPage
 from explorer.factories import drive, every_kind, explorer, text_of, until
 

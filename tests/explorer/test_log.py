@@ -8,7 +8,7 @@ from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
-from bntui.live.log_tail import TAIL
+from bntui.screens.log import TAIL
 from bntui.widgets.listing import Listing
 from explorer.factories import checked_text, drive, explorer, until
 

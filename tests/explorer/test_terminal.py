@@ -96,7 +96,7 @@ def test_a_reader_that_fails_is_told_on_the_screen(tmp_path: Path, run: RunDir) 
     driver = tmp_path / "driver.py"
     driver.write_text(
         "import sys\n"
-        "from bntui.disk import Disk\n"
+        "from bntui.live.watch import Disk\n"
         "def raises(*_):\n"
         f"    raise RuntimeError({'a planted ' + NASTY!r})\n"
         "Disk.open = raises\n"

@@ -17,7 +17,7 @@ from bncore.store.paths import RunDir
 from bncore.store.verify import verify
 from bncore.train.checkpoint import step_and_digest
 from bntui.chart.palette import ANSI
-from bntui.cli.plots import plots
+from bntui.cli.show import plots
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS, logged_keys
 from bntui.live.sources import read_whole

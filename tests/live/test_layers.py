@@ -11,12 +11,11 @@ from store.factories import SMALL
 from bncore.config.model import DLN, VGG, ImageData, Loss
 from bncore.config.observed import Observed, observed_to_toml
 from bncore.store.paths import RunDir
+from bntui.chart.frame import ChartStyle
 from bntui.chart.picture import draw
-from bntui.chart.style import ChartStyle
 from bntui.live.drawing import PanelState, chosen_layer, layer_title
-from bntui.live.layers import INSTRUMENTS, heat, histogram, histograms, profile
+from bntui.live.layers import INSTRUMENTS, heat, histogram, histograms, profile, theory_over_layers
 from bntui.live.panels import PANELS
-from bntui.live.theory import theory_over_layers
 from live.factories import LAYERS, events, made_run, view_of
 
 

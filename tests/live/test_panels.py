@@ -16,9 +16,16 @@ from bncore.launch.slurm.state import Queue
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.status import Observer, State
 from bntui.live.drawing import PanelState
-from bntui.live.layers import INSTRUMENTS, heat, heats, histogram, profile
+from bntui.live.layers import (
+    INSTRUMENTS,
+    heat,
+    heats,
+    histogram,
+    profile,
+    theory_over_layers,
+    theory_over_steps,
+)
 from bntui.live.panels import PANELS
-from bntui.live.theory import theory_over_layers, theory_over_steps
 from live.factories import (
     LAYERS,
     STEPS,
