@@ -254,6 +254,15 @@ class RunsPage(Page):
         else:
             self._toggle(self.selection.hidden)
 
+    def action_isolate(self) -> None:
+        selection, group = self.selection, self.selection.group(self.groups)
+        if selection.hidden:
+            selection.hidden.clear()
+        elif group is not None:
+            chosen = selection.marked or {view.run.path for view in group.runs}
+            selection.hidden.update({view.run.path for view in self.runs} - chosen)
+        self.show_again()
+
     def action_reference(self) -> None:
         group = self.selection.group(self.groups)
         if group is not None:
@@ -304,13 +313,33 @@ class RunsPage(Page):
         self.notice(f"events in charts: {MARKS[self.selection.marks]}")
 
     def action_layer(self, by: int) -> None:
-        runs, measures = self.runs, BY_TABLE.values()
-        numbers = {number for view in runs for found in measured_layers(view) for number in found}
-        middles = [chosen_layer(runs, measure, self.panel_state()) for measure in measures]
+        numbers = self._layers()
+        middles = [chosen_layer(self.runs, measure, self.panel_state()) for measure in BY_TABLE.values()]
         layer = next((middle for middle in middles if middle is not None), None)
         if numbers and layer is not None:
-            self.selection.layer = min(max(numbers), max(min(numbers), layer + by))
+            self.selection.layer = min(numbers[-1], max(numbers[0], layer + by))
             self.show_again()
+
+    def action_layer_at(self) -> None:
+        numbers = self._layers()
+        if not numbers:
+            return
+
+        def known(text: str) -> int:
+            if text.strip() not in map(str, numbers):
+                raise ValueError(f"expected a number from {numbers[0]} to {numbers[-1]} that was measured")
+            return int(text)
+
+        def entered(answer: tuple[int] | None) -> None:
+            if answer is not None:
+                self.selection.layer = answer[0]
+                self.show_again()
+
+        self.app.push_screen(Ask("layer", "", f"{numbers[0]} to {numbers[-1]}", known), entered)
+
+    def _layers(self) -> list[int]:
+        """Numbers of the layers that any run measured, ascending."""
+        return sorted({number for view in self.runs for found in measured_layers(view) for number in found})
 
     def action_steer(self, verb: str) -> None:
         playback, refusal = self.context.feed.playback, self.context.steering_refusal()

@@ -191,6 +191,21 @@ def test_paths_commands_and_tables_can_be_copied(sweep: SweepDir) -> None:
     drive(app, (160, 48), act)
 
 
+def test_a_key_shows_the_marked_groups_alone_and_all_again(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        selection = app.context.selection
+        for keys, variant in (("V", "none"), ("jmkV", "batch")):
+            await pilot.press(*keys)
+            assert app.feed.snapshot is not None
+            assert {view.variant for view in selection.drawn(app.feed.snapshot)} == {variant}
+            await pilot.press("V")
+            assert not selection.hidden
+
+    drive(app, (160, 48), act)
+
+
 @pytest.mark.parametrize("variants", [2, 12])
 def test_all_runs_that_a_request_goes_to_are_named(tmp_path: Path, variants: int) -> None:
     names = [f"variant{v}-s{seed}" for v in range(variants) for seed in range(5)]

@@ -1,4 +1,4 @@
-"""A y range that is typed."""
+"""What is entered in a line: a y range, a layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from bncore.figure import Span
 from bntui.chart.view import span_of
 from bntui.chart.widget import Chart
-from explorer.factories import drive, every_kind, explorer, text_of
+from explorer.factories import drive, every_kind, explorer, text_of, until
 
 
 @pytest.mark.parametrize(
@@ -50,5 +50,18 @@ def test_it_is_of_the_current_chart_and_can_be_taken_back(tmp_path: Path, page: 
         await pilot.press("R", "backspace", "backspace", "backspace", "enter")
         await pilot.pause()
         assert chart.view.y is None
+
+    drive(app, (160, 48), act)
+
+
+def test_a_layer_is_entered_by_its_number(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("number_sign", "9", "enter")
+        await until(pilot, lambda: "expected a number from 1 to 6" in text_of(app))
+        await pilot.press("backspace", "5", "enter")
+        await until(pilot, lambda: app.context.selection.layer == 5)
+        await until(pilot, lambda: "G′‖, layer 5 ─" in text_of(app))
 
     drive(app, (160, 48), act)
