@@ -17,12 +17,11 @@ from textual.screen import Screen
 
 from bntui.actions import EVERYWHERE, actions_of, bindings
 from bntui.bell import LIVING, Endings, signal
-from bntui.context import PageContext
+from bntui.context import PageContext, RunOrSweep, Selection, Settings, SourceFactory
 from bntui.live.watch import SnapshotFeed
 from bntui.saving import save_screen
 from bntui.screens.chart_pages import ActivationsPage, ComparePage, LayersPage, TheoryPage
-from bntui.screens.dialog import Leave
-from bntui.screens.help import Help
+from bntui.screens.dialog import Help, Leave
 from bntui.screens.home import HomePage
 from bntui.screens.journal import JournalPage
 from bntui.screens.log import LogPage
@@ -31,7 +30,6 @@ from bntui.screens.page import LEAVING, Page
 from bntui.screens.runs import RunsPage
 from bntui.screens.spec import SpecPage
 from bntui.screens.sweep import SweepPage
-from bntui.selection import RunOrSweep, Selection, Settings, SourceFactory
 from bntui.signals import leave_on_signals
 from bntui.steering.send import stop_all
 

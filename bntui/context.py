@@ -1,18 +1,142 @@
-"""What a page is given: the settings, the selection, what is watched, and the way to other pages."""
+"""What a page is given: settings, selection, what is watched, and the way to other pages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
 
+from bncore.config.measure import Band
 from bncore.follow.groups import Group, groups_of
+from bncore.follow.run_view import RunView
+from bncore.store.paths import RunDir, SweepDir
 from bntui.actions import REQUESTS, Action, rebound
+from bntui.live.axes import Axis
 from bntui.live.grouping import Grouping
+from bntui.live.marks import Marks
 from bntui.live.snapshot import Snapshot
+from bntui.live.sources import Source
 from bntui.live.watch import SnapshotFeed
-from bntui.selection import RunOrSweep, Selection, Settings
+
+RunOrSweep: TypeAlias = RunDir | SweepDir
+
+Bell: TypeAlias = Literal["off", "bell", "osc9"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The command line's options, and what the terminal allows."""
+
+    root: Path
+    """The sweep root directory."""
+    read_only: bool = False
+    theme: str = "dark"
+    """dark, light or ansi."""
+    frame_s: float = 0.1
+    """Seconds between two pictures, at least."""
+    speed: float | None = None
+    """How fast finished runs are played back; None: they are shown as they are."""
+    demo: bool = False
+    """Whether the recorded sweep is shown."""
+    panels: tuple[str, ...] = ()
+    """Charts of an experiment that none were chosen for; none: by the kind of experiment."""
+    band: Band = "interval"
+    """What is drawn about a mean, unless the experiment says otherwise."""
+    smoothing: float = 0.6
+    """Of what every mini-batch gives, until another is chosen."""
+    bell: Bell = "off"
+    """What happens when a run ends."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Other keys than those of the table of actions, by the actions' ids, as Textual names them."""
+
+
+class SourceFactory(Protocol):
+    """Where snapshots come from: the disk, or tests. Called from other threads than the app's."""
+
+    def home(self) -> Source:
+        """Every run under the root, lightly."""
+        ...
+
+    def open(self, paths: Sequence[RunOrSweep]) -> Source:
+        """Some runs and sweeps with everything they measured."""
+        ...
+
+
+@dataclass
+class Selection:
+    """What the person has selected on the pages about runs, kept from page to page."""
+
+    selected: Path | None = None
+    """The directory of the run that is shown in detail and steered."""
+    marked: set[Path] = field(default_factory=set)
+    """Several runs, to be steered or compared together."""
+    hidden: set[Path] = field(default_factory=set)
+    """Runs whose curves are not drawn."""
+    whole_sweep: bool = False
+    """Whether every run is steered."""
+    grouped: bool | None = None
+    """Whether runs are shown and steered by group; None: where a variant has several."""
+    by: tuple[str, ...] | None = None
+    """Dotted paths of the settings that runs are grouped by, none: by variant; None: as the sweep says."""
+    band: Band | None = None
+    """What is drawn about a group's mean; None: as the sweep says."""
+    faceted: str = ""
+    """Key of the panel whose facets are shown; empty: none are."""
+    facets: tuple[str, ...] = ()
+    """Dotted paths of the settings whose values are facets; none: the variants are."""
+    paper: bool = False
+    """Whether the paper's own curves are drawn too."""
+    marks: Marks | None = None
+    """How events are marked in charts; None: with their texts, where those are few."""
+    axis: Axis = "step"
+    """What charts over the steps are drawn over."""
+    layer: int | None = None
+    step: float | None = None
+    """Where the crosshair stands."""
+    span: tuple[float | None, float | None] = None, None
+    """The steps that are shown; None: whatever fits."""
+    reference: Path | None = None
+    """The run that others are compared with, by itself or with its group; never hidden."""
+
+    def run(self, snapshot: Snapshot) -> RunView | None:
+        """The selected run; the first where that one is gone from the snapshot."""
+        run = next((view for view in snapshot.runs if view.run.path == self.selected), None)
+        return run or next(iter(snapshot.runs), None)
+
+    def shown(self, snapshot: Snapshot) -> list[RunView]:
+        """The runs whose curves are drawn; the selected one last, so that it lies on top."""
+        selected = self.run(snapshot)
+        return sorted(self.drawn(snapshot), key=lambda view: view is selected)
+
+    def drawn(self, snapshot: Snapshot) -> list[RunView]:
+        """The runs that are not hidden, and the reference, in their order."""
+        return [view for view in snapshot.runs if view.run.path not in self.hidden - {self.reference}]
+
+    def targets(self, snapshot: Snapshot, groups: Sequence[Group]) -> tuple[RunView, ...]:
+        """The runs that a request is for: the whole sweep, else the marked ones, else the selected group."""
+        if self.whole_sweep:
+            return snapshot.runs
+        marked = tuple(view for view in snapshot.runs if view.run.path in self.marked)
+        selected = self.group(groups)
+        return marked or (() if selected is None else selected.runs)
+
+    def group(self, groups: Sequence[Group]) -> Group | None:
+        """The one that the selected run is in; the first where it is in none."""
+        found = next((one for one in groups if any(v.run.path == self.selected for v in one.runs)), None)
+        return found or next(iter(groups), None)
+
+    def is_reference(self, group: Group) -> bool:
+        """Whether others are compared with a group."""
+        return any(view.run.path == self.reference for view in group.runs)
+
+    def move(self, groups: Sequence[Group], by: int) -> None:
+        """Select the first run of the group `by` rows further down."""
+        selected = self.group(groups)
+        if selected is not None:
+            index = groups.index(selected) + by
+            self.selected = groups[min(len(groups) - 1, max(0, index))].runs[0].run.path
 
 
 class Navigator(Protocol):

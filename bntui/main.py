@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
-    from bntui.selection import RunOrSweep, Settings
+    from bntui.context import RunOrSweep, Settings
 
 FAILED, USAGE, NO_RUN = 1, 2, 3
 SSH = ("SSH_CONNECTION", "SSH_TTY")
@@ -50,9 +50,9 @@ def _main(arguments: list[str] | None) -> int:
 
     from bncore.config.errors import SpecError
     from bntui.app import Explorer
+    from bntui.context import Settings
     from bntui.live.watch import Disk
     from bntui.preferences import Preferences, preferences_file, read_preferences
-    from bntui.selection import Settings
 
     try:
         preferences = Preferences() if options.no_config else read_preferences(preferences_file())

@@ -18,8 +18,8 @@ os.environ |= {"COLORTERM": "truecolor", "TEXTUAL_COLOR_SYSTEM": "truecolor"}  #
 
 from bncore.store.paths import SweepDir
 from bntui.app import Explorer
+from bntui.context import Settings
 from bntui.live.watch import Disk
-from bntui.selection import Settings
 
 SMALL, LARGE = (120, 32), (160, 48)
 Scene = tuple[tuple[float, str, float], ...]

@@ -14,9 +14,8 @@ from textual.widget import Widget
 from bncore.follow.estimate import duration, time_left
 from bncore.follow.run_view import RunView
 from bntui.actions import EVERYWHERE, Action, actions_of
-from bntui.context import PageContext
+from bntui.context import PageContext, Selection
 from bntui.live.snapshot import Snapshot, on_synthetic_images
-from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
 from bntui.widgets.line import KeyLine, Line, Segment

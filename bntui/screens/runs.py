@@ -13,7 +13,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widget import Widget
 
 from bncore.figure import Span
 from bncore.follow.groups import Group, styles_of
@@ -75,9 +74,6 @@ class RunsPage(Page):
         yield ChangeLine(id="changeline")
         yield SteeringBar()
         yield KeyLine()
-
-    def body(self) -> Iterable[Widget]:
-        return ()
 
     def on_screen_resume(self) -> None:
         for plot in self._plots():

@@ -18,10 +18,10 @@ from bncore.follow.groups import Group, short_name, styles_of
 from bntui.chart.palette import Palette
 from bntui.chart.reading import Reading, place
 from bntui.chart.ticks import exact
+from bntui.context import Selection
 from bntui.live.grouping import Grouping
 from bntui.live.marks import common, numbered
 from bntui.live.snapshot import Snapshot
-from bntui.selection import Selection
 from bntui.widgets import formatting as fmt
 from bntui.widgets.line import Line, Segment, length
 from bntui.widgets.listing import Listing, ListRow, wrapped

@@ -17,8 +17,8 @@ from textual.widgets import Input, Static
 from bncore.config.errors import SpecError
 from bncore.follow.groups import Group
 from bntui.actions import REQUESTS, bindings
+from bntui.context import Selection
 from bntui.live.snapshot import Snapshot
-from bntui.selection import Selection
 from bntui.steering.proposal import Proposal, propose, suggestions
 from bntui.steering.verbs import VERBS, error_line
 from bntui.widgets import formatting as fmt

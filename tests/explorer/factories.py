@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from bncore.store.paths import RunDir, SweepDir
 from bntui.app import Explorer
+from bntui.context import Settings
 from bntui.live.sources import Root, Runs, Source
-from bntui.selection import Settings
 from bntui.widgets.charts import ChartGrid
 
 Steps = Callable[[Pilot[None]], Awaitable[None]]

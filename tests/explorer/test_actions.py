@@ -20,12 +20,12 @@ from textual.screen import Screen
 import bntui
 from bntui.actions import ACTIONS, EVERYWHERE, RUNS, actions_of
 from bntui.app import PAGES, Explorer
+from bntui.context import Settings
 from bntui.live.watch import Disk
-from bntui.screens.help import help_rows
+from bntui.screens.dialog import help_rows
 from bntui.screens.home import HomePage
 from bntui.screens.page import Page
 from bntui.screens.sweep import SweepPage
-from bntui.selection import Settings
 from explorer.factories import checked_text, drive, every_kind, explorer, until
 
 PAGE_TYPES = (HomePage, *PAGES.values())

@@ -20,13 +20,13 @@ from bncore.store.requests import send_request
 from bncore.store.status import Status
 from bntui.actions import EVERYWHERE, RUNS, SWEEP, actions_of, page_keys
 from bntui.chart.palette import DARK, LIGHT
+from bntui.context import Selection
 from bntui.live.snapshot import Snapshot, SweepView
 from bntui.screens.home import preset_rows, root_rows
 from bntui.screens.journal import event_rows
 from bntui.screens.page import heading
 from bntui.screens.spec import spec_table
 from bntui.screens.start import PresetView
-from bntui.selection import Selection
 from bntui.widgets.line import KeyLine, fit
 from bntui.widgets.sidebar import change_rows, details, row_of
 from explorer.factories import drive, explorer, text_of

@@ -12,8 +12,7 @@ from textual.pilot import Pilot
 
 from bntui.actions import ACTIONS, SCREENS, rebound
 from bntui.keymap import PROTECTED, SCOPES, key_of, read_keys
-from bntui.screens.dialog import Leave
-from bntui.screens.help import Help, help_rows
+from bntui.screens.dialog import Help, Leave, help_rows
 from bntui.screens.sweep import SweepPage
 from explorer.factories import drive, every_kind, explorer, text_of, until
 

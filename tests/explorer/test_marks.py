@@ -10,10 +10,10 @@ from textual.pilot import Pilot
 
 from bncore.store.paths import SweepDir
 from bntui.chart.palette import DARK
+from bntui.context import Selection
 from bntui.live.drawing import PanelState, vlines
 from bntui.live.grouping import Grouping
 from bntui.live.marks import numbered
-from bntui.selection import Selection
 from bntui.widgets.formatting import color
 from bntui.widgets.sidebar import change_rows
 from explorer.factories import checked_text, drive, explorer, until
