@@ -22,7 +22,7 @@ from bncore.store.errors import NoSuchRun
 from bncore.store.find import find
 from bncore.store.loaded import LoadedRun
 from bncore.store.loaded import load_run as read_run
-from bncore.store.measured import best_of, middle_layer, take, upper
+from bncore.store.measured import best_of, layers_of, middle_layer, take, upper
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Observer
 
@@ -44,7 +44,7 @@ class Run(LoadedRun):
             layer: its number, from 1, of a measure with a value for each layer; default: the middle one.
 
         Raises:
-            KeyError: there is no such measure; the message says what is near.
+            KeyError: there is no such measure, or no such layer of it; the message says what there is.
         """
         return _figure([Group(self.run.path.name, 0, tuple(_views([self.run])))], measure, layer, "interval")
 
@@ -84,7 +84,8 @@ class Sweep:
         """
         found = {name: run.frame(table) for name, run in self.runs.items() if table in run.tables}
         if not found:
-            raise KeyError(f"{table}: no run of {self.sweep.path.name} has such a table")
+            known = ", ".join(sorted({name for run in self.runs.values() for name in run.tables})) or "none"
+            raise KeyError(f"{table}: no such table in {self.sweep.path.name}; expected one of {known}")
         if find_spec("polars"):
             import polars  # noqa: PLC0415 - optional
 
@@ -115,7 +116,7 @@ class Sweep:
             single_runs: draw each run by itself.
 
         Raises:
-            KeyError: there is no such measure; the message says what is near.
+            KeyError: there is no such measure, or no such layer of it; the message says what there is.
         """
         views = _views(self.sweep.runs())
         alone = tuple(Group(view.name, view.style, (view,)) for view in views)
@@ -165,6 +166,8 @@ def load_sweep(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | N
 
 
 def _find(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> RunDir | SweepDir:
+    if not isinstance(path, str | os.PathLike):
+        raise NoSuchRun(f"{path!r}; expected a directory, or a name as `bnrun ls` shows it")
     if (Path(path) / "spec.toml").is_file():
         return RunDir(Path(path))
     return find(Path(root or os.environ.get("BNRUN_ROOT") or "runs"), os.fspath(path))
@@ -190,8 +193,16 @@ def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) ->
     if measure is None:
         near = get_close_matches(key, MEASURES, cutoff=0.5) or list(MEASURES)
         raise KeyError(f"{key}: no such measure; expected one of {', '.join(near)}")
-    if measure.per == "layer" and layer is None:
-        layer = middle_layer((view.columns for group in groups for view in group.runs), measure)
+    columns = [view.columns for group in groups for view in group.runs]
+    if layer is None and measure.per == "layer":
+        layer = middle_layer(columns, measure)
+    elif layer is not None:
+        known = sorted({one for run in columns for one in layers_of(run, measure)})
+        if layer not in known:
+            expected = (
+                f"one of {', '.join(map(str, known))}" if known else "none, of which there are no layers"
+            )
+            raise KeyError(f"layer {layer} of {key}: expected {expected}")
     curves = tuple(curve for group in groups for curve in _curves(group, measure, layer, band))
     title = f"{measure.title}, layer {layer}" if measure.per == "layer" else measure.title
     chart = ChartData(

@@ -50,6 +50,12 @@ def test_what_is_no_single_run_is_refused_in_words(sweep: Sweep) -> None:
         load_sweep("one-001/none-s0", root=root)
     with pytest.raises(NoSuchRun):
         load_sweep("nothing", root=root)
+    with pytest.raises(NoSuchRun, match="None; expected a directory, or a name"):
+        load_run(None)  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="nope: no such table in one-001; expected one of eval, "):
+        sweep.frame("nope")
+    with pytest.raises(KeyError, match="layer 99 of loss: expected none"):
+        sweep["none-s0"].plot(layer=99)
 
 
 def test_a_figure_of_a_sweep_is_the_mean_of_each_variant_in_its_band(sweep: Sweep) -> None:

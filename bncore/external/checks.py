@@ -17,6 +17,10 @@ from bncore.probes.processes import Processes
 PARALLEL = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"})
 """Names of classes that spread a batch or the parameters over devices; only the outermost may be one of them, a
 DistributedDataParallel."""
+WHOLE = (
+    "expected parameters that are whole in every process, as in DistributedDataParallel: probes compute at other "
+    "parameters than those that are sharded; observe a smaller model in that way"
+)
 PRECISIONS: dict[torch.dtype, Literal["float32", "float64"]] = {
     torch.float32: "float32",
     torch.float64: "float64",
@@ -126,7 +130,9 @@ def _problems(model: object, optimizer: object, probes: Probes, *, strict: bool)
 def _model_problems(model: nn.Module) -> Iterator[str]:
     for name, module in unwrapped(model).named_modules():
         kinds = sorted(PARALLEL & {kind.__name__ for kind in type(module).__mro__})
-        if kinds:
+        if kinds and kinds[0].startswith(("FSDP", "Fully")):
+            yield f"model: {kinds[0]} at {name or 'the top'}; {WHOLE}"
+        elif kinds:
             yield (
                 f"model: {kinds[0]} at {name or 'the top'}; expected a module on one device, at most within a "
                 "DistributedDataParallel of its own: its gradient is not that of the batch one process sees"
@@ -142,7 +148,7 @@ def _model_problems(model: nn.Module) -> Iterator[str]:
 def _tensor_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
     for name, tensor in tensors.items():
         if type(tensor).__name__ == "DTensor":
-            yield f"model: {name} is spread over processes; expected a module on one device"
+            yield f"model: {name} is spread over processes; {WHOLE}"
         if tensor.is_floating_point() and tensor.dtype not in PRECISIONS:
             dtype = str(tensor.dtype).removeprefix("torch.")
             yield (

@@ -1,9 +1,8 @@
 """The check that a module can be run at other parameters than its own: what every probe's pass does.
 
 At theta_t itself a pass at lent parameters may agree by mere closeness, because the module's own have hardly moved
-since: a backward pass that makes the forward pass again (checkpointing) reads the module's own parameters by then,
-and so does whatever keeps a reference to them. Therefore both are compared far away, where the module is put for a
-moment.
+since: whatever keeps a reference to them reads those. Therefore both are compared far away, where the module is
+put for a moment.
 """
 
 from __future__ import annotations
@@ -21,8 +20,41 @@ from bncore.probes.module import ModuleView, summed_gradient
 DISTANCES = (0.05, 0.005, 0.0005)
 """How far away, in units of each parameter's size; the next one where the loss is not finite there."""
 
+DRAWS = (
+    "loss: two passes at the same parameters, on the same batch, from the same states of the generators of torch, "
+    "Python and numpy differ; expected no draws from a generator of the loss's or a module's own, and no memory "
+    "of passes"
+)
+READS = (
+    "model: run at other parameters than its own, it gives another loss or gradient than when it has them itself; "
+    "expected one that reads its parameters in each forward pass: parameters kept elsewhere and caches of them "
+    "make it another"
+)
+
 Gradient = tuple[Tensor, list[Tensor]]
 """Loss and its gradient."""
+
+
+def check_checkpointing(view: ModuleView) -> None:
+    """Make sure that a gradient with respect to given tensors is whole.
+
+    Raises:
+        ObserveError: parts of the network hide their parameters from it.
+    """
+    leaves = {name: view.before[name].detach().requires_grad_() for name in view.before}
+    seen: set[object] = set()
+    nodes = [view.own_loss_at(leaves).grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        if type(node).__name__ == "CheckpointFunctionBackward":
+            raise ObserveError(
+                "model: activation checkpointing with use_reentrant=True, of which torch gives no gradient with "
+                "respect to given parameters; expected use_reentrant=False"
+            )
+        seen.add(node)
+        nodes += [before for before, _ in node.next_functions]
 
 
 def check_lent_parameters(view: ModuleView, allowed: float) -> None:
@@ -41,7 +73,8 @@ def check_lent_parameters(view: ModuleView, allowed: float) -> None:
         with _put(view.net, {**there, **view.buffers}):
             own = _own(view)
         if bool(torch.isfinite(torch.stack([lent[0], own[0]])).all()):
-            _compare(lent, own, allowed)
+            if _apart(lent, own, allowed):
+                raise ObserveError(DRAWS if _apart(lent, _lent(view, there), allowed) else READS)
             return
 
 
@@ -97,12 +130,7 @@ def _put(net: nn.Module, there: Mapping[str, Tensor]) -> Iterator[None]:
             parameter._backward_hooks = own_hooks
 
 
-def _compare(lent: Gradient, own: Gradient, allowed: float) -> None:
-    compared = whole(own[1], lent[1])
-    apart = not float(compared.l2) <= allowed * float(compared.length)
-    if apart or not torch.isclose(lent[0], own[0], rtol=allowed, atol=0.0):
-        raise ObserveError(
-            "model: run at other parameters than its own, it gives another loss or gradient than when it has them "
-            "itself; expected one that reads its parameters in each forward pass, and not in the backward pass "
-            "again: activation checkpointing, parameters kept elsewhere and caches of them make it another"
-        )
+def _apart(one: Gradient, other: Gradient, allowed: float) -> bool:
+    compared = whole(other[1], one[1])
+    far = not float(compared.l2) <= allowed * float(compared.length)
+    return far or not bool(torch.isclose(one[0], other[0], rtol=allowed, atol=0.0))

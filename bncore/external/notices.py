@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from torch import nn
 
 from bncore.config.probes import Probes
+from bncore.external.ready_controls import is_noise
 from bncore.external.recomputed_step import RecomputedStep
 
 
@@ -71,5 +73,6 @@ def announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> Iter
                 "measure; the loop's gradient is the mean over the processes (batch='global' measures that of all)"
             ),
         )
-    if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in net.modules()):
+    tables = [(m._forward_hooks, m._forward_pre_hooks, m._backward_hooks) for m in net.modules()]
+    if not all(is_noise(hook) for table in chain(*tables) for hook in table.values()):
         yield "hooks", "the model has hooks of its own: the probes' passes call them too"

@@ -264,6 +264,11 @@ class ModuleNoise:
         return source.apply(output, ForwardMode(noise_step=self._step()))
 
 
+def is_noise(hook: object) -> bool:
+    """Whether a hook of a module is one of `ModuleNoise`."""
+    return isinstance(hook, partial) and isinstance(getattr(hook.func, "__self__", None), ModuleNoise)
+
+
 class _Ratios:
     """A setting of several parameter groups as one number: the largest."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bncore.external.checks import ObserveError
 from bncore.external.fidelity import Fidelity, fidelity, require_same, tolerance
-from bncore.external.lent_parameters import check_lent_parameters
+from bncore.external.lent_parameters import check_checkpointing, check_lent_parameters
 from bncore.external.precision import Autocast, autocast_seen, without_autocast
 from bncore.nets import LayeredNet
 from bncore.probes.batches import MicroBatch, RngState
@@ -94,6 +94,8 @@ class Recomputation:
         with looking, captured.autocast.region(), autocast_seen(cast(set[torch.dtype], casts)):
             view = self._view(captured)
         view = replace(view, layer_map=found[0])
+        if layer_map is None:  # the first step
+            check_checkpointing(view)
         if torch.float16 in casts:
             view = _scaled(view, captured.autocast)
         own = next(iter(captured.before.values())).dtype
@@ -105,7 +107,7 @@ class Recomputation:
             require_same(captured.grads, view.grads, same, recorded=recorded, loss=view.loss)
         exact = self._exact(view, captured, casts=bool(casts))
         with self.precision(captured):
-            if layer_map is None:  # the first step
+            if layer_map is None:
                 check_lent_parameters(exact, allowed if self.autocast else tolerance(own))
         said = self._said(captured, kinds[0])
         return RecomputedStep(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 import bncore
@@ -27,9 +28,21 @@ PROBES = {
 }
 
 
-def net() -> nn.Module:
+class Synchronized(nn.Module):
+    """What SyncBatchNorm does, which torch has for GPUs only: statistics of the batches of all processes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        moments = torch.stack([x.mean(0), x.square().mean(0)])
+        moments = all_reduce(moments) / dist.get_world_size()
+        return (x - moments[0]) / (moments[1] - moments[0].square() + 1e-5).sqrt()
+
+
+def net(synced: bool = False) -> nn.Module:
     torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 2)).double()
+    norm = Synchronized() if synced else nn.LayerNorm(4)
+    if synced and not dist.is_initialized():
+        norm = nn.BatchNorm1d(4, affine=False, track_running_stats=False)
+    return nn.Sequential(nn.Linear(3, 4), norm, nn.Tanh(), nn.Linear(4, 2)).double()
 
 
 def batches(rank: int, count: int, updates: int = 2) -> list[tuple[Tensor, Tensor]]:
@@ -94,7 +107,7 @@ def mean_of_ranks() -> dict[str, float]:
 
 def train(rank: int, count: int, run: Path | None, scenario: str = "", **settings: Any) -> str:
     """The loop; the digest of its end."""
-    inner = net()
+    inner = net(scenario == "synced")
     model = nn.parallel.DistributedDataParallel(inner) if count > 1 else inner
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     opened: Any = nullcontext()

@@ -152,6 +152,21 @@ def test_noise_is_that_of_the_paper_from_its_step_on_and_disturbs_no_other_draw(
     assert all(event.get("faithful", True) for event in of_type(events[True], "probe")), "the same noise"
 
 
+def test_noise_is_no_hook_of_the_loops_own(tmp_path: Path) -> None:
+    net = mlp()
+    with watching(tmp_path / "run", net, torch.optim.SGD(net.parameters(), lr=0.1)) as watch:
+        watch.control_noise("1")
+        watch._steering.panel.change({"noise": True})
+        for inputs, targets in batches(2, 3):
+            with watch.step(inputs, targets) as step:
+                loss = nn.functional.mse_loss(net(inputs), targets)
+                loss.backward()
+                watch._optimizer.step()
+                step.record(loss)
+    warnings = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "warning")
+    assert not any("hooks" in e["text"] for e in warnings)
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3), (5, 4, 3, 2)])
 def test_noise_is_drawn_by_seed_step_and_module_in_training_only(
     tmp_path: Path, shape: tuple[int, ...]

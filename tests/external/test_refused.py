@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+from torch.utils.checkpoint import checkpoint
 
 import bncore
 from bncore import ObserveError
@@ -286,6 +290,44 @@ def test_a_module_with_a_generator_of_its_own_is_refused(tmp_path: Path) -> None
         one_step(watch, net, optimizer)
 
 
+def test_a_loss_with_a_generator_of_its_own_is_told_so(tmp_path: Path) -> None:
+    source = torch.Generator().manual_seed(1)
+
+    def noisy(outputs: Tensor, targets: Tensor) -> Tensor:
+        return LOSS(outputs + torch.randn(outputs.shape, generator=source, dtype=outputs.dtype), targets)
+
+    refused_at_first(
+        mlp(), noisy, "loss: two passes at the same parameters, .*generator of the loss's", tmp_path
+    )
+
+
+def test_reentrant_checkpointing_is_told_as_the_cause(tmp_path: Path) -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
+
+        def forward(self, x: Tensor) -> Any:
+            hidden = checkpoint(lambda x: self.first(x).tanh(), x.requires_grad_(), use_reentrant=True)
+            return self.last(hidden)
+
+    refused_at_first(Checkpointed(), LOSS, "use_reentrant=True, .*; expected use_reentrant=False", tmp_path)
+
+
+def refused_at_first(net: nn.Module, loss_fn: Any, reason: str, tmp_path: Path) -> None:
+    """In the first step, though the check is only to report."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with (
+        pytest.raises(ObserveError, match=reason),
+        bncore.observe(net, loss_fn, optimizer, run=tmp_path / "run", on_error="raise") as watch,
+        watch.step(INPUTS, TARGETS) as step,
+    ):
+        loss = loss_fn(net(INPUTS), TARGETS)
+        loss.backward()
+        optimizer.step()
+        step.record(loss)
+
+
 @contextmanager
 def process_group() -> Iterator[None]:
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
@@ -317,10 +359,13 @@ def test_data_parallel_wrappers_are_refused(tmp_path: Path) -> None:
 
 
 def test_sharded_parameters_are_refused(tmp_path: Path) -> None:
-    class FSDPModule(nn.Linear):
-        """Named as the class that `fully_shard` mixes in, for which two processes would be needed."""
-
-    refused(nn.Sequential(FSDPModule(3, 2)), "model: FSDPModule at 0", tmp_path)
+    with process_group():
+        mesh = init_device_mesh("cpu", (1,))
+        sharded, columns = mlp(), nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        fully_shard(sharded, mesh=mesh)
+        refused(sharded, "model: FSDPModule at the top; expected parameters that are whole", tmp_path)
+        parallelize_module(columns, mesh, {"0": ColwiseParallel()})
+        refused(columns, r"model: 0\.weight is spread over processes; expected parameters that", tmp_path)
 
 
 def test_models_and_optimizers_that_cannot_be_observed_are_refused(tmp_path: Path) -> None:
