@@ -28,7 +28,7 @@ PROBES = {
 }
 
 
-class Synchronized(nn.Module):
+class Synchronized(nn.BatchNorm1d):
     """What SyncBatchNorm does, which torch has for GPUs only: statistics of the batches of all processes."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,9 +39,8 @@ class Synchronized(nn.Module):
 
 def net(synced: bool = False) -> nn.Module:
     torch.manual_seed(1)
-    norm = Synchronized() if synced else nn.LayerNorm(4)
-    if synced and not dist.is_initialized():
-        norm = nn.BatchNorm1d(4, affine=False, track_running_stats=False)
+    kind = Synchronized if dist.is_initialized() else nn.BatchNorm1d
+    norm = kind(4, affine=False, track_running_stats=False) if synced else nn.LayerNorm(4)
     return nn.Sequential(nn.Linear(3, 4), norm, nn.Tanh(), nn.Linear(4, 2)).double()
 
 

@@ -133,8 +133,16 @@ def test_what_would_wait_for_the_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ObserveError, match="SyncBatchNorm at 1 waits for the other processes"):
         check_processes(net, Processes(2, 0), "local")
     check_processes(net, Processes(2, 0, joined=True), "global")
-    with pytest.raises(ValueError, match="SyncBatchNorm expected input tensor to be on GPU"):
-        net(torch.randn(5, 3))  # which is why what is tested with two processes is a module of our own
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     with pytest.raises(ObserveError, match="batch: 'global'; expected 'local' in a loop of one process"):
         bncore.observe(net, optimizer, loss_of=processes.squared, run=tmp_path / "run", batch="global")
+
+
+def test_torch_synchronizes_batch_norm_on_gpus_only() -> None:
+    """Therefore what is tested with two processes is a module of our own."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(ValueError, match="SyncBatchNorm expected input tensor to be on GPU"):
+            nn.SyncBatchNorm(3)(torch.randn(5, 3))
+    finally:
+        torch.distributed.destroy_process_group()
