@@ -234,11 +234,14 @@ def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]
     return sorted(requests, key=lambda one: (one[0].outcome == "pending", one[0].step or 0))
 
 
-def targets_text(views: Sequence[RunView], count: int) -> str:
-    """Some of `count` runs in a word or two."""
+def targets_text(views: Sequence[RunView], groups: Sequence[Group]) -> str:
+    """Some of the runs of these groups in a word or two."""
     if len(views) == 1:
         return views[0].name
-    return "all" if len(views) == count else f"{len(views)} runs"
+    if len(views) == sum(len(one.runs) for one in groups):
+        return "all"
+    group = next((one for one in groups if {*one.runs} == {*views}), None)
+    return f"{group.name} ×{len(views)}" if group else f"{len(views)} runs"
 
 
 def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:

@@ -268,7 +268,7 @@ def change_rows(
     for request, views in fmt.changes(snapshot):
         style_index = common({style_of[view] for view in views})
         style = "" if style_index is None else fmt.color(palette, style_index)
-        text = fmt.request_line(request, fmt.targets_text(views, len(snapshot.runs)), style)
+        text = fmt.request_line(request, fmt.targets_text(views, groups), style)
         number = numbers.get((request.step or 0, request.summary)) if request.outcome == "applied" else None
         rows.append(ListRow(Text(f"{number or '':>2} ", fmt.STRONG).append_text(text) if numbers else text))
     return rows

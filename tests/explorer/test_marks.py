@@ -63,6 +63,7 @@ def test_marks_and_changes_have_the_color_of_the_group(tmp_path: Path, asked: tu
     assert (mark.text, mark.style) == ("lr 0.5 @7", none.style)
     (row,) = change_rows(DARK, snapshot, Selection(), groups)
     assert row.text.spans[-1].style == color(DARK, none.style)
+    assert row.text.plain.split("  ")[-1] == ("none-s1" if len(asked) == 1 else "none ×2")
 
 
 @pytest.mark.parametrize(("count", "many"), [(1, False), (2, False), (3, True)])
