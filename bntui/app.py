@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -159,6 +160,8 @@ class Explorer(App[None]):
         self._tell_endings()
         if isinstance(self.screen, Page):
             self.screen.show_again()
+        if not gc.isenabled():
+            self.call_after_refresh(_collect_garbage)
 
     def _tell_endings(self) -> None:
         """Ring where a run has ended, unless that was long ago and is played back."""
@@ -222,3 +225,11 @@ class Explorer(App[None]):
     def action_save_screen(self) -> None:
         if isinstance(self.screen, Page):
             self.screen.notice(*save_screen(self))
+
+
+def _collect_garbage() -> None:
+    """From now on, seldom, and only of what is made from now on: to look through all that the first picture needed
+    would hold up a frame each time."""
+    gc.freeze()
+    gc.set_threshold(700, 10, 1000)
+    gc.enable()

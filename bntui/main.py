@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -23,10 +24,12 @@ SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 def main(arguments: list[str] | None = None) -> int:
     """Open the explorer; the process's exit code: 0 where the reader of what is printed has gone."""
+    gc.disable()  # until there is a first picture: what is made before it stays
     try:
         try:
             return _main(arguments)
         finally:
+            gc.enable()
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -43,6 +43,7 @@ def parts(color: int) -> RGB | None:
     return value >> 16 & 255, value >> 8 & 255, value & 255
 
 
+@lru_cache(maxsize=1024)
 def blend(color: int, over: int, opacity: float) -> int:
     """`color` laid over another at an opacity from 0 to 1; unchanged where the terminal decides about either."""
     front, back = parts(color), parts(over)

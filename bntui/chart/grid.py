@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +78,10 @@ class Grid:
         styles = self._spread(row)
         starts = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist()]
         text = self.characters[row].astype("<u4").tobytes().decode("utf-32-le")
-        ends = [*starts[1:], len(text)]
-        segments = [
-            Segment(text[start:end].replace("\0", ""), style_of(value))
-            for start, end, value in zip(starts, ends, styles[starts].tolist(), strict=True)
-        ]
+        pieces = [text[start:end] for start, end in pairwise([*starts, len(text)])]
+        if "\0" in text:
+            pieces = [piece.replace("\0", "") for piece in pieces]
+        segments = list(map(Segment, pieces, map(style_of, styles[starts].tolist())))
         return Strip(segments, self.width)
 
     def _spread(self, row: int) -> NDArray[np.int64]:

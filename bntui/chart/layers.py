@@ -52,7 +52,8 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     low, high = warped(low, log_y), warped(high, log_y)
     over, under = high == np.inf, low == -np.inf
     low, high = np.clip(low, -2 * FAR, 2 * FAR), np.clip(high, -2 * FAR, 2 * FAR)
-    if curve.weight == "spread" and (index[1:] > index[:-1]).all():
+    crossed = (index[1:] > 0) & (index[:-1] < curve.x.size)  # columns from the first point to the last
+    if curve.weight == "spread" and not (crossed & (index[1:] == index[:-1])).any():
         return Envelope(low, high, over, under)  # cells are tinted, where no gap between columns is seen
     edges = (curve.low,) if curve.is_line else (curve.low, curve.high)
     cuts = _cuts(curve.x, edges, index, x_scale, log_y)
