@@ -18,7 +18,7 @@ from bncore.store.measured import floor_of, held, take, upper
 from bntui.live.axes import Axis, at_steps, on_axis
 from bntui.live.snapshot import Snapshot
 
-MOST_STEPS = 4096
+MOST_STEPS = 2048
 """Of a longer mean every second, fourth, … step is drawn: more than a terminal has columns."""
 REMEMBERED = 512
 """Aggregates kept, of which only what is new is computed again."""

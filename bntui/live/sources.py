@@ -76,7 +76,7 @@ class Runs:
     @property
     def interval_s(self) -> float:
         """As local and network file systems tolerate it."""
-        return 1.5 if self._remote else 0.2
+        return 1.5 if self._remote else 0.4
 
     def poll(self, budget_s: float) -> Snapshot:
         """Every run now; the first poll reads no history, and of many runs only those journals that it comes to in
