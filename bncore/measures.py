@@ -39,7 +39,9 @@ EVALUATION = (
 )  # fmt: skip
 _SHARE = "share of the time since the record before, by the host's clock"
 MACHINE = (
-    Measure("gpu_use", "GPU use", unit="fraction", source="of the whole GPU, as NVML tells it", detail=True),
+    Measure(
+        "gpu_use", "GPU use", unit="fraction", source="of the whole GPU, as reported by NVML", detail=True
+    ),
     Measure("gpu_memory", "GPU memory, MiB", unit="MiB", source="taken by whoever uses the GPU", detail=True),
     Measure("gpu_power", "GPU power, W", unit="W", detail=True),
     Measure("gpu_temperature", "GPU temperature, °C", unit="°C", detail=True),
@@ -112,13 +114,13 @@ def measure_of(key: str) -> Measure | None:
 _HEADER = """\
 # Measures
 
-Everything that is drawn of a run, by `bnrun show`, the explorer, `bnrun export --svg` and the report. Written by
+All measures that `bnrun show`, the explorer, `bnrun export --svg` and the report can draw. Written by
 `python -m bncore.measures > docs/reference/measures.md`; a measure is declared in `bncore/measures.py`, or beside
 the settings of the probe that journals it, in `bncore/config/probes.py`; the table `machine` is
 [beside the journal](../how-to/machine.md). Sources are of Santurkar et al. (2018),
 unless another is named.
 
-| key | measure | symbol | unit | table | of each | axis | beside it | better | source |
+| key | measure | symbol | unit | table | of each | axis | drawn beside it | better | source |
 |---|---|---|---|---|---|---|---|---|---|
 """
 

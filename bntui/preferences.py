@@ -88,9 +88,7 @@ def _panel_problems(panels: object, file: str) -> list[Problem]:
 
 def template() -> str:
     """Every preference with what it means and its default, as comments: what `bntui config --edit` begins with."""
-    parts = [
-        "# Preferences of bntui. A line without # in front of it holds; `bntui config` shows what does.\n"
-    ]
+    parts = ["# Preferences of bntui. Lines without # are in effect; `bntui config` shows all of them.\n"]
     for name, field in Preferences.model_fields.items():
         default = EXAMPLE if name == "keys" else line_of(name, field.get_default())
         lines = [field.description or "", *default.splitlines()]

@@ -53,7 +53,8 @@ def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None =
     text = str(name_or_path)
     if isinstance(name_or_path, str) and "/" not in text and not text.endswith(".toml"):
         if text not in preset_names():
-            known = f"one of {', '.join(preset_names())}{did_you_mean(text, preset_names())}"
+            files = [path.name for path in Path().glob("*.toml")]
+            known = f"one of {', '.join(preset_names())}{did_you_mean(text, (*preset_names(), *files))}"
             raise SpecError([Problem(file or "preset", field, text, known, "no such preset")])
         return preset_dir() / f"{text}.toml"
     path = (beside / text) if beside else Path(text)

@@ -52,9 +52,7 @@ def resolved_spec_from_toml(path: Path) -> Spec:
 
 def not_runnable(path: Path) -> Problem:
     """Why a run that watches somebody's own loop can be neither trained nor repeated from here."""
-    message = (
-        "this run observed a loop of somebody's own: it cannot be run, resumed, replayed or forked from here"
-    )
+    message = "this run observed an external training loop: bnrun cannot run, resume, replay or fork it"
     return Problem(str(path), OBSERVED, message=message)
 
 

@@ -179,7 +179,7 @@ def _unpack(folder: Path) -> None:
         try:
             _dataset()(str(folder), download=True)
         except (RuntimeError, tarfile.TarError) as error:
-            raise OSError(f"the archive is right, and what it holds is not: {error}") from error
+            raise OSError(f"the archive is correct, but its contents are not: {error}") from error
 
 
 def _is_whole(root: Path) -> bool:

@@ -190,7 +190,7 @@ def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> byte
         raise OSError(f"an HTML page came in place of the archive{named}: a login, a proxy or an error page")
     if not block:
         raise OSError("nothing came: the answer is empty")
-    raise OSError(f"what came is no gzip archive: it begins with {block[:16]!r}")
+    raise OSError(f"the download is not a gzip archive: it begins with {block[:16]!r}")
 
 
 def _is_cut_short(file: BinaryIO) -> bool:

@@ -177,7 +177,7 @@ def _key_scale(image: Image.Image) -> int:
     if "transparency" not in image.info or not isinstance(layout, str):
         return 1
     if layout == "RGB;16B":
-        raise DataError("a transparent colour of 16 bits a channel; expected 8 bits, or an alpha channel")
+        raise DataError("a transparent color of 16 bits per channel; expected 8 bits, or an alpha channel")
     return _KEY_SCALE.get(layout, 1)
 
 

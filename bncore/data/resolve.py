@@ -100,7 +100,7 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
         DataError: they are gone, damaged, or not those that were resolved to.
     """
     arrays = _READERS[data.source](data, None, progress)
-    changed = "the images have changed, or are read otherwise by this version: fingerprint"
+    changed = "the images have changed, or this version reads them differently: fingerprint"
     arrays.check(data.fingerprint, f"{data.path or data.source}: {changed}")
     return arrays
 

@@ -174,6 +174,6 @@ def _probe_problems(model: nn.Module, probes: Probes) -> Iterator[str]:
     for name in ("ics", "landscape"):
         if getattr(probes, name).every and getattr(probes, name).penalty:
             yield (
-                f"probes.{name}.penalty: true; expected false: what of a weight penalty an optimizer takes upon "
-                "itself is not known of a loop of somebody's own"
+                f"probes.{name}.penalty: true; expected false: which part of a weight penalty the optimizer "
+                "applies is unknown in an external training loop"
             )

@@ -26,7 +26,8 @@ def make_directory(run: RunDir) -> None:
         fresh = not parent.exists() or not any(parent.iterdir())
         run.path.mkdir(parents=True, exist_ok=True)
         if any(run.path.iterdir()):
-            raise FileExistsError(errno.EEXIST, "exists and is not an empty directory")
+            advice = "choose another, or remove it (bnrun rm)"
+            raise FileExistsError(errno.EEXIST, f"exists and is not an empty directory; {advice}")
         run.inbox.mkdir()
         if fresh:
             run.sweep.sweep_file.write_text(

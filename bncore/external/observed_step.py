@@ -198,8 +198,8 @@ class ObservedStep:
             yield "batch: none was given; expected watch.step(batch), or step.batch(batch) before each pass"
         if self.updates == 0:
             yield (
-                "update: none was made within the step; expected one: a gradient accumulated over several batches "
-                "is one step of them all (step.batch), and a gradient scaler skips updates"
+                "update: none was made within the step; expected one: accumulated gradients are one step with "
+                "several batches (step.batch), and a gradient scaler skips updates"
             )
 
     def oddities(self) -> Iterator[str]:

@@ -52,7 +52,7 @@ class Observe(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._loss_of is None and not pl_module.automatic_optimization:
-            raise ObserveError("model: updates are made by hand; expected Observe(loss_of=...)")
+            raise ObserveError("model: manual optimization; expected Observe(loss_of=...)")
         if len(trainer.optimizers) != 1:
             raise ObserveError(f"optimizer: {len(trainer.optimizers)} of them; expected one")
         loss_of = self._loss_of or _training_loss

@@ -113,8 +113,8 @@ def _require_same_loss(view: StepView, loss: Tensor) -> None:
     if torch.isclose(loss.detach(), known, rtol=rtol, atol=0.0, equal_nan=True) or view.reorderable:
         return  # nothing is drawn, or the same
     raise ValueError(
-        f"the step's loss is {view.loss:.6g}, and {loss.item():.6g} with the mathematical kernel of attention, "
-        "the only one that has second derivatives: its dropout draws otherwise"
+        f"the step's loss is {view.loss:.6g}, and {loss.item():.6g} with the math kernel of attention, the only "
+        "one that has second derivatives: its dropout draws differently"
     )
 
 

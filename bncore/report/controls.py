@@ -105,7 +105,7 @@ CONTROLS: tuple[Confounder, ...] = (
     Confounder(
         "rates", "Learning rates", "Which rates does each norm tolerate, and how far does it get at its best?",
         _norm, lambda spec: f"lr {spec.optim.lr:g}", (ACCURACY, LOSS), ("optim.lr",),
-        "A best rate at the edge of those tried may lie beyond them.", least_columns=3,
+        "If the best rate is at the edge of those tried, a better one may be beyond.", least_columns=3,
     ),
     Confounder(
         "noise", "Noise, part by part", "Which part of the noise hurts, and is it the same amount without a norm?",

@@ -220,7 +220,7 @@ def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:
         yield "Synthetic images: for looking at, not for conclusions."
     late = [f"{run.name} ({run.excluded_because})" for run in runs if run.unfinished]
     if late:
-        yield f"Unfinished, drawn as far as they came and no evidence: {', '.join(late)}."
+        yield f"Unfinished runs, drawn up to their last step; not evidence: {', '.join(late)}."
     gone = [f"{run.name} at step {run.step:,}" for run in runs if run.diverged]
     if gone:
         yield f"Diverged, drawn up to a cross, or left out of a mean from there on: {', '.join(gone)}."

@@ -118,8 +118,8 @@ _SUMMED = (
     "the length of the whole difference [inferred: the latter is 3 to 8 times smaller in every network]."
 )
 _BETA = (
-    "Late in training β reads back 2/lr (the edge of stability) or 1/a_min (the shortest step of the probe): "
-    "it tells networks apart early and in its spikes only. ‖Δg‖/‖g‖ has neither defect."
+    "Late in training β reflects 2/lr (the edge of stability) or 1/a_min (the shortest step of the probe): it "
+    "distinguishes networks only early and in its spikes. ‖Δg‖/‖g‖ has neither defect."
 )
 
 CAVEATS: dict[str, tuple[str, ...]] = {
@@ -140,7 +140,7 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     "5a": (_SINGLE_BATCH,),
     "5b": (
         "With inputs of zero mean l2 coincides with BatchNorm here, up to rounding: a deep linear network "
-        "cannot tell them apart.",
+        "cannot distinguish them.",
     ),
     "8": (
         "The paper's “successive steps” are 100 steps apart, and it shows one unit a layer; so do the runs, "

@@ -189,7 +189,7 @@ def steered(columns: Columns) -> list[Event]:
 def _excluded_because(view: RunView) -> str:
     """Why a run is no evidence for the variant that its spec names, however it ended."""
     if view.submitted is None:
-        return "observes a training loop of somebody's own"
+        return "observes an external training loop"
     try:
         lineage = read_lineage(view.run)
     except StoreError as error:

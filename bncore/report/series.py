@@ -109,7 +109,7 @@ def curves_of(together: CurveGroup, drawn: DrawnMeasure, presentation: Presentat
 def means_note(presentation: Presentation) -> str:
     """What the lines of several runs are."""
     if presentation.single:
-        return "Each run is drawn by itself."
+        return "Each run is drawn separately."
     band = BANDS[presentation.band or "interval"]
     return (
         "Lines are means over runs, geometric on a logarithmic axis; of a measure that is a band, of either edge. "

@@ -45,7 +45,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
         problems.append(str(error))
     status = read_status(run)
     if status is None:
-        problems.append(f"{run.status_file}: no heartbeat that makes sense")
+        problems.append(f"{run.status_file}: no valid heartbeat")
     elif status.state == "queued" and not run.journal_file.exists():
         return problems
     events = _events(run, problems)

@@ -129,7 +129,7 @@ HANDLERS: dict[str, Handler[Any]] = {
     **INTERRUPTIONS,
     "checkpoint": Handler(lambda run, _: run.save_checkpoint(requested=True), replayed=True),
     "evaluate": Handler(lambda run, _: run.evaluate(), replayed=True),
-    "drop_request": refusal("heard only when a run is resumed (bnrun resume --drop-request)"),
+    "drop_request": refusal("accepted only when a run is resumed (bnrun resume --drop-request)"),
 }
 """Every request by its kind."""
 

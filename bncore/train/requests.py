@@ -249,7 +249,7 @@ class Requests:
         if at is not None and at < step:
             raise RequestRefused(f"step {at} has passed: the run is at {step}")
         if self._replaying and request.command.kind not in ALLOWED_IN_REPLAY:
-            raise RequestRefused("a replay takes only the requests of the run that it repeats")
+            raise RequestRefused("a replay accepts only the requests of the run that it repeats")
 
     def _tell(self, event: Event, step: int) -> None:
         fields = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step")}

@@ -310,7 +310,7 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
             checkpoint.set_aside(found.path)
             continue
         if dropped.intersection(state.get("requests", ())):
-            LOGGER.warning("%s: made with a dropped request; set aside, trying the one before", found.path)
+            LOGGER.warning("%s: contains a dropped request; set aside, trying the previous one", found.path)
             checkpoint.set_aside(found.path)
             continue
         try:

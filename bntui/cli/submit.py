@@ -268,7 +268,7 @@ def _print_expected_time(planned: Plan, root: Path) -> None:
     with suppress(StoreError):  # an unreadable root is reported where the sweep is created
         before = time_taken_before(root, planned)
         if before is not None:
-            say(f"expected time: {duration(before)}, as the same runs took before")
+            say(f"expected time: {duration(before)}, which the same runs took before")
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:

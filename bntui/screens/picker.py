@@ -217,7 +217,7 @@ class PickLayout(Dialog[str]):
 
     def _show(self) -> None:
         rows = [ListRow(row_of(name, layout), name) for name, layout in named_layouts().items()]
-        nothing = f"no layouts yet: {self._key} saves what is shown under a name"
+        nothing = f"no layouts yet: {self._key} saves the current layout under a name"
         self.query_one(Listing).show(rows or [ListRow(Text(nothing, MUTED))])
 
 

@@ -157,7 +157,7 @@ def _command_lines(
         if settings or at is not None:
             raise SpecError([Problem("restart", "", " ".join(settings), "nothing")])
         lines = [("resume", str(view.run.path), "--detach") for view in targets]
-        return Proposal("restart where it was", targets, skipped, None, commands=tuple(lines))
+        return Proposal("restart where it stopped", targets, skipped, None, commands=tuple(lines))
     changes = parse_changes(settings, "fork")
     _check(changes, targets)
     when = () if at is None else ("--at", str(at))

@@ -94,7 +94,7 @@ def test_a_page_in_place_of_the_archive_is_told_as_one(
 
 
 @pytest.mark.parametrize(
-    ("body", "said"), [(b"PK zip", r"no gzip archive: it begins with b'PK zip'"), (b"", "empty")]
+    ("body", "said"), [(b"PK zip", r"not a gzip archive: it begins with b'PK zip'"), (b"", "empty")]
 )
 def test_what_is_no_archive_is_told_so(
     tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch, body: bytes, said: str

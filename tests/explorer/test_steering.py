@@ -195,7 +195,7 @@ def test_forks_and_restarts_are_commands_for_the_runs_shown(
         await select(pilot, app, "ended")
         await pilot.press("space")
         await pilot.pause()
-        assert "→ restart where it was  to run ended" in sentence(app)
+        assert "→ restart where it stopped  to run ended" in sentence(app)
         await pilot.press("enter")
         ended = str(run_named(sweep, "ended").path)
         await until(pilot, lambda: started[1:] == [("resume", ended, "--detach")])

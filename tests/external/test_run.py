@@ -73,7 +73,7 @@ def test_it_says_what_it_knows_of_the_loop(root: Path) -> None:
     assert observed.probes.ics.every == 2
     assert loaded.meta["layers"] == ["0.weight", "3.weight", "6.weight"]
     assert loaded.table("probe:ics")["l2"].shape == (2, 3)
-    with pytest.raises(SpecError, match="observed a loop of somebody's own"):
+    with pytest.raises(SpecError, match="observed an external training loop"):
         _ = loaded.spec
 
 
@@ -117,7 +117,7 @@ def test_where_nobody_knows_how_many_steps_there_are_those_made_are_told(root: P
 def test_what_would_run_it_again_refuses_and_says_why(root: Path, command: tuple[str, ...]) -> None:
     done = bnrun(*command, cwd=root)
     assert done.returncode == 2
-    assert "observed a loop of somebody's own: it cannot be run, resumed, replayed or forked" in done.stderr
+    assert "observed an external training loop: bnrun cannot run, resume, replay or fork it" in done.stderr
     assert sorted(p.name for p in (root / "runs").iterdir()) == ["mine"]
     assert sorted(p.name for p in (root / "runs" / "mine").iterdir()) == ["net", "sweep.toml"]
 
@@ -127,7 +127,7 @@ def test_a_failed_one_cannot_be_resumed_either(tmp_path: Path) -> None:
         fail(tmp_path / "runs" / "mine" / "net", ZeroDivisionError("no"))
     done = bnrun("resume", "mine/net", cwd=tmp_path)
     assert done.returncode == 2
-    assert "observed a loop of somebody's own" in done.stderr
+    assert "observed an external training loop" in done.stderr
     assert status_of(tmp_path / "runs" / "mine" / "net").state == "failed"
 
 

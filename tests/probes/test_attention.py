@@ -97,4 +97,4 @@ def test_attention_whose_dropout_draws_otherwise_there_has_no_sharpness(tmp_path
     with pytest.warns(RuntimeWarning, match="probe sharpness failed at its first measurement, step 0"):
         journal = observed(tmp_path / "run", Drops(4, 2).double())
     (failed,) = [e for e in journal if e["type"] == "probe_failed"]
-    assert "its dropout draws otherwise" in failed["reason"]
+    assert "its dropout draws differently" in failed["reason"]

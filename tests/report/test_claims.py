@@ -190,7 +190,7 @@ def test_late_beta_is_shown_and_never_counted(tmp_path: Path) -> None:
     found = judged(tmp_path, "C5", SMOOTH)
     late = [m for f in found.findings for m in f.scope.measures if "later" in m.name]
     assert len(late) == 3
-    assert all(not measure.counts and "reads back 2/lr" in measure.caveat for measure in late)
+    assert all(not measure.counts and "reflects 2/lr" in measure.caveat for measure in late)
 
 
 def test_beta_that_reads_back_the_learning_rate_is_recognized(tmp_path: Path) -> None:

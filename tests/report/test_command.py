@@ -166,7 +166,7 @@ def test_the_summary_has_the_whole_reason_of_each_claim(tmp_path: Path, sweep: P
     ("said", "options", "figures", "note"),
     [
         ("", [], ["fig1"], "95 % bootstrap interval"),
-        ("", ["--single-runs"], ["fig1"], "Each run is drawn by itself"),
+        ("", ["--single-runs"], ["fig1"], "Each run is drawn separately"),
         ("", ["--by", "norm", "--band", "deviation"], ["fig1", "runs1"], "± 1 standard deviation"),
         ('group_by = ["norm.kind"]\nband = "range"\n', [], ["fig1", "runs1"], "smallest to largest"),
         ('group_by = ["norm.kind"]\nband = "range"\n', ["--by", "variant", "--band", "quartiles"],

@@ -114,7 +114,7 @@ def test_the_paper_s_curves_are_beside_the_variants_they_are_of(tmp_path: Path) 
     assert {curve.label for curve in papers} == {"paper: Standard + BatchNorm"}
     assert {curve.style for curve in papers} == {found.legend[0].style}
     assert any("never digits" in note for note in found.notes)
-    assert any("reads back 2/lr" in note for note in found.notes)
+    assert any("reflects 2/lr" in note for note in found.notes)
 
 
 def test_lines_that_beta_reads_back_are_drawn(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_loop_of_somebody_s_own_is_shown_and_has_no_variant(tmp_path: Path) ->
     run.spec_file.write_text(observed_to_toml(own))
     document = report([run])
     assert document.runs[0].observed == own
-    assert document.runs[0].excluded_because == "observes a training loop of somebody's own"
+    assert document.runs[0].excluded_because == "observes an external training loop"
     assert document.settings == ()
     [picture] = document.pictures
     assert picture.name == "observed"

@@ -143,7 +143,7 @@ def test_a_replay_listens_but_lets_nobody_change_what_it_repeats(tmp_path: Path)
     requests.send_request(run, commands.Resume())
     assert end(process) == 0
     refused = [e for e in events_of(run, "request") if e["outcome"] == "rejected"]
-    assert [e["reason"] for e in refused] == ["a replay takes only the requests of the run that it repeats"]
+    assert [e["reason"] for e in refused] == ["a replay accepts only the requests of the run that it repeats"]
     assert compare(original, run).same
 
 

@@ -174,4 +174,4 @@ def test_a_heartbeat_that_makes_no_sense(run: RunDir, content: bytes | None) -> 
     run.status_file.unlink()
     if content is not None:
         run.status_file.write_bytes(content)
-    assert verify(run, loadable) == [f"{run.status_file}: no heartbeat that makes sense"]
+    assert verify(run, loadable) == [f"{run.status_file}: no valid heartbeat"]

@@ -13,7 +13,7 @@ from bncore.report.comparison_group import ComparisonGroup
 
 L_P = ("l1", "l2", "linf")
 SAME_IN_DLN = (
-    "with inputs of zero mean l2 is BatchNorm: a linear network on Gaussian data cannot tell them apart"
+    "with inputs of zero mean l2 is BatchNorm: a linear network on Gaussian data cannot distinguish them"
 )
 
 

@@ -38,7 +38,7 @@ BETA = _along("effective β-smoothness", log_of(TABLE, "beta"))
 LATE_BETA = Quantity("effective β-smoothness, later", mean_of(BETA.of, first=EARLY), BASIS)
 READING = Quantity("share of later measurements in which β is 2/lr or 1/a_min to 5 %", late_reading, BASIS)
 
-READS_BACK = "late β reads back 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
+READS_BACK = "late β reflects 2/lr (the edge of stability) or 1/a_min (where the probe saturates)"
 
 
 def _lipschitz(at: AtRate) -> ClaimPart:
@@ -85,10 +85,9 @@ LIPSCHITZ_CLAIM = Claim(
     at_each(rates_measured(TABLE), _lipschitz),
     _NEEDS,
     (
-        "A network that has not left its start sits on a plateau, where its loss is flat: what follows is "
-        "measured.",
-        "Whoever trains faster has smaller losses and gradients at the same step, which these measures are "
-        "made of: so they must agree at the same training loss.",
+        "A network that has not left its start is on a plateau, where its loss is flat: only what follows counts.",
+        "A network that trains faster has smaller losses and gradients at the same step, on which these "
+        "measures depend: so they must agree at the same training loss.",
         "In the paper's Fig 10a (linear network) BatchNorm's band is the narrower one on the average of its "
         "logarithm, by the first 1,500 steps; at most later steps it is the wider one.",
     ),

@@ -72,7 +72,7 @@ CLAIM = Claim(
     ),
     (
         "A run that diverged counts as one that learnt nothing, with the values it began with.",
-        "Two rates are not a search: the plain network's best rate may lie between or below them (see C11).",
+        "Two rates are not a search: the plain network's best rate may be between or below them (see C11).",
     ),
     short="faster, tolerates larger rates",
 )
