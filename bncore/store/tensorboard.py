@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,9 @@ def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
             for table in loaded.tables:
                 times = _by_step(loaded.columns, table, "t")
                 for step, values in sorted(_values(loaded.columns, table).items()):
-                    event = Event(step=step, wall_time=times.get(step, 0.0), summary=Summary(value=values))
+                    event = Event(
+                        step=step, wall_time=float(times.get(step, 0.0)), summary=Summary(value=values)
+                    )
                     writer.add_event(event)
         finally:
             writer.close()
@@ -95,7 +97,7 @@ def _values(columns: Columns, table: str) -> Values:
 
 def _by_step(columns: Columns, table: str, field: str) -> dict[int, Any]:
     series = columns.series(table, field)
-    return dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
+    return dict(zip(series.steps.tolist(), series.values, strict=True))
 
 
 def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str, float]]:
@@ -103,7 +105,7 @@ def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str
     if value.ndim == 0:
         yield "", float(value)
         return
-    known = labels if isinstance(labels, list) and len(labels) == len(value) else range(1, len(value) + 1)
+    known = labels if np.shape(labels) == value.shape[:1] else range(1, len(value) + 1)
     for label, entry in zip(known, value, strict=True):
         place = f"a_{label:g}_lr" if table == "probe:landscape" else f"layer_{label:02g}"
         for rest, one in np.ndenumerate(entry):
@@ -114,19 +116,13 @@ def _histograms(
     columns: Columns, table: str
 ) -> Iterator[tuple[int, float, NDArray[np.float64], float, float]]:
     """Step, layer, counts (bins,), left edge of the first bin and width of each."""
-    counts, low, width = (_arrays(columns, table, field) for field in HISTOGRAM)
-    layers = _arrays(columns, table, "layers")
+    counts, low, width, layers = (_by_step(columns, table, field) for field in (*HISTOGRAM, "layers"))
     for step in counts.keys() & low.keys() & width.keys() & layers.keys():
         parts = (counts[step], low[step], width[step], layers[step])
         if parts[0].ndim == 2 and all(p.shape == parts[0].shape[:1] for p in parts[1:]):
             for one, edge, size, layer in zip(*parts, strict=True):
                 if one.sum() > 0:
                     yield step, float(layer), one, float(edge), float(size)
-
-
-def _arrays(columns: Columns, table: str, field: str) -> Mapping[int, NDArray[np.float64]]:
-    series = columns.series(table, field)
-    return dict(zip(series.steps.tolist(), series.values, strict=True))
 
 
 def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from bncore.store.errors import StoreError
 from bncore.store.owner import Ownership
@@ -81,21 +82,12 @@ class Heartbeat:
             left = max(0, self.steps - self.step)
             known = self.steps and self._state == "running"
             eta = left / self._rate if known and self._rate else None
-            status = Status(
-                self._state,
-                self.step,
-                self.steps,
-                self._rate,
-                eta,
-                self._counter,
-                time.time(),
-                message,
-                self._figures,
-            )
-            try:
+            progress = (self._state, self.step, self.steps, self._rate, eta, self._counter)
+            status = Status(*progress, message=message, machine=self._figures)
+            with suppress(
+                StoreError
+            ):  # a full disk costs a heartbeat; the journal is what must not fail silently
                 write_status(self._run, status)
-            except StoreError:  # a full disk costs a heartbeat; the journal is what must not fail silently
-                return
 
     def stop(self, state: State, message: str = "") -> None:
         """End the thread and write the last status."""

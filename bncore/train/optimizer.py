@@ -4,8 +4,8 @@ function of the step, so that resume and replay need no scheduler state."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,13 +52,7 @@ def _adam(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -
     )
 
 
-class _Maker(Protocol):
-    def __call__(
-        self, spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool
-    ) -> torch.optim.Optimizer: ...
-
-
-OPTIMIZERS: dict[str, _Maker] = {"sgd": _sgd, "adam": _adam}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam}
 """Optimizer kinds; one function and one row adds another."""
 
 

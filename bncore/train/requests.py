@@ -259,22 +259,21 @@ class Requests:
     def _journal_request(
         self, request: Request, step: int, answer: Answer = UNCHANGED, reason: str = ""
     ) -> None:
-        self._journal.append(
-            "request",
-            step,
-            id=request.id,
-            author=request.author,
-            command=request.command.model_dump(mode="json"),
-            outcome="rejected" if reason else "applied",
-            old=answer.old,
-            new=answer.new,
-            reason=reason,
-        )
+        journal_request(self._journal, request, step, answer, reason)
         self._done.add(request.id)
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):
             self.poll_inbox()
+
+
+def journal_request(
+    journal: Journal, request: Request, step: int, answer: Answer = UNCHANGED, reason: str = ""
+) -> Event:
+    """Journal a request as applied, or, with the reason, as rejected; the event."""
+    about = {"id": request.id, "author": request.author, "command": request.command.model_dump(mode="json")}
+    outcome = "rejected" if reason else "applied"
+    return journal.append("request", step, **about, outcome=outcome, **answer._asdict(), reason=reason)
 
 
 def _remove(request: Request) -> None:

@@ -43,7 +43,7 @@ from bncore.train.control import Signals, end_with_parent
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
 from bncore.train.machine import Machine, find_gpu
-from bncore.train.requests import START, Requests, ResumePoint
+from bncore.train.requests import START, Requests, ResumePoint, journal_request
 from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask
 from bncore.train.state import TrainState
 from bncore.train.step_graphs import graphs_of
@@ -197,18 +197,8 @@ def drop_requests(run: RunDir, journal: Journal) -> None:
                 continue  # set aside later, as everything from them
             if request.id not in answered:
                 reason = why_not(journal.events, request.command.request)
-                event = journal.append(
-                    "request",
-                    journal.events[-1]["step"] if journal.events else 0,
-                    id=request.id,
-                    author=request.author,
-                    command=request.command.model_dump(mode="json"),
-                    outcome="rejected" if reason else "applied",
-                    old=None,
-                    new=None,
-                    reason=reason,
-                )
-                journal.events.append(event)
+                step = journal.events[-1]["step"] if journal.events else 0
+                journal.events.append(journal_request(journal, request, step, reason=reason))
             request.path.unlink(missing_ok=True)
 
 
