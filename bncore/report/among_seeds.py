@@ -15,20 +15,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bncore.config.measure import Measure
 from bncore.figure import Floats, values_at
-from bncore.report.comparison_group import ComparisonGroup
+from bncore.report.comparison_group import BySeed, FigureRuns
 from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.rank import Aligned, PaperRank, as_far, looks, smoothed, spacing
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import DrawnMeasure, Line, at_lengths, line_of
-
-BySeed = Mapping[int, Sequence[ReportRun]]
 
 PRECISION = 1e-3
 """Share of a panel's axis to which the paper's values are known: of long lines, points were lost that lie as near
@@ -54,32 +53,17 @@ class Beside:
     """At all samples, nothing averaged; None where there is none, or one seed."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where in the paper a panel is."""
-
-    figure: str
-    panel: str
-    """Its title."""
-    key: str
-    setting: ComparisonGroup
-
-    @property
-    def log(self) -> bool:
-        """Whether its y axis is logarithmic there."""
-        return (self.key, self.figure) in LOGARITHMIC
-
-
-def beside(place: Place, runs: Mapping[Variant, BySeed], drawn: DrawnMeasure) -> Iterator[Beside]:
+def beside(shown: FigureRuns, panel: str, drawn: DrawnMeasure) -> Iterator[Beside]:
     """Every curve of a panel against the step whose variant was run and measured.
 
     Arguments:
-        runs: that the figure draws.
+        panel: its title.
         drawn: the measure; the paper's layer, where it has one.
     """
-    for curve in all_curves(place.key, place.figure, layer=drawn.layer):
-        variant = _variant(curve, place.figure, runs)
-        seeds = _counted(runs[variant], drawn.table) if variant else []
+    key, log = drawn.measure.key, (drawn.measure.key, shown.figure) in LOGARITHMIC
+    for curve in all_curves(key, shown.figure, layer=drawn.layer):
+        variant = _variant(curve, shown)
+        seeds = _counted(shown.runs[variant], drawn.table) if variant else []
         if variant is None or not seeds:
             continue
         grid = spacing(curve.x)
@@ -87,26 +71,28 @@ def beside(place: Place, runs: Mapping[Variant, BySeed], drawn: DrawnMeasure) ->
         if not lines:
             continue
         measured = [run for run, _ in lines]
-        if place.key == "loss_band" and place.setting.network == "vgg":
+        if key == "loss_band" and shown.setting.network == "vgg":
             lines = [(run, moved) for run, line in lines if (moved := _with_penalty(run, line)) is not None]
-        aligned = align(curve, [line for _, line in lines], grid, log=place.log) if lines else NO_PENALTY
+        aligned = align(curve, [line for _, line in lines], grid, log=log) if lines else NO_PENALTY
         name = f"{curve.legend}, {curve.setting}" if curve.setting else curve.legend
-        yield _beside(place, variant, name, [run for run, _ in lines] or measured, aligned or NO_STEP)
+        seeds, half = [run for run, _ in lines] or measured, WINDOW if key in NOISY else 0
+        yield _beside(shown, panel, variant, name, aligned or NO_STEP, seeds=seeds, half=half)
 
 
-def beside_by_length(place: Place, runs: Mapping[Variant, BySeed], name: str) -> Iterator[Beside]:
+def beside_by_length(shown: FigureRuns, measure: Measure) -> Iterator[Beside]:
     """Every variant of a panel against the step length: at steps of the paper's that were measured, the lengths
     that both have."""
     found: dict[str, list[PaperCurve]] = {}
-    for curve in all_curves(place.key, place.figure):
+    for curve in all_curves(measure.key, shown.figure):
         found.setdefault(curve.legend, []).append(curve)
     for legend, curves in found.items():
-        variant = _variant(curves[0], place.figure, runs)
-        seeds = _counted(runs[variant], "probe:landscape") if variant else []
-        lines = [(run, line) for run in seeds if (line := _by_length(run, name))]
+        variant = _variant(curves[0], shown)
+        seeds = _counted(shown.runs[variant], measure.table) if variant else []
+        lines = [(run, line) for run in seeds if (line := _by_length(run, measure.field))]
         if variant is not None and lines:
             aligned = align_lengths(curves, [line for _, line in lines])
-            yield _beside(place, variant, legend, [run for run, _ in lines], aligned or NO_STEP)
+            seeds = [run for run, _ in lines]
+            yield _beside(shown, measure.title, variant, legend, aligned or NO_STEP, seeds=seeds)
 
 
 def align(curve: PaperCurve, lines: Sequence[Line], grid: float, *, log: bool) -> Aligned | None:
@@ -163,47 +149,46 @@ def align_lengths(
 
 
 def _beside(
-    place: Place, variant: Variant, curve: str, seeds: Sequence[ReportRun], found: Aligned | str
+    shown: FigureRuns,
+    panel: str,
+    variant: Variant,
+    curve: str,
+    found: Aligned | str,
+    *,
+    seeds: Sequence[ReportRun],
+    half: int = 0,
 ) -> Beside:
-    """Ranked; or with the reason why not, which may be what was found."""
+    """Ranked, averaged over `half` samples to either side; or with the reason why not, which may be what was
+    found."""
     if len(seeds) < 2:
         found = ONE_SEED
-    rank = PaperRank(
-        figure=place.figure,
-        panel=place.panel,
-        variant=place.setting.label(variant),
-        curve=curve,
-        seeds=len(seeds),
-        diverged=sum(run.diverged for run in seeds),
-    )
+    label, diverged = shown.setting.label(variant), sum(run.diverged for run in seeds)
+    rank = PaperRank(shown.figure, panel, label, curve, len(seeds), diverged)
     if isinstance(found, str):
         return Beside(variant, replace(rank, reason=found), None)
-    ranked = smoothed(found, WINDOW) if place.key in NOISY else found
+    ranked = smoothed(found, half) if half else found
     looked = looks(ranked)
-    return Beside(
-        variant,
-        replace(rank, looks=looked, as_far=as_far(ranked), reason="" if looked else NO_STEP),
-        found,
-    )
+    reason = "" if looked else NO_STEP
+    return Beside(variant, replace(rank, looks=looked, as_far=as_far(ranked), reason=reason), found)
 
 
-def _variant(curve: PaperCurve, figure: str, runs: Mapping[Variant, BySeed]) -> Variant | None:
+def _variant(curve: PaperCurve, shown: FigureRuns) -> Variant | None:
     """The variant of the runs that a curve is of."""
     if curve.legend not in VARIANTS:
         return None
     norm, noisy = VARIANTS[curve.legend]
-    rate = curve.rate if curve.rate is not None else RATES.get(figure)
+    rate = curve.rate if curve.rate is not None else RATES.get(shown.figure)
     wanted = Variant(norm, "noise" if noisy else "", rate or 0.0)
-    return wanted if wanted in runs else None
+    return wanted if wanted in shown.runs else None
 
 
 def _counted(runs: BySeed, table: str) -> list[ReportRun]:
     """A run of each seed: evidence, and measured as in the paper."""
     usual = (
-        next((run for run in ones if run.counts and as_in_the_paper(run, table)), None)
+        [run for run in ones if run.counts and as_in_the_paper(run, table)]
         for _, ones in sorted(runs.items())
     )
-    return [run for run in usual if run is not None]
+    return [ones[0] for ones in usual if ones]
 
 
 def _line(run: ReportRun, drawn: DrawnMeasure, grid: float) -> Line | None:

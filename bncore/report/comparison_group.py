@@ -70,7 +70,7 @@ class ComparisonGroup:
         """Those that are evidence."""
         return tuple(run for run in self.runs if run.counts)
 
-    def of(self, norm: str, noise: str = "", lr: float | None = None) -> dict[int, list[ReportRun]]:
+    def of(self, norm: str, noise: str = "", lr: float | None = None) -> BySeed:
         """The counted runs of a variant by seed; several where one was made with other instruments."""
         found: dict[int, list[ReportRun]] = {}
         for run in self.counted:
@@ -97,6 +97,34 @@ class ComparisonGroup:
         """The variant, with its learning rate where the setting has several."""
         several = len({run.variant.lr for run in self.runs}) > 1
         return f"{variant.label}, lr {variant.lr:g}" if several else variant.label
+
+
+BySeed = dict[int, list[ReportRun]]
+"""Runs by seed; several where one was made with other instruments."""
+
+
+@dataclass(frozen=True)
+class FigureRuns:
+    """The runs that a figure draws."""
+
+    figure: str
+    setting: ComparisonGroup
+    runs: Mapping[Variant, BySeed]
+
+    @property
+    def rates(self) -> list[float]:
+        """Learning rates, largest first, as the paper orders them."""
+        return sorted({variant.lr for variant in self.runs}, reverse=True)
+
+    @property
+    def all_runs(self) -> list[ReportRun]:
+        """Every one."""
+        return [run for ones in self.runs.values() for some in ones.values() for run in some]
+
+    def at(self, lr: float) -> FigureRuns:
+        """Those of one learning rate."""
+        kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
+        return FigureRuns(self.figure, self.setting, kept)
 
 
 def settings_of(runs: Sequence[ReportRun], presentation: Presentation = PLAIN) -> tuple[ComparisonGroup, ...]:

@@ -12,10 +12,8 @@ from bncore.config.measure import Measure
 from bncore.figure import LegendEntry
 from bncore.follow.groups import Group
 from bncore.measures import MEASURES, SHOWN
-from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation
+from bncore.report.comparison_group import PLAIN, BySeed, ComparisonGroup, FigureRuns, Presentation
 from bncore.report.panels import (
-    BySeed,
-    FigureRuns,
     Panels,
     distributions,
     each_rate,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bncore.config.measure import Measure
 from bncore.figure import Curve, HLine, VLine
 from bncore.measures import MEASURES
-from bncore.report.among_seeds import Beside, Place, beside, beside_by_length
-from bncore.report.comparison_group import ComparisonGroup
+from bncore.report.among_seeds import Beside, beside, beside_by_length
+from bncore.report.comparison_group import BySeed, FigureRuns
 from bncore.report.paper import all_curves
 from bncore.report.quantities import as_in_the_paper
 from bncore.report.rank import ReportPanel
@@ -32,32 +32,6 @@ from bncore.store.measured import reference_lines
 
 DEPTHS = {"vgg": 13, "dln": 25}
 """Layers of the paper's networks, which its figures number."""
-
-BySeed = dict[int, list[ReportRun]]
-
-
-@dataclass(frozen=True)
-class FigureRuns:
-    """The runs that a figure draws."""
-
-    figure: str
-    setting: ComparisonGroup
-    runs: Mapping[Variant, BySeed]
-
-    @property
-    def rates(self) -> list[float]:
-        """Learning rates, largest first, as the paper orders them."""
-        return sorted({variant.lr for variant in self.runs}, reverse=True)
-
-    @property
-    def all_runs(self) -> list[ReportRun]:
-        """Every one."""
-        return [run for ones in self.runs.values() for some in ones.values() for run in some]
-
-    def at(self, lr: float) -> FigureRuns:
-        """Those of one learning rate."""
-        kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
-        return FigureRuns(self.figure, self.setting, kept)
 
 
 Panels = Callable[[FigureRuns], Iterator[ReportPanel]]
@@ -80,8 +54,7 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
                 return
             drawn, title = replace(drawn, layer=number), f"{title}, {_layer_name(number, layer)}"
         comparable = has_paper and drawn.layer in (None, layer)
-        place = Place(shown.figure, title, measure.key, shown.setting)
-        compared = list(beside(place, shown.runs, drawn)) if comparable else []
+        compared = list(beside(shown, title, drawn)) if comparable else []
         spreads = {found.variant: found for found in compared if not measure.high}
         curves = [
             curve
@@ -174,8 +147,7 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
     """
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
-        place = Place(shown.figure, measure.title, measure.key, shown.setting)
-        compared = list(beside_by_length(place, shown.runs, measure.field)) if has_paper else []
+        compared = list(beside_by_length(shown, measure)) if has_paper else []
         for variant, runs in shown.runs.items():
             run, style = _first(runs, measure.table), shown.setting.styles[variant]
             curves = by_length(run, style, measure.field)
