@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bncore.config.base import ConfigModel
+from bncore.config.base import ConfigModel, lp_exponent
 from bncore.config.errors import Problem, SpecError, did_you_mean, escape_control
-from bncore.config.kinds import lp_exponent
 
 Value = bool | int | float | str
 Kind = Literal["float", "int", "bool", "str"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bncore.config.kinds import largest_divisor
+from bncore.config.base import largest_divisor
 from bncore.config.tables import SpecFields
 
 FEWEST = 2

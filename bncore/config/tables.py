@@ -17,8 +17,10 @@ from bncore.config.base import (
     NonNegativeCount,
     Positive,
     Text,
+    canonical_device,
+    canonical_norm,
+    canonical_precision,
 )
-from bncore.config.kinds import canonical_device, canonical_norm, canonical_precision
 from bncore.config.probes import Probes
 
 

@@ -22,6 +22,7 @@ from bncore.figure import Curve, Floats, variant_styles
 from bncore.follow.request_view import SPELLING, applied_changes
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
+from bncore.store.dropped_requests import changes_of
 from bncore.store.machine import MACHINE
 from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, multiples_of, take
 from bncore.store.status import LIVE
@@ -182,12 +183,10 @@ def _changes(view: RunView) -> list[tuple[int, str]]:
     """Steps and values of the requests that changed the training."""
     found = []
     for event in applied_changes(view.columns):
-        command = event.get("command")
-        changes = command.get("changes") if isinstance(command, dict) else None
-        if isinstance(changes, dict):
-            kept = {key: value for key, value in changes.items() if key.partition(".")[0] not in OBSERVING}
-            if kept:
-                found.append((int(event["step"]), repr(sorted(kept.items()))))
+        changes = changes_of(event).items()
+        kept = {key: value for key, value in changes if key.partition(".")[0] not in OBSERVING}
+        if kept:
+            found.append((int(event["step"]), repr(sorted(kept.items()))))
     return found
 
 

@@ -1,7 +1,8 @@
 """l_p normalization (section 3.3 of Santurkar et al., 2018) with its gradient written out.
 
 Autograd would keep three tensors of the size of y and go over memory some twenty times on the way back; written
-out, the gradient keeps y alone and goes over it half as often.
+out, the gradient keeps y alone and goes over it half as often. First the arithmetic of every norm with one number
+per channel, for [samples, channels] and [samples, channels, height, width].
 """
 
 from __future__ import annotations
@@ -17,7 +18,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.nets.channelwise import batch_dims, per_channel, scale_and_shift, values_per_channel
+
+def batch_dims(y: Tensor) -> tuple[int, ...]:
+    """The dimensions that a channel's statistics are taken over: samples and positions."""
+    return (0, 2, 3) if y.ndim == 4 else (0,)
+
+
+def values_per_channel(y: Tensor) -> int:
+    """How many values a channel has in the batch."""
+    return y.numel() // y.shape[1]
+
+
+def per_channel(statistic: Tensor, y: Tensor) -> Tensor:
+    """A view of (C,) that broadcasts with y."""
+    return statistic.view(-1, 1, 1) if y.ndim == 4 else statistic
+
+
+def scale_and_shift(
+    y: Tensor, mean: Tensor | None, scale: Tensor | None, gamma: Tensor | None, beta: Tensor | None
+) -> Tensor:
+    """gamma * (y - mean) / scale + beta as one product and sum per element; None is left out."""
+    factor = gamma if gamma is not None else y.new_ones(y.shape[1])
+    factor = factor if scale is None else factor / scale
+    shift = beta if beta is not None else y.new_zeros(y.shape[1])
+    shift = shift if mean is None else shift - mean * factor
+    return torch.addcmul(per_channel(shift, y), y, per_channel(factor, y))
 
 
 def lp_scale(y: Tensor, p: float, eps: float) -> Tensor:

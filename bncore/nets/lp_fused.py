@@ -16,7 +16,7 @@ import triton
 from torch import Tensor
 
 from bncore.nets import lp_kernels
-from bncore.nets.channelwise import values_per_channel
+from bncore.nets.lp import values_per_channel
 
 TILE = 2048
 """Values that a program has at hand at a time."""

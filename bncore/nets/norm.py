@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from bncore.config.kinds import largest_divisor, lp_exponent
+from bncore.config.base import largest_divisor, lp_exponent
 from bncore.config.model import Norm
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.noise import is_channels_last

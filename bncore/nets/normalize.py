@@ -16,8 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bncore.nets.channelwise import batch_dims, per_channel, scale_and_shift, values_per_channel
-from bncore.nets.lp import LpSettings, lp_normalized
+from bncore.nets.lp import (
+    LpSettings,
+    batch_dims,
+    lp_normalized,
+    per_channel,
+    scale_and_shift,
+    values_per_channel,
+)
 
 
 @dataclass(frozen=True, slots=True)

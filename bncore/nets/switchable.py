@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bncore.config.kinds import NORM_KINDS
+from bncore.config.base import NORM_KINDS
 from bncore.config.model import Norm
 from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.norm import NormPosition, check_norm_fits

@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bncore.config.check import value_at
 from bncore.config.errors import shown
+from bncore.config.fields import dotted
 from bncore.config.measure import Band
 from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Spec
+from bncore.config.overrides import leaf_paths
 from bncore.follow.groups import Group, groups_of
 from bncore.report.report_run import ReportRun, Variant
 
@@ -149,13 +152,6 @@ def _distinguished(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -
     return replace(setting, title=f"{setting.title} ({', '.join(differing)})") if differing else setting
 
 
-def _leaves(table: dict[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found.update(_leaves(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value})
-    return found
-
-
 def comparable(spec: Spec) -> str:
     """Equal for specs whose runs may be compared: everything but the variant and the fields that are `FREE`."""
     return repr(_fixed(spec))
@@ -163,7 +159,8 @@ def comparable(spec: Spec) -> str:
 
 def fixed_leaves(spec: Spec) -> dict[str, Any]:
     """What may not differ between runs that are compared, by dotted path."""
-    return _leaves(_fixed(spec))
+    fixed = _fixed(spec)
+    return {dotted(path): value_at(fixed, path) for path in leaf_paths(fixed)}
 
 
 def _fixed(spec: Spec) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from bncore.figure import Floats
 from bncore.report.progress import MeasuredAt, Pair
 from bncore.report.report_run import ReportRun
 from bncore.report.statistics import Estimate, estimate, paired
+from bncore.store.dropped_requests import changes_of
 from bncore.store.measured import thresholds
 
 EARLY = 0.2
@@ -271,9 +272,8 @@ def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
         changes = [
             (event["step"], path, value)
             for event in run.columns.events
-            if event["type"] == "request" and event.get("outcome") == "applied"
-            for path, value in ((event.get("command") or {}).get("changes") or {}).items()
-            if str(path).startswith(f"probes.{name}.")
+            for path, value in changes_of(event).items()
+            if path.startswith(f"probes.{name}.")
         ]
         return repr((changes, {k: v for k, v in probe.items() if k not in ("floor_every", "group")}))
 

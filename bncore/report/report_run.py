@@ -14,7 +14,7 @@ from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.report.progress import TrainingCurve, training_curve
 from bncore.store.columns import Columns
-from bncore.store.dropped_requests import in_effect
+from bncore.store.dropped_requests import changes_of, in_effect
 from bncore.store.errors import NoSuchRun, StoreError
 from bncore.store.journal import Event
 from bncore.store.lineage import read_lineage
@@ -175,15 +175,11 @@ def variant_of(spec: Spec) -> Variant:
 
 def steered(columns: Columns) -> list[Event]:
     """The requests that changed how the run trained: those that changed a probe alone do not count."""
-    found = []
-    for event in in_effect(columns.events):
-        command = event.get("command")
-        changes = command.get("changes") if isinstance(command, dict) else None
-        if event["type"] != "request" or event.get("outcome") != "applied" or not isinstance(changes, dict):
-            continue
-        if any(not str(path).startswith("probes.") for path in changes):
-            found.append(event)
-    return found
+    return [
+        event
+        for event in in_effect(columns.events)
+        if any(not path.startswith("probes.") for path in changes_of(event))
+    ]
 
 
 def _excluded_because(view: RunView) -> str:

@@ -7,6 +7,7 @@ repeated (by resume, fork, replay) or to be judged is what `in_effect` leaves of
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from bncore.store.journal import UNMADE, Event
 
@@ -95,6 +96,16 @@ def _applied(events: Iterable[Event], ident: str) -> Event | None:
 
 def is_applied(event: Event, kind: str) -> bool:
     """Whether it is a request of that kind that was applied; journals are read as they are, odd ones too."""
+    return _applied_command(event).get("kind") == kind
+
+
+def changes_of(event: Event) -> dict[str, Any]:
+    """New values by path, of a request that was applied and has any."""
+    changes = _applied_command(event).get("changes")
+    return changes if isinstance(changes, dict) else {}
+
+
+def _applied_command(event: Event) -> dict[str, Any]:
     command = event.get("command")
     applied = event["type"] == "request" and event.get("outcome") == "applied"
-    return applied and isinstance(command, dict) and command.get("kind") == kind
+    return command if applied and isinstance(command, dict) else {}

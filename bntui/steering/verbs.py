@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bncore.config.base import NORM_KINDS
 from bncore.config.change import parse_changes
 from bncore.config.errors import Problem, SpecError, escape_control
-from bncore.config.kinds import NORM_KINDS
 from bncore.config.model import Spec
 from bncore.store.commands import Checkpoint, Command, Evaluate, Note, Pause, Resume, Set, Step, Stop
 

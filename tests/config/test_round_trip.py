@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bncore.config.base import LARGEST
+from bncore.config.base import LARGEST, canonical_norm, lp_exponent
 from bncore.config.errors import SpecError
-from bncore.config.kinds import canonical_norm, lp_exponent
 from bncore.config.model import (
     DLN,
     MLP,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bncore.config.kinds import NORM_KINDS
+from bncore.config.base import NORM_KINDS
 from bncore.config.model import DLN, MLP, GaussianData, Loss, Noise, Norm, Spec
 from bncore.nets import build
 from bncore.probes.ics import IcsProbe, layerwise_gradients

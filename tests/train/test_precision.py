@@ -12,7 +12,7 @@ import torch
 from cli.factories import bnrun
 from resume.factories import digest, make_run, story, train
 
-from bncore.config.kinds import NORM_KINDS
+from bncore.config.base import NORM_KINDS
 from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
 from bncore.config.probes import Activations, Ics, Landscape, Probes
 from bncore.data import Dataset, load

@@ -182,19 +182,13 @@ def has(
     return met
 
 
-def measures(probe: str, norms: Iterable[str] = ("none", "batch")) -> Callable[[Sequence[Spec]], bool]:
-    """Whether a probe is on in specs of each of these norms."""
+def probe_need(probe: str, name: str, norms: Iterable[str] = ("none", "batch")) -> Need:
+    """The need for an instrument in networks of each of these norms, which any preset can be given."""
 
     def met(specs: Sequence[Spec]) -> bool:
-        on = {spec.norm.kind for spec in specs if getattr(spec.probes, probe).every}
-        return set(norms) <= on
+        return set(norms) <= {spec.norm.kind for spec in specs if getattr(spec.probes, probe).every}
 
-    return met
-
-
-def probe_need(probe: str, name: str, norms: Iterable[str] = ("none", "batch")) -> Need:
-    """The need for an instrument, which any preset can be given."""
-    return Need(f"{name} measured", measures(probe, norms), f"--set probes.{probe}.every=100")
+    return Need(f"{name} measured", met, f"--set probes.{probe}.every=100")
 
 
 def _pair_named(ours: tuple[str, str], theirs: tuple[str, str], more: dict[str, Any]) -> str:

@@ -135,23 +135,19 @@ def shown(measure: ClaimMeasure, *, interval: bool = True) -> str:
 
 def _number(measure: ClaimMeasure, value: float) -> str:
     if measure.ratio:
-        return f"×{_ratio(10**value)}"
+        return f"×{10**value:.3g}"
     return f"{value:+.3g}" if measure.signed else f"{value:.3g}"
 
 
 def shown_threshold(measure: ClaimMeasure) -> str:
     """``> 0``, ``< ×1``."""
     sign = ">" if measure.side == "above" else "<"
-    return f"{sign} ×{_ratio(10**measure.threshold)}" if measure.ratio else f"{sign} {measure.threshold:g}"
+    return f"{sign} ×{10**measure.threshold:.3g}" if measure.ratio else f"{sign} {measure.threshold:g}"
 
 
 def seeds(n: int) -> str:
     """``1 seed only``, ``5 seeds``."""
     return "1 seed only" if n == 1 else f"{n} seeds"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.3g}"
 
 
 CLAIMS: tuple[Claim, ...] = (
