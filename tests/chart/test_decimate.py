@@ -33,16 +33,19 @@ def polyline(values: list[float], x: np.ndarray) -> np.ndarray:
     return np.array(result)
 
 
-@given(st.lists(numbers, min_size=40, max_size=80), st.integers(1, 20))
-def test_of_a_range_the_points_of_each_column_count(values: list[float], width: int) -> None:
-    """Where every column has some; so nothing of it lies beyond the range of those of its polylines."""
+@given(st.lists(numbers, min_size=40, max_size=80), st.integers(1, 20), st.integers(0, 80))
+def test_of_a_range_the_points_of_each_column_count(values: list[float], width: int, beyond: int) -> None:
+    """Where every column has some, up to the last point; so nothing of it lies beyond the range of those of its
+    polylines."""
     both = band(values, [value + 1 for value in values])
-    scale = Scale(0.0, float(len(values)))
+    scale = Scale(0.0, float(len(values) + beyond))
     whole = envelope(both, scale, width, log_y=False)
     tinted = envelope(replace(both, weight="spread"), scale, width, log_y=False)
-    assert (whole.low <= tinted.low).all() and (tinted.high <= whole.high).all()
-    columns = np.minimum(np.arange(len(values)) * width // len(values), width - 1)
-    assert tinted.low.tolist() == [min(np.array(values)[columns == c]) for c in range(width)]
+    columns = np.searchsorted(scale.bounds(width)[1:-1], np.arange(len(values)), side="right")
+    reached = int(columns[-1]) + 1
+    assert (whole.low <= tinted.low)[:reached].all() and (tinted.high <= whole.high)[:reached].all()
+    assert tinted.low[:reached].tolist() == [min(np.array(values)[columns == c]) for c in range(reached)]
+    assert np.isnan(tinted.low[reached:]).all()
 
 
 @given(gappy, widths)

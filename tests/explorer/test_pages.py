@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,24 @@ def test_the_sweep_page_says_what_there_is_to_know(tmp_path: Path) -> None:
         assert "[bold]not bold[/bold]" in text.replace("\n", "") or "red" in text
 
     drive(app, (200, 60), steps)
+
+
+def test_garbage_is_collected_from_the_first_picture_on(tmp_path: Path) -> None:
+    """And not sought among what that picture needed."""
+    thresholds = gc.get_threshold()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, gc.isenabled)
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[2] > thresholds[2]
+
+    gc.disable()  # as the program does before it imports
+    try:
+        drive(explorer(tmp_path, every_kind(tmp_path)), (80, 24), steps)
+    finally:
+        gc.enable()
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 def test_one_chart_where_there_is_room_for_one_and_arrows_change_it(tmp_path: Path) -> None:

@@ -329,3 +329,32 @@ def test_putting_a_module_elsewhere_leaves_it_to_the_bit_as_it_was(tmp_path: Pat
             optimizer.step()
     one, other = (net.state_dict() for net in nets)
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_the_gradients_norm_is_of_the_models_parameters_that_are_updated(tmp_path: Path) -> None:
+    """Also where the optimizer is given more of them, or somebody else's, in mid-run."""
+    net, other = (
+        nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double(),
+        nn.Parameter(torch.ones(2).double()),
+    )
+    optimizer = torch.optim.SGD(net[0].parameters(), lr=0.1)
+    probes = {"activations": {"every": 0}, "landscape": {"every": 0}}
+    expected = []
+    with bncore.observe(net, LOSS, optimizer, run=tmp_path / "run", probes=probes) as watch:
+        for number in range(3):
+            if number == 1:
+                optimizer.add_param_group({"params": [other]})
+            if number == 2:
+                optimizer.add_param_group({"params": list(net[1].parameters())})
+            x, y = torch.randn(5, 3).double(), torch.randn(5, 2).double()
+            with watch.step(x, y) as step:
+                net.zero_grad()
+                loss = LOSS(net(x) * other, y)
+                loss.backward()
+                updated = net if number == 2 else net[0]
+                expected.append(sum(float((p.grad**2).sum()) for p in updated.parameters()) ** 0.5)
+                optimizer.step()
+                step.record(loss)
+    events = read_events(tmp_path / "run" / "journal.jsonl")
+    found = [event["grad_norm"] for event in events if event["type"] == "step"]
+    assert found == pytest.approx(expected, rel=1e-12)
