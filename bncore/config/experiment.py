@@ -53,7 +53,7 @@ class Point(ConfigModel):
     label: Label
     """Short name, part of the run's directory name."""
     set: Overrides = Field(default_factory=dict)
-    """Overrides on the spec; default: none, the experiment as it stands."""
+    """Overrides on the spec; default: none, the experiment unchanged."""
 
 
 class Axis(ConfigModel):
@@ -106,9 +106,9 @@ class Experiment(ConfigModel):
     name: Label = "experiment"
     """Names the sweep's directory; default: the file's name."""
     title: str = ""
-    """Heading of its pictures; default: the name."""
+    """Title of its figures; default: the name."""
     figure: str = ""
-    """Figure of Santurkar et al. (2018) that it repeats, such as `1` or `5b`; default: none."""
+    """Figure of Santurkar et al. (2018) that it reproduces, such as `1` or `5b`; default: none."""
     description: str = ""
     """One or two sentences: the question and what to look at."""
     extends: str | None = None
@@ -116,7 +116,7 @@ class Experiment(ConfigModel):
     group_by: tuple[Annotated[str, BeforeValidator(_field)], ...] = ()
     """Settings in which runs that are drawn as one agree, such as `norm.kind`; default: the seeds of a variant."""
     band: Band = "interval"
-    """What is drawn about the mean of several runs."""
+    """What the band around the mean of several runs shows."""
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (0,)
     """Each variant is run once with each of these seeds."""
     spec: Overrides = Field(default_factory=dict)

@@ -21,7 +21,7 @@ class Observed(ConfigModel):
     """A training loop that is somebody's own, as far as it is known."""
 
     title: Text = ""
-    """What a picture of this run is headed with."""
+    """Title of this run's figures."""
     model: Text
     """The model's class."""
     loss: Text

@@ -18,11 +18,11 @@ class Cadence(ConfigModel):
     """What it journals, for charts, tags and tables of measures."""
 
     every: NonNegativeCount = 0
-    """Measure at every step that is a multiple of this; 0: never, whatever the fields below say."""
+    """Measure at every step that is a multiple of this; 0: never, whatever the other fields are."""
     dense_every: NonNegativeCount = 0
-    """Measure also at the multiples of this before step `dense_until`; 0: no."""
+    """Also measure at multiples of this before step `dense_until`; 0: no."""
     dense_until: NonNegativeCount = 0
-    """The first step that is not of the dense beginning."""
+    """The step at which the dense beginning ends (exclusive)."""
     at: tuple[NonNegativeCount, ...] = ()
     """Measure at these steps too."""
 
@@ -62,9 +62,9 @@ class Ics(Cadence):
     group: NonNegativeCount = 0
     """How many layers' gradients are computed in one pass; more is faster and takes more memory. 0: as many as
     fit into 2.5 times the memory of a training step; on a GPU with much memory to spare, into an eighth of
-    that (the journal tells, and whoever repeats the run measures alike)."""
+    that (recorded in the journal, so that repeated runs measure alike)."""
     floor_every: NonNegativeCount = 10
-    """Measure the noise floor (the same batch in another order) at every so many measurements; 0: never."""
+    """Measure the noise floor (the same batch in another order) once per this many measurements; 0: never."""
     penalty: Flag = False
     """Whether the loss includes the weight penalty."""
     rescale: NonNegative = 0.0
@@ -113,14 +113,14 @@ class Landscape(Cadence):
     )  # fmt: skip
 
     multiples: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 4.0)
-    """Step lengths, in learning rates, at which loss and gradient are taken."""
+    """Step lengths, as multiples of the learning rate, at which loss and gradient are evaluated."""
     loss_multiples: tuple[Positive, ...] = ()
-    """Further step lengths at which the loss alone is taken."""
+    """Further step lengths at which only the loss is evaluated."""
     direction: Literal["gradient", "update", "random", "hessian"] = "gradient"
-    """Along the step's gradient, the optimizer's real update, a random vector, or the Hessian's top eigenvector
-    (found as `probes.sharpness` says), each at the distances multiple * lr * ||gradient||."""
+    """Along the step's gradient, the optimizer's actual update, a random vector, or the Hessian's top eigenvector
+    (computed with the settings of `probes.sharpness`), each at the distances multiple * lr * ||gradient||."""
     floor_every: NonNegativeCount = 10
-    """Measure the noise floor (the same batch in another order) at every so many measurements; 0: never."""
+    """Measure the noise floor (the same batch in another order) once per this many measurements; 0: never."""
     penalty: Flag = False
     """Whether the loss includes the weight penalty, as the paper's does: at every point, and in every gradient."""
 
@@ -204,7 +204,7 @@ class Sharpness(Cadence):
     )  # fmt: skip
 
     iterations: Count = 30
-    """Hessian products at most per measurement."""
+    """Maximum number of Hessian products per measurement."""
     tolerance: Positive = 1e-3
     """Relative residual at which the eigenvalue counts as converged."""
 

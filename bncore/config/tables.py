@@ -33,20 +33,20 @@ class ImageData(ConfigModel):
     path: Text | None = None
     """Folder holding `cifar-10-batches-py` or `train/<class>/*` and `test/<class>/*` (`val` where there is no
     `test`); default: the cache. Pictures are read as 8-bit RGB: the first frame, upright as EXIF says, transparent
-    pixels on white, grey of 16 bits scaled, colour profiles not applied."""
+    pixels on white, 16-bit gray rescaled, color profiles ignored."""
     augment: Flag = False
     """Random crop (padding 4 pixels) and horizontal flip of training batches, drawn from keyed generators."""
     standardize: Literal["dataset", "image"] = "dataset"
     """Pixels become numbers by the training set's mean and standard deviation of each channel, or, after
     augmentation, by each picture's own over all its pixels and channels, as TensorFlow's per_image_standardization
-    of pixels from 0 to 255: (x - mean) / max(std, 1 / sqrt(n)), n values a picture."""
+    of pixels from 0 to 255: (x - mean) / max(std, 1 / sqrt(n)), with n values per picture."""
     image_size: Annotated[int, Field(ge=1, le=4096, strict=True)] | None = None
-    """For a folder of pictures: their shorter side is resized to so many pixels (bilinear, antialiased), and the
-    square in the centre is taken. Default: as they are, all of one size. A VGG takes 32."""
+    """For a folder of pictures: their shorter side is resized to this many pixels (bilinear, antialiased),
+    and the central square is used. Default: unchanged, all of one size. A VGG needs 32."""
     background: Literal["any", "by_class"] = "any"
-    """Of the synthetic images: blotches of any colour, or blotches that lean toward a colour of the class's shape.
+    """Of the synthetic images: blotches of any color, or blotches whose color hints at the class.
     With `any` a linear classifier is at chance, and a deep network without a norm stays on its plateau for far
-    longer than on CIFAR-10; with `by_class` a linear classifier is right in 48 % (on CIFAR-10 in about 40 %)."""
+    longer than on CIFAR-10; with `by_class` a linear classifier reaches 48 % (on CIFAR-10 about 40 %)."""
     fingerprint: Text | None = None
     """SHA-256 of the decoded arrays, filled in when the source is resolved; a mismatch refuses to train."""
 
@@ -146,10 +146,10 @@ class Norm(ConfigModel):
     centred: Flag = False
     """For l_p kinds: take the l_p scale of y - mean(y) instead of the paper's uncentred y (section 3.3)."""
     fused: Flag = False
-    """For l_p kinds, not centred, on a GPU: by kernels that go over memory as often as torch's batch norm does
-    (Triton; `bncore.nets.lp_fused`). They add up in another order, so that digests differ from those without."""
+    """For l_p kinds, not centred, on a GPU: by kernels that pass over memory as often as torch's batch norm
+    (Triton; `bncore.nets.lp_fused`). They add in another order, so digests differ from those without."""
     groups: Count = 8
-    """For `group`: how many groups the channels of each layer are cut into (where they divide evenly; else
+    """For `group`: number of groups of channels in each layer (where they divide evenly; else
     the largest divisor of the channel count below it)."""
     eps: Positive = 1e-5
     """Constant added inside the root of the scale."""
@@ -180,7 +180,7 @@ class Noise(ConfigModel):
     amplitude: Literal["absolute", "relative"] = "absolute"
     """`relative` multiplies the additive part m by the unit's standard deviation in this batch."""
     in_eval: Flag = False
-    """Whether evaluation is noisy too."""
+    """Whether noise is also injected in evaluation."""
 
 
 class Init(ConfigModel):
@@ -200,11 +200,11 @@ class Schedule(ConfigModel):
     kind: Literal["constant", "step", "cosine"] = "constant"
     """Constant, multiplied by `factor` at each milestone, or a half cosine from lr to 0 at the last step."""
     milestones: tuple[Count, ...] = ()
-    """For `step`: the steps at which the rate is multiplied."""
+    """For `step`: the steps at which the learning rate is multiplied."""
     factor: Positive = 0.1
     """For `step`: the multiplier."""
     warmup: NonNegativeCount = 0
-    """Number of steps over which the rate rises linearly from lr/warmup to lr."""
+    """Number of steps over which the learning rate rises linearly from lr/warmup to lr."""
 
 
 class Optim(ConfigModel):
@@ -245,7 +245,7 @@ class Evaluation(ConfigModel):
     """Whole-set losses and accuracies in evaluation mode."""
 
     every: NonNegativeCount = 100
-    """Evaluate every so many steps, and at the end; 0: at the end only."""
+    """Interval in steps, with one evaluation at the end; 0: at the end only."""
     train_samples: NonNegativeCount = 2000
     """How many training samples (the first of them as stored); 0: all."""
     test_samples: NonNegativeCount = 0
@@ -258,9 +258,9 @@ class Checkpoints(ConfigModel):
     """When the whole training state is written."""
 
     every_steps: NonNegativeCount = 0
-    """Every so many steps; 0: not by steps."""
+    """Interval in steps; 0: not by steps."""
     every_minutes: NonNegative = 5.0
-    """Every so many minutes of wall clock; 0: not by time."""
+    """Interval in minutes of wall-clock time; 0: not by time."""
     keep: Count = 2
     """How many of the newest are kept, besides the requested ones."""
 
@@ -312,7 +312,7 @@ class SpecFields(ConfigModel):
     """The fields of `Spec`, each valid by itself."""
 
     title: Text = ""
-    """What a picture of this run is headed with."""
+    """Title of this run's figures."""
     steps: Count = 1000
     """Number of optimizer updates."""
     seed: NonNegativeCount = 0
@@ -325,7 +325,7 @@ class SpecFields(ConfigModel):
     """Arithmetic of training and evaluation; parameters are float64 under `float64`, else float32. `tf32` lets a
     GPU round the factors of products to 10 bits; `bfloat16` makes products in bfloat16 (torch.autocast) and takes
     statistics and losses in float32. Probes always compute in IEEE float32 (or float64): under `tf32` and
-    `bfloat16` with a gradient of their own at theta_t, which is one more step a measurement."""
+    `bfloat16` with a gradient of their own at theta_t, which is one more step per measurement."""
     device: Annotated[str, BeforeValidator(canonical_device)] = "auto"
     """auto, cpu, cuda or cuda:<index>; `auto` is resolved at submission."""
     threads: Count | Literal["auto"] = "auto"
@@ -335,14 +335,13 @@ class SpecFields(ConfigModel):
     """Layout of images and convolutions in memory, part of the spec because it changes rounding and the draws of
     noise. `auto`: channels_last on a GPU, contiguous on a CPU, decided at submission."""
     cuda_graphs: Flag = False
-    """On a GPU, make whole steps by CUDA graphs wherever that gives the same to the bit: nothing that is computed
-    changes. A CPU has none."""
+    """On a GPU, run whole steps as CUDA graphs wherever the results are bitwise the same. A CPU has none."""
     data: Data = ImageData()
     """The data: a table of images (`source` auto, cifar10, folder, synthetic) or of `source` gaussian."""
     net: Net = VGG()
     """The network: the table of a VGG, of `kind` dln or of `kind` mlp."""
     norm: Norm = Norm()
-    """What stands at every norm position."""
+    """The kind of norm at every norm position."""
     noise: Noise = Noise()
     """Noise injection."""
     init: Init = Init()
