@@ -127,7 +127,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("reference", "r", "reference", "Pin the selected run or group as the reference, or unpin it", RUNS, 7),
     Action("marks", "e", "events", "Events in charts: with texts, numbered as the changes are, or hidden", RUNS),
     Action("y_range", "R", "y range", "Enter the y range of the current chart, or let it fit", RUNS),
-    Action("crosshair_at", "at", "go to", "Enter the step or other place that the crosshair reads", RUNS),
+    Action("go_to", "at", "go to", "Enter a step for the crosshair, or 0:5000 for the steps shown", RUNS),
     Action("layer(-1)", "left_square_bracket", "layer", "The previous layer", RUNS, 3),
     Action("layer(1)", "right_square_bracket", "layer", "The next layer", RUNS, 3),
     Action("layer_at", "number_sign", "layer", "Enter the number of a layer", RUNS),

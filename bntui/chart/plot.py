@@ -167,9 +167,16 @@ class Plot(Widget, can_focus=True):
         elif scale is not None and last is not None:
             self._point_at(max(scale.low, min(scale.high, last)))
 
-    def read_at(self, written: float) -> None:
-        """Puts the crosshair at a place, given as it is written at the axis."""
-        self._point_at(written)
+    def go_to(self, written: float | Span) -> None:
+        """Puts the crosshair at a place, or shows what lies between two, as they are written at the axis."""
+        if isinstance(written, tuple):
+            first, last = sorted(map(self._place_of, written))
+            self._choose(replace(self.view, x=(first, last)))
+        else:
+            self._point_at(self._place_of(written))
+
+    def _place_of(self, written: float) -> float:
+        return written
 
     def action_read(self, direction: int) -> None:
         """Moves the crosshair by one column of cells."""

@@ -18,7 +18,7 @@ from bntui.chart.frame import ChartStyle, TerminalPicture
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
 from bntui.chart.reading import Reading, readings, with_best
-from bntui.chart.view import View
+from bntui.chart.view import SMALLEST, View
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
 """What the smoothing key goes through."""
@@ -100,11 +100,8 @@ class Chart(Plot):
     def last_step(self) -> float | None:
         return max((float(curve.x[-1]) for curve in self._shown.curves if curve.x.size), default=None)
 
-    def read_at(self, written: float) -> None:
-        if not self.data.falling:
-            super().read_at(written)
-        elif written > 0:
-            super().read_at(-math.log10(written))
+    def _place_of(self, written: float) -> float:
+        return -math.log10(max(written, SMALLEST)) if self.data.falling else written
 
     def match(self, other: Chart) -> None:
         """Choose what was chosen for another chart, the steps shown apart."""

@@ -16,8 +16,10 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from bncore.figure import Span
 from bncore.follow.run_view import RunView
 from bntui.actions import HELP, PICKER, QUIT, SCREENS, WINDOWS, Action, actions_of, bindings
+from bntui.chart.view import span_of
 from bntui.widgets.formatting import MUTED, STRONG
 from bntui.widgets.listing import Listing, ListRow
 
@@ -167,18 +169,22 @@ class Leave(Dialog[str]):
         self.dismiss(None if answer == "stay" else answer)
 
 
-def number_of(text: str) -> float:
-    """``5,000`` or ``0.3``.
+def place_of(text: str) -> float | Span:
+    """``5,000``, or from where to where: ``0:5,000``.
 
     Raises:
-        ValueError: it is no finite number.
+        ValueError: it is neither.
     """
+    plain = text.replace(",", "")
+    span = span_of(plain, log=False) if ":" in plain else None
+    if span is not None:
+        return span
     try:
-        number = float(text.replace(",", ""))
+        number = float(plain)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError("expected a number, such as 5000")
+        raise ValueError("expected a number, or two, such as 5000 or 0:5000")
     return number
 
 

@@ -28,7 +28,7 @@ from bntui.live.drawing import BY_TABLE, PanelState, chosen_layer, measured_laye
 from bntui.live.grouping import Grouping
 from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot
-from bntui.screens.dialog import Ask, number_of
+from bntui.screens.dialog import Ask, place_of
 from bntui.screens.page import Page, heading
 from bntui.steering.proposal import Proposal
 from bntui.steering.send import send
@@ -281,16 +281,17 @@ class RunsPage(Page):
         title, expected = f"y range: {chart.data.title}", "smallest largest; empty: automatic"
         self.app.push_screen(Ask(title, now, expected, lambda text: span_of(text, log=log)), entered)
 
-    def action_crosshair_at(self) -> None:
+    def action_go_to(self) -> None:
         plot = self._current(self._plots())
         if plot is None:
             return
 
-        def entered(answer: tuple[float] | None) -> None:
+        def entered(answer: tuple[float | Span] | None) -> None:
             if answer is not None:
-                self.call_after_refresh(plot.read_at, answer[0])  # plots are aligned first
+                self.call_after_refresh(plot.go_to, answer[0])  # plots are aligned first
 
-        self.app.push_screen(Ask(f"crosshair at {plot.x_name}", "", "such as 5000", number_of), entered)
+        expected = "5000: the crosshair goes there; 0:5000: what is shown"
+        self.app.push_screen(Ask(f"go to {plot.x_name}", "", expected, place_of), entered)
 
     def _current(self, plots: Iterable[AnyPlot]) -> AnyPlot | None:
         """The one that has the focus, else the first one shown."""

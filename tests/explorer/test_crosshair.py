@@ -10,7 +10,7 @@ import pytest
 from live.factories import events, made_run, write_sweep
 from textual.pilot import Pilot
 
-from bncore.figure import DASHES
+from bncore.figure import DASHES, Span
 from bncore.store.paths import SweepDir
 from bntui.chart.palette import MONOCHROME
 from bntui.chart.reading import Reading
@@ -75,16 +75,26 @@ def test_the_panel_has_the_order_of_the_runs_and_keeps_the_selected_one_in_view(
     drive(app, (120, 30), act)
 
 
-@pytest.mark.parametrize(("axes", "typed", "place"), [(0, "2,0", 20.0), (1, "0.05", -math.log10(0.05))])
-def test_a_place_is_entered(tmp_path: Path, axes: int, typed: str, place: float) -> None:
+@pytest.mark.parametrize(
+    ("axes", "typed", "place", "span"),
+    [
+        (0, "2,0", 20.0, None),
+        (1, "0.05", -math.log10(0.05), None),
+        (0, "10:25", None, (10.0, 25.0)),
+        (1, "0.1:1", None, (0.0, 1.0)),
+    ],
+)
+def test_a_place_or_a_range_is_entered(
+    tmp_path: Path, axes: int, typed: str, place: float | None, span: Span | None
+) -> None:
     app = explorer(tmp_path, every_kind(tmp_path))
 
     async def act(pilot: Pilot[None]) -> None:
         chart = app.screen.query(Chart).first()
         await pilot.press(*"X" * axes, "at", "x", "enter")
-        await until(pilot, lambda: "expected a number" in text_of(app))
-        await pilot.press("backspace", *("comma" if c == "," else c for c in typed), "enter")
-        await until(pilot, lambda: chart.crosshair == place)
+        await until(pilot, lambda: "expected a number, or two" in text_of(app))
+        await pilot.press("backspace", *typed, "enter")
+        await until(pilot, lambda: (chart.crosshair, chart.view.x) == (place, span))
 
     drive(app, (120, 30), act)
 
