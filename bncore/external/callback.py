@@ -1,0 +1,81 @@
+"""What callbacks for other people's trainers have in common (`bncore.integrations`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+from bncore.external.observe import Observation, ObservedStep, StopObserved, observe
+
+
+class ObservingCallback:
+    """An observation of one training, and a step that is open from its first micro-batch to its update.
+
+    Arguments:
+        run: the run's directory, new or empty: each training has its own.
+        declare: called with the observation before the first step: `watch.control(...)`, `watch.replay(...)`.
+        settings: others of `bncore.observe`.
+    """
+
+    def __init__(
+        self,
+        run: str | os.PathLike[str],
+        *,
+        declare: Callable[[Observation], object] = lambda _: None,
+        **settings: Any,
+    ) -> None:
+        self.watch: Observation | None = None
+        self._run, self._declare, self._settings = run, declare, settings
+        self._opened = ExitStack()
+        self._step: ObservedStep | None = None
+        self._begun = False
+
+    def __enter__(self) -> None:
+        """The training begins; observed from `_observe` on."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if self._step is not None and self._begun:  # of which no update will be made
+            self._step.__exit__(kind or RuntimeError, error, trace)
+        self._step, self._begun = None, False
+        return self._opened.__exit__(kind, error, trace)
+
+    def _observe(self, model: Any, optimizer: Any, loss_of: Callable[..., Tensor], **known: Any) -> None:
+        chosen: Any = {**known, **self._settings}
+        watch = observe(model, optimizer, loss_of=loss_of, run=self._run, **chosen)
+        self.watch = self._opened.enter_context(watch)
+        self._declare(watch)
+
+    def _wanted(self) -> bool:
+        """Whether another update is to be made, once what a person requests of it has been answered."""
+        assert self.watch is not None
+        try:
+            self._step = self._step or self.watch.step()
+        except StopObserved:
+            return False
+        return True
+
+    def _batch(self, given: Any, micro_batches: int) -> None:
+        """Tell a micro-batch, of so many of an update, before its forward pass."""
+        assert self._step is not None
+        if not self._begun:
+            self._step.begin()
+            self._begun = True
+        self._step.batch(given, weight=1 / micro_batches)
+
+    def _record(self, loss: Tensor) -> None:
+        assert self._step is not None
+        self._step.record(loss)
+
+    def _updated(self) -> bool:
+        """The update has been made; whether a person wants no further one."""
+        assert self._step is not None and self.watch is not None
+        step, self._step, self._begun = self._step, None, False
+        step.end()
+        return self.watch.should_stop
