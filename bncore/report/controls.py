@@ -123,7 +123,7 @@ CONTROLS: tuple[Confounder, ...] = (
         caveat="All directions are gone along to the same distances.",
     ),
     Confounder(
-        "start", "Initialization and warm-up", "How much of the help does a better start give without a norm?",
+        "start", "Initialization and warm-up", "How much of it does a better initialization give without a norm?",
         _norm, _start, (ACCURACY, LOSS, ROUGHNESS), ("init", "optim.schedule"),
     ),
 )  # fmt: skip
