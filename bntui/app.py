@@ -18,8 +18,9 @@ from textual.screen import Screen
 
 from bntui.actions import EVERYWHERE, actions_of, bindings
 from bntui.bell import LIVING, Endings, signal
-from bntui.context import PageContext, RunOrSweep, Selection, Settings, SourceFactory
-from bntui.live.watch import SnapshotFeed
+from bntui.context import PageContext, RunOrSweep, Selection
+from bntui.live.watch import Disk, SnapshotFeed
+from bntui.preferences import Settings
 from bntui.saving import save_screen
 from bntui.screens.chart_pages import ActivationsPage, ComparePage, LayersPage, TheoryPage
 from bntui.screens.dialog import Help, Leave
@@ -60,7 +61,7 @@ class Explorer(App[None]):
 
     Arguments:
         settings: the command line's options.
-        sources: where snapshots come from.
+        sources: where snapshots come from; called from other threads.
         first: what is shown first; None: the list of all runs.
     """
 
@@ -73,7 +74,7 @@ class Explorer(App[None]):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Explorer.SnapshotReady)
 
-    def __init__(self, settings: Settings, sources: SourceFactory, first: RunOrSweep | None = None) -> None:
+    def __init__(self, settings: Settings, sources: Disk, first: RunOrSweep | None = None) -> None:
         super().__init__()
         self.feed = SnapshotFeed(lambda: self.post_message(self.SnapshotReady()))
         self.context = PageContext(settings, self.feed, self)
@@ -146,7 +147,7 @@ class Explorer(App[None]):
         """Show it now, or when the time between two pictures is over: what comes meanwhile is shown with it."""
         if self._frame_due or not self.screen_stack:  # the last snapshots come while the screens are left
             return
-        wait = self._shown_at + self.context.settings.frame_s - time.monotonic()
+        wait = self._shown_at + self.context.settings.refresh - time.monotonic()
         if wait <= 0 or self.feed.snapshot is None:
             self._show()
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bncore.config.errors import escape_control
 from bncore.follow.run_view import RunView
-from bntui.context import Bell
+from bntui.preferences import Bell
 
 LIVING = frozenset({"running", "paused", "queued"})
 """States of runs that go on."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from bncore.config.measure import Band
 from bncore.follow.groups import Group, groups_of
@@ -17,51 +17,10 @@ from bntui.live.axes import Axis
 from bntui.live.grouping import Grouping
 from bntui.live.marks import Marks
 from bntui.live.snapshot import Snapshot
-from bntui.live.sources import Source
 from bntui.live.watch import SnapshotFeed
+from bntui.preferences import Settings
 
 RunOrSweep: TypeAlias = RunDir | SweepDir
-
-Bell: TypeAlias = Literal["off", "bell", "osc9"]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The command line's options, and what the terminal allows."""
-
-    root: Path
-    """The sweep root directory."""
-    read_only: bool = False
-    theme: str = "dark"
-    """dark, light or ansi."""
-    frame_s: float = 0.1
-    """Seconds between two pictures, at least."""
-    speed: float | None = None
-    """How fast finished runs are played back; None: they are shown as they are."""
-    demo: bool = False
-    """Whether the recorded sweep is shown."""
-    panels: tuple[str, ...] = ()
-    """Charts of an experiment that none were chosen for; none: by the kind of experiment."""
-    band: Band = "interval"
-    """What is drawn about a mean, unless the experiment says otherwise."""
-    smoothing: float = 0.6
-    """Of what every mini-batch gives, until another is chosen."""
-    bell: Bell = "off"
-    """What happens when a run ends."""
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Other keys than those of the table of actions, by the actions' ids, as Textual names them."""
-
-
-class SourceFactory(Protocol):
-    """Where snapshots come from: the disk, or tests. Called from other threads than the app's."""
-
-    def home(self) -> Source:
-        """Every run under the root, lightly."""
-        ...
-
-    def open(self, paths: Sequence[RunOrSweep]) -> Source:
-        """Some runs and sweeps with everything they measured."""
-        ...
 
 
 @dataclass

@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from bntui.terminal import reset_terminal
 
 if TYPE_CHECKING:
-    from bntui.context import RunOrSweep, Settings
+    from bntui.context import RunOrSweep
+    from bntui.preferences import Settings
 
 FAILED, USAGE, NO_RUN = 1, 2, 3
 SSH = ("SSH_CONNECTION", "SSH_TTY")
@@ -53,9 +53,8 @@ def _main(arguments: list[str] | None) -> int:
 
     from bncore.config.errors import SpecError
     from bntui.app import Explorer
-    from bntui.context import Settings
     from bntui.live.watch import Disk
-    from bntui.preferences import Preferences, preferences_file, read_preferences
+    from bntui.preferences import Preferences, Settings, preferences_file, read_preferences
 
     try:
         preferences = Preferences() if options.no_config else read_preferences(preferences_file())
@@ -65,15 +64,13 @@ def _main(arguments: list[str] | None) -> int:
         )
         return USAGE
     slow = remote and "refresh" not in preferences.model_fields_set
-    mouse = preferences.mouse if options.mouse is None else options.mouse
+    given = {"theme": options.theme, "mouse": options.mouse, "refresh": 0.5 if slow else None}
     settings = Settings(
         root=options.root,
         read_only=options.read_only,
-        theme=options.theme or preferences.theme,
-        frame_s=0.5 if slow else preferences.refresh,
         speed=options.speed,
         demo=options.demo,
-        **preferences.model_dump(exclude={"theme", "mouse", "refresh"}),
+        **preferences.model_dump() | {name: value for name, value in given.items() if value is not None},
     )
     with ExitStack() as cleaning:
         try:
@@ -90,7 +87,7 @@ def _main(arguments: list[str] | None) -> int:
         explorer = Explorer(settings, Disk(settings.root, settings.speed), place)
         _tolerate_any_byte()
         reset_terminal(sys.stderr.fileno())
-        explorer.run(mouse=mouse)
+        explorer.run(mouse=settings.mouse)
     return FAILED if explorer.return_code is None else explorer.return_code
 
 
@@ -130,7 +127,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
 
         sweep = demo_sweep()
         cleaning.callback(remove_demo, sweep)
-        return replace(settings, speed=settings.speed or SPEED), SweepDir(sweep)
+        return settings.model_copy(update={"speed": settings.speed or SPEED}), SweepDir(sweep)
     if name is None:
         return settings, None
     from bncore.config.errors import escape_control
@@ -142,7 +139,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
     except StoreError as error:
         folder = Path(name)
         if folder.is_dir() and list_places(folder):
-            return replace(settings, root=folder), None
+            return settings.model_copy(update={"root": folder}), None
         raise LookupError(escape_control(str(error))) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import tomli_w
 from pydantic import Field
@@ -18,6 +18,7 @@ from bncore.config.parse import read_table
 from bncore.measures import MEASURES
 from bntui.keymap import read_keys
 
+Bell: TypeAlias = Literal["off", "bell", "osc9"]
 EXAMPLE = '[keys]\nsweep.band = ["b", "F2"]'
 
 
@@ -36,10 +37,22 @@ class Preferences(ConfigModel):
     """Band about the mean of several runs: interval, range, quartiles, deviation or envelope."""
     smoothing: Fraction = 0.6
     """Smoothing of what every mini-batch gives, from 0 to below 1; the key of smoothing changes it."""
-    bell: Literal["off", "bell", "osc9"] = "off"
+    bell: Bell = "off"
     """What happens when a run ends that is watched: off, bell, or osc9, a message on the desktop."""
     keys: dict[str, str] = Field(default_factory=dict)
     """Keys of your own, by the actions that `bntui config --keys` lists: a key, or a list of keys."""
+
+
+class Settings(Preferences):
+    """What the explorer is opened with: the preferences that hold, and the command line's other options."""
+
+    root: Path
+    """The sweep root directory."""
+    read_only: Flag = False
+    speed: float | None = None
+    """How fast finished runs are played back; None: they are shown as they are."""
+    demo: Flag = False
+    """Whether the recorded sweep is shown."""
 
 
 def preferences_file(environment: Mapping[str, str] = os.environ) -> Path:

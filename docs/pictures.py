@@ -18,8 +18,8 @@ os.environ |= {"COLORTERM": "truecolor", "TEXTUAL_COLOR_SYSTEM": "truecolor"}  #
 
 from bncore.store.paths import SweepDir
 from bntui.app import Explorer
-from bntui.context import Settings
 from bntui.live.watch import Disk
+from bntui.preferences import Settings
 
 SMALL, LARGE = (120, 32), (160, 48)
 Scene = tuple[tuple[float, str, float], ...]
@@ -53,7 +53,7 @@ def main(target: Path) -> None:
 
 async def record(sweep: Path, size: tuple[int, int], scene: Scene) -> list[str]:
     """Pictures of a scene, as SVG."""
-    settings = Settings(sweep.parent)
+    settings = Settings(root=sweep.parent)
     explorer = Explorer(settings, Disk(settings.root, settings.speed), SweepDir(sweep))
     found = []
     async with explorer.run_test(size=size) as pilot:

@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from bncore.store.paths import RunDir, SweepDir
 from bntui.app import Explorer
-from bntui.context import Settings
 from bntui.live.sources import Root, Runs, Source
+from bntui.preferences import Settings
 from bntui.widgets.charts import ChartGrid
 
 Steps = Callable[[Pilot[None]], Awaitable[None]]
@@ -35,7 +35,7 @@ class Made:
 
 def explorer(root: Path, place: RunDir | SweepDir | None = None, **settings: object) -> Explorer:
     """The explorer on what lies under a root."""
-    chosen = Settings(root=root, frame_s=0.0, **settings)  # type: ignore[arg-type]
+    chosen = Settings(root=root, refresh=1e-9, **settings)  # type: ignore[arg-type]
     return Explorer(chosen, Made(root), place)
 
 

@@ -20,8 +20,8 @@ from textual.screen import Screen
 import bntui
 from bntui.actions import ACTIONS, EVERYWHERE, RUNS, actions_of
 from bntui.app import PAGES, Explorer
-from bntui.context import Settings
 from bntui.live.watch import Disk
+from bntui.preferences import Settings
 from bntui.screens.dialog import help_rows
 from bntui.screens.home import HomePage
 from bntui.screens.page import Page
@@ -131,7 +131,7 @@ def test_no_key_is_offered_that_would_be_refused(
     tmp_path: Path, settings: dict[str, Any], offered: tuple[str, ...], refused: tuple[str, ...]
 ) -> None:
     sweep = every_kind(tmp_path)
-    chosen = Settings(root=tmp_path, frame_s=0.0, **settings)
+    chosen = Settings(root=tmp_path, refresh=1e-9, **settings)
     app = Explorer(chosen, Disk(chosen.root, chosen.speed), sweep)
 
     async def steps(pilot: Pilot[None]) -> None:
