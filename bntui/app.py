@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar
 
+from rich.terminal_theme import TerminalTheme
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
@@ -56,6 +57,19 @@ PAGES: dict[str, type[RunsPage]] = {
 """Every page about runs, by the name that the table of actions calls it."""
 
 
+def without_colors(theme: TerminalTheme) -> TerminalTheme:
+    """The theme with all of its colours that of text: red and blue would become greys as dark as they are."""
+    text = theme.foreground_color
+    return TerminalTheme(theme.background_color, text, [text] * 8)
+
+
+def darkened(theme: TerminalTheme) -> TerminalTheme:
+    """The theme with colours that can be read on a light ground."""
+    colors = [theme.ansi_colors[number] for number in range(16)]
+    dark = [(7 * red // 10, 7 * green // 10, 7 * blue // 10) for red, green, blue in colors]
+    return TerminalTheme(theme.background_color, theme.foreground_color, dark[:8], dark[8:])
+
+
 class Explorer(App[None]):
     """Watches and steers runs.
 
@@ -87,6 +101,10 @@ class Explorer(App[None]):
         self._pages: dict[str, Page] = {}  # cached, so that a page is as it was left
 
     def on_mount(self) -> None:
+        self.ansi_theme_light = darkened(self.ansi_theme_light)
+        if self.no_color:
+            self.ansi_theme_dark = without_colors(self.ansi_theme_dark)
+            self.ansi_theme_light = without_colors(self.ansi_theme_light)
         self.theme = THEMES[self.context.settings.theme]
         leave_on_signals(lambda code: self.exit(None, code))
         if self._first is None:

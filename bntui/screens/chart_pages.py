@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import ClassVar
 
+from rich.text import Text
 from textual.containers import Horizontal
 from textual.widget import Widget
+from textual.widgets import Static
 
 from bntui.chart.heat_picture import draw_heat, draw_histogram
 from bntui.chart.widget import Chart
@@ -16,6 +18,7 @@ from bntui.live.layers import INSTRUMENTS, heats, histograms, profile, theory_ov
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 from bntui.screens.runs import RunsPage
+from bntui.widgets import formatting as fmt
 from bntui.widgets.charts import RunPlots
 
 
@@ -58,9 +61,13 @@ class LayersPage(MeasurePage):
 class TheoryPage(RunsPage):
     """The terms of Theorem 4.1 in one run: over the steps for one layer, and over the layers at one step."""
 
+    DEFAULT_CSS = """
+    TheoryPage #legend { height: auto; padding: 0 1; }
+    """
     TAB, FOCUS = "theory", "#over-steps"
 
     def body(self) -> Iterable[Widget]:
+        yield Static(id="legend", markup=False)
         yield Chart(id="over-steps")
         yield Chart(id="over-layers")
 
@@ -68,7 +75,12 @@ class TheoryPage(RunsPage):
         view = self.selection.run(snapshot)
         if view is not None:
             self.query_one("#over-steps", Chart).show(theory_over_steps(view, self.panel_state()))
-            self.query_one("#over-layers", Chart).show(theory_over_layers(view, self.panel_state()))
+            over_layers = theory_over_layers(view, self.panel_state())
+            self.query_one("#over-layers", Chart).show(over_layers)
+            legend = self.query_one("#legend", Static)
+            legend.display = bool(over_layers.curves)
+            palette, width = fmt.palette_of(self.app), self.query_one("#page").size.width - 2
+            legend.update(Text("\n").join(fmt.legend(palette, over_layers.curves, width)))
 
     def pointed(self) -> None:
         self.show_again()

@@ -21,7 +21,7 @@ from bncore.follow.run_view import RunView
 from bntui.actions import HELP, PICKER, QUIT, SCREENS, WINDOWS, Action, actions_of, bindings
 from bntui.chart.view import span_of
 from bntui.widgets.formatting import MUTED, STRONG
-from bntui.widgets.listing import Listing, ListRow
+from bntui.widgets.listing import Listing, ListRow, wrapped
 
 Answer = TypeVar("Answer")
 Asked = TypeVar("Asked")
@@ -196,6 +196,10 @@ TITLES = {
 }  # fmt: skip
 
 
+HELP_INDENT = 17
+"""Cells before what keys do."""
+
+
 class Help(Dialog[None]):
     """Scrolls; any of the usual keys leaves it.
 
@@ -220,7 +224,16 @@ class Help(Dialog[None]):
         yield Listing()
 
     def on_mount(self) -> None:
-        self.query_one(Listing).show(self._rows)
+        self._show()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        """Break what is wider than the window."""
+        listing = self.query_one(Listing)
+        width, console = listing.text_width, self.app.console
+        listing.show([line for row in self._rows for line in wrapped(row, width, console, HELP_INDENT)])
 
 
 def help_rows(scopes: tuple[str, ...], actions: Sequence[Action]) -> list[ListRow]:
@@ -240,7 +253,7 @@ def help_rows(scopes: tuple[str, ...], actions: Sequence[Action]) -> list[ListRo
         rows.append(ListRow(Text(title, STRONG)))
         for meaning, names in keys.items():
             if names:
-                text = Text(f"  {' '.join(names):<14} ", "bold cyan").append(meaning)
+                text = Text().append(f"  {' '.join(names):<{HELP_INDENT - 3}} ", "bold cyan").append(meaning)
                 rows.append(ListRow(text, f"{title} {meaning}"))
         rows.append(ListRow(Text("", MUTED)))
     return rows

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on, work
 from textual.binding import BindingType
@@ -185,6 +186,8 @@ def root_rows(
 ) -> list[ListRow]:
     """A row for each sweep and, under it, one for each of its runs that the query selects; newest sweep first."""
     rows: list[ListRow] = []
+    names = max((cell_len(view.name) for view in snapshot.runs), default=0)
+    name_width = min(names, max(12, min(32, width - 50)))
     by_sweep: dict[Path, list[RunView]] = {}
     for view in snapshot.runs:
         by_sweep.setdefault(view.run.path.parent, []).append(view)
@@ -193,7 +196,7 @@ def root_rows(
         head = ListRow(_sweep_row(sweep, views), str(sweep.sweep.path))
         runs = []
         for view in views:
-            text = _run_row(palette, view, view.run.path in marked, width)
+            text = _run_row(palette, view, view.run.path in marked, name_width, width)
             if query.matches(view, f"{head.text.plain} {text.plain}"):
                 runs.append(ListRow(text, str(view.run.path)))
         if runs or (not views and query.matches_text(head.text.plain)):
@@ -202,7 +205,7 @@ def root_rows(
 
 
 def _sweep_row(sweep: SweepView, views: Sequence[RunView]) -> Text:
-    text = Text(sweep.name, fmt.STRONG)
+    text = Text().append(sweep.name, fmt.STRONG)
     if sweep.figure:
         text.append(f"  Fig {sweep.figure}", fmt.MUTED)
     done = sum(view.state in FINISHED for view in views)
@@ -212,8 +215,7 @@ def _sweep_row(sweep: SweepView, views: Sequence[RunView]) -> Text:
     return text.append(f"  {sweep.title}", fmt.MUTED)
 
 
-def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
-    name_width = max(12, min(32, width - 50))
+def _run_row(palette: Palette, view: RunView, marked: bool, name_width: int, width: int) -> Text:
     text = Text(" ◆ " if marked else "   ").append_text(fmt.badge(palette, view.style))
     text.append(" ").append(fmt.fitted(view.name, name_width)).append(" ")
     state = fmt.state_word(view.state)
@@ -223,13 +225,13 @@ def _run_row(palette: Palette, view: RunView, marked: bool, width: int) -> Text:
     losses = view.columns.series("step", "loss").values[-512:]
     line = fmt.sparkline(losses.tolist(), SPARK) if width >= 90 else ""
     text.append(f"{line:<{SPARK}}  " if width >= 90 else "", fmt.color(palette, view.style))
-    for label, table, field, form in (
-        ("loss", "step", "loss", "{:.3g}"),
-        ("test acc", "eval", "test_accuracy", "{:.1%}"),
+    for label, table, field, scale, form in (
+        ("loss", "step", "loss", 1, "{:<8.3g}"),
+        ("test acc", "eval", "test_accuracy", 100, "{:>5.1f} %"),
     ):
-        values = view.columns.series(table, field).values
-        if len(values) and width >= 70:
-            text.append(f"{label} ", fmt.MUTED).append(form.format(float(values[-1]))).append("  ")
+        value = view.newest(table, field)
+        if value is not None and text.cell_len + len(label) + 9 <= width:
+            text.append(f"{label} ", fmt.MUTED).append(form.format(scale * value)).append("  ")
     if view.state == "running" and view.eta_s is not None:
         text.append("ETA ", fmt.MUTED).append(duration(view.eta_s))
     return text.append(view.message, "red" if view.state in ("dead", "failed") else fmt.MUTED)

@@ -72,7 +72,7 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
     rows = []
     timed = zip(events, clocks, strict=True)
     for (_, index, view, event), clock in sorted(timed, key=lambda one: one[0][:2]):
-        text = Text(clock.rjust(clock_width), fmt.MUTED).append(f"{event.get('step', 0):>9,}  ")
+        text = Text().append(clock.rjust(clock_width), fmt.MUTED).append(f"{event.get('step', 0):>9,}  ")
         text.append(fmt.fitted(view.name, min(24, width)), fmt.color(palette, view.style)).append("  ")
         rows.append(ListRow(text.append_text(_sentence(event)), f"{view.run.path}#{index}"))
     return rows
@@ -107,11 +107,11 @@ def _sentence(event: dict[str, Any]) -> Text:
         command = event.get("command")
         applied = event.get("outcome") == "applied"
         sign, style = fmt.OUTCOMES["applied" if applied else "rejected"]
-        text = Text(f"{sign} ", style).append(summary(command if isinstance(command, dict) else {}))
+        text = Text().append(f"{sign} ", style).append(summary(command if isinstance(command, dict) else {}))
         text.append(f"  by {escape_control(str(event.get('author', '')))}", fmt.MUTED)
         reason = event.get("reason")
         return text.append(f"  rejected: {escape_control(str(reason))}", "red") if not applied else text
-    text = Text(escape_control(kind), STYLES.get(kind, ""))
+    text = Text().append(escape_control(kind), STYLES.get(kind, ""))
     for key, value in event.items():
         if key not in ("seq", "t", "type", "step", "schema") and value != kind:
             said = escape_control(str(value))[: HASH if key.endswith("sha256") else 200]

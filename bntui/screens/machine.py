@@ -25,6 +25,8 @@ from bntui.widgets.charts import ChartGrid
 from bntui.widgets.listing import Listing, ListRow
 
 GAP = 2
+WORDS = ("run", "state")
+"""Columns of the table that hold no numbers."""
 FIRST = ("steps_per_second", "cpu", "rss", "time_step")
 """Charts that are shown where there is no room for all."""
 KEYS = (*FIRST, *(key for key, panel in PANELS.items() if panel.measure.table == TABLE and key not in FIRST))
@@ -79,11 +81,15 @@ def figure_rows(palette: Palette, groups: Sequence[Group], width: int) -> list[L
     widths = {place: max(cell_len(row[place]) for row in (titles, *rows)) for place in kept}
 
     def line(cells: Sequence[str]) -> str:
-        return (" " * GAP).join(fmt.fitted(cells[place], wide) for place, wide in widths.items())
+        return (" " * GAP).join(
+            fmt.fitted(cells[place], wide) if titles[place] in WORDS else cells[place].rjust(wide)
+            for place, wide in widths.items()
+        )
 
     found = [ListRow(Text(line(titles), fmt.MUTED))]
     for (view, style), row in zip(listed, rows, strict=True):
-        text = Text(line(row), "" if view.state in LIVE else fmt.MUTED)
-        text.stylize(fmt.color(palette, style), 0, len(view.name))
-        found.append(ListRow(text, str(view.run.path)))
+        text, name = line(row), len(view.name)
+        said = Text().append(text[:name], fmt.color(palette, style))
+        said.append(text[name:], "" if view.state in LIVE else fmt.MUTED)
+        found.append(ListRow(said, str(view.run.path)))
     return found

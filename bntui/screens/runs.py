@@ -19,7 +19,7 @@ from bncore.follow.groups import Group, styles_of
 from bncore.follow.run_view import RunView
 from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
-from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
+from bntui.actions import EVERYWHERE, RUNS, Action, bindings, page_keys
 from bntui.chart.plot import Plot
 from bntui.chart.ticks import exact
 from bntui.chart.view import span_of
@@ -32,6 +32,7 @@ from bntui.screens.dialog import Ask, place_of
 from bntui.screens.page import Page, heading
 from bntui.steering.proposal import Proposal
 from bntui.steering.send import send
+from bntui.steering.verbs import AHEAD, VERBS
 from bntui.widgets import formatting as fmt
 from bntui.widgets.charts import RunPlots
 from bntui.widgets.line import KeyLine, Line, Segment
@@ -204,6 +205,19 @@ class RunsPage(Page):
             "whole_sweep": f"whole sweep: {'on' if self.selection.whole_sweep else 'off'}",
             "steer('pause')": self._pause_verb() if playback is None else playback.toggle_label,
         }
+
+    def offered(self) -> list[Action]:
+        """Without requests that none of the runs accepts in its state."""
+        runs = self.snapshot.runs if self.snapshot else ()
+        states = {view.state for view in runs}
+        if not runs or self.context.feed.playback is not None:
+            return super().offered()
+        refused = {f"steer('{key}')" for key, verb in VERBS.items() if not verb.states & states}
+        if states & (VERBS["resume"].states | VERBS["restart"].states):
+            refused.discard("steer('pause')")
+        if not states & AHEAD:
+            refused.add("whole_sweep")
+        return [action for action in super().offered() if action.name not in refused]
 
     def _pause_verb(self) -> str:
         """What the key that pauses does to the targets: whatever runs is paused first."""

@@ -53,7 +53,7 @@ class Start(Dialog[tuple[str, ...]]):
     def body(self) -> Iterable[Widget]:
         yield Static(self._preset.title, markup=False)
         yield Static(Text(f"runs: {', '.join(self._preset.variants)}", MUTED), markup=False)
-        yield Input(placeholder="options, such as --steps 500 --seeds 0,1 --set optim.lr=0.05")
+        yield Input(placeholder="options, such as --steps 500 --seeds 0,1")
         yield Static(id="command", markup=False)
 
     def on_mount(self) -> None:

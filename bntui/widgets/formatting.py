@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.app import App
 
 from bncore.config.controls import show_value
+from bncore.figure import Curve
 from bncore.follow.groups import Group
 from bncore.follow.request_view import RequestView
 from bncore.follow.run_view import RunView
@@ -68,7 +69,7 @@ def state_sign(state: str) -> Text:
 def state_word(state: str) -> Text:
     """A state as sign and word."""
     _, style = STATES.get(state, STATES["unknown"])
-    return state_sign(state).append(f" {state}", style or MUTED)
+    return Text().append_text(state_sign(state)).append(f" {state}", style or MUTED)
 
 
 def state_of_all(states: Iterable[str]) -> str:
@@ -191,12 +192,23 @@ def cadences(view: RunView, width: int) -> list[Text]:
 
 def pairs_in_lines(pairs: Iterable[tuple[str, str]], width: int) -> list[Text]:
     """As `pairs_of`, in lines of at most `width` cells that break between two pairs."""
-    lines: list[list[tuple[str, str]]] = [[]]
-    for pair in pairs:
-        if lines[-1] and pairs_of([*lines[-1], pair]).cell_len > width:
-            lines.append([])
-        lines[-1].append(pair)
-    return [pairs_of(line) for line in lines]
+    return in_lines((pairs_of([pair]) for pair in pairs), width)
+
+
+def legend(palette: Palette, curves: Iterable[Curve], width: int) -> list[Text]:
+    """The names of curves after pieces of their lines, in lines of at most `width` cells."""
+    names = (badge(palette, one.style).append(f" {one.label}", color(palette, one.style)) for one in curves)
+    return in_lines(names, width)
+
+
+def in_lines(parts: Iterable[Text], width: int) -> list[Text]:
+    """Parts beside each other, in lines of at most `width` cells that break between two of them."""
+    lines = [Text()]
+    for part in parts:
+        if lines[-1] and lines[-1].cell_len + 2 + part.cell_len > width:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "").append_text(part)
+    return lines
 
 
 def pairs_of(pairs: Iterable[tuple[str, str]]) -> Text:
@@ -211,7 +223,7 @@ def request_line(request: RequestView, targets_text: str, targets_style: Style |
     """One change as the list of changes shows it."""
     sign, style = OUTCOMES[request.outcome]
     when = "now" if request.step is None else f"{request.step:,}"
-    text = Text(f"{when:>7} ", MUTED).append(f"{sign} ", style).append(request.summary)
+    text = Text().append(f"{when:>7} ", MUTED).append(f"{sign} ", style).append(request.summary)
     text.append(f"  {targets_text}", targets_style or MUTED)
     if request.outcome != "applied":
         text.append(f"  {request.outcome}", style)

@@ -109,7 +109,7 @@ class KeyLine(Line):
                 labels.get(action.name, action.label),
                 " ".join(one.key for one in (action, *others)),
             )
-            text = Text(keys, Style(bold=True)).append(f" {label}", Style(dim=True))
+            text = Text().append(keys, Style(bold=True)).append(f" {label}", Style(dim=True))
             self._parts[action.name in ("help", "leave")].append(Segment(text, action.rank))
         if not self._notices:
             self.say(*self._parts)

@@ -49,6 +49,7 @@ class Listing(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     Listing { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }
     Listing > .listing--cursor { background: $primary 30%; text-style: bold; }
+    Listing:light > .listing--cursor { background: $primary 20%; }
     Listing:ansi > .listing--cursor { background: ansi_default; text-style: reverse; }
     Listing:nocolor > .listing--cursor { text-style: reverse; }
     """

@@ -90,6 +90,7 @@ class Sidebar(Vertical):
         changes = self.query_one("#changes", Listing)
         rows = change_rows(palette, snapshot, selection, groups)
         console, width = self.app.console, changes.text_width
+        rows = rows or [ListRow(Text("none", fmt.MUTED))]
         changes.show([line for row in rows for line in wrapped(row, width, console, CHANGE_INDENT)])
 
     def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
@@ -158,8 +159,11 @@ class ChangeLine(Line):
         self.set_class(not rows, "empty")
         numbers = numbered(selection.shown(snapshot), selection.marks)
         if numbers:
-            said = [(f"{number} ", f"{text} @{step:,}") for (step, text), number in numbers.items()]
-            self.say([Segment(Text(number, fmt.STRONG).append(text, fmt.MUTED), 1) for number, text in said])
+            said = [
+                Text().append(f"{number} ", fmt.STRONG).append(f"{text} @{step:,}", fmt.MUTED)
+                for (step, text), number in numbers.items()
+            ]
+            self.say([Segment(text, 1) for text in said])
         elif rows:
             self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
 
@@ -270,5 +274,6 @@ def change_rows(
         style = "" if style_index is None else fmt.color(palette, style_index)
         text = fmt.request_line(request, fmt.targets_text(views, groups), style)
         number = numbers.get((request.step or 0, request.summary)) if request.outcome == "applied" else None
-        rows.append(ListRow(Text(f"{number or '':>2} ", fmt.STRONG).append_text(text) if numbers else text))
+        head = Text().append(f"{number or '':>2} " if numbers else "", fmt.STRONG)
+        rows.append(ListRow(head.append_text(text)))
     return rows

@@ -95,8 +95,6 @@ class SteeringBar(Vertical):
         self._whole_sweep = selection.whole_sweep
         self._options = suggestions(verb, selection.run(snapshot))
         self.border_title = VERBS[verb].title
-        choose = "↑↓ choose   " if len(self._options) > 1 else ""
-        self.border_subtitle = f"{choose}Enter send   Tab targets   Esc cancel"
         self.add_class("open")
         typed = self.query_one(RequestInput)
         typed.placeholder = VERBS[verb].hint or "@STEP; empty: at the next step"
@@ -158,11 +156,14 @@ class SteeringBar(Vertical):
         except SpecError as error:
             self._proposal = None
             said.update(Text(f"✗ {error_line(error)}", "red"))
-            return
-        said.update(self._sentence(self._proposal))
+        else:
+            said.update(self._sentence(self._proposal))
+        choose = "↑↓ choose   " if len(self._options) > 1 else ""
+        send = "Enter send   " if self._proposal else ""
+        self.border_subtitle = f"{choose}{send}Tab targets   Esc cancel"
 
     def _sentence(self, proposal: Proposal) -> Text:
-        text = Text("→ ", fmt.MUTED).append(proposal.sentence, fmt.STRONG).append("  to ", fmt.MUTED)
+        text = Text().append("→ ", fmt.MUTED).append(proposal.sentence, fmt.STRONG).append("  to ", fmt.MUTED)
         text.append(fmt.targets_sentence(proposal.targets, self._groups), fmt.STRONG)
         when = "at the next step" if proposal.at is None else f"at step {proposal.at:,}"
         if proposal.commands:

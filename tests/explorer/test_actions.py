@@ -103,7 +103,8 @@ def test_help_and_palette_come_from_the_table_of_actions(tmp_path: Path) -> None
         assert "Switch noise on or off" in checked_text(app)
         await pilot.press("escape")
         await pilot.pause()
-        here = {action.help for action in actions_of(("everywhere", "runs", "sweep"), app.context.offered())}
+        assert isinstance(app.screen, Page)
+        here = {action.help for action in actions_of(("everywhere", "runs", "sweep"), app.screen.offered())}
         assert set(commands) == here
         theme = app.theme
         commands["Dark, light, or the terminal's own colors"].callback()

@@ -165,7 +165,7 @@ def test_the_list_of_all_runs(snapshot: Snapshot) -> None:
     found = lines(root_rows(DARK, snapshot, {snapshot.runs[1].run.path}, Query(), 100))
     assert found[0] == "vgg_noisy-001  Fig 2  0 of 3 finished  With noise"
     assert re.sub(" {2,}", "  ", found[1]) == (
-        "  ⠶⠶⠶ batch  ● running  12k  41 %  ██▄▃▂▂▂▁▁▁▁▁▁▁▁▁  loss 0.0833  test acc 10.0%  ETA 7 min"
+        "  ⠶⠶⠶ batch  ● running  12k  41 %  ██▄▃▂▂▂▁▁▁▁▁▁▁▁▁  loss 0.0833  test acc  10.0 %  ETA 7 min"
     )
     assert re.sub(" {2,}", "  ", found[2]) == " ◆ ⠶⠶⠶ none  ○ queued  0  0 %"
     assert found[3].endswith("out of memory")

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from live.factories import events, made_run, record_machine, request, write_sweep
+from rich.cells import cell_len
 from rich.text import Text
 from store.factories import SMALL
 from textual.pilot import Pilot
@@ -16,8 +18,9 @@ from textual.pilot import Pilot
 from bncore.follow.groups import styles_of
 from bncore.store.paths import SweepDir
 from bntui.actions import ACTIONS, page_keys
-from bntui.app import PAGES
+from bntui.app import PAGES, Explorer
 from bntui.chart.widget import Chart
+from bntui.live.layers import PARTS
 from bntui.screens.journal import JournalPage
 from bntui.widgets.listing import Listing
 from explorer.factories import checked_text, drive, explorer, until
@@ -46,7 +49,7 @@ WINDOWS = (
 )
 """Keys of the sweep's page that open something over it."""
 LABELS = {word for action in ACTIONS for word in action.label.split()}
-STATES_SAID = {"on", "off", "sweep:", "resume", "restart"}
+STATES_SAID = {"on", "off", "sweep:", "resume", "restart", "single", "runs"}
 REASON = "too late because step 5 has passed and nothing changes before it"
 KEYS_SAID = {key for action in ACTIONS for key in action.all_keys}
 
@@ -73,7 +76,7 @@ def assert_whole(text: str, size: tuple[int, int]) -> None:
     """The screen has a heading and a line of keys, and no word of that is cut."""
     lines = text.splitlines()
     assert len(lines) == size[1]
-    assert all(len(line) == size[0] for line in lines)
+    assert all(cell_len(line) == size[0] for line in lines)
     assert lines[0].strip()
     foot = lines[-1].split()
     assert "…" not in foot
@@ -165,3 +168,126 @@ def test_why_a_request_was_rejected_is_read_whole(sweep: SweepDir, size: tuple[i
             assert all(row.text.cell_len <= listing.text_width for row in listing.rows)
 
     drive(app, size, steps)
+
+
+@AT_EVERY_SIZE
+def test_the_list_of_all_runs_has_whole_figures_below_each_other(
+    sweep: SweepDir, size: tuple[int, int]
+) -> None:
+    app = explorer(sweep.path.parent)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "none-s0" in checked_text(app))
+        listing = app.screen.query_one("#all-runs", Listing)
+        rows = [row.text for row in listing.rows if row.key.endswith(("s0", "s1"))]
+        assert all(row.cell_len <= listing.text_width + 2 for row in rows), "nothing is cut"
+        said = [{word: row.plain.find(word) for word in ("finished", "loss", "test acc")} for row in rows]
+        assert all(places == said[0] for places in said)
+        assert (said[0]["test acc"] > 0) == (size[0] >= 80)
+
+    drive(app, size, steps)
+
+
+@AT_EVERY_SIZE
+def test_the_terms_of_the_theorem_are_named(sweep: SweepDir, size: tuple[int, int]) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press(KEYS["theory"])
+        await until(pilot, lambda: "scale part" in checked_text(app))
+        assert all(part.title in checked_text(app) for part in PARTS)
+
+    drive(app, size, steps)
+
+
+@pytest.mark.parametrize("size", SIZES[1:], ids=str)
+def test_what_keys_do_is_said_whole(sweep: SweepDir, size: tuple[int, int]) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("question_mark")
+        listing = app.screen.query_one(Listing)
+        await until(
+            pilot, lambda: listing.rows and all(len(r.text) <= listing.text_width for r in listing.rows)
+        )
+        said = " ".join(" ".join(row.text.plain for row in listing.rows).split())
+        assert all(action.help in said for action in ACTIONS if action.keys and action.scope == "sweep")
+
+    drive(app, size, steps)
+
+
+def test_requests_that_no_run_accepts_are_not_in_the_line_of_keys(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        keys = checked_text(app).splitlines()[-1]
+        assert "f fork" in keys
+        assert not {"noise", "norm", "pause", "step", "stop", "whole"} & {*keys.split()}
+        await pilot.press("n")
+        await pilot.pause()
+        assert "no run can accept this (finished)" in checked_text(app)
+        assert "Enter send" not in checked_text(app)
+        await pilot.press("escape", "f")
+        await pilot.pause()
+        assert "Enter send" in checked_text(app)
+
+    drive(app, (120, 30), steps)
+
+
+def test_no_style_goes_beyond_the_words_that_it_is_meant_for(sweep: SweepDir) -> None:
+    """As the style that a text begins with would: a rejection would be as faint as the time before it."""
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        for key in ("question_mark", "escape", KEYS["journal"]):
+            await pilot.press(key)
+            await pilot.pause()
+            for listing in app.screen.query(Listing).results(Listing):
+                assert not [row.text.plain for row in listing.rows if row.text.style and row.text.spans]
+
+    drive(app, (160, 48), steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["dark", "light", "ansi", "NO_COLOR"])
+@AT_EVERY_SIZE
+def test_every_page_can_be_read_in_every_colour_mode(
+    sweep: SweepDir, size: tuple[int, int], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = explorer(sweep.path.parent, sweep, theme="dark" if mode == "NO_COLOR" else mode)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        for page, key in KEYS.items():
+            await pilot.press(key)
+            await until(pilot, lambda page=page: getattr(app.screen, "TAB", "") == page)
+            await pilot.pause()
+            assert_whole(checked_text(app), size)
+            for text, ink, ground in inks(app):
+                if mode == "NO_COLOR":
+                    assert len({*ink}) == len({*ground}) == 1, f"{page}: {text!r} has a colour"
+                assert contrast(ink, ground) >= 2.5, f"{page}: {text!r} in {ink} on {ground}"
+
+    drive(app, size, steps)
+
+
+def inks(app: Explorer) -> Iterator[tuple[str, tuple[int, int, int], tuple[int, int, int]]]:
+    """Words on the screen with their colour and the one behind it, of those that have colours of their own."""
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip:
+            style = segment.style
+            if style is None or style.color is None or style.bgcolor is None:
+                continue
+            ink, ground = style.color.triplet, style.bgcolor.triplet
+            if style.reverse:
+                ink, ground = ground, ink
+            if ink and ground and re.search(r"\w", segment.text) and not re.search("[⠀-⣿]", segment.text):
+                yield segment.text, tuple(ink), tuple(ground)
+
+
+def contrast(ink: tuple[int, int, int], ground: tuple[int, int, int]) -> float:
+    """As the Web Content Accessibility Guidelines define it, from 1 to 21."""
+    linear = [((np.array(color) / 255 + 0.055) / 1.055) ** 2.4 for color in (ink, ground)]
+    low, high = sorted(float(one @ (0.2126, 0.7152, 0.0722)) for one in linear)
+    return (high + 0.05) / (low + 0.05)

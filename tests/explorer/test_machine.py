@@ -98,7 +98,7 @@ def test_runs_that_live_are_listed_first_and_have_the_colour_of_their_group(swee
     heading, *rows = figure_rows(DARK, groups, 60)
     assert not heading.key
     assert [row.text.plain.split()[0] for row in rows] == ["none-s0", "batch-s0", "batch-s1"]
-    assert [row.text.spans[-1].style for row in rows] == [color(DARK, style) for style in (1, 0, 0)]
+    assert [row.text.spans[0].style for row in rows] == [color(DARK, style) for style in (1, 0, 0)]
     assert {row.text.cell_len for row in rows} == {heading.text.cell_len}
     assert heading.text.cell_len <= 60
 
