@@ -130,7 +130,7 @@ def no_such_value(query: Query, views: Sequence[RunView]) -> QueryError | None:
         if any(map(test, values)):
             continue
         if known.unit == "fraction" and "%" not in text and (_number(text, known) or 0.0) > 1:
-            return QueryError(query.text, start, end, f"a share from 0 to 1 (did you mean '{text}%'?)")
+            return QueryError(query.text, start, end, f"1 is 100 % (did you mean '{text}%'?)")
         near = did_you_mean(text, sorted({one for one in values if isinstance(one, str)}))
         if near:
             return QueryError(query.text, start, end, f"no run has this value{near}")

@@ -111,7 +111,7 @@ def test_tab_takes_what_may_be_meant(tmp_path: Path) -> None:
         typed = app.screen.query_one(QueryFilter)
         await pilot.press("slash", *keys("nrom=batch test_accuracy>69"), "tab")
         assert typed.value == "norm=batch test_accuracy>69"
-        await until(pilot, lambda: "^^ a share from 0 to 1 (did you mean '69%'?)" in text_of(app))
+        await until(pilot, lambda: "^^ 1 is 100 % (did you mean '69%'?)" in text_of(app))
         await pilot.press("tab")
         assert typed.value == "norm=batch test_accuracy>69%"
         await until(pilot, lambda: "^" not in text_of(app))
