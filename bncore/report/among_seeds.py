@@ -1,16 +1,16 @@
-"""The paper's curves brought beside the seeds of the variants that they are of, like with like, to be ranked.
+"""Align the paper's curves with our seeds of the same variants, so that the curves can be ranked among them.
 
-- Only the paper's own samples are looked at (every 50, 100 or 1,000 steps): between them a jagged line is
-  smoother than measurements are. Samples that its drawing lost are read off the line, on the axis as the
-  paper plots it.
-- Training accuracies are those of single batches, in the paper and here: ours are taken at the paper's
-  samples, and both are averaged over the same `WINDOW` of them to either side.
-- The paper's VGG losses include a weight penalty. Where ours are of the data alone the penalty at that step
-  is added: along the line it hardly changes. The loss of runs that have no penalty gets no rank.
-- Changes of a unit are taken between measurements as far apart as the paper's. Each seed shows a unit of its
-  own, as the paper's does.
-- A variant is the paper's if norm, noise (Algorithm 1 with its constants) and learning rate are. Of the
-  seeds those are taken that are evidence.
+- Curves are compared only at the paper's own sample steps (every 50, 100 or 1,000 steps): between samples, a
+  plotted line is smoother than real measurements. Samples missing from the drawing are read off the line, on
+  the axis the paper uses.
+- Training accuracies are those of single batches, in the paper and here. Ours are taken at the paper's sample
+  steps, and both are averaged over the same `WINDOW` of samples to either side.
+- The paper's VGG losses include a weight penalty. Where our losses cover the data alone, the penalty at the
+  same step is added; it hardly changes along the line. The loss of runs without a penalty is not ranked.
+- Changes of a unit's statistics are taken between measurements as far apart as the paper's. Each seed has its
+  own unit, as in the paper.
+- A variant matches the paper's if its norm, noise (Algorithm 1 with the paper's constants) and learning rate
+  match. Only seeds that are evidence are used.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import DrawnMeasure, Line, at_lengths, line_of
 
 PRECISION = 1e-3
-"""Share of a panel's axis to which the paper's values are known: of long lines, points were lost that lie as near
-to what is left."""
+"""Precision of the paper's values, as a share of the panel's axis: plotting dropped points of long lines that lie
+within this distance of the remaining line."""
 WINDOW = 2
-"""Samples to either side that noisy values are averaged over."""
+"""Samples to either side over which noisy values are averaged."""
 NOISY = frozenset({"accuracy"})
-"""Panels of single batches' values."""
+"""Panels whose values come from single batches."""
 SAME_LENGTH = 0.01
-"""How near step lengths are that count as one, relatively."""
+"""Relative difference up to which two step lengths count as equal."""
 NO_PENALTY = "no rank: the paper's loss includes a weight penalty, that of these runs has none"
 NO_STEP = "no rank: nothing was measured at a sample of the paper's"
 ONE_SEED = "no rank: one seed"
@@ -45,20 +45,20 @@ ONE_SEED = "no rank: one seed"
 
 @dataclass(frozen=True)
 class Beside:
-    """A curve of the paper beside the seeds."""
+    """One of the paper's curves and its rank among our seeds."""
 
     variant: Variant
     rank: PaperRank
     aligned: Aligned | None
-    """At all samples, nothing averaged; None where there is none, or one seed."""
+    """Unsmoothed values at all common samples; None if there are no common samples or only one seed."""
 
 
 def beside(shown: FigureRuns, panel: str, drawn: DrawnMeasure) -> Iterator[Beside]:
-    """Every curve of a panel against the step whose variant was run and measured.
+    """Rank the paper's curves of a panel over steps, for every variant that was run and measured.
 
     Arguments:
-        panel: its title.
-        drawn: the measure; the paper's layer, where it has one.
+        panel: title of the panel.
+        drawn: the measure, with the paper's layer if the measure is per layer.
     """
     key, log = drawn.measure.key, (drawn.measure.key, shown.figure) in LOGARITHMIC
     for curve in all_curves(key, shown.figure, layer=drawn.layer):
@@ -80,8 +80,8 @@ def beside(shown: FigureRuns, panel: str, drawn: DrawnMeasure) -> Iterator[Besid
 
 
 def beside_by_length(shown: FigureRuns, measure: Measure) -> Iterator[Beside]:
-    """Every variant of a panel against the step length: at steps of the paper's that were measured, the lengths
-    that both have."""
+    """Rank the paper's curves of a panel over step lengths, for every variant: at the paper's steps that our runs
+    measured, for the step lengths common to both."""
     found: dict[str, list[PaperCurve]] = {}
     for curve in all_curves(measure.key, shown.figure):
         found.setdefault(curve.legend, []).append(curve)
@@ -96,11 +96,11 @@ def beside_by_length(shown: FigureRuns, measure: Measure) -> Iterator[Beside]:
 
 
 def align(curve: PaperCurve, lines: Sequence[Line], grid: float, *, log: bool) -> Aligned | None:
-    """A curve of the paper and the seeds' at its samples that at least half of the seeds measured; None where
-    there is no such.
+    """One of the paper's curves and our seeds' lines, at the paper's samples that at least half of the seeds
+    measured; None if there is no such sample.
 
     Arguments:
-        grid: distance of the paper's samples.
+        grid: steps between the paper's samples.
         log: whether values are compared as logarithms.
     """
     steps, counts = np.unique(np.concatenate([line[0] for line in lines]), return_counts=True)
@@ -121,11 +121,11 @@ def align(curve: PaperCurve, lines: Sequence[Line], grid: float, *, log: bool) -
 def align_lengths(
     curves: Sequence[PaperCurve], seeds: Sequence[dict[float, tuple[Floats, Floats]]]
 ) -> Aligned | None:
-    """The paper's curves against the step length, each of one step, and the seeds' at those steps that at least
-    half of them measured, as logarithms; None where there is no such step or no length of both.
+    """The paper's curves over step lengths (one curve per step) and our seeds', as logarithms, at the steps that
+    at least half of the seeds measured; None if there is no such step or no common step length.
 
     Arguments:
-        seeds: by step, step lengths and values.
+        seeds: for each seed, step lengths and values by step.
     """
     theirs = {curve.number: curve for curve in curves}
     steps = [step for step in sorted(theirs) if 2 * sum(step in one for one in seeds) >= len(seeds)]
@@ -158,8 +158,8 @@ def _beside(
     seeds: Sequence[ReportRun],
     half: int = 0,
 ) -> Beside:
-    """Ranked, averaged over `half` samples to either side; or with the reason why not, which may be what was
-    found."""
+    """Rank a curve after averaging over `half` samples to either side. If it cannot be ranked, the result states
+    the reason; `found` may be that reason."""
     if len(seeds) < 2:
         found = ONE_SEED
     label, diverged = shown.setting.label(variant), sum(run.diverged for run in seeds)
@@ -173,7 +173,7 @@ def _beside(
 
 
 def _variant(curve: PaperCurve, shown: FigureRuns) -> Variant | None:
-    """The variant of the runs that a curve is of."""
+    """The variant of our runs that corresponds to a curve, or None."""
     if curve.legend not in VARIANTS:
         return None
     norm, noisy = VARIANTS[curve.legend]
@@ -183,7 +183,7 @@ def _variant(curve: PaperCurve, shown: FigureRuns) -> Variant | None:
 
 
 def _counted(runs: BySeed, table: str) -> list[ReportRun]:
-    """A run of each seed: evidence, and measured as in the paper."""
+    """One run per seed that is evidence and measured as in the paper."""
     usual = (
         [run for run in ones if run.counts and as_in_the_paper(run, table)]
         for _, ones in sorted(runs.items())
@@ -192,7 +192,7 @@ def _counted(runs: BySeed, table: str) -> list[ReportRun]:
 
 
 def _line(run: ReportRun, drawn: DrawnMeasure, grid: float) -> Line | None:
-    """The measure over the steps, of changes those between measurements as far apart as the paper's."""
+    """The measure over steps; changes are taken between measurements as far apart as the paper's."""
     if not drawn.change:
         return line_of(run, drawn)
     line = line_of(run, replace(drawn, change=""))
@@ -210,7 +210,7 @@ def _line(run: ReportRun, drawn: DrawnMeasure, grid: float) -> Line | None:
 
 
 def _with_penalty(run: ReportRun, line: Line) -> Line | None:
-    """The losses with the penalty of the same step; None where the run has no penalty."""
+    """The losses plus the weight penalty at the same step; None if the run has no penalty."""
     if run.spec is not None and run.spec.probes.landscape.penalty:
         return line
     steps, penalty = rows(run, "step", "penalty")
@@ -221,12 +221,12 @@ def _with_penalty(run: ReportRun, line: Line) -> Line | None:
 
 
 def _by_length(run: ReportRun, name: str) -> dict[float, tuple[Floats, Floats]]:
-    """By step, the step lengths and a field of the landscape probe there."""
+    """Step lengths and values of a field of the landscape probe, by step."""
     return {float(step): (a, y) for step, a, y in zip(*at_lengths(run, name), strict=True)}
 
 
 def _value(line: tuple[Floats, Floats] | None, length: float) -> float | None:
-    """The value at the step length; None where there is none."""
+    """The value at the given step length, or None."""
     if line is None:
         return None
     near = np.flatnonzero(np.abs(line[0] - length) <= SAME_LENGTH * length)
@@ -234,12 +234,12 @@ def _value(line: tuple[Floats, Floats] | None, length: float) -> float | None:
 
 
 def _at(steps: Floats, x: Floats, y: Floats, *, log: bool) -> Floats:
-    """The values at the steps, as plotted; NaN where there is none, or no finite one."""
+    """The values at the given steps, as plotted; NaN where there is no finite value."""
     return _plotted(values_at(steps, x, y), log=log)
 
 
 def _plotted(values: Floats, *, log: bool) -> Floats:
-    """On the axis; NaN for what has no place there."""
+    """Values in axis units; NaN where a value cannot be plotted."""
     kept = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
     return np.log10(kept) if log else kept
 

@@ -1,4 +1,4 @@
-"""Settings: runs that differ in variant, seed and instruments only, so that they may be compared."""
+"""Comparison groups: runs that differ only in variant, seed and instruments, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ FREE = frozenset(
     {"title", "seed", "device", "threads", "cuda_graphs", "memory_format", "log_every", "eval", "probes"}
     | {"checkpoint", "noise"}
 )
-"""Fields of a spec in which runs that are compared may differ, besides those of the variant."""
+"""Spec fields that may differ between compared runs, besides those of the variant."""
 
 
 @dataclass(frozen=True)
 class Presentation:
-    """What a person chose, and the styles that `show` and the explorer give the same runs."""
+    """The user's drawing options, and the styles that `show` and the explorer give the same runs."""
 
     band: Band | None = None
-    """About a mean. None: the interval, and beside a curve of the paper, which is of one run, the range of the
-    seeds at its samples."""
+    """Band around a mean. None: the interval, except beside one of the paper's curves (which show a single run),
+    where the band is the range of the seeds at the paper's samples."""
     by: tuple[str, ...] = ()
-    """Settings that the runs of pictures beside the paper's figures are grouped by; none: by variant."""
+    """Settings by which runs are grouped in pictures other than the paper's figures; empty: by variant."""
     single: bool = False
-    """Whether each run is drawn by itself."""
+    """Whether each run is drawn separately."""
     groups: tuple[Group, ...] = ()
-    """Of all runs, by these settings."""
+    """All runs, grouped by the settings in `by`."""
     styles: Mapping[Path, int] = field(default_factory=dict)
-    """By directory: that of its variant."""
+    """Style of each run's variant, by run directory."""
 
     def of(self, runs: Sequence[ReportRun]) -> Presentation:
-        """The same with the groups and the styles of these runs."""
+        """A copy with the groups and styles of these runs."""
         views = [run.view for run in runs]
         variants = groups_of(views)
         styles = {view.run.path: group.style for group in variants for view in group.runs}
@@ -53,28 +53,28 @@ PLAIN = Presentation()
 
 @dataclass(frozen=True, eq=False)
 class ComparisonGroup:
-    """Runs that differ in variant, seed and instruments only."""
+    """Runs that differ only in variant, seed and instruments."""
 
     title: str
     """``VGG-16 at width 0.25 on CIFAR-10, 1,000 steps of 64``."""
     network: str
-    """vgg, dln or mlp."""
+    """``vgg``, ``dln`` or ``mlp``."""
     images: bool
     synthetic: bool
-    """Whether the images are made ones: good for trying things, not for conclusions."""
+    """Whether the images are synthetic: good for trying things out, not for conclusions."""
     steps: int
     runs: tuple[ReportRun, ...]
-    """In order; those that do not count too."""
+    """All runs in order, including those that are not evidence."""
     presentation: Presentation = PLAIN
-    """How they are drawn."""
+    """How the runs are drawn."""
 
     @cached_property
     def counted(self) -> tuple[ReportRun, ...]:
-        """Those that are evidence."""
+        """Runs that are evidence."""
         return tuple(run for run in self.runs if run.counts)
 
     def of(self, norm: str, noise: str = "", lr: float | None = None) -> BySeed:
-        """The counted runs of a variant by seed; several where one was made with other instruments."""
+        """The counted runs of a variant by seed; a seed has several runs if their instruments differ."""
         found: dict[int, list[ReportRun]] = {}
         for run in self.counted:
             if (run.variant.norm, run.variant.noise) == (norm, noise) and lr in (None, run.variant.lr):
@@ -83,7 +83,7 @@ class ComparisonGroup:
 
     @cached_property
     def styles(self) -> dict[Variant, int]:
-        """A style of its own for each variant."""
+        """A distinct style for each variant."""
         found: dict[Variant, int] = {}
         for run in self.runs:
             if run.variant not in found:
@@ -93,22 +93,22 @@ class ComparisonGroup:
         return found
 
     def rates(self, norm: str, noise: str = "") -> list[float]:
-        """Learning rates that a norm was run at, ascending."""
+        """Learning rates at which a norm was run, ascending."""
         return sorted({run.variant.lr for runs in self.of(norm, noise).values() for run in runs})
 
     def label(self, variant: Variant) -> str:
-        """The variant, with its learning rate where the setting has several."""
+        """The variant's name, with its learning rate if the group has several."""
         several = len({run.variant.lr for run in self.runs}) > 1
         return f"{variant.label}, lr {variant.lr:g}" if several else variant.label
 
 
 BySeed = dict[int, list[ReportRun]]
-"""Runs by seed; several where one was made with other instruments."""
+"""Runs by seed; a seed has several runs if their instruments differ."""
 
 
 @dataclass(frozen=True)
 class FigureRuns:
-    """The runs that a figure draws."""
+    """Runs the figure draws."""
 
     figure: str
     setting: ComparisonGroup
@@ -121,17 +121,17 @@ class FigureRuns:
 
     @property
     def all_runs(self) -> list[ReportRun]:
-        """Every one."""
+        """All runs of all variants."""
         return [run for ones in self.runs.values() for some in ones.values() for run in some]
 
     def at(self, lr: float) -> FigureRuns:
-        """Those of one learning rate."""
+        """The runs at one learning rate."""
         kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
         return FigureRuns(self.figure, self.setting, kept)
 
 
 def settings_of(runs: Sequence[ReportRun], presentation: Presentation = PLAIN) -> tuple[ComparisonGroup, ...]:
-    """Runs that may be compared, together; runs that observed somebody's loop have no setting."""
+    """Group the runs that may be compared. Runs that observed an external training loop belong to no group."""
     groups: dict[str, list[ReportRun]] = {}
     for run in runs:
         if run.spec is not None:
@@ -141,7 +141,7 @@ def settings_of(runs: Sequence[ReportRun], presentation: Presentation = PLAIN) -
 
 
 def _distinguished(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -> ComparisonGroup:
-    """The setting with a title that also says in what it differs from those that have its title."""
+    """The group, with a title that also states how it differs from other groups with the same title."""
     leaves = [fixed_leaves(spec) for other in alike if (spec := other.runs[0].spec) is not None]
     mine = fixed_leaves(setting.runs[0].spec) if setting.runs[0].spec else {}
     differing = [
@@ -153,18 +153,18 @@ def _distinguished(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -
 
 
 def comparable(spec: Spec) -> str:
-    """Equal for specs whose runs may be compared: everything but the variant and the fields that are `FREE`."""
+    """A key equal for specs whose runs may be compared: everything but the variant and the `FREE` fields."""
     return repr(_fixed(spec))
 
 
 def fixed_leaves(spec: Spec) -> dict[str, Any]:
-    """What may not differ between runs that are compared, by dotted path."""
+    """Settings that must be equal in compared runs, by dotted path."""
     fixed = _fixed(spec)
     return {dotted(path): value_at(fixed, path) for path in leaf_paths(fixed)}
 
 
 def _fixed(spec: Spec) -> dict[str, Any]:
-    """What may not differ between runs that are compared."""
+    """Settings that must be equal in compared runs, as nested tables."""
     varied = {
         "norm": {"kind", "centred", "fused", "affine", "groups"},
         "optim": {"lr"},
@@ -191,7 +191,7 @@ def _setting(runs: Sequence[ReportRun], presentation: Presentation) -> Compariso
 
 
 def title_of(spec: Spec, data: str = "") -> str:
-    """Network, data, steps and batch, in words."""
+    """Network, data, steps and batch size, in words."""
     net: object = spec.net
     match net:
         case VGG():

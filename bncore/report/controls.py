@@ -1,4 +1,4 @@
-"""The controls for confounders that the review calls for: each as a table, where the runs hold its levels."""
+"""The controls for confounders that the review calls for. Each becomes a table if the runs cover its levels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Level = Callable[[Spec], str]
 
 @dataclass(frozen=True)
 class Confounder:
-    """One confounder, and the settings that hold it fixed or vary it."""
+    """One confounder, and the settings that control or vary it."""
 
     key: str
     title: str
@@ -39,9 +39,10 @@ class Confounder:
     row: Level
     column: Level
     quantities: tuple[Quantity, ...]
-    """What is shown of it; those that no run has measured are left out."""
+    """Quantities shown in its tables; quantities that no run measured are left out."""
     free: tuple[str, ...] = ()
-    """Dotted fields of a spec in which its runs may differ; without `noise` they have the same parts of it on."""
+    """Dotted spec fields in which its runs may differ. Unless `noise` is listed, the same parts of the noise are
+    enabled in all of them."""
     caveat: str = ""
     least_columns: int = 2
     least_rows: int = 1
@@ -49,13 +50,13 @@ class Confounder:
 
 @dataclass(frozen=True)
 class ControlTable:
-    """A control of some runs that differ in nothing else but seed and instruments."""
+    """The table of one control, over runs that otherwise differ only in seed and instruments."""
 
     control: Confounder
     network: str
     quantity: str
     log: bool
-    """Whether the levels are log10 of what is to be shown."""
+    """Whether the levels are the log10 of the values to show."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Estimate | None, ...]], ...]
 
@@ -66,7 +67,7 @@ def _norm(spec: Spec) -> str:
 
 
 def _part(spec: Spec) -> str:
-    """Which part of Algorithm 1 is on, and how its size is meant."""
+    """Which parts of Algorithm 1 are enabled, and how the noise amplitude is defined."""
     noise = spec.noise
     if not noise.on:
         return "no noise"
@@ -127,14 +128,14 @@ CONTROLS: tuple[Confounder, ...] = (
         _norm, _start, (ACCURACY, LOSS, ROUGHNESS), ("init", "optim.schedule"),
     ),
 )  # fmt: skip
-"""In the order of a report; a new one is a row here."""
+"""Controls in report order; add one by adding a row."""
 
 ALWAYS_FREE = ("title", "seed", "norm", "probes", "eval", "checkpoint", "threads", "cuda_graphs", "log_every")
-"""Fields in which the runs of any control may differ."""
+"""Spec fields in which the runs of every control may differ."""
 
 
 def controls_of(runs: Sequence[ReportRun]) -> Iterator[ControlTable]:
-    """The tables that the counted runs are enough for."""
+    """The control tables that the counted runs suffice for."""
     counted = [run for run in runs if run.counts and run.spec is not None]
     for control in CONTROLS:
         for network, group in _alike(control, counted):
@@ -156,7 +157,7 @@ Group = list[tuple[Spec, ReportRun]]
 
 
 def _alike(control: Confounder, runs: Sequence[ReportRun]) -> Iterator[tuple[str, Group]]:
-    """Runs that differ in nothing but what the control speaks of, seeds and instruments."""
+    """Groups of runs that differ only in the control's factors, seed and instruments."""
     groups: dict[str, Group] = {}
     for run in runs:
         assert run.spec is not None

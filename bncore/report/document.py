@@ -1,4 +1,4 @@
-"""A report: everything that is shown of some runs, in whatever form."""
+"""A report: everything shown about a set of runs, independent of the output format."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ SUMMARY: tuple[Quantity, ...] = (
     Quantity("ICS ‖G − G′‖/‖G‖", mean_of(shift.RELATIVE.of), log=True),
     Quantity("‖ΔW‖/‖W‖", mean_of(log_of("probe:sharpness", "relative_update")), log=True),
 )
-"""Columns of the table of variants."""
+"""Columns of the variants table."""
 
 
 @dataclass(frozen=True)
 class VariantRow:
-    """One variant of a setting."""
+    """One variant of a comparison group."""
 
     variant: Variant
     label: str
     seeds: int
     diverged: int
     levels: tuple[Estimate | None, ...]
-    """In the order of `SUMMARY`."""
+    """Values in the order of `SUMMARY`."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What some runs come to."""
+    """The results of a set of runs."""
 
     runs: tuple[ReportRun, ...]
     settings: tuple[ComparisonGroup, ...]
@@ -71,12 +71,12 @@ class Report:
 
     @property
     def title(self) -> str:
-        """The sweeps that the runs lie in."""
+        """Names of the sweeps that contain the runs."""
         return ", ".join(dict.fromkeys(run.run.sweep.name for run in self.runs))
 
     @cached_property
     def pictures(self) -> tuple[ReportPicture, ...]:
-        """The paper's figures that are covered, then run by run what they leave out."""
+        """The paper's figures that the runs cover, then the overviews of the remaining runs."""
         figures = tuple(figures_of(self.settings))
         covered = {picture.setting for picture in figures}
         others = [run for run in self.runs if run.spec is None and run.columns.tables()]
@@ -84,25 +84,25 @@ class Report:
 
     @cached_property
     def fits(self) -> tuple[PaperFit, ...]:
-        """Where the paper's curves lie among the seeds of each setting, of which it has any."""
+        """How the paper's curves compare with the seeds, for each group that the paper has curves for."""
         return tuple(fit for fit in map(paper_fit, self.settings) if fit.text)
 
     def standing(self, judged: ClaimVerdict) -> str:
-        """Of a verdict: whether the runs that it rests on are the paper's experiment, and give its curves."""
+        """Whether the runs behind a verdict are the paper's experiment and reproduce its curves."""
         deciding = [f.setting for f in judged.findings if f.verdict == judged.verdict]
         return " ".join(fit.text for fit in self.fits if fit.setting in deciding)
 
     @cached_property
     def controls(self) -> tuple[ControlTable, ...]:
-        """The controls for confounders that the runs hold."""
+        """Tables of the confounder controls that the runs cover."""
         return tuple(controls_of(self.runs))
 
     def missing(self, judged: ClaimVerdict) -> Missing:
-        """What would decide a claim."""
+        """The missing evidence that would decide a claim."""
         return missing(judged, self.settings)
 
     def variants(self, setting: ComparisonGroup) -> tuple[VariantRow, ...]:
-        """The counted runs of a setting by variant."""
+        """Summary rows of a group's counted runs, one per variant."""
         found: dict[Variant, dict[int, list[ReportRun]]] = {}
         for run in setting.counted:
             found.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
@@ -119,32 +119,32 @@ class Report:
 
 
 def report(places: Sequence[RunDir | SweepDir], presentation: Presentation = PLAIN) -> Report:
-    """Read the runs and weigh the claims.
+    """Read the runs and judge the claims.
 
     Arguments:
         presentation: how the runs are drawn.
 
     Raises:
-        NoSuchRun: a sweep without runs.
+        NoSuchRun: a sweep has no runs.
     """
     return report_of(gather(places), presentation)
 
 
 def report_of(runs: tuple[ReportRun, ...], presentation: Presentation = PLAIN) -> Report:
-    """Weigh the claims by runs that were read."""
+    """Judge the claims by runs that are already loaded."""
     presentation = presentation.of(runs)
     settings = settings_of(runs, presentation)
     return Report(runs, settings, judge_all(settings), presentation)
 
 
 def newest(run: ReportRun, table: str, field: str) -> float | None:
-    """The last value of a series; None where there is none."""
+    """The last value of a series, or None."""
     values = rows(run, table, field)[1]
     return float(values[-1]) if values.ndim == 1 and len(values) else None
 
 
 def as_json(document: Report) -> dict[str, Any]:
-    """Everything but the pictures' points, for other programs."""
+    """The report without the pictures' data points, for other programs."""
     return {
         "runs": [_run_json(run) for run in document.runs],
         "claims": [_claim_json(document, judged) for judged in document.judged],
@@ -271,7 +271,7 @@ def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def _numbered(pictures: Sequence[ReportPicture]) -> tuple[ReportPicture, ...]:
-    """Names made unique: a figure that several settings cover becomes ``fig1``, ``fig1-2``."""
+    """Pictures with unique names: a figure covered by several groups becomes ``fig1``, ``fig1-2``."""
 
     seen: Counter[str] = Counter()
     found = []

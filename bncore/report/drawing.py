@@ -1,7 +1,7 @@
-"""The one writer of SVG and PNG, by matplotlib; imported only where a picture is drawn.
+"""SVG and PNG output with matplotlib; the only such module, imported only when a picture is drawn.
 
-Text stays text and nothing depends on the clock, so equal pictures are equal files. In a page the colours are CSS
-variables, so that it is readable on a light and on a dark ground; in a file of its own they are fixed, on white.
+Text stays text and nothing depends on the clock, so equal pictures give equal files. In a page, colors are CSS
+variables, readable on light and dark backgrounds; in a standalone file they are fixed, on white.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ PAPER_DASH: Dash = (0, (1, 1.6))
 STYLE, SOFT, GROUND = "#1b1d21", "#c9ccd2", "#ffffff"
 PANEL_INCHES = (4.0, 2.75)
 LETTERS_PER_INCH = 12
-"""Of a title."""
+"""Characters per inch at which a title is wrapped."""
 SMALL_INCHES = (3.2, 2.4)
-"""Of a panel that is one of four in a row."""
+"""Size of a panel in a row of four."""
 DENSE = 500
-"""Points of a line beyond which it is drawn thinly: noise would hide the other lines."""
+"""Number of points above which a line is drawn thin, so that its noise does not hide the other lines."""
 _STROKES = {"main": (1.6, 1.0), "faint": (0.7, 0.35), "spread": (0.0, 0.0), "paper": (1.2, 0.75)}
-"""Width and opacity by weight."""
-_SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
+"""Line width and opacity by curve weight."""
+_SETTINGS: dict[Any, Any] = {  # matplotlib types the keys as one long Literal
     "svg.fonttype": "none",
     "svg.hashsalt": "bnrun",
     "font.family": "DejaVu Sans",
@@ -77,11 +77,11 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib lists all keys in a type of its own
 
 
 def panel_svg(plot: ChartData, prefix: str, inches: tuple[float, float] = PANEL_INCHES) -> str:
-    """One panel for a page: an ``<svg>`` element that takes its colours from the page.
+    """One panel for a page: an ``<svg>`` element that takes its colors from the page.
 
     Arguments:
-        prefix: goes before every id in it, so that several of them can stand in one page.
-        inches: the smaller, the larger its text where it is drawn at a given width.
+        prefix: prefix of every id in the element, so that one page can hold several panels.
+        inches: size of the panel; at a fixed display width, a smaller size gives larger text.
     """
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=inches, layout="constrained")
@@ -91,7 +91,7 @@ def panel_svg(plot: ChartData, prefix: str, inches: tuple[float, float] = PANEL_
 
 
 class SelfShowing(Figure):
-    """A figure that a notebook shows without pyplot."""
+    """A figure that a notebook displays without pyplot."""
 
     def _repr_svg_(self) -> str:
         with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
@@ -99,20 +99,20 @@ class SelfShowing(Figure):
 
 
 def figure_of(picture: Picture) -> Figure:
-    """The whole figure, for a notebook."""
+    """The complete figure, for a notebook."""
     with mpl.rc_context(_SETTINGS):
         return _whole(picture)
 
 
 def picture_svg(picture: Picture) -> str:
-    """The whole figure as a file of its own, on white."""
+    """The complete figure as a standalone SVG file, on white."""
     with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
         text = _svg(_whole(picture))
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
 def picture_png(picture: Picture) -> bytes:
-    """The whole figure as PNG, on white."""
+    """The complete figure as PNG, on white."""
     out = io.BytesIO()
     with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
         _whole(picture).savefig(out, format="png", dpi=150, metadata={"Software": None})
@@ -120,7 +120,7 @@ def picture_png(picture: Picture) -> bytes:
 
 
 def _whole(picture: Picture) -> Figure:
-    """All panels in their rows, above the legend and the notes."""
+    """All panels in rows, above the legend and the notes."""
     cells = _cells(picture)
     columns, lines = picture.columns, max(line for line, _ in cells) + 1
     notes = "\n".join(picture.notes)
@@ -141,7 +141,7 @@ def _whole(picture: Picture) -> Figure:
 
 
 def _cells(picture: Picture) -> list[tuple[int, int]]:
-    """Line and column of each panel."""
+    """Grid row and column of each panel."""
     cells: list[tuple[int, int]] = []
     line, column = 0, 0
     for plot in picture.panels:
@@ -203,7 +203,7 @@ def _hlines(ax: Axes, hlines: Sequence[HLine]) -> None:
 
 
 def _vlines(ax: Axes, vlines: Sequence[VLine]) -> None:
-    """Each on a line of its own below the one before it, so that neighbours can be read."""
+    """Draw vertical lines, each label one text line below the previous one, so that neighbors stay readable."""
     for place, line in enumerate(vlines):
         color = STYLE if line.style is None else _color(line.style)
         ax.axvline(line.x, color=color, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
@@ -214,7 +214,7 @@ def _vlines(ax: Axes, vlines: Sequence[VLine]) -> None:
 
 
 def _log_ticks(axis: Axis, low: float, high: float) -> None:
-    """A few labelled ticks, however little of a decade there is."""
+    """Set a few labeled ticks, even if the axis spans only a fraction of a decade."""
     axis.set_major_locator(_log_locator(low, high))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
@@ -228,7 +228,7 @@ def _log_locator(low: float, high: float) -> Locator:
 
 
 def _falling_ticks(ax: Axes) -> None:
-    """Round values of what falls, at minus their logarithms."""
+    """Label an axis of negative logarithms with round values of the falling quantity."""
     low, high = ax.get_xlim()
     ends = 10**-high, 10**-low
     values = np.asarray(_log_locator(*ends).tick_values(*ends))
@@ -239,7 +239,7 @@ def _falling_ticks(ax: Axes) -> None:
 
 
 def power(value: float) -> str:
-    """A tick of a logarithmic axis: ``0.05``, ``300``, ``10⁻⁶``, ``2·10⁵``."""
+    """Tick label of a logarithmic axis: ``0.05``, ``300``, ``10⁻⁶``, ``2·10⁵``."""
     if value <= 0 or 1e-3 <= value < 1e4:
         return f"{value:g}"
     digits, exponent = f"{value:.2e}".split("e")
@@ -277,20 +277,21 @@ def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
 
 
 def _drawable(values: Floats, plot: ChartData) -> Floats:
-    """The values that have a place on the axis; gaps instead of the others."""
+    """The values that can be plotted on the axis; NaN (a gap) for the others."""
     kept = np.isfinite(values) & ((values > 0) | (not plot.log_y))
     return np.where(kept, values, np.nan)
 
 
 def _parts(values: Floats, floor: Floats | None) -> list[tuple[Floats, float]]:
-    """The whole line; or what is above its floor strongly, and all of it faintly."""
+    """Parts of a line with their opacities: the whole line; with a floor, the whole line faint and the part not
+    below the floor solid."""
     if floor is None:
         return [(values, 1.0)]
     return [(values, 0.35), (np.where(values < floor, np.nan, values), 1.0)]
 
 
 def _beyond(ax: Axes, curve: Curve, color: str) -> None:
-    """Arrows at the edge of the panel where the values are infinite."""
+    """Mark infinite values with arrows at the edge of the panel."""
     for values, place, arrow in ((curve.high, 0.985, "^"), (curve.low, 0.015, "v")):
         at = curve.x[values == (np.inf if arrow == "^" else -np.inf)]
         if len(at):
@@ -299,7 +300,7 @@ def _beyond(ax: Axes, curve: Curve, color: str) -> None:
 
 
 def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
-    """Each distribution over its own base line, as high as the distance to the next and a half."""
+    """Draw each distribution on its own baseline, with a peak height of 1.5 times the baseline spacing."""
     for place, ridge in enumerate(ridges):
         heights = 1.5 * ridge.density / ridge.density.max()
         x = np.repeat(ridge.edges, 2)
@@ -333,7 +334,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _with_prefix(text: str, prefix: str) -> str:
-    """Ids made the panel's own; those that nothing refers to are dropped."""
+    """Prefix all ids, and drop those that nothing refers to."""
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
 
     def renamed(match: re.Match[str]) -> str:
@@ -344,7 +345,7 @@ def _with_prefix(text: str, prefix: str) -> str:
 
 
 def _themed(text: str) -> str:
-    """Fixed colours replaced by the page's variables, and fixed size by the page's."""
+    """Replace fixed colors with the page's CSS variables, and drop the fixed size."""
     for index, color in enumerate(PALETTE):
         text = text.replace(color, f"var(--c{index})")
     text = text.replace(STYLE, "currentColor").replace(SOFT, "var(--grid)")
@@ -356,7 +357,7 @@ Kind = Literal["svg", "png"]
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path, kind: Kind) -> list[Path]:
-    """Write each picture as ``<name>.<kind>`` into `folder`, which is made; what has that name is replaced.
+    """Write each picture as ``<name>.<kind>`` into `folder`, creating it and replacing existing files.
 
     Raises:
         StoreError: the folder or a file cannot be written.
@@ -372,5 +373,5 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, kind: Kind) -> list
 
 
 def content(picture: Picture, kind: Kind) -> bytes:
-    """The picture as a file."""
+    """Contents of the picture file."""
     return picture_svg(picture).encode() if kind == "svg" else picture_png(picture)

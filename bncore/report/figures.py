@@ -1,5 +1,5 @@
-"""The figures of Santurkar et al. (2018), panel by panel, from whatever runs cover them, each a row of `FIGURES`;
-and pictures that are no figure of the paper: the means of other runs, and by itself each that is no evidence."""
+"""The figures of Santurkar et al. (2018), panel by panel, for the runs that cover them, each a row of `FIGURES`;
+and overviews beyond the paper: means of other runs, and single runs that are not evidence."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Figure:
     number: str
     title: str
     network: str
-    """vgg or dln."""
+    """``vgg`` or ``dln``."""
     norms: frozenset[str]
     panels: tuple[Panels, ...]
     noise: bool = False
-    """Whether runs with noise belong to it."""
+    """Whether the figure includes runs with noise."""
     wants: Callable[[Variant], bool] = lambda _: True
-    """A variant without which the figure is another one."""
+    """Predicate that at least one variant must satisfy; otherwise the runs do not cover the figure."""
     needs: str = ""
-    """What is on the y axis of a panel without which it is another one."""
+    """y-axis label of a panel that the figure must have; empty: none."""
 
 
 def _as_in_paper(make: Callable[..., Panels], measure: Measure) -> Panels:
-    """The field that the paper draws; of runs that have another one only, that one without the paper's curve."""
+    """The field that the paper draws; for runs that lack it, our own field, without the paper's curve."""
     assert measure.in_paper is not None
     return first_of(make(measure.in_paper), make(measure, has_paper=False))
 
@@ -139,20 +139,20 @@ FIGURES: tuple[Figure, ...] = (
         (each_rate(row(*_LANDSCAPE)),), wants=_is_l_p,
     ),
 )  # fmt: skip
-"""docs/explanation/paper.md, section 1, and the figures themselves."""
+"""Sources: docs/explanation/paper.md, section 1, and the paper's figures themselves."""
 
 
 _COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, ReportPicture]] = WeakKeyDictionary()
 
 
 def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[ReportPicture]:
-    """Every figure that the runs of some setting cover, in the paper's order."""
+    """Every figure that the runs of at least one group cover, in the paper's order."""
     for figure in FIGURES:
         yield from (found[figure.number] for found in map(covered, settings) if figure.number in found)
 
 
 def covered(setting: ComparisonGroup) -> dict[str, ReportPicture]:
-    """The figures that the runs of a setting cover, by number; made once for each."""
+    """The figures that the runs of a group cover, by number; cached per group."""
     if setting not in _COVERED:
         pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
         _COVERED[setting] = {number: found for number, found in pictures.items() if found is not None}
@@ -180,7 +180,8 @@ def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
 
 
 def _columns(plots: Sequence[ReportPanel]) -> int:
-    """Of the longest row; three where the panels have no rows of their own."""
+    """Number of columns: that of the longest row if it has at most `MOST_COLUMNS` panels, else three. Panels
+    without rows get up to three columns."""
     starts = [place for place, plot in enumerate(plots) if plot.starts_row]
     if not starts:
         return min(3, len(plots))
@@ -190,7 +191,7 @@ def _columns(plots: Sequence[ReportPanel]) -> int:
 
 
 def _shown(figure: Figure, setting: ComparisonGroup) -> FigureRuns | None:
-    """The figure's runs of a setting; None where that is another network, or lacks what the figure is about."""
+    """The group's runs that the figure draws; None if the network differs or the figure's subject is missing."""
     if setting.network != figure.network:
         return None
     runs: dict[Variant, BySeed] = {}
@@ -232,7 +233,7 @@ def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:
 
 
 MOST = 16
-"""Runs or groups in one picture."""
+"""Most runs or groups in one picture."""
 
 
 def overviews(
@@ -241,11 +242,11 @@ def overviews(
     covered: set[str],
     presentation: Presentation = PLAIN,
 ) -> Iterator[ReportPicture]:
-    """A picture of each setting that no figure covers, or in which some run is no evidence, or whose runs are to
-    be grouped; and of the runs that observed somebody's own loop.
+    """A picture of each group that no figure covers, that has a run which is not evidence, or whose runs the user
+    groups by settings; and one of the runs that observed an external training loop.
 
     Arguments:
-        covered: titles of settings that a figure covers.
+        covered: titles of the groups that a figure covers.
     """
     for number, setting in enumerate(settings, start=1):
         runs = list(setting.runs)
@@ -283,7 +284,7 @@ def _overview(
 
 
 def _legend_label(group: CurveGroup) -> str:
-    """In the legend."""
+    """Label of a group in the legend."""
     if len(group.runs) > 1:
         return f"{group.name} ({len(group.runs)} runs)"
     reason = group.runs[0].excluded_because
@@ -291,7 +292,7 @@ def _legend_label(group: CurveGroup) -> str:
 
 
 def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[CurveGroup]:
-    """Runs that are evidence in the groups that `show` makes, the others by themselves."""
+    """Runs that are evidence, in the same groups as in `show`; all other runs separately."""
     group_of = {view.run.path: group for group in presentation.groups for view in group.runs}
     found: dict[object, list[ReportRun]] = {}
     for run in runs:
@@ -305,7 +306,7 @@ def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[
 
 
 def _overview_panels(groups: Sequence[CurveGroup], presentation: Presentation) -> Iterator[ReportPanel]:
-    """A panel of each measure that is shown, of the middle layer where it has a value for each."""
+    """One panel per measure in `SHOWN`; per-layer measures show the middle layer."""
     columns = [run.columns for group in groups for run in group.runs]
     marks = tuple(mark for one in groups for mark in departure_marks(one))
     for measure in SHOWN:
