@@ -1,4 +1,4 @@
-"""Pages whose charts are always the same: one measure across all layers, the theorem, outputs, differences."""
+"""Pages with fixed charts: one measure across all layers, the theorem, activations, differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bntui.widgets.charts import RunPlots
 
 
 class MeasurePage(RunsPage):
-    """About one of several measures."""
+    """A page that shows one of several measures."""
 
     MEASURES: ClassVar[Collection[str]]
     measure: str
@@ -59,7 +59,7 @@ class LayersPage(MeasurePage):
 
 
 class TheoryPage(RunsPage):
-    """The terms of Theorem 4.1 in one run: over the steps for one layer, and over the layers at one step."""
+    """The terms of Theorem 4.1 in one run: over steps for one layer, and over layers at one step."""
 
     DEFAULT_CSS = """
     TheoryPage #legend { height: auto; padding: 0 1; }
@@ -90,7 +90,7 @@ MOMENTS = ("mean", "variance")
 
 
 class ActivationsPage(RunsPage):
-    """Distributions of a layer's outputs: histograms above, moments below."""
+    """Distribution of a layer's outputs: histograms above, moments below."""
 
     DEFAULT_CSS = """
     ActivationsPage #moments { height: 40%; }
@@ -113,7 +113,7 @@ class ActivationsPage(RunsPage):
 
 
 class ComparePage(MeasurePage):
-    """Runs of any sweeps against one of them: a measure above, the differences step by step below."""
+    """Runs, possibly of several sweeps, against a reference: a measure above, the differences per step below."""
 
     TAB, FOCUS = "compare", "#difference"
     MEASURES, measure = PANELS, "loss"

@@ -1,4 +1,4 @@
-"""Small windows over a screen: what they share, and those that ask one thing."""
+"""Modal dialogs: their base classes, and those that ask a single question."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Asked = TypeVar("Asked")
 
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
-    """A window in the middle of the screen, with the focus on the first that can have it; Escape leaves it with
-    None. Its title and, beneath, its keys are those of the screen: `TITLE` and `SUB_TITLE`."""
+    """A centered window that focuses its first focusable widget; Escape dismisses it with None. `TITLE` and
+    `SUB_TITLE` become its border title and, below, its key hints."""
 
     DEFAULT_CSS = """
     Dialog { align: center middle; background: $background 60%; }
@@ -48,21 +48,21 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     @abstractmethod
     def body(self) -> Iterable[Widget]:
-        """What stands in the window."""
+        """Widgets of the window."""
 
     def action_leave(self) -> None:
         self.dismiss(None)
 
 
 class Finder(Dialog[Answer]):
-    """A list in which letters find; they go to a line of text, which keeps the focus."""
+    """A list filtered by typing into an input, which keeps the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         one for one in bindings(PICKER) if getattr(one, "action", "").startswith("move")
     ]
     PLACEHOLDER: ClassVar[str]
     NOTHING: ClassVar[str]
-    """What is said where nothing was found."""
+    """Text shown when nothing matches."""
 
     def body(self) -> Iterable[Widget]:
         yield Input(placeholder=self.PLACEHOLDER)
@@ -81,10 +81,10 @@ class Finder(Dialog[Answer]):
 
     @abstractmethod
     def rows(self) -> list[ListRow]:
-        """What goes with what was typed."""
+        """Rows that match the typed text."""
 
     def show(self) -> None:
-        """Show the rows as they are now."""
+        """Update the list."""
         self.listing.show(self.rows() or [ListRow(Text(self.NOTHING, MUTED))])
 
     @on(Input.Changed)
@@ -101,13 +101,13 @@ class Finder(Dialog[Answer]):
 
 
 class Ask(Dialog[tuple[Asked]], Generic[Asked]):
-    """Answers what was typed.
+    """Return the parsed input, in a tuple of one.
 
     Arguments:
-        title: of the window.
-        now: the text that stands there.
-        expected: said while nothing does.
-        parse: what a text means; raises ValueError, which says why it is refused.
+        title: title of the dialog.
+        now: initial text.
+        expected: placeholder of the empty input.
+        parse: converts the text; raises ValueError with the reason if it is refused.
     """
 
     DEFAULT_CSS = """
@@ -139,10 +139,10 @@ ANSWERS = {
 
 
 class Leave(Dialog[str]):
-    """Answers "detach" or "stop"; None stays.
+    """Return "detach" or "stop", or None to stay.
 
     Arguments:
-        alive: the runs that continue.
+        alive: runs that are not finished.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(QUIT)
@@ -170,10 +170,10 @@ class Leave(Dialog[str]):
 
 
 def place_of(text: str) -> float | Span:
-    """``5,000``, or from where to where: ``0:5,000``.
+    """Parse a position such as ``5,000``, or a range such as ``0:5,000``.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     plain = text.replace(",", "")
     span = span_of(plain, log=False) if ":" in plain else None
@@ -201,11 +201,11 @@ HELP_INDENT = 17
 
 
 class Help(Dialog[None]):
-    """Scrolls; any of the usual keys leaves it.
+    """The table of keys; scrolls, and any of the usual keys closes it.
 
     Arguments:
-        scopes: of the table of actions, those of the screen it was called from.
-        actions: the table, with the keys that hold.
+        scopes: scopes of the screen that opened it.
+        actions: the table of actions, with the keys in effect.
     """
 
     DEFAULT_CSS = """
@@ -237,8 +237,8 @@ class Help(Dialog[None]):
 
 
 def help_rows(scopes: tuple[str, ...], actions: Sequence[Action]) -> list[ListRow]:
-    """A heading for each scope, and a row for what its keys do: these scopes, then what is on the same screen,
-    then all others."""
+    """A heading for each scope and a row for each of its actions: first these scopes, then scopes on the same
+    screen, then all others."""
     rows: list[ListRow] = []
     together = {scope for screen in SCREENS if {*scopes} <= screen for scope in screen}
 

@@ -1,4 +1,4 @@
-"""What pages with a grid of charts share: which chart is the current one, and what it says."""
+"""Base class of pages with a grid of charts: the current chart and its readings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GridPage(RunsPage):
         return self.query_one(ChartGrid)
 
     def pointed(self) -> None:
-        """Say beside the charts what the current one says at the crosshair."""
+        """Show in the sidebar the current chart's values at the crosshair."""
         chart = self.grid.current
         if chart is not None:
             at = float(chart.data.x_written(np.array(chart.crosshair or 0.0)))
@@ -55,7 +55,7 @@ class GridPage(RunsPage):
 
     @work(exclusive=True, group="layout")
     async def lay_out(self, keys: tuple[str, ...], current: str = "") -> None:
-        """Show these charts, the one of key `current` as the current one."""
+        """Show these charts and make the one with key `current` the current one."""
         await self.grid.lay_out(keys)
         self.grid.go_to(current)
         if self.focused is None:

@@ -1,4 +1,4 @@
-"""The first screen: every run under the root, newest sweep first, and the presets that can be started."""
+"""The first screen: every run under the root, newest sweep first, and the available presets."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from bntui.widgets.listing import Listing, ListRow
 
 FINISHED = frozenset({"finished", "diverged"})
 SPARK = 16
-"""Cells of the line that shows a run's loss."""
+"""Width of a run's loss sparkline, in cells."""
 
 
 class HomePage(Page):
-    """Runs above, presets below; Tab goes from one to the other, Enter opens or starts."""
+    """Runs above, presets below; Tab switches between them, Enter opens a run or starts a preset."""
 
     DEFAULT_CSS = """
     HomePage Listing:focus { border: round $primary; }
@@ -49,7 +49,7 @@ class HomePage(Page):
         super().__init__(context)
         self._presets: tuple[PresetView, ...] = ()
         self._matching = 0
-        """How many runs the query selects."""
+        """Number of runs that match the query."""
 
     def body(self) -> Iterable[Widget]:
         yield Listing(id="all-runs", classes="titled")
@@ -173,18 +173,18 @@ class HomePage(Page):
         self.app.call_from_thread(self._started, sweep)
 
     def _started(self, sweep: SweepDir) -> None:
-        if self.app.screen is self:  # else the person has gone elsewhere meanwhile
+        if self.app.screen is self:  # the person may have left this screen meanwhile
             self.context.navigator.open_runs([sweep])
 
     def _paths(self, key: str) -> set[Path]:
-        """The runs that a row stands for: itself, or all of a sweep."""
+        """Paths of the runs that a row stands for: its run, or all runs of its sweep."""
         return {view.run.path for view in self.runs if Path(key) in (view.run.path, view.run.path.parent)}
 
 
 def root_rows(
     palette: Palette, snapshot: Snapshot, marked: set[Path], query: Query, width: int
 ) -> list[ListRow]:
-    """A row for each sweep and, under it, one for each of its runs that the query selects; newest sweep first."""
+    """A row for each sweep, newest first, followed by a row for each of its runs that match the query."""
     rows: list[ListRow] = []
     names = max((cell_len(view.name) for view in snapshot.runs), default=0)
     name_width = min(names, max(12, min(32, width - 50)))
@@ -238,8 +238,8 @@ def _run_row(palette: Palette, view: RunView, marked: bool, name_width: int, wid
 
 
 def preset_rows(presets: Sequence[PresetView], query: Query, width: int) -> list[ListRow]:
-    """A row for each preset: name, figure, what it compares, and its runs. A query that asks for more than words
-    is about runs alone."""
+    """A row for each preset: name, figure, title and, if there is room, its variants. A query with conditions
+    beyond words concerns runs only and filters no presets."""
     rows = []
     for preset in presets:
         figure = fmt.fitted(preset.figure and f"Fig {preset.figure}", 11)

@@ -1,4 +1,4 @@
-"""Events of the runs and the requests sent to them, in the order of time."""
+"""Events of the runs and the requests sent to them, in order of time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ STYLES = {
 }
 
 INDENT = 10
-"""Of what of an event does not fit into its first row."""
+"""Indent of an event's continuation rows."""
 HASH = 12
-"""Characters of a hash: as many as tell two apart."""
+"""Characters shown of a hash: enough to tell two apart."""
 
 
 class JournalPage(RunsPage):
-    """Events of the runs that are shown, newest last, and what is said of their states."""
+    """Events of the runs shown, newest last, and messages about their states."""
 
     TAB, FOCUS = "journal", "#events"
 
@@ -60,7 +60,7 @@ class JournalPage(RunsPage):
 
 
 def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
-    """Everything that is no measurement, a row per event, by the runs' own clocks."""
+    """A row for each journal event that is not a measurement, ordered by the runs' own clocks."""
     events = [
         (float(t) if isinstance(t := event.get("t"), int | float) else 0.0, index, view, event)
         for view in runs
@@ -79,8 +79,7 @@ def event_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
 
 
 def message_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
-    """Why runs are in the states that they are in, a row per run that says so: one that failed at its start has
-    no events."""
+    """A row for each run with a message about its state: a run that failed at startup has no events."""
     rows = []
     for view in runs:
         if view.message:
@@ -91,10 +90,10 @@ def message_rows(palette: Palette, runs: Sequence[RunView]) -> list[ListRow]:
 
 
 def _clock(moment: float) -> str:
-    """The time of day here, with the date where that is not today's; nothing where the calendar has none."""
+    """Local time of day, or date and time if not today; blank if the timestamp cannot be represented."""
     try:
         then = time.localtime(moment)
-    except (OverflowError, ValueError, OSError):  # whatever the journal says
+    except (OverflowError, ValueError, OSError):  # the journal may contain any number
         return " " * 8
     today = time.localtime()
     same = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)

@@ -1,4 +1,4 @@
-"""The log of a run, or of the supervisor of its sweep, as it is written."""
+"""Live view of the log of a run or of its sweep's supervisor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bntui.widgets.filter import Filter
 from bntui.widgets.listing import Listing, ListRow, wrapped
 
 TAIL = 1 << 18
-"""Bytes that are read of a log until a person asks for more."""
+"""Bytes read from the end of a log until the person asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ class LogTail:
 
     path: Path
     lines: tuple[tuple[int, str], ...] = ()
-    """Each with the byte at which it begins."""
+    """Lines, each with its byte offset in the log."""
     before: int = 0
-    """Bytes of the log before them."""
+    """Bytes of the log before these lines."""
     problem: str = ""
-    """Why there are none; escaped."""
+    """Why there are no lines; escaped."""
     stamp: tuple[int, ...] = ()
-    """Changes where the log does, or another part of it is read."""
+    """Changes when the log changes or a different amount of it is read."""
 
 
 def read_tail(path: Path, size: int = TAIL, known: LogTail | None = None) -> LogTail:
-    """The whole lines of a log's last `size` bytes; of a longer line its end.
+    """Read the complete lines in a log's last `size` bytes; if one line is longer than that, its end.
 
     Arguments:
-        known: what was read before; it is returned where nothing has changed.
+        known: previous result; returned unchanged if the log has not changed.
     """
     try:
         with open_plain(path) as file:
@@ -71,19 +71,19 @@ def read_tail(path: Path, size: int = TAIL, known: LogTail | None = None) -> Log
 
 
 EVERY_S = 1.0
-"""How often a log is read while it is on the screen."""
+"""Seconds between reads while the log is on screen."""
 MORE = 4
-"""How many times as much is read when a person asks for more."""
+"""Factor by which the amount read grows when the person asks for more."""
 STYLES = {" WARNING ": "yellow", " ERROR ": "red", "Error: ": "red"}
-"""Of lines, by a word in them."""
+"""Style of a line, by a word that it contains."""
 INDENT = 2
-"""Of what of a line does not fit into its first row."""
+"""Indent of a line's continuation rows."""
 EARLIER = "earlier"
-"""The key of the row that stands for what was not read."""
+"""Key of the row that stands for the unread part."""
 
 
 class LogPage(RunsPage):
-    """Lines of the selected run's log, newest last; the page follows while its last line is selected."""
+    """The selected run's log, newest line last; follows new lines while the last one is selected."""
 
     TAB, FOCUS = "log", "#log"
 
@@ -129,7 +129,7 @@ class LogPage(RunsPage):
             self._read()
 
     def _owner(self) -> OwnedDir | None:
-        """Whose log is shown: of the selected group's runs in turn, then of their sweep's supervisor."""
+        """Owner of the log shown: the selected group's runs in turn, then their sweep's supervisor."""
         group = self.selection.group(self.groups)
         if group is None:
             return None
@@ -180,7 +180,7 @@ class LogPage(RunsPage):
 
 
 def line_text(line: str) -> Text:
-    """A line in the colour of what it tells."""
+    """A line, colored by its severity."""
     return Text(line, next((style for word, style in STYLES.items() if word in line), ""))
 
 

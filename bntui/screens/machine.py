@@ -1,4 +1,4 @@
-"""What the runs take of their machines: their newest figures as a table, and charts of them."""
+"""Resource usage of the runs: a table of the newest figures, and charts over time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GAP = 2
 WORDS = ("run", "state")
 """Columns of the table that hold no numbers."""
 FIRST = ("steps_per_second", "cpu", "rss", "time_step")
-"""Charts that are shown where there is no room for all."""
+"""Charts to show where there is no room for all."""
 KEYS = (*FIRST, *(key for key, panel in PANELS.items() if panel.measure.table == TABLE and key not in FIRST))
 ON_GPU = tuple(key for key in KEYS if key.startswith("gpu_"))
 
@@ -66,13 +66,13 @@ class MachinePage(GridPage):
 
 
 def charts_of(runs: Sequence[RunView]) -> tuple[str, ...]:
-    """Keys of the charts; those of GPUs where one was recorded."""
+    """Keys of the charts; a GPU chart only if a run recorded its field."""
     measured = {name for view in runs for name in view.machine}
     return tuple(key for key in KEYS if key not in ON_GPU or PANELS[key].measure.field in measured)
 
 
 def figure_rows(palette: Palette, groups: Sequence[Group], width: int) -> list[ListRow]:
-    """A heading, and a row per run in the colour of its group, those that live first; the columns that fit."""
+    """A header, and a row per run in the color of its group, live runs first; only the columns that fit."""
     listed = [(view, group.style) for group in groups for view in group.runs]
     listed.sort(key=lambda one: one[0].state not in LIVE)
     titles, rows = machine_table([view for view, _ in listed])

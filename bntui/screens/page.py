@@ -1,4 +1,4 @@
-"""What all screens share: a heading, the line of keys, and the snapshot they show."""
+"""Base class of all screens: a heading, the key line, and the snapshot on display."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def heading(
     *,
     playback: bool = False,
 ) -> tuple[list[Segment], list[Segment]]:
-    """Where one is, and how far everything is; `keys`: of the pages, by their names."""
+    """Left and right parts of the heading: the current page, and overall progress.
+
+    Arguments:
+        keys: key of each page, by page name.
+    """
     left = [Segment(Text("bntui", fmt.MUTED), 8)]
     if snapshot is None:
         return [*left, Segment(Text("opening …"))], []
@@ -92,7 +96,7 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
 
 
 TINY_WIDTH, TINY_HEIGHT = 40, 10
-"""Below this one line says so, and only leaving works."""
+"""On smaller terminals one line says so, and only quitting works."""
 LEAVING = ("leave", "quit")
 
 
@@ -109,7 +113,7 @@ class Page(Screen[None]):
     """
     AUTO_FOCUS = ""
     SCOPES: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
-    """Of the table of actions, the nearest first."""
+    """Scopes in the table of actions, the most specific first."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__()
@@ -121,7 +125,7 @@ class Page(Screen[None]):
         yield KeyLine()
 
     def body(self) -> Iterable[Widget]:
-        """What stands between the heading and the line of keys."""
+        """Widgets between the heading and the key line."""
         return ()
 
     @property
@@ -130,12 +134,12 @@ class Page(Screen[None]):
 
     @property
     def runs(self) -> tuple[RunView, ...]:
-        """Those of the snapshot."""
+        """Runs of the snapshot."""
         return self.snapshot.runs if self.snapshot else ()
 
     @property
     def selection(self) -> Selection:
-        """What is selected on the pages about runs."""
+        """Selection shared by the pages about runs."""
         return self.context.selection
 
     def on_screen_resume(self) -> None:
@@ -144,10 +148,10 @@ class Page(Screen[None]):
             self.call_after_refresh(self.focus_page)
 
     def go_back(self) -> None:
-        """Go to what lies before this page, where anything does."""
+        """Go to the page before this one, if any."""
 
     def focus_page(self) -> None:
-        """Give the focus to what is shown."""
+        """Focus the page's main widget."""
 
     @on(events.Resize)
     def _resized(self, event: events.Resize) -> None:
@@ -156,12 +160,12 @@ class Page(Screen[None]):
 
     def _show_at_size(self) -> None:
         self.show_again()
-        if self.focused is None and not self.is_tiny:  # what is hidden loses the focus
+        if self.focused is None and not self.is_tiny:  # a hidden widget loses the focus
             self.focus_page()
 
     @property
     def is_tiny(self) -> bool:
-        """Whether there is no room for anything but the heading."""
+        """Whether there is room for the heading only."""
         return self.has_class("tiny")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -178,12 +182,12 @@ class Page(Screen[None]):
         self.query_one("#heading", Line).say(*(self._too_small() if self.is_tiny else self.heading()))
 
     def offered(self) -> list[Action]:
-        """The table of actions without what would be refused, or do nothing, here."""
+        """The table of actions without those that would be refused or do nothing here."""
         return [one for one in self.context.offered() if one.name != "go_back" or self.has_before]
 
     @property
     def has_before(self) -> bool:
-        """Whether anything lies before this page."""
+        """Whether there is a page before this one."""
         return False
 
     def _too_small(self) -> tuple[list[Segment], list[Segment]]:
@@ -191,11 +195,11 @@ class Page(Screen[None]):
         return [Segment(text, 1)], [Segment(Text(f"{self.context.key('everywhere.leave')} quit", "bold"))]
 
     def heading(self) -> tuple[list[Segment], list[Segment]]:
-        """Left and right parts of the first line."""
+        """Left and right parts of the heading."""
         return [Segment(Text("bntui", "bold"))], []
 
     def labels(self) -> dict[str, str]:
-        """Labels in the line of keys that depend on what holds now."""
+        """Labels in the key line that depend on the current state, by action name."""
         return {}
 
     def show(self, snapshot: Snapshot) -> None:
@@ -211,5 +215,5 @@ class Page(Screen[None]):
             self.focus_page()
 
     def notice(self, text: str, style: str = "") -> None:
-        """Say what happened, in the line of keys."""
+        """Show a notice in the key line."""
         self.query_one(KeyLine).notice(text, style)

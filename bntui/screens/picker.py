@@ -1,4 +1,4 @@
-"""Choosing: which charts are shown and in which order, a setting to group by, a layout that has a name."""
+"""Dialogs that choose the charts and their order, a setting to group by, or a named layout."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from bntui.widgets.listing import Listing, ListRow
 
 
 class Picker(Finder[tuple[str, ...]]):
-    """Answers the keys of the panels to show; never none of them.
+    """Return the keys of the panels to show; never an empty tuple.
 
     Arguments:
-        keys: those shown now, in their order.
-        logged: those of what the runs log.
+        keys: panels shown now, in order.
+        logged: panels of the metrics that the runs log.
     """
 
     DEFAULT_CSS = """
@@ -46,7 +46,7 @@ class Picker(Finder[tuple[str, ...]]):
         super().__init__()
         self._keys = list(keys)
         self.found = ""
-        """The key of the chart that letters found; empty where none were typed."""
+        """Key of the chart found by typing; empty if nothing was typed."""
         self._known = [*PANELS, *logged]
 
     def rows(self) -> list[ListRow]:
@@ -73,7 +73,7 @@ class Picker(Finder[tuple[str, ...]]):
             self.show()
 
     def action_leave(self) -> None:
-        """Take away what was typed, else close the window."""
+        """Clear the typed text; if there is none, close the dialog."""
         if self.typed:
             self.query_one(Input).value = ""
         else:
@@ -81,7 +81,7 @@ class Picker(Finder[tuple[str, ...]]):
 
     @on(Input.Submitted)
     def _done(self) -> None:
-        """Show the chosen charts, and the one that was found."""
+        """Close with the chosen charts and the one found by typing."""
         found = self.listing.key
         if self.typed and found:
             self.found = found
@@ -90,8 +90,8 @@ class Picker(Finder[tuple[str, ...]]):
 
 
 def find(typed: str, keys: Iterable[str] = PANELS) -> list[str]:
-    """Those keys of panels whose title, key or symbol contain what was typed, then of those with its letters
-    in that order."""
+    """Keys of the panels whose title, key or symbol contains the typed text, followed by those that contain its
+    letters in that order."""
     wanted = typed.casefold().strip()
     ranks = {}
     for key in keys:
@@ -110,16 +110,16 @@ def _in_order(letters: str, text: str) -> bool:
 
 
 By: TypeAlias = tuple[str, ...]
-"""Dotted paths of settings; none: the variant."""
+"""Dotted paths of settings; the empty tuple means the variant."""
 
 
 class PickSetting(Finder[By]):
-    """Answers one of the choices.
+    """Return one of the choices.
 
     Arguments:
-        title: what is chosen.
-        choices: the variant is shown first, then settings with a short name.
-        now: the current one.
+        title: title of the dialog.
+        choices: the variant is listed first, then settings with a short name, then the others.
+        now: the current choice.
     """
 
     DEFAULT_CSS = """
@@ -156,12 +156,12 @@ class PickSetting(Finder[By]):
 
 
 def setting_name(by: By) -> str:
-    """How a person says what runs are told apart by."""
+    """Display name of the settings that runs are grouped by."""
     return ", ".join(map(short_name, by)) or "variant"
 
 
 class SaveLayout(Dialog[str]):
-    """Answers the name to save what is shown under."""
+    """Return the name under which to save the current layout."""
 
     TITLE = "Save layout"
     SUB_TITLE = "Enter save   Esc cancel"
@@ -182,10 +182,10 @@ class SaveLayout(Dialog[str]):
 
 
 class PickLayout(Dialog[str]):
-    """Answers the name of the layout to show.
+    """Return the name of the layout to show.
 
     Arguments:
-        key: what a person presses to save one.
+        key: key that saves a layout.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(LAYOUTS)
@@ -222,7 +222,7 @@ class PickLayout(Dialog[str]):
 
 
 def row_of(name: str, layout: Layout) -> Text:
-    """A layout in a line: its name, and what it shows."""
+    """A layout in one line: its name, its charts, and the x axis unless that is the step."""
     titles = ", ".join(PANELS[key].title if key in PANELS else key for key in layout.panels)
     over = f" over {AXES[layout.axis]}" if layout.axis != "step" else ""
     return Text(f"{escape_control(name)}  ").append(escape_control(f"{titles}{over}"), MUTED)

@@ -1,4 +1,4 @@
-"""What all screens about runs share: the runs at the left, the heading, and steering."""
+"""Base class of the screens about runs: the sidebar, the heading, and steering."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from bntui.widgets.steering_bar import SteeringBar
 
 AnyPlot = TypeVar("AnyPlot", bound=Plot)
 WIDE, HIGH = 110, 20
-"""From here on there is room for the runs beside the charts."""
+"""Minimum terminal size for the sidebar beside the charts."""
 
 
 class RunsPage(Page):
-    """A screen about the runs that are watched."""
+    """A screen about the watched runs."""
 
     DEFAULT_CSS = """
     RunsPage > Horizontal { height: 1fr; }
@@ -57,9 +57,9 @@ class RunsPage(Page):
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
     TAB: ClassVar[str] = ""
-    """What the table of actions calls it."""
+    """Name of the page's scope in the table of actions."""
     FOCUS: ClassVar[str] = ""
-    """Selector of what has the focus."""
+    """Selector of the widget to focus."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         cls.BINDINGS, cls.SCOPES = bindings(cls.TAB), (cls.TAB, RUNS, EVERYWHERE)
@@ -106,20 +106,20 @@ class RunsPage(Page):
             self.selection.span = event.x0, event.x1
 
     def _beside(self, plot: Plot) -> list[Plot]:
-        """The other plots that have the same axis."""
+        """The other plots with the same x axis."""
         return [one for one in self._plots() if one is not plot and one.x_name == plot.x_name]
 
     def _plots(self) -> list[Plot]:
         return [one for one in self.query("Plot") if isinstance(one, Plot)]
 
     def _align(self, plot: Plot) -> None:
-        """Give a plot over the steps the crosshair and the view of the other pages."""
+        """Give a plot over steps the crosshair and x range of the other pages."""
         if plot.x_name == "step":
             plot.crosshair = self.selection.step
             plot.set_view(*self.selection.span)
 
     def pointed(self) -> None:
-        """Say what depends on the crosshair."""
+        """Update what depends on the crosshair."""
 
     def show_again(self) -> None:
         size = self.app.size
@@ -138,7 +138,7 @@ class RunsPage(Page):
         self._warn(snapshot)
 
     def _warn(self, snapshot: Snapshot) -> None:
-        """Say once of a probe that it does not work, or not faithfully."""
+        """Warn once about each probe failure and each fidelity problem."""
         views = snapshot.runs
         texts = [f"{view.name}: {failure}" for view in views for failure in first_failures(view.columns)]
         new = [text for text in texts if text not in self.context.warned]
@@ -152,21 +152,21 @@ class RunsPage(Page):
             self.notice("; ".join(new), "yellow")
 
     def show_page(self, snapshot: Snapshot) -> None:
-        """Show what is this screen's own."""
+        """Show the page's own widgets."""
 
     def as_listed(self, views: Iterable[RunView], snapshot: Snapshot) -> list[RunView]:
-        """Runs in the styles of the groups that they are listed in."""
+        """The runs, each with the style of its group in the sidebar."""
         style_of = styles_of(self.groups)
         return [replace(view, style=style_of[view]) for view in views]
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """What is listed, selected and steered."""
+        """Groups of runs that are listed, selected and steered."""
         return self.context.groups(self.snapshot) if self.snapshot else ()
 
     @property
     def grouping(self) -> Grouping | None:
-        """How runs are drawn together; None: each by itself."""
+        """How runs are grouped in charts; None draws single runs."""
         return self.context.grouping(self.snapshot) if self.snapshot else None
 
     def panel_state(self) -> PanelState:
@@ -220,7 +220,7 @@ class RunsPage(Page):
         return [action for action in super().offered() if action.name not in refused]
 
     def _pause_verb(self) -> str:
-        """What the key that pauses does to the targets: whatever runs is paused first."""
+        """Verb of the pause key for the current targets; pausing comes first if any of them is running."""
         targets = self.selection.targets(self.snapshot, self.groups) if self.snapshot else ()
         states = {view.state for view in targets}
         if "running" in states:
@@ -243,7 +243,7 @@ class RunsPage(Page):
 
     @property
     def has_before(self) -> bool:
-        """Whether `go_back` does anything: before a recorded sweep there is nothing."""
+        """Whether `go_back` does anything: the main page of a recorded sweep has no page before it."""
         pointed = any(plot.crosshair is not None for plot in self._plots())
         return pointed or self.TAB != "sweep" or not self.context.settings.demo
 
@@ -308,7 +308,7 @@ class RunsPage(Page):
         self.app.push_screen(Ask(f"go to {plot.x_name}", "", expected, place_of), entered)
 
     def _current(self, plots: Iterable[AnyPlot]) -> AnyPlot | None:
-        """The one that has the focus, else the first one shown."""
+        """The focused plot, else the first one shown."""
         shown = [plot for plot in plots if plot.display]
         return next((plot for plot in shown if plot.has_focus), next(iter(shown), None))
 
@@ -349,7 +349,7 @@ class RunsPage(Page):
         self.app.push_screen(Ask("layer", "", f"{numbers[0]} to {numbers[-1]}", known), entered)
 
     def _layers(self) -> list[int]:
-        """Numbers of the layers that any run measured, ascending."""
+        """Numbers of the layers measured in any run, ascending."""
         return sorted({number for view in self.runs for found in measured_layers(view) for number in found})
 
     def action_steer(self, verb: str) -> None:
@@ -364,7 +364,7 @@ class RunsPage(Page):
             self.query_one(SteeringBar).open(verb, self.snapshot, self.groups, self.selection)
 
     def action_copy(self, what: str) -> None:
-        """Copy to the terminal's clipboard (OSC 52): through SSH, and through tmux where `set-clipboard` is on."""
+        """Copy to the terminal's clipboard (OSC 52); works over SSH, and in tmux if `set-clipboard` is on."""
         text = self._copied(what)
         if text:
             self.app.copy_to_clipboard(text)
@@ -434,7 +434,7 @@ class RunsPage(Page):
         self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 
     def _toggle(self, paths: set[Path]) -> None:
-        """Put the selected group's runs in, or take them out where all are in."""
+        """Add the selected group's runs to `paths`, or remove them if all are in it."""
         group = self.selection.group(self.groups)
         if group is not None:
             own = {view.run.path for view in group.runs}

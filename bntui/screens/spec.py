@@ -1,4 +1,4 @@
-"""The resolved specs of the runs side by side; where they differ is marked."""
+"""The resolved specs of the runs side by side, with differences marked."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from bntui.widgets.filter import Filter
 from bntui.widgets.listing import Listing, ListRow
 
 NAME_WIDTH, LEAST, MOST = 26, 6, 14
-"""Cells of a field's name at the most, and of a run's values; where all runs fit, values may be longer."""
+"""Maximum width of a field's name, and minimum and maximum width of a run's column, in cells. Columns may be
+wider where all runs fit."""
 
 
 class SpecPage(RunsPage):
-    """A row for each field, a column for each run: what holds now, requests included."""
+    """A row for each field, a column for each run: current values, with applied requests included."""
 
     DEFAULT_CSS = """
     SpecPage #names { height: 1; }
@@ -42,7 +43,7 @@ class SpecPage(RunsPage):
         super().__init__(context)
         self._only_differences = False
         self._first = 0
-        """Index of the first run that is shown."""
+        """Index of the first run shown."""
 
     def body(self) -> Iterable[Widget]:
         with Vertical(id="settings", classes="titled"):
@@ -80,20 +81,20 @@ class SpecPage(RunsPage):
 
 @dataclass(frozen=True)
 class SpecTable:
-    """Fields and values of some runs, as far as there is room for the runs."""
+    """Fields of the runs that fit, with their values."""
 
     head: Text
-    """The runs' names."""
+    """Header with the runs' names."""
     rows: list[ListRow]
-    """A row for each field; ``*`` marks what a request has changed."""
+    """A row for each field; ``*`` marks a value that a request has changed."""
     shown: range
-    """Which of the runs."""
+    """Indices of the runs shown."""
 
 
 def spec_table(
     palette: Palette, runs: Sequence[RunView], width: int, first: int = 0, only_differences: bool = False
 ) -> SpecTable:
-    """The settings of runs side by side, from the `first` on, or from so many before that no room is left."""
+    """The settings of runs side by side, from index `first` on, or from an earlier run if there is room."""
     now = [_flat(view.spec or view.settings) | _controls(view) for view in runs]
     begun = [_flat(view.settings) | _controls(view) | _declared(view) for view in runs]
     every = dict.fromkeys(name for table in now for name in table)
@@ -126,7 +127,7 @@ def spec_table(
 
 
 def _that_fit(widths: Sequence[int], room: int, first: int) -> range:
-    """Indices of the columns that fit beside each other, at least one, from the `first` on or from before it."""
+    """Indices of the columns that fit, at least one, from `first` on or from an earlier one if there is room."""
     ends = list(accumulate(width + 2 for width in widths))
     latest = next(
         (i for i in range(len(widths)) if ends[-1] - (ends[i - 1] if i else 0) <= room), len(widths) - 1
@@ -138,19 +139,19 @@ def _that_fit(widths: Sequence[int], room: int, first: int) -> range:
 
 
 def _controls(view: RunView) -> dict[str, str]:
-    """What can be changed in an observed loop, as it is now."""
+    """Current values of an observed loop's controls."""
     return {f"control.{one.name}": show_value(one.value) for one in view.controls or ()}
 
 
 def _declared(view: RunView) -> dict[str, str]:
-    """The same as it was declared, as far as the journal was read."""
+    """Declared values of an observed loop's controls, as far as the journal has been read."""
     events = (event.get("control") for event in view.columns.events if event["type"] == "control")
     declared = (one for one in events if isinstance(one, dict))
     return {f"control.{one.get('name')}": show_value(one.get("value")) for one in declared}
 
 
 def _flat(spec: ConfigModel | None) -> dict[str, str]:
-    """Every field by its full name, as a person would type its value."""
+    """Every field by its dotted path, with its value as a person would type it."""
     return {} if spec is None else dict(_leaves(to_table(spec), ""))
 
 

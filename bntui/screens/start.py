@@ -1,4 +1,4 @@
-"""The presets, and starting one: what it compares, the options, and the command that is run."""
+"""The presets, and the dialog that starts one: its description, its options, and the command to run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bntui.widgets.formatting import MUTED
 
 @dataclass(frozen=True, slots=True)
 class PresetView:
-    """One of them."""
+    """A preset as the list shows it."""
 
     name: str
     figure: str
@@ -29,16 +29,16 @@ class PresetView:
 
 
 def presets() -> tuple[PresetView, ...]:
-    """All of them, by name; takes a moment: each file is read and checked."""
+    """All presets, by name. Takes a moment: every file is read and validated."""
     experiments = ((name, load_experiment(name)) for name in preset_names())
     return tuple(PresetView(name, one.figure, one.title, variant_names(one)) for name, one in experiments)
 
 
 class Start(Dialog[tuple[str, ...]]):
-    """Answers the options to start it with.
+    """Return the command-line options to start a preset with.
 
     Arguments:
-        preset: what is started.
+        preset: preset to start.
     """
 
     DEFAULT_CSS = """

@@ -1,4 +1,4 @@
-"""The main screen: the runs of a sweep and a grid of charts."""
+"""The main screen: the runs of a sweep, and a grid of charts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bntui.widgets.charts import ChartGrid, facet_key
 
 
 class SweepPage(GridPage):
-    """Charts of all runs."""
+    """A grid of charts, each with all runs, or the facets of one chart."""
 
     TAB = "sweep"
     _layout: tuple[str, ...] = ()
-    """Keys of the charts beside whose facets those of one are shown."""
+    """Keys of the charts to return to when the facets of one chart are closed."""
 
     def body(self) -> Iterable[Widget]:
         yield ChartGrid(self.context.settings.smoothing, id="grid")
@@ -40,7 +40,7 @@ class SweepPage(GridPage):
         self.pointed()
 
     def _facet(self, snapshot: Snapshot) -> None:
-        """A chart for each group of the runs shown, with the reference in all of them."""
+        """Show a chart for each group of the runs shown, with the reference in every chart."""
         shown = self.selection.shown(snapshot)
         pinned = next((g for g in self.groups if self.selection.is_reference(g)), None)
         facets = {
@@ -77,11 +77,11 @@ class SweepPage(GridPage):
 
     @property
     def _panels(self) -> tuple[str, ...]:
-        """Keys of the charts shown, or of those that the facets were made beside."""
+        """Keys of the charts shown, or while facets are shown, of the charts to return to."""
         return self._layout if self.selection.faceted else self.grid.keys
 
     def _leave_facets(self, keys: tuple[str, ...], current: str = "") -> None:
-        """Show these charts, the one of key `current` as the current one."""
+        """Close the facets, show these charts, and make the one with key `current` the current one."""
         self.selection.faceted = ""
         self.grid.facet({})
         self.lay_out(keys, current)
@@ -191,5 +191,5 @@ class SweepPage(GridPage):
 
 
 def _choices(runs: Sequence[RunView]) -> list[By]:
-    """The variant, and every setting that varies."""
+    """Choices to group by: the variant, and every setting that varies."""
     return [(), *((path,) for path in varying(runs))]
