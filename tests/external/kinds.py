@@ -173,7 +173,7 @@ def images() -> list[list[Batch]]:
 KINDS: dict[str, Kind] = {
     "plain": Kind(perceptron, squared, pairs),
     "a penalty in the loss": Kind(perceptron, penalized, pairs),
-    "several passes": Kind(perceptron, twice, pairs),
+    "several forward passes": Kind(perceptron, twice, pairs),
     "a gradient penalty": Kind(lambda: perceptron(norm=False), gradient_penalty, pairs),
     "mixup": Kind(perceptron, mixup, pairs),
     "outputs in a dictionary": Kind(Named, lambda net, batch: F.mse_loss(net(batch[0])["y"], batch[1]), pairs),
@@ -199,7 +199,7 @@ KINDS: dict[str, Kind] = {
     "clipped gradients": Kind(perceptron, squared, pairs, clipping),
     "a closure": Kind(perceptron, squared, pairs, by_closure),
     "L-BFGS": Kind(perceptron, squared, pairs, by_closure, lbfgs),
-    "rates by group": Kind(perceptron, squared, pairs, optimizer=grouped),
+    "learning rates by group": Kind(perceptron, squared, pairs, optimizer=grouped),
     "normalization in evaluation mode": Kind(perceptron, squared, pairs, in_evaluation_mode),
     "a moving average of the weights": Kind(perceptron, squared, pairs, with_average),
     "a gradient scaler": Kind(perceptron, squared, pairs, scaling),
@@ -214,7 +214,7 @@ KINDS: dict[str, Kind] = {
         lambda: perceptron().float(), autocast(torch.bfloat16), singles,
         settings={"probe_autocast": True}, reference=squared,
     ),
-    "autocast that the loss does not say": Kind(
+    "autocast outside `loss_of`": Kind(
         lambda: perceptron().float(), squared, singles, around_the_step,
         faithful=False, reference=squared, rtol=1e-5,
     ),
