@@ -1,4 +1,4 @@
-"""What is missing to decide a claim, and the command that would: found by trying what every preset would run."""
+"""Evidence missing to decide a claim, and the command that would produce it, found in the presets' plans."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ class PresetTest:
 
     name: str
     options: tuple[str, ...]
-    """What to add to its command line."""
+    """Options to add to its command line."""
 
     def command(self, seeds: int = ENOUGH_SEEDS) -> str:
-        """As a person types it, for so many seeds."""
+        """The command line for this number of seeds."""
         numbers = ",".join(map(str, range(seeds)))
         return " ".join(["bnrun preset", self.name, f"--seeds {numbers}", *self.options])
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a claim is undecided, and what would decide it."""
+    """Evidence that an undecided claim lacks, and the command that would produce it."""
 
     lacks: tuple[str, ...]
     command: str
-    """Empty where nothing that is shipped would do."""
+    """Empty if no preset would decide the claim."""
 
 
 def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
-    """The presets that meet every need of a claim: the one that was made for it first, then those that need no
-    option."""
+    """Presets that meet every need of a claim: first the one made for it, then by number of extra options."""
     if claim.resolved_elsewhere:
         return ()
     found = []
@@ -54,7 +53,7 @@ def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
 
 
 def missing(judged: ClaimVerdict, settings: Sequence[ComparisonGroup]) -> Missing:
-    """What these runs lack for a claim: of the setting that comes nearest."""
+    """What these runs lack for a claim, for the comparison group that lacks least."""
     claim = judged.claim
     if claim.resolved_elsewhere:
         return Missing((), "bnrun theory" if claim.key == "C10" else "")
@@ -82,7 +81,7 @@ def _seeds(setting: ComparisonGroup) -> int:
 
 
 def _undecided(judged: ClaimVerdict) -> tuple[str, ...]:
-    """Everything is there, and the verdict is open all the same."""
+    """What an inconclusive claim lacks although every need is met."""
     parts = [part for finding in judged.findings for part in finding.scope.parts]
     early = sorted({part.early for part in parts if part.early})
     if early:
@@ -97,12 +96,12 @@ FIRST = {
     "C1": "vgg_lr", "C2": "vgg_noisy", "C3": "dln_ics", "C4": "vgg_landscape", "C5": "vgg_landscape",
     "C6": "vgg_lp", "C7": "dln_bn", "C8": "dln_bn", "C9": "dln_bn",
 }  # fmt: skip
-"""The preset that was made for the claim, or the quickest of those that would do."""
+"""The preset made for each claim, or the quickest that suffices."""
 
 
 @cache
 def _planned(name: str) -> tuple[tuple[Spec, ...], ...]:
-    """The specs of a preset, those together that may be compared; synthetic images decide nothing."""
+    """The specs of a preset in comparable groups, without synthetic images, which are not evidence."""
     groups: dict[str, list[Spec]] = {}
     for run in plan(load_experiment(name), profile="cpu").runs:
         if run.spec.data.source != "synthetic":

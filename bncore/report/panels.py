@@ -1,4 +1,4 @@
-"""How the panels of a figure are made from the runs that it draws."""
+"""Builders of a figure's panels from the runs it draws."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bncore.report.series import (
 from bncore.store.measured import reference_lines
 
 DEPTHS = {"vgg": 13, "dln": 25}
-"""Layers of the paper's networks, which its figures number."""
+"""Number of layers of the paper's networks; its figures use these layer numbers."""
 
 
 Panels = Callable[[FigureRuns], Iterator[ReportPanel]]
@@ -41,9 +41,9 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
     """A panel of one measure.
 
     Arguments:
-        layer: as the paper numbers it.
-        change: of the values, as in `DrawnMeasure`.
-        has_paper: whether the paper's curve of that key is of this field.
+        layer: layer number in the paper.
+        change: which change of the values to draw, as in `DrawnMeasure`.
+        has_paper: whether the paper's curve with this key shows this field.
     """
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
@@ -77,7 +77,7 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
 
 
 def each_rate(*panels: Panels) -> Panels:
-    """The panels once for each learning rate."""
+    """The panels, repeated for each learning rate."""
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for lr in shown.rates:
@@ -90,7 +90,7 @@ def each_rate(*panels: Panels) -> Panels:
 
 
 def first_of(*panels: Panels) -> Panels:
-    """The first of the panels that shows something of the runs."""
+    """The first of the panels that is not empty for these runs."""
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for panel in panels:
@@ -103,7 +103,7 @@ def first_of(*panels: Panels) -> Panels:
 
 
 def row(*panels: Panels) -> Panels:
-    """Panels that begin a row of their own, where there is room for rows."""
+    """Panels that start a new row, if the layout has room for rows."""
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         first = True
@@ -116,7 +116,7 @@ def row(*panels: Panels) -> Panels:
 
 
 def distributions(*layers: int) -> Panels:
-    """The layers' distributions over time: a panel a variant and layer, of its first seed."""
+    """Distributions of the layers' outputs over time: one panel per variant and layer, from the first seed."""
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for wanted in layers:
@@ -140,10 +140,10 @@ def distributions(*layers: int) -> Panels:
 
 
 def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
-    """A measure against the step length: a panel a variant, of its first seed.
+    """A measure over step lengths: one panel per variant, from its first seed.
 
     Arguments:
-        has_paper: whether the paper has curves of it.
+        has_paper: whether the paper has curves of this measure.
     """
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
@@ -170,7 +170,8 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
 def _variant_curves(
     shown: FigureRuns, variant: Variant, drawn: DrawnMeasure, found: Beside | None
 ) -> list[Curve]:
-    """A variant's curves; with the range of its seeds where the paper's curve is drawn over them and all count."""
+    """A variant's curves, with the range of its seeds as band if the paper's curve is drawn beside them and all
+    seeds are ranked."""
     presentation, aligned = shown.setting.presentation, found and found.aligned
     beside_paper = found is not None and presentation.band is None and not presentation.single
     if beside_paper:
@@ -189,7 +190,7 @@ def _seeds(shown: FigureRuns, variant: Variant, drawn: DrawnMeasure) -> CurveGro
 
 
 def _departures(shown: FigureRuns, drawn: DrawnMeasure) -> Iterator[VLine]:
-    """Where a variant's mean continues without a seed; none where there are no means."""
+    """Marks where a variant's mean continues without a seed; none if no means are drawn."""
     if not (shown.setting.presentation.single or drawn.change):
         for variant in shown.runs:
             yield from departure_marks(_seeds(shown, variant, drawn))
@@ -204,7 +205,7 @@ def _layer_name(number: int, wanted: int) -> str:
 
 
 def _first(runs: BySeed, table: str) -> ReportRun:
-    """A run of the first seed, of several one that measured the table as in the paper."""
+    """A run of the first seed, preferably one that measured the table as in the paper."""
     return min(runs[min(runs)], key=lambda run: not as_in_the_paper(run, table))
 
 
@@ -215,7 +216,7 @@ def _paper(shown: FigureRuns, key: str, layer: int | None) -> list[Curve]:
 
 
 def _paper_by_length(shown: FigureRuns, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
-    """Of each measurement shown, the paper's nearest in time, in the same shade."""
+    """The paper's curves nearest in step to the measurements shown."""
     styles = {variant: shown.setting.styles[variant]}
     theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
     found: dict[str, Curve] = {}

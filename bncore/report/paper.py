@@ -1,4 +1,4 @@
-"""The paper's own curves, read off the figures of Santurkar et al. (2018), and what to know before comparing."""
+"""The paper's own curves, read off the figures of Santurkar et al. (2018), with the caveats of comparing them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from bncore.figure import Floats
 
 FOLDER = Path(__file__).parent / "reference"
-"""Where the CSV files lie; its README says where they come from."""
+"""Folder of the CSV files; its README states their origin."""
 
 
 @dataclass(frozen=True)
 class PaperFile:
-    """A CSV file of the reference folder, and what is in it."""
+    """A CSV file of the reference folder, and its contents."""
 
     stem: str
     layer: int | None = None
     scale: float = 1.0
-    """To the unit in which runs are measured: accuracies are percentages there."""
+    """Factor to the unit of our runs: the paper's accuracies are percentages."""
     label: str = ""
-    """What tells it from another file of the same panel."""
+    """Label that distinguishes it from other files of the same panel."""
 
 
 def _drifts(kind: str, suffix: str) -> tuple[PaperFile, ...]:
@@ -77,7 +77,7 @@ FILES: dict[tuple[str, str], tuple[PaperFile, ...]] = {
         PaperFile("fig11b_dln_graddiff_vs_stepsize_batchnorm"),
     ),
 }
-"""By panel and figure of the paper."""
+"""CSV files by panel key and figure of the paper."""
 
 VARIANTS: dict[str, tuple[str, bool]] = {
     "Standard": ("none", False),
@@ -87,26 +87,26 @@ VARIANTS: dict[str, tuple[str, bool]] = {
     "Standard + L2": ("l2", False),
     "Standard + Linf": ("linf", False),
 }
-"""The paper's legend as norm and noise, to find the run that a curve is beside."""
+"""Norm and noise of each entry in the paper's legends, to find the runs that match a curve."""
 
 RATES: dict[str, float] = {
     "2": 0.1, "4": 0.1, "5a": 0.1, "5b": 1e-6, "8": 0.1, "10": 1e-6, "11a": 0.1, "11b": 1e-6,
 }  # fmt: skip
-"""Learning rates of the figures whose legends name none: of the VGG the text's, of the linear network the one that
-β = 2/lr and the step lengths give."""
+"""Learning rates of the figures whose legends name none: for the VGG from the text, for the linear network derived
+from β = 2/lr and the step lengths."""
 
 LOGARITHMIC: frozenset[tuple[str, str]] = frozenset(
     {("loss", "3b"), ("loss", "5b"), ("ics_l2", "3a"), ("ics_l2", "3b"), ("loss_band", "10"), ("beta", "10")}
     | {("gradient_predictiveness", "4"), ("gradient_predictiveness", "10")}
     | {("difference_by_length", "11a"), ("difference_by_length", "11b")}
 )
-"""Panels whose y axis is logarithmic in the paper: between its samples they are read there."""
+"""Panels with a logarithmic y axis in the paper; between samples they are interpolated in the logarithm."""
 
 ONE_SEED = (
     "The paper's curves are one seed each, read off its figures: compare shapes, orders of magnitude, "
     "crossings and plateaus, never digits."
 )
-"""Holds of every figure."""
+"""Applies to every figure."""
 
 _SINGLE_BATCH = "The paper's training accuracies are those of single batches of 128, every 100 steps."
 _PENALTY = (
@@ -159,7 +159,7 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     "12": (_PENALTY, _SUMMED, _BETA),
     "13": (_SUMMED, _BETA),
 }  # fmt: skip
-"""What to know before comparing, by figure; shown beside the picture."""
+"""Caveats by figure, shown beside the picture."""
 
 
 @dataclass(frozen=True)
@@ -167,37 +167,38 @@ class PaperCurve:
     """One curve of the paper."""
 
     legend: str
-    """Such as ``Standard + BatchNorm``."""
+    """Legend entry, such as ``Standard + BatchNorm``."""
     setting: str
-    """Such as ``LR=0.5`` or ``step=100``; empty where the legend names none."""
+    """Setting named in the legend, such as ``LR=0.5`` or ``step=100``, or else the file's label."""
     x: Floats
     low: Floats
     high: Floats  # `low` itself for a line
     axis: tuple[float, float] = (0.0, 0.0)
-    """The least and the greatest value of its file: it is known no better than to a share of their distance."""
+    """Least and greatest value in its file; the curve's precision is a share of their distance."""
 
     @property
     def number(self) -> float:
-        """The number in the setting, NaN where there is none."""
+        """The number in the setting, or NaN."""
         return number_in(self.setting)
 
     @property
     def rate(self) -> float | None:
-        """The learning rate, where the setting names one."""
+        """The learning rate that the setting names, or None."""
         return self.number if self.setting.lower().startswith("lr") else None
 
 
 def reference(
     key: str, figure: str, *, folder: Path = FOLDER, layer: int | None = None, step: float | None = None
 ) -> tuple[PaperCurve, ...]:
-    """The paper's curves for a panel; none where it has none, or the folder lacks the file.
+    """The paper's curves for a panel; empty if the paper has none or the folder lacks the file.
 
     Arguments:
-        key: of the panel.
-        figure: as presets name it, such as ``4, 11a``.
-        folder: of the CSV files.
-        layer: of a panel with a value for each layer.
-        step: of a panel that shows one measurement; the nearest the paper has; None: its last.
+        key: key of the panel.
+        figure: figure as presets name it, such as ``4, 11a``.
+        folder: folder of the CSV files.
+        layer: layer number, for a per-layer panel.
+        step: step of the measurement, for a panel whose curves show one measurement each: the paper's nearest
+            step is used. None: its last.
     """
     curves = all_curves(key, figure, folder=folder, layer=layer)
     at = {curve.setting: curve.number for curve in curves if curve.setting.startswith("step=")}
@@ -210,7 +211,7 @@ def reference(
 def all_curves(
     key: str, figure: str, *, folder: Path = FOLDER, layer: int | None = None
 ) -> tuple[PaperCurve, ...]:
-    """As `reference`, of a panel that shows single measurements: all of them."""
+    """Like `reference`, but with every measurement of a panel whose curves show one measurement each."""
     files = [
         file
         for part in figure.split(",")
@@ -221,7 +222,7 @@ def all_curves(
 
 
 def number_in(setting: str) -> float:
-    """The number in ``LR=0.5``, ``lr 0.1`` or ``step=100``; NaN where there is none."""
+    """The number in ``LR=0.5``, ``lr 0.1`` or ``step=100``; NaN if there is none."""
     try:
         return float(setting.replace("=", " ").split()[-1])
     except (ValueError, IndexError):
@@ -237,7 +238,7 @@ def _read(folder: Path, file: PaperFile) -> tuple[PaperCurve, ...]:
                 low, high = row.get("y_low") or row["y"], row.get("y_high") or row["y"]
                 y = (float(low) * file.scale, float(high) * file.scale)
                 points.setdefault(row["series"], []).append((float(row["x"]), *y))
-    except (OSError, KeyError, TypeError, ValueError):  # absent, or not such a file
+    except (OSError, KeyError, TypeError, ValueError):  # missing or malformed file
         return ()
     values = [value for rows in points.values() for row in rows for value in row[1:]]
     axis = (min(values, default=0.0), max(values, default=0.0))

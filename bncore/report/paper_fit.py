@@ -1,4 +1,5 @@
-"""Of a whole setting: whether its runs are the paper's experiment, and how many of its curves they miss."""
+"""For a comparison group: whether its runs are the paper's experiment, and how many of the paper's curves lie
+outside its seeds."""
 
 from __future__ import annotations
 
@@ -16,43 +17,43 @@ from bncore.report.figures import covered
 from bncore.report.rank import FEW, PaperRank
 
 PRESETS = {"vgg": "vgg_bn", "dln": "dln_bn"}
-"""The presets that hold the paper's settings, as far as they are known."""
+"""Presets with the paper's settings, as far as these are known."""
 SAID = 4
-"""Differences and curves that a sentence names; of more, how many there are."""
+"""Most differences or curves that a sentence names; the rest are counted."""
 _UNSAID = frozenset({"data.fingerprint"})
-"""What differs from machine to machine."""
+"""Settings that differ between machines."""
 
 
 @dataclass(frozen=True)
 class PaperFit:
-    """Where the paper's curves lie among the seeds of a setting."""
+    """Where the paper's curves lie among the seeds of a comparison group."""
 
     setting: ComparisonGroup
     ranks: tuple[PaperRank, ...]
-    """Those that have a rank, a run that several of the paper's figures show counted once."""
+    """Ranked curves; a run that several of the paper's figures show counts once."""
     unranked: tuple[PaperRank, ...]
-    """Those that have a reason instead."""
+    """Curves without a rank, each with a reason."""
     differs: tuple[str, ...]
-    """In what these runs are not the paper's, such as ``width 0.25``; empty where they are, as far as is known."""
+    """How these runs differ from the paper's, such as ``width 0.25``; empty if no difference is known."""
 
     @property
     def outside(self) -> tuple[PaperRank, ...]:
-        """Those of the paper's curves that lie farther out than one more seed of ours would."""
+        """The paper's curves that lie farther out than one more seed of ours would."""
         return tuple(rank for rank in self.ranks if rank.outside)
 
     @property
     def seeds(self) -> int:
-        """The most seeds that a curve was compared with."""
+        """Largest number of seeds that a curve was compared with."""
         return max((rank.seeds for rank in (*self.ranks, *self.unranked)), default=0)
 
     @property
     def by_chance(self) -> float:
-        """How many would lie outside at most, if the paper's seed were one more of ours."""
+        """Expected number of curves outside, at most, if the paper's seed were one more of ours."""
         return sum(1 / (1 + rank.seeds) for rank in self.ranks)
 
     @property
     def text(self) -> str:
-        """One sentence; empty where the paper has no curve of what was run."""
+        """Summary in one sentence; empty if the paper has no curve of these runs."""
         if not self.ranks and not self.unranked:
             return ""
         lie = self._lie
@@ -77,7 +78,7 @@ class PaperFit:
 
 
 def paper_fit(setting: ComparisonGroup) -> PaperFit:
-    """Where the paper's curves lie among the seeds of a setting: of every figure that it covers."""
+    """Where the paper's curves lie among the seeds of a comparison group, over all figures that it covers."""
     found = [rank for picture in covered(setting).values() for rank in picture.ranks]
     once = {_run_of(rank): rank for rank in reversed(found)}
     ranks = [rank for rank in found if once[_run_of(rank)] is rank]
@@ -90,7 +91,8 @@ def paper_fit(setting: ComparisonGroup) -> PaperFit:
 
 
 def differences(setting: ComparisonGroup) -> tuple[str, ...]:
-    """In what a setting is not the paper's, in words; of a network that the paper has not, only that."""
+    """How a comparison group differs from the paper's experiment, in words; for a network not in the paper, only
+    that."""
     spec = next((run.spec for run in setting.runs if run.spec), None)
     if spec is None or setting.network not in PRESETS:
         return (f"another network: {setting.network}",)
@@ -117,7 +119,7 @@ def _in_words(setting: ComparisonGroup, spec: Spec, paper: Spec) -> list[str]:
 
 
 def _as_paths(spec: Spec, paper: Spec) -> list[str]:
-    """The other settings that differ, as they are spelled."""
+    """The remaining settings that differ, as dotted path and value."""
     said = {"steps", "batch_size", "net.kind", "net.width", "net.depth", "data.source"} | _UNSAID
     theirs = fixed_leaves(paper)
     return [
@@ -129,12 +131,12 @@ def _as_paths(spec: Spec, paper: Spec) -> list[str]:
 
 @cache
 def _paper(network: str) -> Spec:
-    """The paper's settings, as its preset has them."""
+    """The paper's settings, from its preset."""
     return plan(load_experiment(PRESETS[network]), profile="paper").runs[0].spec
 
 
 def _run_of(rank: PaperRank) -> tuple[Any, ...]:
-    """Equal for curves of the paper that are the same run and quantity: Figs 1, 2 and 5a share theirs."""
+    """A key equal for the paper's curves that show the same run and quantity: Figs 1, 2 and 5a share runs."""
     values = tuple(f"{look.paper:.3g}" for look in rank.looks)
     return (rank.panel, rank.variant, rank.reason, rank.figure if not values else "", values)
 

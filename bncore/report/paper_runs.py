@@ -1,4 +1,4 @@
-"""The paper's own curves as if they were runs, so that the rules of every claim can be tried on them."""
+"""The paper's own curves in the form of runs, so that the rules of every claim can be applied to them."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _Samples = dict[tuple[str, int], dict[str, dict[int, float]]]
 
 TITLE = "the paper's own curves"
 EVERY = {"vgg": 100, "dln": 50}
-"""Steps from sample to sample in the paper's figures."""
+"""Steps between samples in the paper's figures."""
 NETWORKS = {"vgg": "VGG", "dln": "linear network"}
 DLN_FIGURES = frozenset({"3b", "5b", "10", "11b"})
 APART = frozenset({"3a", "3b"})
-"""Figures that show other runs than those that the remaining ones share."""
+"""Figures that show different runs from those that the other figures share."""
 
 
 _UNDRAWN = frozenset({"test_accuracy", "mean_drift", "variance_drift", "difference_by_length"})
-"""Panels of what no rule is about, or that show one measurement, or changes of another kind than are journaled."""
+"""Panels that no rule uses, that show a single measurement, or that show changes not journaled in this form."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a field of the journal is drawn in the paper."""
+    """A panel of the paper that shows a journaled field."""
 
     key: str
-    """Of the panel, as in `bncore.report.paper.FILES`."""
+    """Key of the panel, as in `bncore.report.paper.FILES`."""
     figure: str
     layers: tuple[int, ...]
-    """0 alone where there are none."""
+    """Layer numbers; just 0 if the panel is not per layer."""
     measure: Measure
 
     @property
@@ -59,9 +59,9 @@ class _Source:
 
 
 def _sources() -> Iterator[_Source]:
-    """What the figures show of what runs journal. The paper draws no loss of its VGG: the lower edge of the loss
-    along the gradient, weight penalty included, stands for it; where that is missing too, progress is read from
-    the accuracy."""
+    """The panels of the figures that show journaled fields. The paper draws no loss curve of its VGG: the lower
+    edge of the loss along the gradient, weight penalty included, stands in for it. If that is missing too,
+    progress is read from the accuracy."""
     for (key, figure), files in FILES.items():
         if key not in _UNDRAWN:
             layers = tuple(dict.fromkeys(file.layer or 0 for file in files))
@@ -73,10 +73,10 @@ def _sources() -> Iterator[_Source]:
 
 @cache
 def paper_settings(until: int | None = None) -> tuple[ComparisonGroup, ...]:
-    """The paper's VGG and its deep linear network as settings, those of Fig 3 apart, cut off after step `until`.
+    """The paper's VGG and deep linear network as comparison groups, Fig 3 separately, cut off after step `until`.
 
-    Each curve stands for `ENOUGH_SEEDS` equal seeds: it matters what the rules make of the curves, not how far
-    another seed would have lain from them."""
+    Each curve stands for `ENOUGH_SEEDS` equal seeds: what matters is the verdict of the rules on the curves, not
+    the spread between seeds."""
     specs = {
         (_network(run.spec), _variant(run.spec)): run.spec
         for run in plan(load_experiment("paper"), profile="paper").runs
@@ -86,19 +86,19 @@ def paper_settings(until: int | None = None) -> tuple[ComparisonGroup, ...]:
 
 @dataclass(frozen=True)
 class PaperReading:
-    """What the rules of one part of a claim make of the paper's own curves."""
+    """The verdict of one part of a claim on the paper's own curves."""
 
     network: str
     scope: str
     part: str
     verdict: Verdict
     measures: tuple[ClaimMeasure, ...]
-    """Those that the curves suffice for."""
+    """Measures that the curves suffice for."""
 
 
 @cache
 def paper_readings(claim: Claim) -> tuple[PaperReading, ...]:
-    """The verdicts that the rules of a claim give on the paper's own curves; none where they do not suffice."""
+    """The verdicts of a claim's rules on the paper's own curves; empty if the curves do not suffice."""
     return tuple(
         PaperReading(setting.network, scope.title, part.title, part.verdict, part.known)
         for setting in paper_settings()
@@ -109,15 +109,14 @@ def paper_readings(claim: Claim) -> tuple[PaperReading, ...]:
 
 
 def paper_measure(claim: Claim, network: str, scope: str, name: str) -> ClaimMeasure | None:
-    """A measure of a claim on the paper's curves of the same network and learning rate; None where it drew
-    none."""
+    """A claim's measure on the paper's curves of the same network and learning rate, or None."""
     readings = (r for r in paper_readings(claim) if (r.network, r.scope) == (network, scope))
     return next((m for reading in readings for m in reading.measures if m.name == name), None)
 
 
 def paper_said(claim: Claim) -> str:
     """The verdicts on the paper's own curves in one line, such as ``more predictive gradients: supported (VGG, lr
-    0.1)``; empty where they do not suffice for any."""
+    0.1)``; empty if the curves suffice for none."""
     found: dict[str, list[str]] = {}
     for reading in paper_readings(claim):
         where = ", ".join(filter(None, (NETWORKS[reading.network], reading.scope)))
@@ -147,7 +146,7 @@ def _runs(spec: Spec, samples: _Samples, until: int | None) -> Iterator[ReportRu
 
 
 def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples]) -> None:
-    """Add what a source shows to the samples of its variants."""
+    """Add the samples of a source's panel to those of its variants."""
     measure = source.measure
     for layer in source.layers:
         for curve in all_curves(source.key, source.figure, layer=layer or None):
@@ -162,7 +161,7 @@ def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples
 
 
 def _event(table: str, step: int, fields: dict[str, dict[int, float]]) -> dict[str, Any]:
-    """A row of the journal; a field that is drawn for fewer layers than another has NaN for the rest."""
+    """A journal event; a field drawn for fewer layers than another is NaN in the others."""
     kind, _, name = table.partition(":")
     event: dict[str, Any] = {"type": kind, "step": step} | ({"name": name} if name else {})
     layers = sorted({layer for values in fields.values() for layer in values})
@@ -173,7 +172,7 @@ def _event(table: str, step: int, fields: dict[str, dict[int, float]]) -> dict[s
 
 
 def _drawn(curve: PaperCurve, source: _Source, until: int | None) -> Iterator[tuple[int, float, float]]:
-    """Step, low and high of the paper's samples, those that path simplification took out put back on the lines."""
+    """Step, low and high of the paper's samples, including those that path simplification had removed."""
     every = EVERY[source.network]
     last = min(curve.x[-1], np.inf if until is None else until)
     steps = np.arange(np.ceil(curve.x[0] / every), np.floor(last / every) + 1) * every

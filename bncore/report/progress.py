@@ -1,8 +1,9 @@
-"""Where runs stand in their training, and comparisons of them at equal steps and at equal progress.
+"""Training progress of runs, and comparisons of runs at equal steps and at equal progress.
 
-A network that has not left its start sits on a plateau, where everything is smooth and steady; one that has fitted
-its data has vanishing gradients. What is said of training is measured between the two. And since whoever trains
-faster has smaller losses and gradients at the same step, networks are compared at the same training loss as well.
+A network that has not left its start sits on a plateau, where everything is smooth and steady; a network that has
+fitted its data has vanishing gradients. Statements about training rest on measurements between the two. Since a
+network that trains faster has smaller losses and gradients at the same step, networks are also compared at the
+same training loss.
 """
 
 from __future__ import annotations
@@ -16,59 +17,59 @@ from bncore.figure import Floats
 from bncore.store.columns import Columns
 
 LEFT = 0.9
-"""A network has left its start once its training loss is below this share of what it was at first. In the paper's
-Fig 4 the plain VGG turns from smooth to rough between steps 100 (beta 8, ||dg|| up to 11) and 200 (46 and 110),
+"""A network has left its start once its training loss is below this share of its first loss. In the paper's Fig 4
+the plain VGG turns from smooth to rough between steps 100 (beta 8, ||dg|| up to 11) and 200 (46 and 110),
 while its loss falls from 0.95 to 0.88 of the first (0.91 and 0.79 without the weight penalty)."""
 FITTED = 0.01
-"""A network has fitted its data once its training loss is below this share of the first: in the paper's Fig 3a at
-lr 0.01 BatchNorm stands at 100 % from step 3,600 of 15,000 on, and what it measures there is of vanishing
+"""A network has fitted its data once its training loss is below this share of the first loss. In the paper's Fig
+3a at lr 0.01, BatchNorm stays at 100 % from step 3,600 of 15,000 on, and measurements there are of vanishing
 gradients."""
 LATEST_START = 0.1
-"""The plain network must have left its start before this share of a run, so that the run is about training: the
-paper's leaves it at step 200 to 300 of 15,000; cut off at step 1,000 or before, its curves are those of a
-beginning."""
+"""The plain network must have left its start before this share of the run, so that the run says something about
+training. The paper's network leaves its start at step 200 to 300 of 15,000; cut off at step 1,000 or earlier, its
+curves show only the start."""
 WINDOW = 0.01
-"""Losses of single batches are averaged over this share of the run to either side."""
+"""Share of the run, to either side, over which losses of single batches are averaged."""
 LEVELS = 10
-"""Training losses at which networks are compared: equal ratios from where both have left their start to where the
-slower one ends."""
+"""Number of loss intervals in which networks are compared, of equal ratio, from where both have left their start
+down to the final loss of the slower one."""
 FEWEST_LEVELS = 3
-"""Fewest of them at which both networks were measured."""
+"""Fewest of these levels at which both networks must have been measured."""
 FEWEST_STEPS = 3
-"""Fewest measurements of each network for a comparison at equal steps."""
+"""Fewest measurements per network for a comparison at equal steps."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingCurve:
-    """How far a run has come at each of its steps: its training loss, averaged, as low as it has been so far."""
+    """A run's progress at each of its steps: the running minimum of its averaged training loss."""
 
     steps: Floats  # (n,) ascending
     values: Floats  # (n,) never rising
     first: float
-    """That of the first batch."""
+    """Value at the first batch."""
     of: str = "loss"
-    """What is shown of training: ``loss``, or ``error`` for the share of the batch that is classified wrongly."""
+    """Kind of the values: ``loss``, or ``error`` for the share of the batch that is misclassified."""
 
     def at(self, steps: Floats) -> Floats:
-        """The progress at other steps: that of the last one before."""
+        """The progress at other steps: the value at the last known step not after each of them."""
         return self.values[np.maximum(np.searchsorted(self.steps, steps, side="right") - 1, 0)]
 
     def below(self, value: float) -> float | None:
-        """The first step from which on the loss has been below `value`; None where it never was."""
+        """The first step at which the progress is below `value`; None if it never is."""
         reached = np.flatnonzero(self.values < value)
         return float(self.steps[reached[0]]) if len(reached) else None
 
 
 def training_curve(columns: Columns, total: int) -> TrainingCurve | None:
-    """The progress of a run of `total` updates by its data loss; where none was journaled, by the share of the
-    batch that is classified wrongly. None where neither was, or the first is no positive number."""
+    """The progress of a run of `total` updates by its data loss or, if no loss was journaled, by the share of the
+    batch that is misclassified. None if neither was journaled or the first value is not positive."""
     loss, accuracy = columns.series("step", "loss"), columns.series("step", "accuracy")
     series, values = (loss, loss.values) if len(loss) else (accuracy, 1 - accuracy.values)
     steps, known = series.steps.astype(np.float64), np.isfinite(values)
     steps, values = steps[known], values[known]
     if not len(values) or not values[0] > 0:
         return None
-    # A sum that holds a loss of 1e30 has no digits left for those after it.
+    # A loss of 1e30 in the cumulative sum would leave no digits for the losses after it.
     bounded = np.minimum(values, values[0])
     sums = np.concatenate([[0.0], np.cumsum(bounded)])
     left = np.searchsorted(steps, steps - WINDOW * total, side="left")
@@ -87,7 +88,7 @@ class MeasuredAt:
 
     @staticmethod
     def of(steps: Floats, values: Floats) -> MeasuredAt:
-        """From a field of the journal; of one with several values per measurement (per layer), their mean."""
+        """Make one from a journal field, averaging fields with several values per measurement (per layer)."""
         table = values.reshape(len(values), int(np.prod(values.shape[1:])))
         known = np.isfinite(table)
         counts = known.sum(axis=1)
@@ -98,23 +99,23 @@ class MeasuredAt:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two runs of one seed, to be compared while both of them train."""
+    """Two runs with the same seed, compared while both train."""
 
     ours: TrainingCurve
     theirs: TrainingCurve
     total: int
-    """Updates that they were to make."""
+    """Planned number of updates."""
 
     @property
     def start(self) -> float:
-        """The loss of a network that has learnt nothing: the smaller one of the first two, since a network with a
-        norm or with noise may begin above it."""
+        """The loss of a network that has learned nothing: the smaller of the two first losses, since a network
+        with a norm or with noise may start above it."""
         return min(self.ours.first, self.theirs.first)
 
     @property
     def training(self) -> tuple[float, float] | None:
-        """The first and the last step between which both have left their start and neither has fitted its data;
-        None where there are no such steps."""
+        """The first and last step of the range in which both have left their start and neither has fitted its
+        data; None if there is no such range."""
         left = [curve.below(LEFT * self.start) for curve in (self.ours, self.theirs)]
         fitted = [curve.below(FITTED * self.start) for curve in (self.ours, self.theirs)]
         if None in left:
@@ -124,8 +125,8 @@ class Pair:
         return (first, last) if first < last else None
 
     def at_equal_steps(self, ours: MeasuredAt, theirs: MeasuredAt, *, until: float = 1.0) -> float | None:
-        """The mean of ours less that of theirs while both train, before that share of the run; None where one of
-        them was measured less than `FEWEST_STEPS` times there."""
+        """The mean of ours minus the mean of theirs while both train, within the first `until` share of the run.
+        None if either was measured fewer than `FEWEST_STEPS` times there."""
         if self.training is None:
             return None
         first, last = self.training
@@ -139,8 +140,8 @@ class Pair:
         return means[0] - means[1]
 
     def at_equal_progress(self, ours: MeasuredAt, theirs: MeasuredAt) -> float | None:
-        """The difference ours - theirs at the same training loss, averaged over the losses at which both were
-        measured: `LEVELS` of equal ratio. None where they are fewer than `FEWEST_LEVELS`."""
+        """The difference ours - theirs at the same training loss, averaged over the loss levels at which both were
+        measured, out of `LEVELS` of equal ratio. None if there are fewer than `FEWEST_LEVELS`."""
         high = min(LEFT * self.start, self.ours.values[0], self.theirs.values[0])
         low = max(self.ours.values[-1], self.theirs.values[-1], FITTED * self.start)
         if not low < high:
@@ -153,11 +154,11 @@ class Pair:
 
 
 def _by_level(progress: Floats, values: Floats, edges: Floats) -> Floats:
-    """The mean of the values measured between each two neighbouring losses; NaN where there is none.
+    """Mean of the values measured within each loss level; NaN for a level without values.
 
     Arguments:
         progress: (n,), the training loss at each value.
-        edges: (levels + 1,), descending.
+        edges: (levels + 1,), bounds of the levels, descending.
     """
     means = np.full(len(edges) - 1, np.nan)
     for level, (high, low) in enumerate(pairwise(edges)):

@@ -1,4 +1,4 @@
-"""One number of a run: what claims are weighed by. None where the run did not measure it."""
+"""Quantities by which claims are judged: one number per run, or None if the run did not measure it."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from bncore.store.dropped_requests import changes_of
 from bncore.store.measured import thresholds
 
 EARLY = 0.2
-"""Share of a run's updates that counts as early: later, effective beta reads back 2/lr or 1/a_min."""
+"""Share of a run's updates that counts as early; later, effective beta merely reads back 2/lr or 1/a_min."""
 LATE = 0.1
-"""Share of a run's updates, at its end, over which a final value is averaged."""
+"""Share of a run's updates, at its end, over which final values are averaged."""
 FEWEST = 3
-"""Measurements in a part of a run for a mean over that part."""
+"""Fewest measurements for a mean over part of a run."""
 SAME_LINE = 0.05
-"""How near to 2/lr or 1/a_min, relatively, beta counts as reading it back."""
+"""Relative distance from 2/lr or 1/a_min within which beta counts as reading it back."""
 
 PerMeasurement = Callable[[ReportRun], MeasuredAt]
-"""One number at each measurement of a run; none at all where it did not measure it."""
+"""Maps a run to one number per measurement; empty if the run did not measure it."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of a run, and what must be alike in two runs for it to be compared."""
+    """One number per run, and the basis that two runs must share for it to be compared."""
 
     name: str
     of: Callable[[ReportRun], float | None]
     basis: Callable[[ReportRun], Hashable] = lambda run: None
     log: bool = False
-    """Whether it is a log10, to be shown as the number itself."""
+    """Whether the value is a log10, to be shown as the number itself."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A number at each measurement of a run, and what must be alike in two runs for it to be compared."""
+    """One number per measurement of a run, and the basis that two runs must share for it to be compared."""
 
     name: str
     of: PerMeasurement
     basis: Callable[[ReportRun], Hashable] = lambda run: None
 
     def first(self, runs: Sequence[ReportRun]) -> tuple[ReportRun, MeasuredAt, Hashable] | None:
-        """The first of a seed's runs that measured it, what it measured, and on which basis."""
+        """The first of a seed's runs that measured the trace, with its measurements and their basis."""
         for run in runs:
             found = self.of(run)
             if len(found.steps):
@@ -57,7 +57,7 @@ class Trace:
 
 
 def value_of(quantity: Quantity, runs: Sequence[ReportRun]) -> tuple[float, Hashable] | None:
-    """The quantity of the first of a seed's runs that measured it, with its basis."""
+    """The quantity's value in the first of a seed's runs that measured it, with its basis."""
     for run in runs:
         value = quantity.of(run)
         if value is not None and np.isfinite(value):
@@ -66,7 +66,7 @@ def value_of(quantity: Quantity, runs: Sequence[ReportRun]) -> tuple[float, Hash
 
 
 def values_of(quantity: Quantity, runs: Mapping[int, Sequence[ReportRun]]) -> dict[int, float]:
-    """By seed."""
+    """The quantity's values by seed; seeds that did not measure it are left out."""
     found = {seed: value_of(quantity, ones) for seed, ones in runs.items()}
     return {seed: value[0] for seed, value in found.items() if value is not None}
 
@@ -74,7 +74,7 @@ def values_of(quantity: Quantity, runs: Mapping[int, Sequence[ReportRun]]) -> di
 def difference(
     quantity: Quantity, ours: Mapping[int, Sequence[ReportRun]], theirs: Mapping[int, Sequence[ReportRun]]
 ) -> Estimate | None:
-    """The paired difference ours - theirs over the seeds of both; pairs on different bases are left out."""
+    """The paired difference ours - theirs over common seeds; pairs with different bases are left out."""
     mine: dict[int, float] = {}
     others: dict[int, float] = {}
     for seed in ours.keys() & theirs.keys():
@@ -85,18 +85,17 @@ def difference(
 
 
 def level(quantity: Quantity, runs: Mapping[int, Sequence[ReportRun]]) -> Estimate | None:
-    """The quantity itself over the seeds."""
+    """The quantity's estimate over the seeds."""
     return estimate(values_of(quantity, runs))
 
 
 def final_accuracy(run: ReportRun) -> float | None:
-    """Training accuracy over the last tenth; of a run that diverged that of its beginning: it learnt nothing
-    that it could keep."""
+    """Training accuracy over the last tenth. For a diverged run, its first value: nothing it learned was kept."""
     return _final(run, *rows(run, "step", "accuracy"))
 
 
 def final_test_accuracy(run: ReportRun) -> float | None:
-    """The last test accuracy; of a run that diverged its first."""
+    """The last test accuracy; for a diverged run, the first."""
     _, values = rows(run, "eval", "test_accuracy")
     return None if not len(values) else float(values[0] if run.diverged else values[-1])
 
@@ -108,28 +107,28 @@ def mean_accuracy(run: ReportRun) -> float | None:
 
 
 def final_log_loss(run: ReportRun) -> float | None:
-    """log10 of the training loss over the last tenth; of a run that diverged that of its beginning."""
+    """log10 of the training loss over the last tenth; for a diverged run, of its first loss."""
     final = _final(run, *rows(run, "step", "loss"))
     return float(np.log10(final)) if final is not None and final > 0 else None
 
 
 def mean_log_loss(run: ReportRun) -> float | None:
-    """log10 of the loss, averaged over the run: lower where training is faster. The loss itself, not its share of
-    the first, since a network with a norm begins higher."""
+    """log10 of the loss, averaged over the run: lower where training is faster. The absolute loss, not relative to
+    the first one, since a network with a norm starts higher."""
     _, values = rows(run, "step", "loss")
     with np.errstate(all="ignore"):
         return _mean(np.log10(values[:1] if run.diverged else values))
 
 
 def mean_log_gain(run: ReportRun) -> float | None:
-    """The same with its sign turned round: higher where training is faster."""
+    """Negated `mean_log_loss`: higher where training is faster."""
     loss = mean_log_loss(run)
     return None if loss is None else -loss
 
 
 def log_of(table: str, field: str) -> PerMeasurement:
-    """log10 of a field, of one with a value for each layer their mean; of ICS without the first layer's, below
-    which nothing moves."""
+    """log10 of a field, averaged over layers if it is per layer. ICS leaves out the first layer: nothing moves
+    below it."""
 
     def of(run: ReportRun) -> MeasuredAt:
         steps, values = _moving(run, table, field)
@@ -140,12 +139,12 @@ def log_of(table: str, field: str) -> PerMeasurement:
 
 
 def plain_of(table: str, field: str) -> PerMeasurement:
-    """As `log_of`, the field itself."""
+    """Like `log_of`, without the logarithm."""
     return lambda run: MeasuredAt.of(*_moving(run, table, field))
 
 
 def log_relative_at_lr(run: ReportRun) -> MeasuredAt:
-    """log10 of ||dg||/||g|| at the step length nearest to the learning rate: scale-free."""
+    """log10 of ||dg||/||g|| at the step length nearest the learning rate; scale-free."""
     _, multiples = rows(run, "probe:landscape", "multiples")
     steps, values = rows(run, "probe:landscape", "relative")
     if multiples.ndim != 2 or values.ndim != 2 or not len(values):
@@ -155,8 +154,7 @@ def log_relative_at_lr(run: ReportRun) -> MeasuredAt:
 
 
 def log_variation(run: ReportRun) -> MeasuredAt:
-    """log10 of how far the loss moves along the gradient, max L - min L over the step lengths: the band of Fig
-    4a."""
+    """log10 of the loss range along the gradient, max L - min L over the step lengths: the band of Fig 4a."""
     steps, low = rows(run, "probe:landscape", "loss_min")
     _, high = rows(run, "probe:landscape", "loss_max")
     if low.shape != high.shape:
@@ -168,8 +166,8 @@ def log_variation(run: ReportRun) -> MeasuredAt:
 def mean_of(
     trace: PerMeasurement, *, first: float = 0.0, last: float = 1.0
 ) -> Callable[[ReportRun], float | None]:
-    """The mean over the measurements in a part of a run, given as shares of its updates; of a part of it None
-    where they are fewer than `FEWEST`."""
+    """The mean over the measurements in the part of a run from `first` to `last`, given as shares of its updates.
+    For less than the whole run, None if there are fewer than `FEWEST` measurements."""
 
     def of(run: ReportRun) -> float | None:
         found = trace(run)
@@ -186,8 +184,8 @@ def in_training(
     theirs: Mapping[int, Sequence[ReportRun]],
     compare: Callable[[Pair, MeasuredAt, MeasuredAt], float | None],
 ) -> Estimate | None:
-    """A comparison of two variants while both train, over the seeds of both; pairs on different bases are left
-    out."""
+    """A comparison of two variants while both train, over the seeds common to both; pairs with different bases are
+    left out."""
     found: dict[int, float] = {}
     for seed in ours.keys() & theirs.keys():
         mine, other = trace.first(ours[seed]), trace.first(theirs[seed])
@@ -201,7 +199,7 @@ def in_training(
 
 
 def pair_of(ours: ReportRun, theirs: ReportRun) -> Pair | None:
-    """Two runs to be compared while they train; None where not both say how far they have come, or not alike."""
+    """Two runs to compare while they train; None if the progress of either is unknown or their kinds differ."""
     mine, other = ours.training, theirs.training
     return Pair(mine, other, ours.steps) if mine and other and mine.of == other.of else None
 
@@ -226,8 +224,8 @@ def late_reading(run: ReportRun) -> float | None:
 def of_values(
     table: str, *fields: str, by: Callable[..., Floats | np.float64]
 ) -> Callable[[ReportRun], float | None]:
-    """What `by` makes of the values of some fields over measurements and layers, the mean of what is finite where
-    that is an array; None where one has no values, or they are not of one shape."""
+    """`by` applied to the fields' values over measurements and layers; of an array, the mean of its finite values.
+    None if a field has no values or their shapes differ."""
 
     def of(run: ReportRun) -> float | None:
         values = [rows(run, table, field)[1] for field in fields]
@@ -240,14 +238,14 @@ def of_values(
 
 
 def rows(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
-    """Steps and values of a field; both empty where there is none."""
+    """Steps and values of a field; both empty if the run has no such field."""
     series = run.columns.series(table, field)
     return series.steps.astype(np.float64), series.values
 
 
 def as_in_the_paper(run: ReportRun, table: str) -> bool:
-    """Whether an instrument was set to measure what the claims are about: the landscape along the gradient, ICS of
-    the update that was made."""
+    """Whether a probe was set up to measure what the claims are about: the landscape along the gradient, and ICS
+    of the actual update."""
     if run.spec is None:
         return True
     probes = run.spec.probes
@@ -258,12 +256,12 @@ def as_in_the_paper(run: ReportRun, table: str) -> bool:
 
 
 def measured_as(table: str, trace: PerMeasurement) -> PerMeasurement:
-    """`trace`, of runs that measured a table as in the paper; nothing of the others."""
+    """`trace` for runs that measured the table as in the paper; empty for all others."""
     return lambda run: trace(run) if as_in_the_paper(run, table) else MeasuredAt(np.empty(0), np.empty(0))
 
 
 def probe_basis(name: str) -> Callable[[ReportRun], Hashable]:
-    """What of a probe's settings changes what it measures, or the steps that a mean is over."""
+    """The settings of a probe that affect its measurements or the steps a mean covers."""
 
     def of(run: ReportRun) -> Hashable:
         if run.spec is None:
@@ -286,7 +284,7 @@ def _within(run: ReportRun, steps: Floats, first: float, last: float) -> NDArray
 
 
 def _moving(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
-    """As `rows`; of ICS without the first layer's."""
+    """Like `rows`, but ICS leaves out the first layer."""
     steps, values = rows(run, table, field)
     if values.ndim != 2 or table != "probe:ics":
         return steps, values

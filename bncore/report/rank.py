@@ -1,13 +1,13 @@
-"""Where one curve of the paper lies among the seeds of a variant: ranks at a few steps, and words for them.
+"""Where one of the paper's curves lies among the seeds of a variant: ranks at a few steps, and words for them.
 
-What n seeds can say: if the paper's seed were one more of ours, all n + 1 values of one step would be equally
-likely in every order, and the paper's would lie outside all of ours with probability 2 / (n + 1), whatever
-the distribution. Looks at several steps depend on each other, so such numbers must not be multiplied.
-Instead each of our seeds is looked at as the paper's is: how far does it lie outside all others, the paper's
-among them? Where some of ours lie as far out as the paper's, nothing sets it apart from them. This is a
-permutation test (conformal p-value; Vovk, Gammerman & Shafer, 2005, ch. 2): exact for every n, however the
-steps depend on each other. The least that n seeds can give is 1 / (n + 1): so often a typical seed is called
-untypical by chance. Of fewer than `FEW` seeds only the range is spoken of, and one seed has no rank.
+What n seeds can tell: if the paper's seed were one more of ours, every order of the n + 1 values at one step
+would be equally likely, and the paper's value would lie outside all of ours with probability 2 / (n + 1),
+whatever the distribution. Values at several steps are dependent, so these probabilities must not be multiplied.
+Instead, each of our seeds is treated like the paper's: how far does it lie outside all others, including the
+paper's? If some of ours lie as far out as the paper's, nothing sets the paper's apart. This is a permutation
+test (conformal p-value; Vovk, Gammerman & Shafer, 2005, ch. 2), exact for every n, however the steps depend on
+each other. The smallest p-value that n seeds can give is 1 / (n + 1): the rate at which a typical seed is called
+atypical by chance. With fewer than `FEW` seeds only the range is reported, and a single seed gives no rank.
 """
 
 from __future__ import annotations
@@ -22,103 +22,103 @@ import numpy as np
 from bncore.figure import ChartData, Floats, Picture
 
 FEW = 5
-"""Of fewer seeds than these only the range is spoken of: one more seed would often lie outside them."""
+"""With fewer seeds than this only the range is reported: one more seed would often lie outside it."""
 LEVEL = 0.05
-"""Share of the seeds, the paper's among them, that must lie as far out as the paper's for it to be typical; of few
-seeds none of ours is as far out."""
+"""The paper's curve is typical if more than this share of the seeds, including the paper's, lie as far out. With
+few seeds, it is atypical only if none of ours is as far out."""
 SHARES = (0.0, 0.02, 0.1, 0.25, 0.5, 1.0)
-"""Of the steps that both cover, where it is looked: most of what happens, happens early."""
+"""Sampled positions, as shares of the common range of steps; denser early, where most changes happen."""
 _TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """A curve of the paper and those of the seeds at the steps that both have, as they are plotted: logarithms
-    where the paper's axis is logarithmic."""
+    """One of the paper's curves and our seeds' curves at their common steps, in plot units: logarithms if the
+    paper's axis is logarithmic."""
 
     steps: Floats  # (m,) ascending
     paper: Floats  # (k, m): one row for a line, two for the edges of a band, one for each step length
     ours: Floats  # (k, n, m), NaN where a seed has no value
-    edges: tuple[str, ...]  # k names; one that is empty for a line
+    edges: tuple[str, ...]  # k names; one empty name for a line
     tolerance: float
-    """Values as near as that count as ties: the paper's are known no better."""
+    """Distance within which values count as ties; the paper's values are not known more precisely."""
     log: bool = False
-    """Whether values are log10."""
+    """Whether the values are log10."""
 
     def plain(self, values: Floats) -> Floats:
-        """As they were before they were plotted."""
+        """The values in original units, with any logarithm undone."""
         return np.asarray(10**values if self.log else values)
 
     @property
     def spread(self) -> tuple[Floats, Floats, Floats]:
-        """Steps, the least and the greatest of the seeds' values, of a line."""
+        """For a line: steps, and the least and the greatest of the seeds' values."""
         low, high = (self.plain(extreme.reduce(self.ours[0], axis=0)) for extreme in (np.fmin, np.fmax))
         return self.steps, low, high
 
 
 @dataclass(frozen=True, slots=True)
 class RankSample:
-    """The paper's rank at one step, of one edge."""
+    """The paper's rank at one step, for one edge."""
 
     step: float
     edge: str
     """``lower edge``, ``upper edge``, ``a = 0.05``; empty for a line."""
     rank: float
-    """Share of our seeds below the paper's, those equal to it counted by half."""
+    """Share of our seeds below the paper's value; ties count half."""
     seeds: int
-    """Those that have a value there."""
+    """Number of seeds with a value at this step."""
     paper: float
     low: float
-    """The least of ours."""
+    """Least of our values."""
     high: float
     side: int
-    """1: the paper's is above all of ours; -1: below all; 0: neither."""
+    """1 if the paper's value is above all of ours, -1 if below all, else 0."""
 
 
 @dataclass(frozen=True)
 class PaperRank:
-    """Where a curve of the paper lies among the seeds of the variant that it is of."""
+    """Where one of the paper's curves lies among our seeds of the same variant."""
 
     figure: str
     panel: str
     variant: str
-    """As pictures name it."""
+    """Variant name as in pictures."""
     curve: str
-    """As the paper names it."""
+    """Curve name as in the paper."""
     seeds: int
     diverged: int = 0
-    """How many of them."""
+    """Number of these seeds that diverged."""
     looks: tuple[RankSample, ...] = ()
-    """Empty where there is no rank."""
+    """Ranks at the sampled steps; empty if there is no rank."""
     as_far: int = 0
-    """How many of our seeds lie as far outside the others as the paper's lies outside ours."""
+    """Number of our seeds that lie as far outside the others as the paper's lies outside ours."""
     reason: str = ""
-    """Why there is no rank; empty where there is one."""
+    """Why there is no rank; empty if there is one."""
 
     @cached_property
     def out(self) -> tuple[RankSample, ...]:
-        """The looks at which the paper's lies outside all of ours."""
+        """Samples at which the paper's value lies outside all of ours."""
         return tuple(look for look in self.looks if look.side)
 
     @property
     def chance(self) -> float:
-        """How often one more seed of ours would lie as far out."""
+        """Probability that one more seed of ours lies as far out."""
         return (1 + self.as_far) / (1 + self.seeds)
 
     @property
     def outside(self) -> bool:
-        """Whether the paper's lies farther out than one more seed of ours would."""
+        """Whether the paper's curve lies farther out than one more seed of ours would."""
         return bool(self.out) and self.chance <= max(LEVEL, 1 / (1 + self.seeds))
 
     @property
     def often(self) -> bool:
-        """Whether the paper's lies outside ours at more looks than one more seed of ours would on average."""
+        """Whether the paper's curve lies outside ours at more samples than one more seed would on average."""
         return len(self.out) > math.ceil(2 * len(self.looks) / (1 + self.seeds))
 
     @property
     def words(self) -> str:
-        """``outside all 20 of ours from step 500 on (below)`` where it lies farther out than one more seed of ours
-        would; else ``a typical seed``, or ``an unusual seed`` where it lies outside more often than that."""
+        """``outside all 20 of ours from step 500 on (below)`` if the curve lies farther out than one more seed of
+        ours would; else ``a typical seed``, or ``an unusual seed`` if it lies outside more often than expected."""
         if self.reason:
             return self.reason
         gone = f"; {self.diverged} of {self.seeds} seeds diverged" if self.diverged else ""
@@ -151,7 +151,7 @@ class PaperRank:
 
 
 def where(steps: Sequence[float], out: set[float]) -> str:
-    """Which of the steps looked at, in words; `out` is not empty."""
+    """At which of the sampled steps, in words; `out` must not be empty."""
     found = [step in out for step in steps]
     first, last, count = found.index(True), len(found) - 1 - found[::-1].index(True), sum(found)
     if count == len(steps):
@@ -166,10 +166,10 @@ def where(steps: Sequence[float], out: set[float]) -> str:
 
 
 def rank(value: float, ours: Floats, tolerance: float = 0.0) -> float:
-    """Share of `ours` below a value, those within the tolerance counted by half; NaN where there are none.
+    """Share of `ours` below a value; values within the tolerance count half. NaN if nothing is known.
 
     Arguments:
-        ours: (n,); what is not finite is left out.
+        ours: (n,); non-finite values are left out.
     """
     known = ours[np.isfinite(ours)]
     if not len(known) or not np.isfinite(value):
@@ -179,7 +179,7 @@ def rank(value: float, ours: Floats, tolerance: float = 0.0) -> float:
 
 
 def looks(aligned: Aligned) -> tuple[RankSample, ...]:
-    """At a few steps, every edge: where at least two seeds and the paper have a value."""
+    """Ranks of every edge at a few steps, where the paper and at least two seeds have a value."""
     found = []
     for at in chosen(aligned.steps):
         for edge, name in enumerate(aligned.edges):
@@ -198,10 +198,10 @@ def looks(aligned: Aligned) -> tuple[RankSample, ...]:
 
 
 def as_far(aligned: Aligned) -> int:
-    """How many of our seeds lie as far outside all others as the paper's lies outside ours.
+    """Number of our seeds that lie as far outside all others as the paper's lies outside ours.
 
-    How far a curve lies outside others is what it lies beyond their range, in units of that range, averaged over
-    the looks and edges at which it has a value.
+    How far a curve lies outside the others is its distance beyond their range, in units of that range, averaged
+    over the sampled steps and edges at which it has a value.
     """
     at = chosen(aligned.steps)
     pool = np.concatenate([aligned.paper[:, None, at], aligned.ours[:, :, at]], axis=1)  # (k, 1 + n, looks)
@@ -214,7 +214,7 @@ def as_far(aligned: Aligned) -> int:
 
 
 def _beyond(pool: Floats, tolerance: float) -> Floats:
-    """(curves,): how far each lies outside all the others."""
+    """Distance of each curve outside all others, shape (curves,)."""
     known = np.isfinite(pool)
     low = np.sort(np.where(known, pool, np.inf), axis=0)[:2]
     high = np.sort(np.where(known, pool, -np.inf), axis=0)[::-1][:2]
@@ -226,7 +226,7 @@ def _beyond(pool: Floats, tolerance: float) -> Floats:
 
 
 def chosen(steps: Floats) -> list[int]:
-    """Indices of the steps that are looked at: those nearest to `SHARES` of the way."""
+    """Indices of the sampled steps: those nearest the `SHARES` of the range."""
     if not len(steps):
         return []
     wanted = steps[0] + np.array(SHARES) * (steps[-1] - steps[0])
@@ -234,8 +234,8 @@ def chosen(steps: Floats) -> list[int]:
 
 
 def smoothed(aligned: Aligned, half: int) -> Aligned:
-    """Means over `half` steps to both sides, over fewer towards the ends, so that nothing is moved; of the paper's
-    and of ours alike."""
+    """The paper's and our values averaged over `half` samples to either side. Windows shrink symmetrically toward
+    the ends, so that nothing is shifted."""
 
     def over(values: Floats) -> Floats:
         last = values.shape[-1] - 1
@@ -251,28 +251,27 @@ def smoothed(aligned: Aligned, half: int) -> Aligned:
 
 
 def spacing(x: Floats) -> float:
-    """The distance between the paper's samples: every one but the last is at a multiple of it, also where some
-    were lost."""
+    """Steps between the paper's samples: all but the last are at multiples of it, even if some were lost."""
     return float(np.gcd.reduce(np.rint(x[:-1]).astype(np.int64))) if len(x) > 2 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPanel(ChartData):
-    """A panel of a figure."""
+    """A panel of a report figure."""
 
     ranks: tuple[PaperRank, ...] = ()
-    """Where the paper's curves lie among the seeds."""
+    """Ranks of the paper's curves among the seeds."""
     first_seed: bool = False
-    """Whether its lines are of the first seed alone."""
+    """Whether it shows the first seed only."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPicture(Picture):
-    """A figure."""
+    """A report figure."""
 
     panels: tuple[ReportPanel, ...]
 
     @property
     def ranks(self) -> tuple[PaperRank, ...]:
-        """Of all panels."""
+        """The ranks of all panels."""
         return tuple(rank for panel in self.panels for rank in panel.ranks)

@@ -1,4 +1,4 @@
-"""The runs of a report: what each is, and whether it may count as evidence for its variant."""
+"""The runs of a report: what each run is, and whether it counts as evidence for its variant."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from bncore.store.paths import RunDir, SweepDir, meta_of
 from bncore.store.status import Observer
 
 COUNTED_STATES = frozenset({"finished", "diverged"})
-"""A run that diverges is a result."""
+"""End states that count as results; divergence is a result."""
 
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """What the paper compares, by name: everything that may differ between two runs that are compared."""
+    """What the paper compares: everything that may differ between two compared runs."""
 
     norm: str = "none"
-    """The kind, with whatever is not as usual, such as ``l1 centred``."""
+    """The norm's kind with any non-default setting, such as ``l1 centred``."""
     noise: str = ""
-    """Empty without noise; ``noise`` for Algorithm 1 with the paper's constants; else what differs from it."""
+    """Empty without noise; ``noise`` for Algorithm 1 with the paper's constants, followed by any differences."""
     lr: float = 0.0
 
     @property
@@ -42,23 +42,23 @@ class Variant:
 
 @dataclass(frozen=True, eq=False)
 class ReportRun:
-    """One run, read to its end."""
+    """One run, read to the end of its journal."""
 
     view: RunView
     meta: dict[str, Any] = field(default_factory=dict)
     excluded_because: str = ""
-    """Why it is no evidence for its variant; empty where it is."""
+    """Why the run is not evidence for its variant; empty if it is."""
     unfinished: bool = False
-    """Whether that is only because it has not come to its end."""
+    """Whether the only reason is that the run has not ended."""
 
     @property
     def run(self) -> RunDir:
-        """Where it lies."""
+        """The run directory."""
         return self.view.run
 
     @property
     def state(self) -> str:
-        """One of the states, `dead`, or `unknown`."""
+        """One of the run states, `dead`, or `unknown`."""
         return self.view.state
 
     @property
@@ -67,22 +67,22 @@ class ReportRun:
 
     @property
     def message(self) -> str:
-        """Why, where the state or a file that cannot be read needs a reason; escaped."""
+        """The reason for the state, or for a file that cannot be read; escaped."""
         return self.view.settings_problem or self.view.message
 
     @property
     def columns(self) -> Columns:
-        """Its journal; empty where it, or the spec, cannot be read."""
+        """The run's journal; empty if the journal or the spec cannot be read."""
         return self.view.columns
 
     @property
     def spec(self) -> Spec | None:
-        """As it was submitted; None where spec.toml makes no sense, or the run observed somebody's own loop."""
+        """The spec as submitted; None if spec.toml is invalid or the run observed an external training loop."""
         return self.view.submitted
 
     @property
     def observed(self) -> Observed | None:
-        """What is known of the loop that it observed; None where it was trained by a spec."""
+        """What is known about the observed training loop; None if the run was trained from a spec."""
         return self.view.settings if isinstance(self.view.settings, Observed) else None
 
     @property
@@ -92,50 +92,50 @@ class ReportRun:
 
     @property
     def counts(self) -> bool:
-        """Whether it is evidence for its variant."""
+        """Whether the run is evidence for its variant."""
         return not self.excluded_because
 
     @cached_property
     def variant(self) -> Variant:
-        """What it is a run of; of a run without a spec, its directory's name."""
+        """The run's variant; for a run without a spec, named after its directory."""
         return Variant(escape_control(self.run.path.name)) if self.spec is None else variant_of(self.spec)
 
     @property
     def seed(self) -> int:
-        """0 where nobody knows."""
+        """The seed; 0 if unknown."""
         return self.spec.seed if self.spec else 0
 
     @property
     def data(self) -> str:
-        """What it was trained on, in the words of its journal; escaped."""
+        """Description of the training data, from the journal; escaped."""
         return escape_control(str(self.columns.start.get("data", "")))
 
     @property
     def steps(self) -> int:
-        """Updates that it was to make; of a run without a spec those that it made."""
+        """Planned number of updates; for a run without a spec, the number made."""
         return self.spec.steps if self.spec else max(self.step, 1)
 
     @cached_property
     def training(self) -> TrainingCurve | None:
-        """How far it has come at each step; None where no loss was journaled."""
+        """The run's progress at each step; None if neither loss nor accuracy was journaled."""
         return training_curve(self.columns, self.steps)
 
     @property
     def warning(self) -> str:
-        """What makes its last evaluation no result; empty where nothing does."""
+        """Why the last evaluation is not a result; empty if it is."""
         return self.view.warning
 
     @property
     def diverged(self) -> bool:
-        """Whether it stopped at a loss that was not finite."""
+        """Whether the run stopped at a non-finite loss."""
         return self.state == "diverged"
 
 
 def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
-    """The runs named and those of the sweeps named, each once.
+    """The given runs and all runs of the given sweeps, each once.
 
     Raises:
-        NoSuchRun: a sweep without runs.
+        NoSuchRun: a sweep has no runs.
     """
     runs: dict[object, RunDir] = {}
     for place in places:
@@ -164,7 +164,7 @@ def report_run(view: RunView) -> ReportRun:
 
 
 def variant_of(spec: Spec) -> Variant:
-    """What a spec is a run of."""
+    """The variant that a spec trains."""
     norm = spec.norm.kind
     if norm == "group" and spec.norm.groups != type(spec.norm)().groups:
         norm += f" {spec.norm.groups} groups"
@@ -174,7 +174,7 @@ def variant_of(spec: Spec) -> Variant:
 
 
 def steered(columns: Columns) -> list[Event]:
-    """The requests that changed how the run trained: those that changed a probe alone do not count."""
+    """Requests that changed the training; requests that changed only probes are left out."""
     return [
         event
         for event in in_effect(columns.events)
@@ -183,7 +183,7 @@ def steered(columns: Columns) -> list[Event]:
 
 
 def _excluded_because(view: RunView) -> str:
-    """Why a run is no evidence for the variant that its spec names, however it ended."""
+    """Why a run is not evidence for the variant in its spec, regardless of how it ended."""
     if view.submitted is None:
         return "observes an external training loop"
     try:
@@ -201,7 +201,7 @@ def _excluded_because(view: RunView) -> str:
 
 
 def _noise(spec: Spec) -> str:
-    """``noise``, and whatever differs from Algorithm 1 as the paper states it."""
+    """``noise``, followed by any differences from Algorithm 1 as the paper states it."""
     if not spec.noise.on:
         return ""
     usual = type(spec.noise)(on=True)

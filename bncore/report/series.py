@@ -1,4 +1,4 @@
-"""From runs to the curves of a picture."""
+"""Conversion of runs to the curves of a picture."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from bncore.report.report_run import ReportRun, Variant
 from bncore.store.measured import layer_histograms, layers_of, take, upper
 
 MOST_POINTS = 120
-"""Of a longer curve each point is the mean of equally many neighbours."""
+"""Most points per curve; in a longer curve each point is the mean of a fixed number of neighbors."""
 RIDGES = 6
-"""Distributions shown of one layer."""
+"""Most distributions shown per layer."""
 LENGTH_STEPS = 5
-"""Measurements shown against step length."""
+"""Most measurements shown over step length."""
 RANGE = "from the least to the greatest seed"
-"""What a band beside a curve of the paper is called."""
+"""Label of a band beside one of the paper's curves."""
 
 
 @dataclass(frozen=True)
 class DrawnMeasure:
-    """What a panel draws of a run."""
+    """What a panel draws for each run."""
 
     measure: Measure
     layer: int | None = None
-    """Its number, from 1, of a measure with a value for each layer."""
+    """Layer number, from 1, for a per-layer measure."""
     change: str = ""
-    """``step`` for |difference to the measurement before|, ``start`` for the difference to the first."""
+    """``step`` for the absolute difference from the previous measurement, ``start`` for the difference from the
+    first; empty for the values themselves."""
 
     @property
     def table(self) -> str:
-        """Where it is journaled."""
+        """Journal table of the measure."""
         return self.measure.table
 
 
@@ -48,7 +49,7 @@ Line = tuple[Floats, Floats, Floats]
 
 
 def line_of(run: ReportRun, drawn: DrawnMeasure) -> Line | None:
-    """The measure over the steps; None where the run has not measured it."""
+    """The measure over steps; None if the run did not measure it."""
     found = take(run.columns, drawn.measure, drawn.layer)
     x, low = found.x, found.y
     if not len(x):
@@ -62,8 +63,8 @@ def line_of(run: ReportRun, drawn: DrawnMeasure) -> Line | None:
 
 
 def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: int) -> int | None:
-    """The number of the layer to show where a figure shows layer `wanted` of `depth`: that one where it was
-    measured, else the measured one at the nearest relative depth. None where none was measured."""
+    """The layer to show where the paper's figure shows layer `wanted` of `depth`: the same number if it was
+    measured, else the measured layer at the nearest relative depth. None if no layer was measured."""
     for run in runs:
         numbers = layers_of(run.columns, measure)
         if numbers:
@@ -76,7 +77,7 @@ def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: 
 
 @dataclass(frozen=True)
 class CurveGroup:
-    """Runs that are drawn as one: a variant's seeds, or a group."""
+    """Runs drawn together: the seeds of a variant, or a group."""
 
     name: str
     style: int
@@ -88,9 +89,9 @@ class CurveGroup:
 
 
 def curves_of(together: CurveGroup, drawn: DrawnMeasure, presentation: Presentation) -> list[Curve]:
-    """The curves of some runs: their mean in its band, or each by itself."""
+    """The curves of a group of runs: their mean with its band, or each run separately."""
     found = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
-    if drawn.change:  # one unit of one seed is another unit than that of another
+    if drawn.change:  # the units of different seeds do not correspond
         found = found[:1]
     measured = replace(together, runs=tuple(run for run, _ in found))
     if len(found) > 1 and not presentation.single:
@@ -107,7 +108,7 @@ def curves_of(together: CurveGroup, drawn: DrawnMeasure, presentation: Presentat
 
 
 def means_note(presentation: Presentation) -> str:
-    """What the lines of several runs are."""
+    """A note that explains how several runs are drawn."""
     if presentation.single:
         return "Each run is drawn separately."
     band = BANDS[presentation.band or "interval"]
@@ -118,7 +119,7 @@ def means_note(presentation: Presentation) -> str:
 
 
 def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: DrawnMeasure) -> list[ReportRun]:
-    """Of each seed a run that has measured it, as in the paper where there is one; by seed."""
+    """One run per seed that measured it, preferably as in the paper; in order of seed."""
     found = []
     for _, ones in sorted(runs.items()):
         usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, drawn.table))
@@ -127,13 +128,13 @@ def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: DrawnMeasure) -
 
 
 def departure_marks(together: CurveGroup) -> Iterator[VLine]:
-    """Where the mean of some runs continues without one of them."""
+    """Marks where the mean of a group continues without one of its runs."""
     for left in departures(together.group) if len(together.runs) > 1 else ():
         yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", together.style)
 
 
 def with_range(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -> list[Curve]:
-    """A variant's curves with the range of its seeds in the place of their band."""
+    """A variant's curves with the range of its seeds in place of their band."""
     if not curves:
         return []
     band = replace(
@@ -145,7 +146,7 @@ def with_range(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) ->
 def paper_curves(
     curves: Sequence[PaperCurve], styles: Mapping[Variant, int], rates: Sequence[float], end: float
 ) -> list[Curve]:
-    """The paper's curves of the variants and learning rates shown, no further than the runs go."""
+    """The paper's curves of the variants and learning rates shown, cut off at step `end`."""
     found = []
     for curve in curves:
         style = _paper_style(curve, styles, rates)
@@ -161,8 +162,8 @@ def paper_curves(
 
 
 def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
-    """Of a field of the landscape probe that has a value for each step length: the steps (n,), the lengths and the
-    values (n, lengths). None of each where it was not measured so."""
+    """A field of the landscape probe that has one value per step length: steps (n,), lengths and values
+    (n, lengths). All are empty if it was not measured this way."""
     steps, multiples = rows(run, "probe:landscape", "multiples")
     _, values = rows(run, "probe:landscape", name)
     _, two_over_lr = rows(run, "probe:landscape", "two_over_lr")
@@ -172,7 +173,7 @@ def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
 
 
 def by_length(run: ReportRun, style: int, name: str) -> list[Curve]:
-    """A field of the landscape probe against the step length a, at some of its measurements."""
+    """A field of the landscape probe over the step length a, at a selection of its measurements."""
     steps, lengths, values = at_lengths(run, name)
     found = []
     chosen = _spread(len(steps), LENGTH_STEPS)
@@ -186,7 +187,7 @@ def by_length(run: ReportRun, style: int, name: str) -> list[Curve]:
 
 
 def ridges_of(run: ReportRun, style: int, layer: int) -> list[Ridge]:
-    """A layer's distributions at some measurements, the first at the bottom."""
+    """A layer's distributions at a selection of measurements, the first at the bottom."""
     steps, counts, low, width = layer_histograms(run.columns, layer)
     found = []
     for row in _spread(len(steps), RIDGES):
@@ -204,7 +205,8 @@ def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:
 
 
 def _thinned(curve: Curve) -> Curve:
-    """Means of neighbours, of the edges of a band that is drawn as such their extremes."""
+    """The curve with neighboring points averaged; the edges of a band-valued measure become the extremes of their
+    neighbors."""
     count = -(-len(curve.x) // MOST_POINTS)
     if count <= 1:
         return curve
@@ -229,5 +231,5 @@ def _paper_style(curve: PaperCurve, styles: Mapping[Variant, int], rates: Sequen
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Indices of at most `most` of `count` rows, the first and the last among them."""
+    """Indices of at most `most` of `count` rows, including the first and the last."""
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, most)).round()}) if count else []

@@ -10,13 +10,13 @@ import numpy as np
 from bncore.aggregate import interval, interval_of_mean, resamples
 
 ENOUGH_SEEDS = 3
-"""Fewest seeds for a verdict. Even so an interval over so few is too narrow rather than too wide; with n seeds
-that all agree, chance alone would have them agree with probability 2^(1-n)."""
+"""Fewest seeds for a verdict. With so few seeds the interval tends to be too narrow rather than too wide; chance
+alone makes all n seeds agree with probability 2^(1-n)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of a quantity over seeds, with its interval."""
+    """Mean of a quantity over seeds, with its interval."""
 
     mean: float
     low: float
@@ -31,9 +31,9 @@ class Estimate:
 
 
 def estimate(values: Mapping[int, float]) -> Estimate | None:
-    """Mean and percentile bootstrap interval of the finite values, by seed; None where there are none.
+    """Mean and percentile bootstrap interval of the finite values, given by seed; None if there are none.
 
-    The interval of a single value is that value: it says nothing of how far another seed would lie.
+    The interval of a single value is that value; it says nothing about the spread between seeds.
     """
     kept = tuple((seed, value) for seed, value in sorted(values.items()) if np.isfinite(value))
     if not kept:
@@ -44,15 +44,15 @@ def estimate(values: Mapping[int, float]) -> Estimate | None:
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
-    """`estimate` of the differences ours - theirs of the seeds that both have."""
+    """`estimate` of the differences ours - theirs over the seeds common to both."""
     return estimate({seed: ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()})
 
 
 def ratio_of_means(over: Mapping[int, float], under: Mapping[int, float]) -> Estimate | None:
-    """mean(over) / mean(under) over the seeds that both have, with the interval that resampled seeds give it; each
-    seed's own value is its share of it, so that their mean is the ratio.
+    """mean(over) / mean(under) over the seeds common to both, with a bootstrap interval over seeds. A seed's value
+    is over / mean(under), so that the mean of the seeds' values is the ratio.
 
-    None where `under` is not surely positive: where its interval holds zero or less, a ratio to it says nothing.
+    None if `under` is not clearly positive: if its interval includes zero or less, the ratio is meaningless.
     """
     base = estimate({seed: under[seed] for seed in over.keys() & under.keys()})
     if base is None or not base.low > 0:
