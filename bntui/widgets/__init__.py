@@ -1,1 +1,1 @@
-"""The explorer's parts: lists, lines, charts in a grid, the steering bar."""
+"""The explorer's widgets: lists, lines, charts in a grid, the steering bar."""

@@ -1,4 +1,4 @@
-"""Charts in a grid: as many as there is room for, all of the same steps and with one crosshair."""
+"""Charts in a grid: as many as fit, with a shared range of steps and a shared crosshair."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from bntui.live.panels import PANELS
 from bntui.widgets.formatting import part_of
 
 LEAST_WIDTH, LEAST_HEIGHT = 44, 9
-"""Cells that a chart needs to say something, where there are several."""
+"""Minimum size of a chart in cells, if there are several."""
 FACET = "\0"
-"""Between a panel's key and a facet's name."""
+"""Separator between a panel's key and a facet's name."""
 SHAPE = 4.5
-"""Width to height of a well-proportioned chart, in cells."""
+"""Ideal ratio of width to height of a chart, in cells."""
 
 EVERY_STEP = frozenset({"loss", "accuracy", "grad_norm"})
-"""Panels of what every mini-batch gives, noise and all: smoothed until the person chooses otherwise."""
+"""Panels of noisy values measured at every mini-batch, which are smoothed by default."""
 
 
 def arrange(count: int, width: int, height: int) -> tuple[int, int]:
-    """Columns and rows for up to `count` charts: all of them if they fit, in the shape nearest to a good one."""
+    """Columns and rows for up to `count` charts: all of them if they fit, in the proportions closest to ideal."""
     most_columns = max(1, min(count, width // LEAST_WIDTH))
     most_rows = max(1, min(count, height // LEAST_HEIGHT))
     if most_columns * most_rows <= count:
@@ -52,7 +52,7 @@ def arrange(count: int, width: int, height: int) -> tuple[int, int]:
 
 
 def facet_key(panel: str, name: str) -> str:
-    """The key of the chart of a panel that shows the runs of a group."""
+    """Key of the chart that shows a panel for the runs of one group."""
     return f"{panel}{FACET}{name}"
 
 
@@ -69,10 +69,10 @@ def _over_one_range(data_of: Mapping[Chart, ChartData], current: Chart) -> dict[
 class ChartGrid(Container):
     """The charts of a layout.
 
-    The focused chart is the current one; where there is no room for all, those around it are shown.
+    The focused chart is the current one; where not all fit, the page of charts around it is shown.
 
     Arguments:
-        smoothing: of what every mini-batch gives, at first.
+        smoothing: initial smoothing of the panels in `EVERY_STEP`.
     """
 
     DEFAULT_CSS = """
@@ -90,29 +90,29 @@ class ChartGrid(Container):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Keys of the panels, in their order."""
+        """Keys of the charts, in order."""
         return tuple(self._charts)
 
     @property
     def current(self) -> Chart | None:
-        """The chart that has the focus, else the first one shown."""
+        """The focused chart, else the first one shown."""
         charts = list(self._charts.values())
         focused = [chart for chart in charts if chart.has_focus]
         return next(iter(focused or [chart for chart in charts if chart.display] or charts), None)
 
     @property
     def current_key(self) -> str:
-        """The key of the panel of the current chart; empty where there is none."""
+        """Key of the current chart's panel; empty if there is none."""
         current = self.current
         return next((_panel_of(key) for key, chart in self._charts.items() if chart is current), "")
 
     def facet(self, facets: Mapping[str, Sequence[RunView]]) -> None:
-        """Show of each chart only some of the runs, by their keys (`facet_key`), and all charts over one range of
-        values; none: every chart shows all runs."""
+        """Show in each chart, by its key (`facet_key`), only some of the runs, with all charts over one range of
+        values; an empty mapping shows all runs in every chart."""
         self._facets = dict(facets)
 
     async def lay_out(self, keys: Sequence[str]) -> None:
-        """Show these panels; charts that stay keep their view."""
+        """Show the charts with these keys; charts that stay keep their view."""
         gone = [key for key in self._charts if key not in keys]
         for key in gone:
             await self._charts[key].remove()
@@ -137,7 +137,7 @@ class ChartGrid(Container):
         self.draw()
 
     def draw(self) -> None:
-        """Make the data of the charts that are visible."""
+        """Compute and show the data of the visible charts."""
         if self._state is None:
             return
         data_of = {
@@ -160,21 +160,21 @@ class ChartGrid(Container):
 
     @on(Chart.Restyled)
     def _match(self, event: Chart.Restyled) -> None:
-        """What is chosen for one facet is chosen for all."""
+        """Apply the style chosen for one facet to all."""
         if self._facets:
             for chart in self._charts.values():
                 chart.match(event.chart)
             self.draw()
 
     def move(self, by: int) -> None:
-        """Make the next chart, or the one before, the current one."""
+        """Move the focus by `by` charts."""
         charts = list(self._charts.values())
         current = self.current
         if current is not None:
             self._go_to(charts[min(len(charts) - 1, max(0, charts.index(current) + by))])
 
     def go_to(self, key: str) -> None:
-        """Make this chart the current one, if it is there."""
+        """Make this chart the current one, if it exists."""
         if key in self._charts:
             self._go_to(self._charts[key])
 
@@ -185,7 +185,7 @@ class ChartGrid(Container):
         self.draw()
 
     def toggle_maximized(self) -> None:
-        """Show the current chart alone, or all charts."""
+        """Switch between the current chart alone and all charts."""
         current = self.current
         self._maximized = not self._maximized
         self._place(current)
@@ -213,14 +213,14 @@ class ChartGrid(Container):
 
 
 MOST = 8
-"""Plots at once."""
+"""Maximum number of plots shown at once."""
 
 
 class RunPlots(Container):
-    """A plot of colours for every run that is shown; where there is no room for all, the selected one is.
+    """A field plot for each run shown; where not all fit, the selected run is among those that do.
 
     Arguments:
-        draw_field: draws what there is of a run.
+        draw_field: draws the data of one run.
     """
 
     DEFAULT_CSS = """
@@ -228,7 +228,7 @@ class RunPlots(Container):
     """
 
     class Resized(Message):
-        """There may be room for more plots, or for fewer."""
+        """The number of plots that fit may have changed."""
 
     def __init__(self, draw_field: DrawField) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ class RunPlots(Container):
         self._runs: Sequence[RunView] = ()
 
     def show(self, fields: Mapping[RunView, Any], selected: RunView | None) -> None:
-        """Show what there is of these runs, as many as there is room for, the selected one among them."""
+        """Show the data of these runs, as many as fit, with the selected one among them."""
         self._all, runs = (fields, selected), list(fields)
         columns, rows = arrange(min(MOST, len(runs)) or 1, self.size.width, self.size.height)
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
@@ -249,7 +249,7 @@ class RunPlots(Container):
             self._draw()
 
     def part(self, runs: Sequence[RunView], selected: RunView | None) -> str:
-        """``runs 1-6 of 10``: which of these would be shown; empty where all are."""
+        """Which of these runs would be shown, such as ``runs 1-6 of 10``; empty if all are."""
         return part_of(range(len(runs))[self._part(runs, selected)], len(runs))
 
     def _part(self, runs: Sequence[RunView], selected: RunView | None) -> slice:

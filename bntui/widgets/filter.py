@@ -1,4 +1,4 @@
-"""A line in which a person types what rows must contain to be shown."""
+"""Input lines that filter rows by text, or runs by a query."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bntui.actions import FILTERS, QUERIES, bindings
 
 
 class Filter(Input):
-    """Shown while something is filtered; Enter goes back to the rows, Escape takes the filter away."""
+    """Visible while a filter is active; Enter returns to the rows, Escape clears the filter."""
 
     DEFAULT_CSS = """
     Filter, Filter:focus { dock: bottom; display: none; border: none; height: 1; padding: 0 1;
@@ -33,7 +33,7 @@ class Filter(Input):
 
     @dataclass
     class Typed(Message):
-        """What rows must contain has changed, or the person is done with it."""
+        """The filter has changed, or the person has finished editing it."""
 
         done: bool = False
 
@@ -44,7 +44,7 @@ class Filter(Input):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All of which a row must contain, in small letters."""
+        """Words that a row must contain, all of them, case-folded."""
         return tuple(self.value.casefold().split())
 
     def passes(self, text: str) -> bool:
@@ -53,12 +53,12 @@ class Filter(Input):
         return all(word in folded for word in self.words)
 
     def open(self) -> None:
-        """Let the person type."""
+        """Show the filter and focus it."""
         self.add_class("open")
         self.focus()
 
     def restore(self, value: str) -> None:
-        """Filter by what was typed before."""
+        """Restore a filter typed earlier."""
         self.value = value
         self.set_class(bool(value), "open")
 
@@ -78,8 +78,8 @@ class Filter(Input):
 
 
 class QueryFilter(Filter):
-    """A filter of runs by a query (`bncore.follow.query`). While what is typed makes no sense, what made sense
-    before it holds; Tab completes."""
+    """A filter of runs by a query (`bncore.follow.query`). While the text is invalid, the last valid query or
+    the valid part before the error applies. Tab completes."""
 
     DEFAULT_CSS = """
     QueryFilter.hinted, QueryFilter.hinted:focus { margin-bottom: 2; }
@@ -92,14 +92,14 @@ class QueryFilter(Filter):
     def __init__(self) -> None:
         super().__init__()
         self.valid = Query()
-        """What runs must be to be shown."""
+        """The query in effect."""
         self.views: Sequence[RunView] = ()
-        """The runs whose values are offered."""
+        """Runs whose values are offered as completions."""
         self._error: QueryError | None = None
         self._offered: list[str] = []
 
     def action_complete(self) -> None:
-        """Complete the last word, as far as there is one way to; else take what may be meant."""
+        """Complete the last word as far as it is unambiguous; if nothing fits, apply the suggested correction."""
         found = complete(self.value, self.views)
         meant = self._error.corrected if self._error is not None and not found else ""
         common = meant or common_beginning(found)
@@ -116,12 +116,12 @@ class QueryFilter(Filter):
             self._error = no_such_value(self.valid, self.views)
         except QueryError as error:
             self._error = error
-            with suppress(QueryError):  # a field's name, half typed, was a word
+            with suppress(QueryError):  # a half-typed field name was accepted as a word
                 self.valid = parse(self.value[: self.value.rfind(" ", 0, error.start) + 1])
         self._offered = [one for one in self._offered if one.startswith(self.value) and one != self.value]
 
     def hint(self, width: int) -> Text:
-        """What may come next, else what is wrong, beside a mark under the word; else nothing."""
+        """Possible completions, else the error with a marker under the word, else nothing."""
         if self._offered:
             start = max(map(self.value.rfind, " (")) + 1
             return Text(escape_control("  ".join(one[start:] for one in self._offered)), "dim")
@@ -136,7 +136,7 @@ class QueryFilter(Filter):
 
 
 class FilterHint(Static):
-    """The line under a filter that says what is wrong with it, or what may come next; no line where nothing is."""
+    """The line under a filter with its completions or its error; hidden if there are none."""
 
     DEFAULT_CSS = """
     FilterHint { dock: bottom; display: none; height: 1; margin-bottom: 1; background: $boost; }
@@ -144,7 +144,7 @@ class FilterHint(Static):
     """
 
     def show(self, filtered: QueryFilter, width: int) -> None:
-        """Say what there is to say."""
+        """Show the filter's hint, if any."""
         text = filtered.hint(width)
         self.set_class(bool(text), "open")
         filtered.set_class(bool(text), "hinted")

@@ -1,4 +1,4 @@
-"""Runs in words, signs and colours: pure functions, the same on every screen."""
+"""Text, signs and colors for runs: pure functions shared by all screens."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ STATES: dict[str, tuple[str, str]] = {
     "gone": ("∅", "red"),
     "unknown": ("?", ""),
 }
-"""A sign and a colour for every state of a run: either alone tells them apart."""
+"""Sign and style of each run state."""
 
 OUTCOMES: dict[str, tuple[str, str]] = {
     "pending": ("…", "yellow"),
     "applied": ("✓", "green"),
     "rejected": ("✗", "red"),
 }
-"""A sign and a colour for what became of a request."""
+"""Sign and style of each outcome of a request."""
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def palette_of(app: App[object]) -> Palette:
-    """The colours of the curves, for text that stands on the screen's own background."""
+    """Colors of the curves, for text on the screen's own background."""
     return plain_palette(app) or (DARK if app.current_theme.dark else LIGHT)
 
 
@@ -57,7 +57,7 @@ def color(palette: Palette, style: int) -> Style:
 
 
 def badge(palette: Palette, style: int, width: int = 3) -> Text:
-    """A piece of the line of a run or a group."""
+    """A sample of the line of a run or group."""
     return Text(sample(palette.dash(style), width), color(palette, style))
 
 
@@ -67,13 +67,13 @@ def state_sign(state: str) -> Text:
 
 
 def state_word(state: str) -> Text:
-    """A state as sign and word."""
+    """A state's sign and name."""
     _, style = STATES.get(state, STATES["unknown"])
     return Text().append_text(state_sign(state)).append(f" {state}", style or MUTED)
 
 
 def state_of_all(states: Iterable[str]) -> str:
-    """The state that several runs are in together: that of the one with which most is still to happen."""
+    """Common state of several runs: that of the run with the most still to come."""
     states = set(states)
     order = ("running", "paused", "queued", "dead", "failed", "stopped", "finished", "diverged", "unknown")
     first = next((state for state in order if state in states), "gone")
@@ -81,13 +81,13 @@ def state_of_all(states: Iterable[str]) -> str:
 
 
 def fraction_of(*views: RunView) -> float:
-    """How much of some runs is done, from 0 to 1."""
+    """Share of the runs' steps that is done, from 0 to 1."""
     total = sum(view.steps for view in views)
     return sum(min(view.step, view.steps) for view in views) / total if total else 0.0
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """``0-4``, ``0, 2, 7-9``: numbers in order, those that follow each other as one."""
+    """Sorted numbers, with consecutive ones as a range: ``0-4``, ``0, 2, 7-9``."""
     spans: list[list[int]] = []
     for number in sorted(set(numbers)):
         if spans and number == spans[-1][1] + 1:
@@ -98,7 +98,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def part_of(shown: range, count: int) -> str:
-    """``runs 1-6 of 10``; empty where all are shown."""
+    """Which runs are shown, such as ``runs 1-6 of 10``; empty if all are."""
     if len(shown) == count:
         return ""
     which = f"run {shown.stop}" if len(shown) == 1 else f"runs {shown.start + 1}-{shown.stop}"
@@ -106,18 +106,18 @@ def part_of(shown: range, count: int) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A share; never 100 % before all is done."""
+    """A fraction as a percentage, rounded down: never 100 % before everything is done."""
     return f"{math.floor(100 * fraction + 1e-9)} %"
 
 
 def bar(fraction: float, width: int, style: Style | str = "") -> Text:
-    """A line that is drawn as far as the run has come."""
+    """A progress bar."""
     done = max(0, min(width, round(fraction * width)))
     return Text("━" * done, style).append("─" * (width - done), MUTED)
 
 
 def rate(per_second: float | None) -> str:
-    """Steps per second, or per minute where that gives a number above 1."""
+    """Steps per second, or per minute below one per second."""
     if per_second is None or not math.isfinite(per_second):
         return "-"
     if per_second >= 1 or per_second <= 0:
@@ -126,7 +126,7 @@ def rate(per_second: float | None) -> str:
 
 
 def short_count(number: int) -> str:
-    """``640``, ``15k``, ``1.2M``: in five cells at most."""
+    """A count in at most five cells: ``640``, ``15k``, ``1.2M``."""
     for unit, size in (("M", 10**6), ("k", 10**3)):
         if number >= 10 * size:
             return f"{number / size:.0f}{unit}"
@@ -136,7 +136,8 @@ def short_count(number: int) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The values as a line of blocks, each of the mean of its share; what is not finite leaves a gap."""
+    """The values as a line of block characters, each showing the mean of its share; a share without finite values
+    is blank."""
     if not len(values) or width <= 0:
         return ""
     count = len(values)
@@ -146,7 +147,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     if not known:
         return ""
     low = min(known)
-    half = max(known) / 2 - low / 2  # the whole span may be beyond all numbers
+    half = max(known) / 2 - low / 2  # the full span may overflow
     return "".join(
         " " if share is None else BLOCKS[min(7, int(8 * ((share / 2 - low / 2) / half))) if half > 0 else 0]
         for share in shares
@@ -159,16 +160,16 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def held(views: Sequence[RunView], width: int) -> list[Text]:
-    """What holds of some runs now, in lines of at most `width` cells: of an observed loop its controls."""
+    """Current settings of some runs, or an observed loop's controls, in lines of at most `width` cells."""
     controls = views[0].controls
     if controls is None:
         return [settings(*views), *cadences(views[0], width)]
-    named = sorted(controls, key=lambda one: "." in one.name)  # amplitudes and the like last
+    named = sorted(controls, key=lambda one: "." in one.name)  # dotted names, such as amplitudes, last
     return pairs_in_lines(((one.name, show_value(one.value)) for one in named), width) if named else []
 
 
 def settings(*views: RunView) -> Text:
-    """What holds of some runs now: norm, noise and learning rate; of more than two values how many there are."""
+    """Current norm, noise and learning rate of some runs; more than two values are replaced by their number."""
     specs = [view.spec for view in views if view.spec is not None]
     if not specs:
         return Text("settings unknown", MUTED)
@@ -181,7 +182,7 @@ def settings(*views: RunView) -> Text:
 
 
 def cadences(view: RunView, width: int) -> list[Text]:
-    """Which probes measure, and how often, in lines of at most `width` cells."""
+    """Active probes and their cadences, in lines of at most `width` cells."""
     if view.spec is None:
         return []
     probes = view.spec.probes
@@ -191,7 +192,7 @@ def cadences(view: RunView, width: int) -> list[Text]:
 
 
 def pairs_in_lines(pairs: Iterable[tuple[str, str]], width: int) -> list[Text]:
-    """As `pairs_of`, in lines of at most `width` cells that break between two pairs."""
+    """As `pairs_of`, in lines of at most `width` cells, broken only between pairs."""
     return in_lines((pairs_of([pair]) for pair in pairs), width)
 
 
@@ -212,7 +213,7 @@ def in_lines(parts: Iterable[Text], width: int) -> list[Text]:
 
 
 def pairs_of(pairs: Iterable[tuple[str, str]]) -> Text:
-    """``name value`` pairs, the names faintly."""
+    """``name value`` pairs with dimmed names."""
     text = Text()
     for name, value in pairs:
         text.append("  " if text else "").append(f"{name} ", MUTED).append(value)
@@ -220,7 +221,7 @@ def pairs_of(pairs: Iterable[tuple[str, str]]) -> Text:
 
 
 def request_line(request: RequestView, targets_text: str, targets_style: Style | str = "") -> Text:
-    """One change as the list of changes shows it."""
+    """A request as the list of changes shows it."""
     sign, style = OUTCOMES[request.outcome]
     when = "now" if request.step is None else f"{request.step:,}"
     text = Text().append(f"{when:>7} ", MUTED).append(f"{sign} ", style).append(request.summary)
@@ -231,7 +232,7 @@ def request_line(request: RequestView, targets_text: str, targets_style: Style |
 
 
 def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]:
-    """Every request of every run, in order, pending ones last; the same one to several runs appears once."""
+    """All runs' requests by step, pending ones last; a request sent to several runs appears once."""
     grouped: dict[tuple[str, str, str, str], tuple[RequestView, list[RunView]]] = {}
     for view in snapshot.runs:
         for request in view.requests:
@@ -240,14 +241,14 @@ def changes(snapshot: Snapshot) -> list[tuple[RequestView, tuple[RunView, ...]]]
             if request.outcome == "rejected":
                 key = (*key[:2], request.reason or request.id, step)
             views = grouped.setdefault(key, (request, []))[1]
-            if view not in views:  # a run may be sent the same twice
+            if view not in views:  # a run may have been sent the same request twice
                 views.append(view)
     requests = [(request, tuple(views)) for request, views in grouped.values()]
     return sorted(requests, key=lambda one: (one[0].outcome == "pending", one[0].step or 0))
 
 
 def targets_text(views: Sequence[RunView], groups: Sequence[Group]) -> str:
-    """Some of the runs of these groups in a word or two."""
+    """Short name for a subset of the groups' runs."""
     if len(views) == 1:
         return views[0].name
     if len(views) == sum(len(one.runs) for one in groups):
@@ -257,8 +258,8 @@ def targets_text(views: Sequence[RunView], groups: Sequence[Group]) -> str:
 
 
 def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:
-    """The runs that a request goes to, in words that no name can be taken for: ``run none``, ``the 5 runs of none
-    (none seeds 0-4)``."""
+    """The target runs of a request, worded so that a name cannot be mistaken for a word: ``run none``, ``the 5
+    runs of none (none seeds 0-4)``."""
     if len(views) == 1:
         return f"run {views[0].name}"
     paths = {view.run.path for view in views}
@@ -271,7 +272,7 @@ def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:
 
 
 def table_of(views: Sequence[RunView]) -> str:
-    """Runs and the newest values of what they measured, a line for each run with tabs between its values."""
+    """Tab-separated table of the newest measured values, with a header and a line per run."""
     tables = {(m.table, m.field): m.key for m in SHOWN if not m.per and not m.high}
     known = [at for at in tables if any(view.newest(*at) is not None for view in views)]
     rows = [["run", "state", "step", *(tables[at] for at in known)]]
@@ -284,7 +285,7 @@ def table_of(views: Sequence[RunView]) -> str:
 
 
 def run_names(views: Sequence[RunView], most: int = 4) -> str:
-    """Names of runs; where they are many, those that differ by the seed alone as one: ``none seeds 0-29``."""
+    """Names of runs; of more than `most`, those that differ only in the seed are merged: ``none seeds 0-29``."""
     same: dict[str, list[RunView]] = {}
     for view in views:
         stem = view.name.removesuffix(f"-s{view.seed}") if len(views) > most else view.name
@@ -296,7 +297,7 @@ def run_names(views: Sequence[RunView], most: int = 4) -> str:
 
 
 def fitted(text: str, width: int) -> str:
-    """`text` in exactly `width` cells, cut with an ellipsis."""
+    """`text` padded or cut, with an ellipsis, to exactly `width` cells."""
     line = Text(text)
     line.truncate(width, overflow="ellipsis", pad=True)
     return line.plain if width > 0 else ""

@@ -1,4 +1,4 @@
-"""Lines of parts that leave out the least important ones where there is no room; that of the keys is one."""
+"""One-row widgets that drop their least important segments where there is no room, such as the key line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Segment:
 
     text: Text
     rank: int = 0
-    """What goes first when there is no room: the highest, of equals the last one of a line."""
+    """Segments with the highest rank are dropped first; among equals, the last one of the line."""
 
 
 def fit(left: Sequence[Segment], right: Sequence[Segment], width: int, gap: str = "  ") -> Text:
-    """Parts at the left and parts at the right end of `width` cells; at last the only ones left are cut."""
+    """Lay out segments at the left and right ends of `width` cells; a segment left alone is truncated."""
     if width <= 0:
         return Text()
     left, right = list(left), list(right)
@@ -43,12 +43,12 @@ def _joined(parts: Sequence[Segment], gap: str) -> Text:
 
 
 def length(parts: Sequence[Segment], gap: str = "  ") -> int:
-    """Cells of parts beside each other."""
+    """Width of the segments side by side, in cells."""
     return sum(part.text.cell_len for part in parts) + len(gap) * max(0, len(parts) - 1)
 
 
 class Line(Widget):
-    """One row of the screen; draws only when what it says has changed."""
+    """One row of the screen; redraws only when its segments change."""
 
     DEFAULT_CSS = """
     Line { height: 1; width: 1fr; }
@@ -60,19 +60,19 @@ class Line(Widget):
         self._right: tuple[Segment, ...] = ()
 
     def say(self, left: Sequence[Segment], right: Sequence[Segment] = ()) -> None:
-        """Show these parts."""
+        """Show these segments."""
         if (self._left, self._right) != (tuple(left), tuple(right)):
             self._left, self._right = tuple(left), tuple(right)
             self.refresh()
 
     @property
     def room(self) -> int:
-        """Cells for the parts: all but one at each end."""
+        """Cells available to the segments: all but one at each end."""
         return max(0, self.size.width - 2)
 
     @property
     def text(self) -> Text:
-        """The line as it is drawn."""
+        """The line as drawn."""
         return Text(" ").append_text(fit(self._left, self._right, self.room)).append(" ")
 
     def render_line(self, y: int) -> Strip:
@@ -82,11 +82,11 @@ class Line(Widget):
 
 
 NOTICE_S = 8.0
-"""How long a notice replaces the keys."""
+"""Seconds for which a notice replaces the keys."""
 
 
 class KeyLine(Line):
-    """Keys of the table of actions, as many as there is room for."""
+    """Keys and labels from the table of actions, as many as fit."""
 
     DEFAULT_CSS = """
     KeyLine { dock: bottom; background: $panel; }
@@ -98,10 +98,10 @@ class KeyLine(Line):
         self._notices = 0
 
     def offer(self, actions: Iterable[Action], labels: dict[str, str]) -> None:
-        """Offer these actions.
+        """Show these actions.
 
         Arguments:
-            labels: those that depend on what holds now, by the action's name.
+            labels: labels that depend on the current state, by action name.
         """
         self._parts = ([], [])
         for action, *others in _paired(sorted(actions, key=lambda action: action.rank)):
@@ -115,7 +115,7 @@ class KeyLine(Line):
             self.say(*self._parts)
 
     def notice(self, text: str, style: str = "") -> None:
-        """Say what happened, for a moment; `text` is escaped."""
+        """Show a notice for a moment; `text` must be escaped already."""
         self._notices += 1
         this = self._notices
         self.say([Segment(Text(text, style))])
@@ -129,7 +129,7 @@ class KeyLine(Line):
 
 
 def _paired(actions: list[Action]) -> list[list[Action]]:
-    """Those that are offered, of which one label is said once: ``[ ] layer``."""
+    """Actions to show, grouped so that a shared label appears once: ``[ ] layer``."""
     same: dict[tuple[str, str], list[Action]] = {}
     for action in actions:
         if action.rank < 9 and action.key:

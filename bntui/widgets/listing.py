@@ -1,4 +1,4 @@
-"""A list of rows of which one is chosen; draws what is visible, whatever its length."""
+"""A list of selectable rows of any length; draws only the visible ones."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ListRow:
 
     text: Text
     key: str = ""
-    """What it stands for; a row without a key is a heading and is passed over."""
+    """Identifies what the row stands for; a row without a key is a heading, which the cursor skips."""
 
 
 def wrapped(row: ListRow, width: int, console: Console, indent: int = 0) -> list[ListRow]:
-    """A row on as many as it takes, of which the first stands for all; the others are indented."""
+    """Wrap a row over as many rows as needed; the first keeps the key, the others are indented."""
     width = max(20, width)  # not known before the first layout
     if row.text.cell_len <= width:
         return [row]
@@ -40,10 +40,10 @@ def wrapped(row: ListRow, width: int, console: Console, indent: int = 0) -> list
 
 
 class Listing(ScrollView, can_focus=True):
-    """Rows, and a cursor that stays with its row when others come and go.
+    """Rows with a cursor that stays on its row when others are added or removed.
 
     Arguments:
-        follows: whether, while the last row is selected, those that are added become the last one in its place.
+        follows: whether the cursor moves to newly added last rows while it is on the last row.
     """
 
     DEFAULT_CSS = """
@@ -58,7 +58,7 @@ class Listing(ScrollView, can_focus=True):
 
     @dataclass
     class RowMessage(Message):
-        """Something happened to a row."""
+        """Base class of the messages about a row."""
 
         listing: Listing
         key: str
@@ -68,10 +68,10 @@ class Listing(ScrollView, can_focus=True):
             return self.listing
 
     class Moved(RowMessage):
-        """The cursor stands on another row."""
+        """The cursor moved to another row."""
 
     class Chosen(RowMessage):
-        """A row was chosen, by Enter or by the mouse."""
+        """A row was chosen, with Enter or the mouse."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Listing(ScrollView, can_focus=True):
 
     @property
     def text_width(self) -> int:
-        """Cells of a row's text: those beside the scrollbar."""
+        """Width available to a row's text, in cells, without the scrollbar."""
         return self.scrollable_content_region.width
 
     @property
     def key(self) -> str:
-        """The key of the row that the cursor is on; empty where there is none."""
+        """Key of the row under the cursor; empty if there is none."""
         return self._key
 
     @key.setter
@@ -105,7 +105,7 @@ class Listing(ScrollView, can_focus=True):
             self._reveal()
 
     def show(self, rows: Sequence[ListRow]) -> None:
-        """Show these rows; the cursor stays, or goes to the nearest row that is left."""
+        """Show these rows; the cursor stays on its row, or moves to the nearest remaining one."""
         before, index = self.rows, self._index()
         at_end = self._follows and self._key == next((row.key for row in reversed(before) if row.key), "")
         if tuple(rows) == before:
@@ -125,7 +125,7 @@ class Listing(ScrollView, can_focus=True):
         self.refresh()
 
     def action_move(self, by: int) -> None:
-        """Move by `by` rows that have a key."""
+        """Move the cursor by `by` rows, counting only those with a key."""
         keys = [row.key for row in self.rows if row.key]
         if not keys:
             return

@@ -1,4 +1,4 @@
-"""The runs at the left of a page: their states, the selected one's settings, and the changes made to them."""
+"""The sidebar with the runs: their states, the settings of the selected one, and the changes made to them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from bntui.widgets.listing import Listing, ListRow, wrapped
 
 DETAIL_WIDTH = 32
 CHANGE_INDENT = 10
-"""Of a change that takes several rows: where its first one begins to say what was changed."""
+"""Indent of a change's continuation rows: the column at which the first row's summary begins."""
 SHORT: dict[Band, str] = {
     "interval": "mean, 95 % interval", "range": "mean, min-max", "quartiles": "mean, quartiles",
     "deviation": "mean ± 1 sd", "envelope": "min-max",
 }  # fmt: skip
-"""What a band shows, in a title."""
+"""What each band shows, as titles name it."""
 
 
 class Sidebar(Vertical):
-    """Runs, the selected one, and changes, one above the other."""
+    """List of runs, details of the selected one, readings at the crosshair, and changes, from top to bottom."""
 
     DEFAULT_CSS = """
     Sidebar { width: 38; height: 1fr; }
@@ -50,7 +50,7 @@ class Sidebar(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._shape: tuple[int, str] | None = None
-        """What the height of what is said of the selected run depends on."""
+        """Number of lines and message that determine the height of the details."""
         self._shown: tuple[Snapshot, Selection, Sequence[Group], Grouping | None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -84,7 +84,7 @@ class Sidebar(Vertical):
             panel.border_title = Text(fmt.fitted(group.name, min(cell_len(group.name), 30)))
             lines = details(group)
             message = group.runs[0].message if len(group.runs) == 1 else ""
-            shape = (len(lines), message)  # which alone may wrap: laying out costs as much as two charts
+            shape = (len(lines), message)  # only the message may wrap; layout costs as much as two charts
             panel.update(Text("\n").join(lines), layout=shape != self._shape)
             self._shape = shape
         changes = self.query_one("#changes", Listing)
@@ -94,7 +94,8 @@ class Sidebar(Vertical):
         changes.show([line for row in rows for line in wrapped(row, width, console, CHANGE_INDENT)])
 
     def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
-        """Show what a chart's curves say at the crosshair, in the order of the runs; nothing where it is empty."""
+        """Show the readings of a chart's curves at the crosshair, in the order of the runs; hidden if there are
+        none."""
         panel = self.query_one("#readings", Listing)
         panel.display = bool(found)
         if found and self._shown is not None:
@@ -115,23 +116,23 @@ class Sidebar(Vertical):
             panel.key = keys[selected.style] if selected else ""
 
     def scroll_list(self, by: int) -> None:
-        """Scroll what the crosshair reads by so many pages, or, without a crosshair, the changes."""
+        """Scroll the readings at the crosshair, or without a crosshair the changes, by `by` pages."""
         readings = self.query_one("#readings", Listing)
         listing = readings if readings.display else self.query_one("#changes", Listing)
         listing.scroll_relative(y=by * max(1, listing.size.height - 1), animate=False)
 
     def on_resize(self) -> None:
-        """Fit the rows to the width there is now: they may have been written while hidden."""
+        """Fit the rows to the current width: they may have been laid out while hidden."""
         if self._shown is not None:
             self.show(*self._shown)
 
 
 class RunLine(Line):
-    """The same in one line, for narrow terminals."""
+    """The runs in one line, for narrow terminals."""
 
     def show(self, groups: Sequence[Group], selection: Selection) -> None:
-        """Show the runs of a snapshot, grouped; the selected group is never left out, and where others are, it is
-        said which of how many it is."""
+        """Show the runs of a snapshot, grouped. The selected group is always shown; where others are dropped, its
+        position, such as 3 of 8, is added."""
         palette = fmt.palette_of(self.app)
         parts, selected = [], selection.group(groups)
         for index, group in enumerate(groups):
@@ -151,10 +152,10 @@ class RunLine(Line):
 
 
 class ChangeLine(Line):
-    """The last change in one line."""
+    """The newest change in one line, for narrow terminals."""
 
     def show(self, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]) -> None:
-        """Show the newest of the snapshot's changes; all that have numbers in charts, where there is room."""
+        """Show the newest change of the snapshot or, if charts number their changes, as many of those as fit."""
         rows = change_rows(fmt.palette_of(self.app), snapshot, selection, groups)
         self.set_class(not rows, "empty")
         numbers = numbered(selection.shown(snapshot), selection.marks)
@@ -169,24 +170,24 @@ class ChangeLine(Line):
 
 
 def title_of(grouping: Grouping) -> str:
-    """``By variant · mean, 95 % interval``."""
+    """A grouping as a title: ``By variant · mean, 95 % interval``."""
     by = ", ".join(map(short_name, grouping.by)) or "variant"
     return f"By {by} · {SHORT[grouping.band]}"
 
 
 def named(group: Group) -> str:
-    """Its name, with the number of its runs where there are several."""
+    """The group's name, with the number of runs if there are several."""
     return f"{group.name} ×{len(group.runs)}" if len(group.runs) > 1 else group.name
 
 
 def state_of(group: Group) -> str:
-    """The state that all its runs are in, else that of the one with which most is still to happen."""
+    """The state shared by all runs, else that of the run with the most still to come."""
     states = {view.state for view in group.runs}
     return states.pop() if len(states) == 1 else fmt.state_of_all(states)
 
 
 def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> Text:
-    """A group in one line: whether marked, pinned or hidden, its line, name and state, how far its runs are."""
+    """A group in one row: marked, pinned and hidden flags, line sample, name, state and progress."""
     paths = {view.run.path for view in group.runs}
     text = (
         Text("◆" if paths <= selection.marked else " ")
@@ -207,8 +208,8 @@ def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> 
 def reading_rows(
     palette: Palette, at: float, drawn: Reading, raw: Reading | None, width: int
 ) -> Iterator[Text]:
-    """A curve's name and value at a step, and beneath it what there is about it: band, noise floor, what was
-    smoothed, and where it was measured, or last measured, if not at that place."""
+    """A curve's name and value at the crosshair, followed by any details: band, noise floor, raw value, best
+    value, and the place of the measurement, or of the last one, if different."""
     reached = math.isfinite(drawn.x)
     value = drawn.value if reached else "-"
     head = fmt.badge(palette, drawn.style).append(" ")
@@ -234,7 +235,7 @@ def _band(reading: Reading) -> list[str]:
 
 
 def details(group: Group) -> list[Text]:
-    """What is known of the selected group: of a run alone its own state, else how many are in which state."""
+    """Details of the selected group: state or number of runs in each state, progress, rate, and settings."""
     view, several = group.runs[0], len(group.runs) > 1
     fraction = fmt.fraction_of(*group.runs)
     states = Counter(one.state for one in group.runs)
@@ -266,7 +267,7 @@ def details(group: Group) -> list[Text]:
 def change_rows(
     palette: Palette, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]
 ) -> list[ListRow]:
-    """Every change, once; with its number where it is marked by that in charts."""
+    """A row for each change, with its number if charts mark it by number."""
     numbers, rows = numbered(selection.shown(snapshot), selection.marks), []
     style_of = styles_of(groups)
     for request, views in fmt.changes(snapshot):

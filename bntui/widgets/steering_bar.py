@@ -1,4 +1,4 @@
-"""The steering bar: which request goes to which runs and when, shown before anything is sent."""
+"""The steering bar: shows which request goes to which runs and when, before anything is sent."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from bntui.widgets.line import Line, Segment
 
 
 class RequestInput(Input):
-    """A line of text. A suggestion is selected: what is typed replaces it, but a blank or an ``@`` continues it,
-    since no value begins with those; the keys that move the cursor let it be edited."""
+    """An input whose suggestion is selected: typing replaces it, but a space or ``@`` continues it, since no value
+    begins with either; the cursor keys start editing it."""
 
     DEFAULT_CSS = """
     RequestInput, RequestInput:focus { border: none; height: 1; padding: 0 1; background: $boost; }
@@ -36,7 +36,7 @@ class RequestInput(Input):
     """
 
     def offer(self, text: str) -> None:
-        """Put a text there, selected."""
+        """Insert a suggestion, selected."""
         self.value = text
         self.select_all()
 
@@ -49,7 +49,7 @@ class RequestInput(Input):
 
 
 class SteeringBar(Vertical):
-    """Shown while a request is composed; Enter sends it, Escape cancels."""
+    """Visible while a request is being composed; Enter sends it, Escape cancels."""
 
     DEFAULT_CSS = """
     SteeringBar { height: auto; min-height: 5; max-height: 50%; display: none; border: round $primary;
@@ -61,12 +61,12 @@ class SteeringBar(Vertical):
 
     @dataclass
     class Confirmed(Message):
-        """The person has seen it and wants it sent."""
+        """The person has confirmed the request."""
 
         proposal: Proposal
 
     class Closed(Message):
-        """The bar was closed; it sends nothing any more."""
+        """The bar was closed, after confirming or canceling."""
 
     def __init__(self) -> None:
         super().__init__(id="steering-bar")
@@ -77,7 +77,7 @@ class SteeringBar(Vertical):
         self._selection: Selection | None = None
         self._groups: Sequence[Group] = ()
         self._whole_sweep = False
-        """Whether the request goes to every run this time."""
+        """Whether this request goes to every run."""
         self._proposal: Proposal | None = None
 
     def compose(self) -> ComposeResult:
@@ -90,7 +90,7 @@ class SteeringBar(Vertical):
         return self.has_class("open")
 
     def open(self, verb: str, snapshot: Snapshot, groups: Sequence[Group], selection: Selection) -> None:
-        """Let the person compose a request."""
+        """Start composing a request."""
         self._verb, self._snapshot, self._selection, self._groups = verb, snapshot, selection, groups
         self._whole_sweep = selection.whole_sweep
         self._options = suggestions(verb, selection.run(snapshot))
@@ -110,7 +110,7 @@ class SteeringBar(Vertical):
             self.post_message(self.Closed())
 
     def update(self, snapshot: Snapshot, groups: Sequence[Group]) -> None:
-        """Show what the request would do to the runs as they are now."""
+        """Update the proposal for the current state of the runs."""
         if self.is_open:
             self._snapshot, self._groups = snapshot, groups
             self._update_proposal()
@@ -142,7 +142,7 @@ class SteeringBar(Vertical):
             self.post_message(self.Confirmed(proposal))
 
     def _update_proposal(self) -> None:
-        """Say what the text would send, or why it cannot be sent."""
+        """Show what the text would send, or why it cannot be sent."""
         if not self.is_open or self._snapshot is None or self._selection is None:
             return
         text = self.query_one(RequestInput).value
@@ -176,7 +176,7 @@ class SteeringBar(Vertical):
 
 
 def _options(options: Sequence[str], text: str) -> list[Segment]:
-    """The suggestions, the current one marked, without the name that they all begin with."""
+    """The suggestions with the current one highlighted; a setting name shared by all is omitted."""
     names = {option.partition("=")[0] for option in options}
     parts = []
     for index, option in enumerate(options):
