@@ -128,12 +128,11 @@ def settings_named(names: Iterable[str], snapshot: Snapshot, option: str) -> tup
         BadParameter: one does not; naming those that do.
     """
     varied = {path: SPELLING.get(path, path) for path in varying(snapshot.runs)}
-    by = tuple(ALIASES.get(name, name) for name in names if name != "variant")
-    for path in by:
+    by = {name: ALIASES.get(name, name) for name in names if name != "variant"}
+    for name, path in by.items():
         if path not in varied:
-            text = _no_group(SPELLING.get(path, path), varied)
-            raise typer.BadParameter(escape_control(text), param_hint=option)
-    return by
+            raise typer.BadParameter(escape_control(_no_group(name, varied)), param_hint=option)
+    return tuple(by.values())
 
 
 def _no_group(name: str, varied: Mapping[str, str]) -> str:

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from bncore.figure import Span
-from bncore.follow.groups import Group, styles_of
+from bncore.follow.groups import styles_of
 from bncore.follow.run_view import RunView
 from bncore.report.paper import FOLDER
 from bncore.store.problems import fidelity_problem, first_failures
-from bntui.actions import EVERYWHERE, RUNS, Action, bindings, page_keys
+from bntui.actions import EVERYWHERE, RUNS, bindings, page_keys
 from bntui.chart.plot import Plot
 from bntui.chart.ticks import exact
 from bntui.chart.view import span_of
@@ -29,10 +29,8 @@ from bntui.live.grouping import Grouping
 from bntui.live.marks import MARKS, numbered
 from bntui.live.snapshot import Snapshot
 from bntui.screens.dialog import Ask, place_of
-from bntui.screens.page import Page, heading
-from bntui.steering.proposal import Proposal
-from bntui.steering.send import send
-from bntui.steering.verbs import AHEAD, VERBS
+from bntui.screens.page import heading
+from bntui.screens.steering import SteeringPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.charts import RunPlots
 from bntui.widgets.line import KeyLine, Line, Segment
@@ -45,7 +43,7 @@ WIDE, HIGH = 110, 20
 """Minimum terminal size for the sidebar beside the charts."""
 
 
-class RunsPage(Page):
+class RunsPage(SteeringPage):
     """A screen about the watched runs."""
 
     DEFAULT_CSS = """
@@ -160,11 +158,6 @@ class RunsPage(Page):
         return [replace(view, style=style_of[view]) for view in views]
 
     @property
-    def groups(self) -> tuple[Group, ...]:
-        """Groups of runs that are listed, selected and steered."""
-        return self.context.groups(self.snapshot) if self.snapshot else ()
-
-    @property
     def grouping(self) -> Grouping | None:
         """How runs are grouped in charts; None draws single runs."""
         return self.context.grouping(self.snapshot) if self.snapshot else None
@@ -198,36 +191,6 @@ class RunsPage(Page):
             part = plots.part(self.selection.drawn(self.snapshot), self.selection.run(self.snapshot))
             right = [Segment(Text(part), 1), *right] if part else right
         return left, right
-
-    def labels(self) -> dict[str, str]:
-        playback = self.context.feed.playback
-        return {
-            "whole_sweep": f"whole sweep: {'on' if self.selection.whole_sweep else 'off'}",
-            "steer('pause')": self._pause_verb() if playback is None else playback.toggle_label,
-        }
-
-    def offered(self) -> list[Action]:
-        """Without requests that none of the runs accepts in its state."""
-        runs = self.snapshot.runs if self.snapshot else ()
-        states = {view.state for view in runs}
-        if not runs or self.context.feed.playback is not None:
-            return super().offered()
-        refused = {f"steer('{key}')" for key, verb in VERBS.items() if not verb.states & states}
-        if states & (VERBS["resume"].states | VERBS["restart"].states):
-            refused.discard("steer('pause')")
-        if not states & AHEAD:
-            refused.add("whole_sweep")
-        return [action for action in super().offered() if action.name not in refused]
-
-    def _pause_verb(self) -> str:
-        """Verb of the pause key for the current targets; pausing comes first if any of them is running."""
-        targets = self.selection.targets(self.snapshot, self.groups) if self.snapshot else ()
-        states = {view.state for view in targets}
-        if "running" in states:
-            return "pause"
-        if "paused" in states:
-            return "resume"
-        return "restart" if states & {"stopped", "dead", "failed"} else "pause"
 
     def action_view(self, name: str) -> None:
         self.context.navigator.view_page(name)
@@ -312,10 +275,6 @@ class RunsPage(Page):
         shown = [plot for plot in plots if plot.display]
         return next((plot for plot in shown if plot.has_focus), next(iter(shown), None))
 
-    def action_whole_sweep(self) -> None:
-        self.selection.whole_sweep = not self.selection.whole_sweep
-        self.show_again()
-
     def action_marks(self) -> None:
         names, state = list(MARKS), self.panel_state()
         now = self.selection.marks or ("numbers" if state.numbers else "labels")
@@ -352,17 +311,6 @@ class RunsPage(Page):
         """Numbers of the layers measured in any run, ascending."""
         return sorted({number for view in self.runs for found in measured_layers(view) for number in found})
 
-    def action_steer(self, verb: str) -> None:
-        playback, refusal = self.context.feed.playback, self.context.steering_refusal()
-        if verb == "pause" and playback is not None:
-            playback.toggle()
-            self._playback_moved()
-        elif refusal:
-            self.notice(refusal, "yellow")
-        elif self.snapshot is not None and self.runs:
-            verb = self._pause_verb() if verb == "pause" else verb
-            self.query_one(SteeringBar).open(verb, self.snapshot, self.groups, self.selection)
-
     def action_copy(self, what: str) -> None:
         """Copy to the terminal's clipboard (OSC 52); works over SSH, and in tmux if `set-clipboard` is on."""
         text = self._copied(what)
@@ -390,31 +338,6 @@ class RunsPage(Page):
         """What is read at the crosshair, a line for each curve with tabs between its values."""
         return ""
 
-    def action_playback_speed(self, factor: float) -> None:
-        playback = self.context.feed.playback
-        if playback is not None:
-            playback.speed_up(factor)
-            self._playback_moved()
-
-    def action_playback_seek(self, seconds: float) -> None:
-        playback = self.context.feed.playback
-        if playback is not None:
-            playback.seek(playback.position_s + seconds * playback.speed)
-            self._playback_moved()
-
-    def _playback_moved(self) -> None:
-        self.context.feed.wake()
-        self.show_again()
-
-    @on(SteeringBar.Confirmed)
-    def _send(self, event: SteeringBar.Confirmed) -> None:
-        self._sending(event.proposal)
-
-    @on(SteeringBar.Closed)
-    def _bar_closed(self) -> None:
-        self.focus_page()
-        self.show_again()
-
     def focus_page(self) -> None:
         self.set_focus(next(iter(self.query(self.FOCUS)), None), scroll_visible=False)
 
@@ -422,16 +345,6 @@ class RunsPage(Page):
     def _run_clicked(self, event: Listing.Moved) -> None:
         self.selection.selected = Path(event.key)
         self.show_again()
-
-    @work(thread=True, group="sending")
-    def _sending(self, proposal: Proposal) -> None:
-        names = fmt.targets_sentence(proposal.targets, self.groups)
-        text = f"{proposal.sentence} to {names}"
-        sending, sent = ("running", "done") if proposal.commands else ("sending request", "request sent")
-        self.app.call_from_thread(self.notice, f"{sending}: {text}")
-        problems = "; ".join(send(proposal))
-        self.context.feed.wake()
-        self.app.call_from_thread(self.notice, problems or f"{sent}: {text}", "red" if problems else "green")
 
     def _toggle(self, paths: set[Path]) -> None:
         """Add the selected group's runs to `paths`, or remove them if all are in it."""

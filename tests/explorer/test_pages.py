@@ -169,15 +169,19 @@ def test_a_crosshair_reads_every_curve_in_every_chart_at_one_step(tmp_path: Path
     app = explorer(tmp_path, sweep)
 
     async def steps(pilot: Pilot[None]) -> None:
+        charts = [chart for chart in app.screen.query_one(ChartGrid).children if chart.display]
         await pilot.press("c")
         await pilot.pause()
-        assert checked_text(app).count("at 39:") >= 4
+        assert {chart.crosshair for chart in charts} == {39}
+        assert checked_text(app).count("at 39: a") == 1
+        assert checked_text(app).count("at 30: a") >= 3, (
+            "the last measurements of what is measured every 10 steps"
+        )
         await pilot.press("less_than_sign", "less_than_sign")
         await pilot.pause()
         moved = checked_text(app)
-        assert "at 39:" not in moved
+        assert "at 39: a" not in moved
         assert moved.count(" a ") >= 4
-        charts = [chart for chart in app.screen.query_one(ChartGrid).children if chart.display]
         assert len({chart.crosshair for chart in charts}) == 1
 
     drive(app, (160, 48), steps)
