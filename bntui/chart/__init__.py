@@ -1,1 +1,1 @@
-"""Charts for the terminal: pure drawing into cells of braille dots, and the widgets that show it."""
+"""Charts for the terminal: pure functions that draw into cells of braille dots, and widgets that show them."""

@@ -1,4 +1,4 @@
-"""Colours and the ink of a cell as plain integers, so that whole pictures are compared and styled as arrays."""
+"""Colors and cell styles as plain integers, so that whole pictures can be compared and styled as arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.color import Color
 from rich.style import Style
 
 DEFAULT = 0
-"""The terminal's own colour."""
+"""The terminal's default color."""
 _ANSI = 1 << 25
 _BITS = 26
 _MASK = (1 << _BITS) - 1
@@ -21,22 +21,22 @@ RGB = tuple[int, int, int]
 
 
 def rgb(red: int, green: int, blue: int) -> int:
-    """The colour of these parts, 0 to 255 each."""
+    """The color with these components, 0 to 255 each."""
     return (red << 16 | green << 8 | blue) + 1
 
 
 def from_css(name: str) -> int:
-    """The colour called ``#rrggbb``."""
+    """The color written as ``#rrggbb``."""
     return int(name[1:], 16) + 1
 
 
 def ansi(number: int) -> int:
-    """One of the 16 colours that the terminal's own theme decides about."""
+    """One of the 16 colors defined by the terminal's own theme."""
     return _ANSI | number
 
 
 def parts(color: int) -> RGB | None:
-    """Red, green and blue; None of a colour that the terminal decides about."""
+    """Red, green and blue; None for a color defined by the terminal."""
     if color == DEFAULT or color & _ANSI:
         return None
     value = color - 1
@@ -45,7 +45,7 @@ def parts(color: int) -> RGB | None:
 
 @lru_cache(maxsize=1024)
 def blend(color: int, over: int, opacity: float) -> int:
-    """`color` laid over another at an opacity from 0 to 1; unchanged where the terminal decides about either."""
+    """`color` over another at an opacity from 0 to 1; unchanged if the terminal defines either."""
     front, back = parts(color), parts(over)
     if front is None or back is None:
         return color
@@ -66,13 +66,13 @@ def background_of(styles: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def with_background(styles: NDArray[np.int64], backgrounds: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """The same inks on other backgrounds."""
+    """The same styles on other backgrounds."""
     return styles & ~(_MASK << _BITS) | np.asarray(backgrounds, np.int64) << _BITS
 
 
 @lru_cache(maxsize=8192)
 def style_of(value: int) -> Style:
-    """The same as rich and textual understand it."""
+    """A cell style as a Rich style."""
     return Style(
         color=_rich(value & _MASK),
         bgcolor=_rich(value >> _BITS & _MASK),
@@ -82,7 +82,7 @@ def style_of(value: int) -> Style:
 
 
 def css(color: int) -> str:
-    """The name of the colour in a style sheet or in markup."""
+    """Name of the color in a style sheet or in markup."""
     value = parts(color)
     if value is not None:
         return "#{:02X}{:02X}{:02X}".format(*value)

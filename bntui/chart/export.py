@@ -1,5 +1,4 @@
-"""A chart beyond the terminal: its numbers as CSV, and what is looked at as a picture for
-`bncore.report.drawing`."""
+"""Export of a chart: its numbers as CSV, and its visible part as a picture for `bncore.report.drawing`."""
 
 from __future__ import annotations
 
@@ -16,11 +15,11 @@ from bntui.chart.smooth import smoothed_curve
 from bntui.chart.view import View, beyond, x_scale, y_scale
 
 COLUMNS = 1200
-"""A line of more points than twice these is drawn by the lowest and the highest point of each column."""
+"""A curve of more than twice this many points is reduced to the lowest and highest point of each column."""
 
 
 def csv_text(data: ChartData) -> str:
-    """A row for each point of each curve: curve, step, low, high, floor; low and high are equal on a line."""
+    """CSV with a row for each point of each curve: curve, step, low, high, floor; a line has low equal to high."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["curve", data.x_name, "low", "high", "floor"])
@@ -39,9 +38,9 @@ def picture_of(
     """The chart as a picture with a legend.
 
     Arguments:
-        view: the part of it that is shown; None: all.
-        smoothing: of the explorer's moving average; the raw curves stay, faintly.
-        setting: said under the title.
+        view: visible part; None: everything.
+        smoothing: smoothing of the explorer's moving average; the raw curves stay, faintly.
+        setting: subtitle.
     """
     view = view or View()
     shown = x_scale(data, view)
@@ -67,7 +66,7 @@ def picture_of(
 
 
 def together(pictures: Mapping[str, Picture]) -> Picture:
-    """Pictures of one measure as one, a panel for each by its name."""
+    """Combine pictures of one measure into one, with a named panel for each."""
     panels = tuple(
         replace(panel, title=name) for name, picture in pictures.items() for panel in picture.panels
     )
@@ -77,14 +76,14 @@ def together(pictures: Mapping[str, Picture]) -> Picture:
 
 
 def _with_raw(curve: Curve, smoothing: float) -> tuple[Curve, ...]:
-    """The curve; if it is to be smoothed, behind it the raw one."""
+    """The curve, or if it is smoothed, the faint raw curve and the smoothed one."""
     if curve.faint or not smoothing:
         return (curve,)
     return replace(curve, weight="faint", diverged=False), smoothed_curve(curve, smoothing)
 
 
 def _thinned(curve: Curve, shown: Scale | None) -> Curve:
-    """The points shown and the ones beside them; of many, the lowest and the highest of each column."""
+    """The curve's visible points and their neighbors; if there are many, the lowest and highest of each column."""
     rows = np.arange(len(curve.x))
     if shown is not None:
         first, last = np.searchsorted(curve.x, [shown.low, shown.high])
@@ -101,5 +100,5 @@ def _thinned(curve: Curve, shown: Scale | None) -> Curve:
 
 
 def _extreme(values: Floats, sign: int) -> int:
-    """Where the largest (`sign` 1) or smallest (-1) of the values is; NaN only where there is nothing else."""
+    """Index of the largest (`sign` 1) or smallest (-1) value; NaN counts only if there is nothing else."""
     return int(np.argmax(np.where(np.isnan(values), -np.inf, sign * values)))

@@ -1,4 +1,4 @@
-"""How a plot is drawn, and what stands around it: border and title, labels of both axes, what is read."""
+"""The style of a plot, and its surroundings: border, title, axis labels, and the crosshair's reading."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bntui.chart.scale import Scale
 from bntui.chart.ticks import Tick
 
 GUTTER = 6
-"""Cells for the labels of the y axis; the same in every chart, so that charts above each other line up."""
+"""Width of the y labels in cells; the same in every chart, so that stacked charts line up."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlotArea:
-    """Where the plot lies in a picture, and whether there is room for border and labels."""
+    """Area of the plot within a picture, and whether there is room for border and labels."""
 
     left: int
     top: int
@@ -30,7 +30,7 @@ class PlotArea:
 
 
 def layout(width: int, height: int) -> PlotArea:
-    """All of it from 20 x 5; then no labels; below 8 x 4 the plot alone."""
+    """The plot area at a size: no y labels below 20 x 5, no border below 8 x 4."""
     if width < 8 or height < 4:
         return PlotArea(0, 0, width, height, False, 0)
     gutter = GUTTER if width >= 20 and height >= 5 else 0
@@ -38,7 +38,7 @@ def layout(width: int, height: int) -> PlotArea:
 
 
 def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], focused: bool) -> None:
-    """A rounded border with the title on the left and on the right what of all else there is room for."""
+    """Draw a rounded border with the title on the left and as many of the `asides` as fit on the right."""
     line = palette.ink(palette.accent if focused else palette.border)
     width, last = grid.width, grid.height - 1
     for row, corners in ((0, "╭╮"), (last, "╰╯")):
@@ -59,14 +59,14 @@ def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], foc
 
 
 def most_y_ticks(height: int) -> int:
-    """About how many labels a y axis of so many rows has: of a low one every second row may have one."""
+    """Approximate number of labels for a y axis of `height` rows: at most every second row if it is low."""
     return max(2, (height + 1) // 2 if height < 12 else 4 + height // 6)
 
 
 def draw_y_labels(
     grid: Grid, place: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
 ) -> list[int]:
-    """Labels right-aligned in the gutter; returns the rows of the plot that have one."""
+    """Draw labels right-aligned in the gutter; return the rows of the plot that have one."""
     rows: list[int] = []
     if not place.gutter or not marks:
         return rows
@@ -85,7 +85,7 @@ def draw_y_labels(
 def draw_x_labels(
     grid: Grid, place: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
 ) -> None:
-    """Labels centred under their place, in the bottom border; one that would touch another is left out."""
+    """Draw labels centered under their positions in the bottom border, without those that would touch another."""
     free = place.left - 1
     if not marks:
         return
@@ -99,7 +99,7 @@ def draw_x_labels(
 
 
 def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Palette) -> None:
-    """The sentence in the bottom border, each value in its curve's colour."""
+    """Draw the reading in the bottom border, each value in its curve's color."""
     column = grid.write(grid.height - 1, 2, " ", palette.ink(palette.text))
     for text, style in pieces:
         color = palette.text if style is None else palette.curve(style)
@@ -111,28 +111,28 @@ def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Pale
 
 @dataclass(frozen=True, slots=True)
 class ChartStyle:
-    """How a plot is drawn."""
+    """Style of a plot."""
 
     palette: Palette = DARK
     smoothing: float = 0.0
-    """From 0 to below 1; the raw curve is kept faintly behind the smoothed one."""
+    """From 0 to below 1; the raw curve stays, faintly, behind the smoothed one."""
     crosshair: float | None = None
-    """The step at which everything is read off in the bottom border."""
+    """Step whose values the bottom border shows."""
     focused: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TerminalPicture:
-    """A drawn plot, and where its field and its axes lie."""
+    """A drawn plot, with its area and its scales."""
 
     grid: Grid
     place: PlotArea
     x_scale: Scale | None
-    """None where there is nothing to draw."""
+    """None if there is nothing to draw."""
     y_scale: Scale | None
     curves: tuple[Curve, ...] = ()
-    """What the crosshair reads."""
+    """Curves that the crosshair reads."""
     whole_x: bool = True
-    """Whether what it is drawn over are whole numbers."""
+    """Whether x values are whole numbers."""
     x_names: tuple[str, ...] = ()
-    """As those of `bncore.figure.ChartData`."""
+    """As `x_names` of `bncore.figure.ChartData`."""

@@ -1,4 +1,4 @@
-"""A rectangle of cells, each a character and its ink, and its rows as strips for the terminal."""
+"""A rectangle of cells, each with a character and a style, and its rows as Textual strips."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bntui.chart.cell_style import background_of, style_of
 
 SPACE = ord(" ")
 CONTINUATION = 0
-"""Stands in the second cell of a wide character."""
+"""Marks the second cell of a wide character."""
 
 
 @lru_cache(maxsize=1024)
 def cells(text: str) -> tuple[int, ...]:
-    """The text as one code point per cell; what takes no cell (combining and control characters) is left out."""
+    """The text as one code point per cell; zero-width characters (combining and control) are dropped."""
     if text.isascii() and text.isprintable():
         return tuple(text.encode())
     result: list[int] = []
@@ -33,7 +33,7 @@ def cells(text: str) -> tuple[int, ...]:
 
 
 def fitted(text: str, width: int) -> str:
-    """The text, cut so that it takes at most `width` cells, with an ellipsis where something was left out."""
+    """The text, cut to at most `width` cells, with an ellipsis if it was cut."""
     codes = cells(text)
     if len(codes) <= width:
         return text
@@ -44,7 +44,7 @@ def fitted(text: str, width: int) -> str:
 
 
 class Grid:
-    """Characters (h, w) and inks (h, w) of a picture that is being drawn."""
+    """Characters (h, w) and styles (h, w) of a picture being drawn."""
 
     def __init__(self, width: int, height: int, cell_style: int) -> None:
         self.characters: NDArray[np.uint32] = np.full((height, width), SPACE, np.uint32)
@@ -59,13 +59,13 @@ class Grid:
         return int(self.characters.shape[0])
 
     def copy(self) -> Grid:
-        """The same, to be drawn on."""
+        """A copy to draw on."""
         copy = object.__new__(Grid)
         copy.characters, copy.styles = self.characters.copy(), self.styles.copy()
         return copy
 
     def write(self, row: int, column: int, text: str, cell_style: int) -> int:
-        """Writes what of the text fits between `column` and the right end; returns the column after it."""
+        """Write as much of the text as fits from `column` to the right end; return the column after it."""
         if not 0 <= row < self.height or not 0 <= column < self.width:
             return column
         codes = cells(fitted(text, self.width - column))
@@ -74,7 +74,7 @@ class Grid:
         return column + len(codes)
 
     def strip(self, row: int) -> Strip:
-        """One row for the terminal, a segment for each stretch of one ink."""
+        """One row as a strip, with a segment for each stretch of one style."""
         styles = self._spread(row)
         starts = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist()]
         text = self.characters[row].astype("<u4").tobytes().decode("utf-32-le")
@@ -85,9 +85,9 @@ class Grid:
         return Strip(segments, self.width)
 
     def _spread(self, row: int) -> NDArray[np.int64]:
-        """The row's inks, where blank cells take on the ink before them if only its foreground differs.
+        """The row's styles, where spaces take on the preceding style if only the foreground differs.
 
-        The picture is the same with fewer stretches, so fewer bytes are sent.
+        The picture is the same, but has fewer segments and so sends fewer bytes.
         """
         styles = self.styles[row]
         needed = self.characters[row] != SPACE
@@ -97,18 +97,18 @@ class Grid:
         return np.asarray(styles[np.maximum.accumulate(np.where(needed, np.arange(styles.size), 0))])
 
     def fill(self, rows: slice | int, columns: slice | int, character: str, cell_style: int) -> None:
-        """One character in all of these cells."""
+        """Fill these cells with one character."""
         self.characters[rows, columns] = ord(character)
         self.styles[rows, columns] = cell_style
 
     def plain(self) -> list[str]:
-        """The characters alone, a string for each row."""
+        """The characters without styles, a string for each row."""
         return ["".join(map(chr, row[row != CONTINUATION])) for row in self.characters]
 
     def changes(self, before: Grid | None) -> Iterator[tuple[int, int, int]]:
-        """(row, first column, number of columns) of every stretch that differs from a grid of the same size.
+        """(row, first column, number of columns) of every stretch that differs from the previous grid.
 
-        Stretches less than eight cells apart are joined: parting them would cost more than sending the cells.
+        Stretches fewer than eight cells apart are joined: splitting them would cost more than sending those cells.
         """
         if before is None or before.characters.shape != self.characters.shape:
             yield from ((row, 0, self.width) for row in range(self.height))

@@ -1,4 +1,4 @@
-"""Heat maps over the steps as rectangles of cells: layer by step, and histogram by step."""
+"""Heat maps over steps as rectangles of cells: layer by step, and histogram by step."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from bntui.chart.ticks import exact, extended, short, ticks
 from bntui.chart.view import finite_ends
 
 SHADES = " ░▒▓█"
-"""From little to much, where colours cannot be mixed."""
+"""Characters from low to high, for terminals whose colors cannot be blended."""
 LEVELS = 64
 
 
 def heat_colors() -> NDArray[np.int64]:
-    """(LEVELS,) colours from little to much."""
+    """(LEVELS,) colors from low to high."""
     anchors = np.array(HEAT, float)
     at = np.linspace(0, len(anchors) - 1, LEVELS)
     parts = [np.interp(at, np.arange(len(anchors)), anchors[:, i]) for i in range(3)]
@@ -45,16 +45,16 @@ COLORS = heat_colors()
 
 
 def column_means(x: Floats, values: Floats, scale: Scale, columns: int) -> Floats:
-    """Mean over the steps of each column; a column without any takes the step before it, up to the last one.
+    """Mean over the steps in each column; a column without steps takes the preceding one, up to the last step.
 
     Arguments:
         x: (n,) steps, ascending.
         values: (n, k)
-        scale: the steps shown.
-        columns: how many.
+        scale: range of steps shown.
+        columns: number of columns.
 
     Returns:
-        (columns, k), NaN before the first and after the last step, and where all of a column is not finite.
+        (columns, k); NaN before the first and after the last step, and where a column has no finite values.
     """
     index = scale.parted(x, columns)
     result = np.full((columns, values.shape[1]), np.nan)
@@ -74,14 +74,14 @@ def column_means(x: Floats, values: Floats, scale: Scale, columns: int) -> Float
 
 
 def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Characters and inks of a field.
+    """Characters and inks of a field, with two rows of values per row of cells.
 
     Arguments:
-        levels: (2 h, w) from 0 to 1, the first row at the top; NaN: nothing.
-        palette: its colours.
+        levels: (2 h, w) from 0 to 1, the first row at the top; NaN: empty.
+        palette: colors.
 
     Returns:
-        two arrays (h, w).
+        Two arrays (h, w).
     """
     known = ~np.isnan(levels)
     if not palette.translucent:
@@ -97,13 +97,13 @@ def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], ND
 
 
 BAR = 8
-"""Cells of the colours from little to much."""
+"""Width of the color bar, in cells."""
 NOTHING = 0.01
-"""Share of the highest bin under which a bin is left empty."""
+"""Fraction of the highest bin below which a bin is left empty."""
 
 
 def draw_heat(data: HeatData, width: int, height: int, x: Span | None, look: ChartStyle) -> TerminalPicture:
-    """Layer by step: the first row at the bottom, its name on the left, little dark and much bright."""
+    """Layer by step: first row at the bottom, row names on the left, low values dark and high values bright."""
     grid = Grid(width, height, look.palette.ink(look.palette.text))
     place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
     scale, span = _steps(data.x, x), data.span or finite_ends(data.values.ravel(), positive=data.log)
@@ -125,7 +125,7 @@ def draw_heat(data: HeatData, width: int, height: int, x: Span | None, look: Cha
 def draw_histogram(
     data: HistogramData, width: int, height: int, x: Span | None, look: ChartStyle
 ) -> TerminalPicture:
-    """Histogram by step: each column of cells is a histogram, relative to its own highest bin."""
+    """Histogram by step: each column of cells is a histogram, normalized by its own highest bin."""
     grid = Grid(width, height, look.palette.ink(look.palette.text))
     place, scale = layout(width, height), _steps(data.x, x)
     if scale is None or not np.isfinite(data.density).any():
@@ -147,9 +147,9 @@ def draw_histogram(
 
 
 def row_owners(rows: int, height: int) -> NDArray[np.intp]:
-    """Which of the rows each of `height` half cells shows, top to bottom, the first row at the bottom.
+    """(height,) Index of the row that each half cell shows, from top to bottom; the first row is at the bottom.
 
-    Rows share no cell where there are cells enough.
+    Rows share no cell if there are enough cells.
     """
     if rows <= height // 2:
         return np.repeat(np.arange(height // 2)[::-1] * rows // (height // 2), 2)
@@ -157,7 +157,7 @@ def row_owners(rows: int, height: int) -> NDArray[np.intp]:
 
 
 def _with_gutter(place: PlotArea, longest: int) -> PlotArea:
-    """Room for the names of rows, a third of the width at most."""
+    """The plot area with a gutter for the row names, at most a third of the width."""
     if not place.gutter:
         return place
     gutter = min(longest + 2, (place.width + place.gutter) // 3)
@@ -186,7 +186,7 @@ def _paint(grid: Grid, place: PlotArea, levels: Floats, look: ChartStyle) -> Non
 def _name_rows(
     grid: Grid, place: PlotArea, rows: tuple[str, ...], owners: NDArray[np.intp], look: ChartStyle
 ) -> None:
-    """Each name in the middle of the cells of its row, where it has cells of its own."""
+    """Write each name at the center of its row, if no other name has that cell."""
     if not place.gutter:
         return
     named: set[int] = set()
@@ -204,12 +204,12 @@ def _name_rows(
 def _surround(
     picture: TerminalPicture, look: ChartStyle, title: str, aside: str, words: list[str], *, y_name: str
 ) -> TerminalPicture:
-    """Adds crosshair and border, and at the bottom the steps and the axes' names, or what is read off."""
+    """Add the crosshair and border, and at the bottom the step labels and axis names, or the reading."""
     grid, place, scale = picture.grid, picture.place, picture.x_scale
     assert scale is not None
     overlay = Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette)
     column = None if look.crosshair is None else overlay.column(look.crosshair)
-    if column is not None:  # a line through it, on the colours of the lower halves of its cells
+    if column is not None:  # a vertical line on the colors of the cells' lower halves
         cut = np.s_[place.top : place.top + place.height, place.left + column]
         grid.characters[cut] = ord("│")
         grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
@@ -233,7 +233,7 @@ def _surround(
 
 
 def _paint_bar(grid: Grid, high: str, look: ChartStyle) -> None:
-    """The colours from little to much, in the blanks that the border has before the highest value."""
+    """Draw the color bar into the spaces left for it in the border, before the highest value."""
     end = grid.width - 4 - len(high)
     bar = np.s_[:1, max(0, end - BAR) : end]
     if grid.characters[bar].shape == (1, BAR) and (grid.characters[bar] == SPACE).all():
@@ -251,7 +251,7 @@ def _row_words(data: HeatData, x: float | None) -> list[str]:
 
 
 def _bin_words(data: HistogramData, x: float | None) -> list[str]:
-    """The mean and deviation of the histogram nearest to x."""
+    """Mean and standard deviation of the histogram nearest to x."""
     if x is None:
         return []
     i = nearest(data.x, x)

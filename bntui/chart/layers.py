@@ -1,4 +1,4 @@
-"""Curves laid over each other in one field of cells: dots join, the colour of the last one wins."""
+"""Curves overlaid in one field of cells: their dots are combined, and the last curve's color wins."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from bntui.chart.scale import FAR, Scale, warped
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Lowest and highest place of a curve in each of w columns, as the axis spaces them; NaN: nothing there."""
+    """Lowest and highest position of a curve in each of w columns, in warped coordinates; NaN in empty columns."""
 
     low: Floats
     """(w,)"""
     high: Floats
     """(w,)"""
     over: NDArray[np.bool_]
-    """(w,) whether a point of the column was +inf."""
+    """(w,) whether the column contains a point at +inf."""
     under: NDArray[np.bool_]
-    """(w,) whether a point of the column was -inf, or not positive on a logarithmic axis."""
+    """(w,) whether the column contains a point at -inf, or on a logarithmic axis one that is not positive."""
 
 
 def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelope:
-    """The span of the curve's polyline in each of `columns` equal parts of the x axis.
+    """Range of the curve's polyline in each of `columns` equal parts of the x axis.
 
-    The polyline is cut at the bounds of the columns, so the spans of neighbours share a value and their dots
-    touch; a NaN breaks it. O(columns log n) and two passes over the points shown.
+    The polyline is cut at the column bounds, so the ranges of neighboring columns share a value and their dots
+    touch. A NaN breaks the polyline. O(columns log n), plus two passes over the points shown.
     """
     index = x_scale.parted(curve.x, columns)
     low = _reduced(curve.low, index, np.fmin)
@@ -54,7 +54,7 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     low, high = np.clip(low, -2 * FAR, 2 * FAR), np.clip(high, -2 * FAR, 2 * FAR)
     crossed = (index[1:] > 0) & (index[:-1] < curve.x.size)  # columns from the first point to the last
     if curve.weight == "spread" and not (crossed & (index[1:] == index[:-1])).any():
-        return Envelope(low, high, over, under)  # cells are tinted, where no gap between columns is seen
+        return Envelope(low, high, over, under)  # tinted cells show no gaps between columns
     edges = (curve.low,) if curve.is_line else (curve.low, curve.high)
     cuts = _cuts(curve.x, edges, index, x_scale, log_y)
     low_cuts, high_cuts = cuts[0], cuts[-1]
@@ -64,7 +64,7 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
 
 
 def highest(x: Floats, values: Floats, x_scale: Scale, columns: int) -> Floats:
-    """The largest value in each column, the one before it where a column has none; (columns,)."""
+    """(columns,) The largest value in each column; an empty column takes the preceding value."""
     index = x_scale.parted(x, columns)
     result = _reduced(values, index, np.fmax)
     empty = index[1:] == index[:-1]
@@ -73,7 +73,7 @@ def highest(x: Floats, values: Floats, x_scale: Scale, columns: int) -> Floats:
 
 
 def _reduced(values: Floats, index: NDArray[np.intp], reduce: np.ufunc) -> Floats:
-    """`reduce` over the values between each two indices; NaN where there are none."""
+    """Apply `reduce` to the values between consecutive indices; NaN where there are none."""
     result = np.full(index.size - 1, np.nan)
     filled = index[1:] > index[:-1]
     if filled.any():
@@ -84,7 +84,7 @@ def _reduced(values: Floats, index: NDArray[np.intp], reduce: np.ufunc) -> Float
 def _cuts(
     x: Floats, edges: tuple[Floats, ...], index: NDArray[np.intp], x_scale: Scale, log_y: bool
 ) -> Floats:
-    """Where each edge's polyline crosses the bounds, (edges, bounds); NaN outside of it and beside a NaN."""
+    """(edges, bounds) Warped value of each edge's polyline at the bounds; NaN outside it or next to a NaN."""
     result = np.full((len(edges), index.size), np.nan)
     inside = slice(*np.searchsorted(index, [1, x.size]).tolist())
     right = index[inside]
@@ -103,24 +103,24 @@ def _cuts(
 
 
 EDGE = 1 + 1e-9
-"""How far up the axis, of 1, a curve goes beyond it."""
+"""Fraction of the axis above which a curve counts as beyond it."""
 MOSTLY = 5
-"""Dots of a cell, of 8, that a band must cover for the cell's background to be tinted."""
+"""Dots out of a cell's 8 that a band must cover for the cell's background to be tinted."""
 
 
 class Layers:
-    """The dots and inks of a plot of h x w cells.
+    """Dots and inks of a plot of h x w cells.
 
-    Faint dots lie behind: a cell shows them only where no other curve has a dot, so a smoothed curve stays a line
-    on its own noise.
+    Faint dots are in the background: a cell shows them only if no other curve has a dot there, so a smoothed curve
+    stands out from its own noise.
 
     Arguments:
         width: w
         height: h
-        x_scale: the steps shown.
-        y_scale: the values shown.
-        palette: its colours.
-        cut: whether curves may go beyond the values shown.
+        x_scale: range of steps shown.
+        y_scale: range of values shown.
+        palette: colors.
+        cut: whether curves may extend beyond the values shown.
     """
 
     def __init__(
@@ -138,23 +138,23 @@ class Layers:
         self._inks: NDArray[np.int64] = np.zeros((height, width), np.int64)
         self._backgrounds: NDArray[np.int64] = np.full((height, width), palette.background, np.int64)
         self.over: dict[int, int] = {}
-        """Cell columns in which a curve went to plus infinity, and the style of the curve."""
+        """Cell columns in which a curve reaches plus infinity, with the curve's style."""
         self.under: dict[int, int] = {}
         self.above: dict[int, int] = {}
-        """Those in which a curve went beyond the values shown."""
+        """Cell columns in which a curve extends beyond the values shown, with the curve's style."""
         self.below: dict[int, int] = {}
         self._cut = cut
         self._x_scale, self._y_scale, self._palette = x_scale, y_scale, palette
         self._columns, self._rows = 2 * width, 4 * height
 
     def add(self, curve: Curve, faint: bool) -> None:
-        """Draws a curve over what is there."""
+        """Draw a curve over the previous ones."""
         span = envelope(curve, self._x_scale, self._columns, self._y_scale.log)
         low = self._y_scale.fraction_of_warped(span.low)
         high = self._y_scale.fraction_of_warped(span.high)
         if not curve.is_line and (not faint or curve.weight == "spread"):
             self._fill(low, high, curve.style)
-        if curve.weight == "spread":  # without edges, which would hide the lines inside
+        if curve.weight == "spread":  # no edges: they would hide the lines inside the band
             return
         if curve.is_line:
             dots = line_dots(low, high, self._rows)
@@ -181,7 +181,7 @@ class Layers:
         self._inks[bits > 0] = self._palette.ink(self._palette.curve(style))
 
     def _paint_faint(self, dots: Dots, style: int) -> None:
-        """In a fainter colour; where colours cannot be mixed, dim and with half of the dots."""
+        """Paint in a fainter color; where colors cannot be blended, dimmed and with half of the dots."""
         translucent = self._palette.translucent
         if not translucent:
             dots = dots & ((self._row_numbers() + np.arange(self._columns)) % 2 == 0)
@@ -192,7 +192,7 @@ class Layers:
         self._inks[free] = self._palette.ink(color, dim=not translucent)
 
     def _paint_over_floor(self, curve: Curve, floor: Floats, dots: Dots) -> None:
-        """Faintly where all dots of a cell lie under the noise floor."""
+        """Paint a curve, faintly in cells whose dots all lie below the noise floor."""
         limit = highest(curve.x, floor, self._x_scale, self._columns)
         under = dots & (self._row_numbers() > rows_of(self._y_scale.fraction(limit), self._rows))
         self._paint_faint(under, curve.style)
@@ -200,7 +200,7 @@ class Layers:
         self._paint(np.where(braille_bits(dots & ~under) > 0, bits, 0).astype(np.uint8), curve.style)
 
     def _fill(self, low: Floats, high: Floats, style: int) -> None:
-        """A tinted background; where colours cannot be mixed, a hatch whose direction goes by the style."""
+        """Tint the background; where colors cannot be blended, hatch it in a direction chosen by the style."""
         if not self._palette.translucent:
             hatch = (self._row_numbers() + (1 + style % 3) * np.arange(self._columns)) % 4 == 0
             _, inside = band_dots(low, high, self._rows)
@@ -214,7 +214,7 @@ class Layers:
         return np.arange(self._rows)[:, None]
 
     def onto(self, grid: Grid, top: int, left: int) -> None:
-        """Writes the dots and backgrounds into their place in the grid; cells without dots keep what they show."""
+        """Write dots and backgrounds into their area of the grid; cells without dots keep their characters."""
         height, width = self.bits.shape
         place = np.s_[top : top + height, left : left + width]
         bits = np.where(self.bits > 0, self.bits, self._faint_bits)
@@ -227,14 +227,14 @@ class Layers:
 
 
 def _flag(found: Iterable[tuple[NDArray[np.bool_], dict[int, int]]], style: int) -> None:
-    """Note the style by the cell columns of some columns of dots."""
+    """Record the style for the cell columns that contain flagged dot columns."""
     for columns, flags in found:
         if columns.any():
             flags.update(dict.fromkeys((np.flatnonzero(columns) // 2).tolist(), style))
 
 
 def last_point(curve: Curve, log_y: bool) -> tuple[float, float] | None:
-    """Step and (warped) value of the last point that is a number, infinities among them."""
+    """Step and warped value of the last point that is not NaN; infinities count."""
     known = np.flatnonzero(~np.isnan(curve.high))
     if not known.size:
         return None

@@ -1,4 +1,4 @@
-"""What is drawn on top of and behind the curves: lines, grid, crosshair, crosses, flags, notes."""
+"""Elements drawn behind and on top of the curves: lines, grid, crosshair, crosses, flags, notes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bntui.chart.scale import Scale, warped
 
 
 class Overlay:
-    """Writes into the plot's part of a grid.
+    """Draws into the plot's area of a grid.
 
     Arguments:
         grid: the whole picture.
-        place: where the plot lies in it.
-        x_scale: the steps shown.
-        y_scale: the values shown.
-        palette: its colours.
+        place: area of the plot.
+        x_scale: range of steps shown.
+        y_scale: range of values shown.
+        palette: colors.
     """
 
     def __init__(self, grid: Grid, place: PlotArea, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
@@ -33,20 +33,20 @@ class Overlay:
         self._x_scale, self._y_scale = x_scale, y_scale
 
     def grid_lines(self, rows: list[int]) -> None:
-        """A faint line at each labelled row, where colours can be as faint as that."""
+        """Draw a faint line at each labeled row, if the terminal's colors allow."""
         if self._palette.translucent:
             for row in rows:
                 self._across(row, "╌", self._palette.grid)
 
     def hlines(self, data: ChartData) -> None:
-        """Dashed lines of reference; to be drawn before the curves."""
+        """Draw dashed reference lines; call before drawing the curves."""
         for line in data.hlines:
             row = self._row(float(warped(np.array([line.y]), self._y_scale.log)[0]))
             if row is not None:
                 self._across(row, "┄", self._palette.muted)
 
     def hline_texts(self, data: ChartData) -> None:
-        """The text of each horizontal line at its right end, over the curves."""
+        """Write the text of each horizontal line at its right end, over the curves."""
         for line in data.hlines:
             row = self._row(float(warped(np.array([line.y]), self._y_scale.log)[0]))
             text = f" {line.text} "
@@ -54,7 +54,7 @@ class Overlay:
                 self._write(row, self._place.width - len(cells(text)), text, self._palette.text)
 
     def vlines(self, data: ChartData) -> None:
-        """Vertical lines; to be drawn before the curves."""
+        """Draw vertical lines; call before drawing the curves."""
         for line in data.vlines:
             column = self.column(line.x)
             if column is not None:
@@ -63,7 +63,8 @@ class Overlay:
                 self._grid.fill(rows, self._place.left + column, "┊", self._palette.ink(color))
 
     def vline_texts(self, data: ChartData, layers: Layers) -> None:
-        """The text of each line beside it, where in the upper half it hides the least, and no other text."""
+        """Write the text of each vertical line beside it, in the upper half, where it hides the least but no other
+        text."""
         drawn = layers.bits > 0
         columns = [self.column(line.x) for line in data.vlines]
         drawn[:, [column for column in columns if column is not None]] = True
@@ -84,8 +85,8 @@ class Overlay:
     def _free(
         self, drawn: NDArray[np.bool_], named: NDArray[np.bool_], column: int, width: int
     ) -> tuple[int, int] | None:
-        """Row and column for a text, the topmost of the best, rather right than left; None where it would lie on
-        another."""
+        """Row and column at which a text hides the least, preferably at the top and on the right; None if it would
+        cover another text everywhere."""
         starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._place.width]
         places = [
             (int(drawn[row, start : start + width].sum()), row, side, start)
@@ -99,7 +100,7 @@ class Overlay:
         return row, start
 
     def crosses(self, curves: tuple[Curve, ...]) -> None:
-        """✕ where a diverged curve ends."""
+        """Mark the end of a diverged curve with ✕."""
         for curve in curves:
             last = last_point(curve, self._y_scale.log) if curve.diverged else None
             column = None if last is None else self.column(last[0])
@@ -110,7 +111,7 @@ class Overlay:
                 self._write(row, column, "✕", self._palette.curve(curve.style), bold=True)
 
     def flags(self, layers: Layers) -> None:
-        """△ and ▽ where a curve goes beyond the axis, ▲ and ▼ where to infinity."""
+        """Mark columns in which a curve extends beyond the axis with △ or ▽, and to infinity with ▲ or ▼."""
         last = self._place.height - 1
         for row, sign, columns in (
             (0, "△", layers.above), (last, "▽", layers.below), (0, "▲", layers.over), (last, "▼", layers.under),
@@ -119,7 +120,7 @@ class Overlay:
                 self._write(row, column, sign, self._palette.curve(style))
 
     def crosshair(self, x: float) -> None:
-        """A line through the whole height; it passes behind the dots."""
+        """Draw a vertical line over the whole height, behind the dots."""
         column = self.column(x)
         if column is None:
             return
@@ -134,7 +135,7 @@ class Overlay:
             column_inks[~free] = with_background(column_inks[~free], glow)
 
     def note(self, text: str) -> None:
-        """In the middle of an empty plot, on as many lines as it takes."""
+        """Write a text at the center of an empty plot, wrapped."""
         inside = self._grid.width - 2 * self._place.bordered
         lines = [""]
         for word in text.split():
@@ -151,7 +152,7 @@ class Overlay:
             self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, muted)
 
     def column(self, x: float) -> int | None:
-        """The column of cells of step x; None where it is not shown."""
+        """Column of cells that contains step x; None if it is not visible."""
         fraction = float(self._x_scale.fraction(np.array([x]))[0])
         if not -1e-9 <= fraction <= 1 + 1e-9:
             return None

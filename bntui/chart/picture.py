@@ -1,4 +1,4 @@
-"""A whole chart as a rectangle of cells: a pure function of data, view, size and look."""
+"""A whole chart as a rectangle of cells: a pure function of data, size, view and style."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PLAIN = ChartStyle()
 def draw(
     data: ChartData, width: int, height: int, view: View = EVERYTHING, look: ChartStyle = PLAIN
 ) -> TerminalPicture:
-    """The chart in `width` x `height` cells; below 20 x 5 only what fits of it."""
+    """The chart in `width` x `height` cells; below 20 x 5 only the parts that fit."""
     return pointed(draw_unread(data, width, height, view, look), look)
 
 
 def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
-    """A picture of `draw_unread` with what its bottom says: the steps, or what the crosshair of `look` reads."""
+    """A picture of `draw_unread` completed with its bottom line: step labels, or the crosshair's reading."""
     place, x, y = picture.place, picture.x_scale, picture.y_scale
     if x is None or y is None:
         return picture
@@ -58,7 +58,7 @@ def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
 
 
 def draw_unread(data: ChartData, width: int, height: int, view: View, look: ChartStyle) -> TerminalPicture:
-    """The chart without its bottom words and without a crosshair: all of it that takes long."""
+    """The chart without bottom line and crosshair: the expensive part."""
     grid = Grid(width, height, look.palette.ink(look.palette.text))
     place = layout(width, height)
     strong = tuple(smoothed_curve(curve, look.smoothing) for curve in data.curves)
@@ -102,7 +102,7 @@ def _draw_plot(
 
 
 def _asides(data: ChartData, look: ChartStyle, hidden: int | None) -> list[str]:
-    """What is said on the right of the title: 12 points beyond, log, smooth 0.6."""
+    """Remarks to the right of the title, such as 12 points beyond, log, smooth 0.6."""
     said = {
         f"{hidden} point{'s' * (hidden != 1)} beyond": hidden is not None,
         data.x_name: data.x_name != "step" and not data.log_x,

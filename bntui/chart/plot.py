@@ -1,4 +1,4 @@
-"""The common part of all widgets that plot over steps: what is shown, what is read off, what is sent again."""
+"""Base class of all widgets that plot over steps: view, crosshair, and redrawing of changed cells only."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from bntui.chart.scale import Scale
 from bntui.chart.view import View
 
 ZOOM = 0.7
-"""How much of what is shown one press of the zoom key keeps."""
+"""Fraction of the visible range that one press of the zoom key keeps."""
 PAN = 0.1
 
 
 def plain_palette(app: App[object]) -> Palette | None:
-    """That of a terminal on which colours cannot be mixed; None elsewhere."""
+    """Palette for a terminal whose colors cannot be blended; None for others."""
     if app.no_color:
         return MONOCHROME
     few = app.native_ansi_color or app.console.color_system in ("standard", "windows")
@@ -39,7 +39,7 @@ def plain_palette(app: App[object]) -> Palette | None:
 
 
 class Plot(Widget, can_focus=True):
-    """Shows the picture that `paint` draws; keys and mouse choose the steps and the crosshair."""
+    """Shows the picture that `paint` draws; keys and mouse control the x range and the crosshair."""
 
     DEFAULT_CSS = """
     Plot { width: 1fr; height: 1fr; }
@@ -48,18 +48,18 @@ class Plot(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = bindings(CHARTS)
 
     crosshair: reactive[float | None] = reactive[float | None](None, repaint=False)
-    """The step that is read off; None: none."""
+    """Step of the crosshair; None if it is off."""
 
     @dataclass
     class CrosshairMoved(Message):
-        """The reader pointed at another step, or (None) at none."""
+        """The crosshair moved to another step, or was switched off (None)."""
 
         plot: Plot
         x: float | None
 
     @dataclass
     class ViewChanged(Message):
-        """The reader chose other steps to be shown; None: whatever fits."""
+        """The reader chose another x range; None: fit to the data."""
 
         plot: Plot
         x0: float | None
@@ -67,46 +67,46 @@ class Plot(Widget, can_focus=True):
 
     @dataclass
     class Begun(Message):
-        """There is something to see for the first time, or over another axis than before."""
+        """The plot has data for the first time, or for the first time since its x axis changed."""
 
         plot: Plot
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = View()
-        """What the reader chose to see."""
+        """Ranges chosen by the reader."""
         self._picture: TerminalPicture | None = None
         self._dragged: tuple[int, int] | None = None
         self._begun = False
 
     @abstractmethod
     def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        """The picture at this size."""
+        """Draw the picture at this size."""
 
     @abstractmethod
     def last_step(self) -> float | None:
-        """The last step there is anything for."""
+        """The last step with data."""
 
     @property
     def x_name(self) -> str:
-        """What it is drawn over."""
+        """Name of the x axis."""
         return "step"
 
     def begin(self) -> None:
-        """Tell once that there is something to see."""
+        """Post `Begun`, once, when there is data."""
         if not self._begun and self.last_step() is not None:
             self._begun = True
             self.post_message(self.Begun(self))
 
     def set_view(self, x0: float | None, x1: float | None) -> None:
-        """Shows the steps from `x0` to `x1`, or whatever fits; posts no message."""
+        """Show the steps from `x0` to `x1`, or fit to the data; posts no message."""
         x = None if x0 is None or x1 is None or x1 <= x0 else (x0, x1)
         if x != self.view.x:
             self.view = replace(self.view, x=x)
             self.redraw()
 
     def set_y(self, y: Span | None) -> None:
-        """Shows these values, or whatever fits."""
+        """Show this range of values, or fit to the data."""
         self._choose(replace(self.view, y=y))
 
     def chart_style(self) -> ChartStyle:
@@ -114,7 +114,7 @@ class Plot(Widget, can_focus=True):
 
     @property
     def palette(self) -> Palette:
-        """By the theme, and by what the terminal can show."""
+        """Palette for the theme and the terminal's capabilities."""
         if plain := plain_palette(self.app):
             return plain
         _, background = self.background_colors
@@ -123,7 +123,7 @@ class Plot(Widget, can_focus=True):
         return true_colors(background.rgb, (background + text).rgb, accent.rgb)
 
     def redraw(self) -> None:
-        """Draws anew and sends the terminal the cells that differ."""
+        """Draw the picture and refresh only the cells that differ."""
         width, height = self.size
         if not self.is_attached or not width or not height:
             self._picture = None
@@ -151,7 +151,7 @@ class Plot(Widget, can_focus=True):
         self._zoom(ZOOM**direction, self._fraction(self.crosshair, 0.5))
 
     def action_pan(self, right: int, up: int) -> None:
-        """Moves by a tenth of what is shown; while everything is shown the key is left to the screen."""
+        """Pan by a tenth of the visible range; while everything is visible, leave the key to the screen."""
         if self.view.is_whole:
             raise SkipAction
         self._pan(right * PAN, up * PAN)
@@ -160,7 +160,7 @@ class Plot(Widget, can_focus=True):
         self._choose(View(clips=self.view.clips))
 
     def action_crosshair(self) -> None:
-        """Shows it at the last step in view, or takes it away."""
+        """Show the crosshair at the last step in view, or hide it."""
         scale, last = self._x_scale(), self.last_step()
         if self.crosshair is not None:
             self._point_at(None)
@@ -168,7 +168,7 @@ class Plot(Widget, can_focus=True):
             self._point_at(max(scale.low, min(scale.high, last)))
 
     def go_to(self, written: float | Span) -> None:
-        """Puts the crosshair at a place, or shows what lies between two, as they are written at the axis."""
+        """Move the crosshair to a position, or show the range between two, given in the axis's labels."""
         if isinstance(written, tuple):
             first, last = sorted(map(self._place_of, written))
             self._choose(replace(self.view, x=(first, last)))
@@ -179,7 +179,7 @@ class Plot(Widget, can_focus=True):
         return written
 
     def action_read(self, direction: int) -> None:
-        """Moves the crosshair by one column of cells."""
+        """Move the crosshair by one column of cells."""
         scale = self._x_scale()
         if self.crosshair is None or scale is None or self._picture is None:
             self.action_crosshair()
@@ -202,7 +202,7 @@ class Plot(Widget, can_focus=True):
         self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drags what is shown, or reads off what is pointed at."""
+        """Pan while dragging, else move the crosshair to the pointer."""
         if self._picture is None:
             return
         if self._dragged is None:
@@ -218,7 +218,7 @@ class Plot(Widget, can_focus=True):
             self._point_at(None)
 
     def _recolor(self) -> None:
-        """After a change of theme every cell has another colour."""
+        """Redraw every cell after a change of theme."""
         self._picture = None
         self.refresh()
 
@@ -258,7 +258,7 @@ class Plot(Widget, can_focus=True):
             self.post_message(self.CrosshairMoved(self, x))
 
     def _step_at(self, column: int) -> float | None:
-        """The step in the middle of a column of the widget; None beside the plot."""
+        """The step at the center of a column of the widget; None outside the plot."""
         scale = self._x_scale()
         if scale is None or self._picture is None:
             return None
@@ -271,7 +271,7 @@ class Plot(Widget, can_focus=True):
         return None if self._picture is None else self._picture.x_scale
 
     def _fraction(self, x: float | None, otherwise: float) -> float:
-        """How far along the steps shown one lies; `otherwise` where it is not shown."""
+        """Position of a step within the visible range, from 0 to 1; `otherwise` if it is not visible."""
         scale = self._x_scale()
         if scale is None or x is None:
             return otherwise

@@ -1,4 +1,4 @@
-"""What every curve says at one step."""
+"""Readings: the value of each curve at one step."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Reading:
     name: str
     style: int
     x: float
-    """The step of the point that was read: the nearest one."""
+    """Step of the point that was read, the nearest one; NaN without a value."""
     low: float
     high: float
     floor: float | None
     band: Span | None = None
-    """Ends of the range about a mean."""
+    """Ends of the range around a mean."""
     best: tuple[float, float] | None = None
-    """Where the curve is best, and its value there."""
+    """Step at which the curve is best, and its value there."""
     end: float | None = None
-    """Where the curve ends, of one that ends before the place that is read: it has no value there."""
+    """Last step of a curve that ends before the crosshair and so has no value there."""
 
     @property
     def is_line(self) -> bool:
-        """Whether it is one value."""
+        """Whether the reading is a single value."""
         return self.low == self.high or np.isnan(self.low)
 
     @property
@@ -41,7 +41,7 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """The value, and the noise floor or the range about it where there is one."""
+        """The value, with its noise floor or range if it has one."""
         value = self.value
         if self.band is not None and self.band[0] < self.band[1]:
             value = f"{value} [{exact(self.band[0])}, {exact(self.band[1])}]"
@@ -49,12 +49,13 @@ class Reading:
 
 
 def readings(curves: Sequence[Curve], x: float, *, falling: bool = False) -> list[Reading]:
-    """The point nearest to `x` of every curve that reaches there, and after them where others end; context of a
-    curve that reaches there is passed over.
+    """Read the point nearest to `x` of each curve that reaches it; then list the ends of main curves that do not.
+
+    A faint context curve is skipped if the main curve of its style reaches `x`.
 
     Arguments:
-        falling: whether the axis is one of progress (`ChartData.falling`), where the first point at or beyond `x`
-            is read, so that no curve is read before it has come as far.
+        falling: whether the axis is one of progress (`ChartData.falling`). Then the first point at or beyond `x`
+            is read, so that no curve is read before it has come that far.
     """
     if not np.isfinite(x):
         return []
@@ -87,8 +88,8 @@ def readings(curves: Sequence[Curve], x: float, *, falling: bool = False) -> lis
 
 
 def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> list[Reading]:
-    """Readings, each with where its curve is best, the first of such places; and one without a value of each curve
-    that does not reach there. Bands have no best."""
+    """Readings with the first step at which each curve is best, and a reading without a value for each curve that
+    has none at `x`. Bands have no best."""
     best = {}
     for curve in curves:
         finite = np.flatnonzero(np.isfinite(curve.low))
@@ -106,14 +107,14 @@ def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> lis
 
 
 def _reached(curve: Curve, x: float, falling: bool) -> int | None:
-    """Index of the curve's point to read at `x`; None where it does not reach there."""
+    """Index of the point to read at `x`; None if the curve does not reach there."""
     if not curve.x.size:
         return None
     first, last = float(curve.x[0]), float(curve.x[-1])
     if falling:
         return int(np.searchsorted(curve.x, x - 1e-9)) if x <= last + 1e-9 else None
     i = nearest(curve.x, x)
-    half_step = 0.5 if first.is_integer() and last.is_integer() else 0.0  # of an axis other than steps: none
+    half_step = 0.5 if first.is_integer() and last.is_integer() else 0.0  # only on an axis of whole steps
     spacing = (last - first) / max(1, curve.x.size - 1)
     return None if abs(curve.x[i] - x) > max(spacing, half_step) + 1e-9 else i
 
@@ -129,19 +130,20 @@ def nearest(x: np.ndarray, value: float) -> int:
 
 
 def place(x: float) -> str:
-    """A place of the horizontal axis: of steps the nearest one."""
+    """A position on the x axis as text; from 10 on rounded to a whole step."""
     return exact(float(round(x))) if 10 <= abs(x) < np.inf else exact(x)
 
 
 def sentence(
     found: list[Reading], x: float, width: int, x_names: Sequence[str] = ()
 ) -> list[tuple[str, int | None]]:
-    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces with the style of each: where all were measured, else
-    beside those of another place that. Until it fits, what is about the values is left out, then names are cut
-    while they stay distinct, and at last curves are left out.
+    """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces, each with its style. The step is the one at which all
+    were measured; a value measured elsewhere is followed by its own step. To make the sentence fit, ranges and
+    noise floors are dropped first, then names are shortened as long as they stay distinct, and finally curves are
+    dropped.
 
     Arguments:
-        x_names: names of places 1, 2, …, where they have any.
+        x_names: names of positions 1, 2, …, if they have any.
     """
     at = common_place(found, x)
     elsewhere = ["" if place(r.x) == at else f"@{place(r.x)} " for r in found]
@@ -163,8 +165,8 @@ def sentence(
 
 
 def whole(pieces: Sequence[tuple[str, int | None]], width: int) -> list[tuple[str, int | None]]:
-    """Pieces of a sentence that fit, the first two in any case, and how many do not: a value that is cut would be
-    another value."""
+    """Pieces of a sentence that fit whole, at least the first two, and the number of those that do not: a value
+    that is cut would be a different value."""
     kept, more = [*pieces], 0
     while _length(kept) + (len(f" +{more}") if more else 0) > width and len(kept) > 2:
         kept.pop()
@@ -177,14 +179,14 @@ def _length(pieces: Sequence[tuple[str, int | None]]) -> int:
 
 
 def common_place(found: Sequence[Reading], x: float) -> str:
-    """Where all values were measured; else the place that is read."""
+    """The position at which all values were measured, else the position read."""
     places = {place(r.x) for r in found}
     return places.pop() if len(places) == 1 else place(x)
 
 
 def shortened(names: Sequence[str], most: int) -> list[str]:
-    """Names in at most `most` cells: without the last word if they share it, and cut at the end, or in the middle
-    where that would make them equal."""
+    """Names in at most `most` cells: without a shared last word, and cut at the end, or in the middle if cutting
+    the end would make names equal."""
     endings = {"".join(re.findall(r"[ -][^ -]+$", name)) for name in names}
     if len(names) > 1 and len(endings) == 1:
         names = [name.removesuffix(*endings) or name for name in names]

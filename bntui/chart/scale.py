@@ -1,4 +1,4 @@
-"""From values to places on an axis and back, linear and logarithmic."""
+"""Conversion between values and positions on a linear or logarithmic axis."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from bncore.figure import Floats, Span
 
 FAR = 1e300
-"""What lies beyond this is as good as infinite; it keeps sums and interpolation free of overflow."""
+"""Values beyond this are treated as infinite, which keeps sums and interpolation free of overflow."""
 
 
 def warped(values: Floats, log: bool) -> Floats:
-    """Values as an axis spaces them: themselves, or log10, where what is not positive lies at minus infinity."""
+    """Warped values, in which an axis is evenly spaced: unchanged, or log10, with minus infinity for values that
+    are not positive."""
     if not log:
         return values
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -24,7 +25,7 @@ def warped(values: Floats, log: bool) -> Floats:
 
 
 def unwarped(places: Floats, log: bool) -> Floats:
-    """The values that `warped` puts at these places."""
+    """Inverse of `warped`."""
     if not log:
         return places
     with np.errstate(over="ignore"):
@@ -33,59 +34,60 @@ def unwarped(places: Floats, log: bool) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The part of an axis that is shown: from `low` to `high`, both of them values (positive where `log`)."""
+    """Visible range of an axis, from `low` to `high`, both given as values (positive if `log`)."""
 
     low: float
     high: float
     log: bool = False
     falling: bool = False
-    """Whether what is written at the axis is 10 to the power of minus the value."""
+    """Whether the axis is labeled with 10 to the power of minus the value."""
 
     @property
     def span(self) -> Span:
-        """Both ends."""
+        """Both ends, as values."""
         return self.low, self.high
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Both ends as the axis spaces them."""
+        """Both ends, warped."""
         return (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
 
     def fraction(self, values: Floats) -> Floats:
-        """How far along the shown part each value lies: 0 at `low`, 1 at `high`."""
+        """Position of each value within the visible range: 0 at `low`, 1 at `high`."""
         return self.fraction_of_warped(warped(values, self.log))
 
     def fraction_of_warped(self, places: Floats) -> Floats:
-        """As `fraction`, of what `warped` has already been applied to."""
+        """As `fraction`, for warped values."""
         low, high = self.ends
         with np.errstate(over="ignore"):
             return (places - low) / (high - low)
 
     def value(self, fractions: Floats) -> Floats:
-        """The values at these fractions of the shown part."""
+        """Values at these fractions of the visible range."""
         low, high = self.ends
         return unwarped(low + fractions * (high - low), self.log)
 
     def bounds(self, parts: int) -> Floats:
-        """The values that part the axis into equal parts, both ends among them; (parts + 1,), read-only."""
+        """(parts + 1,) Values that divide the axis into equal parts, including both ends; read-only."""
         return _bounds(self, parts)
 
     def parted(self, values: Floats, parts: int) -> NDArray[np.intp]:
-        """Where ascending values begin that lie in each of equal parts of the axis, and end; (parts + 1,)."""
+        """(parts + 1,) Indices that divide ascending values by equal parts of the axis: where each part begins,
+        and where the last one ends."""
         index = np.searchsorted(values, self.bounds(parts))
         index[-1] = np.searchsorted(values, self.high, side="right")
         return index
 
     def moved(self, by: float) -> Scale:
-        """Shifted by a fraction of what is shown."""
+        """The range shifted by a fraction of its length."""
         return self._between(by, 1 + by)
 
     def zoomed(self, factor: float, around: float = 0.5) -> Scale:
-        """The part that is `factor` as long and keeps the place at the fraction `around`."""
+        """The range scaled by `factor` with the position at the fraction `around` fixed."""
         return self._between(around - around * factor, around + (1 - around) * factor)
 
     def _between(self, first: float, last: float) -> Scale:
-        """That part, or this one where that would be too small or too large for numbers to tell apart."""
+        """The range between two fractions; this range if that would exceed floating-point precision or range."""
         low, high = (float(value) for value in self.value(np.array([first, last])))
         largest = max(abs(low), abs(high))
         if not 1e-290 < largest < FAR or high - low <= 1e-12 * largest or (self.log and low <= 0):
@@ -93,13 +95,13 @@ class Scale:
         return replace(self, low=low, high=high)
 
     def written(self, value: float) -> float:
-        """What stands at the axis for a value."""
+        """Label of a value on the axis, as a number."""
         return float(unwarped(np.array(-value), log=True)) if self.falling else value
 
 
 @lru_cache(maxsize=64)
 def _bounds(scale: Scale, parts: int) -> Floats:
-    """Every curve of a chart is cut at the same bounds, in every picture until the axis changes."""
+    """Cached `Scale.bounds`: all curves of a chart are cut at the same bounds until the axis changes."""
     bounds = unwarped(np.linspace(*scale.ends, parts + 1), scale.log)
     bounds[0], bounds[-1] = scale.low, scale.high
     bounds.flags.writeable = False

@@ -10,21 +10,21 @@ import numpy as np
 from bncore.figure import Curve, Floats
 
 SMALLEST_WEIGHT = 1e-60
-"""Weights are kept above this within a block, so that their reciprocals stay far from overflow."""
+"""Lower bound for the weights within a block, so that their reciprocals stay far from overflow."""
 LARGEST = 1e200
-"""Values beyond this, divided by such a weight, would overflow."""
+"""Values beyond this would overflow when divided by the smallest weight."""
 ROUNDING = 2.0**-54
-"""What 1 does not change by."""
+"""Too small a number to change 1 when subtracted from it."""
 
 
 def smoothed(values: Floats, smoothing: float) -> Floats:
-    """Bias-corrected moving average; points that are not finite are passed over and stay what they are.
+    """Bias-corrected exponential moving average; non-finite points are skipped and left unchanged.
 
     s_t = a s_{t-1} + (1 - a) y_t,  s_0 = 0,  shown as s_t / (1 - a^t), over the finite y_1, y_2, …
 
     Arguments:
         values: (n,)
-        smoothing: a, from 0 (nothing) to below 1.
+        smoothing: a, from 0 (none) to below 1.
     """
     if smoothing <= 0 or not values.size:
         return values
@@ -37,7 +37,7 @@ def smoothed(values: Floats, smoothing: float) -> Floats:
 
 
 def smoothed_curve(curve: Curve, smoothing: float) -> Curve:
-    """The curve with `smoothed` edges; itself where there is nothing to smooth."""
+    """The curve with `smoothed` edges; the curve itself without smoothing."""
     if smoothing <= 0:
         return curve
     low = smoothed(curve.low, smoothing)
@@ -45,7 +45,8 @@ def smoothed_curve(curve: Curve, smoothing: float) -> Curve:
 
 
 def _average(values: Floats, a: float) -> Floats:
-    """In blocks, all at once: within one, s_k = a^k (s_0 + (1 - a) Σ_{i≤k} y_i a^-i) is a cumulative sum."""
+    """Average in blocks, all at once: within a block, s_k = a^k (s_0 + (1 - a) Σ_{i≤k} y_i a^-i) is a cumulative
+    sum."""
     if not values.size:
         return values
     largest = float(np.abs(values).max())
@@ -66,7 +67,7 @@ def _average(values: Floats, a: float) -> Floats:
 
 
 def _carried(sums: Floats, weight: float) -> Floats:
-    """s_0 of each block, which is the last s of the one before; (blocks,)."""
+    """(blocks,) s_0 of each block, which is the last s of the preceding one."""
     carried, before = np.empty(sums.size), 0.0
     for i, total in enumerate(sums.tolist()):
         carried[i] = before

@@ -1,4 +1,4 @@
-"""Round numbers along an axis, and how numbers are written where there is little room."""
+"""Round tick values along an axis, and compact formatting of numbers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from bntui.chart.scale import Scale
 
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
-"""Mantissas of the steps between ticks."""
+"""Mantissas of tick spacings."""
 WHOLE = (1.0, 2.0, 5.0, 10.0)
-"""Steps between ticks of small whole numbers."""
+"""Tick spacings for small whole numbers."""
 ENDS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Mantissas that an axis may end at: close enough to waste little, far enough apart to stay for a while."""
+"""Mantissas at which an axis may end: close enough to waste little room, far enough apart to change rarely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Tick:
 
 
 def ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick, ...]:
-    """At most about `most` round values within the scale, ascending, with labels that tell them apart.
+    """About `most` round values at most within the scale, ascending, with distinct labels.
 
     Arguments:
         whole: whether values are whole numbers, as steps and layers are.
@@ -39,7 +39,7 @@ def ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick, ...]:
 
 
 def round_up(value: float, mantissas: tuple[float, ...] = ROUND) -> float:
-    """The smallest number of a round mantissa that is not below a positive value."""
+    """The smallest number with a round mantissa that is not below a positive value."""
     power = 10.0 ** math.floor(math.log10(value))
     for mantissa in mantissas:
         if mantissa * power >= value * (1 - 1e-12):
@@ -60,7 +60,7 @@ def _linear_ticks(scale: Scale, most: int, whole: bool) -> tuple[Tick, ...]:
 
 
 def _log_ticks(scale: Scale, most: int) -> tuple[Tick, ...]:
-    """Powers of ten, every k-th where there are many, with 2 and 5 between them where there are few."""
+    """Powers of ten: every k-th if there are many, with 2 and 5 or 3 between them if there are few."""
     first = math.ceil(math.log10(scale.low) - 1e-9)
     last = math.floor(math.log10(scale.high) + 1e-9)
     stride = max(1, -(-(last - first + 1) // most))
@@ -76,7 +76,7 @@ def _log_ticks(scale: Scale, most: int) -> tuple[Tick, ...]:
 
 
 def _labels(values: list[float], step: float) -> list[str]:
-    """All in one unit (plain, k or powers of ten), with as many decimals as the step needs."""
+    """Labels in one unit (plain, k or powers of ten), with as many decimals as the spacing needs."""
     largest = max((abs(v) for v in values), default=0.0)
     if largest >= 1e6 or (0 < largest < 0.01):
         power = math.floor(math.log10(largest))
@@ -88,7 +88,7 @@ def _labels(values: list[float], step: float) -> list[str]:
 
 
 def _extra_digit(step: float) -> int:
-    """A step of 2.5 needs a digit more than its first."""
+    """1 if the spacing has the mantissa 2.5, which needs a second digit, else 0."""
     mantissa = step / 10.0 ** math.floor(math.log10(step) + 1e-9)
     return int(abs(mantissa - 2.5) < 1e-6)
 
@@ -103,7 +103,7 @@ def _scientific(value: float, digits: int) -> str:
 
 
 def short(value: float) -> str:
-    """A number in few characters: 0.25, 12.5, 2k, 1e-3, 2.5e6; nan, inf."""
+    """A number in as few characters as possible: 0.25, 12.5, 2k, 1e-3, 2.5e6, nan, inf."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     if 0.01 <= abs(value) < 1000:
@@ -114,7 +114,7 @@ def short(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """A number to be read off: four digits, whole steps in full with thousands parted."""
+    """A number with four digits; whole numbers from 1000 in full, with thousands separators."""
     if math.isfinite(value) and abs(value) < 1e15 and float(value).is_integer() and abs(value) >= 1000:
         return f"{int(value):,}"
     if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e5:
@@ -123,20 +123,20 @@ def exact(value: float) -> str:
 
 
 def extended(low: float, high: float) -> tuple[float, float]:
-    """A range for steps from `low` to `high` that stays while points arrive: it starts at 0 where that is near,
-    and grows in jumps."""
+    """A range around the steps from `low` to `high` that rarely changes while points arrive: it starts at 0 if
+    that is near, and grows in jumps."""
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         return low, low + max(1.0, 1e-6 * abs(low))
     if low < 0 or low > 0.3 * high:
         step = round_up((high - low) / 10)
-        low = min(low, math.floor(low / step) * step)  # the product may round to above it
+        low = min(low, math.floor(low / step) * step)  # the product may round to a value above low
     else:
         low = 0.0
     return low, low + round_up(high - low, ENDS)
 
 
 def snapped(low: float, high: float) -> tuple[float, float]:
-    """A range with a little room around `low` to `high`, moved out to round bounds so that it seldom changes."""
+    """A range around `low` to `high`, extended to round bounds so that it rarely changes."""
     span = high - low
     if span <= max(1e-9 * max(abs(low), abs(high)), 1e-290):
         span = abs(low) * 0.2 if abs(low) > 1e-280 else 1.0

@@ -1,4 +1,4 @@
-"""Which part of the data is shown: what the reader has chosen, else what fits."""
+"""The visible part of the data: ranges chosen by the reader, else ranges fitted to the data."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from bntui.chart.ticks import extended, snapped
 
 Key = TypeVar("Key")
 NARROWEST = 1e-9
-"""Decades that a logarithmic axis spans at the least."""
+"""Minimum length of a logarithmic axis, in decades."""
 CORE, MARGIN = (0.05, 0.95), 0.5
-"""Outliers are beyond these quantiles of all points shown by more than this share of the quantiles' distance."""
+"""Outliers exceed these quantiles of all visible points by more than this fraction of the quantiles' distance."""
 SMALLEST = 5e-324
-"""Where a logarithmic axis ends at the latest."""
+"""Lowest possible end of a logarithmic axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The ranges that the reader has chosen; None: whatever fits."""
+    """Ranges chosen by the reader; None: fit to the data."""
 
     x: Span | None = None
     y: Span | None = None
     clips: bool = False
-    """Whether what fits leaves out the outliers."""
+    """Whether the fitted y range excludes outliers."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether neither range was chosen."""
+        """Whether both ranges are fitted."""
         return self.x is None and self.y is None
 
 
 def x_scale(data: ChartData, view: View) -> Scale | None:
-    """The steps shown; None where there are none."""
+    """Range of steps shown; None if there are none."""
     chosen = view.x or data.x_span
     if chosen is not None and (not data.log_x or chosen[0] > 0):
         return Scale(*chosen, data.log_x, data.falling)
@@ -56,7 +56,8 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
 
 
 def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> Scale | None:
-    """The values shown: around all finite ones of these curves at the steps shown; None where there are none."""
+    """Range of values shown: fitted to all finite values of these curves at the steps shown; None if there are
+    none."""
     chosen = view.y or data.y_span
     if chosen is not None and (not data.log_y or chosen[0] > 0):
         return Scale(*chosen, data.log_y)
@@ -64,7 +65,7 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     if found is None:
         return None
     first, last = snapped(*found)
-    if data.log_y and last - first < NARROWEST:  # values beside 1, whose powers of ten would be equal
+    if data.log_y and last - first < NARROWEST:  # values so close to 1 that both ends would coincide
         first, last = first - 0.5, last + 0.5
     low, high = unwarped(np.array([first, last]), data.log_y).tolist()
     if data.log_y:
@@ -73,7 +74,7 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
 
 
 def beyond(curves: Iterable[Curve], x: Scale, y: Scale) -> int:
-    """Points at the steps shown, of the curves themselves, that lie outside of the y axis."""
+    """Number of points of non-faint curves, at the steps shown, that lie outside the y range."""
     count = 0
     for curve in curves:
         if not curve.faint:
@@ -83,10 +84,10 @@ def beyond(curves: Iterable[Curve], x: Scale, y: Scale) -> int:
 
 
 def span_of(text: str, *, log: bool) -> Span | None:
-    """``0.1 10`` or ``0.1:10``; None where nothing was typed.
+    """Parse a range such as ``0.1 10`` or ``0.1:10``; None for empty text.
 
     Raises:
-        ValueError: it is no range of such an axis.
+        ValueError: the text is not a valid range of such an axis.
     """
     words = text.replace(",", " ").replace(":", " ").split()
     if not words:
@@ -103,7 +104,7 @@ def span_of(text: str, *, log: bool) -> Span | None:
 
 
 def over_one_range(charts: Mapping[Key, ChartData], view: View, smoothing: float) -> dict[Key, ChartData]:
-    """Charts of one measure, over the values that all of them show together."""
+    """Charts of one measure with a common range of values."""
     curves = tuple(smoothed_curve(curve, smoothing) for chart in charts.values() for curve in chart.curves)
     every = replace(next(iter(charts.values())), curves=curves)
     x = x_scale(every, view)
@@ -112,7 +113,7 @@ def over_one_range(charts: Mapping[Key, ChartData], view: View, smoothing: float
 
 
 def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
-    """Ends of the finite values of the points shown, of the curves themselves, as the axis spaces them."""
+    """Warped range of the finite visible values of non-faint curves, without outliers."""
     shown = [
         values[slice(*_first_last(curve, x))]
         for curve in curves
@@ -130,7 +131,7 @@ def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | No
 
 
 def _whole(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
-    """Ends of all finite values at the steps shown, as the axis spaces them."""
+    """Warped range of all finite values at the steps shown."""
     ends = [pair for curve in curves for pair in _shown(curve, x, log)]
     if not ends:
         return None
@@ -139,12 +140,12 @@ def _whole(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
 
 
 def _first_last(curve: Curve, x: Scale) -> tuple[int, int]:
-    """Where the points shown begin and end."""
+    """Slice bounds of the visible points."""
     return int(np.searchsorted(curve.x, x.low)), int(np.searchsorted(curve.x, x.high, side="right"))
 
 
 def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Span]:
-    """Ends of the finite values of the points shown and of the one before and after them."""
+    """Ends of the finite values of the visible points and their two neighbors, for each edge."""
     first, last = _first_last(curve, x)
     for values in (curve.low,) if curve.is_line else (curve.low, curve.high):
         pair = finite_ends(values[max(0, first - 1) : last + 1], positive)
@@ -153,14 +154,14 @@ def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Span]:
 
 
 def _ends_of(x: Floats, positive: bool) -> Span | None:
-    """As `finite_ends`, of what ascends."""
+    """As `finite_ends`, for ascending values."""
     if x.size and x[0] > -FAR and x[-1] < FAR and (x[0] > 0 or not positive):
         return float(x[0]), float(x[-1])
     return finite_ends(x, positive)
 
 
 def finite_ends(values: Floats, positive: bool) -> Span | None:
-    """Smallest and largest of the finite (and positive) values."""
+    """Smallest and largest finite (and if required positive) values; None if there are none."""
     if not values.size:
         return None
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))

@@ -1,4 +1,4 @@
-"""Charts and fields of colours as widgets."""
+"""Widgets for charts and field plots."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from bntui.chart.reading import Reading, readings, with_best
 from bntui.chart.view import SMALLEST, View
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
-"""What the smoothing key goes through."""
+"""Values that the smoothing key cycles through."""
 
 
 class Chart(Plot):
-    """Curves, bands and lines of reference over the steps."""
+    """Curves, bands and reference lines over steps."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(CURVES)
 
     smoothing: reactive[float] = reactive(0.0, repaint=False)
     """From 0 to below 1."""
     log_y: reactive[bool | None] = reactive[bool | None](None, repaint=False)
-    """Whether the y axis is logarithmic; None: as the data says."""
+    """Whether the y axis is logarithmic; None: the data's default."""
 
     @dataclass
     class Restyled(Message):
-        """The reader chose another axis, smoothing or range of values."""
+        """The reader chose another y axis, smoothing or range of values."""
 
         chart: Chart
 
     _shown = ChartData("")
     _unread: tuple[ChartData, object, TerminalPicture] | None = None
-    """The picture without a crosshair, and what it was drawn from."""
+    """The data, the other inputs, and the picture without a crosshair drawn from them."""
 
     def show(self, data: ChartData) -> None:
-        """Shows other data; smoothing stays, and view and crosshair while the axis does."""
+        """Show other data; smoothing is kept, and so are view and crosshair unless the x axis changes."""
         if data.x_name != self._shown.x_name:
             self.view, self._begun = View(), False
             self.set_reactive(Plot.crosshair, None)
@@ -59,12 +59,12 @@ class Chart(Plot):
 
     @property
     def data(self) -> ChartData:
-        """What is shown, with the reader's choice of axis."""
+        """The data shown, with the reader's choice of y axis."""
         return self._shown if self.log_y is None else replace(self._shown, log_y=self.log_y)
 
     def readings(self) -> list[tuple[Reading, Reading | None]]:
-        """What every curve says at the crosshair as it is drawn, and, where that is smoothed, what it says raw; in
-        order of their styles."""
+        """Readings of the curves at the crosshair as drawn, each with its raw reading if smoothed; ordered by
+        style."""
         if self.crosshair is None or self._unread is None:
             return []
         drawn = self._read(self._unread[2].curves, self.crosshair)
@@ -72,7 +72,7 @@ class Chart(Plot):
         return sorted(zip(drawn, raw, strict=False), key=lambda pair: pair[0].style)
 
     def _read(self, curves: Sequence[Curve], x: float) -> list[Reading]:
-        """Places as they are written at the axis."""
+        """Readings at `x`, with positions in the axis's labels."""
         found = with_best(readings(curves, x, falling=self.data.falling), curves, self.data.better)
         return [
             replace(
@@ -104,7 +104,7 @@ class Chart(Plot):
         return -math.log10(max(written, SMALLEST)) if self.data.falling else written
 
     def match(self, other: Chart) -> None:
-        """Choose what was chosen for another chart, the steps shown apart."""
+        """Take over the choices made for another chart, except the x range."""
         self.smoothing, self.log_y = other.smoothing, other.log_y
         self._choose(replace(self.view, y=other.view.y, clips=other.view.clips))
 
@@ -127,11 +127,11 @@ class Chart(Plot):
         self.post_message(self.Restyled(self))
 
     def action_smooth(self) -> None:
-        """The next stronger smoothing, after the strongest none."""
+        """Switch to the next stronger smoothing, and from the strongest to none."""
         self.smoothing = next((s for s in SMOOTHINGS if s > self.smoothing), 0.0)
 
     def action_clip(self) -> None:
-        """Leaves outliers out of what fits, or takes them in."""
+        """Toggle whether the fitted y range excludes outliers."""
         self._choose(replace(self.view, clips=not self.view.clips))
 
     def action_log(self) -> None:
@@ -142,10 +142,10 @@ DrawField = Callable[[Any, int, int, Span | None, ChartStyle], TerminalPicture]
 
 
 class FieldPlot(Plot):
-    """A plot of colours over the steps.
+    """A field of colors over steps.
 
     Arguments:
-        draw_field: draws its data, such as `draw_heat`.
+        draw_field: draws the data, such as `draw_heat`.
     """
 
     def __init__(self, draw_field: DrawField) -> None:
@@ -154,7 +154,7 @@ class FieldPlot(Plot):
         self._shown: HeatData | HistogramData | None = None
 
     def show(self, data: HeatData | HistogramData) -> None:
-        """Shows other data; view and crosshair stay."""
+        """Show other data; view and crosshair are kept."""
         self._shown = data
         self.redraw()
         self.begin()
