@@ -1,1 +1,1 @@
-"""The paper's claims, each weighed by what runs measured; `CLAIMS` in `judging` is the table of them."""
+"""The paper's claims, each judged by the measurements of runs; `CLAIMS` in `judging` is their table."""

@@ -1,4 +1,4 @@
-"""C11: the evidence that smoothing is *the* cause is weaker (the review of 2023): what the controls say."""
+"""C11: the evidence that smoothing is *the* cause is weaker (review of 2023), judged by the controls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bncore.report.quantities import level, values_of
 from bncore.report.statistics import ENOUGH_SEEDS, paired, ratio_of_means
 
 ENOUGH_RATES = 3
-"""Fewest learning rates for a best one among them."""
+"""Fewest learning rates among which a best one is chosen."""
 
 
 def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """Whether an advantage is left at each network's own best rate, and whether it goes with smoothness."""
+    """Whether an advantage remains at each network's own best rate, and whether it comes with smoothness."""
     if not setting.images or not common_rates(setting, NONE, BATCH):
         return ()
     at = AtRate(setting, usual_rate(setting, common_rates(setting, NONE, BATCH)))
@@ -75,7 +75,7 @@ def _scale_free(at: AtRate) -> ClaimPart:
 
 
 def _best(setting: ComparisonGroup, norm: tuple[str, str]) -> float:
-    """The learning rate at which a norm ends with the highest mean accuracy."""
+    """The learning rate at which a norm reaches the highest mean final accuracy."""
     found = {lr: level(FINAL_ACCURACY, setting.of(*norm, lr)) for lr in setting.rates(*norm)}
     return max(found, key=lambda lr: -1.0 if (one := found[lr]) is None else one.mean)
 

@@ -1,4 +1,4 @@
-"""What several claims compare: one variant with another, at each learning rate that both have."""
+"""Comparisons that several claims share: one variant with another, at each common learning rate."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from bncore.report.report_run import ReportRun, variant_of
 from bncore.report.statistics import ratio_of_means
 
 NONE, BATCH = ("none", ""), ("batch", "")
-"""The two networks that most claims are about, as norm and noise."""
+"""The two networks that most claims compare, as (norm, noise)."""
 
 MOST_OF_IT = 0.5
-"""Who keeps more than this share of what BatchNorm gains is nearer to BatchNorm than to the plain network. In the
-paper's Fig 2 the noise costs 0.30 of it over the whole training, in Fig 5a the l_p norms nothing."""
+"""A variant that keeps more than this share of BatchNorm's gain is nearer to BatchNorm than to the plain network.
+Over the whole training, the noise costs 0.30 of the gain in the paper's Fig 2, and the l_p norms none in Fig
+5a."""
 
 AT_EQUAL_STEPS, AT_EQUAL_LOSS = "at equal steps", "at equal training loss"
 SELDOM = "measured too seldom"
 
 
 def common_rates(setting: ComparisonGroup, *variants: tuple[str, str]) -> list[float]:
-    """Learning rates that all the variants, given as norm and noise, were run at."""
+    """Learning rates at which all variants, given as (norm, noise), were run."""
     found = [set(setting.rates(*variant)) for variant in variants]
     return sorted(set.intersection(*found)) if found else []
 
 
 def usual_rate(setting: ComparisonGroup, rates: Sequence[float]) -> float:
-    """The smallest of the rates at which the plain network leaves its start in time; where it never does, the
-    smallest."""
+    """The smallest of the rates at which the plain network leaves its start in time; if there is none, the
+    smallest rate."""
     return next((lr for lr in rates if not AtRate(setting, lr).too_early(NONE)), rates[0])
 
 
 @dataclass(frozen=True)
 class AtRate:
-    """The runs of a setting at one learning rate. Variants are given as norm and noise."""
+    """The runs of a comparison group at one learning rate. Variants are given as (norm, noise)."""
 
     setting: ComparisonGroup
     lr: float
@@ -58,15 +59,15 @@ class AtRate:
     def compare(
         self, quantity: Quantity, ours: tuple[str, str], theirs: tuple[str, str], **more: Any
     ) -> ClaimMeasure:
-        """A quantity of one variant less that of another, paired by seed; `more` are fields of `ClaimMeasure`."""
+        """A quantity of one variant minus that of another, paired by seed; `more` holds `ClaimMeasure` fields."""
         effect = difference(quantity, self.of(ours), self.of(theirs))
         return ClaimMeasure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
 
     def compare_in_training(
         self, trace: Trace, ours: tuple[str, str], theirs: tuple[str, str], *, until: float = 1.0, **more: Any
     ) -> tuple[ClaimMeasure, ClaimMeasure]:
-        """A number of one variant less that of another while both train, paired by seed: at equal steps (before
-        the share `until` of the run), and at equal training loss."""
+        """A trace of one variant minus that of another while both train, paired by seed: at equal steps (within
+        the first `until` share of the run), and at equal training loss."""
         mine, others = self.of(ours), self.of(theirs)
         name = f"{trace.name}, {_pair_named(ours, theirs, more)}"
         steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
@@ -81,8 +82,8 @@ class AtRate:
         )
 
     def share_of_gain(self, quantity: Quantity, ours: tuple[str, str]) -> ClaimMeasure:
-        """How much of what BatchNorm gains over the plain network is lost by another variant: (batch - ours) /
-        (batch - none), of means over the seeds that all three have."""
+        """The share of BatchNorm's gain over the plain network that another variant loses: (batch - ours) /
+        (batch - none), with means over the seeds common to all three."""
         mine, batch, none = (values_of(quantity, self.of(variant)) for variant in (ours, BATCH, NONE))
         seeds = sorted(mine.keys() & batch.keys() & none.keys())
         gain = {seed: batch[seed] - none[seed] for seed in seeds}
@@ -92,9 +93,8 @@ class AtRate:
         return ClaimMeasure(name, effect, "below", MOST_OF_IT, signed=False, caveat=caveat)
 
     def part_in_training(self, title: str, measures: Sequence[ClaimMeasure]) -> ClaimPart:
-        """A part whose measures compare BatchNorm and the plain network while both train: at equal steps and at
-        equal training loss. Where they were only at equal steps, it is too early, or they were measured too
-        seldom."""
+        """A part whose measures compare BatchNorm with the plain network while both train, at equal steps and at
+        equal training loss. If only the former was possible, it is too early, or measurements were too rare."""
         early = self.too_early(NONE, BATCH)
         counted = [measure for measure in measures if measure.counts]
         steps, losses = (
@@ -108,15 +108,15 @@ class AtRate:
         return ClaimPart(title, tuple(measures), apart, blocked=seldom)
 
     def too_early(self, *variants: tuple[str, str]) -> str:
-        """Why runs stand too early in training for what is said of it: in more than half of the seeds one of the
-        variants has not left its start within the first tenth of the run. Empty where all have, or none was
+        """Why the runs are too early in training for statements about it: in more than half of the seeds, one of
+        the variants has not left its start within the first tenth of the run. Empty if all have, or none was
         run."""
         return "; ".join(said for variant in variants if (said := self._too_early(variant, variants)))
 
     def _too_early(self, variant: tuple[str, str], variants: Sequence[tuple[str, str]]) -> str:
         left: list[float] = []
         for seed, runs in self.of(variant).items():
-            if all(run.diverged for run in runs):  # a result, and no matter of time
+            if all(run.diverged for run in runs):  # divergence is a result, not a matter of time
                 continue
             beside = [run for one in variants for run in self.of(one).get(seed, [])]
             curves = [run.training for run in beside if run.training]
@@ -139,7 +139,7 @@ class AtRate:
 def at_each(
     rates: Callable[[ComparisonGroup], Iterable[float]], *parts: Callable[[AtRate], ClaimPart]
 ) -> Callable[[ComparisonGroup], tuple[Scope, ...]]:
-    """The scopes of a claim that is judged at each of these learning rates by itself."""
+    """The scopes of a claim that is judged separately at each of these learning rates."""
 
     def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
         found = (AtRate(setting, lr) for lr in rates(setting))
@@ -149,8 +149,8 @@ def at_each(
 
 
 def rates_measured(table: str) -> Callable[[ComparisonGroup], list[float]]:
-    """Learning rates that the plain network and the one with BatchNorm were run at and of which some run measured
-    a probe's table as in the paper."""
+    """Learning rates at which both the plain network and the one with BatchNorm were run, and at which some run
+    measured a probe's table as in the paper."""
 
     def rates(setting: ComparisonGroup) -> list[float]:
         runs = (run for run in setting.counted if table in run.columns.tables())
@@ -168,7 +168,8 @@ def rate_title(lr: float) -> str:
 def has(
     *wanted: tuple[str, str], rates: int = 1, images: bool | None = None
 ) -> Callable[[Sequence[Spec]], bool]:
-    """Whether specs hold all the variants, given as norm and noise, at so many common learning rates."""
+    """A predicate: whether specs contain all the variants, given as (norm, noise), at `rates` common learning
+    rates or more."""
 
     def met(specs: Sequence[Spec]) -> bool:
         seen: dict[tuple[str, str], set[float]] = {}
@@ -183,7 +184,7 @@ def has(
 
 
 def probe_need(probe: str, name: str, norms: Iterable[str] = ("none", "batch")) -> Need:
-    """The need for an instrument in networks of each of these norms, which any preset can be given."""
+    """The need for a probe in networks of each of these norms; its option can be added to any preset."""
 
     def met(specs: Sequence[Spec]) -> bool:
         return set(norms) <= {spec.norm.kind for spec in specs if getattr(spec.probes, probe).every}

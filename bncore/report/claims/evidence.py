@@ -1,4 +1,4 @@
-"""From measures to a verdict: the rules that hold for every claim."""
+"""From measures to a verdict: the rules that apply to every claim."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.report.statistics import ENOUGH_SEEDS, Estimate
 
 
 class Verdict(StrEnum):
-    """What runs say of a claim."""
+    """What runs say about a claim."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -23,26 +23,26 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ClaimMeasure:
-    """One measured effect, and on which side of which value it must lie for the claim."""
+    """One measured effect, and the side of a threshold on which it supports the claim."""
 
     name: str
-    """What was measured of what, such as ``final accuracy, batch - none``."""
+    """Quantity and compared variants, such as ``final accuracy, batch - none``."""
     effect: Estimate | None
-    """None where these runs did not measure it."""
+    """None if these runs did not measure it."""
     side: Literal["above", "below"] = "above"
     threshold: float = 0.0
     counts: bool = True
-    """Whether it counts for the verdict; the others are there to be read."""
+    """Whether it counts toward the verdict; other measures are for information only."""
     caveat: str = ""
     """A known trap in this measure."""
     ratio: bool = False
-    """Whether the effect is a log10 of a ratio, to be shown as that ratio."""
+    """Whether the effect is the log10 of a ratio, shown as that ratio."""
     signed: bool = True
-    """Whether it is a difference, to be shown with its sign."""
+    """Whether the effect is a difference, shown with its sign."""
 
     @property
     def outcome(self) -> Verdict:
-        """Whether the interval lies wholly on one side of the threshold."""
+        """The verdict of this measure alone: decided if the interval lies wholly on one side of the threshold."""
         if self.effect is None or self.effect.n < ENOUGH_SEEDS:
             return Verdict.INCONCLUSIVE
         above, below = self.effect.low > self.threshold, self.effect.high < self.threshold
@@ -52,7 +52,7 @@ class ClaimMeasure:
 
     @property
     def leaning(self) -> str:
-        """Where the mean lies, for runs that are too few or too scattered to decide."""
+        """The side on which the mean lies, for runs that are too few or too scattered to decide."""
         if self.effect is None:
             return "not measured"
         toward = self.effect.mean > self.threshold
@@ -61,18 +61,18 @@ class ClaimMeasure:
 
 @dataclass(frozen=True)
 class ClaimPart:
-    """One half of what a claim says; its measures must agree."""
+    """One part of a claim's statement; its measures must agree."""
 
     title: str
     measures: tuple[ClaimMeasure, ...]
     early: str = ""
-    """Why these runs stand too early in training to tell, whatever was measured; empty where they do not."""
+    """Why these runs are too early in training to tell, whatever they measured; empty if they are not."""
     blocked: str = ""
-    """Why these runs cannot tell for another reason; empty where they can."""
+    """Why these runs cannot tell for any other reason; empty if they can."""
 
     @property
     def verdict(self) -> Verdict:
-        """What all the measures say that count and were taken; inconclusive where they disagree or one is open."""
+        """The common verdict of all known measures; inconclusive if they disagree or one is inconclusive."""
         if self.early:
             return Verdict.TOO_EARLY
         found = {measure.outcome for measure in self.known}
@@ -80,23 +80,24 @@ class ClaimPart:
 
     @property
     def known(self) -> tuple[ClaimMeasure, ...]:
-        """The measures that count and were taken."""
+        """Measures that count and have an effect."""
         return tuple(measure for measure in self.measures if measure.counts and measure.effect is not None)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One comparison, such as none and batch at one learning rate, with what was measured in it."""
+    """One comparison, such as none and batch at one learning rate, with its measures."""
 
     title: str
-    """Within its setting, such as ``lr 0.1``; empty where there is but one."""
+    """Name within its comparison group, such as ``lr 0.1``; empty if there is only one scope."""
     parts: tuple[ClaimPart, ...]
     alternatives: bool = False
-    """Whether one part is enough for the claim, all of them are needed against it; else the other way round."""
+    """If true, one supported part supports the claim and all parts must contradict to contradict it; otherwise the
+    reverse."""
 
     @property
     def verdict(self) -> Verdict:
-        """Of all parts together."""
+        """The verdict of all parts together."""
         found = [part.verdict for part in self.parts]
         one, all_of = Verdict.CONTRADICTED, Verdict.SUPPORTED
         if self.alternatives:
@@ -109,12 +110,12 @@ class Scope:
 
     @property
     def measures(self) -> tuple[ClaimMeasure, ...]:
-        """Of every part."""
+        """The measures of every part."""
         return tuple(measure for part in self.parts for measure in part.measures)
 
     @property
     def measured(self) -> bool:
-        """Whether anything was, or could not yet be."""
+        """Whether anything was measured, or the runs are too early."""
         known = any(measure.effect is not None for measure in self.measures)
         return known or any(part.early for part in self.parts)
 
@@ -125,34 +126,34 @@ class Need:
 
     text: str
     met: Callable[[Sequence[Spec]], bool]
-    """By specs that may be compared: those of one setting."""
+    """Whether comparable specs, those of one comparison group, meet the need."""
     option: str = ""
-    """What to add to a preset's command line for it, where a preset could have it."""
+    """Option that makes a preset meet the need; empty if no option does."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of the table."""
+    """One claim: a row of `judging.CLAIMS`."""
 
     key: str
     """``C1`` to ``C11``."""
     text: str
     place: str
-    """Where in the paper."""
+    """Place in the paper."""
     scopes: Callable[[ComparisonGroup], tuple[Scope, ...]]
-    """What a setting's runs say; nothing where the claim is not about such networks."""
+    """The scopes of the claim in a comparison group; empty if the claim is not about such networks."""
     needs: tuple[Need, ...]
     traps: tuple[str, ...] = ()
-    """What misleads here; shown whatever the verdict."""
+    """Known pitfalls, shown whatever the verdict."""
     resolved_elsewhere: str = ""
-    """For a claim that no run can decide: what does, and what it says."""
+    """For a claim that no run can decide: what decides it instead, and its result."""
     short: str = ""
-    """In at most 32 letters, for a summary; default: the whole text."""
+    """Summary in at most 32 characters; default: the whole text."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one scope of one setting says."""
+    """The verdict in one scope of one comparison group."""
 
     setting: ComparisonGroup
     scope: Scope
@@ -167,5 +168,5 @@ class ClaimVerdict:
     claim: Claim
     verdict: Verdict
     why: str
-    """One or two sentences."""
+    """Explanation in one or two sentences."""
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""From what was measured to a verdict and the sentence that says why: the same for every claim of the paper and of
+"""From measurements to a verdict and the sentence that explains it, the same for every claim of the paper and of
 its review."""
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.statistics import ENOUGH_SEEDS
 
 SPOKEN = 2
-"""Most comparisons that the sentence beside a verdict names; the others are in the tables below."""
+"""Most comparisons named in the sentence beside a verdict; the tables below show the others."""
 
 
 def judge(claim: Claim, settings: Sequence[ComparisonGroup]) -> ClaimVerdict:
-    """A claim's verdict by everything that these runs measured of it."""
+    """A claim's verdict from all relevant measurements of these runs."""
     if claim.resolved_elsewhere:
         return ClaimVerdict(claim, Verdict.INCONCLUSIVE, claim.resolved_elsewhere, ())
     findings = tuple(
@@ -45,7 +45,8 @@ def _judged(setting: ComparisonGroup, scope: Scope) -> tuple[Verdict, str]:
 
 
 def _said(scope: Scope, verdict: Verdict) -> str:
-    """Why: the parts that decide; where none does, those that are open, and what the others say."""
+    """The explanation: the deciding parts; for an inconclusive verdict, the inconclusive parts and the verdicts of
+    the others."""
     if verdict == Verdict.TOO_EARLY:
         return "; ".join(dict.fromkeys(part.early for part in scope.parts if part.verdict == verdict))
     said = [_part_said(part) for part in scope.parts if part.verdict == verdict]
@@ -56,7 +57,7 @@ def _said(scope: Scope, verdict: Verdict) -> str:
 
 
 def _part_said(part: ClaimPart) -> str:
-    """The part with the measure that tells most: of an open part one that is open, else the first."""
+    """The part with its most telling measure: one with the part's own verdict, else the first."""
     if part.early or part.blocked:
         return f"{part.title}: {part.early or part.blocked}"
     known = part.known
@@ -83,7 +84,7 @@ def _measure_said(measure: ClaimMeasure) -> str:
 
 
 def _nothing(settings: Sequence[ComparisonGroup]) -> str:
-    """Why there is no finding, where it may be for want of runs that count."""
+    """Why there is no finding, naming runs that do not count if there are any."""
     runs = [run for setting in settings for run in setting.runs]
     apart = [run for run in runs if not run.counts]
     if not apart:
@@ -95,7 +96,7 @@ def _nothing(settings: Sequence[ComparisonGroup]) -> str:
 
 
 def _together(findings: Sequence[Finding], *, alone: bool) -> tuple[Verdict, str]:
-    """Of all findings; `alone`: whether there is one setting only, which need not be named."""
+    """Verdict and explanation over all findings; `alone`: the only comparison group need not be named."""
     said = {finding.verdict for finding in findings}
     decided = said & {Verdict.SUPPORTED, Verdict.CONTRADICTED}
     if len(decided) == 2:
@@ -125,7 +126,7 @@ def _where(findings: Sequence[Finding]) -> str:
 
 
 def shown(measure: ClaimMeasure, *, interval: bool = True) -> str:
-    """The effect, with its interval where there is one; as a ratio where it is the log10 of one."""
+    """The effect with its interval, if it has one; the log10 of a ratio is shown as the ratio."""
     effect = measure.effect
     if effect is None:
         return "not measured"
@@ -166,5 +167,5 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def judge_all(settings: Sequence[ComparisonGroup]) -> tuple[ClaimVerdict, ...]:
-    """The verdict on every claim."""
+    """The verdicts on all claims."""
     return tuple(judge(claim, settings) for claim in CLAIMS)

@@ -1,4 +1,4 @@
-"""C2: noise behind BatchNorm destroys stability without harm, and stops the plain network (Fig 2)."""
+"""C2: noise after BatchNorm destroys stability but does no harm, and it stops the plain network (Fig 2)."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def _stopped(at: AtRate) -> ClaimPart:
 def _still_at_start(
     at: AtRate, variant: tuple[str, str], *, caveat: str, counts: bool = True
 ) -> ClaimMeasure:
-    """How far the loss of a variant has come down from that of a plain network that has learnt nothing; a run that
-    diverged learnt nothing that it could keep."""
+    """A variant's final loss relative to that of a network that has learned nothing; 1 for a diverged run, which
+    keeps nothing that it learned."""
     found: dict[int, float] = {}
     plain = at.of(NONE)
     for seed, runs in at.of(variant).items():

@@ -1,4 +1,4 @@
-"""C6: l_p normalization does as well, without distributional stability (Figs 5, 6, 12, 13)."""
+"""C6: l_p normalization performs as well, without distributional stability (Figs 5, 6, 12, 13)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAME_IN_DLN = (
 
 
 def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """One for each l_p norm and learning rate."""
+    """One scope per l_p norm and learning rate."""
     return tuple(
         Scope(f"{norm}, {at.title}", _parts(at, norm))
         for norm in L_P

@@ -1,4 +1,4 @@
-"""C3: BatchNorm does not reduce internal covariate shift, it can raise it (Fig 3)."""
+"""C3: BatchNorm does not reduce internal covariate shift and can increase it (Fig 3)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ RELATIVE = Trace("ICS as ‖G − G′‖/‖G‖", measured_as(TABLE, log_of(TA
 LENGTH = Trace("ICS as ‖G − G′‖", measured_as(TABLE, log_of(TABLE, "l2")), BASIS)
 
 SAME_ANGLE = 0.05
-"""Means of 1 - cos nearer than this count as equal: in the paper's panels, in which it sees no reduction, they are
-up to 0.047 smaller with BatchNorm (Fig 3b at equal steps; 0.041 in Fig 3a, lr 0.1, at equal training accuracy)."""
+"""Means of 1 - cos closer than this count as equal: in the panels where the paper sees no reduction, they are up
+to 0.047 smaller with BatchNorm (Fig 3b at equal steps; 0.041 in Fig 3a, lr 0.1, at equal training accuracy)."""
 SAME_RATIO = 0.05
-"""As log10, the same for ||G - G'||/||G||, of which the paper draws nothing: for gradients of one length it is
-sqrt(2 (1 - cos)), and where 1 - cos is 0.2 the margin above makes a difference of this size."""
+"""The same margin for ||G - G'||/||G||, as log10; the paper does not draw it. For gradients of equal length it is
+sqrt(2 (1 - cos)); at 1 - cos = 0.2 the margin above makes a difference of this size."""
 
 
 def _not_reduced(at: AtRate) -> ClaimPart:

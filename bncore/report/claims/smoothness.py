@@ -25,7 +25,7 @@ TABLE, BASIS = "probe:landscape", probe_basis("landscape")
 
 
 def _along(name: str, of: PerMeasurement) -> Trace:
-    """A number of the landscape along the gradient: along another direction it is no evidence."""
+    """A trace of the landscape along the gradient; along any other direction it is not evidence."""
     return Trace(name, measured_as(TABLE, of), BASIS)
 
 

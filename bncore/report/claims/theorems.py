@@ -1,4 +1,4 @@
-"""C7 to C10: the theorems, as they are checked inside the runs and by `bnrun theory`."""
+"""C7 to C10: the theorems, as checked during runs and by `bnrun theory`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bncore.report.report_run import ReportRun
 TABLE, BASIS = "probe:theory", probe_basis("theory")
 
 ERRORS = {"float32": 1e-2, "float64": 1e-6}
-"""Largest relative error at which an identity counts as exact in a run's own precision: of a difference of nearly
-equal numbers most digits are lost to rounding alone."""
+"""Largest relative error at which an identity counts as exact in a run's precision; rounding alone costs a
+difference of nearly equal numbers most of its digits."""
 
 BELOW_ONE = "below 1 where γ² is below σ² + ε, or the gradient has large removed parts"
 
@@ -38,7 +38,7 @@ def _exact(field: str, statement: str) -> Callable[[AtRate], ClaimPart]:
 
 def _tolerance(setting: ComparisonGroup) -> float:
     precisions = {run.spec.precision for run in setting.runs if run.spec}
-    return ERRORS["float64" if precisions == {"float64"} else "float32"]  # in which probes compute
+    return ERRORS["float64" if precisions == {"float64"} else "float32"]  # the precision in which probes compute
 
 
 def _shrinks(at: AtRate) -> ClaimPart:

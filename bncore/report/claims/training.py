@@ -26,8 +26,8 @@ FINAL_LOG_LOSS = Quantity("final loss", final_log_loss)
 
 
 def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-    """Speed at the smallest common learning rate at which the plain network trains, and what the largest costs
-    each network more."""
+    """Training speed at the smallest common learning rate at which the plain network trains, and how much the
+    largest rate costs each network."""
     rates = common_rates(setting, NONE, BATCH)
     if not rates:
         return ()
@@ -44,7 +44,7 @@ def _faster(at: AtRate) -> ClaimPart:
 
 
 def _tolerant(at: AtRate, high: float) -> ClaimPart:
-    """What going from this rate to the largest one changes, batch less none."""
+    """The change from this rate to the largest one, batch minus none."""
     setting, low = at.setting, at.lr
     if high == low:
         return ClaimPart("tolerates larger learning rates", (ClaimMeasure("one learning rate only", None),))
