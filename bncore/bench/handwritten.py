@@ -1,6 +1,6 @@
-"""What a person would write by hand: the same networks from torch.nn alone, and the shortest training loop.
+"""Hand-written baseline: the same networks in plain torch.nn, and the shortest training loop.
 
-The yardstick of `bnrun bench`. It shares no code with the library it is compared with.
+The baseline of `bnrun bench`. It shares no code with the library it is compared with.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-_VGG = {  # 0: pooling
+_VGG = {  # 0: max pooling
     "vgg11": (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),
     "vgg16": (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0),
 }
 
 
 def vgg(kind: str, width: float, *, batch_norm: bool) -> nn.Module:
-    """VGG for 32x32 images with a linear head, as torchvision's but for the head."""
+    """VGG for 32x32 images; like torchvision's, except for the linear head."""
     layers: list[nn.Module] = []
     channels = 3
     for entry in _VGG[kind]:
@@ -33,7 +33,7 @@ def vgg(kind: str, width: float, *, batch_norm: bool) -> nn.Module:
 
 
 def dln(depth: int, width: int, *, batch_norm: bool) -> nn.Module:
-    """Deep linear network in float64, normalized after every layer but the last."""
+    """Deep linear network in float64, with BatchNorm after every layer but the last if requested."""
     layers: list[nn.Module] = []
     for i in range(depth):
         layers.append(nn.Linear(width, width, bias=False))
@@ -44,7 +44,7 @@ def dln(depth: int, width: int, *, batch_norm: bool) -> nn.Module:
 def training_loop(
     net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], lr: float
 ) -> Callable[[Tensor, Tensor], float]:
-    """The shortest honest loop body: returns a function that makes one SGD step and reads the loss back."""
+    """The shortest honest loop body: a function that makes one SGD step and reads the loss back."""
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
 
     def step(inputs: Tensor, targets: Tensor) -> float:
@@ -60,7 +60,7 @@ def training_loop(
 def graphed_loop(
     net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], lr: float, batch: tuple[Tensor, Tensor]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The same step as one CUDA graph, as torch's manual writes it; nothing waits for the loss that it returns."""
+    """The same step as one CUDA graph, as in PyTorch's documentation; returns the loss without synchronizing."""
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     inputs, targets = (tensor.clone(memory_format=torch.preserve_format) for tensor in batch)
 
@@ -91,7 +91,7 @@ def graphed_loop(
 
 
 def batches(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of resident uint8 images, normalized, for ever."""
+    """Endless shuffled batches of device-resident uint8 images, normalized."""
     mean = torch.tensor([0.4914, 0.4822, 0.4465], device=images.device).view(3, 1, 1)
     std = torch.tensor([0.2470, 0.2435, 0.2616], device=images.device).view(3, 1, 1)
     while True:

@@ -1,4 +1,4 @@
-"""`bnrun bench jobs`: how many runs at once are worth having, found by having them."""
+"""`bnrun bench jobs`: how many concurrent runs are worthwhile, found by trying."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from bncore.store.sweep import create_sweep
 
 ENDLESS = 10**9
 WORTH = 0.95
-"""Share of the most steps per second from which on more runs at once are not worth having."""
+"""Share of the best total steps per second that counts as enough: more concurrent runs are not worthwhile."""
 LEAST_STEPS = 10
-"""Steps that every run has to make, however long they take."""
+"""Fewest steps that every run must make, however long they take."""
 SPARE = 0.05
 """Share of a GPU's memory to leave free."""
 
 
 class NotMeasured(RuntimeError):
-    """Runs that could not be timed; the message says why."""
+    """Raised if runs could not be timed; the message says why."""
 
 
 class Interrupted(RuntimeError):
-    """A signal ended it.
+    """Raised if a signal ended the benchmark.
 
     Arguments:
-        number: which.
+        number: signal number.
     """
 
     def __init__(self, number: int) -> None:
@@ -46,31 +46,31 @@ class Interrupted(RuntimeError):
 
 @dataclass(frozen=True)
 class ConcurrentRuns:
-    """Runs at once, and what became of it."""
+    """Measurement of several concurrent runs."""
 
     count: int
     speed: float
-    """Steps per second of all of them together."""
+    """Steps per second of all runs together."""
     gpus: Occupancy | None
-    """The GPUs meanwhile: how busy on average, and the most memory."""
+    """GPU utilization (mean) and memory (peak) during the measurement."""
 
 
 def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0) -> Iterator[Row]:
-    """Copies of a run at once, twice as many each time, as long as that helps and a GPU's memory is not full:
-    steps per second of all of them, beside those of a single one; at last, the fewest that make 95 % of the most.
+    """Time concurrent copies of a run, doubling their number while that helps and GPU memory lasts: total steps
+    per second compared with a single run. The last row is the smallest number that reaches 95 % of the best.
 
-    Every run is a process of its own that measures, evaluates and writes as it does in its sweep; it is its
-    directory that is not kept.
+    Every run is a separate process that measures, evaluates and writes as in its sweep; only its directory is not
+    kept.
 
     Arguments:
-        plan: resolved.
-        run: the name of one of its runs.
-        most: runs at once at most.
-        at_least_s: seconds that are timed, once all of them are at work; more where a run has not made ten steps.
+        plan: the resolved plan.
+        run: name of one of its runs.
+        most: most concurrent runs.
+        at_least_s: seconds to time once all runs are training; longer if a run has not made ten steps.
 
     Raises:
-        NotMeasured: not even one could be timed.
-        Interrupted: a signal came.
+        NotMeasured: not even a single run could be timed.
+        Interrupted: a signal was received.
     """
     default = default_jobs([one.spec for one in plan.runs])
     plan = replace(plan, runs=tuple(one for one in plan.runs if one.name == run))
@@ -104,7 +104,7 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
 
 
 def recommended(found: list[ConcurrentRuns]) -> int:
-    """The fewest runs at once that make nearly the most steps per second."""
+    """The smallest number of concurrent runs whose speed is nearly the best."""
     enough = WORTH * max(one.speed for one in found)
     return min(one.count for one in found if one.speed >= enough)
 
@@ -118,7 +118,7 @@ def _doubling(most: int) -> Iterator[int]:
 
 
 def _described(before: Occupancy | None, found: list[ConcurrentRuns], count: int) -> str | None:
-    """Why so many runs would find no room on the GPUs, as far as fewer of them show."""
+    """Why this many runs would not fit in GPU memory, extrapolated from fewer runs; None if they fit."""
     if before is None or not found or found[-1].gpus is None:
         return None
     last = found[-1].gpus
@@ -155,40 +155,40 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def _endless(plan: Plan, count: int) -> Plan:
-    """So many copies of the plan's run, that do not end by themselves."""
+    """A plan of `count` copies of the plan's run that do not end by themselves."""
     (run,) = plan.runs
     spec = run.spec.model_copy(update={"steps": ENDLESS})
     return replace(plan, runs=tuple(replace(run, name=f"{run.name}-{n}", spec=spec) for n in range(count)))
 
 
 class _Watch:
-    """Times runs from when all of them are at work."""
+    """Times runs from the moment all of them are training."""
 
     def __init__(
         self, local: LocalSweep, runs: list[RunDir], gpus: tuple[str, ...], at_least_s: float
     ) -> None:
         self.speed: float | None = None
-        """Steps per second of all runs together, once that is known."""
+        """Steps per second of all runs together, once known."""
         self._local = local
         self._runs = runs
         self._gpus = gpus
         self._at_least_s = at_least_s
         self._heard: list[tuple[int, int, float]] = [(-1, 0, 0.0)] * len(runs)
-        """Of each run: the newest heartbeat, its step, and when it was seen."""
+        """For each run: the newest heartbeat's counter, its step, and when it was seen."""
         self._began: list[tuple[int, int, float]] = []
         self._looks: list[Occupancy] = []
         self._next_look = 0.0
 
     @property
     def seen(self) -> Occupancy | None:
-        """The GPUs over the time that was measured."""
+        """GPU occupancy during the measurement."""
         if not self._looks:
             return None
         busy, used = mean(one.busy for one in self._looks), max(one.used for one in self._looks)
         return Occupancy(busy, used, self._looks[-1].total)
 
     def tick(self) -> None:
-        """Listen; end the runs when enough is known, or when one of them has ended."""
+        """Read heartbeats; end the runs once enough is known or one of them has ended."""
         if self._local.stopping:
             return
         if not self._listen() or self._local.exit_codes:
@@ -209,7 +209,7 @@ class _Watch:
             self._local.end()
 
     def _listen(self) -> bool:
-        """Take note of new heartbeats; False where a run has ended by itself."""
+        """Record new heartbeats; False if a run has ended by itself."""
         for index, run in enumerate(self._runs):
             status = read_status(run)
             if status is None or status.state not in {*LIVE, "queued"}:

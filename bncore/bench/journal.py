@@ -1,4 +1,4 @@
-"""`bnrun bench journal`: what an event costs to write and to read, and attaching to a run of a million events."""
+"""`bnrun bench journal`: cost of writing and reading an event, and of attaching to a run with a million events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bncore.store.reader import read
 
 
 def bench_journal(events: int = 1_000_000) -> Iterator[Row]:
-    """Microseconds per event, and seconds to the tail and to the whole of a long run."""
+    """Microseconds per event, and milliseconds until the tail and the whole of a long journal are read."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder))
         journal = Journal(run.journal_file)

@@ -1,4 +1,4 @@
-"""Side by side in one process: interleaved repeats, medians, ratios pair by pair."""
+"""Side-by-side timing in one process: interleaved repeats, medians, and ratios of pairs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Row:
     ours: float
     """Median of ours, in `unit`."""
     theirs: float
-    """Median of what it is compared with."""
+    """Median of the baseline."""
     ratio: float
-    """Median of the ratios pair by pair, in the direction that `target` speaks of."""
+    """Median of the ratios of pairs, in the direction that `target` states."""
     target: str
-    """The bar and which side of it is good, such as ``>= 0.97 of its steps/s``."""
+    """The target and the good side of it, such as ``>= 0.97 of its steps/s``."""
     unit: str = "ms"
 
 
 def seconds(work: Work, device: str = "cpu") -> float:
-    """Wall-clock seconds of one call, the device's queue emptied before and after."""
+    """Wall-clock seconds of one call, with the device synchronized before and after."""
     _wait(device)
     start = time.perf_counter()
     work()
@@ -41,8 +41,8 @@ def seconds(work: Work, device: str = "cpu") -> float:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed. By chance of where things lie it otherwise gives pages back and
-    fetches them again at every step of one of two equal loops, which then seem up to 8 % apart."""
+    """Make the C library keep freed memory. Otherwise, depending on the memory layout, one of two equal loops may
+    return pages and fetch them again at every step, and the loops seem up to 8 % apart."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(TRIM_THRESHOLD, 2**30)
@@ -60,12 +60,12 @@ def beside(
     steps: int = 1,
     costs: bool = False,
 ) -> Row:
-    """Milliseconds of a step, ours and theirs, `repeats` times in turn after one warm-up of each; who goes first
+    """Milliseconds per step, ours and theirs, timed in turn `repeats` times after one warm-up each; the order
     alternates.
 
     Arguments:
-        steps: timed together.
-        costs: whether the ratio is that of the times; else of the speeds.
+        steps: number of steps timed together.
+        costs: whether the ratio is of times; otherwise of speeds.
     """
     works = times(ours, steps), times(theirs, steps)
     for work in works:
@@ -79,7 +79,7 @@ def beside(
 
 
 def times(work: Work, count: int) -> Work:
-    """The work, so many times."""
+    """The work, repeated `count` times."""
 
     def repeated() -> None:
         for _ in range(count):
@@ -89,7 +89,7 @@ def times(work: Work, count: int) -> Work:
 
 
 def peak_bytes(work: Work, device: str = "cpu") -> int:
-    """Most memory that tensors took during `work`, beyond what was taken when it began."""
+    """Peak tensor memory during `work`, in bytes, beyond that in use at its start."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -108,10 +108,10 @@ def peak_bytes(work: Work, device: str = "cpu") -> int:
 
 
 def products_per_second(dtype: torch.dtype, device: str = "cpu", *, size: int = 0, repeats: int = 5) -> float:
-    """Multiplications (and additions) per second in a product of two square matrices: the best of several.
+    """Multiply-adds per second in a product of two square matrices, best of several.
 
     Arguments:
-        size: rows; 0: enough to occupy the device.
+        size: number of rows; 0: enough to saturate the device.
     """
     size = size or (1024 if device == "cpu" else 8192)
     a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))

@@ -1,4 +1,4 @@
-"""`bnrun bench observe`: an observed loop beside the same loop by itself."""
+"""`bnrun bench observe`: an observed loop compared with the same loop unobserved."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bncore.external.observe import Observation, observe
 
 NEVER = 10**9
 STEPS = 20
-"""Of a loop, timed together."""
+"""Number of loop steps timed together."""
 
 
 def small_cnn() -> nn.Module:
-    """Three convolutions with BatchNorm, for pictures of 3x32x32 in ten classes."""
+    """Three convolutions with BatchNorm, for 3x32x32 images in ten classes."""
     widths = (3, 16, 32, 64)
     blocks = [
         nn.Sequential(
@@ -33,7 +33,7 @@ def small_cnn() -> nn.Module:
 
 
 class Loop:
-    """A loop by hand, observed if it is given an observation."""
+    """A hand-written training loop, observed if `watch` is set."""
 
     def __init__(self, device: str, batch_size: int = 64) -> None:
         torch.manual_seed(0)
@@ -62,7 +62,7 @@ class Loop:
 
 
 def bench_observe(*, repeats: int, device: str = "cpu") -> Iterator[Row]:
-    """A loop's steps between measurements, and what a measurement costs."""
+    """Speed of a loop's steps between measurements, and cost of each measurement."""
     keep_freed_memory()
     bare, watched = Loop(device), Loop(device)
     for log_every, bar in ((1, ">= 0.98 of its steps/s"), (10, "")):
@@ -84,7 +84,7 @@ def bench_observe(*, repeats: int, device: str = "cpu") -> Iterator[Row]:
 
 @contextmanager
 def _observed(loop: Loop, probes: dict[str, dict[str, int]], log_every: int) -> Iterator[None]:
-    """The loop is observed meanwhile, into a directory that is removed."""
+    """Observe the loop within the context, into a temporary directory."""
     with (
         tempfile.TemporaryDirectory() as folder,
         observe(

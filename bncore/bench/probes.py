@@ -1,4 +1,4 @@
-"""`bnrun bench ics` and `bench landscape`: what a measurement costs, in plain training steps."""
+"""`bnrun bench ics` and `bench landscape`: cost of a measurement, in plain training steps."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from bncore.train.worker import configure_backends
 KINDS = ("vgg11", "vgg16", "dln")
 NORMS = ("batch", "none")
 ICS_BARS = {"vgg11": 2.8, "vgg16": 3.7, "dln": 8.0}
-"""Steps that ICS of all layers may take, batch-normalized at the paper's size."""
+"""Targets for ICS of all layers, in training steps, with BatchNorm at the paper's size."""
 LANDSCAPE_BAR = 4.4
-"""Steps that four multiples may take."""
+"""Target for the landscape at four multiples, in training steps."""
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)
 MEMORY_BAR = 2.5
-"""Peaks of a training step that a probe may take."""
+"""Target for a probe's peak memory, relative to a training step's peak."""
 
 
 def bench_ics(
     kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: str = "cpu", naive: bool = True
 ) -> Iterator[Row]:
-    """ICS of all layers beside the definition taken literally, one pass per layer; the noise floor apart.
+    """ICS of all layers compared with the literal definition, one pass per layer; the noise floor separately.
 
     Arguments:
-        kinds: of `KINDS`.
-        repeats: interleaved; medians are given.
+        kinds: networks from `KINDS`.
+        repeats: number of interleaved repeats; medians are reported.
         naive: whether to time the literal evaluation, which takes longest.
     """
     for kind in kinds:
@@ -71,7 +71,8 @@ def bench_ics(
 
 
 def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: str = "cpu") -> Iterator[Row]:
-    """The landscape of four multiples beside one that copies the network for each; arguments as `bench_ics`."""
+    """The landscape at four multiples compared with copying the parameters for each; arguments as in
+    `bench_ics`."""
     for kind in kinds:
         for norm in NORMS:
             session, view = observed(spec_of(kind, norm, device))
@@ -89,9 +90,9 @@ def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: s
 
 
 def observed(spec: Spec) -> tuple[TrainState, StepView]:
-    """A session and the view of its first step, in the arithmetic that the spec asks for.
+    """A training state and the view of its first step, in the precision that the spec asks for.
 
-    The live parameters go on moving; that changes no cost.
+    The live parameters keep changing; that affects no cost.
     """
     configure_backends(spec)
     session = TrainState(spec, load(spec, spec.device))
@@ -101,19 +102,19 @@ def observed(spec: Spec) -> tuple[TrainState, StepView]:
 
 
 def by_a_graph(recorder: Recorder, name: str, probe: Probe, view: StepView) -> dict[str, Work]:
-    """``graph``: a function that measures by a graph, which has been recorded. Nothing, and a warning, where there
-    can be none."""
+    """``graph``: a function that measures by replaying a recorded graph. If no graph can be recorded, empty, with
+    a warning."""
     recorded = ProbeGraphs(recorder, warnings.warn)
-    for _ in range(3):  # met, recorded, used
+    for _ in range(3):  # seen, recorded, replayed
         recorded.measure(name, probe, view)
     return {"graph": lambda: recorded.measure(name, probe, view)} if recorded.replayed else {}
 
 
 def operations(net: LayeredNet) -> float:
-    """Multiplications of an ICS of all layers but the first, in those of a training step.
+    """Multiplications of ICS of all layers but the first, relative to those of a training step.
 
-    A layer's product costs as much forwards as for either gradient. The prefix is forwards; chain i is
-    forwards from layer i on, backwards to layer i + 1, and a weight gradient at i.
+    A layer's forward product costs as much as either of its gradients. The prefix is a forward pass; chain i is a
+    forward pass from layer i on, a backward pass to layer i + 1, and a weight gradient at i.
     """
     costs = _products(net)
     prefix = sum(costs[:-1])
@@ -122,13 +123,13 @@ def operations(net: LayeredNet) -> float:
 
 
 def step_products(net: LayeredNet) -> float:
-    """Multiplications of a training step, for one sample; there is no gradient with respect to the inputs."""
+    """Multiplications of a training step per sample; no gradient with respect to the inputs is computed."""
     costs = _products(net)
     return 3 * sum(costs) - costs[0]
 
 
 def _products(net: LayeredNet) -> list[float]:
-    """Multiplications of each layer's map, for one sample."""
+    """Multiplications of each layer's linear map per sample."""
     return [
         layer.weight.numel() * size / layer.weight.shape[0]
         for layer, size in zip(net.layers, output_sizes(net), strict=True)
@@ -136,11 +137,11 @@ def _products(net: LayeredNet) -> list[float]:
 
 
 def _by_the_ceiling(name: str, view: StepView, took: Mapping[str, float], steps: float) -> Iterator[Row]:
-    """Step and probe beside the time that their products would take at the rate of a large matrix product.
+    """Step and probe compared with the time their products would take at the rate of a large matrix product.
 
     Arguments:
-        took: their medians in seconds.
-        steps: products of the probe, in those of a training step.
+        took: their median times in seconds.
+        steps: products of the probe, relative to those of a training step.
     """
     device = view.inputs.device.type
     rate = products_per_second(view.net.layers[0].weight.dtype, device)
@@ -156,7 +157,7 @@ def _against(took: float, floor: float) -> tuple[float, float, float]:
 
 
 def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
-    """What one writes first: for each layer the whole network's gradient, of which one layer's is wanted."""
+    """The naive implementation: per layer, the gradient of the whole network, of which one layer's is used."""
     found = []
     for index in range(1, len(view.net.layers)):
         mixed = {
@@ -167,7 +168,7 @@ def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
 
 
 def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, list[float]]:
-    """What one writes first: a state dict of copies, moved parameters, numbers one by one."""
+    """The naive implementation: cloned parameters, moved copies, and results read back one by one."""
     found: dict[str, list[float]] = {"loss": [], "grad_diff": [], "cosine": []}
     flat = torch.cat([g.flatten() for g in view.grads.values()])
     for multiple in multiples:
@@ -186,7 +187,7 @@ def _works(session: TrainState, view: StepView, probe: Probe) -> dict[str, Work]
     steps = count(1)
 
     def floor() -> None:
-        view.__dict__.pop("reordered_grads", None)  # what the view has cached
+        view.__dict__.pop("reordered_grads", None)  # drop the view's cached value
         _ = view.reordered_grads
 
     return {
@@ -199,7 +200,7 @@ def _works(session: TrainState, view: StepView, probe: Probe) -> dict[str, Work]
 def _rows(
     name: str, works: Mapping[str, Work], repeats: int, device: str, bar: str
 ) -> Generator[Row, None, dict[str, float]]:
-    """Times in steps, round by round, and peak memory; returns medians in seconds."""
+    """Yield times in steps, as medians over rounds, and peak memory; return the median times in seconds."""
     rounds: dict[str, list[float]] = {key: [] for key in works}
     for work in works.values():
         seconds(work, device)

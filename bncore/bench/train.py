@@ -1,4 +1,4 @@
-"""`bnrun bench train`: the loop here beside a hand-written PyTorch loop of the same network and optimizer."""
+"""`bnrun bench train`: our loop compared with a hand-written PyTorch loop of the same network and optimizer."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from bncore.train.worker import configure_backends
 NEVER = 10**6
 NAN = float("nan")
 LP = tuple((norm, fused) for norm in ("l1", "l2", "linf", "lp:3") for fused in (False, True))
-"""The l_p norms, plain and by the kernels that a GPU has for them."""
+"""The l_p norms, plain and with the fused GPU kernels."""
 
 
 def vgg_spec(kind: str, *, norm: str = "batch", noise: bool = False, device: str = "cpu") -> Spec:
-    """VGG at full width, batch 128, plain SGD with a rate that does no harm, on synthetic images."""
+    """VGG at full width, batch 128, plain SGD with a harmless learning rate, on synthetic images."""
     return Spec.model_validate(
         {
             "steps": NEVER,
@@ -57,7 +57,7 @@ def vgg_spec(kind: str, *, norm: str = "batch", noise: bool = False, device: str
 
 
 def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
-    """The 25-layer deep linear network at the paper's size, at a rate that does no harm."""
+    """The 25-layer deep linear network at the paper's size, with a harmless learning rate."""
     return Spec(
         steps=NEVER,
         batch_size="full",
@@ -80,7 +80,7 @@ def spec_of(kind: str, norm: str, device: str) -> Spec:
 
 
 class _Uncounted(Sections):
-    """Counts nothing."""
+    """Sections that record no time."""
 
     def __call__(self, part: Part) -> AbstractContextManager[None]:
         return nullcontext()
@@ -88,11 +88,11 @@ class _Uncounted(Sections):
 
 @contextmanager
 def trainer(spec: Spec, *, polling: bool = True, recording: bool = True) -> Iterator[Trainer]:
-    """A real trainer in a run directory of its own, with its threads at work.
+    """A real trainer in a temporary run directory, with its threads running.
 
     Arguments:
         polling: whether the inbox is polled.
-        recording: whether it is recorded what the machine does and where time goes.
+        recording: whether machine metrics and time per section are recorded.
     """
     configure_backends(spec)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,8 +129,8 @@ def trainer(spec: Spec, *, polling: bool = True, recording: bool = True) -> Iter
 def bench_train(
     kinds: tuple[str, ...] = ("vgg11", "vgg16", "dln"), *, repeats: int = 7, device: str = "cpu"
 ) -> Iterator[Row]:
-    """Speed and peak memory of each network, batch-normalized and plain, on a GPU by graphs too; then what noise
-    and the l_p norms cost, and these alone."""
+    """Speed and peak memory of each network, with and without BatchNorm, on a GPU also with CUDA graphs; then the
+    cost of noise and of the l_p norms, and of these norms alone."""
     for kind in kinds:
         for norm in ("batch", "none"):
             yield from _network(kind, norm, repeats, device)
@@ -148,8 +148,8 @@ def bench_train(
 
 
 def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
-    """What polling the inbox costs training: the DLN's loop with the polling thread beside the one without,
-    and one poll."""
+    """Cost of polling the inbox: the DLN's loop with the polling thread compared with the loop without it, and the
+    time of one poll."""
     with trainer(dln_spec()) as ours, trainer(dln_spec(), polling=False) as theirs:
         what, bar = "step of the DLN, inbox polled", "not measurable"
         yield beside(what, ours.advance, theirs.advance, bar, repeats=repeats, steps=steps)
@@ -160,7 +160,8 @@ def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
 
 
 def bench_recording(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
-    """What recording the machine costs training: the DLN's loop with it beside the one without, and one record."""
+    """Cost of recording machine metrics: the DLN's loop with recording compared with the loop without it, and the
+    time of one record."""
     spec = dln_spec()
     with trainer(spec) as ours, trainer(spec, recording=False) as theirs:
         what, bar = "step of the DLN, machine recorded", "not measurable"
@@ -191,9 +192,9 @@ def _network(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
 
 
 def _graphed(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
-    """Steps by graphs against the hand-written loop, as a graph of its own and without one."""
+    """Steps with CUDA graphs compared with the hand-written loop, with and without a CUDA graph."""
     dln, spec = kind == "dln", spec_of(kind, norm, device)
-    steps = 256 if dln else 64  # a block of steps made ahead, at least
+    steps = 256 if dln else 64  # at least one block of asynchronous steps
     with trainer(spec.model_copy(update={"cuda_graphs": True})) as ours:
         for graphed, bar in (
             (True, ">= 0.98 of its steps/s"),
@@ -205,7 +206,7 @@ def _graphed(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
 
 
 def _noise(kind: str, repeats: int, device: str) -> Row:
-    """A step with noise against one without."""
+    """A step with noise compared with one without."""
     what, bar = f"{kind} batch: step with noise, against without", "<= 1.9 times"
     with_noise = vgg_spec(kind, noise=True, device=device)
     with trainer(with_noise) as noisy, trainer(vgg_spec(kind, device=device)) as quiet:
@@ -213,7 +214,7 @@ def _noise(kind: str, repeats: int, device: str) -> Row:
 
 
 def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused: bool) -> Row:
-    """A step with another norm against one with torch's fused batch norm."""
+    """A step with another norm compared with one with torch's fused batch norm."""
     other = vgg_spec(kind, norm=norm, device=device)
     other = other.model_copy(update={"norm": Norm(kind=norm, fused=fused)})
     what = f"{kind} {norm}{' by kernels' if fused else ''}: step, against batch norm's"
@@ -224,7 +225,8 @@ def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused
 
 
 def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
-    """Another norm and its gradient, against torch's fused batch norm, on the output of VGG's first layer."""
+    """Another norm and its gradient compared with torch's fused batch norm, on inputs shaped like the output of
+    VGG's first layer."""
     y = torch.randn(128, 64, 32, 32, device=device)
     y = y.contiguous(memory_format=layout_of("auto", torch.device(device)))
     grad = torch.ones_like(y)
@@ -245,7 +247,7 @@ def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
 
 
 def hand_loop(spec: Spec, session: TrainState, *, graphed: bool = False) -> Work:
-    """A function that makes one step of the hand-written loop, on the same data; on a GPU also as a CUDA graph."""
+    """A function that makes one step of the hand-written loop on the same data, as a CUDA graph if `graphed`."""
     data, lr = session.data, spec.optim.lr
     batch_norm = spec.norm.kind == "batch"
     if isinstance(spec.net, DLN):
@@ -259,7 +261,7 @@ def hand_loop(spec: Spec, session: TrainState, *, graphed: bool = False) -> Work
         return lambda: loop(*whole)
     assert isinstance(spec.net, VGG) and isinstance(spec.batch_size, int)
     net = handwritten.vgg(spec.net.kind, spec.net.width, batch_norm=batch_norm).to(spec.device)
-    net = net.to(memory_format=session.layout)  # the same for both
+    net = net.to(memory_format=session.layout)  # the same layout for both loops
     batches = handwritten.batches(data.train_inputs, data.train_targets, spec.batch_size)
 
     def batch() -> tuple[Tensor, Tensor]:

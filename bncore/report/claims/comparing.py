@@ -21,8 +21,7 @@ NONE, BATCH = ("none", ""), ("batch", "")
 
 MOST_OF_IT = 0.5
 """A variant that keeps more than this share of BatchNorm's gain is nearer to BatchNorm than to the plain network.
-Over the whole training, the noise costs 0.30 of the gain in the paper's Fig 2, and the l_p norms none in Fig
-5a."""
+Over the whole training, the noise costs 0.30 of the gain (paper's Fig 2) and the l_p norms none (Fig 5a)."""
 
 AT_EQUAL_STEPS, AT_EQUAL_LOSS = "at equal steps", "at equal training loss"
 SELDOM = "measured too seldom"

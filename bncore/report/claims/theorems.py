@@ -38,7 +38,7 @@ def _exact(field: str, statement: str) -> Callable[[AtRate], ClaimPart]:
 
 def _tolerance(setting: ComparisonGroup) -> float:
     precisions = {run.spec.precision for run in setting.runs if run.spec}
-    return ERRORS["float64" if precisions == {"float64"} else "float32"]  # the precision in which probes compute
+    return ERRORS["float64" if precisions == {"float64"} else "float32"]  # precision of the probes
 
 
 def _shrinks(at: AtRate) -> ClaimPart:
