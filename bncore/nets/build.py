@@ -1,5 +1,8 @@
-"""Builders: from a specification to a `LayeredNet`. Adding a network is one builder and one row of `NETS`, adding
-an initialization one function and one row of `INITS`."""
+"""Builders of `LayeredNet` from a specification.
+
+To add a network, write a builder and add a row to `NETS`; to add an initialization, write a function and add a row
+to `INITS`.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ VGG_TABLES: dict[str, tuple[int | str, ...]] = {
     "vgg16": (64, 64, _M, 128, 128, _M, *(256,) * 3, _M, *(512,) * 3, _M, *(512,) * 3, _M),
     "vgg19": (64, 64, _M, 128, 128, _M, *(256,) * 4, _M, *(512,) * 4, _M, *(512,) * 4, _M),
 }
-"""Channels of each convolution and where the poolings stand: A, B, D, E of Simonyan & Zisserman (2015)."""
+"""Convolution channels and pooling positions: A, B, D, E of Simonyan & Zisserman (2015)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """What a builder needs to know beside its own part of the specification."""
+    """The inputs of a builder: the specification, the shape of one sample and the number of outputs."""
 
     spec: Spec
     inputs: tuple[int, ...]
@@ -39,11 +42,11 @@ class LayerPlan:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
+        """The data type of the parameters."""
         return torch.float64 if self.spec.precision == "float64" else torch.float32
 
     def norm(self, channels: int, *, positions: bool) -> NormPosition:
-        """A norm position for the output of a map."""
+        """A norm position for the output of a weight map."""
         return NormPosition(channels, positions=positions, setting=self.spec.norm, dtype=self.dtype)
 
     def linear(
@@ -54,12 +57,12 @@ class LayerPlan:
         return Layer((fan_out, fan_in), norm=norm, activation=activation, dtype=self.dtype)
 
     def head(self, fan_in: int) -> Layer:
-        """The last linear layer: a bias, no norm position, no activation."""
+        """The last linear layer: with a bias, without norm position or activation."""
         return Layer((self.outputs, fan_in), norm=None, bias=True, dtype=self.dtype)
 
 
 def vgg(plan: LayerPlan) -> list[Layer]:
-    """VGG for 32x32 images: convolutions with ReLU, five poolings down to 1x1, hidden linear layers, a head.
+    """VGG for 32x32 images: convolutions with ReLU, five poolings down to 1x1, hidden linear layers and a head.
 
     Raises:
         ValueError: the inputs are not [channels, 32, 32].
@@ -85,8 +88,10 @@ def vgg(plan: LayerPlan) -> list[Layer]:
 
 
 def dln(plan: LayerPlan) -> list[Layer]:
-    """Deep linear network (section 2.2 of Santurkar et al., 2018): no activation; the last layer has no bias,
-    and a norm position only with `normalise_last`."""
+    """Deep linear network (section 2.2 of Santurkar et al., 2018), without activations.
+
+    The last layer has no bias, and has a norm position only with `normalise_last`.
+    """
     net = cast(DLN, plan.spec.net)
     widths = [math.prod(plan.inputs), *(net.width,) * (net.depth - 1), plan.outputs]
     normed = [True] * (net.depth - 1) + [net.normalise_last]
@@ -97,7 +102,7 @@ def dln(plan: LayerPlan) -> list[Layer]:
 
 
 def mlp(plan: LayerPlan) -> list[Layer]:
-    """Multilayer perceptron: hidden linear layers with ReLU, a head."""
+    """Multilayer perceptron: hidden linear layers with ReLU, then a head."""
     net = cast(MLP, plan.spec.net)
     widths = [math.prod(plan.inputs), *net.hidden]
     hidden = [
@@ -111,7 +116,7 @@ NETS: dict[str, Callable[[LayerPlan], list[Layer]]] = {
     "dln": dln,
     "mlp": mlp,
 }
-"""Every network by `net.kind`: a function that gives its layers."""
+"""Builders by `net.kind`; each returns the network's layers."""
 
 
 def glorot(weight: Tensor, distribution: str, source: torch.Generator) -> None:
@@ -127,8 +132,11 @@ def he(weight: Tensor, distribution: str, source: torch.Generator) -> None:
 
 
 def he_fan_out(weight: Tensor, distribution: str, source: torch.Generator) -> None:
-    """A convolution: normal of variance 2 / (height * width * out) (He et al., 2015, by fan-out); a linear map:
-    uniform of variance 1 / fan_in. As in the CIFAR-10 ResNet of TensorFlow's models, and MadryLab's after it."""
+    """He initialization by fan-out, as in the CIFAR-10 ResNet of TensorFlow's models, and MadryLab's after it.
+
+    Convolutions are normal with variance 2 / (height * width * out) (He et al., 2015); linear maps are uniform
+    with variance 1 / fan_in.
+    """
     if weight.ndim == 2:
         nn.init.kaiming_uniform_(weight, nonlinearity="linear", generator=source)  # +-sqrt(3 / fan_in)
     else:
@@ -146,13 +154,13 @@ INITS: dict[str, Callable[[Tensor, str, torch.Generator], None]] = {
     "he_fan_out": he_fan_out,
     "orthogonal": orthogonal,
 }
-"""Every scheme by its name: fills a weight in place, given the distribution and the generator."""
+"""Initialization schemes by name; each fills a weight in place, given the distribution and the generator."""
 
 
 def initialize(weights: list[Tensor], init: Init, seed: int) -> None:
-    """Draw every weight in place, layer i from the key (seed, "init", layer i) alone.
+    """Draw every weight in place; layer i depends only on the key (seed, "init", layer i).
 
-    Drawn in float64 and rounded, so that a float32 and a float64 run begin at the same weights.
+    The draws are float64, then rounded, so that float32 and float64 runs start from the same weights.
     """
     with torch.no_grad():
         for i, weight in enumerate(weights):
@@ -162,10 +170,10 @@ def initialize(weights: list[Tensor], init: Init, seed: int) -> None:
 
 
 def build(spec: Spec, *, inputs: tuple[int, ...], outputs: int) -> LayeredNet:
-    """The network of a specification, initialized, on the CPU, its parameters of the specification's precision.
+    """The initialized network of a specification, on the CPU and in the specification's precision.
 
     Arguments:
-        spec: the run.
+        spec: the run's specification.
         inputs: the shape of one sample, such as (3, 32, 32).
         outputs: the number of classes or of regression outputs.
 
@@ -178,5 +186,5 @@ def build(spec: Spec, *, inputs: tuple[int, ...], outputs: int) -> LayeredNet:
 
 
 def scaled(channels: int, width: float) -> int:
-    """A channel count times the width multiplier, at least 1."""
+    """The channel count times the width multiplier, rounded; at least 1."""
     return max(1, round(channels * width))

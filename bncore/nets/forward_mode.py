@@ -1,4 +1,4 @@
-"""How one forward pass is made."""
+"""The mode of one forward pass."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ForwardMode:
-    """The modes of one forward pass; nothing about a pass is kept in the network.
+    """The mode of one forward pass; the network keeps no mode of its own.
 
     Raises:
-        ValueError: fewer than one chain, or tracking where it has no meaning (evaluation, several chains).
+        ValueError: fewer than one chain, or tracking where it is meaningless (evaluation, several chains).
     """
 
     training: bool = True
-    """Normalize by the batch's own statistics (True) or by the running ones."""
+    """Normalize by the batch's statistics (True) or by the running statistics (False)."""
     track: bool = False
-    """Write the running statistics: in the one real training step only, never in a probe."""
+    """Update the running statistics: only in the actual training step, never in a probe."""
     noise_step: int | None = None
-    """The step whose noise is drawn; None: no noise, whatever the network's noise setting."""
+    """The step whose noise is applied; None: no noise, whatever the network's noise setting."""
     chains: int = 1
-    """The batch holds this many equal-sized chains, sample by sample: row i * chains + c is sample i of chain
-    c. Statistics are taken per chain and every chain meets the same noise, as if each had been passed alone."""
+    """Number of equally sized chains interleaved in the batch: row i * chains + c is sample i of chain c.
+
+    Statistics are computed per chain and every chain gets the same noise, as if each had been passed alone.
+    """
 
     def __post_init__(self) -> None:
         if self.chains < 1:

@@ -20,13 +20,13 @@ TRAINING_PASS = ForwardMode()
 class LayeredNet(nn.Module):
     """Layers applied one after another.
 
-    Modes are not kept in the module (`train()` and `eval()` change nothing): each pass says what it is.
+    The module has no mode (`train()` and `eval()` have no effect): each pass is given its `ForwardMode`.
 
     Arguments:
-        layers: in order; `layers[0]` is layer 1 of the figures.
+        layers: the layers, in order; `layers[0]` is layer 1 of the figures.
         inputs: the shape of one sample.
-        seed: of the noise draws.
-        noise: the noise at first; see `set_noise`.
+        seed: seed of the noise draws.
+        noise: the initial noise; see `set_noise`.
     """
 
     layers: Sequence[Layer]
@@ -42,12 +42,12 @@ class LayeredNet(nn.Module):
         """Outputs (logits or regression outputs), [samples * chains, outputs].
 
         Raises:
-            ValueError: the samples in `x` have another shape than the network was built for.
+            ValueError: the samples in `x` do not have the shape that the network was built for.
         """
         if x.shape[1:] != self.inputs:
             raise ValueError(f"inputs: samples of shape {tuple(x.shape[1:])}; expected {self.inputs}")
         for layer in self.layers:
-            # Not layer(x, p): hooks cost a deep, narrow network a twentieth of its step.
+            # Not layer(x, p): the hook machinery costs a deep, narrow network 5 % of its step.
             x = layer.forward(x, p)
         return x
 
@@ -58,33 +58,33 @@ class LayeredNet(nn.Module):
 
     @property
     def noise_sources(self) -> list[NoiseSource]:
-        """Where noise is injected, in layer order."""
+        """The noise sources, in layer order."""
         places = (
             (layer.noise_input, layer.noise_before_norm, layer.noise_after_norm) for layer in self.layers
         )
         return [source for sources in places for source in sources if source is not None]
 
     def check_norm(self, setting: Norm) -> None:
-        """Make sure that every norm position could be this norm.
+        """Check that this norm fits every norm position.
 
         Raises:
-            ValueError: a layer that it does not fit.
+            ValueError: the norm does not fit some layer.
         """
         for norm in self.norms:
             check_norm_fits(setting, norm.weight.numel(), positions=norm.positions)
 
     def set_norm(self, setting: Norm) -> None:
-        """Make every norm position another norm from the next pass on; see `Norm.set`.
+        """Switch every norm position to another norm from the next pass on; see `NormPosition.set`.
 
         Raises:
-            ValueError: a layer that the norm does not fit; nothing has changed then.
+            ValueError: the norm does not fit some layer; nothing has changed then.
         """
         self.check_norm(setting)
         for norm in self.norms:
             norm.set(setting)
 
     def set_noise(self, setting: Noise) -> None:
-        """Inject this noise from the next pass on; buffers of the old one are let go."""
+        """Inject this noise from the next pass on; the buffers of the previous noise are released."""
         normed = [i for i, layer in enumerate(self.layers) if layer.norm is not None]
         places = {"input": [0], "last_norm": normed[-1:]}.get(setting.position, normed)
         for i, layer in enumerate(self.layers):
@@ -97,10 +97,10 @@ class LayeredNet(nn.Module):
 
     @contextmanager
     def with_settings(self, norm: Norm, noise: Noise) -> Iterator[None]:
-        """Have another norm and other noise for a while; neither parameters nor statistics are touched.
+        """Temporarily use another norm and other noise; parameters and running statistics are not touched.
 
         Raises:
-            ValueError: a layer that the norm does not fit.
+            ValueError: the norm does not fit some layer.
         """
         self.check_norm(norm)
         settings = [(one, one.setting) for one in self.norms]
@@ -120,8 +120,10 @@ class LayeredNet(nn.Module):
                 layer.noise_input, layer.noise_before_norm, layer.noise_after_norm = own
 
     def active_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that take part under the present norm, by name: gamma is not among them under
-        kind none, nor gamma and beta when frozen. Weight penalties are sums over these."""
+        """The parameters that are used under the current norm, by name.
+
+        gamma is left out under kind none, gamma and beta when frozen. Weight penalties are sums over these.
+        """
         idle = {id(n.weight) for n in self.norms if not n.uses_gamma}
         idle |= {id(n.bias) for n in self.norms if not n.uses_beta}
         return {name: value for name, value in self.named_parameters() if id(value) not in idle}

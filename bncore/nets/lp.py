@@ -1,8 +1,8 @@
-"""l_p normalization (section 3.3 of Santurkar et al., 2018) with its gradient written out.
+"""l_p normalization (section 3.3 of Santurkar et al., 2018) with an explicit backward pass.
 
-Autograd would keep three tensors of the size of y and go over memory some twenty times on the way back; written
-out, the gradient keeps y alone and goes over it half as often. First the arithmetic of every norm with one number
-per channel, for [samples, channels] and [samples, channels, height, width].
+Autograd would save three tensors of the size of y and make some twenty passes over memory in its backward; the
+explicit backward saves only y and makes half as many. The file begins with the arithmetic shared by all norms with
+one number per channel, for [samples, channels] and [samples, channels, height, width].
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from torch import Tensor
 
 
 def batch_dims(y: Tensor) -> tuple[int, ...]:
-    """The dimensions that a channel's statistics are taken over: samples and positions."""
+    """The dimensions over which a channel's statistics are computed: samples and positions."""
     return (0, 2, 3) if y.ndim == 4 else (0,)
 
 
 def values_per_channel(y: Tensor) -> int:
-    """How many values a channel has in the batch."""
+    """Number of values per channel in the batch."""
     return y.numel() // y.shape[1]
 
 
 def per_channel(statistic: Tensor, y: Tensor) -> Tensor:
-    """A view of (C,) that broadcasts with y."""
+    """A view of a (C,) tensor that broadcasts against y."""
     return statistic.view(-1, 1, 1) if y.ndim == 4 else statistic
 
 
 def scale_and_shift(
     y: Tensor, mean: Tensor | None, scale: Tensor | None, gamma: Tensor | None, beta: Tensor | None
 ) -> Tensor:
-    """gamma * (y - mean) / scale + beta as one product and sum per element; None is left out."""
+    """gamma * (y - mean) / scale + beta as one multiply-add per element; None terms are omitted."""
     factor = gamma if gamma is not None else y.new_ones(y.shape[1])
     factor = factor if scale is None else factor / scale
     shift = beta if beta is not None else y.new_zeros(y.shape[1])
@@ -49,9 +49,9 @@ def lp_scale(y: Tensor, p: float, eps: float) -> Tensor:
     """s_p = (mean|y|^p + eps)^(1/p) per channel, (C,); s_inf = max(max|y|, eps).
 
     For p other than 1, 2 and inf it is computed as K * (mean|y/K|^p + eps/K^p)^(1/p) with
-    K = max(max|y|, eps^(1/p)), where nothing overflows and the bracket stays above 1/m (m values in the
-    mean), so that the gradient is finite at y = 0. The value does not depend on K, which is a constant
-    of the gradient therefore.
+    K = max(max|y|, eps^(1/p)). This cannot overflow, and the bracket stays above 1/m (m values in the mean),
+    so that the gradient is finite at y = 0. The value does not depend on K; the gradient therefore treats K
+    as a constant.
     """
     dims = batch_dims(y)
     if p == 1:
@@ -69,20 +69,20 @@ def lp_scale(y: Tensor, p: float, eps: float) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class LpSettings:
-    """Which l_p norm."""
+    """Settings of an l_p norm."""
 
     p: float
     eps: float
     centered: bool
-    """Take s_p of y - mean instead of y."""
+    """Compute s_p from y - mean instead of y."""
     fused: bool = False
-    """By the kernels of `bncore.nets.lp_fused`, where they take y; never if `centered`."""
+    """Use the kernels of `bncore.nets.lp_fused` where they support y; never if `centered`."""
 
 
 def lp_normalized(
     y: Tensor, gamma: Tensor | None, beta: Tensor | None, setting: LpSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """gamma * (y - mean) / s_p + beta, mean (C,) and s_p (C,); the last two without gradient.
+    """gamma * (y - mean) / s_p + beta, mean (C,) and s_p (C,); the last two are not differentiable.
 
     Arguments:
         gamma, beta: (C,); None stands for 1 and 0.
@@ -97,7 +97,7 @@ def _fused(y: Tensor, setting: LpSettings) -> bool:
 
 @cache
 def _kernels() -> ModuleType:
-    """Imported where they are wanted: torch for CPUs comes without Triton."""
+    """The Triton kernels, imported only when needed: CPU builds of torch come without Triton."""
     return import_module("bncore.nets.lp_fused")
 
 
@@ -129,7 +129,7 @@ class _Normalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         y, gamma, beta, mean, scale = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is to be differentiated again
+        if torch.is_grad_enabled():  # double backward
             return *_differentiable((y, gamma, beta), grad, ctx.setting), None
         factor = 1 / scale if gamma is None else gamma / scale
         gradients = _fused_gradients if _fused(y, ctx.setting) else _gradients
@@ -142,7 +142,7 @@ class _Normalized(torch.autograd.Function):
 def _differentiable(
     inputs: tuple[Tensor | None, ...], grad: Tensor, setting: LpSettings
 ) -> Iterator[Tensor | None]:
-    """The gradients with respect to y, gamma and beta by autograd, which can be differentiated again."""
+    """The gradients with respect to y, gamma and beta, computed by autograd so that they are differentiable."""
     y, gamma, beta = inputs
     assert y is not None
     wanted = [t for t in inputs if t is not None and t.requires_grad]
@@ -161,7 +161,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients with respect to y (if wanted), gamma / s_p and beta."""
     mean, scale, factor = known
-    # factor * grad, the sum of grad * (y - mean), the sum of grad
+    # factor * grad, sum of grad * (y - mean), sum of grad
     to_y, to_factor, to_beta = torch.ops.aten.native_batch_norm_backward(
         grad, y, factor, mean, torch.ones_like(scale), None, None, False, 0.0, [True, True, True]
     )
@@ -170,7 +170,7 @@ def _gradients(
         slope, maxima = _slope(u, scale, setting.p)
         to_mean = -factor * to_beta
         size = -factor * to_factor / scale * _share(u, scale, setting.p, maxima)
-        if setting.centered:  # the mean moves every value that the scale is taken of
+        if setting.centered:  # the mean shifts every value that the scale is computed from
             to_mean = to_mean - size * slope.sum(batch_dims(y))
         shift = per_channel(to_mean / values_per_channel(y), y)
         to_y += torch.addcmul(shift, slope, per_channel(size, y))
@@ -180,7 +180,7 @@ def _gradients(
 def _fused_gradients(
     y: Tensor, grad: Tensor, known: PerChannel, setting: LpSettings, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """As `_gradients`."""
+    """Same as `_gradients`, by the Triton kernels."""
     kernels = _kernels()
     mean, scale, factor = known
     grad = grad.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else grad.contiguous()
@@ -194,7 +194,7 @@ def _fused_gradients(
 
 
 def _slope(u: Tensor, scale: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
-    """ds_p/du but for `_share`, as a tensor like u; for p = inf also how many are as large as the scale."""
+    """ds_p/du without the factor `_share`, shaped like u; for p = inf, also the number of maxima per channel."""
     if p == 1:
         return u.sign(), None
     if p == 2:
@@ -208,10 +208,10 @@ def _slope(u: Tensor, scale: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
 
 
 def _share(u: Tensor, scale: Tensor, p: float, maxima: Tensor | None) -> Tensor:
-    """The factor of ds_p/du that the values of a channel share, (C,); equal maxima share what is theirs."""
+    """The factor of ds_p/du common to the values of a channel, (C,); tied maxima split it equally."""
     if math.isinf(p):
         assert maxima is not None
-        return 1 / (scale * maxima.clamp_min(1))  # none, where eps is the scale
+        return 1 / (scale * maxima.clamp_min(1))  # no maxima where eps is the scale
     count = values_per_channel(u)
     share = torch.full_like(scale, 1 / count)
     return share / scale if p == 2 else share

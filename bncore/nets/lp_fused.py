@@ -1,9 +1,9 @@
-"""The passes over memory of l_p normalization on a GPU: as many as torch's batch norm makes.
+"""l_p normalization on a GPU with as few passes over memory as torch's batch norm.
 
-Plain arithmetic (`bncore.nets.lp`) goes over memory some twenty times, forth and back, and twice that for a p
-other than 1, 2 and inf, where eight do: kernels read y for the statistics, y and the gradient for its sums, and
-both again to write it. Each program sums a slab of rows, and slabs are summed in a fixed order: equal inputs give
-equal bits.
+Plain arithmetic (`bncore.nets.lp`) makes some twenty passes over memory, forward and backward together, and twice
+as many for p other than 1, 2 and inf, where eight suffice: the kernels read y for the statistics, y and the output
+gradient for the sums of the backward, and both again to write the input gradient. Each program sums a slab of
+rows, and the slabs are summed in a fixed order: equal inputs give bitwise equal results.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from bncore.nets import lp_kernels
 from bncore.nets.lp import values_per_channel
 
 TILE = 2048
-"""Values that a program has at hand at a time."""
+"""Values that a program holds at a time."""
 PROGRAMS = 1024
-"""About so many are started, where there is enough to do."""
+"""Approximate number of programs launched when there is enough work."""
 
 
 def fit(y: Tensor) -> bool:
-    """Whether the kernels take y: float32 or float64, channels innermost."""
+    """Whether the kernels support y: float32 or float64, channels innermost."""
     if y.dtype not in (torch.float32, torch.float64):
         return False
     return y.is_contiguous(memory_format=torch.channels_last) if y.ndim == 4 else y.is_contiguous()
@@ -48,15 +48,19 @@ def lp_statistics(y: Tensor, p: float, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def lp_sums(y: Tensor, grad: Tensor, mean: Tensor, scale: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The sums of grad and of grad * (y - mean), and how many values are as large as s_p, (C,) each; the last for
-    p = inf only."""
+    """The sums of grad and of grad * (y - mean), and the number of maxima (|y| = s_p; p = inf only), (C,) each."""
     total, product, maxima = _slabs(lp_kernels.sums, (y, grad, mean, scale), p).sum(0)
     return total, product, maxima
 
 
 def lp_gradient(y: Tensor, grad: Tensor, known: tuple[Tensor, Tensor, Tensor, Tensor], p: float) -> Tensor:
-    """factor * grad + shift + share * slope(y), like y, given s_p, factor, shift and share, (C,) each; the slope
-    is ds_p/dy but for what the values of a channel share."""
+    """factor * grad + shift + share * slope(y), shaped like y.
+
+    The slope is ds_p/dy without the factor common to the values of a channel.
+
+    Arguments:
+        known: s_p, factor, shift and share, (C,) each.
+    """
     out = torch.empty_like(y)
     rows, channels = values_per_channel(y), y.shape[1]
     tile, width = _tile(channels)
@@ -69,7 +73,7 @@ def lp_gradient(y: Tensor, grad: Tensor, known: tuple[Tensor, Tensor, Tensor, Te
 
 
 def _slabs(kernel: Any, tensors: tuple[Tensor, ...], p: float) -> Tensor:
-    """What the kernel sums, [slabs, 3, C]."""
+    """The kernel's three sums for each slab and channel, [slabs, 3, C]."""
     y = tensors[0]
     rows, channels = values_per_channel(y), y.shape[1]
     tile, width = _tile(channels)

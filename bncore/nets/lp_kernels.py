@@ -1,7 +1,8 @@
-"""The kernels of `bncore.nets.lp_fused`, in Triton's language.
+"""The Triton kernels of `bncore.nets.lp_fused`.
 
-y and grad point to [rows, channels], other tensors to one number per channel. A program holds `tile_rows` times
-`tile_channels` values; one that sums goes down a slab of rows and writes its part of out, [slabs, 3, channels].
+y and grad point to [rows, channels], the other inputs to one number per channel. A program holds `tile_rows` times
+`tile_channels` values; a summing program goes down a slab of rows and writes its part of out,
+[slabs, 3, channels].
 """
 
 import triton
@@ -10,13 +11,13 @@ import triton.language as tl
 
 @triton.jit
 def power(x, exponent):
-    """x^exponent for x >= 0 and an exponent above 0; on a GPU exp2 of float32 is within 2^-22 of it."""
+    """x^exponent for x >= 0 and exponent > 0; on a GPU, exp2 in float32 is within 2^-22 of it."""
     return tl.exp2(exponent * tl.log2(x))
 
 
 @triton.jit
 def write(out, channels, channel, one, other, third):
-    """A slab's three numbers for each of these channels."""
+    """Write a slab's three numbers for each of these channels."""
     out += tl.program_id(0) * 3 * channels + channel
     tl.store(out, one, channel < channels)
     tl.store(out + channels, other, channel < channels)
@@ -27,8 +28,7 @@ def write(out, channels, channel, one, other, third):
 def statistics(
     y, out, rows, channels, slab, p: tl.constexpr, tile_rows: tl.constexpr, tile_channels: tl.constexpr
 ):
-    """For each slab and channel the sum of y, max|y|, and the sum of |y|^p, for p other than 1 and 2 in units of
-    max|y|^p."""
+    """For each slab and channel: sum of y, max|y|, sum of |y|^p (in units of max|y|^p unless p is 1 or 2)."""
     channel = tl.program_id(1) * tile_channels + tl.arange(0, tile_channels)
     first = tl.program_id(0) * slab
     last = tl.minimum(first + slab, rows)
@@ -68,8 +68,7 @@ def sums(
     tile_rows: tl.constexpr,
     tile_channels: tl.constexpr,
 ):
-    """For each slab and channel the sum of the gradient, that of the gradient times y - mean, and, for p = inf,
-    the count of maxima."""
+    """For each slab and channel: sum of grad, sum of grad * (y - mean) and, for p = inf, number of maxima."""
     channel = tl.program_id(1) * tile_channels + tl.arange(0, tile_channels)
     first = tl.program_id(0) * slab
     last = tl.minimum(first + slab, rows)
@@ -106,7 +105,7 @@ def gradient(
     tile_rows: tl.constexpr,
     tile_channels: tl.constexpr,
 ):
-    """factor * grad + shift + share * slope of every value; the slope is that of `bncore.nets.lp`."""
+    """factor * grad + shift + share * slope for every value, with the slope of `bncore.nets.lp`."""
     channel = tl.program_id(1) * tile_channels + tl.arange(0, tile_channels)
     known = channel < channels
     row = tl.program_id(0).to(tl.int64) * tile_rows + tl.arange(0, tile_rows)

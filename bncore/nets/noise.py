@@ -1,4 +1,4 @@
-"""Noise injection: Algorithm 1 of Santurkar et al. (2018), with keyed draws into reused memory."""
+"""Noise injection (Algorithm 1 of Santurkar et al., 2018), with keyed draws into reused memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bncore.random import generator
 
 SECOND_THREAD = ThreadPoolExecutor(1, thread_name_prefix="noise")
 WORTH_A_THREAD = 1 << 16
-"""Elements from which half of the drawing (2.4 ns per element) outweighs handing it over (some 30 us)."""
+"""Elements from which half of the draws (2.4 ns per element) cost more than using a thread (some 30 us)."""
 
 
 class NoiseSource:
-    """The noise of one layer: a <- s * a + m, with fresh m and s at each step.
+    """The noise of one layer: a <- s * a + m, with new m and s at each step.
 
-    The draws depend on (seed, "noise", step, layer) and the shape and layout alone. They stay in two buffers
+    The draws depend only on (seed, "noise", step, layer), the shape and the layout. They stay in two buffers
     until another step or shape is requested, so that a probe of the same step does not draw again. The
-    buffers are no part of the network's state. Drawing a new step while a graph of an old one awaits its
-    backward pass makes that backward raise torch's "modified by an inplace operation": it is never
-    silently wrong.
+    buffers are not part of the network's state. Drawing a new step while the autograd graph of an old one awaits
+    its backward makes that backward raise torch's "modified by an inplace operation": it is never silently
+    wrong.
     """
 
     def __init__(self, setting: Noise, *, seed: int, layer: int) -> None:
@@ -34,21 +34,21 @@ class NoiseSource:
         self._key: object = None
         self._shift = self._scale = torch.empty(0)
         self.drawn = self._shift
-        """The latest shift, in the shape and layout of what it was drawn for."""
+        """The latest shift, in the shape and layout of the tensor it was drawn for."""
 
     def apply(self, a: Tensor, p: ForwardMode) -> Tensor:
-        """s * a + m, or `a` itself where this pass has no noise.
+        """s * a + m, or `a` itself if this pass has no noise.
 
         Arguments:
             a: [samples * chains, units] or [samples * chains, units, height, width].
-            p: the pass; its `noise_step` is the key, and each of its chains gets the same noise.
+            p: mode of the pass; its `noise_step` is the key, and each of its chains gets the same noise.
         """
         if p.noise_step is None or not (p.training or self.setting.in_eval):
             return a
         if a.dtype == torch.bfloat16:
-            a = a.float()  # the draws are those of float32: a probe meets the same
+            a = a.float()  # draw in float32, so that a probe gets the same noise
         samples = len(a) // p.chains
-        shift, scale = self.draws(a[:samples], p.noise_step)  # of the shape and layout of one chain
+        shift, scale = self.draws(a[:samples], p.noise_step)  # in the shape and layout of one chain
         if p.chains == 1:
             if self.setting.amplitude == "relative":
                 shift = shift * _deviation(a.detach())
@@ -60,7 +60,7 @@ class NoiseSource:
         return torch.addcmul(shift, chained, scale).flatten(0, 1)
 
     def draws(self, a: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """m and s of Algorithm 1 for a step, each laid out in memory as `a`.
+        """m and s of Algorithm 1 for a step, each in the memory layout of `a`.
 
         mu_j ~ U(-n_mu, n_mu) and sigma_j ~ U(1, n_sigma) for each unit j (dimension 1); then, for each sample
         and position i, m_ij ~ U(mu_j - r_mu, mu_j + r_mu) and s_ij ~ N(sigma_j, r_sigma).
@@ -76,7 +76,7 @@ class NoiseSource:
 
     def _draw(self, a: Tensor, step: int) -> None:
         if a.device.type == "cpu" and torch.get_num_threads() > 1 and a.numel() >= WORTH_A_THREAD:
-            # Torch draws on one thread. The two parts have generators of their own, so m can have another.
+            # Torch draws on one thread. m and s have separate generators, so m can be drawn on another thread.
             shift = SECOND_THREAD.submit(self._draw_shift, a, step)
             self._draw_scale(a, step)
             shift.result()
@@ -87,7 +87,7 @@ class NoiseSource:
     def _draw_shift(self, a: Tensor, step: int) -> None:
         s, source = self.setting, self._source(a, step, part=0)
         mu = _per_unit(a).uniform_(-s.n_mu, s.n_mu, generator=source)
-        # Drawn into flat memory whatever the layout of `a`: torch draws about twice as fast there.
+        # Drawn into flat memory whatever the layout of `a`: torch is about twice as fast there.
         self._shift[: a.numel()].uniform_(-s.r_mu, s.r_mu, generator=source)
         self._view(self._shift, a).add_(mu)
 
@@ -104,7 +104,7 @@ class NoiseSource:
         fits = self._shift.dtype == a.dtype and self._shift.device == a.device
         if fits and self._shift.numel() >= a.numel():
             return
-        with torch.inference_mode(False):  # a later training step must be able to save them for its backward
+        with torch.inference_mode(False):  # so that a later training step can save them for its backward
             self._shift = torch.empty(a.numel(), dtype=a.dtype, device=a.device)
             self._scale = torch.empty_like(self._shift)
 
@@ -117,29 +117,29 @@ class NoiseSource:
 
 
 class NoiseInPlace:
-    """The memory that recorded work reads its noise from: that of the latest draws of these sources."""
+    """The noise memory that captured graphs read: the buffers of the sources' latest draws."""
 
     def __init__(self, sources: Iterable[NoiseSource]) -> None:
         self._held = [(source, source.drawn) for source in sources]
 
     def draw(self, step: int) -> bool:
-        """Draw the noise of `step` into it; False where a source has got other memory meanwhile."""
+        """Draw the noise of `step` into that memory; False if a source has since changed buffers."""
         return all(
             source.draws(shift, step)[0].data_ptr() == shift.data_ptr() for source, shift in self._held
         )
 
 
 def is_channels_last(a: Tensor) -> bool:
-    """Whether `a`, [N, C, height, width], lies in memory with its channels innermost."""
+    """Whether `a`, [N, C, height, width], has its channels innermost in memory."""
     return a.ndim == 4 and not a.is_contiguous() and a.is_contiguous(memory_format=torch.channels_last)
 
 
 def _per_unit(a: Tensor) -> Tensor:
-    """Memory for one number per unit, shaped to meet one sample of `a`."""
+    """Uninitialized memory for one number per unit, which broadcasts against one sample of `a`."""
     return torch.empty((a.shape[1], *(1,) * (a.ndim - 2)), dtype=a.dtype, device=a.device)
 
 
 def _deviation(a: Tensor) -> Tensor:
-    """Standard deviation of each unit over samples and positions, in each chain: [1, (chains,) units, ...]."""
+    """Standard deviation of each unit over samples and positions, per chain: [1, (chains,) units, ...]."""
     positions = (-2, -1) if a.ndim > 3 else ()
     return a.var((0, *positions), correction=0, keepdim=True).sqrt()

@@ -1,4 +1,4 @@
-"""The norm position: owner of gamma, beta and the running statistics, whatever the kind of the moment."""
+"""The norm position: owns gamma, beta and the running statistics, whichever kind of norm is active."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MOVING = -1
 class NormPosition(nn.Module):
     """One norm position. `weight` is gamma, `bias` is beta, as in torch.nn.BatchNorm2d.
 
-    Both live as long as the run. A kind that has no use for one of them leaves it without a gradient, so
+    Both live as long as the run. A kind that does not use one of them leaves it without a gradient, so
     that no optimizer moves or decays it.
 
     Arguments:
         channels: C, the length of gamma, beta and the running statistics.
-        positions: whether inputs are [samples, C, height, width] or [samples, C].
-        setting: what to be at first; see `set`.
-        dtype: of parameters and statistics.
+        positions: whether inputs are [samples, C, height, width] rather than [samples, C].
+        setting: the initial norm; see `set`.
+        dtype: data type of parameters and statistics.
     """
 
     weight: nn.Parameter
@@ -43,17 +43,17 @@ class NormPosition(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels, dtype=dtype))
         self.register_buffer("running_var", torch.ones(channels, dtype=dtype))
         self.averaged = _MOVING
-        """Batches in the cumulative average begun by a switch; -1 once the moving average applies."""
+        """Batches in the cumulative average since the last switch; -1 once the moving average applies."""
         self.adopt(setting)
 
     def set(self, setting: Norm) -> None:
-        """Be another norm from the next pass on.
+        """Switch to another norm from the next pass on.
 
-        gamma and beta stay. The running statistics restart, where kind or centring changes, as a cumulative
-        average of the next round(1/momentum) tracked batches and go on as the usual moving average.
+        gamma and beta stay. If the kind or the centering changes, the running statistics restart as a cumulative
+        average of the next round(1/momentum) tracked batches and then continue as the usual moving average.
 
         Raises:
-            ValueError: the kind has a single value to normalize over (instance norm of a linear layer).
+            ValueError: the kind would have a single value to normalize over (instance norm of a linear layer).
         """
         restart = (setting.kind, setting.centred) != (self.setting.kind, self.setting.centred)
         self.adopt(setting)
@@ -68,11 +68,11 @@ class NormPosition(nn.Module):
 
     @property
     def constant_momentum(self) -> bool:
-        """Whether the next batch has the weight in the running statistics that every later one has."""
+        """Whether the next batch gets the same weight in the running statistics as every later batch."""
         return self.averaged == _MOVING or self.kind in WITHOUT_STATISTICS
 
     def adopt(self, setting: Norm) -> None:
-        """Be another norm, and nothing more: statistics stay as they are. `set` is what a run does."""
+        """Switch to another norm, leaving the running statistics as they are; runs use `set`."""
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
         exponent = lp_exponent(setting.kind)
         self.setting = setting
@@ -86,36 +86,36 @@ class NormPosition(nn.Module):
 
     @property
     def gamma(self) -> Tensor | None:
-        """The gamma in use; None where it has no part (kind none, frozen)."""
+        """The gamma in use; None if it is unused (kind none, frozen)."""
         return self.weight if self.uses_gamma else None
 
     @property
     def beta(self) -> Tensor | None:
-        """The beta in use; None where it has no part (frozen, kind none without bias)."""
+        """The beta in use; None if it is unused (frozen, kind none without bias)."""
         return self.bias if self.uses_beta else None
 
     def normalize(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
-        """The norm's output for y, with gamma and beta given: `forward` passes its own.
+        """The norm's output for y with the given gamma and beta; `forward` passes the module's own.
 
         Arguments:
             y: [samples * chains, C] or [samples * chains, C, height, width].
             gamma, beta: (C,), or None for 1 and 0.
-            p: the pass; `p.track` writes the running statistics.
+            p: mode of the pass; `p.track` updates the running statistics.
         """
-        if y.dtype == torch.bfloat16 and self.kind != "batch":  # which takes its statistics in float32 itself
+        if y.dtype == torch.bfloat16 and self.kind != "batch":  # batch_norm uses float32 itself
             y = y.float()
         if p.chains == 1 or not p.training or self.kind in WITHOUT_STATISTICS:
             return self.function(y, self._state(gamma, beta, p))
         if self.kind not in PER_CHANNEL:
             return self._chain_by_chain(y, gamma, beta, p)
-        # A sample's chains are neighbours in memory: seen as channels, they get statistics of their own, and
-        # nothing is copied.
+        # A sample's chains are adjacent in memory: viewed as channels, they get separate statistics without a
+        # copy.
         details = y.view(-1, p.chains, *y.shape[1:]).flatten(1, 2)
         gamma = None if gamma is None else gamma.repeat(p.chains)
         beta = None if beta is None else beta.repeat(p.chains)
         z: Tensor = self.function(details, self._state(gamma, beta, p))
         z = z.view(-1, *y.shape[1:])
-        # Noise is drawn for a layout: a copy made above must not change it.
+        # Noise is drawn per layout, which a copy made above must not change.
         return z.contiguous(memory_format=torch.channels_last) if is_channels_last(y) else z
 
     def _chain_by_chain(self, y: Tensor, gamma: Tensor | None, beta: Tensor | None, p: ForwardMode) -> Tensor:
@@ -139,7 +139,7 @@ class NormPosition(nn.Module):
         )
 
     def _weight_of_newest(self) -> float:
-        """Weight of the batch at hand in the running statistics; counts it."""
+        """Count this batch and return its weight in the running statistics."""
         if self.constant_momentum:
             return self.setting.momentum
         self.averaged += 1
@@ -149,23 +149,23 @@ class NormPosition(nn.Module):
         return weight
 
     def get_extra_state(self) -> Tensor:
-        """`averaged`, for checkpoints; an int between them, because reading a device tensor would wait."""
+        """`averaged`, for checkpoints; otherwise an int, because reading a device tensor would synchronize."""
         return torch.tensor(self.averaged)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take `averaged` from a checkpoint."""
+        """Restore `averaged` from a checkpoint."""
         self.averaged = int(state)
 
     def extra_repr(self) -> str:
-        """What `print(net)` shows of it."""
+        """Channels and kind, as `print(net)` shows them."""
         return f"{self.weight.numel()}, kind={self.setting.kind}"
 
 
 def check_norm_fits(setting: Norm, channels: int, *, positions: bool) -> None:
-    """Refuse a norm that would normalize single values, which gives zero, or one that cannot be had here.
+    """Refuse a norm that would normalize single values, which gives zero, or that is unavailable here.
 
     Raises:
-        ValueError: names the field and what is accepted.
+        ValueError: the norm does not fit; names the field and what is accepted.
     """
     if setting.fused and find_spec("triton") is None:
         raise ValueError("norm.fused: True; expected False where Triton is not installed")

@@ -1,9 +1,9 @@
-"""Normalization as pure functions, one per kind: `NORMS[kind](y, state)` is gamma * y_hat + beta.
+"""Normalization as functions, one per kind: `NORMS[kind](y, state)` is gamma * y_hat + beta.
 
-`y` is [samples, channels] or [samples, channels, height, width]; statistics of the batch kinds are taken per
-channel over samples and positions. A function writes nothing but the running statistics, and those only if
-`state.newest` says so. Adding a norm is one function and one row of `NORMS`; while it is in none of the sets
-below, ICS computes it chain by chain, which is right for any norm, and slower.
+`y` is [samples, channels] or [samples, channels, height, width]; the batch kinds compute statistics per channel
+over samples and positions. The functions write nothing but the running statistics, and those only if
+`state.newest` is given. To add a norm, write a function and add a row to `NORMS`; while it is in none of the sets
+below, ICS computes it chain by chain, which is correct for any norm, but slower.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from bncore.nets.lp import (
 
 @dataclass(frozen=True, slots=True)
 class NormState:
-    """What a normalization reads beside its input; C is the number of channels."""
+    """What a normalization reads besides its input; C is the number of channels."""
 
     gamma: Tensor | None  # (C,); None stands for 1
     beta: Tensor | None  # (C,); None stands for 0
     running_mean: Tensor  # (C,)
     running_var: Tensor  # (C,) variance, or the squared scale s_p^2 of an l_p kind
-    from_batch: bool  # statistics of this batch, or the running ones
-    newest: float | None  # weight of this batch in the running statistics; None: leave them alone
+    from_batch: bool  # use the statistics of this batch rather than the running ones
+    newest: float | None  # weight of this batch in the running statistics; None: do not update them
     eps: float
     exponent: float  # p of an l_p kind
     centered: bool  # l_p scale of y - mean(y) instead of y
-    groups: int  # of `group`; divides C
-    fused: bool  # l_p by kernels of our own
+    groups: int  # groups of kind `group`; divides C
+    fused: bool  # compute l_p by the Triton kernels
 
 
 def none(y: Tensor, state: NormState) -> Tensor:
-    """y + beta: beta is the bias of the map before; gamma has no part."""
+    """y + beta: beta is the bias of the preceding map; gamma is not used."""
     return y if state.beta is None else y + per_channel(state.beta, y)
 
 
@@ -59,7 +59,7 @@ def batch(y: Tensor, state: NormState) -> Tensor:
 
 
 def batch_detached(y: Tensor, state: NormState) -> Tensor:
-    """`batch` without the gradient through its mean and variance."""
+    """`batch` without gradients through its mean and variance."""
     if not state.from_batch:
         return _with_statistics(y, state.running_mean, state.running_var, state)
     var, mean = torch.var_mean(y.detach(), dim=batch_dims(y), correction=0)
@@ -68,7 +68,7 @@ def batch_detached(y: Tensor, state: NormState) -> Tensor:
 
 
 def batch_population(y: Tensor, state: NormState) -> Tensor:
-    """Normalize by the running statistics as they stood before this batch, in training too."""
+    """Normalize by the running statistics as they were before this batch, even in training."""
     # Cloned: the backward pass needs the values that the update below overwrites.
     z = _with_statistics(y, state.running_mean.clone(), state.running_var.clone(), state)
     if state.newest is not None:
@@ -78,14 +78,14 @@ def batch_population(y: Tensor, state: NormState) -> Tensor:
 
 
 def mean_only(y: Tensor, state: NormState) -> Tensor:
-    """gamma * (y - mean) + beta: centring without scaling."""
+    """gamma * (y - mean) + beta: centering without scaling."""
     mean = y.mean(batch_dims(y)) if state.from_batch else state.running_mean
     _track(state, mean, None)
     return _scale_and_shift(y, mean, None, state)
 
 
 def variance_only(y: Tensor, state: NormState) -> Tensor:
-    """gamma * y / sqrt(var + eps) + beta: scaling by the standard deviation without centring."""
+    """gamma * y / sqrt(var + eps) + beta: scaling by the standard deviation without centering."""
     if state.from_batch:
         var = y.var(batch_dims(y), correction=0)
         _track(state, None, _unbiased(var, y))
@@ -97,8 +97,8 @@ def variance_only(y: Tensor, state: NormState) -> Tensor:
 def lp(y: Tensor, state: NormState) -> Tensor:
     """l_p normalization (section 3.3 of Santurkar et al., 2018): (y - mean(y)) / s_p.
 
-    The paper takes s_p of the uncentred y, "before shifting the mean"; `state.centered` takes it of
-    y - mean(y). The running statistics are those of the mean and of s_p^2.
+    The paper computes s_p from the uncentered y, "before shifting the mean"; with `state.centered` it is computed
+    from y - mean(y). The running statistics are the mean and s_p^2.
     """
     if not state.from_batch:
         return _scale_and_shift(y, state.running_mean, state.running_var.sqrt(), state)
@@ -109,24 +109,24 @@ def lp(y: Tensor, state: NormState) -> Tensor:
 
 
 def layer(y: Tensor, state: NormState) -> Tensor:
-    """Layer normalization (Ba et al., 2016): each sample over all its channels and positions."""
+    """Layer normalization (Ba et al., 2016): per sample, over all channels and positions."""
     return F.group_norm(y, 1, state.gamma, state.beta, state.eps)
 
 
 def group(y: Tensor, state: NormState) -> Tensor:
-    """Group normalization (Wu & He, 2018): each sample over groups of neighbouring channels."""
+    """Group normalization (Wu & He, 2018): per sample, over groups of adjacent channels and their positions."""
     return F.group_norm(y, state.groups, state.gamma, state.beta, state.eps)
 
 
 def instance(y: Tensor, state: NormState) -> Tensor:
-    """Instance normalization (Ulyanov et al., 2016): each sample's channel over its positions."""
+    """Instance normalization (Ulyanov et al., 2016): per sample and channel, over positions."""
     return F.group_norm(y, y.shape[1], state.gamma, state.beta, state.eps)
 
 
 def weight(y: Tensor, state: NormState) -> Tensor:
     """Weight normalization (Salimans & Kingma, 2016): gamma * y + beta, where y = (w / ||w||) x.
 
-    The map before it divides the weights by their length (`bncore.nets.layer`).
+    The preceding map divides the weights by their length (`bncore.nets.layer`).
     """
     return _scale_and_shift(y, None, None, state)
 
@@ -144,16 +144,16 @@ NORMS: dict[str, Callable[[Tensor, NormState], Tensor]] = {
     "batch_detached": batch_detached,
     "batch_population": batch_population,
 }
-"""Every norm by its kind; l1, l2, linf and lp:<p> share the row `lp`."""
+"""Norms by kind; l1, l2, linf and lp:<p> share the row `lp`."""
 
 WITHOUT_STATISTICS = frozenset({"none", "layer", "group", "instance", "weight"})
-"""Kinds that treat every sample by itself: no running statistics, nothing to keep apart between chains."""
+"""Kinds that normalize every sample by itself: no running statistics, nothing to separate between chains."""
 
 PER_CHANNEL = frozenset({"batch", "lp", "mean_only", "variance_only", "batch_detached", "batch_population"})
-"""Kinds that treat every channel by itself, whose chains are kept apart as so many channels."""
+"""Kinds that normalize every channel by itself; their chains are separated by viewing them as channels."""
 
 OF_THE_BATCH_ALONE = (WITHOUT_STATISTICS | PER_CHANNEL) - {"batch_population"}
-"""Kinds that read no running statistics in training; probes lend the others those of the step they look at."""
+"""Kinds that read no running statistics in training; for the others, probes set those of the step they measure."""
 
 
 def _unbiased(var: Tensor, y: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def _unbiased(var: Tensor, y: Tensor) -> Tensor:
 
 
 def _with_statistics(y: Tensor, mean: Tensor, var: Tensor, state: NormState) -> Tensor:
-    """Fused gamma * (y - mean) / sqrt(var + eps) + beta, `mean` and `var` being constants."""
+    """Fused gamma * (y - mean) / sqrt(var + eps) + beta, with constant `mean` and `var`."""
     return F.batch_norm(y, mean, var, state.gamma, state.beta, False, 0.0, state.eps)
 
 
@@ -171,9 +171,11 @@ def _scale_and_shift(y: Tensor, mean: Tensor | None, scale: Tensor | None, state
 
 
 def _track(state: NormState, mean: Tensor | None, var: Tensor | None) -> None:
-    """Move the running statistics towards those of this batch, as torch's BatchNorm does: a variance that has
-    overflowed stays infinite, where lerp's inf - inf would make it NaN. (A mean that is not finite makes the
-    outputs NaN, and the step with it is refused.)"""
+    """Move the running statistics towards those of this batch, as torch's BatchNorm does.
+
+    A variance that has overflowed stays infinite, where lerp's inf - inf would make it NaN. (A nonfinite mean
+    makes the outputs NaN, and that step is refused.)
+    """
     if state.newest is None:
         return
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""`SwitchableNorm`: a norm for anybody's network whose kind can be changed between two steps."""
+"""`SwitchableNorm`: a norm for any network whose kind can be changed between two steps."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bncore.nets.forward_mode import ForwardMode
 from bncore.nets.norm import NormPosition, check_norm_fits
 
 SWITCHABLE_KINDS = tuple(kind for kind in NORM_KINDS if kind != "weight")
-"""All but the one that belongs to the map before it; and ``lp:<p>``."""
+"""All kinds except ``weight``, which belongs to the preceding map; ``lp:<p>`` is accepted as well."""
 EVALUATION, TRAINING = ForwardMode(training=False), ForwardMode(training=True, track=True)
 
 
 class SwitchableNorm(NormPosition):
-    """In the place of `torch.nn.BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d`; of another kind after `switch`.
+    """A replacement for `torch.nn.BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d` whose kind `switch` changes.
 
-    `weight` (gamma) and `bias` (beta) stay when the kind changes; the running statistics begin anew as a
-    cumulative average. `state_dict` holds the kind. The map before it needs no bias: kind `none` is y + beta.
+    `weight` (gamma) and `bias` (beta) stay when the kind changes; the running statistics restart as a
+    cumulative average. `state_dict` holds the kind. The preceding map needs no bias: kind `none` is y + beta.
 
     Arguments:
         num_features: C of the inputs [samples, C] or [samples, C, positions...].
@@ -29,7 +29,7 @@ class SwitchableNorm(NormPosition):
             or batch_population (`bncore.nets.normalize`).
         eps: constant inside the root of the scale.
         momentum: weight of the newest batch in the running statistics.
-        groups: of kind `group`, where they divide C evenly; else the largest divisor of C below it.
+        groups: groups of kind `group` if they divide C evenly, else the largest divisor of C below that number.
 
     Raises:
         ValueError: the kind is none of these.
@@ -53,18 +53,18 @@ class SwitchableNorm(NormPosition):
         self.to(device)
 
     def switch(self, kind: str) -> None:
-        """Be of another kind from the next pass on.
+        """Switch to another kind from the next pass on.
 
         Raises:
-            ValueError: there is no such kind, or what it was last given has a single value to normalize over.
+            ValueError: there is no such kind, or its last input leaves that kind a single value to normalize over.
         """
         self.set(self.of_kind(kind))
 
     def of_kind(self, kind: str) -> Norm:
-        """Its setting with another kind.
+        """This norm's setting with another kind.
 
         Raises:
-            ValueError: as `switch`.
+            ValueError: as for `switch`.
         """
         setting = Norm.model_validate({**self.setting.model_dump(), "kind": kind})
         check_norm_fits(setting, self.weight.numel(), positions=self.positions)
