@@ -1,6 +1,6 @@
 """CIFAR-10, image trees, synthetic images and Gaussian regression, resident on the device.
 
-Deciding on images needs no torch; what does is imported when it is first used.
+Resolving the source of the images does not import torch; names that need it are imported on first use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Labelled images as plain arrays, before they move to a device; what can be wrong with data."""
+"""Labeled images as plain arrays, before they move to a device, and the errors of unusable data."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class DataError(ValueError):
 
 
 class DownloadError(DataError):
-    """Data that could not be fetched: nothing is wrong with what was requested."""
+    """Data that could not be downloaded, although the request itself is valid."""
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
+"""Called with the name of the task, the number of items done and the total."""
 
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """A training and a test set of images of one size."""
+    """A training set and a test set of images, all of one size."""
 
     train_images: NDArray[np.uint8]  # (n, 3, height, width)
     train_labels: NDArray[np.int64]  # (n,)
@@ -32,22 +32,22 @@ class ImageArrays:
     test_labels: NDArray[np.int64]  # (m,)
     classes: tuple[str, ...]
     skipped: str = ""
-    """Numbers and kinds of the files that lie among the images and are no part of them."""
+    """Numbers and kinds of the files that were found among the images but not used."""
     notices: tuple[str, ...] = ()
-    """What a person should know of how the images were taken: shown on screen, and journaled."""
+    """Remarks about how the images were read, shown on screen and journaled."""
 
     def fingerprint(self) -> str:
-        """SHA-256 over class names, shapes and bytes of all four arrays, and over what was skipped."""
+        """SHA-256 over the class names, the shapes and bytes of all four arrays, and `skipped`."""
         found = self._fingerprint_of_arrays()
         return hashlib.sha256(f"{found}\0{self.skipped}".encode()).hexdigest() if self.skipped else found
 
     def check(self, fingerprint: str | None, message: str) -> str:
-        """The fingerprint of these images: `fingerprint`, where that is known.
+        """Check these images against `fingerprint`, if given, and return their fingerprint.
 
-        One of the arrays alone will do: before skipped files were reported, there was no other.
+        A fingerprint of the arrays alone is accepted too: older versions did not report skipped files.
 
         Raises:
-            DataError: `fingerprint` is that of other images; says `message` before.
+            DataError: `fingerprint` is that of other images; the error starts with `message`.
         """
         found = self.fingerprint()
         if fingerprint is None or fingerprint == found:
@@ -67,7 +67,7 @@ class ImageArrays:
 
 
 def class_balanced_order(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
-    """A fixed shuffled order of samples in which every prefix is as class-balanced as the set allows, (n,)."""
+    """A fixed shuffled order of the samples, (n,), whose every prefix is as class-balanced as the set allows."""
     rng = np.random.Generator(np.random.PCG64(seed))
     rank = np.empty(len(labels))
     for label in np.unique(labels):

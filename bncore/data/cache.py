@@ -1,4 +1,4 @@
-"""Decoded images, kept as uint8 in one file per set, so that a tree of JPEGs is decoded once."""
+"""Cache of decoded images, one uint8 file per set, so that a tree of JPEGs is decoded only once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def cache_dir() -> Path:
 
 
 def make_folder() -> None:
-    """Make the cache's folder.
+    """Create the cache folder.
 
     Raises:
-        DataError: it cannot be made; says which variable moves it.
+        DataError: the folder cannot be created; names the variable that relocates it.
     """
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
@@ -41,10 +41,10 @@ def _unwritable(path: Path, error: OSError) -> DataError:
 
 
 def store(name: str, arrays: ImageArrays) -> None:
-    """Write `arrays` under `name`, whole or not at all.
+    """Write `arrays` under `name` atomically.
 
     Raises:
-        DataError: the cache cannot be written; says which variable moves it.
+        DataError: the cache cannot be written; names the variable that relocates it.
     """
     path = cache_dir() / f"{name}.npz"
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # process ids are not unique in a shared home
@@ -67,13 +67,13 @@ def store(name: str, arrays: ImageArrays) -> None:
 
 
 def recall(name: str) -> ImageArrays | None:
-    """What was stored under `name`; None where there is nothing whole (each array carries a CRC).
+    """The arrays stored under `name`; None if they are missing or damaged (each array carries a CRC).
 
-    Damage to the archive's own fields shows as any of the errors caught here; the images are then decoded anew.
+    A damaged archive can raise any of the errors caught here; the images are then decoded again.
     """
     path = cache_dir() / f"{name}.npz"
     try:
-        # opened here, because np.load leaves the file of a broken archive open
+        # Opened here because np.load leaves the file of a broken archive open.
         with open_plain(path) as file, np.load(file, allow_pickle=False) as stored:
             return ImageArrays(
                 stored["train_images"],

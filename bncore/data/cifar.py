@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009) through torchvision: its download, its checks, its reader."""
+"""CIFAR-10 (Krizhevsky, 2009) through torchvision: download, checks and reader."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
 
 FOLDER = "cifar-10-batches-py"
 MIRROR = "BNRUN_CIFAR10_URL"
-"""The environment variable that names another address of the archive."""
+"""Environment variable with an alternative URL of the archive."""
 
 
 def _dataset() -> Any:  # torchvision has no types
-    """Torchvision's class: importing it takes a second, and most runs do not need it."""
+    """Torchvision's class, imported late: the import takes a second, and most runs do not need it."""
     from torchvision.datasets import CIFAR10  # noqa: PLC0415 - for the reason above
 
     return CIFAR10
 
 
 def locate(path: Path | None) -> Path | None:
-    """What holds ``cifar-10-batches-py``: `path` or its parent, without a path the cache; None where none does."""
+    """The folder that holds ``cifar-10-batches-py``, or None.
+
+    It is searched for in `path` and, if that is the folder itself, in its parent; without a path, in the cache.
+    """
     places = [cache_dir()] if path is None else [path, path.parent if path.name == FOLDER else path]
     return next((place for place in places if (place / FOLDER).is_dir()), None)
 
@@ -45,8 +48,8 @@ def locate(path: Path | None) -> Path | None:
 def load_cifar10(root: Path) -> ImageArrays:
     """CIFAR-10 from `root`, which holds ``cifar-10-batches-py``.
 
-    The batch files are pickles; torchvision compares their MD5 with the published ones before it opens any, so
-    nothing but the known files is ever unpickled.
+    The batch files are pickles; torchvision compares their MD5 sums with the published ones before it opens any,
+    so only the known files are ever unpickled.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -69,16 +72,16 @@ def fetch(
     limit_s: float = math.inf,
     progress: Progress | None = None,
 ) -> Path:
-    """Download CIFAR-10 into `root` (default: the cache) unless it is there whole; the folder that holds it.
+    """Download CIFAR-10 into `root` (default: the cache) unless it is complete there, and return that folder.
 
-    From the address that torchvision knows, or from ``$BNRUN_CIFAR10_URL``. What arrives lies beside its
-    destination, so that an interrupted download resumes where it stopped, and torchvision checks and unpacks the
-    archive in a folder of its own, so that no interruption leaves half a data set behind.
+    The URL is torchvision's or ``$BNRUN_CIFAR10_URL``. The partial file is kept next to its destination, so that
+    an interrupted download resumes where it stopped. Torchvision checks and unpacks the archive in a temporary
+    folder, so that an interruption never leaves half a data set behind.
 
     Arguments:
-        silence_s: how long, in seconds, nothing may arrive (looking up the name and connecting included).
-        limit_s: how long, in seconds, all of it may take.
-        progress: called with how many bytes there are.
+        silence_s: longest time, in seconds, without any data (including name look-up and connecting).
+        limit_s: longest duration, in seconds, of the whole download.
+        progress: called with the number of bytes so far and the total.
 
     Raises:
         DataError: the download fails or takes too long, or the folder cannot be written.
@@ -105,7 +108,7 @@ def fetch(
 
 
 def _failure(error: OSError, transfer: Transfer, partial: Path) -> str:
-    """Why there is no CIFAR-10, and what to do about it."""
+    """The error message: why CIFAR-10 is unavailable, and what to do about it."""
     named = f"${MIRROR}, " if os.environ.get(MIRROR) else ""
     try:
         kept = f" {partial.stat().st_size:,} bytes are kept, and the next try resumes from there;"
@@ -119,17 +122,17 @@ def _failure(error: OSError, transfer: Transfer, partial: Path) -> str:
 
 
 def _download(transfer: Transfer, file: BinaryIO, limit_s: float, progress: Progress | None) -> None:
-    """Make the transfer, in a thread that can be left behind: the look-up of a name knows no time limit.
+    """Run the transfer in a thread that can be abandoned, because name look-up has no timeout.
 
     Raises:
-        OSError: it fails, or takes too long.
+        OSError: the transfer fails or takes too long.
     """
     failures: list[Exception] = []
 
     def fetching() -> None:
         try:
             transfer.fetch(file)
-        except Exception as error:  # whatever it is, it belongs to the thread that waits
+        except Exception as error:  # re-raised in the waiting thread
             failures.append(error)
 
     thread = threading.Thread(target=fetching, daemon=True)
@@ -146,7 +149,7 @@ def _watch(thread: threading.Thread, transfer: Transfer, limit_s: float, progres
     """Wait for the transfer to end.
 
     Raises:
-        TimeoutError: nothing arrived for `silence_s`, or it takes longer than `limit_s`.
+        TimeoutError: nothing arrived for `silence_s`, or the transfer takes longer than `limit_s`.
     """
     heard = reported_at = time.monotonic()
     size = reported = 0
@@ -160,7 +163,7 @@ def _watch(thread: threading.Thread, transfer: Transfer, limit_s: float, progres
         if progress is not None and transfer.total and due and transfer.arrived != reported:
             reported_at, reported = now, transfer.arrived
             progress("downloading CIFAR-10, bytes", reported, transfer.total)
-        complete = transfer.arrived == transfer.total  # what is left is to check it
+        complete = transfer.arrived == transfer.total  # only the check remains
         if now - heard > transfer.silence_s and not complete:
             raise TimeoutError(f"nothing arrived for {transfer.silence_s:g} s ({transfer.progress()})")
         if now - transfer.begun > limit_s:
@@ -171,7 +174,7 @@ def _unpack(folder: Path) -> None:
     """Let torchvision check and unpack the archive in `folder`, as after its own download.
 
     Raises:
-        OSError: it does not take it.
+        OSError: torchvision rejects the archive.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # torchvision unpacks without a filter, which Python 3.12 and 3.13 deprecate; it has checked the MD5.
@@ -191,7 +194,7 @@ def _is_whole(root: Path) -> bool:
 
 
 def _put(fresh: Path, root: Path) -> None:
-    """Move a whole download to where it belongs, in place of one that is damaged."""
+    """Move a complete download to its destination, replacing a damaged one."""
     if _is_whole(root):  # another process was faster
         return
     with contextlib.suppress(FileNotFoundError):

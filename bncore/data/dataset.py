@@ -1,4 +1,4 @@
-"""Data resident on a device, and batches as a pure function of the step."""
+"""Data resident on a device, with batches as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bncore.random import generator
 Split = Literal["train", "test"]
 
 PADDING = 4
-"""Pixels of zero padding that an augmented training image is cropped from."""
+"""Pixels of zero padding on each side from which augmented training images are cropped."""
 
 
 @dataclass
 class Dataset:
-    """A training and a test set on a device.
+    """A training set and a test set on a device.
 
-    Images are uint8 and become numbers batch by batch: (image / 255 - mean) / std, per channel, of the training
-    set, or of each image (`standardize`). Regression data are floats already.
+    Images are uint8 and standardized batch by batch: (image / 255 - mean) / std, with the training set's moments
+    per channel or each image's own (`standardize`). Regression data are already floating point.
     """
 
     train_inputs: Tensor  # (n, 3, height, width) uint8, or (n, features)
@@ -34,7 +34,7 @@ class Dataset:
     outputs: int
     source: str
     title: str
-    """What a picture says the data are."""
+    """Name of the data in figures."""
     fingerprint: str
     dtype: torch.dtype
     seed: int
@@ -43,9 +43,9 @@ class Dataset:
     """Class names; None for regression."""
     augment: bool = False
     standardize: Literal["dataset", "image"] = "dataset"
-    """Whose mean and standard deviation images are standardized by: the training set's, or their own."""
+    """Moments that standardize an image: those of the training set, or the image's own."""
     notices: tuple[str, ...] = ()
-    """What a person should know of how the data were taken: warnings of the journal."""
+    """Remarks about how the data were read: warnings of the journal."""
     _order: tuple[int, Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,26 +58,26 @@ class Dataset:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the training set; what is left over waits for another epoch's order."""
+        """Number of full batches in the training set; an epoch drops the remaining samples of its order."""
         n = len(self.train_inputs)
         return 1 if self.batch_size == "full" else n // self.batch_size
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a training step: a function of the seed and `step` alone."""
+        """Inputs and targets of a training step, a function of only the seed and `step`."""
         if self.batch_size == "full":
             inputs, targets = self.train_inputs, self.train_targets
         else:
             epoch, position = divmod(step, self.steps_per_epoch)
             start = position * self.batch_size
             chosen = self._epoch_order(epoch)[start : start + self.batch_size]
-            # on a CPU almost three times as fast as train_inputs[chosen]
+            # On a CPU, almost three times as fast as train_inputs[chosen].
             inputs, targets = self.train_inputs.index_select(0, chosen), self.train_targets[chosen]
         if self.augment:
             inputs = self._augmented(inputs, step)
         return self._numbers(inputs), targets
 
     def eval_batches(self, split: Split, samples: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets of the first `samples` (0: all) of a split, never augmented."""
+        """Batches of inputs and targets of a split's first `samples` samples (0: all), never augmented."""
         inputs, targets = self.test_inputs, self.test_targets
         if split == "train":
             inputs, targets = self.train_inputs, self.train_targets
@@ -101,7 +101,7 @@ class Dataset:
         return inputs.to(self.dtype).sub_(self._mean).div_(self._std)
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
-        """Random crops out of padded images, half of them mirrored (He et al., 2016, section 4.2)."""
+        """Random crops of the padded images, each mirrored with probability 1/2 (He et al., 2016, section 4.2)."""
         n, channels, height, width = images.shape
         source = generator(self.seed, "augment", step=step)
         top, left = torch.randint(0, 2 * PADDING + 1, (2, n, 1), generator=source)
@@ -115,11 +115,11 @@ class Dataset:
 
 
 def _standardized(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Each image, (n, channels, height, width) uint8, by its own mean and standard deviation over all its N
-    values: (x - mean) / max(std, 1 / sqrt(N)), as TensorFlow's per_image_standardization.
+    """Images, (n, channels, height, width) uint8, each standardized over all its N values.
 
-    Times N that is (N x - sum) / max(sqrt(N * sum of squares - sum^2), sqrt(N)), whose sums are of integers:
-    exact, the same on every device and in every batch, and 0 for an image of one colour.
+    The result is (x - mean) / max(std, 1 / sqrt(N)), as in TensorFlow's per_image_standardization. It is computed
+    as (N x - sum) / max(sqrt(N * sum of squares - sum^2), sqrt(N)) from integer sums, which are exact: the result
+    is the same on every device and in every batch, and 0 for an image of a single color.
     """
     pixels = images.flatten(1).to(torch.int32)
     count = pixels.shape[1]
@@ -131,7 +131,7 @@ def _standardized(images: Tensor, dtype: torch.dtype) -> Tensor:
 def _channel_moments(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (at least 1) of each channel in units of 1/255, both (channels, 1, 1).
 
-    The sums are of Python's integers, hence exact and the same on every device and with any number of threads.
+    The sums are Python integers, hence exact and the same on every device and with any number of threads.
     """
     means, stds = [], []
     for channel in images.unbind(1):

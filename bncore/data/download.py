@@ -1,4 +1,4 @@
-"""One archive over the network: resumed where it was left, and what goes wrong reported as it is."""
+"""Download of one archive: resumes where it stopped, and reports what went wrong."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ from bncore.config.errors import escape_control
 GZIP = b"\x1f\x8b"
 BLOCK = 64 * 1024
 ATTEMPTS = 10
-"""How often a connection that ends early is made anew."""
+"""Maximum number of connections when they end early."""
 _RANGE_NOT_SATISFIABLE = 416
 
 
 @dataclass
 class Transfer:
-    """A download on its way; another thread may read how far it is, and stop it."""
+    """A download in progress; another thread may read its progress and stop it."""
 
     url: str
     md5: str
-    """Of the whole archive."""
+    """MD5 sum of the whole archive."""
     silence_s: float
-    """How long, in seconds, connecting and each read may take."""
+    """Timeout, in seconds, of connecting and of each read."""
     arrived: int = 0
     """Bytes in the file."""
     total: int | None = None
-    """Bytes of the archive; None where the server does not say."""
+    """Bytes of the archive; None if the server does not say."""
     begun: float = field(default_factory=time.monotonic)
     received: int = 0
-    """Bytes that came over the network."""
+    """Bytes received over the network."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def progress(self) -> str:
-        """How much arrived, and how fast."""
+        """Bytes so far and average rate, as text."""
         whole = "" if self.total is None else f" of {self.total:,}"
         rate = self.received / max(time.monotonic() - self.begun, 1e-3)
         return f"{self.arrived:,}{whole} bytes arrived, {rate:,.0f} per second"
 
     def fetch(self, file: BinaryIO) -> None:
-        """Fill `file` with the archive, continuing from what it holds, until it is whole and its MD5 is right.
+        """Download the archive into `file`, continuing from its contents, until its MD5 sum is correct.
 
         Raises:
-            OSError: it cannot be had; says why. What arrived stays in the file where that may be of use.
+            OSError: the download fails; says why. What arrived stays in the file if it may be of use.
         """
         resumed = file.seek(0, os.SEEK_END) > 0
         while True:
@@ -78,13 +78,13 @@ class Transfer:
             if not resumed:
                 what = "the archive there is cut short" if cut else "another archive came"
                 raise OSError(f"{what}: {size:,} bytes with MD5 {found}; expected {self.md5}")
-            resumed = False  # what was there before may have been another file's
+            resumed = False  # the earlier contents may have been of another file
 
     def _fill(self, file: BinaryIO) -> None:
-        """Request what is missing, as often as that brings anything.
+        """Request the missing part, again as long as each request brings something.
 
         Raises:
-            OSError: the connection fails, or ends before all has arrived.
+            OSError: the connection fails, or ends before everything has arrived.
         """
         for _ in range(ATTEMPTS):
             before = self.received
@@ -119,7 +119,7 @@ class Transfer:
             part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or "")
             begins_anew = not (held and part and int(part[1]) == held)
             block = response.read1(BLOCK)
-            if begins_anew:  # judged by its first bytes, before what is there is given up for it
+            if begins_anew:  # check the first bytes before discarding the file's contents for it
                 block = _checked_beginning(block, response)
                 file.truncate(0)
                 held = 0
@@ -137,8 +137,11 @@ class Transfer:
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A file to download into and its path: `path`, with what is there already, unless another process writes it;
-    then one that is removed at the end. A `path` that holds nothing is removed too."""
+    """Open a file to download into, and yield it with its path.
+
+    It is `path`, with its earlier contents; while another process is writing `path`, it is a temporary file that
+    is removed at the end. A `path` left empty is removed too.
+    """
     file, where = path.open("ab+"), path
     if not _is_ours(file, path):
         file.close()
@@ -162,7 +165,7 @@ def _is_ours(file: BinaryIO, path: Path) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """A URL as it may be shown: without a password, a query, or control characters."""
+    """The URL as it may be shown: without user name, password, query or control characters."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -171,10 +174,10 @@ def without_secrets(url: str) -> str:
 
 
 def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> bytes:
-    """The beginning of a body, long enough to tell what it is.
+    """The beginning of a response body, long enough to identify its type.
 
     Raises:
-        OSError: it is no archive.
+        OSError: the body is not an archive.
     """
     while len(block) < len(GZIP) and (more := response.read1(BLOCK)):
         block += more

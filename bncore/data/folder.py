@@ -1,5 +1,4 @@
-"""Images from a tree, ``train/<class>/*`` and ``test/<class>/*``, decoded and cached; what else lies there is
-counted."""
+"""Images from a tree, ``train/<class>/*`` and ``test/<class>/*``, decoded and cached; other files are counted."""
 
 from __future__ import annotations
 
@@ -19,23 +18,23 @@ from bncore.data.arrays import DataError, ImageArrays, Progress, class_balanced_
 from bncore.data.picture import DECODING, read_picture, suffixes
 
 Listing = dict[str, list[Path]]
-"""Picture files of each class, by name."""
+"""Image files by class name."""
 
 IN_PLACE_OF_TEST = "val"
-"""The folder that is taken for ``test`` where that is missing."""
+"""Folder that stands in for a missing ``test``."""
 
 INSIDE, BESIDE = " in folders inside class folders", " beside the class folders"
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A listed tree."""
+    """The listing of an image tree."""
 
     path: Path
     train: Listing
     test: Listing
     skipped: str
-    """Numbers and kinds of the files that are no part of the data; empty where there are none."""
+    """Numbers and kinds of the files that are not part of the data; empty if there are none."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -43,7 +42,7 @@ class Tree:
         return tuple(self.train)
 
     def notices(self) -> tuple[str, ...]:
-        """What a person should know of how the tree was taken."""
+        """Remarks about how the tree was read."""
         said = []
         if (folder := next(iter(self.test.values()))[0].parent.parent).name == IN_PLACE_OF_TEST:
             said.append(f"{folder}: taken for the test set, which is missing")
@@ -53,12 +52,12 @@ class Tree:
 
 
 def is_image_tree(path: Path) -> bool:
-    """Whether `path` is laid out for `list_tree`, which then says what is missing in it."""
+    """Whether `path` looks like an image tree; `list_tree` then reports what is missing in it."""
     return (path / "train").is_dir() or (path / "test").is_dir()
 
 
 def list_tree(path: Path) -> Tree:
-    """List a tree. Names that begin with a dot are passed over; every other file is either a picture or counted.
+    """List an image tree. Names starting with a dot are ignored; every other file is either an image or counted.
 
     Raises:
         DataError: the tree is incomplete, or a class has a name that is not UTF-8.
@@ -129,7 +128,7 @@ def _inner(folder: str) -> Iterator[str]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """The suffix of a file, in lower case. A link that leads nowhere has one, so that it is named when read."""
+    """The file's suffix in lower case, even of a dangling link, so that reading it reports its name."""
     if entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()):
         return _suffix(Path(entry.path))
     return "that are no plain files"
@@ -151,16 +150,16 @@ def _in_words(skipped: Counter[str]) -> str:
 def load_folder(
     path: Path, progress: Progress | None = None, *, image_size: int | None = None, side: int | None = None
 ) -> ImageArrays:
-    """The images of a tree, decoded at the first call and read from the cache afterwards.
+    """The images of a tree, decoded on the first call and read from the cache afterwards.
 
-    The cache's key is the list of files with their sizes and times, so a changed tree is decoded again.
+    The cache key covers the list of files with their sizes and times, so a changed tree is decoded again.
 
     Arguments:
-        image_size: what the shorter side is resized to before the square in the centre is taken.
-        side: pixels along each side that the network takes; default: any.
+        image_size: length, in pixels, to which the shorter side is resized before the center square is cropped.
+        side: image side, in pixels, that the network requires; default: any.
 
     Raises:
-        DataError: the tree is incomplete or cannot be read, or holds an image that is damaged or of another size.
+        DataError: the tree is incomplete or unreadable, or contains an image that is damaged or of another size.
     """
     try:
         tree = list_tree(path)
@@ -171,7 +170,7 @@ def load_folder(
         _check_side(next(iter(tree.train.values()))[0], image_size, side)
     arrays = cache.recall(name)
     if arrays is None:
-        cache.make_folder()  # before the decoding, which takes long
+        cache.make_folder()  # fail early: decoding takes long
         first = next(iter(tree.train.values()))[0]
         train, test = (_decode(files, first, image_size, progress) for files in (tree.train, tree.test))
         arrays = ImageArrays(*train, *test, tree.classes)
@@ -184,7 +183,7 @@ def load_folder(
 
 
 def _check_side(file: Path, image_size: int | None, side: int) -> None:
-    """Refuse pictures that the network does not take, before all of them are decoded."""
+    """Refuse images of a size that the network does not accept, before all of them are decoded."""
     _, height, width = read_picture(file, image_size).shape
     if (width, height) != (side, side):
         raise DataError(

@@ -1,8 +1,8 @@
-"""One picture file as 8-bit RGB: what Pillow reads, its first frame, upright, on a white background.
+"""One image file as 8-bit RGB: the first frame that Pillow reads, upright, on a white background.
 
-Values of 8 bits are Pillow's own conversion to RGB; colours of 16 bits keep their upper 8, as Pillow reads them.
-Grey values of more than 8 bits are scaled, which Pillow's bare conversion does not do. Colour profiles are not
-applied. What has no range (32-bit integers, floating point) is refused.
+8-bit images go through Pillow's own conversion to RGB; 16-bit colors keep their upper 8 bits, as Pillow reads
+them. Gray values of more than 8 bits are scaled, which Pillow's plain conversion does not do. Color profiles are
+not applied. Images without a known range of values (32-bit integers, floating point) are refused.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from bncore.data.arrays import DataError
 from bncore.plain_files import open_plain
 
 DECODING = 2
-"""Another number whenever some file decodes to other pixels than before: part of the key of the cache."""
+"""Version of the decoding, part of the cache key: increased whenever some file decodes to different pixels."""
 
 BACKGROUND = 255
-"""The grey that transparent pixels are composed on."""
+"""Gray value of the background behind transparent pixels."""
 
 NOT_DECODED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
-"""Formats that Pillow names and does not decode itself: Ghostscript, Windows or nothing does."""
+"""Formats that Pillow identifies but does not decode itself: Ghostscript, Windows or nothing does."""
 
 EIGHT_BITS = frozenset(
     {"1", "L", "P", "PA", "LA", "La", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"}
@@ -34,10 +34,10 @@ SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 TRANSPARENT = frozenset({"PA", "LA", "RGBA", "RGBa"})
 
 _KNOWN_RANGE = frozenset({"PNG", "PPM", "TIFF", "JPEG2000"})
-"""Formats whose grey values of 16 bits are known to begin at 0 and to have a largest one."""
-_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF tags, the last one EXIF's too
+"""Formats whose 16-bit gray values are known to start at 0 and to have a known maximum."""
+_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF tags; the last is also an EXIF tag
 _KEY_SCALE = {"L;2": 85, "L;4": 17}
-"""Pixels of few bits are spread over 0 to 255 when a PNG is read; the grey that is transparent is not."""
+"""Scale of a PNG's transparent gray value: Pillow spreads pixels of few bits over 0 to 255, but not that value."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,14 +47,14 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture of each EXIF orientation upright."""
+"""Transposition that makes an image upright, by EXIF orientation."""
 
 Pixels = NDArray[np.uint8]
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that are read, in the order in which they are tried: the usual ones first."""
+    """The supported formats, in the order in which they are tried: common ones first."""
     Image.preinit()
     Image.init()
     return tuple(name for name in Image.ID if name not in NOT_DECODED)
@@ -62,20 +62,20 @@ def formats() -> tuple[str, ...]:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """The suffixes of picture files, in lower case."""
-    read = {*formats(), "MPO"}  # which the reader of JPEG opens
+    """The suffixes of image files, in lower case."""
+    read = {*formats(), "MPO"}  # MPO is opened by the JPEG reader
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in read)
 
 
 def read_picture(file: Path, image_size: int | None = None) -> Pixels:
-    """One picture, (3, height, width); with an `image_size` as `center_square` has it.
+    """One image, (3, height, width); with `image_size`, its `center_square`.
 
     Raises:
-        DataError: it is damaged, or its values have no known range.
+        DataError: the file is damaged, or its values have no known range.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tags that do not matter here
+            warnings.simplefilter("ignore")  # about tags that do not matter here
             with open_plain(file) as stream, Image.open(stream, formats=formats()) as image:
                 rgb = _upright_rgb(image)
                 if image_size is not None:
@@ -83,7 +83,7 @@ def read_picture(file: Path, image_size: int | None = None) -> Pixels:
                 return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
-    except Exception as error:  # decoders raise nearly anything on a damaged file
+    except Exception as error:  # decoders raise almost anything on a damaged file
         raise DataError(
             f"{file}: not a readable image ({error or type(error).__name__}); expected a whole file of a format "
             "that Pillow reads, such as PNG or JPEG"
@@ -105,8 +105,10 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def center_square(image: Image.Image, side: int) -> Image.Image:
-    """The square in the centre of `image`, resized so that its shorter side has `side` pixels, bilinear and
-    antialiased: torchvision's Resize and CenterCrop."""
+    """The center square of `image` after resizing its shorter side to `side` pixels (bilinear, antialiased).
+
+    Equals torchvision's Resize followed by CenterCrop.
+    """
     width, height = image.size
     shorter = min(width, height)
     if shorter != side:
@@ -117,10 +119,10 @@ def center_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of 8 bits a channel as RGB, composed on the background where it is transparent.
+    """An image of 8 bits per channel as RGB; transparent pixels are composed on the background.
 
     Raises:
-        DataError: the mode is another one.
+        DataError: the image has another mode.
     """
     if image.mode not in EIGHT_BITS:
         raise _refused(image)
@@ -136,7 +138,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _of_sixteen_bits(image: Image.Image, largest: int, *, inverted: bool) -> Image.Image:
-    """Grey values from 0 to `largest` scaled to 0 to 255 and rounded."""
+    """Gray values from 0 to `largest`, scaled to 0 to 255 and rounded."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > largest:
         raise _refused(image)
@@ -149,10 +151,10 @@ def _of_sixteen_bits(image: Image.Image, largest: int, *, inverted: bool) -> Ima
 
 
 def _sixteen_bit_range(image: Image.Image) -> tuple[int, bool]:
-    """The largest grey value there may be, and whether it is black; (0, False) where a channel has 8 bits.
+    """The largest possible gray value, and whether it means black; (0, False) for 8 bits per channel.
 
     Raises:
-        DataError: the range is not known.
+        DataError: the range is unknown.
     """
     wide = image.mode in SIXTEEN_BITS
     if not wide and image.mode != "I":
@@ -160,7 +162,7 @@ def _sixteen_bit_range(image: Image.Image) -> tuple[int, bool]:
     if image.format not in _KNOWN_RANGE:
         raise _refused(image)
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 65535, False  # older releases of Pillow open these as I
+        return 65535, False  # older releases of Pillow open these in mode I
     if not wide:
         raise _refused(image)
     bits = image.tag_v2.get(_BITS, (16,))[0]
@@ -168,10 +170,10 @@ def _sixteen_bit_range(image: Image.Image) -> tuple[int, bool]:
 
 
 def _key_scale(image: Image.Image) -> int:
-    """What the transparent grey is to be multiplied by.
+    """The factor by which the transparent gray value must be multiplied.
 
     Raises:
-        DataError: it is a colour of 16 bits, whose lower halves are not read.
+        DataError: the transparent color has 16 bits per channel, whose lower 8 bits are not read.
     """
     layout = image.tile[0][3] if isinstance(image, PngImagePlugin.PngImageFile) and image.tile else None
     if "transparency" not in image.info or not isinstance(layout, str):

@@ -1,4 +1,4 @@
-"""From a resolved spec to data on a device: images, or Gaussian regression x -> A x (Santurkar et al., 2018,
+"""The data of a resolved spec on a device: images, or Gaussian regression x -> A x (Santurkar et al., 2018,
 section 2.2)."""
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from bncore.data.resolve import read_images, title_of
 from bncore.random import generator
 
 TEACHERS: dict[str, Callable[..., Tensor]] = {"gaussian": torch.randn, "uniform": torch.rand}
-"""Draws of the entries of A by name: N(0, 1) or U(0, 1)."""
+"""Distributions of the entries of A by name: N(0, 1) or U(0, 1)."""
 
 
 def gaussian_regression(
     seed: int, samples: int, features: int, teacher: str = "gaussian"
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Training and test pairs (x, A x) in float64, each (samples, features); x is i.i.d. N(0, 1), A as `teacher`,
-    one of `TEACHERS`, says.
+    """Training and test pairs (x, A x) in float64, each (samples, features).
 
-    A, the training x and the test x come from keys of their own, so `samples` does not change A, nor `teacher` x.
+    x is i.i.d. N(0, 1); the entries of A are drawn as `teacher`, one of `TEACHERS`, says. A, the training x and
+    the test x have separate keys, so that `samples` does not change A and `teacher` does not change x.
     """
     of_matrix, *of_inputs = (generator(seed, "data", layer=part) for part in range(3))
     matrix = TEACHERS[teacher](features, features, dtype=torch.float64, generator=of_matrix)
@@ -39,7 +39,7 @@ def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:
     """The data of a resolved spec, resident on `device`.
 
     Raises:
-        DataError: they cannot be read, are not those resolved to, or are fewer than a batch.
+        DataError: the data cannot be read, are not those that were resolved, or are fewer than a batch.
     """
     data = (
         _images(spec, spec.data, device)
@@ -54,7 +54,7 @@ def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:
 
 
 def dtype_of(spec: Spec) -> torch.dtype:
-    """The type of inputs, and of regression targets: that of the parameters."""
+    """The data type of inputs and regression targets, equal to that of the parameters."""
     return torch.float64 if spec.precision == "float64" else torch.float32
 
 

@@ -1,4 +1,4 @@
-"""Resolving, once and before any run starts, where the images come from."""
+"""Resolution of the image source, done once before any run starts."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from bncore.data.folder import is_image_tree, load_folder
 from bncore.data.synthetic import synthetic_images
 
 SILENCE_S, LIMIT_S = 5.0, 300.0
-"""How long `auto` lets a download be silent, and take, before it falls back to the synthetic set."""
+"""Seconds without data, and in total, that `auto` allows a download before it falls back to the synthetic set."""
 
 
 @dataclass(frozen=True)
 class ResolvedSource:
-    """Images, decided upon."""
+    """A resolved image source."""
 
     data: ImageData
-    """With source, absolute path and fingerprint: what the specs of the runs say."""
+    """The data settings of the runs' specs, with source, absolute path and fingerprint."""
     title: str
-    """What pictures say the data are."""
+    """Name of the data in figures."""
     samples: int
-    """Training images."""
+    """Number of training images."""
     outputs: int
-    """Classes."""
+    """Number of classes."""
     warning: str = ""
-    """To be shown on screen and journaled; empty where there is nothing to report."""
+    """Warning to be shown on screen and journaled; empty if there is nothing to report."""
 
 
 def title_of(source: str, path: str | None) -> str:
-    """What a picture says the data are, so that none passes one set off as another."""
+    """Name of the data in figures, so that none passes one data set off as another."""
     if source == "cifar10":
         return "CIFAR-10"
     if source == "folder" and path is not None:
@@ -46,15 +46,15 @@ def title_of(source: str, path: str | None) -> str:
 def resolve_source(
     data: ImageData, progress: Progress | None = None, *, side: int | None = None
 ) -> ResolvedSource:
-    """Decide on the images: what the spec names, else CIFAR-10 on disk, else downloaded, else synthetic.
+    """Resolve the images: those the spec names, else CIFAR-10 on disk, else downloaded, else synthetic.
 
-    A folder that was named and holds no images is an error, never a reason to fall back.
+    A given folder without images is an error, never a reason to fall back.
 
     Arguments:
-        side: pixels along each side that the networks take; default: any.
+        side: image side, in pixels, that the networks require; default: any.
 
     Raises:
-        DataError: the requested images are not to be had, or are damaged.
+        DataError: the requested images are unavailable or damaged.
     """
     path = _folder_named(data)
     warning = ""
@@ -79,10 +79,10 @@ def resolve_source(
 
 
 def describe_source(data: ImageData) -> str:
-    """In words, what `resolve_source` would decide, without reading or fetching anything.
+    """Describe what `resolve_source` would choose, without reading or downloading anything.
 
     Raises:
-        DataError: the folder named holds no images.
+        DataError: the given folder contains no images.
     """
     path = _folder_named(data)
     source, place = _on_disk(data, path)
@@ -97,7 +97,7 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
     """The images of a resolved spec.
 
     Raises:
-        DataError: they are gone, damaged, or not those that were resolved to.
+        DataError: the images are gone, damaged, or not those that were resolved.
     """
     arrays = _READERS[data.source](data, None, progress)
     changed = "the images have changed, or this version reads them differently: fingerprint"
@@ -106,10 +106,11 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
 
 
 def _folder_named(data: ImageData) -> Path | None:
-    """The folder that `data.path` names, absolute and without links.
+    """The folder that `data.path` names, absolute and with links resolved.
 
     Raises:
-        DataError: it is no path, or leads to a folder whose name no specification can hold.
+        DataError: it is not a valid path, or the folder's name is not UTF-8 and cannot be stored in a
+            specification.
     """
     if data.path is None:
         return None
@@ -130,7 +131,7 @@ def _folder_named(data: ImageData) -> Path | None:
 
 
 def _on_disk(data: ImageData, path: Path | None) -> tuple[str, Path | None]:
-    """The source and its place as far as the disk tells; ("auto", None) where it does not."""
+    """The source and its folder as far as the disk decides them, else ("auto", None)."""
     if data.source == "synthetic":
         return "synthetic", None
     if data.source in ("auto", "cifar10"):
@@ -163,4 +164,4 @@ _READERS: dict[str, Callable[[ImageData, int | None, Progress | None], ImageArra
     "folder": _folder,
     "synthetic": lambda data, _side, _progress: synthetic_images(by_class=data.background == "by_class"),
 }
-"""Every resolved source of images; one function and one row adds another."""
+"""Readers of the resolved image sources. To add a source, write a function and add a row."""

@@ -1,10 +1,10 @@
-"""A synthetic image set that every machine makes alike: the default where there is no CIFAR-10.
+"""A synthetic image set that is identical on every machine: the default when CIFAR-10 is unavailable.
 
-Ten classes: five shapes, each filled with stripes or with a checkerboard. Place, size, orientation, period and
-all colours are drawn anew for each image, over a blotched background with clutter and pixel noise, so that no
-pixel and no colour tells a class; or the background tells the shape in part, as the sky tells an aeroplane.
-Everything after the draws is integer arithmetic, so the bytes do not depend on
-the processor; they are the same for the same numpy generator, and `ImageArrays.fingerprint` says so.
+It has ten classes: five shapes, each filled with stripes or a checkerboard. Position, size, orientation, period
+and all colors are drawn for each image, over a blotchy background with clutter and pixel noise, so that no single
+pixel or color reveals the class. Optionally, the background partly reveals the shape, as the sky does an airplane.
+Everything after the draws is integer arithmetic, so the bytes do not depend on the processor; they are the same
+for the same numpy generator, which `ImageArrays.fingerprint` verifies.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Ints = NDArray[np.int32]
 
 _TINTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]], dtype=np.int32)
 """A background colour for each shape: red, green, blue, yellow, cyan."""
-_TINT = 5  # eighths of a background by class that are its tint
+_TINT = 5  # share, in eighths, of the tint in a background by class
 
 
 def synthetic_images(train: int = TRAIN, test: int = TEST, *, by_class: bool = False) -> ImageArrays:
-    """The set: `train` and `test` images of 3x32x32, classes in turn, so that every prefix is balanced.
+    """The set: `train` and `test` images of 3x32x32, with the classes in turn, so that every prefix is balanced.
 
     Arguments:
-        by_class: whether backgrounds lean toward a colour of the shape.
+        by_class: whether backgrounds are tinted by the color of the shape.
     """
     rng = np.random.Generator(np.random.PCG64(20180529))
     return ImageArrays(*_set(train, rng, by_class), *_set(test, rng, by_class), CLASSES)
@@ -74,14 +74,14 @@ def _between(n: int, rng: np.random.Generator, low: int, high: int) -> Ints:
 
 
 def _contrasting(n: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Two colours whose every channel differs by 128 of 256, to either side."""
+    """Two colors that differ by 128 of 256 in every channel, each in a random direction."""
     low = rng.integers(0, 128, size=(n, 3, 1, 1), dtype=np.int32)
     swap = rng.integers(0, 2, size=(n, 3, 1, 1), dtype=np.int32)
     return low + 128 * swap, low + 128 * (1 - swap)
 
 
 def _placed(n: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """Coordinates (n, 32, 32) about a random centre, turned by a random angle, and a radius (n, 1, 1)."""
+    """Coordinates (n, 32, 32) about a random center, rotated by a random angle, and a random radius (n, 1, 1)."""
     radius = _between(n, rng, 8 * _UNIT, 12 * _UNIT)
     axis = _UNIT * np.arange(SIZE, dtype=np.int32) - _UNIT * (SIZE - 1) // 2
     dx = axis[None, None, :] - _between(n, rng, -6 * _UNIT, 6 * _UNIT)
@@ -92,7 +92,7 @@ def _placed(n: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
 
 
 def _shapes(x: Ints, y: Ints, r: Ints) -> list[NDArray[np.bool_]]:
-    """Inside masks (n, 32, 32) in the order of `SHAPES`; areas differ little."""
+    """Masks (n, 32, 32) of the interiors, in the order of `SHAPES`; their areas differ little."""
     square_distance, ax, ay = x * x + y * y, np.abs(x), np.abs(y)
     return [
         square_distance < r * r * 3 // 4,
@@ -104,14 +104,14 @@ def _shapes(x: Ints, y: Ints, r: Ints) -> list[NDArray[np.bool_]]:
 
 
 def _fill(chequered: NDArray[np.int64], x: Ints, y: Ints, period: Ints) -> NDArray[np.bool_]:
-    """Where the fill is of its first colour: stripes across x, or a checkerboard in x and y."""
+    """Where the fill has its first color: stripes across x, or a checkerboard in x and y."""
     across, along = x * 2 // period, y * 2 // period
     light: NDArray[np.bool_] = np.equal((across + chequered * along) % 2, 0)
     return light
 
 
 def _background(n: int, rng: np.random.Generator, tints: Ints | None) -> Ints:
-    """Blotches (n, 3, 32, 32): a 5x5 grid of random values, interpolated linearly; mixed with `tints` (n, 3)."""
+    """Blotches (n, 3, 32, 32): a 5x5 grid of random values, mixed with `tints` (n, 3), interpolated linearly."""
     grid = rng.integers(0, 256, size=(n, 3, 5, 5), dtype=np.int32)
     if tints is not None:
         grid = (grid * (8 - _TINT) + tints[:, :, None, None] * _TINT) // 8
@@ -122,7 +122,7 @@ def _background(n: int, rng: np.random.Generator, tints: Ints | None) -> Ints:
 
 
 def _clutter(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A small bar or disc, (n, 32, 32)."""
+    """Masks (n, 32, 32) of a small bar or disc each."""
     x, y, radius = _placed(n, rng)
     bar = (np.abs(x) < radius // 8) & (np.abs(y) < radius)
     disc = x * x + y * y < radius * radius // 9
