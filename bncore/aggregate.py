@@ -1,5 +1,5 @@
-"""Several series as one: their mean and a band about it, step by step, by the percentile bootstrap (Efron, 1979),
-which the intervals of the report are of, too."""
+"""Aggregation of several series: their mean and a band around it, step by step. Intervals are percentile bootstrap
+intervals (Efron, 1979), as in the report."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ BANDS: dict[Band, str] = {
     "deviation": "± 1 standard deviation",
     "envelope": "smallest to largest, without the mean; this is not the loss along the gradient (A.2.2)",
 }
-"""What a band shows, in words."""
+"""Description of each kind of band."""
 
 
 class Member(NamedTuple):
-    """One series of several."""
+    """One of several series."""
 
     x: Floats
     """(n,) ascending steps."""
     y: Floats
-    """(n,) what is not finite is taken for missing."""
+    """(n,) values; non-finite ones count as missing."""
     ended: bool = True
-    """Whether nothing more will come: it then leaves the mean, which continues without it."""
+    """Whether no more values will come; after its last step the mean continues without it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Aggregate:
-    """The mean of several series and a band about it, at the steps that all of them have between their first and
-    last one."""
+    """The mean of several series and a band around it, at the steps that no series skips between its first and
+    last step."""
 
     x: Floats
     """(n,)"""
     mean: Floats
-    """(n,) geometric on a logarithmic axis; NaN where no member has a value."""
+    """(n,) mean, geometric on a logarithmic axis; NaN where no member has a value."""
     low: Floats
-    """(n,) edges of the band; the mean itself where it is of one value."""
+    """(n,) lower edge of the band; the mean itself where there is only one value."""
     high: Floats
     count: NDArray[np.intp]
-    """(n,) values that the mean is of."""
+    """(n,) number of values in the mean."""
     present: NDArray[np.intp]
-    """(n,) members that have begun and not ended."""
+    """(n,) number of members that have begun and not ended."""
     complete: NDArray[np.bool_]
-    """(n,) whether no member is still on its way there."""
+    """(n,) whether every member has reached this step or ended."""
     table: Floats
-    """(members, n) the values themselves; NaN is missing."""
+    """(members, n) the values; NaN where missing."""
 
 
 def aggregate(
@@ -67,12 +67,12 @@ def aggregate(
     most: int = 0,
     before: Aggregate | None = None,
 ) -> Aggregate:
-    """The mean and the band of `members`; nothing is interpolated.
+    """The mean and band of `members`, without interpolation.
 
     Arguments:
-        log: whether mean and band are those of the logarithms; values that have none are missing.
-        most: steps at most, of more every second, fourth, … is taken; 0: all.
-        before: an earlier result of these members with the same band; what has not changed is taken from it.
+        log: whether to aggregate logarithms; values without a logarithm count as missing.
+        most: most steps; if there are more, every second, fourth, … step is taken. 0: all.
+        before: an earlier result for these members with the same band; unchanged columns are reused.
     """
     x, table = _common(members, most)
     reached = [np.inf if one.ended else (one.x[-1] if len(one.x) else -np.inf) for one in members]
@@ -94,13 +94,13 @@ def aggregate(
                 now[mine] = then[theirs]
             fresh[mine] = False
     if fresh.any():
-        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is drawn at the edge
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is drawn at the edge
             mean[fresh], low[fresh], high[fresh] = _summary(table[:, fresh], band, log=log)
     return Aggregate(x, mean, low, high, kept.sum(axis=0), present, complete, table)
 
 
 def _present(x: Floats, members: Sequence[Member]) -> NDArray[np.intp]:
-    """(n,) Members that have begun and not ended."""
+    """(n,) number of members that have begun and not ended."""
     ends = np.array([(one.x[0], one.x[-1]) for one in members if len(one.x)]).reshape(-1, 2)
     if len(x) and (ends[:, 0] <= x[0]).all() and (ends[:, 1] >= x[-1]).all():
         return np.full(len(x), len(ends))
@@ -110,7 +110,7 @@ def _present(x: Floats, members: Sequence[Member]) -> NDArray[np.intp]:
 
 
 def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:
-    """Steps (n,) that no member passes over between its first and last one, or some of them, and the values
+    """Steps (n,) that no member skips between its first and last step, thinned to at most `most`, and the values
     (members, n)."""
     lines = [one for one in members if len(one.x)]
     if not lines:
@@ -122,7 +122,7 @@ def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:
         inside = [(x >= one.x[0]) & (x <= one.x[-1]) for one in lines]
         passed = [there & ~np.isin(x, one.x) for one, there in zip(lines, inside, strict=True)]
         x = x[~np.any(passed, axis=0)]
-    # every second, fourth, … so that a step that is kept stays
+    # strides are powers of two, so that a coarser one keeps a subset of the same steps
     every = 1 << (-(-len(x) // most) - 1).bit_length() if most and len(x) > most else 1
     x = x[::every]
     table = np.full((len(members), len(x)), np.nan)
@@ -136,7 +136,7 @@ def _common(members: Sequence[Member], most: int) -> tuple[Floats, Floats]:
 
 
 def _unchanged(x: Floats, table: Floats, before: Aggregate) -> list[tuple[slice, slice]]:
-    """Where the beginning and the end of what there is now are what they were, here and there."""
+    """Unchanged leading and trailing columns, as pairs of slices into the new and the previous table."""
     shared = min(len(x), len(before.x))
     first = _alike(x[:shared], before.x[:shared], table[:, :shared], before.table[:, :shared])
     rest = shared - first
@@ -152,7 +152,7 @@ def _unchanged(x: Floats, table: Floats, before: Aggregate) -> list[tuple[slice,
 
 
 def _alike(x: Floats, then: Floats, table: Floats, old: Floats) -> int:
-    """Leading columns that are equal."""
+    """Number of equal leading columns."""
     equal = table == old
     if not equal.all():
         equal |= np.isnan(table) & np.isnan(old)
@@ -161,7 +161,8 @@ def _alike(x: Floats, then: Floats, table: Floats, old: Floats) -> int:
 
 
 def _summary(table: Floats, band: Band, *, log: bool) -> tuple[Floats, Floats, Floats]:
-    """Mean, lower and upper edge (n,) of values (members, n), by the columns that miss the same members."""
+    """Mean, lower and upper edge (n,) of values (members, n); columns missing the same members are done
+    together."""
     values = np.log10(table) if log else table
     finite = np.isfinite(values)
     if finite.all() and len(values):
@@ -180,8 +181,8 @@ def _back(mean: Floats, low: Floats, high: Floats, *, log: bool) -> tuple[Floats
 
 
 def _complete(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
-    """The same of values of which none is missing."""
-    mean = (values / len(values)).sum(axis=0)  # the sum of large values may be beyond all numbers
+    """Mean, lower and upper edge (n,) of values (members, n) without missing ones."""
+    mean = (values / len(values)).sum(axis=0)  # the sum of large values may overflow
     match band:
         case "range" | "envelope":
             low, high = values.min(axis=0), values.max(axis=0)
@@ -196,17 +197,17 @@ def _complete(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
 
 
 COVERAGE = 0.95
-"""Of an interval."""
+"""Coverage of an interval."""
 ENUMERATED = 6
-"""Up to so many members every resample is counted, so that the bootstrap is exact."""
+"""Most members for which all resamples are enumerated, so that the bootstrap is exact."""
 RESAMPLES = 1000
-"""Of more members, drawn with a fixed seed, so that an interval is the same every time."""
+"""Number of resamples for more members, drawn with a fixed seed so that intervals are reproducible."""
 
 
 def interval_of_mean(values: Floats) -> tuple[Floats, Floats]:
-    """Lower and upper edges (n,) of the mean of values (members, n), of which none is missing."""
+    """Lower and upper interval edges (n,) of the mean of values (members, n) without missing ones."""
     shares, chances = resamples(len(values))
-    if chances.min() >= (1 - COVERAGE) / 2:  # of up to three members the rarest resamples are inside
+    if chances.min() >= (1 - COVERAGE) / 2:  # up to three members: no resample is rare enough to be cut
         return values.min(axis=0), values.max(axis=0)
     low, high = np.empty(values.shape[1]), np.empty(values.shape[1])
     block = max(1, 2**20 // len(shares))
@@ -217,8 +218,8 @@ def interval_of_mean(values: Floats) -> tuple[Floats, Floats]:
 
 
 def interval(statistics: Floats, chances: Floats) -> tuple[Floats, Floats]:
-    """Lower and upper edges (n,) of a statistic, from its value in every resample (n, resamples): at most half of
-    what `COVERAGE` leaves lies beyond either."""
+    """Lower and upper interval edges (n,) of a statistic, from its values in every resample (n, resamples): at
+    most (1 - `COVERAGE`) / 2 lies beyond either edge."""
     order = np.argsort(statistics, axis=1)
     reached = np.cumsum(chances[order], axis=1)
     edges = []
@@ -230,8 +231,8 @@ def interval(statistics: Floats, chances: Floats) -> tuple[Floats, Floats]:
 
 @lru_cache
 def resamples(members: int) -> tuple[Floats, Floats]:
-    """Shares of each member in every resample (resamples, members), and the resamples' chances: all there are of a
-    few members, that of one member alone first."""
+    """Share of each member in every resample (resamples, members), and the resamples' probabilities (resamples,).
+    For few members all resamples are listed, starting with the one that contains only the first member."""
     if members > ENUMERATED:
         counts = np.random.default_rng(0).multinomial(members, np.full(members, 1 / members), RESAMPLES)
         return counts / members, np.full(RESAMPLES, 1 / RESAMPLES)

@@ -1,5 +1,5 @@
-"""What a figure shows, as plain frozen data: made from runs by the report and the explorer, drawn by matplotlib
-(`bncore.report.drawing`), in braille (`bntui.chart`) and by plotext (`bntui.cli.terminal_chart`)."""
+"""Contents of figures as plain frozen data: built from runs by the report and the explorer, and drawn with
+matplotlib (`bncore.report.drawing`), in braille (`bntui.chart`) and with plotext (`bntui.cli.terminal_chart`)."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ PALETTE = (
     "#c4480a", "#1f6fb2", "#12845f", "#b24e8f", "#a17400", "#7a5cc0", "#6b6f76",
     "#2b8fb3", "#c23b4e", "#4f8a10", "#9a5b2f", "#3d6fd6", "#a8488f", "#0f8a8a", "#7d7d1e", "#5e6b7a",
 )  # fmt: skip
-"""Colours of the styles on a light ground."""
+"""Colors of the styles on a light background."""
 DARK_PALETTE = (
     "#ff8a4c", "#6cb4f5", "#3fcf9e", "#e79bd3", "#e6b93c", "#b9a3f7", "#aab0b8",
     "#7fd3ee", "#ff8b98", "#a5d65f", "#d9a276", "#8fb0ff", "#e290ca", "#57cfcf", "#cfcf62", "#a9b8c9",
 )  # fmt: skip
-"""The same on a dark one."""
+"""Colors of the styles on a dark background."""
 DASHES: tuple[tuple[int, ...], ...] = (
     (1,), (4, 2), (3, 2, 1, 2), (2, 2), (2, 4), (2, 2, 1, 2), (3, 1, 1, 1), (5, 1),
 )  # fmt: skip
-"""Dash patterns of the styles, the second cue: lengths drawn and left out in turn; the first is solid. Six units
-tell them apart, since no more than that stands before a run's name in a list."""
+"""Dash patterns of the styles, the second cue: alternating lengths of dashes and gaps; the first is solid. They
+can be told apart within six units, the length shown before a run's name in a list."""
 
 VARIANT_STYLES: dict[str, int] = {
     "none": 0, "batch": 1, "batch + noise": 2, "none + noise": 3, "l1": 4, "l2": 5, "linf": 6,
 }  # fmt: skip
-"""Styles that mean the same variant in every figure; others take those that are free."""
+"""Styles that mean the same variant in every figure; other variants take free styles."""
 
 
 _BY_DIRECTORY = {label.replace(" + ", "-"): style for label, style in VARIANT_STYLES.items()}
-"""The same by the names of runs' directories."""
+"""The same styles by the names of run directories."""
 
 
 def styles_for(variants: Sequence[str], taken: Iterable[int] = ()) -> list[int]:
-    """A style for each run: its own for the first of a known variant, the lowest that is free for others.
+    """A style for each run: the first run of a known variant gets its own, others the lowest free one.
 
     Arguments:
-        taken: of what is shown beside them.
+        taken: styles used by other runs shown.
     """
     return _styles([_BY_DIRECTORY.get(variant) for variant in variants], {*taken}, 0)
 
 
 def variant_styles(variants: Sequence[str]) -> list[int]:
-    """A style for each variant: its own of a known one, its colour with another dash pattern of one that is called
-    after it (``none-lr0.1``, ``dln-none``), one that is free for others."""
+    """A style for each variant: its own for a known variant; the same color with another dash pattern for a
+    variant named after a known one (``none-lr0.1``, ``dln-none``); a free style for others."""
     wanted: list[int | None] = [_BY_DIRECTORY.get(variant) for variant in variants]
     used = {style for style in wanted if style is not None}
     for place, variant in enumerate(variants):
@@ -64,7 +64,7 @@ def variant_styles(variants: Sequence[str]) -> list[int]:
 
 
 def _styles(wanted: Sequence[int | None], used: set[int], free_from: int) -> list[int]:
-    """What is wanted, where it is not used; else what is wanted by none."""
+    """The wanted styles where they are unused, otherwise free ones."""
     given = dict[int, int]()
     for place, style in enumerate(wanted):
         if style is not None and style not in used:
@@ -75,13 +75,15 @@ def _styles(wanted: Sequence[int | None], used: set[int], free_from: int) -> lis
 
 
 def _named_after(variant: str) -> int | None:
-    """The style of the known variant whose name is a part of this one between hyphens, of several the longest."""
+    """The style of the known variant whose name is a hyphen-delimited part of this one; if several, the
+    longest."""
     parts = [known for known in _BY_DIRECTORY if f"-{known}-" in f"-{variant}-"]
     return _BY_DIRECTORY[max(parts, key=len)] if parts else None
 
 
 def values_at(x: Floats, known: Floats, y: Floats) -> Floats:
-    """What a line (ascending places and its values there) has at each x; NaN where it has nothing."""
+    """Values at each x of a line with ascending positions `known` and values `y`; NaN where x is not in
+    `known`."""
     if not len(known):
         return np.full(len(x), np.nan)
     at = np.searchsorted(known, x, side="right") - 1
@@ -94,23 +96,23 @@ class Curve:
 
     label: str
     style: int
-    """Index of its colour and of its dash pattern."""
+    """Index of its color and dash pattern."""
     x: Floats
     """(n,) ascending."""
     low: Floats
-    """(n,) NaN is a gap; an infinity is marked at the edge."""
+    """(n,) NaN is a gap; an infinite value is marked at the edge of the chart."""
     high: Floats
-    """(n,) `low` itself for a line."""
+    """(n,) `low` itself (the same object) for a line."""
     floor: Floats | None = None
-    """(n,) noise floor; what lies under it is drawn faintly."""
+    """(n,) noise floor; values below it are drawn faint."""
     diverged: bool = False
-    """Whether it ends in a cross."""
+    """Whether the run diverged; the curve then ends in a cross."""
     weight: Literal["main", "faint", "spread", "paper"] = "main"
-    """The curve itself; context behind it: one of several seeds, a parent's curve before a fork; the range of all
-    seeds; or the paper's own."""
+    """``main``: the curve itself. ``faint``: context behind it, such as one of several seeds or a parent's curve
+    before a fork. ``spread``: the band of several runs. ``paper``: the paper's own curve."""
     opacity: float = 1.0
     bold: bool = False
-    """Whether it is of the pinned reference."""
+    """Whether it belongs to the pinned reference."""
 
     @property
     def is_line(self) -> bool:
@@ -118,13 +120,13 @@ class Curve:
 
     @property
     def faint(self) -> bool:
-        """Whether it is context."""
+        """Whether it is context rather than the curve itself."""
         return self.weight != "main"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ridge:
-    """One distribution of several above each other."""
+    """One of several distributions stacked in a ridgeline plot."""
 
     label: str
     edges: Floats  # (b + 1,)
@@ -134,7 +136,7 @@ class Ridge:
 
 @dataclass(frozen=True, slots=True)
 class HLine:
-    """A line to read values against: 2/lr, 1/a_min."""
+    """A horizontal reference line, such as 2/lr or 1/a_min."""
 
     y: float
     text: str
@@ -142,27 +144,27 @@ class HLine:
 
 @dataclass(frozen=True, slots=True)
 class VLine:
-    """Something that happened at a step: a request that was applied."""
+    """A vertical line that marks an event at a step, such as an applied request."""
 
     x: float
     text: str
     style: int | None = None
-    """Whose colour it takes; None: nobody's."""
+    """Style whose color the line takes; None: neutral."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegendEntry:
-    """What a colour and a dash pattern stand for."""
+    """Meaning of a color and dash pattern."""
 
     label: str
     style: int
 
 
 def dash_of(style: int, colors: int = len(PALETTE)) -> int:
-    """Index of the style's dash pattern: where colours are used again, with another pattern.
+    """Index of the style's dash pattern; a reused color gets another pattern.
 
     Arguments:
-        colors: how many there are.
+        colors: number of colors.
     """
     return (style + style // colors) % len(DASHES)
 
@@ -179,55 +181,55 @@ class ChartData:
     log_x: bool = False
     x_name: str = "step"
     note: str = ""
-    """Shown where there is nothing to draw."""
+    """Text shown if there is nothing to draw."""
     least: Span | None = None
-    """Steps that are shown at the least, so that charts beside each other have the same axis."""
+    """Range of steps that is always included, so that charts side by side have the same axis."""
     y_name: str = ""
     ridges: tuple[Ridge, ...] = ()
-    """Drawn instead of curves."""
+    """Distributions to draw instead of curves."""
     x_span: Span | None = None
-    """The part of the axis that is shown; None: what there is."""
+    """Visible part of the x axis; None: all data."""
     y_span: Span | None = None
     starts_row: bool = False
-    """Whether it is the first panel of its row, where there is room for rows."""
+    """Whether it is the first panel of its row, if there is room for rows."""
     falling: bool = False
-    """Whether x is minus the decimal logarithm of something that falls, which is written at the axis."""
+    """Whether x is the negative log10 of a falling quantity, with whose values the axis is labeled."""
     better: Literal["", "lower", "higher"] = ""
-    """Which way is better, where one is."""
+    """Which direction is better; empty: neither."""
     x_names: tuple[str, ...] = ()
-    """Of places 1, 2, … of the axis, where they have names."""
+    """Names of positions 1, 2, … of the x axis, if they have names."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of the runs is in it."""
+        """Whether the chart shows nothing from the runs."""
         return not self.ridges and not any(curve.weight != "paper" for curve in self.curves)
 
     def x_written(self, x: Floats) -> Floats:
-        """What is written at places of the axis."""
+        """Values with which the axis labels positions x."""
         with np.errstate(over="ignore"):
             return np.asarray(10.0**-x) if self.falling else x
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Panels, what their colours mean, and what to know before reading them."""
+    """Panels with their legend and the caveats to know before reading them."""
 
     name: str
-    """``fig4``: names files and anchors."""
+    """Name used for files and anchors, such as ``fig4``."""
     title: str
     setting: str
     panels: tuple[ChartData, ...]
     legend: tuple[LegendEntry, ...]
     has_paper: bool = False
     notes: tuple[str, ...] = ()
-    """Caveats, and what was left out."""
+    """Caveats and omissions."""
     columns: int = 3
-    """Panels side by side, where there is room."""
+    """Most panels side by side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatData:
-    """A value for each of k rows (layers) over the steps."""
+    """Heat map: one value per step for each of k rows (layers)."""
 
     title: str
     x: Floats
@@ -239,13 +241,13 @@ class HeatData:
     log: bool = False
     note: str = ""
     span: Span | None = None
-    """Values of the darkest and of the brightest colour, so that maps beside each other can be compared; None: the
-    smallest and the largest there are."""
+    """Values of the darkest and the brightest color, so that maps side by side can be compared; None: the smallest
+    and the largest value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistogramData:
-    """A histogram for each of n steps."""
+    """One histogram for each of n steps."""
 
     title: str
     x: Floats
@@ -256,4 +258,4 @@ class HistogramData:
     """(n, b)"""
     note: str = ""
     span: Span | None = None
-    """Outputs that are shown, so that histograms beside each other can be compared; None: those of the bins."""
+    """Range of outputs shown, so that histograms side by side can be compared; None: the range of the bins."""

@@ -1,5 +1,5 @@
-"""Every measure: those of training, evaluation and the machine, and what each probe declares beside its settings
-(`bncore.config.probes`). ``python -m bncore.measures`` prints them as the table of docs/reference/measures.md."""
+"""All measures: those of training, evaluation and the machine, and those that each probe declares beside its
+settings (`bncore.config.probes`). ``python -m bncore.measures`` prints docs/reference/measures.md."""
 
 from __future__ import annotations
 
@@ -92,21 +92,21 @@ def _in_table(measure: Measure, table: str) -> Measure:
 _ALL = [_in_table(measure, table) for table, measures in _declared() for measure in measures]
 
 MEASURES: dict[str, Measure] = {m.key: m for m in sorted(_ALL, key=lambda m: m.detail)}
-"""By key, in the order in which they are listed and drawn: the details last."""
+"""Measures by key, in the order in which they are listed and drawn, details last."""
 SHOWN = tuple(m for m in MEASURES.values() if not m.detail and m.per != "length")
-"""What is drawn over the steps by default."""
+"""Measures drawn over steps by default."""
 
 LOG = "log"
-"""The table of what a loop tells by `watch.log`."""
+"""Table of the numbers that a loop logs with `watch.log`."""
 
 
 def logged(name: str) -> Measure:
-    """The measure of a number that a loop logged, by a name of its own; its key is ``log.NAME``."""
+    """The measure of a number that a loop logged under `name`; its key is ``log.NAME``."""
     return Measure(f"{LOG}.{name}", escape_control(name), name, LOG, source="logged by an observed loop")
 
 
 def measure_of(key: str) -> Measure | None:
-    """A measure by its key; None where there is none."""
+    """The measure with this key, or None."""
     prefix, _, name = key.partition(".")
     return logged(name) if prefix == LOG and name else MEASURES.get(key)
 
@@ -126,7 +126,7 @@ unless another is named.
 
 
 def markdown() -> str:
-    """The documentation's table."""
+    """The documentation page docs/reference/measures.md."""
     return _HEADER + "".join(map(_row, MEASURES.values()))
 
 

@@ -1,4 +1,4 @@
-"""Runs and sweeps for analysis in Python and Jupyter: numbers, frames, figures. Without torch."""
+"""Runs and sweeps for analysis in Python and Jupyter: numbers, data frames, figures. Does not import torch."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _COLUMNS = ("run", "state", "step", "loss", "test accuracy", "best test accuracy
 
 @dataclass(frozen=True)
 class Run(LoadedRun):
-    """Everything a run directory says. In a notebook it is shown as a table."""
+    """All data of a run directory. A notebook displays it as a table."""
 
     def plot(self, measure: str = "loss", *, layer: int | None = None) -> Figure:
-        """A measure over the steps.
+        """Plot a measure over steps.
 
         Arguments:
-            measure: a key of the table of measures (``bncore.measures``), such as ``ics_l2``.
-            layer: its number, from 1, of a measure with a value for each layer; default: the middle one.
+            measure: key of a measure (see ``bncore.measures``), such as ``ics_l2``.
+            layer: layer number, from 1, of a per-layer measure; default: the middle layer.
 
         Raises:
-            KeyError: there is no such measure, or no such layer of it; the message says what there is.
+            KeyError: there is no such measure or layer; the message lists what exists.
         """
         return _figure([Group(self.run.path.name, 0, tuple(_views([self.run])))], measure, layer, "interval")
 
@@ -54,13 +54,13 @@ class Run(LoadedRun):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a sweep. In a notebook it is shown as a table."""
+    """The runs of a sweep. A notebook displays it as a table."""
 
     sweep: SweepDir
 
     @cached_property
     def runs(self) -> dict[str, Run]:
-        """By the names of their directories."""
+        """Runs by the names of their directories."""
         return {run.path.name: _loaded(run) for run in self.sweep.runs()}
 
     def __getitem__(self, name: str) -> Run:
@@ -76,7 +76,7 @@ class Sweep:
         return list(self.runs)
 
     def frame(self, table: str) -> Any:
-        """A table of all runs that have it, as `LoadedRun.frame`, with a first column ``run``.
+        """A data frame of a table over all runs that have it, like `LoadedRun.frame`, with a first column ``run``.
 
         Raises:
             ImportError: neither polars nor pandas is installed.
@@ -106,17 +106,17 @@ class Sweep:
         band: Band = "interval",
         single_runs: bool = False,
     ) -> Figure:
-        """A measure over the steps: of each group of runs the mean, in its band.
+        """Plot a measure over steps: the mean of each group of runs, with a band.
 
         Arguments:
-            measure: as `Run.plot` takes it.
-            layer: as `Run.plot` takes it.
-            by: settings in which the runs of a group agree, such as ``optim.lr``; none: the seeds of a variant.
-            band: what is drawn about a mean (docs/how-to/groups.md).
-            single_runs: draw each run by itself.
+            measure: as for `Run.plot`.
+            layer: as for `Run.plot`.
+            by: settings that the runs of a group share, such as ``optim.lr``; empty: group the seeds of a variant.
+            band: kind of band around a mean (docs/how-to/groups.md).
+            single_runs: draw each run separately.
 
         Raises:
-            KeyError: there is no such measure, or no such layer of it; the message says what there is.
+            KeyError: there is no such measure or layer; the message lists what exists.
         """
         views = _views(self.sweep.runs())
         alone = tuple(Group(view.name, view.style, (view,)) for view in views)
@@ -127,17 +127,17 @@ class Sweep:
 
 
 def load_run(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Run:
-    """Read a run, whole.
+    """Read a complete run.
 
     Arguments:
-        path: the run's directory, or as on the command line ``sweep/run``, a unique prefix, ``@last`` for the
-            newest sweep's only run.
-        root: where sweeps lie; default: ``$BNRUN_ROOT``, else ``./runs``.
+        path: the run's directory, or, as on the command line, ``sweep/run``, a unique prefix, or ``@last`` for
+            the newest sweep's only run.
+        root: sweep root directory; default: ``$BNRUN_ROOT``, else ``./runs``.
 
     Raises:
-        NoSuchRun: nothing, or more than one run, goes by that name.
-        SpecError: its spec.toml makes no sense.
-        StoreError: its journal is of a newer schema.
+        NoSuchRun: no run, or more than one, has that name.
+        SpecError: its spec.toml is invalid.
+        StoreError: its journal has a newer schema.
     """
     found = _find(path, root)
     if isinstance(found, SweepDir):
@@ -150,14 +150,14 @@ def load_run(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | Non
 
 
 def load_sweep(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Sweep:
-    """The runs of a sweep.
+    """Read the runs of a sweep.
 
     Arguments:
         path: its directory, its name, a unique prefix, or ``@last``.
-        root: where sweeps lie; default: ``$BNRUN_ROOT``, else ``./runs``.
+        root: sweep root directory; default: ``$BNRUN_ROOT``, else ``./runs``.
 
     Raises:
-        NoSuchRun: nothing, or more than one sweep, goes by that name.
+        NoSuchRun: no sweep, or more than one, has that name.
     """
     found = _find(path, root)
     if isinstance(found, RunDir):
@@ -179,7 +179,7 @@ def _loaded(run: RunDir) -> Run:
 
 
 def _views(runs: Sequence[RunDir]) -> list[RunView]:
-    """The runs with everything that was journaled."""
+    """Views of the runs with everything that was journaled."""
     observer, queue = Observer(), Queue()
     views = [RunFollower(run, observer, queue, name=run.path.name).poll(None) for run in runs]
     styles = variant_styles([view.variant for view in views])
@@ -187,7 +187,7 @@ def _views(runs: Sequence[RunDir]) -> list[RunView]:
 
 
 def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) -> Figure:
-    from bncore.report.drawing import figure_of  # noqa: PLC0415 - matplotlib takes a second
+    from bncore.report.drawing import figure_of  # noqa: PLC0415 - importing matplotlib takes a second
 
     measure = measure_of(key)
     if measure is None:
@@ -224,7 +224,7 @@ def _curves(group: Group, measure: Measure, layer: int | None, band: Band) -> It
 
 
 def _table(views: Sequence[RunView]) -> str:
-    """The newest numbers of runs, as HTML."""
+    """The newest values of runs, as an HTML table."""
     head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
     lines = []
     for view in views:

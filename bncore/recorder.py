@@ -1,4 +1,4 @@
-"""What a GPU is given to do, recorded once and then replayed by a single launch."""
+"""Recording of GPU work as CUDA graphs, which a single launch then replays."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ import torch
 from torch import Tensor
 
 MOST = 8
-"""Graphs that are kept; beyond them, the one that was recorded first is let go."""
+"""Most graphs kept; beyond this, the oldest is dropped."""
 
 G = TypeVar("G")
 
 
 class Recorder(Protocol):
-    """Makes graphs of what is launched.
+    """Records launched operations as graphs.
 
-    A graph repeats the very operations on the very memory that were recorded. What may differ from one time to the
-    next is therefore put there before each replay; what decides which operations there are needs another graph.
+    A graph repeats exactly the recorded operations on exactly the recorded memory. Inputs that change are
+    therefore copied into that memory before each replay; a change in which operations run needs another graph.
     """
 
     def aside(self) -> AbstractContextManager[None]:
-        """Where work is done that prepares a recording."""
+        """A context for work that prepares a recording."""
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """A function that makes all operations of `work` again, and the memory where its result then lies."""
+        """Record `work`; return a function that replays its operations, and the tensor that then holds its
+        result."""
 
     def wait(self) -> None:
-        """Return when no graph is at work any more, so that one may be let go."""
+        """Wait until no graph is running, so that one may be dropped."""
 
 
 class CudaRecorder:
-    """CUDA graphs of one device, on a stream of their own and in shared memory, which nothing that must last lies
-    in: results are copied out of it after each replay."""
+    """CUDA graphs of one device, recorded on a separate stream and in a shared memory pool. The pool holds nothing
+    that must last: results are copied out of it after each replay."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
@@ -42,7 +43,7 @@ class CudaRecorder:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """The stream of the recordings: libraries allocate their workspaces for it before one begins."""
+        """Run on the recording stream, so that libraries allocate their workspaces for it before a recording."""
         present = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(present)
         with torch.cuda.stream(self._stream):
@@ -50,16 +51,16 @@ class CudaRecorder:
         present.wait_stream(self._stream)
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """As the protocol says; nothing is executed yet.
+        """Record `work` as the protocol states; nothing is executed yet.
 
         Raises:
-            RuntimeError: something in `work` waits for the device, or the device has no memory left.
+            RuntimeError: something in `work` synchronizes with the device, or the device is out of memory.
         """
         graph = torch.cuda.CUDAGraph()
         present = torch.cuda.current_stream(self._stream.device)
         cause: list[Exception] = []
         try:
-            # Of this thread only: the heartbeat and the inbox have threads of their own.
+            # Capture errors of this thread only: the heartbeat and the inbox have their own threads.
             with torch.cuda.graph(
                 graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
             ):
@@ -68,25 +69,25 @@ class CudaRecorder:
                 except Exception as error:
                     cause.append(error)
                     raise
-        except RuntimeError as error:  # ending a capture that has failed raises another one
+        except RuntimeError as error:  # ending a failed capture raises another error
             raise (cause[0] if cause else error) from None
         finally:
-            torch.cuda.set_stream(present)  # torch stays on the capture's where that could not be ended
+            torch.cuda.set_stream(present)  # a capture that cannot be ended leaves its stream current
         return graph.replay, result
 
     def wait(self) -> None:
-        """As the protocol says."""
+        """Synchronize the recording stream's device."""
         torch.cuda.synchronize(self._stream.device)
 
 
 class GraphCache(Generic[G]):
-    """Graphs by a key of what they do.
+    """Graphs by a key that identifies their work.
 
-    A key is worth a graph from its second time on: the first one makes what later ones find (an optimizer's state,
-    say), and some keys are met but once. What was tried without success is not tried again.
+    A key is worth recording from its second use on: the first creates state that later ones find (such as an
+    optimizer's), and some keys are used only once. A failed attempt is not repeated.
 
     Arguments:
-        recorder: what the graphs were made by; None: there are none.
+        recorder: the recorder of the graphs; None: there are no graphs.
     """
 
     def __init__(self, recorder: Recorder | None) -> None:
@@ -98,11 +99,11 @@ class GraphCache(Generic[G]):
         return sum(graph is not None for graph in self._graphs.values())
 
     def get(self, key: object) -> G | None:
-        """The graph of that key, if there is one."""
+        """The graph for this key, or None."""
         return self._graphs.get(key)
 
     def worth_recording(self, key: object) -> bool:
-        """Whether a graph should be made now: for a key met before and never tried, or in place of a graph that no
+        """Whether to record a graph now: for a key used before and never tried, or to replace a graph that no
         longer fits."""
         if key in self._graphs:
             return self._graphs[key] is not None
@@ -113,18 +114,18 @@ class GraphCache(Generic[G]):
         return False
 
     def try_for(self, key: object) -> None:
-        """Make room for a graph of that key; there is none until `keep`."""
+        """Make room for a graph for this key; there is none until `keep`."""
         self._wait()
         if len(self._graphs) >= MOST:
             del self._graphs[next(iter(self._graphs))]
         self._graphs[key] = None
 
     def keep(self, key: object, graph: G) -> None:
-        """This graph was made and found right."""
+        """Store a graph that was recorded and verified."""
         self._graphs[key] = graph
 
     def forget(self) -> None:
-        """Let all go: what they recorded is done no more, or their memory is needed."""
+        """Drop all graphs, because their work is no longer done or their memory is needed."""
         self._wait()
         self._graphs.clear()
         self._met.clear()
@@ -135,11 +136,11 @@ class GraphCache(Generic[G]):
 
 
 class CaptureRefused(Exception):
-    """Why something cannot be had by a graph."""
+    """Raised if work cannot be captured in a graph; the message says why."""
 
 
 def same_to_the_bit(ones: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether all are equal, but for what a NaN consists of."""
+    """Whether all tensors are exactly equal; NaNs count as equal."""
     return all(
         torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
         for one, other in zip(ones, others, strict=True)
@@ -147,5 +148,5 @@ def same_to_the_bit(ones: list[Tensor], others: list[Tensor]) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the story that torch adds."""
+    """First line of an error message, without the details that torch appends."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,1 +1,1 @@
-"""Callbacks for other people's trainers; each file needs its own library, and nothing else imports them."""
+"""Callbacks for third-party trainers; each module needs its own library, and nothing else imports it."""

@@ -23,15 +23,15 @@ except ModuleNotFoundError as error:
 
 
 class Observe(ObservingCallback, Callback):
-    """Watches what `Trainer.fit` trains, as `bncore.observe` does.
+    """Observes the training of `Trainer.fit`, as `bncore.observe` does.
 
-    The loss of a batch is what `training_step` returns. For a probe it is called again, with `self.log` mute and
-    metrics put back; what it does outside of the module is done again.
+    The loss of a batch is the return value of `training_step`. Probes call it again, with `self.log` muted and
+    metrics restored afterwards; any side effects outside the module are repeated.
 
     Arguments:
-        loss_of: the loss as a function of the module, a batch, and its index, instead of `training_step`; with
-            it, a module with one optimizer may make its updates by hand.
-        run, settings: those of `ObservingCallback`.
+        loss_of: the loss as a function of the module, a batch, and the batch index, used instead of
+            `training_step`; with it, a module with one optimizer may use manual optimization.
+        run, settings: as for `ObservingCallback`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Observe(ObservingCallback, Callback):
     ) -> None:
         if not self._wanted():
             trainer.should_stop = True
-            raise StopIteration  # which ends the epoch
+            raise StopIteration  # ends the epoch
         if not self._begun:
             self._updates = trainer.global_step
         self._batch((batch, batch_idx), trainer.accumulate_grad_batches)
@@ -93,7 +93,7 @@ def _training_loss(module: Any, batch: Any, index: int) -> Tensor:
 
 @contextmanager
 def _unheard(module: Any) -> Iterator[None]:
-    """Passes that log nothing and are not counted in metrics."""
+    """Within the context, forward passes log nothing and do not count in metrics."""
     metrics = [(part, dict(vars(part))) for part in module.modules() if isinstance(part, Metric)]
     for metric, _ in metrics:
         vars(metric).update(copied(metric.metric_state))

@@ -19,14 +19,14 @@ except ModuleNotFoundError as error:
 
 
 class Observe(ObservingCallback, TrainerCallback):
-    """Watches what `trainer.train` trains, as `bncore.observe` does.
+    """Observes the training of `trainer.train`, as `bncore.observe` does.
 
-    The loss of a batch is what `trainer.training_step` would go backward from. For a probe it is called again,
-    without the backward pass.
+    The loss of a batch is the one on which `trainer.training_step` calls backward. Probes call it again, without
+    the backward pass.
 
     Arguments:
-        trainer: whose `train` is wrapped, so that an exception ends the run too.
-        run, settings: those of `ObservingCallback`.
+        trainer: the trainer; its `train` is wrapped, so that an exception also ends the run.
+        run, settings: as for `ObservingCallback`.
     """
 
     def __init__(self, trainer: Trainer, run: Any, **settings: Any) -> None:
@@ -62,7 +62,7 @@ class Observe(ObservingCallback, TrainerCallback):
         return losses[0]
 
     def _observed_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        given = inputs, lambda: num_items_in_batch  # which is no tensor of the batch's samples
+        given = inputs, lambda: num_items_in_batch  # a function, since the count is not per-sample data
         self._batch(given, self._trainer.accelerator.gradient_accumulation_steps)
         loss: Tensor = self._training_step(model, inputs, num_items_in_batch)
         self._record(loss)
