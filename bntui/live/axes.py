@@ -1,4 +1,4 @@
-"""What curves are drawn over: steps, or what a step stands for in its run."""
+"""X axes of curves: steps, or a quantity that a step corresponds to in its run."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ AXES: dict[Axis, str] = {
     "relative": "share of run",
     "minutes": "minutes",
 }
-"""What charts over the steps can be drawn over, and how they call it."""
+"""Available x axes of charts over steps, with their names."""
 TRAINING_IMAGES = {"cifar10": 50_000, "synthetic": 10_000}
-"""By source, of runs whose journals do not tell."""
+"""Number of training images by source, for runs whose journals do not record it."""
 _PROGRESS: WeakKeyDictionary[RunView, TrainingCurve | None] = WeakKeyDictionary()
 
 
 def at_steps(axis: Axis, view: RunView, steps: Floats) -> Floats:
-    """(n,) Where steps of a run are on an axis; NaN where nobody knows.
+    """(n,) Positions of a run's steps on an axis; NaN where unknown.
 
-    An epoch has as many steps as the training set has whole batches. On the axis of the training loss, for
-    comparisons at equal progress, a step lies at minus the decimal logarithm of the lowest value so far of the
-    run's loss, averaged over 1 % of the run to either side (`bncore.report.progress`): so time goes to the right,
-    and while the loss rises a curve goes straight up or down.
+    An epoch has as many steps as the training set has whole batches. On the training loss axis, for comparisons at
+    equal progress, the position of a step is minus the decimal logarithm of the lowest value so far of the run's
+    loss, averaged over 1 % of the run to either side (`bncore.report.progress`). So time runs to the right, and
+    while the loss rises, a curve goes straight up or down.
     """
     match axis:
         case "step":
@@ -62,7 +62,8 @@ def at_steps(axis: Axis, view: RunView, steps: Floats) -> Floats:
 
 
 def on_axis(curve: Curve, runs: Sequence[RunView], axis: Axis) -> Iterator[Curve]:
-    """The curve over another axis, of several runs over their mean; nothing of runs that have no place there."""
+    """The curve over another axis, at the mean position of several runs; runs without positions are ignored, and
+    nothing is drawn if none has any."""
     if axis == "step":
         yield curve
         return
@@ -73,7 +74,7 @@ def on_axis(curve: Curve, runs: Sequence[RunView], axis: Axis) -> Iterator[Curve
 
 
 def unplaced(views: Sequence[RunView], axis: Axis) -> str:
-    """``epochs: not known of 2 of 6 runs``: of those that have begun; empty where all are."""
+    """``epochs: not known of 2 of 6 runs``, counting runs that have begun; empty if it is known of all."""
     begun = [view for view in views if view.columns.last_step("step") is not None]
     first = np.zeros(1)
     missing = sum(not np.isfinite(at_steps(axis, view, first)).all() for view in begun)
@@ -82,7 +83,7 @@ def unplaced(views: Sequence[RunView], axis: Axis) -> str:
 
 
 def _batch(view: RunView) -> int:
-    """Samples of a step; 0 where nobody knows."""
+    """Samples per step; 0 if unknown."""
     spec = view.submitted
     if spec is None:
         return 0
@@ -90,7 +91,7 @@ def _batch(view: RunView) -> int:
 
 
 def _samples(view: RunView) -> int:
-    """Of the training set, as the journal tells it, else the settings; 0 where neither does."""
+    """Size of the training set from the journal, else from the settings; 0 if unknown."""
     told = view.columns.start.get("train_samples")
     return told if isinstance(told, int) else _in_settings(view.submitted)
 
@@ -104,7 +105,7 @@ def _in_settings(spec: Spec | None) -> int:
 
 
 def _progress(view: RunView) -> TrainingCurve | None:
-    """None where no loss was journaled."""
+    """The run's training curve, cached; None if no loss was journaled."""
     if view not in _PROGRESS:
         found = training_curve(view.columns, view.steps or view.step)
         _PROGRESS[view] = found if found is not None and found.of == "loss" else None

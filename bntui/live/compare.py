@@ -1,4 +1,4 @@
-"""Runs against one of them: what each panel shows, minus what it shows for the reference run."""
+"""Comparison with a reference run: each panel's curves minus those of the reference."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bntui.live.panels import Panel
 
 
 def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: PanelState) -> ChartData:
-    """A panel's chart as differences to the run `against`, at the steps that both have: nothing is interpolated.
+    """A panel's chart as differences from the run `against`, at common steps, without interpolation.
 
-    Of grouped runs each is compared with the run of its own seed in the group of `against`, and the mean of the
-    differences is drawn. The reference itself is not drawn; its marks are. Of bands the lower edges are compared,
-    and the upper ones. No run is compared with one that failed.
+    Grouped runs are each compared with the run of the same seed in the group of `against`, and the mean of the
+    differences is drawn. The reference itself is not drawn, but its marks are. For bands, lower edges are compared
+    with lower edges and upper with upper. Failed runs are not used as a reference.
     """
-    alone = replace(state, reference=None, grouping=None)  # a curve of the paper is nobody's to subtract
+    alone = replace(state, reference=None, grouping=None)  # the paper's curves belong to no run
     if panel.measure.per_layer:
         alone = replace(alone, layer=chosen_layer(views, panel.measure, state))
     chart = panel.make(views, alone)
@@ -48,7 +48,7 @@ def difference(panel: Panel, views: Sequence[RunView], against: RunView, state: 
 def _differences(
     panel: Panel, views: Sequence[RunView], against: RunView, state: PanelState
 ) -> Iterator[Curve]:
-    """Each run's curve minus that of the reference, which is left out."""
+    """Each run's curve minus the reference's, without the reference itself."""
     base = _joined(panel.make([against], state).curves)
     for view in views:
         if base is not None and view is not against:
@@ -59,7 +59,7 @@ def _differences(
 
 
 def _paired(panel: Panel, group: Group, reference: Group, band: Band, state: PanelState) -> Iterator[Curve]:
-    """The mean over the seeds of both groups of the differences, seed by seed, and its band."""
+    """Mean and band of the differences, seed by seed, over the seeds common to both groups."""
     theirs = {view.seed: view for view in reference.runs if view.state not in FAILED}
     pairs = [
         (view, theirs[view.seed]) for view in group.runs if view.seed in theirs and view.state not in FAILED
@@ -83,7 +83,7 @@ def _paired(panel: Panel, group: Group, reference: Group, band: Band, state: Pan
 
 
 def _joined(curves: Sequence[Curve]) -> Curve | None:
-    """A run's curve with, of a fork, its parent's before it."""
+    """A run's curve; a fork's is preceded by its parent's."""
     if not curves:
         return None
     x, low, high = (np.concatenate([getattr(c, part) for c in curves]) for part in ("x", "low", "high"))
@@ -92,7 +92,7 @@ def _joined(curves: Sequence[Curve]) -> Curve | None:
 
 
 def _minus(curve: Curve, base: Curve) -> Curve | None:
-    """The difference of two curves at their common steps; NaN where either is not finite."""
+    """The difference of two curves at their common steps; NaN where it is not finite."""
     _, mine, theirs = np.intersect1d(curve.x, base.x, return_indices=True)
     if not len(mine):
         return None

@@ -1,7 +1,7 @@
-"""The recorded sweep that ships with the program: the explorer with real numbers, and nothing to train.
+"""The recorded sweep shipped with the program: the explorer with real numbers, without training anything.
 
-The preset ``vgg_noisy`` at its CPU profile, 600 steps on pictures of CIFAR-10, every instrument on; three requests
-were made while it ran. Host, user and paths are taken out, checkpoints left out.
+The preset ``vgg_noisy`` with its CPU profile, 600 steps on CIFAR-10 images, with every instrument on and three
+requests made while it ran. Host, user, paths and checkpoints have been removed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 
 NAME = "vgg_noisy-recorded"
 SPEED = 12.0
-"""How fast it is played back: its six minutes in half of one."""
+"""Playback speed: six minutes are shown in half a minute."""
 
 
 def demo_sweep(folder: Path | None = None) -> Path:
-    """The recorded sweep's directory, unpacked anew.
+    """Unpack the recorded sweep and return its directory.
 
     Arguments:
-        folder: where; default: a new temporary directory, which is the caller's to remove (`remove_demo`).
+        folder: destination; default: a new temporary directory, which the caller must remove (`remove_demo`).
 
     Raises:
-        OSError: there is no room for it.
+        OSError: the sweep cannot be written, for example because the disk is full.
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="bntui-demo-"))
     with as_file(files("bntui") / "demo" / f"{NAME}.zip") as packed, zipfile.ZipFile(packed) as archive:
@@ -33,5 +33,5 @@ def demo_sweep(folder: Path | None = None) -> Path:
 
 
 def remove_demo(sweep: Path) -> None:
-    """Remove what `demo_sweep` unpacked into a temporary directory."""
+    """Remove the temporary directory created by `demo_sweep`."""
     shutil.rmtree(sweep.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What every chart is made with, beside its curves: titles, layers, lines of reference, marks."""
+"""Common parts of all charts besides the curves: titles, layers, reference lines, marks."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from bntui.live.grouping import Grouping
 from bntui.live.marks import Request, marks
 
 FAILED = frozenset({"failed", "diverged"})
-"""States of runs that nothing is compared with."""
+"""States of runs that are not used in comparisons."""
 BY_TABLE = {one.table: one for one in reversed(MEASURES.values()) if one.per_layer}
-"""A measure of each instrument that measures layers."""
+"""One per-layer measure for each table, by table."""
 
 
 @dataclass(frozen=True)
 class PanelState:
-    """What a person chose that changes what panels show."""
+    """The person's choices that affect what panels show."""
 
     layer: int | None = None
-    """Number of the layer, from 1, as in the figures; None: as `chosen_layer` says."""
+    """Layer number, from 1, as in the figures; None: chosen by `chosen_layer`."""
     step: float | None = None
-    """Where the crosshair stands; None: the newest measurement."""
+    """Step of the crosshair; None: the newest measurement."""
     reference: Path | None = None
-    """Folder of the paper's curves, to be drawn too; None: not."""
+    """Folder of the paper's curves to draw as well; None: none."""
     grouping: Grouping | None = None
-    """How runs are drawn together; None: each by itself."""
+    """How runs are grouped; None: single runs."""
     axis: Axis = "step"
-    """What measures over the steps are drawn over."""
+    """X axis of measures over steps."""
     pinned: Path | None = None
-    """Directory of the run that is the reference, drawn boldly with its group."""
+    """Directory of the reference run, which is drawn bold with its group."""
     numbers: Mapping[Request, int] = field(default_factory=dict)
-    """What is written at marks in place of their texts; none: those."""
+    """Numbers shown at marks instead of their texts; empty: texts."""
     hide_marks: bool = False
     figure: str = ""
-    """The figure of the paper that the runs are of, as `SweepView.figure` tells it."""
+    """Figure of the paper that the runs reproduce, as in `SweepView.figure`."""
 
 
 def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> tuple[Measure, str]:
-    """The measure, or beside the paper's curves what the paper draws, where every run has measured that; and the
-    title that tells which."""
+    """The measure and its title. Beside the paper's curves, this is the paper's own variant of the measure if
+    every run has measured it."""
     paper = measure.in_paper
     if paper is None:
         return measure, measure.title
@@ -65,10 +65,10 @@ def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> t
 def emphasized(
     curves: Iterable[Curve], owners: Iterable[Group | RunView], pinned: Path | None
 ) -> tuple[Curve, ...]:
-    """The curves, that of the reference boldly.
+    """The curves, with the reference's in bold.
 
     Arguments:
-        owners: the groups or runs whose styles the curves have.
+        owners: groups or runs that the curves belong to, by style.
     """
     bold = {
         one.style
@@ -81,12 +81,12 @@ def emphasized(
 
 
 def hlines(views: Sequence[RunView], measure: Measure) -> tuple[HLine, ...]:
-    """The lines beside a measure, of all runs."""
+    """Reference lines of a measure, for all runs."""
     return reference_lines(((view.columns, view.submitted) for view in views), measure)
 
 
 def vlines(views: Sequence[RunView], state: PanelState) -> tuple[VLine, ...]:
-    """The marks, and where means continue without a run."""
+    """Marks of events, and of runs leaving their groups."""
     if state.hide_marks:
         return ()
     left = state.grouping.departures(views, state.axis) if state.grouping else ()
@@ -96,13 +96,13 @@ def vlines(views: Sequence[RunView], state: PanelState) -> tuple[VLine, ...]:
 
 
 def measured_layers(view: RunView) -> list[set[int]]:
-    """Numbers of the layers that each of a run's instruments measured, of those that measured any."""
+    """Layer numbers measured by each of a run's per-layer instruments, without instruments that measured none."""
     return [set(found) for one in BY_TABLE.values() if (found := layers_of(view.columns, one))]
 
 
 def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) -> int | None:
-    """The layer to draw: the chosen one, else the middle one of those that all instruments of a run measured, else
-    of those that this one did; of the first run that measured any."""
+    """The layer to draw: the chosen one; else the middle one of the layers that all instruments measured, in the
+    first run with any; else the middle one of the layers of this measure."""
     if state.layer is not None:
         return state.layer
     measured = next((found for view in views if (found := measured_layers(view))), [])
@@ -113,15 +113,14 @@ def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) 
 
 
 def not_measured(layer: int | None, views: Sequence[RunView], measure: Measure) -> str:
-    """What to say where other layers were measured: which."""
+    """Note for a layer without data: which layers were measured."""
     known = sorted({number for view in views for number in layers_of(view.columns, measure)})
     which = ", ".join(map(str, known)) if len(known) < 8 else f"{known[0]} to {known[-1]}"
     return f"layer {layer} was not measured, but {which}"
 
 
 def layer_title(views: Sequence[RunView], layer: int | None) -> str:
-    """``layer 9 of 13, features.8``, or ``no layer``; the count where it is that of all the runs' networks, and so
-    with the name."""
+    """``layer 9 of 13, features.8``, or ``no layer``; count and name appear only if all runs' networks agree."""
     if layer is None:
         return "no layer"
     counts = {_depth(view) for view in views} - {0}
@@ -130,26 +129,26 @@ def layer_title(views: Sequence[RunView], layer: int | None) -> str:
 
 
 def layer_names(views: Sequence[RunView]) -> tuple[str, ...]:
-    """Of the layers of the runs' networks; none where they are not the same of all."""
+    """Layer names of the runs' networks; empty unless all agree."""
     names = {view.layer_names for view in views}
     return names.pop() if len(names) == 1 else ()
 
 
 def _depth(view: RunView) -> int:
-    """How many layers the run's network has, as far as it is known."""
+    """Number of layers of the run's network, as far as known."""
     measured = max(set[int]().union(*measured_layers(view)), default=0)
     return max(len(view.layer_names), view.submitted.net.layers if view.submitted else 0, measured)
 
 
 def row_at(steps: Floats, step: float | None) -> int:
-    """The newest row at or before `step`, the first where all are later; the newest of all for None."""
+    """Index of the newest row at or before `step`, or the first row if all are later; None: the newest row."""
     if step is None:
         return len(steps) - 1
     return max(0, int(np.searchsorted(steps, step, side="right")) - 1)
 
 
 def why_empty(views: Sequence[RunView], measure: Measure) -> str:
-    """What to say where nothing was measured."""
+    """Note for a chart without data: why nothing was measured."""
     table = measure.table
     if not views:
         return "no runs"

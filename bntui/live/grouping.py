@@ -1,4 +1,4 @@
-"""Runs as curves, and groups of runs: the mean of each, in its band."""
+"""Curves of runs, and of groups of runs as a mean with a band."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ from bntui.live.axes import Axis, at_steps, on_axis
 from bntui.live.snapshot import Snapshot
 
 MOST_STEPS = 2048
-"""Of a longer mean every second, fourth, … step is drawn: more than a terminal has columns."""
+"""Maximum number of steps of a mean: a longer one is drawn at every second, fourth, … step. More than a terminal
+has columns."""
 REMEMBERED = 512
-"""Aggregates kept, of which only what is new is computed again."""
+"""Number of aggregates cached for incremental updates."""
 
 
 @dataclass(eq=False)
 class Grouping:
-    """How runs are grouped, and what was computed of them."""
+    """How runs are grouped, with a cache of groups and aggregates."""
 
     band: Band = "interval"
     by: tuple[str, ...] = ()
-    """Dotted paths of settings; none: by variant."""
+    """Dotted paths of settings; empty: by variant."""
     most: int = MOST_STEPS
     shows_selected: bool = True
-    """Whether the runs of the last run's group are drawn behind their mean."""
+    """Whether the runs of the selected group are drawn behind their mean."""
     _runs: tuple[RunView, ...] = ()
-    """All there are, whichever are drawn."""
+    """All runs of the snapshot, drawn or not."""
     _grouped: dict[tuple[RunView, ...], tuple[Group, ...]] = field(default_factory=dict)
-    """The groups of some of these runs."""
+    """Groups, by the runs that they were made of."""
     _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
 
     def choose(
         self, snapshot: Snapshot, by: Sequence[str] | None, band: Band | None, usual: Band = "interval"
     ) -> None:
-        """Group by these settings and draw this band; where one is None, as the first sweep says.
+        """Group by these settings and draw this band; None takes the first sweep's choice.
 
         Arguments:
-            usual: the band where the sweep has none of its own.
+            usual: band if the sweep does not choose its own.
         """
         sweep = next(iter(snapshot.sweeps), None)
         chosen = tuple(by) if by is not None else sweep.group_by if sweep else ()
@@ -56,8 +57,8 @@ class Grouping:
         self.band = band or (usual if said == "interval" else said)
 
     def groups(self, views: Sequence[RunView]) -> tuple[Group, ...]:
-        """The runs, grouped; in the order of their styles, the group of the last run at the end. They have the
-        names and styles that they have among all runs."""
+        """The runs grouped, in order of style, but with the group of the last run at the end. Names and styles of
+        the groups are those that they have among all runs."""
         key = tuple(views)
         if key not in self._grouped:
             known = self._runs if set(views) <= set(self._runs) else key
@@ -70,13 +71,13 @@ class Grouping:
     def curves(
         self, views: Sequence[RunView], measure: Measure, layer: int | None, axis: Axis = "step"
     ) -> Iterator[Curve]:
-        """Of each group its mean, in its band; of the group of the last run, the selected one, also its runs."""
+        """Mean and band of each group; for the group of the last run, which is the selected one, also its runs."""
         for group in self.groups(views):
             for curve in self._of(group, views, measure, layer, selected=views[-1] in group.runs):
                 yield from on_axis(curve, group.runs, axis)
 
     def departures(self, views: Sequence[RunView], axis: Axis = "step") -> tuple[VLine, ...]:
-        """Where a mean continues without a run."""
+        """A line where a run leaves its group, whose mean continues without it."""
         found = [
             (left, group.style)
             for group in self.groups(views)
@@ -93,7 +94,7 @@ class Grouping:
         self, group: Group, views: Sequence[RunView], measure: Measure, layer: int | None, *, selected: bool
     ) -> Iterator[Curve]:
         alone = len(group.runs) == 1
-        if alone or measure.table == MACHINE:  # whose steps are others in every run: there is no mean
+        if alone or measure.table == MACHINE:  # machine samples have different steps in each run: no mean
             for view in group.runs:
                 for curve in curve_of(views, view, measure, layer):
                     yield replace(curve, label=group.name if alone else view.name, style=group.style)
@@ -108,7 +109,7 @@ class Grouping:
         )
 
     def _aggregate(self, group: Group, measure: Measure, layer: int | None) -> Aggregate:
-        """What was computed before is computed again only where it is new."""
+        """Aggregate a group's runs, updating the cached aggregate with new points only."""
         paths = tuple(view.run.path for view in group.runs)
         key = (paths, measure.table, measure.field, layer, self.band)
         if len(self._known) >= REMEMBERED and key not in self._known:
@@ -125,12 +126,12 @@ class Grouping:
 
 
 def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
-    """A run's curve or band, with its noise floor; of a fork before it also its parent's, faintly, unless that run
-    is drawn itself.
+    """A run's curve or band, with its noise floor. A fork's is preceded by its parent's, faintly, unless the
+    parent is drawn itself.
 
     Arguments:
-        views: everything that is drawn.
-        layer: of a measure with a value for each.
+        views: all runs drawn.
+        layer: layer of a per-layer measure.
     """
     low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
     if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
@@ -166,11 +167,11 @@ def _is_parent(other: RunView, view: RunView) -> bool:
 def facets_of(
     views: Sequence[RunView], by: Sequence[str], reference: Group | None = None
 ) -> dict[str, list[RunView]]:
-    """The runs of each facet, by its name, in the order given.
+    """The runs of each facet, by the facet's name, in the order given.
 
     Arguments:
-        by: dotted paths of the settings whose values are facets; none: the variants are.
-        reference: whose runs are in all of them.
+        by: dotted paths of the settings whose values define the facets; empty: a facet for each variant.
+        reference: group whose runs are in every facet.
     """
     always = set(reference.runs) if reference is not None else set()
     groups = groups_of(sorted(views, key=lambda view: view.style), by)

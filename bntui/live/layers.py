@@ -1,5 +1,5 @@
-"""Charts of every layer at once: layer by step, layer by layer at one step, distributions over time,
-and Theorem 4.1 of Santurkar et al. (2018), part by part."""
+"""Charts of all layers at once: layer by step, profiles over layers at one step, distributions over time, and
+Theorem 4.1 of Santurkar et al. (2018), term by term."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from bntui.live.drawing import (
 )
 
 INSTRUMENTS: dict[str, Measure] = {key: one for key, one in MEASURES.items() if one.per_layer}
-"""What can be shown over all layers."""
+"""Measures with a value for each layer, by key."""
 
 LEAST_SHARE = 1e-3
-"""Bins at the edges that never hold this share of a layer's output are not shown."""
+"""Outer bins that never contain this share of a layer's output are not shown."""
 MOST_BINS = 4096
-"""Of a run whose bins were begun anew far from the old ones, neighbours are joined until no more are left."""
+"""Maximum number of bins: if a run's bins restarted far from the old ones, neighboring bins are merged."""
 
 
 def heat(view: RunView, key: str) -> HeatData:
-    """One instrument of one run: a row per layer, the first layer at the bottom.
+    """One per-layer measure of one run: a row per layer, the first layer at the bottom.
 
     Raises:
         KeyError: no such instrument.
@@ -54,7 +54,7 @@ def heat(view: RunView, key: str) -> HeatData:
 
 
 def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
-    """As `heat`, of several runs, in colours that mean the same in all of them.
+    """As `heat`, for several runs, with one color scale for all.
 
     Raises:
         KeyError: no such instrument.
@@ -69,7 +69,7 @@ def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
 
 
 def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
-    """One instrument over the layers, at the crosshair's measurement or the newest: a line per run.
+    """One measure over the layers, at the crosshair's measurement or the newest: a line per run.
 
     Raises:
         KeyError: no such instrument.
@@ -83,7 +83,7 @@ def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
 
 
 def layer_span(curves: Sequence[Curve]) -> Span | None:
-    """Their layers from the first to the last: there is no layer 0. None where there is one alone."""
+    """Range of layers of the curves, since there is no layer 0; None if it contains a single layer."""
     ends = [end for curve in curves for end in (float(curve.x[0]), float(curve.x[-1]))]
     return (min(ends), max(ends)) if len({*ends}) > 1 else None
 
@@ -91,8 +91,8 @@ def layer_span(curves: Sequence[Curve]) -> Span | None:
 def _over_layers(
     lines: Iterable[tuple[str, int, RunView, Measure]], step: float | None
 ) -> tuple[list[Curve], str]:
-    """For each label, style, run and measure a curve over the layers, at the measurement that `step` stands on;
-    and ``, step 4,800`` where all are of one."""
+    """A curve over the layers for each label, style, run and measure, at the newest measurement up to `step`; and
+    ``, step 4,800`` if all were measured at the same step."""
     curves, at = [], set()
     for label, style, view, measure in lines:
         numbers = layers_of(view.columns, measure)
@@ -107,9 +107,9 @@ def _over_layers(
 
 
 def histogram(view: RunView, state: PanelState) -> HistogramData:
-    """The distribution of a layer's output over time, as densities on the bins of the newest measurement.
+    """Distribution of a layer's output over time, as densities on the bins of the newest measurement.
 
-    Bins only ever widen, by doubling, so each earlier bin lies within one of the newest.
+    Bins only ever widen, by doubling, so each earlier bin lies within one of the newest bins.
     """
     counted = INSTRUMENTS["mean"]
     layer = chosen_layer([view], counted, state)
@@ -125,7 +125,7 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
 
 
 def histograms(views: Sequence[RunView], state: PanelState) -> dict[RunView, HistogramData]:
-    """As `histogram`, of several runs, over one range of outputs: that of all that did not fail."""
+    """As `histogram`, for several runs, over one range of outputs: that of the runs that did not fail."""
     found = {view: histogram(view, state) for view in views}
     ends = [_usual(one) for view, one in found.items() if view.state not in FAILED and one.x.size]
     span = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
@@ -133,18 +133,18 @@ def histograms(views: Sequence[RunView], state: PanelState) -> dict[RunView, His
 
 
 def _usual(data: HistogramData) -> Span:
-    """Ends of the outputs that are frequent enough on the mean over the steps."""
+    """Range of the outputs that are frequent enough, on average over the steps."""
     share = (data.density * np.diff(data.edges)).mean(axis=0)
     held = np.flatnonzero(share >= min(LEAST_SHARE, share.max()))
     return float(data.edges[held[0]]), float(data.edges[held[-1] + 1])
 
 
 def _on_one_grid(counts: Floats, low: Floats, width: Floats) -> tuple[Floats, Floats]:
-    """Histograms counted again in the widest bins of all: edges (b + 1,) and densities (n, b).
+    """Histograms rebinned to the widest bins of all: edges (b + 1,) and densities (n, b).
 
     Arguments:
         counts: (n, bins).
-        low, width: (n,) where the first bin begins, and how wide each is.
+        low, width: (n,) lower edge of the first bin, and bin width.
     """
     n, bins = counts.shape
     middles = low[:, None] + width[:, None] * (np.arange(bins) + 0.5)
@@ -179,7 +179,7 @@ PARTS = tuple(
 
 
 def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
-    """The parts for one layer over the steps; a part is a curve."""
+    """The terms for one layer over the steps, one curve each."""
     scale = PARTS[1]
     layer = chosen_layer([view], scale, state)
     curves = []
@@ -197,7 +197,7 @@ def theory_over_steps(view: RunView, state: PanelState) -> ChartData:
 
 
 def theory_over_layers(view: RunView, state: PanelState) -> ChartData:
-    """The parts over the layers, at the crosshair's measurement or the newest."""
+    """The terms over the layers, at the crosshair's measurement or the newest."""
     parts = [(part.title, style, view, part) for style, part in enumerate(PARTS)]
     curves, when = _over_layers(parts, state.step)
     title = f"Thm 4.1 by layer{when}, {view.name}"

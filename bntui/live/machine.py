@@ -1,4 +1,4 @@
-"""What runs take of their machine, as a table: one row per run."""
+"""Table of the runs' resource usage, with one row per run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _memory(mib: float) -> str:
 
 
 def steps_made(view: RunView) -> str:
-    """``120/400``; ``120`` alone where nobody knows how many there will be."""
+    """Steps made, such as ``120/400``, or ``120`` if the total is unknown."""
     return f"{view.step:,}/{view.steps:,}" if view.steps else f"{view.step:,}"
 
 
@@ -56,17 +56,17 @@ COLUMNS: dict[str, Cell] = {
     "eval %": _of("time_evaluation", _hundredths),
     "ckpt %": _of("time_checkpoints", _hundredths),
 }
-"""Of each run, by the column's title; those with %: where the time goes."""
+"""Cell of a run by column title; titles with % are shares of the time."""
 LEAST_FIRST = (
     "threads", "ckpt %", "state", "temp", "eval %", "power", "data %", "ETA", "probes %", "steps", "GPU mem",
     "step %", "RSS", "GPU", "steps/s",
 )  # fmt: skip
-"""Which of them are left out where there is too little room."""
+"""Columns in the order in which they are dropped if there is too little room."""
 _OF_GPUS = ("GPU", "GPU mem", "power", "temp")
 
 
 def machine_table(views: Sequence[RunView]) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows; without the columns of GPUs where nothing is known of any."""
+    """Titles and rows, without GPU columns that are empty for all runs."""
     rows = [[cell(view) for cell in COLUMNS.values()] for view in views]
     kept = [
         place

@@ -1,4 +1,4 @@
-"""Marks in charts: the requests that were applied, with their texts or with the numbers of the list of changes."""
+"""Marks in charts for applied requests, labeled with their texts or with their numbers in the list of changes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from bntui.live.axes import Axis, at_steps
 
 Marks = Literal["labels", "numbers", "hidden"]
 Request = tuple[int, str]
-"""Where it was applied, and what it says."""
+"""Step at which a request was applied, and its summary."""
 
 MARKS: dict[Marks, str] = {
     "labels": "with their texts", "numbers": "numbered as the changes are", "hidden": "hidden",
 }  # fmt: skip
-"""How events are marked."""
+"""Ways of marking events, with descriptions."""
 MARKED = frozenset({*CHANGING, "note"})
-"""Kinds of requests that are marked in charts: the others change no curve."""
+"""Kinds of requests marked in charts; the others change no curve."""
 MOST_LABELS = 3
-"""More than so many marks are numbered, where the person has not chosen."""
+"""With more marks than this, marks are numbered by default."""
 
 
 def applied(views: Sequence[RunView]) -> dict[Request, list[RunView]]:
-    """The requests that were applied, in order, each with its runs: the same of several at one step is one."""
+    """Applied requests in order, each with its runs; equal requests at the same step are merged."""
     found: dict[Request, list[RunView]] = {}
     for view in views:
         for request in view.requests:
@@ -38,7 +38,7 @@ def applied(views: Sequence[RunView]) -> dict[Request, list[RunView]]:
 
 
 def numbered(views: Sequence[RunView], chosen: Marks | None) -> dict[Request, int]:
-    """The number of each mark; none where they have their texts, or are hidden."""
+    """Number of each mark; empty if marks show their texts or are hidden."""
     found = applied(views)
     if chosen == "numbers" or (chosen is None and len(found) > MOST_LABELS):
         return {key: number for number, key in enumerate(found, 1)}
@@ -48,8 +48,8 @@ def numbered(views: Sequence[RunView], chosen: Marks | None) -> dict[Request, in
 def marks(
     views: Sequence[RunView], axis: Axis, numbers: Mapping[Request, int], groups: Iterable[Group] = ()
 ) -> tuple[VLine, ...]:
-    """A mark for each request that was applied, where it is on the axis; in the colour of the group, or of the run
-    that is in none, that was asked alone."""
+    """A mark for each applied request that has a position on the axis, in the color of its group, or run without a
+    group, if it went to only one."""
     style_of = {view: view.style for view in views} | styles_of(groups)
     return tuple(
         VLine(
@@ -63,5 +63,5 @@ def marks(
 
 
 def common(styles: set[int]) -> int | None:
-    """The only one; None where there are several."""
+    """The only style; None unless there is exactly one."""
     return next(iter(styles)) if len(styles) == 1 else None

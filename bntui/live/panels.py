@@ -1,4 +1,4 @@
-"""Every chart that can be shown, by the key of its measure (`bncore.measures`), and the paper's own curves."""
+"""All available charts, by the key of their measure (`bncore.measures`), and the paper's curves."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from bntui.live.grouping import curve_of
 def overlay(
     key: str, views: Sequence[RunView], state: PanelState, layer: int | None = None
 ) -> tuple[Curve, ...]:
-    """The paper's curves as a chart draws them: faint, in the colour of the run that each is beside, and in
-    others' colours where there is no such run. None where they are not wanted."""
+    """The paper's curves as a chart draws them: faint, each in the color of the corresponding run, or in an unused
+    color if there is none. Empty unless they are enabled."""
     if state.reference is None or not views:
         return ()
     found = reference(key, state.figure, folder=state.reference, layer=layer, step=state.step)
@@ -50,7 +50,7 @@ def overlay(
         if style is None:
             style, free = free, free + 1
         name = escape_control(f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}")
-        n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will come
+        n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will get
         low = curve.low[:n]
         high = low if curve.high is curve.low else curve.high[:n]
         curves.append(Curve(name, style, curve.x[:n], low, high, weight="faint"))
@@ -58,7 +58,7 @@ def overlay(
 
 
 def _style(curve: PaperCurve, views: Sequence[RunView]) -> int | None:
-    """Of the first run with the curve's norm, noise and, where the legend names it, learning rate."""
+    """Style of the first run with the curve's norm, noise and, if the legend names one, learning rate."""
     norm = VARIANTS.get(curve.legend)
     for view in views:
         spec = view.submitted
@@ -70,7 +70,7 @@ def _style(curve: PaperCurve, views: Sequence[RunView]) -> int | None:
 
 
 def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> ChartData:
-    """A measure with a value for each step length, at the measurement that the crosshair stands on (Fig 11)."""
+    """A measure with a value for each step length, at the crosshair's measurement (Fig 11)."""
     drawn, title = as_drawn(measure, views, state)
     alone = tuple(Group(view.name, view.style, (view,)) for view in views)
     groups = state.grouping.groups(views) if state.grouping and views else alone
@@ -89,7 +89,7 @@ def by_length(measure: Measure, views: Sequence[RunView], state: PanelState) -> 
 
 
 def _of_group(group: Group, measure: Measure, step: float | None, band: Band) -> Iterator[Curve]:
-    """A run, or the mean of several, at the newest step that all have measured where none is chosen."""
+    """A run's curve, or the mean of several, at `step`; by default at the newest step that all have measured."""
     newest = [steps[-1] for view in group.runs if len(steps := rows(view.columns, measure)[0])]
     step = min(newest, default=0.0) if step is None else step
     staying = [view for view in group.runs if group.left.get(view.run.path, np.inf) > step]
@@ -103,7 +103,7 @@ def _of_group(group: Group, measure: Measure, step: float | None, band: Band) ->
 
 
 def lengths(views: Sequence[RunView], table: str) -> str:
-    """``, a ∈ 0.5…4·lr`` where all the runs have the same step lengths; else nothing."""
+    """``, a ∈ 0.5…4·lr`` if all runs have the same range of step lengths, else empty."""
     found = {
         (float(values[-1].min()), float(values[-1].max()))
         for view in views
@@ -116,7 +116,7 @@ def lengths(views: Sequence[RunView], table: str) -> str:
 
 
 def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Points:
-    """The measurement (n, lengths) at `step` over the lengths, ascending."""
+    """One row of the measurements (n, lengths), that at `step`, over ascending step lengths."""
     steps, values = rows(columns, measure)
     multiples, two_over_lr = (columns.series(measure.table, f).values for f in ("multiples", "two_over_lr"))
     if values.ndim != 2 or multiples.shape != values.shape or len(two_over_lr) != len(values):
@@ -129,7 +129,7 @@ def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Point
 
 
 def _when(views: Sequence[RunView], measure: Measure, state: PanelState) -> str:
-    """``, step 4,800``: of the measurements drawn, where they are of one step."""
+    """``, step 4,800`` if the measurements drawn share a step, else empty."""
     steps = [rows(view.columns, measure)[0] for view in views]
     at = {int(found[row_at(found, state.step)]) for found in steps if len(found)}
     return f", step {at.pop():,}" if len(at) == 1 else ""
@@ -143,7 +143,7 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """What a picker calls it."""
+        """Title in the picker."""
         return self.measure.title
 
     def make(self, views: Sequence[RunView], state: PanelState) -> ChartData:
@@ -185,7 +185,7 @@ class Panel:
 
 
 class _Panels(dict[str, Panel]):
-    """Also those of what loops log (`bncore.measures.logged`), which are listed only where they are."""
+    """Panels that include those of logged metrics (`bncore.measures.logged`), which are not listed here."""
 
     def __missing__(self, key: str) -> Panel:
         measure = measure_of(key)
@@ -198,23 +198,23 @@ class _Panels(dict[str, Panel]):
 
 
 PANELS: dict[str, Panel] = _Panels({key: Panel(measure) for key, measure in MEASURES.items()})
-"""In the order in which a picker lists them."""
+"""All panels by key, in the order of the picker."""
 
 
 def logged_keys(views: Sequence[RunView]) -> list[str]:
-    """Keys of the charts of what these runs log."""
+    """Keys of the charts for metrics that these runs log."""
     names = dict.fromkeys(name for view in views for name in view.columns.fields(LOG))
     return [logged(name).key for name in names if name not in ("seq", "t")]
 
 
 FIRST = ("loss", "test_accuracy", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
-"""Keys of what is shown where nothing else was chosen."""
+"""Keys of the default charts."""
 FIRST_OF_REGRESSION = ("loss", "test_loss", "ics_l2", "loss_band", "gradient_predictiveness", "beta")
-"""The same for runs that have no accuracy."""
+"""Keys of the default charts for runs without an accuracy."""
 
 
 def first_panels(views: Sequence[RunView]) -> tuple[str, ...]:
-    """Keys of what is shown of these runs where nothing else was chosen."""
+    """Keys of the default charts for these runs."""
     specs = [view.spec for view in views if view.spec]
     regression = bool(specs) and all(spec.loss.kind == "squared_error" for spec in specs)
     return FIRST_OF_REGRESSION if regression else FIRST

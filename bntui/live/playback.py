@@ -1,4 +1,4 @@
-"""Finished runs played back as if they were live, by the times in their journals."""
+"""Playback of finished runs as if they were live, by the timestamps in their journals."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Clock, Source
 
 Span = tuple[float, float]
-"""When the first and the last event of a run were journaled."""
+"""Times of the first and last event, in seconds since 1970."""
 
 SLOWEST, FASTEST = 1e-3, 1e6
 RATE_STEPS = 20
-"""The rate shown is that of so many steps before."""
+"""Number of latest steps over which the displayed rate is computed."""
 
 
 class Playback:
-    """A source that shows of another only what had been journaled at a moment that moves on. Where no run was at
-    work, as between a run and its fork, no time passes.
+    """A source that shows another one as of a moving point in time. Periods in which no run was working, as
+    between a run and its fork, are skipped.
 
-    Everything is read first, which takes a moment for long runs; then the clock starts. Its controls may be used
+    Everything is read first, which takes a moment for long runs; then the clock starts. The controls may be called
     from any thread.
 
     Arguments:
-        source: what is played back.
+        source: source to play back.
         speed: seconds of the runs' own time per second.
-        clock: seconds that never go backwards.
+        clock: monotonic clock in seconds.
     """
 
     interval_s = 0.1
@@ -51,34 +51,34 @@ class Playback:
         """Seconds of the runs' own time per second."""
         self.paused = False
         self._position = 0.0
-        self._since = 0.0  # by the clock, when `_position` was true
+        self._since = 0.0  # clock time at which `_position` applied
         self._at_work: list[Span] = []
         self._spans: dict[RunView, Span | None] = {}
         self._shown: dict[RunView, RunView] = {}
 
     @property
     def length_s(self) -> float:
-        """Seconds in which any run was at work; 0 before everything is read."""
+        """Total seconds in which any run was working; 0 until everything has been read."""
         return sum(last - first for first, last in self._at_work)
 
     @property
     def position_s(self) -> float:
-        """How far it has come, in seconds in which any run was at work."""
+        """Current position, in seconds in which any run was working."""
         with self._lock:
             return self._now()
 
     @property
     def ended(self) -> bool:
-        """Whether everything was shown."""
+        """Whether the end has been reached."""
         return self._whole is not None and self.position_s >= self.length_s
 
     @property
     def toggle_label(self) -> str:
-        """What `toggle` would do."""
+        """Label for what `toggle` would do."""
         return "play again" if self.ended else "resume" if self.paused else "pause"
 
     def toggle(self) -> None:
-        """Pause or resume; from its end, play it again."""
+        """Pause or resume; at the end, play again from the start."""
         if self.ended:
             self.paused = True
             self.seek(0.0)
@@ -86,17 +86,18 @@ class Playback:
             self.paused = not self.paused
 
     def seek(self, position_s: float) -> None:
-        """Go to a moment, in seconds from the first event; what is outside is the nearest end."""
+        """Go to a position in working seconds from the first event, clamped to the playback's length."""
         with self._moved():
             self._position = min(max(position_s, 0.0), self.length_s)
 
     def speed_up(self, factor: float) -> None:
-        """Go on at another speed, within bounds."""
+        """Multiply the speed by a factor, within bounds."""
         with self._moved():
             self.speed = min(FASTEST, max(SLOWEST, self.speed * factor))
 
     def poll(self, budget_s: float) -> Snapshot:
-        """What had been journaled by now; while the runs are still being read, runs in which nothing happened."""
+        """Everything journaled up to the current position; while the source is still being read, runs without
+        events."""
         if self._whole is None:
             whole = self._source.poll(budget_s)
             if not whole.complete:
@@ -118,8 +119,8 @@ class Playback:
             self._whole = whole
 
     def _view(self, view: RunView, t: float) -> RunView:
-        """The run at `t`; the same object as at the poll before, where nothing was journaled since. A run that
-        journaled nothing, such as one that failed at its start, is shown as it is: nobody knows since when."""
+        """The run at `t`; the same object as at the previous poll if nothing was journaled since. A run without
+        journal entries, such as one that failed at startup, is shown in its final state: its time is unknown."""
         span = self._spans[view]
         if span is None or t >= span[1]:
             return view
@@ -134,7 +135,7 @@ class Playback:
         return min(self._position + gone, self.length_s)
 
     def _moment(self, position_s: float) -> float:
-        """Seconds since 1970 at a position: what lies between two stretches of work is passed over."""
+        """Seconds since 1970 at a position; gaps between periods of work are skipped."""
         for first, last in self._at_work:
             if position_s <= last - first:
                 return first + position_s
@@ -143,7 +144,7 @@ class Playback:
 
     @contextmanager
     def _moved(self) -> Iterator[None]:
-        """Hold the position while something about its movement changes."""
+        """Lock and fix the current position while the speed, state or position is changed."""
         with self._lock:
             self._position = self._now()
             self._since = self._clock()
@@ -151,7 +152,7 @@ class Playback:
 
 
 def _revealed(view: RunView, columns: Columns, state: State, message: str = "") -> RunView:
-    """A run as it stood when its journal held `columns`."""
+    """A run as it was when its journal contained `columns`."""
     answered = {event.get("id") for event in columns.events if event["type"] == "request"}
     newest = columns.last_step("step")
     inherited = columns.parent[1] if columns.parent else 0
@@ -170,14 +171,14 @@ def _revealed(view: RunView, columns: Columns, state: State, message: str = "") 
 
 
 def _state(columns: Columns) -> State:
-    """Of a run that has begun and not ended: running, or paused by the last request about that."""
+    """State of a run in progress: paused if the last pause or resume request was a pause, else running."""
     events = reversed(columns.events)
     last = next((e for e in events if is_applied(e, "pause") or is_applied(e, "resume")), None)
     return "paused" if last is not None and last["command"]["kind"] == "pause" else "running"
 
 
 def _rate(columns: Columns) -> float | None:
-    """Updates per second lately; None where too little is known."""
+    """Recent updates per second; None if there are too few steps."""
     series = columns.series("step", "t")
     steps, times = series.steps[-RATE_STEPS:], series.values[-RATE_STEPS:]
     if len(times) < 2 or not times[-1] > times[0]:
@@ -186,7 +187,7 @@ def _rate(columns: Columns) -> float | None:
 
 
 def _at_work(columns: Columns) -> Iterator[Span]:
-    """When a run was at work: from each of its starts to its last event before the next."""
+    """Periods in which a run was working: from each start to its last event before the next start."""
     times = _times(columns)
     events = (event.get("t") for event in columns.events if event["type"] == "start")
     starts = [float(t) for t in events if isinstance(t, int | float)]
@@ -197,7 +198,7 @@ def _at_work(columns: Columns) -> Iterator[Span]:
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
-    """Spans that overlap as one, in order."""
+    """Spans in order, with overlapping ones merged."""
     joined: list[Span] = []
     for first, last in sorted(spans):
         if joined and first <= joined[-1][1]:
@@ -208,13 +209,13 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def _span(columns: Columns) -> Span | None:
-    """When a run's own first and last events were journaled; None where it has none with a time."""
+    """Times of a run's own first and last events; None if it has none with a timestamp."""
     times = _times(columns)
     return (float(times[0]), float(times[-1])) if times.size else None
 
 
 def _times(columns: Columns) -> Floats:
-    """When a run's own events were journaled, in order of time."""
+    """Sorted times of a run's own events."""
     own = columns.until(np.inf)
     own.parent = None
     events = [float(t) for event in own.events if isinstance(t := event.get("t"), int | float)]

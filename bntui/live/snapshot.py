@@ -1,4 +1,4 @@
-"""What the explorer shows at one moment: the runs and sweeps that it watches."""
+"""Snapshots: the watched runs and sweeps at one moment."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class SweepView:
     sweep: SweepDir
     name: str
     title: str
-    """What the experiment is about; empty where sweep.toml does not say."""
+    """Title of the experiment; empty if sweep.toml has none."""
     experiment: str
-    """The preset's name."""
+    """Name of the experiment or preset."""
     figure: str
-    """Of the paper; empty where it is none."""
+    """Figure of the paper; empty if it reproduces none."""
     state: str
-    """Of its supervisor: running, stopped, finished or dead; empty where it has none on this machine."""
+    """State of its supervisor: running, stopped, finished or dead; empty if it has none on this machine."""
     group_by: tuple[str, ...] = ()
-    """Dotted paths of the settings that its runs are grouped by; none: by variant."""
+    """Dotted paths of the settings that its runs are grouped by; empty: by variant."""
     band: Band = "interval"
-    """What is drawn about a group's mean."""
+    """Band drawn around a group's mean."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,25 @@ class Snapshot:
     """Everything watched, at one moment. Snapshots between which nothing changed have equal sweeps and runs."""
 
     t: float
-    """Seconds since 1970; of a playback, by the clock of the run's own time."""
+    """Seconds since 1970; in a playback, the played-back time."""
     sweeps: tuple[SweepView, ...] = ()
     runs: tuple[RunView, ...] = ()
     complete: bool = False
     """Whether the history of every run has been read."""
     problem: str = ""
-    """What could not be read of all this; escaped."""
+    """What could not be read; escaped."""
 
     def shows_the_same_as(self, other: Snapshot | None) -> bool:
-        """Whether nothing but the time has changed."""
+        """Whether the two differ in nothing but time."""
         return other is not None and replace(other, t=self.t) == self
 
 
 def names_of_data(views: Iterable[RunView]) -> tuple[str, ...]:
-    """What the runs were trained on, as their journals say it; escaped."""
+    """Names of the runs' training data, from their journals; escaped."""
     titles = {str(view.columns.start["data"]) for view in views if "data" in view.columns.start}
     return tuple(escape_control(title) for title in sorted(titles))
 
 
 def on_synthetic_images(views: Iterable[RunView]) -> bool:
-    """Whether any of the runs is on images that are no photographs."""
+    """Whether any of the runs uses synthetic images."""
     return any(view.submitted is not None and view.submitted.data.source == "synthetic" for view in views)

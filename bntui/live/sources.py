@@ -1,4 +1,4 @@
-"""What can be watched: some runs and sweeps with all their numbers, or a whole root with the newest of each."""
+"""Sources to watch: some runs and sweeps with all their values, or a whole root with the newest values of each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from bncore.store.status import LIVE, Observer, read_status
 from bntui.live.snapshot import Snapshot, SweepView
 
 PIECE_S = 0.02
-"""Spent at a time on the history of one of many runs."""
+"""Seconds spent at a time on the history of one of many runs."""
 FIRST_S = 0.1
-"""Spent on the ends of journals before there is a first picture."""
+"""Seconds spent on the ends of journals before the first picture."""
 LIST_EVERY_S = 1.0
-"""How often directories are listed for runs that are new."""
+"""Seconds between listings of directories to find new runs."""
 REMOTE = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "virtiofs", "davfs"),
@@ -36,31 +36,31 @@ REMOTE = frozenset(
         *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.rclone", "fuse.s3fs"),
     }
 )
-"""Types of file systems as /proc/mounts names them."""
+"""Types of network file systems, as named in /proc/mounts."""
 
 Clock = Callable[[], float]
 
 
 class Source(Protocol):
-    """Whatever snapshots can be taken of."""
+    """Anything that produces snapshots."""
 
     @property
     def interval_s(self) -> float:
-        """How long to wait between polls."""
+        """Seconds to wait between polls."""
         ...
 
     def poll(self, budget_s: float) -> Snapshot:
-        """Everything now; the first poll comes at once, later ones spend `budget_s` on unread history."""
+        """The current snapshot. The first poll returns at once; later ones spend `budget_s` on unread history."""
         ...
 
 
 class Runs:
-    """Some runs and sweeps, with everything they measured. Runs that appear in a sweep are joined to it, runs
-    that are removed stay, as gone.
+    """Some runs and sweeps, with everything they measured. Runs that appear in a sweep are added; runs that are
+    removed stay, marked as gone.
 
     Arguments:
-        places: in the order in which colours are given; one run alone has the colour that it has in its sweep.
-        clock: seconds that never go backwards.
+        places: runs and sweeps in the order of their colors; a single run has the color that it has in its sweep.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(self, *places: RunDir | SweepDir, clock: Clock = time.monotonic) -> None:
@@ -75,12 +75,12 @@ class Runs:
 
     @property
     def interval_s(self) -> float:
-        """As local and network file systems tolerate it."""
+        """Seconds between polls; longer on network file systems."""
         return 1.5 if self._remote else 0.4
 
     def poll(self, budget_s: float) -> Snapshot:
-        """Every run now; the first poll reads no history, and of many runs only those journals that it comes to in
-        `FIRST_S`."""
+        """All runs now. The first poll reads no history, and if there are many runs, only the journals that it
+        reaches within `FIRST_S`."""
         now = self._clock()
         if now - self._listed >= LIST_EVERY_S:
             self._list()
@@ -96,7 +96,7 @@ class Runs:
         return Snapshot(time.time(), sweeps, runs, complete)
 
     def _list(self) -> None:
-        """Find new runs, and name all of them anew: what distinguished them may no longer do."""
+        """Find new runs and rename all runs, since the old names may no longer be unique."""
         listed = [
             run
             for place in self._places
@@ -119,11 +119,11 @@ class Runs:
 
 
 class Root:
-    """Every run under a root, lightly: heartbeats, and the newest numbers of each.
+    """Every run under a root, with little reading: heartbeats and the newest values only.
 
     Arguments:
-        root: the directory that sweeps lie in; need not exist.
-        clock: seconds that never go backwards.
+        root: directory that contains the sweeps; need not exist.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(self, root: Path, *, clock: Clock = time.monotonic) -> None:
@@ -135,16 +135,16 @@ class Root:
         self._changed: dict[Path, object] = {}
         self._first = True
         self.enough: Callable[[RunView], bool] = lambda _: True
-        """Whether a view holds what is looked for; more of its history is read until it does."""
+        """Whether a view has the data needed; until then, more of its history is read."""
 
     @property
     def interval_s(self) -> float:
-        """Slower than one sweep is watched."""
+        """Seconds between polls; longer than for a single sweep."""
         return 2.0 if is_remote(self._root) else 1.0
 
     def poll(self, budget_s: float) -> Snapshot:
-        """Every run now; the first poll reads heartbeats alone, later ones the ends of journals, and all of those
-        that tell of changed settings."""
+        """All runs now. The first poll reads heartbeats only; later ones read the ends of journals, and whole
+        journals of runs whose settings were changed."""
         until = self._clock() + (0.0 if self._first else budget_s)
         self._first = False
         problem = ""
@@ -165,7 +165,7 @@ class Root:
         return Snapshot(time.time(), self._sweeps.poll(sweeps), tuple(runs), complete, problem)
 
     def _fill(self, index: int, followers: list[RunFollower], runs: list[RunView], until: float) -> bool:
-        """Read the history of one run that is needed, as long as there is time; whether all of that was read."""
+        """Read the needed history of one run while time remains; return whether all of it has been read."""
         follower = followers[index]
         while follower.begun and not follower.complete and self._clock() < until:
             if self.enough(runs[index]) and not was_steered(follower.run):
@@ -174,7 +174,7 @@ class Root:
         return follower.begun and follower.complete
 
     def _list(self, sweep: SweepDir, changed: object, list_runs: Callable[[], list[RunDir]]) -> None:
-        """The sweep's runs, listed again only when `changed` is another."""
+        """List the sweep's runs again if `changed` differs from the last time."""
         if sweep.path in self._followers and self._changed.get(sweep.path) == changed:
             return
         self._changed[sweep.path] = changed
@@ -190,7 +190,7 @@ class Root:
 
 
 def read_whole(*places: RunDir | SweepDir) -> Snapshot:
-    """Some runs and sweeps now, with everything they measured."""
+    """Read some runs and sweeps to the end, with everything they measured."""
     source = Runs(*places)
     while not (snapshot := source.poll(60.0)).complete:
         pass
@@ -198,7 +198,7 @@ def read_whole(*places: RunDir | SweepDir) -> Snapshot:
 
 
 class _Sweeps:
-    """What sweep.toml says is read once; the supervisor's heartbeat at each poll."""
+    """Views of sweeps: sweep.toml is read once, the supervisor's heartbeat at each poll."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -218,7 +218,7 @@ class _Sweeps:
 
 
 def as_submitted(sweep: SweepDir) -> SweepView:
-    """What sweep.toml says, as far as it makes sense."""
+    """The sweep as described in sweep.toml, ignoring invalid entries."""
     table = read_sweep(sweep).get("experiment")
     table = table if isinstance(table, dict) else {}
     title, name, figure = (escape_control(str(table.get(key, ""))) for key in ("title", "name", "figure"))
@@ -238,7 +238,7 @@ def as_submitted(sweep: SweepDir) -> SweepView:
 
 
 def names(runs: Sequence[RunDir]) -> list[str]:
-    """Names as short as tells the runs apart: the variant, else with the seed, else with the sweep."""
+    """The shortest unique names of the runs: the variant, else with the seed, else with the sweep."""
     variants = Counter(variant_and_seed(run)[0] for run in runs)
     directories = Counter(escape_control(run.path.name) for run in runs)
     several = len({run.path.parent for run in runs}) > 1
@@ -251,7 +251,11 @@ def names(runs: Sequence[RunDir]) -> list[str]:
 
 
 def styles(runs: Sequence[RunDir], taken: Iterable[int] = ()) -> list[int]:
-    """A style for each run, as `styles_for` gives them by variant; `taken`: of the runs beside them."""
+    """A style for each run by its variant, as in `styles_for`.
+
+    Arguments:
+        taken: styles of other runs shown with these.
+    """
     return styles_for([variant_and_seed(run)[0] for run in runs], taken)
 
 
@@ -263,7 +267,7 @@ def _changed(path: Path) -> int | None:
 
 
 def is_remote(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
-    """Whether `path` lies on a network file system; False where the system does not say."""
+    """Whether `path` is on a network file system; False if this is unknown."""
     try:
         rows = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
         place = path.resolve()
@@ -274,9 +278,9 @@ def is_remote(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
         for number, row in enumerate(rows)
         if len(row) > 2 and place.is_relative_to(point := Path(_plain(row[1])))
     ]
-    return bool(holding) and max(holding)[2] in REMOTE  # the deepest mount point, of several there the last
+    return bool(holding) and max(holding)[2] in REMOTE  # the deepest mount point; the last of several on it
 
 
 def _plain(text: str) -> str:
-    """A mount point as it is: spaces are written as octal escapes."""
+    """A mount point with its octal escapes, such as those of spaces, decoded."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

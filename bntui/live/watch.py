@@ -1,4 +1,4 @@
-"""What is watched: a thread opens it, polls it, and hands on a snapshot whenever something has changed."""
+"""Watching a source: a thread opens it, polls it, and passes on a snapshot whenever something has changed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from bntui.live.snapshot import Snapshot
 from bntui.live.sources import Clock, Root, Runs, Source
 
 BUDGET_S = 0.15
-"""Seconds of history read between two snapshots, so that what is new is never late."""
+"""Seconds spent reading history between two snapshots, so that new events are never delayed."""
 BREATH_S = 0.002
-"""Pause between two such readings, in which other threads come to their turn."""
+"""Pause between two such reads, in seconds, which lets other threads run."""
 RELEASES = 10
-"""Polls after which memory is given back when all has been read: until it has been drawn, too."""
+"""Number of polls that still release memory after everything has been read, by when it has been drawn, too."""
 
 
 class Watcher:
-    """Opens and watches a source in a thread of its own, from when it is made until it is stopped.
+    """Opens and watches a source in its own thread, from construction until `stop`.
 
     Arguments:
         make: opens the source.
-        on_change: called with the first snapshot, then with each that differs from the one before; never after
+        on_change: called with the first snapshot, then with each that differs from the previous one; never after
             `stop` has returned.
-        on_failure: called with the reason where the source cannot be opened, likewise.
-        interval_s: seconds between polls; default: the source's own.
-        clock: seconds that never go backwards; paces the polls.
+        on_failure: called with the reason if the source cannot be opened; never after `stop` has returned.
+        interval_s: seconds between polls; default: the source's interval.
+        clock: monotonic clock in seconds, for pacing the polls.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Watcher:
         clock: Clock = time.monotonic,
     ) -> None:
         self.source: Source | None = None
-        """What is watched; None before it was opened."""
+        """The watched source; None until it has been opened."""
         self._make, self._on_change, self._on_failure = make, on_change, on_failure
         self._interval_s = interval_s
         self._clock = clock
@@ -58,12 +58,12 @@ class Watcher:
         self.thread.start()
 
     def wake(self) -> None:
-        """Poll at once: a request was sent, or a playback was moved."""
+        """Poll now, as after sending a request or moving a playback."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Poll no more; returns when the thread has ended, or at once where it still opens the source. Never
-        called from `on_change`."""
+        """Stop polling. Returns when the thread has ended, or immediately while it is still opening the source.
+        Must not be called from `on_change`."""
         with self._lock:
             self._stopping = True
         self._woken.set()
@@ -73,7 +73,7 @@ class Watcher:
     def _run(self) -> None:
         try:
             source = self._make()
-        except Exception as error:  # shown on the screen: this thread has no caller to raise it to
+        except Exception as error:  # shown on screen: this thread has no caller to raise to
             with self._lock:
                 if not self._stopping:
                     self._on_failure(f"{type(error).__name__}: {error}")
@@ -105,14 +105,14 @@ class Watcher:
 def _poll(source: Source, last: Snapshot | None) -> Snapshot:
     try:
         return source.poll(BUDGET_S)
-    except Exception as error:  # whatever a file system does, the picture stays and says so
+    except Exception as error:  # on any file system error, keep the picture and show the problem
         problem = escape_control(f"{type(error).__name__}: {error}")
         return replace(last or Snapshot(time.time()), problem=problem)
 
 
 def release_memory() -> None:
-    """Give back what was freed, where the C library is glibc: it keeps what lies between blocks in use, a third
-    of all after a long history was read. Elsewhere this does nothing."""
+    """Return freed memory to the system. glibc keeps free memory between blocks in use, a third of the total after
+    reading a long history. With other C libraries this does nothing."""
     trim = _trim()
     if trim is not None:
         trim(0)
@@ -128,17 +128,17 @@ def _trim() -> ctypes._NamedFuncPointer | None:
 
 
 class SnapshotFeed:
-    """The newest snapshot of the source that is watched now; sources are exchanged under it.
+    """The newest snapshot of the current source, which can be replaced by another.
 
     Arguments:
-        on_ready: called in another thread when there is something newer to show.
+        on_ready: called in another thread when there is a newer snapshot or a failure to show.
     """
 
     def __init__(self, on_ready: Callable[[], object]) -> None:
         self.snapshot: Snapshot | None = None
-        """What is shown; None before anything was read."""
+        """Snapshot on display; None until something has been read."""
         self.failure = ""
-        """Why nothing can be read; escaped."""
+        """Why the source cannot be opened; escaped."""
         self._on_ready = on_ready
         self._watcher: Watcher | None = None
         self._newest: Snapshot | None = None
@@ -149,32 +149,32 @@ class SnapshotFeed:
 
     @property
     def playback(self) -> Playback | None:
-        """The controls of the playback, where one is watched."""
+        """The playback being watched, for its controls; None for other sources."""
         return self._source if isinstance(self._source, Playback) else None
 
     def watch(self, make: Callable[[], Source]) -> None:
-        """Watch another source; what was watched before is so no longer."""
+        """Watch another source instead of the current one."""
         self.stop()
         self.snapshot, self._newest, self.failure = None, None, ""
         self._watcher = Watcher(make, self._changed, self._failed)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._watcher is not None:
             self._watcher.stop()
 
     def require(self, enough: Callable[[RunView], bool]) -> None:
-        """Have the list of all runs read as much of each as is enough, where it has read too little."""
+        """Make the list of all runs read more of each run until `enough` holds for it."""
         if isinstance(self._source, Root):
             self._source.enough = enough
 
     def wake(self) -> None:
-        """Poll at once: a request was sent, or a playback was moved."""
+        """Poll now, as after sending a request or moving a playback."""
         if self._watcher is not None:
             self._watcher.wake()
 
     def advance(self) -> None:
-        """Make the newest snapshot the one that is shown."""
+        """Put the newest snapshot on display."""
         self.snapshot = self._newest or self.snapshot
 
     def _changed(self, snapshot: Snapshot) -> None:
@@ -187,10 +187,10 @@ class SnapshotFeed:
 
 
 class Disk:
-    """Opens what lies under a root, or anywhere else.
+    """Sources for runs on disk, under a root or elsewhere.
 
     Arguments:
-        speed: how fast runs are played back; None: they are shown as they are.
+        speed: playback speed; None: no playback.
     """
 
     def __init__(self, root: Path, speed: float | None = None) -> None:
@@ -198,10 +198,10 @@ class Disk:
         self._speed = speed
 
     def home(self) -> Source:
-        """Every run under the root; the same source each time, since it knows already what it has read."""
+        """Every run under the root; always the same source, since it keeps what it has read."""
         return self._root
 
     def open(self, paths: Sequence[RunDir | SweepDir]) -> Source:
-        """These runs and sweeps."""
+        """Source of these runs and sweeps."""
         runs = Runs(*paths)
         return runs if self._speed is None else Playback(runs, speed=self._speed)
