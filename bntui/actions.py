@@ -1,4 +1,4 @@
-"""Everything a key does, in one table: it feeds the bindings, the line of keys, the help and the palette."""
+"""All actions in one table, which feeds the bindings, the key line, the help and the command palette."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ EVERYWHERE, HOME, RUNS, SWEEP, LAYERS, COMPARE, JOURNAL, SPEC, LOG, MACHINE, CHA
     "everywhere", "home", "runs", "sweep", "layers", "compare", "journal", "spec", "log",
     "machine", "charts", "curves", "lists",
 )  # fmt: skip
-"""Where an action is known; RUNS is every screen that shows runs; CHARTS, LISTS and CURVES, which are charts that
-are no maps of colors, are widgets."""
+"""Scopes in which an action is available. RUNS is every page about runs. CHARTS, LISTS and CURVES (charts other
+than heat maps) are widgets."""
 ALWAYS, WINDOWS, HELP, PICKER, LAYOUTS, QUIT, REQUESTS, FILTERS, QUERIES = (
     "always", "windows", "help", "picker", "layouts", "quit", "requests", "filters", "queries",
 )  # fmt: skip
-"""Where keys are what they are: those of Textual, those of windows over a screen, those beside a line of text."""
+"""Scopes with fixed keys: Textual's own, those of dialogs, and those that accompany a text input."""
 SCREENS = (
     {EVERYWHERE, HOME, LISTS},
     *({EVERYWHERE, RUNS, page, CHARTS, CURVES} for page in (SWEEP, LAYERS, COMPARE, MACHINE)),
     *({EVERYWHERE, RUNS, page, LISTS} for page in (JOURNAL, SPEC, LOG)),
 )
-"""Which of the first are known at the same time: a person may choose their keys."""
+"""Sets of scopes that are available together; the keys of these scopes can be changed."""
 
 KEY_NAMES = {
     "ctrl+c": "^c", "ctrl+s": "^s", "ctrl+p": "^p", "ctrl+q": "^q", "enter": "Enter",
@@ -32,7 +32,7 @@ KEY_NAMES = {
     "shift+down": "Shift+↓", "shift+left": "Shift+←", "shift+right": "Shift+→", "delete": "Del",
     "up": "↑", "down": "↓", "left": "←", "right": "→", **{f"f{n}": f"F{n}" for n in range(1, 25)},
 }  # fmt: skip
-"""Keys that Textual would write in another way."""
+"""Display names of keys that Textual would write differently."""
 IDS = {
     "zoom(1)": "zoom_in", "zoom(-1)": "zoom_out", "pan(-1, 0)": "pan_left", "pan(1, 0)": "pan_right",
     "scroll_side(-1000000000)": "side_first", "scroll_side(1000000000)": "side_last",
@@ -40,47 +40,47 @@ IDS = {
     "playback_speed(2)": "playback_faster", "playback_speed(0.5)": "playback_slower",
     "playback_seek(5)": "playback_forward", "playback_seek(-5)": "playback_backward",
 }  # fmt: skip
-"""What preferences call actions whose arguments are no words."""
+"""Names in preferences for actions whose arguments are not words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing a person can do."""
+    """One thing that a person can do."""
 
     name: str
-    """As Textual calls it: a method ``action_<name>``, with arguments in parentheses."""
+    """Textual's action name: a method ``action_<name>``, with arguments in parentheses."""
     keys: str
-    """Comma separated, as Textual names them."""
+    """Keys, comma separated, with Textual's names."""
     label: str
-    """In the line of keys."""
+    """Label in the key line."""
     help: str
-    """In the help and in the command palette."""
+    """Description in the help and in the command palette."""
     scope: str
     rank: int = 9
-    """Rank in the line of keys, which begins with the lowest and drops the highest first; 9: not there."""
+    """Rank in the key line, which starts with the lowest and drops the highest first; 9: not shown."""
     changes_runs: bool = False
-    """Refused in read-only mode and in playbacks."""
+    """Whether it is refused in read-only mode and in playbacks."""
 
     @property
     def id(self) -> str:
-        """What a file of preferences calls it: ``sweep.band``, ``runs.steer_noise``, ``runs.layer_next``."""
+        """Name in preferences: ``sweep.band``, ``runs.steer_noise``, ``runs.layer_next``."""
         method, _, argument = self.name.rstrip(")").partition("(")
         words = {"": "", "1": "_next", "-1": "_previous"}.get(argument, f"_{argument.strip(chr(39))}")
         return f"{self.scope}.{IDS.get(self.name, method + words)}"
 
     @property
     def key(self) -> str:
-        """The first of its keys as a person reads it; empty where it has none."""
+        """Display name of its first key; empty if it has none."""
         return next(iter(self.all_keys), "")
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """All of its keys as a person reads them."""
+        """Display names of all its keys."""
         return tuple(key_name(key) for key in self.keys.split(",") if key)
 
 
 def key_name(key: str) -> str:
-    """A key as a person reads it."""
+    """Display name of a key."""
     return KEY_NAMES.get(key) or format_key(key)
 
 
@@ -216,7 +216,7 @@ ACTIONS: tuple[Action, ...] = (
 
 
 def bindings(*scopes: str) -> list[BindingType]:
-    """The bindings of what is known in these scopes."""
+    """Bindings of the actions in these scopes."""
     return [
         Binding(action.keys, action.name, action.label, show=False, system=True, id=action.id)
         for action in ACTIONS
@@ -225,16 +225,16 @@ def bindings(*scopes: str) -> list[BindingType]:
 
 
 def actions_of(scopes: tuple[str, ...], table: Iterable[Action] = ACTIONS) -> list[Action]:
-    """What can be done in these scopes, the nearest scope's own first."""
+    """Actions in these scopes, in the order of the scopes."""
     table = tuple(table)
     return [action for scope in scopes for action in table if action.scope == scope]
 
 
 def rebound(keys: Mapping[str, str]) -> tuple[Action, ...]:
-    """The table with other keys, by the actions' ids."""
+    """The table of actions with other keys, by action id."""
     return tuple(replace(action, keys=keys.get(action.id, action.keys)) for action in ACTIONS)
 
 
 def page_keys(table: Iterable[Action] = ACTIONS) -> dict[str, str]:
-    """The key of each page about runs, as a person reads it, in their order."""
+    """Display name of the key of each page about runs, in order."""
     return {action.label: action.key for action in table if action.name.startswith("view(")}

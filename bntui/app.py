@@ -1,4 +1,4 @@
-"""The explorer's app: which page is on the screen, and what holds on every page."""
+"""The explorer's app: navigation between pages, and whatever applies to all of them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from bntui.signals import leave_on_signals
 from bntui.steering.send import stop_all
 
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
-"""Names on the command line, and Textual's."""
+"""Textual's themes by their names on the command line."""
 UNBOUND = "<ignore>"
-"""A key that no terminal sends."""
+"""Stands for no key: no terminal sends it."""
 PAGES: dict[str, type[RunsPage]] = {
     page.TAB: page
     for page in (
@@ -54,17 +54,17 @@ PAGES: dict[str, type[RunsPage]] = {
         LogPage,
     )
 }
-"""Every page about runs, by the name that the table of actions calls it."""
+"""Pages about runs, by their names in the table of actions."""
 
 
 def without_colors(theme: TerminalTheme) -> TerminalTheme:
-    """The theme with all of its colours that of text: red and blue would become greys as dark as they are."""
+    """The theme with all colors set to that of text: otherwise red and blue would become dark grays."""
     text = theme.foreground_color
     return TerminalTheme(theme.background_color, text, [text] * 8)
 
 
 def darkened(theme: TerminalTheme) -> TerminalTheme:
-    """The theme with colours that can be read on a light ground."""
+    """The theme with its colors darkened to be readable on a light background."""
     colors = [theme.ansi_colors[number] for number in range(16)]
     dark = [(7 * red // 10, 7 * green // 10, 7 * blue // 10) for red, green, blue in colors]
     return TerminalTheme(theme.background_color, theme.foreground_color, dark[:8], dark[8:])
@@ -74,16 +74,16 @@ class Explorer(App[None]):
     """Watches and steers runs.
 
     Arguments:
-        settings: the command line's options.
-        sources: where snapshots come from; called from other threads.
-        first: what is shown first; None: the list of all runs.
+        settings: preferences and command-line options.
+        sources: sources of snapshots; called from other threads.
+        first: run or sweep to show first; None: the list of all runs.
     """
 
     TITLE = "bntui"
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
     class SnapshotReady(Message):
-        """There is something newer to show."""
+        """There is a newer snapshot to show."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Explorer.SnapshotReady)
@@ -98,7 +98,7 @@ class Explorer(App[None]):
         self._endings = Endings()
         self._shown_at = 0.0
         self._frame_due = False
-        self._pages: dict[str, Page] = {}  # cached, so that a page is as it was left
+        self._pages: dict[str, Page] = {}  # cached, so that pages keep their state
 
     def on_mount(self) -> None:
         self.ansi_theme_light = darkened(self.ansi_theme_light)
@@ -115,7 +115,7 @@ class Explorer(App[None]):
             self._watch([self._first])
 
     def watch_theme(self) -> None:
-        """Leave dim text to the terminal where the colours are its own: Textual's filter cannot mix those."""
+        """Leave dim text to the terminal if it defines the colors: Textual's filter cannot blend those."""
         for one in self._filters:
             if isinstance(one, DimFilter):
                 one.enabled = not self.native_ansi_color
@@ -134,7 +134,7 @@ class Explorer(App[None]):
     def open_runs(self, paths: Sequence[RunOrSweep], page: str = "sweep") -> None:
         """Watch some runs and sweeps and go to a page about them."""
         self.context.selection = Selection()
-        for name, old in self._pages.items():  # those are about what was opened before
+        for name, old in self._pages.items():  # these show the previous runs
             self.uninstall_screen(name)
             if old.is_running:
                 old.remove()
@@ -143,7 +143,7 @@ class Explorer(App[None]):
         self.view_page(page)
 
     def go_home(self) -> None:
-        """Back to the list of all runs; a recorded sweep has none."""
+        """Go back to the list of all runs, unless this is the recorded sweep, which has none."""
         if not self.context.settings.demo:
             self.context.selection = Selection()
             self.feed.watch(self._sources.home)
@@ -162,8 +162,8 @@ class Explorer(App[None]):
 
     @on(SnapshotReady)
     def _show_soon(self) -> None:
-        """Show it now, or when the time between two pictures is over: what comes meanwhile is shown with it."""
-        if self._frame_due or not self.screen_stack:  # the last snapshots come while the screens are left
+        """Show the newest snapshot now, or when the next picture is due, together with later ones."""
+        if self._frame_due or not self.screen_stack:  # snapshots may still arrive after the screens are gone
             return
         wait = self._shown_at + self.context.settings.refresh - time.monotonic()
         if wait <= 0 or self.feed.snapshot is None:
@@ -183,7 +183,7 @@ class Explorer(App[None]):
             self.call_after_refresh(_collect_garbage)
 
     def _tell_endings(self) -> None:
-        """Ring where a run has ended, unless that was long ago and is played back."""
+        """Announce the end of runs, except in a playback."""
         if self.feed.snapshot is not None and self.feed.playback is None:
             text = signal(self.context.settings.bell, self._endings.of(self.feed.snapshot.runs))
             if text and self._driver is not None:
@@ -192,7 +192,7 @@ class Explorer(App[None]):
     # Actions
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: the table of actions."""
+        """Fill the command palette from the table of actions."""
         scopes = screen.SCOPES if isinstance(screen, Page) else (EVERYWHERE,)
         offered = screen.offered() if isinstance(screen, Page) else self.context.offered()
         for action in actions_of(scopes, offered):
@@ -205,7 +205,7 @@ class Explorer(App[None]):
         return action in LEAVING if isinstance(self.screen, Page) and self.screen.is_tiny else True
 
     def action_leave(self) -> None:
-        """Ask first where runs continue that can be steered."""
+        """Quit, asking first if there are unfinished runs that can be steered."""
         runs = self.feed.snapshot.runs if self.feed.snapshot else ()
         alive = [view for view in runs if view.state in LIVING]
         if isinstance(self.screen, CommandPalette):
@@ -247,8 +247,8 @@ class Explorer(App[None]):
 
 
 def _collect_garbage() -> None:
-    """From now on, seldom, and only of what is made from now on: to look through all that the first picture needed
-    would hold up a frame each time."""
+    """Enable garbage collection, rarely and only for objects created from now on: scanning everything that the
+    first picture needed would delay a frame each time."""
     gc.freeze()
     gc.set_threshold(700, 10, 1000)
     gc.enable()

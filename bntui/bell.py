@@ -1,4 +1,4 @@
-"""A bell or a message of the desktop when a run ends that is watched."""
+"""A bell or a desktop notification when a watched run ends."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from bncore.follow.run_view import RunView
 from bntui.preferences import Bell
 
 LIVING = frozenset({"running", "paused", "queued"})
-"""States of runs that go on."""
+"""States of runs that will continue."""
 ENDED = frozenset({"finished", "diverged", "failed", "stopped", "dead"})
 NAMED = 3
-"""Runs that a message names."""
+"""Maximum number of runs named in a message."""
 
 
 class Endings:
-    """Tells of each run that was seen alive when it ends, once."""
+    """Reports the end of each run that was seen alive, once."""
 
     def __init__(self) -> None:
         self._alive: set[Path] = set()
 
     def of(self, views: Iterable[RunView]) -> list[RunView]:
-        """The runs that have ended since they were last looked at."""
+        """Runs that have ended since the last call."""
         ended = []
         for view in views:
             if view.state in LIVING:
@@ -36,9 +36,9 @@ class Endings:
 
 
 def signal(kind: Bell, ended: list[RunView], environment: Mapping[str, str] = os.environ) -> str:
-    """What is written to the terminal of these runs; empty where there is nothing to say.
+    """Escape sequence that announces these runs; empty if there is nothing to announce.
 
-    OSC 9 reaches the terminal through tmux where its option ``allow-passthrough`` is on.
+    Inside tmux, OSC 9 reaches the terminal if the option ``allow-passthrough`` is on.
     """
     if not ended or kind == "off":
         return ""

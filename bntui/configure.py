@@ -1,4 +1,4 @@
-"""`bntui config`: which preferences hold and where each comes from; opens their file."""
+"""`bntui config`: shows the effective preferences and where each comes from, and edits their file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILED, USAGE = 1, 2
 
 
 def main(arguments: list[str]) -> int:
-    """Show or edit preferences; the process's exit code."""
+    """Show or edit preferences; return the process's exit code."""
     options = _parse(arguments)
     file = preferences_file()
     if options.path:
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def shown(preferences: Preferences, file: Path) -> list[str]:
-    """Every preference that holds, as a line of TOML with where it comes from."""
+    """Effective preferences, each as a line of TOML with its origin."""
     there = "" if os.path.lexists(file) else " (not there: everything is as it comes)"
     lines = [f"# {file}{there}"]
     values = {
@@ -57,7 +57,7 @@ def shown(preferences: Preferences, file: Path) -> list[str]:
 
 
 def keys_of(preferences: Preferences) -> list[str]:
-    """Every action whose keys can be chosen, with the keys that it has."""
+    """All actions whose keys can be changed, with their current keys."""
     actions = [action for action in rebound(preferences.keys) if action.scope in SCOPES]
     names, keys = [action.id for action in actions], [" ".join(action.all_keys) for action in actions]
     widths = max(map(len, names)), max(map(len, keys))
@@ -68,10 +68,10 @@ def keys_of(preferences: Preferences) -> list[str]:
 
 
 def edit(file: Path) -> None:
-    """Open the file in the person's editor; a file that is not there begins with every default as a comment.
+    """Open the file in the person's editor; a new file starts with all defaults as comments.
 
     Raises:
-        OSError: it cannot be created, or there is no editor, or the editor fails.
+        OSError: the file cannot be created, there is no editor, or the editor fails.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or shutil.which("vi") or ""
     if not editor:

@@ -1,4 +1,4 @@
-"""What a page is given: settings, selection, what is watched, and the way to other pages."""
+"""Shared state of all pages: settings, selection, snapshots, and navigation."""
 
 from __future__ import annotations
 
@@ -25,56 +25,56 @@ RunOrSweep: TypeAlias = RunDir | SweepDir
 
 @dataclass
 class Selection:
-    """What the person has selected on the pages about runs, kept from page to page."""
+    """Selections on the pages about runs, shared by all of them."""
 
     selected: Path | None = None
-    """The directory of the run that is shown in detail and steered."""
+    """Directory of the run that is shown in detail and steered."""
     marked: set[Path] = field(default_factory=set)
-    """Several runs, to be steered or compared together."""
+    """Directories of runs marked to be steered or compared together."""
     hidden: set[Path] = field(default_factory=set)
-    """Runs whose curves are not drawn."""
+    """Directories of runs whose curves are not drawn."""
     whole_sweep: bool = False
-    """Whether every run is steered."""
+    """Whether requests go to every run."""
     grouped: bool | None = None
-    """Whether runs are shown and steered by group; None: where a variant has several."""
+    """Whether runs are shown and steered by group; None: if any group has several runs."""
     by: tuple[str, ...] | None = None
-    """Dotted paths of the settings that runs are grouped by, none: by variant; None: as the sweep says."""
+    """Dotted paths of the settings that runs are grouped by; empty: by variant; None: the sweep's choice."""
     band: Band | None = None
-    """What is drawn about a group's mean; None: as the sweep says."""
+    """Band drawn around a group's mean; None: the sweep's choice."""
     faceted: str = ""
-    """Key of the panel whose facets are shown; empty: none are."""
+    """Key of the panel whose facets are shown; empty: no facets."""
     facets: tuple[str, ...] = ()
-    """Dotted paths of the settings whose values are facets; none: the variants are."""
+    """Dotted paths of the settings whose values define the facets; empty: a facet for each variant."""
     paper: bool = False
-    """Whether the paper's own curves are drawn too."""
+    """Whether the paper's curves are drawn as well."""
     marks: Marks | None = None
-    """How events are marked in charts; None: with their texts, where those are few."""
+    """How events are marked in charts; None: with texts if there are few, else with numbers."""
     axis: Axis = "step"
-    """What charts over the steps are drawn over."""
+    """X axis of charts over steps."""
     layer: int | None = None
     step: float | None = None
-    """Where the crosshair stands."""
+    """Step of the crosshair; None if it is off."""
     span: tuple[float | None, float | None] = None, None
-    """The steps that are shown; None: whatever fits."""
+    """Range of steps shown; None: fit to the data."""
     reference: Path | None = None
-    """The run that others are compared with, by itself or with its group; never hidden."""
+    """Directory of the reference run, which others are compared with, alone or with its group; never hidden."""
 
     def run(self, snapshot: Snapshot) -> RunView | None:
-        """The selected run; the first where that one is gone from the snapshot."""
+        """The selected run, or the first one if it is no longer in the snapshot."""
         run = next((view for view in snapshot.runs if view.run.path == self.selected), None)
         return run or next(iter(snapshot.runs), None)
 
     def shown(self, snapshot: Snapshot) -> list[RunView]:
-        """The runs whose curves are drawn; the selected one last, so that it lies on top."""
+        """Runs whose curves are drawn, with the selected one last, so that it is on top."""
         selected = self.run(snapshot)
         return sorted(self.drawn(snapshot), key=lambda view: view is selected)
 
     def drawn(self, snapshot: Snapshot) -> list[RunView]:
-        """The runs that are not hidden, and the reference, in their order."""
+        """Runs that are not hidden, and the reference, in order."""
         return [view for view in snapshot.runs if view.run.path not in self.hidden - {self.reference}]
 
     def targets(self, snapshot: Snapshot, groups: Sequence[Group]) -> tuple[RunView, ...]:
-        """The runs that a request is for: the whole sweep, else the marked ones, else the selected group."""
+        """Target runs of a request: the whole sweep, else the marked runs, else the selected group."""
         if self.whole_sweep:
             return snapshot.runs
         marked = tuple(view for view in snapshot.runs if view.run.path in self.marked)
@@ -82,12 +82,12 @@ class Selection:
         return marked or (() if selected is None else selected.runs)
 
     def group(self, groups: Sequence[Group]) -> Group | None:
-        """The one that the selected run is in; the first where it is in none."""
+        """The group that contains the selected run, or the first group if none does."""
         found = next((one for one in groups if any(v.run.path == self.selected for v in one.runs)), None)
         return found or next(iter(groups), None)
 
     def is_reference(self, group: Group) -> bool:
-        """Whether others are compared with a group."""
+        """Whether the group contains the reference run."""
         return any(view.run.path == self.reference for view in group.runs)
 
     def move(self, groups: Sequence[Group], by: int) -> None:
@@ -99,10 +99,10 @@ class Selection:
 
 
 class Navigator(Protocol):
-    """The way to other pages."""
+    """Navigation to other pages."""
 
     def view_page(self, name: str) -> None:
-        """Go to a page about the runs that are watched."""
+        """Go to a page about the watched runs."""
 
     def open_runs(self, paths: Sequence[RunOrSweep], page: str = "sweep") -> None:
         """Watch some runs and sweeps, and go to a page about them."""
@@ -113,30 +113,30 @@ class Navigator(Protocol):
 
 @dataclass
 class PageContext:
-    """What all pages share."""
+    """State shared by all pages."""
 
     settings: Settings
     feed: SnapshotFeed
     navigator: Navigator
     selection: Selection = field(default_factory=Selection)
     query: str = ""
-    """What the list of all runs is filtered by."""
+    """Filter of the list of all runs."""
     warned: set[str] = field(default_factory=set)
-    """Warnings that have been on a screen."""
+    """Warnings that have been shown."""
     _grouping: Grouping = field(default_factory=Grouping)
 
     @cached_property
     def actions(self) -> tuple[Action, ...]:
-        """The table of actions, with the person's keys."""
+        """The table of actions, with custom keys."""
         return rebound(self.settings.keys)
 
     def key(self, action: str) -> str:
-        """What a person presses for an action, given by its id; in words where it has no key."""
+        """Key of an action, by the action's id; if it has none, its entry in the palette."""
         found = next(one for one in self.actions if one.id == action)
         return found.key or f"“{found.label}” of the palette"
 
     def grouping(self, snapshot: Snapshot) -> Grouping | None:
-        """How runs are drawn together; None: each by itself."""
+        """How runs are grouped; None: single runs."""
         selection, grouping = self.selection, self._grouping
         grouping.choose(snapshot, selection.by, selection.band, self.settings.band)
         grouped = selection.grouped
@@ -145,14 +145,14 @@ class PageContext:
         return grouping if grouped else None
 
     def groups(self, snapshot: Snapshot) -> tuple[Group, ...]:
-        """What is listed, selected and steered: groups of runs, or each run by itself."""
+        """Groups that are listed, selected and steered; without grouping, one for each run."""
         grouping = self.grouping(snapshot)
         if grouping is None:
             return tuple(Group(view.name, view.style, (view,)) for view in snapshot.runs)
         return groups_of(snapshot.runs, grouping.by)
 
     def labels(self) -> list[str]:
-        """What is out of the ordinary, for the heading."""
+        """Labels of special modes, for the heading."""
         playback = self.feed.playback
         labels = []
         if self.settings.demo or playback is not None:
@@ -162,7 +162,7 @@ class PageContext:
         return [*labels, "read-only"] if self.settings.read_only else labels
 
     def offered(self) -> list[Action]:
-        """The table of actions without what would be refused, or do nothing, here."""
+        """The table of actions without those that would be refused or do nothing here."""
         return [action for action in self.actions if self._is_offered(action)]
 
     def _is_offered(self, action: Action) -> bool:
@@ -173,7 +173,7 @@ class PageContext:
         return not (self.steering_refusal() and (action.changes_runs or action.scope == REQUESTS))
 
     def steering_refusal(self) -> str:
-        """Why no request can be sent; empty where one can."""
+        """Why no request can be sent; empty if requests can be sent."""
         if self.settings.demo or self.feed.playback is not None:
             return "a playback cannot be steered"
         return "read-only: no requests are sent" if self.settings.read_only else ""

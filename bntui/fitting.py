@@ -1,4 +1,4 @@
-"""Which columns of a table have room."""
+"""Fitting the columns of a table to a width."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rich.cells import cell_len
 def columns_within(
     width: int, header: Sequence[str], rows: Sequence[Sequence[str]], least_first: Sequence[str], *, gap: int
 ) -> list[int]:
-    """Which columns to show, by their places, so that a row has at most so many cells.
+    """Indices of the columns to show, so that a row fits into `width` cells.
 
     Arguments:
-        least_first: columns that are left out, one after the other.
+        least_first: names of columns, in the order in which they are dropped.
         gap: cells between two columns.
     """
     widths = [max(map(cell_len, column)) + gap for column in zip(header, *rows, strict=True)]

@@ -1,4 +1,4 @@
-"""A person's own keys: what the preferences say under `[keys]`, checked against the table of actions."""
+"""Custom keys: the `[keys]` table of the preferences, checked against the table of actions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bncore.config.errors import Problem, did_you_mean
 from bntui.actions import ACTIONS, KEY_NAMES, LISTS, SCREENS, Action, actions_of, key_name, rebound
 
 PROTECTED = ("ctrl+c", "ctrl+q", "ctrl+p")
-"""What these do they always do, so that nobody is locked in: quit, quit at once, and the palette."""
+"""Keys that cannot be reassigned, so that nobody is locked in: quit, quit without asking, and the palette."""
 SCOPES = tuple(
     dict.fromkeys(action.scope for action in ACTIONS if any(action.scope in one for one in SCREENS))
 )
-"""Whose keys can be chosen."""
+"""Scopes whose keys can be changed."""
 NAMES = {name.casefold(): key for key, name in KEY_NAMES.items()}
 NAMED = (
     *(key.value for key in Keys if not key.value.startswith("<")),
@@ -23,7 +23,7 @@ NAMED = (
 
 
 def read_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], list[Problem]]:
-    """Keys as Textual takes them, comma separated, by the actions' ids; and every reason why they are refused."""
+    """Keys by action id, comma separated as Textual expects them, and all problems of the table."""
     keys: dict[str, str] = {}
     problems: list[Problem] = []
     written = dict(_flat(table))
@@ -43,12 +43,13 @@ def read_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], l
 
 
 def _stays(key: str, scope: str) -> bool:
-    """Whether an action keeps a key whatever it is given: in lists arrows, Enter and such, which windows name."""
+    """Whether an action keeps this key even if it gets others: protected keys, and in lists named keys such as the
+    arrows and Enter, which dialogs mention."""
     return key in PROTECTED or (scope == LISTS and len(key) > 1)
 
 
 def key_of(text: str) -> str | None:
-    """The key that a person means: its character, what the help calls it, or Textual's name; as that name."""
+    """Textual's name of a key, given as a character, as the help writes it, or by that name; None if unknown."""
     name = NAMES.get(text.casefold(), text.casefold())
     if len(text) == len(name) == 1 and text.isprintable():
         return _character_to_key(text)
@@ -64,7 +65,7 @@ def _flat(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _unknown_action(name: str) -> tuple[str, str] | None:
-    """What would be accepted in the place of an action's id, and what is wrong with it; None where nothing is."""
+    """What would be accepted instead of an action's id, and what is wrong with it; None if the id is valid."""
     scope, _, action = name.partition(".")
     if scope not in SCOPES:
         fixed = any(one.scope == scope for one in ACTIONS)
@@ -77,7 +78,7 @@ def _unknown_action(name: str) -> tuple[str, str] | None:
 
 
 def _keys_of(value: object) -> tuple[list[str], str]:
-    """The keys that are meant, and, where they make no sense, what would be accepted."""
+    """The keys in a value of the table and, if it is invalid, what would be accepted."""
     written = value if isinstance(value, list) else [value]
     texts = [text for text in written if isinstance(text, str)]
     if texts != written:
@@ -90,7 +91,7 @@ def _keys_of(value: object) -> tuple[list[str], str]:
 
 
 def _conflicts(keys: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Actions whose new keys do something else on the same screen; what would be accepted, and what is wrong."""
+    """Actions whose new keys are taken on the same screen, with what would be accepted and what is wrong."""
     table = {action.id: action for action in rebound(keys)}
     for name in keys:
         before = {key for action in ACTIONS if action.id == name for key in action.keys.split(",")}

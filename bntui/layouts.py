@@ -1,4 +1,4 @@
-"""Which charts are shown: of each experiment those of last time, and layouts that have names."""
+"""Layouts: the charts last shown for each experiment, and named layouts."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from bncore.config.measure import Band
 from bntui.live.axes import Axis
 
 MOST = 200
-"""Experiments remembered; the ones longest unchanged are forgotten."""
+"""Maximum number of experiments remembered; the least recently changed ones are forgotten."""
 
 
 class Layout(ConfigModel):
-    """What is shown, to be had again by its name."""
+    """A named layout."""
 
     panels: tuple[str, ...]
     """Keys of the charts."""
     axis: Axis = "step"
     band: Band | None = None
-    """None: as the experiment says; likewise the other two."""
+    """None: the experiment's choice, as in the two fields below."""
     grouped: bool | None = None
     by: tuple[str, ...] | None = None
 
 
 def state_file(environment: Mapping[str, str] = os.environ, name: str = "layouts.json") -> Path:
-    """Where layouts are stored: ``$XDG_STATE_HOME/bnrun/layouts.json``, by default under ``~/.local/state``."""
+    """File of the layouts: ``$XDG_STATE_HOME/bnrun/layouts.json``, by default under ``~/.local/state``."""
     home = environment.get("XDG_STATE_HOME", "")
     folder = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
     return folder / "bnrun" / name
 
 
 def named_file() -> Path:
-    """Where layouts are stored that have names."""
+    """File of the named layouts."""
     return state_file(name="named-layouts.json")
 
 
 def read_layout(experiment: str, file: Path | None = None) -> tuple[str, ...] | None:
-    """Keys of the charts last shown for an experiment; None where none are remembered."""
+    """Keys of the charts last shown for an experiment; None if none are remembered."""
     charts = _charts(file or state_file()).get(experiment)
     return None if charts is None else tuple(charts)
 
 
 def remember_layout(experiment: str, charts: tuple[str, ...], file: Path | None = None) -> None:
-    """Keep the charts of an experiment; without a home that can be written they are forgotten."""
+    """Remember the charts of an experiment; does nothing if the file cannot be written."""
     file = file or state_file()
     layouts = _charts(file)
     layouts.pop(experiment, None)
@@ -60,7 +60,7 @@ def remember_layout(experiment: str, charts: tuple[str, ...], file: Path | None 
 
 
 def named_layouts(file: Path | None = None) -> dict[str, Layout]:
-    """The layouts that have names, by these; those that make no sense here are passed over."""
+    """Named layouts by name; invalid ones are skipped."""
     layouts = {}
     for name, table in _read(file or named_file()).items():
         with suppress(ValidationError):
@@ -69,10 +69,10 @@ def named_layouts(file: Path | None = None) -> dict[str, Layout]:
 
 
 def save_layout(name: str, layout: Layout | None, file: Path | None = None) -> None:
-    """Keep a layout under a name, in the place of one that is called so; None: delete that.
+    """Save a layout under a name, replacing any layout with that name; None deletes it.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     file = file or named_file()
     layouts = _read(file)
@@ -99,7 +99,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, table: Mapping[str, Any]) -> None:
-    """Raises OSError; the file is whole then, as it was."""
+    """Write the file atomically: on OSError it is unchanged."""
     file.parent.mkdir(parents=True, exist_ok=True)
     building = file.with_suffix(f".{os.getpid()}")
     try:

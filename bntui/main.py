@@ -1,4 +1,4 @@
-"""`bntui`: the explorer's entry point. What it imports before the first picture is kept small."""
+"""`bntui`: the explorer's entry point. Imports before the first picture are kept to a minimum."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Open the explorer; the process's exit code: 0 where the reader of what is printed has gone."""
-    gc.disable()  # until there is a first picture: what is made before it stays
+    """Open the explorer and return the process's exit code, which is 0 if the reader of the output has gone."""
+    gc.disable()  # until the first picture: objects created before it stay alive
     try:
         try:
             return _main(arguments)
@@ -48,7 +48,7 @@ def _main(arguments: list[str] | None) -> int:
         sys.stderr.write(f"bntui: {why_not}\nUse `bnrun watch --plain` to follow a run in lines of text.\n")
         return USAGE
     remote = any(os.environ.get(name) for name in SSH)
-    os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "120")  # read by Textual when it is imported
+    os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "120")  # read by Textual on import
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
     from bncore.config.errors import SpecError
@@ -92,8 +92,8 @@ def _main(arguments: list[str] | None) -> int:
 
 
 def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
-    """Why there can be no explorer here; empty where there can."""
-    if not all(stream.isatty() for stream in streams):  # pictures go to standard error
+    """Why the explorer cannot run here; empty if it can."""
+    if not all(stream.isatty() for stream in streams):  # Textual draws on standard error
         return "needs a terminal on standard input, output and error"
     if environment.get("TERM", "dumb") in ("dumb", "unknown", ""):
         return f"needs a terminal that can place text (TERM={environment.get('TERM', '')})"
@@ -104,8 +104,8 @@ def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
 
 
 def _tolerate_any_byte() -> None:
-    """Input that is no UTF-8, as of a terminal that sends Alt as an eighth bit, is no reason to end, as it is for
-    Textual by itself."""
+    """Accept input that is not UTF-8, such as from a terminal that sends Alt as the eighth bit; Textual by itself
+    would end on it."""
     from functools import partial
 
     from textual.drivers import linux_driver
@@ -115,11 +115,11 @@ def _tolerate_any_byte() -> None:
 
 
 def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[Settings, RunOrSweep | None]:
-    """What to show first, and the settings with it.
+    """Settings, and what to show first.
 
     Raises:
-        LookupError: nothing, or several things, go by that name; the message is escaped.
-        OSError: there is no room for the recorded sweep.
+        LookupError: the name matches nothing or is ambiguous; the message is escaped.
+        OSError: the recorded sweep cannot be unpacked.
     """
     if settings.demo:
         from bncore.store.paths import SweepDir
@@ -144,7 +144,7 @@ def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[S
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line; ends the process where it makes no sense."""
+    """Parse the command line; ends the process if it is invalid."""
     parser = _parser()
     options = parser.parse_args(arguments)
     options.root = options.root or Path(os.environ.get("BNRUN_ROOT") or "runs")

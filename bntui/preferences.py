@@ -1,4 +1,4 @@
-"""A person's preferences: one file, read when the explorer starts; nothing of it is ever written over."""
+"""Preferences: one file, read when the explorer starts and never overwritten."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLE = '[keys]\nsweep.band = ["b", "F2"]'
 
 
 class Preferences(ConfigModel):
-    """How the explorer looks and listens where the command line does not say otherwise."""
+    """Display and input settings of the explorer, used unless the command line overrides them."""
 
     theme: Literal["dark", "light", "ansi"] = "dark"
     """Colors: dark, light, or ansi, the terminal's own 16."""
@@ -44,26 +44,26 @@ class Preferences(ConfigModel):
 
 
 class Settings(Preferences):
-    """What the explorer is opened with: the preferences that hold, and the command line's other options."""
+    """Settings that the explorer is opened with: effective preferences and the other command-line options."""
 
     root: Path
     """The sweep root directory."""
     read_only: Flag = False
     speed: float | None = None
-    """How fast finished runs are played back; None: they are shown as they are."""
+    """Playback speed of finished runs; None: no playback."""
     demo: Flag = False
     """Whether the recorded sweep is shown."""
 
 
 def preferences_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where preferences lie: ``$XDG_CONFIG_HOME/bnrun/config.toml``, by default under ``~/.config``."""
+    """File of the preferences: ``$XDG_CONFIG_HOME/bnrun/config.toml``, by default under ``~/.config``."""
     home = environment.get("XDG_CONFIG_HOME", "")
     folder = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
     return folder / "bnrun" / "config.toml"
 
 
 def read_preferences(file: Path) -> Preferences:
-    """What the file says, defaults where it says nothing or is not there.
+    """Preferences from the file, with defaults for those that are missing or if there is no file.
 
     Raises:
         SpecError: every problem of the file.
@@ -100,7 +100,7 @@ def _panel_problems(panels: object, file: str) -> list[Problem]:
 
 
 def template() -> str:
-    """Every preference with what it means and its default, as comments: what `bntui config --edit` begins with."""
+    """Initial file for `bntui config --edit`: every preference, with its description and default, as comments."""
     parts = ["# Preferences of bntui. Lines without # are in effect; `bntui config` shows all of them.\n"]
     for name, field in Preferences.model_fields.items():
         default = EXAMPLE if name == "keys" else line_of(name, field.get_default())
@@ -110,7 +110,7 @@ def template() -> str:
 
 
 def line_of(name: str, value: Any) -> str:
-    """A preference on one line, as TOML."""
+    """A preference as one line of TOML."""
     value = list(value) if isinstance(value, tuple) else value
     lines = tomli_w.dumps({name: value}).split("\n")
     return " ".join(line.strip() for line in lines).strip()

@@ -1,4 +1,4 @@
-"""Pictures and numbers saved into the folder that the explorer was started from; nothing there is replaced."""
+"""Saving pictures and numbers into the working directory, without replacing existing files."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from bntui.chart.frame import ChartStyle
 from bntui.chart.view import View
 
 Notice = tuple[str, str]
-"""A text, and its style."""
+"""Text and style of a notice."""
 
 
 def save_screen(app: App[None]) -> Notice:
-    """The whole screen as SVG."""
+    """Save the whole screen as SVG."""
     return _save("screen", "svg", app.export_screenshot(title="bntui"))
 
 
 def save_chart(data: ChartData, view: View, style: ChartStyle, kind: str, setting: str = "") -> Notice:
-    """One chart: ``svg``, the part of it that is looked at, or ``csv``, its numbers.
+    """Save a chart as ``svg``, its visible part, or ``csv``, its numbers.
 
     Arguments:
-        setting: said under the picture's title.
+        setting: subtitle of the picture.
     """
     if kind == "csv":
         return _save(data.title, kind, csv_text(data))
@@ -44,7 +44,7 @@ def _save(title: str, kind: str, text: str) -> Notice:
 
 
 def _fresh(stem: str, kind: str, text: str) -> Path:
-    """Write `text` under the first name that is free."""
+    """Write `text` under the first free name."""
     number = 1
     while True:
         file = Path(f"{stem}.{kind}" if number == 1 else f"{stem}-{number}.{kind}")

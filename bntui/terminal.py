@@ -1,4 +1,4 @@
-"""Giving a terminal back: what the explorer switches on, switched off, for itself or for one that was killed."""
+"""Restoring a terminal: switches off the modes that the explorer uses, after itself or after a killed explorer."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _OFF = (
     "1016",
     "1004",  # focus
     "2004",  # pasting
-    "2048",  # sizes reported in the input
+    "2048",  # in-band size reports
 )
 RESET = "".join(
     (
         *(f"\x1b[?{mode}l" for mode in _OFF),
-        "\x1b[<u",  # the keyboard's protocol
-        "\x1b[?1047l",  # the alternate screen; 1049 would move the cursor where there is none to leave
-        "\x1b[?7h",  # long lines wrap
-        "\x1b[?25h",  # the cursor is seen
+        "\x1b[<u",  # keyboard protocol
+        "\x1b[?1047l",  # alternate screen; 1049 would move the cursor if no alternate screen is active
+        "\x1b[?7h",  # line wrapping on
+        "\x1b[?25h",  # cursor visible
     )
 )
-"""Nothing of it is seen on a terminal where nothing was left on."""
+"""Escape sequences that switch off all modes; without visible effect on a terminal in its normal state."""
 _LOCAL = termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG
 _INPUT = termios.ICRNL | termios.IXON
 
 
 def reset_terminal(descriptor: int) -> None:
-    """Switch off whatever an explorer that was killed has left on; a terminal that is gone is left alone.
+    """Switch off the modes that a killed explorer left on; does nothing if the terminal is gone.
 
-    Input is read line by line again where it is set as an explorer sets it, and only there: what else somebody set
-    is theirs.
+    Line-by-line input is restored only if the terminal is configured exactly as an explorer configures it, so that
+    other settings are preserved.
     """
     with suppress(OSError, termios.error):
         os.write(descriptor, RESET.encode())

@@ -1,10 +1,10 @@
-"""The version of the program, as `--version` and `bnrun doctor` show it."""
+"""The version of the program, as shown by `--version` and `bnrun doctor`."""
 
 from __future__ import annotations
 
 
 def version() -> str:
-    """The installed version; in a checkout that is not installed, that it is one."""
+    """The installed version, or a note if this is a checkout that is not installed."""
     from importlib import metadata  # noqa: PLC0415 - it takes a tenth of the time of `bnrun --help`
 
     try:

@@ -1,1 +1,1 @@
-"""From what a person types to requests in inboxes and commands started; knows no screen."""
+"""Steering: turns typed text into requests in inboxes and `bnrun` commands. Independent of the screens."""

@@ -1,4 +1,4 @@
-"""What would be sent, and to which runs: shown before it is sent."""
+"""Proposals: what would be sent to which runs, shown before it is sent."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from bntui.steering.verbs import VERBS, WORKING, Typed, Verb, named_settings, pa
 
 @dataclass(frozen=True)
 class Proposal:
-    """Ready to be sent."""
+    """Requests and commands, ready to be sent."""
 
     sentence: str
-    """Such as ``norm l1``, escaped."""
+    """Description, such as ``norm l1``; escaped."""
     targets: tuple[RunView, ...]
     skipped: tuple[RunView, ...]
-    """Runs that were meant but are in no state to accept it."""
+    """Selected runs whose state does not accept the request."""
     at: int | None
     requests: tuple[tuple[OwnedDir, BaseModel], ...] = ()
-    """Inboxes, and what goes into each."""
+    """Pairs of the inbox's owner and the request to put into it."""
     commands: tuple[tuple[str, ...], ...] = ()
-    """Arguments of `bnrun`, for what no request can do."""
+    """Arguments of `bnrun` commands, for actions that are not requests."""
     now: str = ""
-    """Of what is set in an observed loop: what holds, and what is accepted."""
+    """Current and accepted values of the controls that are set in an observed loop."""
 
 
 def propose(
@@ -47,14 +47,14 @@ def propose(
     *,
     whole_sweep: bool = False,
 ) -> Proposal:
-    """What a verb of `VERBS` and the typed text come to for some runs.
+    """The proposal for a verb of `VERBS`, the typed text, and some runs.
 
     Arguments:
-        sweeps: what supervises them.
-        whole_sweep: whether the runs are meant as a whole sweep.
+        sweeps: sweeps of the runs, with the states of their supervisors.
+        whole_sweep: whether the request is for the whole sweep.
 
     Raises:
-        SpecError: what is wrong with the text, for any of the runs; or no run can accept the request.
+        SpecError: the text is invalid for one of the runs, or no run can accept the request.
     """
     verb = VERBS[name]
     typed = parse_text(text)
@@ -85,7 +85,7 @@ def propose(
 
 
 def suggestions(name: str, view: RunView | None) -> tuple[str, ...]:
-    """Texts to choose among for a verb, the likeliest first."""
+    """Suggested texts for a verb, the most likely first."""
     verb = VERBS[name]
     if view is not None and view.controls is not None and verb.sets is not None:
         return control_options(verb.sets, view.controls)
@@ -93,7 +93,7 @@ def suggestions(name: str, view: RunView | None) -> tuple[str, ...]:
 
 
 def _check(changes: dict[str, Any], targets: Sequence[RunView]) -> None:
-    """Refuse at once what a run would reject: values that do not fit the rest of its spec."""
+    """Refuse changes that a run would reject because they do not fit the rest of its spec."""
     for view in targets:
         if view.spec is not None:
             try:
@@ -103,7 +103,7 @@ def _check(changes: dict[str, Any], targets: Sequence[RunView]) -> None:
 
 
 def _waits_in_slurm(view: RunView, sweeps: Sequence[SweepView]) -> bool:
-    """Whether the run is a task that only Slurm can cancel, as `bnrun stop` has it do."""
+    """Whether the run is queued in Slurm, so that only Slurm can cancel it, which `bnrun stop` requests."""
     if view.state != "queued" or view.run.path.parent in _supervised(sweeps):
         return False
     record = read_record(view.run.sweep)
@@ -122,12 +122,13 @@ def _stops(
     *,
     otherwise: bool,
 ) -> tuple[tuple[OwnedDir, BaseModel], ...]:
-    """A run at work is sent the request itself; a queued one is cancelled by its sweep's supervisor, which, where
-    the whole sweep is to stop, stops those at work too: sent twice, a run would be stopped again when resumed.
+    """Requests that stop runs. A working run gets the request itself; a queued one is canceled by its sweep's
+    supervisor. If a whole sweep is to stop, its supervisor also stops the working runs, which then get no request
+    of their own: they would be stopped again when resumed.
 
     Arguments:
-        all_of: runs that are all meant; a sweep is stopped as a whole where none of its runs is missing there.
-        otherwise: whether there is something to do besides.
+        all_of: runs that are all to stop; a sweep is stopped as a whole if they include all of its runs.
+        otherwise: whether the proposal contains anything else.
     """
     alive = _supervised(sweeps)
     working = [(view.run, command) for view in targets if view.state in WORKING]
@@ -136,7 +137,7 @@ def _stops(
     if command.at_step is None:
         whole = (run.sweep for run in queued if all(one.path in all_of for one in run.sweep.runs()))
         owners = dict.fromkeys(whole)
-    # Of a sweep's supervisor; forks are not.
+    # Runs that the supervisor of a sweep stops, which excludes forks.
     theirs = {view.run for view in targets if view.run.sweep in owners and view.parent is None}
     cancelled = ((run.sweep, CancelQueued(run=run.path.name)) for run in queued if run.sweep not in owners)
     requests = (
@@ -170,11 +171,11 @@ FACTORS = (0.5, 0.1, 2, 10)
 
 
 def request(verb: Verb, typed: Typed, view: RunView) -> Command:
-    """The request that a text means for a run: of an observed loop a setting is one of its controls.
+    """The request that a text stands for; for an observed loop, settings are its controls.
 
     Raises:
-        SpecError: what is wrong with the text.
-        ValidationError: the same.
+        SpecError: the text is invalid.
+        ValidationError: the text is invalid.
     """
     assert verb.command is not None
     if view.controls is None or verb.sets is None:
@@ -186,8 +187,8 @@ def request(verb: Verb, typed: Typed, view: RunView) -> Command:
 
 
 def control_options(sets: str, controls: Sequence[Control]) -> tuple[str, ...]:
-    """Texts to choose among: new values of the controls that a verb is about; what holds of all of them where it
-    is about none."""
+    """Suggested texts: new values of the controls that a verb is about, or the current values of all controls if
+    it is about none of them."""
     known = _about(sets, controls)
     if not known:
         return tuple(f"{control.name}={show_value(control.value)}" for control in controls)
@@ -195,7 +196,7 @@ def control_options(sets: str, controls: Sequence[Control]) -> tuple[str, ...]:
 
 
 def limits(command: Command, controls: Sequence[Control]) -> str:
-    """What holds of the controls that a request sets, and what they accept."""
+    """Current and accepted values of the controls that a request sets."""
     if not isinstance(command, SetControls):
         return ""
     found = (control for control in controls if control.name in command.changes)
@@ -203,12 +204,12 @@ def limits(command: Command, controls: Sequence[Control]) -> str:
 
 
 def _about(sets: str, controls: Sequence[Control]) -> list[Control]:
-    """The controls that are called as a setting of our own, or are parts of it: `lr`, `lr.0`."""
+    """Controls with the name of one of our settings, or of a part of it: `lr`, `lr.0`."""
     return [control for control in controls if sets and control.name.partition(".")[0] == sets]
 
 
 def _others(control: Control) -> Iterator[object]:
-    """Values near the one that holds."""
+    """Alternatives to the current value: other choices, or nearby numbers."""
     if isinstance(control.value, bool):
         yield not control.value
     elif control.choices:

@@ -1,4 +1,4 @@
-"""Sending: request files into inboxes, and `bnrun` in a process of its own for what no request can do."""
+"""Sending proposals: request files into inboxes, and `bnrun` in a subprocess for actions that are not requests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bntui.live.snapshot import Snapshot
 from bntui.steering.proposal import Proposal, propose
 
 PATIENCE_S = 600.0
-"""A preset may download its data before it is detached."""
+"""Timeout of `bnrun` in seconds: a preset may download its data before it is detached."""
 
 
 def send(proposal: Proposal) -> list[str]:
-    """Carry out a proposal, which takes as long as the commands in it take; what could not be sent, escaped."""
+    """Carry out a proposal and wait for its commands; return the problems, escaped."""
     problems = []
     for held, command in proposal.requests:
         try:
@@ -34,22 +34,22 @@ def send(proposal: Proposal) -> list[str]:
 
 
 def start_preset(name: str, options: Sequence[str], root: Path) -> Path:
-    """Start a preset in the background; the directory of its sweep.
+    """Start a preset in the background and return the directory of its sweep.
 
     Raises:
-        StoreError: it was refused; the message is what `bnrun` said.
+        StoreError: it was refused; the message is the one from `bnrun`.
     """
     done = bnrun("preset", name, "--headless", "--detach", "--json", "--root", str(root), *options)
     if done.returncode:
         raise StoreError(last_words(done))
     try:
         return Path(json.loads(done.stdout)["sweep"])
-    except (ValueError, KeyError, TypeError) as error:  # --dry-run, say
+    except (ValueError, KeyError, TypeError) as error:  # as with --dry-run
         raise StoreError("nothing was started: these options only print something") from error
 
 
 def stop_all(snapshot: Snapshot) -> list[str]:
-    """Stop all runs at work after a checkpoint, and cancel queued ones; what could not be sent, and why."""
+    """Stop all working runs after a checkpoint and cancel queued ones; return the problems."""
     try:
         proposal = propose("stop", "", snapshot.runs, snapshot.sweeps, whole_sweep=True)
     except SpecError as error:
@@ -58,7 +58,7 @@ def stop_all(snapshot: Snapshot) -> list[str]:
 
 
 def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `bnrun` to its end, away from the terminal."""
+    """Run `bnrun` to its end, detached from the terminal."""
     command = [sys.executable, "-m", "bntui.cli.main", *arguments]
     try:
         return subprocess.run(
@@ -70,7 +70,7 @@ def bnrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """Why a command failed, on one line."""
+    """Why a command failed, in one line."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip(" │╭╰─╮╯")]
     if not lines:
         return f"exit code {done.returncode}"

@@ -1,4 +1,4 @@
-"""The requests a person can send to runs: a row per verb, with what may be typed and the command it becomes."""
+"""The requests that can be sent to runs: a table of verbs, with suggested input and the resulting command."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bncore.store.commands import Checkpoint, Command, Evaluate, Note, Pause, Re
 
 Options = Callable[[Spec | None], tuple[str, ...]]
 Typed = tuple[list[str], int | None]
-"""The words of what was typed, and the step after the ``@``."""
+"""Words of the typed text, and the step after the ``@``."""
 
 WORKING = frozenset({"running", "paused"})
 AHEAD = WORKING | {"queued"}
 """States in which a run still accepts a request."""
 ENDED = frozenset({"stopped", "dead", "failed"})
-"""States from which a run can be restarted where it was."""
+"""States from which a run can be restarted where it stopped."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class Verb:
 
     title: str
     states: frozenset[str]
-    """States of the runs that accept it."""
+    """States in which a run accepts the request."""
     command: Callable[[Typed], Command] | None
-    """The request that a text means; None where it is no request but a command line of `bnrun`."""
+    """Converts the typed text to a request; None if the verb is a `bnrun` command instead."""
     options: Options = lambda spec: ()
-    """Texts to choose among, for a run with this spec; the first is suggested."""
+    """Suggested texts for a run with this spec; the first is preselected."""
     hint: str = ""
-    """What may be typed."""
+    """Placeholder that describes the input."""
     sets: str | None = None
-    """The setting that a value which stands alone is of; None where nothing is set."""
+    """The setting that a value without a name belongs to; None if the verb sets nothing."""
 
 
 def parse_text(text: str) -> Typed:
-    """The words that were typed, and the step: ``norm=l1 @5000`` is `norm=l1` at step 5000.
+    """Split typed text into words and step: ``norm=l1 @5000`` is `norm=l1` at step 5000.
 
     Raises:
-        SpecError: an ``@`` without a number.
+        SpecError: an ``@`` is not followed by a step number.
     """
     words, at = [], None
     for word in text.split():
@@ -58,10 +58,10 @@ def parse_text(text: str) -> Typed:
 
 
 def named_settings(name: str, words: list[str]) -> list[str]:
-    """The words of a change, a value that stands alone being that of the setting `name`.
+    """The words of a change, with a value without a name assigned to the setting `name`.
 
     Raises:
-        SpecError: there are none, or several values stand alone, or one and no name.
+        SpecError: there are no words, several values without a name, or one without a name while `name` is empty.
     """
     alone = [word for word in words if "=" not in word]
     if not words:
@@ -72,7 +72,7 @@ def named_settings(name: str, words: list[str]) -> list[str]:
 
 
 def _set(name: str) -> Callable[[Typed], Command]:
-    """Of a change in which a value that stands alone is that of the setting `name`."""
+    """Converter for changes in which a value without a name belongs to the setting `name`."""
 
     def command(typed: Typed) -> Command:
         settings, at = typed
@@ -98,7 +98,7 @@ def _note(typed: Typed) -> Command:
 
 
 def _bare(kind: type[Pause | Resume | Checkpoint | Evaluate | Stop]) -> Callable[[Typed], Command]:
-    """Of a command that says nothing but when."""
+    """Converter for commands with no arguments except the step."""
 
     def command(typed: Typed) -> Command:
         words, at = typed
@@ -165,11 +165,11 @@ VERBS: dict[str, Verb] = {
     "stop": Verb("stop", AHEAD, _bare(Stop)),
     "fork": Verb("fork", WORKING | ENDED | {"finished", "diverged"}, None, _fork, "norm=l2 noise=on … @step"),
 }
-"""A new one is a row here and a row in `bntui.actions`."""
+"""All verbs by name. A new verb needs an entry here and one in `bntui.actions`."""
 
 
 def error_line(error: Exception) -> str:
-    """What is wrong with what was typed, on one line."""
+    """What is wrong with the typed text, in one line."""
     problems: Any = getattr(error, "problems", ())
     text = "; ".join(str(problem).removeprefix("set: ") for problem in problems) or str(error)
     return escape_control(text.splitlines()[0] if text else type(error).__name__)
