@@ -1,4 +1,4 @@
-"""What callbacks for other people's trainers have in common (`bncore.integrations`)."""
+"""Base class of the callbacks for third-party trainers (`bncore.integrations`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bncore.external.observe import Observation, ObservedStep, StopObserved, obs
 
 
 class ObservingCallback:
-    """An observation of one training, and a step that is open from its first micro-batch to its update.
+    """The observation of one training, with a step that stays open from its first micro-batch to its update.
 
     Arguments:
-        run: the run's directory, new or empty: each training has its own.
+        run: the run directory, new or empty; each training needs its own.
         declare: called with the observation before the first step: `watch.control(...)`, `watch.replay(...)`.
-        settings: others of `bncore.observe`.
+        settings: further arguments of `bncore.observe`.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class ObservingCallback:
         self._begun = False
 
     def __enter__(self) -> None:
-        """The training begins; observed from `_observe` on."""
+        """Start of the training; it is observed from `_observe` on."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if self._step is not None and self._begun:  # of which no update will be made
+        if self._step is not None and self._begun:  # the open step gets no update
             self._step.__exit__(kind or RuntimeError, error, trace)
         self._step, self._begun = None, False
         return self._opened.__exit__(kind, error, trace)
@@ -53,7 +53,7 @@ class ObservingCallback:
         self._declare(watch)
 
     def _wanted(self) -> bool:
-        """Whether another update is to be made, once what a person requests of it has been answered."""
+        """Answer waiting requests; return whether another update is to be made."""
         assert self.watch is not None
         try:
             self._step = self._step or self.watch.step()
@@ -62,7 +62,7 @@ class ObservingCallback:
         return True
 
     def _batch(self, given: Any, micro_batches: int) -> None:
-        """Tell a micro-batch, of so many of an update, before its forward pass."""
+        """Report a micro-batch before its forward pass; `micro_batches` of them make one update."""
         assert self._step is not None
         if not self._begun:
             self._step.begin()
@@ -74,7 +74,7 @@ class ObservingCallback:
         self._step.record(loss)
 
     def _updated(self) -> bool:
-        """The update has been made; whether a person wants no further one."""
+        """End the step after its update; return whether a stop was requested."""
         assert self._step is not None and self.watch is not None
         step, self._step, self._begun = self._step, None, False
         step.end()

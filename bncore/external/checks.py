@@ -1,4 +1,4 @@
-"""Which loops can be observed without a wrong number: what is refused before the first step, and why."""
+"""Checks before the first step that a training loop can be observed without wrong numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bncore.probes.layer_map import parametrized
 from bncore.probes.processes import Processes
 
 PARALLEL = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"})
-"""Names of classes that spread a batch or the parameters over devices; only the outermost may be one of them, a
-DistributedDataParallel."""
+"""Names of classes that spread a batch or the parameters over devices. Only the outermost module may be one of
+them, and only a DistributedDataParallel."""
 WHOLE = (
     "expected parameters that are whole in every process, as in DistributedDataParallel: probes compute at other "
     "parameters than those that are sharded; observe a smaller model in that way"
@@ -28,28 +28,28 @@ PRECISIONS: dict[torch.dtype, Literal["float32", "float64"]] = {
 
 
 class ObserveError(ValueError):
-    """A loop that cannot be observed as it is; the message says why and what would be accepted."""
+    """Raised for a loop that cannot be observed as it is; the message says why and what would be accepted."""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module itself where `torch.compile` or DistributedDataParallel has wrapped it: probes run it as it is
-    written."""
+    """The module inside any wrappers of `torch.compile` or DistributedDataParallel: probes run the original
+    module."""
     distributed = isinstance(model, nn.parallel.DistributedDataParallel)
     inner = model.module if distributed else getattr(model, "_orig_mod", model)
     return unwrapped(inner) if isinstance(inner, nn.Module) and inner is not model else model
 
 
 def wrapped_optimizer(optimizer: object) -> Any:
-    """The optimizer that makes the updates where another, such as Accelerate's, has wrapped it."""
+    """The optimizer that makes the updates, inside any wrappers such as Accelerate's."""
     inner = getattr(optimizer, "optimizer", None)
     return wrapped_optimizer(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
 
 
 def check_processes(model: nn.Module, processes: Processes, batch: str) -> None:
-    """Make sure that this process can measure without the others, or that they are there to take part.
+    """Check that this process can measure without the other processes, or that they take part.
 
     Raises:
-        ObserveError: it cannot.
+        ObserveError: neither is the case.
     """
     joint = isinstance(model, nn.parallel.DistributedDataParallel) or processes.count > 1
     if batch == "global" and not joint:
@@ -63,20 +63,20 @@ def check_processes(model: nn.Module, processes: Processes, batch: str) -> None:
 
 
 def check_observable(model: object, optimizer: object, probes: Probes, *, strict: bool) -> None:
-    """Make sure that model, optimizer and probes go together.
+    """Check that model, optimizer and probes can be observed together.
 
     Raises:
-        ObserveError: the first thing that is in the way.
+        ObserveError: the first problem found.
     """
     for problem in _problems(model, optimizer, probes, strict=strict):
         raise ObserveError(problem)
 
 
 def check_layers(probes: Probes, count: int) -> None:
-    """Make sure that the model has the requested layers.
+    """Check that the model has the requested layers.
 
     Raises:
-        ObserveError: one that it has not.
+        ObserveError: a layer does not exist.
     """
     for name in ("ics", "activations"):
         beyond = [number for number in getattr(probes, name).layers if number > count]
@@ -85,7 +85,7 @@ def check_layers(probes: Probes, count: int) -> None:
 
 
 def rates_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The learning rate of each parameter that is updated; NaN where its group has none."""
+    """The learning rate of each updated parameter by name; NaN if its group has none."""
     by_id = {
         id(p): float(group.get("lr", "nan")) for group in optimizer.param_groups for p in group["params"]
     }
@@ -93,14 +93,14 @@ def rates_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, floa
 
 
 def learning_rate(optimizer: torch.optim.Optimizer) -> float:
-    """The learning rate of all groups of parameters that learn; NaN where they differ."""
+    """The common learning rate of all parameter groups that have one; NaN if they differ."""
     rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
     return rates.pop() if len(rates) == 1 else float("nan")
 
 
 def stability(optimizer: torch.optim.Optimizer) -> float:
-    """Its stability threshold (`bncore.config.stability`) on the Hessian of the data loss; NaN where it has none
-    or where groups of parameters differ in it."""
+    """The optimizer's stability threshold (`bncore.config.stability`) on the Hessian of the data loss; NaN if it
+    has none or parameter groups differ."""
     if type(optimizer) is not torch.optim.SGD or any(group["maximize"] for group in optimizer.param_groups):
         return float("nan")
     names = ("momentum", "dampening", "nesterov", "weight_decay")

@@ -1,4 +1,4 @@
-"""The hyperparameters that a person's own loop lets be changed: read and set by functions of that loop."""
+"""Hyperparameters that an external training loop allows to be changed, read and set by functions of that loop."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class _Knob:
     set: Set
 
     def now(self) -> Control:
-        """With the value that holds now; the declared one where it cannot be had."""
+        """The control with its current value, or with the declared value if that cannot be read."""
         try:
             return self.declared.model_copy(update={"value": self.value()})
-        except Exception:  # of somebody else's function: what the panel shows must not end the loop
+        except Exception:  # from the user's function: showing the panel must not end the loop
             return self.declared
 
     def value(self) -> Value:
-        """What `get` gives, as a value of the control's kind.
+        """The result of `get`, as a value of the control's kind.
 
         Raises:
             TypeError: it is of another kind, or not finite.
@@ -50,10 +50,10 @@ class ControlPanel:
         self._knobs: dict[str, _Knob] = {}
 
     def declare(self, name: str, get: Get, set: Set, **limits: Any) -> None:
-        """Add one; limits as of a `Control`.
+        """Add a control; limits as for `Control`.
 
         Raises:
-            ObserveError: the name is taken or none, or `get` gives a value that the control does not accept.
+            ObserveError: the name is taken or invalid, or `get` returns a value that the control does not accept.
         """
         if name in self._knobs:
             raise ObserveError(f"control: {name!r} is declared already; expected another name")
@@ -74,14 +74,14 @@ class ControlPanel:
         self._knobs[name] = _Knob(declared, get, set)
 
     def state(self) -> tuple[Control, ...]:
-        """Every control with the value that holds now."""
+        """All controls with their current values."""
         return tuple(knob.now() for knob in self._knobs.values())
 
     def change(self, changes: dict[str, Any]) -> Answer:
-        """Make all changes, or none.
+        """Make all changes or none.
 
         Raises:
-            RequestRefused: a value is not accepted, or a setter raised, or it did nothing.
+            RequestRefused: a value is not accepted, or a setter raised or had no effect.
         """
         try:
             wanted = check_changes(changes, self.state(), "request")
@@ -104,10 +104,10 @@ class ControlPanel:
         return Answer(old, new)
 
     def _set(self, name: str, value: Value) -> Value:
-        """What holds after `set`.
+        """Set a control; return its value afterwards.
 
         Raises:
-            Exception: whatever the setter or `get` raise; ValueError where nothing was set.
+            Exception: whatever the setter or `get` raises; ValueError if the setter had no effect.
         """
         knob = self._knobs[name]
         before = knob.value()
@@ -118,7 +118,7 @@ class ControlPanel:
         return after
 
     def set_back(self, old: Mapping[str, Value]) -> list[str]:
-        """Put the values before in force again, the newest change first; what could not be put back."""
+        """Restore the old values, newest change first; return a message for each that could not be restored."""
         problems = []
         for name, value in reversed([*old.items()]):
             try:
@@ -136,6 +136,6 @@ class ControlPanel:
 
 
 def _plain(value: object) -> object:
-    """The number that a tensor, or a number of numpy's, holds."""
+    """The Python number in a tensor or numpy scalar; any other value unchanged."""
     item = getattr(value, "item", None)
     return item() if callable(item) else value

@@ -16,10 +16,10 @@ from bncore.train.environment import environment
 
 
 def make_directory(run: RunDir) -> None:
-    """Make the run's directory, and its parent a sweep's where nothing else is in it.
+    """Create the run directory; if its parent is new or empty, make that a sweep directory.
 
     Raises:
-        StoreError: it holds something, or cannot be written.
+        StoreError: the directory is not empty, or cannot be written.
     """
     parent = run.path.parent
     try:
@@ -38,7 +38,7 @@ def make_directory(run: RunDir) -> None:
 
 
 def write_meta(run: RunDir, device: str, layers: list[str] | None = None) -> None:
-    """Write meta.json; the names of the layers once they are known."""
+    """Write meta.json, including the layers' names once they are known."""
     meta: dict[str, Any] = environment(torch.device(device))
     meta["data"] = {"source": "observed"}
     if layers is not None:

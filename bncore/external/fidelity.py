@@ -1,4 +1,4 @@
-"""How faithfully a step of an external loop is recomputed: its recomputed gradient beside the loop's own."""
+"""How faithfully a step of an external loop is recomputed: its recomputed gradient against the loop's own."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ Gradient = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The loop's gradient g at its update and the loss's gradient g', recomputed in the loop's own precision."""
+    """Comparison of the loop's gradient g at its update with the loss's gradient g', recomputed in the loop's own
+    precision."""
 
     deviation: float
-    """|| g' ||g|| / ||g'|| - g || / ||g||: how far it points elsewhere, whatever it is scaled by."""
+    """|| g' ||g|| / ||g'|| - g || / ||g||: deviation in direction, independent of scale."""
     scale: float
-    """||g|| / ||g'||: below 1 where the loop clips."""
+    """||g|| / ||g'||: below 1 if the loop clips."""
     loss_deviation: float
-    """|L' - L| / |L|; NaN where the loop told no loss."""
+    """|L' - L| / |L|; NaN if the loop recorded no loss."""
     tolerance: float
-    """The deviation that the arithmetic of the passes may explain."""
+    """The deviation that rounding may explain."""
     precision: str = ""
-    """What the probes compute in."""
+    """The precision in which the probes compute."""
     batch: str = ""
-    """``local``, ``global`` where several processes make an update together."""
+    """``local`` or ``global`` if several processes make an update together, else empty."""
     precision_deviation: float = math.nan
-    """The deviation of the gradient that the probes start from, where they compute in another precision."""
+    """Deviation of the gradient that the probes start from, if they compute in another precision; else NaN."""
 
     @property
     def faithful(self) -> bool:
-        """Whether the recomputed gradient is the loop's, but for its length and rounding."""
+        """Whether the recomputed gradient equals the loop's up to scale and rounding."""
         return self.deviation <= self.tolerance
 
     def in_precision(self, precision: str, grads: Gradient | None, held: Gradient, *, batch: str) -> Fidelity:
-        """With the precision of the probes, and their gradient where it is another than g'."""
+        """A copy that states the probes' precision, and the deviation of their gradient if it differs from g'."""
         apart = math.nan if grads is None else compared(held, grads)[0]
         return replace(self, precision=precision, precision_deviation=apart, batch=batch)
 
     def fields(self) -> dict[str, Any]:
-        """The journal's."""
+        """The journal fields."""
         fields: dict[str, Any] = {
             "deviation": self.deviation,
             "scale": self.scale,
@@ -65,18 +66,18 @@ class Fidelity:
 
 
 def tolerance(precision: torch.dtype) -> float:
-    """How far, relative to its size, a number may be from the loop's own: kernels that add in another order every
-    time stay far within it, half precision does not."""
+    """Largest relative deviation from the loop's own numbers that counts as rounding. Kernels that sum in a
+    different order each time stay well within it; half precision does not."""
     return float(torch.finfo(precision).eps ** 0.5)
 
 
 def fidelity(
     held: Gradient, again: Gradient, *, recorded: float | None, loss: float, allowed: float
 ) -> Fidelity:
-    """How the loop's gradient and loss are related to the recomputed ones.
+    """Compare the loop's gradient and loss with the recomputed ones.
 
     Raises:
-        ObserveError: there is no gradient, or a sparse one.
+        ObserveError: there is no gradient, or it is sparse.
         ArithmeticError: a gradient is not finite.
     """
     if not any(name in again for name in held):
@@ -90,7 +91,7 @@ def fidelity(
 
 
 def compared(held: Gradient, again: Gradient) -> tuple[float, float]:
-    """How far two gradients point apart, and the length of the first by that of the second.
+    """Deviation in direction between two gradients, and the length of the first divided by that of the second.
 
     Raises:
         ArithmeticError: one of them is not finite.
@@ -111,10 +112,11 @@ def compared(held: Gradient, again: Gradient) -> tuple[float, float]:
 def require_same(
     held: Gradient, again: Gradient, found: Fidelity, *, recorded: float | None, loss: float
 ) -> None:
-    """Make sure, as ``check="strict"`` asks, that loss and gradient come out as in the loop, or shorter.
+    """Check, for ``check="strict"``, that the recomputed loss and gradient match the loop's; the loop's gradient
+    may be shorter.
 
     Raises:
-        ObserveError: they come out otherwise.
+        ObserveError: they do not match.
     """
     allowed = found.tolerance
     told = math.nan if recorded is None else recorded

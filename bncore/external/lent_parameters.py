@@ -1,8 +1,8 @@
-"""The check that a module can be run at other parameters than its own: what every probe's pass does.
+"""Check that a module can be run at parameters other than its own, as every probe does.
 
-At theta_t itself a pass at lent parameters may agree by mere closeness, because the module's own have hardly moved
-since: whatever keeps a reference to them reads those. Therefore both are compared far away, where the module is
-put for a moment.
+At theta_t itself, a pass at lent parameters may agree just because the module's own parameters have hardly moved
+since; code that keeps a reference to them reads those instead. Therefore both are compared at a distant point, to
+which the module is moved temporarily.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bncore.probes.compare import whole
 from bncore.probes.module import ModuleView, summed_gradient
 
 DISTANCES = (0.05, 0.005, 0.0005)
-"""How far away, in units of each parameter's size; the next one where the loss is not finite there."""
+"""Distances to try, relative to each parameter's size; the next one is used if the loss is not finite."""
 
 DRAWS = (
     "loss: two passes at the same parameters, on the same batch, from the same states of the generators of torch, "
@@ -32,14 +32,14 @@ READS = (
 )
 
 Gradient = tuple[Tensor, list[Tensor]]
-"""Loss and its gradient."""
+"""Loss and gradient."""
 
 
 def check_checkpointing(view: ModuleView) -> None:
-    """Make sure that a gradient with respect to given tensors is whole.
+    """Check that a gradient with respect to given tensors is complete.
 
     Raises:
-        ObserveError: parts of the network hide their parameters from it.
+        ObserveError: reentrant activation checkpointing hides parameters from it.
     """
     leaves = {name: view.before[name].detach().requires_grad_() for name in view.before}
     seen: set[object] = set()
@@ -58,14 +58,14 @@ def check_checkpointing(view: ModuleView) -> None:
 
 
 def check_lent_parameters(view: ModuleView, allowed: float) -> None:
-    """Make sure that loss and gradient at lent parameters are those of the module when it has them.
+    """Check that loss and gradient at lent parameters equal those of the module when it holds them itself.
 
     Arguments:
         view: the step.
-        allowed: relative distance of two gradients that are the same.
+        allowed: relative distance up to which two gradients count as equal.
 
     Raises:
-        ObserveError: they are not.
+        ObserveError: they differ.
     """
     for distance in DISTANCES:
         there = _moved(view.before, tuple(view.grads), distance)
@@ -79,7 +79,7 @@ def check_lent_parameters(view: ModuleView, allowed: float) -> None:
 
 
 def _moved(before: Mapping[str, Tensor], names: tuple[str, ...], distance: float) -> dict[str, Tensor]:
-    source = torch.Generator().manual_seed(0)  # of our own: the loop's are left alone
+    source = torch.Generator().manual_seed(0)  # our own generator; the loop's are not touched
     moved = dict(before)
     for name in names:
         theta = before[name]
@@ -105,10 +105,10 @@ def _own(view: ModuleView) -> Gradient:
 
 @contextmanager
 def _put(net: nn.Module, there: Mapping[str, Tensor]) -> Iterator[None]:
-    """The module itself with these parameters and buffers, its parameters without hooks; then as before, to the
-    bit.
+    """Within the context, the module itself holds these parameters and buffers, without parameter hooks.
+    Afterwards it is restored bit for bit.
 
-    Written through `data`, so that no graph of the loop's takes offense.
+    Values are written through `data`, so that autograd graphs of the loop stay valid.
     """
     live: dict[str, Tensor] = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     kept = {name: tensor.data.clone() for name, tensor in live.items()}

@@ -1,4 +1,4 @@
-"""What the journal says of a loop that is not as in a run of our own."""
+"""Journal warnings about what differs in an observed loop from one of our own runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.external.recomputed_step import RecomputedStep
 
 
 def announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> Iterator[tuple[str, str]]:
-    """What is worth saying once, each with a key."""
+    """Warnings to give once per run, each with a key."""
     view, found = again.view, again.fidelity
     if probes.ics.every and type(net) is not nn.Sequential:
         passes = len(probes.ics.layers or view.weights)

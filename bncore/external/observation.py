@@ -1,4 +1,4 @@
-"""A run that watches a training loop: its journal, its probes, and what happens where one of them fails."""
+"""A run that observes a training loop: its journal, its probes, and the handling of their failures."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from bncore.train.machine import Machine, Part, Sections, find_gpu
 
 OnError = Literal["warn", "raise"]
 KNOWN_PARTS: tuple[Part, ...] = ("step", "probes")
-"""Where the time of a loop goes, as far as its observer knows."""
+"""Sections of a loop's time that its observer can tell apart."""
 
 
 class Observation(Controls):
-    """A run that watches a loop; made by `bncore.observe`, which says what it does."""
+    """A run that observes a training loop, as created and documented by `bncore.observe`."""
 
     _logs = True
-    """Whether this process tells of each step."""
+    """Whether this process journals steps."""
 
     def __init__(
         self,
@@ -56,20 +56,20 @@ class Observation(Controls):
         super().__init__(recomputation.net, optimizer, steering, seed=described.seed)
         self.run = steering.run
         self.position = 0
-        """Updates seen."""
+        """Number of updates seen."""
         self._recomputation = recomputation
         self._described = described
         self._on_error = on_error
         self._probes = ProbeRunner(Spec().model_copy(update={"probes": described.probes}))
         self._measuring = recomputation.strict or any(part.every for _, part in described.probes)
         self._layer_map: LayerMap | None = None
-        self._own: set[Tensor] = set()  # parameters
-        self._told: set[str] = set()  # what was announced
+        self._own: set[Tensor] = set()  # the network's known parameters
+        self._told: set[str] = set()  # warnings given
         self._given_up = False
         self._measured: set[str] = set()  # probes that have measured, or failed to
         self._open = False
         self._entered = False
-        self._elsewhere = False  # whether steps were made in another thread
+        self._elsewhere = False  # whether a step was made in another thread
         self._thread = 0
 
     def __enter__(self) -> Observation:
@@ -96,13 +96,13 @@ class Observation(Controls):
         return self
 
     def step(self, inputs: Any = ABSENT, targets: Any = ABSENT) -> ObservedStep:
-        """A context around the making of one update on a batch, given as the loss meets it: one batch of any
-        structure, or inputs and targets. Where several batches make one update, none is given here, but each to
-        `ObservedStep.batch`. What a person has requested is answered first, and a pause waited for.
+        """A context around one update. The batch is given as the loss takes it: one batch of any structure, or
+        inputs and targets. If several micro-batches make one update, pass each to `ObservedStep.batch` instead.
+        Waiting requests are answered first; while paused, the call blocks.
 
         Raises:
             ObserveError: the observation was never entered.
-            StopObserved: a person has requested a stop.
+            StopObserved: a stop was requested.
         """
         if not self._entered:
             raise ObserveError(
@@ -129,12 +129,12 @@ class Observation(Controls):
         )
 
     def _measures(self, step: int) -> bool:
-        """Whether there is to be measured; of a loop that is not understood yet every step is tried."""
+        """Whether to measure at this step; until a first step has been recomputed, every step is tried."""
         wanted = self._layer_map is None or bool(self._probes.due(step))
         return wanted and self._all_measure()
 
     def _all_measure(self) -> bool:
-        """Whether every process that takes part still does: one that waits for another would wait for ever."""
+        """Whether every participating process still measures; otherwise one would wait for another forever."""
         if not self._given_up:
             self._given_up = not self._recomputation.processes.agree(self._open and self._measuring)
         return not self._given_up
@@ -157,7 +157,7 @@ class Observation(Controls):
         test_loss: float | None = None,
         test_accuracy: float | None = None,
     ) -> None:
-        """Journal an evaluation that the loop made of the model as it is now."""
+        """Journal an evaluation that the loop made of the current model."""
         fields = _known(
             train_loss=train_loss,
             train_accuracy=train_accuracy,
@@ -167,8 +167,8 @@ class Observation(Controls):
         self._guarded(lambda: self._write("eval", self.position, **fields))
 
     def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
-        """Journal numbers of the loop's own, each by a name, which gets a chart: ``watch.log(val_loss=0.3)``, or
-        a mapping for names such as ``val/loss``. Each number waits for the device."""
+        """Journal the loop's own numbers; each name gets a chart. Use ``watch.log(val_loss=0.3)``, or a mapping
+        for names such as ``val/loss``. Each tensor is read back, which synchronizes with its device."""
         self._guarded(lambda: self._log({**(values or {}), **named}))
 
     def _log(self, values: Mapping[str, Any]) -> None:
@@ -180,7 +180,7 @@ class Observation(Controls):
         self._write("log", self.position, **numbers)
 
     def _refuse(self, reason: str) -> None:
-        """A wrong call, which does nothing, or stops the loop."""
+        """Handle an invalid call: warn, or raise if `on_error` is ``raise``."""
         if self._on_error == "raise":
             raise ObserveError(reason)
         warnings.warn(reason, RuntimeWarning, stacklevel=6)
@@ -216,7 +216,7 @@ class Observation(Controls):
     def _tell(self, step: ObservedStep) -> None:
         if step.logged:
             fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
-            if math.isnan(step.lr):  # groups of parameters with rates of their own
+            if math.isnan(step.lr):  # parameter groups with different learning rates
                 del fields["lr"]
             self._write("step", step.step, **fields)
         if step.skipped:
@@ -255,7 +255,7 @@ class Observation(Controls):
         return captured, self._recomputation.of(captured, self._layer_map)
 
     def _warn_once(self, text: str) -> None:
-        if text not in self._told and not self._recomputation.strict:  # which refuses such a loop
+        if text not in self._told and not self._recomputation.strict:  # the strict check refuses such a loop
             self._told.add(text)
             warnings.warn(text, RuntimeWarning, stacklevel=6)
 
@@ -270,7 +270,7 @@ class Observation(Controls):
     def _run_probes(self, again: RecomputedStep) -> None:
         step, found = again.view.step, again.fidelity
         doubted: dict[str, Any] = {} if found.faithful else {"faithful": False}
-        results = list(self._probes.measure(again.view))  # other processes wait for passes, not for files
+        results = list(self._probes.measure(again.view))  # all passes first: other processes wait for them
         self._write("probe", step, name="fidelity", **found.fields())
         for result in results:
             if isinstance(result, Measured):
@@ -288,7 +288,8 @@ class Observation(Controls):
             warnings.warn(f"{what}: {reason}", RuntimeWarning, stacklevel=8)
 
     def _not_recomputed(self, step: int, error: Exception) -> None:
-        """A loop that is not understood from the first is refused; later only the measurement is."""
+        """Handle a step that could not be recomputed: the loop is refused if none has been yet; otherwise only
+        this measurement fails."""
         reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
         if self._layer_map is None:
             if isinstance(error, ObserveError):
@@ -318,8 +319,8 @@ class Observation(Controls):
             self._heartbeat.stop("stopped", f"the loop was left by {kind.__name__}")
 
     def _guarded(self, work: Callable[[], object]) -> object:
-        """`work()`, unless the run is closed. Where it fails, the training continues, unless it is to be stopped:
-        without probes, or, where the run directory can no longer be written, unobserved."""
+        """Call `work()` unless the run is closed. If it fails, training continues without probes, or unobserved if
+        the run directory can no longer be written. The error is raised instead if `on_error` is ``raise``."""
         if not self._open:
             return None
         try:
@@ -364,8 +365,8 @@ def _known(**fields: float | Tensor | None) -> dict[str, float]:
 
 
 class Companion(Observation):
-    """The observation in a process that writes nothing: the first one writes. It takes part in measurements that
-    all processes make together."""
+    """The observation in every process but the first. It writes nothing, but takes part in measurements that all
+    processes make together."""
 
     _logs = False
 

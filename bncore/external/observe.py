@@ -1,4 +1,4 @@
-"""`observe`: the instruments around a training loop that is somebody's own."""
+"""`observe`: the probes around an external training loop."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from bncore.store.paths import RunDir
 
 DEFAULT_PROBES: Mapping[str, Any] = {"landscape": {"every": 100}, "activations": {"every": 100}}
 Criterion = Callable[[Any, Any], Tensor]
-"""The loss of a model's outputs and targets, one number."""
+"""Maps a model's outputs and the targets to the loss, a scalar."""
 
 
 class Options(TypedDict, total=False):
-    """What `observe` takes by name beside the loss and the run."""
+    """Keyword arguments of `observe` other than the loss and the run."""
 
     probes: Mapping[str, Any]
     check: Literal["report", "strict"]
@@ -95,9 +95,9 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
     on_checkpoint: OnCheckpoint | None = None,
     on_evaluate: OnEvaluate | None = None,
 ) -> Observation:
-    """Watch a training loop: journal its losses, measure with the probes, into a run directory.
+    """Observe a training loop: journal its losses and measure with probes, into a run directory.
 
-    A context; each update is made within its `step`::
+    The result is a context manager; each update is made within its `step`::
 
         def loss_of(model, batch):
             return F.cross_entropy(model(batch["image"]), batch["label"])
@@ -111,47 +111,49 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
                     optimizer.step()
                     step.record(loss)
 
-    ``observe(model, loss_fn, optimizer, run=...)`` with ``watch.step(inputs, targets)`` is short for the loss
+    ``observe(model, loss_fn, optimizer, run=...)`` with ``watch.step(inputs, targets)`` is shorthand for the loss
     ``loss_fn(model(inputs), targets)``.
 
-    The training stays as it is, bit by bit: parameters, buffers, gradients, optimizer state, modes, generators
-    (torch's, Python's, numpy's), hooks. Dropout and the like meet the same draws in every pass of a probe as in
-    the step. The first step, and each one that is measured, is recomputed from what was copied of it, and its
-    gradient compared with the loop's own (docs/how-to/observe.md). An exception in the loop leaves the run
-    `failed`, Ctrl-C `stopped`.
+    The training stays the same bit for bit: parameters, buffers, gradients, optimizer state, modes, random
+    generators (torch's, Python's, numpy's) and hooks. Dropout and other random modules draw the same numbers in
+    every pass of a probe as in the step. The first step and each measured step are recomputed from copies, and
+    their gradient is compared with the loop's own (docs/how-to/observe.md). An exception in the loop leaves the
+    run `failed`, Ctrl-C leaves it `stopped`.
 
     Arguments:
         model: any module on one device, in float32 or float64.
-        loss_of: the loss as a function of the model and a batch, one number. It may call the model more than once,
+        loss_of: the loss as a function of the model and a batch, a scalar. It may call the model more than once,
             read its parameters, and open autocast regions.
-        loss_fn: instead of it, the loss of the model's outputs and the targets.
-        optimizer: its learning rate is the unit of the landscape's step lengths.
-        run: the run's directory, new or empty. Where its parent is new or empty too, it becomes a sweep's
+        loss_fn: alternative to `loss_of`: the loss as a function of the model's outputs and the targets.
+        optimizer: the loop's optimizer; its learning rate is the unit of the landscape's step lengths.
+        run: the run directory, new or empty. If its parent is new or empty too, the parent becomes a sweep
             directory, which `bnrun ls` lists.
-        probes: settings by name, as under ``[spec.probes]`` of an experiment; all but `theory`.
-        check: ``report`` journals how far the recomputed gradient is from the loop's own (the measure `fidelity`),
-            and marks measurements where that is more than rounding; ``strict`` refuses such a loop at once.
-        on_error: ``warn`` continues the training without what failed, a probe, all of them, or the run directory;
-            ``raise`` stops it.
-        probe_autocast: whether probes compute under the loop's autocast (that around the step, and those that
-            `loss_of` opens), not in IEEE float32.
-        batch: of a model in DistributedDataParallel: ``local`` measures in the first process alone, on its own
-            batch; ``global`` in all processes together, on the batch of all of them. Every process makes the same
-            calls; the first one writes the run.
-        steps: how many updates there will be; 0: not known.
-        log_every: journal loss, learning rate and gradient's norm every so many steps; each waits for the device.
-        seed: of what the probes draw.
-        title: a heading.
-        config: what else is worth knowing of the loop, by name: numbers, text, tables of them. Runs are compared,
-            listed and selected by it (``config.NAME``).
-        tags: words to select runs by (``tag=NAME``).
-        on_checkpoint: called with the step where a person requests a checkpoint; saves what the loop wants saved.
-        on_evaluate: called where a person requests an evaluation; gives the numbers to be journaled, by name.
+        probes: probe settings by name, as under ``[spec.probes]`` of an experiment; every probe except `theory`.
+        check: ``report`` journals how far the recomputed gradient deviates from the loop's own (the measure
+            `fidelity`), and marks measurements where rounding does not explain the deviation; ``strict`` refuses
+            such a loop at once.
+        on_error: ``warn`` continues the training without whatever failed: a probe, all probes, or the run
+            directory; ``raise`` stops it.
+        probe_autocast: whether probes compute under the loop's autocast (around the step, and in regions that
+            `loss_of` opens) instead of in IEEE float32.
+        batch: for a model in DistributedDataParallel: ``local`` measures in the first process alone, on its own
+            batch; ``global`` measures in all processes together, on their combined batch. Every process makes the
+            same calls; the first one writes the run.
+        steps: planned number of updates; 0: unknown.
+        log_every: number of steps between journal entries of loss, learning rate and gradient norm; each entry
+            synchronizes with the device.
+        seed: seed of the probes' random draws.
+        title: title of the run.
+        config: further facts about the loop by name: numbers, text, or nested tables. Runs can be compared, listed
+            and selected by them (``config.NAME``).
+        tags: words by which runs can be selected (``tag=NAME``).
+        on_checkpoint: called with the step when a checkpoint is requested; saves whatever the loop wants saved.
+        on_evaluate: called when an evaluation is requested; returns the numbers to journal, by name.
 
     Raises:
-        ObserveError: the model, the optimizer or a probe cannot be observed rightly.
-        SpecError: settings that make no sense.
-        StoreError: the directory holds something, or cannot be written.
+        ObserveError: the model, the optimizer or a probe cannot be observed correctly.
+        SpecError: a setting is invalid.
+        StoreError: the directory is not empty, or cannot be written.
     """
     if optimizer is None and loss_of is not None:
         loss_fn, optimizer = None, loss_fn
@@ -199,7 +201,7 @@ def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out
 
 
 def _loss(loss_fn: Criterion | None, loss_of: BatchLoss | None) -> tuple[str, BatchLoss]:
-    """The loss's name, and the loss as a function of model and batch."""
+    """Name of the loss, and the loss as a function of model and batch."""
     given = [one for one in (loss_fn, loss_of) if one is not None]
     if len(given) != 1 or not callable(given[0]):
         raise ObserveError("loss: expected either loss_of(model, batch) or loss_fn(outputs, targets)")
@@ -217,7 +219,7 @@ def _loss(loss_fn: Criterion | None, loss_of: BatchLoss | None) -> tuple[str, Ba
 
 
 def _flat(table: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Plain values by dotted names; what is no number is told as text."""
+    """Flatten nested tables to plain values by dotted name; values of other types become text."""
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -226,7 +228,7 @@ def _flat(table: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _described(optimizer: torch.optim.Optimizer) -> str:
-    """The class and its plain settings, ``SGD(lr=0.1, momentum=0.9, ...)``."""
+    """The optimizer's class and plain settings, ``SGD(lr=0.1, momentum=0.9, ...)``."""
     settings = []
     for name, value in optimizer.param_groups[0].items():
         plain: object = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value

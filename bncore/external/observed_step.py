@@ -1,4 +1,4 @@
-"""One step of somebody's own loop, while it is made: what is copied of it, and when."""
+"""One step of an external training loop while it runs: what is copied from it, and when."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from bncore.external.recomputed_step import CapturedStep
 from bncore.probes.batches import MicroBatch, RngState, copied
 
 ABSENT: Any = object()
-"""Stands for an argument that was not given."""
+"""Marks an argument that was not given."""
 NO_UPDATE = "no update was made within the step: is optimizer.step() inside the `with watch.step(...)` block?"
 NO_AUTOCAST = Autocast("cpu", None)
 Guard = Callable[[Callable[[], object]], object]
-"""Does some work of the observer's, and keeps what it raises from the loop."""
+"""Runs work of the observer and shields the loop from its errors."""
 
 
 class ObservedStep:
-    """A context around everything that makes one update: forward pass, backward pass, the optimizer's step.
+    """A context around everything that makes one update: forward pass, backward pass, and optimizer step.
 
-    At a step that is measured, parameters, buffers and generator states are copied at its beginning, gradients
-    just before the update, which a hook of the optimizer reports; the hook is gone at its end. Where a context
-    does not fit a loop, `begin` and `end` do the same.
+    In a measured step, parameters, buffers and generator states are copied at its start, and gradients just before
+    the update, which an optimizer hook reports; the hook is removed at the end. If a context does not fit a loop,
+    use `begin` and `end` instead.
 
     Arguments:
         net, optimizer: the loop's own.
-        step: the step's number.
+        step: number of the step.
         measured: whether to copy what the probes need.
-        logged: whether to compute what a `step` event says.
-        section: counts the time until the end.
+        logged: whether to compute the fields of a `step` event.
+        section: context that counts the time until the end.
         done: called at the end, unless the step raised.
-        guard: around everything that is done here.
-        own: the network's parameters as far as they are known, shared by all steps; sought again where the
-            optimizer has others.
+        guard: wrapper around all work of the observer.
+        own: the network's known parameters, shared by all steps; refreshed if the optimizer has others.
         given: inputs and targets of a step on one batch.
     """
 
@@ -64,9 +63,9 @@ class ObservedStep:
         self.accuracy: float | Tensor | None = None
         self.lr = float("nan")
         self.modes: dict[nn.Module, bool] = {}
-        """Which modules were in train mode at the update."""
+        """Whether each module was in train mode at the update."""
         self.updates = 0
-        """How often the optimizer made a step."""
+        """Number of optimizer steps made."""
         self._net = net
         self._optimizer = optimizer
         self._section = section
@@ -89,7 +88,7 @@ class ObservedStep:
         self._hook: torch.utils.hooks.RemovableHandle | None = None
 
     def batch(self, inputs: Any, targets: Any = ABSENT, *, weight: float = 1.0) -> None:
-        """Tell the micro-batch that comes next, before its forward pass, where gradients are accumulated::
+        """Report the next micro-batch before its forward pass, if gradients are accumulated::
 
             with watch.step() as step:
                 for batch in micro_batches:
@@ -99,8 +98,8 @@ class ObservedStep:
                 optimizer.step()
 
         Arguments:
-            inputs, targets: as `Observation.step` takes them.
-            weight: what the loss of this batch is multiplied by before its backward pass.
+            inputs, targets: as for `Observation.step`.
+            weight: factor of this batch's loss in the backward pass.
         """
         if self.measured:
             given = inputs if targets is ABSENT else (inputs, targets)
@@ -109,8 +108,8 @@ class ObservedStep:
             self._micro_batches.append(MicroBatch(None, weight))
 
     def record(self, loss: Tensor | float, *, accuracy: Tensor | float | None = None) -> None:
-        """Tell the step's loss, as the loss function gave it, and the share of the batch that was classified
-        rightly. Where it is told once for each micro-batch, the step's loss is their weighted sum."""
+        """Record the step's loss, as the loss function returned it, and the share of the batch that was classified
+        correctly. If called once per micro-batch, the step's loss is their weighted sum."""
         self._losses.append(loss.detach() if isinstance(loss, Tensor) else loss)
         self.accuracy = accuracy.detach() if isinstance(accuracy, Tensor) else accuracy
 
@@ -127,7 +126,7 @@ class ObservedStep:
 
     @property
     def skipped(self) -> str:
-        """Why no update was made; empty where one was."""
+        """Why no update was made; empty if one was."""
         if self.updates and not (self._found_inf is not None and bool(self._found_inf)):
             return ""
         grads = [p.grad for p in self._net.parameters() if p.grad is not None]
@@ -144,7 +143,7 @@ class ObservedStep:
         return self
 
     def end(self) -> None:
-        """Leave the step: its update has been made."""
+        """Leave the step after its update."""
         if self._hook is not None:
             self._hook.remove()
         try:
@@ -173,10 +172,10 @@ class ObservedStep:
             self._buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
 
     def captured(self) -> CapturedStep:
-        """What was copied.
+        """What was copied from the step.
 
         Raises:
-            ObserveError: no gradient of a known batch was.
+            ObserveError: no batch was given, or no update was made.
         """
         for problem in self._obstacles():
             raise ObserveError(problem)
@@ -193,7 +192,7 @@ class ObservedStep:
         )
 
     def _obstacles(self) -> Iterator[str]:
-        """What makes a step impossible to recompute."""
+        """Reasons why the step cannot be recomputed."""
         if not self._micro_batches:
             yield "batch: none was given; expected watch.step(batch), or step.batch(batch) before each pass"
         if self.updates == 0:
@@ -203,7 +202,7 @@ class ObservedStep:
             )
 
     def oddities(self) -> Iterator[str]:
-        """What is not as in a plain loop; the strict check refuses it."""
+        """How the step differs from that of a plain loop; the strict check refuses any difference."""
         if not self._losses:
             yield "loss: not recorded; expected step.record(loss) within the step"
         if self.updates > 1:
@@ -223,7 +222,7 @@ class ObservedStep:
             yield "model: in evaluation mode at the update; expected train mode"
 
     def _same(self, name: str, parameter: Tensor) -> bool:
-        """Whether a parameter is what it was at the beginning of the step, to the bit but for NaN."""
+        """Whether a parameter is unchanged since the start of the step; NaN in both counts as unchanged."""
         then = self._before.get(name)
         if then is None or then.shape != parameter.shape:
             return False
@@ -245,7 +244,7 @@ class ObservedStep:
         return replaced, {name: told if one is closure else one for name, one in kwargs.items()}
 
     def _telling(self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
-        """The closure; after its first call the gradient is that of the step."""
+        """The closure, wrapped to capture the step's gradient after its first call."""
         calls = 0
 
         def evaluate(*args: Any, **kwargs: Any) -> Any:
@@ -262,9 +261,9 @@ class ObservedStep:
 
     @torch.no_grad()
     def _capture(self, optimizer: torch.optim.Optimizer) -> None:
-        """What is there to be seen between the backward pass and the update."""
+        """Capture gradients and rates between the backward pass and the update."""
         self.lr = learning_rate(optimizer)
-        scale = getattr(optimizer, "grad_scale", None)  # of a scaler whose optimizer unscales by itself
+        scale = getattr(optimizer, "grad_scale", None)  # set by a scaler if the optimizer unscales itself
         self._scaled = scale is not None
         self._found_inf = getattr(optimizer, "found_inf", None)
         updated = [p for group in optimizer.param_groups for p in group["params"]]

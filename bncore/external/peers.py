@@ -1,5 +1,5 @@
-"""What the processes of one loop tell one another between two updates, by the store through which they met: no
-device waits for it, and a process that never observes is not waited for."""
+"""Messages between the processes of one loop between two updates, through the store of their process group. No
+device waits for them, and no process waits for one that never observes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch import distributed as dist
 from bncore.probes.processes import Processes
 
 PATIENCE_S = 600.0
-"""How long another process may take for a request, an evaluation, say."""
+"""Seconds that another process may take to answer a request, such as an evaluation."""
 LONGEST_NAP_S = 0.05
 KEPT = 100_000
-"""Messages; far more than processes that make each update together can be apart."""
+"""Messages kept; far more than processes that make each update together can lag behind."""
 
 _NUMBERS = itertools.count()
 
 
 class Peers:
-    """The first process tells, the others listen: the same messages in the same order."""
+    """The first process sends, the others receive the same messages in the same order."""
 
     def __init__(self, processes: Processes) -> None:
         self.count, self.rank = processes.count, processes.rank
@@ -34,7 +34,7 @@ class Peers:
             self._store = dist.distributed_c10d.PrefixStore(f"bncore.observe/{next(_NUMBERS)}", common)
 
     def arrive(self) -> None:
-        """Say that this process listens."""
+        """Announce that this process listens."""
         self._store.set(f"listens/{self.rank}", "")
 
     @property
@@ -43,7 +43,7 @@ class Peers:
         return [rank for rank in range(1, self.count) if not self._store.check([f"listens/{rank}"])]
 
     def tell(self, **message: Any) -> None:
-        """Send to all others."""
+        """Send a message to all other processes."""
         if self.count == 1:
             return
         self._store.set(f"{self._sent}", orjson.dumps(message).decode())
@@ -52,18 +52,18 @@ class Peers:
         self._sent += 1
 
     def hear(self) -> dict[str, Any]:
-        """The next message, once it is there."""
+        """Wait for the next message and return it."""
         self._wait(f"{self._sent}", math.inf)
         message: dict[str, Any] = orjson.loads(self._store.get(f"{self._sent}"))
         self._sent += 1
         return message
 
     def answer(self, reason: str) -> None:
-        """Tell the first process why this one could not do what the newest message says; empty: it did."""
+        """Tell the first process why this one could not carry out the newest message; empty: it did."""
         self._store.set(f"{self._sent - 1}/{self.rank}", reason)
 
     def refusals(self) -> Iterator[str]:
-        """Why others could not."""
+        """Reasons why other processes could not carry out the newest message."""
         for rank in range(1, self.count):
             key = f"{self._sent - 1}/{rank}"
             answered = self._wait(key, PATIENCE_S)
@@ -72,7 +72,7 @@ class Peers:
                 yield f"process {rank}: {reason}"
 
     def _wait(self, key: str, patience: float) -> bool:
-        """Whether it is there in time."""
+        """Wait for a key for at most `patience` seconds; return whether it appeared."""
         nap, end = 1e-4, time.monotonic() + patience
         while not self._store.check([key]):
             if time.monotonic() > end:

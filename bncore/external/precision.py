@@ -1,4 +1,4 @@
-"""Autocast around a loop: what is on, what a loss opens, and passes without it."""
+"""Autocast around a loop: the current state, the regions that a loss opens, and passes without autocast."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ DeviceType = str
 
 @dataclass(frozen=True)
 class Autocast:
-    """Autocast as it is somewhere in a program."""
+    """The autocast state at some point of a program."""
 
     device_type: DeviceType
     dtype: torch.dtype | None
-    """What it casts to; None: it is off."""
+    """The dtype it casts to; None: autocast is off."""
 
     @staticmethod
     def now(device_type: DeviceType) -> Autocast:
-        """As it is here."""
+        """The current autocast state."""
         on = torch.is_autocast_enabled(device_type)
         return Autocast(device_type, torch.get_autocast_dtype(device_type) if on else None)
 
     def region(self) -> torch.autocast:
-        """A context in which it is so again."""
+        """A context that restores this state."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
 
 @contextmanager
 def autocast_seen(found: set[torch.dtype]) -> Iterator[None]:
-    """Add to `found` what the autocast regions that are opened meanwhile cast to."""
+    """Add to `found` the dtypes of all autocast regions opened within the context."""
 
     def enter(region: torch.autocast, enter: Callable[[torch.autocast], object]) -> object:
         entered = enter(region)
@@ -47,7 +47,7 @@ def autocast_seen(found: set[torch.dtype]) -> Iterator[None]:
 
 @contextmanager
 def without_autocast(device_type: DeviceType) -> Iterator[None]:
-    """Autocast off, even in the regions that are opened meanwhile."""
+    """Turn autocast off within the context, even in autocast regions opened there."""
 
     def enter(region: torch.autocast, enter: Callable[[torch.autocast], object]) -> object:
         enabled, region._enabled = region._enabled, False
@@ -64,14 +64,15 @@ def without_autocast(device_type: DeviceType) -> Iterator[None]:
 def _entering(
     instead: Callable[[torch.autocast, Callable[[torch.autocast], object]], object],
 ) -> Iterator[None]:
-    """Autocast regions are entered otherwise meanwhile, in this thread; `instead` is given the ordinary way."""
+    """Within the context, enter autocast regions of this thread with `instead`, which also receives the original
+    `__enter__`."""
     thread = threading.get_ident()
     ordinary: Callable[[torch.autocast], object] = torch.autocast.__enter__
 
     def enter(region: torch.autocast) -> object:
         return instead(region, ordinary) if threading.get_ident() == thread else ordinary(region)
 
-    torch.autocast.__enter__ = enter  # type: ignore[method-assign]  # torch tells nobody of regions
+    torch.autocast.__enter__ = enter  # type: ignore[method-assign]  # torch has no hook for regions
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Controls that most loops want: of the optimizer, noise, norms, dropout, attributes."""
+"""Ready-made controls: for the optimizer, noise, norms, dropout and attributes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from bncore.nets.switchable import SWITCHABLE_KINDS, SwitchableNorm
 OPTIMIZER = ("lr", "momentum", "weight_decay")
 MOST_MOMENTUM = 0.99999
 AMPLITUDES = {"n_mu": 0.0, "n_sigma": 1.0, "r_mu": 0.0, "r_sigma": 0.0}
-"""Fields of the noise, and their least values."""
+"""Noise fields and their least values."""
 
 
 class Controls:
-    """What a person may change in the loop while it trains: the part of an observation that declares it.
+    """The part of an observation that declares what can be changed in the loop while it trains.
 
-    Each change is made between two updates, journaled with the old and the new value, and shown in every chart.
+    Each change is made between two updates, journaled with its old and new value, and shown in every chart.
     """
 
     position: int
@@ -47,15 +47,15 @@ class Controls:
 
     @property
     def should_stop(self) -> bool:
-        """Whether a person has requested a stop: a loop that asks after each update can end by itself; in another,
+        """Whether a stop was requested. A loop that checks this after each update can end by itself; otherwise
         `step` raises `StopObserved`."""
         return self._steering.stops_at(self.position)
 
     def replay(self, run: str | os.PathLike[str]) -> None:
-        """Make the changes of another run of this script at the steps where they were made there, and no others.
+        """Replay the changes of another run of this script at the same steps, and make no others.
 
         Arguments:
-            run: its directory, or its journal.
+            run: directory or journal of that run.
 
         Raises:
             ObserveError: the loop has begun.
@@ -76,38 +76,39 @@ class Controls:
         """Declare a hyperparameter.
 
         Arguments:
-            name: what it is set by: letters, digits, dots, dashes.
-            get: gives the value that holds: a float, int, bool or str, which is the kind of every value.
-            set: called with a new one; what it raises is the reason of a rejection, and the old one is set again.
-            minimum: of numbers.
-            maximum: of numbers.
-            choices: the only values.
+            name: name by which it is set: letters, digits, dots, dashes.
+            get: returns the current value, a float, int, bool or str; its type is the type of every value.
+            set: called with a new value; if it raises, the request is rejected with that error and the old value
+                is restored.
+            minimum: least value of a number.
+            maximum: greatest value of a number.
+            choices: the only accepted values.
 
         Raises:
-            ObserveError: the name is taken or none; the value is not accepted.
+            ObserveError: the name is taken or invalid, or the current value is not accepted.
         """
         self._steering.panel.declare(name, get, set, minimum=minimum, maximum=maximum, choices=tuple(choices))
 
     def control_attribute(self, owner: object, attribute: str, *, name: str = "", **limits: Any) -> None:
-        """Declare an attribute of any object, by its own name unless another is given; limits as of `control`."""
+        """Declare an attribute of any object, under `name` or its own name; limits as for `control`."""
         get, set_ = partial(getattr, owner, attribute), partial(setattr, owner, attribute)
         self.control(name or attribute, get, set_, **limits)
 
     def control_optimizer(
         self, *what: str, optimizer: torch.optim.Optimizer | None = None, per_group: bool = False
     ) -> None:
-        """Declare settings of an optimizer: `lr`, `momentum` (of Adam and its like the first beta) and
-        `weight_decay`, or only some; those it has.
+        """Declare settings of an optimizer: `lr`, `momentum` (for Adam and similar the first beta) and
+        `weight_decay`, or only those named; by default those that it has.
 
-        A value is the largest of all parameter groups; the others keep their ratio to it. A scheduler that
-        computes the rate from the step overwrites it at its next step.
+        A control's value is the largest of all parameter groups; the other groups keep their ratio to it. A
+        scheduler that computes the learning rate from the step overwrites it at its next step.
 
         Arguments:
-            optimizer: default: the one observed.
-            per_group: a control for each parameter group instead, `lr.0`, `lr.1` and so on.
+            optimizer: the optimizer; default: the observed one.
+            per_group: declare one control per parameter group instead, `lr.0`, `lr.1` and so on.
 
         Raises:
-            ObserveError: it has no such setting.
+            ObserveError: the optimizer has no such setting.
         """
         optimizer = optimizer or self._optimizer
         for one in what or OPTIMIZER:
@@ -131,19 +132,19 @@ class Controls:
                 self.control(one, ratios.get, ratios.set, **limits)
 
     def control_noise(self, *modules: str, name: str = "noise", **amplitudes: float) -> None:
-        """Declare noise on the outputs of modules, off at first: Algorithm 1 of Santurkar et al. (2018).
+        """Declare noise on the outputs of modules, initially off: Algorithm 1 of Santurkar et al. (2018).
 
-        It is made in training only. `noise` switches it; `noise.n_mu`, `noise.n_sigma`, `noise.r_mu` and
-        `noise.r_sigma` are its amplitudes. What it draws depends on the observation's seed, the step, the module
-        and the shape alone, and disturbs nothing else; all passes of a step meet the same draws. Units are
-        dimension 1.
+        Noise is added in training mode only. `noise` switches it; `noise.n_mu`, `noise.n_sigma`, `noise.r_mu` and
+        `noise.r_sigma` are its amplitudes. Its draws depend only on the observation's seed, the step, the module
+        and the shape, and leave other random generators untouched; all passes of a step get the same draws. Units
+        are dimension 1.
 
         Arguments:
             modules: names as in `named_modules()`, or patterns such as ``"layer*.bn1"``.
-            amplitudes: `n_mu` and so on, where the paper's are not wanted.
+            amplitudes: `n_mu` and so on, to replace the paper's values.
 
         Raises:
-            ObserveError: no module is called so, or the model is compiled, which calls no hooks added later.
+            ObserveError: no module matches, or the model is compiled and thus calls no hooks added later.
         """
         if not modules:
             raise ObserveError("control_noise: no modules; expected names, or patterns such as 'layer*.bn1'")
@@ -161,16 +162,16 @@ class Controls:
             )
 
     def control_norm(self, *modules: str, name: str = "norm") -> None:
-        """Declare the kind of all `SwitchableNorm` modules of the model, or of those that are named.
+        """Declare the kind of all `SwitchableNorm` modules of the model, or of the named ones.
 
         Raises:
-            ObserveError: there are none, or they are of several kinds.
+            ObserveError: there are none, or their kinds differ.
         """
         norms = self._modules(modules, SwitchableNorm)
         self._alike(name, [norm.setting.kind for norm in norms])
 
         def switch(kind: str) -> None:
-            for norm in norms:  # before any of them changes
+            for norm in norms:  # check all before any of them changes
                 norm.of_kind(kind)
             for norm in norms:
                 norm.switch(kind)
@@ -178,7 +179,7 @@ class Controls:
         self.control(name, lambda: norms[0].setting.kind, switch, choices=(*SWITCHABLE_KINDS, ANY_LP))
 
     def control_dropout(self, *modules: str, name: str = "dropout") -> None:
-        """Declare the probability of all dropout modules of the model, or of those that are named.
+        """Declare the probability of all dropout modules of the model, or of the named ones.
 
         Raises:
             ObserveError: there are none, or their probabilities differ.
@@ -220,7 +221,7 @@ class Controls:
 
 
 class ModuleNoise:
-    """Noise on the outputs of modules; without hooks while it is off."""
+    """Noise on the outputs of modules; has no hooks while it is off."""
 
     def __init__(
         self, modules: Sequence[nn.Module], *, step: Callable[[], int], seed: int, **amplitudes: float
@@ -236,7 +237,7 @@ class ModuleNoise:
         return bool(self._hooks)
 
     def switch(self, on: bool) -> None:
-        """Let the modules be noisy, or not."""
+        """Turn the noise on or off."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -247,7 +248,7 @@ class ModuleNoise:
             ]
 
     def get(self, field: str) -> float:
-        """An amplitude."""
+        """Value of an amplitude."""
         return float(getattr(self._setting, field))
 
     def set(self, field: str, value: float) -> None:
@@ -259,18 +260,18 @@ class ModuleNoise:
             module.training and isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 1
         ):
             return output
-        # A source of its own each time: draws of a pass may still await its backward pass.
+        # A new source each time: draws of an earlier pass may still be needed for its backward pass.
         source = NoiseSource(self._setting, seed=self._seed, layer=layer)
         return source.apply(output, ForwardMode(noise_step=self._step()))
 
 
 def is_noise(hook: object) -> bool:
-    """Whether a hook of a module is one of `ModuleNoise`."""
+    """Whether a module hook belongs to `ModuleNoise`."""
     return isinstance(hook, partial) and isinstance(getattr(hook.func, "__self__", None), ModuleNoise)
 
 
 class _Ratios:
-    """A setting of several parameter groups as one number: the largest."""
+    """A setting of several parameter groups as one number, the largest; setting it keeps their ratios."""
 
     def __init__(self, groups: Sequence[dict[str, Any]], what: str) -> None:
         self._groups = groups

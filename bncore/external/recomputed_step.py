@@ -1,4 +1,4 @@
-"""A step of an external loop, recomputed: what was captured of it, and the view that probes read."""
+"""Recomputation of a step of an external loop: the captured step, and the view that probes read."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
 from bncore.probes.processes import Processes
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4)
-"""Tried in turn, in place of a gradient scaler's own, which it tells only to some optimizers."""
+"""Loss scales to try in turn, in place of a gradient scaler's own, which only some optimizers receive."""
 
 
 @dataclass(frozen=True)
 class CapturedStep:
-    """What was copied while a person's loop made one step."""
+    """What was copied while an external loop made one step."""
 
     step: int
     micro_batches: tuple[MicroBatch, ...]
     loss: float | None
-    """As the loop computed it; None: it did not say."""
+    """The loss that the loop recorded; None if it recorded none."""
     before: Mapping[str, Tensor]
-    """The parameters at the beginning of the step, which they still have just before the update, by name."""
+    """The parameters at the start of the step, which are the same just before the update, by name."""
     grads: Mapping[str, Tensor]
-    """What the `grad` of those that the optimizer updates held then, unscaled."""
+    """The unscaled gradients of the updated parameters just before the update, by name."""
     buffers: Mapping[str, Tensor]
-    """The buffers at the beginning of the step."""
+    """The buffers at the start of the step."""
     autocast: Autocast
-    """Around the step."""
+    """The autocast state around the step."""
     rates: Mapping[str, float]
-    """The learning rates of this update by parameter; NaN where there is none."""
+    """The learning rate of this update for each parameter; NaN if there is none."""
     stability: float
-    """The optimizer's stability threshold then; NaN where it has none."""
+    """The optimizer's stability threshold at this update; NaN if it has none."""
 
 
 @dataclass(frozen=True)
 class RecomputedStep:
-    """The view of a step, and how the loop's own gradient is related to its."""
+    """The view of a recomputed step, and how its gradient compares with the loop's own."""
 
     view: ModuleView
     fidelity: Fidelity
@@ -64,10 +64,10 @@ class Recomputation:
     Arguments:
         net: the live module.
         batch_loss: its loss on a micro-batch.
-        seed: of what the probes draw.
-        strict: whether loss and gradient must come out as in the loop.
+        seed: seed of the probes' random draws.
+        strict: whether loss and gradient must match the loop's.
         autocast: whether probes compute under the loop's autocast.
-        processes: that make an update together.
+        processes: the processes that make an update together.
     """
 
     net: nn.Module
@@ -78,16 +78,17 @@ class Recomputation:
     processes: Processes
 
     def of(self, captured: CapturedStep, layer_map: LayerMap | None) -> RecomputedStep:
-        """The step again, from what was captured; to be called within `bncore.probes.guard.undisturbed`.
+        """Recompute a captured step; call within `bncore.probes.guard.undisturbed`.
 
-        It is made twice where the loop's arithmetic is not the probes': once as the loop made it, to be compared
-        with, and once in IEEE float32, to measure from.
+        If the loop's precision differs from the probes', the step is computed twice: once as in the loop, for
+        comparison, and once in IEEE float32, as the basis of measurements.
 
         Arguments:
-            layer_map: the network's layers; None: to be found on the way, and the module tried elsewhere.
+            layer_map: the network's layers; None: the layers are determined during this step, and the module is
+                checked at other parameters.
 
         Raises:
-            ObserveError: it cannot be recomputed, or comes out otherwise and the check is strict.
+            ObserveError: the step cannot be recomputed, or differs from the loop's and the check is strict.
         """
         found, casts = [layer_map] if layer_map is not None else [], {captured.autocast.dtype} - {None}
         looking = watched(self.net, found) if not found else nullcontext()
@@ -101,7 +102,7 @@ class Recomputation:
         own = next(iter(captured.before.values())).dtype
         kinds = [t for t in casts if t is not None] or [own]
         allowed = max(map(tolerance, kinds))
-        recorded = None if self.processes.joined else captured.loss  # a process tells that of its own batch
+        recorded = None if self.processes.joined else captured.loss  # that of its own batch only
         same = fidelity(captured.grads, view.grads, recorded=recorded, loss=view.loss, allowed=allowed)
         if self.strict:
             require_same(captured.grads, view.grads, same, recorded=recorded, loss=view.loss)
@@ -119,7 +120,7 @@ class Recomputation:
 
     @contextmanager
     def precision(self, captured: CapturedStep) -> Iterator[None]:
-        """What probes compute in: IEEE float32, or the loop's own autocast."""
+        """A context with the probes' precision: IEEE float32, or the loop's own autocast."""
         region = captured.autocast
         with region.region() if self.autocast else without_autocast(region.device_type), ieee_float32():
             yield
@@ -130,7 +131,7 @@ class Recomputation:
         return f"{name} autocast" if self.autocast and kind != own else name
 
     def _exact(self, view: ModuleView, captured: CapturedStep, *, casts: bool) -> ModuleView:
-        """The view with a gradient in the probes' precision; itself where it has it."""
+        """The view with its gradient in the probes' precision; the same view if it is already."""
         if self.autocast or not (casts or view.device.type != "cpu"):
             return view
         with self.precision(captured):
@@ -139,7 +140,7 @@ class Recomputation:
         return replace(view, loss=float(loss), grads=grads, lr=lr, rates=rates)
 
     def _view(self, captured: CapturedStep) -> ModuleView:
-        """The step in the loop's own arithmetic."""
+        """The view of the step in the loop's own precision."""
         leaves = {name: captured.before[name].detach().requires_grad_() for name in captured.grads}
         view = ModuleView(
             step=captured.step,
@@ -149,7 +150,7 @@ class Recomputation:
             micro_batches=captured.micro_batches,
             before=captured.before,
             buffers=captured.buffers,
-            grads=leaves,  # until they are known
+            grads=leaves,  # placeholders until the gradients are known
             loss=math.nan,
             lr=math.nan,
             stability=captured.stability,
@@ -173,8 +174,8 @@ class Recomputation:
 
 
 def _scaled(view: ModuleView, autocast: Autocast) -> ModuleView:
-    """With the gradient as a gradient scaler has it: of a loss so large that little underflows in float16; the
-    same where all such losses overflow."""
+    """The view with its gradient computed with loss scaling, so that little underflows in float16; unchanged if
+    the gradient overflows at every scale."""
     for scale in SCALES:
         scaled = tuple(replace(micro, weight=scale * micro.weight) for micro in view.micro_batches)
         with autocast.region():
@@ -185,7 +186,7 @@ def _scaled(view: ModuleView, autocast: Autocast) -> ModuleView:
 
 
 def _checked(view: ModuleView, net: nn.Module, drew: list[bool]) -> Iterator[Tensor]:
-    """The terms, each if it is one number; `drew` says of each whether its pass drew from a generator."""
+    """The loss terms, checked to be scalars; `drew` receives for each whether its pass drew from a generator."""
     terms = view.terms(net)
     for micro in view.micro_batches:
         loss = next(terms)
@@ -198,7 +199,7 @@ def _checked(view: ModuleView, net: nn.Module, drew: list[bool]) -> Iterator[Ten
 def _rate(
     rates: Mapping[str, float], grads: Mapping[str, Tensor]
 ) -> tuple[float, Mapping[str, float] | None]:
-    """The learning rate, or ||rates * g|| / ||g|| and the rates where parameters have their own."""
+    """The learning rate and None; if parameters have different rates, ||rates * g|| / ||g|| and the rates."""
     distinct = {rates[name] for name in grads}
     if len(distinct) <= 1 or any(map(math.isnan, distinct)):
         return distinct.pop() if len(distinct) == 1 else math.nan, None

@@ -1,4 +1,4 @@
-"""Requests to an observed loop: answered between two updates, in the thread that trains."""
+"""Requests to an observed loop, answered between two updates in the training thread."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from bncore.train.heartbeat import Heartbeat
 from bncore.train.requests import Requests
 
 SHOWN_EVERY_S = 2.0
-"""How often values that the loop itself changes are told."""
+"""Seconds between reports of values that the loop itself changes."""
 
 TAKEN = frozenset({"seq", "t", "type", "step", "kind"})
-"""Names that numbers of an evaluation cannot have."""
+"""Reserved names that logged and evaluated numbers cannot have."""
 
 OnCheckpoint = Callable[[int], object]
 OnEvaluate = Callable[[], Mapping[str, Any]]
 
 
 class StopObserved(Exception):
-    """Raised by `watch.step` where a person requested a stop; ``with bncore.observe(...)`` ends by it quietly."""
+    """Raised by `watch.step` if a stop was requested; ``with bncore.observe(...)`` suppresses it."""
 
 
 class Steering:
-    """What a request may see of an observed loop and do to it (`bncore.train.commands.Interruptible`).
+    """What requests can see and do in an observed loop (`bncore.train.commands.Interruptible`).
 
     Arguments:
-        net: the loop's own model, evaluated as it is requested.
-        peers: the processes that make the loop.
-        on_checkpoint: called with the step; saves what the loop wants saved.
-        on_evaluate: gives the numbers of an evaluation.
+        net: the loop's own model, restored after each evaluation.
+        peers: the processes of the loop.
+        on_checkpoint: called with the step; saves whatever the loop wants saved.
+        on_evaluate: returns the numbers of an evaluation.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Steering:
         on_evaluate: OnEvaluate | None = None,
     ) -> None:
         self.compiled = False
-        """Whether the model calls no hooks that are added later."""
+        """Whether the model is compiled, so that it calls no hooks added later."""
         self.begun = -1
-        """Number of the step that was begun last; counted in a loop that is no longer observed too."""
+        """Number of the last step begun; also counted when the loop is no longer observed."""
         self.position = 0
         self.control = RunControl()
         self.panel = ControlPanel()
@@ -79,17 +79,17 @@ class Steering:
         self._show_at = 0.0
 
     def open(self, journal: Journal, heartbeat: Heartbeat) -> None:
-        """The run directory is there."""
+        """Set the journal and the heartbeat, once the run directory exists."""
         self.journal, self._heartbeat = journal, heartbeat
 
     def repeat(self, path: Path) -> None:
-        """Take the requests of another run at the steps where it took them.
+        """Replay the requests of another run at the steps where it applied them.
 
         Raises:
             ObserveError: the loop has begun.
             StoreError: there is no journal, or it cannot be read.
         """
-        if self.peers.rank:  # which the first tells
+        if self.peers.rank:  # the first process forwards them
             return
         if self._requests is not None:
             raise ObserveError("replay: the loop has begun; expected before the first step")
@@ -101,11 +101,11 @@ class Steering:
         self._digest = next((e.get("params_sha256") for e in events if e["type"] == "finished"), None)
 
     def before_step(self, step: int) -> None:
-        """Answer what waits, and wait while paused.
+        """Answer waiting requests, and block while paused.
 
         Raises:
-            StopObserved: a person wants the loop to end.
-            StoreError: the run directory can no longer be written, or is somebody else's.
+            StopObserved: a stop was requested.
+            StoreError: the run directory can no longer be written, or has another owner.
         """
         try:
             self._before_step(step)
@@ -129,10 +129,10 @@ class Steering:
             requests.wait()
 
     def follow(self, step: int) -> bool:
-        """Do what the first process tells this one to do; whether it will tell more.
+        """Carry out the commands of the first process; return whether it will send more.
 
         Raises:
-            StopObserved: a person wants the loop to end.
+            StopObserved: a stop was requested.
         """
         self.position = step
         while "command" in (told := self.peers.hear()):
@@ -145,10 +145,10 @@ class Steering:
         return "stop" in told
 
     def together(self, command: dict[str, Any]) -> Answer:
-        """Do what is requested, in all processes or in none.
+        """Carry out a request in all processes or in none.
 
         Raises:
-            RequestRefused: one of them could not.
+            RequestRefused: a process could not carry it out.
         """
         if self.peers.missing:
             raise RequestRefused(f"process {self.peers.missing[0]} of this loop does not call bncore.observe")
@@ -163,21 +163,21 @@ class Steering:
         return answer
 
     def _tried(self, command: dict[str, Any]) -> tuple[Answer, str]:
-        """What changed in this process, and why it could not."""
+        """Try a command in this process; return its answer, and the reason if it failed."""
         try:
             return EVERYWHERE[command["kind"]](self, command), ""
-        except Exception as error:  # of somebody else's function
+        except Exception as error:  # from the user's function
             return UNCHANGED, str(error) if isinstance(
                 error, RequestRefused
             ) else f"{type(error).__name__}: {error}"
 
     def stops_at(self, step: int) -> bool:
-        """Whether a person wants no further update."""
-        waiting = self._requests if self.peers.count == 1 else None  # others could not know of it
+        """Whether a stop was requested."""
+        waiting = self._requests if self.peers.count == 1 else None  # others cannot see it
         return self.control.stopping or (waiting is not None and waiting.stops_at(step))
 
     def end(self, step: int, digest: str) -> Literal["finished", "stopped"]:
-        """Answer what still waits after the last update; the state that the run ends in."""
+        """Answer the requests that still wait after the last update; return the run's final state."""
         requests, self.position = self._begun(), step
         if self.peers.count == 1 and requests.stops_at(step):
             self._answer(requests)
@@ -195,7 +195,7 @@ class Steering:
             self._requests.stop()
 
     def evaluate(self) -> None:
-        """Have the loop evaluate its model, which stays as it is: modes, buffers and generators included."""
+        """Have the loop evaluate its model; modes, buffers and random generators are restored afterwards."""
         if self._on_evaluate is None:
             raise RequestRefused(
                 "evaluate: the loop gave no function for it; expected observe(on_evaluate=...)"
@@ -210,7 +210,7 @@ class Steering:
                         buffer.copy_(before)
 
     def save_checkpoint(self) -> None:
-        """Have the loop save what it wants saved."""
+        """Have the loop save whatever it wants saved."""
         if self._on_checkpoint is None:
             raise RequestRefused(
                 "checkpoint: the loop gave no function for it; expected observe(on_checkpoint=...)"
@@ -229,7 +229,7 @@ class Steering:
         self._show_at = 0.0
 
     def _show(self, *, at_once: bool = False) -> None:
-        """Tell other processes what can be changed, and what holds."""
+        """Publish the controls and their current values for other processes."""
         now = time.monotonic()
         if now < self._show_at and not at_once:
             return
@@ -267,7 +267,7 @@ EVERYWHERE: dict[str, Callable[[Steering, dict[str, Any]], Answer]] = {
     "checkpoint": _save,
     "evaluate": _evaluate,
 }
-"""Requests that every process of a loop answers."""
+"""Requests that every process of a loop carries out."""
 
 
 def _journal_evaluation(run: Steering, _command: dict[str, Any]) -> None:
@@ -278,7 +278,7 @@ def _nothing(_run: Steering, _command: dict[str, Any]) -> None:
     pass
 
 
-# Only somebody else's function can tell whether it does what is requested: it is called for the answer.
+# Only the user's function can tell whether it carries out the request, so the answer comes from calling it.
 OBSERVED: dict[str, Handler[Any]] = {
     **INTERRUPTIONS,
     "stop": INTERRUPTIONS["stop"]._replace(
@@ -290,14 +290,14 @@ OBSERVED: dict[str, Handler[Any]] = {
     "set": Handler(_nothing, replayed=False, answer=_refuse_set),
     "drop_request": refusal("an observed loop cannot be resumed"),
 }
-"""Every request by its kind, as an observed loop answers it."""
+"""How an observed loop answers each kind of request."""
 
 
 def _numbers(found: object) -> dict[str, float]:
-    """What `on_evaluate` gave.
+    """The numbers that `on_evaluate` returned.
 
     Raises:
-        RequestRefused: no mapping of names to numbers.
+        RequestRefused: it is not a mapping of names to numbers.
     """
     if not isinstance(found, Mapping):
         raise RequestRefused(f"evaluate: on_evaluate gave {type(found).__name__}; expected a dict of numbers")
@@ -308,10 +308,10 @@ def _numbers(found: object) -> dict[str, float]:
 
 
 def numbers_of(values: Mapping[Any, Any], what: str) -> dict[str, float]:
-    """Numbers by name, as a journal takes them.
+    """Numbers by name, checked and converted for the journal.
 
     Raises:
-        ValueError: a value is no number, or a name is taken; the message begins with `what`.
+        ValueError: a value is not a number, or a name is reserved; the message begins with `what`.
     """
     numbers = {}
     for name, value in values.items():
