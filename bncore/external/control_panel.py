@@ -40,7 +40,7 @@ class _Knob:
         value = self.declared.converted(_plain(self.get()))
         if kind_of(value) != self.declared.kind or (isinstance(value, float) and not math.isfinite(value)):
             raise TypeError(f"get gave {value!r}; expected a value of type {self.declared.kind}")
-        return value  # type: ignore[return-value]  # of one of the kinds
+        return value  # type: ignore[return-value]  # checked by kind_of
 
 
 class ControlPanel:

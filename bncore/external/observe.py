@@ -74,7 +74,7 @@ def observe(
 ) -> Observation: ...
 
 
-def observe(  # type: ignore[misc]  # an optimizer in second place is sorted out below
+def observe(  # type: ignore[misc]  # an optimizer as second argument is handled below
     model: nn.Module,
     loss_fn: Any = None,
     optimizer: Any = None,

@@ -56,7 +56,7 @@ class ComparisonGroup:
     """Runs that differ only in variant, seed and instruments."""
 
     title: str
-    """``VGG-16 at width 0.25 on CIFAR-10, 1,000 steps of 64``."""
+    """Title such as ``VGG-16 at width 0.25 on CIFAR-10, 1,000 steps, batches of 64``."""
     network: str
     """``vgg``, ``dln`` or ``mlp``."""
     images: bool

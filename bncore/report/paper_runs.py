@@ -27,7 +27,7 @@ from bncore.store.paths import RunDir
 from bncore.store.status import Status
 
 _Samples = dict[tuple[str, int], dict[str, dict[int, float]]]
-"""Values by table and step, field, and layer (0 where a field has none)."""
+"""Values by (table, step), field, and layer (0 for a field without layers)."""
 
 TITLE = "the paper's own curves"
 EVERY = {"vgg": 100, "dln": 50}
@@ -176,7 +176,7 @@ def _drawn(curve: PaperCurve, source: _Source, until: int | None) -> Iterator[tu
     every = EVERY[source.network]
     last = min(curve.x[-1], np.inf if until is None else until)
     steps = np.arange(np.ceil(curve.x[0] / every), np.floor(last / every) + 1) * every
-    log = (source.key, source.figure) in LOGARITHMIC  # the lost samples lie on straight lines as drawn
+    log = (source.key, source.figure) in LOGARITHMIC  # lost samples lie on the straight lines drawn
     edges = [_on_lines(values, curve.x, steps, log=log) for values in (curve.low, curve.high)]
     return zip(steps.astype(int).tolist(), *(edge.tolist() for edge in edges), strict=True)
 

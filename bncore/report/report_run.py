@@ -148,7 +148,8 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
 
 
 def report_run(view: RunView) -> ReportRun:
-    """A run that was read whole, judged; what cannot be read of it is reported, not raised."""
+    """A fully read run, with the decision whether it is evidence. Read errors are reported in the result, not
+    raised."""
     problem = view.settings_problem or view.problem
     if problem:
         view = replace(view, columns=Columns())

@@ -45,7 +45,7 @@ class DrawnMeasure:
 
 
 Line = tuple[Floats, Floats, Floats]
-"""x, low, high."""
+"""x, low and high, each (n,)."""
 
 
 def line_of(run: ReportRun, drawn: DrawnMeasure) -> Line | None:

@@ -48,7 +48,7 @@ class AtRate:
 
     @property
     def title(self) -> str:
-        """``lr 0.1``."""
+        """Title of the rate, such as ``lr 0.1``."""
         return rate_title(self.lr)
 
     def of(self, variant: tuple[str, str]) -> dict[int, list[ReportRun]]:
@@ -160,7 +160,7 @@ def rates_measured(table: str) -> Callable[[ComparisonGroup], list[float]]:
 
 
 def rate_title(lr: float) -> str:
-    """``lr 0.1``."""
+    """Title of a learning rate, such as ``lr 0.1``."""
     return f"lr {lr:g}"
 
 

@@ -141,13 +141,13 @@ def _number(measure: ClaimMeasure, value: float) -> str:
 
 
 def shown_threshold(measure: ClaimMeasure) -> str:
-    """``> 0``, ``< ×1``."""
+    """The threshold of a measure, such as ``> 0`` or ``< ×1``."""
     sign = ">" if measure.side == "above" else "<"
     return f"{sign} ×{10**measure.threshold:.3g}" if measure.ratio else f"{sign} {measure.threshold:g}"
 
 
 def seeds(n: int) -> str:
-    """``1 seed only``, ``5 seeds``."""
+    """A number of seeds in words: ``1 seed only``, ``5 seeds``."""
     return "1 seed only" if n == 1 else f"{n} seeds"
 
 
