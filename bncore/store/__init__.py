@@ -1,1 +1,1 @@
-"""The run directory: writing it, owning it, reading it. No torch."""
+"""The run directory: writing, owning and reading it. Does not import torch."""

@@ -1,4 +1,4 @@
-"""New runs out of old ones: a fork differs by one change from a step on, a replay repeats everything."""
+"""New runs derived from existing ones: a fork makes one change at some step, a replay repeats everything."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from bncore.store.status import Status, read_status, write_status
 from bncore.store.sweep import next_name
 
 Usable = Callable[[Path], bool]
-"""Whether a checkpoint can be loaded."""
+"""Predicate: can the checkpoint at this path be loaded?"""
 
 UPDATING = frozenset({"eval", "step", "probe", "probe_failed"})
-"""Events of a step whose update has begun."""
+"""Types of events that are journaled only once the update of their step has begun."""
 
 
 def _any(_: Path) -> bool:
@@ -37,26 +37,27 @@ def _any(_: Path) -> bool:
 
 
 class BranchError(StoreError):
-    """A run that cannot be forked or replayed as requested; the message says why and what would be accepted."""
+    """The run cannot be forked or replayed as requested; the message says why and what would be accepted."""
 
 
 def fork(
     parent: RunDir, *, at: int | None, changes: Changes, follow: bool = False, usable: Usable = _any
 ) -> RunDir:
-    """Make ``<parent>-fork-<n>`` beside a run: the same up to step `at`, and `changes` made there.
+    """Create ``<parent>-fork-<n>`` next to `parent`: identical up to step `at`, where `changes` are applied.
 
-    It starts from the parent's nearest earlier checkpoint, or from the beginning, and takes the parent's own
-    requests up to `at`; the change is a request at that step. The run is queued, not started.
+    The fork starts from the parent's newest checkpoint at or before `at`, or from initialization, and repeats the
+    parent's requests up to `at`. The change is a request at that step. The run is queued, not started.
 
     Arguments:
-        at: default: the newest checkpoint before the end.
-        changes: what `bncore.config.change.parse_changes` gives; may be empty.
-        follow: repeat the parent's requests of later steps too.
-        usable: tries one checkpoint (torch is the caller's business); default: any is taken.
+        at: step of the change; default: the step of the parent's newest checkpoint before the end.
+        changes: result of `bncore.config.change.parse_changes`; may be empty.
+        follow: also repeat the parent's requests of later steps.
+        usable: checks one checkpoint (the caller supplies it, since this module does not import torch); default:
+            accept any.
 
     Raises:
-        BranchError: there is no such step, or the parent did not come there.
-        SpecError: changes that do not fit what holds at that step.
+        BranchError: there is no such step, or the parent did not reach it.
+        SpecError: `changes` do not fit the settings in force at that step.
         StoreError: the file system refuses.
     """
     spec = resolved_spec_from_toml(parent.spec_file)
@@ -90,14 +91,14 @@ def fork(
 
 
 def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = _any) -> SweepDir:
-    """Make a sweep of replays of `runs`, which are of one sweep: same specs, the requests of their journals.
+    """Create a sweep of replays of `runs`, all from one sweep: same specs, same requests as in their journals.
 
     Arguments:
-        out: the new sweep's directory, which must not exist; default: ``<sweep>-replay-<n>`` beside the sweep.
+        out: the new sweep's directory, which must not exist; default: ``<sweep>-replay-<n>`` next to the sweep.
         usable: as for `fork`.
 
     Raises:
-        BranchError: a run that was never begun.
+        BranchError: a run never started, or is itself a fork whose first checkpoint is gone.
         StoreError: the file system refuses.
     """
     sweep = runs[0].sweep
@@ -137,8 +138,10 @@ def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
 
 
 def updates_begun(events: list[Event]) -> int:
-    """How many updates a run has begun, as far as its journal tells. An evaluation that nobody requested is made
-    on the way to its step's update."""
+    """Number of updates that a run has begun, according to its journal.
+
+    An evaluation that was not requested counts as part of its step's update.
+    """
     requested = {event["step"] for event in events if is_applied(event, "evaluate")}
     begun = (
         event["step"] + 1
@@ -161,13 +164,13 @@ def _fork_step(
 
 
 def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:
-    """The last step that a run has come to, as far as its journal and its heartbeat tell."""
+    """The last step that a run has reached, according to its journal and its heartbeat."""
     status = read_status(parent)
     return min(max(updates_begun(events), status.step if status is not None else 0), spec.steps - 1)
 
 
 def _in_force(spec: Spec, inherited: Changes, requests: list[Event]) -> Changes:
-    """Settings that are no longer as the spec says: those that a run began with, and what was requested of it."""
+    """Settings that differ from the spec: those inherited at the start, then those changed by `requests`."""
     found = dict(inherited)
     spec = changed(spec, inherited) if inherited else spec
     for event in requests:
@@ -180,7 +183,7 @@ def _in_force(spec: Spec, inherited: Changes, requests: list[Event]) -> Changes:
 def _change_request(
     spec: Spec, inherited: Changes, before: list[Event], step: int, changes: Changes
 ) -> tuple[Event, ...]:
-    """The change as a request event, checked against what holds at that step."""
+    """The change as a request event, validated against the settings in force at that step."""
     if not changes:
         return ()
     in_force = _in_force(spec, inherited, before)
@@ -208,12 +211,12 @@ def _fill(run: RunDir, spec: Spec, original: RunDir) -> None:
 
 
 def _copy_checkpoint(found: list[CheckpointFile], run: RunDir, usable: Usable) -> int:
-    """Copy the newest of some checkpoints that can be used; its step, 0 where there is none."""
+    """Copy the newest usable checkpoint into `run`; returns its step, or 0 if none is usable."""
     for one in reversed(found):
         copy = run.checkpoints / checkpoint_name(one.step, "parent")
         try:
             shutil.copyfile(one.path, copy)
-        except FileNotFoundError:  # the parent lives, and has dropped it for a newer one meanwhile
+        except FileNotFoundError:  # the parent is still running and has just pruned it
             continue
         if usable(copy):
             return one.step
@@ -223,7 +226,7 @@ def _copy_checkpoint(found: list[CheckpointFile], run: RunDir, usable: Usable) -
 
 @contextmanager
 def _building(folder: Path, prefix: str, exactly: Path | None = None) -> Iterator[tuple[Path, Any]]:
-    """A hidden directory to fill, and a function that gives it its name: all of it appears, or nothing."""
+    """Yield a hidden directory to fill and a function that renames it: the result appears whole or not at all."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=folder))
@@ -236,7 +239,7 @@ def _building(folder: Path, prefix: str, exactly: Path | None = None) -> Iterato
             try:
                 building.rename(final)
             except OSError as error:
-                if exactly is None and final.exists():  # somebody took the number meanwhile
+                if exactly is None and final.exists():  # another process has just taken this number
                     continue
                 raise StoreError(f"{final}: cannot be written: {error.strerror}") from error
             return final

@@ -16,18 +16,18 @@ from bncore.store.journal import Event
 from bncore.store.machine import MACHINE
 
 TABLES = frozenset({"step", "eval", "probe", "log", MACHINE})
-"""Event types kept as columns; every other event is kept as it is."""
+"""Event types stored as columns; all other events are stored unchanged."""
 
 SMALL_ROWS = 4096
-"""Chunks are joined up to here, so that a run followed row by row does not become a chunk a row."""
+"""Maximum rows of a merged chunk. Without merging, a run that is followed live would become one chunk per row."""
 
 Chunk = dict[str, NDArray[Any]]
-"""Columns of rows that have the same fields."""
+"""Columns by field name, of rows that all have the same fields."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One field of one kind of event over the steps."""
+    """One field of one table, by step."""
 
     steps: NDArray[np.int64]  # (n,) ascending
     values: NDArray[np.float64]  # (n,), or (n, k) for per-layer fields
@@ -37,38 +37,38 @@ class Series:
 
 
 class Columns:
-    """Everything read of a run so far. Tables are named by event type, probes as ``probe:<name>``."""
+    """Everything read from a run so far. Tables are named after the event type; probes are ``probe:<name>``."""
 
     def __init__(self) -> None:
         self._chunks: dict[str, list[Chunk]] = defaultdict(list)
         self._series: dict[tuple[str, str], Series] = {}
         self.events: list[Event] = []
-        """Events that are no table: start, warning, request, note, checkpoint, parent, finished, probe_failed."""
+        """All other events: start, warning, request, note, checkpoint, parent, finished, probe_failed."""
         self.start: Event = {}
-        """The journal's first event, known from the first look on; empty before."""
+        """The journal's first event, known after the first read; empty before."""
         self.skipped: list[str] = []
-        """Lines that are no event: where, and how they begin."""
+        """Invalid lines: byte offset and beginning of each."""
         self.parent: tuple[Columns, int] | None = None
-        """Of a fork: what was read of its parent, and the first step that is the fork's own. The parent's rows
-        before it are part of every series."""
+        """For a fork: its parent's columns and the first step of the fork itself. The parent's rows before that
+        step are part of every series."""
         self.complete = False
-        """Whether nothing is left to be read before the tail."""
+        """Whether all history before the tail has been read."""
         self.version = 0
-        """Another number after everything that was read."""
+        """Changes whenever something was read."""
 
     def tables(self) -> list[str]:
-        """Names of the tables that hold anything."""
+        """Names of the tables that have rows."""
         inherited = self.parent[0].tables() if self.parent else []
         return sorted({*self._chunks, *inherited})
 
     def fields(self, table: str) -> list[str]:
-        """Names of the fields of `table`, `step` apart."""
+        """Names of the fields of `table`, without `step`."""
         names = dict.fromkeys(name for chunk in self._chunks.get(table, []) for name in chunk)
         inherited = self.parent[0].fields(table) if self.parent else []
         return [name for name in dict.fromkeys([*names, *inherited]) if name != "step"]
 
     def series(self, table: str, field: str) -> Series:
-        """One field over the steps; empty where there is none. Events without the field are left out."""
+        """One field by step, without the events that lack it; empty if no event has it."""
         key = (table, field)
         if key not in self._series:
             chunks = [c for c in self._chunks.get(table, []) if "step" in c]
@@ -78,24 +78,24 @@ class Columns:
         return self._series[key]
 
     def last_step(self, table: str) -> int | None:
-        """The step of a table's newest row of its own; None where there is none."""
+        """Step of the table's newest row, without rows inherited from a parent; None if there are no rows."""
         chunks = self._chunks.get(table)
         return int(chunks[-1]["step"][-1]) if chunks and "step" in chunks[-1] else None
 
     def forget(self, table: str) -> None:
-        """Drop the rows of a table that is read anew."""
+        """Drop the rows of a table that will be read again."""
         self._chunks.pop(table, None)
         self.forget_series()
 
     def forget_series(self) -> None:
-        """Put series together anew: more was read of the parent."""
+        """Drop the cached series, for example because more of the parent was read."""
         self._series = {}
         self.version += 1
 
     def snapshot(self) -> Columns:
-        """These columns as they are now, for another thread: what is read later leaves them alone.
+        """A copy for another thread, which later reads do not change.
 
-        Rows are shared, and so are series once put together, until more of their table is read.
+        Rows and cached series are shared with this object until more of their table is read.
         """
         copy = self._like(lambda chunk: chunk, self.events)
         copy.skipped, copy.version = list(self.skipped), self.version
@@ -105,7 +105,7 @@ class Columns:
         return copy
 
     def until(self, t: float) -> Columns:
-        """What had been journaled at `t`, in seconds since 1970 by the writer's clock."""
+        """The columns as journaled up to time `t`, in seconds since 1970 by the writer's clock."""
         copy = self._like(
             lambda chunk: _before(chunk, t),
             [event for event in self.events if not _later(event.get("t"), t)],
@@ -125,11 +125,11 @@ class Columns:
         return copy
 
     def last(self, kind: str) -> Event | None:
-        """The newest event of a type that is no table."""
+        """The newest event of a type that is not in `TABLES`; None if there is none."""
         return next((event for event in reversed(self.events) if event["type"] == kind), None)
 
     def add(self, events: Iterable[Event], *, in_front: bool) -> None:
-        """Add events, all newer (or, in front, older) than those held."""
+        """Add events, all newer than the present ones, or all older if `in_front`."""
         grouped: dict[str, list[Event]] = defaultdict(list)
         plain = []
         for event in events:
@@ -146,15 +146,17 @@ class Columns:
             else:
                 for chunk in _by_shape(rows):
                     _append(self._chunks[table], chunk)
-        # another dict, since a snapshot may hold this one; copied in one go, since its thread may add to it
+        # A new dict, since a snapshot may share the old one; an atomic `copy`, since that thread may add to it.
         self._series = {key: one for key, one in self._series.copy().items() if key[0] not in grouped}
         self.version += 1
         self.events = plain + self.events if in_front else self.events + plain
 
 
 def _behind(parent: Columns, first: int, own: Series, table: str, field: str) -> Series:
-    """A fork's series behind its parent's rows of the steps before `first`, and the evaluation there, if that was
-    the parent's."""
+    """A fork's series appended to its parent's rows before step `first`.
+
+    The parent's evaluation at `first` is included if the fork has none of its own there.
+    """
     before = parent.series(table, field)
     theirs = table == "eval" and not (len(own) and own.steps[0] == first)
     count = int(np.searchsorted(before.steps, first, side="right" if theirs else "left"))
@@ -169,7 +171,7 @@ def _behind(parent: Columns, first: int, own: Series, table: str, field: str) ->
 
 
 def _in_force(chunks: list[Chunk]) -> list[Chunk]:
-    """The rows behind which there are none of the same or an earlier step: a resumed run makes steps again."""
+    """Rows that no row of the same or an earlier step follows: a resumed run repeats steps, the last counts."""
     found: list[Chunk] = []
     least = np.iinfo(np.int64).max
     for chunk in reversed(chunks):
@@ -181,7 +183,7 @@ def _in_force(chunks: list[Chunk]) -> list[Chunk]:
 
 
 def _before(chunk: Chunk, t: float) -> Chunk:
-    """The rows of a chunk before the first that is later than `t`; all of them where no times are known."""
+    """Rows of a chunk before the first one later than `t`; all rows if the chunk has no times."""
     if "t" not in chunk or not (later := chunk["t"] > t).any():
         return chunk
     count = int(later.argmax())
@@ -193,7 +195,7 @@ def _later(moment: object, t: float) -> bool:
 
 
 def _append(chunks: list[Chunk], chunk: Chunk) -> None:
-    """Add `chunk` behind, joined with its neighbours while those are small and not much longer: amortised."""
+    """Append `chunk`, merged with preceding chunks that are small and not much longer; amortized constant cost."""
     while chunks and _joinable(chunks[-1], chunk):
         before = chunks.pop()
         chunk = {name: _compact(np.concatenate([before[name], chunk[name]])) for name in before}
@@ -210,9 +212,9 @@ def _joinable(before: Chunk, chunk: Chunk) -> bool:
 
 
 def _by_shape(rows: list[Event]) -> list[Chunk]:
-    """Columns of runs of neighbouring rows that have the same fields."""
+    """Split rows into maximal stretches of consecutive rows with the same fields; one chunk for each."""
     if len(set(map(len, rows))) == 1:
-        with suppress(KeyError):  # as many fields in all, and all of the first's: the same ones
+        with suppress(KeyError):  # same number of fields, and all of the first row's: the same fields
             return [_columns(rows)]
     chunks, start = [], 0
     while start < len(rows):
@@ -233,13 +235,13 @@ def _columns(rows: list[Event]) -> Chunk:
         try:
             kind = np.int64 if key in ("step", "seq") else np.float64
             columns[key] = _compact(np.array(list(map(itemgetter(key), rows)), dtype=kind))
-        except (TypeError, ValueError, OverflowError):  # text, or rows of different lengths: no numbers
+        except (TypeError, ValueError, OverflowError):  # text, or lists of different lengths: not numeric
             continue
     return columns
 
 
 def _compact(column: NDArray[Any]) -> NDArray[Any]:
-    """The column; of one that says the same in every row, as `lr` mostly does, that one number is all it keeps."""
+    """The column itself, or a broadcast view of one number if all rows are equal, as `lr` mostly is."""
     bits = column.view(np.int64)  # NaN equals itself, and -0.0 is not 0.0
     if column.ndim == 1 and len(bits) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
         return np.broadcast_to(column[:1].copy(), len(column))
@@ -247,7 +249,7 @@ def _compact(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def _join(parts: list[Chunk], field: str) -> Series:
-    parts = [part for part in parts if 0 not in part[field].shape[1:]]  # no layers: nothing was measured
+    parts = [part for part in parts if 0 not in part[field].shape[1:]]  # without layers, nothing was measured
     widths = {part[field].shape[1:] for part in parts}
     if not parts or len(widths) > 1:
         return Series(np.empty(0, np.int64), np.empty(0))
@@ -255,7 +257,7 @@ def _join(parts: list[Chunk], field: str) -> Series:
 
 
 def _whole(parts: list[Chunk], field: str) -> NDArray[Any]:
-    """A field of all parts, whose own columns become views of it: every number is in memory once."""
+    """Concatenate a field of all parts, whose columns become views of the result: no number is stored twice."""
     columns = [part[field] for part in parts]
     if len(columns) == 1:
         return np.ascontiguousarray(columns[0])

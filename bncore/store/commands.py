@@ -1,7 +1,7 @@
-"""Requests: a closed vocabulary of models, for runs and for sweeps; and ``controls.json``, which says what may be
-changed in an observed loop while it trains, and what holds there now.
+"""Requests to runs and sweeps, as a closed set of models; and ``controls.json``, which lists what may be changed
+in an observed loop while it trains, with the present values.
 
-A new one is a model here and a row in `bncore.train.commands.HANDLERS`.
+To add a request, add a model here and a row in `bncore.train.commands.HANDLERS`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class _Request(BaseModel):
 
 
 class Command(_Request):
-    """Base of the requests to a run: closed and immutable."""
+    """Base of the requests to a run. Instances are immutable; unknown fields are refused."""
 
     kind: str
     at_step: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] | None = None
-    """The step at whose boundary it is to be applied; default: the next one."""
+    """The step before whose update the request is applied; default: the next one."""
 
 
 class Set(Command):
@@ -51,11 +51,11 @@ class Set(Command):
 
 
 class SetControls(Command):
-    """Change what an observed loop has declared (`bncore.config.controls`) from this step on."""
+    """Change controls declared by an observed loop (`bncore.config.controls`) from this step on."""
 
     kind: Literal["control"] = "control"
     changes: Annotated[dict[ControlName, Value], Field(min_length=1)]
-    """New values by name."""
+    """New values by control name."""
 
 
 class Stop(Command):
@@ -77,37 +77,37 @@ class Resume(Command):
 
 
 class Step(Command):
-    """Make so many updates, then pause."""
+    """Run `count` steps, then pause."""
 
     kind: Literal["step"] = "step"
     count: Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)] = 1
 
 
 class Checkpoint(Command):
-    """Write a checkpoint that is kept."""
+    """Write a checkpoint that is never pruned."""
 
     kind: Literal["checkpoint"] = "checkpoint"
 
 
 class Evaluate(Command):
-    """Evaluate now, whatever the cadence."""
+    """Evaluate now, regardless of the cadence."""
 
     kind: Literal["evaluate"] = "evaluate"
 
 
 class Note(Command):
-    """A remark in the journal."""
+    """Add a note to the journal."""
 
     kind: Literal["note"] = "note"
     text: Annotated[str, Field(max_length=4096)]
 
 
 class DropRequest(Command):
-    """Continue without a change of settings that stopped the run; heard when the run is resumed."""
+    """Continue without a change of settings that made the run fail; accepted only when the run is resumed."""
 
     kind: Literal["drop_request"] = "drop_request"
     request: Annotated[str, Field(min_length=1, max_length=64)]
-    """The id of the request."""
+    """Id of the request to drop."""
 
 
 AnyCommand = Annotated[
@@ -119,7 +119,7 @@ COMMANDS: TypeAdapter[Any] = TypeAdapter(AnyCommand)
 
 
 class StopSweep(_Request):
-    """Start nothing more; what runs is requested to stop."""
+    """Start no further runs, and request the live ones to stop."""
 
     kind: Literal["stop"] = "stop"
 
@@ -129,7 +129,7 @@ class CancelQueued(_Request):
 
     kind: Literal["drop"] = "drop"
     run: Annotated[str, Field(min_length=1, max_length=255)]
-    """The name of its directory."""
+    """Name of the run's directory."""
 
 
 SWEEP_COMMANDS: TypeAdapter[Any] = TypeAdapter(
@@ -142,7 +142,7 @@ _CONTROLS = TypeAdapter(tuple[Control, ...])
 
 
 def write_controls(run: RunDir, controls: Sequence[Control]) -> None:
-    """Put all declared controls there.
+    """Write ``controls.json`` with all declared controls.
 
     Raises:
         StoreError: the file system refuses.
@@ -152,15 +152,18 @@ def write_controls(run: RunDir, controls: Sequence[Control]) -> None:
 
 
 def read_controls(run: RunDir) -> tuple[Control, ...] | None:
-    """The controls of an observed loop; None where there are none to be had, as of every run of our own."""
+    """The controls of an observed loop; None without a valid ``controls.json``, as in runs trained by a spec."""
     return read_as(_CONTROLS, run.controls_file)
 
 
 def set_command(controls: Sequence[Control] | None, texts: Sequence[str], at_step: int | None) -> Command:
-    """The request that texts such as ``lr=0.05`` mean for a run with these controls, or for one of our own.
+    """Parse texts such as ``lr=0.05`` into a request.
+
+    Arguments:
+        controls: those of an observed loop; None: the run is trained by a spec.
 
     Raises:
-        SpecError: every problem with them.
+        SpecError: lists every problem with the texts.
     """
     if controls is None:
         return Set(changes=parse_changes(texts), at_step=at_step)

@@ -1,7 +1,7 @@
-"""Requests that a run was resumed without: applied, fatal to the run, and dropped when it was resumed.
+"""Dropped requests: applied, fatal to the run, and withdrawn when the run was resumed.
 
-The journal keeps both: the request, and the `drop_request` that took it back. What is read of a run to be
-repeated (by resume, fork, replay) or to be judged is what `in_effect` leaves of it.
+The journal keeps both the request and the `drop_request` that withdrew it. Whoever repeats a run (resume, fork,
+replay) or judges it reads the events that `in_effect` returns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bncore.store.journal import UNMADE, Event
 
 DROP = "drop_request"
 TRAINED = frozenset({"step", "probe", "probe_failed", "finished"})
-"""Events that come of an update: behind a request they say that it did not stop the run."""
+"""Types of events that an update produces. After a request, they prove that the run survived it."""
 
 
 def dropped_ids(events: Iterable[Event]) -> frozenset[str]:
@@ -21,8 +21,8 @@ def dropped_ids(events: Iterable[Event]) -> frozenset[str]:
 
 
 def superseded(events: Sequence[Event]) -> dict[int, Event | None]:
-    """By `seq`, the evaluations that were made under a request that was dropped later, each with the one that was
-    made in its place; None where it was not made yet."""
+    """Evaluations made under a request that was dropped later, by `seq`: each maps to its replacement, or to None
+    if that has not been made yet."""
     found: dict[int, Event | None] = {}
     evaluations = [e for e in events if e["type"] == "eval"]
     for drop in (e for e in events if is_applied(e, DROP)):
@@ -39,11 +39,12 @@ def superseded(events: Sequence[Event]) -> dict[int, Event | None]:
 
 
 def in_effect(events: Sequence[Event], *, unmade: bool = False) -> list[Event]:
-    """The events without requests that were dropped, what they alone brought about, and the dropping itself; an
-    evaluation that was made anew stands where the superseded one did.
+    """The events without dropped requests, their `drop_request` events, and evaluations made only because of them.
+
+    A replacement evaluation takes the place of the one it supersedes.
 
     Arguments:
-        unmade: leave a superseded evaluation that was not made anew yet in its place, marked `UNMADE`.
+        unmade: keep superseded evaluations that have no replacement yet, marked `UNMADE`.
     """
     ids, anew = dropped_ids(events), superseded(events)
     if not ids:
@@ -66,7 +67,7 @@ def in_effect(events: Sequence[Event], *, unmade: bool = False) -> list[Event]:
 
 
 def last_applied(events: Sequence[Event]) -> Event | None:
-    """The change of settings that was the last thing to happen to a run; None where it trained after it."""
+    """The last applied change of settings that was not dropped; None if the run has trained since."""
     for event in reversed(events):
         if event["type"] in TRAINED:
             return None
@@ -76,7 +77,7 @@ def last_applied(events: Sequence[Event]) -> Event | None:
 
 
 def why_not(events: Sequence[Event], ident: str) -> str:
-    """Why a request cannot be dropped; empty where it can."""
+    """Why a request cannot be dropped; empty if it can."""
     found = _applied(events, ident)
     if found is None:
         return f"no change of settings with id {ident} was applied to this run"
@@ -95,12 +96,12 @@ def _applied(events: Iterable[Event], ident: str) -> Event | None:
 
 
 def is_applied(event: Event, kind: str) -> bool:
-    """Whether it is a request of that kind that was applied; journals are read as they are, odd ones too."""
+    """Whether the event is an applied request of that kind; tolerates malformed events."""
     return _applied_command(event).get("kind") == kind
 
 
 def changes_of(event: Event) -> dict[str, Any]:
-    """New values by path, of a request that was applied and has any."""
+    """New values by dotted path, if the event is an applied request that has any; else empty."""
     changes = _applied_command(event).get("changes")
     return changes if isinstance(changes, dict) else {}
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a run directory."""
+"""Errors of run directories."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bncore.config.errors import escape_control
 class StoreError(RuntimeError):
     """A run directory cannot be read or written; the message names the path and the reason.
 
-    Paths and names come from outside: whatever in them could steer a terminal is shown instead.
+    Paths and names are untrusted: control characters in them are shown escaped, so that none reaches the terminal.
     """
 
     def __init__(self, message: str) -> None:
@@ -16,12 +16,12 @@ class StoreError(RuntimeError):
 
 
 class NoSuchRun(StoreError):
-    """No run or sweep goes by that name."""
+    """No run or sweep has that name, or several have."""
 
 
 class AlreadyOwnedError(StoreError):
-    """Somebody else writes this run; the message says who."""
+    """Another process owns this run; the message says which."""
 
 
 class Divergence(StoreError):
-    """A resumed run made another event than the one already journaled."""
+    """A resumed run produced an event that differs from the one already journaled."""

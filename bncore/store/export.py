@@ -1,4 +1,4 @@
-"""Tables as files for other programs."""
+"""Export of tables to files for other programs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from bncore.store.errors import StoreError
 
 Tables = Mapping[str, Mapping[str, NDArray[Any]]]
-"""Columns by name of tables by name."""
+"""For each table name, its columns by name."""
 
 
 def export_paths(names: Iterable[str], folder: Path, kind: str) -> list[Path]:
-    """The files that `export_csv` (kind ``csv``) or `export_parquet` would write of tables of these names."""
+    """Paths that `export_csv` (`kind` is ``csv``) or `export_parquet` writes for tables with these names."""
     plain = ["".join(c if c.isalnum() or c in "-_" else "-" for c in name) for name in names]
     return [folder / f"{name}.{kind}" for name in plain]
 
 
 def export_csv(tables: Tables, folder: Path) -> list[Path]:
-    """Write one CSV file per table into `folder`; the files.
+    """Write one CSV file per table into `folder`; returns their paths.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -42,7 +42,7 @@ def export_csv(tables: Tables, folder: Path) -> list[Path]:
 
 
 def export_parquet(tables: Tables, folder: Path) -> list[Path]:
-    """Write one Parquet file per table into `folder`; the files.
+    """Write one Parquet file per table into `folder`; returns their paths.
 
     Raises:
         StoreError: pyarrow is not installed, or the folder cannot be written.

@@ -1,7 +1,7 @@
-"""Fault points: places where a test can have the process killed, exactly.
+"""Failpoints: exact places at which a test can have the process killed.
 
-``BNRUN_FAULT=journal.half:17`` sends SIGKILL to the process when it passes the point `journal.half` for the
-17th time. Unset, a fault point costs one comparison.
+``BNRUN_FAULT=journal.half:17`` sends SIGKILL to the process when it passes the failpoint `journal.half` for the
+17th time. If the variable is unset, a failpoint costs one comparison.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def armed(point: str) -> bool:
 
 
 def failpoint(point: str) -> None:
-    """Die here by SIGKILL, if this is the passage that `BNRUN_FAULT` names."""
-    global _left  # noqa: PLW0603 - one counter a process is what the variable means
+    """Send SIGKILL to this process if this is the passage that `BNRUN_FAULT` names."""
+    global _left  # noqa: PLW0603 - the variable's count is per process
     if point == _armed:
         _left -= 1
         if _left == 0:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Reading and writing files so that they are complete or absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def read_as(kind: TypeAdapter[T], path: Path) -> T | None:
-    """A JSON file of that kind; None where there is none that makes sense."""
+    """Parse a JSON file as `kind`; None if the file is missing or invalid."""
     try:
         return kind.validate_json(read_plain(path), strict=True)
     except (OSError, ValidationError):
@@ -27,30 +27,30 @@ def read_as(kind: TypeAdapter[T], path: Path) -> T | None:
 
 
 def write_out(path: Path, content: bytes) -> None:
-    """Write a file where a person wants it. A regular file is replaced atomically, also where a link leads to
-    it; a pipe or a device is written to.
+    """Write to a path that a user chose. A regular file is replaced atomically, also at the end of a symbolic
+    link; a pipe or a device is written to.
 
     Raises:
-        StoreError: the file system refuses, or there is a folder.
+        StoreError: the file system refuses, or the path is a directory.
     """
     try:
         target = path.resolve()
         if target.is_symlink() or (target.exists() and not target.is_file()):
             target.write_bytes(content)
             return
-    except (OSError, RuntimeError) as error:  # links in a circle; Python 3.13 returns one of them
+    except (OSError, RuntimeError) as error:  # a loop of links; Python 3.13 returns one of the links instead
         raise StoreError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
     replace_file(target, content)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Replace `path` atomically: a reader meets the old content or the new one, never a part.
+    """Replace `path` atomically: a reader sees either the old content or the new, never a mixture.
 
     Arguments:
-        mode: permissions; default: as the umask has it.
+        mode: permissions; default: given by the umask.
 
     Raises:
-        StoreError: the file system refuses; `path` is as it was.
+        StoreError: the file system refuses; `path` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
@@ -60,13 +60,13 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
         failpoint(f"{path.stem}.replace")
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):  # a read-only file system refuses even to remove what is not there
+        with suppress(OSError):  # on a read-only file system, unlink fails even if the file does not exist
             temporary.unlink()
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def append_line(file: int, line: bytes) -> None:
-    """Append a line to an open file, whole or not at all.
+    """Append a line to an open file, either whole or not at all.
 
     Raises:
         OSError: the file system refuses.

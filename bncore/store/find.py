@@ -1,4 +1,4 @@
-"""From what a person types to a run or a sweep."""
+"""Resolving names typed by a user to runs and sweeps."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def list_sweeps(root: Path) -> list[SweepDir]:
     """The sweeps under `root`, oldest first.
 
     Raises:
-        StoreError: `root` is there and cannot be read.
+        StoreError: `root` exists but cannot be read.
     """
     return [place for place in list_places(root) if isinstance(place, SweepDir)]
 
 
 def list_places(root: Path) -> list[RunDir | SweepDir]:
-    """The sweeps under `root`, and the runs that lie there without a sweep, as observed ones may; oldest first.
-    Anything else lying there is passed over.
+    """The sweeps under `root` and the runs directly under it, such as observed ones, oldest first. Anything else
+    is ignored.
 
     Raises:
-        StoreError: `root` is there and cannot be read.
+        StoreError: `root` exists but cannot be read.
     """
     try:
         entries = list(root.iterdir())
@@ -39,7 +39,7 @@ def list_places(root: Path) -> list[RunDir | SweepDir]:
     found: list[tuple[int, str, RunDir | SweepDir]] = []
     for path in entries:
         sweep, run = SweepDir(path), RunDir(path.absolute())
-        with suppress(OSError):  # not readable, or removed meanwhile
+        with suppress(OSError):  # not readable, or just removed
             if path.name.startswith("."):
                 continue
             if sweep.sweep_file.is_file():
@@ -50,12 +50,12 @@ def list_places(root: Path) -> list[RunDir | SweepDir]:
 
 
 def find(root: Path, name: str) -> RunDir | SweepDir:
-    """The run or sweep that `name` means: a path, ``sweep/run``, a unique prefix of either, or ``@last``.
+    """The run or sweep that `name` denotes: a path, ``sweep/run``, a unique prefix of either, or ``@last``.
 
-    A run goes by its directory's name and by its variant, and without its sweep where no sweep is called so.
+    A run can be named by its directory or by its variant, and without its sweep if no sweep has that name.
 
     Raises:
-        NoSuchRun: nothing, or more than one, goes by that name.
+        NoSuchRun: no run or sweep has that name, or several have.
         StoreError: `root` cannot be read.
     """
     if not name.strip():
@@ -88,13 +88,13 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
 
 
 def find_all(root: Path, names: Sequence[str]) -> list[RunDir | SweepDir]:
-    """What several names and patterns mean, in their order, each run once.
+    """The runs and sweeps that names and patterns denote, in order of `names`, without duplicates.
 
-    A pattern is of the shell's kind, of sweeps (``exp0*``) or of runs (``exp0*/batch-*``). What goes by its very
-    text comes before what matches it.
+    Patterns are shell globs for sweeps (``exp0*``) or for runs (``exp0*/batch-*``). A run or sweep with exactly
+    the pattern as its name takes precedence over matches.
 
     Raises:
-        NoSuchRun: one of them means nothing; or, if it is no pattern, more than one.
+        NoSuchRun: a name or pattern has no match, or a name is ambiguous.
         StoreError: `root` cannot be read.
     """
     found: dict[Path, RunDir | SweepDir] = {}
@@ -105,10 +105,10 @@ def find_all(root: Path, names: Sequence[str]) -> list[RunDir | SweepDir]:
 
 
 def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
-    """What a pattern means.
+    """The runs and sweeps that match a pattern.
 
     Raises:
-        NoSuchRun: nothing.
+        NoSuchRun: none match.
     """
     with suppress(NoSuchRun):
         return [find(root, pattern)]
@@ -129,12 +129,12 @@ def _runs_of(place: RunDir | SweepDir) -> list[RunDir]:
 
 
 def _names_of(run: RunDir) -> tuple[str, str]:
-    """What a run goes by in its sweep: its directory's name and its variant."""
+    """The names of a run within its sweep: its directory's name and its variant."""
     return escape_control(run.path.name), variant_and_seed(run)[0]
 
 
 def _at_path(path: Path) -> RunDir | SweepDir | None:
-    with suppress(OSError, ValueError):  # too long for a path, not readable, or holding a null byte
+    with suppress(OSError, ValueError):  # too long for a path, not readable, or containing a null byte
         if (path / "sweep.toml").is_file():
             return SweepDir(path.resolve())
         if (path / "spec.toml").is_file():
@@ -143,7 +143,7 @@ def _at_path(path: Path) -> RunDir | SweepDir | None:
 
 
 def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[RunDir | SweepDir]:
-    """The one that is called so, else those whose names begin so."""
+    """The exact match for `prefix`, else all candidates whose names start with it."""
     if prefix in candidates:
         return [candidates[prefix]]
     return [candidates[c] for c in sorted(candidates) if c.startswith(prefix)] if prefix else []
@@ -152,14 +152,14 @@ def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[
 def _only(
     found: Sequence[RunDir | SweepDir], name: str, place: str, known: Sequence[str], part: str
 ) -> RunDir | SweepDir:
-    """The one that was found.
+    """The only element of `found`.
 
     Arguments:
-        place, known: where was looked, and what is there.
-        part: of `name`, what was looked for.
+        place, known: where the search took place, and the names present there.
+        part: the part of `name` that was searched for.
 
     Raises:
-        NoSuchRun: there is none, or several are.
+        NoSuchRun: `found` is empty or has several elements.
     """
     if len(found) == 1:
         return found[0]
@@ -171,6 +171,6 @@ def _only(
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first of the names, in order."""
+    """The first eight names in sorted order, as text."""
     there = sorted(set(names))
     return (", ".join(there[:8]) or "none") + (", …" if len(there) > 8 else "")

@@ -1,7 +1,8 @@
-"""The journal: append-only, one event a line, the only truth about what happened.
+"""The journal: append-only, one event per line, and the only source of truth about what happened.
 
-A line is written by one `write` and becomes part of the journal with its newline. SIGKILL loses nothing that
-was written, so lines are not synced one by one; `sync` is called before a checkpoint, which relies on them.
+A line is written by one `write` and counts as part of the journal only with its newline. SIGKILL loses nothing
+that was written, so lines are not synced individually; `sync` is called before each checkpoint, which relies on
+them.
 """
 
 from __future__ import annotations
@@ -25,14 +26,13 @@ from bncore.store.files import append_line, replace_file
 from bncore.store.log import EventLog
 
 SCHEMA = 1
-"""Version of the events' vocabulary, on the journal's first line."""
+"""Version of the event vocabulary, given on the journal's first line."""
 
 REPLAYED_EVENTS = frozenset({"step", "eval", "probe", "probe_failed", "note", "finished"})
-"""Events that a resumed run reproduces, exactly, on its way from its checkpoint."""
+"""Types of events that a resumed run reproduces exactly after its checkpoint."""
 
 UNMADE = "unmade"
-"""Marks an expected evaluation that may be made in its place: it is not, where only a request that was dropped
-wanted it."""
+"""Key that marks an expected evaluation as optional: it is not made if only a dropped request caused it."""
 
 PROBING = frozenset({"probe", "probe_failed"})
 
@@ -42,17 +42,17 @@ Event = dict[str, Any]
 class Journal:
     """The writer of one run's journal.
 
-    Opening it cuts a torn last line. `expect` makes it compare the events of a resumed run with those already
-    there.
+    Opening truncates a torn last line. After `expect`, the events of a resumed run are compared with those already
+    journaled.
 
     Arguments:
-        path: the file, made if it is missing.
-        may_write: called before every write; a writer that was frozen and lost the run must not write on.
-        fence: put a copy in the file's place first, so that a former writer that was frozen between asking and
-            writing writes into a file that is no longer there.
+        path: the file, created if it is missing.
+        may_write: called before every write: a writer that was frozen and has lost the run must not continue.
+        fence: first replace the file with a copy. A former writer that was frozen between its check and its write
+            then writes to the unlinked original.
 
     Raises:
-        StoreError: the file cannot be opened, is of a newer schema, or a line before the last is no event.
+        StoreError: the file cannot be opened, has a newer schema, or has an invalid line before the last.
     """
 
     def __init__(
@@ -77,16 +77,17 @@ class Journal:
         self._next = len(self.events)
         self._log = EventLog()
         self._expected: deque[Event] = deque()
-        self._astray: set[str] = set()  # probes that missed a measurement which the journal has
+        self._astray: set[str] = set()  # probes that could not repeat a journaled measurement
         self._elsewhere: dict[int, dict[str, Event]] = {}
 
     def expect(self, events: Iterable[Event], elsewhere: Iterable[Event] = ()) -> None:
-        """Compare, from now on, repeated events with these of the journal.
+        """Compare repeated events with these journaled ones from now on.
 
         Arguments:
-            events: those that are not in the state that is resumed from; of them, `REPLAYED_EVENTS`. One that is
-                marked as unmade is written in its turn, if it is made at all.
-            elsewhere: from `bncore.store.lineage.memory_of` another run, whose measurements are to be made alike.
+            events: events that are not in the state resumed from; only `REPLAYED_EVENTS` are compared. One that is
+                marked `UNMADE` is written when its turn comes, if it is made at all.
+            elsewhere: result of `bncore.store.lineage.memory_of` for another run, whose measurements must be
+                repeated with the same use of memory.
         """
         for event in elsewhere:
             self._elsewhere.setdefault(event["step"], {})[event["name"]] = event
@@ -98,10 +99,10 @@ class Journal:
         return all(event.get(UNMADE) for event in self._expected)
 
     def append(self, kind: str, step: int, **fields: Any) -> Event:
-        """Write one event; the event.
+        """Write one event and return it.
 
         Raises:
-            StoreError: the file system refuses (full, gone); the journal ends after its last whole line.
+            StoreError: the file system refuses (full, gone); the journal still ends with a whole line.
         """
         event = {"seq": self._next, "t": time.time(), "type": kind, "step": step, **fields}
         self._write(encode(event) + b"\n")
@@ -110,10 +111,10 @@ class Journal:
         return event
 
     def append_or_verify(self, kind: str, step: int, **fields: Any) -> None:
-        """Write an event that the run's state determines, or compare it with the one already there.
+        """Write an event that the run's state determines, or compare it with the one already journaled.
 
         Raises:
-            Divergence: the journal holds another event in its place.
+            Divergence: the journal has a different event in its place.
             StoreError: as `append`.
         """
         known = self._expected.popleft() if self._expected else None
@@ -127,14 +128,14 @@ class Journal:
             raise Divergence(f"{self.path}: {difference(known, made)}")
 
     def expected_probes(self, step: int) -> dict[str, Event]:
-        """The measurements of a step, and the failed ones, that a resumed or repeated run is to reproduce, by
-        probe; of another run's, what they say of memory alone."""
+        """By probe name, the measurements of a step, failed ones included, that a resumed or replayed run must
+        reproduce; for those of another run, only their memory fields."""
         own = {e["name"]: e for e in self._expected if e["type"] in PROBING and e["step"] == step}
         return self._elsewhere.get(step, {}) | own
 
     def _excused(self, known: Event, made: Event) -> bool:
-        """Whether a probe cannot be held to what is journaled: memory is too short now for a measurement that was
-        made then, so that what the probe remembers of it is missing in what it measures next."""
+        """Whether a probe may deviate from the journal: there is not enough memory now for a measurement that was
+        made then, so later measurements lack what the probe would have remembered of it."""
         about = [(e["type"] in PROBING, e["step"], e.get("name")) for e in (known, made)]
         if about[0] != about[1] or not about[0][0]:
             return False
@@ -143,7 +144,7 @@ class Journal:
         return made["name"] in self._astray
 
     def sync(self) -> None:
-        """Make everything written durable.
+        """Flush everything written to disk (fsync).
 
         Raises:
             StoreError: the file system refuses.
@@ -157,7 +158,7 @@ class Journal:
         os.close(self._file)
 
     def check_owned(self) -> None:
-        """Make sure that this process may still write.
+        """Check that this process may still write.
 
         Raises:
             AlreadyOwnedError: it may not.
@@ -181,16 +182,16 @@ class Journal:
 
 
 def encode(event: Event) -> bytes:
-    """One event as JSON: arrays as lists, numbers that are not finite as "nan", "inf" and "-inf"."""
+    """One event as JSON: arrays as lists, non-finite numbers as "nan", "inf" and "-inf"."""
     return orjson.dumps({k: in_json(v) for k, v in event.items()}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def in_json(value: Any) -> Any:
-    """A value as JSON can hold it: numbers that are not finite as "nan", "inf" and "-inf"."""
+    """The value in a form that JSON can represent: non-finite numbers as "nan", "inf" and "-inf"."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, np.ndarray):
-        if value.ndim == 0:  # a number, which no list is to be made of
+        if value.ndim == 0:  # a scalar, which cannot be iterated over
             return in_json(value[()])
         if value.dtype.kind != "f" or np.isfinite(value).all():
             return np.ascontiguousarray(value)
@@ -205,10 +206,10 @@ def in_json(value: Any) -> Any:
 
 
 def check_schema(path: Path, first: Event) -> None:
-    """Make sure that this program knows the vocabulary of the journal that begins with `first`.
+    """Check that this program knows the schema of the journal whose first event is `first`.
 
     Raises:
-        StoreError: it is of a newer schema.
+        StoreError: the schema is newer.
     """
     schema = first.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > SCHEMA:
@@ -216,14 +217,14 @@ def check_schema(path: Path, first: Event) -> None:
 
 
 def same_event(known: Event, made: Event) -> bool:
-    """Whether an event that was recomputed says what the journal says, `seq` and `t` apart; a measurement may say
-    more, since a later program measures more."""
+    """Whether a recomputed event equals the journaled one, ignoring `seq` and `t`. A measurement may have
+    additional fields, since later versions measure more."""
     fields = known.keys() if known["type"] == made["type"] == "probe" else known.keys() | made.keys()
     return all(known.get(key) == made.get(key) for key in fields - {"seq", "t"})
 
 
 def difference(known: Event, made: Event) -> str:
-    """Where two events differ, in words; of a measurement, in what the journal says of it."""
+    """The first difference between two events, in words; fields of the journaled event are compared first."""
     at = f"event {known['seq']} ({known['type']} of step {known['step']})"
     if (known["type"], known["step"]) != (made["type"], made["step"]):
         return f"{at}: recomputed as {made['type']} of step {made['step']}"
@@ -234,10 +235,10 @@ def difference(known: Event, made: Event) -> str:
 
 
 def read_events(path: Path) -> list[Event]:
-    """Every whole event of a journal, which may be growing; none where there is no journal.
+    """All complete events of a journal, which may still be growing; empty if there is no journal.
 
     Raises:
-        StoreError: it cannot be read, or a line is no event.
+        StoreError: it cannot be read, or a line is not an event.
     """
     try:
         return _whole_events(path)[0]
@@ -248,14 +249,14 @@ def read_events(path: Path) -> list[Event]:
 
 
 def _whole_events(path: Path) -> tuple[list[Event], int]:
-    """The journal's events, and the size of the file without a torn last line."""
+    """The journal's events, and the size of the file without a torn last line, in bytes."""
     content = read_plain(path)
     end = content.rfind(b"\n") + 1
     return list(_decode(path, content[:end])), end
 
 
 def event_of(line: bytes) -> Event | None:
-    """The event that a line is; None for one that is none."""
+    """Parse one line as an event; None if it is not one."""
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -264,7 +265,7 @@ def event_of(line: bytes) -> Event | None:
 
 
 def is_event(value: object) -> bool:
-    """Whether a value has what every event has."""
+    """Whether a value is a dict with the fields that every event has."""
     return type(value) is dict and type(value.get("type")) is str and type(value.get("step")) is int
 
 

@@ -1,8 +1,7 @@
-"""Where a run comes from, if not from its spec alone: a fork or a replay of another run.
+"""The origin of a run that is a fork or a replay of another run.
 
-``lineage.json`` holds the requests that are to be repeated, as the other run's journal has them, and how much
-memory its measurements had. The worker takes both as if they stood in its own journal (architecture.md,
-decision 3).
+``lineage.json`` holds the requests to repeat, as journaled by the other run, and how much memory its measurements
+had. The worker treats both as if they stood in its own journal (architecture.md, decision 3).
 """
 
 from __future__ import annotations
@@ -20,35 +19,35 @@ from bncore.store.journal import PROBING, Event
 from bncore.store.paths import RunDir
 
 MEMORY = ("group", "budget", "short_of_memory", "reason")
-"""Fields of a probe's event that tell how much memory there was for it."""
+"""Fields of a probe's event that tell how much memory was available to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Of which run, from which step, with which requests."""
+    """The other run, the step at which this one starts, and the requests to repeat."""
 
     kind: Literal["fork", "replay"]
     run: str
-    """The other run: its path, relative to this one where both lie in one sweep."""
+    """Path of the other run, relative to this run's directory."""
     step: int = 0
-    """The first update this run makes itself; the state before it is a copy of the other's checkpoint."""
+    """The first update that this run makes itself. The state before it is a copy of the other run's checkpoint."""
     at: int = 0
-    """Of a fork: the step of the change that it was made for."""
+    """For a fork: the step at which its change is applied."""
     until: int | None = None
-    """Of a replay: how many updates the other run made, where it did not come to its end."""
+    """For a replay: how many updates the other run made, if it did not reach its end; else None."""
     requests: tuple[dict[str, Any], ...] = ()
-    """Request events to be repeated, in order."""
+    """Request events to repeat, in order."""
     measured: tuple[dict[str, Any], ...] = ()
-    """What `memory_of` says of the other run, whose measurements are to be made alike."""
+    """`memory_of` the other run, so that its measurements are repeated with the same use of memory."""
     changes: dict[str, Any] = field(default_factory=dict)
-    """Settings by dotted path that are no longer as in ``spec.toml`` when the run begins."""
+    """Settings, by dotted path, that differ from ``spec.toml`` when the run starts."""
 
 
 def read_lineage(run: RunDir) -> Lineage | None:
-    """The lineage of a run; None for one that stands on its own.
+    """The lineage of a run; None if it is neither a fork nor a replay.
 
     Raises:
-        StoreError: the file is there and makes no sense.
+        StoreError: the file exists but is invalid.
     """
     try:
         table = orjson.loads(read_plain(run.lineage_file))
@@ -63,7 +62,7 @@ def read_lineage(run: RunDir) -> Lineage | None:
 
 
 def write_lineage(run: RunDir, lineage: Lineage) -> None:
-    """Write the lineage of a run that is being made.
+    """Write the lineage of a run that is being created.
 
     Raises:
         StoreError: the file system refuses.
@@ -72,8 +71,11 @@ def write_lineage(run: RunDir, lineage: Lineage) -> None:
 
 
 def memory_of(events: Iterable[Event]) -> Iterator[Event]:
-    """How much memory there was for the measurements of a run: step and name of each that says so, and `MEMORY`;
-    of those in a row that say the same, the first."""
+    """How much memory was available to the measurements of a run.
+
+    Yields step, name and `MEMORY` fields of each measurement that has them; of consecutive measurements of a probe
+    with the same values, only the first.
+    """
     latest: dict[str, Event] = {}
     for event in events:
         memory = {key: event[key] for key in MEMORY if key in event}

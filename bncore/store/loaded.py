@@ -1,4 +1,4 @@
-"""A run's numbers for analysis: numpy columns, and frames where pandas or polars is installed."""
+"""A run's numbers for analysis: numpy columns, and data frames if pandas or polars is installed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from bncore.store.reader import read
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """Everything a run directory says."""
+    """The contents of a run directory."""
 
     run: RunDir
     settings: Spec | Observed
-    """What its spec.toml says: the spec it was trained by, or what is known of the loop that it observed."""
+    """Contents of spec.toml: the spec of a trained run, or what is known about an observed loop."""
     meta: dict[str, Any]
     columns: Columns
 
     @property
     def spec(self) -> Spec:
-        """The spec it was trained by.
+        """The spec of a trained run.
 
         Raises:
-            SpecError: there is none: it observed a loop of somebody's own.
+            SpecError: there is none, because the run observed an external training loop.
         """
         if isinstance(self.settings, Observed):
             raise SpecError([not_runnable(self.run.spec_file)])
@@ -44,23 +44,23 @@ class LoadedRun:
 
     @property
     def observed(self) -> Observed | None:
-        """What is known of the loop that it observed; None where the run was trained by a spec."""
+        """What is known about the observed loop; None if the run was trained by a spec."""
         return self.settings if isinstance(self.settings, Observed) else None
 
     @property
     def tables(self) -> list[str]:
-        """Names of its tables: `step`, `eval`, ``probe:<name>``."""
+        """Names of the run's tables: `step`, `eval`, ``probe:<name>``."""
         return self.columns.tables()
 
     def table(self, name: str) -> dict[str, NDArray[Any]]:
-        """Columns of one table, all of one length.
+        """Columns of one table, all of the same length.
 
         Returns:
-            `step` (n,) int64, and every field as float64 (n,) or, per layer, (n, layers). Events without a
-            field have NaN there.
+            `step` (n,) int64, and every field as float64 (n,) or, if it is per layer, (n, layers). Events that
+            lack a field have NaN there.
 
         Raises:
-            KeyError: no such table; the message lists those there are.
+            KeyError: no such table; the message lists the existing ones.
         """
         if name not in self.tables:
             raise KeyError(f"{name}: no such table; the run has {', '.join(self.tables) or 'none'}")
@@ -75,7 +75,8 @@ class LoadedRun:
         return result
 
     def flat_table(self, name: str) -> dict[str, NDArray[Any]]:
-        """As `table`, per-layer fields taken apart: `l2.1` is layer 1, as the figures count."""
+        """As `table`, with per-layer fields split into one column per layer: `l2.1` is layer 1, as in the
+        figures."""
         flat: dict[str, NDArray[Any]] = {}
         for field, column in self.table(name).items():
             if column.ndim == 1:
@@ -86,11 +87,11 @@ class LoadedRun:
         return flat
 
     def flat_tables(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """`flat_table` of each by its name."""
+        """`flat_table` of every table, by table name."""
         return {name: self.flat_table(name) for name in self.tables}
 
     def frame(self, name: str) -> Any:
-        """`flat_table` as a polars or, without polars, a pandas DataFrame.
+        """`flat_table` as a polars DataFrame or, if polars is not installed, a pandas DataFrame.
 
         Raises:
             ImportError: neither is installed.
@@ -107,12 +108,12 @@ class LoadedRun:
 
 
 def load_run(path: str | os.PathLike[str]) -> LoadedRun:
-    """Read a run directory, whole.
+    """Read a complete run directory.
 
     Raises:
-        NoSuchRun: `path` is no run directory.
-        SpecError: its spec.toml makes no sense.
-        StoreError: its journal is of a newer schema.
+        NoSuchRun: `path` is not a run directory.
+        SpecError: its spec.toml is invalid.
+        StoreError: its journal has a newer schema or cannot be read.
     """
     run = RunDir(Path(path))
     settings = read_settings(run)
@@ -120,11 +121,11 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
 
 
 def read_settings(run: RunDir) -> Spec | Observed:
-    """What a run's spec.toml says.
+    """Parse a run's spec.toml.
 
     Raises:
         NoSuchRun: there is none.
-        SpecError: it makes no sense.
+        SpecError: it is invalid.
     """
     if not run.spec_file.is_file():
         raise NoSuchRun(f"{run.path}: no run directory (it has no spec.toml)")

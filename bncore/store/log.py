@@ -1,6 +1,6 @@
-"""The logs of runs and sweeps: what a worker or a supervisor writes to standard error, line by line, for people.
+"""The logs of runs and sweeps: lines for people that a worker or a supervisor writes to standard error.
 
-The journal is for programs.
+The journal, in contrast, is for programs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bncore.plain_files import read_plain
 from bncore.store.paths import OwnedDir
 
 LOGGER = logging.getLogger("bncore.run")
-"""Of what happens to a run; silent until a process calls `log_to_stderr`, or somebody configures it."""
+"""Logger of what happens to a run; silent until a process calls `log_to_stderr` or configures it otherwise."""
 LOGGER.addHandler(logging.NullHandler())
 
 LINE = "%(asctime)s %(levelname)s %(message)s"
@@ -31,14 +31,14 @@ LOGGER.addFilter(_escape)
 
 
 class _Lines(logging.StreamHandler[Any]):
-    """Writes each record through at once, so that it outlasts SIGKILL; a full disk costs the record alone."""
+    """Flushes every record at once, so that it survives SIGKILL; a full disk loses only the record."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         del record
 
 
 def log_to_stderr(line: str = LINE) -> None:
-    """Write the log to this process's standard error, each record as `line` has it."""
+    """Send the log to this process's standard error, with `line` as the format of each record."""
     handler = _Lines(sys.stderr)
     handler.setFormatter(logging.Formatter(line, DATE))
     LOGGER.handlers = [handler]
@@ -47,13 +47,13 @@ def log_to_stderr(line: str = LINE) -> None:
 
 
 class EventLog:
-    """Tells the log of events as they are journaled: of what happens seldom, never of steps and measurements."""
+    """Logs rare events as they are journaled, but never steps or measurements."""
 
     def __init__(self) -> None:
         self._failed: set[str] = set()
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Log an event, if it is of a kind that is logged; of a probe's failures the first."""
+        """Log an event if its type is logged; of a probe's failures, only the first."""
         kind = event["type"]
         if kind == "probe_failed":
             if event.get("name") in self._failed:
@@ -93,11 +93,11 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "probe_failed": lambda event: f"step {event['step']}: probe {event.get('name')}: {event.get('reason')}",
     "finished": lambda event: f"step {event['step']}: {event.get('state')}, {event.get('params_sha256')}",
 }
-"""What is said of an event, by its type; what is not here is not logged."""
+"""Log text of an event, by its type. Types not listed here are not logged."""
 
 
 def last_line(held: OwnedDir) -> str:
-    """The last line of its log; empty where there is none."""
+    """The last line of the directory's log file; empty if there is none."""
     try:
         text = read_plain(held.log_file).decode(errors="replace").strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""`machine.jsonl`: what a run takes of its machine, a line per heartbeat, beside the journal and not of it.
+"""`machine.jsonl`: a run's use of its machine, one line per heartbeat, kept separate from the journal.
 
-The journal of a resumed or replayed run is compared event by event; what a machine does is never the same twice.
+The journal of a resumed or replayed run is compared event by event, whereas machine figures never repeat.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from bncore.store.files import append_line, replace_file
 from bncore.store.journal import Event
 
 MACHINE = "machine"
-"""The table's name, and the type of its events."""
+"""Name of the table, and type of its events."""
 DOUBLES_EVERY = 1000
-"""Lines after which only every second heartbeat of those before has one: a week takes some eight thousand."""
+"""Number of lines after which the interval between lines doubles, in heartbeats: a week has about 8000 lines."""
 
 
 class MachineLog:
     """The writer of one run's `machine.jsonl`.
 
-    Opening it cuts a torn last line.
+    Opening truncates a torn last line.
 
     Arguments:
-        path: the file, made with the first line.
-        fence: put a copy in the file's place first, as `bncore.store.journal.Journal` does.
+        path: the file, created with the first line.
+        fence: first replace the file with a copy, as `bncore.store.journal.Journal` does.
 
     Raises:
-        OSError, StoreError: it cannot be read, or not be replaced.
+        OSError, StoreError: it cannot be read or replaced.
     """
 
     def __init__(self, path: Path, *, fence: bool = False) -> None:
@@ -47,11 +47,11 @@ class MachineLog:
 
     @property
     def every(self) -> int:
-        """How many heartbeats the next line is of."""
+        """Number of heartbeats that the next line covers."""
         return int(2 ** (self._lines // DOUBLES_EVERY))
 
     def append(self, step: int, figures: Mapping[str, float]) -> bool:
-        """Write a line; False where the file system refuses, which costs the line."""
+        """Write a line; False if the file system refuses, in which case only this line is lost."""
         line = orjson.dumps({"t": time.time(), "step": step, **figures}) + b"\n"
         with suppress(OSError):
             if self._file is None:
@@ -67,7 +67,7 @@ class MachineLog:
 
 
 def machine_events(lines: bytes) -> Iterator[Event]:
-    """The records among some lines, as events of the table `MACHINE`; what is none is passed over."""
+    """Parse lines into events of the table `MACHINE`, skipping invalid ones."""
     for line in lines.splitlines():
         with suppress(orjson.JSONDecodeError):
             record = orjson.loads(line)

@@ -1,5 +1,5 @@
-"""A measure of one run: its values, over the steps or the layers, the lines beside them (the stability threshold
-of journals without it, too), and the distributions of a layer's output."""
+"""A measure of one run: its values by step or layer, the reference lines beside them (including stability
+thresholds for journals that lack them), and the histograms of a layer's output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bncore.store.columns import Columns
 
 @dataclass(frozen=True)
 class Points:
-    """One measure of one run, for one layer if it is per layer."""
+    """One measure of one run; for one layer, if the measure is per layer."""
 
     x: Floats  # (n,) steps
     y: Floats  # (n,)
@@ -25,7 +25,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Best:
-    """The best value of a measure, and the first step that has it."""
+    """The best value of a measure, and the first step at which it occurs."""
 
     value: float
     step: int
@@ -37,8 +37,12 @@ EMPTY = Points(np.empty(0), np.empty(0))
 def take(
     columns: Columns, measure: Measure, layer: int | None = None, multiple: float | None = None
 ) -> Points:
-    """A measure over the steps, of a band its lower edge; empty where there is none, or none of that layer or step
-    length."""
+    """A measure by step, or the lower edge of a band; empty if the run has no values of it for that layer or step
+    length.
+
+    Arguments:
+        multiple: step length as a multiple of the learning rate, for measures per step length.
+    """
     steps, values = rows(columns, measure)
     if measure.per == "length":
         at = columns.series(measure.table, "multiples").values == multiple
@@ -54,7 +58,7 @@ def take(
 
 
 def best_of(points: Points, measure: Measure) -> Best | None:
-    """The best of the finite values; None where there is none, or no way is better."""
+    """The best of the finite values; None if there are none, or if the measure has no better direction."""
     known = np.flatnonzero(np.isfinite(points.y))
     if not measure.better or not len(known):
         return None
@@ -64,12 +68,12 @@ def best_of(points: Points, measure: Measure) -> Best | None:
 
 
 def upper(columns: Columns, measure: Measure, layer: int | None = None) -> Points | None:
-    """The upper edge of a band; None of what is no band."""
+    """The upper edge of a band; None if the measure is not a band."""
     return take(columns, replace(measure, field=measure.high), layer) if measure.high else None
 
 
 def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Points | None:
-    """The noise floor, at the steps it was measured at and in the measure's unit; None where there is none."""
+    """The noise floor at the steps where it was measured, in the measure's unit; None if there is none."""
     if not measure.floor:
         return None
     floor = take(columns, replace(measure, field=measure.floor), layer)
@@ -85,7 +89,7 @@ def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Po
 
 
 def held(line: Points, x: Floats) -> Floats | None:
-    """A line's value at or before each x, NaN before its first; None where it is empty."""
+    """The line's last value at or before each x, NaN before its first point; None if the line is empty."""
     if not len(line.x):
         return None
     at = np.searchsorted(line.x, x, side="right") - 1
@@ -106,7 +110,7 @@ def rows(columns: Columns, measure: Measure) -> tuple[Floats, Floats]:
 
 
 def layers_of(columns: Columns, measure: Measure) -> list[int]:
-    """Numbers of the layers that a per-layer measure has values of, in their order."""
+    """Numbers of the layers for which a per-layer measure has values, in order."""
     values = columns.series(measure.table, measure.field).values
     if values.ndim < 2:
         return []
@@ -117,12 +121,12 @@ def layers_of(columns: Columns, measure: Measure) -> list[int]:
 
 
 def multiples_of(columns: Columns, measure: Measure) -> set[float]:
-    """Step lengths that a measure has values for, in learning rates."""
+    """Step lengths for which a measure has values, as multiples of the learning rate."""
     return set(columns.series(measure.table, "multiples").values.ravel().tolist())
 
 
 def middle_layer(runs: Iterable[Columns], measure: Measure) -> int | None:
-    """The middle one of the layers that the first run to have any measured; None where none has."""
+    """The middle layer among those measured by the first run that measured any; None if no run did."""
     measured = next((found for columns in runs if (found := layers_of(columns, measure))), None)
     return measured[len(measured) // 2] if measured else None
 
@@ -131,11 +135,14 @@ TABLE = "probe:activations"
 
 
 def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Floats, Floats, Floats]:
-    """Steps (n,), counts (n, bins), where the first bin begins (n,), and widths of all (n,), of the measurements
-    that can be drawn; n = 0 where the layer was not measured.
+    """Histograms of a layer's output, for the measurements that can be drawn.
 
     Arguments:
         layer: its number, from 1.
+
+    Returns:
+        Steps (n,), counts (n, bins), left edge of the first bin (n,), and bin width (n,); n = 0 if the layer was
+        not measured.
     """
     named = columns.series(TABLE, "layers").values
     counts, low, width = (columns.series(TABLE, name).values for name in ("counts", "bin_low", "bin_width"))
@@ -154,17 +161,18 @@ def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Float
 
 
 Measured = tuple[Columns, Spec | None]
-"""What a run measured, and its spec where that is known."""
+"""A run's columns, and its spec if known."""
 
 
 def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats, Floats]:
-    """Steps and thresholds of the measurements of ``probe:landscape`` or ``probe:sharpness``; nan where the
+    """Steps and stability thresholds of the measurements of ``probe:landscape`` or ``probe:sharpness``; NaN if the
     optimizer has none.
 
-    A journal of before the field `stability_threshold` tells 2/lr alone; with the spec it is made of that.
+    Journals written before the field `stability_threshold` existed give only 2/lr; the threshold is computed from
+    that and the spec.
 
     Arguments:
-        spec: of the run; None: unknown, and 2/lr is taken for the threshold of what does not tell it.
+        spec: the run's spec; None: unknown, so 2/lr serves as the threshold of measurements that lack one.
     """
     two_over_lr = columns.series(table, "two_over_lr")
     journaled = columns.series(table, "stability_threshold")
@@ -180,8 +188,11 @@ def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats,
 
 
 def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, ...]:
-    """The lines beside a measure at the runs' newest rows: each value once, with all that it is; a weight decay's
-    share of a threshold makes no line of its own."""
+    """Reference lines of a measure at the runs' newest rows.
+
+    Values within a relative 1e-3, such as thresholds that differ only by the weight decay's share, become one line
+    with all their labels.
+    """
     texts: dict[float, list[str]] = {}
     for y, text in (line for columns, spec in runs for line in _lines(columns, measure, spec)):
         near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
@@ -191,7 +202,7 @@ def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, 
 
 
 def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
-    """Value and label of each, without those that the run has not."""
+    """Value and label of each reference line that the run has."""
     found = []
     newest = columns.series(measure.table, "two_over_lr").values
     lr = lr_of(float(newest[-1])) if newest.ndim == 1 and len(newest) else None
@@ -213,5 +224,5 @@ def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[
 
 
 def lr_of(two_over_lr: float) -> float | None:
-    """The learning rate that a probe's `two_over_lr` tells; None where it is none to divide by."""
+    """The learning rate given by a probe's `two_over_lr`; None if that is not a finite positive number."""
     return 2 / two_over_lr if np.isfinite(two_over_lr) and two_over_lr > 0 else None

@@ -1,9 +1,9 @@
-"""One writer: `owner.json` says who may write a run directory.
+"""Single writer: `owner.json` names the process that may write a run directory.
 
-It appears by link(2), which fails where it already exists, so of two processes that want a run one gets it. The
-right to displace a holder is won by link(2) too, at a name made of that holder's nonce (the claim). Whoever has it
-looks again whether the holder is still the one that was judged, and renames the claim over `owner.json`: nobody
-else can have changed it meanwhile, and there is no moment without a holder.
+The file is created by link(2), which fails if it already exists, so only one of two competing processes succeeds.
+The right to displace a holder is also won by link(2), under a name derived from that holder's nonce (the claim).
+The winner checks again that the holder is still the one it judged, and renames the claim over `owner.json`: no
+other process can have changed it in between, and there is no moment without a holder.
 """
 
 from __future__ import annotations
@@ -27,47 +27,48 @@ from bncore.store.files import read_as
 from bncore.store.paths import OwnedDir
 
 CLAIM_S = 20.0
-"""Seconds, by the observer's own clock, after which a claim of another host counts as left lying."""
+"""Seconds, by the observer's own clock, after which a claim made on another host counts as abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a run."""
+    """The process that holds a run."""
 
     host: str
     boot: str
     """Boot id of the host."""
     pid: int
     started: int
-    """Start time of the process, in clock ticks since boot: a pid alone may be somebody else's by now."""
+    """Start time of the process in clock ticks since boot, because the pid may since have been reused."""
     nonce: str
     namespace: str = ""
-    """Pid namespace: seen from another container of this host, its pid is nobody or somebody else."""
+    """Pid namespace: in another container of the same host, the pid denotes no process or a different one."""
     task: str = ""
-    """Of a cluster's task: ``<array job>_<index>``. Slurm runs a task once at a time."""
+    """For a cluster task: ``<array job>_<index>``. Slurm never runs a task twice at the same time."""
     restarts: int = 0
-    """How often that task had been put back into the queue before this process."""
+    """How often that task had been requeued before this process started."""
     inode: int = 0
-    """Of the directory that it holds; 0: not told by an earlier program."""
+    """Inode of the held directory; 0: not recorded (earlier versions)."""
     path: str = ""
-    """Where that directory was when it took it."""
+    """Path of the directory when it was acquired."""
 
     def is_local(self) -> bool:
-        """Whether this host can tell whether it lives: it ran here, before this boot or in this pid namespace."""
+        """Whether this host can tell if the process is alive: it ran here, before this boot or in this pid
+        namespace."""
         if self.host != socket.gethostname():
             return False
         return self.boot != boot_id() or self.namespace in ("", pid_namespace())
 
     def known_dead(self) -> bool:
-        """Whether this host can tell that the process is gone; False where it cannot tell."""
+        """Whether the process is certainly gone; False if this host cannot tell."""
         if not self.is_local():
             return False
         return self.boot != boot_id() or process_start(self.pid) != self.started
 
     def is_elsewhere(self, folder: Path) -> bool:
-        """Whether it holds another directory, of which `folder` is a copy; False where this host cannot tell.
+        """Whether it holds another directory, of which `folder` is a copy; False if this host cannot tell.
 
-        A directory that is renamed keeps its inode; where inodes change, one that is not renamed keeps its path.
+        A renamed directory keeps its inode; on file systems with changing inodes, an unrenamed one keeps its path.
         """
         if not self.inode or not self.is_local() or _inode(folder) in (0, self.inode):
             return False
@@ -79,11 +80,11 @@ class Owner:
 
 _OWNER = TypeAdapter(Owner)
 Judge = Callable[[Path, Owner], bool]
-"""Whether a holder may be displaced from where it stands."""
+"""Predicate: may this holder be displaced from this path?"""
 
 
 class Ownership:
-    """The right to write a run directory, as long as nobody took it over."""
+    """The right to write a run directory, valid until another process takes the directory over."""
 
     def __init__(
         self, run: OwnedDir, holder: Owner, identity: tuple[int, int] | None, *, contested: bool
@@ -91,12 +92,12 @@ class Ownership:
         self.run = run
         self.holder = holder
         self.contested = contested
-        """Whether it was taken from a holder that may be alive, and in the middle of writing."""
-        self._file = os.fspath(run.owner_file)  # asked for before every line of a journal
+        """Whether the previous holder may still be alive and in the middle of a write."""
+        self._file = os.fspath(run.owner_file)  # checked before every line of a journal
         self._seen = identity
 
     def is_valid(self) -> bool:
-        """Whether the run is still held by this process; one stat(2) where nothing changed."""
+        """Whether this process still holds the run; costs one stat(2) if nothing changed."""
         identity = _identity(self._file)
         if identity is not None and identity == self._seen:
             return True
@@ -107,7 +108,7 @@ class Ownership:
         return True
 
     def release(self) -> None:
-        """Give the run up, if it is still held and the file system lets it be; a dead holder holds nothing."""
+        """Release the run if it is still held; errors are ignored, since a dead process holds nothing anyway."""
         claim = _claim(self.run, self.holder.nonce)
         with suppress(OSError):
             if self.is_valid() and _link(self.run.owner_file, claim):
@@ -128,12 +129,12 @@ def acquire(
 
     Arguments:
         task, restarts: see `Owner`.
-        force: take it from a living holder too.
-        silent: whether a holder that is not known to be dead has been silent for too long; called before it is
-            refused, and may take its time to find out.
+        force: also take the run from a live holder.
+        silent: whether a holder not known to be dead has been silent for too long. Called before the request is
+            refused; may block while it watches.
 
     Raises:
-        AlreadyOwnedError: somebody else holds it; the message says who.
+        AlreadyOwnedError: another process holds the run; the message says which.
         StoreError: the file system refuses.
     """
     pid, nonce = os.getpid(), uuid.uuid4().hex
@@ -154,7 +155,7 @@ def acquire(
             return True
         if other.is_local() or not (force or _unmoved(claim, other)):
             return False
-        contested = True  # it may be frozen, and go on one day
+        contested = True  # its process may be frozen and continue later
         return True
 
     try:
@@ -172,19 +173,19 @@ def acquire(
 
 
 def read_owner(run: OwnedDir) -> Owner | None:
-    """The present holder; None where there is none, the file makes no sense, or came with a copy of another's
+    """The present holder; None if there is none, if the file is invalid, or if it was copied along with another
     directory."""
     holder = _read(run.owner_file)
     return None if holder is None or holder.is_elsewhere(run.path) else holder
 
 
 def boot_id() -> str:
-    """The kernel's id of this boot."""
+    """The kernel's id of the current boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def pid_namespace() -> str:
-    """The kernel's name of this process's pid namespace; empty where it does not say."""
+    """The kernel's name for this process's pid namespace; empty if unavailable."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -192,7 +193,7 @@ def pid_namespace() -> str:
 
 
 def process_start(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot; None where there is no such process (or a zombie)."""
+    """Start time of a process in clock ticks since boot; None if it does not exist or is a zombie."""
     try:
         fields_after_name = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -209,21 +210,21 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lying: Judge) -> None:
-    """Make `place` a link to `mine`, displacing who stands there if that is allowed.
+    """Make `place` a link to `mine`, displacing the present holder if allowed.
 
     Arguments:
-        displaceable: whether who stands at that place may be displaced.
-        left_lying: the same of a claim.
+        displaceable: whether the holder at `place` may be displaced.
+        left_lying: whether a competing claim is abandoned and may be displaced.
 
     Raises:
-        AlreadyOwnedError: it is not.
+        AlreadyOwnedError: the holder may not be displaced.
     """
     while not _link(mine, place):
         other = _read(place)
         if other is None and not place.exists():
             continue
         if other is not None and not displaceable(place, other):
-            if _read(place) != other:  # gone, or another's, since it was judged
+            if _read(place) != other:  # the holder has changed since it was judged
                 continue
             raise AlreadyOwnedError(f"{run.name} is held by {other}")
         of = other.nonce if other else "unreadable"
@@ -235,14 +236,14 @@ def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lyin
                 claim.rename(place)
                 return
             claim.unlink()
-        except FileNotFoundError:  # the one it was taken from was only frozen, and has used or removed it
+        except FileNotFoundError:  # the claim's owner was only frozen, and has used or removed it
             with suppress(OSError):
                 if mine.samefile(place):
                     return
 
 
 def _unmoved(claim: Path, holder: Owner) -> bool:
-    """Whether a claim, which lasts microseconds, stays for so long that who made it must have died."""
+    """Whether a claim, which normally lasts microseconds, persists for `CLAIM_S`: its maker must have died."""
     until = time.monotonic() + CLAIM_S
     while _read(claim) == holder:
         if time.monotonic() >= until:
@@ -252,12 +253,12 @@ def _unmoved(claim: Path, holder: Owner) -> bool:
 
 
 def _claim(run: OwnedDir, nonce: str) -> Path:
-    """The name under which one process at a time has the right to displace the holder of that nonce."""
+    """Path of the claim: the process that links it has the right to displace the holder with that nonce."""
     return run.path / f".owner.{hashlib.sha256(nonce.encode()).hexdigest()[:32]}.claim"
 
 
 def _tidy(run: OwnedDir) -> None:
-    """Remove what writers that were killed in the middle of a file have left lying."""
+    """Remove temporary files left by writers that were killed."""
     for name in (run.status_file.name, "meta.json", "journal.jsonl"):
         for orphan in run.path.glob(f".{name}.*"):
             orphan.unlink(missing_ok=True)
@@ -272,7 +273,7 @@ def _read(path: Path) -> Owner | None:
 
 
 def _inode(folder: Path) -> int:
-    """0 where it cannot be told."""
+    """Inode of `folder`; 0 if unavailable."""
     try:
         return folder.stat().st_ino
     except OSError:

@@ -1,5 +1,4 @@
-"""Where things lie in a run directory and in a sweep's directory, and what stands in `sweep.toml` and
-`meta.json`."""
+"""Layout of run and sweep directories, and readers of `sweep.toml` and `meta.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ _CHECKPOINT = re.compile(r"step-(\d{9})(?:-(kept|parent))?\.pt")
 
 
 class _In:
-    """Something in a directory, by its name there."""
+    """Descriptor for the path of an entry in a directory."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -30,23 +29,23 @@ class _In:
 
 @dataclass(frozen=True, slots=True)
 class OwnedDir:
-    """A directory that one process writes: a run by its worker, a sweep by its supervisor."""
+    """A directory with a single writer: the worker of a run, or the supervisor of a sweep."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The directory's name; control characters shown."""
+        """The directory's name, with control characters escaped."""
         return escape_control(self.path.name)
 
     status_file = _In("status.json")
-    """The heartbeat."""
+    """Heartbeat."""
     owner_file = _In("owner.json")
-    """Who may write."""
+    """The process that may write."""
     log_file = _In("log.txt")
     """Standard output and error of the process."""
     inbox = _In("inbox")
-    """Requests."""
+    """Incoming requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,12 @@ class RunDir(OwnedDir):
 
     @property
     def name(self) -> str:
-        """``<sweep>/<variant>-s<seed>``, as a person types it; control characters shown."""
+        """``<sweep>/<variant>-s<seed>``, as a user types it, with control characters escaped."""
         return escape_control(f"{self.path.parent.name}/{self.path.name}")
 
     @property
     def sweep(self) -> SweepDir:
-        """The sweep it lies in."""
+        """The sweep that contains the run."""
         return SweepDir(self.path.parent)
 
     spec_file = _In("spec.toml")
@@ -70,11 +69,11 @@ class RunDir(OwnedDir):
     journal_file = _In("journal.jsonl")
     """Every event."""
     machine_file = _In("machine.jsonl")
-    """What it took of its machine."""
+    """Use of the machine, by heartbeat."""
     lineage_file = _In("lineage.json")
-    """For a fork or a replay: of which run."""
+    """For a fork or a replay: the run it is derived from."""
     controls_file = _In("controls.json")
-    """For an observed loop: what may be changed in it."""
+    """For an observed loop: the controls that may be changed."""
     checkpoints = _In("checkpoints")
 
 
@@ -86,18 +85,18 @@ class SweepDir(OwnedDir):
     """The resolved experiment, its axes and its queue."""
 
     def runs(self) -> list[RunDir]:
-        """Its runs, none that was removed: in the order of `sweep.toml` where that can be read, then forks
-        and others by name."""
+        """The sweep's existing runs: in the order of `sweep.toml` if that is readable, then forks and others by
+        name."""
         runs = []
         for name in _queue(self):
-            with suppress(OSError):  # a name that no directory can have
+            with suppress(OSError):  # not a valid directory name
                 if (self.path / name).is_dir():
                     runs.append(RunDir(self.path / name))
         return runs
 
 
 def read_sweep(sweep: SweepDir) -> dict[str, Any]:
-    """`sweep.toml` as a table; empty where it cannot be read."""
+    """`sweep.toml` as a table; empty if it cannot be read."""
     try:
         return read_table(sweep.sweep_file)
     except SpecError:
@@ -105,7 +104,7 @@ def read_sweep(sweep: SweepDir) -> dict[str, Any]:
 
 
 def variant_and_seed(run: RunDir) -> tuple[str, int]:
-    """What the directory's name tells: ``batch-s0-fork-1`` is seed 0 of "batch fork 1"."""
+    """Variant and seed according to the directory's name: ``batch-s0-fork-1`` is seed 0 of "batch fork 1"."""
     match = re.fullmatch(r"(.*?)-s(\d+)((?:-fork-\d+)*)", run.path.name)
     if match is None:
         return escape_control(run.path.name), 0
@@ -113,12 +112,15 @@ def variant_and_seed(run: RunDir) -> tuple[str, int]:
 
 
 class CheckpointFile(NamedTuple):
-    """A checkpoint file, by its name: ``step-000001240.pt`` holds the state before update 1240; a requested
-    one is ``step-000001240-kept.pt``, one that a fork or a replay began from ``step-000001240-parent.pt``."""
+    """A checkpoint file as described by its name.
+
+    ``step-000001240.pt`` holds the state before update 1240. A requested checkpoint is named
+    ``step-000001240-kept.pt``; one that a fork or a replay started from, ``step-000001240-parent.pt``.
+    """
 
     step: int
     why: str
-    """Why it stays for good: ``kept``, ``parent``; empty where it does not."""
+    """Why it is never pruned: ``kept`` or ``parent``; empty if it may be pruned."""
     path: Path
 
 
@@ -127,15 +129,15 @@ def checkpoint_name(step: int, why: Literal["", "kept", "parent"] = "") -> str:
 
 
 def list_checkpoints(folder: Path) -> list[CheckpointFile]:
-    """The checkpoints in `folder` that are plain files, by step, oldest first, those that stay after others of the
-    same step."""
+    """The checkpoints in `folder` that are plain files, in order of step; at the same step, those that are never
+    pruned come last."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
     found = [(match, folder / name) for name in names if (match := _CHECKPOINT.fullmatch(name))]
     return sorted(CheckpointFile(int(m[1]), m[2] or "", path) for m, path in found)
 
 
 def _queue(sweep: SweepDir) -> list[str]:
-    """Names of the sweep's runs: in the order of sweep.toml, then whatever other run directories lie there."""
+    """Names of the sweep's runs: in the order of sweep.toml, then any other run directories by name."""
     names = read_sweep(sweep).get("queue")
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         names = []
@@ -148,7 +150,7 @@ def _queue(sweep: SweepDir) -> list[str]:
 
 
 def meta_of(run: RunDir) -> dict[str, Any]:
-    """``meta.json``; empty where it makes no sense."""
+    """Contents of ``meta.json``; empty if missing or invalid."""
     try:
         table = orjson.loads(read_plain(run.meta_file))
     except (OSError, orjson.JSONDecodeError):
@@ -157,8 +159,8 @@ def meta_of(run: RunDir) -> dict[str, Any]:
 
 
 def layer_names(run: RunDir) -> tuple[str, ...]:
-    """Names of the layers of a network that is none of `bncore.nets`, in their order, without the parameter's own
-    (``.weight``); escaped, none where the file does not say."""
+    """Names of the layers of a network that is not from `bncore.nets`, in order and without the parameter's suffix
+    ``.weight``; escaped; empty if ``meta.json`` does not list them."""
     names = meta_of(run).get("layers")
     names = names if isinstance(names, list) else []
     return tuple(escape_control(str(name).removesuffix(".weight")) for name in names)

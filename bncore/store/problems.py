@@ -1,4 +1,4 @@
-"""What is wrong with a run: evaluations whose numbers are no result, probes that never work, or not faithfully."""
+"""Problems of a run: non-finite evaluations, probes that never worked, probes whose gradient is not the loop's."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ LOSSES = ("train_loss", "test_loss")
 
 
 def not_finite(values: Mapping[str, float]) -> str:
-    """Which losses of an evaluation are no numbers, ``test_loss is nan``; empty where they all are."""
+    """The non-finite losses of an evaluation in words, such as ``test_loss is nan``; empty if all are finite."""
     bad = [f"{name} is {values[name]}" for name in LOSSES if not math.isfinite(values.get(name, 0.0))]
     return ", ".join(bad)
 
 
 def evaluation_problem(columns: Columns) -> str:
-    """What is wrong with a run's newest evaluation, in words; empty where nothing is."""
+    """The problem with a run's newest evaluation, in words; empty if there is none."""
     newest = {name: columns.series("eval", name).values for name in LOSSES}
     said = not_finite({name: float(values[-1]) for name, values in newest.items() if len(values)})
     return f"the last evaluation is not finite: {said}" if said else ""
 
 
 def fidelity_problem(columns: Columns) -> str:
-    """That the newest measurement of an observed loop is of another gradient than its own; empty where not."""
+    """Warning that the newest measurement of an observed loop is of a gradient other than the loop's; or empty."""
     deviation, allowed = (
         columns.series("probe:fidelity", name).values for name in ("deviation", "tolerance")
     )
@@ -36,7 +36,7 @@ def fidelity_problem(columns: Columns) -> str:
 
 
 class FirstFailure(NamedTuple):
-    """A probe that failed before it ever measured; every text is escaped."""
+    """A probe that failed before its first successful measurement; every text is escaped."""
 
     probe: str
     step: int
@@ -47,7 +47,7 @@ class FirstFailure(NamedTuple):
 
 
 def first_failures(columns: Columns) -> list[FirstFailure]:
-    """Of a journal that was read whole, each such probe once; none where its beginning is still to be read."""
+    """Each such probe once; empty until the journal has been read completely."""
     found: dict[str, FirstFailure] = {}
     for event in columns.events if columns.complete else ():
         name = str(event.get("name"))

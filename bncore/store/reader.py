@@ -1,4 +1,4 @@
-"""The one reader: tail first, history filled in behind, then whatever is appended."""
+"""The journal reader: reads the tail first, then fills in the history, and follows what is appended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bncore.store.paths import RunDir
 TAIL_BYTES = 256 * 1024
 MACHINE_TAIL_BYTES = 16 * 1024
 HEAD_BYTES = 64 * 1024
-BLOCK_BYTES = 1024 * 1024  # events of larger blocks leave the processor's cache: 1.2 us each become 2
+BLOCK_BYTES = 1024 * 1024  # larger blocks do not fit the processor's cache: 2 us per event instead of 1.2
 
 
 class Reader:
@@ -33,23 +33,26 @@ class Reader:
         self.run = run
         self._ancestors = ancestors | {run.path.resolve()}
         self._parent: Reader | None = None
-        self._begun = False  # the start, and what follows it, have been seen
+        self._begun = False  # the start event and the one after it have been seen
         self._head = b""  # the first line
         self.columns = Columns()
         self.gone = False
-        """Whether the journal, once read, has vanished for now."""
+        """Whether the journal was read before and is missing at present."""
         self._journal = _Lines(TAIL_BYTES)
         self._machine = _Lines(MACHINE_TAIL_BYTES)
 
     def advance(self, budget_s: float | None = None) -> Columns:
-        """Read what is new, then history for as long as the budget lasts (all of it without a budget): a piece of
-        it at least, unless the budget is nothing.
+        """Read new lines, then history.
 
-        The first call reads the tail at once, whatever the budget. A torn last line is left for later. A journal
-        that has become shorter is read anew, into new `Columns`.
+        The first call reads the tail, regardless of the budget. A torn last line is left for a later call. A
+        journal that has become shorter is read again from scratch, into new `Columns`.
+
+        Arguments:
+            budget_s: seconds for history; at least one block is read if it is positive, none if it is 0. None:
+                read all history.
 
         Raises:
-            StoreError: the journal is of a newer schema, or cannot be read.
+            StoreError: the journal has a newer schema, or cannot be read.
         """
         try:
             with open_plain(self.run.journal_file) as file, _no_garbage_collection():
@@ -60,14 +63,14 @@ class Reader:
             self.gone = self._journal.begun
         except OSError as error:
             raise StoreError(f"{self.run.journal_file}: cannot be read: {error.strerror}") from error
-        with suppress(OSError):  # there is none of an older program's run
+        with suppress(OSError):  # runs of older versions have no such file
             self._advance_machine(budget_s)
         self.columns.complete = self._journal.whole and (self._machine.whole or not self._machine.begun)
         return self.columns
 
     def _advance(self, file: int, budget_s: float | None) -> None:
         size = os.fstat(file).st_size
-        # Cut back behind our place (a disk lost lines that were not synced), or another run's in the same place.
+        # Shorter than before (a disk lost lines that were not synced), or another run's journal at the same path.
         if size < self._journal.end or os.pread(file, len(self._head), 0) != self._head:
             self.columns, self._journal = Columns(), _Lines(TAIL_BYTES)
             self._machine = _Lines(MACHINE_TAIL_BYTES)
@@ -87,7 +90,7 @@ class Reader:
                 self.columns.add(machine_events(block), in_front=in_front)
 
     def _begin(self, file: int) -> None:
-        """Check the first line's schema, and see on what follows the start, or several, whether this is a fork."""
+        """Check the schema on the first line. The first event after the start events tells if this is a fork."""
         block = os.pread(file, HEAD_BYTES, 0)
         lines = block.split(b"\n")[:-1]
         first = event_of(lines[0]) if lines else None
@@ -107,7 +110,7 @@ class Reader:
         self._begun = len(block) == HEAD_BYTES
 
     def _adopt(self, event: Event) -> None:
-        """Follow the parent too, unless it is gone, or an ancestor of itself."""
+        """Also follow the parent, unless it is gone or its ancestry is circular."""
         parent = RunDir(self.run.path / event["run"])
         if parent.path.resolve() in self._ancestors or not parent.journal_file.is_file():
             return
@@ -146,30 +149,30 @@ class Reader:
 
 
 class _Lines:
-    """The whole lines of a growing file: its tail first, then whatever is appended, then its history.
+    """The complete lines of a growing file: its tail first, then appended lines, then its history.
 
     Arguments:
-        tail: bytes at its end that are read at once.
+        tail: number of bytes at the end that the first read covers.
     """
 
     def __init__(self, tail: int) -> None:
         self.end = 0
-        """Everything before this byte and after the history has been read."""
+        """Byte up to which the file has been read, apart from unread history."""
         self._front: int | None = None  # everything before this byte is unread history
         self._tail = tail
 
     @property
     def begun(self) -> bool:
-        """Whether it was looked into."""
+        """Whether the file has been read at all."""
         return self._front is not None
 
     @property
     def whole(self) -> bool:
-        """Whether no history is left to be read."""
+        """Whether all history has been read."""
         return self._front == 0
 
     def read(self, file: int, size: int, budget_s: float | None) -> Iterator[tuple[bytes, int, bool]]:
-        """What is new, then history for as long as the budget lasts: pieces, where each begins, and whether it is
+        """Yield new lines, then history for as long as the budget lasts: each block, its offset, and whether it is
         history."""
         until = None if budget_s is None else time.monotonic() + budget_s
         if self._front is None:
@@ -177,7 +180,7 @@ class _Lines:
         while self.end < size:
             block = os.pread(file, min(BLOCK_BYTES, size - self.end), self.end)
             whole = block.rfind(b"\n") + 1
-            if whole == 0 and len(block) == BLOCK_BYTES:  # a longer line is no event, and is skipped
+            if whole == 0 and len(block) == BLOCK_BYTES:  # longer lines are not events; skip them
                 block = os.pread(file, size - self.end, self.end)
                 whole = block.find(b"\n") + 1
             if whole == 0:
@@ -197,17 +200,17 @@ def _line_start(file: int, position: int, limit: int) -> int:
     if position == 0:
         return 0
     block = os.pread(file, limit - position + 1, position - 1)
-    newline = block[: limit - position].find(b"\n")  # the one that ends at `limit` is of no help
+    newline = block[: limit - position].find(b"\n")  # a newline that ends at `limit` does not count
     return position + newline if newline >= 0 else 0
 
 
 def read(run: RunDir | str | os.PathLike[str]) -> Reader:
-    """A reader of a run directory; nothing is read before `advance`."""
+    """A reader of a run directory; reads nothing until `advance`."""
     return Reader(run if isinstance(run, RunDir) else RunDir(Path(run)))
 
 
 def _all_valid(events: list[Any]) -> bool:
-    """`is_event` of every one, in the few passes that a million of them allow."""
+    """Whether `is_event` holds for all, checked in few passes because there may be a million events."""
     if set(map(type, events)) - {dict}:
         return False
     try:
@@ -219,7 +222,7 @@ def _all_valid(events: list[Any]) -> bool:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Bulk decoding makes many objects that all stay: collecting meanwhile only costs time."""
+    """Disable garbage collection: bulk decoding creates many objects that all stay, so collecting wastes time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -230,14 +233,14 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 HEAD = 256
-"""Bytes at its beginning by which a journal is known again: they tell when the run began."""
+"""Number of bytes at the beginning by which a journal is recognized: they include the time the run started."""
 _SEARCHED: dict[tuple[Path, bytes], tuple[bytes, int | None]] = {}
-"""For journal and text, that beginning, and up to where the text does not stand; None: it does."""
+"""By journal and text: the journal's beginning, and the offset before which the text is absent; None: found."""
 
 
 def speaks_of(journal: Path, text: bytes) -> bool:
-    """Whether a text stands in a journal; False where that cannot be read. Of one that grows only
-    what is new is looked through."""
+    """Whether a text occurs in a journal; False if that cannot be read. In a growing journal, only new bytes are
+    searched."""
     try:
         with open_plain(journal) as file:
             size, head = os.fstat(file.fileno()).st_size, os.pread(file.fileno(), HEAD, 0)

@@ -1,4 +1,4 @@
-"""Whether a replay did what its original did: digest, events, and what may explain a difference."""
+"""Comparison of a replay with its original: digest, events, and what may explain a difference."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bncore.store.journal import REPLAYED_EVENTS, Event, difference, read_events
 from bncore.store.paths import RunDir, meta_of
 
 DECISIVE = ("versions", "device", "gpu", "cpu_capability", "threads", "precision", "data")
-"""What of `meta.json` the digest is promised for; the rest only says where a run was."""
+"""Fields of `meta.json` on which the digest may depend: runs that agree in them must have the same digest."""
 
 
 MOVED = "continues in another environment: "
-"""How a run's warning of that begins."""
+"""Beginning of the warning of a run that continued in another environment."""
 MOVED_FORMERLY = "goes on in other surroundings: "
-"""The same in journals of earlier versions."""
+"""Beginning of that warning in journals of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Agreement:
     """The outcome of a comparison."""
 
     same: bool
-    """Whether every event of the original was reproduced alike, and the digest is the same."""
+    """Whether every event of the original, including the digest, was reproduced identically."""
     digests: tuple[str | None, str | None]
-    """params_sha256 of original and replay; None where one did not come to its end."""
+    """params_sha256 of original and replay; None for a run that did not reach its end."""
     difference: str
-    """The first event that differs, in words; empty where none does."""
+    """The first event that differs, in words; empty if none does."""
     environment_diff: tuple[str, ...]
-    """What the digest depends on and was not the same: versions, device, threads, data."""
+    """Differences in what the digest depends on: versions, device, threads, data."""
 
     @property
     def comparable(self) -> bool:
-        """Whether the same digest is promised at all."""
+        """Whether both runs had the same environment, so that their digests must agree."""
         return not self.environment_diff
 
 
 def compare(original: RunDir, again: RunDir) -> Agreement:
-    """Compare a run with its replay: step, eval, probe, note, request and finished events, `seq` and `t` apart.
+    """Compare a run with its replay: step, eval, probe, note, request and finished events, ignoring `seq` and `t`.
 
     Raises:
         StoreError: a journal cannot be read.
@@ -50,7 +50,7 @@ def compare(original: RunDir, again: RunDir) -> Agreement:
     requests, repeated = (
         sorted(_events(run, {"request"}), key=itemgetter("step")) for run in (original, again)
     )
-    ids = {event["id"] for event in requests}  # the replay itself may have been paused, say
+    ids = {event["id"] for event in requests}  # the replay may have requests of its own, such as a pause
     first = _first_difference(mine, theirs)
     first = first or _first_difference(requests, [e for e in repeated if e["id"] in ids])
     elsewhere = [*environment_diff(meta_of(original), meta_of(again)), *_moved(original), *_moved(again)]
@@ -76,7 +76,7 @@ def _digest(events: list[Event]) -> str | None:
 
 
 def environment_diff(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What the digest depends on and differs between two ``meta.json``, in words."""
+    """Differences between two ``meta.json`` in what the digest depends on, in words."""
     found = []
     for key in DECISIVE:
         one, other = then.get(key), now.get(key)
@@ -92,7 +92,7 @@ def environment_diff(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _moved(run: RunDir) -> list[str]:
-    """What a run says of having continued in another environment than it began in."""
+    """Warnings of a run that it continued in another environment than before."""
     return [
         f"{run.name}: {event['text']}"
         for event in _events(run, {"warning"})

@@ -1,4 +1,4 @@
-"""Requests: one file each in an inbox, from whoever may write there, taken by the directory's one writer."""
+"""Request files: one file per request in an inbox, put there by anyone with access, taken by the single writer."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from bncore.store.files import replace_file
 from bncore.store.paths import OwnedDir, RunDir, SweepDir
 
 LARGEST = 65536
-"""Bytes; a larger file is no request."""
+"""Maximum size of a request file, in bytes."""
 
 _newest = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command somebody sent."""
+    """A request file with its parsed command."""
 
     id: str
     author: str
-    command: Any  # one of `AnyCommand`, or of a sweep's
+    command: Any  # an `AnyCommand`, or a request to a sweep
     path: Path
 
 
 def send_request(held: OwnedDir, command: BaseModel) -> str:
-    """Put a request into the inbox of a run or a sweep; its id.
+    """Put a request into the inbox of a run or a sweep; returns its id.
 
     Raises:
         StoreError: the inbox cannot be written.
@@ -49,12 +49,12 @@ def send_request(held: OwnedDir, command: BaseModel) -> str:
     ident = uuid.uuid4().hex
     content = {"id": ident, "author": user_name(os.getuid()), "command": command.model_dump(mode="json")}
     path = held.inbox / f"{_number():020d}-{ident}.json"
-    replace_file(path, orjson.dumps(content), mode=0o644)  # whatever the umask: the run's owner must read it
+    replace_file(path, orjson.dumps(content), mode=0o644)  # despite the umask: the run's owner must read it
     return ident
 
 
 def take_back(held: OwnedDir, ident: str) -> None:
-    """Remove a request that nobody has answered, if it is still there and the inbox lets it be."""
+    """Remove an unanswered request if it is still in the inbox; file system errors are ignored."""
     for request in waiting(held):
         if request.id == ident:
             with suppress(OSError):
@@ -64,14 +64,14 @@ def take_back(held: OwnedDir, ident: str) -> None:
 def pending(
     held: OwnedDir, *, seen: Container[str] = (), refused: Callable[[str], object] = lambda _: None
 ) -> list[Request]:
-    """The requests waiting in the inbox, in their order; for its one writer.
+    """The requests waiting in the inbox, in order; to be called by its single writer only.
 
-    Whatever is no request, or comes from somebody who may not ask, is set aside into ``rejected/``, and why into a
-    file ``<its name>.reason`` beside it. What cannot be set aside (an inbox that may only be read) is passed over.
+    Invalid files and files from unauthorized users are moved to ``rejected/``, each with its reason in a file
+    ``<its name>.reason`` next to it. Files that cannot be moved (a read-only inbox) are skipped.
 
     Arguments:
-        seen: names of files that are not to be read again.
-        refused: called with the words for everything set aside.
+        seen: names of files not to read again.
+        refused: called with a message for each file set aside.
     """
     found = []
     for path in _in_order(held.inbox, seen):
@@ -80,7 +80,7 @@ def pending(
             if not may_ask(path.stat().st_uid, held.inbox):
                 raise ValueError(f"from {request.author}, who is neither the owner nor in the inbox's group")
             found.append(request)
-        except FileNotFoundError:  # taken back, or taken by the writer meanwhile
+        except FileNotFoundError:  # just withdrawn, or taken by the writer
             continue
         except (OSError, ValueError) as error:
             if _set_aside(path, str(error)):
@@ -89,7 +89,7 @@ def pending(
 
 
 def waiting(held: OwnedDir) -> list[Request]:
-    """The requests waiting in the inbox, in their order; for anyone, and nothing is touched."""
+    """The requests waiting in the inbox, in order; read-only, so anyone may call it."""
     found = []
     for path in sorted(_entries(held.inbox)):
         with suppress(OSError, ValueError):
@@ -98,8 +98,8 @@ def waiting(held: OwnedDir) -> list[Request]:
 
 
 def halting(run: RunDir) -> list[str]:
-    """Ids of the requests waiting for a run that would stop or pause it at its next step: what was requested of a
-    process that has ended is not meant for the next one."""
+    """Ids of waiting requests that would stop or pause a run at its next step: they were meant for a process that
+    has ended, not for the next one."""
     return [
         request.id
         for request in waiting(run)
@@ -108,8 +108,8 @@ def halting(run: RunDir) -> list[str]:
 
 
 def may_ask(user: int, inbox: Path) -> bool:
-    """Whether a request in a file of this user is to be heard: of the run's owner, of root, and of the inbox's
-    group where the inbox is writable for that."""
+    """Whether requests in files of this user are accepted: those of the run's owner and of root, and of members of
+    the inbox's group if the inbox is group-writable."""
     folder = inbox.stat()
     if user in (0, os.geteuid(), folder.st_uid):
         return True
@@ -118,12 +118,12 @@ def may_ask(user: int, inbox: Path) -> bool:
     try:
         person = pwd.getpwuid(user)
         return person.pw_gid == folder.st_gid or person.pw_name in grp.getgrgid(folder.st_gid).gr_mem
-    except KeyError:  # a user or a group of another host
+    except KeyError:  # a user or a group unknown on this host
         return False
 
 
 def user_name(user: int) -> str:
-    """The name of a user; the number where this host knows none."""
+    """The name of a user; the numeric id if this host has no name for it."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
@@ -131,8 +131,8 @@ def user_name(user: int) -> str:
 
 
 def _number() -> int:
-    """Nanoseconds since 1970, but growing with each of this process's requests: names sort as they were sent."""
-    global _newest  # noqa: PLW0603 - as many requests as one process sends have one order
+    """Nanoseconds since 1970, strictly increasing within this process, so that names sort in order of sending."""
+    global _newest  # noqa: PLW0603 - requests are ordered within the process
     _newest = max(time.time_ns(), _newest + 1)
     return _newest
 
@@ -142,8 +142,8 @@ def _commands(held: OwnedDir) -> TypeAdapter[Any]:
 
 
 def _in_order(inbox: Path, seen: Container[str]) -> list[Path]:
-    """New files, in order. One look may miss a file that appears while it lasts and yet find a later one, so what
-    a first look finds is completed by a second one up to there."""
+    """New files, in order. A directory scan may miss a file that appears during it and still find a later one, so
+    a second scan completes the first, up to the last file found."""
     first = [path for path in _entries(inbox) if path.name not in seen]
     if not first:
         return []
@@ -180,7 +180,7 @@ def _entries(inbox: Path) -> list[Path]:
 
 def _set_aside(path: Path, reason: str) -> bool:
     rejected = path.parent / "rejected"
-    with suppress(OSError, StoreError):  # not ours to move, taken by the run meanwhile, or the disk is full
+    with suppress(OSError, StoreError):  # no permission, just taken by the run, or the disk is full
         rejected.mkdir(exist_ok=True)
         path.replace(rejected / path.name)
         replace_file(rejected / f"{path.name}.reason", f"{escape_control(reason)}\n".encode())

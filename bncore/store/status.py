@@ -1,4 +1,4 @@
-"""The heartbeat: `status.json`, and telling a live run from a dead one."""
+"""The heartbeat `status.json`, and how to tell a live run from a dead one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LIVE: frozenset[State] = frozenset({"running", "paused"})
 HEARTBEAT_S = 2.0
 POLL_EVERY_S = 0.5
 SILENCE_S = 120.0
-"""A live run whose counter has not moved for this long, by the observer's own clock, counts as dead."""
+"""A live run whose counter has not changed for this many seconds, by the observer's clock, counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a run says of itself."""
+    """The state of a run as reported by the run itself."""
 
     state: State
     step: int = 0
@@ -35,18 +35,18 @@ class Status:
     steps: int = 0
     """Updates to make."""
     rate: float | None = None
-    """Updates per second, lately."""
+    """Recent updates per second."""
     eta_s: float | None = None
-    """Seconds to go, at that rate."""
+    """Seconds left at that rate."""
     counter: int = 0
-    """Grows with every heartbeat."""
+    """Increases with every heartbeat."""
     t: float = field(default_factory=time.time)
-    """Seconds since 1970 by the writer's clock: to show, never to reckon with."""
+    """Seconds since 1970 by the writer's clock: for display only, never for computing durations."""
     message: str = ""
-    """Why, where a state needs a reason."""
+    """Reason for the state, if it needs one."""
     machine: dict[str, float] = field(default_factory=dict)
-    """What it took of its machine since the heartbeat before, by the fields of the table ``machine``
-    (`bncore.measures`); what is not known is not there."""
+    """Use of the machine since the previous heartbeat, by field of the table ``machine`` (`bncore.measures`);
+    unknown figures are absent."""
 
 
 _STATUS = TypeAdapter(Status)
@@ -62,15 +62,15 @@ def write_status(run: OwnedDir, status: Status) -> None:
 
 
 def read_status(run: OwnedDir) -> Status | None:
-    """The last heartbeat; None where there is none that makes sense."""
+    """The last heartbeat; None if it is missing or invalid."""
     return read_as(_STATUS, run.status_file)
 
 
 class Observer:
-    """Watches heartbeats over time and says which live-looking runs are dead.
+    """Watches heartbeats over time to find runs that claim to be live but are dead.
 
     Arguments:
-        clock: seconds that never go backwards.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,20 +78,23 @@ class Observer:
         self._moved: dict[str, tuple[int, float]] = {}
 
     def state(self, run: RunDir, status: Status | None) -> str:
-        """What a run is, given its heartbeat: what it says, `dead` where it says that it lives and does not, or
-        waits for a supervisor that is no more, and `unknown` where it says nothing."""
+        """The state of a run, given its heartbeat.
+
+        `dead` if it claims to be live but is not, or if it waits for a supervisor that is gone; `unknown` without
+        a heartbeat; otherwise the state that the heartbeat reports.
+        """
         if status is None:
             return "unknown"
         left = status.state == "queued" and read_status(run.sweep) and not self.supervised(run.sweep)
         return "dead" if left or self.dead(run, status) else status.state
 
     def supervised(self, sweep: SweepDir) -> bool:
-        """Whether somebody is there to start a sweep's queued runs and to hear requests to it."""
+        """Whether a supervisor is alive to start a sweep's queued runs and to answer requests to the sweep."""
         status = read_status(sweep)
         return status is not None and status.state in LIVE and not self.dead(sweep, status)
 
     def dead(self, run: OwnedDir, status: Status | None) -> bool:
-        """Whether a run that says it lives does not: its process is gone, or it has been silent too long."""
+        """Whether a run claims to be live but its process is gone or has been silent too long."""
         if status is None or status.state not in LIVE:
             return False
         holder = read_owner(run)
@@ -112,9 +115,9 @@ def find_stalled(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[OwnedDir]:
-    """Those of `runs` whose heartbeat's counter does not move for so many seconds of this process's own clock.
+    """Runs whose heartbeat counter does not change within `seconds` of this process's clock.
 
-    Returns as soon as every heartbeat has moved, which takes two seconds where all are alive.
+    Returns as soon as every counter has changed, which takes two seconds if all runs are alive.
     """
     begun, first = clock(), [_counter(run) for run in runs]
     still = list(range(len(runs)))
@@ -130,7 +133,7 @@ def _counter(run: OwnedDir) -> int | None:
 
 
 def set_unowned_state(run: RunDir, state: Literal["queued", "stopped"], message: str = "") -> bool:
-    """Say of a run that nobody runs that it is queued or stopped; False where somebody holds it.
+    """Set the state of a run that no process holds to queued or stopped; False if it is held.
 
     Raises:
         StoreError: the file system refuses.

@@ -1,4 +1,4 @@
-"""Sweep directories: made whole or not at all."""
+"""Creation of sweep directories, either completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bncore.store.status import Status, write_status
 
 
 def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir:
-    """Write a sweep's directory with a directory for each of its runs, all of them queued.
+    """Create a sweep directory with a directory for each of its runs, all of them queued.
 
     Arguments:
-        plan: resolved: nothing in it says auto.
-        root: where ``<experiment>-<NNN>`` is made, with the next free number.
-        out: the sweep's directory itself instead; must be new or empty.
+        plan: the resolved plan, without any "auto".
+        root: directory in which ``<experiment>-<NNN>`` is created, with the next free number.
+        out: the sweep directory itself, instead of one under `root`; must be new or empty.
 
     Raises:
-        StoreError: `out` holds something, or the file system refuses; nothing is left behind then.
+        StoreError: `out` is not empty, or the file system refuses; nothing is left behind.
     """
     try:
         if out is not None:
@@ -35,7 +35,7 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
         while True:
             try:
                 return _create_at(plan, root / next_name(root, plan.experiment.name))
-            except OSError as error:  # somebody took the number meanwhile
+            except OSError as error:  # another process has just taken this number
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
     except OSError as error:
@@ -50,7 +50,7 @@ def _create_at(plan: Plan, path: Path) -> SweepDir:
     try:
         building.chmod(0o755)
         _fill(plan, building)
-        building.rename(path)  # fails where the directory is no longer empty
+        building.rename(path)  # fails if the directory is no longer empty
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise

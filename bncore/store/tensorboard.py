@@ -1,4 +1,4 @@
-"""A run as an event file for TensorBoard: scalars of every table, histograms of the activations."""
+"""Export of a run as a TensorBoard event file: scalars of every table, and histograms of activations."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
 HISTOGRAM = ("counts", "bin_low", "bin_width")
 NO_SCALARS = frozenset({"step", "seq", "t", "layers", "multiples", "loss_multiples", "unit", *HISTOGRAM})
-"""Fields that place or name others."""
+"""Fields that position or label others and are not scalars themselves."""
 
 LENGTHS = {"loss_between": "loss_multiples"}
-"""Fields of the landscape whose entries are not at its `multiples`: which field says where they are."""
+"""Landscape fields whose entries are not at `multiples`, with the field that gives their positions."""
 
 DESCRIPTIONS = {m.tag: f"{m.title}: {m.source}" if m.source else m.title for m in MEASURES.values()}
-"""What a card says of a measure."""
+"""Description of each measure on its TensorBoard card, by tag."""
 
 Values = dict[int, list["Summary.Value"]]
 
 
 def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
-    """Write one event file into `folder`; its path.
+    """Write one event file into `folder`; returns its path.
 
-    Tags are ``step/loss``, ``eval/test_accuracy``, ``ics/l2/layer_03``, ``landscape/grad_diff/a_0.5_lr``, and, of
-    histograms, ``activations/output/layer_03``; measures are described. Times are those of the journal.
-    TensorBoard keeps numbers in float32, and of a histogram sum and sum of squares, which are those of the bins'
-    centres here.
+    Tags are, for example, ``step/loss``, ``eval/test_accuracy``, ``ics/l2/layer_03``,
+    ``landscape/grad_diff/a_0.5_lr`` and, for histograms, ``activations/output/layer_03``. Measures have
+    descriptions. Wall times are those of the journal. TensorBoard stores numbers in float32. A histogram's sum and
+    sum of squares are computed from the bin centers.
 
     Raises:
-        StoreError: tensorboard is not installed, the folder holds an event file already (two would be drawn over
-            each other), or it cannot be written.
+        StoreError: tensorboard is not installed, the folder already has an event file (TensorBoard would draw two
+            over each other), or the folder cannot be written.
     """
     if find_spec("tensorboard") is None:
         raise StoreError("event files need tensorboard: pip install tensorboard")
@@ -71,7 +71,7 @@ def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
 
 
 def _values(columns: Columns, table: str) -> Values:
-    """What a table says at each step."""
+    """The summary values of a table, by step."""
     from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
 
     found: Values = defaultdict(list)
@@ -101,7 +101,7 @@ def _by_step(columns: Columns, table: str, field: str) -> dict[int, Any]:
 
 
 def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str, float]]:
-    """The numbers of a field at one step, each with the end of its tag; layers without numbers count from 1."""
+    """The numbers of a field at one step, each with its tag suffix; unnumbered layers count from 1."""
     if value.ndim == 0:
         yield "", float(value)
         return
@@ -115,7 +115,7 @@ def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str
 def _histograms(
     columns: Columns, table: str
 ) -> Iterator[tuple[int, float, NDArray[np.float64], float, float]]:
-    """Step, layer, counts (bins,), left edge of the first bin and width of each."""
+    """Step, layer, counts (bins,), left edge of the first bin, and bin width of each histogram."""
     counts, low, width, layers = (_by_step(columns, table, field) for field in (*HISTOGRAM, "layers"))
     for step in counts.keys() & low.keys() & width.keys() & layers.keys():
         parts = (counts[step], low[step], width[step], layers[step])
@@ -126,7 +126,7 @@ def _histograms(
 
 
 def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:
-    """TensorBoard's histogram of bins of one width, from the first that holds anything to the last."""
+    """TensorBoard histogram of bins of equal width, from the first to the last non-empty one."""
     from tensorboard.compat.proto.summary_pb2 import HistogramProto  # noqa: PLC0415
 
     filled = np.flatnonzero(counts)

@@ -1,4 +1,4 @@
-"""Checking a run directory: says what is wrong, and where."""
+"""Verification of a run directory: what is wrong, and where."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from bncore.store.status import read_status
 ENDED = ("finished", "diverged")
 
 Loadable = Callable[[Path], tuple[int, str]]
-"""Step and params_sha256 of a checkpoint; raises ValueError where it cannot be used."""
+"""Returns step and params_sha256 of a checkpoint; raises ValueError if it cannot be used."""
 
 
 def verify(run: RunDir, loadable: Loadable) -> list[str]:
-    """Everything wrong with a run directory, one line each; none where it is valid.
+    """All problems of a run directory, one line each; empty if it is valid.
 
     Arguments:
         run: the run directory.
-        loadable: tries one checkpoint (torch is the caller's business).
+        loadable: loads one checkpoint (the caller supplies it, since this module does not import torch).
     """
     problems: list[str] = []
     spec: Spec | Observed | None = None
@@ -53,7 +53,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     events = in_effect(events)
     problems += _machine_problems(run)
     digests = _checkpoint_digests(run, loadable, problems)
-    if isinstance(spec, Observed):  # it writes no checkpoints, and evaluates when its owner does
+    if isinstance(spec, Observed):  # an observed loop writes no checkpoints and evaluates when it likes
         problems += _missing_or_twice(run, events, "step", _multiples(spec.log_every, 0, _reached(events)))
     elif spec is not None:
         problems += _gaps(run, events, spec, max(digests, default=0))
@@ -83,7 +83,7 @@ def _events(run: RunDir, problems: list[str]) -> list[Event]:
 
 
 def _machine_problems(run: RunDir) -> Iterator[str]:
-    """What is wrong with what was recorded of the machine; of the last line it is no matter that it is torn."""
+    """Problems of `machine.jsonl`; a torn last line is not one."""
     path = run.machine_file
     try:
         lines = read_plain(path).split(b"\n")[:-1] if path.exists() else []
@@ -109,7 +109,7 @@ def _sequence_problems(run: RunDir, events: list[Event]) -> Iterator[str]:
 
 
 def _gaps(run: RunDir, events: list[Event], spec: Spec, checkpointed: int) -> Iterator[str]:
-    """What the spec wants journaled and the journal lacks, or has twice, up to where the run has come."""
+    """Events that the spec requires but the journal lacks or has twice, up to the step the run has reached."""
     made = [event["step"] for event in events if event["type"] == "step"]
     ended = any(event["type"] == "finished" and event["step"] == spec.steps for event in events)
     first = next((event["step"] for event in events if event["type"] == "parent"), 0)
@@ -120,7 +120,7 @@ def _gaps(run: RunDir, events: list[Event], spec: Spec, checkpointed: int) -> It
     wanted = _multiples(spec.log_every, first, reached)
     wanted |= {spec.steps - 1} if reached == spec.steps else set()
     wanted_eval = _multiples(spec.eval.every, first, reached) if spec.eval.every else set()
-    wanted_eval -= {first} if first else set()  # of a fork it may be its parent's
+    wanted_eval -= {first} if first else set()  # a fork's first evaluation may be in its parent's journal
     wanted_eval |= {spec.steps} if ended else set()
     yield from _missing_or_twice(run, events, "step", wanted)
     yield from _missing_or_twice(run, events, "eval", wanted_eval)
@@ -135,7 +135,7 @@ def _missing_or_twice(run: RunDir, events: list[Event], kind: str, due: set[int]
 
 
 def _reached(events: list[Event]) -> int:
-    """How many updates the journal of an observed run speaks of."""
+    """Number of updates made by an observed run, according to its journal."""
     ends = [event["step"] for event in events if event["type"] == "finished"]
     return max([*ends, *(event["step"] + 1 for event in events if event["type"] == "step")], default=0)
 
@@ -157,7 +157,7 @@ def _checkpoint_digests(run: RunDir, loadable: Loadable, problems: list[str]) ->
 
 
 def _end_problems(run: RunDir, events: list[Event], digests: dict[int, str] | None) -> Iterator[str]:
-    """What is wrong at the end; `digests` is None where no checkpoint is expected."""
+    """Problems at the end of a run; `digests` is None if no checkpoints are expected."""
     ends = [event for event in events if event["type"] == "finished"]
     if not ends:
         return
