@@ -1,1 +1,1 @@
-"""Following runs: one view of a run, for whoever lists, watches, shows or reports it. No torch."""
+"""Following runs: one view of a run for listing, watching, showing and reporting. Does not import torch."""

@@ -1,4 +1,4 @@
-"""How long a planned sweep will take, by those like it that have ended; and durations in words."""
+"""Estimates of how long a sweep will take, and durations in words."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from bncore.store.paths import read_sweep
 
 
 def time_taken_before(root: Path, planned: Plan) -> float | None:
-    """Seconds from first start to last end of the newest finished sweep under `root` that made the same runs, of
-    whatever seeds, on whatever data and with whatever number of threads."""
+    """Seconds from first start to last end of the newest finished sweep under `root` with the same runs.
+
+    Seeds, data, device, memory format and number of threads may differ. None if there is no such sweep.
+    """
     wanted = sorted(_costs(run.spec) for run in planned.runs)
     for sweep in reversed(list_sweeps(root)):
         experiment = read_sweep(sweep).get("experiment")
@@ -39,8 +41,8 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
 
 
 def time_left(views: Sequence[RunView]) -> float | None:
-    """Seconds until all of some runs will have ended, queued ones in the places of those at work and at their mean
-    pace. None where none is at work, or nobody knows how long."""
+    """Seconds until all runs will have ended, assuming that queued runs take the slots of running ones at their
+    mean rate. None if no running run has an estimate."""
     going = [view for view in views if view.state == "running" and view.eta_s is not None]
     ends = [view.eta_s for view in going if view.eta_s is not None]
     paces = [1 / view.rate for view in going if view.rate]
@@ -54,12 +56,12 @@ def time_left(views: Sequence[RunView]) -> float | None:
 
 
 def _costs(spec: Spec) -> str:
-    """What the time of a run depends on."""
+    """The settings that determine how long a run takes, as text."""
     return spec.model_dump_json(exclude={"title", "seed", "data", "device", "threads", "memory_format"})
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them: ``48 s``, ``6 min``, ``2 h 05``, ``3 d 4 h``."""
+    """A duration in readable units: ``48 s``, ``6 min``, ``2 h 05``, ``3 d 4 h``; a dash if unknown."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
     if seconds < 99.5:

@@ -1,5 +1,5 @@
-"""Runs that are shown as one: the seeds of a variant, or the runs that agree in some settings; their means and
-bands as curves, and as tables for other programs."""
+"""Groups of runs shown as one: the seeds of a variant, or runs that share some settings. Their means and bands are
+available as curves, and as tables for other programs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_
 from bncore.store.status import LIVE
 
 OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
-"""Settings that change no curve of what is trained."""
+"""Settings that do not affect training; changing them does not remove a run from its group's mean."""
 UNGROUPED = frozenset({"seed", "title", "device", "threads"})
-"""Settings in which the runs of one variant differ."""
+"""Settings in which the runs of one variant may differ."""
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Some runs under one name."""
+    """Runs under a common name."""
 
     name: str
     """Escaped."""
@@ -44,8 +44,8 @@ class Group:
 
     @cached_property
     def left(self) -> dict[Path, int]:
-        """By directory, of each run that requests changed unlike others of the group that came so far: the step of
-        the first such request."""
+        """Runs changed by requests differently from other runs of the group that reached the same step: by run
+        directory, the step of the first such request."""
         changes = {view.run.path: _changes(view) for view in self.runs}
         found = {}
         for view in self.runs:
@@ -60,25 +60,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Departure:
-    """A run that its group's mean continues without."""
+    """A run that leaves its group's mean."""
 
     run: RunView
     step: int
-    """The first without it."""
+    """First step at which the mean excludes the run."""
     why: str
 
 
 def is_going(view: RunView) -> bool:
-    """Whether the run will be continued by itself."""
+    """Whether the run has not ended yet: live or queued."""
     return view.state in (*LIVE, "queued")
 
 
 def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, ...]:
-    """The runs by group, in order of their first runs.
+    """The runs as groups, in order of each group's first run.
 
     Arguments:
-        by: dotted paths of settings in which the runs of a group agree, as submitted; none: runs of a variant of a
-            sweep are a group.
+        by: dotted paths of the settings, as submitted, that all runs of a group share; empty: the runs of a
+            sweep's variant form a group.
     """
     found: dict[tuple[str, ...], list[RunView]] = {}
     several = len({view.run.path.parent for view in views}) > 1
@@ -98,17 +98,17 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
 
 
 def styles_of(groups: Iterable[Group]) -> dict[RunView, int]:
-    """The style of each run's group."""
+    """The style of each run, which is that of its group."""
     return {view: group.style for group in groups for view in group.runs}
 
 
 def short_name(path: str) -> str:
-    """How a person says a setting: by its alias, else by its last part."""
+    """The short name of a setting: its alias, else the last part of its path."""
     return SPELLING.get(path, path.rpartition(".")[2])
 
 
 def varying(views: Sequence[RunView]) -> tuple[str, ...]:
-    """Dotted paths of the settings in which the runs differ as submitted, seed and machine aside."""
+    """Dotted paths of the settings, as submitted, in which the runs differ, without those in `UNGROUPED`."""
     specs = [view.submitted for view in views if view.submitted]
     return tuple(
         path
@@ -118,7 +118,7 @@ def varying(views: Sequence[RunView]) -> tuple[str, ...]:
 
 
 def departures(group: Group) -> list[Departure]:
-    """Runs of the group that were changed unlike others, or that ended before the furthest."""
+    """Runs of the group that were changed differently from others, or that ended before the furthest one."""
     found = []
     furthest = max((view.step for view in group.runs), default=0)
     for view in group.runs:
@@ -133,7 +133,8 @@ def departures(group: Group) -> list[Departure]:
 def members(
     group: Group, measure: Measure, layer: int | None = None, multiple: float | None = None
 ) -> list[Member]:
-    """The series of the group's runs, each as long as it belongs to the mean; of a fork its own part alone."""
+    """The series of the group's runs, each limited to the steps at which it counts in the mean; for a fork,
+    without its parent's part."""
     found = []
     for view in group.runs:
         points = take(view.columns, measure, layer, multiple)
@@ -149,14 +150,14 @@ class Newest(NamedTuple):
     """The mean of the newest values, and the edges of its band."""
 
     runs: int
-    """That have one and have not left the group."""
+    """Number of runs that have a value and have not left the group."""
     mean: float
     low: float
     high: float
 
 
 def newest(group: Group, measure: Measure, band: Band) -> Newest | None:
-    """The newest values of the group's runs together, without those that left it; None where there is none."""
+    """Mean and band of the newest values of the group's runs, without departed ones; None without values."""
     values = [
         value
         for view in _without_departed(group).runs
@@ -169,7 +170,7 @@ def newest(group: Group, measure: Measure, band: Band) -> Newest | None:
 
 
 def best(group: Group, measure: Measure) -> Best | None:
-    """The best value of the mean of the group's runs, without those that left it; None where there is none."""
+    """The best value of the mean of the group's runs, without departed ones; None if there is none."""
     mean = aggregate(members(_without_departed(group), measure), "range", log=measure.log)
     return best_of(Points(mean.x[mean.complete], mean.mean[mean.complete]), measure)
 
@@ -180,7 +181,7 @@ def _without_departed(group: Group) -> Group:
 
 
 def _changes(view: RunView) -> list[tuple[int, str]]:
-    """Steps and values of the requests that changed the training."""
+    """Step and values of each request that changed the training."""
     found = []
     for event in applied_changes(view.columns):
         changes = changes_of(event).items()
@@ -191,7 +192,7 @@ def _changes(view: RunView) -> list[tuple[int, str]]:
 
 
 def _value(spec: Spec | None, path: str) -> str:
-    """As a person would type it; a dash where the spec has no such setting."""
+    """A setting's value as a user would type it; a dash if the spec has no such setting."""
     match value := _at(spec, path):
         case None:
             return "-"
@@ -218,11 +219,11 @@ def group_curves(
     known: Callable[[Measure], Aggregate] | None = None,
     with_runs: bool = False,
 ) -> Iterator[Curve]:
-    """A group's mean in its band; of a measure that is a band itself, that of its edges.
+    """A group's mean and its band; for a measure that is itself a band, the means of its edges.
 
     Arguments:
-        known: how the group's aggregate of a measure is come by; None: it is computed.
-        with_runs: whether the runs are drawn faintly behind their mean.
+        known: returns the group's aggregate of a measure, for example from a cache; None: compute it.
+        with_runs: whether to draw the runs faintly behind their mean.
     """
 
     def of(one: Measure) -> Aggregate:
@@ -249,8 +250,8 @@ def group_curves(
 
 
 def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
-    """The curve in parts that are the mean of equally many runs, each of which says of how many; faintly where
-    runs that are going have not come yet."""
+    """Split a curve into parts that are the mean of the same number of runs, which the label states. Parts that
+    unfinished runs have not reached yet are faint."""
     ends = np.flatnonzero(np.diff(np.where(mean.complete, mean.present, -mean.present))) + 1
     for part in np.split(np.arange(len(curve.x)), ends):
         if len(part):
@@ -268,7 +269,7 @@ def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
 
 
 def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:
-    """(n,) The runs' mean noise floor; None where a run has none."""
+    """(n,) The mean noise floor of the runs; None if any run has none."""
     found = [floor_of(view.columns, measure, layer) for view in group.runs]
     floors = [floor for floor in found if floor is not None and len(floor.x)]
     if len(floors) < len(group.runs):
@@ -281,8 +282,8 @@ Columns = dict[str, NDArray[Any]]
 
 
 def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
-    """By journal table its measures' means and bands: a row for each group, measure, field, layer or step
-    length, and step. Those of the machine, which are at other steps in every run, are left out.
+    """Means and bands of the measures, by journal table: one row for each group, measure, field, layer or step
+    length, and step. Machine figures are omitted, since every run records them at other steps.
     """
     found: dict[str, list[Columns]] = {}
     for group in groups:
@@ -297,7 +298,7 @@ def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
 
 
 def _of_measure(group: Group, measure: Measure, band: Band) -> Iterator[Columns]:
-    """Of a measure that is a band itself both edges."""
+    """Columns of one measure of a group; for a measure that is itself a band, of both its edges."""
     columns = [view.columns for view in group.runs]
     layers: Sequence[int | None] = [None]
     multiples: Sequence[float | None] = [None]

@@ -1,5 +1,5 @@
-"""Selecting runs by a query such as ``norm=batch lr>0.05 state:running seed:0..4 not has:ics``: its grammar is in
-docs/reference/queries.md."""
+"""Selecting runs by a query such as ``norm=batch lr>0.05 state:running seed:0..4 not has:ics``. The grammar is
+documented in docs/reference/queries.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bncore.follow.run_fields import (
 from bncore.follow.run_view import RunView
 
 DEEPEST = 50
-"""Parentheses inside each other."""
+"""Maximum nesting depth of parentheses."""
 _TOKEN = re.compile(
     r"""\s*(?:(?P<paren>[()]) | (?P<op>>=|<=|!=|==|[=:<>]) | (?P<quoted>"[^"]*"?)
     | (?P<word>(?:(?!!=)[^\s()"=:<>])+))""",
@@ -32,8 +32,8 @@ _TOKEN = re.compile(
 )
 _VALUE = re.compile(r'\s*((?:"[^"]*"?|[^\s()"])+)')
 AS_JOURNALED = 1e-6
-"""Relative difference up to which numbers are equal: journals hold what was measured in float32, so 28 % as
-0.2800000012."""
+"""Relative difference up to which numbers count as equal: journaled values were measured in float32, so 28 % may
+be stored as 0.2800000012."""
 
 
 def _same(a: float, b: float) -> bool:
@@ -50,11 +50,11 @@ _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 Condition = Callable[[Any, str], bool]
-"""Whether it holds of a run (None, of what is none), and of the text that is shown of it."""
+"""Predicate on a run (None if the row is not a run) and on the text shown for it."""
 
 
 class QueryError(ValueError):
-    """A query makes no sense; `start` and `end` are the place of the word at fault."""
+    """Invalid query; `start` and `end` delimit the word at fault in `text`."""
 
     def __init__(self, text: str, start: int, end: int, why: str) -> None:
         super().__init__(why)
@@ -64,52 +64,52 @@ class QueryError(ValueError):
 
     @property
     def corrected(self) -> str:
-        """The query with the word that may be meant; empty where there is none."""
+        """The query with the suggested replacement for the word at fault; empty if there is no suggestion."""
         meant = re.search(r"did you mean '(.+?)'", str(self))
         return self.text[: self.start] + meant[1] + self.text[self.end :] if meant else ""
 
 
 class Wanted(NamedTuple):
-    """A value that a field must have."""
+    """A condition on the value of a field."""
 
     field: RunField
     test: Callable[[float | str], bool]
     text: str
     start: int
-    """Its place in the query."""
+    """Offset of the value's text in the query; the text ends before `end`."""
     end: int
 
 
 @dataclass(frozen=True)
 class Query:
-    """What runs must be to be selected."""
+    """A parsed query."""
 
     text: str = ""
     condition: Condition = lambda _view, _text: True
     settings: bool = False
-    """Whether it needs settings."""
+    """Whether it depends on settings."""
     measured: frozenset[str] = frozenset()
-    """The measures and probes that it needs."""
+    """Names of the measures and probes that it depends on."""
     of_words: bool = True
-    """Whether it asks for words alone."""
+    """Whether it consists of plain words only."""
     wanted: tuple[Wanted, ...] = ()
 
     def matches(self, view: RunView, shown: str = "") -> bool:
         """Whether a run is selected.
 
         Arguments:
-            shown: text of its row; its words count beside those of its name, state and message.
+            shown: text of the run's row, searched in addition to its name, variant, state and message.
         """
         return self.condition(
             view, f"{view.run.name} {view.name} {view.variant} {view.state} {view.message} {shown}"
         )
 
     def enough(self, view: RunView) -> bool:
-        """Whether what was read of a run holds all that the query needs."""
+        """Whether enough of a run was read to evaluate the query."""
         return all(is_read(view, name) for name in self.measured)
 
     def matches_text(self, text: str) -> bool:
-        """Whether it is of words alone, and a text that is of no run has them."""
+        """Whether the query consists of plain words only and matches a text that does not belong to a run."""
         return self.of_words and self.condition(None, text)
 
 
@@ -117,14 +117,14 @@ def parse(text: str) -> Query:
     """Parse a query; an empty one selects every run.
 
     Raises:
-        QueryError: naming the word at fault and what is accepted.
+        QueryError: the message names the word at fault and what is accepted.
     """
     return _Parser(text).query()
 
 
 def no_such_value(query: Query, views: Sequence[RunView]) -> QueryError | None:
-    """What to say of a value that none of the runs has, though one has a value like it or it is a share that was
-    meant in percent; else None."""
+    """An error for a value that no run has, if a run has a similar value or if a fraction was probably meant in
+    percent; else None."""
     for known, test, text, start, end in query.wanted:
         values = [one for view in views for one in _as_tuple(known.of(view))]
         if any(map(test, values)):
@@ -138,8 +138,8 @@ def no_such_value(query: Query, views: Sequence[RunView]) -> QueryError | None:
 
 
 def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
-    """What may stand in the place of the last word that is being typed, in full: names of fields, then values that
-    are known or that `views` have. The first part of each is what the word is."""
+    """Completions of the last word in `text`, each as the full query: field names, or after an operator, values
+    that are predefined or that occur in `views`."""
     start = max(map(text.rfind, " \t("), default=-1) + 1
     match = re.match(r"([^=:<>!]+)(>=|<=|!=|[=:<>])", text[start:])
     if match is None:
@@ -160,7 +160,7 @@ def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
 
 
 def common_beginning(texts: Sequence[str]) -> str:
-    """What all of the texts begin with."""
+    """The longest common prefix of the texts."""
     least, most = min(texts, default=""), max(texts, default="")
     count = next(
         (i for i, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most))
@@ -170,7 +170,7 @@ def common_beginning(texts: Sequence[str]) -> str:
 
 @dataclass
 class _Parser:
-    """Reads a query from left to right."""
+    """Recursive-descent parser of a query."""
 
     text: str
     place: int = 0
@@ -296,7 +296,7 @@ class _Parser:
         return lambda view, _text: any(compare(one, bound) for one in _numbers(known.of(view)))
 
     def _test(self, known: RunField, text: str, start: int, end: int) -> Callable[[float | str], bool]:
-        """Whether a single value is what one item of a list says."""
+        """The test that a single value must pass to match one item of a list."""
         if not text:
             raise QueryError(self.text, start, end, "expected a value beside the comma")
         low, dots, high = text.partition("..")
@@ -330,7 +330,7 @@ class _Parser:
         self.place = len(self.text) if token is None else token.end()
 
     def _operator(self) -> str:
-        """`and`, `or` or `not`, where that comes next and is no field; else nothing."""
+        """`and`, `or` or `not`, if that is the next word; else empty."""
         token = self._peek()
         word = token["word"].lower() if token is not None and token["word"] else ""
         return word if word in ("and", "or", "not") else ""
@@ -347,7 +347,8 @@ def _is_closed(quoted: str) -> bool:
 
 
 def _items(value: re.Match[str]) -> list[tuple[str, int, int]]:
-    """The items of a comma list, each with its place; what stands in quotes is one."""
+    """The items of a comma-separated list, each with its start and end; a value that begins with a quote is one
+    item."""
     whole, start = value[1], value.start(1)
     if whole[0] == '"':
         return [(whole.strip('"'), start, start + len(whole))]
@@ -375,7 +376,7 @@ def _numbers(value: Value) -> Iterable[float]:
 
 
 def _number(text: str, known: RunField) -> float | None:
-    """``1e-3``, ``60%``; of a time also ``90s``, ``10min``, ``2h``, ``3d``. None where it is none."""
+    """Parse ``1e-3`` or ``60%``, and for a time also ``90s``, ``10min``, ``2h``, ``3d``; None if not a number."""
     number, scale = text.strip(), 1.0
     if number.endswith("%"):
         number, scale = number[:-1], 0.01

@@ -1,5 +1,5 @@
-"""Requests to a run as a person reads them: pending, applied at a step, or rejected with the reason; and
-the settings that hold by them."""
+"""Requests to a run in readable form (pending, applied at a step, or rejected with a reason), and the settings in
+force after them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from bncore.store.paths import RunDir
 from bncore.store.requests import Request, waiting
 
 CHANGING = ("set", "control")
-"""Kinds that give settings of a run, or controls of an observed loop, new values."""
+"""Kinds of requests that change settings of a run or controls of an observed loop."""
 SPELLING = {path: name for name, path in ALIASES.items()}
-"""How a person says a field that has a short name."""
+"""Short name of a field, by its dotted path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class RequestView:
     kind: str
     """set, control, pause, resume, step, checkpoint, evaluate, stop or note."""
     summary: str
-    """Such as ``noise on``."""
+    """The command in a few words, such as ``noise on``."""
     outcome: str
     """pending, applied or rejected."""
     step: int | None
-    """Where it was applied or rejected; of a pending one, the step it waits for, if it names one."""
+    """Step at which it was applied or rejected; for a pending request, the step it waits for, if it names one."""
     reason: str
 
 
@@ -48,8 +48,8 @@ def journaled(events: Iterable[Event]) -> tuple[RequestView, ...]:
 
 
 def in_inbox(run: RunDir, answered: Iterable[RequestView]) -> tuple[RequestView, ...]:
-    """The requests that lie in a run's inbox and are not among those `answered`: pending ones, in order, and
-    those that the run set aside unread."""
+    """The requests in a run's inbox that are not among `answered`: first those that the run set aside as invalid
+    or unauthorized, then the pending ones in order."""
     known = {request.id for request in answered}
     pending = tuple(_pending(request) for request in waiting(run) if request.id not in known)
     return (*_set_aside(run), *pending)
@@ -98,7 +98,7 @@ def _pending(request: Request) -> RequestView:
 
 
 def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
-    """What the run took for no request, or from somebody who may not ask; the reason lies beside it."""
+    """Files that the run set aside as invalid or from unauthorized users, each with its reason."""
     found = []
     with suppress(OSError):
         for path in sorted((run.inbox / "rejected").glob("*.reason")):
@@ -109,16 +109,20 @@ def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
 
 
 def with_changes(submitted: Spec | None, applied: Iterable[Event]) -> Spec | None:
-    """The spec that holds after the requests `applied`, in order; what does not fit it is passed over."""
+    """The spec after the requests `applied`, in order; changes that do not fit it are skipped."""
     spec = submitted
     for event in applied:
-        with suppress(SpecError, AttributeError, TypeError, KeyError):  # whatever the journal says
+        with suppress(SpecError, AttributeError, TypeError, KeyError):  # the journal may be malformed
             spec = spec and changed(spec, event["command"]["changes"])
     return spec
 
 
 def applied_changes(columns: Columns, before: int | None = None) -> Iterator[Event]:
-    """Requests that changed settings, those that a fork inherited first."""
+    """Requests that changed settings, beginning with those that a fork inherited.
+
+    Arguments:
+        before: yield only requests before this step; None: all.
+    """
     if columns.parent is not None:
         yield from applied_changes(*columns.parent)
     for event in columns.events:

@@ -1,5 +1,5 @@
-"""The fields of a run by name, to select, list and sort runs: its settings, its state, and the
-newest value of every measure."""
+"""The named fields of a run for selecting, listing and sorting runs: settings, state, and the newest value of
+every measure."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ ALL_STATES = (*STATES, "dead", "unknown", "gone")
 
 @dataclass(frozen=True)
 class RunField:
-    """Something that a run may have."""
+    """A property of a run, accessible by name."""
 
     name: str
     of: Callable[[RunView], Value]
-    """Its value; None where the run has none."""
+    """Returns the field's value for a run; None if the run has none."""
     types: tuple[object, ...] = (float,)
-    """What it may be: `float`, `str`, `bool`, and the words that it is one of."""
+    """Accepted types (`int`, `float`, `str`, `bool`) and accepted words."""
     unit: Literal["", "s", "fraction"] = ""
     kind: Literal["run", "setting", "measure"] = "run"
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that it may be, where these are few."""
+        """The accepted words, if the values are restricted to a few."""
         return tuple(one for one in self.types if isinstance(one, str)) + ("on", "off") * (bool in self.types)
 
     @property
     def numeric(self) -> bool:
-        """Whether it may be a number."""
+        """Whether the value may be a number."""
         return float in self.types or int in self.types
 
 
@@ -105,9 +105,9 @@ _OF_RUNS = {
 _SAME = {"experiment": "preset", "name": "run"} | {
     k: v for k, v in ALIASES.items() if k not in MEASURES or k == "lr"
 }
-"""Other names: `loss` is the measure, `loss.kind` the setting; `lr` is the setting."""
+"""Field names by alias. `loss` is the measure and `loss.kind` the setting, whereas `lr` is the setting."""
 BEST = "best_"
-"""Before the key of a measure: its best value."""
+"""Prefix that turns the key of a measure into the name of its best value."""
 PROBES = tuple(
     name
     for name, field in Probes.model_fields.items()
@@ -117,7 +117,7 @@ PROBES = tuple(
 
 @cache
 def run_fields() -> dict[str, RunField]:
-    """Every field by its name: short names first, then measures, then settings by their paths."""
+    """All fields by name: short names first, then measures, then settings by dotted path."""
     fields = dict(_OF_RUNS)
     settings = {dotted(path): _of_setting(path) for path in leaves()}
     fields |= {short: replace((settings | fields)[name], name=short) for short, name in _SAME.items()}
@@ -127,8 +127,8 @@ def run_fields() -> dict[str, RunField]:
 
 
 def run_field(name: str) -> RunField | None:
-    """A field by its name: one of `run_fields`, or what observed loops tell of themselves, ``config.NAME``,
-    ``log.NAME`` and ``control.NAME``, whatever the case; None where there is none of that name."""
+    """A field by name: one of `run_fields`, or ``config.NAME``, ``log.NAME`` or ``control.NAME`` of observed
+    loops, where the case of NAME does not matter; None if there is no such field."""
     prefix, _, rest = name.partition(".")
     if prefix == "config" and rest:
         return RunField(name, lambda view: _told(view, rest), (float, str, bool))
@@ -152,13 +152,13 @@ def _logged(view: RunView, name: str) -> Value:
 
 
 def _named(name: str, told: Iterable[tuple[str, Value]]) -> Value:
-    """The value that is told under a name, whatever the case; escaped."""
+    """The value with that name, ignoring case; escaped."""
     found = next((value for key, value in told if key.lower() == name.lower()), None)
     return escape_control(found) if isinstance(found, str) else found
 
 
 def no_such_field(name: str) -> str:
-    """What to say of a name that no field has."""
+    """Error message for a name that is not a field."""
     others = [field for field in run_fields() if "." not in field]
     hint = (
         suggestion(name, others) or "; expected one such as norm, lr, noise.on, seed, state or test_accuracy"
@@ -167,8 +167,8 @@ def no_such_field(name: str) -> str:
 
 
 def has(view: RunView, name: str) -> bool:
-    """Whether a run has measured anything of a measure, of a probe, or at evaluations (``eval``); of a best value,
-    whether all of the run was read."""
+    """Whether a run has values of a measure, of a probe, or of evaluations (``eval``); for a best value, whether
+    all of the run was read."""
     if name.startswith(BEST):
         return view.columns.complete
     if name in MEASURES and (name in view.machine or len(rows(view.columns, MEASURES[name])[0])):
@@ -177,7 +177,7 @@ def has(view: RunView, name: str) -> bool:
 
 
 def is_read(view: RunView, name: str) -> bool:
-    """Whether `has`, and the newest value, are known by what was read of a run."""
+    """Whether enough of a run was read to know `has` and the newest value."""
     if view.columns.complete or has(view, name):
         return True
     measure = MEASURES.get(name)
@@ -188,7 +188,7 @@ def is_read(view: RunView, name: str) -> bool:
 
 
 def measured_names() -> tuple[str, ...]:
-    """What `has` knows."""
+    """Names that `has` accepts."""
     return tuple(dict.fromkeys((*PROBES, "eval", *MEASURES)))
 
 
@@ -198,7 +198,7 @@ def _of_setting(path: tuple[str, ...]) -> RunField:
             return _controlled(view, SPELLING.get(dotted(path), dotted(path)))
         try:
             found: Value = attrgetter(dotted(path))(view.spec)
-        except AttributeError:  # a table of another shape, or no spec
+        except AttributeError:  # this kind of table lacks the setting, or there is no spec
             return None
         return escape_control(found) if isinstance(found, str) else found
 
@@ -218,7 +218,7 @@ def _of_measure(measure: Measure) -> RunField:
 
 
 def _of_best(measure: Measure) -> Iterator[RunField]:
-    """The best value and its step, of a measure with a value for each step of which one way is better."""
+    """Fields for the best value and its step, if the measure has one value per step and a better direction."""
     if measure.better and not measure.per:
         unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
 
@@ -236,6 +236,6 @@ def _of_best(measure: Measure) -> Iterator[RunField]:
 
 
 def values_of(field: RunField, views: Iterator[RunView]) -> list[str]:
-    """What runs have, in words, each once; numbers are none."""
+    """The accepted words and the text values that occur in runs, sorted, without duplicates or numbers."""
     found = (field.of(view) for view in views)
     return sorted({*field.words, *(value for value in found if isinstance(value, str))})

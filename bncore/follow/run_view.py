@@ -1,5 +1,5 @@
-"""One view of a run, and what follows a run directory to make it: what `ls`, `watch`, `show`, the explorer and the
-report know of a run, with Slurm's word on its state."""
+"""The view of a run on which `ls`, `watch`, `show`, the explorer and the report rely, and the follower of a run
+directory that produces it; includes the state according to Slurm."""
 
 from __future__ import annotations
 
@@ -29,57 +29,55 @@ from bncore.store.reader import read, speaks_of
 from bncore.store.status import LIVE, Observer, Status, read_status
 
 SEARCH_S = 1.0
-"""Seconds that the journals of all runs may be searched for what their ends do not hold."""
+"""Total seconds for searching the journals of all runs for evaluations that are not in their tails."""
 BUDGET_S = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class RunView:
-    """One run at one moment. Of two polls of a run between which nothing changed, the view is the same object."""
+    """One run at one moment. Polls between which nothing changed return the same object."""
 
     run: RunDir
     state: str
-    """One of the states of `bncore.store.status`, or dead, unknown, gone; as Slurm has it, where Slurm knows
-    better."""
+    """One of the states of `bncore.store.status`, or dead, unknown, gone; what Slurm says takes precedence."""
     status: Status | None
-    """The heartbeat, with Slurm's word on it; None where there is none that makes sense."""
+    """The heartbeat, corrected by what Slurm says; None if it is missing or invalid."""
     columns: Columns
-    """What was read so far; never changes."""
+    """Snapshot of what was read so far; never changes."""
     problem: str = ""
     """Why the journal could not be read; escaped."""
     settings: Spec | Observed | None = None
-    """The run as it was submitted, or what is known of the loop that it observed; None where spec.toml makes no
-    sense."""
+    """The spec as submitted, or what is known about an observed loop; None if spec.toml is invalid."""
     settings_problem: str = ""
-    """Why it makes none; escaped."""
+    """Why spec.toml is invalid; escaped."""
     spec: Spec | None = None
-    """What holds now: the settings with the requests that were applied."""
+    """The spec in force now, with all applied requests."""
     controls: tuple[Control, ...] | None = None
-    """Of an observed loop, what can be changed in it and what holds; None of other runs."""
+    """For an observed loop, its controls with their present values; None for other runs."""
     requests: tuple[RequestView, ...] = ()
-    """Answered ones in order, then pending ones."""
+    """Answered requests in order, then those set aside, then pending ones."""
     name: str = ""
-    """As short as tells it from the others that are watched; escaped."""
+    """Shortest name that distinguishes it from the other followed runs; escaped."""
     style: int = 0
-    """Index of its colour and second cue, by its place in its sweep; never changes."""
+    """Index of its color and second visual cue, by its place in its sweep; never changes."""
     parent: Path | None = None
-    """Of a fork: the directory of the run it was made from."""
+    """For a fork: the directory of its parent."""
     layer_names: tuple[str, ...] = ()
-    """Of the network's layers, the first of layer 1; escaped."""
+    """Names of the network's layers, beginning with layer 1; escaped."""
 
     @property
     def submitted(self) -> Spec | None:
-        """The spec as it was submitted; None where there is none."""
+        """The spec as submitted; None if there is none."""
         return self.settings if isinstance(self.settings, Spec) else None
 
     @property
     def variant(self) -> str:
-        """By the directory's name."""
+        """The variant according to the directory's name."""
         return variant_and_seed(self.run)[0]
 
     @property
     def seed(self) -> int:
-        """Of the spec, else by the directory's name."""
+        """The seed in the spec, or else in the directory's name."""
         return self.submitted.seed if self.submitted else variant_and_seed(self.run)[1]
 
     @property
@@ -93,7 +91,7 @@ class RunView:
 
     @property
     def steps(self) -> int:
-        """Updates to make; 0 where nobody knows."""
+        """Updates to make; 0 if unknown."""
         return self.status.steps if self.status else self.submitted.steps if self.submitted else 0
 
     @property
@@ -103,34 +101,34 @@ class RunView:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to go, at that rate."""
+        """Seconds left at that rate."""
         return self.status.eta_s if self.status else None
 
     @property
     def message(self) -> str:
-        """Why, where the state or a file that cannot be read needs a reason; escaped."""
+        """Reason for the state or for an unreadable journal, if any; escaped."""
         return self.problem or escape_control(self.status.message if self.status else "")
 
     @property
     def warning(self) -> str:
-        """What makes its newest evaluation or measurement no result; empty where nothing does."""
+        """Why its newest evaluation or measurement is not a valid result; empty if it is."""
         return evaluation_problem(self.columns) or fidelity_problem(self.columns)
 
     @property
     def machine(self) -> dict[str, float]:
-        """The newest figures of its machine; those that are not known are not there."""
+        """The newest machine figures; unknown ones are absent."""
         if self.status is not None and self.status.machine:
             return self.status.machine
         found = {name: self.newest(MACHINE, name) for name in self.columns.fields(MACHINE)}
         return {name: value for name, value in found.items() if value is not None}
 
     def newest(self, table: str, field: str) -> float | None:
-        """The last value of a series; None where there is none."""
+        """The last value of a series; None if it is empty."""
         series = self.columns.series(table, field)
         return float(series.values[-1]) if len(series) else None
 
     def times(self) -> tuple[float | None, float | None]:
-        """When it began and when it ended, in seconds since 1970; None where the journal does not say."""
+        """Start and end time in seconds since 1970; None if the journal has none."""
         start, end = self.columns.start.get("t"), (self.columns.last("finished") or {}).get("t")
         return (
             float(start) if isinstance(start, int | float) else None,
@@ -138,7 +136,7 @@ class RunView:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The run's entry in the output of `--json`."""
         finished = self.columns.last("finished") or {}
         return {
             "run": self.run.name,
@@ -158,13 +156,13 @@ class RunView:
 
 
 class RunFollower:
-    """Follows one run; a poll costs what is new.
+    """Follows one run; each poll reads only what is new.
 
     Arguments:
-        observer: knows which heartbeats stand still; shared by all followers.
-        queue: what Slurm says; shared by all followers.
-        name: what the views are called.
-        style: their index of colour.
+        observer: knows which heartbeats have stalled; shared by all followers.
+        queue: the Slurm queue; shared by all followers.
+        name: name of the views; default: the run's name.
+        style: color index of the views.
     """
 
     def __init__(
@@ -178,21 +176,21 @@ class RunFollower:
         self._reader = read(run)
         self._spec: Spec | None = None
         self._controls: tuple[object, tuple[Control, ...] | None] = None, None
-        self._changes: list[str] = []  # ids of the requests that `_spec` holds
+        self._changes: list[str] = []  # ids of the requests included in `_spec`
         self._begun = False
         self._unreadable = False
         self._seen: object = None
-        self._read: Columns | None = None  # what the view's columns are a snapshot of
+        self._read: Columns | None = None  # the columns of which the view has a snapshot
         self._view: RunView | None = None
         self._layer_names: tuple[str, ...] = ()
         self._read_once()
 
     def poll(self, budget_s: float | None = 0.0, *, journal: bool = True) -> RunView:
-        """The run now.
+        """Read what is new and return the present view.
 
         Arguments:
-            budget_s: seconds for history, after what is new; None: all of it.
-            journal: False reads the heartbeat alone.
+            budget_s: seconds for reading history, after new lines; None: read all of it.
+            journal: whether to read the journal besides the heartbeat.
         """
         stamp = self._stamp()
         if self._view and stamp == self._seen and self._rests(budget_s, journal=journal):
@@ -200,7 +198,7 @@ class RunFollower:
         state, status = self._state(read_status(self.run))
         problem = self._advance(budget_s) if journal else ""
         self._unreadable = bool(problem)
-        if self._reader.columns is not self._of:  # another run lies here now
+        if self._reader.columns is not self._of:  # the directory now contains another run
             self._read_once()
         columns = self._reader.columns
         answered = journaled(columns.events)
@@ -228,16 +226,16 @@ class RunFollower:
 
     @property
     def complete(self) -> bool:
-        """Whether the history was read, or there is none that can be."""
+        """Whether all history was read, or there is no readable journal."""
         return self._unreadable or self._reader.columns.complete or not self.run.journal_file.exists()
 
     @property
     def begun(self) -> bool:
-        """Whether the journal was looked into."""
+        """Whether reading of the journal was attempted."""
         return self._begun
 
     def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
-        """Whether a run with unchanged files needs no poll: it has ended, and is read as far as requested."""
+        """Whether a run with unchanged files needs no poll: it has ended and was read as far as requested."""
         if self._view is None or self._view.name != self.name or self._unreadable:
             return False
         ended = self._view.state not in (*LIVE, "queued", "dead")
@@ -253,12 +251,12 @@ class RunFollower:
         self._begun = True
         try:
             self._reader.advance(budget_s)
-        except StoreError as error:  # a newer program's journal, or none that can be read
+        except StoreError as error:  # newer schema, or unreadable journal
             return escape_control(str(error))
         return ""
 
     def _spec_now(self, columns: Columns) -> Spec | None:
-        """The settings with what was applied; made anew only where something was."""
+        """The settings with all applied requests; recomputed only after new ones."""
         applied = list(applied_changes(columns))
         ids = [str(event.get("id")) for event in applied]
         if self._spec is None or ids != self._changes:
@@ -267,7 +265,7 @@ class RunFollower:
         return self._spec
 
     def _names_of_layers(self, columns: Columns) -> tuple[str, ...]:
-        """Those of the settings; of an observed loop what its first measurement wrote, once it is there."""
+        """Layer names from the spec; for an observed loop, those written with its first measurement."""
         if isinstance(self._settings, Spec):
             return self._settings.net.layer_names
         measured = isinstance(self._settings, Observed) and any(
@@ -278,15 +276,15 @@ class RunFollower:
         return self._layer_names
 
     def _controls_now(self) -> tuple[Control, ...] | None:
-        """What the loop tells; read again only where the file is another."""
+        """The controls of an observed loop; read again only if their file has changed."""
         stamp = _entry(self.run.controls_file)
         if stamp != self._controls[0]:
             self._controls = stamp, read_controls(self.run)
         return self._controls[1]
 
     def _read_once(self) -> None:
-        """Read what never changes while the same run lies here."""
-        self._of = self._reader.columns  # what all this belongs to
+        """Read everything that never changes during the life of a run."""
+        self._of = self._reader.columns  # identifies the run that was read
         self._spec = None
         self._controls = None, None
         self._settings: Spec | Observed | None = None
@@ -305,7 +303,7 @@ class RunFollower:
             self._parent = self.run.path / lineage.run
 
     def _stamp(self) -> tuple[object, ...]:
-        """Changes where anything of the run does, at the cost of a few looks at directory entries."""
+        """A value that changes whenever any file of the run does; costs a few stat(2) calls."""
         run = self.run
         ended = self._view is None or self._view.state in ("finished", "diverged", "failed")
         paths = (run.status_file, run.journal_file, run.controls_file, run.inbox, run.inbox / "rejected")
@@ -315,11 +313,11 @@ class RunFollower:
 def view_runs(
     runs: Iterable[RunDir], *, settings: bool = False, enough: Callable[[RunView], bool] | None = None
 ) -> list[RunView]:
-    """Every run now; for an evaluation that the end of a journal does not hold its history is searched a while.
-
+    """The present views of all runs. If a journal's tail has no evaluation, its history is searched for a while.
     Arguments:
-        settings: whether the settings must be those that hold now, however long ago they were changed.
-        enough: whether a view holds what is needed; else more of its history is read, however long that takes.
+        settings: whether the settings must include all applied requests, however far back in the journal.
+        enough: whether a view has what is needed; until then, more of its history is read, however long that
+            takes.
     """
     observer, queue, until = Observer(), Queue(), time.monotonic() + SEARCH_S
     views = []
@@ -336,12 +334,12 @@ def view_runs(
 
 
 def was_steered(run: RunDir) -> bool:
-    """Whether the run, or the one that it was forked from, may ever have been sent a request."""
+    """Whether the run, or the run it was forked from, may ever have received a request."""
     return run.lineage_file.exists() or speaks_of(run.journal_file, b'"request"')
 
 
 def _same(view: RunView, other: RunView) -> bool:
-    """Whether two views show the same: a heartbeat with nothing new is no change."""
+    """Whether two views show the same; a heartbeat without news does not count as a change."""
     shown = [
         replace(one, columns=other.columns, status=one.status and replace(one.status, counter=0, t=0.0))
         for one in (view, other)
