@@ -1,8 +1,8 @@
-"""Distributions of the layers' outputs while they train (Figs 1, 2, 6, 8, 9 of Santurkar et al., 2018).
+"""Distributions of the layers' outputs during training (Figs 1, 2, 6, 8, 9 of Santurkar et al., 2018).
 
-A layer's output is that of its norm position at theta_t on the step's own batch: after gamma and beta and any
-noise, before activation and pooling. That is what the paper's histograms show (they reach below 0), and where
-its noise is injected.
+A layer's output is that of its norm position at theta_t on the step's own batch: after gamma, beta and any noise,
+before activation and pooling. This is what the paper's histograms show (they reach below 0) and where the paper
+injects noise.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator
 
 SMALLEST_SPAN = 2.0**-16
-"""Narrowest range of values resolved, relative to the largest of them: float32 then still knows every edge."""
+"""Narrowest resolved range, relative to the largest value: float32 still resolves every bin edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """`count` bins of width 2^exponent; bin k holds the values of [(first + k) * width, (first + k + 1) * width).
+    """`count` bins of width 2^exponent; bin k holds the values in [(first + k) * width, (first + k + 1) * width).
 
-    Two bins of one width are one bin of the next, so any histogram can be counted again in wider bins.
+    Two bins of one width make up one bin of the next, so any histogram can be converted to wider bins.
     """
 
     exponent: int
@@ -49,16 +49,16 @@ class Bins:
         return self.first * self.width
 
     def holds(self, smallest: float, largest: float) -> bool:
-        """Whether every value between the two falls into a bin."""
+        """Whether every value between the two falls into one of the bins."""
         return self.first <= self.place(smallest) and self.place(largest) < self.first + self.count
 
     def place(self, value: float) -> int:
-        """Number, from 0 at the value 0, of the grid's cell that holds a value."""
+        """Index of the grid cell that holds a value; cell 0 begins at the value 0."""
         return math.floor(value / self.width)
 
     @staticmethod
     def around(smallest: float, largest: float, count: int) -> Bins:
-        """The narrowest bins that hold a range of values, with equal room left on both sides.
+        """The narrowest bins that hold a range of values, with equal room on both sides.
 
         Raises:
             ValueError: `count` is less than 2.
@@ -70,7 +70,7 @@ class Bins:
         return _centered(math.ceil(math.log2(span / count)), smallest, largest, count)
 
     def widened(self, smallest: float, largest: float) -> Bins:
-        """These bins where they hold the range, else the narrowest wider ones that hold both it and them."""
+        """These bins if they hold the range, else the narrowest wider bins that hold both."""
         if self.holds(smallest, largest):
             return self
         low = min(smallest, self.low)
@@ -89,11 +89,11 @@ def _centered(exponent: int, smallest: float, largest: float, count: int) -> Bin
 
 @dataclass(frozen=True)
 class Distribution:
-    """One layer's output over the batch (and positions)."""
+    """Distribution of one layer's output over the batch (and positions)."""
 
     mean: Tensor  # (units,)
     variance: Tensor  # (units,), biased, within each unit
-    dead: float | None  # share of units that are 0 after the activation throughout; None: not known
+    dead: float | None  # share of units that are 0 after the activation on the whole batch; None: unknown
     bins: Bins
     counts: Tensor  # (bins.count,) int64, all units together
 
@@ -102,8 +102,9 @@ def distribution(layer: Layer | None, number: int, z: Tensor, bins: Bins | int) 
     """The distribution of z, [N, units] or [N, units, height, width].
 
     Arguments:
-        layer, number: whose output z is; for its activation (None: not known), and to be named.
-        bins: those of the last measurement, widened where z needs it, or how many to lay around this z.
+        layer: the layer whose output z is, for its activation; None: unknown.
+        number: the layer's number, for error messages.
+        bins: the bins of the last measurement, widened if z needs it, or the number of bins to fit to this z.
 
     Raises:
         ArithmeticError: z is not finite.
@@ -121,23 +122,23 @@ def distribution(layer: Layer | None, number: int, z: Tensor, bins: Bins | int) 
 
 
 def dead_share(active: Tensor) -> float:
-    """Share of the units of `active`, [N, units] or [N, units, height, width], that are 0 throughout."""
+    """Share of the units of `active`, [N, units] or [N, units, height, width], that are 0 everywhere."""
     dead = (active == 0).all(0) if active.ndim == 2 else (active == 0).all(0).flatten(1).all(1)
     return float(dead.double().mean())
 
 
 def histogram(z: Tensor, bins: Bins) -> Tensor:
-    """How many values of z fall into each bin, (bins.count,) int64; exact, the width being a power of two."""
+    """Number of values of z in each bin, (bins.count,) int64; exact, since the width is a power of two."""
     cells = (z / bins.width).floor_().sub_(bins.first).to(torch.int32)
     return torch.bincount(cells.flatten(), minlength=bins.count)
 
 
 class ActivationsProbe(Probe):
-    """The probe. It remembers each layer's bins and the moments of the first and of the last measurement.
+    """The activations probe. It remembers each layer's bins and the moments of the first and last measurements.
 
     Arguments:
         layers: 1-based numbers of layers with a norm position, as in the figures; empty: all of them.
-        bins: how many bins a histogram has.
+        bins: number of bins per histogram.
     """
 
     def __init__(self, *, layers: Sequence[int], bins: int) -> None:
@@ -148,22 +149,22 @@ class ActivationsProbe(Probe):
         self._last: dict[int, tuple[Tensor, Tensor]] = {}
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The journal's fields, each over the chosen layers, (L,) unless said otherwise:
+        """The journal's fields over the chosen layers, each (L,) unless noted otherwise:
 
         - `layers`: their numbers; `counts` (L, bins), `bin_low`, `bin_width`: bin k of a layer begins at
           bin_low + k * bin_width;
         - `mean`, `variance`: averages over the units j of mu_j and of sigma_j^2, the moments of unit j's output
           over the batch (and positions);
         - `mean_step`, `variance_step` (from the second measurement on): averages over the units of
-          |mu_j - mu_j'| and |sigma_j^2 - sigma_j'^2|, the prime standing for the measurement before this one;
-        - `mean_drift`, `variance_drift`: the same against the first measurement;
-        - `unit`, `unit_mean`, `unit_variance`: one example unit's number (from 0) and moments. Fig 8 draws
-          such an example, signed in its lower half: under noise its mean moves by up to 2 n_mu per step, which
+          |mu_j - mu_j'| and |sigma_j^2 - sigma_j'^2|, where the prime denotes the previous measurement;
+        - `mean_drift`, `variance_drift`: the same, relative to the first measurement;
+        - `unit`, `unit_mean`, `unit_variance`: index (from 0) and moments of one example unit. Fig 8 draws such
+          an example, with signs in its lower half: under noise its mean moves by up to 2 n_mu per step, which
           an average over a layer never does;
-        - `dead`: share of units that are 0 after the activation throughout the batch; only of networks whose
-          activations are known, which are ours.
+        - `dead`: share of units that are 0 after the activation on the whole batch; only for networks whose
+          activations are known (`LayeredNet`).
 
-        Of a network that is no `LayeredNet` a layer's output is that of `bncore.probes.layer_map`.
+        In other networks, a layer's output is defined by `bncore.probes.layer_map`.
 
         Raises:
             ValueError: a chosen layer has no norm position, or no output.
@@ -189,7 +190,7 @@ class ActivationsProbe(Probe):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state returned by `state_dict`."""
         self._bins = {int(n): Bins(*b) for n, b in state["bins"].items()}
         self._start = {int(n): (mean, var) for n, (mean, var) in state["start"].items()}
         self._last = {int(n): (mean, var) for n, (mean, var) in state["last"].items()}
@@ -201,7 +202,7 @@ class ActivationsProbe(Probe):
         def see(number: int, z: Tensor) -> None:
             called.append(number)
             if not self.layers or number in self.layers:
-                exact = z if z.dtype == torch.float64 else z.float()  # outputs under autocast are halves
+                exact = z if z.dtype == torch.float64 else z.float()  # autocast outputs are half precision
                 found[number] = distribution(None, number, exact, self._bins.get(number, self.count))
 
         view.layer_outputs(see)
@@ -252,7 +253,7 @@ def _averages(found: Mapping[int, Distribution]) -> dict[str, Any]:
 
 
 def _examples(view: StepView, found: Mapping[int, Distribution]) -> dict[str, Any]:
-    """One unit a layer, drawn by the run's seed: the same at every step."""
+    """One unit per layer, drawn with the run's seed: the same at every step."""
     unit = {}
     for number, seen in found.items():
         source = generator(view.seed, "probe", layer=number, part=ProbeDraws.ACTIVATIONS)

@@ -1,5 +1,7 @@
-"""What an instrument is, and a measurement in two halves, of which the first happens on the device and may be
-recorded (`bncore.probes.probe_graphs`)."""
+"""The interface of a probe, and measurements in two halves.
+
+The first half runs on the device and may be captured in a graph (`bncore.probes.probe_graphs`).
+"""
 
 from __future__ import annotations
 
@@ -14,34 +16,39 @@ from bncore.probes.view import StepView
 
 
 class Probe(Protocol):
-    """An instrument: one step in, the fields of one journal event out. What is inherited here suits one that
-    remembers nothing and needs little memory."""
+    """An instrument that maps one step to the fields of one journal event.
+
+    The default methods suit a probe without state that needs little memory.
+    """
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The fields of the event: numpy arrays, numbers and text that depend on the view and on what the
-        probe remembers alone (no clock), and leave everything in the view as it is.
+        """The fields of the event: numpy arrays, numbers and text.
+
+        They depend only on the view and the probe's state (no clock). The view must not be modified.
 
         Raises:
-            ArithmeticError: what it needs is not finite (see `require_finite`). Any error fails the measurement
-            and not the training.
+            ArithmeticError: a required value is not finite (see `require_finite`). Any error fails the
+                measurement, not the training.
         """
         ...
 
     def reduce_memory(self) -> bool:
-        """Do with less memory from now on; whether it can."""
+        """Use less memory from now on; return whether that is possible."""
         return False
 
     def repeat(self, event: Mapping[str, Any]) -> None:
-        """Take as much memory from now on as the measurement of that event did, as its fields tell: those named in
-        `bncore.store.lineage.MEMORY`, which replays and forks are given too."""
+        """Use as much memory from now on as that event's measurement did.
+
+        Its fields named in `bncore.store.lineage.MEMORY` tell; replays and forks receive them too.
+        """
         return
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers between measurements: tensors and plain values only."""
+        """The state kept between measurements: only tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state returned by `state_dict`."""
         return
 
 
@@ -50,37 +57,37 @@ Found = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a probe has to do at one step."""
+    """The work of a probe at one step."""
 
     key: object
-    """What decides the operations, beside the shapes of what they read."""
+    """Identifies the operations, together with the shapes of their inputs."""
     view: StepView
     given: Sequence[Tensor]
-    """Whatever else of this step they read."""
+    """Further inputs of this step's operations."""
     compute: Callable[[StepView, Sequence[Tensor]], Found]
     """The operations: they read the view, `given` and theta_{t+1}, and never wait for the device."""
     tell: Callable[[Found], dict[str, Any]]
-    """The journal's fields, from what was computed."""
+    """Converts the computed tensors to the journal's fields."""
 
     def done(self) -> dict[str, Any]:
-        """Both halves, one after the other."""
+        """Run both halves."""
         return self.tell(self.compute(self.view, self.given))
 
 
 @runtime_checkable
 class GraphCapturable(Protocol):
-    """A probe whose measurement is a task."""
+    """A probe whose measurement can be captured in a graph."""
 
     def task(self, view: StepView) -> Measurement:
-        """What `measure` does."""
+        """The work that `measure` does."""
         ...
 
 
 def require_finite(what: str, tensor: Tensor) -> Tensor:
-    """`tensor`, if all of it is finite.
+    """Return `tensor` if all its values are finite.
 
     Raises:
-        ArithmeticError: it is not; the message begins with `what`.
+        ArithmeticError: some value is not finite; the message begins with `what`.
     """
     if not bool(tensor.isfinite().all()):
         raise ArithmeticError(f"{what} is not finite")
@@ -88,7 +95,7 @@ def require_finite(what: str, tensor: Tensor) -> Tensor:
 
 
 def in_precision_of(view: StepView, fields: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Measured tensors as numpy arrays (0-d ones as numbers) in the run's own precision, by one transfer."""
+    """Measured tensors as numpy arrays (0-d ones as numbers) in the run's own precision, in one transfer."""
     sizes = [field.numel() for field in fields.values()]
     precision = next(iter(view.before.values())).dtype
     flat = torch.cat([field.flatten() for field in fields.values()]).to(precision).cpu()

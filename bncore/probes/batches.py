@@ -1,5 +1,8 @@
-"""Batches of any structure: tensors in tuples, lists and mappings; other objects are left alone. And states of
-the generators that a forward pass may draw from, so that it can be repeated with the same draws."""
+"""Batches of any structure, and states of the generators that a forward pass may draw from.
+
+A batch consists of tensors in tuples, lists and mappings; other objects are left alone. With the generator states,
+a forward pass can be repeated with the same draws.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RngState:
-    """The process's own generators at one moment: torch's on the CPU and on every CUDA device, Python's and
-    numpy's. A generator object that a module keeps for itself is not among them."""
+    """State of the process's global generators: torch's on the CPU and every CUDA device, Python's and numpy's.
+
+    Generator objects that belong to a module are not included.
+    """
 
     cpu: Tensor
     cuda: tuple[Tensor, ...]
@@ -26,14 +31,14 @@ class RngState:
 
     @staticmethod
     def now() -> RngState:
-        """The states as they are."""
+        """The current states."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         numpy = np.random.get_state(legacy=False)
         assert isinstance(numpy, dict)
         return RngState(torch.get_rng_state(), tuple(cuda), random.getstate(), numpy)
 
     def restore(self) -> None:
-        """Make every generator continue from here."""
+        """Make every generator continue from this state."""
         torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(list(self.cuda))
@@ -41,7 +46,7 @@ class RngState:
         np.random.set_state(self.numpy)
 
     def same_as(self, other: RngState) -> bool:
-        """Whether nothing was drawn between the two."""
+        """Whether nothing was drawn between the two states."""
         return (
             torch.equal(self.cpu, other.cpu)
             and len(self.cuda) == len(other.cuda)
@@ -59,14 +64,14 @@ def _equal(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A batch, the loss of which is a term of the step's loss."""
+    """A batch whose loss is one term of the step's loss."""
 
     batch: Any
     weight: float = 1.0
-    """What its loss is multiplied by."""
+    """Factor of its loss."""
     draws: RngState | None = None
-    """The generators as its forward pass met them: every pass made for a probe begins there. None: it draws
-    nothing. Whoever measures puts the generators back."""
+    """Generator states at the start of its forward pass, where all passes of a probe start; None: no draws.
+    The caller restores the generators afterwards."""
 
 
 def tensors_of(batch: Any) -> Iterator[Tensor]:
@@ -82,7 +87,7 @@ def tensors_of(batch: Any) -> Iterator[Tensor]:
 
 
 def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure with other tensors; what is no tensor, list, tuple or mapping stays the object it is."""
+    """The same structure with changed tensors; objects that are not tensors or containers are kept."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, MutableMapping):
@@ -98,16 +103,16 @@ def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def copied(batch: Any) -> Any:
-    """The batch with tensors of its own: what is written to it in place is written to nobody else's."""
+    """A copy of the batch with its own tensors, so that in-place writes to it affect nothing else."""
     return map_tensors(batch, lambda t: t.detach().clone().requires_grad_(t.requires_grad))
 
 
 def samples_of(batch: Any) -> int:
-    """How many samples a batch holds: the common first dimension of its tensors; 0 where there is none."""
+    """Number of samples in a batch: the common first dimension of its tensors, or 0 if there is none."""
     sizes = {t.shape[0] if t.ndim else 0 for t in tensors_of(batch)}
     return sizes.pop() if len(sizes) == 1 else 0
 
 
 def reordered(batch: Any, order: Tensor) -> Any:
-    """The samples of a batch in another order."""
+    """The batch with its samples in the given order."""
     return map_tensors(batch, lambda t: t.detach()[order].requires_grad_(t.requires_grad))

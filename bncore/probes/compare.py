@@ -1,4 +1,4 @@
-"""How two gradients differ: length of the difference, angle, relative length; without cancellation."""
+"""Differences of two gradients (length, angle, relative length), computed without cancellation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 BLOCK = 4096
 WORTH_JOINING = 1 << 18
-"""Entries below which joining tensors costs less than going through them one by one."""
+"""Number of entries up to which joining tensors is cheaper than processing them one by one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Gradients g and g', compared pair by pair; n results each, (n,), in float64.
+    """Pairwise comparison of gradients g and g': n results each, (n,), in float64.
 
-    In float32 the lengths are accumulated in float64, so that each number is as good as the entries of g and
-    g' are. Where g or g' is zero, cosine and relative difference are nan: they do not exist.
+    Lengths of float32 gradients are accumulated in float64, so that each number is as accurate as the entries of
+    g and g'. Where g or g' is zero, the cosine and the relative difference are undefined and hence nan.
     """
 
     length: Tensor  # ||g||
     l2: Tensor  # ||g - g'||
-    one_minus_cosine: Tensor  # || g/||g|| - g'/||g'|| ||^2 / 2: to eps where 1 - cos is not rounded away
-    summed: Tensor  # sum_i ||g_i - g'_i|| over the tensors that were compared as one vector
+    one_minus_cosine: Tensor  # || g/||g|| - g'/||g'|| ||^2 / 2: to eps, even where the cosine rounds to 1
+    summed: Tensor  # sum_i ||g_i - g'_i|| over the tensors compared as one vector
 
     @property
     def cosine(self) -> Tensor:
@@ -39,7 +39,7 @@ class Comparison:
 
 @torch.no_grad()
 def pairwise(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
-    """Each g[i] with other[i]: one result per pair."""
+    """Compare each g[i] with other[i]: one result per pair."""
     lengths, other_lengths = _norms(g), _norms(other)
     apart, turned = _differences(g, other, (lengths / other_lengths).unbind())
     return Comparison(lengths, apart, (turned / lengths).square() / 2, apart)
@@ -47,10 +47,10 @@ def pairwise(g: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
 
 @torch.no_grad()
 def whole(g: Sequence[Tensor], other: Sequence[Tensor], sizes: Sequence[int] = ()) -> Comparison:
-    """All of g as one vector with all of `other` as one vector: one result, (1,).
+    """Compare all of g with all of `other`, each as one vector: one result, (1,).
 
     Arguments:
-        sizes: entries of the tensors that `vectors` joined; none given: they are as they were.
+        sizes: numbers of entries of the tensors that `vectors` joined; empty: they were not joined.
     """
     lengths, other_lengths = length(g), length(other)
     parts = _differences(g, other, [(lengths / other_lengths)[0]] * len(g))
@@ -61,13 +61,13 @@ def whole(g: Sequence[Tensor], other: Sequence[Tensor], sizes: Sequence[int] = (
 
 
 def length(g: Sequence[Tensor]) -> Tensor:
-    """||g|| of all tensors as one vector, (1,), in float64."""
+    """||g|| of all tensors taken as one vector, (1,), in float64."""
     joined: Tensor = torch.linalg.vector_norm(_norms(g))
     return joined.view(1)
 
 
 def vectors(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """The tensors, or, where they are small enough for the number of operations to count, one vector of all."""
+    """The tensors as they are, or joined to one vector if they are small enough for this to be faster."""
     listed = list(tensors)
     if sum(t.numel() for t in listed) > WORTH_JOINING:
         return listed
@@ -83,9 +83,9 @@ def _norms(tensors: Sequence[Tensor]) -> Tensor:
 def norm_of(t: Tensor) -> Tensor:
     """||t||, 0-d, in float64.
 
-    Of a float32 tensor, blocks are summed in float32, which loses nothing over so few entries, and the blocks
-    in float64. To sum all of t in float64 takes 15 times as long, and to sum 10^7 entries in float32 is wrong
-    from the fourth digit on.
+    For a float32 tensor, blocks are summed in float32, which loses nothing over so few entries, and the blocks'
+    norms in float64. Summing all of t in float64 takes 15 times as long, and summing 10^7 entries in float32 is
+    wrong from the fourth digit on.
     """
     if t.dtype == torch.float64:
         exact: Tensor = torch.linalg.vector_norm(t)
@@ -99,7 +99,7 @@ def norm_of(t: Tensor) -> Tensor:
 def _differences(
     g: Sequence[Tensor], other: Sequence[Tensor], ratios: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """||g - g'|| and ||g - ratio * g'|| of each pair; ratio = ||g|| / ||g'|| takes g' to the length of g."""
+    """||g - g'|| and ||g - ratio * g'|| of each pair; ratio = ||g|| / ||g'|| rescales g' to the length of g."""
     apart, turned = [], []
     for a, b, ratio in zip(g, other, ratios, strict=True):
         apart.append(norm_of(a - b))

@@ -1,4 +1,4 @@
-"""Running the layers on given tensors, without putting them into the network."""
+"""Run the layers with given tensors, without writing them to the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class LayerTensors(NamedTuple):
-    """What a layer computes with, as `Layer.compute` takes it."""
+    """The parameters of a layer in the form that `Layer.compute` takes."""
 
     weight: Tensor
     gamma: Tensor | None  # None stands for 1
@@ -23,7 +23,7 @@ class LayerTensors(NamedTuple):
 
 
 def layer_tensors(net: LayeredNet, parameters: Mapping[str, Tensor]) -> list[LayerTensors]:
-    """Every layer's tensors from parameters by name; those without part under the present norm are left out."""
+    """Every layer's tensors from parameters by name; those unused under the current norm are None."""
     found = []
     for index, layer in enumerate(net.layers):
         own, norm = f"layers.{index}.", layer.norm
@@ -37,14 +37,14 @@ def layer_tensors(net: LayeredNet, parameters: Mapping[str, Tensor]) -> list[Lay
 
 
 def run_layers(net: LayeredNet, tensors: list[LayerTensors], x: Tensor, p: ForwardMode) -> Tensor:
-    """The network's output with other tensors in place of its own."""
+    """The network's output with the given tensors in place of its own."""
     for layer, own in zip(net.layers, tensors, strict=True):
         x = layer.compute(x, own.weight, own.gamma, own.beta, p)
     return x
 
 
 def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[[], T]) -> T:
-    """`work()` while the network's buffers are those of another time, where its norms look at them at all."""
+    """`work()` while the network has the given buffers; they are only exchanged if its norms read them."""
     if all(norm.kind in OF_THE_BATCH_ALONE for norm in net.norms):
         return work()
     return with_tensors(net, buffers, lambda _: work())
@@ -53,7 +53,7 @@ def with_buffers(net: LayeredNet, buffers: Mapping[str, Tensor], work: Callable[
 def with_tensors(net: LayeredNet, tensors: Mapping[str, Tensor], work: Callable[[LayeredNet], T]) -> T:
     """`work(net)` while the network has these parameters and buffers, by name, in place of its own.
 
-    The network is as before when this returns, and nothing is written to.
+    The network is unchanged when this returns, and its tensors are not written to.
     """
     lent = {f"net.{name}": tensor for name, tensor in tensors.items()}
     found: T = functional_call(_Borrowed(net, work), lent, ())
@@ -61,7 +61,7 @@ def with_tensors(net: LayeredNet, tensors: Mapping[str, Tensor], work: Callable[
 
 
 class _Borrowed(nn.Module):
-    """The network and what to do meanwhile, as a module, which is what `functional_call` takes."""
+    """The network and the work to do, wrapped as a module for `functional_call`."""
 
     def __init__(self, net: LayeredNet, work: Callable[[LayeredNet], object]) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """The gradients of Def. 2.1 for many layers at once, by a batch that grows from layer to layer.
 
-Chain i is the network whose layers before i are new and whose others are old; its gradient with respect to
-the old W_i is G'_i. At layer i chain i joins the chains that began before it, and all of them pass
-through the old layers i, ..., k together: one new prefix, one old suffix, statistics per chain. Only
-chain i meets W_i as a variable, and no chain's gradient goes back beyond its own layer.
+Chain i is the network whose layers before i are updated and whose other layers are old; its gradient with respect
+to the old W_i is G'_i. At layer i, chain i joins the chains that started earlier, and all of them pass through the
+old layers i, ..., k together: one updated prefix, one old suffix, statistics per chain. W_i is a variable only for
+chain i, and no chain's gradient propagates beyond its own layer.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from bncore.probes.functional import LayerTensors, layer_tensors, with_buffers
 from bncore.probes.view import Parameters, StepView
 
 BUDGET = 2.25
-"""Activations that the chains of a group may hold, in those of a training step, where nothing is known of what
-memory is left; by measurement the peak of a measurement stays below 2.5 times that of a training step then."""
+"""Default limit on the activations held by a group's chains, in multiples of a training step's activations.
+
+It applies when the free memory is unknown. Measurements showed that the peak memory of a measurement then stays
+below 2.5 times that of a training step.
+"""
 
 
 def growing_batch(
@@ -36,18 +39,18 @@ def growing_batch(
     limit: int = 0,
     budget: float = BUDGET,
 ) -> list[Tensor]:
-    """G'_i of the chosen layers: the gradient with respect to W_i^t, the layers before i being `new`.
+    """G'_i of the chosen layers: the gradient with respect to W_i^t, with the layers before i taken from `new`.
 
     Arguments:
         new: weights, gammas and betas of the updated prefix, by name.
-        layers: indices from 0, ascending.
-        group: layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
-        samples: of the training step whose memory is the measure of that; None: those of the view.
-        limit: layers of a group at most, however many would fit; 0: no such limit.
-        budget: activations that the chains of a group may hold, in those of a training step.
+        layers: layer indices from 0, ascending.
+        group: number of layers whose chains are computed in one pass; 0: as many as fit into the memory budget.
+        samples: number of samples in the training step that the budget refers to; None: those of the view.
+        limit: maximum number of layers per group, even if more would fit; 0: no limit.
+        budget: activations that a group's chains may hold, in multiples of a training step's.
 
     Returns:
-        One gradient per layer, shaped as its weight.
+        One gradient per layer, shaped like its weight.
     """
     budget *= (samples or len(view.inputs)) / len(view.inputs)
     groups = groups_of(layers, partial(held, view), group=group, limit=limit, budget=budget)
@@ -57,7 +60,7 @@ def growing_batch(
 
 @dataclass(frozen=True)
 class _Growing:
-    """One evaluation."""
+    """One evaluation of the growing batch."""
 
     view: StepView
     old: list[LayerTensors]
@@ -83,7 +86,7 @@ class _Growing:
         return found
 
     def _old(self, index: int, weight: Tensor, chains: Tensor | None, entering: Tensor | None) -> Tensor:
-        """The old layer on all chains, the new one last and alone in meeting the weight as a variable."""
+        """The old layer on all chains; the entering chain comes last, and only for it is the weight a variable."""
         layer, how = self.view.net.layers[index], self.view.how
         joined, count = None, 0
         if chains is not None:
@@ -97,18 +100,18 @@ class _Growing:
         return layer.respond(joined, gamma, beta, replace(how, chains=count))
 
     def _loss(self, outputs: Tensor, chains: int) -> Tensor:
-        """The sum of the chains' losses: each chain's weights are met by no other."""
+        """The sum of the chains' losses, whose gradient separates: no two chains share a variable."""
         losses: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(self.view.criterion, in_dims=(1, None))
         return losses(outputs.view(-1, chains, *outputs.shape[1:]), self.view.targets).sum()
 
 
 def _join(chains: Tensor | None, entering: Tensor, count: int) -> Tensor:
-    """`count` chains and one more, sample by sample (see `ForwardMode.chains`)."""
+    """`count` chains and the entering one, interleaved by sample (see `ForwardMode.chains`)."""
     if chains is None:
         return entering
     by_sample = chains.view(-1, count, *chains.shape[1:])
     joined = torch.cat([by_sample, entering.unsqueeze(1)], dim=1).flatten(0, 1)
-    # Noise is drawn for a layout: it must be that of the training step.
+    # Noise is drawn per layout, which must be that of the training step.
     return joined.contiguous(memory_format=torch.channels_last) if is_channels_last(entering) else joined
 
 
@@ -117,7 +120,7 @@ def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 def held(view: StepView, layer: int) -> float:
-    """Of the activations of a training step those from a layer on, which its chain holds."""
+    """Share of a training step's activations that a layer's chain holds: those from that layer on."""
     sizes = output_sizes(view.net)
     return sum(sizes[layer:]) / sum(sizes)
 
@@ -125,13 +128,13 @@ def held(view: StepView, layer: int) -> float:
 def groups_of(
     layers: Sequence[int], held: Callable[[int], float], *, group: int, limit: int, budget: float
 ) -> list[Sequence[int]]:
-    """Layers whose chains are computed in one pass; arguments as those of `growing_batch`."""
+    """Groups of layers whose chains are computed in one pass; arguments as for `growing_batch`."""
     groups = _even(layers, group) if group else _fitting(layers, held, budget)
     return [part for found in groups for part in _even(found, limit or len(found))]
 
 
 def _fitting(layers: Sequence[int], held: Callable[[int], float], budget: float) -> list[Sequence[int]]:
-    """Groups whose activations stay within the budget."""
+    """Groups of consecutive chosen layers whose activations stay within the budget."""
     groups: list[list[int]] = []
     total = math.inf
     for index in layers:
@@ -145,7 +148,7 @@ def _fitting(layers: Sequence[int], held: Callable[[int], float], budget: float)
 
 
 def output_sizes(net: LayeredNet) -> list[int]:
-    """Numbers per sample in the output of each layer's map, which is what a pass has to remember of it."""
+    """Number of values per sample in the output of each layer's map, which a pass has to save for its backward."""
     positions = math.prod(net.inputs[1:])
     sizes = []
     for layer in net.layers:
@@ -156,13 +159,17 @@ def output_sizes(net: LayeredNet) -> list[int]:
 
 
 SHARE = 1 / 8
-"""Of the memory that nobody uses, what a measurement may take for the sake of speed: other runs may be on the same
-GPU, and their training must not run out of it."""
+"""Share of the free memory that a measurement may use for speed.
+
+Other runs may be using the same GPU, and their training must not run out of memory.
+"""
 
 
 def spare_steps(device: torch.device) -> float | None:
-    """Memory that nobody uses on a GPU, in peaks of this process so far: those of its training steps; None on
-    other devices, whose memory is not the process's to count."""
+    """Free memory of a GPU, in multiples of this process's peak so far (that of its training steps).
+
+    None on other devices, whose free memory the process cannot measure.
+    """
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)
@@ -171,14 +178,14 @@ def spare_steps(device: torch.device) -> float | None:
 
 
 def roomy(least: float, useful: float, spare: float) -> float:
-    """What a measurement may hold: `least` doubled as long as that is useful and there is room for it.
+    """The budget of a measurement: `least`, doubled as long as that is useful and the memory suffices.
 
-    It is one of few numbers, so that a little more memory now and then is no other measurement.
+    It takes only a few values, so that slightly more or less free memory does not change the measurement.
 
     Arguments:
-        least: always allowed, in training steps.
-        useful: more would not be used.
-        spare: from `spare_steps`.
+        least: budget that is always allowed, in training steps.
+        useful: largest budget that would be used, in training steps.
+        spare: free memory, from `spare_steps`.
     """
     held = least
     while held < useful and 2 * held <= SHARE * spare:

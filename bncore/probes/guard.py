@@ -1,4 +1,4 @@
-"""What surrounds a measurement: full precision, and taking back what a probe that failed may have left."""
+"""Safeguards around a measurement: full precision, and undoing what a failed probe may have changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.probes.batches import RngState
 
 
 class RandomSnapshot:
-    """Parameters, buffers, gradients and generator states of a moment.
+    """A copy of parameters, buffers, gradients and generator states.
 
     Arguments:
         net: the live network.
@@ -36,7 +36,7 @@ class RandomSnapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Make everything as it was, bit by bit, by copying."""
+        """Restore everything bitwise, by copying."""
         for live, then in self._tensors.values():
             live.copy_(then)
         for name, parameter in self._net.named_parameters():
@@ -51,13 +51,13 @@ class RandomSnapshot:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on a GPU or on the host."""
+    """Whether the error means that memory ran out, on a GPU or the host."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
 def ieee_float32() -> Iterator[None]:
-    """Convolutions and products in IEEE float32: cuDNN takes TF32 by default, which swamps differences."""
+    """Compute convolutions and products in IEEE float32; cuDNN's default, TF32, swamps differences."""
     backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]  # torch sets it unseen
     kept = [backend.fp32_precision for backend in backends]
     try:
@@ -71,11 +71,13 @@ def ieee_float32() -> Iterator[None]:
 
 @contextmanager
 def undisturbed(net: nn.Module, modes: Mapping[nn.Module, bool]) -> Iterator[None]:
-    """Passes through a person's own module that leave it as it is: generators continue where they were, and what a
-    forward pass writes to attributes of the modules is taken back (parameters and buffers are lent copies).
+    """Leave a user's module unchanged by the forward passes inside this context.
+
+    Generators continue where they were, and the modules' attributes that a forward pass writes to are restored.
+    (Parameters and buffers are temporary copies.)
 
     Arguments:
-        modes: which modules are in train mode meanwhile.
+        modes: the modules' train mode inside the context.
     """
     draws = RngState.now()
     attributes = [(module, dict(vars(module))) for module in net.modules()]

@@ -1,4 +1,4 @@
-"""Products with the Hessian of the data loss, and its largest eigenvalue by restarted Lanczos."""
+"""Hessian-vector products of the data loss, and the largest eigenvalue by restarted Lanczos."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator
 
 CYCLE = 10
-"""Lanczos vectors kept at a time: the memory is that of so many copies of the parameters."""
+"""Lanczos vectors kept at a time, each the size of all parameters."""
 FRESH = 0.1
-"""Length of the random part mixed into a warm start of length 1. Without it a start that already is an
-eigenvector would never notice another one overtaking it."""
+"""Length of the random component added to a warm start of length 1.
+
+Without it, a start that is already an eigenvector would never notice another eigenvalue overtaking its own.
+"""
 
 
 def require_hessian(net: nn.Module) -> None:
-    """Check that the network's norms have second derivatives wherever a network puts them.
+    """Check that the network's norms have second derivatives at all inputs that occur.
 
     Raises:
         ValueError: an l_p norm with 1 < p < 2, whose |y|^p has none at y = 0 (reached exactly by dead inputs).
     """
-    if not isinstance(net, LayeredNet):  # autograd itself says what has no second derivative
+    if not isinstance(net, LayeredNet):  # autograd itself reports missing second derivatives
         return
     for number, layer in enumerate(net.layers, start=1):
         norm = layer.norm
@@ -41,13 +43,14 @@ def require_hessian(net: nn.Module) -> None:
 
 
 class HessianProduct:
-    """v -> Hv for the view's loss at theta_t on the step's batch, train-mode statistics, the step's own noise.
+    """v -> Hv for the view's loss at theta_t on the step's batch, with train-mode statistics and the step's noise.
 
-    The graph of the gradient is built once and lives as long as this object; a product costs about one more
+    The graph of the gradient is built once and lives as long as this object; each product then costs about one
     forward and backward pass. Vectors are flat, in the order of `view.grads`.
 
     Raises:
-        ValueError: the network has no Hessian (see `require_hessian`), or its attention draws otherwise here.
+        ValueError: the network has no Hessian (see `require_hessian`), or its attention draws different dropout
+            here.
     """
 
     def __init__(self, view: StepView) -> None:
@@ -65,7 +68,7 @@ class HessianProduct:
         return torch.cat([slope.detach().flatten() for slope in self._view.mean(self._slopes)])
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """Hv, (P,), of v, (P,)."""
+        """Hv, (P,), for v, (P,)."""
         leaves = list(self._leaves.values())
         parts = [v.view_as(leaf) for v, leaf in zip(self._split(vector), leaves, strict=True)]
         rows = self._view.mean(self._grad(self._slopes, grad_outputs=parts, retain_graph=True))
@@ -76,8 +79,10 @@ class HessianProduct:
         return {**self._view.before, **self._leaves}
 
     def _grad(self, of: Any, **options: Any) -> tuple[Tensor, ...]:
-        """A gradient with respect to the leaves, taken while the network has them: a backward pass may run parts
-        of the forward pass again (activation checkpointing)."""
+        """The gradient with respect to the leaves, computed while they are the network's parameters.
+
+        A backward pass may rerun parts of the forward pass (activation checkpointing).
+        """
         leaves = list(self._leaves.values())
 
         def work(_: object) -> tuple[Tensor, ...]:
@@ -86,7 +91,7 @@ class HessianProduct:
         return self._view.within(self._theta, work)
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
-        """A flat vector cut into one tensor per parameter."""
+        """A flat vector split into one tensor per parameter."""
         return {
             name: part.view_as(leaf)
             for part, (name, leaf) in zip(self._split(vector), self._leaves.items(), strict=True)
@@ -97,7 +102,7 @@ class HessianProduct:
         return torch.cat([named[name].to(leaf).flatten() for name, leaf in self._leaves.items()])
 
     def fits(self, named: Mapping[str, Tensor]) -> bool:
-        """Whether a named vector belongs to these parameters; a switched norm can change them."""
+        """Whether a named vector has these parameters' names and shapes; switching a norm can change them."""
         return {name: part.shape for name, part in named.items()} == {
             name: leaf.shape for name, leaf in self._leaves.items()
         }
@@ -107,11 +112,14 @@ class HessianProduct:
 
 
 def _require_same_loss(view: StepView, loss: Tensor) -> None:
-    """Attention with dropout draws otherwise in another kernel: its Hessian would be of another loss."""
+    """Refuse a loss that differs from the step's.
+
+    Attention with dropout draws differently in another kernel, so the Hessian would be that of another loss.
+    """
     known = torch.as_tensor(view.loss, dtype=loss.dtype, device=loss.device)
     rtol = torch.finfo(loss.dtype).eps ** 0.5
     if torch.isclose(loss.detach(), known, rtol=rtol, atol=0.0, equal_nan=True) or view.reorderable:
-        return  # nothing is drawn, or the same
+        return  # no draws, or the same ones
     raise ValueError(
         f"the step's loss is {view.loss:.6g}, and {loss.item():.6g} with the math kernel of attention, the only "
         "one that has second derivatives: its dropout draws differently"
@@ -120,7 +128,7 @@ def _require_same_loss(view: StepView, loss: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Eigenpair:
-    """The largest eigenvalue that was found, and how well."""
+    """The largest eigenvalue found, and its accuracy."""
 
     value: float  # Ritz value, never above lambda_max in exact arithmetic
     vector: Tensor  # (P,) of length 1
@@ -131,13 +139,13 @@ class Eigenpair:
 def largest_eigenpair(
     product: Callable[[Tensor], Tensor], start: Tensor, *, iterations: int, tolerance: float
 ) -> Eigenpair:
-    """Algebraically largest eigenpair of a symmetric operator by Lanczos, restarted by its own Ritz vector.
+    """Algebraically largest eigenpair of a symmetric operator by Lanczos, restarted from its own Ritz vector.
 
     Arguments:
         product: v -> Hv on flat vectors (P,).
-        start: (P,), not zero.
-        iterations: products at most; at least 1.
-        tolerance: relative residual at which to stop; looked at after each cycle of `CYCLE` products.
+        start: starting vector, (P,), not zero.
+        iterations: maximum number of products; at least 1.
+        tolerance: relative residual at which to stop; checked after each cycle of `CYCLE` products.
 
     Raises:
         ArithmeticError: a product was not finite.
@@ -153,18 +161,18 @@ def largest_eigenpair(
 
 
 def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, length: int) -> Eigenpair:
-    """One cycle with full reorthogonalisation; numbers are fetched from the device only at its end."""
+    """One cycle with full reorthogonalization; numbers are fetched from the device only at its end."""
     basis = start.new_zeros((length, start.numel()))
     basis[0] = start / start.norm()
     alphas, betas = [], []
     for k in range(length):
         w = product(basis[k])
         alphas.append(basis[k] @ w)
-        for _ in range(2):  # once leaves an error of the size of eps * ||H||, twice is enough (Parlett, 1998)
+        for _ in range(2):  # once leaves an error of order eps * ||H||; twice is enough (Parlett, 1998)
             w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
         betas.append(w.norm())
         if k + 1 < length:
-            # Squares below the smallest number make a length wrong; what follows is cut off below.
+            # Underflowing squares make a length wrong; the vectors after it are cut off below.
             basis[k + 1] = torch.where(betas[-1] > torch.finfo(w.dtype).tiny ** 0.5, w / betas[-1], 0.0)
     diagonal, off = (torch.stack(v).double().cpu() for v in (alphas, betas))
     if not bool(torch.isfinite(diagonal).all() and torch.isfinite(off).all()):
@@ -181,14 +189,14 @@ def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, length: int) ->
 
 
 def _invariant_after(diagonal: Tensor, off: Tensor, eps: float) -> int:
-    """How many Lanczos vectors there are before the next one is mere rounding."""
+    """Number of Lanczos vectors before the next one is only rounding error."""
     scale = float(torch.maximum(diagonal.abs().max(), off.max()))
     small = (off <= 10 * eps * scale).nonzero()
     return int(small[0]) + 1 if len(small) else len(diagonal)
 
 
 def starting_vector(product: HessianProduct, view: StepView, warm: Mapping[str, Tensor] | None) -> Tensor:
-    """A keyed random vector, (P,), mixed into the warm start where there is one that fits."""
+    """A keyed random vector, (P,), or the warm start, if it fits, plus a small multiple of that vector."""
     like = product.gradient
     source = generator(view.seed, "probe", step=view.step, part=ProbeDraws.SHARPNESS, device=like.device)
     drawn = torch.randn(like.shape, generator=source, dtype=like.dtype, device=like.device)

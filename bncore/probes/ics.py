@@ -29,9 +29,9 @@ def shifted_gradients(
     limit: int = 0,
     budget: float = BUDGET,
 ) -> list[Tensor]:
-    """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped as the layer's weight.
+    """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped like the layer's weight.
 
-    The prefix is what the optimizer really produced, or, with `rescale`, `rescaled_update` of it. `group`,
+    The prefix is what the optimizer actually produced or, with `rescale`, its `rescaled_update`. `group`,
     `samples`, `limit` and `budget` are those of `growing_batch`.
     """
     new = rescaled_update(view, rescale) if rescale else view.after
@@ -39,7 +39,7 @@ def shifted_gradients(
 
 
 def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
-    """The same by the definition, one whole pass per layer: for networks that are no `LayeredNet`."""
+    """The same directly from the definition, one full pass per layer: for networks that are not a `LayeredNet`."""
     new = rescaled_update(view, rescale) if rescale else view.after
     found: list[Tensor] = []
     for index in layers:
@@ -50,8 +50,10 @@ def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float
 
 
 def rescaled_update(view: StepView, relative: float) -> Parameters:
-    """theta_{t+1} with every weight update rescaled to ||W' - W|| = relative * ||W||; gamma, beta and biases
-    as updated. A weight that was not moved stays: it has no direction to be moved in."""
+    """theta_{t+1} with every weight update rescaled to ||W' - W|| = relative * ||W||.
+
+    gamma, beta and biases are as updated. A weight that did not move stays, because its update has no direction.
+    """
     new = dict(view.after)
     old = [view.before[name] for name in view.weights]
     moves = torch._foreach_sub([new[name] for name in view.weights], old)
@@ -63,15 +65,15 @@ def rescaled_update(view: StepView, relative: float) -> Parameters:
 
 
 class IcsProbe(Probe):
-    """The probe; it remembers how often it measured.
+    """The ICS probe; it remembers how often it has measured.
 
     Arguments:
         layers: 1-based numbers of layers, as in the figures; empty: all.
         group: see `growing_batch`.
-        floor_every: measure the noise floor at every so many measurements; 0: never.
+        floor_every: measurements between measurements of the noise floor; 0: never.
         penalty: whether the loss includes the weight penalty.
         rescale: see `rescaled_update`; 0: the update as it was.
-        loss: what the view's criterion is; None: unknown, no shortcut (`bncore.probes.moments`) is taken.
+        loss: the view's criterion; None: unknown, so that no shortcut (`bncore.probes.moments`) is taken.
     """
 
     def __init__(
@@ -96,21 +98,20 @@ class IcsProbe(Probe):
         self._most = 1
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The journal's fields, over the chosen layers, each (L,):
+        """The journal's fields over the chosen layers, each (L,):
 
         - `layers`: their numbers, from 1;
-        - `l2` ||G - G'||, `cosine`, `one_minus_cosine` (exact where the cosine rounds to 1), `relative`
-          ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. Of layer 1 they are those
+        - `l2` ||G - G'||, `cosine`, `one_minus_cosine` (accurate even where the cosine rounds to 1), `relative`
+          ||G - G'|| / ||G||; cosine and relative are nan at a layer without gradient. For layer 1 they are those
           of equal gradients, since nothing precedes it;
-        - `method`: how it was evaluated: ``growing batch``; ``moments`` where few samples with the batch's
-          moments stand in for the batch, exactly (`bncore.probes.moments`); ``layer by layer``, at a whole pass
-          per layer, where the network is neither a `LayeredNet` nor an `nn.Sequential`
-          (`bncore.probes.sequential`);
-        - `budget`, where groups are chosen by the memory that was free at the first measurement: the activations
-          that one may hold, in those of a training step;
-        - `group`, once memory was short: the layers computed in one pass since then, at most;
-        - `floor`, at every `floor_every`-th measurement: the l2 that rounding alone makes: with the
-          batch in another order, or by the stand-ins, whichever is larger.
+        - `method`: method of evaluation: ``growing batch``; ``moments``, where a few samples with the batch's
+          moments replace the batch exactly (`bncore.probes.moments`); or ``layer by layer``, one full pass per
+          layer, where the network is neither a `LayeredNet` nor an `nn.Sequential` (`bncore.probes.sequential`);
+        - `budget`, if the groups are chosen by the memory that was free at the first measurement: the activations
+          that a group may hold, in multiples of a training step's;
+        - `group`, once memory has run short: the maximum number of layers computed in one pass since then;
+        - `floor`, at every `floor_every`-th measurement: the l2 due to rounding alone, with the batch in another
+          order or with the replacement samples, whichever is larger.
 
         Raises:
             ValueError: a chosen layer does not exist.
@@ -119,18 +120,18 @@ class IcsProbe(Probe):
         return self.task(view).done()
 
     def task(self, view: StepView) -> Measurement:
-        """What `measure` does; the noise floor is no part of what may be recorded."""
+        """The work that `measure` does; the noise floor is not part of the graph."""
         chosen = self._chosen(view)
         seen, method = self._seen(view)
         sequential = GrowingSequential.of(view) if isinstance(view, ModuleView) else None
         method = "growing batch" if sequential is not None else method
-        # G'_1 = G_1 by definition, unless parameters belong before the first layer, as those of a norm on the
-        # inputs do
+        # G'_1 = G_1 by definition, unless some parameters precede the first layer, such as those of a norm on
+        # the inputs.
         nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
         equal = chosen[:1] if chosen[0] == 0 and nothing_precedes else []
         rest, samples, limit = chosen[len(equal) :], view.samples, self._limit
         if method == "growing batch" and not self.group:
-            alike = self._budget or view.processes.count > 1  # which have memory of their own
+            alike = self._budget or view.processes.count > 1  # each process has different free memory
             spare = None if alike else spare_steps(view.device)
             if spare is not None:
                 useful = sum(map(sequential.held if sequential else partial(held, view), rest))
@@ -178,7 +179,7 @@ class IcsProbe(Probe):
         return Measurement((*chosen, method, len(equal), samples, limit, budget), seen, (), compute, tell)
 
     def _seen(self, view: StepView) -> tuple[StepView, str]:
-        """What to evaluate on, and how."""
+        """The view to evaluate on, and the method."""
         if isinstance(view, ModuleView):
             return view, "layer by layer"
         if self.loss is not None and moments_suffice(view.net, self.loss):
@@ -210,15 +211,15 @@ class IcsProbe(Probe):
         return True
 
     def repeat(self, event: Mapping[str, Any]) -> None:
-        """Compute in passes as that event's from now on."""
+        """Use the group size and the budget of that event from now on."""
         self._limit = int(event.get("group", self._limit))
         self._budget = float(event.get("budget", self._budget))
 
     def state_dict(self) -> dict[str, Any]:
-        """How often it measured, and in passes of what size."""
+        """Number of measurements so far, group limit and budget."""
         return {"measured": self._measured, "limit": self._limit, "budget": self._budget}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state returned by `state_dict`."""
         self._measured, self._limit = int(state["measured"]), int(state.get("limit", 0))
         self._budget = float(state.get("budget", 0.0))

@@ -18,24 +18,24 @@ from bncore.random import ProbeDraws, generator
 
 @dataclass(frozen=True)
 class Curvature:
-    """How the Hessian's top eigenvector is searched for (`bncore.probes.sharpness.top_eigenvector`)."""
+    """Settings of the search for the Hessian's top eigenvector (`bncore.probes.sharpness.top_eigenvector`)."""
 
     iterations: int
     tolerance: float
 
 
 def _gradient(view: StepView, _: Curvature) -> dict[str, Tensor]:
-    """The gradient; where groups of parameters have rates of their own, each part of it by its rate."""
+    """The gradient; if parameter groups have separate learning rates, each part is scaled by its rate."""
     return dict(view.descent)
 
 
 def _update(view: StepView, _: Curvature) -> dict[str, Tensor]:
-    """theta_t - theta_{t+1}, what the optimizer really did, penalty and momentum included."""
+    """theta_t - theta_{t+1}: the optimizer's actual update, including penalty and momentum."""
     return {name: view.before[name] - view.after[name] for name in view.grads}
 
 
 def _random(view: StepView, _: Curvature) -> dict[str, Tensor]:
-    """Uniform on the sphere, keyed by seed and step."""
+    """A direction uniform on the sphere, keyed by seed and step."""
     source = generator(view.seed, "probe", step=view.step, part=ProbeDraws.DIRECTION)
     return {
         name: torch.randn(g.shape, generator=source, dtype=g.dtype).to(g.device)
@@ -44,7 +44,7 @@ def _random(view: StepView, _: Curvature) -> dict[str, Tensor]:
 
 
 def _hessian(view: StepView, curvature: Curvature) -> dict[str, Tensor]:
-    """The Hessian's top eigenvector, of its two signs the one along which the loss falls first."""
+    """The Hessian's top eigenvector, with the sign for which the loss initially falls along the step."""
     found = top_eigenvector(view, iterations=curvature.iterations, tolerance=curvature.tolerance)
     uphill = torch.stack([(found.vector[name] * g).sum() for name, g in view.grads.items()]).sum()
     sign = torch.where(uphill < 0, -1.0, 1.0)
@@ -57,18 +57,18 @@ DIRECTIONS: dict[str, Callable[[StepView, Curvature], dict[str, Tensor]]] = {
     "random": _random,
     "hessian": _hessian,
 }
-"""Directions d of the steps theta_t - a d, by name; their length is no matter."""
+"""Directions d of the steps theta_t - a d, by name; their lengths are arbitrary."""
 
 
 class LandscapeProbe(Probe):
-    """The probe; it remembers how often it measured.
+    """The landscape probe; it remembers how often it has measured.
 
     Arguments:
-        multiples: step lengths in learning rates, at least one.
-        loss_multiples: further step lengths at which the loss alone is taken.
+        multiples: step sizes as multiples of the learning rate, at least one.
+        loss_multiples: further step sizes, at which only the loss is computed.
         direction: one of `DIRECTIONS`.
-        floor_every: measure the noise floor at every so many measurements; 0: never.
-        curvature: the search that direction `hessian` makes.
+        floor_every: measurements between measurements of the noise floor; 0: never.
+        curvature: settings of the search for direction `hessian`.
         penalty: whether the loss includes the weight penalty.
     """
 
@@ -91,32 +91,35 @@ class LandscapeProbe(Probe):
         self._measured = 0
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The journal's fields: the loss L and its gradient at theta_t - a d with a = multiple * lr, where d is
-        the direction scaled to ||d|| = ||g||, so that every direction is probed at the distances a ||g||. L is the
-        data loss, or with `penalty` the loss that the optimizer descends: every number and direction is of that.
+        """The journal's fields for the loss L and its gradient at theta_t - a d with a = multiple * lr.
+
+        d is the direction scaled to ||d|| = ||g||, so that every direction is probed at the distances a ||g||. L
+        is the data loss or, with `penalty`, the loss that the optimizer descends; every number and direction
+        refers to L.
 
         - `direction`; `multiples` (A,); `grad_norm` ||g||; `loss0` L(theta_t); `loss` (A,); `loss_multiples`
           and `loss_between` (B,) of the loss-only points, if there are any;
-        - `grad_diff` (A,): ||grad L(theta_t - a d) - g||; `relative` (A,): the same by ||g||; `cosine` (A,)
-          of the two gradients;
-        - `grad_diff_sum` (A,): sum over the parameters i of ||grad_i L(theta_t - a d) - g_i||, which is what Figs
-          4b, 10b and 11 draw as the gradient's difference [inferred: docs/explanation/paper-settings.md];
+        - `grad_diff` (A,): ||grad L(theta_t - a d) - g||; `relative` (A,): the same divided by ||g||; `cosine`
+          (A,) of the two gradients;
+        - `grad_diff_sum` (A,): sum over the parameters i of ||grad_i L(theta_t - a d) - g_i||, which Figs 4b, 10b
+          and 11 draw as the gradient's difference [inferred: docs/explanation/paper-settings.md];
         - `loss_min`, `loss_max` over all points, `grad_diff_min`, `grad_diff_max`, `grad_diff_sum_min`,
           `grad_diff_sum_max`;
         - `lipschitz`: max |L(theta_t - a d) - L(theta_t)| / (a ||g||) over all points;
-        - `beta`: max grad_diff / (a ||g||); `beta_lr`: beta * lr; and the lines to draw beside beta,
-          `stability_threshold` of the optimizer (2/lr for gradient descent; nan where there is none) and
-          `one_over_a_min`, a_min being the shortest step with a gradient; `two_over_lr` tells the learning rate;
-        - `floor`, at every `floor_every`-th measurement: the grad_diff that the order of the batch makes.
+        - `beta`: max grad_diff / (a ||g||); `beta_lr`: beta * lr; and the reference lines for beta:
+          `stability_threshold` of the optimizer (2/lr for gradient descent; nan if it has none) and
+          `one_over_a_min`, where a_min is the shortest step with a gradient; `two_over_lr` encodes the learning
+          rate;
+        - `floor`, at every `floor_every`-th measurement: the grad_diff due to the order of the batch alone.
 
         Raises:
             ArithmeticError: the learning rate or the direction is zero (no distance to divide by), or a loss
-            or gradient is not finite.
+                or gradient is not finite.
         """
         return self.task(view).done()
 
     def task(self, view: StepView) -> Measurement:
-        """What `measure` does; neither the search for a direction nor the noise floor may be recorded."""
+        """The work that `measure` does; finding the direction and the noise floor are not part of the graph."""
         if not view.lr > 0:
             raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
         view = view.with_penalty() if self.penalty else view
@@ -167,7 +170,7 @@ class LandscapeProbe(Probe):
         return {"direction": self.direction, **in_precision_of(view, fields)}
 
     def _direction(self, view: StepView) -> list[Tensor]:
-        """d, in the order of the gradients and with ||d|| = ||g||; none where it is g itself."""
+        """d, in the order of the gradients and with ||d|| = ||g||; empty if it is g itself."""
         if self.direction == "gradient" and view.descent is view.grads:
             return []
         found = list(DIRECTIONS[self.direction](view, self.curvature).values())
@@ -175,12 +178,12 @@ class LandscapeProbe(Probe):
         return list(torch._foreach_mul(found, factor.to(found[0].dtype).view(())))
 
     def _along(self, view: StepView, given: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Losses at all points, (A + B,), ||g||, (1,), and the gradients at the first A compared with g."""
+        """Losses at all points, (A + B,), ||g||, (1,), and the gradients at the first A points compared with g."""
         lengths, *direction = given
         names, g = list(view.grads), vectors(view.grads.values())
         sizes = [value.numel() for value in view.grads.values()]
         direction = direction or list(view.grads.values())
-        moved = {name: torch.empty_like(view.before[name]) for name in names}  # from point to point
+        moved = {name: torch.empty_like(view.before[name]) for name in names}  # reused for every point
         losses: list[Tensor] = []
         compared: list[Comparison] = []
         for point, back in enumerate(lengths.neg().unbind()):
@@ -209,9 +212,9 @@ class LandscapeProbe(Probe):
         return [whole(g, vectors(view.reordered_grads.values())).l2]
 
     def state_dict(self) -> dict[str, Any]:
-        """How often it measured."""
+        """Number of measurements so far."""
         return {"measured": self._measured}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state returned by `state_dict`."""
         self._measured = int(state["measured"])

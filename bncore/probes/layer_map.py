@@ -1,4 +1,4 @@
-"""The layers of any module: found by watching one forward pass, since registration order promises nothing."""
+"""The layers of any module, found by watching one forward pass, since registration order guarantees nothing."""
 
 from __future__ import annotations
 
@@ -18,32 +18,40 @@ NORMS: tuple[type[nn.Module], ...] = (
     nn.LocalResponseNorm,
     nn.RMSNorm,
 )
-"""Modules that count as the normalization of the layer whose output they are given."""
+"""Modules that count as the normalization of the layer whose output is their input."""
 
 UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.MultiheadAttention)
-"""Modules whose outputs hold the units in the last dimension, as norms over that dimension alone do; others hold
-them in the second."""
+"""Modules with the units in the last dimension of their output; in others they are in the second.
+
+Norms over only the last dimension have them there too.
+"""
 
 
 @dataclass(frozen=True)
 class LayerMap:
-    """The layers of a module. Layer i is the i-th weight: a parameter of two or more dimensions that is no norm's,
-    in the order in which the modules that own them are first called."""
+    """The layers of a module.
+
+    Layer i is the i-th weight, that is, parameter of two or more dimensions that does not belong to a norm, in the
+    order in which the owning modules are first called.
+    """
 
     order: tuple[str, ...]
-    """Names of all parameters in that order; those of modules that are not called themselves go with the nearest
-    enclosing one that is."""
+    """Names of all parameters in that order; those of a module that is not called itself count with the nearest
+    enclosing module that is."""
     weights: tuple[str, ...]
     """Names of W_1, ..., W_k."""
     outputs: Mapping[str, str]
-    """By weight, the name of the module whose output is the layer's: the norm that is given the weight's own
-    output directly, else the weight's own module. A weight whose module holds others or is not called has none."""
+    """Name of the module whose output is the layer's output, by weight.
+
+    This is the norm applied directly to the output of the weight's module, or else that module itself. A weight
+    whose module contains other modules or is not called has no entry.
+    """
 
 
 @contextmanager
 def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
-    """Append to `found` the layer map that the forward passes made meanwhile show; hooks are gone afterwards."""
-    names = {id(module): name for name, module in net.named_modules()}  # a metric's hash changes
+    """Append to `found` the layer map of the forward passes inside the context, then remove the hooks."""
+    names = {id(module): name for name, module in net.named_modules()}  # by id: a metric's hash changes
     calls: dict[str, int] = {}
     outputs: dict[str, str] = {}
     last: list[tuple[str, object, int]] = []
@@ -53,7 +61,7 @@ def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
 
     def after(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         name = names[id(module)]
-        if isinstance(module, nn.MultiheadAttention):  # it calls no module for its last map
+        if isinstance(module, nn.MultiheadAttention):  # its last map is not a module call
             outputs.setdefault(f"{name}.out_proj.weight".removeprefix("."), name)
             last.clear()
         elif isinstance(module, NORMS):
@@ -77,7 +85,7 @@ def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
 def outputs_seen(
     net: nn.Module, layer_map: LayerMap, see: Callable[[str, Tensor], None], run: Callable[[], object]
 ) -> None:
-    """`run()`, a forward pass; `see` is called with each layer's weight and first output, [N, units, ...]."""
+    """Run the forward pass `run`; call `see` with each layer's weight name and first output, [N, units, ...]."""
     modules = dict(net.named_modules())
     seen: set[str] = set()
 
@@ -108,13 +116,15 @@ def units_second(module: nn.Module, output: Tensor) -> Tensor:
 
 
 def _version(output: object) -> int:
-    """How often a tensor was written to: an activation made in place gives the same tensor with other values."""
+    """Version counter of a tensor: an in-place activation returns the same tensor with other values."""
     return output._version if isinstance(output, Tensor) and not output.is_inference() else 0
 
 
 def parametrized(net: nn.Module) -> str | None:
-    """The first module whose weight is computed from other parameters (weight or spectral normalization, say);
-    None where there is none."""
+    """The first module whose weight is computed from other parameters, or None.
+
+    Weight and spectral normalization do so.
+    """
     for name, module in net.named_modules():
         old_style = any(key.endswith(("weight_g", "weight_orig")) for key in module._parameters)
         if old_style or torch.nn.utils.parametrize.is_parametrized(module):

@@ -1,4 +1,4 @@
-"""The view of a network that is no `LayeredNet`: any module, any loss of it, probed at a pass per question."""
+"""The step view of a network that is not a `LayeredNet`: any module and any loss, with one pass per query."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from bncore.probes.layer_map import LayerMap, outputs_seen
 from bncore.probes.view import Parameters, StepView, another_order
 
 BatchLoss = Callable[[Any, Any], Tensor]
-"""The loss of a model on a batch, one number."""
+"""The loss of a model on a batch, a scalar."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleView(StepView):
-    """A step of any module, for the probes that need no layers of ours: all but the theory.
+    """A step of any module, for the probes that do not require a `LayeredNet`: all but the theory probe.
 
     Its loss is the weighted sum of `batch_loss` over the step's micro-batches, computed while the module has the
-    parameters in question: it may call the module as often as it likes, and read its parameters.
+    requested parameters; `batch_loss` may call the module any number of times and read its parameters.
 
     Its layers are the parameters of two or more dimensions that have a gradient, in the order of the forward pass
-    (`layer_map`; without one, in the order in which they are registered, which must then be that); what
-    comes between two of them (biases, gamma, beta) belongs to the earlier one.
+    (`layer_map`; without one, in the order of registration, which must then be the same). Parameters between two
+    of them (biases, gamma, beta) belong to the earlier one.
     """
 
     criterion: Any = field(
         init=False, default=None
-    )  # these three are of networks whose loss is one of outputs
+    )  # these three fields are for losses that are functions of outputs
     inputs: Any = field(init=False, default=None)
     targets: Any = field(init=False, default=None)
     batch_loss: BatchLoss
     """The loss of the module on a micro-batch."""
     micro_batches: tuple[MicroBatch, ...]
-    """Those whose weighted losses make up the step's."""
+    """Micro-batches whose weighted losses sum to the step's loss."""
     layer_map: LayerMap | None = None
-    """As the forward pass showed it."""
+    """The layers seen in the forward pass."""
     rates: Mapping[str, float] | None = None
-    """The learning rate by parameter where groups of them have their own; `lr` is then ||rates * g|| / ||g||."""
+    """Learning rates by parameter, if parameter groups have separate rates; `lr` is then ||rates * g|| / ||g||."""
 
     @property
     def device(self) -> torch.device:
@@ -64,7 +64,7 @@ class ModuleView(StepView):
 
     @cached_property
     def _layers(self) -> dict[str, int]:
-        """The index of the layer of each parameter; -1 before the first weight."""
+        """Layer index of each parameter; -1 before the first weight."""
         names = self.before if self.layer_map is None else self.layer_map.order
         found, index, weights = {}, -1, set(self.weights)
         for name in names:
@@ -82,12 +82,12 @@ class ModuleView(StepView):
         return {name: (self.rates[name] / self.lr) * g for name, g in self.grads.items()}
 
     def within(self, parameters: Parameters, work: Callable[[Any], T]) -> T:
-        lent = {name: b.clone() for name, b in self.buffers.items()}  # modules write to what they are lent
-        with torch.enable_grad():  # a loss may be of gradients
+        lent = {name: b.clone() for name, b in self.buffers.items()}  # modules write to their buffers
+        with torch.enable_grad():  # a loss may depend on gradients
             return with_tensors(self.net, {**lent, **self.after, **parameters}, work)
 
     def terms(self, net: nn.Module) -> Iterator[Tensor]:
-        """The weighted loss of each micro-batch, as the module now is."""
+        """The weighted loss of each micro-batch with the module's current parameters."""
         for micro in self.micro_batches:
             if micro.draws is not None:
                 micro.draws.restore()
@@ -125,8 +125,8 @@ class ModuleView(StepView):
 
     @cached_property
     def reorderable(self) -> bool:
-        """Whether every tensor of a batch holds one entry per sample, nothing is drawn (in another order each
-        sample would meet another sample's draws), and the loss does not depend on the order."""
+        """Whether every tensor of a batch has one entry per sample, nothing is drawn (in another order each sample
+        would get another sample's draws), and the loss does not depend on the order."""
         if not all(samples_of(m.batch) > 1 and m.draws is None for m in self.micro_batches):
             return False
         loss = torch.as_tensor(self.loss, dtype=self._reordered[0].dtype, device=self.device)
@@ -147,11 +147,12 @@ class ModuleView(StepView):
         return replace(self, micro_batches=tuple(map(shuffled, self.micro_batches))).gradient_at(self.before)
 
     def layer_outputs(self, see: Callable[[int, Tensor], None]) -> None:
-        """Tell `see` the number, from 1, and the output, [N, units, ...], of every layer that has one, at theta_t:
-        those of the first call of its module in each micro-batch, joined.
+        """Call `see` with the number, from 1, and output at theta_t, [N, units, ...], of every layer that has one.
+
+        The output is that of the module's first call in each micro-batch, concatenated.
 
         Raises:
-            ValueError: the layers are not known.
+            ValueError: the layers are unknown.
         """
         if self.layer_map is None:
             raise ValueError("layering: None; expected the layers that a forward pass showed")
@@ -177,8 +178,10 @@ class ModuleView(StepView):
 def summed_gradient(
     terms: Iterator[Tensor] | Sequence[Tensor], leaves: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The sum of the terms and its gradient, taken term by term, so that only one graph is held at a time; None of
-    leaves that no term depends on."""
+    """The sum of the terms and its gradient, computed term by term, so that only one graph is held at a time.
+
+    The gradient is None for leaves that no term depends on.
+    """
     total: Tensor | None = None
     grads: list[Tensor | None] = [None] * len(leaves)
     for term in terms:

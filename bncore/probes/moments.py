@@ -1,8 +1,8 @@
-"""Few samples with the moments of many: exact where the network is linear and its loss a squared error.
+"""A few samples with the moments of many: exact for a linear network with squared error.
 
-Between two norms every layer's output is then a linear function of the pair (x, target), whose batch mean and
-second moments are all that the norms, the loss and its gradients depend on. So any samples with the same
-moments give the same gradients: d + 1 of them for pairs of d numbers, 21 for the deep linear network's 1000.
+Between two norms, every layer's output is then a linear function of the pair (x, target), and the norms, the loss
+and its gradients depend only on the pairs' batch mean and second moments. Hence any samples with the same moments
+give the same gradients: d + 1 of them for pairs of d numbers, such as 21 for the deep linear network's 1000.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bncore.probes.view import StepView
 BY_MOMENTS = frozenset(
     {"none", "weight", "batch", "l2", "mean_only", "variance_only", "batch_detached", "batch_population"}
 )
-"""Norm kinds that depend on first and second moments alone, or on no statistics at all."""
+"""Norm kinds that depend only on first and second moments, or on no statistics at all."""
 
 
 def moments_suffice(net: LayeredNet, loss: Loss) -> bool:
-    """Whether gradients depend on the first and second moments of (x, target) alone."""
+    """Whether gradients depend only on the first and second moments of (x, target)."""
     return loss.kind == "squared_error" and all(
         layer.activation is None
         and not (layer.convolution or layer.pool)
@@ -34,13 +34,13 @@ def moments_suffice(net: LayeredNet, loss: Loss) -> bool:
 
 
 def with_few_samples(view: StepView, loss: Loss) -> StepView:
-    """The same step on d + 1 samples with the batch's moments; the view itself where that is no fewer.
+    """The same step on d + 1 samples with the batch's moments; the view itself if the batch has no more samples.
 
-    With Z the pairs less their mean, Z = QR, and U of d orthonormal columns orthogonal to (1, ..., 1), the
-    rows of mean + sqrt((d + 1) / n) U R have the mean and the second moments of the n pairs.
+    Let Z be the pairs minus their mean, Z = QR, and U a matrix of d orthonormal columns orthogonal to (1, ..., 1).
+    Then the rows of mean + sqrt((d + 1) / n) U R have the mean and the second moments of the n pairs.
 
     Arguments:
-        view: of a network for which `moments_suffice`.
+        view: the view of a network for which `moments_suffice`.
         loss: the view's criterion.
     """
     inputs = view.inputs.flatten(1)
@@ -62,7 +62,7 @@ def with_few_samples(view: StepView, loss: Loss) -> StepView:
 
 
 def _orthogonal_to_ones(ones: Tensor) -> Tensor:
-    """(d + 1, d): orthonormal columns, each of sum 0."""
+    """A (d + 1, d) matrix of orthonormal columns, each with sum 0."""
     basis = torch.cat([ones.unsqueeze(1), torch.eye(len(ones)).to(ones)[:, 1:]], dim=1)
     q: Tensor = torch.linalg.qr(basis).Q
     return q[:, 1:]

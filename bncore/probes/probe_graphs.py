@@ -1,4 +1,4 @@
-"""Measurements as graphs: what a probe launches is recorded once and then replayed by a single launch."""
+"""Measurements as CUDA graphs: a probe's kernels are captured once and then replayed with a single launch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from bncore.recorder import CaptureRefused, GraphCache, Recorder, first_line, sa
 
 @dataclass
 class _Graph:
-    """A recorded task, and the memory that it reads."""
+    """A captured task and the memory that it reads."""
 
     task: Measurement
     replay: Callable[[], None]
     result: Tensor
-    """All that is found, (k,) in float64, after each replay."""
+    """All results, (k,) in float64, after each replay."""
     shapes: Mapping[str, torch.Size]
     noise: NoiseInPlace
 
     def fill(self, task: Measurement) -> bool:
-        """Put the inputs of one step into the graph's memory; False where noise has got other memory."""
+        """Copy a step's inputs to the graph's memory; False if the noise has since changed buffers."""
         if not self.noise.draw(task.view.step):
             return False
         for own, new in zip(_tensors(self.task), _tensors(task), strict=True):
@@ -35,7 +35,7 @@ class _Graph:
         return True
 
     def found(self) -> Found:
-        """What the latest replay has found."""
+        """The results of the latest replay."""
         parts = torch.split(self.result.clone(), [shape.numel() for shape in self.shapes.values()])
         return {
             name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
@@ -43,12 +43,13 @@ class _Graph:
 
 
 class ProbeGraphs:
-    """Measurements, by graphs wherever one can be had; a graph is trusted after its first replay has found, to the
-    bit, what is found without it.
+    """Measurements, replayed from graphs where possible.
+
+    A graph is trusted once its first replay is bitwise equal to the measurement without it.
 
     Arguments:
-        recorder: makes the graphs; None: there are none.
-        tell: called with the reason, once for each kind of measurement that has to do without.
+        recorder: captures the graphs; None: no graphs are used.
+        tell: called with the reason, once for each kind of measurement that cannot use a graph.
     """
 
     def __init__(
@@ -58,10 +59,10 @@ class ProbeGraphs:
         self._tell = tell
         self._kept: GraphCache[_Graph] = GraphCache(recorder)
         self.replayed = 0
-        """Measurements made by a graph so far."""
+        """Number of measurements replayed from a graph so far."""
 
     def measure(self, name: str, probe: Probe, view: StepView) -> dict[str, Any]:
-        """As `probe.measure`: the same fields, to the bit."""
+        """Same as `probe.measure`, with bitwise equal fields."""
         if self._recorder is None or not isinstance(probe, GraphCapturable):
             return probe.measure(view)
         task = probe.task(view)
@@ -76,11 +77,11 @@ class ProbeGraphs:
         return task.done()
 
     def forget(self) -> None:
-        """Let all graphs go: what they recorded is done no more, or their memory is needed."""
+        """Discard all graphs, because their operations are outdated or their memory is needed."""
         self._kept.forget()
 
     def _tried(self, key: object, recorder: Recorder, task: Measurement) -> Found:
-        """Do a task; then record it and do it again by the graph, which is kept if the two agree."""
+        """Run a task, then capture and replay it; the graph is kept if both results agree."""
         self._kept.try_for(key)
         with recorder.aside():
             found = task.compute(task.view, task.given)
@@ -93,7 +94,7 @@ class ProbeGraphs:
                 raise CaptureRefused("the graph's measurement is not the same to the bit")
             shapes = {name: tensor.shape for name, tensor in found.items()}
             self._kept.keep(key, _Graph(own, replay, result, shapes, noise))
-        except (RuntimeError, CaptureRefused) as error:  # memory that runs out is among the former
+        except (RuntimeError, CaptureRefused) as error:  # RuntimeError includes running out of memory
             like = f"measurements like that of step {task.view.step}"
             self._tell(f"no CUDA graph for {like}: {first_line(error)}")
         return found
@@ -104,21 +105,21 @@ def _flat(found: Found) -> Tensor:
 
 
 def _tensors(task: Measurement) -> list[list[Tensor]]:
-    """The memory that a task reads, in lists of one type."""
+    """The tensors that a task reads, in lists of one data type each."""
     view = task.view
     kept = [*view.before.values(), *view.grads.values()]
     return [[view.inputs], [view.targets], kept, *([t] for t in (*view.buffers.values(), *task.given))]
 
 
 def _shapes(task: Measurement) -> tuple[object, ...]:
-    """Of what differs between tasks of one network."""
+    """Shapes of the inputs that differ between tasks of one network, and the names of the gradients."""
     given = tuple(tensor.shape for tensor in task.given)
     return task.view.inputs.shape, task.view.targets.shape, tuple(task.view.grads), given
 
 
 @torch.no_grad()
 def _with_own_memory(task: Measurement) -> Measurement:
-    """The same task on copies of all that it reads."""
+    """The same task on copies of all tensors that it reads."""
     view = replace(
         task.view,
         inputs=_copied(task.view.inputs),

@@ -1,4 +1,4 @@
-"""The processes that make one update together, each on a batch of its own (DistributedDataParallel)."""
+"""The processes that make one update together, each on its own batch (DistributedDataParallel)."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ CPU = torch.device("cpu")
 
 
 class PeerFailedError(RuntimeError):
-    """Another process could not do its part."""
+    """Another process failed."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """How many there are, and which one this is."""
+    """The process group: its size and this process's rank."""
 
     count: int = 1
     rank: int = 0
     joined: bool = False
-    """Whether all of them measure together, on the batch of all of them: every process then makes the same calls
-    in the same order."""
+    """Whether all processes measure together on the global batch, each making the same calls in the same order."""
     device: torch.device = CPU
-    """Where they meet."""
+    """Device of the collective operations."""
 
     @staticmethod
     def now(*, joined: bool, device: torch.device) -> Processes:
-        """Those of the default process group; one where there is none."""
+        """The processes of the default process group, or a single process if there is none."""
         if not (dist.is_available() and dist.is_initialized()):
             return Processes()
         return Processes(dist.get_world_size(), dist.get_rank(), joined, device)
 
     @property
     def batch(self) -> str:
-        """Whose batch is measured on; empty where there is one process."""
+        """Batch of the measurement, ``global`` or ``local``; empty for a single process."""
         return "" if self.count == 1 else "global" if self.joined else "local"
 
     @property
     def measures(self) -> bool:
-        """Whether this one measures."""
+        """Whether this process measures."""
         return self.rank == 0 or self.joined
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The mean over the processes, as DistributedDataParallel takes that of gradients; what was given where
-        this one measures by itself."""
+        """The mean over the processes, as DistributedDataParallel averages gradients.
+
+        A process that measures alone gets its tensors back.
+        """
         if not self.joined or self.count == 1:
             return list(tensors)
         self._proceed()
@@ -58,10 +59,10 @@ class Processes:
         return [tensor / self.count for tensor in sums]
 
     def gather(self, output: Tensor) -> Tensor:
-        """The outputs of all processes, joined along the first dimension.
+        """The outputs of all processes, concatenated along the first dimension.
 
         Raises:
-            ValueError: they are of several shapes.
+            ValueError: the outputs have different shapes.
         """
         if not self.joined or self.count == 1:
             return output
@@ -76,16 +77,17 @@ class Processes:
         return torch.cat(parts)
 
     def agree(self, willing: bool) -> bool:
-        """Whether all processes that measure are willing to."""
+        """Whether all measuring processes are willing."""
         return willing if not self.joined or self.count == 1 else not self._unwilling(willing)
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is done meanwhile is done by all that measure, or by none: where one fails, the others leave at the
-        operation for which they would wait for it.
+        """Let all measuring processes complete the context, or none.
+
+        If one fails, the others leave the context at the operation in which they would have waited for it.
 
         Raises:
-            PeerFailedError: another failed.
+            PeerFailedError: another process failed.
         """
         try:
             yield

@@ -1,5 +1,7 @@
-"""Running the instruments of a run: when they are due, and what happens to one that fails. Adding one is a file, a
-row of `PROBES` and its settings in `bncore.config.probes`."""
+"""Run the probes of a run when they are due, and handle those that fail.
+
+To add a probe, write a file, add a row to `PROBES` and add its settings to `bncore.config.probes`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from bncore.probes.view import StepView
 
 
 def _settings(chosen: Cadence) -> dict[str, Any]:
-    """What a probe is built with: its settings without its cadence."""
+    """The constructor arguments of a probe: its settings without its cadence."""
     return {name: value for name, value in chosen if name not in Cadence.model_fields}
 
 
@@ -40,12 +42,12 @@ PROBES: dict[str, Callable[[Spec], Probe]] = {
     "theory": lambda spec: TheoryProbe(**_settings(spec.probes.theory)),
     "sharpness": lambda spec: SharpnessProbe(**_settings(spec.probes.sharpness)),
 }
-"""Builders by the name of the settings in `spec.probes`, which is the `name` of the journal's events."""
+"""Builders by the name of the settings in `spec.probes`, which is also the `name` in the journal's events."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One probe's measurement: the event `probe{name, **fields}`."""
+    """A probe's measurement: the event `probe{name, **fields}`."""
 
     name: str
     fields: dict[str, Any]
@@ -58,7 +60,7 @@ class Failed:
     name: str
     reason: str
     short_of_memory: bool = False
-    """Whether another time, on another machine, it might have measured: then the event says so too."""
+    """Whether memory was short, so that it might work at another time or on another machine; the event says so."""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -71,11 +73,12 @@ NOTHING: Mapping[str, Mapping[str, Any]] = {}
 
 
 class ProbeRunner:
-    """The instruments of one run.
+    """The probes of one run.
 
     Arguments:
-        spec: the run; each of its `probes` is built and keeps the cadence given there until `set_cadence`.
-        recorded: makes measurements by graphs; default: none of them.
+        spec: the run's specification; each of its `probes` is built and keeps the cadence given there until
+            `set_cadence`.
+        recorded: runs measurements through graphs; default: no graphs.
     """
 
     def __init__(self, spec: Spec, recorded: ProbeGraphs | None = None) -> None:
@@ -84,11 +87,11 @@ class ProbeRunner:
         self._probes = {name: make(spec) for name, make in PROBES.items()}
 
     def due(self, step: int) -> tuple[str, ...]:
-        """Names of the probes that measure at `step`; none: the step needs no view."""
+        """Names of the probes that measure at `step`; if empty, the step needs no view."""
         return tuple(name for name, cadence in self._cadences.items() if cadence.due(step))
 
     def set_cadence(self, name: str, cadence: Cadence) -> None:
-        """Measure at other steps from now on.
+        """Change a probe's cadence from now on.
 
         Raises:
             ValueError: there is no such probe.
@@ -98,7 +101,7 @@ class ProbeRunner:
         self._cadences[name] = cadence
 
     def change(self, spec: Spec) -> None:
-        """Measure at the cadences of another spec from now on; what the probes remember stays."""
+        """Use the cadences of another spec from now on; the probes keep their state."""
         self._recorded.forget()
         for name in PROBES:
             self.set_cadence(name, getattr(spec.probes, name))
@@ -108,14 +111,14 @@ class ProbeRunner:
     ) -> Iterator[Measured | Failed]:
         """The measurements due at `view.step`, one at a time.
 
-        A probe that raises, whatever it raises, is answered by `Failed`; parameters, buffers, gradients,
-        generators and what the probe remembers are then put back as they were. Where memory is short, a probe
-        that can do with less tries again with less, and does so from then on.
+        Any exception of a probe yields `Failed`; parameters, buffers, gradients, generators and the probe's state
+        are then restored. If memory is short, a probe that can use less memory tries again, and uses less from
+        then on.
 
         Arguments:
-            known: events of this step, by the probe's name, of this run before it was resumed, or of the one that
-                it repeats: what memory was too short for then is not measured now, and what was measured takes as
-                much of it again.
+            known: earlier events of this step by probe name, from this run before it was resumed or from the run
+                that it repeats. A measurement for which memory was then too short is skipped, and one that
+                succeeded uses the same amount of memory again.
         """
         due = self.due(view.step)
         try:
@@ -133,11 +136,10 @@ class ProbeRunner:
             yield self._measured(name, view, snapshot)
 
     def without_memory(self, step: int, error: Exception) -> Iterator[Failed]:
-        """What is said of all that was to be measured at `step`, where memory was too short for the copies that
-        every measurement needs.
+        """The failures of all probes due at `step` when memory is too short for the copies that each needs.
 
         Raises:
-            Exception: `error`, if it is another one.
+            Exception: `error`, if it does not mean that memory ran out.
         """
         if not is_out_of_memory(error):
             raise error
@@ -158,19 +160,19 @@ class ProbeRunner:
                 reason = f"{type(error).__name__}: {error}"
             if short:
                 self._recorded.forget()
-                torch.cuda.empty_cache()  # where there is one: what the failed attempt had reserved
+                torch.cuda.empty_cache()  # on a GPU, releases what the failed attempt had reserved
             if not (short and view.processes.count == 1 and probe.reduce_memory()):
                 return Failed(name, reason, short_of_memory=short)
 
     def state_dict(self) -> dict[str, Any]:
-        """Cadences as they are now and what every probe remembers: tensors and plain values."""
+        """The current cadences and every probe's state: tensors and plain values."""
         return {
             "cadences": {name: _plain(cadence) for name, cadence in self._cadences.items()},
             "probes": {name: probe.state_dict() for name, probe in self._probes.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state returned by `state_dict`."""
         for name, plain in state["cadences"].items():
             self.set_cadence(name, Cadence.model_validate(plain))
         for name, remembered in state["probes"].items():

@@ -1,7 +1,7 @@
-"""The growing batch (`bncore.probes.growing`) in an `nn.Sequential` of anybody's, the modules in it told apart.
+"""The growing batch (`bncore.probes.growing`) for any `nn.Sequential`, by the kinds of its modules.
 
-A module that treats each sample by itself takes all chains at once; any other (batch normalization, dropout, one
-that is not known) takes them one by one, each with the buffers and the draws of the step.
+A module that treats each sample by itself takes all chains at once; any other (batch normalization, dropout,
+unknown modules) takes them one by one, each with the buffers and draws of the step.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ BY_SAMPLE: dict[type[nn.Module], Callable[[Any, Tensor], bool]] = {
     **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), lambda module, x: x.ndim > len(module.normalized_shape)),
     nn.Flatten: lambda module, x: module.start_dim > 0,
 }  # fmt: skip
-"""Modules that treat the samples of an input, along its first dimension, each by itself."""
+"""Modules, with a condition on the input, that treat each sample along its first dimension by itself."""
 
 
 class _Slot(NamedTuple):
-    """Where a module keeps a parameter or a buffer."""
+    """The place where a module keeps a parameter or buffer."""
 
     table: dict[str, Any]
     key: str
     name: str
-    """As the network calls it."""
+    """Name of the parameter or buffer in the network."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A module that the network consists of, and how a step met it."""
+    """A module in the sequence, and the circumstances of its call in the step."""
 
     name: str
     module: nn.Module
     draws: RngState | None
-    """The generators at its call; None: nothing is drawn."""
+    """Generator states at its call; None: nothing is drawn."""
     by_sample: bool
     size: int
-    """Numbers that it puts out."""
+    """Number of values in its output."""
     slots: tuple[_Slot, ...]
 
 
@@ -67,14 +67,14 @@ class _Pass:
     """A forward pass of the step on one micro-batch."""
 
     view: ModuleView
-    """The step of this micro-batch alone."""
+    """The step restricted to this micro-batch."""
     x: Tensor
-    """What the network is given."""
+    """Input of the network."""
     autocast: torch.autocast
-    """As it is there."""
+    """Autocast settings of the call."""
     parts: tuple[_Part, ...]
     left: RngState | None
-    """The generators behind the last part."""
+    """Generator states after the last part."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class GrowingSequential:
 
     @staticmethod
     def of(view: ModuleView) -> GrowingSequential | None:
-        """None where the network is none of that kind, or somebody looks at what happens inside."""
+        """The step, or None if the network is not of this kind or has hooks that watch its modules."""
         net: nn.Module = view.net
         named = list(_parts(net))
         modules = [module for _, module in named]
@@ -95,7 +95,7 @@ class GrowingSequential:
         if type(net) is not nn.Sequential or watched or tied or len({*modules}) != len(modules):
             return None
         if len(view.micro_batches) > 1 and any(m._buffers and not _of_torch(m) for m in net.modules()):
-            return None  # what one micro-batch leaves in them, the next may read
+            return None  # a micro-batch may read what the previous one left in the buffers
         passes = []
         for micro in view.micro_batches:
             one = _seen(replace(view, micro_batches=(micro,)), named)
@@ -105,14 +105,14 @@ class GrowingSequential:
         return GrowingSequential(view, tuple(passes))
 
     def held(self, layer: int) -> float:
-        """Of the activations of a training step those from a layer on."""
+        """Share of a training step's activations from a layer on."""
         sizes = [part.size for part in self.passes[0].parts]
         return sum(sizes[_place(self.passes[0], layer) :]) / sum(sizes)
 
     def gradients(
         self, new: Parameters, layers: Sequence[int], *, group: int, limit: int, budget: float
     ) -> list[Tensor]:
-        """G'_i of the chosen layers; arguments as those of `bncore.probes.growing.growing_batch`."""
+        """G'_i of the chosen layers; arguments as for `bncore.probes.growing.growing_batch`."""
         groups = groups_of(layers, self.held, group=group, limit=limit, budget=budget)
         each = [_Growing(one, new).run(groups) for one in self.passes]
         return self.view.mean([sum(of_layer[1:], of_layer[0]) for of_layer in zip(*each, strict=True)])
@@ -120,7 +120,7 @@ class GrowingSequential:
 
 @dataclass(frozen=True)
 class _Growing:
-    """One evaluation on one micro-batch."""
+    """One evaluation of the growing batch on one micro-batch."""
 
     made: _Pass
     new: Parameters
@@ -138,13 +138,13 @@ class _Growing:
                     chains += self._call(place, self._mixed(layer, leaves), [prefix.clone()])
                 if place < places[-1]:
                     with torch.no_grad():
-                        (prefix,) = self._call(place, self.new, [prefix.clone()])  # which may be written to
+                        (prefix,) = self._call(place, self.new, [prefix.clone()])  # modules may write to it
             reached = places[-1]
             found += self._gradients(chains, leaves)
         return found
 
     def _mixed(self, layer: int, leaves: dict[int, Tensor]) -> Parameters:
-        """The layers before this one new, the others old; its own weight is a variable, among `leaves`."""
+        """Updated parameters before this layer, old ones elsewhere; its weight is a variable, kept in `leaves`."""
         view = self.made.view
         weight = view.weights[layer]
         leaf = leaves.setdefault(layer, view.before[weight].detach().requires_grad_())
@@ -152,7 +152,7 @@ class _Growing:
         return {**mixed, weight: leaf}
 
     def _old(self, place: int, chains: list[Tensor]) -> list[Tensor]:
-        """The old part on all chains."""
+        """The output of the old part for all chains."""
         before = self.made.view.before
         if len(chains) > 1 and self.made.parts[place].by_sample:
             (joined,) = self._call(place, before, [torch.cat(chains)])
@@ -160,7 +160,7 @@ class _Growing:
         return self._call(place, before, chains)
 
     def _call(self, place: int, parameters: Parameters, given: Sequence[Tensor]) -> list[Tensor]:
-        """What a part makes of each of them."""
+        """The output of a part for each input."""
         part = self.made.parts[place]
         found: list[Tensor] = []
         with self.made.autocast:
@@ -173,7 +173,7 @@ class _Growing:
 
     @contextmanager
     def _lent(self, slots: Sequence[_Slot], parameters: Parameters) -> Iterator[None]:
-        """Modules with these parameters, and the buffers of the step."""
+        """Let the modules temporarily have these parameters and the buffers of the step."""
         buffers, own = self.made.view.buffers, [slot.table[slot.key] for slot in slots]
         try:
             for table, key, name in slots:
@@ -184,7 +184,7 @@ class _Growing:
                 slot.table[slot.key] = tensor
 
     def _gradients(self, chains: list[Tensor], leaves: dict[int, Tensor]) -> list[Tensor]:
-        """Those of the chains' losses: each chain's weight is met by no other."""
+        """The gradients of the chains' losses: no two chains share a variable."""
         view, slots = self.made.view, _slots(self.made.view.net)
         losses: list[Tensor] = []
         with _giving(self.made, chains):
@@ -196,7 +196,7 @@ class _Growing:
 
 
 def _place(made: _Pass, layer: int) -> int:
-    """Which part holds a layer."""
+    """Index of the part that contains a layer."""
     weight = made.view.weights[layer]
     return next(i for i, part in enumerate(made.parts) if weight.startswith(f"{part.name}."))
 
@@ -212,7 +212,7 @@ def _slots(module: nn.Module, within: str = "") -> tuple[_Slot, ...]:
 
 
 def _parts(net: nn.Module, within: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """What the network calls one after the other, by name."""
+    """The modules that the network calls in sequence, with their names."""
     for name, child in net._modules.items():
         if type(child) is nn.Sequential:
             yield from _parts(child, f"{within}{name}.")
@@ -221,7 +221,7 @@ def _parts(net: nn.Module, within: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _Pass | None:
-    """How the loss calls the network; None where otherwise than once, with one tensor from part to part."""
+    """The loss's pass through the network; None unless it is one call with a single tensor from part to part."""
     net: nn.Module = view.net
     names = {module: name for name, module in named}
     calls: list[nn.Module] = []
@@ -238,7 +238,7 @@ def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _Pass | N
         alone = len(args) == 1 and isinstance(args[0], Tensor)
         if module is not net:
             entered.append((draws(), alone and _by_sample(module, args[0])))
-        elif alone and not args[0].requires_grad:  # of which a loss may take a gradient
+        elif alone and not args[0].requires_grad:  # a loss may differentiate with respect to the input
             kind = view.device.type
             on = torch.is_autocast_enabled(kind)
             autocast = torch.autocast(kind, dtype=torch.get_autocast_dtype(kind) if on else None, enabled=on)
@@ -275,7 +275,7 @@ def _of_torch(module: nn.Module) -> bool:
 
 @contextmanager
 def _giving(made: _Pass, outputs: Sequence[Tensor]) -> Iterator[None]:
-    """The network puts out these meanwhile, call by call, whatever it is given."""
+    """Let the network return these outputs, call by call, whatever its input."""
     remaining = iter(outputs)
 
     def leave(_: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sharpness: the largest Hessian eigenvalue, the curvature along the gradient, and lengths per layer."""
+"""Sharpness: the largest Hessian eigenvalue, the curvature along the gradient, and norms per layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bncore.probes.view import StepView
 class TopEigenvector:
     """The direction of largest curvature of the loss at theta_t on the step's batch."""
 
-    value: float  # lambda_max, as a Ritz value: from below
+    value: float  # lambda_max, approximated from below by a Ritz value
     vector: dict[str, Tensor]  # by parameter name, ||vector|| = 1 over all of them
     residual: float  # ||Hv - value * v|| / |value|
     products: int  # Hessian products spent
@@ -30,15 +30,16 @@ class TopEigenvector:
 def top_eigenvector(
     view: StepView, *, iterations: int, tolerance: float, start: Mapping[str, Tensor] | None = None
 ) -> TopEigenvector:
-    """The top eigenpair of the Hessian of the view's loss: the data loss, unless it is `StepView.with_penalty`. (A
-    penalty of all parameters adds weight_decay to the value and leaves the vector; one of the weights alone turns
-    it.)
+    """The top eigenpair of the Hessian of the view's loss: the data loss, unless it is `StepView.with_penalty`.
+
+    A penalty on all parameters adds weight_decay to the value and leaves the vector unchanged; a penalty on only
+    the weights changes the vector too.
 
     Arguments:
         view: the step; train-mode statistics and the step's own noise.
-        iterations: Hessian products at most, one more for the curvature along the gradient not counted.
+        iterations: maximum number of Hessian products, not counting one for the curvature along the gradient.
         tolerance: relative residual at which to stop.
-        start: an earlier eigenvector by name; used where its names and shapes still fit.
+        start: an earlier eigenvector by name; used if its names and shapes still fit.
 
     Raises:
         ValueError: the network's norm has no second derivatives (lp:<p> with 1 < p < 2).
@@ -56,10 +57,10 @@ def top_eigenvector(
 
 
 def layer_lengths(view: StepView) -> dict[str, Tensor]:
-    """Per layer, of its weight W alone (no bias, gamma or beta), each (layers,) and in layer order, in float64:
+    """Norms per layer of its weight W (without bias, gamma or beta), each (layers,) in layer order, in float64.
 
-    `layer_grad_norm` ||grad_W L||, `weight_norm` ||W||, `relative_update` ||dW|| / ||W|| of what the
-    optimizer really did, `effective_lr` lr / ||W||^2, which is what counts for scale-invariant layers
+    `layer_grad_norm` ||grad_W L||; `weight_norm` ||W||; `relative_update` ||dW|| / ||W|| of the optimizer's actual
+    update; `effective_lr` lr / ||W||^2, the relevant quantity for scale-invariant layers
     (docs/explanation/paper.md, section 6). W is that of theta_t.
     """
     names = view.weights
@@ -76,10 +77,10 @@ def layer_lengths(view: StepView) -> dict[str, Tensor]:
 
 
 class SharpnessProbe(Probe):
-    """The probe; it remembers the last eigenvector as a warm start.
+    """The sharpness probe; it remembers the last eigenvector as a warm start.
 
     Arguments:
-        iterations: Hessian products at most per measurement.
+        iterations: maximum number of Hessian products per measurement.
         tolerance: relative residual that counts as converged.
     """
 
@@ -89,10 +90,14 @@ class SharpnessProbe(Probe):
         self._warm: dict[str, Tensor] | None = None
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The journal's fields: `eigenvalue` with `residual`, `products`, `converged`;
-        `stability_threshold`, where the optimizer's updates of a quadratic turn unstable (nan where no eigenvalue
-        of the Hessian decides that), and `two_over_lr`, which is that for gradient descent; `gradient_curvature`;
-        `layers`, their numbers, and what `layer_lengths` says of them."""
+        """The journal's fields.
+
+        - `eigenvalue` with `residual`, `products`, `converged`;
+        - `stability_threshold`, the curvature above which the optimizer's updates of a quadratic become unstable
+          (nan if no eigenvalue of the Hessian decides that), and `two_over_lr`, its value for gradient descent;
+        - `gradient_curvature`;
+        - `layers`, their numbers, and the fields of `layer_lengths`.
+        """
         top = top_eigenvector(view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm)
         self._warm = top.vector
         return {
@@ -112,5 +117,5 @@ class SharpnessProbe(Probe):
         return dict(self._warm or {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state returned by `state_dict`."""
         self._warm = dict(state) or None

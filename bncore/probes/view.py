@@ -31,11 +31,11 @@ def another_order(samples: int, *, seed: int, step: int, device: torch.device) -
 
 
 class Reordered(nn.Module):
-    """A network that takes its batch in another order, each sample keeping its own noise.
+    """A network that processes its batch in another order, with each sample keeping its own noise.
 
     Arguments:
         net: the network; its parameters are this module's, under the prefix ``net.``.
-        order: (samples,), where each sample of the new order stood.
+        order: old index of each sample in the new order, (samples,).
     """
 
     def __init__(self, net: LayeredNet, order: Tensor) -> None:
@@ -45,7 +45,7 @@ class Reordered(nn.Module):
         self.back = order.argsort()
 
     def forward(self, x: Tensor, p: ForwardMode) -> Tensor:
-        """Outputs in the new order, [samples, outputs], of `x` in the old one."""
+        """Outputs in the new order, [samples, outputs], for `x` in the old order."""
         x = x[self.order]
         for layer in self.net.layers:
             x = self._noisy(layer.noise_input, x, p)
@@ -68,27 +68,27 @@ class StepView:
     """Step t after the optimizer's update: theta_t, theta_{t+1}, the batch and the raw gradient.
 
     Nothing in it may be written to. Everything computed from it uses train-mode batch statistics, the step's
-    own noise draws and the buffers of time t, and leaves the live network as it is.
+    own noise draws and the buffers of time t, and leaves the live network unchanged.
     """
 
     step: int
-    """t."""
+    """The step t."""
     seed: int
-    """Of the run; probes that draw use the key (seed, "probe", step, ...)."""
+    """Seed of the run; probes that draw use the key (seed, "probe", step, ...)."""
     net: LayeredNet
-    """The live network, its parameters being theta_{t+1}."""
+    """The live network, whose parameters are theta_{t+1}."""
     criterion: Callable[[Tensor, Tensor], Tensor]
-    """Data loss of outputs and targets."""
+    """Data loss as a function of outputs and targets."""
     inputs: Tensor
-    """The step's own batch, (n, ...), as the network met it."""
+    """Inputs of the step's own batch, (n, ...), as passed to the network."""
     targets: Tensor
-    """Its targets."""
+    """Targets of the batch."""
     before: Parameters
     """theta_t by name, cloned before the update."""
     buffers: Parameters
     """The buffers of time t by name, cloned before the step's forward pass."""
     grads: Parameters
-    """Raw gradient of the data loss at theta_t by name; parameters without part have none."""
+    """Raw gradient of the data loss at theta_t by name; unused parameters have none."""
     loss: float
     """Data loss at theta_t on the batch."""
     lr: float
@@ -96,28 +96,28 @@ class StepView:
     weight_decay: float = 0.0
     """Coefficient of the weight penalty (wd / 2) * ||theta||^2."""
     decay: str = "all"
-    """What of theta the penalty acts on; see `bncore.nets.decays`."""
+    """Parameters that the penalty acts on; see `bncore.nets.decays`."""
     stability: float = math.nan
-    """The curvature, the weight penalty's included, beyond which the optimizer's updates of a quadratic grow
-    (`bncore.config.stability`); nan where it has none."""
+    """Curvature, including the weight penalty's, above which the optimizer's updates of a quadratic grow
+    (`bncore.config.stability`); nan if there is none."""
     penalized: bool = False
-    """Whether loss and gradients, those given here too, include the penalty; see `with_penalty`."""
+    """Whether loss and gradients, including those given here, include the penalty; see `with_penalty`."""
     processes: Processes = ALONE
-    """Whose batches the step was made on."""
+    """The processes on whose batches the step was made."""
 
     @cached_property
     def after(self) -> Parameters:
-        """theta_{t+1} by name: what the optimizer really produced. The live tensors: do not write."""
+        """theta_{t+1} by name, as the optimizer actually produced it. These are the live tensors: do not write."""
         return {name: p.detach() for name, p in self.net.named_parameters()}
 
     @property
     def device(self) -> torch.device:
-        """Where the step was made."""
+        """Device of the step."""
         return self.inputs.device
 
     @property
     def samples(self) -> int:
-        """How many the batch holds; 0: not known."""
+        """Number of samples in the batch; 0: unknown."""
         return len(self.inputs)
 
     def rate_of(self, name: str) -> float:
@@ -126,12 +126,12 @@ class StepView:
 
     @property
     def descent(self) -> Parameters:
-        """-1 / lr times what gradient descent would do: the gradient, where there is one learning rate."""
+        """-1 / lr times the update of gradient descent: the gradient itself if there is only one learning rate."""
         return self.grads
 
     @property
     def stability_threshold(self) -> float:
-        """The same of the loss that this view is of: without its penalty, that has taken its share."""
+        """`stability` for this view's loss: less `weight_decay` if the loss does not include the penalty."""
         return self.stability if self.penalized else self.stability - self.weight_decay
 
     @property
@@ -140,37 +140,39 @@ class StepView:
         return [f"layers.{i}.weight" for i in range(len(self.net.layers))]
 
     def layer_of(self, name: str) -> int:
-        """The index, from 0, of the layer that a parameter belongs to."""
+        """Index, from 0, of the layer that a parameter belongs to."""
         return int(name.split(".")[1])
 
     @property
     def reorderable(self) -> bool:
-        """Whether the batch in another order gives the same gradient but for rounding (`reordered_grads`)."""
+        """Whether the batch in another order gives the same gradient up to rounding (`reordered_grads`)."""
         return True
 
     @property
     def how(self) -> ForwardMode:
-        """The forward pass of this step: train-mode statistics, its own noise, nothing tracked."""
+        """The mode of this step's forward pass: train-mode statistics, the step's own noise, no tracking."""
         return ForwardMode(training=True, track=False, noise_step=self.step)
 
     def outputs_at(self, parameters: Parameters) -> Tensor:
-        """Network outputs on the step's batch at other parameters (missing names: the live ones)."""
+        """Network outputs on the step's batch at other parameters; missing names use the live parameters."""
         tensors = layer_tensors(self.net, {**self.after, **parameters})
         return with_buffers(
             self.net, self.buffers, lambda: run_layers(self.net, tensors, self.inputs, self.how)
         )
 
     def at_theta_t(self, work: Callable[[LayeredNet], T]) -> T:
-        """`work(net)` while the network has the parameters and buffers of time t: for what looks into the layers,
-        where `outputs_at` gives the outputs alone."""
+        """`work(net)` while the network has the parameters and buffers of time t.
+
+        For work that looks into the layers; `outputs_at` gives only the outputs.
+        """
         return self.within(self.before, work)
 
     def within(self, parameters: Parameters, work: Callable[[LayeredNet], T]) -> T:
-        """The same at other parameters."""
+        """`work(net)` while the network has other parameters and the buffers of time t."""
         return with_tensors(self.net, {**self.buffers, **parameters}, work)
 
     def with_penalty(self) -> Self:
-        """The same step as one of the loss with its weight penalty."""
+        """The same step for the loss including the weight penalty."""
         if self.penalized or not self.weight_decay:
             return self
         pull = {name: self.weight_decay * self.before[name] for name in self._decayed}
@@ -191,34 +193,36 @@ class StepView:
         return [name for name in self.grads if decays(self.before[name], self.decay)]
 
     def own_loss_at(self, parameters: Parameters) -> Tensor:
-        """What of the loss is this process's, differentiable: the loss, where there is one process."""
+        """This process's part of the loss, differentiable; with a single process, the loss itself."""
         return self.loss_at(parameters)
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The mean over the processes of what each computed of its own loss."""
+        """The mean over the processes of quantities that each computed from its own loss."""
         return list(tensors)
 
     def loss_at(self, parameters: Parameters) -> Tensor:
-        """Loss at other parameters, a 0-d tensor on the device; differentiable, where there is one process."""
+        """Loss at other parameters, a 0-d tensor on the device; differentiable with a single process."""
         return self.loss_of(self.outputs_at(parameters), self.targets, parameters)
 
     def loss_of(self, outputs: Tensor, targets: Tensor, parameters: Parameters) -> Tensor:
-        """The data loss of outputs, and the penalty of the parameters where it is included."""
+        """The data loss of outputs, plus the penalty of the parameters if the view includes it."""
         loss = self.criterion(outputs, targets)
         return loss + self.penalty_at(parameters) if self.penalized else loss
 
     def gradient_at(
         self, parameters: Parameters, names: Sequence[str] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss at other parameters and its gradient with respect to some of them; default: all that take part."""
+        """Loss at other parameters and its gradient with respect to some of them; default: all those in use."""
         leaves = {name: parameters[name].detach().requires_grad_() for name in names or self.grads}
         loss = self.loss_at({**parameters, **leaves})
         return loss.detach(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
     @cached_property
     def reordered_grads(self) -> dict[str, Tensor]:
-        """The gradient at theta_t again, with the batch in another order: its distance from `grads` is the
-        noise floor of every difference of gradients."""
+        """The gradient at theta_t recomputed with the batch in another order.
+
+        Its distance from `grads` is the noise floor of every difference of gradients.
+        """
         leaves = {name: self.before[name].detach().requires_grad_() for name in self.grads}
         order = another_order(len(self.inputs), seed=self.seed, step=self.step, device=self.inputs.device)
         tensors = {f"net.{name}": t for name, t in {**self.buffers, **self.before, **leaves}.items()}

@@ -1,9 +1,9 @@
 """Both sides of Theorems 4.1, 4.2 and 4.4 of Santurkar et al. (2018), and the algebra of Lemma 4.5.
 
-For one layer with batch normalization: y = W x, y_hat = (y - mean) / sqrt(var + eps) over the batch of m
-(samples, and positions of a convolution), z = gamma * y_hat + beta, gamma and beta constants. L_hat is the loss
-as a function of y, L the loss as a function of z. Units j are the rows of the matrices below, (C, m) in float64:
-what is measured is the error of the gradients given, not of this arithmetic.
+For one layer with batch normalization: y = W x; y_hat = (y - mean) / sqrt(var + eps) over a batch of m values
+(samples, and positions of a convolution); z = gamma * y_hat + beta with constant gamma and beta. L_hat is the loss
+as a function of y, L the loss as a function of z. Units j are the rows of the matrices below, (C, m), in float64,
+so that the measured error is that of the given gradients, not of this arithmetic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def by_unit(a: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Standardized:
-    """What the theorems need of y and gamma, per unit."""
+    """The quantities of y and gamma that the theorems need, per unit."""
 
     centered: Tensor  # (C, m), y - mean
     y_hat: Tensor  # (C, m)
@@ -32,7 +32,7 @@ class Standardized:
 
     @classmethod
     def of(cls, y: Tensor, gamma: Tensor | None, eps: float) -> Standardized:
-        """From y as the norm meets it and gamma, (C,); None stands for 1."""
+        """From y, the norm's input, and gamma, (C,); None stands for 1."""
         rows = by_unit(y)
         centered = rows - rows.mean(1, keepdim=True)
         var = centered.square().mean(1)
@@ -54,7 +54,7 @@ class Theorem41:
 
     @property
     def corrected(self) -> Tensor:
-        """The right side by the paper's own proof (eq. 8), with its exact form for eps > 0: an equality."""
+        """The right side by the paper's own proof (eq. 8), in its exact form for eps > 0: an equality."""
         return self.scale * (self.plain - self.mean_part - self.correlation_part)
 
     @property
@@ -64,7 +64,7 @@ class Theorem41:
 
 
 def theorem_41(known: Standardized, at_z: Tensor, at_y: Tensor) -> Theorem41:
-    """Theorem 4.1 from the gradients arriving at z and at y, both shaped as y was."""
+    """Theorem 4.1 from the gradients with respect to z and y, both in the shape of y."""
     g, d, m = by_unit(at_z), by_unit(at_y), known.m
     correlation = dot(g, known.y_hat).square()
     return Theorem41(
@@ -79,7 +79,7 @@ def theorem_41(known: Standardized, at_z: Tensor, at_y: Tensor) -> Theorem41:
 
 @dataclass(frozen=True)
 class Theorem42:
-    """Theorem 4.2 of a whole layer, or of one of its units: left = quadratic - correction."""
+    """Theorem 4.2 for a whole layer or one of its units: left = quadratic - correction."""
 
     left: float  # d^T (d^2 L_hat / dy^2) d with d = dL_hat/dy
     quadratic: float  # u^T H u, H the Hessian of L with respect to z, u the change of z along d
@@ -87,13 +87,15 @@ class Theorem42:
 
     @property
     def right(self) -> float:
-        """The right side, an equality."""
+        """The right side of the equality."""
         return self.quadratic - self.correction
 
 
 def direction_at_z(known: Standardized, d: Tensor) -> Tensor:
-    """u, (C, m): the derivative of z along d, (C, m); gamma * d / sigma as printed where eps = 0 and d is the
-    gradient at y, which is orthogonal to y_hat then."""
+    """u, (C, m): the derivative of z along d, (C, m).
+
+    It is gamma * d / sigma, as printed, if eps = 0 and d is the gradient at y, which is then orthogonal to y_hat.
+    """
     centered = d - d.mean(1, keepdim=True)
     slope = dot(known.centered, d) / known.m / known.var_eps
     u: Tensor = known.gamma[:, None] * (
@@ -128,8 +130,10 @@ class Theorem44:
 
 
 def theorem_44(seen: Theorem41, lam: float) -> Theorem44:
-    """Theorem 4.4 following eqs. 16-18 of the paper (the printed form is not consistent in powers), with
-    Theorem 4.1's exact form for eps > 0: m mu_g^2 is the mean part there."""
+    """Theorem 4.4 following eqs. 16-18 of the paper, with Theorem 4.1's exact form for eps > 0.
+
+    (The printed form is inconsistent in powers.) m mu_g^2 is Theorem 4.1's mean part.
+    """
     return Theorem44(lam**2 * float(seen.plain.sum()), lam**2 * float(seen.corrected.sum()))
 
 
@@ -146,8 +150,8 @@ class Lemma45:
 def lemma_45(initial: Tensor, optimum: Tensor) -> Lemma45:
     """The lemma's algebra, an equality for the point k W*, in the precision of the weights.
 
-    That k W* is an optimum of the network with batch normalization is the lemma's claim, and not so:
-    see `counter_example`.
+    The lemma also claims that k W* is an optimum of the network with batch normalization, which is false: see
+    `bncore.probes.theory.table.counter_example`.
     """
     w0, w = initial.detach().flatten(), optimum.detach().flatten()
     inner, size = w @ w0, w @ w

@@ -1,5 +1,7 @@
-"""The theory probe: Theorems 4.1, 4.2 and 4.4 on the network in training, by gradients and Hessian products at y
-and z of BatchNorm layers."""
+"""The theory probe: Theorems 4.1, 4.2 and 4.4 on the network during training.
+
+It uses gradients and Hessian products at y and z of the BatchNorm layers.
+"""
 
 from __future__ import annotations
 
@@ -31,23 +33,23 @@ from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator
 
 INPUT_NORM_TOLERANCE = 1e-3
-"""Relative residual of the squared spectral norm of a layer's input."""
+"""Relative residual at which the search for the squared spectral norm of a layer's input stops."""
 
 
 @dataclass(frozen=True)
 class Tap:
-    """One BatchNorm layer inside a pass."""
+    """One BatchNorm layer in a pass."""
 
     number: int  # 1-based
     input: Tensor  # X, the layer's input, detached
-    y: Tensor  # what the norm sees, noise before it included
+    y: Tensor  # the norm's input, including noise before it
     z: Tensor  # gamma * y_hat + beta, before any noise after it
     gamma: Tensor | None  # (C,)
     eps: float
 
 
 def batch_norm_layers(net: LayeredNet) -> list[int]:
-    """Numbers, from 1, of the layers that the theorems speak of: those with batch normalization proper."""
+    """Numbers, from 1, of the layers that the theorems apply to: those with batch normalization proper."""
     return [
         number
         for number, layer in enumerate(net.layers, start=1)
@@ -56,7 +58,7 @@ def batch_norm_layers(net: LayeredNet) -> list[int]:
 
 
 def tapped_pass(view: StepView, numbers: Sequence[int]) -> tuple[Tensor, list[Tap]]:
-    """The data loss at theta_t, differentiable with respect to y and z of the chosen layers, and their taps.
+    """The data loss at theta_t, differentiable with respect to y and z of the chosen layers, and the layers' taps.
 
     Arguments:
         numbers: 1-based layer numbers, each one of `batch_norm_layers`.
@@ -84,7 +86,7 @@ def _tap(layer: Layer, number: int, x: Tensor, how: ForwardMode) -> Tap:
     y = layer.map(x, layer.weight, how)
     if layer.noise_before_norm is not None:
         y = layer.noise_before_norm.apply(y, how)
-    if not y.requires_grad:  # the first tap: everything behind it depends on it
+    if not y.requires_grad:  # the first tap: everything after it depends on it
         y.requires_grad_()
     z = layer.norm.normalize(y, gamma, beta, how)
     return Tap(number, x.detach(), y, z, gamma, layer.norm.setting.eps)
@@ -92,7 +94,7 @@ def _tap(layer: Layer, number: int, x: Tensor, how: ForwardMode) -> Tap:
 
 @dataclass(frozen=True)
 class LayerFindings:
-    """What the theorems say of one layer."""
+    """The theorems' quantities for one layer."""
 
     number: int
     known: Standardized
@@ -102,7 +104,7 @@ class LayerFindings:
 
 
 def lipschitz_of_layers(loss: Tensor, taps: Sequence[Tap]) -> list[LayerFindings]:
-    """Theorem 4.1 of every tapped layer by one backward pass, differentiable for `predictiveness`.
+    """Theorem 4.1 for every tapped layer in one backward pass, which is differentiable for `predictiveness`.
 
     Raises:
         ArithmeticError: a gradient is not finite.
@@ -118,10 +120,10 @@ def lipschitz_of_layers(loss: Tensor, taps: Sequence[Tap]) -> list[LayerFindings
 
 
 def predictiveness(tap: Tap, layer: LayerFindings, unit: int | None = None) -> Theorem42:
-    """Theorem 4.2 of a whole layer, or of one unit, d being zero in all others.
+    """Theorem 4.2 for a whole layer, or for one unit with d zero in all others.
 
-    One Hessian-vector product gives both sides: what it sends back to y is (d^2 L_hat/dy^2) d, and what
-    arrives at z on the way is H times the derivative of z along d.
+    One Hessian-vector product gives both sides: its gradient at y is (d^2 L_hat/dy^2) d, and its gradient at z, on
+    the way, is H times the derivative of z along d.
     """
     d = layer.at_y.detach()
     if unit is not None:
@@ -135,14 +137,16 @@ def predictiveness(tap: Tap, layer: LayerFindings, unit: int | None = None) -> T
 
 
 def sampled_units(view: StepView, number: int, units: int, count: int) -> list[int]:
-    """`count` different units of a layer of `units`, in ascending order: the same at every step of a run."""
+    """`count` distinct units of a layer with `units`, in ascending order: the same at every step of a run."""
     source = generator(view.seed, "probe", layer=number, part=ProbeDraws.THEORY)
     return sorted(torch.randperm(units, generator=source)[:count].tolist())
 
 
 def input_norm(view: StepView, tap: Tap) -> float:
-    """Spectral norm of X, the layer's input as the matrix with y_j = X w_j; a row is a sample, or for a
-    convolution the patch around a position. By Lanczos on X^T X, so from below, to about `INPUT_NORM_TOLERANCE`.
+    """Spectral norm of X, the layer's input as the matrix with y_j = X w_j.
+
+    A row of X is a sample or, for a convolution, the patch around a position. The norm is computed by Lanczos on
+    X^T X, hence from below, to about `INPUT_NORM_TOLERANCE`.
     """
 
     def run(net: LayeredNet) -> float:
@@ -164,12 +168,12 @@ def input_norm(view: StepView, tap: Tap) -> float:
 
 
 class TheoryProbe(Probe):
-    """The probe; it remembers nothing.
+    """The theory probe; it has no state.
 
     Arguments:
         layers: 1-based numbers of BatchNorm layers; empty: all of them.
-        neurons: how many units of each layer, drawn by the run's seed, Theorem 4.2 is measured on by themselves;
-            a Hessian-vector product each.
+        neurons: number of single units per layer, drawn with the run's seed, for which Theorem 4.2 is measured
+            too, at one Hessian-vector product each.
     """
 
     def __init__(self, *, layers: Sequence[int], neurons: int) -> None:
@@ -177,23 +181,23 @@ class TheoryProbe(Probe):
         self.neurons = neurons
 
     def measure(self, view: StepView) -> dict[str, Any]:
-        """The journal's fields, each over the chosen layers, (L,) unless said otherwise, sums over their units:
+        """The journal's fields over the chosen layers, summed over units, each (L,) unless noted otherwise:
 
-        - `layers`: their numbers; an empty list where the network has no batch normalization;
+        - `layers`: their numbers; an empty list if the network has no batch normalization;
         - Theorem 4.1: `lipschitz_left`, and on the right `lipschitz_scale` - `lipschitz_mean` -
           `lipschitz_correlation` = `lipschitz_corrected`, each part with the factor gamma^2/(var + eps);
-          `lipschitz_plain`, the squared gradient at z; `lipschitz_error`, sum of |left_j - corrected_j| over
-          the left side; `lipschitz_printed`, the right side as printed, and `printed_fails`, the share of
-          units whose left side is above it;
+          `lipschitz_plain`, the squared gradient at z; `lipschitz_error`, the sum of |left_j - corrected_j|
+          divided by the left side; `lipschitz_printed`, the right side as printed, and `printed_fails`, the share
+          of units whose left side exceeds it;
         - Theorem 4.2: `hessian_left`, `hessian_quadratic`, `hessian_correction`, `hessian_error` (relative to
-          the largest of the three); of single units `unit` (from 0), `unit_left`, `unit_right`, (L, neurons);
+          the largest of the three); for single units `unit` (from 0), `unit_left`, `unit_right`, (L, neurons);
         - Theorem 4.4: `input_norm` (lambda, the spectral norm of the layer's input in this batch),
           `worst_plain`, `worst_bound`, and `worst_actual`, the squared gradient of the layer's weight, which
-          the bound is above.
+          the bound exceeds.
 
         Raises:
-            ValueError: a chosen layer has no batch normalization though others have, or a norm that has no
-                second derivatives (see `require_hessian`).
+            ValueError: a chosen layer has no batch normalization although others have, or some norm has no second
+                derivatives (see `require_hessian`).
             ArithmeticError: a gradient is not finite.
         """
         numbers = self._chosen(view)
@@ -252,7 +256,7 @@ def _hessian(taps: Sequence[Tap], found: Sequence[LayerFindings]) -> dict[str, l
 def _hessian_of_units(
     view: StepView, taps: Sequence[Tap], found: Sequence[LayerFindings], count: int
 ) -> dict[str, Any]:
-    # A layer may have fewer units than requested; the rows of one event are of one length.
+    # A layer may have fewer units than requested; all rows of an event need the same length.
     count = min(count, *(tap.y.shape[1] for tap in taps))
     units = [sampled_units(view, tap.number, tap.y.shape[1], count) for tap in taps]
     seen = [
@@ -281,12 +285,12 @@ def _worst_case(
 
 
 def error_42(seen: Theorem42) -> float:
-    """|left - right| over the largest of the three numbers in it: the right side is a difference."""
+    """|left - right| relative to the largest of its three terms, because the right side is a difference."""
     return relative(
         abs(seen.left - seen.right), max(abs(seen.left), abs(seen.quadratic), abs(seen.correction))
     )
 
 
 def relative(gap: float, size: float) -> float:
-    """gap / size; 0 where there is no gap."""
+    """gap / size, or 0 if there is no gap."""
     return gap / size if gap else 0.0

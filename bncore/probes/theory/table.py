@@ -1,5 +1,7 @@
-"""The theorems on small networks, before and after training, with the error seen in each precision; and one neuron
-for which Lemma 4.5's claim is false, after Dannemann & Junike (arXiv 2502.17913)."""
+"""The theorems on small networks, before and after training, with the error in each precision.
+
+It also has a single neuron for which Lemma 4.5's claim is false, after Dannemann & Junike (arXiv 2502.17913).
+"""
 
 from __future__ import annotations
 
@@ -19,36 +21,36 @@ from bncore.probes.view import StepView
 from bncore.random import generator
 
 HOLDS = 1e-9
-"""Relative error in float64 up to which a statement counts as true: rounding leaves about 1e-15."""
+"""Relative error in float64 up to which a statement counts as true; rounding accounts for about 1e-15."""
 SAMPLES = 32
 Sides = tuple[Any, Any]
-"""Left and right sides, one number of each per layer."""
+"""Left and right sides, one number per layer each."""
 STATEMENTS: dict[str, tuple[Literal["=", "<="], str, str]] = {
     "Thm 4.1 corrected": ("=", "lipschitz_left", "lipschitz_corrected"),
     "Thm 4.1 as printed": ("<=", "lipschitz_left", "lipschitz_printed"),
     "Thm 4.2": ("=", "hessian_left", "hessian_right"),
     "Thm 4.4 corrected": ("<=", "worst_actual", "worst_bound"),
 }
-"""Statements about a layer: the relation, and the sides as the theory probe's event names them."""
+"""Statements about a layer: the relation, and the names of both sides in the theory probe's event."""
 
 
 @dataclass(frozen=True)
 class TheoryRow:
-    """One statement on the layers of one network."""
+    """One statement checked on the layers of one network."""
 
     statement: str
     network: str
     state: str  # "random", "trained" or "counter-example"
     relation: Literal["=", "<="]
-    checked: int  # layers
-    failed: int  # layers on which it is not true, by the float64 numbers
-    error32: float  # largest: |left - right| / left of "=", the excess of left over right, over left, of "<="
+    checked: int  # number of layers
+    failed: int  # number of layers for which it is false in float64
+    error32: float  # largest |left - right| / left for "=", or max(left - right, 0) / left for "<="
     error64: float
 
 
 @dataclass(frozen=True)
 class _Case:
-    """A network, its data and how it is trained for the table."""
+    """A network of the table, with its data and learning rate."""
 
     title: str
     spec: Spec
@@ -71,12 +73,12 @@ def _cases(seed: int) -> list[_Case]:
 def theory_table(
     *, seed: int = 0, steps: int = 50, tell: Callable[[str, int, int], object] = lambda *_: None
 ) -> list[TheoryRow]:
-    """Theorems 4.1, 4.2 and 4.4 and Lemma 4.5 on three BatchNorm networks and on the lemma's counter-example.
+    """Theorems 4.1, 4.2 and 4.4 and Lemma 4.5 on three BatchNorm networks, and the lemma's counterexample.
 
     Arguments:
-        seed: of initialization and of the Gaussian data.
-        steps: of full-batch gradient descent between "random" and "trained".
-        tell: called with what comes next, how many parts are done, and of how many.
+        seed: seed of the initialization and the Gaussian data.
+        steps: steps of full-batch gradient descent between "random" and "trained".
+        tell: called with the name of the next part, the number of parts done and the total.
     """
     rows, cases = [], _cases(seed)
     parts = (
@@ -179,18 +181,18 @@ def _lemma_row(case: _Case, start: LayeredNet, end: LayeredNet) -> TheoryRow:
 
 INPUTS = ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 TARGETS = (2.0, 0.0, 3.0)
-"""t = 3 x_1 + x_2 - 1 exactly. The neuron has no bias and BatchNorm takes the mean away: its optima are the
-positive multiples of (3, 1); the plain neuron has its only one at W* = (7/3, 1/3)."""
+"""t = 3 x_1 + x_2 - 1 exactly. The neuron has no bias, and BatchNorm removes the mean: its optima are the positive
+multiples of (3, 1). The only optimum of the plain neuron is W* = (7/3, 1/3)."""
 OPTIMUM = (3.0, 1.0)
-"""An optimum of the neuron with BatchNorm; every positive multiple is one too, and nothing else is."""
+"""An optimum of the neuron with BatchNorm; the optima are exactly its positive multiples."""
 
 
 @dataclass(frozen=True)
 class CounterExample:
     """One linear neuron, identity activation, squared loss 1/2 sum (output - target)^2, gamma = 1, beta = 0.
 
-    W_0 is put at W* itself. The lemma's right side is 0 then, so that the BatchNorm neuron would have to have
-    an optimum there.
+    W_0 is W* itself. The lemma's right side is then 0, so the BatchNorm neuron would have to have an optimum
+    there.
     """
 
     initial: Tensor  # (2,), W_0 = W*, the optimum of the neuron without BatchNorm
@@ -202,12 +204,12 @@ class CounterExample:
 
     @property
     def lemma_holds(self) -> bool:
-        """Whether the distance is within the lemma's bound, to rounding."""
+        """Whether the distance is within the lemma's bound, up to rounding."""
         return self.distance <= self.bound + 1e-9
 
 
 def counter_example(dtype: torch.dtype = torch.float64) -> CounterExample:
-    """The example, computed in a precision."""
+    """The counterexample, computed in the given precision."""
     x = torch.tensor(INPUTS, dtype=dtype)
     t = torch.tensor(TARGETS, dtype=dtype)
     initial = torch.linalg.lstsq(x, t[:, None]).solution[:, 0]
