@@ -1,9 +1,10 @@
-"""Steps made ahead of their numbers, so that the host never waits for the device within a block of them.
+"""Asynchronous steps: updates are issued in blocks before their numbers are fetched, so that the host does not
+wait for the device within a block.
 
-The updates of a block are made before anybody knows whether its losses and gradients are finite. Their numbers
-stay on the device until the block is flushed, by one transfer. Where a loss turns out not to be finite, or what a
-gradient that is not finite has made of the parameters, the block is taken back to its start and its steps are
-recomputed one by one, up to that one: what a run journals, and where it diverges, are the same as without blocks.
+The updates of a block are made before it is known whether its losses and gradients are finite. Their numbers stay
+on the device until one transfer flushes the block. If a loss is not finite, or a non-finite gradient has made the
+parameters so, the state returns to the start of the block and its steps are recomputed one by one, up to the
+non-finite one. What a run journals, and where it diverges, is therefore the same as without blocks.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from bncore.train.state import DeviceMetrics, StepMetrics, TrainState
 from bncore.train.step_graphs import StepGraphs
 
 PATIENCE_S = 0.25
-"""How long a block may become, and with it how late a step is journaled."""
+"""Maximum duration of a block in seconds, which limits how late a step is journaled."""
 STEPS_AHEAD = {"cuda": 64}
-"""The most steps of a block, by the kind of device; a CPU is never ahead."""
+"""Maximum number of steps in a block, by device type; on a CPU, every step is synchronous."""
 
 
 class StateBackup:
-    """The state of one session at a moment, and the way back to it.
+    """A backup of a session's state, from which it can be restored.
 
-    It covers what a step changes: parameters, statistics and how they are averaged, and the optimizer's state,
-    which a step may also begin. Settings are none of it.
+    It covers what a step changes: parameters, running statistics and the counts of their averaging, and the
+    optimizer's state, which a step may also create. Settings are not included.
     """
 
     def __init__(self, session: TrainState) -> None:
@@ -41,14 +42,14 @@ class StateBackup:
 
     @torch.no_grad()
     def save(self) -> None:
-        """Go back to this moment from now on.
+        """Save the present state, to which `restore` returns.
 
         Raises:
-            torch.OutOfMemoryError: there is no room for the copies.
+            torch.OutOfMemoryError: there is not enough memory for the copies.
         """
         live = self._session.tensors()
         if not _alike(self._copies, live):
-            self._copies = []  # gives room first
+            self._copies = []  # frees memory first
             self._copies = [torch.empty_like(tensor) for tensor in live]
         torch._foreach_copy_(self._copies, live)
         self._begun = {parameter: dict(state) for parameter, state in self._session.optimizer.state.items()}
@@ -56,14 +57,14 @@ class StateBackup:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Be as at the last `save`."""
+        """Return to the state of the last `save`."""
         state = self._session.optimizer.state
         state.clear()
         state.update({parameter: dict(begun) for parameter, begun in self._begun.items()})
         for norm, averaged in zip(self._session.net.norms, self._averaged, strict=True):
             norm.averaged = averaged
         torch._foreach_copy_(self._session.tensors(), self._copies)
-        self._session.generation += 1  # what a step had begun is forgotten, its memory too
+        self._session.generation += 1  # optimizer state created since then is gone, and so is its memory
 
 
 def _alike(ones: list[Tensor], others: list[Tensor]) -> bool:
@@ -73,13 +74,13 @@ def _alike(ones: list[Tensor], others: list[Tensor]) -> bool:
 
 
 def steps_ahead(device: str) -> int:
-    """The most steps that may be made on a device before their numbers are fetched."""
+    """Maximum number of steps on a device before their numbers must be fetched."""
     return STEPS_AHEAD.get(torch.device(device).type, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A step of the block."""
+    """A step of the block, with its numbers still on the device."""
 
     step: int
     record: bool
@@ -87,12 +88,12 @@ class _Made:
 
 
 class AsyncSteps:
-    """The steps of one block.
+    """The present block of asynchronous steps.
 
     Arguments:
-        session: what is trained.
-        most: steps in a block; 1: no step is ever made ahead.
-        graphs: make the steps.
+        session: the training state.
+        most: maximum number of steps in a block; 1: every step is synchronous.
+        graphs: makes the steps.
     """
 
     def __init__(self, session: TrainState, most: int, graphs: StepGraphs) -> None:
@@ -105,16 +106,16 @@ class AsyncSteps:
 
     @property
     def begun(self) -> bool:
-        """Whether there are steps whose numbers nobody has seen yet."""
+        """Whether there are steps whose numbers have not been fetched."""
         return bool(self._made)
 
     @property
     def full(self) -> bool:
-        """Whether the block has to be flushed before another step."""
+        """Whether the block must be flushed before the next step."""
         return len(self._made) >= self._most or (self.begun and time.monotonic() >= self._until)
 
     def ready(self) -> bool:
-        """Whether a step may be made ahead; never again once memory was too short for a copy of the state."""
+        """Whether the next step may be asynchronous; never again once memory was too short to copy the state."""
         if self._most > 1 and not self._made:
             try:
                 self._start.save()
@@ -124,12 +125,14 @@ class AsyncSteps:
         return self._most > 1
 
     def step(self, step: int, *, record: bool) -> None:
-        """Make an update without waiting for its numbers, where `ready` says so."""
+        """Make an update without waiting for its numbers; requires `ready`."""
         self._made.append(_Made(step, record, self._graphs.update(step, record=record)))
 
     def flush(self) -> Iterator[tuple[int, StepMetrics]]:
-        """End the block: the records of its steps, in order. One that is not finite is the last, and the session
-        is then as it was before that step's update."""
+        """End the block and yield the records of its steps, in order.
+
+        A non-finite record is the last one. The session is then in the state before that step's update.
+        """
         made, self._made = self._made, []
         if not made:
             return
@@ -149,7 +152,7 @@ class AsyncSteps:
 
 
 def _fetched(block: list[DeviceMetrics], after: Tensor) -> tuple[list[list[float]], float]:
-    """The numbers of every step, and one that is known after them, by one transfer."""
+    """Fetch the numbers of every step, and the scalar `after`, in one transfer."""
     tensors: list[Tensor] = [tensor for numbers in block for tensor in numbers.tensors]
     flat = iter(torch.stack([*tensors, after]).tolist())
     return [[next(flat) for _ in numbers.tensors] for numbers in block], next(flat)

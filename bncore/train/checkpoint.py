@@ -1,8 +1,8 @@
-"""Checkpoints: written atomically, read without pickle, checked by a digest of their own; and the digest by
-which two runs are called the same.
+"""Checkpoints: written atomically, read without pickle, and checked by a digest of their content. Also the digest
+of parameters and buffers by which runs are compared.
 
-A checkpoint appears under its name (`bncore.store.paths`) only when whole: temporary file,
-fsync, rename, fsync of the folder.
+A checkpoint appears under its name (`bncore.store.paths`) only once it is complete: temporary file, fsync, rename,
+fsync of the directory.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ VERSION = 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and says why."""
+    """The checkpoint cannot be used; the message names the file and the reason."""
 
 
 DAMAGED = ".damaged"
-"""Appended to the name of a checkpoint that could not be read."""
+"""Suffix appended to the name of a checkpoint that was set aside."""
 
 
 def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = False) -> Path:
-    """Write the state before update `step` into `folder`, atomically.
+    """Write the state before update `step` into `folder`, atomically; returns the file's path.
 
     Raises:
-        StoreError: the file system refuses (full, read-only); nothing but the temporary file was touched, and
-            that is removed.
+        StoreError: the file system refuses (full, read-only); the temporary file is removed, nothing else touched.
     """
     content = {"version": VERSION, "step": step, "state": state}
     content["sha256"] = content_sha256(content)
@@ -56,21 +55,21 @@ def save(folder: Path, step: int, state: dict[str, Any], *, requested: bool = Fa
     except OSError as error:
         raise StoreError(f"{final}: cannot be written: {error.strerror}") from error
     finally:
-        with suppress(OSError):  # gone by now where all went well
+        with suppress(OSError):  # already renamed, unless something failed
             temporary.unlink()
     return final
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> tuple[int, dict[str, Any]]:
-    """Read a checkpoint: its step and the state that was saved.
+    """Read a checkpoint; returns its step and the saved state.
 
     Raises:
-        CheckpointError: the file is no checkpoint, damaged, or of a newer version.
+        CheckpointError: the file is not a checkpoint, is damaged, or has another version.
     """
     try:
         with open_plain(path) as file:
             content = torch.load(file, map_location=device, weights_only=True)
-    except Exception as error:  # torch.load raises nearly anything on a damaged file
+    except Exception as error:  # on a damaged file, torch.load may raise almost anything
         why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({why})") from error
     if not isinstance(content, dict) or not {"version", "step", "state", "sha256"} <= content.keys():
@@ -83,14 +82,13 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[int, dict[str,
 
 
 def set_aside(path: Path) -> None:
-    """Take a checkpoint that cannot be read out of the way; it is kept under another name."""
+    """Set an unusable checkpoint aside by renaming it."""
     with suppress(OSError):
         path.replace(path.with_name(path.name + DAMAGED))
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints of those that need not stay, and temporary files of dead
-    writers."""
+    """Remove all but the newest `keep` of the prunable checkpoints, and temporary files of dead writers."""
     for checkpoint in [c for c in list_checkpoints(folder) if not c.why][:-keep]:
         checkpoint.path.unlink(missing_ok=True)
     for orphan in folder.glob("step-*.tmp"):
@@ -98,7 +96,7 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def content_sha256(content: object) -> str:
-    """SHA-256 over nested dictionaries, lists, tensors and plain values, in their order."""
+    """SHA-256 over nested dictionaries, lists, tensors and plain values, in iteration order."""
     digest = hashlib.sha256()
     _feed(digest, "", content)
     return digest.hexdigest()
@@ -118,7 +116,7 @@ def _feed(digest: hashlib._Hash, name: str, value: object) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
+    """Make renames in `folder` durable (fsync)."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -127,7 +125,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def params_sha256(module: torch.nn.Module) -> str:
-    """SHA-256 over every parameter and buffer of `module`, in sorted order of their names.
+    """SHA-256 over all parameters and buffers of `module`, sorted by name.
 
     Each contributes its name, dtype, shape and contiguous little-endian bytes (architecture.md, "Digest and
     journal").
@@ -136,7 +134,7 @@ def params_sha256(module: torch.nn.Module) -> str:
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """The same of tensors by name."""
+    """As `params_sha256`, for a mapping of names to tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         update(digest, name, tensors[name])
@@ -157,7 +155,7 @@ def step_and_digest(path: Path) -> tuple[int, str]:
     """Step and params_sha256 of a checkpoint.
 
     Raises:
-        CheckpointError: it cannot be used; the message names the file.
+        CheckpointError: the checkpoint cannot be used; the message names the file.
     """
     step, state = load(path)
     try:

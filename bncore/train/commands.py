@@ -1,4 +1,4 @@
-"""What each request does to a run. A new one is a model in `bncore.store.commands` and a row here."""
+"""The effect of each request on a run. To add one, add a model in `bncore.store.commands` and a row here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncore.train.control import RunControl
 
 
 class Interruptible(Protocol):
-    """What a request may see of any run and do to it."""
+    """What requests can access in any run."""
 
     control: RunControl
     journal: Journal
@@ -24,17 +24,17 @@ class Interruptible(Protocol):
 
 
 class Steerable(Interruptible, Protocol):
-    """The same of a run that is trained by a spec."""
+    """What requests can access in a run that is trained by a spec."""
 
     @property
     def spec(self) -> Spec:
         """The settings in force."""
 
     def try_change(self, after: Spec) -> None:
-        """Raise ValueError where the network cannot take these settings; nothing is changed."""
+        """Raise ValueError if the network does not accept these settings; changes nothing."""
 
     def change(self, changes: Changes) -> None:
-        """Put settings in force from this step on."""
+        """Change settings from this step on."""
 
     def evaluate(self) -> None:
         """Evaluate now."""
@@ -44,11 +44,11 @@ class Steerable(Interruptible, Protocol):
 
 
 class RequestRefused(ValueError):
-    """A request that cannot be applied to this run in its present state; the message says why."""
+    """The request cannot be applied to this run in its present state; the message says why."""
 
 
 class Answer(NamedTuple):
-    """What a request changes, for the journal; both None where it changes no setting."""
+    """Old and new values of the settings that a request changes, for the journal; None if it changes none."""
 
     old: Changes | None = None
     new: Changes | None = None
@@ -61,14 +61,14 @@ R = TypeVar("R")
 
 
 class Handler(NamedTuple, Generic[R]):
-    """What a kind of request does to runs of one class: one row of `HANDLERS`, say."""
+    """The effect of one kind of request on one class of runs: a row of `HANDLERS`, for example."""
 
     apply: Callable[[R, dict[str, Any]], None]
     replayed: bool
-    """Whether a resumed run, a replay or a fork does it again where the journal says so: what left a trace does,
-    what only steered the clock (stop, pause) does not."""
+    """Whether a resumed run, a replay or a fork applies the request again when it is journaled. True for requests
+    with a lasting effect, False for those that only control progress (stop, pause)."""
     answer: Callable[[R, dict[str, Any]], Answer] = lambda _run, _command: UNCHANGED
-    """What it would change; raises `RequestRefused` where it cannot be applied. Changes nothing itself."""
+    """Returns what the request would change, without changing it; raises `RequestRefused` if it cannot apply."""
 
 
 def _answer_set(run: Steerable, command: dict[str, Any]) -> Answer:
@@ -104,7 +104,7 @@ def _note(run: Interruptible, command: dict[str, Any]) -> None:
 
 
 def refusal(reason: str) -> Handler[object]:
-    """The row of a request that no run of a class accepts."""
+    """The handler of a request that runs of a class never accept."""
 
     def answer(_run: object, _command: dict[str, Any]) -> Answer:
         raise RequestRefused(reason)
@@ -119,7 +119,7 @@ INTERRUPTIONS: dict[str, Handler[Interruptible]] = {
     "step": Handler(_step, replayed=False),
     "note": Handler(_note, replayed=True),
 }
-"""What any run answers."""
+"""Handlers of the requests that every run accepts."""
 
 HANDLERS: dict[str, Handler[Any]] = {
     "set": Handler(lambda run, command: run.change(command["changes"]), replayed=True, answer=_answer_set),
@@ -131,7 +131,7 @@ HANDLERS: dict[str, Handler[Any]] = {
     "evaluate": Handler(lambda run, _: run.evaluate(), replayed=True),
     "drop_request": refusal("accepted only when a run is resumed (bnrun resume --drop-request)"),
 }
-"""Every request by its kind."""
+"""Handlers of all requests to runs trained by a spec, by kind."""
 
 ALLOWED_IN_REPLAY = frozenset({"stop", "pause", "resume", "step", "checkpoint"})
-"""Requests that a replay accepts: they leave what the run computes as it is."""
+"""Kinds of requests that a replay accepts, because they do not affect what it computes."""

@@ -1,4 +1,4 @@
-"""What a person or the system requests of a run between two steps: stop, pause, step, checkpoint, signals."""
+"""Control of a run between steps: stop, pause, single steps, and signals."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass
 class RunControl:
-    """Whether the run may go on; changed by requests at step boundaries only."""
+    """Whether the run may continue; changed only by requests at step boundaries."""
 
     paused: bool = False
     single_steps: int = 0
-    """Updates still to be made although paused."""
+    """Number of updates still to be made while paused."""
     stopping: bool = False
 
     def may_step(self) -> bool:
-        """Whether the next update may be made; a requested single step is used up by the call."""
+        """Whether the next update may be made; while paused, each True uses up one requested single step."""
         if not self.paused:
             return True
         if self.single_steps:
@@ -31,25 +31,30 @@ class RunControl:
 
 
 def end_with_parent(parent: int) -> bool:
-    """Be sent SIGTERM when the parent process dies, however it dies, so that no worker is orphaned; False where it
-    has died already."""
+    """Have the kernel send SIGTERM to this process when its parent dies for any reason, so that no worker is
+    orphaned; False if the parent has already died."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     return os.getppid() == parent
 
 
 class Signals:
-    """The first SIGINT or SIGTERM requests a checkpoint at the step boundary; a second SIGINT stops at once.
+    """Signal handlers: the first SIGINT or SIGTERM requests a checkpoint at the next step boundary; a later SIGINT
+    kills the process at once.
 
-    SIGHUP is ignored: a run outlives the terminal it was started from. SIGUSR2, where it is heard, is the notice
-    that this process will have to end, to be started again; a SIGTERM after it wins: what is cancelled stays so.
+    SIGHUP is ignored, so that a run outlives the terminal it was started from. SIGUSR2, if enabled, announces that
+    this process must end soon and will be requeued. A SIGTERM after it takes precedence, so that a cancelled run
+    is not requeued.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def install(self, *, notice: bool = False) -> None:
-        """Take over SIGINT, SIGTERM and SIGHUP of this process, and SIGUSR2 as a notice if requested; in its main
-        thread only."""
+        """Install the handlers in this process; must be called in its main thread.
+
+        Arguments:
+            notice: also handle SIGUSR2.
+        """
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What `meta.json` says: everything outside the spec that the digest depends on, and where it ran."""
+"""Contents of `meta.json`: everything outside the spec on which the digest depends, and where the run was made."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _version(name: str) -> str | None:
 
 
 def _revision() -> str | None:
-    """The commit of the checkout this code runs from (with "+" where it was changed), None when installed."""
+    """Commit of the checkout that this code runs from, with "+" if modified; None for an installed package."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""The heartbeat: a thread that reports every two seconds how far the run is, and checks who owns it."""
+"""The heartbeat: a thread that reports a run's progress every two seconds, while the run is still owned."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bncore.store.status import HEARTBEAT_S, State, Status, write_status
 from bncore.train.machine import Figures, Machine
 
 RATE_MEMORY = 0.6
-"""Share of the old estimate in the exponential average of the rate."""
+"""Weight of the previous estimate in the exponential moving average of the rate."""
 
 
 class Heartbeat:
-    """Writes `status.json` from a thread of its own, so that a long step or probe does not look like death.
+    """Writes `status.json` in its own thread, so that a run in a long step or probe does not look dead.
 
     Arguments:
         run: the run directory, owned by `ownership`.
-        steps: see the attribute.
-        machine: what is recorded of the machine; None: nothing.
+        steps, step: see the attributes.
+        machine: the recorder of machine figures; None: record none.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Heartbeat:
         self.step = step
         """Updates made; set by the trainer."""
         self.steps = steps
-        """Updates to make; 0 where nobody knows."""
+        """Updates to make; 0 if unknown."""
         self._run = run
         self._ownership = ownership
         self._machine = machine
@@ -55,14 +55,14 @@ class Heartbeat:
         self._thread.start()
 
     def restart_at(self, step: int) -> None:
-        """Reckon from here: a resumed run may begin before or after where its last heartbeat was."""
+        """Count from this step: a resumed run may start before or after the step of its last heartbeat."""
         self.step = step
         self._since = step, time.monotonic()
         if self._machine is not None:
             self._machine.restart_at(step)
 
     def set_state(self, state: State, message: str = "") -> None:
-        """Change the state and tell it at once; nothing happens where it is the same."""
+        """Change the state and write the status at once; does nothing if the state is the same."""
         if state != self._state:
             self._state = state
             self.beat(message)
@@ -71,7 +71,7 @@ class Heartbeat:
         """Write the status now, if the run is still owned.
 
         Arguments:
-            record: look at the machine too.
+            record: also record machine figures.
         """
         with self._lock:
             if not self._ownership.is_valid():
@@ -96,7 +96,7 @@ class Heartbeat:
         self.beat(message)
 
     def abandon(self) -> None:
-        """End the thread without a word: the run is somebody else's now."""
+        """End the thread without writing a status, because another process now owns the run."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -106,7 +106,7 @@ class Heartbeat:
     def _loop(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             (before, at), now, step = self._since, time.monotonic(), self.step
-            rate = max(0, step - before) / (now - at)  # a step that was not finite is taken back
+            rate = max(0, step - before) / (now - at)  # a non-finite step is undone
             self._since = step, now
             if self._state == "running" and (rate or self._rate):  # no rate at all before the first step
                 self._rate = rate if not self._rate else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate

@@ -1,4 +1,4 @@
-"""What a process takes of its machine, read at every heartbeat: processor, memory, GPU; where its time goes."""
+"""A process's use of its machine, read at every heartbeat: processor, memory, GPU, and time by part of work."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Sections:
-    """Counts seconds; those of a part inside another are the inner one's alone. One thread enters, any may read.
+    """Measures the time spent in each part. Nested parts count only for the inner one. Only one thread may enter
+    parts; any thread may read.
 
-    Nothing waits for a device: work that is queued on a GPU counts where the host waits for it.
+    No measurement synchronizes with the device: queued GPU work counts for the part in which the host waits for
+    it.
 
     Arguments:
-        parts: what is counted.
-        clock: seconds that never go backwards.
+        parts: the parts to measure.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, parts: Sequence[Part] = PARTS, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -39,20 +41,20 @@ class Sections:
             None,
             clock(),
             {None: 0.0, **dict.fromkeys(parts, 0.0)},
-        )  # replaced whole, for the reader
+        )  # replaced as a whole, for readers in other threads
 
     def __call__(self, part: Part) -> AbstractContextManager[None]:
-        """A context whose time is that part's."""
+        """A context manager whose time counts for `part`."""
         return self._sections[part]
 
     def seconds(self) -> dict[Part, float]:
-        """Seconds in each part until now."""
+        """Seconds spent in each part so far."""
         inside, since, seconds = self._state
         seconds = {**seconds, inside: seconds[inside] + self._clock() - since}
         return {part: seconds[part] for part in self._sections}
 
     def enter(self, part: Part | None) -> Part | None:
-        """Count for another part from now on; the one before."""
+        """Count time for another part from now on; returns the previous one."""
         now = self._clock()
         inside, since, seconds = self._state
         self._state = part, now, {**seconds, inside: seconds[inside] + now - since}
@@ -60,7 +62,7 @@ class Sections:
 
 
 class _Section:
-    """The context of one part; may be entered within itself."""
+    """Context manager of one part; reentrant."""
 
     def __init__(self, sections: Sections, part: Part) -> None:
         self._sections = sections
@@ -78,24 +80,24 @@ class _Section:
 
 MIB = 2**20
 DIGITS = 5
-"""Of every figure, after its leading zeros."""
+"""Significant digits of every figure."""
 
 Figures = dict[str, float]
-"""By the fields of the table ``machine`` (`bncore.measures`); what is not known is not there."""
+"""Figures by field of the table ``machine`` (`bncore.measures`); unknown ones are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Counters at one moment."""
+    """The counters at one moment."""
 
     at: float
     step: int
     cpu: float
-    """Seconds of all threads on processors."""
+    """Processor time of all threads, in seconds."""
     parts: dict[Part, float]
 
     def since(self, before: _Reading) -> Figures:
-        """Per second since `before`."""
+        """Increases per second since `before`; empty if no time has passed."""
         wall = self.at - before.at
         found = {"cpu": self.cpu - before.cpu, "steps_per_second": max(0, self.step - before.step)}
         found |= {f"time_{part}": seconds - before.parts[part] for part, seconds in self.parts.items()}
@@ -103,32 +105,33 @@ class _Reading:
 
 
 class Machine:
-    """Records what this process takes of its machine.
+    """Records this process's use of its machine.
 
     Arguments:
         run: the run directory, owned by this process.
-        parts: of its work, whose time is told.
-        fence: as of `MachineLog`.
+        parts: the parts of its work whose time is recorded.
+        fence: as for `MachineLog`.
     """
 
     def __init__(self, run: RunDir, parts: Sequence[Part] = PARTS, *, fence: bool = False) -> None:
         self.gpu: Gpu | None = None
-        """The GPU that it uses, once that is known."""
+        """The GPU that the process uses, once known."""
         self.sections = Sections(parts)
-        """To be entered where its time goes."""
+        """Context managers to enter around each part of the work."""
         self._log: MachineLog | None = None
-        with suppress(OSError, StoreError):  # what is recorded is worth less than the run
+        with suppress(OSError, StoreError):  # the run matters more than its figures
             self._log = MachineLog(run.machine_file, fence=fence)
         self._last = self._logged = self._read(0)
         self._beats = 0
 
     def restart_at(self, step: int) -> None:
-        """Count steps from here."""
+        """Count steps and time from here."""
         self._last = self._logged = self._read(step)
         self._beats = 0
 
     def record(self, step: int) -> Figures:
-        """The figures since the last call; where updates were made and a line is due, it is written."""
+        """The figures since the last call. Also writes a line if one is due and updates were made since the last
+        one."""
         now, present = self._read(step), self._present()
         figures, self._last = now.since(self._last) | present, now
         self._beats += 1
@@ -138,7 +141,7 @@ class Machine:
         return _rounded(figures)
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the log; no further lines are written."""
         log, self._log = self._log, None
         if log is not None:
             log.close()
@@ -151,7 +154,7 @@ class Machine:
 
 
 def process_figures(proc: Path = Path("/proc/self")) -> Figures:
-    """Resident memory in MiB and the number of threads; nothing where the system has no such folder."""
+    """Resident memory in MiB and number of threads; empty if the system has no such directory."""
     try:
         pages = int((proc / "statm").read_bytes().split()[1])
         threads = len(list((proc / "task").iterdir()))
@@ -169,11 +172,11 @@ _OF_A_GPU: dict[str, Callable[[Any, Any], float]] = {
 
 
 class Gpu:
-    """One GPU, whoever uses it, as NVIDIA's management library knows it.
+    """One GPU, including its use by other processes, according to NVIDIA's management library.
 
     Arguments:
-        nvml: the module `pynvml` (of the package nvidia-ml-py).
-        handle: the GPU's.
+        nvml: the module `pynvml` (from the package nvidia-ml-py).
+        handle: the GPU's NVML handle.
     """
 
     def __init__(self, nvml: Any, handle: Any) -> None:
@@ -181,7 +184,7 @@ class Gpu:
         self._handle = handle
 
     def figures(self) -> Figures:
-        """Use, memory, power, temperature; those that the GPU does not tell are not there."""
+        """Utilization, memory, power and temperature; figures that the GPU does not report are absent."""
         found: Figures = {}
         for name, ask in _OF_A_GPU.items():
             with suppress(self._nvml.NVMLError):
@@ -190,7 +193,7 @@ class Gpu:
 
 
 def find_gpu(device: torch.device) -> Gpu | None:
-    """The GPU that a device is; None where it is none, or nvidia-ml-py is not installed or does not know it."""
+    """The GPU of a CUDA device; None for other devices, and if nvidia-ml-py is not installed or cannot find it."""
     if device.type != "cuda":
         return None
     try:
@@ -199,7 +202,7 @@ def find_gpu(device: torch.device) -> Gpu | None:
         return None
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver of NVIDIA's
+    except pynvml.NVMLError:  # no NVIDIA driver
         return None
     uuid = torch.cuda.get_device_properties(device).uuid
     for kind in ("GPU", "MIG"):

@@ -1,4 +1,4 @@
-"""Optimizers in a table, the weight penalty that their weight decay amounts to, and the learning rate as a pure
+"""The table of optimizers, the weight penalty that corresponds to weight decay, and the learning rate as a pure
 function of the step, so that resume and replay need no scheduler state."""
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from bncore.nets import decays
 
 Parameters = Iterable[torch.nn.Parameter]
 Groups = list[torch.nn.Parameter] | list[dict[str, Any]]
-"""Parameters as an optimizer takes them: all alike, or in groups with settings of their own."""
+"""Parameters in the form that an optimizer accepts: a flat list, or parameter groups with their own settings."""
 
 FUSED = {"cuda"}
-"""Kinds of devices on which all parameters are updated by one kernel."""
+"""Device types on which the fused optimizer kernel updates all parameters."""
 
 
 def _sgd(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -> torch.optim.Optimizer:
@@ -31,8 +31,8 @@ def _sgd(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) ->
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer, *arguments: object) -> None:
-    """Momentum from zero for parameters that have got their first gradient: the fused kernel takes either all
-    buffers or none, but gamma may come into use in mid-run."""
+    """Initialize momentum to zero for parameters that have their first gradient: the fused kernel accepts either
+    all buffers or none, but gamma may come into use during a run."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             state = optimizer.state[parameter]
@@ -53,26 +53,26 @@ def _adam(spec: Optim, parameters: Groups, *, lr: float | Tensor, fused: bool) -
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam}
-"""Optimizer kinds; one function and one row adds another."""
+"""Optimizers by kind. To add one, add a function and a row."""
 
 
 def build_optimizer(spec: Optim, parameters: Parameters) -> torch.optim.Optimizer:
-    """The optimizer of `spec` over `parameters`; `None` gradients are skipped, so untrained parts neither move
-    nor decay.
+    """Build the optimizer of `spec` for `parameters`. It skips parameters whose gradient is None, so untrained
+    ones neither move nor decay.
 
-    On a GPU all parameters are updated by one kernel, which reads its rate from the device's memory: see
+    On a GPU, a fused kernel updates all parameters and reads the learning rate from device memory: see
     `rate_on_device`.
     """
     parameters = list(parameters)
     fused = all(p.device.type in FUSED for p in parameters)
     lr: float | Tensor = spec.lr
-    if fused and parameters[0].dtype == torch.float32:  # torch's kernels read a rate of this precision only
+    if fused and parameters[0].dtype == torch.float32:  # torch's kernels read the rate only in this precision
         lr = torch.tensor(spec.lr, device=parameters[0].device)
     return OPTIMIZERS[spec.kind](spec, _groups(spec, parameters), lr=lr, fused=fused)
 
 
 def _groups(spec: Optim, parameters: list[torch.nn.Parameter]) -> Groups:
-    """A single group, as in every checkpoint of old, unless the penalty spares some of the parameters."""
+    """A flat list, as in all old checkpoints, or two groups if some parameters are exempt from weight decay."""
     spared = [p for p in parameters if not decays(p, spec.decay)]
     if not spared:
         return parameters
@@ -81,12 +81,12 @@ def _groups(spec: Optim, parameters: list[torch.nn.Parameter]) -> Groups:
 
 
 def rate_on_device(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the rate is a number in the device's memory, that an update may find there once it is launched."""
+    """Whether the learning rate is a tensor in device memory, which the update reads when its kernel runs."""
     return isinstance(optimizer.param_groups[0]["lr"], Tensor)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the rate of the next update in every parameter group."""
+    """Set the learning rate of the next update in all parameter groups."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)
@@ -98,9 +98,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def step_by_relative_length(
     optimizer: torch.optim.Optimizer, weights: Sequence[torch.nn.Parameter], relative: float
 ) -> None:
-    """An update in which each of `weights` moves by ``relative`` times its own Euclidean length.
+    """Make an update that moves each of `weights` by `relative` times its Euclidean norm.
 
-    The direction is the one `optimizer` chose; a weight that it does not move stays.
+    The direction is that of the step of `optimizer`; weights that it does not move stay unchanged.
     """
     before = [weight.clone() for weight in weights]
     optimizer.step()
@@ -112,12 +112,12 @@ def step_by_relative_length(
 
 
 def trained(parameters: Parameters) -> list[torch.nn.Parameter]:
-    """The parameters that the step's loss reaches: those holding a gradient."""
+    """The parameters on which the step's loss depends: those with a gradient."""
     return [p for p in parameters if p.grad is not None]
 
 
 def decayed(spec: Optim, parameters: Parameters) -> list[torch.nn.Parameter]:
-    """Those of `parameters` that the weight penalty acts on."""
+    """The parameters that are subject to weight decay."""
     return [p for p in parameters if decays(p, spec.decay)]
 
 

@@ -1,9 +1,9 @@
 """`requests_at(step)`: the single source of requests (docs/explanation/architecture.md, decision 3).
 
-Where the journal already speaks of a step, the journal answers: a resumed run takes the same requests at the same
-steps. A fork or a replay takes those of the run it comes from, which its lineage holds. From there on the inbox
-answers, polled by a thread so that training waits for no file system. Which of the journal's events are not in the
-state that a run continues from is `ResumePoint`'s to say.
+For steps already in the journal, requests come from the journal, so a resumed run applies the same requests at the
+same steps. A fork or a replay also repeats requests of its original, which are stored in its lineage. After that,
+requests come from the inbox, which a thread polls so that training never waits for the file system. `ResumePoint`
+determines which journaled events are not yet in the state that a run resumes from.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """What of a run is in a state: everything before a step, and some of what was requested there."""
+    """The point at which a run resumes: its state includes everything before a step, and some requests at it."""
 
     step: int = 0
     """The first update to make."""
     changes: Changes = field(default_factory=dict)
-    """Settings that are no longer as the spec says."""
+    """Settings that differ from the spec."""
     requests: tuple[str, ...] = ()
-    """Ids of the requests of that step that are in the state; an id means the same in a fork's journal."""
+    """Ids of the requests at that step that the state includes; ids are the same in a fork's journal."""
     evaluated: bool = False
-    """Whether that step has been evaluated."""
+    """Whether the evaluation at that step has been made."""
     copied: bool = False
     """Whether the state is a copy of another run's, whose notes and evaluation are in that run's journal."""
 
     def events_ahead(self, events: Sequence[Event]) -> list[Event]:
-        """The events of a run's journal that are not in the state, in order: requests to be applied, events to be
-        repeated, evaluations to be made anew (`UNMADE`)."""
+        """Journaled events that the state does not include, in order: requests to apply, events to repeat, and
+        evaluations to make again (`UNMADE`)."""
         ahead, notes = [], 0
         for event in in_effect(events, unmade=True):
             kind, here = event["type"], event["step"] == self.step
@@ -68,10 +68,10 @@ class Requests:
 
     Arguments:
         run: the run directory.
-        journal: opened, with the events that are already there.
-        lineage: of a fork or a replay.
-        begun: where the run continues; the requests in that state are reported, not applied again.
-        handlers: what each kind does to the runs that `apply` is given.
+        journal: the open journal with its present events.
+        lineage: the lineage of a fork or a replay; None for other runs.
+        begun: where the run resumes; requests in that state are reported but not applied again.
+        handlers: handler of each kind of request, for the runs passed to `apply`.
     """
 
     def __init__(
@@ -96,15 +96,15 @@ class Requests:
         self._taken = begun.step, list(begun.requests)
         self._waiting: list[Request] = []
         self._refused: deque[str] = deque()
-        self._seen: set[str] = set()  # names of files that were read
-        self._known: set[str] = set()  # ids of those that wait or were taken, perhaps not yet journaled
+        self._seen: set[str] = set()  # names of the files already read
+        self._known: set[str] = set()  # ids of requests waiting or taken, perhaps not journaled yet
         self._arrived = threading.Event()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="inbox", daemon=True)
 
     def start(self) -> None:
-        """Begin polling the inbox; what already waits there is seen at once."""
+        """Read the inbox once, then start polling it."""
         self.poll_inbox()
         self._thread.start()
 
@@ -114,15 +114,15 @@ class Requests:
             self._thread.join()
 
     def wait(self) -> None:
-        """Sleep until something arrives, a fifth of a second at most."""
+        """Sleep until a request arrives, for at most 0.2 seconds."""
         self._arrived.wait(POLL_S)
         self._arrived.clear()
 
     def requests_at(self, step: int) -> Iterator[Event | Request]:
-        """What is to be applied before update `step`, each before the next is sought: journaled events, those of
-        the run this one comes from, then requests from the inbox.
+        """Yield what to apply before update `step`: journaled requests, then those of the original run, then
+        requests from the inbox. The caller must apply each one before it asks for the next.
 
-        Of the inbox, whatever changes what is computed is heard once all events of the journal have been repeated.
+        Inbox requests with a lasting effect are held back until all journaled events have been repeated.
         """
         yield from self._journaled.pop(step, ())
         yield from self._script.pop(step, ())
@@ -139,7 +139,7 @@ class Requests:
         yield from heard
 
     def has_due(self, step: int) -> bool:
-        """Whether there is anything that `requests_at` might give."""
+        """Whether `requests_at` might yield anything."""
         if step in self._journaled or step in self._script or self._refused:
             return True
         if not self._waiting:
@@ -148,7 +148,7 @@ class Requests:
             return any(_due(request, step) for request in self._waiting)
 
     def stops_at(self, step: int) -> bool:
-        """Whether one of those that `requests_at` would give is to stop the run."""
+        """Whether `requests_at` would yield a request to stop the run."""
         script = any(
             self._takes_effect(e) and e["command"]["kind"] == "stop" for e in self._script.get(step, ())
         )
@@ -156,14 +156,14 @@ class Requests:
             return script or any(r.command.kind == "stop" and _due(r, step) for r in self._waiting)
 
     def applied_ids(self, step: int) -> list[str]:
-        """Ids of the requests of this step that were taken so far."""
+        """Ids of the requests at this step that have been taken so far."""
         at, taken = self._taken
         return taken if at == step else []
 
     def apply(self, request: Event | Request, run: object, step: int) -> None:
-        """Apply one of `requests_at`: journaled first, then made true, then its file goes."""
+        """Apply one result of `requests_at`: journal it, put it into effect, and then remove its file."""
         if not isinstance(request, Request):
-            if request["id"] not in self._done:  # of the run this one comes from
+            if request["id"] not in self._done:  # from the original run
                 request = self._tried(request, run)
                 self._tell(request, step)
             if self._takes_effect(request):
@@ -177,7 +177,7 @@ class Requests:
             answer = handler.answer(run, command)
         except RequestRefused as refusal:
             self._journal_request(request, step, reason=str(refusal))
-        except Exception as error:  # whatever it is that nobody thought of, the run continues without it
+        except Exception as error:  # an unforeseen error in a request must not end the run
             self._journal_request(request, step, reason=f"{type(error).__name__}: {error}")
         else:
             self._journal_request(request, step, answer)
@@ -185,19 +185,19 @@ class Requests:
         _remove(request)
 
     def _tried(self, event: Event, run: object) -> Event:
-        """A request of another run as this one answers it: what was applied there may not go here."""
+        """The original run's request with this run's outcome: what was applied there may be refused here."""
         if not self._takes_effect(event):
             return event
         try:
             self._handlers[event["command"]["kind"]].answer(run, event["command"])
-        except Exception as error:  # as where it comes from the inbox
+        except Exception as error:  # as for requests from the inbox
             reason = str(error) if isinstance(error, RequestRefused) else f"{type(error).__name__}: {error}"
             return event | {"outcome": "rejected", "old": None, "new": None, "reason": reason}
         return event
 
     def reject_rest(self, step: int, reason: str) -> None:
-        """Journal as rejected whatever still waits; its files go."""
-        for event in self._script.pop(step, []):  # what came too late in the run this one comes from
+        """Journal all waiting requests as rejected and remove their files."""
+        for event in self._script.pop(step, []):  # requests that also came too late in the original run
             self._tell(event, step)
         self.poll_inbox()
         with self._lock:
@@ -207,11 +207,11 @@ class Requests:
             _remove(request)
 
     def reject_stale(self, step: int, stale: Collection[str]) -> None:
-        """Journal as rejected the requests to an earlier process of this run: it has ended, and whoever resumed
-        the run wants it to continue.
+        """Journal requests to an earlier process of this run as rejected: that process has ended, and whoever
+        resumed the run wants it to continue.
 
         Arguments:
-            stale: ids, as `bncore.store.requests.halting` gave them when the run was resumed.
+            stale: ids of those requests: the result of `bncore.store.requests.halting` when the run was resumed.
         """
         with self._lock:
             rejected = [request for request in self._waiting if request.id in stale]
@@ -223,12 +223,12 @@ class Requests:
             _remove(request)
 
     def poll_inbox(self) -> None:
-        """Read what is new in the inbox."""
+        """Read new files in the inbox."""
         found = pending(self._run, seen=self._seen, refused=self._refused.append)
         with self._lock:
             for request in found:
                 self._seen.add(request.path.name)
-                if request.id in self._done:  # killed after it was journaled, before its file went
+                if request.id in self._done:  # killed after journaling it, before removing its file
                     _remove(request)
                 elif request.id not in self._known:
                     self._known.add(request.id)
@@ -237,7 +237,7 @@ class Requests:
             self._arrived.set()
 
     def _takes_effect(self, event: Event) -> bool:
-        """Whether a journaled request is to be applied again: it was, left a trace, and is not in the state."""
+        """Whether to apply a journaled request again: it was applied, lasts, and is not yet in the state."""
         replayed = self._handlers[event["command"]["kind"]].replayed
         return replayed and event["outcome"] == "applied" and event["id"] not in self._in_state
 
@@ -270,14 +270,14 @@ class Requests:
 def journal_request(
     journal: Journal, request: Request, step: int, answer: Answer = UNCHANGED, reason: str = ""
 ) -> Event:
-    """Journal a request as applied, or, with the reason, as rejected; the event."""
+    """Journal a request as applied, or as rejected if `reason` is not empty; returns the event."""
     about = {"id": request.id, "author": request.author, "command": request.command.model_dump(mode="json")}
     outcome = "rejected" if reason else "applied"
     return journal.append("request", step, **about, outcome=outcome, **answer._asdict(), reason=reason)
 
 
 def _remove(request: Request) -> None:
-    """Its file goes; where it cannot, the journal keeps it from being taken twice."""
+    """Remove a request's file. If that fails, the journal prevents the request from being taken twice."""
     with suppress(OSError):
         request.path.unlink(missing_ok=True)
 

@@ -1,5 +1,5 @@
-"""The running statistics as they were before a step, for the step that is refused: its forward pass has moved them
-before anybody knows its loss."""
+"""Backup of the running statistics before a step, needed when a non-finite step is undone: its forward pass
+updates them before its loss is known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bncore.nets.normalize import WITHOUT_STATISTICS
 
 
 class StatisticsBackup:
-    """A copy of a network's running statistics and of how they are averaged, in memory that is used again.
+    """A copy of a network's running statistics and of the counts of their averaging, in memory that is reused.
 
-    Saving is one launch on a GPU; on a CPU it takes 16 us for 24 norms, half a percent of a deep linear network's
-    step. Norms without statistics cost nothing.
+    Saving takes one kernel launch on a GPU. On a CPU, it takes 16 us for 24 norms, half a percent of a step of a
+    deep linear network. Norms without statistics cost nothing.
 
     Arguments:
-        net: where it lives for good: its buffers are written in place from now on.
+        net: the network on its final device: from now on, its buffers must only be written in place.
     """
 
     def __init__(self, net: LayeredNet) -> None:
@@ -28,7 +28,7 @@ class StatisticsBackup:
 
     @torch.no_grad()
     def save(self) -> None:
-        """Go back to this moment from now on."""
+        """Save the present statistics, to which `restore` returns."""
         self._averaged = []
         if all(norm.kind in WITHOUT_STATISTICS for norm in self._norms):
             return
@@ -38,7 +38,7 @@ class StatisticsBackup:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Be as at the last `save`."""
+        """Return to the statistics of the last `save`."""
         if not self._averaged:
             return
         for norm, averaged in zip(self._norms, self._averaged, strict=True):
@@ -47,7 +47,7 @@ class StatisticsBackup:
 
 
 def overflowed(net: LayeredNet) -> list[int]:
-    """Numbers of the layers whose running statistics are not finite, where the norm of the moment reads them."""
+    """Numbers of the layers whose running statistics are not finite, if their present norm uses them."""
     norms = [
         (number, layer.norm)
         for number, layer in enumerate(net.layers, start=1)

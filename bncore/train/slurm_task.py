@@ -1,4 +1,4 @@
-"""What a worker knows and asks of the Slurm task that it is."""
+"""The Slurm task in which a worker runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from bncore.store.owner import Owner
 from bncore.store.status import HEARTBEAT_S
 
 PATIENCE_S = 20.0
-"""Seconds Slurm may take to answer: less than it leaves a task between TERM and KILL (30 s as a rule)."""
+"""Seconds Slurm may take to answer: less than the time between TERM and KILL (30 s by default)."""
 SHORT_SILENCE_S = 5 * HEARTBEAT_S
-"""Silence after which a restarted task takes its run from its own former process on another host. Slurm runs a
-task once at a time, so that process is gone; were its node only cut off, its heartbeat would move."""
+"""Seconds of silence after which a restarted task takes its run over from its own former process on another host.
+Slurm never runs a task twice at the same time, so that process should be gone; if its node is only cut off from
+Slurm, its heartbeat still changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,14 @@ class SlurmTask:
     name: str
     """``<array job>_<index>``."""
     restarts: int
-    """How often it has been put back into the queue."""
+    """How often it has been requeued."""
 
     def restarted_after(self, holder: Owner) -> bool:
-        """Whether `holder` is a process of this task, from before it was last put back into the queue."""
+        """Whether `holder` is a process of this task from before its last requeue."""
         return holder.task == self.name and holder.restarts < self.restarts
 
     def requeue(self) -> str:
-        """Have this task put back into the queue; why not, where Slurm refuses."""
+        """Requeue this task; returns the reason if Slurm refuses, else an empty string."""
         try:
             done = _scontrol("requeue", self.name)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -40,8 +41,8 @@ class SlurmTask:
         return "" if done.returncode == 0 else " ".join(done.stderr.split()) or "refused"
 
     def was_requeued(self) -> bool:
-        """Whether Slurm itself, ending this process, has put the task back into the queue, as it does after
-        preemption; False where it cannot be queried."""
+        """Whether Slurm itself has requeued the task while ending this process, as it does after preemption; False
+        if Slurm cannot be queried."""
         try:
             done = _scontrol("show", "job", self.name)
         except (OSError, subprocess.TimeoutExpired):
@@ -51,7 +52,7 @@ class SlurmTask:
 
 
 def this_task(environment: Mapping[str, str] = os.environ) -> SlurmTask | None:
-    """The task of an array job that this process is; None where it is none."""
+    """The array task in which this process runs; None outside an array job."""
     job, index = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
     if not job.isdigit() or not index.isdigit():
         return None

@@ -1,6 +1,7 @@
-"""One run, as a task of a Slurm array: ``python -m bncore.train.slurm_worker RUN_DIR``; see `bncore.train.worker`.
+"""One run as a task of a Slurm array: ``python -m bncore.train.slurm_worker RUN_DIR``; see `bncore.train.worker`.
 
-Importing torch takes seconds on a shared file system. Slurm's notice and its TERM are heard before that.
+Importing torch takes seconds on a shared file system, so the handlers for Slurm's notice and TERM are installed
+before that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from bncore.train.control import Signals
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the worker; its exit code."""
+    """Run the worker; returns its exit code."""
     signals = Signals()
     signals.install(notice=True)
     from bncore.train.slurm_task import this_task  # noqa: PLC0415 - see above

@@ -1,4 +1,4 @@
-"""What is trained: network, data and optimizer, and one step of them. It reads and writes no file."""
+"""The training state (network, data, optimizer) and its step. Reads and writes no files."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from bncore.train.optimizer import (
 from bncore.train.running_statistics import StatisticsBackup
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-"""Layouts of images and convolutions in memory by `memory_format`, where that is not auto."""
+"""Memory layouts of images and convolutions by `memory_format`, except auto."""
 FASTEST = {"cuda": torch.channels_last}
-"""The layout by the kind of device, where another than the usual is faster."""
+"""The fastest layout by device type, unless it is contiguous."""
 REDUCED = ("tf32", "bfloat16")
-"""Precisions whose gradients are too coarse for differences: a view has one of its own."""
+"""Precisions whose gradients are too coarse for differences: views recompute theirs in IEEE float32."""
 
 Batch = tuple[Tensor, Tensor]
 """Inputs and targets."""
@@ -44,10 +44,10 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """What one step's journal event says, at theta_s and on the step's own batch.
+    """Contents of one step's journal event, at theta_s and on the step's own batch.
 
     `loss` is the data loss, `penalty` the weight penalty (wd/2)*||theta||^2, `grad_norm` the norm of the data
-    loss's gradient, `accuracy` the share of the batch classified rightly (None for regression).
+    loss's gradient, and `accuracy` the fraction of the batch classified correctly (None for regression).
     """
 
     loss: float
@@ -56,36 +56,36 @@ class StepMetrics:
     lr: float
     grad_norm: float
     finite: bool = True
-    """Whether the data loss and its gradient are numbers; if not, the update was not made."""
+    """Whether the data loss and its gradient are finite; if not, the update was not made."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMetrics:
-    """What a `StepMetrics` is made of, still on the device."""
+    """The numbers of a `StepMetrics` while they are still on the device."""
 
     tensors: tuple[Tensor, ...]
-    """0-d: the loss; where the step is to be recorded, also gradient norm, penalty and accuracy, the last two if
-    there are any."""
+    """0-d tensors: the loss; if the step is recorded, also gradient norm, penalty and accuracy, the last two if
+    they exist."""
     lr: float
     penalized: bool = False
 
     def record(self, values: Sequence[float], *, finite: bool = True) -> StepMetrics:
-        """The record, from the values of `tensors`."""
+        """The `StepMetrics` made from the values of `tensors`."""
         loss, grad_norm, *rest = values
         penalty = rest.pop(0) if self.penalized else 0.0
         return StepMetrics(loss, penalty, rest[0] if rest else None, self.lr, grad_norm, finite)
 
 
 class TrainState:
-    """The state of one training run in memory, and the step that advances it.
+    """The in-memory state of one training run, and the step that advances it.
 
     Arguments:
         spec: the resolved specification.
-        data: its data, resident on the device that the network is to live on.
-        sections: where its time goes; default: nobody asks.
+        data: the data, resident on the device that the network is to use.
+        sections: measures the time of each part; default: a private one.
 
     Raises:
-        ValueError: a statistic would be that of a single value.
+        ValueError: a norm's statistic would be computed from a single value.
     """
 
     def __init__(self, spec: Spec, data: Dataset, sections: Sections | None = None) -> None:
@@ -96,26 +96,26 @@ class TrainState:
         net = build(spec, inputs=data.input_shape, outputs=data.outputs)
         device = data.train_inputs.device
         self.layout = layout_of(spec.memory_format, device)
-        """Of images and convolutions in memory."""
+        """Memory layout of images and convolutions."""
         self.net: LayeredNet = net.to(device).to(memory_format=self.layout)
         self.criterion = criterion(spec.loss)
         self.parameters = list(self.net.parameters())
         self.view: StepView | None = None
-        """The view of the last step, if it was to be observed."""
+        """The view of the last step, if that was observed."""
         self.unseen: Exception | None = None
-        """Why the last step has no view although it was to be observed."""
+        """Why the last step has no view although it should have been observed."""
         self.optimizer = build_optimizer(spec.optim, self.parameters)
         self._statistics = StatisticsBackup(self.net)
         self.generation = 0
-        """Counts the times that a step became another computation, or one in other memory."""
+        """Incremented whenever the step becomes a different computation, or uses different memory."""
 
     def change(self, spec: Spec) -> None:
-        """Change norm, noise or learning rate (`bncore.config.change`); the rest of `spec` is the same.
+        """Change norm, noise or learning rate (`bncore.config.change`); the rest of `spec` must be the same.
 
-        gamma, beta and the optimizer's state stay.
+        gamma, beta and the optimizer's state are kept.
 
         Raises:
-            ValueError: a layer that the norm does not fit; nothing has changed then.
+            ValueError: the norm does not fit a layer; nothing has changed.
         """
         if spec.norm != self.spec.norm:
             self.net.set_norm(spec.norm)
@@ -125,11 +125,11 @@ class TrainState:
         self.spec = spec
 
     def try_change(self, spec: Spec, step: int) -> None:
-        """Make sure that step `step` could be made with the norm and noise of `spec`: forward and backward pass on
-        its batch, without any trace of it.
+        """Check that step `step` is possible with the norm and noise of `spec`, by a forward and backward pass on
+        its batch that leaves the state unchanged.
 
         Raises:
-            ValueError, RuntimeError: it could not; what torch or the norm says.
+            ValueError, RuntimeError: it is not possible; the error is that of torch or of the norm.
         """
         if (spec.norm, spec.noise) == (self.spec.norm, self.spec.noise):
             return
@@ -142,16 +142,16 @@ class TrainState:
     def step(self, step: int, *, record: bool = True, observe: bool = False) -> StepMetrics | None:
         """Compute the gradient of step `step` and apply the optimizer's update.
 
-        A step whose loss or gradient is not finite is recorded and *not* applied: parameters, running statistics
+        A step whose loss or gradient is not finite is recorded but *not* applied: parameters, running statistics
         and the optimizer's state stay those of theta_s.
 
         Arguments:
             record: whether to return a record.
-            observe: whether to leave a `StepView` of this step in `self.view`, at the price of a copy of the
-                parameters.
+            observe: whether to store a `StepView` of this step in `self.view`, which costs a copy of the
+                parameters and buffers.
 
         Returns:
-            The record, or None where `record` is false and the update was made.
+            The record, or None if `record` is False and the update was made.
         """
         before, self.unseen = None, None
         if observe:
@@ -178,12 +178,12 @@ class TrainState:
 
     def update(self, step: int, *, record: bool) -> DeviceMetrics:
         """As `step`, without waiting for the device: the update is made whether or not the loss is finite, and the
-        numbers stay where they are."""
+        numbers stay on the device."""
         batch, lr = self.prepare(step)
         return self.make(batch, step, lr, record=record)
 
     def prepare(self, step: int) -> tuple[Batch, float]:
-        """The batch of a step and its learning rate, which the optimizer has then."""
+        """The batch and the learning rate of a step; the latter is also set in the optimizer."""
         lr = learning_rate(self.spec.optim.schedule, self.spec.optim.lr, step, self.spec.steps)
         set_learning_rate(self.optimizer, lr)
         with self.sections("data"):
@@ -191,7 +191,7 @@ class TrainState:
             return (self._laid_out(inputs), targets), lr
 
     def make(self, batch: Batch, step: int, lr: float, *, record: bool) -> DeviceMetrics:
-        """The step itself, from what `prepare` gave: everything in it happens on the device."""
+        """The step itself, given the results of `prepare`; runs entirely on the device."""
         outputs, loss = self._gradient(batch, step)
         numbers = DeviceMetrics((loss.detach(),), lr)
         if record:
@@ -201,16 +201,16 @@ class TrainState:
 
     @property
     def capturable(self) -> bool:
-        """Whether the next step has the same operations and constants as those after it, until `generation` counts
-        on; not while running statistics begin anew."""
+        """Whether the next step has the same operations and constants as later ones, until `generation` changes;
+        False while the momentum of running statistics still varies after a restart of their averaging."""
         return all(norm.constant_momentum for norm in self.net.norms)
 
     def fixed_rate(self, lr: float) -> float | None:
-        """The rate, where it is a constant of the step's operations; None where they read it from memory."""
+        """The learning rate if it is a constant in the step's operations; None if they read it from memory."""
         return None if rate_on_device(self.optimizer) and not self.spec.optim.relative_update else lr
 
     def _gradient(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
-        """Outputs and loss on the batch; the gradient is left in the parameters."""
+        """Outputs and loss on the batch; stores the gradient in the parameters' `grad`."""
         self.optimizer.zero_grad(set_to_none=True)
         how = ForwardMode(training=True, track=True, noise_step=step)
         outputs = self.outputs(batch[0], how)
@@ -222,7 +222,7 @@ class TrainState:
         return inputs.contiguous(memory_format=self.layout) if inputs.ndim == 4 else inputs
 
     def outputs(self, inputs: Tensor, how: ForwardMode) -> Tensor:
-        """The network's outputs in the run's arithmetic; in the precision of the parameters, whatever that is."""
+        """The network's outputs, computed in the run's precision but returned in that of the parameters."""
         inputs = self._laid_out(inputs)
         if self.spec.precision != "bfloat16":
             return self.net.forward(inputs, how)
@@ -238,7 +238,7 @@ class TrainState:
             self.optimizer.step()
 
     def _frozen_state(self) -> tuple[Parameters, Parameters]:
-        """Copies of the parameters and buffers as they are now."""
+        """Copies of the present parameters and buffers."""
         parameters = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         return parameters, {name: b.clone() for name, b in self.net.named_buffers()}
 
@@ -275,7 +275,7 @@ class TrainState:
 
     @torch.no_grad()
     def _overflow(self) -> Tensor:
-        """1 where a number of the gradient is not finite, else 0: by torch's own check for gradient scalers, one
+        """1 if any element of the gradient is not finite, else 0. Uses torch's check for gradient scalers: one
         launch on a GPU, half a percent of a deep linear network's step on a CPU."""
         grads = [p.grad for p in trained(self.parameters) if p.grad is not None]
         found = grads[0].new_zeros(1, dtype=torch.float32)
@@ -293,25 +293,25 @@ class TrainState:
 
     @torch.no_grad()
     def largest(self) -> Tensor:
-        """The largest absolute value of a parameter, a 0-d tensor: after an update by a gradient that was not
-        finite, it is not finite either."""
+        """The largest absolute value of any parameter, a 0-d tensor. After an update with a non-finite gradient it
+        is not finite either."""
         return torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], float("inf"))).max()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on and that no spec, data or key determines.
+        """Everything on which the next step depends and that is not determined by spec, data or random keys.
 
         The tensors alias the live ones: write or clone them before the next step.
         """
         return {"net": self.net.state_dict(), "optimiser": self.optimizer.state_dict()}
 
     def tensors(self) -> list[Tensor]:
-        """The memory of what a step changes: parameters, statistics and the optimizer's state."""
+        """All tensors that a step changes: parameters, statistics and the optimizer's state."""
         states = (state.values() for state in self.optimizer.state.values())
         moments = [value for values in states for value in values if isinstance(value, Tensor)]
         return [*self.parameters, *self.net.buffers(), *moments]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.net.load_state_dict(state["net"])
         own = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimiser"])
@@ -322,14 +322,14 @@ class TrainState:
 
 
 def _refuse_single_values(spec: Spec, data: Dataset) -> None:
-    """Raises ValueError where a statistic would be that of a single value."""
+    """Raise ValueError if a norm's statistic would be computed from a single value."""
     found = single_value_conflicts(spec, samples=len(data.train_inputs), outputs=data.outputs)
     for field, value, accepted in found:
         raise ValueError(f"{field}: {value!r}; expected {accepted}")
 
 
 def layout_of(memory_format: str, device: torch.device) -> torch.memory_format:
-    """The layout that a spec's `memory_format` means on a device."""
+    """The memory layout for a spec's `memory_format` on a device."""
     return LAYOUTS.get(memory_format) or FASTEST.get(device.type, torch.contiguous_format)
 
 
@@ -338,8 +338,8 @@ def evaluate(session: TrainState, step: int) -> dict[str, float]:
     """Losses and accuracies of theta_s over (a part of) the training set and the test set, in evaluation mode.
 
     Returns:
-        train_loss, test_loss and, for classification, train_accuracy, test_accuracy. A mean reduction is the
-        mean over the samples, a sum the sum over them.
+        train_loss, test_loss and, for classification, train_accuracy, test_accuracy. With a mean reduction the
+        loss is the mean over all samples, with a sum reduction their sum.
     """
     spec = session.spec.eval
     how = ForwardMode(training=False, noise_step=step)

@@ -1,12 +1,13 @@
-"""Whole steps as graphs: what a step launches on a GPU is recorded once and then replayed by a single launch.
+"""Whole steps as CUDA graphs: the kernels of a step are captured once and then replayed by a single launch.
 
-A graph repeats the very operations on the very memory that were recorded. What may differ from step to step is
-therefore put there before each replay: the batch, the noise (drawn as ever, under its keys) and the learning rate.
-What decides which operations a step has is the graph's key; where that changes, other graphs are used.
+A graph repeats exactly the captured operations on exactly the captured memory. Inputs that change between steps
+are therefore written there before each replay: the batch, the noise (drawn from its keys as always) and the
+learning rate. The graph's key consists of everything that determines which operations a step has; another key
+means another graph.
 
-A graph is trusted after its first replay has given, to the bit, what the step has given without it: parameters,
-statistics, the optimizer's state and the numbers. The steps that prepare a recording are the run's own, so nothing
-has to be undone after it.
+A graph is used only after its first replay has reproduced bitwise what the same step gave without it: parameters,
+statistics, the optimizer's state and the numbers. The warm-up steps before a capture are steps of the run itself,
+so nothing has to be undone afterwards.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from bncore.train.state import Batch, DeviceMetrics, TrainState
 
 @dataclass(slots=True)
 class _Graph:
-    """One recorded step."""
+    """One captured step."""
 
     replay: Callable[[], None]
     numbers: Tensor
-    """[k]: what `DeviceMetrics.tensors` holds, after each replay."""
+    """(k,): the values of `DeviceMetrics.tensors`, updated by each replay."""
     penalized: bool
     batch: Batch
-    """The memory that the step reads its batch from."""
+    """The memory from which the step reads its batch."""
     noise: NoiseInPlace
     seen: Batch | None = None
-    """The batch that was copied last."""
+    """The batch most recently copied there."""
 
     def fill(self, batch: Batch, step: int) -> bool:
-        """Put what this step has of its own into the graph's memory; False where noise has got other memory."""
+        """Write this step's batch and noise to the graph's memory; False if the noise now needs other memory."""
         if not self.noise.draw(step):
             return False
         if self.seen is None or any(new is not old for new, old in zip(batch, self.seen, strict=True)):
@@ -48,12 +49,12 @@ class _Graph:
 
 
 class StepGraphs:
-    """The steps of a session, by graphs wherever one can be had.
+    """The steps of a session, made by graphs where possible.
 
     Arguments:
-        session: what is trained.
-        recorder: makes the graphs; None: there are none.
-        tell: called with the reason, once for each kind of step that has to do without.
+        session: the training state.
+        recorder: captures the graphs; None: use no graphs.
+        tell: called once with the reason for each kind of step that cannot have a graph.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class StepGraphs:
         self._generation = session.generation
         self._kept: GraphCache[_Graph] = GraphCache(recorder)
         self.replayed = 0
-        """Steps made by a graph so far."""
+        """Number of steps made by a graph so far."""
 
     def update(self, step: int, *, record: bool) -> DeviceMetrics:
-        """As `TrainState.update`: the same numbers and the same state after it, to the bit."""
+        """As `TrainState.update`, with bitwise the same numbers and the same state afterwards."""
         session = self._session
         if self.recorder is None or not session.capturable:
             return session.update(step, record=record)
@@ -88,7 +89,7 @@ class StepGraphs:
         return session.make(batch, step, lr, record=record)
 
     def _follow(self) -> None:
-        """Let go what was recorded of a step that is no longer made."""
+        """Discard the graphs if the step has become a different computation."""
         if self._session.generation != self._generation:
             self._kept.forget()
             self._generation = self._session.generation
@@ -96,7 +97,7 @@ class StepGraphs:
     def _tried(
         self, key: object, recorder: Recorder, batch: Batch, step: int, lr: float, *, record: bool
     ) -> DeviceMetrics:
-        """Make a step; then record it and repeat it by the graph, which is kept if the two agree."""
+        """Make a step; then capture it and replay it from the same state. The graph is kept if both agree."""
         session, state = self._session, self._session.tensors()
         self._kept.try_for(key)
         before, reason = _copied(state)
@@ -115,7 +116,7 @@ class StepGraphs:
                 if not same_to_the_bit([*state, again], [*after, torch.stack(made.tensors)]):
                     raise CaptureRefused("the graph's step is not the same to the bit")
                 self._kept.keep(key, _Graph(replay, again, made.penalized, own, noise))
-            except (RuntimeError, CaptureRefused) as error:  # memory that runs out is among the former
+            except (RuntimeError, CaptureRefused) as error:  # out-of-memory errors are RuntimeErrors
                 _restore(state, after)
                 reason = first_line(error)
         if reason:
@@ -124,7 +125,7 @@ class StepGraphs:
 
 
 def graphs_of(session: TrainState, tell: Callable[[str], object]) -> StepGraphs:
-    """The steps of a session as its spec and its device have them; see `StepGraphs`."""
+    """The `StepGraphs` of a session, with graphs if its spec enables them and its device supports them."""
     device = torch.device(session.spec.device)
     wanted = session.spec.cuda_graphs and device.type == "cuda"
     return StepGraphs(session, CudaRecorder(device) if wanted else None, tell)
@@ -132,7 +133,7 @@ def graphs_of(session: TrainState, tell: Callable[[str], object]) -> StepGraphs:
 
 @torch.no_grad()
 def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], str]:
-    """Copies of all, or none and the reason."""
+    """Copies of all tensors, or an empty list and the reason."""
     try:
         return [tensor.clone() for tensor in tensors], ""
     except torch.OutOfMemoryError as error:

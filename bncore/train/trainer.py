@@ -1,9 +1,8 @@
-"""The loop: requests, evaluation, step, probes, checkpoint, in this order at every step.
+"""The training loop: requests, evaluation, step, probes, checkpoint, in this order at every step.
 
-Event s describes theta_s, before update s; a request at s takes effect before update s. A resumed run walks the
-same path from its newest checkpoint: events it has already written are compared with what it recomputes
-(architecture.md, invariant 2), requests come from the journal wherever the journal already speaks of that
-step.
+Event s describes theta_s, before update s; a request at s takes effect before update s. A resumed run follows the
+same path from its newest checkpoint: events already journaled are compared with the recomputed ones
+(architecture.md, invariant 2), and requests at steps already journaled come from the journal.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ End = Literal["finished", "diverged", "stopped", "interrupted"]
 
 
 class Trainer:
-    """One run from its present step to its end.
+    """Trains one run from its present step to its end.
 
     Arguments:
         run: the run directory; the caller owns it (`bncore.store.owner`).
-        session: what is trained, at the state that `begun` describes.
-        probes: the instruments.
-        begun: where the run continues.
-        until: how many updates to make, where that is fewer than the spec's steps.
-        graphs: make the steps that are made ahead; default: none of them by a graph.
-        ahead: how many steps may be made before the numbers of the first of them are fetched from the device; 1:
-            each step's numbers are waited for. It changes nothing that is computed or journaled.
-        journal, requests, heartbeat, signals: what it writes to and listens to.
+        session: the training state, at the point that `begun` describes.
+        probes: the probes.
+        begun: where the run resumes.
+        until: number of updates after which the run stops, if fewer than the spec's steps.
+        graphs: makes the asynchronous steps; default: without graphs.
+        ahead: how many steps may be made before the numbers of the first are fetched from the device; 1: wait for
+            each step's numbers. Does not affect what is computed or journaled.
+        journal, requests, heartbeat, signals: the channels that the run writes to and listens to.
     """
 
     def __init__(
@@ -82,11 +81,11 @@ class Trainer:
 
     @property
     def spec(self) -> Spec:
-        """What holds now: the run's spec with every change made so far."""
+        """The settings in force: the run's spec with all changes made so far."""
         return self.session.spec
 
     def run(self) -> End:
-        """Train until the last step, a loss or gradient that is not finite, a request to stop, or a signal."""
+        """Train until the last step, a non-finite loss or gradient, a request to stop, or a signal."""
         while self.position < self.spec.steps:
             if self._ahead.begun and self._boundary_is_idle():
                 pass
@@ -101,7 +100,7 @@ class Trainer:
         return self._finish("finished")
 
     def advance(self) -> bool:
-        """Make one update and everything that belongs to its step; False where a step is refused."""
+        """Make one update with its evaluation and probes; False if a step is not finite and so not applied."""
         step, last = self.position, self.position == self.spec.steps - 1
         record = last or step % self.spec.log_every == 0
         observe = bool(self.probes.due(step))
@@ -122,12 +121,12 @@ class Trainer:
         return True
 
     def flush_steps(self) -> bool:
-        """Journal the steps that were made ahead; False where one is refused: the run is then back at it."""
+        """Journal the asynchronous steps; False if one is not finite, which takes the run back to that step."""
         with self._sections("step"):
             return all(self._journal_step(step, record) for step, record in self._ahead.flush())
 
     def save_checkpoint(self, *, requested: bool = False) -> None:
-        """Write the state before the next update, journal it, and drop the oldest."""
+        """Write a checkpoint of the state before the next update, journal it, and prune old ones."""
         with self._sections("checkpoints"):
             self._save_checkpoint(requested=requested)
 
@@ -148,14 +147,14 @@ class Trainer:
         self._checkpoint_due = self._next_timed_checkpoint()
 
     def try_change(self, after: Spec) -> None:
-        """Raise ValueError where the network cannot take these settings here; nothing is changed."""
+        """Raise ValueError if the network does not accept these settings at this step; changes nothing."""
         self.session.try_change(after, self.position)
 
     def change(self, changes: Changes) -> None:
-        """Continue with other settings, from the next update on.
+        """Change settings from the next update on.
 
         Raises:
-            SpecError: they do not fit.
+            SpecError: the changes do not fit the spec.
         """
         after = changed(self.spec, changes)
         self.session.change(after)
@@ -163,7 +162,7 @@ class Trainer:
         self._changes |= values_at(after, changes)
 
     def evaluate(self) -> None:
-        """Journal an evaluation of theta at this step, once, however often it is requested."""
+        """Evaluate theta at this step and journal the result; at most once per step."""
         if self._evaluated == self.position:
             return
         self._evaluated = self.position
@@ -180,15 +179,14 @@ class Trainer:
             )
 
     def _warn(self, text: str) -> None:
-        """Journal a warning, once in the life of the run."""
+        """Journal a warning, at most once in the life of the run."""
         known = {event.get("text") for event in self.journal.events if event["type"] == "warning"}
         if text not in known | self._warned:
             self._warned.add(text)
             self.journal.append("warning", self.position, text=text)
 
     def _boundary_is_idle(self) -> bool:
-        """Whether nothing happens at this boundary or in the next step that needs what was made ahead to be
-        journaled before it."""
+        """Whether nothing at this boundary or in the next step requires the asynchronous steps to be flushed."""
         step = self.position
         return not (
             self._evaluation_due()
@@ -201,7 +199,7 @@ class Trainer:
         )
 
     def _boundary(self) -> bool:
-        """Save a checkpoint where one is due, and take requests until the run may make its next update (True) or
+        """Save a checkpoint if one is due, and apply requests until the run may make its next update (True) or
         must end here (False)."""
         if self._wants_checkpoint():
             self.save_checkpoint()
@@ -218,7 +216,7 @@ class Trainer:
             self.requests.wait()
 
     def _journal_step(self, step: int, record: StepMetrics | None) -> bool:
-        """Journal what is known of a step; whether training may continue after it."""
+        """Journal a step if it has a record; returns whether training may continue."""
         if record is None:
             return True
         fields = {k: v for k, v in asdict(record).items() if k != "finite" and v is not None}
@@ -229,7 +227,7 @@ class Trainer:
 
     def _finish(self, state: Literal["finished", "diverged"]) -> End:
         self.requests.reject_rest(self.position, f"the run has {state}")
-        self.save_checkpoint()  # what `bnrun verify` checks the digest against
+        self.save_checkpoint()  # `bnrun verify` checks the digest against it
         self.journal.append_or_verify(
             "finished", self.position, state=state, params_sha256=params_sha256(self.session.net)
         )
@@ -237,7 +235,7 @@ class Trainer:
         return state
 
     def _measure(self, step: int) -> None:
-        """Journal what the probes due at this step measure; the view goes with it."""
+        """Run the probes due at this step, journal their results, and release the step's view."""
         view, self.session.view = self.session.view, None
         unseen, self.session.unseen = self.session.unseen, None
         if view is not None:

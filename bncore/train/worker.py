@@ -1,7 +1,7 @@
-"""One run, as a process: ``python -m bncore.train.worker RUN_DIR`` trains it to its end, resuming if it has begun.
+"""One run as a process: ``python -m bncore.train.worker RUN_DIR`` trains it to its end, resuming if it has begun.
 
-Exit codes: 0 finished, diverged or stopped by request; 1 failed; 2 not to be run (a bad spec, held by another
-process); 75 checkpointed and put back into Slurm's queue; 130 and 143 checkpointed after SIGINT and SIGTERM.
+Exit codes: 0 finished, diverged or stopped by request; 1 failed; 2 refused (invalid spec, or held by another
+process); 75 checkpointed and requeued in Slurm; 130 and 143 checkpointed after SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ SYNTHETIC = "trained on synthetic images, not on CIFAR-10"
 def main(
     arguments: list[str] | None = None, *, signals: Signals | None = None, task: SlurmTask | None = None
 ) -> int:
-    """Run the worker; its exit code.
+    """Run the worker; returns its exit code.
 
     Arguments:
-        signals: installed already, where the caller could not wait for this module.
-        task: of Slurm, that this process is.
+        signals: handlers already installed by the caller; None: install them here.
+        task: the Slurm task in which this process runs; None outside Slurm.
     """
     parser = argparse.ArgumentParser(
         prog="python -m bncore.train.worker", description="Train one run directory."
@@ -76,7 +76,7 @@ def main(
         signals = Signals()
         signals.install()
     if options.supervisor is not None and not end_with_parent(options.supervisor):
-        return 128 + signal.SIGTERM  # nothing is begun: the run may be another's already
+        return 128 + signal.SIGTERM  # touch nothing: another process may already hold the run
     log_to_stderr()
     run = RunDir(options.run.resolve())
     try:
@@ -91,7 +91,7 @@ def main(
     stale = [] if task and task.restarts else halting(run) if options.stale is None else options.stale
     try:
         return _train(run, spec, ownership, signals, task, stale=stale)
-    except AlreadyOwnedError as error:  # taken over: nothing of this run may be touched any more
+    except AlreadyOwnedError as error:  # taken over: touch nothing in this run any more
         sys.stderr.write(f"{error}\n")
         return FAILED
     finally:
@@ -145,7 +145,7 @@ def _train(
         _write_meta(run, data, torch.device(spec.device), journal, begun.step)
         requests = Requests(run, journal, lineage, begun)
         requests.start()
-        if journal.events:  # resumed by somebody
+        if journal.events:  # the run was resumed
             requests.reject_stale(begun.step, stale)
         heartbeat.restart_at(begun.step)
         trainer = Trainer(
@@ -170,7 +170,7 @@ def _train(
         hint = "" if known else resume_hint(run)
         message = str(error) if known else f"{type(error).__name__}: {error}{hint}"
         heartbeat.stop("failed", message)
-        with suppress(OSError):  # a full disk has no room for the log either
+        with suppress(OSError):  # on a full disk, the log cannot be written either
             sys.stderr.write("" if known else traceback.format_exc())
             sys.stderr.write(f"{message}\n" if known or hint else "")
             sys.stderr.flush()
@@ -187,14 +187,14 @@ def _train(
 
 
 def drop_requests(run: RunDir, journal: Journal) -> None:
-    """Journal requests of this kind as applied or rejected; its files go."""
+    """Journal all waiting requests to drop a request as applied or rejected, and remove their files."""
     answered = {event["id"] for event in journal.events if event["type"] == "request"}
     for request in waiting(run):
         if not isinstance(request.command, DropRequest):
             continue
-        with suppress(OSError):  # taken back meanwhile
+        with suppress(OSError):  # just withdrawn
             if not may_ask(request.path.stat().st_uid, run.inbox):
-                continue  # set aside later, as everything from them
+                continue  # set aside later, like all requests from that user
             if request.id not in answered:
                 reason = why_not(journal.events, request.command.request)
                 step = journal.events[-1]["step"] if journal.events else 0
@@ -203,7 +203,7 @@ def drop_requests(run: RunDir, journal: Journal) -> None:
 
 
 def resume_hint(run: RunDir) -> str:
-    """What a person may do about a run that failed; empty where it was no request that it failed of."""
+    """Advice on a failed run, for its error message; empty if no request was applied just before the failure."""
     with suppress(StoreError):
         event = last_applied(read_events(run.journal_file))
         if event is not None:
@@ -213,7 +213,8 @@ def resume_hint(run: RunDir) -> str:
 
 
 def _interrupted(heartbeat: Heartbeat, signals: Signals, task: SlurmTask | None) -> int:
-    """Say how it continues after a signal; the exit code. The run is still held: nobody else has begun with it."""
+    """Write the status after a signal, requeueing the Slurm task if needed; returns the exit code. The run is
+    still held, so no other process has started it."""
     if task is not None and signals.received == signal.SIGUSR2:
         refused = task.requeue()
         if not refused:
@@ -228,8 +229,8 @@ def _interrupted(heartbeat: Heartbeat, signals: Signals, task: SlurmTask | None)
 
 
 def configure_backends(spec: Spec) -> None:
-    """Make this process compute as the spec says: its number of CPU threads, and on a GPU IEEE float32, where
-    cuDNN would take TF32 by default, unless the spec asks for that."""
+    """Configure this process's arithmetic according to the spec: the number of CPU threads, and on a GPU IEEE
+    float32 unless the spec asks for TF32, which cuDNN would use by default."""
     if isinstance(spec.threads, int):
         torch.set_num_threads(spec.threads)
     precision: Literal["tf32", "ieee"] = "tf32" if spec.precision == "tf32" else "ieee"
@@ -240,21 +241,21 @@ def configure_backends(spec: Spec) -> None:
 
 
 def _choose_algorithms() -> None:
-    """The same sums in the same order each time: cuDNN and cuBLAS may choose algorithms that add in any.
+    """Select deterministic algorithms: cuDNN and cuBLAS may otherwise choose ones that add in varying order.
 
-    An operation that torch knows no such algorithm for is announced in the log, not refused: max-pooling is among
-    them, though it adds nothing to nothing where its windows do not overlap.
+    An operation without a deterministic algorithm in torch is logged, not refused. Max-pooling is one of them,
+    although its backward pass sums nothing if the windows do not overlap.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing here reads what it has not written.
+    # Nothing here reads uninitialized memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch sets it unseen
 
 
 def _ended(journal: Journal) -> tuple[int, State] | None:
-    """At which step a run ended for good, and how; None for one that continues."""
+    """Step and state in which a run has ended for good; None if it can continue."""
     end = next((event for event in journal.events if event["type"] == "finished"), None)
     return None if end is None else (end["step"], end["state"])
 
@@ -262,7 +263,7 @@ def _ended(journal: Journal) -> tuple[int, State] | None:
 def _begin(
     run: RunDir, session: TrainState, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
 ) -> ResumePoint:
-    """Bring the session to where the run continues and tell the journal."""
+    """Restore the session to the point where the run resumes, and journal the start."""
     begun = _restore(run, session, probes, dropped_ids(journal.events))
     if lineage is not None and begun.step < lineage.step:
         raise StoreError(
@@ -275,7 +276,7 @@ def _begin(
     else:
         about = {"data": session.data.title, "train_samples": len(session.data.train_inputs)}
         journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, **about)
-    # A process that was killed at its first event has journaled none of these.
+    # A process killed after its first event has not journaled these.
     said = {event.get("text", event["type"]) for event in journal.events}
     if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in said:
         journal.append("parent", begun.step, run=lineage.run, at=lineage.at)
@@ -288,8 +289,8 @@ def _begin(
 
 
 def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: frozenset[str]) -> ResumePoint:
-    """Load the newest checkpoint that is whole and holds no request that was dropped; the state at initialization
-    where none does."""
+    """Load the newest checkpoint that is intact and includes no dropped request; without one, keep the state at
+    initialization."""
     run.checkpoints.mkdir(exist_ok=True)
     as_submitted = session.spec
     for found in reversed(list_checkpoints(run.checkpoints)):
@@ -322,7 +323,7 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
 
 
 def _write_meta(run: RunDir, data: Dataset, device: torch.device, journal: Journal, step: int) -> None:
-    """Say where the run is made; journal what is not as it was where it was made before."""
+    """Write ``meta.json``, and journal a warning if the environment differs from that of the previous process."""
     meta: dict[str, Any] = environment(device)
     meta["data"] = {"source": data.source, "title": data.title, "fingerprint": data.fingerprint}
     before = meta_of(run)
