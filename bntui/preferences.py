@@ -30,17 +30,17 @@ class Preferences(ConfigModel):
     mouse: Flag = True
     """Whether the mouse zooms, pans and chooses; false leaves it to the terminal, to select text."""
     refresh: Positive = 0.1
-    """Seconds between two pictures, at least; over SSH 0.5, unless it is said here."""
+    """Minimum seconds between two pictures; over SSH 0.5 unless set here."""
     panels: tuple[str, ...] = ()
-    """Charts that are shown first, by their measures' keys; none: by the kind of experiment."""
+    """Charts to show first, by the keys of their measures; empty: chosen by the kind of experiment."""
     band: Band = "interval"
     """Band about the mean of several runs: interval, range, quartiles, deviation or envelope."""
     smoothing: Fraction = 0.6
-    """Smoothing of what every mini-batch gives, from 0 to below 1; the key of smoothing changes it."""
+    """Initial smoothing of per-batch measures, from 0 to below 1; the smoothing key changes it."""
     bell: Bell = "off"
-    """What happens when a run ends that is watched: off, bell, or osc9, a message on the desktop."""
+    """What happens when a watched run ends: off (nothing), bell, or osc9 (a desktop notification)."""
     keys: dict[str, str] = Field(default_factory=dict)
-    """Keys of your own, by the actions that `bntui config --keys` lists: a key, or a list of keys."""
+    """Custom keys by action (see `bntui config --keys`): a key, or a list of keys."""
 
 
 class Settings(Preferences):

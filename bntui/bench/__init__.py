@@ -1,1 +1,1 @@
-"""Measurements of the explorer: as a process, in a real pseudo-terminal."""
+"""Measurements of the explorer as a process in a real pseudo-terminal."""

@@ -1,4 +1,4 @@
-"""How long drawing takes: four charts of four long series, beside plotext drawing the same."""
+"""Drawing time of four charts with four long series each, compared with plotext."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from bntui.live.grouping import MOST_STEPS
 CHARTS, SERIES = 4, 4
 GROUPS, MEMBERS = 3, 5
 WIDTH, HEIGHT = 63, 23
-"""A quarter of a screen of 160 x 48 that has a list beside the charts."""
+"""Size of each chart in cells: a quarter of a 160 x 48 screen with a sidebar."""
 
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """Medians of drawing all charts anew, in this process."""
+    """Median times to redraw all charts, in this process."""
 
     ours_ms: float
-    """To the strips that the terminal is sent."""
+    """Up to the strips that are sent to the terminal."""
     smoothed_ms: float
-    """With the raw curves behind smoothed ones."""
+    """The same with raw curves behind smoothed ones."""
     grouped_ms: float
-    """Of `GROUPS` means of `MEMBERS` series each, in their bands, after a new point of every series."""
+    """Charts of `GROUPS` means of `MEMBERS` series each, with bands, after a new point in every series."""
     plotext_ms: float
-    """To the text that the terminal is sent."""
+    """plotext, up to the text that is sent to the terminal."""
     plotext_bytes: float
-    """Of that text: plotext knows nothing of what was sent before."""
+    """Size of that text: plotext always sends the whole chart."""
 
 
 def drawn(points: int, repeats: int) -> FrameTimes:
-    """Draws charts of so many points a curve. plotext is slow and gets a tenth of the repeats, at least two."""
+    """Time charts of `points` points per curve. plotext is slow and gets a tenth of the repeats, at least two."""
     charts = [example(seed, points) for seed in range(CHARTS)]
     return FrameTimes(
         _median_ms(lambda: [_strips(chart, ChartStyle()) for chart in charts], repeats),
@@ -52,7 +52,7 @@ def drawn(points: int, repeats: int) -> FrameTimes:
 
 
 def example(seed: int, points: int) -> ChartData:
-    """Losses of four runs as they look: falling, with noise, on a logarithmic axis."""
+    """Realistic losses of four runs: falling, noisy, on a logarithmic axis."""
     generator = np.random.default_rng(seed)
     x = np.arange(points, dtype=float)
     curves = []
@@ -64,7 +64,7 @@ def example(seed: int, points: int) -> ChartData:
 
 
 def grouped_frame(points: int, repeats: int) -> Callable[[], list[list[Strip]]]:
-    """Draws all charts with the means of growing series; each call has one point of each series more."""
+    """Function that draws all charts with the means of growing series; each call adds a point to every series."""
     x = np.arange(points + repeats + 1, dtype=float)
     losses = [
         curve.low
@@ -110,7 +110,7 @@ def _plotext(chart: ChartData) -> str:
 
 
 def _median_ms(work: Callable[[], object], repeats: int) -> float:
-    """The first call, which fills caches, does not count."""
+    """Median time of a call in milliseconds, not counting the first one, which fills caches."""
     work()
     times = []
     for _ in range(repeats):

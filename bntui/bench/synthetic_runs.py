@@ -1,4 +1,4 @@
-"""Long runs for measurements: journals as the trainer writes them, made up, and written in a second."""
+"""Synthetic long runs for measurements: journals in the trainer's format, written within a second."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import State, Status, write_status
 
 CHARTS = ("loss", "accuracy", "ics_l2", "loss_band")
-"""Keys of the panels that are shown."""
+"""Keys of the panels shown."""
 MEASURED = 10
-"""Steps from one measurement to the next."""
+"""Steps between measurements."""
 LAYERS = 8
 BEGUN = 1.7e9
 A_STEP_S = 0.01
 
 
 def remember_charts(folder: Path, experiment: str, keys: tuple[str, ...] = CHARTS) -> None:
-    """Have the explorer show these charts of an experiment."""
+    """Make the explorer show these charts for an experiment."""
     file = folder / "state" / "bnrun" / "layouts.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({experiment: list(keys)}))
 
 
 def made_sweep(path: Path, names: tuple[str, ...]) -> SweepDir:
-    """A sweep's directory without runs; the name of its experiment is that of the directory."""
+    """Create a sweep directory without runs; its experiment is named after the directory."""
     (path / "inbox").mkdir(parents=True)
     table = {"queue": list(names), "experiment": {"name": path.name, "title": "Made up", "figure": "4"}}
     (path / "sweep.toml").write_text(tomli_w.dumps(table))
@@ -44,7 +44,7 @@ def made_sweep(path: Path, names: tuple[str, ...]) -> SweepDir:
 
 
 def made_run(path: Path, spec: Spec, state: State = "finished", step: int = 0) -> RunDir:
-    """A run's directory without a journal."""
+    """Create a run directory without a journal."""
     run = RunDir(path)
     run.inbox.mkdir(parents=True)
     run.checkpoints.mkdir()
@@ -54,7 +54,7 @@ def made_run(path: Path, spec: Spec, state: State = "finished", step: int = 0) -
 
 
 def spec_of(steps: int, seed: int = 0) -> Spec:
-    """What a made run pretends to be."""
+    """Spec of a synthetic run."""
     return Spec(
         steps=steps,
         seed=seed,
@@ -69,11 +69,11 @@ def spec_of(steps: int, seed: int = 0) -> Spec:
 
 
 class MadeJournal:
-    """Writes the journal of one run, which may be growing.
+    """Writes the journal of one run, possibly in several parts.
 
     Arguments:
-        run: whose.
-        seed: of its numbers.
+        run: run to write for.
+        seed: seed of its values.
     """
 
     def __init__(self, run: RunDir, seed: int = 0) -> None:
@@ -81,10 +81,10 @@ class MadeJournal:
         self._generator = np.random.default_rng(seed)
         self._seq = 0
         self.step = 0
-        """Updates made."""
+        """Number of updates written."""
 
     def write(self, steps: int, *, measured: int = MEASURED) -> int:
-        """Append so many updates, with the instruments' measurements at every `measured`-th; how many events."""
+        """Append updates, with measurements at every `measured`-th; return the number of events written."""
         found = [] if self._seq else [self._stamped({"type": "start", "step": 0, "schema": SCHEMA})]
         found += [self._stamped(event) for event in self._events(steps, measured)]
         with self._run.journal_file.open("ab") as file:
@@ -119,7 +119,7 @@ class MadeJournal:
 
 
 class Growing:
-    """Runs held by this process as a trainer holds them; each `grow` makes some updates in all of them."""
+    """Runs owned by this process, as a trainer owns them; `grow` adds updates to all of them."""
 
     def __init__(self, runs: list[RunDir], points: int) -> None:
         self._runs = runs
@@ -136,7 +136,7 @@ class Growing:
             owned.release()
 
     def grow(self, steps: int) -> None:
-        """So many more updates of each run, and a heartbeat."""
+        """Add updates to each run, and a heartbeat."""
         self._counter += 1
         for run, journal in zip(self._runs, self._journals, strict=True):
             journal.write(steps)
@@ -145,7 +145,7 @@ class Growing:
 
 
 def growing_sweep(folder: Path, runs: int, points: int) -> tuple[SweepDir, Growing]:
-    """A sweep of runs that have made `points` updates and continue."""
+    """Create a sweep of running runs with `points` updates so far."""
     names = tuple(f"variant{i}-s0" for i in range(runs))
     sweep = made_sweep(folder / "growing", names)
     made = [made_run(sweep.path / name, spec_of(10**6), "running") for name in names]
@@ -154,19 +154,19 @@ def growing_sweep(folder: Path, runs: int, points: int) -> tuple[SweepDir, Growi
 
 
 def long_run(path: Path, events: int) -> RunDir:
-    """A finished run with a journal of so many events, of which one in a hundred is of an instrument."""
+    """Create a finished run with a journal of `events` events, one in a hundred of which is a measurement."""
     run = made_run(path, spec_of(events), step=events)
     journal = MadeJournal(run)
     written = 0
     while written < events:
         written += journal.write(min(50_000, events - written), measured=200)
     with run.journal_file.open("rb") as file:
-        os.fsync(file.fileno())  # writing continues in the background else, and costs whoever reads
+        os.fsync(file.fileno())  # otherwise writing continues in the background and slows down readers
     return run
 
 
 def same_runs(folder: Path, run: RunDir, count: int) -> SweepDir:
-    """A sweep of `count` runs with one journal, of which the file system holds one copy."""
+    """Create a sweep of `count` runs that share one journal file through hard links."""
     names = tuple(f"variant{i}-s0" for i in range(count))
     sweep = made_sweep(folder / "many", names)
     for name in names:

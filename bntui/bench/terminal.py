@@ -1,4 +1,4 @@
-"""The explorer in a real pseudo-terminal of its own, and when it sent what."""
+"""The explorer in a real pseudo-terminal, with everything it sends recorded over time."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from pathlib import Path
 
 WIDTH, HEIGHT = 160, 48
 PATIENCE_S = 60.0
-"""After so long without what is waited for something is broken."""
+"""Timeout in seconds, after which something is considered broken."""
 POLL_S = 0.002
 ENDING_S = 10.0
 IDLE = 0.1
-"""Share of a processor that a program at rest may use."""
+"""Fraction of a processor that an idle program may use."""
 SYNC_QUERY, SYNC_ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
-"""Whether the terminal can show a picture at once when all of it has come: it can, as most can."""
+"""The query for synchronized output, and the answer that it is supported, as in most terminals."""
 BRAILLE = re.compile(rb"\xe2[\xa0-\xa3][\x80-\xbf]")
 CURVES = 100
-"""Braille characters from which on curves have been drawn, and not only samples of their lines."""
+"""Minimum number of braille characters that indicates curves rather than mere line samples."""
 
 
 class Terminal:
-    """A program started in a pseudo-terminal; everything it sends is read at once and kept with its time.
+    """A program started in a pseudo-terminal; everything it sends is read immediately and stored with its time.
 
     Arguments:
         command: program and arguments.
-        environment: of the program, beside what is inherited; None takes a variable away.
+        environment: variables added to the inherited environment; None removes a variable.
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str | None]) -> None:
@@ -52,7 +52,7 @@ class Terminal:
             stderr=tail,
             env={name: value for name, value in changed.items() if value is not None},
             start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - nothing but one system call
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - only one system call
         )
         os.close(tail)
         self._thread = threading.Thread(target=self._drain, name="terminal", daemon=True)
@@ -77,29 +77,29 @@ class Terminal:
         return self._program.pid
 
     def type(self, keys: str) -> float:
-        """Press keys; when that was."""
+        """Press keys and return the time."""
         at = time.perf_counter()
         os.write(self._head, keys.encode())
         return at
 
     def pieces(self, since: float = 0.0) -> list[tuple[float, bytes]]:
-        """(time, bytes) of what was sent after a moment, in the pieces that it was read in."""
+        """Output sent after a point in time, as (time, bytes) for each piece read."""
         return [piece for piece in self._pieces.copy() if piece[0] > since]
 
     def sent(self, since: float = 0.0) -> int:
-        """Bytes sent after a moment."""
+        """Number of bytes sent after a point in time."""
         return sum(len(data) for _, data in self.pieces(since))
 
     def first(self, holds: Callable[[bytes], bool], since: float = 0.0) -> float:
-        """When everything sent after a moment first held something.
+        """Wait until `holds` is true for the output sent after a point in time; return when it became true.
 
         Raises:
-            RuntimeError: the program has ended, or nothing of the kind came; with what it sent.
+            RuntimeError: the program ended or the timeout passed; the message contains the output.
         """
         for _ in _while_patient():
             ended = self._program.poll() is not None
             if ended:
-                self._thread.join(ENDING_S)  # what it sent last may not have been read yet
+                self._thread.join(ENDING_S)  # its last output may not have been read yet
             text = b""
             for at, data in self.pieces(since):
                 text += data
@@ -111,7 +111,8 @@ class Terminal:
         raise RuntimeError(f"the explorer did not show what was waited for; it sent {tail!r}")
 
     def quiet(self, seconds: float, since: float = 0.0) -> float:
-        """Wait until nothing has come for so long; when the last of it came, or `since` where nothing did."""
+        """Wait until there has been no output for so long; return the time of the last output after `since`, else
+        `since`."""
         for _ in _while_patient():
             last = max(self._pieces[-1][0] if self._pieces else 0.0, since)
             if time.perf_counter() - last >= seconds:
@@ -119,7 +120,8 @@ class Terminal:
         raise RuntimeError(f"the explorer never was quiet for {seconds:g} s")
 
     def idle(self, seconds: float = 1.0) -> float:
-        """Wait until nothing has come for so long and next to nothing was computed; when the last of it came."""
+        """Wait until there has been no output and almost no computation for so long; return the time of the last
+        output."""
         for _ in _while_patient():
             computed = processor_s(self.pid, all_threads=True)
             time.sleep(seconds / 2)
@@ -157,16 +159,16 @@ class Terminal:
 
 
 def explorer(folder: Path, *arguments: str, remote: bool = False) -> Terminal:
-    """`bntui` with these arguments.
+    """Start `bntui` with these arguments.
 
     Arguments:
-        folder: where it remembers things, and where its working directory is taken to be.
-        remote: as it would be under SSH.
+        folder: parent of its state directory.
+        remote: simulate a session over SSH.
     """
     source = str(Path(__file__).parents[2])
     environment = {
         "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH")))),
-        "PYTHONDONTWRITEBYTECODE": None,  # as it is installed: compiled once
+        "PYTHONDONTWRITEBYTECODE": None,  # as when installed: compiled once
         "XDG_STATE_HOME": str(folder / "state"),
         "SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 22" if remote else None,
         "SSH_TTY": None,
@@ -176,12 +178,12 @@ def explorer(folder: Path, *arguments: str, remote: bool = False) -> Terminal:
 
 
 def shows_curves(text: bytes) -> bool:
-    """Whether so much was sent that curves were among it."""
+    """Whether the output is large enough to include curves."""
     return len(BRAILLE.findall(text)) >= CURVES
 
 
 def bursts(pieces: list[tuple[float, bytes]], gap_s: float) -> list[int]:
-    """Bytes of what was sent together: pieces less than `gap_s` apart."""
+    """Size in bytes of each burst of output: pieces at most `gap_s` apart."""
     sizes: list[int] = []
     last = float("-inf")
     for at, data in pieces:
@@ -193,13 +195,13 @@ def bursts(pieces: list[tuple[float, bytes]], gap_s: float) -> list[int]:
 
 
 def processor_s(pid: int, *, all_threads: bool = False) -> float:
-    """Seconds that the main thread of a process has computed, or all of its threads that live."""
+    """Processor seconds used by the main thread of a process, or by all of its living threads."""
     threads = Path(f"/proc/{pid}/task").iterdir() if all_threads else [Path(f"/proc/{pid}/task/{pid}")]
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """Resident megabytes of a process: now, and at most so far."""
+    """Resident memory of a process in megabytes: current and peak."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     found = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
     return int(found["VmRSS"]) * 1024 / 1e6, int(found["VmHWM"]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""A real worker process that trains with all cores but one, and how fast it does."""
+"""A real worker process that trains on all cores but one, and its speed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PATIENCE_S = 120.0
 
 
 class TrainerProcess:
-    """Trains while it is entered; its run lies in a sweep of its own.
+    """Context manager that trains one run, in its own sweep.
 
     Arguments:
-        folder: where.
+        folder: parent of the sweep directory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,11 +47,11 @@ class TrainerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._worker.send_signal(signal.SIGKILL)  # nothing of it is kept
+        self._worker.send_signal(signal.SIGKILL)  # its results are not needed
         self._worker.wait()
 
     def rate(self, seconds: float) -> float:
-        """Updates per second, by the trainer's own journal, over the time from now on."""
+        """Updates per second over the next `seconds`, from the trainer's own journal."""
         begun = time.time()
         time.sleep(seconds)
         while True:
@@ -71,7 +71,7 @@ class TrainerProcess:
 
 
 def training_spec() -> Spec:
-    """A narrow VGG-11 on synthetic pictures, with all cores but one."""
+    """A narrow VGG-11 on synthetic images, on all cores but one."""
     return Spec(
         steps=NEVER,
         device="cpu",

@@ -1,4 +1,4 @@
-"""`bnrun bench ui`: what the explorer costs and how fast it answers, as a process in a real pseudo-terminal."""
+"""`bnrun bench ui`: cost and latency of the explorer, as a process in a real pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from bntui.bench.training import TrainerProcess
 
 NAN = float("nan")
 TOGETHER_S = 0.03
-"""What comes in so short a time after the last piece belongs to the same repaint."""
+"""Maximum seconds between two pieces of output of the same repaint."""
 KEYS = "+c<<0c"
-"""Each has all charts drawn anew: zoom in, crosshair, zoom out, no crosshair."""
+"""Keys that redraw all charts: zoom in, crosshair, zoom out, no crosshair."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Sizes of the measurements."""
 
     points: int = 20_000
-    """Of each of four runs."""
+    """Points in each of four runs."""
     events: int = 1_000_000
     many_runs: int = 10
     many_events: int = 200_000
-    """Of each of `many_runs`."""
+    """Events in each of `many_runs`."""
     opened: tuple[int, int] = (100, 10)
-    """Runs whose first pictures are timed, side by side."""
+    """Numbers of runs for which the time to the first picture is compared."""
     opened_events: int = 20_000
     drawings: int = 40
     refreshes: int = 40
@@ -48,7 +48,7 @@ class Sizes:
 
 
 def bench_ui(sizes: Sizes) -> Iterator[Row]:
-    """Every figure that the explorer is held to."""
+    """All figures for which the explorer has targets."""
     with tempfile.TemporaryDirectory(prefix="bench-ui-") as name:
         folder = Path(name)
         plain = drawn(sizes.points, sizes.drawings)
@@ -70,7 +70,7 @@ def bench_ui(sizes: Sizes) -> Iterator[Row]:
 
 
 def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: float) -> Iterator[Row]:
-    """New points in four charts, here and as under SSH."""
+    """Refreshes with new points in four charts, locally and as under SSH."""
     sweep, growing = growing_sweep(folder, SERIES, sizes.points)
     kilobytes = plotext_bytes / 1000
     with growing:
@@ -101,7 +101,7 @@ def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: flo
 
 
 def _keys(folder: Path, sizes: Sizes) -> Row:
-    """Milliseconds from a key to the last byte of what it changed, while a trainer uses the machine."""
+    """Milliseconds from a key press to the last byte of the repaint, while a trainer uses the machine."""
     sweep, growing = growing_sweep(folder, SERIES, sizes.points)
     with growing, explorer(folder, str(sweep.path)) as terminal:
         terminal.first(shows_curves)
@@ -113,14 +113,14 @@ def _keys(folder: Path, sizes: Sizes) -> Row:
 
 
 def _answer_ms(terminal: Terminal, key: str) -> float:
-    time.sleep(random.uniform(0.05, 0.15))  # in no step with the explorer's frames
+    time.sleep(random.uniform(0.05, 0.15))  # out of phase with the explorer's frames
     pressed = terminal.type(key)
     terminal.first(bool, pressed)
     return 1000 * (terminal.quiet(TOGETHER_S, pressed) - pressed)
 
 
 def _attached(folder: Path, trainer: TrainerProcess, sizes: Sizes) -> Row:
-    """The trainer's speed with the explorer looking on, and with it standing still, in turn."""
+    """The trainer's speed with the explorer running and frozen, alternately."""
     pairs = []
     with explorer(folder, str(trainer.sweep.path)) as terminal:
         terminal.first(shows_curves)
@@ -141,7 +141,7 @@ def _attached(folder: Path, trainer: TrainerProcess, sizes: Sizes) -> Row:
 
 
 def _long(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """From the start of the program to the first picture of a long run, and to all of it."""
+    """Time from program start to the first picture of a long run, and until all of it has been read."""
     folder.mkdir()
     run = long_run(folder / "long" / "batch-s0", sizes.events)
     firsts, wholes, most = [], [], 0.0
@@ -157,7 +157,7 @@ def _long(folder: Path, sizes: Sizes) -> Iterator[Row]:
 
 
 def _many(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """Memory with many long runs open and read to their beginnings."""
+    """Memory with many long runs open and fully read."""
     folder.mkdir()
     sweep = same_runs(folder, long_run(folder / "one" / "batch-s0", sizes.many_events), sizes.many_runs)
     with explorer(folder, str(sweep.path)) as terminal:
@@ -170,7 +170,7 @@ def _many(folder: Path, sizes: Sizes) -> Iterator[Row]:
 
 
 def _opened(folder: Path, sizes: Sizes) -> Row:
-    """From the start of the program to the first picture of many runs, beside that of fewer."""
+    """Time from program start to the first picture of many runs, compared with fewer runs."""
     run = long_run(folder / "one" / "batch-s0", sizes.opened_events)
     sweeps = {count: same_runs(folder / str(count), run, count) for count in sizes.opened}
     times: dict[int, list[float]] = {count: [] for count in sizes.opened}
@@ -184,7 +184,7 @@ def _opened(folder: Path, sizes: Sizes) -> Row:
 
 
 def _home(folder: Path, sizes: Sizes) -> Row:
-    """From the start of the program to the list of all runs and presets."""
+    """Time from program start to the list of all runs and presets."""
     _, growing = growing_sweep(folder / "root", 2 * SERIES, 200)
     times = []
     with growing:
