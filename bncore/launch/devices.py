@@ -1,4 +1,4 @@
-"""What this machine offers and what its GPUs are doing, found without importing torch."""
+"""Processors and GPUs of this machine, and the load of its GPUs, determined without importing torch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from bncore.config.model import Spec
 
 FIELDS = ("utilization.gpu", "memory.used", "memory.total")
-"""What `nvidia-smi` is queried for, of each GPU."""
+"""Fields queried with `nvidia-smi` for each GPU."""
 
 
 def cpu_count() -> int:
-    """Processors this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def gpu_count() -> int:
-    """CUDA devices this process may use (CUDA_VISIBLE_DEVICES honoured), as the driver says."""
+    """Number of CUDA devices that this process may use, according to the driver (respects
+    CUDA_VISIBLE_DEVICES)."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -33,10 +34,10 @@ def gpu_count() -> int:
 
 
 def visible_gpus(count: int | None = None) -> tuple[str, ...]:
-    """Names, as CUDA_VISIBLE_DEVICES spells them, of the GPUs this process may use.
+    """Names, as in CUDA_VISIBLE_DEVICES, of the GPUs that this process may use.
 
     Arguments:
-        count: how many the driver offers; default: what it says.
+        count: number of GPUs that the driver offers; default: query the driver.
     """
     count = gpu_count() if count is None else count
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -45,22 +46,26 @@ def visible_gpus(count: int | None = None) -> tuple[str, ...]:
 
 
 def least_loaded(gpus: Sequence[str], taken: Iterable[str]) -> str:
-    """The first of the GPUs with the fewest runs on them."""
+    """The first GPU with the fewest runs.
+
+    Arguments:
+        taken: the GPU of each present run.
+    """
     load = Counter(taken)
     return min(gpus, key=lambda gpu: load[gpu])
 
 
 def share_of_threads(runs: int) -> int:
-    """CPU threads for each of `runs` runs of a sweep: the machine's processors shared out, at least one.
+    """CPU threads for each of a sweep's `runs` runs: an equal share of the machine's processors, at least one.
 
-    It depends on the machine and on the sweep, never on how many runs are at work at once, because the number
-    of threads changes rounding.
+    The share depends only on the machine and the sweep, not on how many runs are running at once, because the
+    number of threads affects rounding.
     """
     return max(1, cpu_count() // max(1, runs))
 
 
 def default_jobs(specs: Sequence[Spec]) -> int:
-    """How many runs of a sweep at once: one for each GPU, else as many as there are processors for."""
+    """Number of a sweep's runs to execute at once: one per GPU, or on CPUs as many as there are processors for."""
     if any(spec.device.startswith("cuda") for spec in specs):
         return max(1, min(len(specs), gpu_count()))
     threads = max(int(spec.threads) for spec in specs)
@@ -69,20 +74,19 @@ def default_jobs(specs: Sequence[Spec]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """Of several GPUs together, at one moment, whoever uses them."""
+    """Load of several GPUs together at one moment, including that of other processes."""
 
     busy: float
-    """Share of the last moments during which something ran on them, from 0 to 1: their mean. It does not say how
-    many of their processors it ran on."""
+    """Mean utilization of the GPUs, from 0 to 1: the fraction of the last sampling period in which any kernel ran,
+    regardless of how many of the GPU's multiprocessors it used."""
     used: float
-    """Memory that is taken, in MiB."""
+    """Total memory in use, in MiB."""
     total: float
-    """Memory that there is, in MiB."""
+    """Total memory, in MiB."""
 
 
 def occupancy(gpus: Sequence[str]) -> Occupancy | None:
-    """What ``nvidia-smi`` says of these GPUs, named as CUDA_VISIBLE_DEVICES names them; None where it says nothing
-    that makes sense."""
+    """Query ``nvidia-smi`` for these GPUs, named as in CUDA_VISIBLE_DEVICES; None if its answer cannot be used."""
     command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
     command += ["-i", ",".join(gpus)]
     try:

@@ -1,5 +1,5 @@
-"""A sweep on this machine: a number of slots, a worker process for each run. Workers whose supervisor died
-(orphans) checkpoint and end by themselves, and hold their runs until then."""
+"""A sweep on this machine: a fixed number of slots, and a worker process for each run. Workers whose supervisor
+has died (orphans) write a checkpoint and end by themselves, and hold their runs until then."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ TICK_S = 0.2
 
 
 class LocalSweep:
-    """Runs of a sweep, `jobs` at once, in their order. A failed run stops no other.
+    """Executes the runs of a sweep in order, `jobs` at once. A failed run does not stop the others.
 
-    Runs on ``cuda`` are spread over the GPUs this process may use; ``cuda:1`` stays where it says.
+    Runs on ``cuda`` are distributed over the GPUs that this process may use; a run on ``cuda:1`` stays there.
 
     Arguments:
-        runs: what is to be run, or resumed.
-        jobs: how many worker processes at once.
-        force: take runs from their present holders.
+        runs: the runs to start or resume.
+        jobs: maximum number of concurrent worker processes.
+        force: take runs over from their present holders.
     """
 
     def __init__(self, runs: Sequence[RunDir], *, jobs: int, force: bool = False) -> None:
         self.exit_codes: dict[str, int] = {}
-        """Exit code of each ended worker by run name; negative where a signal killed it."""
+        """Exit code of each ended worker, by run name; negative if a signal killed it."""
         self.signal: int | None = None
-        """The first SIGINT, SIGTERM or SIGHUP that was received."""
+        """The first SIGINT, SIGTERM or SIGHUP received, or None."""
         self.stopping = False
-        """Whether nothing more is to be started."""
+        """Whether to start no further runs."""
         self.unstarted: dict[str, str] = {}
-        """Why a worker could not be started, by run name; its exit code is 1."""
+        """Why a worker could not be started, by run name; its exit code counts as 1."""
         self._queue = deque(runs)
         self._jobs = jobs
         self._force = force
@@ -53,40 +53,41 @@ class LocalSweep:
         self._placed: dict[str, str] = {}  # GPU by run name
         self._signaled: set[str] = set()  # runs whose workers were sent a signal
         self.stale = {run.path.name: halting(run) for run in runs}
-        """Requests by run name that were not meant for the worker that is to come."""
+        """Ids of requests, by run name, that were meant for an earlier worker of the run."""
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
-        """Run them all, calling `on_tick` five times a second and once at the end.
+        """Execute all runs, calling `on_tick` five times per second and once at the end.
 
-        The first SIGINT or SIGTERM is passed to the workers, which checkpoint and end; nothing new is started. So
-        it is where the terminal goes, unless that is ignored.
+        SIGINT and SIGTERM are passed on to the workers, which write a checkpoint and end; no further run is
+        started. The same happens on SIGHUP (the terminal closes), which workers receive as SIGTERM, unless SIGHUP
+        is ignored.
         """
         with self._forwarding_signals():
             while self._workers or (self._queue and not self.stopping):
                 self._reap()
-                on_tick()  # who ended may have been stopped together with what is queued
+                on_tick()  # a request may have stopped queued runs together with the ended one
                 while self._queue and len(self._workers) < self._jobs and not self.stopping:
                     self._start(self._queue.popleft())
                 time.sleep(TICK_S)
         on_tick()
 
     def at_work(self) -> frozenset[str]:
-        """Names of the runs whose workers are running."""
+        """Names of the runs with a running worker."""
         return frozenset(self._workers)
 
     def queued(self) -> list[RunDir]:
-        """What has not been started."""
+        """The runs not started yet."""
         return list(self._queue)
 
     def cancel_queued(self, name: str) -> bool:
-        """Cancel a queued run; False where it is not queued."""
+        """Cancel a queued run; False if it is not queued."""
         found = next((run for run in self._queue if run.path.name == name), None)
         if found is not None:
             self._queue.remove(found)
         return found is not None
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """Start nothing more, and send that signal to the workers, which checkpoint and end."""
+        """Start no further runs, and send signal `number` to the workers, which write a checkpoint and end."""
         self.stopping = True
         for name, worker in self._workers.items():
             worker.send_signal(number)
@@ -105,18 +106,18 @@ class LocalSweep:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C at the terminal reaches it through us, once
+                    start_new_session=True,  # so that Ctrl-C reaches it only once, through this process
                     env=self._environment(run),
                 )
         except OSError as error:
             self.exit_codes[name], self.unstarted[name] = 1, f"cannot be started: {error}"
             return
-        if self.signal is not None and name not in self._signaled:  # it came while the worker was being made
+        if self.signal is not None and name not in self._signaled:  # it came while the worker was starting
             self._workers[name].send_signal(_passed_on(self.signal))
 
     def _environment(self, run: RunDir) -> dict[str, str] | None:
-        """The worker's environment, with one GPU visible where the run leaves open which; None: as ours."""
-        with suppress(SpecError):  # the worker will say what is wrong with it
+        """The worker's environment, with one GPU visible if the run does not choose one; None: inherit ours."""
+        with suppress(SpecError):  # the worker will report it
             if self._gpus and resolved_spec_from_toml(run.spec_file).device == "cuda":
                 gpu = least_loaded(self._gpus, self._placed.values())
                 self._placed[run.path.name] = gpu
@@ -148,7 +149,7 @@ class LocalSweep:
 
 
 def exit_in_words(code: int) -> str:
-    """What a worker's exit code means, such as ``killed by SIGKILL``."""
+    """Meaning of a worker's exit code, such as ``killed by SIGKILL``."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -158,19 +159,19 @@ def exit_in_words(code: int) -> str:
 
 
 def _passed_on(number: int) -> int:
-    """What the workers are sent for a signal: they outlive a terminal that hangs up."""
+    """The signal sent to the workers for a received one: SIGTERM for SIGHUP, which workers ignore."""
     return signal.SIGTERM if number == signal.SIGHUP else number
 
 
 PATIENCE_S = 120.0
-"""Seconds an orphan may take: it ends after the step, probe or evaluation that it is in."""
+"""Seconds to wait for an orphan, which ends after its present step, probe or evaluation."""
 POLL_EVERY_S = 0.1
 
 
 def orphans(runs: Sequence[RunDir]) -> list[RunDir]:
-    """Those of `runs` that have a worker on this host whose supervisor is no more.
+    """The runs that have a worker on this host whose supervisor is gone.
 
-    Processes are looked for, not holders: one that is just starting does not hold its run yet.
+    This searches processes, not `owner.json`, because a worker that is just starting does not hold its run yet.
     """
     by_path = {run.path.resolve(): run for run in runs}
     found = {by_path[path] for path in _orphaned_paths() if path in by_path}
@@ -183,10 +184,10 @@ def await_orphans(
     *,
     seconds: float = PATIENCE_S,
 ) -> list[RunDir]:
-    """Wait until no run has an orphan; those that still have one after so many seconds.
+    """Wait until no run has an orphan, for at most `seconds`; returns the runs that still have one.
 
     Arguments:
-        tell: called once with what is waited for.
+        tell: called once with the runs waited for, if there are any.
     """
     until = time.monotonic() + seconds
     left = orphans(runs)
@@ -199,10 +200,10 @@ def await_orphans(
 
 
 def _orphaned_paths() -> Iterator[Path]:
-    """Run directories of the workers of this pid namespace that are not children of a living supervisor."""
+    """Run directories of the workers in this pid namespace that are not children of a live supervisor."""
     namespace = pid_namespace()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):  # gone meanwhile, or somebody else's
+        with suppress(OSError, ValueError, IndexError):  # just ended, or another user's process
             arguments = [os.fsdecode(a) for a in (process / "cmdline").read_bytes().split(b"\0")]
             if "--supervisor" not in arguments or "bncore.train.worker" not in arguments:
                 continue

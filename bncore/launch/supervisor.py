@@ -1,7 +1,7 @@
-"""The supervisor of a sweep: runs it, tells how far it is, hears requests to the sweep.
+"""The supervisor of a sweep: executes its runs, reports progress, and answers requests to the sweep.
 
-In the foreground it is part of `bnrun`; detached it is a process of its own session, ``python -m
-bncore.launch.supervisor SWEEP``, that outlives the shell, the SSH connection and the tmux pane it came from.
+In the foreground it is part of `bnrun`. Detached, it is a process in its own session, ``python -m
+bncore.launch.supervisor SWEEP``, which outlives the shell, SSH connection or tmux pane from which it was started.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from bncore.store.requests import Request, pending, send_request, waiting
 from bncore.store.status import HEARTBEAT_S, LIVE, State, Status, read_status, set_unowned_state, write_status
 
 DETACH_S = 30.0
-"""Seconds a detached supervisor may take to hold its sweep before that counts as failed."""
+"""Seconds that a detached supervisor may take to acquire its sweep before the start counts as failed."""
 
 
 class Supervisor:
-    """One sweep under way on this machine.
+    """Executes a sweep on this machine.
 
     Arguments:
-        sweep: the sweep. Somebody else who supervises it stays its supervisor; then this one only runs what it was
-            given.
-        runs: what is to be run, or resumed.
-        jobs: how many worker processes at once.
-        force: take runs from their present holders.
+        sweep: the sweep. If another process already supervises it, that one stays its supervisor, and this one
+            only executes `runs`.
+        runs: the runs to start or resume.
+        jobs: maximum number of concurrent worker processes.
+        force: take runs over from their present holders.
     """
 
     def __init__(self, sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = False) -> None:
@@ -49,7 +49,7 @@ class Supervisor:
         self._next_beat = 0.0
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
-        """Run everything; see `LocalSweep.run`. Until its turn comes, a run is queued."""
+        """Execute all runs; see `LocalSweep.run`. Runs are queued until their turn comes."""
         for run in self._runs:
             _queue(run)
         self._ownership = self._acquire()
@@ -87,7 +87,7 @@ class Supervisor:
             run = RunDir(self._sweep.path / request.command.run)
             if self.local.cancel_queued(request.command.run):
                 _cancel(run, f"dropped by {request.author}")
-            elif request.command.run in self.local.at_work():  # begun meanwhile
+            elif request.command.run in self.local.at_work():  # has just started
                 self._stop(run)
             else:
                 LOGGER.warning("%s: not queued, so not dropped", run.name)
@@ -116,12 +116,13 @@ class Supervisor:
 
 
 def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = False) -> int:
-    """Start a supervisor in a session of its own, without terminal; its pid.
+    """Start a supervisor in its own session, without a terminal; returns its pid.
 
-    Returns once it holds the sweep, or at once where the sweep has another supervisor that is not known dead.
+    Returns once it holds the sweep, or at once if the sweep has another supervisor that is not known to be dead.
 
     Raises:
-        StoreError: it ended at once; the message is its last word.
+        StoreError: it cannot be started, ended at once (the message is its last line of log), or did not acquire
+            the sweep within `DETACH_S`.
     """
     place = str(sweep.path.resolve())
     command = [sys.executable, "-m", "bncore.launch.supervisor", place, "--jobs", str(jobs)]
@@ -148,7 +149,7 @@ def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Supervise a sweep until it ends; 0, or 128 and the signal that ended it."""
+    """Supervise a sweep until it ends; returns 0, 128 plus the signal that ended it, or 1 after an error."""
     parser = argparse.ArgumentParser(prog="python -m bncore.launch.supervisor", description="Run a sweep.")
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--jobs", type=int, required=True)
@@ -172,8 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _stops_anyway(run: RunDir, stale: Collection[str]) -> bool:
-    """Whether a run has stopped, or was requested to by somebody else: what is not answered now, as the run ends,
-    would stop it again as soon as it is resumed."""
+    """Whether a run has ended or has a pending request to stop. A further request might remain unanswered as the
+    run ends, and would then stop it again as soon as it is resumed."""
     status = read_status(run)
     return (status is not None and status.state not in {*LIVE, "queued"}) or any(
         isinstance(one.command, Stop) and one.command.at_step is None and one.id not in stale
@@ -182,7 +183,7 @@ def _stops_anyway(run: RunDir, stale: Collection[str]) -> bool:
 
 
 def _queue(run: RunDir) -> None:
-    """Say of a run that was handed over, and that is not at work or ended, that it waits for its turn."""
+    """Set the state of a run to queued, unless it is held by a process, or has finished or diverged."""
     status = read_status(run)
     if status is not None and status.state not in ("queued", "finished", "diverged"):
         with suppress(StoreError):

@@ -1,4 +1,4 @@
-"""Slurm's own commands, called with argument lists; their errors in words."""
+"""Wrappers of Slurm's commands, called with argument lists; failures become readable errors."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pathlib import Path
 from bncore.store.errors import StoreError
 
 PATIENCE_S = 60.0
-"""Seconds a command may take: a busy controller lets submissions wait."""
+"""Timeout of a command in seconds: a busy controller delays submissions."""
 QUERY_S = 10.0
-"""Seconds a query of the queue may take."""
+"""Timeout of a query of the queue, in seconds."""
 
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
      "REVOKED", "TIMEOUT"}
 )  # fmt: skip
-"""States of a task that will not run again by itself."""
+"""States of a task that will not run again unless it is resubmitted."""
 WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-"""States of a task that is to run."""
+"""States of a task that waits to run."""
 
 
 class SlurmError(StoreError):
-    """Slurm refuses, or is not there; the message says which command and why."""
+    """A Slurm command failed or is not installed; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
-    """One task of an array, as the queue has it."""
+    """One task of an array, according to Slurm's queue."""
 
     name: str
     """``<array job>_<index>``."""
@@ -44,15 +44,15 @@ class QueuedTask:
 
     @property
     def waiting(self) -> bool:
-        """Whether it is to run and does not."""
+        """Whether it waits to run."""
         return self.state in WAITING
 
 
 def require(*commands: str) -> None:
-    """Make sure that Slurm's commands are there.
+    """Check that Slurm's commands are installed.
 
     Raises:
-        SlurmError: one is not.
+        SlurmError: one is missing.
     """
     for command in commands:
         if shutil.which(command) is None:
@@ -62,10 +62,13 @@ def require(*commands: str) -> None:
 
 
 def sbatch(script: Path, *, hold: bool = False) -> str:
-    """Submit a script; the job's id.
+    """Submit a script; returns the job's id.
+
+    Arguments:
+        hold: submit the job on hold; see `release`.
 
     Raises:
-        SlurmError: it was refused.
+        SlurmError: Slurm refuses.
     """
     said = _run(["sbatch", "--parsable", *(["--hold"] if hold else []), str(script)]).strip()
     job = said.splitlines()[-1].partition(";")[0] if said else ""
@@ -75,26 +78,26 @@ def sbatch(script: Path, *, hold: bool = False) -> str:
 
 
 def release(job: str) -> None:
-    """Let a job that was submitted on hold begin.
+    """Release a job that was submitted on hold.
 
     Raises:
-        SlurmError: it was refused.
+        SlurmError: Slurm refuses.
     """
     _run(["scontrol", "release", job])
 
 
 def scancel(tasks: Sequence[str]) -> None:
-    """Cancel tasks: a waiting one goes, a running one is sent TERM.
+    """Cancel tasks: a waiting task is removed from the queue, a running one receives SIGTERM.
 
     Raises:
-        SlurmError: it was refused.
+        SlurmError: Slurm refuses.
     """
     if tasks:
         _run(["scancel", "--quiet", *tasks])
 
 
 def squeue(jobs: Collection[str]) -> dict[str, QueuedTask] | None:
-    """The tasks of array jobs that Slurm still knows, by name; None where it cannot be queried."""
+    """The tasks of these array jobs that Slurm still knows, by task name; None if Slurm cannot be queried."""
     command = ["squeue", "-h", "-r", "-t", "all", "-j", ",".join(sorted(jobs)), "-o", "%F|%K|%T|%r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_S, check=False)
@@ -116,6 +119,6 @@ def _run(command: list[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{command[0]}: no answer within {PATIENCE_S:.0f} s") from error
     if done.returncode != 0:
-        name, said = f"{command[0]}: ", " ".join(done.stderr.split())  # it begins every line with its name
+        name, said = f"{command[0]}: ", " ".join(done.stderr.split())  # Slurm prefixes every line with it
         raise SlurmError(f"{name}{said.removeprefix(name).replace(f' {name}', '; ') or 'refused'}")
     return done.stdout

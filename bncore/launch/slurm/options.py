@@ -1,4 +1,4 @@
-"""What a person may request of Slurm for the runs of a sweep: read from flags and a TOML file, and checked."""
+"""Slurm options for the runs of a sweep, read from flags and a TOML file, and validated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bncore.config.errors import Problem, SpecError, did_you_mean
 from bncore.config.parse import read_table
 
 GRANULARITY_S = 60
-"""Slurm may give its notice of the end that much earlier than requested."""
+"""Seconds by which Slurm may send its notice of the time limit earlier than requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlurmOptions:
-    """Options of the array's tasks; empty where Slurm's own default is to hold."""
+    """Options of the array's tasks; empty means Slurm's own default."""
 
     partition: str = ""
     account: str = ""
@@ -30,9 +30,9 @@ class SlurmOptions:
     memory: str = ""
     constraint: str = ""
     notice: int = 120
-    """Seconds before the time limit at which a task checkpoints and goes back into the queue."""
+    """Seconds before the time limit at which a task writes a checkpoint and is requeued."""
     setup: str = ""
-    """Shell lines that come before the worker."""
+    """Shell lines to execute before the worker."""
 
 
 _NAME = re.compile(r"[\w.@+-]+(,[\w.@+-]+)*")
@@ -58,18 +58,18 @@ def slurm_options(
     setup: Path | None = None,
     base: SlurmOptions | None = None,
 ) -> SlurmOptions:
-    """The options of a TOML file, those of flags over them, checked together.
+    """Combine the options of a TOML file with those of flags, which take precedence, and validate them.
 
     Arguments:
-        flags: by name of the option; None where it was not given.
+        flags: value of each flag by option name; None if not given.
         config: TOML file with the same names.
-        setup: file of shell lines.
-        base: what holds where neither says anything; default: the defaults.
+        setup: file with shell lines.
+        base: options that apply if neither specifies them; default: `SlurmOptions()`.
 
     Raises:
-        SpecError: with every problem; each names flag or file and field, value and what is accepted.
+        SpecError: lists every problem with its flag or its file and field, the value, and what is accepted.
     """
-    said: dict[str, tuple[str, str, Any]] = {}  # by option: file, field there, value
+    said: dict[str, tuple[str, str, Any]] = {}  # by option: file or flag, field, value
     for name, value in (read_table(config) if config else {}).items():
         said[name] = (str(config), name, value)
     for name, value in flags.items():
@@ -88,7 +88,7 @@ def slurm_options(
 
 
 def seconds(time: str) -> int:
-    """Seconds of a time limit as Slurm spells it."""
+    """Parse a time limit in Slurm's notation into seconds."""
     days, dash, rest = time.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:  # days-hours[:minutes[:seconds]]
@@ -139,7 +139,7 @@ def _wrong_setup(file: str, field: str, value: object) -> Iterator[Problem]:
 
 
 def _check_together(options: SlurmOptions, file: str, field: str, value: object) -> None:
-    """A task that is given notice as soon as it begins would be requeued for ever."""
+    """Refuse a time limit so short that tasks get their notice at the start and would be requeued forever."""
     least = options.notice + GRANULARITY_S
     if options.time and seconds(options.time) <= least:
         accepted = f"a time limit longer than {least} s: the notice of {options.notice} s and a minute"

@@ -1,4 +1,4 @@
-"""A run's state by what Slurm says of its task: on the login node, where only the shared directory is."""
+"""The state of a run according to Slurm, for login nodes, which share only the directory with the run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import LIVE, Observer, Status
 
 POLL_EVERY_S = 5.0
-"""Seconds between two queries of the queue: a controller answers for everybody."""
+"""Seconds between two queries of the queue, to spare the controller, which serves all users."""
 
 
 class Queue:
-    """What Slurm says of the tasks of sweeps, polled now and then.
+    """The state of sweeps' tasks in Slurm, polled every `POLL_EVERY_S` at most.
 
     Arguments:
-        clock: seconds that never go backwards.
-        wait: whether `task` waits for an answer; else a thread queries Slurm, and what it said last holds.
+        clock: monotonic clock, in seconds.
+        wait: whether `task` waits for an answer; if not, it returns the last one, and a thread queries Slurm.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, wait: bool = True) -> None:
@@ -33,8 +33,8 @@ class Queue:
         self._thread: Thread | None = None
 
     def task(self, run: RunDir) -> QueuedTask | None:
-        """The newest task of a run, `GONE` as its state where Slurm no longer knows it; None where the run was
-        never Slurm's, or Slurm cannot be queried, or has not answered yet."""
+        """The newest task of a run, in state `GONE` if Slurm no longer knows it; None if the run was never
+        submitted to Slurm, or if Slurm cannot be queried or has not answered yet."""
         record, tasks = self._latest(run.sweep)
         name = record.task_of(run) if record is not None else None
         return None if name is None or tasks is None else tasks.get(name, QueuedTask(name, GONE))
@@ -65,13 +65,13 @@ class Queue:
 
 
 GONE = "GONE"
-"""State of a task that Slurm no longer knows: it ended a while ago."""
+"""State of a task that Slurm no longer knows because it ended a while ago."""
 
 
 def state_by_slurm(
     queue: Queue, run: RunDir, status: Status | None, observer: Observer
 ) -> tuple[str, Status] | None:
-    """State and status of a run whose task Slurm knows better; None where they are as the run says."""
+    """State and status of a run, if Slurm knows better than the run's own heartbeat; else None."""
     if status is None or status.state in ("finished", "diverged", "failed"):
         return None
     task = queue.task(run)
@@ -83,10 +83,10 @@ def state_by_slurm(
 def state_by_task(
     status: Status, holder: Owner | None, task: QueuedTask, *, supervised: bool = False
 ) -> tuple[str, Status] | None:
-    """See `state_by_slurm`.
+    """State and status of a run given its newest task; see `state_by_slurm`.
 
     Arguments:
-        holder: who holds the run.
+        holder: the process that holds the run.
         task: the newest task of the run.
         supervised: whether a local supervisor will start the sweep's queued runs.
     """
@@ -96,7 +96,7 @@ def state_by_task(
         "is no longer known to Slurm" if task.state == GONE else f"ended: {_in_words(task)}"
     )
     if status.state in LIVE:
-        if not theirs:  # of an earlier task, or run on this side: the heartbeat says what is to be said
+        if not theirs:  # from an earlier task, or a local run: trust the heartbeat
             return None
         if over:
             return "dead", replace(status, message=f"{why}; `bnrun resume` continues")

@@ -1,4 +1,4 @@
-"""A sweep on a cluster: handed to Slurm as an array of tasks, one for each run, and recorded in `slurm.json`."""
+"""A sweep on a cluster: submitted to Slurm as an array with one task per run, and recorded in `slurm.json`."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def script(sweep: Path, runs: Sequence[str], options: SlurmOptions, *, jobs: int
     """The array script of a sweep.
 
     Arguments:
-        sweep: its directory.
-        runs: names of the runs' directories; task i is ``runs[i]``.
-        jobs: how many tasks at once.
-        threads: processors of each task.
+        sweep: directory of the sweep.
+        runs: names of the run directories; task i executes ``runs[i]``.
+        jobs: maximum number of concurrent tasks.
+        threads: processors per task.
 
     Raises:
-        SpecError: a directory that the script cannot name; see `check_place`.
+        SpecError: the script cannot express the directory's name; see `check_place`.
     """
     place = sweep.absolute()
     check_place(place)
@@ -68,10 +68,10 @@ def script(sweep: Path, runs: Sequence[str], options: SlurmOptions, *, jobs: int
 
 
 def check_place(place: Path) -> None:
-    """Refuse a directory whose name a line of the script, or Slurm's file name patterns, cannot hold.
+    """Refuse a directory whose path cannot appear in a script line or in Slurm's file name patterns.
 
     Raises:
-        SpecError: control characters or a backslash.
+        SpecError: the path contains control characters or a backslash.
     """
     if not str(place.absolute()).isprintable() or "\\" in str(place.absolute()):
         accepted = "for Slurm, a path without control characters and backslashes"
@@ -84,7 +84,7 @@ def _directives(
     yield _directive("job-name", place.name)
     yield _directive("array", f"0-{len(runs) - 1}%{min(jobs, len(runs))}")
     yield "--requeue"
-    yield _directive("signal", f"B:USR2@{options.notice}")  # B: to the script's own process
+    yield _directive("signal", f"B:USR2@{options.notice}")  # "B:" signals only the batch shell
     yield "--open-mode=append"
     yield _directive("output", f"{place}/slurm-".replace("%", "%%") + "%A_%a.log")
     yield "--ntasks=1"
@@ -111,23 +111,23 @@ class Job:
 
     id: str
     runs: tuple[str, ...]
-    """Name of the run's directory of each task."""
+    """Name of the run directory of each task."""
     jobs: int
-    """How many tasks at once."""
+    """Maximum number of concurrent tasks."""
     t: float
-    """When, in seconds since 1970."""
+    """Time of submission, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`slurm.json`: what a sweep is to Slurm."""
+    """Contents of `slurm.json`: the options and jobs of a sweep."""
 
     options: SlurmOptions
     jobs: tuple[Job, ...] = ()
     """Oldest first."""
 
     def task_of(self, run: RunDir) -> str | None:
-        """``<array job>_<index>`` of the newest task of a run; None where there is none."""
+        """``<array job>_<index>`` of the newest task of a run; None if there is none."""
         for job in reversed(self.jobs):
             if run.path.name in job.runs:
                 return f"{job.id}_{job.runs.index(run.path.name)}"
@@ -135,17 +135,17 @@ class Record:
 
 
 def record_file(sweep: SweepDir) -> Path:
-    """Where a sweep's record lies."""
+    """Path of a sweep's record."""
     return sweep.path / "slurm.json"
 
 
 def script_file(sweep: SweepDir) -> Path:
-    """Where the script that was submitted last lies."""
+    """Path of the most recently submitted script."""
     return sweep.path / "slurm.sh"
 
 
 def read_record(sweep: SweepDir) -> Record | None:
-    """A sweep's record; None where it was never handed to Slurm, or the file makes no sense."""
+    """A sweep's record; None if it was never submitted to Slurm, or if the file is invalid."""
     try:
         table = orjson.loads(read_plain(record_file(sweep)))
         known = {f.name: table["options"][f.name] for f in fields(SlurmOptions) if f.name in table["options"]}
@@ -155,13 +155,13 @@ def read_record(sweep: SweepDir) -> Record | None:
 
 
 def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jobs: int) -> str:
-    """Hand runs of a sweep to Slurm; the id of the array's job.
+    """Submit runs of a sweep to Slurm; returns the id of the array job.
 
-    It is submitted on hold and begins once it is recorded, so that no task runs that nobody knows of.
+    The job is submitted on hold and released once it is recorded, so that no unrecorded task ever runs.
 
     Raises:
         SlurmError: Slurm refuses.
-        SpecError: a directory that its script cannot name, or a run without a valid spec.
+        SpecError: the script cannot express the directory's name, or a run has no valid spec.
         StoreError: the file system refuses.
     """
     names = tuple(run.path.name for run in runs)
@@ -175,7 +175,7 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
         for run in runs:
             set_unowned_state(run, "queued", f"task {names.index(run.path.name)} of Slurm's job {job}")
         slurm.release(job)
-    except BaseException:  # Ctrl-C among them: nobody would know of the job
+    except BaseException:  # including Ctrl-C: the job would be left unrecorded
         with suppress(slurm.SlurmError):
             slurm.scancel([job])
         raise
@@ -183,7 +183,7 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
 
 
 def _threads(runs: Sequence[RunDir]) -> int:
-    """Processors for a task: those of the run that wants most."""
+    """Processors per task: the maximum that any run needs."""
     return max(int(resolved_spec_from_toml(run.spec_file).threads) for run in runs)
 
 
