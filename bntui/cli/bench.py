@@ -174,7 +174,7 @@ def ui(as_json: Json = False) -> None:
 
 
 def _networks(nets: list[str] | None, device: str) -> tuple[str, ...]:
-    """The networks to measure; networks and devices that do not exist are refused."""
+    """The networks to measure; unknown networks and devices are refused."""
     wrong = [net for net in nets or () if net not in NETWORKS]
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r}; expected one of {', '.join(NETWORKS)}", param_hint="--net")
@@ -185,9 +185,9 @@ def _networks(nets: list[str] | None, device: str) -> tuple[str, ...]:
 
 
 def _set_up_torch(threads: int | None = None) -> str:
-    """Import torch for measurements in this process; the heading of their table."""
+    """Import torch for measurements in this process; return the heading of their table."""
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
-        os.environ.setdefault(name, level)  # torch's profiler, which counts memory, talks between the rows
+        os.environ.setdefault(name, level)  # torch's profiler, which counts memory, would print between rows
     import torch  # noqa: PLC0415
 
     if threads is not None:
@@ -198,7 +198,7 @@ def _set_up_torch(threads: int | None = None) -> str:
 def _print(
     rows: Iterable[Row], as_json: bool, heading: str, columns: tuple[str, str] = ("ours", "theirs")
 ) -> None:
-    """Print each row as it comes: a bench takes minutes."""
+    """Print each row as soon as it is measured: a benchmark takes minutes."""
     if as_json:
         typer.echo(json.dumps([_table(row) for row in rows], indent=2))
         return
@@ -213,7 +213,7 @@ def _print(
 
 
 def _table(row: Row) -> dict[str, object]:
-    """For JSON, which knows no nan."""
+    """A row for JSON, which has no NaN."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(row).items()

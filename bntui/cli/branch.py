@@ -1,4 +1,4 @@
-"""`fork` and `replay`: new runs out of old ones."""
+"""`fork` and `replay`: new runs from old ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The explorer's charts of runs as SVG and PNG files."""
+"""Export of the explorer's charts as SVG and PNG files."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def export_charts(
     folder: Path,
     wanted: Grouped,
 ) -> None:
-    """Write one file per chart and kind, all runs in each; prints their paths. A file that exists is never
+    """Write one file per chart and kind, with all runs in each, and print the paths. Existing files are never
     overwritten.
 
     Arguments:
-        keys: of `bntui.live.panels.PANELS`; none: the ones the explorer shows first, without those that would be
+        keys: keys of `bntui.live.panels.PANELS`; empty: the explorer's default charts, without those that would be
             empty.
-        folder: made if it is missing.
-        wanted: how runs are drawn together.
+        folder: output folder; created if missing.
+        wanted: options for grouping and drawing.
 
     Raises:
         BadParameter: a file exists.
-        Exit: there is nothing to draw, or the folder cannot be written; said on standard error.
+        Exit: there is nothing to draw, or the folder cannot be written; reported on standard error.
     """
     charts = _charts(places, keys, wanted)
     files = {folder / f"{key}.{kind}": (charts[key], kind) for key in charts for kind in kinds}
@@ -55,7 +55,7 @@ def export_charts(
 
 
 def _charts(places: Sequence[RunDir | SweepDir], keys: Sequence[str], wanted: Grouped) -> dict[str, Picture]:
-    """By key."""
+    """Pictures of the charts, by key."""
     snapshot = read_whole(*places)
     figure = snapshot.sweeps[0].figure if snapshot.sweeps else ""
     grouping = grouping_of(snapshot, wanted)

@@ -1,4 +1,4 @@
-"""The commands of `bnrun`, and a group that imports the module of a command when it is used."""
+"""The commands of `bnrun`, and a group that imports a command's module only when it is used."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Entry(NamedTuple):
     """One command."""
 
     target: str
-    """`module:name` in `bntui.cli` of its function, or of a Typer with commands of its own."""
+    """`module:name` in `bntui.cli` of its function, or of a Typer app with subcommands."""
     summary: str
-    """Its line in `bnrun --help`, and the beginning of its own help."""
+    """Its line in `bnrun --help`, and the first line of its own help."""
 
 
 GROUPS = {
@@ -62,12 +62,12 @@ GROUPS = {
         "man": Entry("manual:man", "Write man pages of all commands."),
     },
 }
-"""Every command, as `bnrun --help` groups them."""
+"""All commands, grouped as in `bnrun --help`."""
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
 def load_command(name: str) -> TyperCommand | TyperGroup:
-    """Import a command. The first paragraph of its docstring is for readers of the code: help has the summary."""
+    """Import a command. Its help starts with the summary; the first paragraph of its docstring is not shown."""
     module, _, attribute = COMMANDS[name].target.partition(":")
     target = getattr(import_module(f"bntui.cli.{module}"), attribute)
     app = target
@@ -80,7 +80,7 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
 
 
 class LazyGroup(TyperGroup):
-    """The group of `COMMANDS`; lists and completes their names without importing them."""
+    """The group of `COMMANDS`; lists and completes command names without importing the commands."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -90,12 +90,12 @@ class LazyGroup(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is to run, or that is being completed, in the place of its name and summary."""
+        """Import the command to run or complete, in place of its stub with name and summary."""
         name, found, rest = super().resolve_command(ctx, args)
         return name, None if found is None else load_command(found.name or ""), rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The summaries, group by group."""
+        """Write the summaries, group by group."""
         width = max(map(len, COMMANDS))
         for title, commands in GROUPS.items():
             with formatter.section(title):

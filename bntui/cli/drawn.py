@@ -1,4 +1,4 @@
-"""The explorer's charts as the options of a command have them drawn."""
+"""The explorer's charts, drawn according to a command's options."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bntui.live.snapshot import Snapshot
 
 
 def check_charts(keys: Sequence[str], wanted: Grouped) -> None:
-    """Refuse what is no chart, and a range of values of charts that are not named.
+    """Refuse unknown charts, and a y range without named charts.
 
     Raises:
-        BadParameter: naming what is accepted.
+        BadParameter: names what is accepted.
     """
     unknown = [key for key in keys if key not in PANELS]
     if unknown:
@@ -39,10 +39,10 @@ def check_charts(keys: Sequence[str], wanted: Grouped) -> None:
 
 
 def drawn(key: str, snapshot: Snapshot, state: PanelState, wanted: Grouped) -> dict[str, ChartData]:
-    """A chart; or one for each facet by its name, all over one range of values.
+    """A chart by the empty name, or with facets a chart for each facet's name, all with one range of values.
 
     Raises:
-        BadParameter: the facets are of a setting that does not vary among the runs.
+        BadParameter: the facets' setting does not vary among the runs.
     """
     make, runs = PANELS[key].make, snapshot.runs
     charts = {"": make(runs, state)}
@@ -68,10 +68,10 @@ def _span(wanted: Grouped, *, log: bool) -> Span | None:
 
 
 def pinned_run(snapshot: Snapshot, groups: Sequence[Group], name: str | None) -> Path | None:
-    """The directory of the run that is called so, or of the first of the group.
+    """Directory of the run with this name, or of the first run of the group with this name.
 
     Raises:
-        BadParameter: neither is; naming those that are there.
+        BadParameter: there is neither; names those that exist.
     """
     if name is None:
         return None

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a finished command tells the shell."""
+    """Exit codes of commands."""
 
     OK = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""`export`: tables and charts as files for other programs."""
+"""`export`: writes tables and charts as files for other programs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def export(
 def _of_groups(
     places: Sequence[RunDir | SweepDir], kinds: Sequence[str], folder: Path, wanted: Grouped
 ) -> list[Path]:
-    """Means and bands of the runs' groups: one file per table and kind."""
+    """Write means and bands of groups of runs, one file per table and kind."""
     snapshot = read_whole(*places)
     grouping = chosen_grouping(snapshot, wanted)
     tables = group_tables(grouping.groups(snapshot.runs), grouping.band)
@@ -104,7 +104,7 @@ def _of_groups(
 def _of_runs(
     places: Sequence[RunDir | SweepDir], kinds: Sequence[str], out: Path | None, *, tensorboard: bool
 ) -> list[Path]:
-    """Each run's tables in a folder of its own."""
+    """Write the tables of each run to its own folder."""
     runs = [run for place in places for run in runs_of(place)]
     alone = len(places) == 1 and isinstance(places[0], RunDir)
     same = len({run.path.parent for run in runs}) == 1
@@ -121,8 +121,7 @@ def _of_runs(
 
 
 def _folder(run: RunDir, out: Path | None, *, alone: bool, same: bool) -> Path:
-    """Where a run's files go: each of several has a folder of its own, with its sweep's name where that is not the
-    same of all."""
+    """Folder for a run's files. Each of several runs has its own, named with its sweep unless all share it."""
     name = run.name.replace("/", "-")
     if out is None:
         return Path(name)

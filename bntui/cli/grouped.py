@@ -1,4 +1,4 @@
-"""How runs are drawn together: options of the commands that draw."""
+"""Options for grouping and drawing runs, shared by the commands that draw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bntui.live.snapshot import Snapshot
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """Short names and paths of settings that begin so."""
+    """Short names and paths of settings that start with `incomplete`."""
     return [
         name
         for name, field in run_fields().items()
@@ -32,7 +32,7 @@ def complete_setting(incomplete: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Grouped:
-    """What the options say."""
+    """Values of the options."""
 
     single: Annotated[
         bool,
@@ -80,12 +80,12 @@ class Grouped:
 
     @property
     def asked(self) -> bool:
-        """Whether they say anything of groups."""
+        """Whether a grouping option was given."""
         return bool(self.by or self.band)
 
     @property
     def drawing(self) -> dict[str, object]:
-        """Those that say how charts are drawn, where they say anything."""
+        """Drawing options by name; a falsy value means that the option was not given."""
         axis = self.axis != "step"
         return {
             "--axis": axis, "--y-range": self.y_range, "--facets": self.facets, "--reference": self.reference,
@@ -97,13 +97,13 @@ with_drawing = with_options("wanted", Grouped)
 
 
 def check_grouped(wanted: Grouped, *, without: str = "") -> None:
-    """Refuse options that say nothing together.
+    """Refuse combinations of options that have no effect.
 
     Arguments:
-        without: where nothing is drawn together at all, why, such as ``with --json``.
+        without: why grouping does not apply at all, such as ``with --json``; empty if it does.
 
     Raises:
-        BadParameter: naming the option.
+        BadParameter: names the option.
     """
     grouping = {"--by": wanted.by, "--band": wanted.band}
     every = {**grouping, "--single-runs": wanted.single, **wanted.drawing}
@@ -115,17 +115,17 @@ def check_grouped(wanted: Grouped, *, without: str = "") -> None:
 
 
 def warn_unplaced(snapshot: Snapshot, axis: Axis) -> None:
-    """Say of how many runs nobody knows where they are on the axis."""
+    """Report how many runs have no known position on the axis."""
     missing = unplaced(snapshot.runs, axis)
     if missing:
         say(f"bnrun: {missing}")
 
 
 def settings_named(names: Iterable[str], snapshot: Snapshot, option: str) -> tuple[str, ...]:
-    """Dotted paths of the settings, all of which vary among the runs; of the variant none.
+    """Dotted paths of the named settings, all of which must vary among the runs; `variant` adds no path.
 
     Raises:
-        BadParameter: one does not; naming those that do.
+        BadParameter: one does not vary; names those that do.
     """
     varied = {path: SPELLING.get(path, path) for path in varying(snapshot.runs)}
     by = {name: ALIASES.get(name, name) for name in names if name != "variant"}
@@ -136,7 +136,7 @@ def settings_named(names: Iterable[str], snapshot: Snapshot, option: str) -> tup
 
 
 def _no_group(name: str, varied: Mapping[str, str]) -> str:
-    """Why runs are not told apart by a setting.
+    """Why runs cannot be grouped by a setting.
 
     Arguments:
         varied: short names of the settings that vary, by their paths.
@@ -151,10 +151,10 @@ def _no_group(name: str, varied: Mapping[str, str]) -> str:
 
 
 def chosen_grouping(snapshot: Snapshot, wanted: Grouped) -> Grouping:
-    """How the options, and where they do not say the sweep, have the runs grouped.
+    """Grouping chosen by the options, else by the sweep.
 
     Raises:
-        BadParameter: a setting that does not vary among the runs, naming those that do.
+        BadParameter: a setting does not vary among the runs; names those that do.
     """
     by = settings_named(wanted.by or (), snapshot, "--by")
     grouping = Grouping(most=0, shows_selected=False)
@@ -163,7 +163,7 @@ def chosen_grouping(snapshot: Snapshot, wanted: Grouped) -> Grouping:
 
 
 def grouping_of(snapshot: Snapshot, wanted: Grouped) -> Grouping | None:
-    """How the runs are drawn together; None: each by itself.
+    """How the runs are grouped; None: single runs.
 
     Raises:
         BadParameter: as `chosen_grouping`.

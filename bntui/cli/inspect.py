@@ -1,4 +1,4 @@
-"""`presets`, `watch`, `logs`: looking, without touching and without torch."""
+"""`presets`, `watch` and `logs`: read-only commands that do not import torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PRESET_COLUMNS = {
     "variants": "variants",
     "time_s": "time taken here",
 }
-"""Titles of the columns of `presets`."""
+"""Column titles of `presets`."""
 Plain = Annotated[bool, typer.Option("--plain", help="key=value lines instead of a table.")]
 
 
@@ -49,8 +49,8 @@ def presets(
 ) -> None:
     """List the experiments that come with the program.
 
-    Columns that do not fit the terminal are left out, and so is the time taken here if none has ended yet,
-    except those named by --columns."""
+    Columns that do not fit the terminal are left out, and so is the time taken here if no preset has ended yet,
+    except columns named by --columns."""
     chosen = [_column(name, "--columns") for name in columns.split(",")] if columns else [*PRESET_COLUMNS]
     key = _column(sort.removeprefix("-"), "--sort") if sort else None
     found = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]
@@ -96,7 +96,7 @@ def _has_words(row: dict[str, Any], words: Sequence[str]) -> bool:
 
 
 def _column(name: str, option: str) -> str:
-    """Raises BadParameter where there is no such column."""
+    """The column's name; raises BadParameter if there is no such column."""
     if name.strip() not in PRESET_COLUMNS:
         hint = did_you_mean(name.strip(), [*PRESET_COLUMNS])
         expected = f"expected one of {', '.join(PRESET_COLUMNS)}{hint}"
@@ -128,10 +128,10 @@ def watch(names: Names = None, plain: Plain = False, where: Where = None, root: 
 
 
 def _wait_unless_nobody_reads(seconds: float) -> None:
-    """Wait; where standard output is a pipe whose reader has gone, do not wait until something is written.
+    """Wait, but notice immediately if standard output is a pipe whose reader has gone, not only on the next write.
 
     Raises:
-        BrokenPipeError: it has gone.
+        BrokenPipeError: the reader has gone.
     """
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)  # errors only
@@ -154,11 +154,11 @@ def logs(names: Names = None, where: Where = None, root: Root = None) -> None:
 
 
 def _few_figures(figure: str, most: int = 4) -> str:
-    """Figures for a table's cell; of many the first and the last."""
+    """Figures for a table cell; if there are many, the first and the last."""
     parts = figure.split(", ")
     return figure if len(parts) <= most else f"{parts[0]} to {parts[-1]}"
 
 
 def _few(names: list[str], most: int = 5) -> str:
-    """Names for a table's cell; of many the first ones, and how many there are."""
+    """Names for a table cell; if there are many, the first ones and the total."""
     return " ".join(names) if len(names) <= most else f"{' '.join(names[:3])} … {len(names)} in all"

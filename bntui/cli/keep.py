@@ -1,4 +1,4 @@
-"""`verify` and `rm`: checking run directories, comparing a replay with its original, removing runs."""
+"""`verify` and `rm`: check run directories, compare a replay with its original, and remove runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verify(names: Names = None, where: Where = None, root: Root = None) -> None:
 
 
 def original_of(run: RunDir) -> RunDir | None:
-    """The run that a replay repeats; None for a run that is no replay, or whose original is gone."""
+    """The run that a replay repeats; None if the run is not a replay or its original is gone."""
     lineage = read_lineage(run)
     if lineage is None or lineage.kind != "replay":
         return None
@@ -49,7 +49,7 @@ def original_of(run: RunDir) -> RunDir | None:
 
 
 def report_agreement(original: RunDir, again: RunDir) -> bool:
-    """Say how a replay compares; whether it came out the same."""
+    """Print how a replay compares with its original; return whether they agree."""
     found = compare(original, again)
     mine, theirs = found.digests
     state = view_runs([again])[0].state
@@ -97,7 +97,7 @@ def _question(found: list[RunDir | SweepDir]) -> str:
 
 
 def _alive(found: RunDir | SweepDir) -> list[str]:
-    """Names of what is under way or waits for its turn there."""
+    """Names of live and queued runs in a run or sweep, or of its supervisor."""
     seen = view_runs([found] if isinstance(found, RunDir) else found.runs())
     sweep = found.sweep if isinstance(found, RunDir) else found
     alive = ("running", "paused", "queued") if Observer().supervised(sweep) else ("running", "paused")

@@ -1,4 +1,4 @@
-"""`ls`: runs as a table, selected, sorted and cut as requested."""
+"""`ls`: a table of runs, with selection, sorting and a limit."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from bntui.live.machine import steps_made
 
 COLUMNS = ("run", "state", "step", "loss", "test_accuracy", "lr", "norm", "age", "duration")
 LEAST_FIRST = ("duration", "age", "norm", "lr", "loss", "step", "test_accuracy", "state")
-"""Which of them are left out where the terminal is too narrow."""
+"""Columns in the order in which they are dropped if the terminal is too narrow."""
 
 
 def complete_field(incomplete: str) -> list[str]:
-    """Names of fields, after a comma or a minus too."""
+    """Field names, also after a comma or a minus."""
     begun = max(map(incomplete.rfind, ",-")) + 1
     return [incomplete[:begun] + name for name in run_fields() if name.startswith(incomplete[begun:])]
 
@@ -90,16 +90,16 @@ def ls(
 
 
 def sort_field(sort: str | None) -> RunField | None:
-    """The field that `--sort` names.
+    """The field named by `--sort`; None without it.
 
     Raises:
-        BadParameter: there is none.
+        BadParameter: there is no such field.
     """
     return field_named(sort.removeprefix("-"), "--sort") if sort else None
 
 
 def ordered(views: list[RunView], sort: str | None) -> list[RunView]:
-    """As `--sort` says: by a field, numbers before words; runs without it come last."""
+    """Runs sorted by the field of `--sort`, numbers before words; runs without a value come last."""
     field = sort_field(sort)
     if field is None or sort is None:
         return views
@@ -114,10 +114,10 @@ def _is_some(value: Value) -> bool:
 
 
 def field_named(name: str, option: str) -> RunField:
-    """The field that an option names.
+    """The field named by an option.
 
     Raises:
-        BadParameter: there is none.
+        BadParameter: there is no such field.
     """
     found = run_field(name.strip().lower())
     if found is None:
@@ -156,7 +156,7 @@ def _as_json(view: RunView, fields: Sequence[RunField]) -> dict[str, Any]:
 
 
 def _tell(shown: Sequence[RunView], count: int) -> None:
-    """What the table does not hold: runs that were left out, and what is wrong with those that are in it."""
+    """Report what the table does not show: the number of runs beyond the limit, and problems of those in it."""
     if len(shown) < count:
         say(f"{counted(count - len(shown), 'more run')}; --limit {count} lists all")
     for view in shown:

@@ -21,7 +21,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
 class Bnrun(LazyGroup):
-    """The group of all commands, which ends quietly where the reader of its output has gone."""
+    """The group of all commands, which ends quietly if the reader of its output has gone."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """Parse the command line; `--help` and `--version` print here."""
@@ -76,7 +76,7 @@ def bnrun(
 
 
 def main() -> int:
-    """Run `bnrun`; errors that a person can act upon are messages, with the exit code of their kind."""
+    """Run `bnrun`; errors that a person can act on become messages with matching exit codes."""
     _tolerate_any_output()
     try:
         app()
@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def _tolerate_any_output() -> None:
-    """What goes to a stream that was closed goes nowhere, and what its encoding cannot write becomes ``?``."""
+    """Discard output to closed streams, and replace or escape characters that the encoding cannot write."""
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     for stream in (sys.stdout, sys.stderr):

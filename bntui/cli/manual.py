@@ -1,4 +1,4 @@
-"""`man`: pages for man(1), made from the command line's own help."""
+"""`man`: pages for man(1), generated from the help texts of the command line."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def man(
 
 
 def walk(command: Any, context: Any) -> Iterator[tuple[str, str]]:
-    """Names and pages of a command and of those in it."""
+    """Names and pages of a command and its subcommands."""
     yield context.command_path.replace(" ", "-"), "\n".join(page(command, context)) + "\n"
     for name, inner in getattr(command, "commands", {}).items():
         yield from walk(inner, inner.make_context(name, [], parent=context, resilient_parsing=True))
 
 
 def page(command: Any, context: Any) -> Iterator[str]:
-    """Lines of a command's page, in roff."""
+    """Lines of a command's page in roff."""
     name = context.command_path.replace(" ", "-")
     commands = getattr(command, "commands", {})
     summary, _, rest = (command.help or "").partition("\n\n")
@@ -62,6 +62,6 @@ def page(command: Any, context: Any) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    """As roff prints it as it stands: in one line, with nothing that begins a request."""
+    """Text escaped for roff: on one line, and never starting with a roff request."""
     plain = re.sub(r"\s+", " ", text).strip().replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{plain}" if plain.startswith((".", "'")) else plain

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what completes them."""
+"""Options shared by several commands, with their completions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def default_root() -> Path:
 
 
 def complete_preset(incomplete: str) -> list[str]:
-    """Preset names that begin so."""
+    """Preset names that start with `incomplete`."""
     return [name for name in preset_names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Sweeps, and runs once a slash is typed, that begin so."""
+    """Sweeps, or once a slash has been typed runs, that start with `incomplete`."""
     places = list_places(default_root())
     sweeps = [place for place in places if isinstance(place, SweepDir)]
     names = [escape_control(place.path.name) for place in places]
@@ -63,12 +63,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
+    """A number with a noun: ``1 run``, ``2 runs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def say(text: str) -> None:
-    """Print on standard error, with control characters shown."""
+    """Print on standard error, with control characters escaped."""
     typer.echo(escape_control(text, keep="\n\t"), err=True)
 
 
@@ -79,7 +79,7 @@ def fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
-    """Raises BadParameter where one of the files to be written exists."""
+    """Raise BadParameter if one of the files to be written exists."""
     taken = next((path for path in paths if path.exists()), None)
     if taken is not None:
         expected = "exists; nothing was written; expected a new folder"
@@ -87,7 +87,7 @@ def refuse_existing(paths: Iterable[Path]) -> None:
 
 
 def exit_code_of(error: Exception) -> ExitCode | None:
-    """The exit code for an error that a person can act upon; None for a defect, which deserves its traceback."""
+    """Exit code for an error that a person can act on; None for a bug, which deserves its traceback."""
     if isinstance(error, NoSuchRun):
         return ExitCode.NO_RUN
     return ExitCode.USAGE if isinstance(error, SpecError | StoreError | DataError) else None
@@ -96,11 +96,11 @@ def exit_code_of(error: Exception) -> ExitCode | None:
 def with_options(
     name: str, kind: Callable[..., object], fields: Collection[str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator: the command takes the fields of a dataclass as options in the place of its argument `name`, and
-    gets them together there.
+    """Decorator that replaces a command's argument `name` by options for the fields of a dataclass, and passes an
+    instance of it as that argument.
 
     Arguments:
-        fields: names of some of them; default: all.
+        fields: names of the fields to use; default: all.
     """
     every = inspect.signature(kind, eval_str=True).parameters
     options = [every[one].replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in fields or every]

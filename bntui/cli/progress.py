@@ -1,4 +1,4 @@
-"""Progress of a sweep in the foreground: one line per run on a terminal, plain lines elsewhere."""
+"""Progress of a sweep in the foreground: a table with one row per run on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PICTURE_EVERY_S = 0.5
 
 
 class Progress:
-    """Shows how far the runs of a sweep are; a context manager whose `tick` is called now and then.
+    """Shows the progress of a sweep's runs; a context manager whose `tick` must be called regularly.
 
     Arguments:
-        plain: in lines of text, as where `stream` is no terminal.
-        stream: standard output where following is what was asked for; default: standard error.
+        plain: print lines of text even if `stream` is a terminal.
+        stream: output stream, such as standard output for `bnrun watch`; default: standard error.
     """
 
     def __init__(self, runs: list[RunDir], *, plain: bool = False, stream: TextIO | None = None) -> None:
@@ -56,7 +56,7 @@ class Progress:
             self._live.stop()
 
     def tick(self) -> list[RunView]:
-        """Show the present state, if it is time to; what was seen."""
+        """Show the current state if an update is due, and return the views, else an empty list."""
         now = time.monotonic()
         if now < self._next:
             return []
@@ -70,7 +70,7 @@ class Progress:
         return seen
 
     def _warn(self, seen: list[RunView]) -> None:
-        """Say once of a probe that it does not work."""
+        """Warn once about each failing probe."""
         for overview in seen:
             for failure in first_failures(overview.columns):
                 if (overview.run.name, failure.probe) not in self._warned:
@@ -82,7 +82,7 @@ class Progress:
                         sys.stderr.write(f"{text}\n")
 
     def _tell(self, seen: list[RunView]) -> None:
-        """One key=value line for every run that has moved since the last."""
+        """Print a key=value line for each run that has changed since its last one."""
         for overview in seen:
             key = (overview.state, overview.step)
             if overview.state != "queued" and self._printed.get(overview.run.name) != key:
@@ -92,7 +92,7 @@ class Progress:
 
 
 def plain_line(overview: RunView) -> str:
-    """``run=… state=… step=… loss=…`` in one line."""
+    """One line of the form ``run=… state=… step=… loss=…``."""
     parts = {
         "run": escape_control(overview.run.path.name),
         "state": overview.state,

@@ -1,4 +1,4 @@
-"""`report` and `claims`: what came out, beside what the paper says."""
+"""`report` and `claims`: results of runs compared with the paper."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def report(
 
 
 def _look(runs: Sequence[ReportRun], wanted: Grouped) -> Presentation:
-    """How the runs are drawn: as the options say, else as their sweep does."""
+    """How the runs are drawn: as the options choose, else as their sweep does."""
     snapshot = Snapshot(0.0, (as_submitted(runs[0].run.sweep),), tuple(run.view for run in runs))
     grouping = chosen_grouping(snapshot, wanted)
     band = None if wanted.band is None and grouping.band == "interval" else grouping.band

@@ -1,4 +1,4 @@
-"""What is decided once, at submission: profile, device, threads, and where the images come from."""
+"""Decisions made once, at submission: profile, device, threads, and source of the images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bntui.cli.options import say
 
 
 def choose_profile(name: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
-    """The profile by its name; `auto` is paper where the runs have a GPU, else cpu.
+    """The profile by its name; `auto` is paper if the runs have a GPU, else cpu.
 
     Arguments:
-        gpus: whether there are GPUs where they will run; default: as on this host.
+        gpus: whether there are GPUs where the runs will execute; default: as on this host.
 
     Raises:
-        SpecError: no such profile.
+        SpecError: there is no such profile.
     """
     match name:
         case "auto":
@@ -36,15 +36,15 @@ def choose_profile(name: str, device: str | None, *, gpus: bool | None = None) -
 
 
 def resolve_plan(planned: Plan, *, gpus: bool | None = None, threads: int | None = None) -> Plan:
-    """The plan with nothing left to decide; images are found, fetched or made here, once for all runs.
+    """The fully resolved plan; images are found, downloaded or generated here, once for all runs.
 
     Arguments:
-        gpus: whether there are GPUs where they will run; default: as on this host.
-        threads: of a run that leaves them open; default: its share of this host's processors.
+        gpus: whether there are GPUs where the runs will execute; default: as on this host.
+        threads: threads of a run that does not set them; default: its share of this host's processors.
 
     Raises:
         DataError: the images are not available.
-        SpecError: the runs want images from different places.
+        SpecError: the runs need images from different sources.
     """
     device = "cuda" if _has_gpus(gpus) else "cpu"
     if gpus is None:
@@ -67,7 +67,7 @@ def check_devices(planned: Plan) -> None:
     """Refuse GPUs that this host does not have.
 
     Raises:
-        SpecError: naming the field and what there is.
+        SpecError: names the field and the available devices.
     """
     for run in planned.runs:
         check_device(run.spec.device, planned.experiment.name, "device")
@@ -77,10 +77,10 @@ def check_device(device: str, source: str, field: str = "") -> None:
     """Refuse a GPU that this host does not have.
 
     Arguments:
-        source, field: what the problem is said to be with.
+        source, field: origin of the value, for the error message.
 
     Raises:
-        SpecError: naming the field and what there is.
+        SpecError: names the field and the available devices.
     """
     there = gpu_count()
     kind, _, index = device.partition(":")
@@ -90,11 +90,11 @@ def check_device(device: str, source: str, field: str = "") -> None:
 
 
 def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
-    """Refuse what does not go with so many training images and classes: batches of more images than there are,
-    and statistics of a single value.
+    """Refuse what does not fit the numbers of training images and classes: batches of more images than there are,
+    and statistics over a single value.
 
     Raises:
-        SpecError: naming the field and what there is.
+        SpecError: names the field and what is accepted.
     """
     for run in planned.runs:
         size, images = run.spec.batch_size, isinstance(run.spec.data, ImageData)
@@ -112,20 +112,20 @@ def _has_gpus(known: bool | None) -> bool:
 
 
 def describe_data(planned: Plan) -> str:
-    """In words, where the images of the plan would come from; nothing is read or fetched.
+    """Description of where the plan's images would come from; nothing is read or downloaded.
 
     Raises:
-        DataError: the folder named holds no images.
+        DataError: the named folder contains no images.
     """
     images = _images(planned)
     return "Gaussian regression" if images is None else describe_source(images)
 
 
 def _images(planned: Plan) -> ImageData | None:
-    """What the runs that read images ask for.
+    """Image data requested by the runs; None if none reads images.
 
     Raises:
-        SpecError: they ask for different things.
+        SpecError: the runs request different images.
     """
     images = {run.spec.data.model_copy(update={"augment": False}) for run in planned.runs if
              isinstance(run.spec.data, ImageData)}  # fmt: skip
@@ -146,7 +146,7 @@ def show_progress(what: str, done: int, total: int) -> None:
 
 
 MOST = 10_000
-"""Seeds of one sweep: a range is typed faster than it is meant."""
+"""Maximum number of seeds per sweep, in case a range is mistyped."""
 _PART = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")
 
 
@@ -154,7 +154,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """``0,2-4`` as ``(0, 2, 3, 4)``: numbers and ranges, both ends included.
 
     Raises:
-        BadParameter: it is something else, a range descends, a seed comes twice, or there are too many.
+        BadParameter: the text is invalid, a range descends, a seed is repeated, or there are too many seeds.
     """
     parts = [_range(text, part) for part in text.split(",")]
     if sum(last - first + 1 for first, last in parts) > MOST:

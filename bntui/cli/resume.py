@@ -1,4 +1,4 @@
-"""`resume`: unpausing live runs and restarting others."""
+"""`resume`: resumes paused runs and restarts others."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def resume(
     for sweep, left in missing.items():
         code = _go_on(sweep, left, options[sweep], jobs=jobs, as_json=as_json, force=force, detached=detached)
         codes.add(code)
-        if code > 128:  # a signal to all of it
+        if code > 128:  # a signal ends the whole command
             raise typer.Exit(code)
     raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.SOME_FAILED if codes else ExitCode.OK)
 
@@ -118,7 +118,7 @@ def _go_on(
     force: bool,
     detached: bool,
 ) -> int:
-    """Restart runs of a sweep, by Slurm where there are options of it; the exit code."""
+    """Restart runs of a sweep, with Slurm if there are options for it; return the exit code."""
     if options is not None:
         submit_runs(sweep, runs, options, jobs=jobs, as_json=as_json)
         return ExitCode.OK
@@ -130,7 +130,7 @@ def _go_on(
 
 
 def _await_orphans(runs: list[RunDir]) -> None:
-    """Let workers end whose supervisor died; exit 3 where one does not."""
+    """Wait for workers whose supervisor died to end; exit 3 if one does not."""
 
     def tell(left: list[RunDir]) -> None:
         say(f"waiting for {counted(len(left), 'worker')} of a dead supervisor to end")
@@ -143,12 +143,12 @@ def _await_orphans(runs: list[RunDir]) -> None:
 
 
 def _not_ended(runs: list[RunDir]) -> int:
-    """The exit code for runs none of which failed: 0 if every one has ended. What has not is said."""
+    """Exit code for runs of which none failed: 0 if all have ended. Reports those that have not."""
     left = 0
     for overview in view_runs(runs):
         step = overview.status.step if overview.status else 0
         lineage = read_lineage(overview.run)
-        repeated = lineage is not None and lineage.until == step  # as far as its original went
+        repeated = lineage is not None and lineage.until == step  # a replay that got as far as its original
         if overview.state not in ("finished", "diverged") and not repeated:
             left += 1
             say(f"{overview.run.name}: {overview.state} at step {step:,}, not ended")
@@ -158,10 +158,10 @@ def _not_ended(runs: list[RunDir]) -> int:
 def _slurm_options(
     sweep: SweepDir, launcher: str | None, slurm: SlurmFlags, *, force: bool
 ) -> SlurmOptions | None:
-    """Slurm's options for resuming a sweep: those of its submission, then those given now; None: resume here.
+    """Slurm options for resuming a sweep: those of its submission, updated by those given now; None: resume here.
 
     Raises:
-        SpecError: an option that is not accepted.
+        SpecError: an option is not accepted.
     """
     before = recorded(sweep)
     if launcher == "local" or (launcher is None and before is None and not slurm.given()):
@@ -172,7 +172,7 @@ def _slurm_options(
 
 
 def _without_silent(live: list[RunDir]) -> list[RunDir]:
-    """Those of the runs that live, as far as this host can tell; a holder elsewhere is given two minutes."""
+    """Runs that are alive as far as this host can tell; an owner on another host is given two minutes."""
     elsewhere = [run for run in live if (holder := read_owner(run)) is None or not holder.is_local()]
     if elsewhere:
         say(f"checking the heartbeats of {counted(len(elsewhere), 'run')} owned by other hosts")
@@ -181,10 +181,10 @@ def _without_silent(live: list[RunDir]) -> list[RunDir]:
 
 
 def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
-    """Send the request to the one run that is to be resumed, which answers it before it trains.
+    """Send the drop request to the single run to be resumed, which answers it before it trains.
 
     Raises:
-        BadParameter: several runs, no such request, or one that the run has trained with.
+        BadParameter: several runs, an unknown request, or one that the run has already trained with.
     """
 
     def refuse(reason: str) -> None:

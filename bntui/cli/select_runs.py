@@ -1,4 +1,4 @@
-"""From names, patterns and a query on the command line to runs: the one place where that is done."""
+"""Selection of runs by names, patterns and a query on the command line, for all commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bntui.cli.options import counted, default_root, fail, say
 
 
 def complete_query(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of fields, or values of the one that is being typed, as the runs under the root have them."""
+    """Field names, or values that the field being typed has in the runs under the root."""
     found = complete(incomplete)
     if found or not re.search(r"[=:]", incomplete):
         return found
@@ -42,10 +42,10 @@ Where = Annotated[
 
 
 def parse_where(where: str | None) -> Query:
-    """The query; without one, that of every run.
+    """Parse the query; without one, return the query that every run matches.
 
     Raises:
-        Exit: it makes no sense; said on standard error, with a mark under the word at fault.
+        Exit: the query is invalid; reported on standard error with a marker under the word at fault.
     """
     try:
         return parse(where or "")
@@ -54,7 +54,7 @@ def parse_where(where: str | None) -> Query:
 
 
 def marked(error: QueryError) -> str:
-    """The query, and a mark under the word at fault."""
+    """The query, with a marker under the word at fault."""
     before, word = (
         cell_len(escape_control(part))
         for part in (error.text[: error.start], error.text[error.start : error.end])
@@ -65,16 +65,16 @@ def marked(error: QueryError) -> str:
 def places_named(
     names: Sequence[str] | None, root: Path | None, where: str | None = None, *, announce: bool = False
 ) -> list[RunDir | SweepDir]:
-    """The runs and sweeps that names, patterns and a query mean; without names, those under the root. A sweep of
-    which only some runs match is these runs.
+    """Runs and sweeps selected by names, patterns and a query; without names, those under the root. A sweep of
+    which only some runs match is replaced by these runs.
 
     Arguments:
-        announce: say which runs match, before anything is done to them.
+        announce: report which runs match, before anything is done to them.
 
     Raises:
-        BadParameter: neither names nor a query.
-        Exit: the query makes no sense, or nothing matches; said on standard error.
-        NoSuchRun: a name means nothing.
+        BadParameter: there are neither names nor a query.
+        Exit: the query is invalid or nothing matches; reported on standard error.
+        NoSuchRun: a name matches nothing.
     """
     query, under = parse_where(where), root or default_root()
     if not names and where is None:
@@ -106,7 +106,7 @@ def places_named(
 def nothing_matches(
     root: Path, names: Sequence[str] | None, query: Query, views: Sequence[RunView] = ()
 ) -> str:
-    """What is said where no run is left of `views`; with a mark under a value that may be misspelt."""
+    """Message if none of `views` matches, with a marker under a value that may be misspelled."""
     among = f"of {', '.join(names)}" if names else f"under {root}"
     misspelt = no_such_value(query, views)
     hint = f"\n{misspelt}:\n{marked(misspelt)}" if misspelt else ""
@@ -116,10 +116,10 @@ def nothing_matches(
 def runs_named(
     names: Sequence[str] | None, root: Path | None, where: str | None = None, *, announce: bool = False
 ) -> list[RunDir]:
-    """As `places_named`, the runs of sweeps one by one.
+    """As `places_named`, with sweeps replaced by their runs.
 
     Raises:
-        NoSuchRun: also where a sweep has no runs.
+        NoSuchRun: a name matches nothing, or a sweep has no runs.
     """
     return [run for found in places_named(names, root, where, announce=announce) for run in runs_of(found)]
 
@@ -128,7 +128,7 @@ def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
     """The run itself, or the sweep's runs.
 
     Raises:
-        NoSuchRun: a sweep without any.
+        NoSuchRun: the sweep has no runs.
     """
     runs = _runs_in(found)
     if not runs:
@@ -137,7 +137,7 @@ def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
 
 
 def in_words(names: Sequence[str] | None, where: str | None) -> str:
-    """What the runs were called on the command line."""
+    """The selection as written on the command line."""
     return ", ".join([*(names or ()), *([where] if where is not None else [])])
 
 

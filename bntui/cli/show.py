@@ -35,12 +35,12 @@ Charts = Annotated[
     typer.Option("--chart", help="Chart to plot; repeatable.  [default: all with data]"),
 ]
 COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
-"""Keys of the measures of a table, and how they are written."""
+"""Measures in the table, by key, with their formats."""
 BEST = tuple(MEASURES[key] for key in ("test_accuracy", "test_loss", "loss"))
-"""Of the first of these that was measured, the best value is told."""
+"""Measures for the best value; the first one that was measured is used."""
 PLAIN, GROUPED = PanelState(), Grouped()
 LEAST_FIRST = ("test loss", "loss", "step", "state")
-"""Which columns are left out where the terminal is too narrow."""
+"""Columns in the order in which they are dropped if the terminal is too narrow."""
 
 
 @with_drawing
@@ -97,10 +97,10 @@ def show(
 
 
 def _check_layer(snapshot: Snapshot, layer: int | None) -> None:
-    """Refuse a layer that was measured in none of the runs.
+    """Refuse a layer that no run has measured.
 
     Raises:
-        BadParameter: naming what is accepted.
+        BadParameter: names the accepted layers.
     """
     if layer is None:
         return
@@ -118,10 +118,10 @@ def _check_layer(snapshot: Snapshot, layer: int | None) -> None:
 def plots(
     snapshot: Snapshot, state: PanelState = PLAIN, wanted: Grouped = GROUPED, keys: Sequence[str] = ()
 ) -> Iterator[str]:
-    """A picture, as wide as the terminal, for each of these charts that any of the runs has data for.
+    """A plot, as wide as the terminal, for each of these charts that has data.
 
     Arguments:
-        keys: of `bntui.live.panels.PANELS`; none: all of what is drawn over the steps.
+        keys: keys of `bntui.live.panels.PANELS`; empty: all measures and logged metrics over steps.
     """
     sources = ", ".join(names_of_data(snapshot.runs))
     for key in keys or (*(measure.key for measure in SHOWN), *logged_keys(snapshot.runs)):
@@ -139,7 +139,7 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The table, in a narrow terminal without columns, first those that nobody has a value of."""
+    """Print the table; in a narrow terminal, columns are dropped, first those without any values."""
     empty = [name for name, *cells in zip(head, *rows, strict=True) if {*cells} == {"-"}]
     print_table(head, rows, least_first=[*empty, *LEAST_FIRST])
 
@@ -149,12 +149,12 @@ def _best(view: RunView, measure: Measure) -> Best | None:
 
 
 def _best_cell(found: Best | None, measure: Measure) -> str:
-    """``67.4 % @3,000``."""
+    """Best value and its step, such as ``67.4 % @3,000``."""
     return f"{COLUMNS[measure.key](found.value)} @{found.step:,}" if found else "-"
 
 
 def _means(snapshot: Snapshot, grouping: Grouping, best_measure: Measure) -> list[tuple[str, ...]]:
-    """A row for each group: its newest values and the best of its mean, without the runs that have left it."""
+    """A row for each group: newest values and best value of its mean, without runs that have left the group."""
     rows = []
     for group in groups_of(snapshot.runs, grouping.by):
         found = {key: newest(group, MEASURES[key], grouping.band) for key in COLUMNS}
@@ -166,7 +166,7 @@ def _means(snapshot: Snapshot, grouping: Grouping, best_measure: Measure) -> lis
 
 
 def _cell(found: Newest | None, write: Callable[[float | None], str]) -> str:
-    """``0.66 [0.62, 0.71]``; the mean alone where the band has no width."""
+    """Mean and band, such as ``0.66 [0.62, 0.71]``; only the mean if the band has no width."""
     if found is None or not found.low < found.high:
         return write(found.mean if found else None)
     return f"{write(found.mean)} [{write(found.low)}, {write(found.high)}]"

@@ -1,4 +1,4 @@
-"""`--launcher slurm`: its options, and handing runs of a sweep over to Slurm."""
+"""`--launcher slurm`: its options, and submission of a sweep's runs to Slurm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bncore.store.sweep import next_name
 from bntui.cli.options import say, with_options
 
 AUTO_THREADS = 4
-"""Threads of a run that leaves them open: this host's processors say nothing about the nodes."""
+"""Default number of threads of a run: this host's processors say nothing about the nodes."""
 
 
 def _option(name: str, words: str) -> Any:
@@ -33,7 +33,7 @@ def _option(name: str, words: str) -> Any:
 
 @dataclass(frozen=True)
 class SlurmFlags:
-    """The options of Slurm as they were given."""
+    """Slurm options as given on the command line."""
 
     config: Annotated[Path | None, _option("config", f"TOML file with any of {', '.join(NAMES)}.")] = None
     setup: Annotated[Path | None, _option("setup", "File with shell lines to run before the worker.")] = None
@@ -52,11 +52,11 @@ class SlurmFlags:
     ] = None
 
     def given(self) -> list[str]:
-        """Spellings of those that were given."""
+        """Names of the options that were given."""
         return [f"--slurm-{name}" for name, value in asdict(self).items() if value is not None]
 
     def options(self, base: SlurmOptions | None = None) -> SlurmOptions:
-        """Them checked; see `bncore.launch.slurm.options.slurm_options`."""
+        """The checked options; see `bncore.launch.slurm.options.slurm_options`."""
         flags = asdict(self)
         return slurm_options(flags, config=flags.pop("config"), setup=flags.pop("setup"), base=base)
 
@@ -65,10 +65,10 @@ with_slurm = with_options("slurm", SlurmFlags)
 
 
 def check_launcher(launcher: str | None, slurm: SlurmFlags) -> None:
-    """Refuse an unknown launcher, and options of Slurm for the local one.
+    """Refuse an unknown launcher, and Slurm options with the local one.
 
     Raises:
-        typer.BadParameter: naming the option, its value and what is accepted.
+        typer.BadParameter: names the option, its value and what is accepted.
     """
     if launcher not in (None, "local", "slurm"):
         raise typer.BadParameter(f"{launcher!r}; expected local or slurm", param_hint="--launcher")
@@ -78,11 +78,11 @@ def check_launcher(launcher: str | None, slurm: SlurmFlags) -> None:
 
 
 def check_cluster(place: Path, *, dry_run: bool = False) -> None:
-    """Refuse what Slurm could not take, before anything is written.
+    """Refuse what Slurm cannot handle, before anything is written.
 
     Raises:
-        SlurmError: Slurm's commands are not here.
-        SpecError: a place that its script cannot name.
+        SlurmError: Slurm's commands are not available.
+        SpecError: the job script cannot contain the path.
     """
     check_place(place)
     if not dry_run:
@@ -92,7 +92,7 @@ def check_cluster(place: Path, *, dry_run: bool = False) -> None:
 def print_script(
     planned: Plan, options: SlurmOptions, *, root: Path, out: Path | None, jobs: int | None, as_json: bool
 ) -> None:
-    """The array script as it would be submitted, on standard output; in JSON, as the value of `script`."""
+    """Print the array script as it would be submitted; with `as_json`, as the value of `script`."""
     name = planned.experiment.name
     place = out or root / (next_name(root, name) if root.is_dir() else f"{name}-001")
     names = [run.name for run in planned.runs]
@@ -102,7 +102,7 @@ def print_script(
 
 
 def submit_new(sweep: SweepDir, options: SlurmOptions, *, jobs: int | None, as_json: bool) -> None:
-    """Hand a new sweep over to Slurm; where that fails, nothing of it is left.
+    """Submit a new sweep to Slurm; if that fails, its directory is removed.
 
     Raises:
         SlurmError: Slurm refuses.
@@ -132,13 +132,13 @@ def submit_runs(
 
 
 def recorded(sweep: SweepDir) -> SlurmOptions | None:
-    """The options with which a sweep was last handed to Slurm; None where it never was."""
+    """Options with which a sweep was last submitted to Slurm; None if it never was."""
     record = read_record(sweep)
     return record.options if record is not None else None
 
 
 def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
-    """Tasks of those of the runs that wait in Slurm's queue."""
+    """Slurm tasks of the runs that are waiting in its queue."""
     found = {}
     for overview in seen:
         record = read_record(overview.run.sweep) if overview.state == "queued" else None
@@ -149,7 +149,7 @@ def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
 
 
 def cancel(tasks: Mapping[RunDir, str]) -> None:
-    """Cancel runs in Slurm's queue; one that starts meanwhile checkpoints and ends.
+    """Cancel runs in Slurm's queue; a run that has started in the meantime checkpoints and ends.
 
     Raises:
         SlurmError: Slurm refuses.
@@ -163,7 +163,7 @@ def cancel(tasks: Mapping[RunDir, str]) -> None:
 
 
 def say_missing_gpus(specs: Sequence[Spec], options: SlurmOptions) -> None:
-    """Warn where runs need a GPU and none is requested: some clusters give it with the partition."""
+    """Warn if runs need a GPU but none is requested, since only some clusters assign GPUs by partition."""
     if not options.gpus and any(spec.device.startswith("cuda") for spec in specs):
         say("note: the runs need cuda, but --slurm-gpus was not given")
 

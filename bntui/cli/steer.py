@@ -41,11 +41,11 @@ from bntui.cli.tables import print_table
 
 MOST = 2**63 - 1
 VERB = {"control": "set"}
-"""How a person says a kind of request that is called otherwise."""
+"""Display names of request kinds, where they differ from the kind."""
 
 
 def _at_least(least: int) -> Callable[[int | None], int | None]:
-    """Refuse what a journal cannot hold; said here rather than by a range, which help would show to its end."""
+    """Callback that refuses numbers a journal cannot store; a Typer range would show its limits in the help."""
 
     def check(number: int | None) -> int | None:
         if number is not None and not least <= number <= MOST:
@@ -99,7 +99,7 @@ def set_(
 
 
 def _list_settings(runs: list[RunDir]) -> None:
-    """Print what can be set, what holds, and what would be accepted."""
+    """Print the available settings with their current and accepted values."""
     rows = []
     for view in view_runs(runs, settings=True):
         if view.controls is not None:
@@ -114,7 +114,7 @@ def _list_settings(runs: list[RunDir]) -> None:
 
 
 def _sends(kind: type[Pause | Checkpoint | Evaluate], words: str) -> Callable[..., None]:
-    """A command that says nothing but when; `words` are its help."""
+    """A command without arguments except the step; `words` are its help."""
 
     def command(
         names: Names = None,
@@ -183,7 +183,7 @@ def stop(
 
 
 def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
-    """Cancel queued runs; whether no live run is left to stop."""
+    """Cancel queued runs; return True if this was done and no live run is left to stop."""
     seen = view_runs(runs)
     queued = [o.run for o in seen if o.state == "queued"]
     sweep = found.sweep if isinstance(found, RunDir) else found
@@ -214,12 +214,12 @@ def _send(
 
 
 def _send_to(commands: Mapping[RunDir, Command], called: str, *, wait: bool, timeout: float = 60.0) -> None:
-    """Send its request to each live run, and changes and notes to queued runs too; exit 3 where there is none.
+    """Send each live run its request, and changes and notes to queued runs as well; exit 3 if there are none.
 
     Arguments:
-        commands: of one kind, by run.
-        called: what the runs were called on the command line.
-        wait: wait for answers, for `timeout` seconds.
+        commands: requests of one kind, by run.
+        called: the selection as written on the command line.
+        wait: wait for answers, at most `timeout` seconds.
     """
     seen, command = view_runs(commands), next(iter(commands.values()))
     live = [o.run for o in seen if o.state in ("running", "paused")]
@@ -241,7 +241,7 @@ def _send_to(commands: Mapping[RunDir, Command], called: str, *, wait: bool, tim
 
 
 def _refuse_beyond_the_end(command: Command, seen: list[RunView]) -> None:
-    """Refuse a step that a run will never reach, before anything is sent."""
+    """Refuse a step that a run will never reach, before anything is sent to any run."""
     at: int | None = getattr(command, "at_step", None)
     if at is None:
         return
@@ -261,13 +261,13 @@ POLL_EVERY_S = 0.1
 
 
 def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: bool = False) -> None:
-    """Print the answer to each request, as it comes; exit 3 where one does not come in time, 2 where one is no.
+    """Print the answer to each request as it arrives; exit 3 if one is late or missing, 2 if one is a rejection.
 
     Arguments:
-        request_ids: by run.
-        seconds: how long to wait for all of them.
-        stopping: the requests are to stop: a run that has ended otherwise meanwhile counts as an answer,
-            and its request is taken back.
+        request_ids: ids of the requests, by run.
+        seconds: maximum time to wait for all answers.
+        stopping: the requests are stop requests. A run that ends for another reason in the meantime counts as
+            answered, and its request is withdrawn.
     """
     readers = {run: read(run) for run in request_ids}
     left, silent, refused, until = dict(request_ids), [], False, time.monotonic() + seconds
@@ -298,7 +298,7 @@ def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: b
 
 
 def _answer(event: dict[str, Any]) -> str:
-    """``applied at step 120: norm.kind 'batch' -> 'l1'``, or the reason why not."""
+    """``applied at step 120: norm.kind 'batch' -> 'l1'``, or the reason for the rejection."""
     if event["outcome"] != "applied":
         return f"rejected at step {event['step']}: {escape_control(str(event['reason']))}"
     old, new = event.get("old") or {}, event.get("new") or {}
@@ -314,7 +314,7 @@ def _find(events: list[dict[str, Any]], ident: str) -> dict[str, Any] | None:
 
 
 def _end_of(run: RunDir) -> str:
-    """``stopped at step 120`` of a run that ended by itself or at another's request; else empty."""
+    """``stopped at step 120`` for a run that ended by itself or on another request; else empty."""
     status = read_status(run)
     ended = status is not None and status.state not in {*LIVE, "queued"}
     return f"{status.state} at step {status.step:,}" if status is not None and ended else ""

@@ -1,4 +1,4 @@
-"""`preset` and `run`: from an experiment to a finished sweep."""
+"""`preset` and `run`: run an experiment as a sweep."""
 
 from __future__ import annotations
 
@@ -147,10 +147,10 @@ def submit(
 
 
 def _check_writable(path: Path | None, option: str) -> None:
-    """Refuse a path that no specification could name.
+    """Refuse a path that a spec cannot contain.
 
     Raises:
-        BadParameter: it is not UTF-8.
+        BadParameter: the path is not UTF-8.
     """
     try:
         str(path).encode()
@@ -168,15 +168,15 @@ def planned_runs(
     gpus: bool | None = None,
     **choices: Any,
 ) -> Plan:
-    """The runs that the options of a command line come to.
+    """The runs defined by an experiment and the command's options.
 
     Arguments:
-        experiment: the name of a preset, or a file.
-        gpus: whether there are GPUs where they will run; default: as on this host.
-        choices: as `plan` takes them.
+        experiment: name of a preset, or a file.
+        gpus: whether there are GPUs where the runs will execute; default: as on this host.
+        choices: further arguments of `plan`.
 
     Raises:
-        SpecError: no such experiment, or options that do not fit it.
+        SpecError: there is no such experiment, or the options do not fit it.
     """
     found = load_experiment(Path(experiment) if Path(experiment).is_file() else experiment)
     chosen = choose_profile(profile, device, gpus=gpus)
@@ -194,7 +194,7 @@ def _submit_to_slurm(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make the sweep's directory and hand it over, or print the script."""
+    """Create the sweep's directory and submit it, or print the script."""
     check_cluster(out or root, dry_run=dry_run)
     if dry_run:
         print_script(planned, options, root=root, out=out, jobs=jobs, as_json=as_json)
@@ -207,7 +207,7 @@ def _submit_to_slurm(
 def leave_detached(
     sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool, force: bool = False
 ) -> None:
-    """As `start_detached`; prints the sweep's directory."""
+    """As `start_detached`, and print the sweep's directory."""
     pid = start_detached(sweep, runs, jobs=jobs, force=force)
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "supervisor": pid}))
@@ -216,7 +216,7 @@ def leave_detached(
 
 
 def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: bool = False) -> int:
-    """Leave what is given of a sweep to a supervisor in the background; its pid."""
+    """Start a background supervisor for these runs of a sweep; return its pid."""
     pid = detach(sweep, runs, jobs=jobs, force=force)
     say(f"detached: process {pid} supervises it; follow with `bnrun watch {sweep.name}`")
     return pid
@@ -225,7 +225,7 @@ def start_detached(sweep: SweepDir, runs: list[RunDir], *, jobs: int, force: boo
 def run_to_end(
     sweep: SweepDir, runs: list[RunDir], *, jobs: int, as_json: bool = False, force: bool = False
 ) -> int:
-    """Run what is given of a sweep in the foreground, show progress and summary; its exit code."""
+    """Run these runs of a sweep in the foreground with progress and a summary; return the exit code."""
     log_to_stderr("%(message)s")
     supervisor = Supervisor(sweep, runs, jobs=jobs, force=force)
     with Progress(runs) as progress:
@@ -265,7 +265,7 @@ def _print_profile(planned: Plan, *, auto: bool) -> None:
 
 
 def _print_expected_time(planned: Plan, root: Path) -> None:
-    with suppress(StoreError):  # an unreadable root is reported where the sweep is created
+    with suppress(StoreError):  # an unreadable root is reported when the sweep is created
         before = time_taken_before(root, planned)
         if before is not None:
             say(f"expected time: {duration(before)}, which the same runs took before")
@@ -285,7 +285,7 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
 
 
 def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
-    """One row per run: state, steps, losses, accuracies, time."""
+    """Print one row per run: state, steps, losses, accuracies, time."""
     seen = view_runs(sweep.runs())
     if as_json:
         content = {"sweep": str(sweep.path), "runs": [overview.as_json() for overview in seen]}
@@ -315,6 +315,6 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
 
 
 def time_taken(overview: RunView) -> float | None:
-    """Seconds from the first event to the last; None where the run has not ended."""
+    """Seconds from the first event to the last; None if the run has not ended."""
     start, end = overview.times()
     return None if start is None or end is None else end - start

@@ -1,4 +1,4 @@
-"""`schema`, `doctor`, `data fetch`: the program and the machine."""
+"""`schema`, `doctor` and `data fetch`: information about the program and the machine, and its data."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def fetch(
 
 
 def _torch_report() -> dict[str, object]:
-    """In a process of its own: this one must not import torch."""
+    """Inspect torch in a subprocess: this process must not import it."""
     done = subprocess.run([sys.executable, "-c", _TORCH_REPORT], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return {"torch": f"MISSING ({(done.stderr.strip().splitlines() or ['?'])[-1]})"}

@@ -1,4 +1,4 @@
-"""Tables and their numbers on standard output: drawn on a terminal, aligned plain text elsewhere."""
+"""Tables on standard output and number formats: tables are drawn on a terminal, aligned plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from bncore.config.errors import escape_control
 from bntui.fitting import columns_within
 
 EDGES, GAP = 2, 3
-"""Cells beside a row, and between two of its columns."""
+"""Cells at the edges of a row, and between two columns."""
 
 
 class Output(Console):
-    """Standard output; a reader who has gone is an exception, as for everything else that is printed."""
+    """Standard output; a closed pipe raises an exception, as for everything else that is printed."""
 
     def __init__(self, *, piped_width: int) -> None:
         super().__init__(width=None if sys.stdout.isatty() else piped_width, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Let the error pass, which ends the command quietly (`bntui.cli.main`)."""
+        """Raise the error, which ends the command quietly (`bntui.cli.main`)."""
         raise BrokenPipeError
 
 
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, least_first: Sequence[str] = ()
 ) -> None:
-    """Print rows under a header. Piped, a row is never wrapped: lines are for other programs.
+    """Print rows under a header. Into a pipe, rows are never wrapped, so that other programs can read lines.
 
     Arguments:
-        least_first: columns that are left out, one after the other, until a row has room on a line.
+        least_first: columns in the order in which they are dropped until a row fits on a line.
     """
     console = Output(piped_width=10_000)
     console.print(drawn(console.width, header, rows, least_first=least_first))
@@ -43,7 +43,7 @@ def print_table(
 def drawn(
     width: int, header: Sequence[str], rows: Sequence[Sequence[str]], *, least_first: Sequence[str] = ()
 ) -> Table:
-    """The table, fitted to so many cells as `print_table` does."""
+    """The table, fitted to `width` cells as by `print_table`."""
     rows = [[escape_control(cell) for cell in row] for row in rows]
     fitting = columns_within(width - EDGES, header, rows, least_first, gap=GAP)
     header, rows = [header[i] for i in fitting], [[row[i] for i in fitting] for row in rows]
@@ -56,7 +56,7 @@ def drawn(
 
 
 def figure(value: float | str | None, form: str = ".4g") -> str:
-    """A number for a table, `-` where there is none."""
+    """A number for a table, or `-` for None."""
     return "-" if value is None else format(float(value), form)
 
 

@@ -1,4 +1,4 @@
-"""A chart drawn once in the terminal, by plotext."""
+"""Static charts in the terminal, drawn by plotext."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from bntui.cli.tables import Output
 HEIGHT = 16
 PIPED_WIDTH = 100
 MOST_TICKS = 7
-"""Labels beside the lines."""
+"""Maximum number of y labels."""
 SIDES = 12
-"""Columns beside the plot, at most, over which no title goes."""
+"""Maximum columns beside the plot that a title cannot use."""
 POINTS = 120
-"""Most points a line is drawn from; of a longer one each is the mean of equally many neighbours."""
+"""Maximum number of points drawn per line; in a longer line each is the mean of equally many neighbors."""
 PLAIN_MARKERS = "ox+*#@%&"
-"""What tells lines apart where there is no colour."""
+"""Markers that distinguish lines without colors."""
 MARKERS = ("braille", "dot", "hd", "fhd")
-"""Of lines on a terminal, the first colours with the first."""
+"""Markers of colored lines; each goes through all colors before the next one is used."""
 SAMPLES = {"braille": "⠒", "hd": "▀", "dot": "•", "fhd": "▌"}
-"""How they look in a legend."""
+"""Samples of the markers for the legend."""
 COLUMNS_OF_TICK = 16
-"""For each label of the axis under the lines."""
+"""Columns per x label."""
 GAP = 2
-"""Between two names of a legend."""
+"""Cells between two legend entries."""
 Color = str | int | tuple[int, ...]
 COLORS = ("orange+", "blue+", "green+", "magenta+", "orange", "magenta", "gray+", "cyan+")
-"""The terminal's own sixteen, as near to `bncore.figure.PALETTE` as they come."""
+"""Colors of the terminal's own sixteen closest to `bncore.figure.PALETTE`."""
 
 
 def draw(data: ChartData) -> str:
-    """The lines of a chart, of bands both edges, and under them what each is, without context; empty where there
-    are none."""
+    """A chart with its lines, both edges of its bands, and a legend below, without faint context curves; empty if
+    there is nothing to draw."""
     lines = [
         (place, curve, x, y)
         for place, curve in enumerate(one for one in data.curves if not one.faint)
@@ -57,10 +57,10 @@ def draw(data: ChartData) -> str:
     colors = None if console.no_color else console.color_system
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.limit_size(False, False)  # which else takes 80 columns for the width of what is no terminal
+    plotext.limit_size(False, False)  # plotext assumes 80 columns where there is no terminal
     plotext.plotsize(console.width, HEIGHT)
     title = Text(escape_control(data.title))
-    title.truncate(max(1, console.width - SIDES), overflow="ellipsis")  # a longer one is left out
+    title.truncate(max(1, console.width - SIDES), overflow="ellipsis")  # plotext omits a longer one
     plotext.title(title.plain.strip())
     plotext.xlabel(data.x_name)
     x, y = (np.concatenate(values) for values in list(zip(*lines, strict=True))[2:])
@@ -83,8 +83,8 @@ def draw(data: ChartData) -> str:
 
 
 def look_of(style: int, place: int, colors: str | None) -> tuple[Color, str]:
-    """Colour and marker of a line: in many colours those of every other picture, else the terminal's own, a colour
-    that is taken again with another marker; where there is no colour a marker for each."""
+    """Color and marker of a line: with many colors, those of all other pictures; with sixteen, the terminal's own,
+    repeated with other markers; without colors, a marker for each line."""
     if colors is None:
         return "default", PLAIN_MARKERS[place % len(PLAIN_MARKERS)]
     if colors == "standard":
@@ -98,7 +98,7 @@ def look_of(style: int, place: int, colors: str | None) -> tuple[Color, str]:
 
 @cache
 def _in_256() -> tuple[int, ...]:
-    """The palette among 256 colours; of two that are the same there, the second as it is on a dark ground."""
+    """The palette in 256 colors; if two entries coincide, the second takes its variant for dark backgrounds."""
     found: list[int] = []
     for usual, light in zip(PALETTE, DARK_PALETTE, strict=True):
         both = (
@@ -109,7 +109,7 @@ def _in_256() -> tuple[int, ...]:
 
 
 def _legend(named: dict[str, str], width: int) -> str:
-    """Names behind their marks, as many on a line as it has room for."""
+    """Legend entries, as many per line as fit."""
     lines, room = [""], width
     for name, mark in named.items():
         cells = 2 + 1 + cell_len(name) + GAP
@@ -124,11 +124,11 @@ def _legend(named: dict[str, str], width: int) -> str:
 def _ticks(
     places: Floats, most: int, *, log: bool = False, falling: bool = False, whole: bool = False
 ) -> tuple[list[float], list[str]]:
-    """Where to label an axis, and with which values: round ones between the smallest and the largest; these where
+    """Positions and labels of ticks: round values between the smallest and the largest, or the smallest alone if
     there are none.
 
     Arguments:
-        log: whether places are logarithms.
+        log: whether `places` are decimal logarithms.
     """
     low, high = float(places.min()), float(places.max())
     ends = (10**low, 10**high) if log else (low, high)
@@ -139,7 +139,7 @@ def _ticks(
 
 
 def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats]:
-    """Steps and values to draw: finite ones, logarithms where requested, means of neighbours in a long line."""
+    """Steps and values to draw: finite points, as logarithms if requested; long lines are averaged in pieces."""
     keep = np.isfinite(values) & ((values > 0) | (not log))
     x, y = steps[keep], values[keep]
     if not len(x):

@@ -1,4 +1,4 @@
-"""`theory`: the paper's theorems, checked on small networks."""
+"""`theory`: checks the paper's theorems on small networks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def theory(
 
 
 def _tell(part: str, done: int, of: int) -> None:
-    """Say what comes next on standard error: in one line of a terminal, else in lines."""
+    """Report progress on standard error: in one changing line on a terminal, else in separate lines."""
     text = f"theory: {part} ({done} of {of} done)" if of else f"theory: {part}"
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{text if part else '':<70.70}" + ("" if part else "\r"))

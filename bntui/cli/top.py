@@ -1,4 +1,4 @@
-"""`top`: what the live runs do, and what they take of their machines, without torch."""
+"""`top`: state and resource usage of live runs, without importing torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bntui.live.machine import LEAST_FIRST, machine_table
 from bntui.live.sources import Root as RunsUnder
 
 BUDGET_S = 1.0
-"""Seconds to look for what heartbeats do not hold."""
+"""Seconds spent reading values that heartbeats do not contain."""
 
 
 def top(
@@ -62,7 +62,7 @@ def top(
 
 
 class _Sampling:
-    """The live runs under a root that a query selects, in order, whenever they are asked for."""
+    """Callable that returns the live runs under a root that match a query, in order."""
 
     def __init__(self, root: Path, query: Query, sort: str | None) -> None:
         self._query = query
@@ -74,7 +74,7 @@ class _Sampling:
 
     @property
     def interval_s(self) -> float:
-        """As the file system tolerates it."""
+        """Seconds between polls; depends on the file system."""
         return self._source.interval_s
 
     def __call__(self) -> list[RunView]:
@@ -84,7 +84,7 @@ class _Sampling:
 
 
 def _follow(sample: _Sampling) -> None:
-    """Draw the table anew until Ctrl-C."""
+    """Redraw the table until Ctrl-C."""
     console = Output(piped_width=10_000)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:

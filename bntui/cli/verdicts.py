@@ -1,4 +1,4 @@
-"""A report and the claims in the terminal."""
+"""Reports and claims in the terminal."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ COLORS = {
 }
 PIPED_WIDTH = 120
 PLOTS = 3
-"""Panels drawn of each figure; the page has them all."""
+"""Maximum number of panels drawn per figure; the HTML page has all of them."""
 NO_PRESET = "none: no run can"
 
 
 def print_report(document: Report, *, drawn: bool = True) -> None:
-    """Plots of the figures, the runs, and at the end what matters most: the verdicts.
+    """Print plots of the figures, the runs, and at the end the most important part: the verdicts.
 
     Arguments:
-        drawn: whether there are plots.
+        drawn: whether to print plots.
     """
     for picture in document.pictures if drawn else ():
         for text in _plots(picture):
@@ -53,7 +53,7 @@ def print_report(document: Report, *, drawn: bool = True) -> None:
 
 
 def print_claims(rows: Sequence[dict[str, Any]], *, with_runs: bool) -> None:
-    """The rows of `bnrun claims`."""
+    """Print the rows of `bnrun claims`."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     middle = ("verdict", "missing") if with_runs else ("presets that test it",)
     for name in ("", "claim", *middle, "command"):
@@ -77,7 +77,7 @@ def _presets(row: dict[str, Any]) -> str:
 
 
 def _verdicts(document: Report, width: int) -> Table:
-    """A row for each claim, with the whole of its reason."""
+    """A row for each claim, with its full reason."""
     table = Table(title="What these runs say", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("claim", max_width=width // 4)
@@ -90,7 +90,7 @@ def _verdicts(document: Report, width: int) -> Table:
 
 
 def _ranks(document: Report) -> Table:
-    """A line for each curve of the paper that has a rank."""
+    """A row for each curve of the paper that has a rank."""
     title = "Where the paper's run lies among these seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for name in ("figure", "variant", "panel", "the paper's curve is"):
@@ -119,7 +119,7 @@ def _runs(document: Report) -> Table:
 
 
 def _plots(picture: Picture) -> Iterator[str]:
-    """Variants alone, without seeds and without the paper."""
+    """Plots of the variants, without single seeds and without the paper's curves."""
     drawable = [panel for panel in picture.panels if panel.x_name == "step" and panel.curves]
     for panel in drawable[:PLOTS]:
         drawn = draw(replace(panel, title=f"{picture.title}: {panel.title}"))
