@@ -38,7 +38,7 @@ class Group:
     """Runs under a common name."""
 
     name: str
-    """Escaped."""
+    """Name of the group; escaped."""
     style: int
     runs: tuple[RunView, ...]
 

@@ -111,7 +111,7 @@ class Supervisor:
         self._next_beat = now + HEARTBEAT_S
         self._counter += 1
         ended = len(self.local.exit_codes)
-        with suppress(StoreError):  # a full disk costs a heartbeat
+        with suppress(StoreError):  # a full disk loses only a heartbeat
             write_status(self._sweep, Status(state, ended, len(self._runs), counter=self._counter))
 
 

@@ -31,7 +31,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": {
             "matmul": torch.backends.cuda.matmul.fp32_precision if cuda else "ieee",
-            "convolution": torch.backends.cudnn.conv.fp32_precision if cuda else "ieee",  # type: ignore[attr-defined]  # torch sets it unseen
+            "convolution": torch.backends.cudnn.conv.fp32_precision if cuda else "ieee",  # type: ignore[attr-defined]  # set dynamically by torch
         },
         "deterministic": torch.are_deterministic_algorithms_enabled() if cuda else True,
         "revision": _revision(),

@@ -84,9 +84,7 @@ class Heartbeat:
             eta = left / self._rate if known and self._rate else None
             progress = (self._state, self.step, self.steps, self._rate, eta, self._counter)
             status = Status(*progress, message=message, machine=self._figures)
-            with suppress(
-                StoreError
-            ):  # a full disk costs a heartbeat; the journal is what must not fail silently
+            with suppress(StoreError):  # a full disk loses only a heartbeat; the journal raises
                 write_status(self._run, status)
 
     def stop(self, state: State, message: str = "") -> None:

@@ -235,7 +235,7 @@ def configure_backends(spec: Spec) -> None:
         torch.set_num_threads(spec.threads)
     precision: Literal["tf32", "ieee"] = "tf32" if spec.precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # torch sets it unseen
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # set dynamically by torch
     if spec.device.startswith("cuda"):
         _choose_algorithms()
 
@@ -251,7 +251,7 @@ def _choose_algorithms() -> None:
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads uninitialized memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch sets it unseen
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set dynamically by torch
 
 
 def _ended(journal: Journal) -> tuple[int, State] | None:
