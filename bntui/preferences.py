@@ -28,13 +28,13 @@ class Preferences(ConfigModel):
     theme: Literal["dark", "light", "ansi"] = "dark"
     """Colors: dark, light, or ansi, the terminal's own 16."""
     mouse: Flag = True
-    """Whether the mouse zooms, pans and chooses; false leaves it to the terminal, to select text."""
+    """Whether the mouse zooms, pans and selects; false leaves it to the terminal, for selecting text."""
     refresh: Positive = 0.1
     """Minimum seconds between two pictures; over SSH 0.5 unless set here."""
     panels: tuple[str, ...] = ()
     """Charts to show first, by the keys of their measures; empty: chosen by the kind of experiment."""
     band: Band = "interval"
-    """Band about the mean of several runs: interval, range, quartiles, deviation or envelope."""
+    """Band around the mean of several runs: interval, range, quartiles, deviation or envelope."""
     smoothing: Fraction = 0.6
     """Initial smoothing of per-batch measures, from 0 to below 1; the smoothing key changes it."""
     bell: Bell = "off"

@@ -29,7 +29,7 @@ def save_chart(data: ChartData, view: View, style: ChartStyle, kind: str, settin
     """
     if kind == "csv":
         return _save(data.title, kind, csv_text(data))
-    from bncore.report.drawing import picture_svg  # noqa: PLC0415 - brings matplotlib, needed nowhere else
+    from bncore.report.drawing import picture_svg  # noqa: PLC0415 - imports matplotlib, needed only here
 
     return _save(data.title, kind, picture_svg(picture_of(data, view, style.smoothing, setting)))
 

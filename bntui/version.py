@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def version() -> str:
     """The installed version, or a note if this is a checkout that is not installed."""
-    from importlib import metadata  # noqa: PLC0415 - it takes a tenth of the time of `bnrun --help`
+    from importlib import metadata  # noqa: PLC0415 - takes a tenth of the time of `bnrun --help`
 
     try:
         return metadata.version("bnrun")

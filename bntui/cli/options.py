@@ -21,7 +21,7 @@ from bntui.cli.exit_codes import ExitCode
 
 
 def default_root() -> Path:
-    """``$BNRUN_ROOT``, else ``./runs``."""
+    """The default sweep root directory: ``$BNRUN_ROOT``, else ``./runs``."""
     return Path(os.environ.get("BNRUN_ROOT") or "runs")
 
 

@@ -138,7 +138,7 @@ def _images(planned: Plan) -> ImageData | None:
 
 
 def show_progress(what: str, done: int, total: int) -> None:
-    """Show progress: a line that changes on a terminal, elsewhere one line at the end."""
+    """Show progress: a changing line on a terminal, elsewhere one line at the end."""
     if sys.stderr.isatty():
         typer.echo(f"\r{what}: {done:,} of {total:,}", err=True, nl=done == total)
     elif done == total:

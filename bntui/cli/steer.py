@@ -273,7 +273,7 @@ def await_answers(request_ids: dict[RunDir, str], *, seconds: float, stopping: b
     left, silent, refused, until = dict(request_ids), [], False, time.monotonic() + seconds
     while left:
         for run, ident in list(left.items()):
-            owner = read_owner(run)  # before the last poll
+            owner = read_owner(run)  # read before polling, so that a last answer is not missed
             over = owner is None or owner.known_dead() or time.monotonic() >= until
             answer = _find(readers[run].advance(budget_s=0).events, ident)
             if answer is not None:

@@ -137,7 +137,7 @@ def _when(views: Sequence[RunView], measure: Measure, state: PanelState) -> str:
 
 @dataclass(frozen=True)
 class Panel:
-    """The chart of a measure: a line or a band for each run."""
+    """A chart of a measure, with a line or a band for each run."""
 
     measure: Measure
 

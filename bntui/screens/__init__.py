@@ -1,1 +1,1 @@
-"""The explorer's screens, one file each."""
+"""The explorer's pages and dialogs."""

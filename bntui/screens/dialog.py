@@ -230,7 +230,7 @@ class Help(Dialog[None]):
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
-        """Break what is wider than the window."""
+        """Show the rows, wrapped to the width of the window."""
         listing = self.query_one(Listing)
         width, console = listing.text_width, self.app.console
         listing.show([line for row in self._rows for line in wrapped(row, width, console, HELP_INDENT)])

@@ -185,5 +185,5 @@ def line_text(line: str) -> Text:
 
 
 def megabytes(size: int) -> str:
-    """``0.3 MB``, ``12 MB``."""
+    """A size such as ``0.3 MB`` or ``12 MB``."""
     return f"{size / 1e6:.2g} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"

@@ -65,7 +65,7 @@ class Picker(Finder[tuple[str, ...]]):
         self.show()
 
     def action_shift(self, by: int) -> None:
-        """Move a chart that is shown up or down among them."""
+        """Move a shown chart up or down in the order."""
         key = self.listing.key
         if key in self._keys:
             index = self._keys.index(key)

@@ -1,4 +1,4 @@
-"""Base class of the screens about runs: the sidebar, the heading, and steering."""
+"""Base class of the screens about runs: sidebar, heading, crosshair and view."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ class RunsPage(SteeringPage):
 
         def entered(answer: tuple[float | Span] | None) -> None:
             if answer is not None:
-                self.call_after_refresh(plot.go_to, answer[0])  # plots are aligned first
+                self.call_after_refresh(plot.go_to, answer[0])  # after the plots have been aligned
 
         expected = "5000: the crosshair goes there; 0:5000: what is shown"
         self.app.push_screen(Ask(f"go to {plot.x_name}", "", expected, place_of), entered)
@@ -335,7 +335,7 @@ class RunsPage(SteeringPage):
         return ""
 
     def reading(self) -> str:
-        """What is read at the crosshair, a line for each curve with tabs between its values."""
+        """Readings at the crosshair as tab-separated text, a line for each curve; empty if there are none."""
         return ""
 
     def focus_page(self) -> None:

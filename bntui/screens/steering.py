@@ -1,4 +1,4 @@
-"""What all screens that steer share: requests to the runs selected, and what is played."""
+"""Base class of the screens that steer: requests to the selected runs, and playback controls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SteeringPage(Page):
         }
 
     def offered(self) -> list[Action]:
-        """Without requests that none of the runs accepts in its state."""
+        """The table of actions without requests that no run accepts in its current state."""
         runs = self.snapshot.runs if self.snapshot else ()
         states = {view.state for view in runs}
         if not runs or self.context.feed.playback is not None:

@@ -52,7 +52,7 @@ def palette_of(app: App[object]) -> Palette:
 
 
 def color(palette: Palette, style: int) -> Style:
-    """The style of text about a run."""
+    """Text style in the color of a run."""
     return Style.parse(palette.css(style).removeprefix("ansi_"))
 
 

@@ -29,7 +29,7 @@ class ListRow:
 
 def wrapped(row: ListRow, width: int, console: Console, indent: int = 0) -> list[ListRow]:
     """Wrap a row over as many rows as needed; the first keeps the key, the others are indented."""
-    width = max(20, width)  # not known before the first layout
+    width = max(20, width)  # the width is unknown before the first layout
     if row.text.cell_len <= width:
         return [row]
     first = row.text.wrap(console, width)[0]
