@@ -1,5 +1,5 @@
-"""What every specification model is made of: the base class, the numbers, and spellings of norm kinds (``lp:3``),
-precisions (``bf16``) and devices (``cuda:1``)."""
+"""Building blocks of the specification models: the base class, the number types, and the spellings of norm kinds
+(``lp:3``), precisions (``bf16``) and devices (``cuda:1``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NORM_KINDS = (
     "none", "batch", "l1", "l2", "linf", "layer", "group", "instance", "weight",
     "mean_only", "variance_only", "batch_detached", "batch_population",
 )  # fmt: skip
-"""Every norm kind but the parametric ``lp:<p>``."""
+"""Every norm kind except the parametric ``lp:<p>``."""
 
 NORM_SPELLINGS = ", ".join((*NORM_KINDS, "lp:<p> with p >= 1"))
 _LP_NAMES = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
@@ -34,7 +34,7 @@ def canonical_norm(value: object) -> str:
 
 
 def lp_exponent(kind: str) -> float | None:
-    """The exponent p of an l_p kind (inf for ``linf``); None for kinds that are not l_p, or p < 1 or NaN."""
+    """The exponent p of an l_p kind (inf for ``linf``); None if the kind is not l_p, or if p < 1 or NaN."""
     for p, name in _LP_NAMES.items():
         if kind == name:
             return p
@@ -48,24 +48,24 @@ def lp_exponent(kind: str) -> float | None:
 
 
 def largest_divisor(channels: int, groups: int) -> int:
-    """The largest divisor of `channels` that is at most `groups`, which is how many groups there are."""
+    """The actual number of groups: the largest divisor of `channels` that is at most `groups`."""
     return next(d for d in range(min(groups, channels), 0, -1) if channels % d == 0)
 
 
 PRECISIONS = {"fp32": "float32", "fp64": "float64", "bf16": "bfloat16"}
-"""Other spellings of precisions."""
+"""Alternative spellings of precisions."""
 
 
 def canonical_precision(value: object) -> object:
-    """The spelling of a precision that a specification holds."""
+    """The spelling of a precision used in specifications."""
     return PRECISIONS.get(value, value) if isinstance(value, str) else value
 
 
 def writable(text: str) -> str:
-    """Check that `text` can stand in a TOML file, which is UTF-8.
+    """Check that `text` can be written to a TOML file, which is UTF-8.
 
     Raises:
-        ValueError: it holds a lone surrogate, as the name of a file in another encoding does.
+        ValueError: it contains a lone surrogate, as the name of a file in another encoding does.
     """
     try:
         text.encode()
@@ -85,11 +85,11 @@ def canonical_device(value: object) -> str:
     raise ValueError("expected auto, cpu, cuda or cuda:<index>")
 
 
-# Strict numbers: neither true nor "100" is a number, though 1 is a float. TOML integers have 64 bits.
+# Strict numbers: neither true nor "100" is a number, but 1 is a float. TOML integers have 64 bits.
 Count = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True)]
 NonNegativeCount = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
 LARGEST = 1e38
-"""Larger numbers overflow where they meet others in float32."""
+"""Larger numbers overflow when combined with others in float32."""
 Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
@@ -98,6 +98,6 @@ Text = Annotated[str, AfterValidator(writable)]
 
 
 class ConfigModel(BaseModel):
-    """Base of every specification model: immutable, closed, its fields documented by their docstrings."""
+    """Base of every specification model: immutable, without extra fields, documented by field docstrings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -1,6 +1,6 @@
-"""What may change between two steps of a run, and the spec that a change leads to.
+"""Changes of a run's spec between two steps, and the spec that results.
 
-The vocabulary is the spec's own: dotted paths such as ``norm.kind``, with the values that the field accepts there.
+Changes are named as in the spec: dotted paths such as ``norm.kind``, with the values that the field accepts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ Changes = dict[str, Any]
 
 
 def settable(path: Path) -> bool:
-    """Whether the field at `path` may change while a run trains: the norm, the noise, the learning rate and the
-    cadence of every probe. Anything else would make it another run."""
+    """Whether the field at `path` may change while a run trains.
+
+    These are the norm, the noise, the learning rate and the cadence of every probe. Changing anything else would
+    make it a different run.
+    """
     if not owners_of(path) or tables_at(path):
         return False
     if path == ("optim", "lr"):
@@ -33,19 +36,19 @@ def settable(path: Path) -> bool:
 
 
 def settable_fields() -> tuple[str, ...]:
-    """The dotted paths of every field that may change."""
+    """The dotted paths of all fields that may change."""
     return tuple(dotted(leaf) for leaf in leaves() if settable(leaf))
 
 
 def parse_changes(texts: Iterable[str], place: str = "set") -> Changes:
-    """Parse what a person types, such as ``noise=on`` or ``lr=0.05``.
+    """Parse changes as typed by the user, such as ``noise=on`` or ``lr=0.05``.
 
     Arguments:
-        texts: settings as `bncore.config.overrides.parse_override` reads them.
-        place: what problems name as the place they were written.
+        texts: settings in the syntax of `bncore.config.overrides.parse_override`.
+        place: source of the settings, named in problems.
 
     Raises:
-        SpecError: every problem: no such field, one that may not change, a value that the field does not accept.
+        SpecError: all problems: unknown fields, fields that may not change, values that a field does not accept.
     """
     changes: Changes = {}
     problems: list[Problem] = []
@@ -64,10 +67,10 @@ def parse_changes(texts: Iterable[str], place: str = "set") -> Changes:
 
 
 def changed(spec: Spec, changes: Mapping[str, Any], place: str = "request") -> Spec:
-    """`spec` with `changes` made, valid as a whole.
+    """`spec` with `changes` applied, validated as a whole.
 
     Raises:
-        SpecError: a path that may not change, or values that are not accepted or do not fit together.
+        SpecError: a path may not change, or values are not accepted or do not fit together.
     """
     values = {tuple(path.split(".")): value for path, value in changes.items()}
     refused = [
@@ -84,7 +87,7 @@ def changed(spec: Spec, changes: Mapping[str, Any], place: str = "request") -> S
 
 
 def values_at(spec: Spec, paths: Iterable[str]) -> Changes:
-    """The values of `spec` at dotted paths, as JSON writes them."""
+    """The values of `spec` at dotted paths, as in JSON."""
     found: Changes = {}
     for path in paths:
         value: Any = spec

@@ -1,4 +1,4 @@
-"""Layers of tables, laid over each other and checked against a model; problems name the layer to blame."""
+"""Layers of tables, merged and validated against a model; each problem names the layer that caused it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class ConfigLayer:
-    """Settings from one place."""
+    """Settings from one source."""
 
     file: str
-    """The file, or the option."""
+    """The file or command-line option."""
     prefix: str
-    """Dotted path of `table` in that file; empty where the table is the whole file."""
+    """Dotted path of `table` in that file; empty if the table is the whole file."""
     table: Mapping[str, Any]
     """Nested settings."""
 
 
 def lay(layers: Iterable[ConfigLayer]) -> tuple[Table, dict[Path, ConfigLayer]]:
-    """Lay tables over each other, the last one on top.
+    """Merge tables; later layers override earlier ones.
 
-    A layer that names another shape (``net.kind = "dln"`` over a VGG) drops what lies under it in that
-    table, since those keys were meant for the other shape; what it states itself stays, and is refused if
-    it is foreign.
+    A layer that selects another shape (``net.kind = "dln"`` over a VGG) drops that table's keys from earlier
+    layers, since they were meant for the other shape. Its own keys stay, and are refused if they do not belong to
+    the shape.
 
     Returns:
         the resulting table, and for each path in it the layer that wrote it last.
@@ -65,9 +65,9 @@ def _lay_table(
 
 
 def check_spec(layers: Sequence[ConfigLayer], blame: ConfigLayer) -> tuple[Spec | None, list[Problem]]:
-    """The `Spec` that `layers` add up to, or None and every problem.
+    """The `Spec` of the merged `layers`, or None, and all problems.
 
-    A problem names the layer that wrote the field last, or `blame` where none did.
+    A problem names the layer that wrote the field last, or `blame` if none did.
     """
     table, origins = lay(layers)
 
@@ -81,7 +81,7 @@ def check_spec(layers: Sequence[ConfigLayer], blame: ConfigLayer) -> tuple[Spec 
 def check(
     model: type[Model], table: Mapping[str, Any], place: Callable[[Path], ConfigLayer]
 ) -> tuple[Model | None, list[Problem]]:
-    """Validate `table`; `place` tells which layer a path came from."""
+    """Validate `table`; `place` returns the layer that a path came from."""
     try:
         return model.model_validate(table), []
     except ValidationError as error:
@@ -89,16 +89,16 @@ def check(
     problems: dict[str, Problem] = {}
     for detail in details:
         for path, problem in _problems(model, detail, table, place):
-            problems.setdefault(path, problem)  # one per field: a union reports each of its branches
-    # A list with a bad item is too short besides: the item is enough.
+            problems.setdefault(path, problem)  # one per field, because a union reports each of its branches
+    # A list with an invalid item is also reported as too short; reporting the item is enough.
     return None, [p for name, p in problems.items() if not any(n.startswith(f"{name}[") for n in problems)]
 
 
 def checked(model: type[Model], layer: ConfigLayer) -> Model:
-    """The table of one place as a model.
+    """The table of one layer as a model.
 
     Raises:
-        SpecError: every problem.
+        SpecError: all problems.
     """
     result, problems = check(model, layer.table, lambda _: layer)
     if result is None:
@@ -112,7 +112,7 @@ def _problems(
     table: Mapping[str, Any],
     place: Callable[[Path], ConfigLayer],
 ) -> Iterable[tuple[str, Problem]]:
-    """The problems that one error of pydantic's means, each with the field that it is about."""
+    """The problems behind one pydantic error, each with the field concerned."""
     path, written = _field_path(model, detail)
     kind, value = detail["type"], detail["input"]
     if kind == "conflicts":
@@ -146,9 +146,10 @@ def _in_file(layer: ConfigLayer, name: str) -> str:
 
 
 def _field_path(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str]:
-    """Where an error is: the path of the field, and as a person would write it (with list indices and such).
+    """Location of an error: the path of the field, and the path as a user would write it (such as with list
+    indices).
 
-    pydantic puts the names of union branches between; they are in neither.
+    Names of union branches, which pydantic inserts, are omitted from both.
     """
     path: Path = ()
     written = ""
@@ -165,7 +166,7 @@ def _field_path(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str
 
 
 def value_at(table: object, path: Path) -> object:
-    """The value at `path` in nested tables; None where there is none."""
+    """The value at `path` in nested tables, or None."""
     for key in path:
         table = table.get(key) if isinstance(table, Mapping) else None
     return table
@@ -186,7 +187,7 @@ def _known_keys(model: type[BaseModel], path: Path, table: Mapping[str, Any]) ->
 
 
 def _elsewhere(model: type[BaseModel], path: Path) -> str:
-    """Where else a key of that name stands: in another shape of the same table, or in another table."""
+    """A hint to the same key elsewhere: in another shape of the same table, or in another table."""
     if model is Spec and len(path) == 2 and path[0] in CHOICES and owners_of(path):
         choice = CHOICES[path[0]]
         owner = next(shape for shape in choice.shapes if path[1] in shape.model_fields)

@@ -1,4 +1,7 @@
-"""What a person may change in somebody's own training loop while it trains: declared there, checked everywhere."""
+"""Hyperparameters of an external training loop that can be changed during training.
+
+The loop declares them, and every request is checked against the declaration.
+"""
 
 from __future__ import annotations
 
@@ -15,31 +18,31 @@ Value = bool | int | float | str
 Kind = Literal["float", "int", "bool", "str"]
 ControlName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.\-]*$", max_length=64)]
 LONGEST = 1024
-"""Characters of a value that is text."""
+"""Maximum number of characters of a text value."""
 ANY_LP = "lp:<p>"
-"""The choice that stands for every l_p norm."""
+"""The choice that stands for all l_p norms."""
 SWITCHES = {"on": True, "true": True, "off": False, "false": False}
 
 
 class Control(ConfigModel):
-    """One hyperparameter, as it stands in ``controls.json``."""
+    """One hyperparameter, as stored in ``controls.json``."""
 
     name: ControlName
-    """What it is set by."""
+    """Name by which it is set."""
     kind: Kind
-    """What its values are."""
+    """Type of its values."""
     value: Value
-    """What holds now."""
+    """Current value."""
     minimum: float | None = None
-    """The least value."""
+    """Smallest accepted value."""
     maximum: float | None = None
-    """The greatest value."""
+    """Largest accepted value."""
     choices: tuple[Value, ...] = ()
-    """The only values, where there are any; `ANY_LP` among them stands for every ``lp:<p>``."""
+    """The only accepted values, if any are listed; `ANY_LP` among them stands for every ``lp:<p>``."""
 
     @property
     def accepted(self) -> str:
-        """What it can be set to, in words."""
+        """Description of the accepted values."""
         if self.kind == "bool":
             return "on or off"
         if self.choices:
@@ -57,7 +60,7 @@ class Control(ConfigModel):
         return f"{number} from {self.minimum:g} to {self.maximum:g}"
 
     def accepts(self, value: object) -> bool:
-        """Whether it can be set to `value`, already of its kind."""
+        """Whether it can be set to `value`, which must already have the right type."""
         if kind_of(value) != self.kind or (isinstance(value, float) and not math.isfinite(value)):
             return False
         if isinstance(value, str) and len(value) > LONGEST:
@@ -72,12 +75,12 @@ class Control(ConfigModel):
         )
 
     def converted(self, value: object) -> object:
-        """`value` as one of its kind, where a number of another spelling stands for one: 1 is a float."""
+        """`value` converted to the control's type where a number allows it: 1 is also a float."""
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         return float(value) if self.kind == "float" and is_whole else value  # type: ignore[arg-type]  # a number
 
     def parsed(self, text: str) -> object:
-        """What a person typed, as a value of its kind; the text itself where it is none."""
+        """Text typed by the user, parsed as a value of the control's type, or unchanged if that fails."""
         try:
             if self.kind == "bool":
                 return SWITCHES[text.lower()]
@@ -87,7 +90,7 @@ class Control(ConfigModel):
 
 
 def kind_of(value: object) -> Kind | None:
-    """The kind that a value is of; None where no control has such values."""
+    """The kind of a value; None if no control can have such a value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
@@ -96,10 +99,10 @@ def kind_of(value: object) -> Kind | None:
 
 
 def check_changes(changes: Mapping[str, object], controls: Sequence[Control], place: str) -> dict[str, Value]:
-    """New values by name, each of its control's kind.
+    """The new values by name, each converted to its control's type.
 
     Raises:
-        SpecError: every one that is not accepted: the control, the value, what would be.
+        SpecError: all values that are not accepted, with the control, the value and the accepted values.
     """
     by_name = {control.name: control for control in controls}
     found: dict[str, Value] = {}
@@ -119,10 +122,10 @@ def check_changes(changes: Mapping[str, object], controls: Sequence[Control], pl
 
 
 def parse_controls(texts: Iterable[str], controls: Sequence[Control], place: str = "set") -> dict[str, Value]:
-    """Parse what a person types, such as ``lr=0.05``.
+    """Parse changes as typed by the user, such as ``lr=0.05``.
 
     Raises:
-        SpecError: every problem: no ``=``, no such control, a value that it does not accept.
+        SpecError: all problems: a missing ``=``, unknown controls, values that a control does not accept.
     """
     by_name = {control.name: control for control in controls}
     typed: dict[str, object] = {}
@@ -135,7 +138,7 @@ def parse_controls(texts: Iterable[str], controls: Sequence[Control], place: str
 
 
 def show_value(value: object) -> str:
-    """A value as a person types it; escaped."""
+    """A value as the user would type it, with control characters escaped."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return escape_control(f"{value:.10g}" if isinstance(value, float) else str(value))

@@ -1,4 +1,4 @@
-"""What is wrong with a specification: all of it at once, naming file, field, value and what is accepted."""
+"""Problems of a specification, reported together, each with file, field, value and what is accepted."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ NOTHING = object()
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """One problem of a specification."""
 
     file: str
-    """Where it was written: a file, or the option, such as ``--set``."""
+    """Source of the setting: a file, or an option such as ``--set``."""
     field: str
-    """Dotted path there, such as ``spec.optim.lr``; empty where the whole file is meant."""
+    """Dotted path in that source, such as ``spec.optim.lr``; empty if the whole file is meant."""
     value: object = NOTHING
-    """What was written."""
+    """The value written there."""
     accepted: str = ""
-    """What may stand there."""
+    """Description of the accepted values."""
     message: str = ""
-    """What is wrong, where that is more than a value that is not accepted."""
+    """Description of the problem, unless it is simply a value that is not accepted."""
 
     def __str__(self) -> str:
         where = ": ".join(escape_control(part) for part in (self.file, self.field) if part)
@@ -36,16 +36,16 @@ class Problem:
 
 
 class SpecError(ValueError):
-    """A specification is refused; `problems` holds every reason, ``str()`` one a line."""
+    """A specification is refused; `problems` holds all reasons, and ``str()`` gives one per line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        # One mistake is met again in every profile and variant. Its text tells it apart: values may be lists.
+        # A mistake recurs in every profile and variant. Compare by text, because values may be lists.
         self.problems = tuple({str(problem): problem for problem in problems}.values())
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """`value` as TOML writes it, on one line, without control characters, cut at `limit` characters."""
+    """`value` in TOML syntax on one line, without control characters, cut off at `limit` characters."""
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, dict):
@@ -59,11 +59,11 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def escape_control(text: str, keep: str = "") -> str:
-    """`text` with escape sequences and other control characters made visible, except those in `keep`."""
+    """`text` with control characters, and thus escape sequences, made visible, except those in `keep`."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """`` (did you mean 'x'?)`` for the closest of `known`, or nothing where none is close."""
+    """`` (did you mean 'x'?)`` for the closest of `known`, or an empty text if none is close."""
     close = get_close_matches(word, known, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""

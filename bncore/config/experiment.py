@@ -1,5 +1,5 @@
-"""What an experiment is: overrides on the defaults of `Spec`, profiles, the axes of a sweep, and seeds;
-and the JSON schema of it, for editors."""
+"""Experiments: overrides on the defaults of `Spec`, profiles, the axes of a sweep and seeds; with their JSON
+schema for editors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bncore.config.overrides import leaf_paths, nested
 ProfileName = Literal["paper", "cpu"]
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
 Overrides = dict[str, Any]
-"""Nested settings, as TOML tables give them, checked against `Spec` where they are laid over it."""
+"""Nested settings as in TOML tables, validated when they are merged into a `Spec`."""
 
 
 def _label(value: object) -> object:
-    """Check a name that becomes part of a directory's name."""
+    """Check a name that becomes part of a directory name."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", value):
         return value
     raise ValueError("expected 1 to 40 letters, digits and . _ + -, the first a letter or a digit")
@@ -42,7 +42,7 @@ class Profile(ConfigModel):
     """Settings for one kind of machine, laid over the experiment's own."""
 
     note: str = ""
-    """Shown on screen where this profile is used, such as that it is reduced; default: nothing."""
+    """Remark shown on screen when this profile is used, such as that it is reduced; default: none."""
     spec: Overrides = Field(default_factory=dict)
     """Overrides on the experiment's spec."""
 
@@ -53,18 +53,18 @@ class Point(ConfigModel):
     label: Label
     """Short name, part of the run's directory name."""
     set: Overrides = Field(default_factory=dict)
-    """Overrides on the spec; default: none, the experiment unchanged."""
+    """Overrides on the spec; default: none, which leaves the experiment unchanged."""
 
 
 class Axis(ConfigModel):
-    """One axis of a sweep: a grid over one field (`path`, `values`), or explicit variants (`points`)."""
+    """One axis of a sweep: a grid over one field (`path`, `values`) or explicit variants (`points`)."""
 
     path: str = ""
-    """The field a grid varies, in full, such as `optim.lr`."""
+    """Full name of the field that the grid varies, such as `optim.lr`."""
     values: tuple[Any, ...] = ()
-    """The values a grid takes."""
+    """Values of the grid."""
     labels: tuple[Label, ...] = ()
-    """Names of a grid's points; default: the value, after the field's name if it is a number (`lr0.1`)."""
+    """Labels of the grid's points; default: the value, after the field's name if it is a number (`lr0.1`)."""
     points: tuple[Point, ...] = ()
     """Explicit variants, each of which may set several fields."""
 
@@ -80,7 +80,7 @@ class Axis(ConfigModel):
         return self
 
     def variants(self) -> tuple[Point, ...]:
-        """The points of this axis, a grid's too."""
+        """The points of this axis; for a grid, one point per value."""
         if self.points:
             return self.points
         path = tuple(self.path.split("."))
@@ -91,44 +91,45 @@ class Axis(ConfigModel):
         )
 
     def fields(self) -> set[str]:
-        """Dotted paths of the fields that any point of this axis sets."""
+        """Dotted paths of all fields that points of this axis set."""
         return {dotted(path) for point in self.variants() for path in leaf_paths(point.set)}
 
     @property
     def title(self) -> str:
-        """How messages call this axis: the field of a grid, else its labels."""
+        """Name of this axis in messages: the field of a grid, else the labels."""
         return self.path or "/".join(point.label for point in self.points)
 
 
 class Experiment(ConfigModel):
-    """A preset or a person's own file; `bncore.config.load` reads it, `bncore.config.plan` makes runs of it."""
+    """A preset or a user's file; `bncore.config.load` reads it, and `bncore.config.plan` plans its runs."""
 
     name: Label = "experiment"
-    """Names the sweep's directory; default: the file's name."""
+    """Name of the sweep's directory; default: the file's name."""
     title: str = ""
     """Title of its figures; default: the name."""
     figure: str = ""
     """Figure of Santurkar et al. (2018) that it reproduces, such as `1` or `5b`; default: none."""
     description: str = ""
-    """One or two sentences: the question and what to look at."""
+    """One or two sentences: the question, and what to look at."""
     extends: str | None = None
-    """A preset's name, or the path of a file relative to this one, whose settings this one starts from."""
+    """Base experiment whose settings this one starts from: a preset's name, or a path relative to this file."""
     group_by: tuple[Annotated[str, BeforeValidator(_field)], ...] = ()
-    """Settings in which runs that are drawn as one agree, such as `norm.kind`; default: the seeds of a variant."""
+    """Settings that group the runs in figures, such as `norm.kind`: runs that agree in them are drawn as one
+    group; default: one group per variant, over its seeds."""
     band: Band = "interval"
-    """What the band around the mean of several runs shows."""
+    """Kind of band around the mean of several runs."""
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (0,)
-    """Each variant is run once with each of these seeds."""
+    """Seeds; each variant is run once with each of them."""
     spec: Overrides = Field(default_factory=dict)
     """Overrides on the defaults of Spec."""
     profiles: dict[ProfileName, Profile] = Field(default_factory=dict)
-    """Overrides for a machine: `paper` (the paper's settings) and `cpu` (reduced)."""
+    """Overrides per machine: `paper` (the paper's settings) and `cpu` (reduced)."""
     axes: tuple[Axis, ...] = ()
     """Axes of the sweep, whose product is run; default: a single run."""
 
 
 def grid_label(field: str, value: object) -> str:
-    """Default name of a grid point: ``lr0.1``, ``vgg11``, ``lp3``, ``augment-on``."""
+    """Default label of a grid point, such as ``lr0.1``, ``vgg11``, ``lp3`` or ``augment-on``."""
     if isinstance(value, bool):
         return f"{field}-{'on' if value else 'off'}"
     if isinstance(value, int | float):
@@ -141,8 +142,8 @@ def grid_label(field: str, value: object) -> str:
 def schema() -> dict[str, Any]:
     """JSON schemas (draft 2020-12) of the two kinds of file: `{"Experiment": ..., "Spec": ...}`.
 
-    Every description is the docstring of a field. Every table of overrides in an experiment refers to the
-    schema of `Spec`, all of whose fields are optional.
+    The descriptions are the fields' docstrings. Tables of overrides in an experiment refer to the schema of
+    `Spec`, all of whose fields are optional.
     """
     _, whole = models_json_schema([(Experiment, "validation"), (Spec, "validation")])
     shapes: dict[str, Any] = whole["$defs"]
@@ -151,7 +152,7 @@ def schema() -> dict[str, Any]:
         described = shapes[model]["properties"][field]
         shapes[model]["properties"][field] = overrides | {"description": described["description"]}
     for field in ("data", "net"):
-        # The tag may be left out, so a table can fit more than one shape.
+        # The tag may be omitted, so that a table can match more than one shape.
         shapes["Spec"]["properties"][field]["anyOf"] = shapes["Spec"]["properties"][field].pop("oneOf")
     return {
         name: {

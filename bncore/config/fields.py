@@ -1,4 +1,4 @@
-"""Which fields a dotted path means, and in words what they accept: read off the models."""
+"""Fields by dotted path, and descriptions of the values they accept, derived from the models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Path = tuple[str, ...]
 
 
 def tables_at(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
-    """Every model that the table at `path` may be (several shapes: several); none where it is no table."""
+    """The models that the table at `path` may have, one per shape; empty if there is no table at `path`."""
     models: tuple[type[BaseModel], ...] = (root,)
     for key in path:
         found = (_models(m.model_fields[key].annotation) for m in models if key in m.model_fields)
@@ -23,13 +23,13 @@ def tables_at(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel]
 
 
 def owners_of(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel], ...]:
-    """The models that have the field `path` ends in; none where the path is unknown."""
+    """The models that have the field at the end of `path`; empty if the path is unknown."""
     return tuple(m for m in tables_at(path[:-1], root) if path and path[-1] in m.model_fields)
 
 
 @cache
 def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
-    """Every path that ends in a value rather than in a table, in the order of the models."""
+    """All paths that end in a value rather than a table, in the order of the models."""
 
     def walk(model: type[BaseModel], path: Path) -> Iterator[Path]:
         for key, field in model.model_fields.items():
@@ -43,7 +43,7 @@ def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
 
 
 def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) -> str:
-    """In words, what the field at `path` accepts; `value` is what it does not."""
+    """Description of the values that the field at `path` accepts; `value` is a refused one."""
     words = [_in_words(_schema(model)["properties"][path[-1]], value) for model in owners_of(path, root)]
     beyond = isinstance(value, int) and abs(value) >= 2**63
     return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")
@@ -51,7 +51,7 @@ def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) 
 
 @cache
 def types_at(path: Path, root: type[BaseModel] = Spec) -> tuple[object, ...]:
-    """The plain types, and the words, that the field at `path` may be; of a list, that its items may be."""
+    """The plain types and literal words that the field at `path` accepts; for a list, those of its items."""
     models = owners_of(path, root)
     found = (kind for model in models for kind in _plain_types(model.model_fields[path[-1]].annotation))
     return tuple(dict.fromkeys(found))
@@ -103,7 +103,7 @@ def _in_words(schema: dict[str, Any], value: object = None) -> str:
 
 
 def _number_in_words(schema: dict[str, Any], value: object) -> str:
-    """Kind and bounds; a bound that only keeps numbers finite is named where the value is beyond it."""
+    """Type and bounds; bounds that only keep numbers finite are named only if the value exceeds them."""
     kind = "an integer" if schema["type"] == "integer" else "a number"
     bounds = [(sign, schema[key]) for key, sign in _BOUNDS.items() if key in schema]
     beyond = isinstance(value, float) and schema["type"] == "number"

@@ -1,4 +1,4 @@
-"""Experiments from TOML: presets by name, a person's own files, and what they extend."""
+"""Loading experiments from TOML: presets by name, the user's files, and the experiments they extend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bncore.config.parse import read_table
 
 
 def preset_dir() -> Path:
-    """Where the presets lie: inside an installed package, beside the package in a checkout."""
+    """Directory of the presets: inside an installed package, next to the package in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "presets"
     return installed if installed.is_dir() else package.parent / "presets"
@@ -29,14 +29,15 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_experiment(name_or_path: str | Path) -> Experiment:
-    """Load an experiment and what it extends, flattened into one that extends nothing.
+    """Load an experiment and the experiments it extends, flattened into one that extends nothing.
 
-    A string without a slash and without ``.toml`` names a preset, anything else a file. The nearer file wins:
-    a file's spec goes over the profiles of what it extends. Axes, seeds and texts replace those extended.
-    Everything that can be checked before a profile is chosen is checked, for every profile and variant.
+    A string without a slash and without ``.toml`` names a preset, anything else a file. The extending file has
+    precedence: its spec overrides even the profiles of the experiment it extends. Its axes, seeds and texts
+    replace the extended ones. Everything that can be checked before a profile is chosen is checked, for every
+    profile and variant.
 
     Raises:
-        SpecError: every problem found, in this file and in those it extends.
+        SpecError: all problems found in this file and in those it extends.
     """
     chain = _chain(_find(name_or_path, "", ""))
     problems = [problem for file, one in chain for problem in _axis_problems(file, one)]
@@ -64,12 +65,12 @@ def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None =
 
 
 def _not_a_file(path: Path) -> str:
-    """Why `path` cannot be read as a file; empty where it can."""
+    """The reason why `path` cannot be read as a file; empty if it can."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return "no such file"
-    except (OSError, ValueError) as error:  # too long, links in a circle, a null byte
+    except (OSError, ValueError) as error:  # too long, circular links, a null byte
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     if stat.S_ISDIR(mode):
         return "is a directory"
@@ -77,7 +78,7 @@ def _not_a_file(path: Path) -> str:
 
 
 def _chain(path: Path) -> Chain:
-    """The experiment at `path` and those it extends, the farthest first."""
+    """The experiment at `path` and those it extends, base first."""
     chain: Chain = []
     seen: list[Path] = []
     while True:
@@ -102,14 +103,14 @@ def _read(path: Path) -> Experiment:
     one, problems = check(Experiment, {"name": name, **table}, lambda _: whole)
     if one is not None:
         return one
-    if isinstance(table.get("spec"), dict):  # what is wrong inside a well-formed table is reported with it
+    if isinstance(table.get("spec"), dict):  # also report the problems inside a well-formed table
         layer = ConfigLayer(str(path), "spec", table["spec"])
         problems += check_spec([layer], layer)[1]
     raise SpecError(problems)
 
 
 def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:
-    """Seeds given twice, fields that are no fields, and fields that two axes both set."""
+    """Duplicate seeds, unknown fields, and fields set by more than one axis."""
     if len(set(one.seeds)) < len(one.seeds):
         yield Problem(file, "seeds", one.seeds, "each seed once")
     taken: dict[str, str] = {}
@@ -131,7 +132,7 @@ def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:
 
 
 def _spec_problems(chain: Chain) -> Iterable[Problem]:
-    """Problems of every profile with every point of every axis, each named with the file that wrote it."""
+    """Problems of every profile with every point of every axis, each with the file that wrote the setting."""
     file, last = chain[-1]
     axes_file, axes = next(
         ((f, one.axes) for f, one in reversed(chain) if "axes" in one.model_fields_set), (file, ())
@@ -173,7 +174,7 @@ def _flatten(chain: Chain) -> Experiment:
     for profile in _profiles(chain):
         notes = [one.profiles[profile].note for _, one in chain if profile in one.profiles]
         note = next((note for note in reversed(notes) if note), "")
-        # The whole stack, so that laid over `spec` it is what the chain says.
+        # The whole stack, so that merging it into `spec` gives the chain's result.
         profiles[profile] = Profile(note=note, spec=lay(_layers(chain, profile))[0])
     spec = lay([ConfigLayer(file, "spec", one.spec) for file, one in chain])[0]
     return Experiment.model_validate(merged | {"extends": None, "spec": spec, "profiles": profiles})

@@ -1,4 +1,4 @@
-"""What a measure is: a field of the journal with everything that whoever draws or names it must know."""
+"""Measures: fields of the journal with everything needed to plot or name them."""
 
 from __future__ import annotations
 
@@ -6,63 +6,65 @@ from dataclasses import dataclass
 from typing import Literal
 
 Band = Literal["interval", "range", "quartiles", "deviation", "envelope"]
-"""What is drawn about the mean of a measure over several runs; `bncore.aggregate` says of each what it is."""
+"""Kinds of band around the mean of a measure over several runs; `bncore.aggregate` defines each."""
 
 
 @dataclass(frozen=True)
 class ReferenceLine:
-    """A line to draw beside a measure, at another field of its table."""
+    """A reference line in the chart of a measure, given by another field of its table."""
 
     field: str
     label: str
-    """What it is called; `stability_threshold` is called by its multiple of 1/lr, as the optimizer has it."""
+    """Label of the line; that of `stability_threshold` is its multiple of 1/lr, as given by the optimizer."""
     times_lr: bool = False
-    """Whether it is the field times the learning rate."""
+    """Whether the line is the field multiplied by the learning rate."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number, or one for each layer or step length, at every row of a table. Every chart, plot, tag and table
-    of measures is made of these: `bncore.measures` collects them."""
+    """A number, or one number per layer or step size, in every row of a table.
+
+    All charts, plots, tags and tables of measures are made from these; `bncore.measures` collects them.
+    """
 
     key: str
-    """What it is requested by; unique."""
+    """Unique name by which it is requested."""
     title: str
     field: str = ""
-    """Name in the journal; the key, where none is given."""
+    """Name in the journal; default: the key."""
     table: str = ""
-    """``step``, ``eval``, ``machine`` or ``probe:<name>``; of a measure that a probe declares that probe's."""
+    """``step``, ``eval``, ``machine`` or ``probe:<name>``; default for a probe's measure: the probe's table."""
     symbol: str = ""
     unit: str = ""
-    """Empty for a ratio."""
+    """Unit; empty for a ratio."""
     per: Literal["", "layer", "length"] = ""
-    """What it has a value for; ``length``: each of the step lengths that the field `multiples` tells."""
+    """Dimension along which it has several values; ``length``: the step sizes in the field `multiples`."""
     high: str = ""
-    """The field of the upper edge, of a band: `field` is its lower one."""
+    """Field of a band's upper edge; `field` is then the lower edge."""
     over: str = ""
-    """A field that it is divided by."""
+    """Field that it is divided by."""
     log: bool = False
     """Whether its axis is logarithmic."""
     floor: str = ""
-    """The field of its noise floor."""
+    """Field of its noise floor."""
     floor_unit: str = ""
-    """The field in whose unit the floor is, where it is not the measure's: it is scaled from one to the other."""
+    """Field in whose unit the noise floor is given, if not the measure's; the floor is then rescaled."""
     lines: tuple[ReferenceLine, ...] = ()
     better: Literal["", "lower", "higher"] = ""
-    """Which way is better, where one is."""
+    """Direction of improvement, if there is one."""
     source: str = ""
-    """Where it is defined: of the paper, unless another is named."""
+    """Its definition, in the paper unless another source is named."""
     detail: bool = False
-    """Whether it is drawn only on request: not by `bnrun show` and the report's pictures of single runs."""
+    """Whether it is shown only on request: not by `bnrun show`, nor in the report's figures of single runs."""
     in_paper: Measure | None = None
-    """The same as the paper's figures draw it, where that is another field."""
+    """The variant drawn in the paper's figures, if it is another field."""
 
     @property
     def per_layer(self) -> bool:
-        """Whether it has a value for each layer."""
+        """Whether it has one value per layer."""
         return self.per == "layer"
 
     @property
     def tag(self) -> str:
-        """Its name in event files, and the beginning of those of its layers."""
+        """Tag in event files; the tags of its layers start with it."""
         return f"{self.table.removeprefix('probe:')}/{self.field}"

@@ -1,8 +1,8 @@
-"""What a run is: one frozen model, every field documented, nothing decided later.
+"""The specification of a run: one frozen model with every field documented and nothing decided later.
 
-A `Spec` is complete: the worker that trains it reads no other setting. Unknown keys are refused, and a
-string such as ``"l1"`` where a table is expected is never guessed at: the short spellings a person may type
-are listed once, in `bncore.config.overrides.ALIASES`.
+A `Spec` is complete: the worker that trains it reads no other setting. Unknown keys are refused, and so is a
+string such as ``"l1"`` where a table is expected: the short spellings that a user may type are listed once, in
+`bncore.config.overrides.ALIASES`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Spec(SpecFields):
 
 
 def conflicts(spec: SpecFields) -> list[tuple[str, object, str]]:
-    """Valid fields that do not fit together: (dotted field, its value, what is accepted) of every clash."""
+    """Conflicts between fields that are each valid: (dotted field, its value, what is accepted)."""
     found: list[tuple[str, object, str]] = []
     data, loss, net, schedule = spec.data, spec.loss, spec.net, spec.optim.schedule
     because = f"because data.source is '{data.source}'"

@@ -1,4 +1,4 @@
-"""What `spec.toml` holds of a run that watches somebody's own training loop: a description, nothing to run."""
+"""The contents of `spec.toml` for a run that observes an external training loop: a description, not runnable."""
 
 from __future__ import annotations
 
@@ -18,62 +18,62 @@ from bncore.config.toml import OBSERVED, not_runnable, to_table
 
 
 class Observed(ConfigModel):
-    """A training loop that is somebody's own, as far as it is known."""
+    """An external training loop, as far as it is known."""
 
     title: Text = ""
     """Title of this run's figures."""
     model: Text
-    """The model's class."""
+    """Class of the model."""
     loss: Text
-    """The loss function's name."""
+    """Name of the loss function."""
     optimizer: Text
-    """The optimizer's class and the settings of its first group of parameters."""
+    """Class of the optimizer, and the settings of its first parameter group."""
     parameters: Count
-    """How many numbers are trained."""
+    """Number of trained parameters (scalars)."""
     precision: Literal["float32", "float64"]
-    """Of the parameters."""
+    """Precision of the parameters."""
     device: Text
-    """Where they are."""
+    """Device of the parameters."""
     threads: Count
     """CPU threads of the process."""
     steps: NonNegativeCount = 0
-    """How many updates the loop was said to make; 0: it was not said."""
+    """Announced number of updates; 0: unknown."""
     seed: NonNegativeCount = 0
-    """Of what the probes draw; nothing in the loop depends on it."""
+    """Seed of the probes' draws; nothing in the loop depends on it."""
     log_every: Count = 1
-    """A `step` event is journaled every so many steps."""
+    """Interval, in steps, at which `step` events are journaled."""
     probes: Probes = Probes()
-    """Instruments."""
+    """The probes' settings."""
     check: Literal["strict", "report"] = "strict"
-    """Whether a loop whose gradient is not that of the loss is refused, or the deviation journaled."""
+    """Whether a loop whose gradient is not that of the loss is refused, or the deviation only journaled."""
     batch: Literal["", "local", "global"] = ""
-    """Where several processes make an update together: whether probes measure on the batch of one of them."""
+    """If several processes make an update together: whether probes measure on one process's batch or on all."""
     tags: tuple[Text, ...] = ()
-    """Words that the run is found by."""
+    """Words by which the run can be found."""
     config: dict[str, bool | int | float | Text] = Field(default_factory=dict)
-    """What else the loop's owner says of it, by name."""
+    """Further settings of the loop by name, as given by its author."""
 
 
 def observed_to_toml(observed: Observed) -> str:
-    """The one table ``[observed]``."""
+    """The single table ``[observed]`` as TOML."""
     return tomli_w.dumps({OBSERVED: to_table(observed)})
 
 
 def observed_from_toml(path: Path) -> Observed | None:
-    """What `observed_to_toml` wrote; None where the file holds no such table.
+    """Read what `observed_to_toml` wrote; None if the file has no such table.
 
     Raises:
-        SpecError: the file cannot be read, or the table makes no sense.
+        SpecError: the file cannot be read, or the table is not valid.
     """
     table = read_table(path).get(OBSERVED)
     return None if table is None else _checked(Observed, str(path), OBSERVED, table)
 
 
 def refuse_observed(path: Path) -> None:
-    """Make sure that a run can be trained from its spec.toml; a file that cannot be read is for others to judge.
+    """Check that a run can be trained from its spec.toml; files that cannot be read are ignored here.
 
     Raises:
-        SpecError: it watches somebody's own loop.
+        SpecError: the run observes an external training loop.
     """
     try:
         found = OBSERVED in read_table(path)
@@ -84,19 +84,19 @@ def refuse_observed(path: Path) -> None:
 
 
 def check_probes(table: object) -> Probes:
-    """The settings of the probes as a person gives them to `observe`.
+    """The settings of the probes as passed to `observe`.
 
     Raises:
-        SpecError: every field that is not as it should be.
+        SpecError: all fields that are not valid.
     """
     return _checked(Probes, "observe", "probes", table, "a table such as {'landscape': {'every': 100}}")
 
 
 def observed(**fields: Any) -> Observed:
-    """A description, of fields that a person may have given.
+    """A description from fields that the user may have given.
 
     Raises:
-        SpecError: every field that is not as it should be.
+        SpecError: all fields that are not valid.
     """
     return checked(Observed, ConfigLayer("observe", "", fields))
 

@@ -1,4 +1,4 @@
-"""``a.b=value``, as typed on a command line or sent to a live run: a path, and a value typed by the model."""
+"""``a.b=value``, as typed on the command line or sent to a live run: a path and a value of the field's type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALIASES: dict[str, str] = {
     "schedule": "optim.schedule.kind",
     "optim.schedule": "optim.schedule.kind",
 }
-"""Every short spelling a person may type before the ``=``; any other name is a path in full."""
+"""The short spellings that a user may type before the ``=``; any other name must be a full path."""
 
 SYNONYMS: dict[str, str] = {
     "batch": "batch_size",
@@ -48,33 +48,33 @@ SYNONYMS: dict[str, str] = {
     "scheduler": "schedule",
     "wd": "weight_decay",
 }
-"""What others call a field or a table: understood for a suggestion, never accepted."""
+"""Other common names of fields and tables, used for suggestions but never accepted."""
 
 _SWITCHES = {"on": True, "off": False}
 
 
 @dataclass(frozen=True)
 class Override:
-    """One typed setting."""
+    """One parsed setting."""
 
     path: Path
-    """The field it means."""
+    """Path of the field."""
     value: Any
-    """The value, as TOML would give it."""
+    """The value, as read from TOML."""
 
 
 def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
-    """Parse ``a.b=value``: the value is a TOML literal where the field accepts that, else a list, else text.
+    """Parse ``a.b=value``: the value is a TOML literal if the field accepts it, else text, else a list.
 
-    ``on`` and ``off`` are booleans, ``0,1,2`` is a list where the field is one, and ``probes=none`` sets the
-    cadence of every probe to 0 (which is why several overrides can come back).
+    ``on`` and ``off`` are booleans, ``0,1,2`` is a list if the field is one, and ``probes=none`` sets the cadence
+    of every probe to 0 (which is why several overrides can be returned).
 
     Arguments:
         text: the setting.
-        file: what problems name as the place it was written.
+        file: source of the setting, named in problems.
 
     Raises:
-        SpecError: no ``=``, no such field, or a value that the field does not accept.
+        SpecError: a missing ``=``, an unknown field, or a value that the field does not accept.
     """
     name, equals, value = text.partition("=")
     name, value = name.strip(), value.strip()
@@ -98,12 +98,12 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
 
 
 def accepts(path: Path, value: Any) -> bool:
-    """Whether the field at `path` takes `value` (on its own: what fits the rest of a spec, `Spec` decides)."""
+    """Whether the field at `path` accepts `value` by itself; whether it fits the rest is checked by `Spec`."""
     return any(_accepts(model, path[-1], value) for model in owners_of(path))
 
 
 def accepted(path: Path, value: Any) -> str:
-    """What the field accepts: its validator's own words where it has one, else its type and bounds."""
+    """Description of what the field accepts: its validator's own text if it has one, else its type and bounds."""
     model = owners_of(path)[0]
     try:
         model.model_validate({path[-1]: value})
@@ -131,7 +131,7 @@ def leaf_paths(table: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _readings(text: str) -> Iterator[Any]:
-    """Everything `text` may mean, the likeliest first."""
+    """All possible readings of `text`, the likeliest first."""
     yield from _toml(text)
     if text in _SWITCHES:
         yield _SWITCHES[text]
@@ -145,7 +145,7 @@ def _toml(literal: str) -> Iterator[Any]:
         return
     try:
         yield parse_toml(f"value = {literal}")["value"]
-    except ValueError:  # no TOML, more than 4300 digits, or brackets without end
+    except ValueError:  # not TOML, more than 4300 digits, or too many nested brackets
         return
 
 
@@ -158,7 +158,7 @@ def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
 
 
 def suggestion(name: str, more: Sequence[str] = ()) -> str:
-    """`` (did you mean 'x'?)`` for the setting that `name` may be meant for, or one of `more`; else nothing."""
+    """`` (did you mean 'x'?)`` for the setting, or one of `more`, that `name` may stand for; else empty."""
     known = [*(dotted(leaf) for leaf in leaves()), *more]
     for wanted in dict.fromkeys((name, in_our_words(name))):
         if wanted != name and (wanted in known or wanted in ALIASES):
@@ -170,6 +170,6 @@ def suggestion(name: str, more: Sequence[str] = ()) -> str:
 
 
 def in_our_words(name: str) -> str:
-    """A dotted path with each part that others call otherwise replaced; there need be no such field."""
+    """A dotted path with every part in `SYNONYMS` replaced; the resulting field need not exist."""
     parts = (part.strip().lower().replace("-", "_") for part in name.split("."))
     return ".".join(SYNONYMS.get(part, part) for part in parts)

@@ -1,4 +1,4 @@
-"""TOML as Python values, none of them nested so deeply that a function which calls itself cannot walk them."""
+"""TOML as Python values, with limited nesting, so that recursive functions can walk them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bncore.config.errors import Problem, SpecError
 from bncore.plain_files import read_plain
 
 DEEPEST = 32
-"""Levels of tables and lists; a specification has six."""
+"""Maximum nesting of tables and lists; a specification has six levels."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        ValueError: it is no TOML, or is nested more than `DEEPEST` levels.
+        ValueError: it is not TOML, or is nested more than `DEEPEST` levels deep.
     """
     too_deep = f"nested too deeply; expected at most {DEEPEST} levels"
     try:
@@ -35,10 +35,11 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read a TOML file. A byte-order mark before it is passed over.
+    """Read a TOML file; a leading byte-order mark is ignored.
 
     Raises:
-        SpecError: it cannot be read, is not UTF-8, is not TOML (with line and column), or is nested too deeply.
+        SpecError: the file cannot be read, is not UTF-8, is not TOML (with line and column), or is nested too
+            deeply.
     """
     try:
         return parse_toml(read_plain(path).decode("utf-8-sig"))
@@ -47,6 +48,6 @@ def read_table(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         hint = " (UTF-16?)" if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
         reason = f"is not UTF-8 text (byte {error.start}){hint}"
-    except ValueError as error:  # no TOML, or more than 4300 digits
+    except ValueError as error:  # not TOML, or more than 4300 digits
         reason = f"is not TOML: {error}"
     raise SpecError([Problem(str(path), "", message=reason)])

@@ -1,4 +1,4 @@
-"""From an experiment to its runs: profile, axes, seeds and overrides resolved into complete specs."""
+"""Planning the runs of an experiment: profile, axes, seeds and overrides resolved into complete specs."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ SINGLE = "run"
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run to be."""
+    """One planned run."""
 
     name: str
     """``<variant>-s<seed>``, the name of its directory."""
     variant: str
-    """The labels of its point on every axis, joined by ``-``."""
+    """Labels of its points on the axes, joined by ``-``."""
     seed: int
     spec: Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every run of a sweep, in order: variants as the axes list them, the seeds of each together."""
+    """All runs of a sweep, in order: variants as the axes list them, with the seeds of each together."""
 
     experiment: Experiment
     profile: ProfileName
     runs: tuple[PlannedRun, ...]
     notes: tuple[str, ...]
-    """What the user should read before the runs start."""
+    """Remarks for the user to read before the runs start."""
 
     def resolved(self, *, data: ImageData | None, device: str, threads: int) -> Plan:
-        """The plan with nothing left to decide.
+        """The plan with every `auto` resolved.
 
         Arguments:
-            data: where images come from, in the place of `auto` (and of the same source, with its path and
-                fingerprint); None where no run reads images.
-            device: in the place of `auto`.
-            threads: in the place of `auto`.
+            data: source of the images, with path and fingerprint; replaces `auto` and completes the same source.
+                None if no run reads images.
+            device: replaces `auto`.
+            threads: replaces `auto`.
 
         Raises:
-            SpecError: a run does not fit what was decided.
+            SpecError: a run does not fit the resolved values.
         """
         runs = (replace(run, spec=self._resolve(run.spec, data, device, threads)) for run in self.runs)
         return replace(self, runs=tuple(runs))
@@ -59,7 +59,7 @@ class Plan:
         table: dict[str, Any] = spec.model_dump(exclude_none=True)
         if isinstance(spec.data, ImageData) and data and spec.data.source in ("auto", data.source):
             table["data"] |= {"source": data.source, "path": data.path, "fingerprint": data.fingerprint}
-            if data.source != "synthetic":  # a setting of these alone, which would tell equal runs apart
+            if data.source != "synthetic":  # synthetic images only; equal runs need equal specs
                 table["data"].pop("background")
         if spec.device == "auto":
             table["device"] = device
@@ -83,28 +83,28 @@ def plan(
 ) -> Plan:
     """Resolve an experiment into its runs.
 
-    Over the defaults of `Spec` go, in this order: the experiment's spec, its profile, a point of each axis,
-    the seed, and the options given here.
+    The defaults of `Spec` are overridden, in this order, by the experiment's spec, its profile, a point of each
+    axis, the seed, and the options given here.
 
     Arguments:
         experiment: from `load_experiment`.
-        profile: which profile; one that the experiment lacks changes nothing, and a note says so.
+        profile: name of the profile; if the experiment lacks it, nothing changes, and a note says so.
         sets: overrides such as ``norm=l1`` (see `bncore.config.overrides`).
-        seeds: in the place of the experiment's.
-        variants: names of those to run, or the shell's patterns such as ``batch*``.
+        seeds: replace the experiment's seeds.
+        variants: names of the variants to run, or shell patterns such as ``batch*``.
         steps: number of updates.
         device: auto, cpu, cuda or cuda:<index>.
-        data_path: folder of the images; refused where every run generates its data.
+        data_path: folder of the images; refused if every run generates its data.
 
     Raises:
-        SpecError: every problem of every option and run.
+        SpecError: all problems of all options and runs.
     """
     overrides, problems = _option_layers(experiment, sets, steps, device)
     seeds = tuple(experiment.seeds if seeds is None else seeds)
     refused = _option_problems(profile, seeds)
     problems += refused + _unmatched(experiment, variants)
     if refused:
-        seeds = experiment.seeds  # to find what else is wrong
+        seeds = experiment.seeds  # go on, to find further problems
     titled = {"title": experiment.title or experiment.name} | experiment.spec
     base = [ConfigLayer(experiment.name, "spec", titled)]
     notes = []
@@ -138,7 +138,7 @@ def plan(
 def _option_layers(
     experiment: Experiment, sets: Sequence[str], steps: int | None, device: str | None
 ) -> tuple[list[ConfigLayer], list[Problem]]:
-    """The options as layers, and what is wrong with them."""
+    """The options as layers, and their problems."""
     problems: list[Problem] = []
     overrides: list[tuple[str, Override]] = []
     texts = [("--set", text) for text in sets]
@@ -151,7 +151,7 @@ def _option_layers(
             problems += error.problems
     for option, override in overrides:
         problems += _clashes(experiment, option, override)
-    # A change of shape (net.kind) drops what lies under it, so it goes first wherever it was typed.
+    # A change of shape (net.kind) drops the keys of earlier layers, so it goes first wherever it was typed.
     overrides.sort(key=lambda item: item[1].path not in (("net", "kind"), ("data", "source")))
     return [ConfigLayer(option, "", nested(one.path, one.value)) for option, one in overrides], problems
 
@@ -188,12 +188,12 @@ def _unmatched(experiment: Experiment, variants: Sequence[str]) -> list[Problem]
 
 
 def variant_names(experiment: Experiment) -> tuple[str, ...]:
-    """Names of the variants, in the order of the sweep."""
+    """Names of the variants, in sweep order."""
     return tuple(name for name, _ in _variants(experiment))
 
 
 def _variants(experiment: Experiment) -> Iterable[tuple[str, list[ConfigLayer]]]:
-    """Each variant of the product of the axes: its name, and its layers."""
+    """Name and layers of each variant in the product of the axes."""
     axes = [[(i, point) for point in axis.variants()] for i, axis in enumerate(experiment.axes)]
     seen: set[str] = set()
     for chosen in product(*axes):

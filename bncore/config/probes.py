@@ -1,4 +1,4 @@
-"""The instruments' settings, one part each with its cadence first, and the measures that each journals."""
+"""The probes' settings, each with its cadence first, and the measures that each probe journals."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from bncore.config.measure import Measure, ReferenceLine
 
 
 class Cadence(ConfigModel):
-    """When an instrument measures."""
+    """The steps at which a probe measures."""
 
     measures: ClassVar[tuple[Measure, ...]] = ()
-    """What it journals, for charts, tags and tables of measures."""
+    """The measures it journals, for charts, tags and tables."""
 
     every: NonNegativeCount = 0
     """Measure at every step that is a multiple of this; 0: never, whatever the other fields are."""
     dense_every: NonNegativeCount = 0
-    """Also measure at multiples of this before step `dense_until`; 0: no."""
+    """Also measure at multiples of this before step `dense_until`; 0: do not."""
     dense_until: NonNegativeCount = 0
-    """The step at which the dense beginning ends (exclusive)."""
+    """Step at which the dense phase at the beginning ends (exclusive)."""
     at: tuple[NonNegativeCount, ...] = ()
-    """Measure at these steps too."""
+    """Further steps at which to measure."""
 
     def due(self, step: int) -> bool:
-        """Whether `step` is one to measure at."""
+        """Whether to measure at `step`."""
         if not self.every:
             return False
         dense = bool(self.dense_every) and step < self.dense_until and step % self.dense_every == 0
@@ -58,18 +58,18 @@ class Ics(Cadence):
     )  # fmt: skip
 
     layers: tuple[Count, ...] = ()
-    """Numbers of the layers, from 1, as in the figures; none given: all."""
+    """Numbers of the layers, from 1, as in the figures; default: all."""
     group: NonNegativeCount = 0
-    """How many layers' gradients are computed in one pass; more is faster and takes more memory. 0: as many as
-    fit into 2.5 times the memory of a training step; on a GPU with much memory to spare, into an eighth of
-    that (recorded in the journal, so that repeated runs measure alike)."""
+    """Number of layers whose gradients are computed in one pass; more is faster and takes more memory. 0: as
+    many as fit into 2.5 times the memory of a training step or, on a GPU with much free memory, into an eighth
+    of that free memory (recorded in the journal, so that repeated runs measure alike)."""
     floor_every: NonNegativeCount = 10
     """Measure the noise floor (the same batch in another order) once per this many measurements; 0: never."""
     penalty: Flag = False
     """Whether the loss includes the weight penalty."""
     rescale: NonNegative = 0.0
-    """Relative length ||W' - W|| / ||W|| that each preceding layer's weight update is rescaled to, a control
-    for the size of the updates; 0: the update as the optimizer made it."""
+    """Relative length ||W' - W|| / ||W|| to which the weight updates of the preceding layers are rescaled, as a
+    control for the size of the updates; 0: the update as the optimizer made it."""
 
 
 class Landscape(Cadence):
@@ -113,16 +113,17 @@ class Landscape(Cadence):
     )  # fmt: skip
 
     multiples: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 4.0)
-    """Step lengths, as multiples of the learning rate, at which loss and gradient are evaluated."""
+    """Step sizes, as multiples of the learning rate, at which loss and gradient are evaluated."""
     loss_multiples: tuple[Positive, ...] = ()
-    """Further step lengths at which only the loss is evaluated."""
+    """Further step sizes, as multiples of the learning rate, at which only the loss is evaluated."""
     direction: Literal["gradient", "update", "random", "hessian"] = "gradient"
-    """Along the step's gradient, the optimizer's actual update, a random vector, or the Hessian's top eigenvector
-    (computed with the settings of `probes.sharpness`), each at the distances multiple * lr * ||gradient||."""
+    """Direction: the step's gradient, the optimizer's actual update, a random vector, or the Hessian's top
+    eigenvector (computed with the settings of `probes.sharpness`), each at the distances multiple * lr *
+    ||gradient||."""
     floor_every: NonNegativeCount = 10
     """Measure the noise floor (the same batch in another order) once per this many measurements; 0: never."""
     penalty: Flag = False
-    """Whether the loss includes the weight penalty, as the paper's does: at every point, and in every gradient."""
+    """Whether the loss includes the weight penalty, as the paper's does, at every point and in every gradient."""
 
 
 class Activations(Cadence):
@@ -152,13 +153,13 @@ class Activations(Cadence):
     )
 
     layers: tuple[Count, ...] = ()
-    """Numbers of the layers, from 1, as in the figures; none given: all with a norm position."""
+    """Numbers of the layers, from 1, as in the figures; default: all with a norm position."""
     bins: Count = 64
-    """Bins of a histogram."""
+    """Number of bins per histogram."""
 
 
 class Theory(Cadence):
-    """The paper's theorems, checked at the BatchNorm layers of the network in training."""
+    """The paper's theorems, checked at the network's BatchNorm layers during training."""
 
     measures: ClassVar[tuple[Measure, ...]] = (
         _layer(
@@ -184,13 +185,13 @@ class Theory(Cadence):
     )  # fmt: skip
 
     layers: tuple[Count, ...] = ()
-    """Numbers of the layers, from 1, as in the figures; none given: all with batch normalization."""
+    """Numbers of the layers, from 1, as in the figures; default: all with batch normalization."""
     neurons: NonNegativeCount = 4
-    """Units of each layer for which Theorem 4.2 is checked on its own."""
+    """Number of units per layer for which Theorem 4.2 is also checked one by one."""
 
 
 class Sharpness(Cadence):
-    """The largest Hessian eigenvalue and the lengths of gradients, weights and updates."""
+    """The largest Hessian eigenvalue and the norms of gradients, weights and updates."""
 
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(
@@ -210,15 +211,15 @@ class Sharpness(Cadence):
 
 
 class Probes(ConfigModel):
-    """The instruments and their cadences. `--set probes=none` switches every one off."""
+    """The probes and their cadences. `--set probes=none` switches all of them off."""
 
     ics: Ics = Ics()
     """Internal covariate shift."""
     landscape: Landscape = Landscape()
     """Loss band, gradient predictiveness, effective beta-smoothness."""
     activations: Activations = Activations()
-    """Histograms and moments."""
+    """Histograms and moments of the layers' outputs."""
     theory: Theory = Theory()
     """Theorems 4.1, 4.2 and 4.4."""
     sharpness: Sharpness = Sharpness()
-    """Curvature."""
+    """Largest Hessian eigenvalue."""

@@ -1,8 +1,9 @@
-"""How many values the statistics of a run are taken over: of a single one, a mean is the value itself and a scale
-nothing, so that the normalized layer puts out its beta whatever the network is given.
+"""Check that the statistics of a run are computed over more than one value.
 
-Training makes whole batches only, and evaluation reads running statistics: no batch that is normalized is smaller
-than `batch_size`. A convolution of VGG has 2x2 positions at least: the norms of linear layers alone can starve.
+The mean of a single value is the value itself, and its scale is zero, so that the normalized layer outputs its
+beta whatever the network's input. Training makes only full batches, and evaluation reads running statistics, so no
+normalized batch is smaller than `batch_size`. A VGG's convolutions have at least 2x2 positions, so only the norms
+of linear layers can have a single value.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from bncore.config.base import largest_divisor
 from bncore.config.tables import SpecFields
 
 FEWEST = 2
-"""The fewest values that have a mean and a scale."""
+"""The smallest number of values that have a mean and a scale."""
 OF_ONE_SAMPLE = frozenset({"layer", "group", "instance"})
-"""Kinds whose statistics are those of one sample."""
+"""Kinds whose statistics are computed per sample."""
 WITHOUT = frozenset({"none", "weight"})
-"""Kinds without any; every kind that is in neither set takes its statistics over the batch."""
+"""Kinds without statistics; all kinds in neither set compute theirs over the batch."""
 CLASSES = {"cifar10": 10, "synthetic": 10}
-"""Of sources of images whose number of classes is known beforehand."""
+"""Number of classes of the image sources for which it is known in advance."""
 
 Conflict = tuple[str, object, str]
 """Dotted field, its value, what is accepted."""
@@ -30,18 +31,18 @@ class LinearNorm(NamedTuple):
     """A norm position after a linear layer."""
 
     layer: int
-    """Numbered from 1."""
+    """Layer number, from 1."""
     features: int
 
 
 def single_value_conflicts(
     spec: SpecFields, *, samples: int | None = None, outputs: int | None = None
 ) -> Iterator[Conflict]:
-    """What of a spec would have statistics of fewer than two values; nothing where all is well.
+    """Settings of a spec that would lead to statistics of fewer than two values.
 
     Arguments:
-        samples: in the training set, as far as known, for batch_size "full"; default: as the spec tells.
-        outputs: of the network; default: as the spec tells.
+        samples: size of the training set, if known, for batch_size "full"; default: from the spec.
+        outputs: number of network outputs; default: from the spec.
     """
     data = spec.data
     if data.source == "gaussian":
@@ -63,7 +64,7 @@ def linear_norms(spec: SpecFields, outputs: int | None) -> list[LinearNorm]:
     """Norm positions after linear layers, the first of each width.
 
     Arguments:
-        outputs: of the network; None: unknown, and the last layer is left out.
+        outputs: number of network outputs; None: unknown, and the last layer is left out.
     """
     net = spec.net
     if net.kind == "mlp":
@@ -79,7 +80,7 @@ def linear_norms(spec: SpecFields, outputs: int | None) -> list[LinearNorm]:
 
 
 def values_of_a_sample(kind: str, features: int, groups: int) -> int:
-    """How many values a statistic of kind layer, group or instance has after a linear layer."""
+    """Number of values per statistic after a linear layer, for kind layer, group or instance."""
     if kind == "group":
         return features // largest_divisor(features, groups)
     return features if kind == "layer" else 1
@@ -111,7 +112,7 @@ def _starved_batch(spec: SpecFields, norms: list[LinearNorm]) -> Iterator[Confli
 
 
 def _starved_evaluation(spec: SpecFields, samples: int | None) -> Iterator[Conflict]:
-    """Noise in evaluation is relative to the deviation of an evaluation's batch; the last of them may be short."""
+    """Noise in evaluation is relative to the deviation of an evaluation batch, and the last batch may be short."""
     size, known = spec.eval.batch_size, samples or spec.eval.train_samples
     train = min(spec.eval.train_samples or known, known)
     if size < FEWEST or (train and train % size == 1):

@@ -1,4 +1,4 @@
-"""A resolved `Spec` as TOML, exactly: what `spec.toml` of a run directory holds."""
+"""Lossless conversion of a resolved `Spec` to and from TOML, the contents of a run directory's `spec.toml`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from bncore.config.model import Spec
 from bncore.config.parse import read_table
 
 OBSERVED = "observed"
-"""The table in the place of a spec where a run watches somebody's own loop (`bncore.config.observed`)."""
+"""Name of the table that replaces the spec of a run observing an external training loop
+(`bncore.config.observed`)."""
 
 
 def spec_to_toml(spec: Spec) -> str:
-    """Every field of `spec`, defaults included, so that a later default changes no old run."""
+    """All fields of `spec` including defaults, so that later changes of defaults do not affect old runs."""
     return tomli_w.dumps(to_table(spec))
 
 
@@ -26,8 +27,8 @@ def spec_from_toml(path: Path) -> Spec:
     """Read what `spec_to_toml` wrote.
 
     Raises:
-        SpecError: the file is missing, is no TOML, or is no complete and valid specification; or the run watches a
-            loop of somebody's own, which nothing here can rerun.
+        SpecError: the file is missing, not TOML, or not a complete and valid specification; or the run observes an
+            external training loop, which cannot be rerun from here.
     """
     whole = ConfigLayer(str(path), "", read_table(path))
     if OBSERVED in whole.table:
@@ -36,10 +37,10 @@ def spec_from_toml(path: Path) -> Spec:
 
 
 def resolved_spec_from_toml(path: Path) -> Spec:
-    """Read the spec of a run directory, where nothing is left to decide.
+    """Read the spec of a run directory, in which every value is resolved.
 
     Raises:
-        SpecError: as `spec_from_toml`, or something in it still says auto, as an emptied file does.
+        SpecError: as for `spec_from_toml`, or some value is still auto, as in an emptied file.
     """
     spec = spec_from_toml(path)
     values = {"device": spec.device, "threads": spec.threads, "data.source": spec.data.source}
@@ -51,11 +52,11 @@ def resolved_spec_from_toml(path: Path) -> Spec:
 
 
 def not_runnable(path: Path) -> Problem:
-    """Why a run that watches somebody's own loop can be neither trained nor repeated from here."""
+    """The reason why a run that observes an external loop can be neither trained nor repeated from here."""
     message = "this run observed an external training loop: bnrun cannot run, resume, replay or fork it"
     return Problem(str(path), OBSERVED, message=message)
 
 
 def to_table(part: ConfigModel) -> dict[str, Any]:
-    """`part` as TOML values; a field that is None is left out, since TOML has no such value."""
+    """`part` as TOML values; fields that are None are left out, since TOML has no null value."""
     return part.model_dump(exclude_none=True)
