@@ -1,4 +1,4 @@
-"""Lightning, observed: automatic optimization, with a metric and a validation. Half a minute on a CPU.
+"""Observe a Lightning training (automatic optimization, with a metric and validation). Half a minute on a CPU.
 
 python -m pip install '.[lightning]'
 python examples/lightning_fit.py runs/frameworks/lightning
@@ -22,7 +22,7 @@ from bncore.integrations.lightning import Observe
 class Classifier(lightning.LightningModule):
     def __init__(self, width: int = 64, lr: float = 0.1) -> None:
         super().__init__()
-        self.save_hyperparameters()  # stand in the run as its config
+        self.save_hyperparameters()  # recorded as the run's config
         self.net = nn.Sequential(
             nn.Linear(64, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, 10)
         )

@@ -1,4 +1,4 @@
-"""A plain loop, observed: accumulated gradients, a loss with a penalty. Half a minute on a CPU.
+"""Observe a plain training loop with gradient accumulation and a penalty in the loss. Half a minute on a CPU.
 
 python examples/plain_loop.py runs/frameworks/plain
 """
@@ -18,7 +18,7 @@ UPDATES, MICRO_BATCHES = 200, 2
 
 
 def loss_of(model: Any, batch: dict[str, Tensor]) -> Tensor:
-    """The whole loss, penalty included."""
+    """The whole loss, including the penalty."""
     penalty = sum(p.square().sum() for p in model.parameters())
     return F.cross_entropy(model(batch["image"]), batch["label"]) + 1e-4 * penalty
 

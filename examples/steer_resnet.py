@@ -1,7 +1,7 @@
-"""A small ResNet trained by a plain loop, steered from a terminal while it trains, and repeated to the digest.
+"""Train a small ResNet in a plain loop, steer it from a terminal, and replay it with an identical digest.
 
 python examples/steer_resnet.py runs/steered/first          # a minute on a CPU
-bntui runs/steered/first                                    # beside it: keys l, n, p, S, Space, x
+bntui runs/steered/first                                    # meanwhile: keys l, n, p, S, Space, x
 bnrun set runs/steered/first lr=0.01 noise=on
 python examples/steer_resnet.py runs/steered/second --replay runs/steered/first
 """
@@ -21,7 +21,7 @@ CLASSES, SIZE, BATCH = 10, 16, 64
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut."""
+    """Two convolutions with a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 def resnet() -> nn.Module:
-    """7 layers of 16 to 64 channels."""
+    """A ResNet of 7 layers with 16 to 64 channels."""
     return nn.Sequential(
         Block(3, 16, 1), Block(16, 32, 2), Block(32, 64, 2),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(64, CLASSES),
@@ -45,7 +45,7 @@ def resnet() -> nn.Module:
 
 
 def batches(count: int, patterns: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Noisy pictures, one pattern for each class."""
+    """Batches of noisy images, one pattern per class."""
     drawn = torch.Generator().manual_seed(seed)
     for _ in range(count):
         labels = torch.randint(CLASSES, (BATCH,), generator=drawn)
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     chosen = parser.parse_args()
 
-    torch.set_num_threads(1)  # the number of threads changes rounding, and so the digest
+    torch.set_num_threads(1)  # the number of threads changes rounding, and thus the digest
     torch.manual_seed(0)
     model = resnet()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)

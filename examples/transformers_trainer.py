@@ -1,4 +1,4 @@
-"""The Trainer of Transformers, observed, on a small language model made here. Half a minute on a CPU.
+"""Observe the Trainer of Transformers on a small language model built here. Half a minute on a CPU.
 
 python -m pip install '.[transformers]'
 python examples/transformers_trainer.py runs/frameworks/transformers
@@ -19,7 +19,7 @@ WORDS, LENGTH, TEXTS = 32, 16, 800
 
 
 def texts() -> list[dict[str, torch.Tensor]]:
-    """Each word is the one before it, times 5, plus 1; now and then any other."""
+    """Random texts in which a word w is followed by 5 w + 1, except for occasional random words."""
     rows = torch.randint(WORDS, (TEXTS, LENGTH))
     for place in range(1, LENGTH):
         follows = torch.rand(TEXTS) < 0.9

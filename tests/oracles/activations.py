@@ -1,4 +1,4 @@
-"""Distributions of a layer's output over batch (and positions), value by value."""
+"""Distributions of a layer's output over the batch (and positions), computed value by value."""
 
 import math
 from collections.abc import Sequence
@@ -49,8 +49,8 @@ def unit_moments(a: Tensor) -> list[Moments]:
 def unit_drifts(now: Tensor, before: Tensor) -> tuple[list[float], list[float]]:
     """μ_now − μ_before and σ²_now − σ²_before of each unit, signed (Fig 8).
 
-    With the start's activations for `before` these are μ_t − μ_0 and σ²_t − σ²_0; absolute values of two
-    successive ones are |μ_{t+1} − μ_t| and |σ²_{t+1} − σ²_t|.
+    With the initial activations as `before`, these are μ_t − μ_0 and σ²_t − σ²_0; with those of the previous step,
+    their absolute values are |μ_{t+1} − μ_t| and |σ²_{t+1} − σ²_t|.
     """
     pairs = list(zip(unit_moments(now), unit_moments(before), strict=True))
     return [n.mean - b.mean for n, b in pairs], [n.variance - b.variance for n, b in pairs]

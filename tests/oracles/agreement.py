@@ -1,4 +1,4 @@
-"""What it is for two numbers, and for a gradient and its differences, to agree."""
+"""Agreement of two numbers, and of gradients with central differences."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from .network import Layer, gradients, loss_of, parameters, with_parameters
 
 
 def close(a: Tensor, b: Tensor | float, rtol: float = 1e-10, atol: float = 1e-12) -> None:
-    """Equal to rounding, shape and dtype included; a float stands for a tensor of `a`'s dtype."""
+    """Assert equality up to rounding, including shape and dtype; a float `b` is converted to `a`'s dtype."""
     torch.testing.assert_close(a, b if isinstance(b, Tensor) else a.new_tensor(b), rtol=rtol, atol=atol)
 
 
 def agree_with_differences(
     net: list[Layer], x: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> None:
-    """Every gradient of `net`, penalty included, is what central differences give."""
+    """Assert that every gradient of `net`, including the penalty, agrees with central differences."""
     values = parameters(net)
     found = gradients(net, x, targets, loss, weight_decay=0.1)
     for i, g in enumerate(found):

@@ -1,4 +1,4 @@
-"""Tiny networks and batches to try the oracles, and what is compared with them, on."""
+"""Tiny networks and batches for tests of the oracles and of the code compared with them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from .network import Layer
 
 
 def t(*values: float | list[float]) -> Tensor:
-    """A float64 tensor of the numbers (or rows) written down."""
+    """A float64 tensor of the given numbers (or rows)."""
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -19,7 +19,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def dense_net(norm: str = "batch", seed: int = 1) -> list[Layer]:
-    """3 → 4 → 4 → 2: two normed ReLU layers and a head with a bias."""
+    """3 → 4 → 4 → 2: two normalized ReLU layers and a head with a bias."""
     made = []
     for i, (out, into) in enumerate([(4, 3), (4, 4), (2, 4)]):
         weight = normal(out, into, seed=seed + 10 * i)
@@ -39,7 +39,7 @@ def dense_net(norm: str = "batch", seed: int = 1) -> list[Layer]:
 
 
 def conv_net(norm: str = "batch") -> list[Layer]:
-    """1×4×4 → normed, pooled convolution of 2 channels → 3 classes."""
+    """1×4×4 → normalized, pooled convolution with 2 channels → 3 classes."""
     first = Layer(
         normal(2, 1, 3, 3, seed=3), norm=norm, gamma=t(1.1, 0.8), beta=t(0.1, -0.2), relu=True, pool=True
     )

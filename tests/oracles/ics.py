@@ -1,4 +1,4 @@
-"""Internal covariate shift by its definition: one full backward pass per gradient."""
+"""Internal covariate shift by its definition, with one full backward pass per gradient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from .network import Layer, Loss, loss_of
 class Shift:
     """One layer's internal covariate shift."""
 
-    before: Tensor  # G_i, shaped as W_i
+    before: Tensor  # G_i, shaped like W_i
     after: Tensor  # G'_i
     l2: float  # ||G − G'||
     cosine: float  # of G and G'
@@ -24,7 +24,7 @@ class Shift:
 def weight_gradient(
     layers: Sequence[Layer], index: int, x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
 ) -> Tensor:
-    """∇_{W_i} L(W_1, …, W_k): layer `index` alone asks for a gradient."""
+    """∇_{W_i} L(W_1, …, W_k): only layer `index` requires a gradient."""
     weight = layers[index].weight.detach().clone().requires_grad_()
     requested = [replace(layer, weight=weight) if i == index else layer for i, layer in enumerate(layers)]
     return torch.autograd.grad(loss_of(requested, x, targets, loss, weight_decay=weight_decay), weight)[0]
@@ -55,10 +55,10 @@ def ics(
     *,
     weight_decay: float = 0.0,
 ) -> list[Shift]:
-    """Def. 2.1, for every layer i: G_i = ∇_{W_i} L(W_1^t, …, W_k^t) and
+    """Def. 2.1 for every layer i: G_i = ∇_{W_i} L(W_1^t, …, W_k^t) and
     G'_i = ∇_{W_i} L(W_1^{t+1}, …, W_{i−1}^{t+1}, W_i^t, …, W_k^t); "report ||G_i − G'_i||_2 and the cosine".
 
-    Data loss, unless `weight_decay` adds the penalty.
+    L is the data loss, unless `weight_decay` adds the penalty.
     """
     shifts = []
     for i in range(len(old)):
@@ -73,7 +73,7 @@ def ics(
 
 
 def rescaled_prefix(old: Sequence[Layer], new: Sequence[Layer], relative: float) -> list[Layer]:
-    """Control 5, layer by layer: W + ΔW · (relative ||W|| / ||ΔW||); γ, β and bias as updated."""
+    """Control 5 for each layer: W + ΔW · (relative ||W|| / ||ΔW||), with γ, β and bias as updated."""
     made = []
     for early, late in zip(old, new, strict=True):
         change = late.weight - early.weight

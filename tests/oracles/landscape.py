@@ -1,4 +1,4 @@
-"""Loss and gradient along a direction, one step length at a time (A.2.2)."""
+"""Loss and gradient along a direction, one step size at a time (A.2.2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .network import Layer, Loss, gradients, loss_of, parameters, with_parameter
 
 @dataclass(frozen=True)
 class Landscape:
-    """What is found along θ − a·d; lists run over the step lengths a."""
+    """Results along θ − a·d; lists run over the step sizes a."""
 
     loss: float  # L(θ)
     gradient_norm: float  # ||g||
@@ -41,7 +41,7 @@ def landscape(
     min and max of ||∇L(θ − a g) − g||, effective β = max_a ||∇L(θ − a g) − g|| / (a ||g||), "the distance
     being a||g||, the probe's length, never the learning rate alone"; Lipschitz max_a |ΔL| / (a ||g||).
 
-    `direction` d in place of g: distances are then a||d||, g stays the gradient at θ.
+    `direction` d replaces g: distances are then a||d||, while g remains the gradient at θ.
     """
     penalty: dict[str, Any] = {"weight_decay": weight_decay, "decay": decay}
     theta = [p.detach() for p in parameters(layers)]

@@ -1,4 +1,4 @@
-"""Lengths and angles of lists of tensors, entry by entry; central differences."""
+"""Lengths and angles of lists of tensors, computed entry by entry, and derivatives."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,13 +27,13 @@ def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
 
 
 def cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """⟨a, b⟩ / (||a|| ||b||); nan where either is zero."""
+    """⟨a, b⟩ / (||a|| ||b||); nan if either is zero."""
     lengths = length(a) * length(b)
     return dot(a, b) / lengths if lengths else math.nan
 
 
 def difference_gradient(f: Callable[[Tensor], Tensor], at: Tensor, step: float = 1e-6) -> Tensor:
-    """∇f by central differences, (f(x + h e) − f(x − h e)) / 2h for every entry: error O(h²) + O(1e-16/h)."""
+    """∇f by central differences, (f(x + h e) − f(x − h e)) / 2h per entry, with error O(h²) + O(1e-16/h)."""
     flat = at.detach().flatten()
     slopes = []
     for i in range(flat.numel()):
@@ -45,18 +45,18 @@ def difference_gradient(f: Callable[[Tensor], Tensor], at: Tensor, step: float =
 
 
 def gradient_of(f: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """∇f at a point, shaped as the point."""
+    """∇f at a point, shaped like the point."""
     leaf = at.detach().clone().requires_grad_()
     return torch.autograd.grad(f(leaf), leaf)[0]
 
 
 def jacobian(f: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """∂f_i/∂x_j of a vector function at a vector, row by row."""
+    """The matrix ∂f_i/∂x_j of a vector function at a vector, computed row by row."""
     return torch.stack([gradient_of(lambda v, i=i: f(v)[i], at) for i in range(len(f(at)))])  # type: ignore[misc]
 
 
 def dense_hessian(f: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """All second derivatives of f at a point, indexed by two indices of the point, entry by entry."""
+    """All second derivatives of f at a point, of shape `at.shape` twice, computed row by row."""
     leaf = at.detach().clone().requires_grad_()
     (first,) = torch.autograd.grad(f(leaf), leaf, create_graph=True)
     rows = []

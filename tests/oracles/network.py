@@ -1,4 +1,4 @@
-"""An explicit network: a list of layers given by plain float64 tensors, its train-mode forward by hand."""
+"""An explicit network: a list of layers of plain float64 tensors, with a hand-written train-mode forward pass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from torch import Tensor
 from .normalize import add_noise, affine, normalize
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-TENSORS = ("weight", "bias", "gamma", "beta")  # what is trained, in the order of `parameters`
+TENSORS = ("weight", "bias", "gamma", "beta")  # the trained tensors, in the order of `parameters`
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Given draws of Algorithm 1, shaped as the activation they change (m shifts, s scales)."""
+    """Given draws of Algorithm 1, shaped like the activation they modify (m shifts, s scales)."""
 
     m: Tensor
     s: Tensor
@@ -43,17 +43,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one layer computed, each (N, out) or (N, out, H, W)."""
+    """The intermediate values of one layer, each (N, out) or (N, out, H, W)."""
 
-    y: Tensor  # what the norm sees
+    y: Tensor  # input of the norm
     z: Tensor  # γ ŷ + β
-    noisy: Tensor  # z, with noise "after_norm" on it
+    noisy: Tensor  # z with "after_norm" noise applied
     active: Tensor  # after the activation, before pooling
     output: Tensor
 
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
-    """y[n,o,r,c] = Σ_{i,u,v} weight[o,i,u,v] x[n,i,r+u−1,c+v−1], zero outside the picture."""
+    """y[n,o,r,c] = Σ_{i,u,v} weight[o,i,u,v] x[n,i,r+u−1,c+v−1], with x zero outside the image."""
     n, c, h, w = x.shape
     padded = x.new_zeros(n, c, h + 2, w + 2)
     padded[:, :, 1:-1, 1:-1] = x
@@ -65,26 +65,26 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def max_pool2x2(a: Tensor) -> Tensor:
-    """The largest of each 2×2 block."""
+    """The largest value of each 2×2 block."""
     top = torch.maximum(a[:, :, 0::2, 0::2], a[:, :, 0::2, 1::2])
     bottom = torch.maximum(a[:, :, 1::2, 0::2], a[:, :, 1::2, 1::2])
     return torch.maximum(top, bottom)
 
 
 def row_normalized(weight: Tensor) -> Tensor:
-    """Weight normalization: each unit's weight over its l2 norm, w_j / ||w_j||; γ_j is then its length."""
+    """Weight normalization: each unit's weight divided by its l2 norm, w_j / ||w_j||; γ_j is then its length."""
     return torch.stack([row / (row**2).sum().sqrt() for row in weight])
 
 
 def mapped(layer: Layer, x: Tensor) -> Tensor:
-    """The layer's linear map or convolution of x, with its bias; pictures are flattened for a linear map."""
+    """The layer's linear map or convolution of x, with its bias; images are flattened for a linear map."""
     weight = row_normalized(layer.weight) if layer.norm == "weight" else layer.weight
     y = conv3x3(x, weight) if weight.dim() == 4 else x.reshape(len(x), -1) @ weight.T
     return y if layer.bias is None else affine(y, None, layer.bias)
 
 
 def finish(layer: Layer, y: Tensor, z: Tensor) -> Trace:
-    """From γ ŷ + β to the layer's output."""
+    """The rest of the layer: from z = γ ŷ + β to its output."""
     noise = layer.noise
     noisy = add_noise(z, noise.m, noise.s) if noise and noise.position == "after_norm" else z
     active = torch.where(noisy > 0, noisy, torch.zeros_like(noisy)) if layer.relu else noisy
@@ -92,7 +92,7 @@ def finish(layer: Layer, y: Tensor, z: Tensor) -> Trace:
 
 
 def normed(layer: Layer, y: Tensor) -> Tensor:
-    """z = γ ŷ + β of the layer's own norm."""
+    """z = γ ŷ + β with the layer's own norm."""
     y_hat = normalize(
         y, layer.norm, eps=layer.eps, centered=layer.centered, groups=layer.groups,
         running_mean=layer.running_mean, running_var=layer.running_var,
@@ -101,7 +101,7 @@ def normed(layer: Layer, y: Tensor) -> Tensor:
 
 
 def layer_forward(layer: Layer, x: Tensor) -> Trace:
-    """One layer in train mode."""
+    """Forward pass of one layer in train mode."""
     noise = layer.noise
     if noise and noise.position == "input":
         x = add_noise(x, noise.m, noise.s)
@@ -126,7 +126,7 @@ def forward(layers: Sequence[Layer], x: Tensor) -> Tensor:
 
 
 def tail_loss(layers: Sequence[Layer], index: int, targets: Tensor, loss: Loss) -> Callable[[Tensor], Tensor]:
-    """The loss as a function of layer `index`'s z = γŷ + β, everything behind it held as it is."""
+    """The loss as a function of layer `index`'s z = γŷ + β, with everything after it fixed."""
 
     def of_z(z: Tensor) -> Tensor:
         output = finish(layers[index], z, z).output
@@ -138,12 +138,12 @@ def tail_loss(layers: Sequence[Layer], index: int, targets: Tensor, loss: Loss) 
 
 
 def parameters(layers: Sequence[Layer]) -> list[Tensor]:
-    """Layer by layer weight, bias, gamma, beta, those that are there."""
+    """The existing ones of weight, bias, gamma, beta, layer by layer."""
     return [t for layer in layers for name in TENSORS if (t := getattr(layer, name)) is not None]
 
 
 def with_parameters(layers: Sequence[Layer], values: Sequence[Tensor]) -> list[Layer]:
-    """The same network on other values, in the order of `parameters`."""
+    """The same network with other values, given in the order of `parameters`."""
     left = iter(values)
     made = []
     for layer in layers:
@@ -157,7 +157,7 @@ def loss_of(
     layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss,
     *, weight_decay: float = 0.0, decay: str = "all",
 ) -> Tensor:  # fmt: skip
-    """Data loss, plus the penalty ½ λ Σ ||θ||² where `weight_decay` λ is given: over all parameters, or over the
+    """Data loss, plus the penalty ½ λ Σ ||θ||² if `weight_decay` λ is given, over all parameters or only the
     layers' "weights"."""
     data = loss(forward(layers, x), targets)
     theta = parameters(layers) if decay == "all" else [layer.weight for layer in layers]
@@ -168,7 +168,7 @@ def gradients(
     layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss,
     *, weight_decay: float = 0.0, decay: str = "all",
 ) -> list[Tensor]:  # fmt: skip
-    """∇ of `loss_of` for every parameter, in the order of `parameters`."""
+    """∇ of `loss_of` with respect to every parameter, in the order of `parameters`."""
     leaves = [p.detach().clone().requires_grad_() for p in parameters(layers)]
     value = loss_of(with_parameters(layers, leaves), x, targets, loss, weight_decay=weight_decay, decay=decay)
     found = torch.autograd.grad(value, leaves, allow_unused=True)

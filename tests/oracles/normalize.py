@@ -1,4 +1,4 @@
-"""Normalizations and noise, one unit at a time. Activations are (N, C) or (N, C, H, W)."""
+"""Normalizations and noise, computed one unit at a time. Activations are (N, C) or (N, C, H, W)."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def mean_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
-    """mean = Σ v / m and the biased variance Σ (v − mean)² / m, over all values of a tensor."""
+    """The mean Σ v / m and the biased variance Σ (v − mean)² / m over all values of a tensor."""
     m = values.numel()
     mean = values.sum() / m
     return mean, ((values - mean) ** 2).sum() / m
@@ -26,9 +26,9 @@ def order_of(kind: str) -> float:
 
 
 def normalize_unit(y: Tensor, kind: str, eps: float, centered: bool) -> Tensor:
-    """ŷ of one unit from its values over the batch (and positions), statistics of those values.
+    """ŷ of one unit from its values over the batch (and positions), with the statistics of those values.
 
-    batch: (y − mean)/√(var + ε).  l_p: (y − mean)/s_p of the **uncentred** y (centred: s_p of y − mean).
+    batch: (y − mean)/√(var + ε).  l_p: (y − mean)/s_p of the **uncentered** y (centered: s_p of y − mean).
     mean_only: y − mean.  variance_only: y/√(var + ε).
     batch_detached: batch, "no gradient through the statistics".
     """
@@ -45,7 +45,7 @@ def normalize_unit(y: Tensor, kind: str, eps: float, centered: bool) -> Tensor:
 
 
 def normalize_samples(y: Tensor, groups: int, eps: float) -> Tensor:
-    """(y − mean)/√(var + ε) in each sample over each of `groups` runs of channels, with their positions."""
+    """(y − mean)/√(var + ε) per sample, over each of `groups` runs of channels and their positions."""
     size = y.shape[1] // groups
     rows = []
     for sample in y:
@@ -100,9 +100,9 @@ def affine(y: Tensor, gamma: Tensor | None, beta: Tensor | None) -> Tensor:
 
 
 def next_running(running: Tensor, y: Tensor, momentum: float, *, variance: bool) -> Tensor:
-    """Running statistic after one training pass: (1 − momentum)·old + momentum·batch statistic of each unit.
+    """Running statistic after one training pass: (1 − momentum)·old + momentum·batch statistic, per unit.
 
-    The variance that goes into the running one is the unbiased Σ (v − mean)² / (m − 1).
+    The running variance is updated with the unbiased variance Σ (v − mean)² / (m − 1).
     """
     after = []
     for j in range(y.shape[1]):
@@ -117,7 +117,7 @@ def noise_from_draws(
     u_mu: Tensor, u_sigma: Tensor, u_m: Tensor, n_s: Tensor,
     *, n_mu: float = 0.5, n_sigma: float = 1.25, r_mu: float = 0.1, r_sigma: float = 0.1,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Algorithm 1 from given standard draws: the arrays (m, s), shaped as `u_m`, (N, C, ...).
+    """Algorithm 1 from given standard draws: the arrays (m, s), shaped like `u_m`, (N, C, ...).
 
     μ_j ~ U(−n_μ, n_μ) and σ_j ~ U(1, n_σ) from u_mu, u_sigma (C,) in [0, 1);
     m_ij ~ U(μ_j − r_μ, μ_j + r_μ) from u_m in [0, 1), s_ij ~ N(σ_j, r_σ) from the standard normal n_s.

@@ -1,4 +1,4 @@
-"""Losses and single optimizer steps, by hand."""
+"""Losses and single optimizer steps, written by hand."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def squared_error(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
-    """Σ (o − t)² over samples and dimensions: "half_sum" ½ of it, "sum", "mean" over all N·d entries."""
+    """Σ (o − t)² over samples and dimensions ("sum"), half of it ("half_sum"), or the mean of all N·d entries."""
     total = outputs.new_zeros(())
     for o, t in zip(outputs, targets, strict=True):
         total = total + ((o - t) ** 2).sum()
@@ -20,16 +20,16 @@ def half_sum(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """mean over samples of −log(exp(l_c) / Σ_k exp(l_k)), c the sample's class."""
+    """The mean over samples of −log(exp(l_c) / Σ_k exp(l_k)), where c is the sample's class."""
     total = logits.new_zeros(())
     for row, c in zip(logits, classes.tolist(), strict=True):
-        top = row.detach().max()  # subtracted from both parts: nothing changes but overflow
+        top = row.detach().max()  # subtracted from both parts, which only prevents overflow
         total = total - (row[c] - top - (row - top).exp().sum().log())
     return total / len(logits)
 
 
 def accuracy(logits: Tensor, classes: Tensor) -> float:
-    """Share of samples whose largest logit is their class's."""
+    """Fraction of samples whose largest logit is that of their class."""
     right = 0
     for row, c in zip(logits.tolist(), classes.tolist(), strict=True):
         right += row.index(max(row)) == c
@@ -44,7 +44,7 @@ def sgd_step(theta: Tensor, g: Tensor, lr: float, weight_decay: float = 0.0) -> 
 def momentum_step(
     theta: Tensor, g: Tensor, velocity: Tensor, *, lr: float, momentum: float, weight_decay: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """v' = μ v + (g + λ θ), θ' = θ − lr v' (heavy ball, no dampening, v = 0 before the first step)."""
+    """v' = μ v + (g + λ θ), θ' = θ − lr v' (heavy ball without dampening, v = 0 before the first step)."""
     velocity = momentum * velocity + (g + weight_decay * theta)
     return theta - lr * velocity, velocity
 
@@ -54,7 +54,7 @@ def adam_step(
     *, step: int, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Adam (Kingma and Ba, algorithm 1), `step` counted from 1, the penalty λθ inside g.
+    """Adam (Kingma and Ba, algorithm 1), with `step` counted from 1 and the penalty λθ included in g.
 
     m' = β1 m + (1−β1) g, v' = β2 v + (1−β2) g², θ' = θ − lr m̂/(√v̂ + ε) with m̂ = m'/(1−β1^t), v̂ = v'/(1−β2^t).
     """

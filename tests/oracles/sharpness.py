@@ -10,7 +10,7 @@ from .network import Layer, Loss, gradients, loss_of, parameters, with_parameter
 
 
 def flatten(values: Sequence[Tensor]) -> Tensor:
-    """All entries in one vector, in the order of `parameters`."""
+    """All entries as one vector, in the order of `parameters`."""
     return torch.cat([v.detach().flatten() for v in values])
 
 
@@ -26,7 +26,7 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def hessian(
     layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
 ) -> Tensor:
-    """The P×P matrix of second derivatives of the loss by all parameters."""
+    """The P×P matrix of second derivatives of the loss with respect to all parameters."""
     theta = parameters(layers)
 
     def of_vector(vector: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def hessian(
 def eigenvalues(
     layers: Sequence[Layer], x: Tensor, targets: Tensor, loss: Loss, *, weight_decay: float = 0.0
 ) -> Tensor:
-    """The Hessian's eigenvalues, rising; the last is the sharpness λ_max."""
+    """The Hessian's eigenvalues in ascending order; the last is the sharpness λ_max."""
     matrix = hessian(layers, x, targets, loss, weight_decay=weight_decay)
     values: Tensor = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
     return values

@@ -1,4 +1,4 @@
-"""The oracles themselves: against cases done by hand, and against central differences."""
+"""Tests of the oracles themselves, against cases worked out by hand and central differences."""
 
 import math
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_algorithm_1_by_hand() -> None:
 
 @pytest.mark.parametrize(("position", "expected"), [("after_norm", 37), ("before_norm", 38), ("input", 42)])
 def test_noise_stands_where_it_is_put(position: str, expected: float) -> None:
-    # x = 3, times 3, over √var = 1, times γ = 2 is 18; noise is 2 a + 1.
+    # x = 3, times 3, over √var = 1, times γ = 2, gives 18; the noise maps a to 2 a + 1.
     layer = Layer(t([3]), norm="batch_population", gamma=t(2), running_mean=t(0), running_var=t(1))
     assert float(forward([replace(layer, noise=Noise(t(1), t(2), position))], t([3]))) == expected
 
@@ -211,7 +211,7 @@ def test_several_steps_agree_with_torch() -> None:
 def test_ics_of_two_scalar_linear_layers_by_hand() -> None:
     old, new = [Layer(t([2])), Layer(t([3]))], [Layer(t([5])), Layer(t([-7]))]
     first, second = ics(old, new, t([1]), t([4]), half_sum)
-    # L = ½(w2 w1 − 4)²: ∂/∂w1 = w2 (w2 w1 − 4) = 6; ∂/∂w2 = w1 (w2 w1 − 4) = 4, and 5·11 = 55 behind w1 = 5.
+    # L = ½(w2 w1 − 4)²: ∂/∂w1 = w2 (w2 w1 − 4) = 6; ∂/∂w2 = w1 (w2 w1 − 4) = 4, and 5·11 = 55 for w1 = 5.
     assert (float(first.before), float(first.after), first.l2, first.cosine) == (6, 6, 0, 1)
     assert (float(second.before), float(second.after)) == (4, 55)
     assert (second.l2, second.cosine, second.relative) == pytest.approx((51, 1, 51 / 4))
@@ -321,7 +321,7 @@ def test_theorem_41_is_an_equality_as_corrected_and_fails_as_printed(eps: float)
 
 
 def test_theorem_41_by_hand() -> None:
-    # y = ±1 is its own ŷ; g = (3, 1) is 2·1 + 1·ŷ: nothing of it is left.
+    # y = ±1 is its own ŷ, and g = (3, 1) is 2·1 + 1·ŷ, so that nothing of it is left.
     seen = theory.thm41(t(1, -1), t(3, 1), gamma=3)
     assert (seen.scale, seen.norm, seen.mean_part, seen.correlation_part) == pytest.approx((9, 10, 8, 2))
     assert seen.left == pytest.approx(0, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Both sides of the paper's theorems. One unit's y, ĝ are vectors (m,), a layer's are (m, n), m samples."""
+"""Both sides of the paper's theorems. y and ĝ are vectors (m,) for one unit and (m, n) for a layer; m samples."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from .normalize import mean_and_variance
 
 
 def standardize(y: Tensor, eps: float) -> Tensor:
-    """ŷ = (y − μ)/√(σ² + ε) of one unit."""
+    """ŷ = (y − μ)/√(σ² + ε) for one unit."""
     mean, variance = mean_and_variance(y)
     return (y - mean) / (variance + eps).sqrt()
 
 
 def gradient_at_y(y: Tensor, g: Tensor, gamma: float, eps: float) -> Tensor:
-    """∇_{y_j}L̂ of one unit from ĝ = ∇_{z_j}L, through an explicit m×m Jacobian of z = γŷ(y) + β."""
+    """∇_{y_j}L̂ for one unit from ĝ = ∇_{z_j}L, through the explicit m×m Jacobian of z = γŷ(y) + β."""
     return jacobian(lambda v: gamma * standardize(v, eps), y).T @ g
 
 
@@ -64,7 +64,7 @@ def thm41(y: Tensor, g: Tensor, gamma: float, eps: float = 0.0) -> Thm41:
 
 
 def as_matrix(a: Tensor) -> Tensor:
-    """(N, C) or (N, C, H, W) as (m, C), a row for each sample and position."""
+    """(N, C) or (N, C, H, W) as (m, C), with one row per sample and position."""
     return a if a.dim() == 2 else torch.stack([a[:, j].flatten() for j in range(a.shape[1])], dim=1)
 
 
@@ -79,8 +79,8 @@ class LayerView:
     """One batch-normalized layer inside a network, as the theorems see it."""
 
     y: Tensor  # (m, n)
-    gamma: Tensor  # (n,), ones where the layer has none
-    beta: Tensor  # (n,), zeros where it has none
+    gamma: Tensor  # (n,), ones if the layer has none
+    beta: Tensor  # (n,), zeros if the layer has none
     eps: float
     loss_of_z: Callable[[Tensor], Tensor]  # (m, n) → scalar, the rest of the network
 
@@ -114,7 +114,7 @@ def thm41_layer(view: LayerView) -> list[Thm41]:
 
 @dataclass(frozen=True)
 class Thm42:
-    """Theorem 4.2: both sides of the layer as a whole, and of each unit alone."""
+    """Theorem 4.2: both sides for the layer as a whole and for each unit alone."""
 
     left: float  # dᵀ ∂²L̂/∂y² d
     right: float  # uᵀHu − Σ_j γ_j⟨ĝ_j, ŷ_j⟩||d_j||²/(m σ_j²)
@@ -126,9 +126,9 @@ class Thm42:
 
 def thm42(view: LayerView) -> Thm42:
     """dᵀ(∂²L̂/∂y_j²)d ≤ (γ²/σ²) dᵀHd − (γ/(mσ²))⟨ĝ, ŷ_j⟩||d||², "an equality for ε = 0"; for a whole layer
-    dᵀ∂²L̂d = uᵀHu − Σ_j γ_j⟨ĝ_j, ŷ_j⟩||d_j||²/(mσ_j²) with u_j = γ_j d_j/σ_j. d = ∂L̂/∂y, H and ĝ at z.
+    dᵀ∂²L̂d = uᵀHu − Σ_j γ_j⟨ĝ_j, ŷ_j⟩||d_j||²/(mσ_j²) with u_j = γ_j d_j/σ_j. d = ∂L̂/∂y; H and ĝ are at z.
 
-    σ² is σ² + ε where ε > 0; the equality then is no longer exact.
+    For ε > 0, σ² stands for σ² + ε, and the equality is no longer exact.
     """
     y, gamma = view.y, view.gamma
     m, n = y.shape
@@ -154,7 +154,7 @@ def thm42(view: LayerView) -> Thm42:
 
 @dataclass(frozen=True)
 class Thm44:
-    """Theorem 4.4 for one unit, max over ||X|| ≤ λ."""
+    """Theorem 4.4 for one unit, as the maximum over ||X|| ≤ λ."""
 
     plain: float  # g_j = λ² ||∇_{y_j}L||², without BatchNorm
     normalized: float  # ĝ_j = λ² ||∇_{y_j}L̂||², the maximum itself
