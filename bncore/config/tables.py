@@ -87,7 +87,7 @@ class VGG(Network):
     """VGG for 32x32 images (Simonyan & Zisserman, 2015): 3x3 convolutions, five poolings, a linear head."""
 
     kind: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
-    """Layer table, one of four."""
+    """Which of the four VGG architectures."""
     width: Annotated[float, Field(gt=0, le=64, strict=True)] = 1.0
     """Multiplier on every channel count and hidden head width, rounded to at least 1."""
     head: tuple[Count, ...] = ()

@@ -39,7 +39,7 @@ def load(spec: Spec, device: torch.device | str = "cpu") -> Dataset:
     """The data of a resolved spec, resident on `device`.
 
     Raises:
-        DataError: the data cannot be read, are not those that were resolved, or are fewer than a batch.
+        DataError: the data cannot be read, differ from the resolved ones, or are fewer than a batch.
     """
     data = (
         _images(spec, spec.data, device)

@@ -97,7 +97,7 @@ def read_images(data: ImageData, progress: Progress | None = None) -> ImageArray
     """The images of a resolved spec.
 
     Raises:
-        DataError: the images are gone, damaged, or not those that were resolved.
+        DataError: the images are gone, damaged, or differ from the resolved ones.
     """
     arrays = _READERS[data.source](data, None, progress)
     changed = "the images have changed, or this version reads them differently: fingerprint"

@@ -33,7 +33,7 @@ Ints = NDArray[np.int32]
 
 
 _TINTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]], dtype=np.int32)
-"""A background colour for each shape: red, green, blue, yellow, cyan."""
+"""Background color of each shape: red, green, blue, yellow, cyan."""
 _TINT = 5  # share, in eighths, of the tint in a background by class
 
 

@@ -70,7 +70,7 @@ class IcsProbe(Probe):
     Arguments:
         layers: 1-based numbers of layers, as in the figures; empty: all.
         group: see `growing_batch`.
-        floor_every: measurements between measurements of the noise floor; 0: never.
+        floor_every: measure the noise floor once per this many measurements; 0: never.
         penalty: whether the loss includes the weight penalty.
         rescale: see `rescaled_update`; 0: the update as it was.
         loss: the view's criterion; None: unknown, so that no shortcut (`bncore.probes.moments`) is taken.

@@ -67,7 +67,7 @@ class LandscapeProbe(Probe):
         multiples: step sizes as multiples of the learning rate, at least one.
         loss_multiples: further step sizes, at which only the loss is computed.
         direction: one of `DIRECTIONS`.
-        floor_every: measurements between measurements of the noise floor; 0: never.
+        floor_every: measure the noise floor once per this many measurements; 0: never.
         curvature: settings of the search for direction `hessian`.
         penalty: whether the loss includes the weight penalty.
     """
