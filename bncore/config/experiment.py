@@ -39,7 +39,7 @@ Label = Annotated[str, BeforeValidator(_label)]
 
 
 class Profile(ConfigModel):
-    """Settings for one kind of machine, laid over the experiment's own."""
+    """Settings for one kind of machine, which override the experiment's own."""
 
     note: str = ""
     """Remark shown on screen when this profile is used, such as that it is reduced; default: none."""
