@@ -219,7 +219,7 @@ def test_the_transparent_colour_of_a_png(tmp_path: Path) -> None:
     file.write_bytes(png([bytes([1, 2, 3, 4, 5, 6])], 2, 8, 2, key=struct.pack(">3H", 1, 2, 3)))
     assert read_picture(file).transpose(1, 2, 0).tolist() == [[[255, 255, 255], [4, 5, 6]]]
     file.write_bytes(png([struct.pack(">3H", 256, 512, 770)], 1, 16, 2, key=struct.pack(">3H", 1, 2, 3)))
-    with pytest.raises(DataError, match=r"colour\.png: a transparent colour of 16 bits"):
+    with pytest.raises(DataError, match=r"colour\.png: a transparent color of 16 bits"):
         read_picture(file)
 
 

@@ -99,7 +99,7 @@ def test_a_layout_is_saved_shown_replaced_and_deleted(tmp_path: Path) -> None:
         await pilot.press("L")
         await until(pilot, lambda: isinstance(app.screen, PickLayout))
         await pilot.press("delete", "delete")
-        await until(pilot, lambda: "no layouts yet: W saves what is shown" in text_of(app))
+        await until(pilot, lambda: "no layouts yet: W saves the current layout" in text_of(app))
         assert named_layouts() == {}
         await pilot.press("enter", "down", "x")
         assert isinstance(app.screen, PickLayout)

@@ -72,7 +72,9 @@ def test_a_loss_that_draws_anew_at_each_call_is_told_by_its_fidelity(tmp_path: P
         noise = torch.randn(batch[0].shape, generator=source, dtype=torch.float64)
         return F.mse_loss(net(batch[0] + noise), batch[1])
 
-    with pytest.warns(RuntimeWarning, match="observed without probes from now on: model: run at other"):
+    with pytest.warns(
+        RuntimeWarning, match="observed without probes from now on: loss: two passes at the same parameters"
+    ):
         run_loop(Kind(perceptron, augmented, pairs, settings={"on_error": "warn"}), tmp_path / "run")
     assert "the probes are taken away" in warnings_of(journal(tmp_path / "run"))
 
