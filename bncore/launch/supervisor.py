@@ -22,7 +22,7 @@ from bncore.store.errors import AlreadyOwnedError, StoreError
 from bncore.store.log import LOGGER, last_line, log_to_stderr
 from bncore.store.owner import Ownership, acquire, read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import Request, pending, send_request, waiting
+from bncore.store.requests import Request, pending, send_request, take_back, waiting
 from bncore.store.status import HEARTBEAT_S, LIVE, State, Status, read_status, set_unowned_state, write_status
 
 DETACH_S = 30.0
@@ -47,6 +47,7 @@ class Supervisor:
         self._ownership: Ownership | None = None
         self._counter = 0
         self._next_beat = 0.0
+        self._stops: dict[RunDir, str] = {}  # ids of its own requests to stop
 
     def run(self, on_tick: Callable[[], object] = lambda: None) -> None:
         """Execute all runs; see `LocalSweep.run`. Runs are queued until their turn comes."""
@@ -56,6 +57,7 @@ class Supervisor:
 
         def tick() -> None:
             self._hear()
+            self._take_back_stops()
             self._beat("running")
             on_tick()
 
@@ -100,9 +102,14 @@ class Supervisor:
     def _stop(self, run: RunDir) -> None:
         try:
             if not _stops_anyway(run, self.local.stale[run.path.name]):
-                send_request(run, Stop())
+                self._stops[run] = send_request(run, Stop())
         except StoreError as error:
             LOGGER.warning("%s", error)
+
+    def _take_back_stops(self) -> None:
+        """Remove unanswered requests to stop from runs that have ended: they would stop them once resumed."""
+        for run in [run for run in self._stops if run.path.name not in self.local.at_work()]:
+            take_back(run, self._stops.pop(run))
 
     def _beat(self, state: State) -> None:
         now = time.monotonic()

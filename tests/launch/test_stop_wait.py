@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from cli.factories import bnrun
 from resume.factories import held_still, wait_until
 
+from bncore.launch import local
+from bncore.launch.supervisor import Supervisor
 from bncore.store import requests
+from bncore.store.commands import StopSweep
 from bncore.store.owner import read_owner
+from bncore.store.paths import RunDir, SweepDir
+from bncore.store.status import Status, write_status
 
 from .test_supervisor import ENDLESS, THREE, detached, pid_of, state
 
@@ -47,3 +54,28 @@ def test_who_is_gone_is_not_waited_for_because_another_is_there(tmp_path: Path) 
         assert "tiny-001/batch-s0: no answer; the request stays in its inbox" in done.stderr
     assert bnrun("stop", "tiny-001", "--wait", cwd=tmp_path).returncode == 0
     wait_until(lambda: read_owner(sweep) is None, "the supervisor's end")
+
+
+def test_a_stop_that_reaches_a_run_as_it_ends_does_not_wait_for_the_resumed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has taken its last look into the inbox; its status still says running."""
+    sweep, run = SweepDir(tmp_path / "tiny-001"), RunDir(tmp_path / "tiny-001" / "none-s0")
+    for inbox in (sweep.inbox, run.inbox):
+        inbox.mkdir(parents=True)
+    deaf = tmp_path / "python"
+    deaf.write_text("#!/bin/sh\nsleep 0.5\n")
+    deaf.chmod(0o700)
+    monkeypatch.setattr(local, "sys", SimpleNamespace(executable=str(deaf)))
+    supervisor, sent = Supervisor(sweep, [run], jobs=1), []
+
+    def tick() -> None:
+        if supervisor.local.at_work() and not sent:
+            write_status(run, Status("running", 3, 10))
+            sent.append(requests.send_request(sweep, StopSweep()))
+        elif requests.waiting(run):
+            sent.append("to the run")
+
+    supervisor.run(tick)
+    assert len(sent) > 1, "the supervisor's request reached the run"
+    assert requests.waiting(run) == []
