@@ -374,7 +374,7 @@ class Companion(Observation):
         self._open = self._entered = True
         self._measuring = self._measuring and self._recomputation.processes.joined
         self._listening = True
-        self._steering.peers.arrive()
+        self._steering.peers.announce()
         self._sections = Sections(KNOWN_PARTS)
         self._thread = threading.get_ident()
         return self

@@ -33,7 +33,7 @@ class Peers:
             common = dist.distributed_c10d._get_default_store()
             self._store = dist.distributed_c10d.PrefixStore(f"bncore.observe/{next(_NUMBERS)}", common)
 
-    def arrive(self) -> None:
+    def announce(self) -> None:
         """Announce that this process listens."""
         self._store.set(f"listens/{self.rank}", "")
 
@@ -42,7 +42,7 @@ class Peers:
         """Processes that do not listen."""
         return [rank for rank in range(1, self.count) if not self._store.check([f"listens/{rank}"])]
 
-    def tell(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         """Send a message to all other processes."""
         if self.count == 1:
             return
@@ -51,14 +51,14 @@ class Peers:
             self._store.delete_key(f"{self._sent - KEPT}")
         self._sent += 1
 
-    def hear(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
         """Wait for the next message and return it."""
         self._wait(f"{self._sent}", math.inf)
         message: dict[str, Any] = orjson.loads(self._store.get(f"{self._sent}"))
         self._sent += 1
         return message
 
-    def answer(self, reason: str) -> None:
+    def acknowledge(self, reason: str) -> None:
         """Tell the first process why this one could not carry out the newest message; empty: it did."""
         self._store.set(f"{self._sent - 1}/{self.rank}", reason)
 

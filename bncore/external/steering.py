@@ -110,7 +110,7 @@ class Steering:
         try:
             self._before_step(step)
         finally:
-            self.peers.tell(stop=self.control.stopping)
+            self.peers.send(stop=self.control.stopping)
 
     def _before_step(self, step: int) -> None:
         requests = self._begun()
@@ -135,14 +135,14 @@ class Steering:
             StopObserved: a stop was requested.
         """
         self.position = step
-        while "command" in (told := self.peers.hear()):
-            answer, reason = self._tried(told["command"])
-            self.peers.answer(reason)
-            if self.peers.hear()["undo"] and not reason:
+        while "command" in (message := self.peers.receive()):
+            answer, reason = self._tried(message["command"])
+            self.peers.acknowledge(reason)
+            if self.peers.receive()["undo"] and not reason:
                 self.panel.set_back(answer.old or {})
-        if told.get("stop"):
+        if message.get("stop"):
             raise StopObserved(f"stopped by request at step {step}")
-        return "stop" in told
+        return "stop" in message
 
     def together(self, command: dict[str, Any]) -> Answer:
         """Carry out a request in all processes or in none.
@@ -152,10 +152,10 @@ class Steering:
         """
         if self.peers.missing:
             raise RequestRefused(f"process {self.peers.missing[0]} of this loop does not call bncore.observe")
-        self.peers.tell(command=command)
+        self.peers.send(command=command)
         answer, reason = self._tried(command)
         refusals = [*filter(None, [reason]), *self.peers.refusals()]
-        self.peers.tell(undo=bool(refusals))
+        self.peers.send(undo=bool(refusals))
         if refusals and not reason:
             refusals += self.panel.set_back(answer.old or {})
         if refusals:
@@ -190,7 +190,7 @@ class Steering:
         return state
 
     def close(self) -> None:
-        self.peers.tell(closed=True)
+        self.peers.send(closed=True)
         if self._requests is not None:
             self._requests.stop()
 

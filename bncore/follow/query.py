@@ -318,7 +318,9 @@ class _Parser:
             switch = _SWITCHES[text.lower()]
             return lambda one: one is switch
         if str not in known.types and "*" not in text and text.lower() not in map(str.lower, known.words):
-            raise QueryError(self.text, start, end, _expected(known, text))
+            raise QueryError(
+                self.text, start, end, f"expected {known.expected}{did_you_mean(text.lower(), known.words)}"
+            )
         glob = re.compile(_pattern(text.casefold()), re.DOTALL)
         return lambda one: glob.fullmatch(_in_words(one).casefold()) is not None
 
@@ -394,11 +396,3 @@ def _pattern(text: str) -> str:
 
 def _in_words(value: object) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
-
-
-def _expected(known: RunField, text: str) -> str:
-    words = ", ".join(known.words)
-    kinds = [f"one of {words}"] if words else []
-    kinds += [{"s": "a time such as 90s, 10min or 2h", "fraction": "a number or a share such as 60%"}.get(
-        known.unit, "a number")] if known.numeric else []  # fmt: skip
-    return f"expected {' or '.join(kinds)}{did_you_mean(text.lower(), known.words)}"

@@ -52,6 +52,13 @@ class RunField:
         """Whether the value may be a number."""
         return float in self.types or int in self.types
 
+    @property
+    def expected(self) -> str:
+        """The accepted values, in words."""
+        number = {"s": "a time such as 90s, 10min or 2h", "fraction": "a number or a share such as 60%"}
+        words = f"one of {', '.join(self.words)}" * bool(self.words)
+        return " or ".join(filter(None, [words, number.get(self.unit, "a number") * self.numeric]))
+
 
 def _experiment(view: RunView) -> str | None:
     file = view.run.sweep.sweep_file
