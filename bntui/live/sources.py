@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections import Counter
@@ -71,6 +70,7 @@ class Runs:
         self._sweeps = _Sweeps(self._observer)
         self._listed = -LIST_EVERY_S
         self._first = True
+        self._waiting: dict[Path, None] = {}  # runs that the last poll had no time for
         self._remote = any(is_remote(place.path) for place in places)
 
     @property
@@ -80,16 +80,24 @@ class Runs:
 
     def poll(self, budget_s: float) -> Snapshot:
         """All runs now. The first poll reads no history, and if there are many runs, only the journals that it
-        reaches within `FIRST_S`."""
+        reaches within `FIRST_S`; later polls share their time among the runs in turn."""
         now = self._clock()
         if now - self._listed >= LIST_EVERY_S:
             self._list()
             self._listed = now
         unread = sum(not follower.complete for follower in self._followers.values())
         share = 0.0 if self._first or not unread else budget_s / unread
-        until = self._clock() + FIRST_S if self._first else math.inf
-        runs = tuple(f.poll(share, journal=self._clock() <= until) for f in self._followers.values())
+        until = self._clock() + (FIRST_S if self._first else budget_s)
         self._first = False
+        views: dict[Path, RunView] = {}
+        waiting = []
+        for path in [*self._waiting, *(path for path in self._followers if path not in self._waiting)]:
+            follower, has_time = self._followers[path], not views or self._clock() <= until
+            views[path] = follower.poll(share if has_time else 0.0, journal=has_time or follower.begun)
+            if not has_time:
+                waiting.append(path)
+        self._waiting = dict.fromkeys(waiting)
+        runs = tuple(views[path] for path in self._followers)
         complete = all(follower.complete for follower in self._followers.values())
         owners = dict.fromkeys(follower.run.sweep for follower in self._followers.values())
         sweeps = self._sweeps.poll([p for p in self._places if isinstance(p, SweepDir)] or list(owners))

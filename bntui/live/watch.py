@@ -21,6 +21,8 @@ BUDGET_S = 0.15
 """Seconds spent reading history between two snapshots, so that new events are never delayed."""
 BREATH_S = 0.002
 """Pause between two such reads, in seconds, which lets other threads run."""
+DRAWING_S = 0.2
+"""Pause after the first snapshot, in seconds, in which it is drawn before history is read."""
 RELEASES = 10
 """Number of polls that still release memory after everything has been read, by when it has been drawn, too."""
 
@@ -98,7 +100,8 @@ class Watcher:
                 self._on_change(last)
             interval = source.interval_s if self._interval_s is None else self._interval_s
             reading = not last.complete and not last.problem
-            pause = 0.0 if reading else interval - (self._clock() - begun)
+            drawing = DRAWING_S if before is None else 0.0
+            pause = drawing if reading else interval - (self._clock() - begun)
             self._woken.wait(max(BREATH_S, pause))
 
 

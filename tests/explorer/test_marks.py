@@ -51,7 +51,7 @@ def test_marks_and_changes_have_the_color_of_the_group(tmp_path: Path, asked: tu
         steering = [request(7, {"optim.lr": 0.5})] if seed in asked else []
         made_run(sweep.path / f"none-s{seed}", [*events(), *steering])
     write_sweep(sweep.path, [])
-    snapshot = watched(sweep).poll(None)
+    snapshot = watched(sweep).poll(60.0)
     grouping = Grouping()
     grouping.choose(snapshot, None, None)
     groups = grouping.groups(snapshot.runs)
