@@ -107,7 +107,7 @@ class Supervisor:
             LOGGER.warning("%s", error)
 
     def _take_back_stops(self) -> None:
-        """Remove its unanswered requests to stop from runs that have ended: only a resumed worker would reject them."""
+        """Remove its unanswered requests to stop from ended runs: until resumed, nobody would reject them."""
         for run in [run for run in self._stops if run.path.name not in self.local.at_work()]:
             take_back(run, self._stops.pop(run))
 
