@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from bncore.data import resolve
+from bncore.store.log import LOGGER
 
 settings.register_profile("bnrun", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bnrun")
@@ -27,6 +28,15 @@ if not torch.cuda.is_available():
 def one_thread() -> None:
     """These tensors are small: more threads spin, and rounding then depends on the machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A command that a test calls in this process sends the log to standard error: not beyond that test."""
+    handlers, level, propagate = LOGGER.handlers, LOGGER.level, LOGGER.propagate
+    yield
+    LOGGER.handlers, LOGGER.propagate = handlers, propagate
+    LOGGER.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)
