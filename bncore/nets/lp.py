@@ -1,8 +1,7 @@
 """l_p normalization (section 3.3 of Santurkar et al., 2018) with an explicit backward pass.
 
 Autograd would save three tensors of the size of y and make some twenty passes over memory in its backward; the
-explicit backward saves only y and makes half as many. The file begins with the arithmetic shared by all norms with
-one number per channel, for [samples, channels] and [samples, channels, height, width].
+explicit backward saves only y and makes half as many.
 """
 
 from __future__ import annotations
@@ -18,31 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
-def batch_dims(y: Tensor) -> tuple[int, ...]:
-    """The dimensions over which a channel's statistics are computed: samples and positions."""
-    return (0, 2, 3) if y.ndim == 4 else (0,)
-
-
-def values_per_channel(y: Tensor) -> int:
-    """Number of values per channel in the batch."""
-    return y.numel() // y.shape[1]
-
-
-def per_channel(statistic: Tensor, y: Tensor) -> Tensor:
-    """A view of a (C,) tensor that broadcasts against y."""
-    return statistic.view(-1, 1, 1) if y.ndim == 4 else statistic
-
-
-def scale_and_shift(
-    y: Tensor, mean: Tensor | None, scale: Tensor | None, gamma: Tensor | None, beta: Tensor | None
-) -> Tensor:
-    """gamma * (y - mean) / scale + beta as one multiply-add per element; None terms are omitted."""
-    factor = gamma if gamma is not None else y.new_ones(y.shape[1])
-    factor = factor if scale is None else factor / scale
-    shift = beta if beta is not None else y.new_zeros(y.shape[1])
-    shift = shift if mean is None else shift - mean * factor
-    return torch.addcmul(per_channel(shift, y), y, per_channel(factor, y))
+from bncore.nets.per_channel import batch_dims, per_channel, scale_and_shift, values_per_channel
 
 
 def lp_scale(y: Tensor, p: float, eps: float) -> Tensor:
@@ -157,10 +132,10 @@ PerChannel = tuple[Tensor, Tensor, Tensor]
 
 
 def _gradients(
-    y: Tensor, grad: Tensor, known: PerChannel, setting: LpSettings, wanted: bool
+    y: Tensor, grad: Tensor, statistics: PerChannel, setting: LpSettings, wanted: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients with respect to y (if wanted), gamma / s_p and beta."""
-    mean, scale, factor = known
+    mean, scale, factor = statistics
     # factor * grad, sum of grad * (y - mean), sum of grad
     to_y, to_factor, to_beta = torch.ops.aten.native_batch_norm_backward(
         grad, y, factor, mean, torch.ones_like(scale), None, None, False, 0.0, [True, True, True]
@@ -178,11 +153,11 @@ def _gradients(
 
 
 def _fused_gradients(
-    y: Tensor, grad: Tensor, known: PerChannel, setting: LpSettings, wanted: bool
+    y: Tensor, grad: Tensor, statistics: PerChannel, setting: LpSettings, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Same as `_gradients`, by the Triton kernels."""
     kernels = _kernels()
-    mean, scale, factor = known
+    mean, scale, factor = statistics
     grad = grad.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else grad.contiguous()
     to_beta, to_factor, maxima = kernels.lp_sums(y, grad, mean, scale, setting.p)
     if not wanted:

@@ -16,7 +16,7 @@ import triton
 from torch import Tensor
 
 from bncore.nets import lp_kernels
-from bncore.nets.lp import values_per_channel
+from bncore.nets.per_channel import values_per_channel
 
 TILE = 2048
 """Values that a program holds at a time."""
@@ -53,13 +53,15 @@ def lp_sums(y: Tensor, grad: Tensor, mean: Tensor, scale: Tensor, p: float) -> t
     return total, product, maxima
 
 
-def lp_gradient(y: Tensor, grad: Tensor, known: tuple[Tensor, Tensor, Tensor, Tensor], p: float) -> Tensor:
+def lp_gradient(
+    y: Tensor, grad: Tensor, statistics: tuple[Tensor, Tensor, Tensor, Tensor], p: float
+) -> Tensor:
     """factor * grad + shift + share * slope(y), shaped like y.
 
     The slope is ds_p/dy without the factor common to the values of a channel.
 
     Arguments:
-        known: s_p, factor, shift and share, (C,) each.
+        statistics: s_p, factor, shift and share, (C,) each.
     """
     out = torch.empty_like(y)
     rows, channels = values_per_channel(y), y.shape[1]
@@ -67,7 +69,7 @@ def lp_gradient(y: Tensor, grad: Tensor, known: tuple[Tensor, Tensor, Tensor, Te
     grid = (triton.cdiv(rows, tile), triton.cdiv(channels, width))
     with torch.cuda.device_of(y):
         lp_kernels.gradient[grid](
-            y, grad, *known, out, rows, channels, p=p, tile_rows=tile, tile_channels=width
+            y, grad, *statistics, out, rows, channels, p=p, tile_rows=tile, tile_channels=width
         )
     return out
 

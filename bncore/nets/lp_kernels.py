@@ -107,12 +107,12 @@ def gradient(
 ):
     """factor * grad + shift + share * slope for every value, with the slope of `bncore.nets.lp`."""
     channel = tl.program_id(1) * tile_channels + tl.arange(0, tile_channels)
-    known = channel < channels
+    valid = channel < channels
     row = tl.program_id(0).to(tl.int64) * tile_rows + tl.arange(0, tile_rows)
-    inside = (row < rows)[:, None] & known[None, :]
+    inside = (row < rows)[:, None] & valid[None, :]
     place = row[:, None] * channels + channel[None, :]
     value = tl.load(y + place, inside, 0.0)
-    length = tl.load(scale + channel, known, 1.0)[None, :]
+    length = tl.load(scale + channel, valid, 1.0)[None, :]
     if p == 1.0:
         slope = (value > 0).to(value.dtype) - (value < 0).to(value.dtype)
     elif p == 2.0:
@@ -122,8 +122,8 @@ def gradient(
     else:
         size = power(tl.abs(value) / length, p - 1.0)
         slope = tl.where(value < 0, -size, size)
-    result = tl.load(factor + channel, known, 0.0)[None, :] * tl.load(grad + place, inside, 0.0)
+    result = tl.load(factor + channel, valid, 0.0)[None, :] * tl.load(grad + place, inside, 0.0)
     result += (
-        tl.load(shift + channel, known, 0.0)[None, :] + tl.load(share + channel, known, 0.0)[None, :] * slope
+        tl.load(shift + channel, valid, 0.0)[None, :] + tl.load(share + channel, valid, 0.0)[None, :] * slope
     )
     tl.store(out + place, result, inside)

@@ -133,12 +133,22 @@ class NormPosition(nn.Module):
         if p.chains > 1:
             mean, var = mean.repeat(p.chains), var.repeat(p.chains)
         s = self.setting
-        newest = self._weight_of_newest() if p.track else None
+        momentum = self._momentum() if p.track else None
         return NormState(
-            gamma, beta, mean, var, p.training, newest, s.eps, self.exponent, s.centred, self.groups, s.fused
+            gamma,
+            beta,
+            mean,
+            var,
+            p.training,
+            momentum,
+            s.eps,
+            self.exponent,
+            s.centred,
+            self.groups,
+            s.fused,
         )
 
-    def _weight_of_newest(self) -> float:
+    def _momentum(self) -> float:
         """Count this batch and return its weight in the running statistics."""
         if self.constant_momentum:
             return self.setting.momentum

@@ -2,8 +2,8 @@
 
 `y` is [samples, channels] or [samples, channels, height, width]; the batch kinds compute statistics per channel
 over samples and positions. The functions write nothing but the running statistics, and those only if
-`state.newest` is given. To add a norm, write a function and add a row to `NORMS`; while it is in none of the sets
-below, ICS computes it chain by chain, which is correct for any norm, but slower.
+`state.momentum` is given. To add a norm, write a function and add a row to `NORMS`; while it is in none of the
+sets below, ICS computes it chain by chain, which is correct for any norm, but slower.
 """
 
 from __future__ import annotations
@@ -16,14 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bncore.nets.lp import (
-    LpSettings,
-    batch_dims,
-    lp_normalized,
-    per_channel,
-    scale_and_shift,
-    values_per_channel,
-)
+from bncore.nets.lp import LpSettings, lp_normalized
+from bncore.nets.per_channel import batch_dims, per_channel, scale_and_shift, values_per_channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,7 @@ class NormState:
     running_mean: Tensor  # (C,)
     running_var: Tensor  # (C,) variance, or the squared scale s_p^2 of an l_p kind
     from_batch: bool  # use the statistics of this batch rather than the running ones
-    newest: float | None  # weight of this batch in the running statistics; None: do not update them
+    momentum: float | None  # weight of this batch in the running statistics; None: do not update them
     eps: float
     exponent: float  # p of an l_p kind
     centered: bool  # l_p scale of y - mean(y) instead of y
@@ -52,10 +46,10 @@ def batch(y: Tensor, state: NormState) -> Tensor:
     """Batch normalization (Ioffe & Szegedy, 2015), equal to torch.nn.BatchNorm1d and BatchNorm2d."""
     if not state.from_batch:
         return _with_statistics(y, state.running_mean, state.running_var, state)
-    if state.newest is None:
+    if state.momentum is None:
         return F.batch_norm(y, None, None, state.gamma, state.beta, True, 0.0, state.eps)
     running = (state.running_mean, state.running_var)
-    return F.batch_norm(y, *running, state.gamma, state.beta, True, state.newest, state.eps)
+    return F.batch_norm(y, *running, state.gamma, state.beta, True, state.momentum, state.eps)
 
 
 def batch_detached(y: Tensor, state: NormState) -> Tensor:
@@ -71,7 +65,7 @@ def batch_population(y: Tensor, state: NormState) -> Tensor:
     """Normalize by the running statistics as they were before this batch, even in training."""
     # Cloned: the backward pass needs the values that the update below overwrites.
     z = _with_statistics(y, state.running_mean.clone(), state.running_var.clone(), state)
-    if state.newest is not None:
+    if state.momentum is not None:
         var, mean = torch.var_mean(y.detach(), dim=batch_dims(y), correction=1)
         _track(state, mean, var)
     return z
@@ -176,12 +170,12 @@ def _track(state: NormState, mean: Tensor | None, var: Tensor | None) -> None:
     A variance that has overflowed stays infinite, where lerp's inf - inf would make it NaN. (A nonfinite mean
     makes the outputs NaN, and that step is refused.)
     """
-    if state.newest is None:
+    if state.momentum is None:
         return
     with torch.no_grad():
         if mean is not None:
-            state.running_mean.lerp_(mean, state.newest)
-        if var is not None and state.newest == 1:
+            state.running_mean.lerp_(mean, state.momentum)
+        if var is not None and state.momentum == 1:
             state.running_var.copy_(var)
         elif var is not None:
-            state.running_var.lerp_(var, state.newest).nan_to_num_(nan=inf, posinf=inf)
+            state.running_var.lerp_(var, state.momentum).nan_to_num_(nan=inf, posinf=inf)
