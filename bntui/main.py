@@ -8,17 +8,13 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
-from bntui.terminal import reset_terminal
+from bncore.config.errors import escape_control
+from bntui.version import version
 
-if TYPE_CHECKING:
-    from bntui.context import RunOrSweep
-    from bntui.preferences import Settings
-
-FAILED, USAGE, NO_RUN = 1, 2, 3
+USAGE = 2
 SSH = ("SSH_CONNECTION", "SSH_TTY")
 
 
@@ -39,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["config"]:
-        from bntui.configure import main as configure
+        from bntui.configure import main as configure  # noqa: PLC0415 - lazily loaded command
 
         return configure(arguments[1:])
     options = _parse(arguments)
@@ -50,45 +46,9 @@ def _main(arguments: list[str] | None) -> int:
     remote = any(os.environ.get(name) for name in SSH)
     os.environ.setdefault("TEXTUAL_FPS", "15" if remote else "120")  # read by Textual on import
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from bntui.start import start  # noqa: PLC0415 - Textual, which reads the environment when imported
 
-    from bncore.config.errors import SpecError
-    from bntui.app import Explorer
-    from bntui.live.watch import Disk
-    from bntui.preferences import Preferences, Settings, preferences_file, read_preferences
-
-    try:
-        preferences = Preferences() if options.no_config else read_preferences(preferences_file())
-    except SpecError as error:
-        sys.stderr.write(
-            f"bntui: {error}\nSee `bntui config --edit`; `bntui --no-config` ignores the file.\n"
-        )
-        return USAGE
-    slow = remote and "refresh" not in preferences.model_fields_set
-    given = {"theme": options.theme, "mouse": options.mouse, "refresh": 0.5 if slow else None}
-    settings = Settings(
-        root=options.root,
-        read_only=options.read_only,
-        speed=options.speed,
-        demo=options.demo,
-        **preferences.model_dump() | {name: value for name, value in given.items() if value is not None},
-    )
-    with ExitStack() as cleaning:
-        try:
-            settings, place = _start(settings, options.run, cleaning)
-        except OSError as error:
-            sys.stderr.write(f"bntui: {error}\n")
-            return FAILED
-        except LookupError as error:
-            sys.stderr.write(f"bntui: {error}\n")
-            return NO_RUN
-        if settings.speed is not None and place is None:
-            sys.stderr.write("bntui: --speed: expected together with a run or a sweep, to play back\n")
-            return USAGE
-        explorer = Explorer(settings, Disk(settings.root, settings.speed), place)
-        _tolerate_any_byte()
-        reset_terminal(sys.stderr.fileno())
-        explorer.run(mouse=settings.mouse)
-    return FAILED if explorer.return_code is None else explorer.return_code
+    return start(options, remote=remote)
 
 
 def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
@@ -101,46 +61,6 @@ def refusal(environment: Mapping[str, str], *streams: TextIO) -> str:
     if other:
         return f"needs a UTF-8 terminal; here it is {other} (LANG, LC_ALL or PYTHONIOENCODING)"
     return ""
-
-
-def _tolerate_any_byte() -> None:
-    """Accept input that is not UTF-8, such as from a terminal that sends Alt as the eighth bit; Textual by itself
-    would end on it."""
-    from functools import partial
-
-    from textual.drivers import linux_driver
-
-    decoder = codecs.getincrementaldecoder("utf-8")
-    setattr(linux_driver, "getincrementaldecoder", lambda _: partial(decoder, errors="replace"))  # noqa: B010
-
-
-def _start(settings: Settings, name: str | None, cleaning: ExitStack) -> tuple[Settings, RunOrSweep | None]:
-    """Settings, and what to show first.
-
-    Raises:
-        LookupError: the name matches nothing or is ambiguous; the message is escaped.
-        OSError: the recorded sweep cannot be unpacked.
-    """
-    if settings.demo:
-        from bncore.store.paths import SweepDir
-        from bntui.live.demo import SPEED, demo_sweep, remove_demo
-
-        sweep = demo_sweep()
-        cleaning.callback(remove_demo, sweep)
-        return settings.model_copy(update={"speed": settings.speed or SPEED}), SweepDir(sweep)
-    if name is None:
-        return settings, None
-    from bncore.config.errors import escape_control
-    from bncore.store.errors import StoreError
-    from bncore.store.find import find, list_places
-
-    try:
-        return settings, find(settings.root, name)
-    except StoreError as error:
-        folder = Path(name)
-        if folder.is_dir() and list_places(folder):
-            return settings.model_copy(update={"root": folder}), None
-        raise LookupError(escape_control(str(error))) from error
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -158,15 +78,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        from bncore.config.errors import escape_control
-
         super().error(escape_control(message))
 
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from bntui.version import version
-
         sys.stdout.write(f"bntui {version()}\n")
         parser.exit()
 
