@@ -212,11 +212,16 @@ def _thinned(curve: Curve) -> Curve:
         return curve
     starts = np.arange(0, len(curve.x), count)
     sizes = np.diff(np.append(starts, len(curve.x)))
-    x, low = (np.add.reduceat(values, starts) / sizes for values in (curve.x, curve.low))
+
+    def averaged(values: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(values, starts) / sizes)
+
+    x, low = averaged(curve.x), averaged(curve.low)
     if curve.is_line:
-        return replace(curve, x=x, low=low, high=low)
+        floor = None if curve.floor is None else averaged(curve.floor)
+        return replace(curve, x=x, low=low, high=low, floor=floor)
     if curve.weight == "spread":
-        return replace(curve, x=x, low=low, high=np.add.reduceat(curve.high, starts) / sizes)
+        return replace(curve, x=x, low=low, high=averaged(curve.high))
     low, high = np.fmin.reduceat(curve.low, starts), np.fmax.reduceat(curve.high, starts)
     return replace(curve, x=x, low=low, high=high)
 

@@ -161,6 +161,7 @@ def _probes(
     ics = {
         "name": "ics", "layers": LAYERS, "l2": [0.0, shift, shift], "cosine": [1.0, 1 - shift, 1 - shift],
         "one_minus_cosine": [0.0, shift, shift], "relative": [0.0, shift, shift],
+        "floor": [0.5 * shift] * 3,
     }  # fmt: skip
     activations = {
         "name": "activations", "layers": LAYERS, "counts": [[1, 4, 4, 1]] * 3, "bin_low": [-2.0] * 3,

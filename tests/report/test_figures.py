@@ -76,6 +76,17 @@ def test_seeds_are_drawn_as_their_mean_in_its_band_or_each_by_itself(tmp_path: P
     assert np.log10(together[0].high) == pytest.approx(mean + spread)
 
 
+def test_a_long_line_is_thinned_with_its_noise_floor(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path / "made", NONE | {"steps": 250}, BATCH | {"steps": 250}, seeds=2)
+    [figure] = [one for one in report([sweep]).pictures if one.name == "fig3a"]
+    found = [(curve, plot) for plot in figure.panels for curve in plot.curves if curve.floor is not None]
+    assert found
+    for curve, plot in found:
+        assert len(curve.x) <= 120
+        assert curve.floor == pytest.approx(np.full(len(curve.x), 0.5 * 0.1 * 1.005), rel=0.02)
+        assert panel_svg(plot, "long")
+
+
 def test_a_seed_that_ends_early_leaves_the_mean_at_a_mark(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path / "made", NONE, BATCH, seeds=2)
     early = run_of(tmp_path / "made" / "batch-1-s7", spec_of("batch", seed=7), state="diverged", steps=9)
