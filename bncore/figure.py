@@ -77,17 +77,17 @@ def _styles(wanted: Sequence[int | None], used: set[int], free_from: int) -> lis
 def _named_after(variant: str) -> int | None:
     """The style of the known variant whose name is a hyphen-delimited part of this one; if several, the
     longest."""
-    parts = [known for known in _BY_DIRECTORY if f"-{known}-" in f"-{variant}-"]
+    parts = [name for name in _BY_DIRECTORY if f"-{name}-" in f"-{variant}-"]
     return _BY_DIRECTORY[max(parts, key=len)] if parts else None
 
 
-def values_at(x: Floats, known: Floats, y: Floats) -> Floats:
-    """Values at each x of a line with ascending positions `known` and values `y`; NaN where x is not in
-    `known`."""
-    if not len(known):
+def values_at(x: Floats, points: Floats, y: Floats) -> Floats:
+    """Values at each x of a line with ascending positions `points` and values `y`; NaN where x is not in
+    `points`."""
+    if not len(points):
         return np.full(len(x), np.nan)
-    at = np.searchsorted(known, x, side="right") - 1
-    return np.where((at >= 0) & (known[at] == x), y[at], np.nan)
+    at = np.searchsorted(points, x, side="right") - 1
+    return np.where((at >= 0) & (points[at] == x), y[at], np.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

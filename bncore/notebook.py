@@ -84,8 +84,8 @@ class Sweep:
         """
         found = {name: run.frame(table) for name, run in self.runs.items() if table in run.tables}
         if not found:
-            known = ", ".join(sorted({name for run in self.runs.values() for name in run.tables})) or "none"
-            raise KeyError(f"{table}: no such table in {self.sweep.path.name}; expected one of {known}")
+            names = ", ".join(sorted({name for run in self.runs.values() for name in run.tables})) or "none"
+            raise KeyError(f"{table}: no such table in {self.sweep.path.name}; expected one of {names}")
         if find_spec("polars"):
             import polars  # noqa: PLC0415 - optional
 
@@ -197,11 +197,10 @@ def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) ->
     if layer is None and measure.per == "layer":
         layer = middle_layer(columns, measure)
     elif layer is not None:
-        known = sorted({one for run in columns for one in layers_of(run, measure)})
-        if layer not in known:
-            expected = (
-                f"one of {', '.join(map(str, known))}" if known else "none, of which there are no layers"
-            )
+        measured = sorted({one for run in columns for one in layers_of(run, measure)})
+        if layer not in measured:
+            numbers = ", ".join(map(str, measured))
+            expected = f"one of {numbers}" if measured else "none, of which there are no layers"
             raise KeyError(f"layer {layer} of {key}: expected {expected}")
     curves = tuple(curve for group in groups for curve in _curves(group, measure, layer, band))
     title = f"{measure.title}, layer {layer}" if measure.per == "layer" else measure.title

@@ -203,9 +203,9 @@ class _Watch:
             self._looks += [look] if look is not None else []
             self._next_look = time.monotonic() + HEARTBEAT_S
         took = [now[2] - then[2] for now, then in zip(self._heard, self._began, strict=True)]
-        made = [now[1] - then[1] for now, then in zip(self._heard, self._began, strict=True)]
-        if min(took) >= self._at_least_s and min(made) >= LEAST_STEPS:
-            self.speed = sum(steps / seconds for steps, seconds in zip(made, took, strict=True))
+        steps_done = [now[1] - then[1] for now, then in zip(self._heard, self._began, strict=True)]
+        if min(took) >= self._at_least_s and min(steps_done) >= LEAST_STEPS:
+            self.speed = sum(steps / seconds for steps, seconds in zip(steps_done, took, strict=True))
             self._local.end()
 
     def _listen(self) -> bool:

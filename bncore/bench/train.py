@@ -26,7 +26,7 @@ from bncore.store.status import HEARTBEAT_S
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine, Part, Sections
+from bncore.train.machine import Machine, SectionName, Sections
 from bncore.train.requests import POLL_S, Requests
 from bncore.train.state import TrainState, layout_of
 from bncore.train.step_graphs import graphs_of
@@ -82,7 +82,7 @@ def spec_of(kind: str, norm: str, device: str) -> Spec:
 class _Uncounted(Sections):
     """Sections that record no time."""
 
-    def __call__(self, part: Part) -> AbstractContextManager[None]:
+    def __call__(self, part: SectionName) -> AbstractContextManager[None]:
         return nullcontext()
 
 

@@ -63,7 +63,7 @@ def escape_control(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """`` (did you mean 'x'?)`` for the closest of `known`, or an empty text if none is close."""
-    close = get_close_matches(word, known, n=1)
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """`` (did you mean 'x'?)`` for the closest of `words`, or an empty text if none is close."""
+    close = get_close_matches(word, words, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""

@@ -55,8 +55,8 @@ def _find(name_or_path: str | Path, file: str, field: str, beside: Path | None =
     if isinstance(name_or_path, str) and "/" not in text and not text.endswith(".toml"):
         if text not in preset_names():
             files = [path.name for path in Path().glob("*.toml")]
-            known = f"one of {', '.join(preset_names())}{did_you_mean(text, (*preset_names(), *files))}"
-            raise SpecError([Problem(file or "preset", field, text, known, "no such preset")])
+            expected = f"one of {', '.join(preset_names())}{did_you_mean(text, (*preset_names(), *files))}"
+            raise SpecError([Problem(file or "preset", field, text, expected, "no such preset")])
         return preset_dir() / f"{text}.toml"
     path = (beside / text) if beside else Path(text)
     if missing := _not_a_file(path):
@@ -118,9 +118,9 @@ def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:
         field = f"axes[{index}]"
         path = tuple(axis.path.split("."))
         if axis.path and (not owners_of(path) or tables_at(path)):
-            known = [dotted(leaf) for leaf in leaves()]
+            expected = [dotted(leaf) for leaf in leaves()]
             hint = f" (did you mean '{ALIASES[axis.path]}'?)" if axis.path in ALIASES else ""
-            hint = hint or did_you_mean(axis.path, known)
+            hint = hint or did_you_mean(axis.path, expected)
             yield Problem(file, f"{field}.path", axis.path, f"a field in full, such as optim.lr{hint}")
             continue
         for name in axis.fields():

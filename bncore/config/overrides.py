@@ -159,14 +159,14 @@ def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
 
 def suggestion(name: str, more: Sequence[str] = ()) -> str:
     """`` (did you mean 'x'?)`` for the setting, or one of `more`, that `name` may stand for; else empty."""
-    known = [*(dotted(leaf) for leaf in leaves()), *more]
+    names = [*(dotted(leaf) for leaf in leaves()), *more]
     for wanted in dict.fromkeys((name, in_our_words(name))):
-        if wanted != name and (wanted in known or wanted in ALIASES):
+        if wanted != name and (wanted in names or wanted in ALIASES):
             return f" (did you mean {ALIASES.get(wanted, wanted)!r}?)"
-        same = [path for path in known if path.endswith("." + wanted)]
+        same = [path for path in names if path.endswith("." + wanted)]
         if same:
             return f" (did you mean {' or '.join(map(repr, same))}?)"
-    return did_you_mean(name, [*known, *ALIASES])
+    return did_you_mean(name, [*names, *ALIASES])
 
 
 def in_our_words(name: str) -> str:

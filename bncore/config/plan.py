@@ -180,9 +180,9 @@ def _option_problems(profile: str, seeds: tuple[int, ...]) -> list[Problem]:
 def _unmatched(experiment: Experiment, variants: Sequence[str]) -> list[Problem]:
     names = variant_names(experiment)
     unmatched = [text for text in variants if not any(fnmatchcase(name, text) for name in names)]
-    known = f"one of {', '.join(names)}"
+    expected = f"one of {', '.join(names)}"
     return [
-        Problem("--variants", "", text, known + did_you_mean(text, names), "no such variant")
+        Problem("--variants", "", text, expected + did_you_mean(text, names), "no such variant")
         for text in unmatched
     ]
 

@@ -113,8 +113,8 @@ def _starved_batch(spec: SpecFields, norms: list[LinearNorm]) -> Iterator[Confli
 
 def _starved_evaluation(spec: SpecFields, samples: int | None) -> Iterator[Conflict]:
     """Noise in evaluation is relative to the deviation of an evaluation batch, and the last batch may be short."""
-    size, known = spec.eval.batch_size, samples or spec.eval.train_samples
-    train = min(spec.eval.train_samples or known, known)
+    size, total = spec.eval.batch_size, samples or spec.eval.train_samples
+    train = min(spec.eval.train_samples or total, total)
     if size < FEWEST or (train and train % size == 1):
         last = "" if size < FEWEST else f", the last of {train} training samples"
         accepted = (

@@ -166,7 +166,7 @@ def _watch(thread: threading.Thread, transfer: Transfer, limit_s: float, progres
         complete = transfer.arrived == transfer.total  # only the check remains
         if now - heard > transfer.silence_s and not complete:
             raise TimeoutError(f"nothing arrived for {transfer.silence_s:g} s ({transfer.progress()})")
-        if now - transfer.begun > limit_s:
+        if now - transfer.started > limit_s:
             raise TimeoutError(f"not done after {limit_s:g} s: {transfer.progress()}")
 
 

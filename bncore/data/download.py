@@ -43,7 +43,7 @@ class Transfer:
     """Bytes in the file."""
     total: int | None = None
     """Bytes of the archive; None if the server does not say."""
-    begun: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     received: int = 0
     """Bytes received over the network."""
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -51,7 +51,7 @@ class Transfer:
     def progress(self) -> str:
         """Bytes so far and average rate, as text."""
         whole = "" if self.total is None else f" of {self.total:,}"
-        rate = self.received / max(time.monotonic() - self.begun, 1e-3)
+        rate = self.received / max(time.monotonic() - self.started, 1e-3)
         return f"{self.arrived:,}{whole} bytes arrived, {rate:,.0f} per second"
 
     def fetch(self, file: BinaryIO) -> None:

@@ -43,9 +43,11 @@ class Fidelity:
         """Whether the recomputed gradient equals the loop's up to scale and rounding."""
         return self.deviation <= self.tolerance
 
-    def in_precision(self, precision: str, grads: Gradient | None, held: Gradient, *, batch: str) -> Fidelity:
+    def in_precision(
+        self, precision: str, grads: Gradient | None, captured: Gradient, *, batch: str
+    ) -> Fidelity:
         """A copy that states the probes' precision, and the deviation of their gradient if it differs from g'."""
-        apart = math.nan if grads is None else compared(held, grads)[0]
+        apart = math.nan if grads is None else compared(captured, grads)[0]
         return replace(self, precision=precision, precision_deviation=apart, batch=batch)
 
     def fields(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def tolerance(precision: torch.dtype) -> float:
 
 
 def fidelity(
-    held: Gradient, again: Gradient, *, recorded: float | None, loss: float, allowed: float
+    captured: Gradient, recomputed: Gradient, *, recorded: float | None, loss: float, allowed: float
 ) -> Fidelity:
     """Compare the loop's gradient and loss with the recomputed ones.
 
@@ -80,25 +82,25 @@ def fidelity(
         ObserveError: there is no gradient, or it is sparse.
         ArithmeticError: a gradient is not finite.
     """
-    if not any(name in again for name in held):
+    if not any(name in recomputed for name in captured):
         raise ObserveError(f"gradient: no parameter has one at the update; {EXPECTED}")
-    if any(g.layout != torch.strided for g in held.values()):
+    if any(g.layout != torch.strided for g in captured.values()):
         raise ObserveError("gradient: sparse; expected a dense one (an embedding's sparse=False)")
-    deviation, scale = compared(held, again)
-    told = math.nan if recorded is None else abs(loss - recorded)
-    relative = told / abs(recorded) if recorded and told else told
+    deviation, scale = compared(captured, recomputed)
+    loss_error = math.nan if recorded is None else abs(loss - recorded)
+    relative = loss_error / abs(recorded) if recorded and loss_error else loss_error
     return Fidelity(deviation, scale, relative, allowed)
 
 
-def compared(held: Gradient, again: Gradient) -> tuple[float, float]:
+def compared(captured: Gradient, recomputed: Gradient) -> tuple[float, float]:
     """Deviation in direction between two gradients, and the length of the first divided by that of the second.
 
     Raises:
         ArithmeticError: one of them is not finite.
     """
-    there = [again[name] if name in again else torch.zeros_like(g) for name, g in held.items()]
-    found = whole(there, [g.to(a.dtype) for g, a in zip(held.values(), there, strict=True)])
-    size, other, apart = float(found.length), float(length(list(held.values()))), float(found.l2)
+    there = [recomputed[name] if name in recomputed else torch.zeros_like(g) for name, g in captured.items()]
+    found = whole(there, [g.to(a.dtype) for g, a in zip(captured.values(), there, strict=True)])
+    size, other, apart = float(found.length), float(length(list(captured.values()))), float(found.l2)
     if not (math.isfinite(size) and math.isfinite(apart)):
         raise ArithmeticError("the gradient is not finite")
     if size == other == 0:
@@ -110,7 +112,7 @@ def compared(held: Gradient, again: Gradient) -> tuple[float, float]:
 
 
 def require_same(
-    held: Gradient, again: Gradient, found: Fidelity, *, recorded: float | None, loss: float
+    captured: Gradient, recomputed: Gradient, found: Fidelity, *, recorded: float | None, loss: float
 ) -> None:
     """Check, for ``check="strict"``, that the recomputed loss and gradient match the loop's; the loop's gradient
     may be shorter.
@@ -119,14 +121,14 @@ def require_same(
         ObserveError: they do not match.
     """
     allowed = found.tolerance
-    told = math.nan if recorded is None else recorded
-    if not (abs(told - loss) <= allowed * max(abs(told), abs(loss)) or math.isnan(told + loss)):
+    logged = math.nan if recorded is None else recorded
+    if not (abs(logged - loss) <= allowed * max(abs(logged), abs(loss)) or math.isnan(logged + loss)):
         raise ObserveError(
-            f"loss: {told:.6g} was recorded, the loss on the batch is {loss:.6g}; expected "
+            f"loss: {logged:.6g} was recorded, the loss on the batch is {loss:.6g}; expected "
             "the same: a loss that is scaled, divided for accumulation or holds a penalty, autocast, a batch that "
             "was changed on its way to the model, and a module with a generator of its own make it another"
         )
-    idle = [name for name in held if name not in again and bool(held[name].any())]
+    idle = [name for name in captured if name not in recomputed and bool(captured[name].any())]
     if idle:
         raise ObserveError(
             f"gradient: {idle[0]}.grad is not 0, though the loss does not depend on it; {EXPECTED}"

@@ -12,9 +12,9 @@ from bncore.external.ready_controls import is_noise
 from bncore.external.recomputed_step import RecomputedStep
 
 
-def announcements(net: nn.Module, probes: Probes, again: RecomputedStep) -> Iterator[tuple[str, str]]:
+def announcements(net: nn.Module, probes: Probes, recomputed: RecomputedStep) -> Iterator[tuple[str, str]]:
     """Warnings to give once per run, each with a key."""
-    view, found = again.view, again.fidelity
+    view, found = recomputed.view, recomputed.fidelity
     if probes.ics.every and type(net) is not nn.Sequential:
         passes = len(probes.ics.layers or view.weights)
         yield (

@@ -31,10 +31,10 @@ from bncore.store.journal import SCHEMA, Journal
 from bncore.store.owner import acquire
 from bncore.train.checkpoint import params_sha256
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine, Part, Sections, find_gpu
+from bncore.train.machine import Machine, SectionName, Sections, find_gpu
 
 OnError = Literal["warn", "raise"]
-KNOWN_PARTS: tuple[Part, ...] = ("step", "probes")
+KNOWN_PARTS: tuple[SectionName, ...] = ("step", "probes")
 """Sections of a loop's time that its observer can tell apart."""
 
 
@@ -64,7 +64,7 @@ class Observation(Controls):
         self._measuring = recomputation.strict or any(part.every for _, part in described.probes)
         self._layer_map: LayerMap | None = None
         self._own: set[Tensor] = set()  # the network's known parameters
-        self._told: set[str] = set()  # warnings given
+        self._warned: set[str] = set()  # warnings given
         self._given_up = False
         self._measured: set[str] = set()  # probes that have measured, or failed to
         self._open = False
@@ -113,7 +113,7 @@ class Observation(Controls):
             self._elsewhere = True
             self._refuse("step: in another thread than the observation; expected the one that entered it")
         step = self.position
-        self._steering.begun += 1
+        self._steering.last_started += 1
         self._guarded(lambda: self._answer_requests(step))
         return ObservedStep(
             self._net,
@@ -158,7 +158,7 @@ class Observation(Controls):
         test_accuracy: float | None = None,
     ) -> None:
         """Journal an evaluation that the loop made of the current model."""
-        fields = _known(
+        fields = _floats(
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             test_loss=test_loss,
@@ -204,7 +204,7 @@ class Observation(Controls):
             raise ObserveError("step: made within another, or twice; expected one update after the other")
         self.position += 1
         with self._recomputation.processes.together() if measured else nullcontext():
-            self._tell(step)
+            self._write_step(step)
         if measured and (self._recomputation.strict or not step.skipped):
             with self._sections("probes"):
                 self._measure(step)
@@ -213,9 +213,9 @@ class Observation(Controls):
     def _beat(self) -> None:
         self._heartbeat.step = self.position
 
-    def _tell(self, step: ObservedStep) -> None:
+    def _write_step(self, step: ObservedStep) -> None:
         if step.logged:
-            fields = _known(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
+            fields = _floats(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
             if math.isnan(step.lr):  # parameter groups with different learning rates
                 del fields["lr"]
             self._write("step", step.step, **fields)
@@ -230,22 +230,22 @@ class Observation(Controls):
         with undisturbed(self._net, step.modes):
             try:
                 with self._recomputation.processes.together():
-                    captured, again = self._recomputed(step)
-                    self._describe(step, again)
+                    captured, recomputed = self._recomputed(step)
+                    self._describe(step, recomputed)
             except StoreError:
                 raise
             except Exception as error:
                 self._not_recomputed(step.step, error)
                 return
-            self._layer_map = again.view.layer_map
+            self._layer_map = recomputed.view.layer_map
             with self._recomputation.precision(captured):
-                self._run_probes(again)
+                self._run_probes(recomputed)
 
-    def _describe(self, step: ObservedStep, again: RecomputedStep) -> None:
+    def _describe(self, step: ObservedStep, recomputed: RecomputedStep) -> None:
         if self._layer_map is None:
-            check_layers(self._described.probes, len(again.view.weights))
-            self._write_layers(again.view.weights)
-        self._announce(step, again)
+            check_layers(self._described.probes, len(recomputed.view.weights))
+            self._write_layers(recomputed.view.weights)
+        self._announce(step, recomputed)
 
     def _recomputed(self, step: ObservedStep) -> tuple[CapturedStep, RecomputedStep]:
         captured = step.captured()
@@ -255,22 +255,22 @@ class Observation(Controls):
         return captured, self._recomputation.of(captured, self._layer_map)
 
     def _warn_once(self, text: str) -> None:
-        if text not in self._told and not self._recomputation.strict:  # the strict check refuses such a loop
-            self._told.add(text)
+        if text not in self._warned and not self._recomputation.strict:  # strict: such a loop is refused
+            self._warned.add(text)
             warnings.warn(text, RuntimeWarning, stacklevel=6)
 
-    def _announce(self, step: ObservedStep, again: RecomputedStep) -> None:
+    def _announce(self, step: ObservedStep, recomputed: RecomputedStep) -> None:
         said = [(text.partition(":")[0], text) for text in step.oddities()]
-        said += announcements(self._net, self._described.probes, again)
+        said += announcements(self._net, self._described.probes, recomputed)
         for key, text in said:
-            if key not in self._told:
-                self._told.add(key)
+            if key not in self._warned:
+                self._warned.add(key)
                 self._write("warning", step.step, text=text)
 
-    def _run_probes(self, again: RecomputedStep) -> None:
-        step, found = again.view.step, again.fidelity
+    def _run_probes(self, recomputed: RecomputedStep) -> None:
+        step, found = recomputed.view.step, recomputed.fidelity
         doubted: dict[str, Any] = {} if found.faithful else {"faithful": False}
-        results = list(self._probes.measure(again.view))  # all passes first: other processes wait for them
+        results = list(self._probes.measure(recomputed.view))  # all passes first: other processes wait
         self._write("probe", step, name="fidelity", **found.fields())
         for result in results:
             if isinstance(result, Measured):
@@ -360,7 +360,7 @@ class Observation(Controls):
         self._ownership.release()
 
 
-def _known(**fields: float | Tensor | None) -> dict[str, float]:
+def _floats(**fields: float | Tensor | None) -> dict[str, float]:
     return {name: float(value) for name, value in fields.items() if value is not None}
 
 

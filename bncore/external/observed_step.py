@@ -239,11 +239,11 @@ class ObservedStep:
             self._guard(lambda: self._capture(optimizer))
             return None
         self._closure = True
-        told = self._telling(closure, optimizer)
-        replaced = tuple(told if one is closure else one for one in args)
-        return replaced, {name: told if one is closure else one for name, one in kwargs.items()}
+        wrapped = self._capturing(closure, optimizer)
+        replaced = tuple(wrapped if one is closure else one for one in args)
+        return replaced, {name: wrapped if one is closure else one for name, one in kwargs.items()}
 
-    def _telling(self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
+    def _capturing(self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
         """The closure, wrapped to capture the step's gradient after its first call."""
         calls = 0
 

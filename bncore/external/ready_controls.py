@@ -154,7 +154,7 @@ class Controls:
                 "control_noise: the model is compiled; expected one that is not: it calls no new hooks"
             )
         seed = self._seed + self._steering.peers.rank
-        noise = ModuleNoise(found, step=lambda: self._steering.begun, seed=seed, **amplitudes)
+        noise = ModuleNoise(found, step=lambda: self._steering.last_started, seed=seed, **amplitudes)
         self.control(name, lambda: noise.on, noise.switch)
         for field, least in AMPLITUDES.items():
             self.control(

@@ -59,8 +59,8 @@ class Steering:
     ) -> None:
         self.compiled = False
         """Whether the model is compiled, so that it calls no hooks added later."""
-        self.begun = -1
-        """Number of the last step begun; also counted when the loop is no longer observed."""
+        self.last_started = -1
+        """Number of the last step started; also counted when the loop is no longer observed."""
         self.position = 0
         self.control = RunControl()
         self.panel = ControlPanel()

@@ -30,8 +30,8 @@ def time_taken_before(root: Path, planned: Plan) -> float | None:
             continue
         with suppress(SpecError, StoreError):
             runs = sweep.runs()
-            made = (resolved_spec_from_toml(run.spec_file) for run in runs)
-            if len(runs) != len(wanted) or sorted(map(_costs, made)) != wanted:
+            specs = (resolved_spec_from_toml(run.spec_file) for run in runs)
+            if len(runs) != len(wanted) or sorted(map(_costs, specs)) != wanted:
                 continue
             times = [overview.times() for overview in view_runs(runs)]
             ended = [(start, end) for start, end in times if start is not None and end is not None]

@@ -216,18 +216,18 @@ def group_curves(
     layer: int | None,
     band: Band,
     *,
-    known: Callable[[Measure], Aggregate] | None = None,
+    aggregate_of: Callable[[Measure], Aggregate] | None = None,
     with_runs: bool = False,
 ) -> Iterator[Curve]:
     """A group's mean and its band; for a measure that is itself a band, the means of its edges.
 
     Arguments:
-        known: returns the group's aggregate of a measure, for example from a cache; None: compute it.
+        aggregate_of: returns the group's aggregate of a measure, for example from a cache; None: compute it.
         with_runs: whether to draw the runs faintly behind their mean.
     """
 
     def of(one: Measure) -> Aggregate:
-        return known(one) if known else aggregate(members(group, one, layer), band, log=one.log)
+        return aggregate_of(one) if aggregate_of else aggregate(members(group, one, layer), band, log=one.log)
 
     mean = of(measure)
     if not len(mean.x):

@@ -72,7 +72,7 @@ class QueryError(ValueError):
 class Wanted(NamedTuple):
     """A condition on the value of a field."""
 
-    field: RunField
+    column: RunField
     test: Callable[[float | str], bool]
     text: str
     start: int
@@ -125,11 +125,11 @@ def parse(text: str) -> Query:
 def no_such_value(query: Query, views: Sequence[RunView]) -> QueryError | None:
     """An error for a value that no run has, if a run has a similar value or if a fraction was probably meant in
     percent; else None."""
-    for known, test, text, start, end in query.wanted:
-        values = [one for view in views for one in _as_tuple(known.of(view))]
+    for column, test, text, start, end in query.wanted:
+        values = [one for view in views for one in _as_tuple(column.of(view))]
         if any(map(test, values)):
             continue
-        if known.unit == "fraction" and "%" not in text and (_number(text, known) or 0.0) > 1:
+        if column.unit == "fraction" and "%" not in text and (_number(text, column) or 0.0) > 1:
             return QueryError(query.text, start, end, f"1 is 100 % (did you mean '{text}%'?)")
         near = did_you_mean(text, sorted({one for one in values if isinstance(one, str)}))
         if near:
@@ -152,9 +152,9 @@ def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
             list(measured_names()) if name == "has" else values_of(found, iter(views)) if found else []
         )
     kept += (text[start + len(kept) :].rpartition(",")[0] + ",").lstrip(",") if match else ""
-    begun = text[start + len(kept) :].lower()
-    fitting = [one for one in candidates if one.lower().startswith(begun)]
-    if match is None and "." not in begun:
+    typed = text[start + len(kept) :].lower()
+    fitting = [one for one in candidates if one.lower().startswith(typed)]
+    if match is None and "." not in typed:
         fitting = [one for one in fitting if "." not in one] or fitting
     return [text[:start] + kept + (f'"{one}"' if re.search(r'[\s()",]', one) else one) for one in fitting]
 
@@ -256,16 +256,16 @@ class _Parser:
         items = _items(value)
         if name == "has":
             return self._has(operator, op, items)
-        known = run_field(name)
-        if known is None:
+        column = run_field(name)
+        if column is None:
             self._refuse(named, no_such_field(name), named.start("word"))
-        self.settings |= known.kind == "setting"
-        self.measured |= {name} if known.kind == "measure" else set()
+        self.settings |= column.kind == "setting"
+        self.measured |= {name} if column.kind == "measure" else set()
         if op in _COMPARE:
-            return self._ordered(known, op, items)
-        wanted = [Wanted(known, self._test(known, *item), *item) for item in items]
+            return self._ordered(column, op, items)
+        wanted = [Wanted(column, self._test(column, *item), *item) for item in items]
         self.wanted += wanted if op != "!=" else ()
-        return _equal(known, [one.test for one in wanted], negative=op == "!=")
+        return _equal(column, [one.test for one in wanted], negative=op == "!=")
 
     def _has(self, operator: re.Match[str], op: str, items: list[tuple[str, int, int]]) -> Condition:
         if op not in (":", "=", "=="):
@@ -278,30 +278,30 @@ class _Parser:
         self.measured |= {*names}
         return lambda view, _text: any(has(view, name) for name in names)
 
-    def _ordered(self, known: RunField, op: str, items: list[tuple[str, int, int]]) -> Condition:
+    def _ordered(self, column: RunField, op: str, items: list[tuple[str, int, int]]) -> Condition:
         text, start, _ = items[0]
         end = items[-1][2]
-        bound = _number(text, known) if len(items) == 1 and known.numeric else None
+        bound = _number(text, column) if len(items) == 1 and column.numeric else None
         if bound is None:
             why = (
                 f"expected one number after '{op}'"
-                if known.numeric
-                else f"{known.name} is no number; expected ="
+                if column.numeric
+                else f"{column.name} is no number; expected ="
             )
             raise QueryError(self.text, start, end, why)
         compare = _COMPARE[op]
         self.wanted.append(
-            Wanted(known, lambda one: not isinstance(one, str) and compare(one, bound), text, start, end)
+            Wanted(column, lambda one: not isinstance(one, str) and compare(one, bound), text, start, end)
         )
-        return lambda view, _text: any(compare(one, bound) for one in _numbers(known.of(view)))
+        return lambda view, _text: any(compare(one, bound) for one in _numbers(column.of(view)))
 
-    def _test(self, known: RunField, text: str, start: int, end: int) -> Callable[[float | str], bool]:
+    def _test(self, column: RunField, text: str, start: int, end: int) -> Callable[[float | str], bool]:
         """The test that a single value must pass to match one item of a list."""
         if not text:
             raise QueryError(self.text, start, end, "expected a value beside the comma")
         low, dots, high = text.partition("..")
-        if known.numeric and dots:
-            bounds = [_number(low, known) if low else -math.inf, _number(high, known) if high else math.inf]
+        if column.numeric and dots:
+            bounds = [_number(low, column) if low else -math.inf, _number(high, column) if high else math.inf]
             if None in bounds or not (low or high):
                 raise QueryError(self.text, start, end, "expected a range of numbers, such as 0..4")
             least, most = (bound for bound in bounds if bound is not None)
@@ -309,17 +309,17 @@ class _Parser:
                 raise QueryError(self.text, start, end, "a range that descends")
             above, below = _COMPARE[">="], _COMPARE["<="]
             return lambda one: not isinstance(one, str) and above(one, least) and below(one, most)
-        number = _number(text, known) if known.numeric else None
+        number = _number(text, column) if column.numeric else None
         if number is not None:
             return lambda one: (
                 not isinstance(one, str) and (_same(one, number) or (math.isnan(one) and math.isnan(number)))
             )
-        if bool in known.types and text.lower() in _SWITCHES:
+        if bool in column.types and text.lower() in _SWITCHES:
             switch = _SWITCHES[text.lower()]
             return lambda one: one is switch
-        if str not in known.types and "*" not in text and text.lower() not in map(str.lower, known.words):
+        if str not in column.types and "*" not in text and text.lower() not in map(str.lower, column.words):
             raise QueryError(
-                self.text, start, end, f"expected {known.expected}{did_you_mean(text.lower(), known.words)}"
+                self.text, start, end, f"expected {column.expected}{did_you_mean(text.lower(), column.words)}"
             )
         glob = re.compile(_pattern(text.casefold()), re.DOTALL)
         return lambda one: glob.fullmatch(_in_words(one).casefold()) is not None
@@ -361,9 +361,9 @@ def _items(value: re.Match[str]) -> list[tuple[str, int, int]]:
     return found
 
 
-def _equal(known: RunField, tests: Sequence[Callable[[float | str], bool]], *, negative: bool) -> Condition:
+def _equal(column: RunField, tests: Sequence[Callable[[float | str], bool]], *, negative: bool) -> Condition:
     def holds(view: RunView, _text: str) -> bool:
-        values = _as_tuple(known.of(view))
+        values = _as_tuple(column.of(view))
         return bool(values) and any(test(one) for test in tests for one in values) is not negative
 
     return holds
@@ -377,12 +377,12 @@ def _numbers(value: Value) -> Iterable[float]:
     return [one for one in _as_tuple(value) if isinstance(one, int | float) and not isinstance(one, bool)]
 
 
-def _number(text: str, known: RunField) -> float | None:
+def _number(text: str, column: RunField) -> float | None:
     """Parse ``1e-3`` or ``60%``, and for a time also ``90s``, ``10min``, ``2h``, ``3d``; None if not a number."""
     number, scale = text.strip(), 1.0
     if number.endswith("%"):
         number, scale = number[:-1], 0.01
-    elif known.unit == "s" and (match := re.fullmatch(r"(.*?\d\.?)\s*(s|m|min|h|d)", number)):
+    elif column.unit == "s" and (match := re.fullmatch(r"(.*?\d\.?)\s*(s|m|min|h|d)", number)):
         number, scale = match[1], _SECONDS[match[2]]
     try:
         return float(number) * scale

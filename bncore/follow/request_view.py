@@ -50,8 +50,8 @@ def journaled(events: Iterable[Event]) -> tuple[RequestView, ...]:
 def in_inbox(run: RunDir, answered: Iterable[RequestView]) -> tuple[RequestView, ...]:
     """The requests in a run's inbox that are not among `answered`: first those that the run set aside as invalid
     or unauthorized, then the pending ones in order."""
-    known = {request.id for request in answered}
-    pending = tuple(_pending(request) for request in waiting(run) if request.id not in known)
+    answered_ids = {request.id for request in answered}
+    pending = tuple(_pending(request) for request in waiting(run) if request.id not in answered_ids)
     return (*_set_aside(run), *pending)
 
 

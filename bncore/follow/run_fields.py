@@ -75,8 +75,8 @@ def _experiment_in(sweep: Path, _changed: int) -> str:
 
 
 def _age(view: RunView) -> float | None:
-    begun = view.times()[0]
-    return None if begun is None else time.time() - begun
+    started = view.times()[0]
+    return None if started is None else time.time() - started
 
 
 def _tags(view: RunView) -> Value:
@@ -85,10 +85,10 @@ def _tags(view: RunView) -> Value:
 
 
 def _duration(view: RunView) -> float | None:
-    begun, end = view.times()
+    started, end = view.times()
     if end is None and view.status is not None:
         end = time.time() if view.state in LIVE else view.status.t
-    return None if begun is None or end is None else end - begun
+    return None if started is None or end is None else end - started
 
 
 _OF_RUNS = {
@@ -138,7 +138,7 @@ def run_field(name: str) -> RunField | None:
     loops, where the case of NAME does not matter; None if there is no such field."""
     prefix, _, rest = name.partition(".")
     if prefix == "config" and rest:
-        return RunField(name, lambda view: _told(view, rest), (float, str, bool))
+        return RunField(name, lambda view: _configured(view, rest), (float, str, bool))
     if prefix == LOG and rest:
         return RunField(name, lambda view: _logged(view, rest))
     if prefix == "control" and rest:
@@ -146,7 +146,7 @@ def run_field(name: str) -> RunField | None:
     return run_fields().get(name)
 
 
-def _told(view: RunView, name: str) -> Value:
+def _configured(view: RunView, name: str) -> Value:
     return _named(name, view.settings.config.items() if isinstance(view.settings, Observed) else ())
 
 
@@ -158,9 +158,9 @@ def _logged(view: RunView, name: str) -> Value:
     return _named(name, ((field, view.newest(LOG, field)) for field in view.columns.fields(LOG)))
 
 
-def _named(name: str, told: Iterable[tuple[str, Value]]) -> Value:
+def _named(name: str, items: Iterable[tuple[str, Value]]) -> Value:
     """The value with that name, ignoring case; escaped."""
-    found = next((value for key, value in told if key.lower() == name.lower()), None)
+    found = next((value for key, value in items if key.lower() == name.lower()), None)
     return escape_control(found) if isinstance(found, str) else found
 
 

@@ -180,19 +180,19 @@ def orphans(runs: Sequence[RunDir]) -> list[RunDir]:
 
 def await_orphans(
     runs: Sequence[RunDir],
-    tell: Callable[[list[RunDir]], object] = lambda _: None,
+    on_wait: Callable[[list[RunDir]], object] = lambda _: None,
     *,
     seconds: float = PATIENCE_S,
 ) -> list[RunDir]:
     """Wait until no run has an orphan, for at most `seconds`; returns the runs that still have one.
 
     Arguments:
-        tell: called once with the runs waited for, if there are any.
+        on_wait: called once with the runs waited for, if there are any.
     """
     until = time.monotonic() + seconds
     left = orphans(runs)
     if left:
-        tell(left)
+        on_wait(left)
     while left and time.monotonic() < until:
         time.sleep(POLL_EVERY_S)
         left = orphans(left)

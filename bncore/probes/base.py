@@ -66,12 +66,12 @@ class Measurement:
     """Further inputs of this step's operations."""
     compute: Callable[[StepView, Sequence[Tensor]], Found]
     """The operations: they read the view, `given` and theta_{t+1}, and never wait for the device."""
-    tell: Callable[[Found], dict[str, Any]]
+    finish: Callable[[Found], dict[str, Any]]
     """Converts the computed tensors to the journal's fields."""
 
     def done(self) -> dict[str, Any]:
         """Run both halves."""
-        return self.tell(self.compute(self.view, self.given))
+        return self.finish(self.compute(self.view, self.given))
 
 
 @runtime_checkable

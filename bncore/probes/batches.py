@@ -91,10 +91,10 @@ def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, MutableMapping):
-        made = copy.copy(batch)
+        changed = copy.copy(batch)
         for key, part in batch.items():
-            made[key] = map_tensors(part, change)
-        return made
+            changed[key] = map_tensors(part, change)
+        return changed
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(map_tensors(part, change) for part in batch))
     if isinstance(batch, list | tuple):

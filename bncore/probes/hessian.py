@@ -116,9 +116,9 @@ def _require_same_loss(view: StepView, loss: Tensor) -> None:
 
     Attention with dropout draws differently in another kernel, so the Hessian would be that of another loss.
     """
-    known = torch.as_tensor(view.loss, dtype=loss.dtype, device=loss.device)
+    recorded = torch.as_tensor(view.loss, dtype=loss.dtype, device=loss.device)
     rtol = torch.finfo(loss.dtype).eps ** 0.5
-    if torch.isclose(loss.detach(), known, rtol=rtol, atol=0.0, equal_nan=True) or view.reorderable:
+    if torch.isclose(loss.detach(), recorded, rtol=rtol, atol=0.0, equal_nan=True) or view.reorderable:
         return  # no draws, or the same ones
     raise ValueError(
         f"the step's loss is {view.loss:.6g}, and {loss.item():.6g} with the math kernel of attention, the only "

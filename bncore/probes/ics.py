@@ -164,7 +164,7 @@ class IcsProbe(Probe):
                 "relative": compared.relative,
             }
 
-        def tell(found: Mapping[str, Tensor]) -> dict[str, Any]:
+        def finish(found: Mapping[str, Tensor]) -> dict[str, Any]:
             require_finite("a gradient", found["l2"])
             fields = {**found, **self._floor(view, seen, chosen)}
             self._measured += 1
@@ -176,7 +176,7 @@ class IcsProbe(Probe):
                 **in_precision_of(view, fields),
             }
 
-        return Measurement((*chosen, method, len(equal), samples, limit, budget), seen, (), compute, tell)
+        return Measurement((*chosen, method, len(equal), samples, limit, budget), seen, (), compute, finish)
 
     def _seen(self, view: StepView) -> tuple[StepView, str]:
         """The view to evaluate on, and the method."""

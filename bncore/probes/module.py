@@ -159,7 +159,7 @@ class ModuleView(StepView):
         numbers = {name: number for number, name in enumerate(self.weights, start=1)}
         outputs: dict[int, list[Tensor]] = {}
 
-        def tell(weight: str, output: Tensor) -> None:
+        def see_output(weight: str, output: Tensor) -> None:
             if weight in numbers and len(self.micro_batches) == 1:
                 see(numbers[weight], self.processes.gather(output))
             elif weight in numbers:
@@ -168,7 +168,7 @@ class ModuleView(StepView):
         def run(net: nn.Module) -> None:
             terms = self.terms(net)
             for _ in self.micro_batches:
-                outputs_seen(net, self.layer_map, tell, lambda: next(terms))  # type: ignore[arg-type]
+                outputs_seen(net, self.layer_map, see_output, lambda: next(terms))  # type: ignore[arg-type]
 
         self.within(self.before, run)
         for number, parts in outputs.items():

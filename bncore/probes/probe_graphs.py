@@ -49,14 +49,14 @@ class ProbeGraphs:
 
     Arguments:
         recorder: captures the graphs; None: no graphs are used.
-        tell: called with the reason, once for each kind of measurement that cannot use a graph.
+        on_failure: called with the reason, once for each kind of measurement that cannot use a graph.
     """
 
     def __init__(
-        self, recorder: Recorder | None = None, tell: Callable[[str], object] = lambda reason: None
+        self, recorder: Recorder | None = None, on_failure: Callable[[str], object] = lambda reason: None
     ) -> None:
         self._recorder = recorder
-        self._tell = tell
+        self._on_failure = on_failure
         self._kept: GraphCache[_Graph] = GraphCache(recorder)
         self.replayed = 0
         """Number of measurements replayed from a graph so far."""
@@ -71,9 +71,9 @@ class ProbeGraphs:
         if graph is not None and graph.fill(task):
             graph.replay()
             self.replayed += 1
-            return task.tell(graph.found())
+            return task.finish(graph.found())
         if self._kept.worth_recording(key):
-            return task.tell(self._tried(key, self._recorder, task))
+            return task.finish(self._tried(key, self._recorder, task))
         return task.done()
 
     def forget(self) -> None:
@@ -96,7 +96,7 @@ class ProbeGraphs:
             self._kept.keep(key, _Graph(own, replay, result, shapes, noise))
         except (RuntimeError, CaptureRefused) as error:  # RuntimeError includes running out of memory
             like = f"measurements like that of step {task.view.step}"
-            self._tell(f"no CUDA graph for {like}: {first_line(error)}")
+            self._on_failure(f"no CUDA graph for {like}: {first_line(error)}")
         return found
 
 

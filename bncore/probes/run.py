@@ -107,7 +107,7 @@ class ProbeRunner:
             self.set_cadence(name, getattr(spec.probes, name))
 
     def measure(
-        self, view: StepView, known: Mapping[str, Mapping[str, Any]] = NOTHING
+        self, view: StepView, earlier: Mapping[str, Mapping[str, Any]] = NOTHING
     ) -> Iterator[Measured | Failed]:
         """The measurements due at `view.step`, one at a time.
 
@@ -116,7 +116,7 @@ class ProbeRunner:
         then on.
 
         Arguments:
-            known: earlier events of this step by probe name, from this run before it was resumed or from the run
+            earlier: earlier events of this step by probe name, from this run before it was resumed or from the run
                 that it repeats. A measurement for which memory was then too short is skipped, and one that
                 succeeded uses the same amount of memory again.
         """
@@ -128,7 +128,7 @@ class ProbeRunner:
             yield from self.without_memory(view.step, error)
             return
         for name in due:
-            event = known.get(name, {})
+            event = earlier.get(name, {})
             if event.get("short_of_memory"):
                 yield Failed(name, str(event["reason"]), short_of_memory=True)
                 continue

@@ -63,7 +63,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Pass:
+class _TracedForward:
     """A forward pass of the step on one micro-batch."""
 
     view: ModuleView
@@ -82,7 +82,7 @@ class GrowingSequential:
     """A step of an `nn.Sequential` that its loss calls once for each micro-batch."""
 
     view: ModuleView
-    passes: tuple[_Pass, ...]
+    passes: tuple[_TracedForward, ...]
 
     @staticmethod
     def of(view: ModuleView) -> GrowingSequential | None:
@@ -122,17 +122,17 @@ class GrowingSequential:
 class _Growing:
     """One evaluation of the growing batch on one micro-batch."""
 
-    made: _Pass
+    traced: _TracedForward
     new: Parameters
 
     def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
         found: list[Tensor] = []
-        prefix, reached = self.made.x, 0
+        prefix, reached = self.traced.x, 0
         for group in groups:
             leaves: dict[int, Tensor] = {}
             chains: list[Tensor] = []
-            places = [_place(self.made, layer) for layer in group]
-            for place in range(reached, len(self.made.parts)):
+            places = [_place(self.traced, layer) for layer in group]
+            for place in range(reached, len(self.traced.parts)):
                 chains = self._old(place, chains)
                 for layer in (layer for layer, at in zip(group, places, strict=True) if at == place):
                     chains += self._call(place, self._mixed(layer, leaves), [prefix.clone()])
@@ -145,7 +145,7 @@ class _Growing:
 
     def _mixed(self, layer: int, leaves: dict[int, Tensor]) -> Parameters:
         """Updated parameters before this layer, old ones elsewhere; its weight is a variable, kept in `leaves`."""
-        view = self.made.view
+        view = self.traced.view
         weight = view.weights[layer]
         leaf = leaves.setdefault(layer, view.before[weight].detach().requires_grad_())
         mixed = {n: (self.new if view.layer_of(n) < layer else view.before)[n] for n in view.before}
@@ -153,17 +153,17 @@ class _Growing:
 
     def _old(self, place: int, chains: list[Tensor]) -> list[Tensor]:
         """The output of the old part for all chains."""
-        before = self.made.view.before
-        if len(chains) > 1 and self.made.parts[place].by_sample:
+        before = self.traced.view.before
+        if len(chains) > 1 and self.traced.parts[place].by_sample:
             (joined,) = self._call(place, before, [torch.cat(chains)])
             return list(joined.chunk(len(chains)))
         return self._call(place, before, chains)
 
     def _call(self, place: int, parameters: Parameters, given: Sequence[Tensor]) -> list[Tensor]:
         """The output of a part for each input."""
-        part = self.made.parts[place]
+        part = self.traced.parts[place]
         found: list[Tensor] = []
-        with self.made.autocast:
+        with self.traced.autocast:
             for x in given:
                 if part.draws is not None:
                     part.draws.restore()
@@ -174,7 +174,7 @@ class _Growing:
     @contextmanager
     def _lent(self, slots: Sequence[_Slot], parameters: Parameters) -> Iterator[None]:
         """Let the modules temporarily have these parameters and the buffers of the step."""
-        buffers, own = self.made.view.buffers, [slot.table[slot.key] for slot in slots]
+        buffers, own = self.traced.view.buffers, [slot.table[slot.key] for slot in slots]
         try:
             for table, key, name in slots:
                 table[key] = parameters[name] if name in parameters else buffers[name].clone()
@@ -185,9 +185,9 @@ class _Growing:
 
     def _gradients(self, chains: list[Tensor], leaves: dict[int, Tensor]) -> list[Tensor]:
         """The gradients of the chains' losses: no two chains share a variable."""
-        view, slots = self.made.view, _slots(self.made.view.net)
+        view, slots = self.traced.view, _slots(self.traced.view.net)
         losses: list[Tensor] = []
-        with _giving(self.made, chains):
+        with _giving(self.traced, chains):
             for layer in list(leaves):
                 with self._lent(slots, self._mixed(layer, leaves)):
                     losses += view.terms(view.net)
@@ -195,10 +195,10 @@ class _Growing:
         return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), slopes, strict=True)]
 
 
-def _place(made: _Pass, layer: int) -> int:
+def _place(traced: _TracedForward, layer: int) -> int:
     """Index of the part that contains a layer."""
-    weight = made.view.weights[layer]
-    return next(i for i, part in enumerate(made.parts) if weight.startswith(f"{part.name}."))
+    weight = traced.view.weights[layer]
+    return next(i for i, part in enumerate(traced.parts) if weight.startswith(f"{part.name}."))
 
 
 def _slots(module: nn.Module, within: str = "") -> tuple[_Slot, ...]:
@@ -220,12 +220,12 @@ def _parts(net: nn.Module, within: str = "") -> Iterator[tuple[str, nn.Module]]:
             yield f"{within}{name}", child
 
 
-def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _Pass | None:
+def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _TracedForward | None:
     """The loss's pass through the network; None unless it is one call with a single tensor from part to part."""
     net: nn.Module = view.net
     names = {module: name for name, module in named}
     calls: list[nn.Module] = []
-    passes: list[_Pass] = []
+    passes: list[_TracedForward] = []
     parts: list[_Part] = []
     entered: list[tuple[RngState | None, bool]] = []
     left: list[RngState | None] = []
@@ -242,7 +242,7 @@ def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _Pass | N
             kind = view.device.type
             on = torch.is_autocast_enabled(kind)
             autocast = torch.autocast(kind, dtype=torch.get_autocast_dtype(kind) if on else None, enabled=on)
-            passes.append(_Pass(view, args[0].detach().clone(), autocast, (), None))
+            passes.append(_TracedForward(view, args[0].detach().clone(), autocast, (), None))
 
     def after(module: nn.Module, _args: object, output: object) -> None:
         if module is not net and isinstance(output, Tensor) and output.ndim:
@@ -274,16 +274,16 @@ def _of_torch(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _giving(made: _Pass, outputs: Sequence[Tensor]) -> Iterator[None]:
+def _giving(traced: _TracedForward, outputs: Sequence[Tensor]) -> Iterator[None]:
     """Let the network return these outputs, call by call, whatever its input."""
     remaining = iter(outputs)
 
     def leave(_: Tensor) -> Tensor:
-        if made.left is not None:
-            made.left.restore()
+        if traced.left is not None:
+            traced.left.restore()
         return next(remaining)
 
-    *others, last = (vars(part.module) for part in made.parts)
+    *others, last = (vars(part.module) for part in traced.parts)
     try:
         for attributes in others:
             attributes["forward"] = lambda x: x

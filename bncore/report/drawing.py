@@ -271,9 +271,9 @@ def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
                 markersize=2.5,
             )  # fmt: skip
     _beyond(ax, curve, color)
-    known = np.flatnonzero(np.isfinite(high))
-    if curve.diverged and len(known):
-        ax.plot(curve.x[known[-1]], high[known[-1]], "x", color=color, markersize=6)
+    finite = np.flatnonzero(np.isfinite(high))
+    if curve.diverged and len(finite):
+        ax.plot(curve.x[finite[-1]], high[finite[-1]], "x", color=color, markersize=6)
 
 
 def _drawable(values: Floats, plot: ChartData) -> Floats:

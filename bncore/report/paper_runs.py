@@ -100,11 +100,11 @@ class PaperReading:
 def paper_readings(claim: Claim) -> tuple[PaperReading, ...]:
     """The verdicts of a claim's rules on the paper's own curves; empty if the curves do not suffice."""
     return tuple(
-        PaperReading(setting.network, scope.title, part.title, part.verdict, part.known)
+        PaperReading(setting.network, scope.title, part.title, part.verdict, part.measured)
         for setting in paper_settings()
         for scope in claim.scopes(setting)
         for part in scope.parts
-        if part.known
+        if part.measured
     )
 
 

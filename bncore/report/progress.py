@@ -65,8 +65,8 @@ def training_curve(columns: Columns, total: int) -> TrainingCurve | None:
     batch that is misclassified. None if neither was journaled or the first value is not positive."""
     loss, accuracy = columns.series("step", "loss"), columns.series("step", "accuracy")
     series, values = (loss, loss.values) if len(loss) else (accuracy, 1 - accuracy.values)
-    steps, known = series.steps.astype(np.float64), np.isfinite(values)
-    steps, values = steps[known], values[known]
+    steps, finite = series.steps.astype(np.float64), np.isfinite(values)
+    steps, values = steps[finite], values[finite]
     if not len(values) or not values[0] > 0:
         return None
     # A loss of 1e30 in the cumulative sum would leave no digits for the losses after it.
@@ -90,10 +90,10 @@ class MeasuredAt:
     def of(steps: Floats, values: Floats) -> MeasuredAt:
         """Make one from a journal field, averaging fields with several values per measurement (per layer)."""
         table = values.reshape(len(values), int(np.prod(values.shape[1:])))
-        known = np.isfinite(table)
-        counts = known.sum(axis=1)
+        finite = np.isfinite(table)
+        counts = finite.sum(axis=1)
         kept = counts > 0
-        means = np.where(known, table, 0.0).sum(axis=1)[kept] / counts[kept]
+        means = np.where(finite, table, 0.0).sum(axis=1)[kept] / counts[kept]
         return MeasuredAt(steps[kept], means)
 
 

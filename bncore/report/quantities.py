@@ -289,8 +289,8 @@ def _moving(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
     if values.ndim != 2 or table != "probe:ics":
         return steps, values
     _, layers = rows(run, table, "layers")
-    known = layers.ndim == 2 and layers.shape[1] == values.shape[1]
-    numbers = layers[-1] if known else np.arange(1, values.shape[1] + 1)
+    labeled = layers.ndim == 2 and layers.shape[1] == values.shape[1]
+    numbers = layers[-1] if labeled else np.arange(1, values.shape[1] + 1)
     return steps, values[:, numbers > 1]
 
 
@@ -303,5 +303,5 @@ def _final(run: ReportRun, steps: Floats, values: Floats) -> float | None:
 
 
 def _mean(values: Floats) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else None

@@ -171,11 +171,11 @@ def rank(value: float, ours: Floats, tolerance: float = 0.0) -> float:
     Arguments:
         ours: (n,); non-finite values are left out.
     """
-    known = ours[np.isfinite(ours)]
-    if not len(known) or not np.isfinite(value):
+    finite = ours[np.isfinite(ours)]
+    if not len(finite) or not np.isfinite(value):
         return np.nan
-    ties = np.abs(known - value) <= tolerance
-    return float(((known < value) & ~ties).mean() + ties.mean() / 2)
+    ties = np.abs(finite - value) <= tolerance
+    return float(((finite < value) & ~ties).mean() + ties.mean() / 2)
 
 
 def looks(aligned: Aligned) -> tuple[RankSample, ...]:
@@ -184,15 +184,15 @@ def looks(aligned: Aligned) -> tuple[RankSample, ...]:
     for at in chosen(aligned.steps):
         for edge, name in enumerate(aligned.edges):
             paper, ours = float(aligned.paper[edge, at]), aligned.ours[edge, :, at]
-            known = ours[np.isfinite(ours)]
-            if len(known) < 2 or not np.isfinite(paper):
+            finite = ours[np.isfinite(ours)]
+            if len(finite) < 2 or not np.isfinite(paper):
                 continue
-            low, high = float(known.min()), float(known.max())
+            low, high = float(finite.min()), float(finite.max())
             side = int(paper > high + aligned.tolerance) - int(paper < low - aligned.tolerance)
-            share = rank(paper, known, aligned.tolerance)
+            share = rank(paper, finite, aligned.tolerance)
             value, least, most = map(float, aligned.plain(np.array([paper, low, high])))
             found.append(
-                RankSample(float(aligned.steps[at]), name, share, len(known), value, least, most, side)
+                RankSample(float(aligned.steps[at]), name, share, len(finite), value, least, most, side)
             )
     return tuple(found)
 
@@ -215,14 +215,14 @@ def as_far(aligned: Aligned) -> int:
 
 def _beyond(pool: Floats, tolerance: float) -> Floats:
     """Distance of each curve outside all others, shape (curves,)."""
-    known = np.isfinite(pool)
-    low = np.sort(np.where(known, pool, np.inf), axis=0)[:2]
-    high = np.sort(np.where(known, pool, -np.inf), axis=0)[::-1][:2]
+    finite = np.isfinite(pool)
+    low = np.sort(np.where(finite, pool, np.inf), axis=0)[:2]
+    high = np.sort(np.where(finite, pool, -np.inf), axis=0)[::-1][:2]
     least = np.where(pool == low[0], low[1], low[0])  # of the others
     most = np.where(pool == high[0], high[1], high[0])
     beyond = np.maximum(np.maximum(pool - most, least - pool) - tolerance, 0)
-    beyond = np.where(known, beyond / (most - least + tolerance + _TINY), 0)
-    return np.asarray(beyond.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+    beyond = np.where(finite, beyond / (most - least + tolerance + _TINY), 0)
+    return np.asarray(beyond.sum(axis=1) / np.maximum(finite.sum(axis=1), 1))
 
 
 def chosen(steps: Floats) -> list[int]:

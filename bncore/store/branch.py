@@ -143,13 +143,13 @@ def updates_begun(events: list[Event]) -> int:
     An evaluation that was not requested counts as part of its step's update.
     """
     requested = {event["step"] for event in events if is_applied(event, "evaluate")}
-    begun = (
+    steps = (
         event["step"] + 1
         if event["type"] in UPDATING and not (event["type"] == "eval" and event["step"] in requested)
         else event["step"]
         for event in events
     )
-    return max(begun, default=0)
+    return max(steps, default=0)
 
 
 def _fork_step(
@@ -157,8 +157,8 @@ def _fork_step(
 ) -> int:
     steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
     if not steps:
-        known = _last_step(parent, spec, events)
-        why = f"no checkpoint to fork from; say --at STEP, from {first} to {known}"
+        last = _last_step(parent, spec, events)
+        why = f"no checkpoint to fork from; say --at STEP, from {first} to {last}"
         raise BranchError(f"{parent.name}: {why}")
     return steps[-1]
 

@@ -40,7 +40,7 @@ class Set(Command):
 
     @field_validator("changes")
     @classmethod
-    def _known(cls, changes: dict[str, Any]) -> dict[str, Any]:
+    def _check_settings(cls, changes: dict[str, Any]) -> dict[str, Any]:
         for name, value in changes.items():
             path = tuple(name.split("."))
             if not settable(path):

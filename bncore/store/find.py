@@ -69,15 +69,15 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     if at_path is not None:
         return at_path
     sweep_part, slash, run_part = name.strip("/").partition("/")
-    known: dict[str, RunDir | SweepDir] = {
+    by_name: dict[str, RunDir | SweepDir] = {
         escape_control(one.path.name): one for one in places if not slash or isinstance(one, SweepDir)
     }
-    if slash and len(known) < len(places):
-        known.setdefault(escape_control(root.absolute().name), SweepDir(root.absolute()))
-    found = _matching(known, sweep_part)
+    if slash and len(by_name) < len(places):
+        by_name.setdefault(escape_control(root.absolute().name), SweepDir(root.absolute()))
+    found = _matching(by_name, sweep_part)
     if not found and not slash:
         found = [run for place in places for run in _runs_of(place) if name in _names_of(run)]
-    sweep = _only(found, name, f"{root}", list(known), sweep_part)
+    sweep = _only(found, name, f"{root}", list(by_name), sweep_part)
     if not slash or not isinstance(sweep, SweepDir):
         return sweep
     runs_of = {escape_control(run.path.name): run for run in sweep.runs()}
@@ -150,12 +150,12 @@ def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[
 
 
 def _only(
-    found: Sequence[RunDir | SweepDir], name: str, place: str, known: Sequence[str], part: str
+    found: Sequence[RunDir | SweepDir], name: str, place: str, names: Sequence[str], part: str
 ) -> RunDir | SweepDir:
     """The only element of `found`.
 
     Arguments:
-        place, known: where the search took place, and the names present there.
+        place, names: where the search took place, and the names present there.
         part: the part of `name` that was searched for.
 
     Raises:
@@ -164,10 +164,10 @@ def _only(
     if len(found) == 1:
         return found[0]
     if found:
-        names = [one.name if "/" not in name else escape_control(one.path.name) for one in found]
-        raise NoSuchRun(f"{name}: several go by that name: {', '.join(names[:8])}")
-    hint = did_you_mean(part, sorted(set(known)))
-    raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {_listed(known)})")
+        several = [one.name if "/" not in name else escape_control(one.path.name) for one in found]
+        raise NoSuchRun(f"{name}: several go by that name: {', '.join(several[:8])}")
+    hint = did_you_mean(part, sorted(set(names)))
+    raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {_listed(names)})")
 
 
 def _listed(names: Sequence[str]) -> str:

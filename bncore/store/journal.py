@@ -107,7 +107,7 @@ class Journal:
         event = {"seq": self._next, "t": time.time(), "type": kind, "step": step, **fields}
         self._write(encode(event) + b"\n")
         self._next += 1
-        self._log.tell(event)
+        self._log.log(event)
         return event
 
     def append_or_verify(self, kind: str, step: int, **fields: Any) -> None:
@@ -117,15 +117,15 @@ class Journal:
             Divergence: the journal has a different event in its place.
             StoreError: as `append`.
         """
-        known = self._expected.popleft() if self._expected else None
-        while known is not None and known.get(UNMADE) and (known["type"], known["step"]) != (kind, step):
-            known = self._expected.popleft() if self._expected else None
-        if known is None or known.get(UNMADE):
+        old = self._expected.popleft() if self._expected else None
+        while old is not None and old.get(UNMADE) and (old["type"], old["step"]) != (kind, step):
+            old = self._expected.popleft() if self._expected else None
+        if old is None or old.get(UNMADE):
             self.append(kind, step, **fields)
             return
-        made = orjson.loads(encode({"type": kind, "step": step, **fields}))
-        if not same_event(known, made) and not self._excused(known, made):
-            raise Divergence(f"{self.path}: {difference(known, made)}")
+        new = orjson.loads(encode({"type": kind, "step": step, **fields}))
+        if not same_event(old, new) and not self._excused(old, new):
+            raise Divergence(f"{self.path}: {difference(old, new)}")
 
     def expected_probes(self, step: int) -> dict[str, Event]:
         """By probe name, the measurements of a step, failed ones included, that a resumed or replayed run must
@@ -133,15 +133,15 @@ class Journal:
         own = {e["name"]: e for e in self._expected if e["type"] in PROBING and e["step"] == step}
         return self._elsewhere.get(step, {}) | own
 
-    def _excused(self, known: Event, made: Event) -> bool:
+    def _excused(self, old: Event, new: Event) -> bool:
         """Whether a probe may deviate from the journal: there is not enough memory now for a measurement that was
         made then, so later measurements lack what the probe would have remembered of it."""
-        about = [(e["type"] in PROBING, e["step"], e.get("name")) for e in (known, made)]
+        about = [(e["type"] in PROBING, e["step"], e.get("name")) for e in (old, new)]
         if about[0] != about[1] or not about[0][0]:
             return False
-        if made.get("short_of_memory"):
-            self._astray.add(made["name"])
-        return made["name"] in self._astray
+        if new.get("short_of_memory"):
+            self._astray.add(new["name"])
+        return new["name"] in self._astray
 
     def sync(self) -> None:
         """Flush everything written to disk (fsync).
@@ -216,21 +216,21 @@ def check_schema(path: Path, first: Event) -> None:
         raise StoreError(f"{path}: schema {schema!r}; this program reads up to {SCHEMA}")
 
 
-def same_event(known: Event, made: Event) -> bool:
+def same_event(old: Event, new: Event) -> bool:
     """Whether a recomputed event equals the journaled one, ignoring `seq` and `t`. A measurement may have
     additional fields, since later versions measure more."""
-    fields = known.keys() if known["type"] == made["type"] == "probe" else known.keys() | made.keys()
-    return all(known.get(key) == made.get(key) for key in fields - {"seq", "t"})
+    fields = old.keys() if old["type"] == new["type"] == "probe" else old.keys() | new.keys()
+    return all(old.get(key) == new.get(key) for key in fields - {"seq", "t"})
 
 
-def difference(known: Event, made: Event) -> str:
+def difference(old: Event, new: Event) -> str:
     """The first difference between two events, in words; fields of the journaled event are compared first."""
-    at = f"event {known['seq']} ({known['type']} of step {known['step']})"
-    if (known["type"], known["step"]) != (made["type"], made["step"]):
-        return f"{at}: recomputed as {made['type']} of step {made['step']}"
-    for key in sorted((known.keys() | made.keys()) - {"seq", "t"}, key=lambda key: (key not in known, key)):
-        if known.get(key) != made.get(key):
-            return f"{at}: {key} was {known.get(key)!r}, recomputed as {made.get(key)!r}"
+    at = f"event {old['seq']} ({old['type']} of step {old['step']})"
+    if (old["type"], old["step"]) != (new["type"], new["step"]):
+        return f"{at}: recomputed as {new['type']} of step {new['step']}"
+    for key in sorted((old.keys() | new.keys()) - {"seq", "t"}, key=lambda key: (key not in old, key)):
+        if old.get(key) != new.get(key):
+            return f"{at}: {key} was {old.get(key)!r}, recomputed as {new.get(key)!r}"
     return f"{at}: equal"
 
 

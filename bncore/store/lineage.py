@@ -57,8 +57,8 @@ def read_lineage(run: RunDir) -> Lineage | None:
         raise StoreError(f"{run.lineage_file}: cannot be read: {error}") from error
     if not _is_lineage(table):
         raise StoreError(f"{run.lineage_file}: not the lineage of a run")
-    known = {f.name: table[f.name] for f in fields(Lineage) if f.name in table}
-    return Lineage(**known | {name: tuple(table.get(name, ())) for name in ("requests", "measured")})
+    values = {f.name: table[f.name] for f in fields(Lineage) if f.name in table}
+    return Lineage(**values | {name: tuple(table.get(name, ())) for name in ("requests", "measured")})
 
 
 def write_lineage(run: RunDir, lineage: Lineage) -> None:

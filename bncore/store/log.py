@@ -52,7 +52,7 @@ class EventLog:
     def __init__(self) -> None:
         self._failed: set[str] = set()
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def log(self, event: dict[str, Any]) -> None:
         """Log an event if its type is logged; of a probe's failures, only the first."""
         kind = event["type"]
         if kind == "probe_failed":

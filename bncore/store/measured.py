@@ -59,11 +59,11 @@ def take(
 
 def best_of(points: Points, measure: Measure) -> Best | None:
     """The best of the finite values; None if there are none, or if the measure has no better direction."""
-    known = np.flatnonzero(np.isfinite(points.y))
-    if not measure.better or not len(known):
+    finite = np.flatnonzero(np.isfinite(points.y))
+    if not measure.better or not len(finite):
         return None
-    values = points.y[known]
-    at = known[values.argmax() if measure.better == "higher" else values.argmin()]
+    values = points.y[finite]
+    at = finite[values.argmax() if measure.better == "higher" else values.argmin()]
     return Best(float(points.y[at]), int(points.x[at]))
 
 
@@ -154,10 +154,10 @@ def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Float
     if not at.size:
         return nothing
     counts, low, width = (values[:, at[0]] for values in (counts, low, width))
-    known = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
-    known &= counts.sum(axis=1) > 0
+    valid = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
+    valid &= counts.sum(axis=1) > 0
     steps = columns.series(TABLE, "counts").steps.astype(np.float64)
-    return steps[known], counts[known], low[known], width[known]
+    return steps[valid], counts[valid], low[valid], width[valid]
 
 
 Measured = tuple[Columns, Spec | None]
@@ -182,8 +182,8 @@ def thresholds(columns: Columns, table: str, spec: Spec | None) -> tuple[Floats,
     if spec is not None and len(journaled) < len(values):
         penalized = table == "probe:landscape" and spec.probes.landscape.penalty
         values = np.array([stability_threshold(spec.optim, 2 / two, penalized=penalized) for two in values])
-    known = np.isin(steps, journaled.steps)
-    values[known] = journaled.values[np.isin(journaled.steps, steps)]
+    covered = np.isin(steps, journaled.steps)
+    values[covered] = journaled.values[np.isin(journaled.steps, steps)]
     return steps.astype(np.float64), values
 
 
@@ -195,7 +195,7 @@ def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, 
     """
     texts: dict[float, list[str]] = {}
     for y, text in (line for columns, spec in runs for line in _lines(columns, measure, spec)):
-        near = next((known for known in texts if abs(known - y) <= 1e-3 * abs(known)), y)
+        near = next((other for other in texts if abs(other - y) <= 1e-3 * abs(other)), y)
         if text not in texts.setdefault(near, []):
             texts[near].append(text)
     return tuple(HLine(y, " = ".join(names)) for y, names in texts.items())

@@ -149,7 +149,7 @@ def acquire(
         contested = not (other.known_dead() or other.is_elsewhere(run.path))
         return not contested or force or silent(other)
 
-    def left_lying(claim: Path, other: Owner) -> bool:
+    def abandoned(claim: Path, other: Owner) -> bool:
         nonlocal contested
         if other.known_dead():
             return True
@@ -160,7 +160,7 @@ def acquire(
 
     try:
         temporary.write_bytes(orjson.dumps(asdict(mine)))
-        _take(run, run.owner_file, temporary, displaceable, left_lying)
+        _take(run, run.owner_file, temporary, displaceable, abandoned)
         failpoint("owner.link")
         identity = _identity(temporary)
         _tidy(run)
@@ -209,12 +209,12 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lying: Judge) -> None:
+def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, abandoned: Judge) -> None:
     """Make `place` a link to `mine`, displacing the present holder if allowed.
 
     Arguments:
         displaceable: whether the holder at `place` may be displaced.
-        left_lying: whether a competing claim is abandoned and may be displaced.
+        abandoned: whether a competing claim is abandoned and may be displaced.
 
     Raises:
         AlreadyOwnedError: the holder may not be displaced.
@@ -229,7 +229,7 @@ def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, left_lyin
             raise AlreadyOwnedError(f"{run.name} is held by {other}")
         of = other.nonce if other else "unreadable"
         claim = _claim(run, of if place == run.owner_file else f"{place.name} {of}")
-        _take(run, claim, mine, left_lying, left_lying)
+        _take(run, claim, mine, abandoned, abandoned)
         failpoint("owner.claim")
         try:
             if place.exists() and _read(place) == other:

@@ -60,12 +60,12 @@ class Reader:
                 self.gone = False
             self._advance_parent(budget_s)
         except FileNotFoundError:
-            self.gone = self._journal.begun
+            self.gone = self._journal.was_read
         except OSError as error:
             raise StoreError(f"{self.run.journal_file}: cannot be read: {error.strerror}") from error
         with suppress(OSError):  # runs of older versions have no such file
             self._advance_machine(budget_s)
-        self.columns.complete = self._journal.whole and (self._machine.whole or not self._machine.begun)
+        self.columns.complete = self._journal.whole and (self._machine.whole or not self._machine.was_read)
         return self.columns
 
     def _advance(self, file: int, budget_s: float | None) -> None:
@@ -162,7 +162,7 @@ class _Lines:
         self._tail = tail
 
     @property
-    def begun(self) -> bool:
+    def was_read(self) -> bool:
         """Whether the file has been read at all."""
         return self._front is not None
 
@@ -244,8 +244,8 @@ def speaks_of(journal: Path, text: bytes) -> bool:
     try:
         with open_plain(journal) as file:
             size, head = os.fstat(file.fileno()).st_size, os.pread(file.fileno(), HEAD, 0)
-            known, place = _SEARCHED.get((journal, text), (b"", 0))
-            if not known or not head.startswith(known) or (place or 0) > size:
+            prefix, place = _SEARCHED.get((journal, text), (b"", 0))
+            if not prefix or not head.startswith(prefix) or (place or 0) > size:
                 place = 0
             if place is None:
                 return True

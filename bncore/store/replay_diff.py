@@ -40,20 +40,20 @@ class Agreement:
         return not self.environment_diff
 
 
-def compare(original: RunDir, again: RunDir) -> Agreement:
+def compare(original: RunDir, copy: RunDir) -> Agreement:
     """Compare a run with its replay: step, eval, probe, note, request and finished events, ignoring `seq` and `t`.
 
     Raises:
         StoreError: a journal cannot be read.
     """
-    mine, theirs = _events(original, REPLAYED_EVENTS), _events(again, REPLAYED_EVENTS)
+    mine, theirs = _events(original, REPLAYED_EVENTS), _events(copy, REPLAYED_EVENTS)
     requests, repeated = (
-        sorted(_events(run, {"request"}), key=itemgetter("step")) for run in (original, again)
+        sorted(_events(run, {"request"}), key=itemgetter("step")) for run in (original, copy)
     )
     ids = {event["id"] for event in requests}  # the replay may have requests of its own, such as a pause
     first = _first_difference(mine, theirs)
     first = first or _first_difference(requests, [e for e in repeated if e["id"] in ids])
-    elsewhere = [*environment_diff(meta_of(original), meta_of(again)), *_moved(original), *_moved(again)]
+    elsewhere = [*environment_diff(meta_of(original), meta_of(copy)), *_moved(original), *_moved(copy)]
     return Agreement(not first, (_digest(mine), _digest(theirs)), first, tuple(elsewhere))
 
 
@@ -62,9 +62,9 @@ def _events(run: RunDir, kinds: Set[str]) -> list[Event]:
 
 
 def _first_difference(mine: list[Event], theirs: list[Event]) -> str:
-    for known, made in zip(mine, theirs, strict=False):
-        if not same_event(known, made):
-            return difference(known, made)
+    for original, copy in zip(mine, theirs, strict=False):
+        if not same_event(original, copy):
+            return difference(original, copy)
     if len(theirs) < len(mine):
         missing = mine[len(theirs)]
         return f"event {missing['seq']} ({missing['type']} of step {missing['step']}): missing in the replay"

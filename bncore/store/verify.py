@@ -110,10 +110,10 @@ def _sequence_problems(run: RunDir, events: list[Event]) -> Iterator[str]:
 
 def _gaps(run: RunDir, events: list[Event], spec: Spec, checkpointed: int) -> Iterator[str]:
     """Events that the spec requires but the journal lacks or has twice, up to the step the run has reached."""
-    made = [event["step"] for event in events if event["type"] == "step"]
+    steps = [event["step"] for event in events if event["type"] == "step"]
     ended = any(event["type"] == "finished" and event["step"] == spec.steps for event in events)
     first = next((event["step"] for event in events if event["type"] == "parent"), 0)
-    reached = max([checkpointed, *(step + 1 for step in made)])
+    reached = max([checkpointed, *(step + 1 for step in steps)])
     if reached > spec.steps:
         yield f"{run.journal_file}: speaks of step {reached - 1}; the run has {spec.steps}"
     reached = min(reached, spec.steps)

@@ -37,7 +37,7 @@ class StateBackup:
     def __init__(self, session: TrainState) -> None:
         self._session = session
         self._copies: list[Tensor] = []
-        self._begun: dict[Any, dict[str, Any]] = {}
+        self._optimizer_state: dict[Any, dict[str, Any]] = {}
         self._averaged: list[int] = []
 
     @torch.no_grad()
@@ -52,7 +52,9 @@ class StateBackup:
             self._copies = []  # frees memory first
             self._copies = [torch.empty_like(tensor) for tensor in live]
         torch._foreach_copy_(self._copies, live)
-        self._begun = {parameter: dict(state) for parameter, state in self._session.optimizer.state.items()}
+        self._optimizer_state = {
+            parameter: dict(state) for parameter, state in self._session.optimizer.state.items()
+        }
         self._averaged = [norm.averaged for norm in self._session.net.norms]
 
     @torch.no_grad()
@@ -60,7 +62,7 @@ class StateBackup:
         """Return to the state of the last `save`."""
         state = self._session.optimizer.state
         state.clear()
-        state.update({parameter: dict(begun) for parameter, begun in self._begun.items()})
+        state.update({parameter: dict(saved) for parameter, saved in self._optimizer_state.items()})
         for norm, averaged in zip(self._session.net.norms, self._averaged, strict=True):
             norm.averaged = averaged
         torch._foreach_copy_(self._session.tensors(), self._copies)
@@ -79,7 +81,7 @@ def steps_ahead(device: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _PendingStep:
     """A step of the block, with its numbers still on the device."""
 
     step: int
@@ -100,23 +102,23 @@ class AsyncSteps:
         self._session = session
         self._graphs = graphs
         self._most = most
-        self._made: list[_Made] = []
+        self._pending: list[_PendingStep] = []
         self._start = StateBackup(session)
         self._until = 0.0
 
     @property
-    def begun(self) -> bool:
+    def pending(self) -> bool:
         """Whether there are steps whose numbers have not been fetched."""
-        return bool(self._made)
+        return bool(self._pending)
 
     @property
     def full(self) -> bool:
         """Whether the block must be flushed before the next step."""
-        return len(self._made) >= self._most or (self.begun and time.monotonic() >= self._until)
+        return len(self._pending) >= self._most or (self.pending and time.monotonic() >= self._until)
 
     def ready(self) -> bool:
         """Whether the next step may be asynchronous; never again once memory was too short to copy the state."""
-        if self._most > 1 and not self._made:
+        if self._most > 1 and not self._pending:
             try:
                 self._start.save()
             except torch.OutOfMemoryError:
@@ -126,24 +128,24 @@ class AsyncSteps:
 
     def step(self, step: int, *, record: bool) -> None:
         """Make an update without waiting for its numbers; requires `ready`."""
-        self._made.append(_Made(step, record, self._graphs.update(step, record=record)))
+        self._pending.append(_PendingStep(step, record, self._graphs.update(step, record=record)))
 
     def flush(self) -> Iterator[tuple[int, StepMetrics]]:
         """End the block and yield the records of its steps, in order.
 
         A non-finite record is the last one. The session is then in the state before that step's update.
         """
-        made, self._made = self._made, []
-        if not made:
+        steps, self._pending = self._pending, []
+        if not steps:
             return
-        fetched, largest = _fetched([one.numbers for one in made], self._session.largest())
+        fetched, largest = _fetched([one.numbers for one in steps], self._session.largest())
         if math.isfinite(largest) and all(math.isfinite(numbers[0]) for numbers in fetched):
-            for one, numbers in zip(made, fetched, strict=True):
+            for one, numbers in zip(steps, fetched, strict=True):
                 if one.record:
                     yield one.step, one.numbers.record(numbers)
             return
         self._start.restore()
-        for one in made:
+        for one in steps:
             record = self._session.step(one.step, record=one.record)
             if record is not None:
                 yield one.step, record

@@ -80,8 +80,8 @@ class Heartbeat:
                 self._figures = self._machine.record(self.step)
             self._counter += 1
             left = max(0, self.steps - self.step)
-            known = self.steps and self._state == "running"
-            eta = left / self._rate if known and self._rate else None
+            has_rate = self.steps and self._state == "running"
+            eta = left / self._rate if has_rate and self._rate else None
             progress = (self._state, self.step, self.steps, self._rate, eta, self._counter)
             status = Status(*progress, message=message, machine=self._figures)
             with suppress(StoreError):  # a full disk loses only a heartbeat; the journal raises

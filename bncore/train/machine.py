@@ -17,8 +17,8 @@ from bncore.store.errors import StoreError
 from bncore.store.machine import MachineLog
 from bncore.store.paths import RunDir
 
-Part = Literal["data", "step", "probes", "evaluation", "checkpoints"]
-PARTS: tuple[Part, ...] = get_args(Part)
+SectionName = Literal["data", "step", "probes", "evaluation", "checkpoints"]
+PARTS: tuple[SectionName, ...] = get_args(SectionName)
 
 
 class Sections:
@@ -33,27 +33,29 @@ class Sections:
         clock: monotonic clock, in seconds.
     """
 
-    def __init__(self, parts: Sequence[Part] = PARTS, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, parts: Sequence[SectionName] = PARTS, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._clock = clock
         self._sections = {part: _Section(self, part) for part in parts}
-        self._state: tuple[Part | None, float, dict[Part | None, float]]
+        self._state: tuple[SectionName | None, float, dict[SectionName | None, float]]
         self._state = (
             None,
             clock(),
             {None: 0.0, **dict.fromkeys(parts, 0.0)},
         )  # replaced as a whole, for readers in other threads
 
-    def __call__(self, part: Part) -> AbstractContextManager[None]:
+    def __call__(self, part: SectionName) -> AbstractContextManager[None]:
         """A context manager whose time counts for `part`."""
         return self._sections[part]
 
-    def seconds(self) -> dict[Part, float]:
+    def seconds(self) -> dict[SectionName, float]:
         """Seconds spent in each part so far."""
         inside, since, seconds = self._state
         seconds = {**seconds, inside: seconds[inside] + self._clock() - since}
         return {part: seconds[part] for part in self._sections}
 
-    def enter(self, part: Part | None) -> Part | None:
+    def enter(self, part: SectionName | None) -> SectionName | None:
         """Count time for another part from now on; returns the previous one."""
         now = self._clock()
         inside, since, seconds = self._state
@@ -64,10 +66,10 @@ class Sections:
 class _Section:
     """Context manager of one part; reentrant."""
 
-    def __init__(self, sections: Sections, part: Part) -> None:
+    def __init__(self, sections: Sections, part: SectionName) -> None:
         self._sections = sections
         self._part = part
-        self._outer: list[Part | None] = []
+        self._outer: list[SectionName | None] = []
 
     def __enter__(self) -> None:
         self._outer.append(self._sections.enter(self._part))
@@ -94,7 +96,7 @@ class _Reading:
     step: int
     cpu: float
     """Processor time of all threads, in seconds."""
-    parts: dict[Part, float]
+    parts: dict[SectionName, float]
 
     def since(self, before: _Reading) -> Figures:
         """Increases per second since `before`; empty if no time has passed."""
@@ -113,7 +115,7 @@ class Machine:
         fence: as for `MachineLog`.
     """
 
-    def __init__(self, run: RunDir, parts: Sequence[Part] = PARTS, *, fence: bool = False) -> None:
+    def __init__(self, run: RunDir, parts: Sequence[SectionName] = PARTS, *, fence: bool = False) -> None:
         self.gpu: Gpu | None = None
         """The GPU that the process uses, once known."""
         self.sections = Sections(parts)

@@ -70,7 +70,7 @@ class Requests:
         run: the run directory.
         journal: the open journal with its present events.
         lineage: the lineage of a fork or a replay; None for other runs.
-        begun: where the run resumes; requests in that state are reported but not applied again.
+        resume_point: where the run resumes; requests in that state are reported but not applied again.
         handlers: handler of each kind of request, for the runs passed to `apply`.
     """
 
@@ -79,7 +79,7 @@ class Requests:
         run: RunDir,
         journal: Journal,
         lineage: Lineage | None = None,
-        begun: ResumePoint = START,
+        resume_point: ResumePoint = START,
         *,
         handlers: Mapping[str, Handler[Any]] = HANDLERS,
     ) -> None:
@@ -88,16 +88,16 @@ class Requests:
         self._journal = journal
         self._replaying = lineage is not None and lineage.kind == "replay"
         self._done = {event["id"] for event in journal.events if event["type"] == "request"}
-        ahead = begun.events_ahead(journal.events)
+        ahead = resume_point.events_ahead(journal.events)
         self._journaled = _by_step(event for event in ahead if event["type"] == "request")
         script = lineage.requests if lineage is not None else ()
         self._script = _by_step(event for event in script if event["id"] not in self._done)
-        self._in_state = frozenset(begun.requests)
-        self._taken = begun.step, list(begun.requests)
+        self._in_state = frozenset(resume_point.requests)
+        self._taken = resume_point.step, list(resume_point.requests)
         self._waiting: list[Request] = []
         self._refused: deque[str] = deque()
         self._seen: set[str] = set()  # names of the files already read
-        self._known: set[str] = set()  # ids of requests waiting or taken, perhaps not journaled yet
+        self._seen_ids: set[str] = set()  # ids of requests waiting or taken, perhaps not journaled yet
         self._arrived = threading.Event()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -165,7 +165,7 @@ class Requests:
         if not isinstance(request, Request):
             if request["id"] not in self._done:  # from the original run
                 request = self._tried(request, run)
-                self._tell(request, step)
+                self._append(request, step)
             if self._takes_effect(request):
                 self._take(request["id"], step)
                 self._handlers[request["command"]["kind"]].apply(run, request["command"])
@@ -198,7 +198,7 @@ class Requests:
     def reject_rest(self, step: int, reason: str) -> None:
         """Journal all waiting requests as rejected and remove their files."""
         for event in self._script.pop(step, []):  # requests that also came too late in the original run
-            self._tell(event, step)
+            self._append(event, step)
         self.poll_inbox()
         with self._lock:
             left, self._waiting = self._waiting, []
@@ -230,8 +230,8 @@ class Requests:
                 self._seen.add(request.path.name)
                 if request.id in self._done:  # killed after journaling it, before removing its file
                     _remove(request)
-                elif request.id not in self._known:
-                    self._known.add(request.id)
+                elif request.id not in self._seen_ids:
+                    self._seen_ids.add(request.id)
                     self._waiting.append(request)
         if self._waiting:
             self._arrived.set()
@@ -251,7 +251,7 @@ class Requests:
         if self._replaying and request.command.kind not in ALLOWED_IN_REPLAY:
             raise RequestRefused("a replay accepts only the requests of the run that it repeats")
 
-    def _tell(self, event: Event, step: int) -> None:
+    def _append(self, event: Event, step: int) -> None:
         fields = {key: value for key, value in event.items() if key not in ("seq", "t", "type", "step")}
         self._journal.append("request", step, **fields)
         self._done.add(event["id"])

@@ -54,18 +54,18 @@ class StepGraphs:
     Arguments:
         session: the training state.
         recorder: captures the graphs; None: use no graphs.
-        tell: called once with the reason for each kind of step that cannot have a graph.
+        on_failure: called once with the reason for each kind of step that cannot have a graph.
     """
 
     def __init__(
         self,
         session: TrainState,
         recorder: Recorder | None = None,
-        tell: Callable[[str], object] = lambda reason: None,
+        on_failure: Callable[[str], object] = lambda reason: None,
     ) -> None:
         self._session = session
         self.recorder = recorder
-        self._tell = tell
+        self._on_failure = on_failure
         self._generation = session.generation
         self._kept: GraphCache[_Graph] = GraphCache(recorder)
         self.replayed = 0
@@ -102,33 +102,33 @@ class StepGraphs:
         self._kept.try_for(key)
         before, reason = _copied(state)
         with recorder.aside():
-            made = session.make(batch, step, lr, record=record)
+            update = session.make(batch, step, lr, record=record)
         after, reason = _copied(state) if before else ([], reason)
         if after:
             own = batch[0].clone(memory_format=torch.preserve_format), batch[1].clone()
             noise = NoiseInPlace(session.net.noise_sources)
             try:
-                replay, again = recorder.record(
+                replay, replayed = recorder.record(
                     lambda: torch.stack(session.make(own, step, lr, record=record).tensors)
                 )
                 _restore(state, before)
                 replay()
-                if not same_to_the_bit([*state, again], [*after, torch.stack(made.tensors)]):
+                if not same_to_the_bit([*state, replayed], [*after, torch.stack(update.tensors)]):
                     raise CaptureRefused("the graph's step is not the same to the bit")
-                self._kept.keep(key, _Graph(replay, again, made.penalized, own, noise))
+                self._kept.keep(key, _Graph(replay, replayed, update.penalized, own, noise))
             except (RuntimeError, CaptureRefused) as error:  # out-of-memory errors are RuntimeErrors
                 _restore(state, after)
                 reason = first_line(error)
         if reason:
-            self._tell(f"no CUDA graph for steps like step {step}: {reason}")
-        return made
+            self._on_failure(f"no CUDA graph for steps like step {step}: {reason}")
+        return update
 
 
-def graphs_of(session: TrainState, tell: Callable[[str], object]) -> StepGraphs:
+def graphs_of(session: TrainState, on_failure: Callable[[str], object]) -> StepGraphs:
     """The `StepGraphs` of a session, with graphs if its spec enables them and its device supports them."""
     device = torch.device(session.spec.device)
     wanted = session.spec.cuda_graphs and device.type == "cuda"
-    return StepGraphs(session, CudaRecorder(device) if wanted else None, tell)
+    return StepGraphs(session, CudaRecorder(device) if wanted else None, on_failure)
 
 
 @torch.no_grad()

@@ -36,9 +36,9 @@ class Trainer:
 
     Arguments:
         run: the run directory; the caller owns it (`bncore.store.owner`).
-        session: the training state, at the point that `begun` describes.
+        session: the training state, at the point that `resume_point` describes.
         probes: the probes.
-        begun: where the run resumes.
+        resume_point: where the run resumes.
         until: number of updates after which the run stops, if fewer than the spec's steps.
         graphs: makes the asynchronous steps; default: without graphs.
         ahead: how many steps may be made before the numbers of the first are fetched from the device; 1: wait for
@@ -51,7 +51,7 @@ class Trainer:
         run: RunDir,
         session: TrainState,
         probes: ProbeRunner,
-        begun: ResumePoint = START,
+        resume_point: ResumePoint = START,
         *,
         until: int | None = None,
         ahead: int = 1,
@@ -65,11 +65,11 @@ class Trainer:
         self.session = session
         self._sections = session.sections
         self.probes = probes
-        self.position = begun.step
-        self._changes = dict(begun.changes)
+        self.position = resume_point.step
+        self._changes = dict(resume_point.changes)
         self._until = until
-        self._evaluated = begun.step if begun.evaluated else -1
-        self._saved = begun.step
+        self._evaluated = resume_point.step if resume_point.evaluated else -1
+        self._saved = resume_point.step
         self._ahead = AsyncSteps(session, ahead, graphs or StepGraphs(session))
         self.journal = journal
         self.requests = requests
@@ -87,7 +87,7 @@ class Trainer:
     def run(self) -> End:
         """Train until the last step, a non-finite loss or gradient, a request to stop, or a signal."""
         while self.position < self.spec.steps:
-            if self._ahead.begun and self._boundary_is_idle():
+            if self._ahead.pending and self._boundary_is_idle():
                 pass
             elif not self.flush_steps():
                 return self._finish("diverged")
@@ -180,8 +180,8 @@ class Trainer:
 
     def _warn(self, text: str) -> None:
         """Journal a warning, at most once in the life of the run."""
-        known = {event.get("text") for event in self.journal.events if event["type"] == "warning"}
-        if text not in known | self._warned:
+        journaled = {event.get("text") for event in self.journal.events if event["type"] == "warning"}
+        if text not in journaled | self._warned:
             self._warned.add(text)
             self.journal.append("warning", self.position, text=text)
 

@@ -141,18 +141,18 @@ def _train(
             heartbeat.stop(ended[1])
             return OK
         drop_requests(run, journal)
-        begun = _begin(run, session, probes, journal, lineage)
-        _write_meta(run, data, torch.device(spec.device), journal, begun.step)
-        requests = Requests(run, journal, lineage, begun)
+        resume_point = _begin(run, session, probes, journal, lineage)
+        _write_meta(run, data, torch.device(spec.device), journal, resume_point.step)
+        requests = Requests(run, journal, lineage, resume_point)
         requests.start()
         if journal.events:  # the run was resumed
-            requests.reject_stale(begun.step, stale)
-        heartbeat.restart_at(begun.step)
+            requests.reject_stale(resume_point.step, stale)
+        heartbeat.restart_at(resume_point.step)
         trainer = Trainer(
             run,
             session,
             probes,
-            begun,
+            resume_point,
             until=lineage.until if lineage is not None else None,
             ahead=steps_ahead(spec.device),
             graphs=graphs,
@@ -166,13 +166,13 @@ def _train(
         heartbeat.abandon()
         raise
     except Exception as error:
-        known = isinstance(error, DataError | StoreError)
-        hint = "" if known else resume_hint(run)
-        message = str(error) if known else f"{type(error).__name__}: {error}{hint}"
+        expected = isinstance(error, DataError | StoreError)
+        hint = "" if expected else resume_hint(run)
+        message = str(error) if expected else f"{type(error).__name__}: {error}{hint}"
         heartbeat.stop("failed", message)
         with suppress(OSError):  # on a full disk, the log cannot be written either
-            sys.stderr.write("" if known else traceback.format_exc())
-            sys.stderr.write(f"{message}\n" if known or hint else "")
+            sys.stderr.write("" if expected else traceback.format_exc())
+            sys.stderr.write(f"{message}\n" if expected or hint else "")
             sys.stderr.flush()
         return FAILED
     finally:
@@ -264,28 +264,28 @@ def _begin(
     run: RunDir, session: TrainState, probes: ProbeRunner, journal: Journal, lineage: Lineage | None
 ) -> ResumePoint:
     """Restore the session to the point where the run resumes, and journal the start."""
-    begun = _restore(run, session, probes, dropped_ids(journal.events))
-    if lineage is not None and begun.step < lineage.step:
+    resume_point = _restore(run, session, probes, dropped_ids(journal.events))
+    if lineage is not None and resume_point.step < lineage.step:
         raise StoreError(
             f"{run.checkpoints}: no valid checkpoint of step {lineage.step}, where it was forked"
         )
     measured = lineage.measured if lineage is not None else ()
-    journal.expect(begun.events_ahead(journal.events), measured)
+    journal.expect(resume_point.events_ahead(journal.events), measured)
     if journal.events:
-        journal.append("start", begun.step, resumed=True)
+        journal.append("start", resume_point.step, resumed=True)
     else:
         about = {"data": session.data.title, "train_samples": len(session.data.train_inputs)}
-        journal.append("start", begun.step, schema=SCHEMA, title=session.spec.title, **about)
+        journal.append("start", resume_point.step, schema=SCHEMA, title=session.spec.title, **about)
     # A process killed after its first event has not journaled these.
     said = {event.get("text", event["type"]) for event in journal.events}
     if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in said:
-        journal.append("parent", begun.step, run=lineage.run, at=lineage.at)
+        journal.append("parent", resume_point.step, run=lineage.run, at=lineage.at)
     if session.data.source == "synthetic" and SYNTHETIC not in said:
-        journal.append("warning", begun.step, text=SYNTHETIC)
+        journal.append("warning", resume_point.step, text=SYNTHETIC)
     for notice in session.data.notices:
         if notice not in said:
-            journal.append("warning", begun.step, text=notice)
-    return begun
+            journal.append("warning", resume_point.step, text=notice)
+    return resume_point
 
 
 def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: frozenset[str]) -> ResumePoint:

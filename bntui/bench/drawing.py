@@ -71,7 +71,7 @@ def grouped_frame(points: int, repeats: int) -> Callable[[], list[list[Strip]]]:
         for seed in range(CHARTS * GROUPS * MEMBERS // SERIES)
         for curve in example(seed, len(x)).curves
     ]
-    known: dict[tuple[int, int], Aggregate] = {}
+    previous: dict[tuple[int, int], Aggregate] = {}
     shown = points
 
     def frame() -> list[list[Strip]]:
@@ -83,9 +83,9 @@ def grouped_frame(points: int, repeats: int) -> Callable[[], list[list[Strip]]]:
             for group in range(GROUPS):
                 first = (chart * GROUPS + group) * MEMBERS
                 members = [Member(x[:shown], y[:shown], ended=False) for y in losses[first : first + MEMBERS]]
-                before = known.get((chart, group))
+                before = previous.get((chart, group))
                 mean = aggregate(members, log=True, most=MOST_STEPS, before=before)
-                known[chart, group] = mean
+                previous[chart, group] = mean
                 curves.append(Curve("band", group, mean.x, mean.low, mean.high, weight="spread"))
                 curves.append(Curve("mean", group, mean.x, mean.mean, mean.mean))
             pictures.append(_strips(ChartData("Loss", tuple(curves), log_y=True), ChartStyle()))

@@ -148,9 +148,9 @@ def growing_sweep(folder: Path, runs: int, points: int) -> tuple[SweepDir, Growi
     """Create a sweep of running runs with `points` updates so far."""
     names = tuple(f"variant{i}-s0" for i in range(runs))
     sweep = made_sweep(folder / "growing", names)
-    made = [made_run(sweep.path / name, spec_of(10**6), "running") for name in names]
+    growing = [made_run(sweep.path / name, spec_of(10**6), "running") for name in names]
     remember_charts(folder, "growing")
-    return sweep, Growing(made, points)
+    return sweep, Growing(growing, points)
 
 
 def long_run(path: Path, events: int) -> RunDir:

@@ -44,7 +44,7 @@ class Terminal:
         self._head, tail = pty.openpty()
         fcntl.ioctl(tail, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
         changed = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
-        self.begun = time.perf_counter()
+        self.started = time.perf_counter()
         self._program = subprocess.Popen(
             command,
             stdin=tail,

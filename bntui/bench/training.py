@@ -52,12 +52,12 @@ class TrainerProcess:
 
     def rate(self, seconds: float) -> float:
         """Updates per second over the next `seconds`, from the trainer's own journal."""
-        begun = time.time()
+        started = time.time()
         time.sleep(seconds)
         while True:
             columns = self._reader.advance(0.0)
             times = columns.series("step", "t").values
-            times = times[times >= begun]
+            times = times[times >= started]
             if len(times) > 2:
                 return float((len(times) - 1) / (times[-1] - times[0]))
             time.sleep(POLL_S)

@@ -78,14 +78,14 @@ def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: flo
             with explorer(folder, str(sweep.path), remote=remote) as terminal:
                 terminal.first(shows_curves)
                 terminal.idle()
-                begun, computed = time.perf_counter(), processor_s(terminal.pid)
+                started, computed = time.perf_counter(), processor_s(terminal.pid)
                 for _ in range(sizes.refreshes):
                     growing.grow(10)
                     time.sleep(sizes.refresh_s)
                 terminal.idle()
-                seconds = time.perf_counter() - begun
+                seconds = time.perf_counter() - started
                 computed = 1000 * (processor_s(terminal.pid) - computed)
-                found = bursts(terminal.pieces(begun), TOGETHER_S)
+                found = bursts(terminal.pieces(started), TOGETHER_S)
             size = sum(found) / len(found) / 1000
             if remote:
                 yield Row(
@@ -147,8 +147,8 @@ def _long(folder: Path, sizes: Sizes) -> Iterator[Row]:
     firsts, wholes, most = [], [], 0.0
     for _ in range(sizes.starts):
         with explorer(folder, str(run.path)) as terminal:
-            firsts.append(terminal.first(shows_curves) - terminal.begun)
-            wholes.append(terminal.idle() - terminal.begun)
+            firsts.append(terminal.first(shows_curves) - terminal.started)
+            wholes.append(terminal.idle() - terminal.started)
             most = max(most, memory_mb(terminal.pid)[1])
     name = f"{sizes.events:,} events"
     yield Row(f"{name}: start to first picture", statistics.median(firsts), NAN, NAN, "<= 1 s", "s")
@@ -177,7 +177,7 @@ def _opened(folder: Path, sizes: Sizes) -> Row:
     for _ in range(sizes.starts):
         for count, sweep in sweeps.items():
             with explorer(folder / str(count), str(sweep.path)) as terminal:
-                times[count].append(terminal.first(shows_curves) - terminal.begun)
+                times[count].append(terminal.first(shows_curves) - terminal.started)
     many, few = (statistics.median(found) for found in times.values())
     name = f"{sizes.opened[0]} runs, beside {sizes.opened[1]}: to first picture"
     return Row(name, many, few, many / few, "<= 1 s", "s")
@@ -191,5 +191,5 @@ def _home(folder: Path, sizes: Sizes) -> Row:
         for _ in range(sizes.starts):
             with explorer(folder, "--root", str(folder / "root")) as terminal:
                 shown = terminal.first(lambda text: b"variant7" in text and b"dln_bn" in text)
-                times.append(shown - terminal.begun)
+                times.append(shown - terminal.started)
     return Row("start to the list of runs and presets", statistics.median(times), NAN, NAN, "<= 1 s", "s")

@@ -83,7 +83,7 @@ def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], ND
     Returns:
         Two arrays (h, w).
     """
-    known = ~np.isnan(levels)
+    finite = ~np.isnan(levels)
     if not palette.translucent:
         with np.errstate(invalid="ignore"):
             both = np.fmax(levels[0::2], levels[1::2])
@@ -91,7 +91,7 @@ def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], ND
         characters = np.array([ord(c) for c in SHADES], np.uint32)[shade]
         return characters, np.full(characters.shape, palette.ink(palette.text), np.int64)
     index = np.clip(np.nan_to_num(levels) * LEVELS, 0, LEVELS - 1).astype(int)
-    colors = np.where(known, COLORS[index], palette.background)
+    colors = np.where(finite, COLORS[index], palette.background)
     styles = cell_styles(colors[0::2], colors[1::2])
     return np.full(styles.shape, ord("▀"), np.uint32), styles
 

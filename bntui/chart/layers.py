@@ -235,8 +235,8 @@ def _flag(found: Iterable[tuple[NDArray[np.bool_], dict[int, int]]], style: int)
 
 def last_point(curve: Curve, log_y: bool) -> tuple[float, float] | None:
     """Step and warped value of the last point that is not NaN; infinities count."""
-    known = np.flatnonzero(~np.isnan(curve.high))
-    if not known.size:
+    finite = np.flatnonzero(~np.isnan(curve.high))
+    if not finite.size:
         return None
-    i = int(known[-1])
+    i = int(finite[-1])
     return float(curve.x[i]), float(warped(curve.high[i : i + 1], log_y)[0])

@@ -44,12 +44,12 @@ def x_scale(data: ChartData, view: View) -> Scale | None:
     if chosen is not None and (not data.log_x or chosen[0] > 0):
         return Scale(*chosen, data.log_x, data.falling)
     ends = [_ends_of(curve.x, data.log_x) for curve in data.curves]
-    known = [pair for pair in ends if pair is not None]
-    if not known:
+    spans = [pair for pair in ends if pair is not None]
+    if not spans:
         return None
     if data.least is not None:
-        known.append(data.least)
-    low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
+        spans.append(data.least)
+    low, high = min(pair[0] for pair in spans), max(pair[1] for pair in spans)
     if data.log_x:
         return Scale(low, high if high > low else 10 * low, log=True)
     return Scale(*extended(low, high), falling=data.falling)

@@ -86,9 +86,11 @@ def replay(
             say(f"{overview.run.name}: never started; skipped")
     sweep = make(originals or [seen[0].run], out=out, usable=usable)
     say(f"replaying into {sweep.path}")
-    again = sweep.runs()
-    code = run_to_end(sweep, again, jobs=jobs or max(1, min(len(again), cpu_count())))
+    replays = sweep.runs()
+    code = run_to_end(sweep, replays, jobs=jobs or max(1, min(len(replays), cpu_count())))
     if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.SOME_FAILED):
         raise typer.Exit(code)
-    same = [report_agreement(original, made) for original, made in zip(originals, again, strict=True)]
+    same = [
+        report_agreement(original, replayed) for original, replayed in zip(originals, replays, strict=True)
+    ]
     raise typer.Exit(ExitCode.OK if all(same) else ExitCode.FAILED)

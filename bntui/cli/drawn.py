@@ -52,9 +52,9 @@ def drawn(key: str, snapshot: Snapshot, state: PanelState, wanted: Grouped) -> d
         alone = (Group(view.name, view.style, (view,)) for view in runs)
         groups = grouped or alone
         pinned = next((g for g in groups if any(v.run.path == state.pinned for v in g.runs)), None)
-        made = {name: make(views, state) for name, views in facets_of(runs, by, pinned).items()}
+        charts_by_facet = {name: make(views, state) for name, views in facets_of(runs, by, pinned).items()}
         charts = over_one_range(
-            {name: data for name, data in made.items() if data.curves} or charts, View(), 0
+            {name: data for name, data in charts_by_facet.items() if data.curves} or charts, View(), 0
         )
     span = _span(wanted, log=charts[next(iter(charts))].log_y)
     return {name: replace(data, y_span=span or data.y_span) for name, data in charts.items()}
@@ -79,9 +79,9 @@ def pinned_run(snapshot: Snapshot, groups: Sequence[Group], name: str | None) ->
     runs = {called: view for view in snapshot.runs for called in _names(view)}
     found = of_groups.get(name) or runs.get(name)
     if found is None:
-        known = [*of_groups] or [view.name for view in snapshot.runs]
+        names = [*of_groups] or [view.name for view in snapshot.runs]
         or_run = " or a run" if of_groups else ""
-        text = f"{name!r}; expected one of {', '.join(known)}{or_run}{did_you_mean(name, [*known, *runs])}"
+        text = f"{name!r}; expected one of {', '.join(names)}{or_run}{did_you_mean(name, [*names, *runs])}"
         raise typer.BadParameter(escape_control(text), param_hint="--reference")
     return found.run.path
 

@@ -79,8 +79,8 @@ def export(
     together = out or Path(called.replace("/", "-"))
     if charts:
         export_charts(places, charts, chart or (), together, wanted)
-    grouped = kinds if wanted.asked else []
-    single_tables = [] if wanted.asked else kinds
+    grouped = kinds if wanted.is_grouped else []
+    single_tables = [] if wanted.is_grouped else kinds
     written = _of_groups(places, grouped, together, wanted) if grouped else []
     if single_tables or tensorboard:
         written += _of_runs(places, single_tables, out, tensorboard=tensorboard)

@@ -79,7 +79,7 @@ class Grouped:
     ] = None
 
     @property
-    def asked(self) -> bool:
+    def is_grouped(self) -> bool:
         """Whether a grouping option was given."""
         return bool(self.by or self.band)
 
@@ -143,8 +143,8 @@ def _no_group(name: str, varied: Mapping[str, str]) -> str:
     """
     if not varied:
         return f"{name!r}: no setting varies among these runs"
-    known = run_fields().get(name)
-    is_setting = known is not None and known.kind == "setting"
+    field = run_fields().get(name)
+    is_setting = field is not None and field.kind == "setting"
     why = "does not vary among these runs" if is_setting else "is no setting"
     hint = did_you_mean(name, [*varied.values(), *varied])
     return f"{name!r} {why}; expected variant or one of {', '.join(varied.values())}{hint}"

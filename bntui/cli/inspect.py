@@ -55,10 +55,10 @@ def presets(
     key = _column(sort.removeprefix("-"), "--sort") if sort else None
     found = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]
     if key:
-        known = [row for row in found if row[key] is not None]
-        known.sort(key=lambda row: len(row[key]) if key == "variants" else row[key])
-        known = known[::-1] if sort and sort.startswith("-") else known
-        found = known + [row for row in found if row[key] is None]
+        sorted_rows = [row for row in found if row[key] is not None]
+        sorted_rows.sort(key=lambda row: len(row[key]) if key == "variants" else row[key])
+        sorted_rows = sorted_rows[::-1] if sort and sort.startswith("-") else sorted_rows
+        found = sorted_rows + [row for row in found if row[key] is None]
     rows = found[:limit]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

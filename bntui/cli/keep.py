@@ -48,16 +48,16 @@ def original_of(run: RunDir) -> RunDir | None:
     return original if original.journal_file.exists() else None
 
 
-def report_agreement(original: RunDir, again: RunDir) -> bool:
+def report_agreement(original: RunDir, replayed: RunDir) -> bool:
     """Print how a replay compares with its original; return whether they agree."""
-    found = compare(original, again)
+    found = compare(original, replayed)
     mine, theirs = found.digests
-    state = view_runs([again])[0].state
+    state = view_runs([replayed])[0].state
     if found.same:
         what = f"same digest {mine[:16]}" if mine else "same events as far as it ran (no end event)"
         typer.echo(f"{original.name}: {what}")
     elif state in ("dead", "failed", "queued", "running", "paused") or (state == "stopped" and mine):
-        name = escape_control(again.name)
+        name = escape_control(replayed.name)
         hint = f"`bnrun resume {name}`, then `bnrun verify {name}`"
         typer.echo(f"{original.name}: its replay is {state}: {hint}")
     else:

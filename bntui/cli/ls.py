@@ -27,8 +27,8 @@ LEAST_FIRST = ("duration", "age", "norm", "lr", "loss", "step", "test_accuracy",
 
 def complete_field(incomplete: str) -> list[str]:
     """Field names, also after a comma or a minus."""
-    begun = max(map(incomplete.rfind, ",-")) + 1
-    return [incomplete[:begun] + name for name in run_fields() if name.startswith(incomplete[begun:])]
+    start = max(map(incomplete.rfind, ",-")) + 1
+    return [incomplete[:start] + name for name in run_fields() if name.startswith(incomplete[start:])]
 
 
 def ls(
@@ -86,7 +86,7 @@ def ls(
         rows = [[_cell(field, view) for field in fields] for view in shown]
         least = [_TITLES.get(name, name) for name in LEAST_FIRST] if not columns else []
         print_table(titles, rows, least_first=least)
-        _tell(shown, len(views))
+        _print_notes(shown, len(views))
 
 
 def sort_field(sort: str | None) -> RunField | None:
@@ -155,7 +155,7 @@ def _as_json(view: RunView, fields: Sequence[RunField]) -> dict[str, Any]:
     return own | view.as_json()
 
 
-def _tell(shown: Sequence[RunView], count: int) -> None:
+def _print_notes(shown: Sequence[RunView], count: int) -> None:
     """Report what the table does not show: the number of runs beyond the limit, and problems of those in it."""
     if len(shown) < count:
         say(f"{counted(count - len(shown), 'more run')}; --limit {count} lists all")

@@ -66,7 +66,7 @@ class Progress:
         if self._live is not None:
             self._live.update(_table(seen), refresh=True)
         else:
-            self._tell(seen)
+            self._print_changed(seen)
         return seen
 
     def _warn(self, seen: list[RunView]) -> None:
@@ -81,7 +81,7 @@ class Progress:
                     else:
                         sys.stderr.write(f"{text}\n")
 
-    def _tell(self, seen: list[RunView]) -> None:
+    def _print_changed(self, seen: list[RunView]) -> None:
         """Print a key=value line for each run that has changed since its last one."""
         for overview in seen:
             key = (overview.state, overview.step)

@@ -74,10 +74,10 @@ def report(
     written = _write(document, html, {"png": png, "svg": svg})
     if as_json:
         typer.echo(json.dumps(to_json(document), indent=2))
-        _tell(written)
+        _print_paths(written)
         return
     print_report(document, drawn=not written)
-    _tell(written)
+    _print_paths(written)
 
 
 def _look(runs: Sequence[ReportRun], wanted: Grouped) -> Presentation:
@@ -120,7 +120,7 @@ def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]
     return written
 
 
-def _tell(written: list[Path]) -> None:
+def _print_paths(written: list[Path]) -> None:
     for path in written:
         sys.stderr.write(f"wrote {path}\n")
 

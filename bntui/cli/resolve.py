@@ -107,8 +107,8 @@ def _check_fit(planned: Plan, samples: int, outputs: int) -> None:
             raise SpecError(problems)
 
 
-def _has_gpus(known: bool | None) -> bool:
-    return gpu_count() > 0 if known is None else known
+def _has_gpus(has_gpus: bool | None) -> bool:
+    return gpu_count() > 0 if has_gpus is None else has_gpus
 
 
 def describe_data(planned: Plan) -> str:

@@ -132,10 +132,10 @@ def _go_on(
 def _await_orphans(runs: list[RunDir]) -> None:
     """Wait for workers whose supervisor died to end; exit 3 if one does not."""
 
-    def tell(left: list[RunDir]) -> None:
+    def on_wait(left: list[RunDir]) -> None:
         say(f"waiting for {counted(len(left), 'worker')} of a dead supervisor to end")
 
-    left = await_orphans(runs, tell)
+    left = await_orphans(runs, on_wait)
     for run in left:
         say(f"bnrun: {run.name}: its worker did not end within {PATIENCE_S:.0f} s")
     if left:

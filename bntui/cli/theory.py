@@ -26,11 +26,11 @@ def theory(
     """Check the paper's theorems on small networks.
 
     Theorems 4.1, 4.2, 4.4 and Lemma 4.5, on random and trained networks, in float32 and float64."""
-    _tell("importing torch", 0, 0)
+    _show_progress("importing torch", 0, 0)
     from bncore.probes.theory.table import theory_table  # noqa: PLC0415 - torch
 
-    rows = theory_table(seed=seed, steps=steps, tell=_tell)
-    _tell("", 0, 0)
+    rows = theory_table(seed=seed, steps=steps, on_progress=_show_progress)
+    _show_progress("", 0, 0)
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
@@ -44,7 +44,7 @@ def theory(
     )
 
 
-def _tell(part: str, done: int, of: int) -> None:
+def _show_progress(part: str, done: int, of: int) -> None:
     """Report progress on standard error: in one changing line on a terminal, else in separate lines."""
     text = f"theory: {part} ({done} of {of} done)" if of else f"theory: {part}"
     if sys.stderr.isatty():

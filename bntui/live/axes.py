@@ -49,10 +49,10 @@ def at_steps(axis: Axis, view: RunView, steps: Floats) -> Floats:
             return steps / (view.steps or np.nan)
         case "minutes":
             written = view.columns.series("step", "t")
-            begun = view.times()[0]
-            if begun is None or not len(written):
+            started = view.times()[0]
+            if started is None or not len(written):
                 return np.full(len(steps), np.nan)
-            return (np.interp(steps, written.steps, written.values) - begun) / 60
+            return (np.interp(steps, written.steps, written.values) - started) / 60
         case "loss":
             progress = _progress(view)
             if progress is None:
@@ -68,17 +68,17 @@ def on_axis(curve: Curve, runs: Sequence[RunView], axis: Axis) -> Iterator[Curve
         yield curve
         return
     places = np.array([at_steps(axis, view, curve.x) for view in runs])
-    known = places[np.isfinite(places).all(axis=1)]
-    if len(known):
-        yield replace(curve, x=known.mean(axis=0))
+    finite = places[np.isfinite(places).all(axis=1)]
+    if len(finite):
+        yield replace(curve, x=finite.mean(axis=0))
 
 
 def unplaced(views: Sequence[RunView], axis: Axis) -> str:
     """``epochs: not known of 2 of 6 runs``, counting runs that have begun; empty if it is known of all."""
-    begun = [view for view in views if view.columns.last_step("step") is not None]
+    started_runs = [view for view in views if view.columns.last_step("step") is not None]
     first = np.zeros(1)
-    missing = sum(not np.isfinite(at_steps(axis, view, first)).all() for view in begun)
-    of = f"{missing} of {len(begun)}" if missing < len(begun) else "any of these"
+    missing = sum(not np.isfinite(at_steps(axis, view, first)).all() for view in started_runs)
+    of = f"{missing} of {len(started_runs)}" if missing < len(started_runs) else "any of these"
     return f"{AXES[axis]}: not known of {of} runs" if missing else ""
 
 
@@ -92,8 +92,8 @@ def _batch(view: RunView) -> int:
 
 def _samples(view: RunView) -> int:
     """Size of the training set from the journal, else from the settings; 0 if unknown."""
-    told = view.columns.start.get("train_samples")
-    return told if isinstance(told, int) else _in_settings(view.submitted)
+    samples = view.columns.start.get("train_samples")
+    return samples if isinstance(samples, int) else _in_settings(view.submitted)
 
 
 def _in_settings(spec: Spec | None) -> int:

@@ -58,8 +58,8 @@ def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> t
     beside_paper = state.reference is not None
     if beside_paper and all(paper.field in view.columns.fields(paper.table) for view in views):
         measure = paper
-    known = measure.symbol in measure.title
-    return measure, measure.title if known else f"{measure.title} {measure.symbol}"
+    has_symbol = measure.symbol in measure.title
+    return measure, measure.title if has_symbol else f"{measure.title} {measure.symbol}"
 
 
 def emphasized(
@@ -108,14 +108,14 @@ def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) 
     measured = next((found for view in views if (found := measured_layers(view))), [])
     common = sorted(set.intersection(*measured)) if measured else []
     middle = common[len(common) // 2] if common else None
-    known = any(middle in layers_of(view.columns, measure) for view in views)
-    return middle if known else middle_layer((view.columns for view in views), measure)
+    has_middle = any(middle in layers_of(view.columns, measure) for view in views)
+    return middle if has_middle else middle_layer((view.columns for view in views), measure)
 
 
 def not_measured(layer: int | None, views: Sequence[RunView], measure: Measure) -> str:
     """Note for a layer without data: which layers were measured."""
-    known = sorted({number for view in views for number in layers_of(view.columns, measure)})
-    which = ", ".join(map(str, known)) if len(known) < 8 else f"{known[0]} to {known[-1]}"
+    measured = sorted({number for view in views for number in layers_of(view.columns, measure)})
+    which = ", ".join(map(str, measured)) if len(measured) < 8 else f"{measured[0]} to {measured[-1]}"
     return f"layer {layer} was not measured, but {which}"
 
 
@@ -152,8 +152,8 @@ def why_empty(views: Sequence[RunView], measure: Measure) -> str:
     table = measure.table
     if not views:
         return "no runs"
-    known = [view.columns.fields(table) for view in views if len(view.columns.series(table, "t")) > 1]
-    if known and not any(measure.field in fields for fields in known):
+    measured = [view.columns.fields(table) for view in views if len(view.columns.series(table, "t")) > 1]
+    if measured and not any(measure.field in fields for fields in measured):
         return "not recorded"
     probe = table.removeprefix("probe:")
     going = any(map(is_going, views))

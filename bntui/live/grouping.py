@@ -39,7 +39,7 @@ class Grouping:
     """All runs of the snapshot, drawn or not."""
     _grouped: dict[tuple[RunView, ...], tuple[Group, ...]] = field(default_factory=dict)
     """Groups, by the runs that they were made of."""
-    _known: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
+    _aggregates: dict[tuple[object, ...], Aggregate] = field(default_factory=dict)
 
     def choose(
         self, snapshot: Snapshot, by: Sequence[str] | None, band: Band | None, usual: Band = "interval"
@@ -61,8 +61,8 @@ class Grouping:
         the groups are those that they have among all runs."""
         key = tuple(views)
         if key not in self._grouped:
-            known = self._runs if set(views) <= set(self._runs) else key
-            of_all = groups_of(sorted(known, key=lambda view: view.style), self.by)
+            runs = self._runs if set(views) <= set(self._runs) else key
+            of_all = groups_of(sorted(runs, key=lambda view: view.style), self.by)
             drawn = (replace(group, runs=tuple(v for v in group.runs if v in key)) for group in of_all)
             found = [group for group in drawn if group.runs]
             self._grouped[key] = tuple(sorted(found, key=lambda group: views[-1] in group.runs))
@@ -104,7 +104,7 @@ class Grouping:
             measure,
             layer,
             self.band,
-            known=lambda one: self._aggregate(group, one, layer),
+            aggregate_of=lambda one: self._aggregate(group, one, layer),
             with_runs=selected and self.shows_selected,
         )
 
@@ -112,16 +112,16 @@ class Grouping:
         """Aggregate a group's runs, updating the cached aggregate with new points only."""
         paths = tuple(view.run.path for view in group.runs)
         key = (paths, measure.table, measure.field, layer, self.band)
-        if len(self._known) >= REMEMBERED and key not in self._known:
-            self._known.clear()
+        if len(self._aggregates) >= REMEMBERED and key not in self._aggregates:
+            self._aggregates.clear()
         found = aggregate(
             members(group, measure, layer),
             self.band,
             log=measure.log,
             most=self.most,
-            before=self._known.get(key),
+            before=self._aggregates.get(key),
         )
-        self._known[key] = found
+        self._aggregates[key] = found
         return found
 
 

@@ -61,10 +61,10 @@ def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
     """
     found = {view: heat(view, key) for view in views}
     ends = [finite_ends(one.values.ravel(), positive=one.log) for one in found.values()]
-    known = [pair for pair in ends if pair is not None]
-    if not known:
+    spans = [pair for pair in ends if pair is not None]
+    if not spans:
         return found
-    span = (min(low for low, _ in known), max(high for _, high in known))
+    span = (min(low for low, _ in spans), max(high for _, high in spans))
     return {view: replace(one, span=span) if one.x.size else one for view, one in found.items()}
 
 
@@ -153,11 +153,11 @@ def _on_one_grid(counts: Floats, low: Floats, width: Floats) -> tuple[Floats, Fl
         widest *= 2
     first = int(np.floor(lowest / widest))
     cells = np.floor(middles / widest).astype(np.int64) - first
-    again = np.zeros((n, int(cells.max()) + 1))
-    np.add.at(again, (np.arange(n)[:, None], cells), counts)
-    share = again / np.maximum(again.sum(axis=1, keepdims=True), 1)
+    binned = np.zeros((n, int(cells.max()) + 1))
+    np.add.at(binned, (np.arange(n)[:, None], cells), counts)
+    share = binned / np.maximum(binned.sum(axis=1, keepdims=True), 1)
     held = np.flatnonzero((share >= LEAST_SHARE).any(axis=0))
-    start, end = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, again.shape[1])
+    start, end = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, binned.shape[1])
     edges = widest * np.arange(first + start, first + end + 1, dtype=np.float64)
     return edges, share[:, start:end] / widest
 

@@ -55,10 +55,10 @@ def marks(
         VLine(
             place,
             f"{numbers.get((step, text), '')}" if numbers else f"{text} @{step:,}",
-            common({style_of[view] for view in asked}),
+            common({style_of[view] for view in targets}),
         )
-        for (step, text), asked in applied(views).items()
-        if np.isfinite(place := float(at_steps(axis, asked[0], np.array([float(step)]))[0]))
+        for (step, text), targets in applied(views).items()
+        if np.isfinite(place := float(at_steps(axis, targets[0], np.array([float(step)]))[0]))
     )
 
 

@@ -96,7 +96,7 @@ def _of_group(group: Group, measure: Measure, step: float | None, band: Band) ->
     lines = [line for view in staying if len((line := _at_lengths(view.columns, measure, step)).x)]
     if len(group.runs) > 1:
         mean = aggregate([Member(line.x, line.y) for line in lines], band, log=measure.log)
-        yield from group_curves(group, measure, None, band, known=lambda _: mean)
+        yield from group_curves(group, measure, None, band, aggregate_of=lambda _: mean)
     elif lines:
         (line,), diverged = lines, group.runs[0].state == "diverged"
         yield Curve(group.name, group.style, line.x, line.y, line.y, diverged=diverged)
@@ -124,8 +124,8 @@ def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Point
     at = row_at(steps, step)
     x: Floats = multiples[at] * (lr_of(float(two_over_lr[at])) or np.nan)
     order = np.argsort(x)
-    known = order[np.isfinite(x[order])]
-    return Points(x[known], values[at][known])
+    finite = order[np.isfinite(x[order])]
+    return Points(x[finite], values[at][finite])
 
 
 def _when(views: Sequence[RunView], measure: Measure, state: PanelState) -> str:

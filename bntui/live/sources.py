@@ -93,7 +93,9 @@ class Runs:
         waiting = []
         for path in [*self._waiting, *(path for path in self._followers if path not in self._waiting)]:
             follower, has_time = self._followers[path], not views or self._clock() <= until
-            views[path] = follower.poll(share if has_time else 0.0, journal=has_time or follower.begun)
+            views[path] = follower.poll(
+                share if has_time else 0.0, journal=has_time or follower.polled_journal
+            )
             if not has_time:
                 waiting.append(path)
         self._waiting = dict.fromkeys(waiting)
@@ -168,31 +170,31 @@ class Root:
             self._list(alone[0].sweep, tuple(alone), lambda: alone)
             sweeps.append(alone[0].sweep)
         followers = [f for sweep in sweeps for f in self._followers[sweep.path].values()]
-        runs = [f.poll(0.0, journal=f.begun or self._clock() < until) for f in followers]
+        runs = [f.poll(0.0, journal=f.polled_journal or self._clock() < until) for f in followers]
         complete = all(self._fill(i, followers, runs, until) for i in range(len(runs)))
         return Snapshot(time.time(), self._sweeps.poll(sweeps), tuple(runs), complete, problem)
 
     def _fill(self, index: int, followers: list[RunFollower], runs: list[RunView], until: float) -> bool:
         """Read the needed history of one run while time remains; return whether all of it has been read."""
         follower = followers[index]
-        while follower.begun and not follower.complete and self._clock() < until:
+        while follower.polled_journal and not follower.complete and self._clock() < until:
             if self.enough(runs[index]) and not was_steered(follower.run):
                 return True
             runs[index] = follower.poll(PIECE_S)
-        return follower.begun and follower.complete
+        return follower.polled_journal and follower.complete
 
     def _list(self, sweep: SweepDir, changed: object, list_runs: Callable[[], list[RunDir]]) -> None:
         """List the sweep's runs again if `changed` differs from the last time."""
         if sweep.path in self._followers and self._changed.get(sweep.path) == changed:
             return
         self._changed[sweep.path] = changed
-        known = self._followers.get(sweep.path, {})
+        followers = self._followers.get(sweep.path, {})
         runs = list_runs()
-        fresh = [run for run in runs if run.path not in known]
-        given = dict(zip(fresh, styles(fresh, [follower.style for follower in known.values()]), strict=True))
+        fresh = [run for run in runs if run.path not in followers]
+        styled = dict(zip(fresh, styles(fresh, [one.style for one in followers.values()]), strict=True))
         self._followers[sweep.path] = {
-            run.path: known.get(run.path)
-            or RunFollower(run, self._observer, self._queue, name=name, style=given[run])
+            run.path: followers.get(run.path)
+            or RunFollower(run, self._observer, self._queue, name=name, style=styled[run])
             for run, name in zip(runs, names(runs), strict=True)
         }
 
@@ -232,7 +234,7 @@ def as_submitted(sweep: SweepDir) -> SweepView:
     title, name, figure = (escape_control(str(table.get(key, ""))) for key in ("title", "name", "figure"))
     by, band = table.get("group_by"), table.get("band")
     by = by if isinstance(by, list) else []
-    known = all(isinstance(path, str) and owners_of(tuple(path.split("."))) for path in by)
+    valid = all(isinstance(path, str) and owners_of(tuple(path.split("."))) for path in by)
     return SweepView(
         sweep,
         sweep.name,
@@ -240,7 +242,7 @@ def as_submitted(sweep: SweepDir) -> SweepView:
         name,
         figure,
         state="",
-        group_by=tuple(by) if known else (),
+        group_by=tuple(by) if valid else (),
         band=band if band in BANDS else "interval",
     )
 

@@ -92,7 +92,7 @@ class Watcher:
         while not self._stopping:
             if releases:
                 release_memory()
-            begun = self._clock()
+            started = self._clock()
             self._woken.clear()
             before, last = last, _poll(source, last)
             releases = max(0, releases - 1) if last.complete else RELEASES
@@ -101,7 +101,7 @@ class Watcher:
             interval = source.interval_s if self._interval_s is None else self._interval_s
             reading = not last.complete and not last.problem
             drawing = DRAWING_S if before is None else 0.0
-            pause = drawing if reading else interval - (self._clock() - begun)
+            pause = drawing if reading else interval - (self._clock() - started)
             self._woken.wait(max(BREATH_S, pause))
 
 

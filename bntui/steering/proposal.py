@@ -181,18 +181,20 @@ def request(verb: Verb, typed: Typed, view: RunView) -> Command:
     if view.controls is None or verb.sets is None:
         return verb.command(typed)
     words, at = typed
-    known = _about(verb.sets, view.controls)
-    name = known[0].name if verb.sets and known else verb.sets
+    controls_set = _about(verb.sets, view.controls)
+    name = controls_set[0].name if verb.sets and controls_set else verb.sets
     return SetControls(changes=parse_controls(named_settings(name, words), view.controls), at_step=at)
 
 
 def control_options(sets: str, controls: Sequence[Control]) -> tuple[str, ...]:
     """Suggested texts: new values of the controls that a verb is about, or the current values of all controls if
     it is about none of them."""
-    known = _about(sets, controls)
-    if not known:
+    controls_set = _about(sets, controls)
+    if not controls_set:
         return tuple(f"{control.name}={show_value(control.value)}" for control in controls)
-    return tuple(f"{control.name}={show_value(value)}" for control in known for value in _others(control))
+    return tuple(
+        f"{control.name}={show_value(value)}" for control in controls_set for value in _others(control)
+    )
 
 
 def limits(command: Command, controls: Sequence[Control]) -> str:

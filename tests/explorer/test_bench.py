@@ -29,7 +29,7 @@ def test_what_is_sent_is_kept_with_its_time() -> None:
         first = terminal.first(lambda text: b"one" in text)
         pressed = terminal.type("x\n")
         second = terminal.first(lambda text: b"two" in text, pressed)
-        assert terminal.begun < first < pressed < second
+        assert terminal.started < first < pressed < second
         assert all(before <= after for (before, _), (after, _) in pairwise(terminal.pieces()))
         assert terminal.sent() == sum(len(data) for _, data in terminal.pieces())
         assert terminal.sent(second) < terminal.sent()

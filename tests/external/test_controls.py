@@ -176,7 +176,7 @@ def test_noise_is_drawn_by_seed_step_and_module_in_training_only(
     with watching(tmp_path / "run", net, torch.optim.SGD(net.parameters(), lr=0.1), seed=7) as watch:
         watch.control_noise("0", "1", r_sigma=0.5)
         watch._steering.panel.change({"noise": True, "noise.n_sigma": 2})
-        watch._steering.begun = 11
+        watch._steering.last_started = 11
         setting = Noise(on=True, r_sigma=0.5, n_sigma=2.0)
         for layer in (1, 2):
             expected = NoiseSource(setting, seed=7, layer=layer).apply(a, ForwardMode(noise_step=11))

@@ -169,7 +169,7 @@ def test_a_gamma_out_of_use_counts_as_one() -> None:
     view = step_of(net, drawn(6, 3, seed=1), drawn(6, 2, seed=2), HALF_SUM)
     _, _, found = findings(view)
     for layer in found:
-        assert (layer.known.gamma == 1).all()
+        assert (layer.standardized.gamma == 1).all()
         torch.testing.assert_close(layer.lipschitz.left, layer.lipschitz.corrected)
 
 

@@ -33,7 +33,7 @@ def judged(until: int | None) -> Iterator[tuple[ComparisonGroup, str, str, Claim
         for claim in CLAIMS:
             for scope in claim.scopes(setting):
                 for part in scope.parts:
-                    if part.known or part.early:
+                    if part.measured or part.early:
                         yield setting, claim.key, scope.title, part
 
 

@@ -94,7 +94,7 @@ def test_data_that_the_title_names_are_said_once(
 ) -> None:
     monkeypatch.setattr(LOGGER, "propagate", True)
     with caplog.at_level("INFO", LOGGER.name):
-        EventLog().tell({"type": "start", "step": 0, "title": title, "data": "synthetic images"})
+        EventLog().log({"type": "start", "step": 0, "title": title, "data": "synthetic images"})
     assert caplog.messages == [line]
 
 

@@ -112,8 +112,8 @@ def _lines_of(setup: Path) -> str:
 
 def _wrong(name: str, file: str, field: str, value: object) -> Iterator[Problem]:
     if name not in NAMES:
-        known = ", ".join(NAMES)
-        yield Problem(file, field, message=f"no such option{did_you_mean(name, NAMES)}", accepted=known)
+        expected = ", ".join(NAMES)
+        yield Problem(file, field, message=f"no such option{did_you_mean(name, NAMES)}", accepted=expected)
     elif name == "setup":
         yield from _wrong_setup(file, field, value)
     elif name == "notice":

@@ -148,8 +148,10 @@ def read_record(sweep: SweepDir) -> Record | None:
     """A sweep's record; None if it was never submitted to Slurm, or if the file is invalid."""
     try:
         table = orjson.loads(read_plain(record_file(sweep)))
-        known = {f.name: table["options"][f.name] for f in fields(SlurmOptions) if f.name in table["options"]}
-        return Record(SlurmOptions(**known), tuple(map(_job, table["jobs"])))
+        options = {
+            f.name: table["options"][f.name] for f in fields(SlurmOptions) if f.name in table["options"]
+        }
+        return Record(SlurmOptions(**options), tuple(map(_job, table["jobs"])))
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
         return None
 

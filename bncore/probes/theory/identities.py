@@ -36,9 +36,9 @@ class Standardized:
         rows = by_unit(y)
         centered = rows - rows.mean(1, keepdim=True)
         var = centered.square().mean(1)
-        known = torch.ones_like(var) if gamma is None else gamma.detach().double()
+        scale = torch.ones_like(var) if gamma is None else gamma.detach().double()
         y_hat = centered / (var + eps).sqrt()[:, None]
-        return cls(centered, y_hat, known, var, var + eps, rows.shape[1])
+        return cls(centered, y_hat, scale, var, var + eps, rows.shape[1])
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,16 @@ class Theorem41:
         return self.scale * (self.plain - self.mean_part - self.printed_correlation_part)
 
 
-def theorem_41(known: Standardized, at_z: Tensor, at_y: Tensor) -> Theorem41:
+def theorem_41(standardized: Standardized, at_z: Tensor, at_y: Tensor) -> Theorem41:
     """Theorem 4.1 from the gradients with respect to z and y, both in the shape of y."""
-    g, d, m = by_unit(at_z), by_unit(at_y), known.m
-    correlation = dot(g, known.y_hat).square()
+    g, d, m = by_unit(at_z), by_unit(at_y), standardized.m
+    correlation = dot(g, standardized.y_hat).square()
     return Theorem41(
         left=d.square().sum(1),
-        scale=known.gamma.square() / known.var_eps,
+        scale=standardized.gamma.square() / standardized.var_eps,
         plain=g.square().sum(1),
         mean_part=g.sum(1).square() / m,
-        correlation_part=(2 - known.var / known.var_eps) * correlation / m,
+        correlation_part=(2 - standardized.var / standardized.var_eps) * correlation / m,
         printed_correlation_part=correlation / m**0.5,
     )
 
@@ -91,20 +91,20 @@ class Theorem42:
         return self.quadratic - self.correction
 
 
-def direction_at_z(known: Standardized, d: Tensor) -> Tensor:
+def direction_at_z(standardized: Standardized, d: Tensor) -> Tensor:
     """u, (C, m): the derivative of z along d, (C, m).
 
     It is gamma * d / sigma, as printed, if eps = 0 and d is the gradient at y, which is then orthogonal to y_hat.
     """
     centered = d - d.mean(1, keepdim=True)
-    slope = dot(known.centered, d) / known.m / known.var_eps
-    u: Tensor = known.gamma[:, None] * (
-        centered / known.var_eps.sqrt()[:, None] - known.y_hat * slope[:, None]
+    slope = dot(standardized.centered, d) / standardized.m / standardized.var_eps
+    u: Tensor = standardized.gamma[:, None] * (
+        centered / standardized.var_eps.sqrt()[:, None] - standardized.y_hat * slope[:, None]
     )
     return u
 
 
-def correction_42(known: Standardized, at_z: Tensor, d: Tensor) -> Tensor:
+def correction_42(standardized: Standardized, at_z: Tensor, d: Tensor) -> Tensor:
     """-<dL/dz_j, second derivative of z_j along d_j>, (C,), for d_j with mean zero.
 
     With a = <y_j - mean, d_j>/m and s^2 = var + eps it is
@@ -112,10 +112,10 @@ def correction_42(known: Standardized, at_z: Tensor, d: Tensor) -> Tensor:
     at eps = 0, where a = 0, the printed gamma <g, y_hat> ||d||^2 / (m sigma^2).
     """
     g = by_unit(at_z)
-    a, s2 = dot(known.centered, d) / known.m, known.var_eps
-    along = dot(g, known.y_hat)
-    return known.gamma * (
-        along * d.square().sum(1) / (known.m * s2)
+    a, s2 = dot(standardized.centered, d) / standardized.m, standardized.var_eps
+    along = dot(g, standardized.y_hat)
+    return standardized.gamma * (
+        along * d.square().sum(1) / (standardized.m * s2)
         + 2 * a * dot(g, d) / s2**1.5
         - 3 * a.square() * along / s2.square()
     )

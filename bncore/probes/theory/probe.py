@@ -97,7 +97,7 @@ class LayerFindings:
     """The theorems' quantities for one layer."""
 
     number: int
-    known: Standardized
+    standardized: Standardized
     at_z: Tensor  # dL/dz
     at_y: Tensor  # dL_hat/dy
     lipschitz: Theorem41
@@ -114,8 +114,10 @@ def lipschitz_of_layers(loss: Tensor, taps: Sequence[Tap]) -> list[LayerFindings
     found = []
     for tap, at_y, at_z in zip(taps, slopes[: len(taps)], slopes[len(taps) :], strict=True):
         require_finite(f"the gradient at layer {tap.number}", at_y)
-        known = Standardized.of(tap.y, tap.gamma, tap.eps)
-        found.append(LayerFindings(tap.number, known, at_z, at_y, theorem_41(known, at_z, at_y)))
+        standardized = Standardized.of(tap.y, tap.gamma, tap.eps)
+        found.append(
+            LayerFindings(tap.number, standardized, at_z, at_y, theorem_41(standardized, at_z, at_y))
+        )
     return found
 
 
@@ -131,8 +133,8 @@ def predictiveness(tap: Tap, layer: LayerFindings, unit: int | None = None) -> T
     back_at_y, back_at_z = torch.autograd.grad(layer.at_y, [tap.y, tap.z], d, retain_graph=True)
     rows = by_unit(d)
     left = dot(rows, by_unit(back_at_y)).sum()
-    quadratic = dot(direction_at_z(layer.known, rows), by_unit(back_at_z)).sum()
-    correction = correction_42(layer.known, layer.at_z, rows).sum()
+    quadratic = dot(direction_at_z(layer.standardized, rows), by_unit(back_at_z)).sum()
+    correction = correction_42(layer.standardized, layer.at_z, rows).sum()
     return Theorem42(float(left), float(quadratic), float(correction))
 
 

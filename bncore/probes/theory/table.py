@@ -71,14 +71,14 @@ def _cases(seed: int) -> list[_Case]:
 
 
 def theory_table(
-    *, seed: int = 0, steps: int = 50, tell: Callable[[str, int, int], object] = lambda *_: None
+    *, seed: int = 0, steps: int = 50, on_progress: Callable[[str, int, int], object] = lambda *_: None
 ) -> list[TheoryRow]:
     """Theorems 4.1, 4.2 and 4.4 and Lemma 4.5 on three BatchNorm networks, and the lemma's counterexample.
 
     Arguments:
         seed: seed of the initialization and the Gaussian data.
         steps: steps of full-batch gradient descent between "random" and "trained".
-        tell: called with the name of the next part, the number of parts done and the total.
+        on_progress: called with the name of the next part, the number of parts done and the total.
     """
     rows, cases = [], _cases(seed)
     parts = (
@@ -88,7 +88,7 @@ def theory_table(
 
     def begin() -> None:
         done, part = next(numbered)
-        tell(part, done, 4 * len(cases) + 1)
+        on_progress(part, done, 4 * len(cases) + 1)
 
     for case in cases:
         begin()

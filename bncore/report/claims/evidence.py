@@ -75,11 +75,11 @@ class ClaimPart:
         """The common verdict of all known measures; inconclusive if they disagree or one is inconclusive."""
         if self.early:
             return Verdict.TOO_EARLY
-        found = {measure.outcome for measure in self.known}
+        found = {measure.outcome for measure in self.measured}
         return found.pop() if len(found) == 1 and not self.blocked else Verdict.INCONCLUSIVE
 
     @property
-    def known(self) -> tuple[ClaimMeasure, ...]:
+    def measured(self) -> tuple[ClaimMeasure, ...]:
         """Measures that count and have an effect."""
         return tuple(measure for measure in self.measures if measure.counts and measure.effect is not None)
 
@@ -116,8 +116,8 @@ class Scope:
     @property
     def measured(self) -> bool:
         """Whether anything was measured, or the runs are too early."""
-        known = any(measure.effect is not None for measure in self.measures)
-        return known or any(part.early for part in self.parts)
+        has_effect = any(measure.effect is not None for measure in self.measures)
+        return has_effect or any(part.early for part in self.parts)
 
 
 @dataclass(frozen=True)

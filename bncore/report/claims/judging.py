@@ -60,15 +60,15 @@ def _part_said(part: ClaimPart) -> str:
     """The part with its most telling measure: one with the part's own verdict, else the first."""
     if part.early or part.blocked:
         return f"{part.title}: {part.early or part.blocked}"
-    known = part.known
-    if not known:
+    measured = part.measured
+    if not measured:
         uncounted = not any(measure.counts for measure in part.measures) and part.measures[0].caveat
         return f"{part.title}: {uncounted or 'not measured'}"
-    outcomes = {measure.outcome for measure in known}
+    outcomes = {measure.outcome for measure in measured}
     if part.verdict == Verdict.INCONCLUSIVE and Verdict.INCONCLUSIVE not in outcomes:
-        return f"{part.title}: its measures disagree: {', '.join(map(_measure_said, known))}"
-    telling = next((m for m in known if m.outcome == part.verdict), known[0])
-    others = len(known) - 1
+        return f"{part.title}: its measures disagree: {', '.join(map(_measure_said, measured))}"
+    telling = next((m for m in measured if m.outcome == part.verdict), measured[0])
+    others = len(measured) - 1
     more = f", and {others} other measure{'s' if others > 1 else ''}" if others else ""
     return f"{part.title}: {_measure_said(telling)}{more}"
 

@@ -47,8 +47,8 @@ def _lipschitz(at: AtRate) -> ClaimPart:
 
 def _predictive(at: AtRate) -> ClaimPart:
     summed = _lower(at, DIFFERENCE)
-    known = any(measure.effect for measure in summed)
-    measures = (*(summed if known else _lower(at, WHOLE)), *_lower(at, RELATIVE))
+    has_sum = any(measure.effect for measure in summed)
+    measures = (*(summed if has_sum else _lower(at, WHOLE)), *_lower(at, RELATIVE))
     return at.part_in_training("more predictive gradients", measures)
 
 

@@ -54,7 +54,7 @@ def page(document: Report) -> str:
 
 
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -62,7 +62,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
+    environment.filters.update(
         effect=shown,
         threshold=shown_threshold,
         number=lambda value: "-" if value is None else f"{value:.4g}",
@@ -70,7 +70,7 @@ def _environment() -> Environment:
         toml=lambda settings: tomli_w.dumps(to_table(settings)),
         environment=_environment_of,
     )
-    made.globals.update(
+    environment.globals.update(
         style=_style(),
         kinds=KINDS,
         words=WORDS,
@@ -87,7 +87,7 @@ def _environment() -> Environment:
         dash_array=_dash_array,
         shares=_shares,
     )
-    return made
+    return environment
 
 
 def _visible(content: object) -> object:
@@ -124,15 +124,15 @@ def _variant_table(
     document: Report, setting: ComparisonGroup
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows; columns that no variant has anything in are left out."""
-    known = document.variants(setting)
-    columns = [i for i in range(len(SUMMARY)) if any(row.levels[i] is not None for row in known)]
+    variant_rows = document.variants(setting)
+    columns = [i for i in range(len(SUMMARY)) if any(row.levels[i] is not None for row in variant_rows)]
     rows = [
         (
             row.label,
             f"{row.seeds}" + (f" ({row.diverged} diverged)" if row.diverged else ""),
             *(_level(row.levels[i], log=SUMMARY[i].log) for i in columns),
         )
-        for row in known
+        for row in variant_rows
     ]
     return ("variant", "seeds", *(SUMMARY[i].name for i in columns)), rows
 
@@ -213,11 +213,11 @@ def panel_table(plot: ChartData) -> PanelTable:
     return PanelTable((plot.x_name, *names), rows, every)
 
 
-def _paper_at(x: Floats, known: Floats, y: Floats, plot: ChartData) -> Floats:
+def _paper_at(x: Floats, points: Floats, y: Floats, plot: ChartData) -> Floats:
     """The paper's curve at x: between its points linearly on the axes as they are plotted."""
     with np.errstate(all="ignore"):
-        x, known = (np.log(x), np.log(known)) if plot.log_x else (x, known)
-        between = np.interp(x, known, np.log(y) if plot.log_y else y, left=np.nan, right=np.nan)
+        x, points = (np.log(x), np.log(points)) if plot.log_x else (x, points)
+        between = np.interp(x, points, np.log(y) if plot.log_y else y, left=np.nan, right=np.nan)
         return np.exp(between) if plot.log_y else between
 
 
