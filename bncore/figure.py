@@ -1,5 +1,5 @@
 """Contents of figures as plain frozen data: built from runs by the report and the explorer, and drawn with
-matplotlib (`bncore.report.drawing`), in braille (`bntui.chart`) and with plotext (`bntui.cli.terminal_chart`)."""
+matplotlib (`bncore.report.render`), in braille (`bntui.chart`) and with plotext (`bntui.cli.terminal_chart`)."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def _views(runs: Sequence[RunDir]) -> list[RunView]:
 
 
 def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) -> Figure:
-    from bncore.report.drawing import figure_of  # noqa: PLC0415 - importing matplotlib takes a second
+    from bncore.report.render import figure_of  # noqa: PLC0415 - importing matplotlib takes a second
 
     measure = measure_of(key)
     if measure is None:

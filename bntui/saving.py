@@ -8,7 +8,7 @@ from pathlib import Path
 from textual.app import App
 
 from bncore.figure import ChartData
-from bntui.chart.export import csv_text, picture_of
+from bntui.chart.export_chart import csv_text, picture_of
 from bntui.chart.frame import ChartStyle
 from bntui.chart.view import View
 
@@ -29,7 +29,7 @@ def save_chart(data: ChartData, view: View, style: ChartStyle, kind: str, settin
     """
     if kind == "csv":
         return _save(data.title, kind, csv_text(data))
-    from bncore.report.drawing import picture_svg  # noqa: PLC0415 - imports matplotlib, needed only here
+    from bncore.report.render import picture_svg  # noqa: PLC0415 - imports matplotlib, needed only here
 
     return _save(data.title, kind, picture_svg(picture_of(data, view, style.smoothing, setting)))
 

@@ -26,11 +26,11 @@ from bncore.store.status import HEARTBEAT_S
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine, SectionName, Sections
-from bncore.train.requests import POLL_S, Requests
+from bncore.train.request_source import POLL_S, Requests
 from bncore.train.state import TrainState, layout_of
 from bncore.train.step_graphs import graphs_of
 from bncore.train.trainer import Trainer
+from bncore.train.usage import Machine, SectionName, Sections
 from bncore.train.worker import configure_backends
 
 NEVER = 10**6

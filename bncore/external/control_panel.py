@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bncore.config.controls import Control, Value, check_changes, kind_of, show_value
 from bncore.config.errors import SpecError
 from bncore.external.checks import ObserveError
-from bncore.train.commands import Answer, RequestRefused
+from bncore.train.handlers import Answer, RequestRefused
 
 Get = Callable[[], Any]
 Set = Callable[[Any], object]

@@ -31,7 +31,7 @@ from bncore.store.journal import SCHEMA, Journal
 from bncore.store.owner import acquire
 from bncore.train.checkpoint import params_sha256
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine, SectionName, Sections, find_gpu
+from bncore.train.usage import Machine, SectionName, Sections, find_gpu
 
 OnError = Literal["warn", "raise"]
 KNOWN_PARTS: tuple[SectionName, ...] = ("step", "probes")

@@ -20,10 +20,10 @@ from bncore.store.errors import StoreError
 from bncore.store.journal import Journal, read_events
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
-from bncore.train.commands import INTERRUPTIONS, UNCHANGED, Answer, Handler, RequestRefused, refusal
 from bncore.train.control import RunControl
+from bncore.train.handlers import INTERRUPTIONS, UNCHANGED, Answer, Handler, RequestRefused, refusal
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.requests import Requests
+from bncore.train.request_source import Requests
 
 SHOWN_EVERY_S = 2.0
 """Seconds between reports of values that the loop itself changes."""
@@ -40,7 +40,7 @@ class StopObserved(Exception):
 
 
 class Steering:
-    """What requests can see and do in an observed loop (`bncore.train.commands.Interruptible`).
+    """What requests can see and do in an observed loop (`bncore.train.handlers.Interruptible`).
 
     Arguments:
         net: the loop's own model, restored after each evaluation.

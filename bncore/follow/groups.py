@@ -23,7 +23,7 @@ from bncore.follow.request_view import SPELLING, applied_changes
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.dropped_requests import changes_of
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, multiples_of, take
 from bncore.store.status import LIVE
 

@@ -20,7 +20,7 @@ from bncore.config.probes import Cadence, Probes
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 from bncore.store.measured import Best, best_of, middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
 from bncore.store.reader import speaks_of

@@ -22,7 +22,7 @@ from bncore.store.errors import StoreError
 from bncore.store.journal import in_json
 from bncore.store.lineage import read_lineage
 from bncore.store.loaded import read_settings
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 from bncore.store.paths import RunDir, layer_names, variant_and_seed
 from bncore.store.problems import evaluation_problem, fidelity_problem
 from bncore.store.reader import read, speaks_of

@@ -12,7 +12,7 @@ from bncore.report.claims import shift, smoothness
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
 from bncore.report.claims.judging import judge_all, shown
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation, settings_of
-from bncore.report.controls import ControlTable, controls_of
+from bncore.report.confounders import ControlTable, controls_of
 from bncore.report.figures import figures_of, overviews
 from bncore.report.missing import Missing, missing
 from bncore.report.paper_fit import PaperFit, paper_fit

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.store.journal import Event
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 
 TABLES = frozenset({"step", "eval", "probe", "log", MACHINE})
 """Event types stored as columns; all other events are stored unchanged."""

@@ -1,7 +1,7 @@
 """Requests to runs and sweeps, as a closed set of models; and ``controls.json``, which lists what may be changed
 in an observed loop while it trains, with the present values.
 
-To add a request, add a model here and a row in `bncore.train.commands.HANDLERS`.
+To add a request, add a model here and a row in `bncore.train.handlers.HANDLERS`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from bncore.plain_files import open_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.journal import Event, check_schema, event_of, is_event
-from bncore.store.machine import MACHINE, machine_events
+from bncore.store.machine_log import MACHINE, machine_events
 from bncore.store.paths import RunDir
 
 TAIL_BYTES = 256 * 1024

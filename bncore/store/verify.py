@@ -16,7 +16,7 @@ from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, Event, event_of
 from bncore.store.lineage import read_lineage
-from bncore.store.machine import machine_events
+from bncore.store.machine_log import machine_events
 from bncore.store.paths import RunDir
 from bncore.store.status import read_status
 

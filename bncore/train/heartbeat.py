@@ -10,7 +10,7 @@ from bncore.store.errors import StoreError
 from bncore.store.owner import Ownership
 from bncore.store.paths import RunDir
 from bncore.store.status import HEARTBEAT_S, State, Status, write_status
-from bncore.train.machine import Figures, Machine
+from bncore.train.usage import Figures, Machine
 
 RATE_MEMORY = 0.6
 """Weight of the previous estimate in the exponential moving average of the rate."""

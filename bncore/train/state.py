@@ -17,7 +17,6 @@ from bncore.data import Dataset, Split
 from bncore.nets import ForwardMode, LayeredNet, accuracy, build, criterion
 from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView
-from bncore.train.machine import Sections
 from bncore.train.optimizer import (
     build_optimizer,
     decayed,
@@ -30,6 +29,7 @@ from bncore.train.optimizer import (
     weight_penalty,
 )
 from bncore.train.running_statistics import StatisticsBackup
+from bncore.train.usage import Sections
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 """Memory layouts of images and convolutions by `memory_format`, except auto."""

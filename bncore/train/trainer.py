@@ -23,7 +23,7 @@ from bncore.train.async_steps import AsyncSteps
 from bncore.train.checkpoint import params_sha256
 from bncore.train.control import RunControl, Signals
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.requests import START, Requests, ResumePoint
+from bncore.train.request_source import START, Requests, ResumePoint
 from bncore.train.running_statistics import overflowed
 from bncore.train.state import StepMetrics, TrainState, evaluate
 from bncore.train.step_graphs import StepGraphs

@@ -42,12 +42,12 @@ from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals, end_with_parent
 from bncore.train.environment import environment
 from bncore.train.heartbeat import Heartbeat
-from bncore.train.machine import Machine, find_gpu
-from bncore.train.requests import START, Requests, ResumePoint, journal_request
+from bncore.train.request_source import START, Requests, ResumePoint, journal_request
 from bncore.train.slurm_task import SHORT_SILENCE_S, SlurmTask
 from bncore.train.state import TrainState
 from bncore.train.step_graphs import graphs_of
 from bncore.train.trainer import Trainer
+from bncore.train.usage import Machine, find_gpu
 
 OK, FAILED, REFUSED, REQUEUED = 0, 1, 2, 75
 SYNTHETIC = "trained on synthetic images, not on CIFAR-10"

@@ -9,9 +9,9 @@ import typer
 
 from bncore.aggregate import BANDS
 from bncore.figure import Picture
-from bncore.report.drawing import Kind, content
+from bncore.report.render import Kind, content
 from bncore.store.paths import RunDir, SweepDir
-from bntui.chart.export import picture_of, together
+from bntui.chart.export_chart import picture_of, together
 from bntui.cli.drawn import drawn, pinned_run
 from bntui.cli.grouped import Grouped, grouping_of, warn_unplaced
 from bntui.cli.options import fail, refuse_existing

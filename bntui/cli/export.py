@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bncore.follow.groups import group_tables
-from bncore.store.export import Tables, export_csv, export_parquet, export_paths
+from bncore.store.export_tables import Tables, export_csv, export_parquet, export_paths
 from bncore.store.loaded import load_run
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
@@ -20,7 +20,7 @@ from bntui.cli.select_runs import Where, in_words, places_named, runs_of
 from bntui.live.sources import read_whole
 
 if TYPE_CHECKING:
-    from bncore.report.drawing import Kind
+    from bncore.report.render import Kind
 
 WRITERS: dict[str, Callable[[Tables, Path], list[Path]]] = {"csv": export_csv, "parquet": export_parquet}
 

@@ -18,7 +18,7 @@ from bncore.store.paths import RunDir
 from bntui.cli.options import Json, Root, complete_run, counted, default_root, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where, runs_of
 from bntui.cli.tables import figure, percent, print_table
-from bntui.live.machine import steps_made
+from bntui.live.usage_table import steps_made
 
 COLUMNS = ("run", "state", "step", "loss", "test_accuracy", "lr", "norm", "age", "duration")
 LEAST_FIRST = ("duration", "age", "norm", "lr", "loss", "step", "test_accuracy", "state")

@@ -20,7 +20,7 @@ from bncore.store.paths import RunDir
 from bncore.store.problems import first_failures
 from bncore.store.status import Observer
 from bntui.cli.tables import figure, percent
-from bntui.live.machine import steps_made
+from bntui.live.usage_table import steps_made
 
 PLAIN_EVERY_S = 5.0
 PICTURE_EVERY_S = 0.5

@@ -27,7 +27,7 @@ from bntui.live.snapshot import Snapshot
 from bntui.live.sources import as_submitted
 
 if TYPE_CHECKING:
-    from bncore.report.drawing import Kind
+    from bncore.report.render import Kind
 
 
 Runs = Annotated[
@@ -114,7 +114,7 @@ def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]
         written.append(html)
     for kind, folder in folders.items():
         if folder is not None:
-            from bncore.report.drawing import save_pictures  # noqa: PLC0415 - matplotlib
+            from bncore.report.render import save_pictures  # noqa: PLC0415 - matplotlib
 
             written += save_pictures(document.pictures, folder, kind)
     return written

@@ -15,9 +15,9 @@ from bncore.config.errors import escape_control
 from bncore.config.model import Spec
 from bncore.config.plan import Plan
 from bncore.follow.run_view import RunView
-from bncore.launch.slurm.commands import require, scancel
+from bncore.launch.slurm.array import check_place, read_record, script, submit
+from bncore.launch.slurm.client import require, scancel
 from bncore.launch.slurm.options import NAMES, SlurmOptions, slurm_options
-from bncore.launch.slurm.sweep import check_place, read_record, script, submit
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import set_unowned_state
 from bncore.store.sweep import next_name

@@ -20,8 +20,8 @@ from bntui.cli.ls import complete_field, ordered, sort_field
 from bntui.cli.options import Json, Root, default_root, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where
 from bntui.cli.tables import Output, drawn
-from bntui.live.machine import LEAST_FIRST, machine_table
 from bntui.live.sources import Root as RunsUnder
+from bntui.live.usage_table import LEAST_FIRST, machine_table
 
 BUDGET_S = 1.0
 """Seconds spent reading values that heartbeats do not contain."""

@@ -14,7 +14,7 @@ from bncore.figure import Curve, Floats, HLine, VLine
 from bncore.follow.groups import Group, is_going
 from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 from bncore.store.measured import layers_of, middle_layer, reference_lines
 from bntui.live.axes import Axis
 from bntui.live.grouping import Grouping

@@ -13,7 +13,7 @@ from bncore.config.measure import Band, Measure
 from bncore.figure import Curve, VLine
 from bncore.follow.groups import Group, departures, group_curves, groups_of, members
 from bncore.follow.run_view import RunView
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 from bncore.store.measured import floor_of, held, take, upper
 from bntui.live.axes import Axis, at_steps, on_axis
 from bntui.live.snapshot import Snapshot

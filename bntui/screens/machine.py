@@ -12,13 +12,13 @@ from textual.widget import Widget
 
 from bncore.follow.groups import Group
 from bncore.follow.run_view import RunView
-from bncore.store.machine import MACHINE as TABLE
+from bncore.store.machine_log import MACHINE as TABLE
 from bncore.store.status import LIVE
 from bntui.chart.palette import Palette
 from bntui.fitting import columns_within
-from bntui.live.machine import LEAST_FIRST, machine_table
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
+from bntui.live.usage_table import LEAST_FIRST, machine_table
 from bntui.screens.grid import GridPage
 from bntui.widgets import formatting as fmt
 from bntui.widgets.charts import ChartGrid

@@ -14,7 +14,7 @@ from bncore.config.controls import ANY_LP, Control, parse_controls, show_value
 from bncore.config.errors import Problem, SpecError
 from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunView
-from bncore.launch.slurm.sweep import read_record
+from bncore.launch.slurm.array import read_record
 from bncore.store.commands import CancelQueued, Command, Set, SetControls, Stop, StopSweep
 from bncore.store.paths import OwnedDir, SweepDir
 from bntui.live.snapshot import SweepView

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bncore.figure import ChartData
-from bntui.chart.export import picture_of
+from bntui.chart.export_chart import picture_of
 from bntui.chart.picture import draw
 from bntui.chart.reading import readings
 from bntui.chart.scale import FAR, Scale

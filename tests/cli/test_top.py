@@ -18,7 +18,7 @@ from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
 from bncore.store.status import Status, write_status
 from bntui.cli.main import app
-from bntui.live.machine import COLUMNS
+from bntui.live.usage_table import COLUMNS
 from cli.factories import clean_environment
 
 SHARES = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bncore.figure import PALETTE, ChartData, HLine, VLine
-from bncore.report.drawing import picture_svg
-from bntui.chart.export import COLUMNS, picture_of
+from bncore.report.render import picture_svg
+from bntui.chart.export_chart import COLUMNS, picture_of
 from bntui.chart.view import View
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -17,7 +17,7 @@ from bncore.launch.slurm.state import Queue
 from bncore.measures import MACHINE
 from bncore.store.journal import Event, encode
 from bncore.store.lineage import Lineage, write_lineage
-from bncore.store.machine import MachineLog
+from bncore.store.machine_log import MachineLog
 from bncore.store.paths import RunDir
 from bncore.store.status import Observer, State, Status, write_status
 from bntui.live.sources import Runs, Source

@@ -20,7 +20,7 @@ from bncore.measures import MEASURES
 from bncore.store.journal import Event
 from bncore.store.paths import SweepDir
 from bncore.store.status import State
-from bntui.chart.export import csv_text
+from bntui.chart.export_chart import csv_text
 from bntui.live.axes import AXES, TRAINING_IMAGES, unplaced
 from bntui.live.compare import difference
 from bntui.live.drawing import PanelState

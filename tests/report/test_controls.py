@@ -9,7 +9,7 @@ import pytest
 from bncore.config.load import load_experiment
 from bncore.config.model import Init, Optim, Schedule, Spec
 from bncore.config.plan import plan
-from bncore.report.controls import CONTROLS, ControlTable, controls_of
+from bncore.report.confounders import CONTROLS, ControlTable, controls_of
 from bncore.report.document import as_json, report
 from bncore.report.page import page
 from bncore.report.report_run import gather

@@ -13,7 +13,7 @@ from bncore.figure import ChartData, Curve, LegendEntry, Picture
 from bncore.follow.groups import groups_of
 from bncore.report.comparison_group import Presentation
 from bncore.report.document import report
-from bncore.report.drawing import panel_svg, picture_svg, power, save_pictures
+from bncore.report.render import panel_svg, picture_svg, power, save_pictures
 from bncore.report.report_run import gather
 from bncore.store.errors import StoreError
 from report.factories import IMAGES, LINEAR, request, run_of, spec_of, sweep_of

@@ -15,7 +15,7 @@ import pytest
 from cli.factories import TINY, bnrun, tiny_experiment
 from resume.factories import events
 
-from bncore.launch.slurm.sweep import read_record
+from bncore.launch.slurm.array import read_record
 from bncore.store import commands, requests
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir

@@ -12,8 +12,8 @@ from live.factories import events, made_run, write_sweep
 
 from bncore.follow.run_view import RunFollower
 from bncore.launch.slurm import state as slurm_state
+from bncore.launch.slurm.array import record_file
 from bncore.launch.slurm.state import Queue
-from bncore.launch.slurm.sweep import record_file
 from bncore.report.report_run import gather
 from bncore.store.paths import SweepDir
 from bncore.store.status import Observer, State

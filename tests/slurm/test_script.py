@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bncore.config.errors import SpecError
+from bncore.launch.slurm.array import script
 from bncore.launch.slurm.options import SlurmOptions
-from bncore.launch.slurm.sweep import script
 from slurm.factories import FakeSlurm, odd_names
 
 GOLDEN = """\

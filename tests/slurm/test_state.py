@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bncore.launch.slurm import state as slurm_state
-from bncore.launch.slurm.commands import QueuedTask, SlurmError, require, sbatch, scancel, squeue
+from bncore.launch.slurm.array import Job, Record, read_record, record_file
+from bncore.launch.slurm.client import QueuedTask, SlurmError, require, sbatch, scancel, squeue
 from bncore.launch.slurm.options import SlurmOptions
 from bncore.launch.slurm.state import GONE, Queue, state_by_slurm, state_by_task
-from bncore.launch.slurm.sweep import Job, Record, read_record, record_file
 from bncore.store.owner import Owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Observer, State, Status, write_status

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from cli.factories import TINY, bnrun, tiny_experiment
 
-from bncore.launch.slurm.sweep import read_record, script_file
+from bncore.launch.slurm.array import read_record, script_file
 from bncore.store.paths import SweepDir
 from bncore.store.requests import waiting
 from bncore.store.status import Status, read_status, write_status

@@ -28,7 +28,7 @@ from bncore.store import commands, requests
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, list_checkpoints
 from bncore.store.status import read_status
-from bncore.train.requests import Requests
+from bncore.train.request_source import Requests
 from steer.factories import OBSERVED, answers, events_of, finished, steered
 
 KINDS = {
@@ -44,7 +44,7 @@ KINDS = {
 
 
 def test_every_kind_of_request_is_tried_here() -> None:
-    from bncore.train.commands import HANDLERS  # noqa: PLC0415 - torch
+    from bncore.train.handlers import HANDLERS  # noqa: PLC0415 - torch
 
     elsewhere = {"drop_request", "control"}  # for the dead: test_dropped.py; for observed loops
     assert set(KINDS) == set(HANDLERS) - elsewhere

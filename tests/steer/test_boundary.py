@@ -297,7 +297,7 @@ def test_a_table_in_the_place_of_a_value_is_set_aside(tmp_path: Path, changes: d
 def test_a_request_that_nobody_thought_of_is_rejected_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bncore.train.commands import HANDLERS  # noqa: PLC0415 - torch
+    from bncore.train.handlers import HANDLERS  # noqa: PLC0415 - torch
 
     def stumble(*_: object) -> None:
         raise ZeroDivisionError("of all things")

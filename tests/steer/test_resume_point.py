@@ -19,7 +19,7 @@ from bncore.store.journal import REPLAYED_EVENTS
 from bncore.store.paths import CheckpointFile, RunDir, list_checkpoints
 from bncore.store.replay_diff import compare
 from bncore.train import checkpoint
-from bncore.train.requests import ResumePoint
+from bncore.train.request_source import ResumePoint
 from steer.test_boundary import ORDERS, asked_for
 from steer.test_random_steering import a_spec, ask, brought_to_its_end, some_requests
 

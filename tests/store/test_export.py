@@ -13,7 +13,7 @@ import pytest
 
 import bncore
 from bncore.store.errors import NoSuchRun, StoreError
-from bncore.store.export import export_csv, export_parquet
+from bncore.store.export_tables import export_csv, export_parquet
 from bncore.store.journal import Journal
 from bncore.store.loaded import LoadedRun, load_run
 from bncore.store.paths import RunDir
@@ -107,7 +107,7 @@ def test_without_a_frame_library_it_is_said_which(loaded: LoadedRun, monkeypatch
 def test_parquet_without_pyarrow_says_what_to_install(
     loaded: LoadedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bncore.store.export.find_spec", lambda _: None)
+    monkeypatch.setattr("bncore.store.export_tables.find_spec", lambda _: None)
     with pytest.raises(StoreError, match="Parquet needs pyarrow"):
         export_parquet(loaded.flat_tables(), tmp_path)
 

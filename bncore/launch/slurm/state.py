@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from threading import Thread
 
-from bncore.launch.slurm.commands import QueuedTask, squeue
-from bncore.launch.slurm.sweep import Record, read_record, record_file
+from bncore.launch.slurm.array import Record, read_record, record_file
+from bncore.launch.slurm.client import QueuedTask, squeue
 from bncore.store.owner import Owner, read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import LIVE, Observer, Status

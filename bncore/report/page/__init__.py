@@ -17,11 +17,11 @@ from bncore.figure import DARK_PALETTE, DASHES, PALETTE, ChartData, Floats, Lege
 from bncore.report.claims.evidence import Verdict
 from bncore.report.claims.judging import shown, shown_threshold
 from bncore.report.comparison_group import ComparisonGroup
-from bncore.report.controls import ControlTable
+from bncore.report.confounders import ControlTable
 from bncore.report.document import SUMMARY, Report, newest
-from bncore.report.drawing import PANEL_INCHES, SMALL_INCHES, panel_svg
 from bncore.report.paper_runs import paper_measure, paper_said
 from bncore.report.rank import PaperRank, RankSample, ReportPanel, ReportPicture
+from bncore.report.render import PANEL_INCHES, SMALL_INCHES, panel_svg
 from bncore.report.report_run import ReportRun
 from bncore.report.statistics import ENOUGH_SEEDS, Estimate
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncore.store import machine as module
+from bncore.store import machine_log as module
 from bncore.store.columns import Columns
-from bncore.store.export import export_csv
+from bncore.store.export_tables import export_csv
 from bncore.store.loaded import load_run
-from bncore.store.machine import MACHINE, MachineLog, machine_events
+from bncore.store.machine_log import MACHINE, MachineLog, machine_events
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
 from bncore.store.status import HEARTBEAT_S, Status, read_status, write_status

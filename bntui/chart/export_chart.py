@@ -1,4 +1,4 @@
-"""Export of a chart: its numbers as CSV, and its visible part as a picture for `bncore.report.drawing`."""
+"""Export of a chart: its numbers as CSV, and its visible part as a picture for `bncore.report.render`."""
 
 from __future__ import annotations
 

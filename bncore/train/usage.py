@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from bncore.store.errors import StoreError
-from bncore.store.machine import MachineLog
+from bncore.store.machine_log import MachineLog
 from bncore.store.paths import RunDir
 
 SectionName = Literal["data", "step", "probes", "evaluation", "checkpoints"]

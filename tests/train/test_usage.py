@@ -18,14 +18,14 @@ from bncore.bench.train import trainer
 from bncore.config.probes import Probes
 from bncore.measures import MACHINE as MEASURES
 from bncore.store.journal import read_events
-from bncore.store.machine import MACHINE
+from bncore.store.machine_log import MACHINE
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
 from bncore.store.status import read_status
 from bncore.train import heartbeat as heartbeat_module
-from bncore.train import machine as machine_module
+from bncore.train import usage as machine_module
 from bncore.train.checkpoint import params_sha256
-from bncore.train.machine import PARTS, Gpu, Machine, Sections, find_gpu, process_figures
+from bncore.train.usage import PARTS, Gpu, Machine, Sections, find_gpu, process_figures
 from train.factories import dln_spec
 
 GPU_FIGURES = {"gpu_use": 0.75, "gpu_memory": 512.0, "gpu_power": 250.0, "gpu_temperature": 61.0}

@@ -15,7 +15,7 @@ import orjson
 
 from bncore.config.errors import Problem, SpecError
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.launch.slurm import commands as slurm
+from bncore.launch.slurm import client as slurm
 from bncore.launch.slurm.options import SlurmOptions
 from bncore.plain_files import read_plain
 from bncore.store.files import replace_file

@@ -21,7 +21,7 @@ from bncore.store.journal import REPLAYED_EVENTS, Event, Journal
 from bncore.store.lineage import Lineage
 from bncore.store.paths import RunDir
 from bncore.store.requests import Request, pending
-from bncore.train.commands import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, Handler, RequestRefused
+from bncore.train.handlers import ALLOWED_IN_REPLAY, HANDLERS, UNCHANGED, Answer, Handler, RequestRefused
 
 
 @dataclass(frozen=True)
