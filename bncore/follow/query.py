@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, NamedTuple, NoReturn
 
 from bncore.config.errors import did_you_mean
@@ -48,6 +49,9 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+_FOREIGN = re.compile(r"(?P<field>[\w.]*)(?:[~≥≤≠].*|&&?|\|\|?|!)")
+"""An operator of another language, perhaps with a field before it."""
 
 Condition = Callable[[Any, str], bool]
 """Predicate on a run (None if the row is not a run) and on the text shown for it."""
@@ -161,11 +165,8 @@ def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
 
 def common_beginning(texts: Sequence[str]) -> str:
     """The longest common prefix of the texts."""
-    least, most = min(texts, default=""), max(texts, default="")
-    count = next(
-        (i for i, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most))
-    )
-    return least[:count]
+    alike = takewhile(lambda letters: len(letters) == 1, map(set, zip(*texts, strict=False)))
+    return "".join(letters.pop() for letters in alike)
 
 
 @dataclass
@@ -228,6 +229,9 @@ class _Parser:
             return self._comparison(token, following)
         if token["quoted"] and not _is_closed(token["quoted"]):
             self._refuse(token, "expected a closing quote")
+        foreign = _FOREIGN.fullmatch(token["word"] or "")
+        if foreign is not None and (not foreign["field"] or run_field(foreign["field"].lower())):
+            self._refuse(token, "no such operator; expected =, !=, >, >=, <, <=, and, or, not")
         word = (token["word"] or token["quoted"].strip('"')).casefold()
         glob = re.compile(_pattern(word), re.DOTALL)
         return lambda _view, text: glob.search(text.casefold()) is not None
@@ -283,11 +287,9 @@ class _Parser:
         end = items[-1][2]
         bound = _number(text, column) if len(items) == 1 and column.numeric else None
         if bound is None:
-            why = (
-                f"expected one number after '{op}'"
-                if column.numeric
-                else f"{column.name} is no number; expected ="
-            )
+            why = f"expected one number after '{op}'"
+            if not column.numeric:
+                why = f"{column.name} is no number; expected ="
             raise QueryError(self.text, start, end, why)
         compare = _COMPARE[op]
         self.wanted.append(

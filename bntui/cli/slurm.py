@@ -21,7 +21,7 @@ from bncore.launch.slurm.options import NAMES, SlurmOptions, slurm_options
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import set_unowned_state
 from bncore.store.sweep import next_name
-from bntui.cli.options import say, with_options
+from bntui.cli.options import counted, say, with_options
 
 AUTO_THREADS = 4
 """Default number of threads of a run: this host's processors say nothing about the nodes."""
@@ -41,7 +41,8 @@ class SlurmFlags:
     account: Annotated[str | None, _option("account", "Account.")] = None
     qos: Annotated[str | None, _option("qos", "Quality of service.")] = None
     time: Annotated[
-        str | None, _option("time", "Time limit per task, such as 4:00:00, after which it is requeued.")
+        str | None,
+        _option("time", "Time limit per task, such as 4:00:00, or minutes, after which it is requeued."),
     ] = None
     gpus: Annotated[str | None, _option("gpus", "GPUs per run, such as 1 or a100:1.")] = None
     memory: Annotated[str | None, _option("memory", "Memory per run, such as 16G.")] = None
@@ -123,8 +124,8 @@ def submit_runs(
         SlurmError: Slurm refuses.
     """
     job = submit(sweep, runs, options, jobs=jobs or len(runs))
-    words = f"submitted: Slurm job {job}, {len(runs)} tasks; follow with `bnrun watch {sweep.name}`"
-    say(words)
+    tasks = counted(len(runs), "task")
+    say(f"submitted: Slurm job {job}, {tasks}; follow with `bnrun watch {sweep.name}`")
     if as_json:
         typer.echo(json.dumps({"sweep": str(sweep.path), "job": job}))
     else:

@@ -157,7 +157,7 @@ def note(
     names = [name]
     if text is None and where is not None:
         names, text = [], name
-    if text is None:
+    if text is None or not text.strip():
         raise typer.BadParameter("missing; expected the note's text", param_hint="text")
     try:
         text.encode()

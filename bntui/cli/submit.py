@@ -69,7 +69,7 @@ Jobs = Annotated[
     typer.Option(
         "--jobs",
         min=1,
-        help="Concurrent runs (see `bnrun bench jobs`).  [default: one per GPU, or by CPU count]",
+        help="Concurrent runs (see `bnrun bench jobs`).  [default: one per GPU, or by CPU count; with Slurm all]",
     ),
 ]
 Launcher = Annotated[str, typer.Option("--launcher", help="local or slurm.")]

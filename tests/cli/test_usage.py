@@ -54,6 +54,7 @@ from cli.factories import bnrun, clean_environment, tiny_experiment
         (["bench", "jobs", "quick", "--run", "l1-s0"], "'l1-s0'; expected one of none-s0, batch-s0"),
         (["bench", "jobs", "quick", "--data-dir", "nowhere"], "these runs are on synthetic data"),
         (["run", "missing.toml"], "no such file"),
+        (["note", "x", " "], "expected the note's text"),
         (["export", "x"], "--csv"),
     ],
 )

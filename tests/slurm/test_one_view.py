@@ -24,7 +24,7 @@ PATIENCE_S = 30.0
 RUNS: dict[str, tuple[State, str, str, str]] = {
     "pending-s0": ("queued", "PENDING", "queued", "Slurm's task 7_0 pending (Resources)"),
     "requeued-s0": ("stopped", "PENDING", "queued", "Slurm's task 7_1 pending (Resources)"),
-    "cancelled-s0": ("queued", "CANCELLED", "dead", "Slurm's task 7_2 ended: cancelled"),
+    "cancelled-s0": ("queued", "CANCELLED", "dead", "Slurm's task 7_2 ended: cancelled; `bnrun resume`"),
     "forgotten-s0": ("queued", "", "dead", "Slurm's task 7_3 is no longer known to Slurm"),
     "finished-s0": ("finished", "CANCELLED", "finished", ""),
 }
@@ -36,7 +36,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """A Slurm that knows of some of the tasks."""
     slurm = FakeSlurm(tmp_path / "slurm")
     monkeypatch.setenv("PATH", slurm.path)
-    reasons = {"PENDING": "Resources"}
+    reasons = {"PENDING": "Resources", "CANCELLED": "JobArrayTaskLimit"}
     tasks = [task for _, task, *_ in RUNS.values()]
     slurm.queue(*(f"7|{i}|{task}|{reasons.get(task)}" for i, task in enumerate(tasks) if task))
     return slurm

@@ -101,6 +101,19 @@ def test_set_up_lines_must_be_shell_lines(tmp_path: Path, text: str, words: str)
         slurm_options({}, setup=setup)
 
 
+def test_lines_in_a_file_of_options_are_not_the_name_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.sh").write_text("module load x\n")
+    config = tmp_path / "cluster.toml"
+    config.write_text('setup = "site.sh"\n')
+    with pytest.raises(SpecError, match=r"cluster\.toml: setup = 'site\.sh': .*which --slurm-setup takes"):
+        slurm_options({}, config=config)
+    config.write_text('setup = ". ./site.sh"\n')
+    assert slurm_options({}, config=config).setup == ". ./site.sh"
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"--slurm-setup: .*nowhere\.sh: cannot be read: No such file"):
         slurm_options({}, setup=tmp_path / "nowhere.sh")

@@ -130,6 +130,8 @@ def _wrong_setup(file: str, field: str, value: object) -> Iterator[Problem]:
     if not isinstance(value, str) or "\0" in value:
         yield Problem(file, field, value, "shell lines")
         return
+    if field == "setup" and re.fullmatch(r"[\w./-]{1,200}", value) and Path(value).is_file():
+        yield Problem(file, field, value, "shell lines, not the name of a file, which --slurm-setup takes")
     late = next((line for line in value.splitlines() if line.startswith("#SBATCH")), None)
     if late is not None:
         yield Problem(file, field, late, "shell lines; options of Slurm are given as --slurm-... or in TOML")

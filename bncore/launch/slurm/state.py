@@ -114,4 +114,5 @@ def _queued(status: Status, task: QueuedTask) -> tuple[str, Status]:
 
 
 def _in_words(task: QueuedTask) -> str:
-    return task.state.lower() + (f" ({task.reason})" if task.reason else "")
+    reason = "" if task.state == "CANCELLED" else task.reason  # Slurm keeps why a cancelled task had waited
+    return task.state.lower() + (f" ({reason})" if reason else "")
