@@ -108,7 +108,9 @@ def plain_line(overview: RunView) -> str:
 
 
 def _table(seen: list[RunView]) -> Table:
-    table = Table(box=None, padding=(0, 1), show_header=False)
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for is_bar in (False, False, True, *[False] * 5):  # the bar gives way on a narrow terminal
+        table.add_column(no_wrap=not is_bar)
     for overview in seen:
         share = overview.step / overview.steps if overview.steps else 0.0
         table.add_row(
@@ -116,7 +118,7 @@ def _table(seen: list[RunView]) -> Table:
             overview.state,
             ProgressBar(total=1.0, completed=min(1.0, share), width=20),
             steps_made(overview),
-            f"{figure(overview.rate, '.3g')} steps/s",
+            f"{figure(overview.rate, '.3g')}/s",
             f"loss {figure(overview.newest('step', 'loss'))}",
             f"test {percent(overview.newest('eval', 'test_accuracy'))}",
             f"ETA {duration(overview.eta_s)}",

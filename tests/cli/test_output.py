@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from store.factories import empty_run
 from bncore.store.errors import StoreError
 from bncore.store.files import write_out
 from bncore.store.paths import SweepDir
+from bncore.store.status import Status, write_status
+from bntui.cli.progress import Progress
 from cli.factories import bnrun, clean_environment, tiny_experiment
 
 LAST = ("ls", "presets", "claims")
@@ -101,6 +105,26 @@ def test_an_encoding_that_cannot_write_everything_breaks_nothing(
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert b"Traceback" not in done.stderr
+
+
+def test_on_a_terminal_of_80_cells_a_run_is_followed_on_one_line(
+    sweep: SweepDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = made_run(sweep.path / "batch-slow-s0", events())
+    write_status(run, Status("finished", 12_000, 15_000, rate=123.4))
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    with Progress([run], stream=terminal) as progress:
+        progress.tick()
+    lines = [
+        line for line in re.sub(r"\x1b\[[\d;?]*\w", "", terminal.getvalue()).splitlines() if line.strip()
+    ]
+    assert lines
+    for line in lines:
+        assert line.split()[:2] == ["batch-slow-s0", "finished"]
+        assert "12,000/15,000" in line
+        assert line.rstrip().endswith("ETA -")
 
 
 def test_tables_are_never_written_over_others(tmp_path: Path, sweep: SweepDir) -> None:
