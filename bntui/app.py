@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar
 
 from rich.terminal_theme import TerminalTheme
-from textual import on
+from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.command import CommandPalette
 from textual.filter import DimFilter
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.screen import Screen
 
 from bntui.actions import EVERYWHERE, actions_of, bindings
@@ -38,6 +40,8 @@ from bntui.steering.send import stop_all
 
 THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark"}
 """Textual's themes by their names on the command line."""
+TURNS = 3
+"""Times that queues are waited for after a key: for the key, its action's message, and what follows from that."""
 UNBOUND = "<ignore>"
 """Stands for no key: no terminal sends it."""
 PAGES: dict[str, type[RunsPage]] = {
@@ -98,6 +102,8 @@ class Explorer(App[None]):
         self._endings = Endings()
         self._shown_at = 0.0
         self._frame_due = False
+        self._typed: deque[events.Event] = deque()
+        """Keys and pasted text in order; the first is being handled."""
         self._pages: dict[str, Page] = {}  # cached, so that pages keep their state
 
     def on_mount(self) -> None:
@@ -122,6 +128,32 @@ class Explorer(App[None]):
 
     def on_unmount(self) -> None:
         self.feed.stop()
+
+    # Keys
+
+    async def on_event(self, event: events.Event) -> None:
+        """Forward a key only after the previous one has been handled, which may have opened a window or a line of
+        text: what is typed at once after that must not act on the page behind."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self._typed.append(event)
+            if len(self._typed) == 1:
+                await self._forward_typed()
+        else:
+            await super().on_event(event)
+
+    async def _forward_typed(self) -> None:
+        target = self.focused or self.screen
+        await super().on_event(self._typed[0])
+        await self._follow(TURNS * target.ancestors_with_self)
+
+    async def _follow(self, path: Sequence[MessagePump]) -> None:
+        """Pass through the queues of these nodes, behind all that is in them, then forward the next key."""
+        for index, node in enumerate(path, 1):
+            if node.call_later(self._follow, path[index:]):  # else the node is closing
+                return
+        self._typed.popleft()
+        if self._typed:
+            await self._forward_typed()
 
     # Pages
 

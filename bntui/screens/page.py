@@ -144,8 +144,7 @@ class Page(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self.show_again()
-        if self.focused is None:
-            self.call_after_refresh(self.focus_page)
+        self.call_after_refresh(self._focus_unless_focused)
 
     def go_back(self) -> None:
         """Go to the page before this one, if any."""
@@ -160,7 +159,10 @@ class Page(Screen[None]):
 
     def _show_at_size(self) -> None:
         self.show_again()
-        if self.focused is None and not self.is_tiny:  # a hidden widget loses the focus
+        self._focus_unless_focused()  # a hidden widget loses the focus
+
+    def _focus_unless_focused(self) -> None:
+        if self.focused is None and not self.is_tiny:
             self.focus_page()
 
     @property
