@@ -188,10 +188,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("move(-1000000000)", "home,g", "ends", "The first or the last row", LISTS),
     Action("move(1000000000)", "end,G", "ends", "The first or the last row", LISTS),
     Action("choose", "enter", "choose", "Open or choose the row", LISTS),
-    Action("command_palette", "ctrl+p", "palette", "Search everything that can be done here", ALWAYS),
+    Action("command_palette", "ctrl+p", "palette", "Search everything that can be done here", ALWAYS, 5),
     Action("focus_next", "tab", "focus", "The next or the previous chart or list", ALWAYS),
     Action("focus_previous", "shift+tab", "focus", "The next or the previous chart or list", ALWAYS),
-    Action("quit", "ctrl+q", "quit", "Quit without asking; runs continue", ALWAYS),
+    Action("quit", "ctrl+q", "quit", "Quit without asking; runs continue", ALWAYS, 4),
     Action("leave", "escape,ctrl+c", "leave", "Close the window", WINDOWS),
     Action("leave", "q,question_mark,f1,enter", "leave", "Close the help", HELP),
     Action("choose", "tab", "show", "Show or hide the chart", PICKER),
@@ -209,9 +209,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("option(1)", "down", "option", "The previous or the next suggestion", REQUESTS),
     Action("targets", "tab", "targets", "Which runs the request goes to", REQUESTS),
     Action("leave", "escape", "cancel", "Send nothing", REQUESTS),
-    Action("clear", "escape", "clear", "Show everything again", FILTERS),
-    Action("keep", "down,enter", "keep", "Go to the rows that are shown", FILTERS),
-    Action("complete", "tab", "complete", "Complete the word", QUERIES),
+    Action("clear", "escape", "clear", "Show everything again", FILTERS, 2),
+    Action("keep", "enter,down", "keep", "Go to the rows that are shown", FILTERS, 1),
+    Action("complete", "tab", "complete", "Complete the word", QUERIES, 1),
 )  # fmt: skip
 
 

@@ -178,10 +178,17 @@ class Page(Screen[None]):
             return
         snapshot = self.snapshot
         if not self.is_tiny:
-            self.query_one(KeyLine).offer(actions_of(self.SCOPES, self.offered()), self.labels())
+            self._offer_keys()
             if snapshot is not None:
                 self.show(snapshot)
         self.query_one("#heading", Line).say(*(self._too_small() if self.is_tiny else self.heading()))
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def _offer_keys(self) -> None:
+        """Show the keys of the page in the key line, or while text is edited, those that work there."""
+        scopes = getattr(self.focused, "SCOPES", self.SCOPES)
+        self.query_one(KeyLine).offer(actions_of(scopes, self.offered()), self.labels())
 
     def offered(self) -> list[Action]:
         """The table of actions without those that would be refused or do nothing here."""

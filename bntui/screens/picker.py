@@ -38,7 +38,7 @@ class Picker(Finder[tuple[str, ...]]):
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(PICKER)
     TITLE = "Charts"
-    SUB_TITLE = "Tab show/hide   Shift+↑↓ reorder   Enter apply   Esc cancel"
+    SUB_TITLE = "Tab show/hide   Shift+↑↓ move   Enter ok   Esc cancel"
     PLACEHOLDER = "type to find: title, key or symbol"
     NOTHING = "no chart matches"
 

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from bncore.config.errors import escape_control
 from bncore.follow.query import Query, QueryError, common_beginning, complete, no_such_value, parse
 from bncore.follow.run_view import RunView
-from bntui.actions import FILTERS, QUERIES, bindings
+from bntui.actions import ALWAYS, FILTERS, QUERIES, bindings
 
 
 class Filter(Input):
@@ -30,6 +30,8 @@ class Filter(Input):
     Filter.open:blur { background: $background; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(FILTERS)
+    SCOPES: ClassVar[tuple[str, ...]] = (FILTERS, ALWAYS)
+    """Scopes in the table of actions of the keys that work while it is edited."""
 
     @dataclass
     class Typed(Message):
@@ -85,6 +87,7 @@ class QueryFilter(Filter):
     QueryFilter.hinted, QueryFilter.hinted:focus { margin-bottom: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(QUERIES)
+    SCOPES = (QUERIES, *Filter.SCOPES)
     PLACEHOLDER: ClassVar[str] = (
         "words, or norm=batch lr>0.05 state:running …   Tab complete   Enter keep   Esc clear"
     )

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from bncore.config.errors import SpecError
 from bncore.follow.groups import Group
-from bntui.actions import REQUESTS, bindings
+from bntui.actions import ALWAYS, REQUESTS, bindings
 from bntui.context import Selection
 from bntui.live.snapshot import Snapshot
 from bntui.steering.proposal import Proposal, propose, suggestions
@@ -34,6 +34,8 @@ class RequestInput(Input):
     RequestInput:ansi > .input--selection { background: ansi_default; text-style: reverse; }
     RequestInput:nocolor > .input--selection { text-style: reverse; }
     """
+    SCOPES: ClassVar[tuple[str, ...]] = (REQUESTS, ALWAYS)
+    """Scopes in the table of actions of the keys that work while it is edited."""
 
     def offer(self, text: str) -> None:
         """Insert a suggestion, selected."""

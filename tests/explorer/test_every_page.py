@@ -14,6 +14,8 @@ from rich.cells import cell_len
 from rich.text import Text
 from store.factories import SMALL
 from textual.pilot import Pilot
+from textual.widget import Widget
+from textual.widgets import Input
 
 from bncore.follow.groups import styles_of
 from bncore.store.paths import SweepDir
@@ -21,33 +23,20 @@ from bntui.actions import ACTIONS, page_keys
 from bntui.app import PAGES, Explorer
 from bntui.chart.widget import Chart
 from bntui.live.layers import PARTS
+from bntui.screens.dialog import Dialog, Leave
 from bntui.screens.journal import JournalPage
+from bntui.screens.start import PresetView, Start
 from bntui.widgets.listing import Listing
+from bntui.widgets.steering_bar import SteeringBar
 from explorer.factories import checked_text, drive, explorer, until
 
 SIZES = ((160, 48), (120, 30), (80, 24), (60, 18))
 AT_EVERY_SIZE = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 VARIANTS = ("none", "batch", "l1")
 KEYS = {page: page_keys()[page] for page in PAGES}
-WINDOWS = (
-    "question_mark",
-    "slash",
-    "B",
-    "F",
-    "W",
-    "L",
-    "R",
-    "n",
-    "p",
-    "l",
-    "S",
-    "i",
-    "f",
-    "x",
-    "N",
-    "ctrl+p",
-)
-"""Keys of the sweep's page that open something over it."""
+WINDOWS = ("question_mark", "slash", "B", "F", "W", "L", "R", "at", "number_sign")
+REQUESTS = tuple("nplSifxN")
+"""Keys of the sweep's page that open the bar of requests; above, those that open windows."""
 LABELS = {word for action in ACTIONS for word in action.label.split()}
 STATES_SAID = {"on", "off", "sweep:", "resume", "restart", "single", "runs"}
 REASON = "too late because step 5 has passed and nothing changes before it"
@@ -214,6 +203,88 @@ def test_what_keys_do_is_said_whole(sweep: SweepDir, size: tuple[int, int]) -> N
         assert all(action.help in said for action in ACTIONS if action.keys and action.scope == "sweep")
 
     drive(app, size, steps)
+
+
+@AT_EVERY_SIZE
+def test_every_window_is_whole_with_its_keys(sweep: SweepDir, size: tuple[int, int]) -> None:
+    app = explorer(sweep.path.parent, sweep)
+    preset = PresetView("made", "4", "Three norms on synthetic data", VARIANTS)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        assert app.feed.snapshot is not None
+        for opened in (*WINDOWS, Leave(app.feed.snapshot.runs), Start(preset)):
+            if isinstance(opened, str):
+                await pilot.press(opened)
+            else:
+                app.push_screen(opened)
+            await until(pilot, lambda: isinstance(app.screen, Dialog))
+            await pilot.pause()
+            window = app.screen.query_one(".window")
+            assert_framed(app, window)
+            assert all(window.content_region.contains_region(child.region) for child in window.children)
+            assert window.query(Input) or window.query_one(Listing).has_focus
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(app.screen, Dialog))
+
+    drive(app, size, steps)
+
+
+@AT_EVERY_SIZE
+def test_what_would_be_sent_is_whole_above_the_keys_that_send_it(
+    sweep: SweepDir, size: tuple[int, int]
+) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        for key in REQUESTS:
+            await pilot.press(key)
+            await pilot.pause()
+            bar = app.screen.query_one(SteeringBar)
+            assert_framed(app, bar)
+            said = bar.query_one("#proposal")
+            assert bar.content_region.contains_region(said.region)
+            assert checked_text(app).splitlines()[-1].split() == ["^q", "quit", "^p", "palette"]
+            await pilot.press("escape")
+
+    drive(app, size, steps)
+
+
+def assert_framed(app: Explorer, window: Widget) -> None:
+    """A window lies on the screen, and its border has its whole title and key hints."""
+    assert app.screen.region.contains_region(window.region)
+    lines = checked_text(app).splitlines()
+    frame = slice(window.region.x, window.region.right)
+    top, bottom = (lines[row][frame] for row in (window.region.y, window.region.bottom - 1))
+    assert f" {window.border_title} " in top
+    assert f" {window.border_subtitle} " in bottom or not window.border_subtitle
+
+
+@AT_EVERY_SIZE
+def test_a_filter_shows_its_own_keys_while_it_is_edited(sweep: SweepDir, size: tuple[int, int]) -> None:
+    app = explorer(sweep.path.parent)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        before = checked_text(app).splitlines()[-1]
+        await pilot.press("slash", *"batch")
+        await pilot.pause()
+        keys = "Tab complete  Enter keep  Esc clear  ^q quit  ^p palette"
+        assert checked_text(app).splitlines()[-1].strip() == keys
+        await pilot.press("enter")
+        await pilot.pause()
+        assert checked_text(app).splitlines()[-1] == before
+
+    drive(app, size, steps)
+
+
+def test_a_terminal_that_is_too_small_says_so_and_how_to_leave(sweep: SweepDir) -> None:
+    app = explorer(sweep.path.parent, sweep)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        assert re.sub(" +", " ", checked_text(app).splitlines()[0]) == " too small, min 40×10 q quit "
+        await pilot.press("q")
+        assert app.return_code == 0
+
+    drive(app, (30, 8), steps)
 
 
 def test_requests_that_no_run_accepts_are_not_in_the_line_of_keys(sweep: SweepDir) -> None:
