@@ -139,7 +139,8 @@ class RunLine(Line):
             is_selected = group is selected
             text = Text("★" if selection.is_reference(group) else "")
             text.append_text(fmt.badge(palette, group.style)).append(" ")
-            text.append(named(group), fmt.color(palette, group.style))
+            hidden = all(view.run.path in selection.hidden for view in group.runs)
+            text.append(named(group, selection), "dim strike" if hidden else fmt.color(palette, group.style))
             text.append(f" {fmt.percent(fmt.fraction_of(*group.runs)).replace(' ', '')}", fmt.MUTED)
             state = state_of(group)
             if state != "running":
@@ -175,9 +176,11 @@ def title_of(grouping: Grouping) -> str:
     return f"By {by} · {SHORT[grouping.band]}"
 
 
-def named(group: Group) -> str:
-    """The group's name, with the number of runs if there are several."""
-    return f"{group.name} ×{len(group.runs)}" if len(group.runs) > 1 else group.name
+def named(group: Group, selection: Selection) -> str:
+    """The group's name, with the number of runs if there are several: ``×5``, or ``×3/5`` if two are hidden."""
+    shown = sum(view.run.path not in selection.hidden for view in group.runs)
+    part = f"{shown}/" if 0 < shown < len(group.runs) else ""
+    return f"{group.name} ×{part}{len(group.runs)}" if len(group.runs) > 1 else group.name
 
 
 def state_of(group: Group) -> str:
@@ -200,7 +203,7 @@ def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> 
     state = state_of(group)
     if state == "queued":
         progress = f"{'queued':>11}"
-    name = fmt.fitted(named(group), max(4, width - 6 - 2 - len(progress)))
+    name = fmt.fitted(named(group, selection), max(4, width - 6 - 2 - len(progress)))
     text.append(name, "dim strike" if paths <= selection.hidden else "").append_text(fmt.state_sign(state))
     return text.append(f" {progress}", fmt.MUTED)
 

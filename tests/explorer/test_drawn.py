@@ -87,6 +87,14 @@ def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
     ]
 
 
+def test_a_group_says_how_many_of_its_runs_are_shown(views: tuple[RunView, ...]) -> None:
+    group, paths = Group("batch", 0, views), [view.run.path for view in views]
+    for hidden, name in ((0, "batch ×3 "), (1, "batch ×2/3 "), (2, "batch ×1/3 "), (3, "batch ×3 ")):
+        row = row_of(DARK, group, Selection(hidden=set(paths[:hidden])), 34)
+        assert name in row.plain
+        assert any("strike" in str(span.style) for span in row.spans) is (hidden == 3)
+
+
 def test_the_rate_of_a_group_is_that_of_its_running_runs(views: tuple[RunView, ...]) -> None:
     running = views[0]
     assert running.status is not None
