@@ -323,13 +323,14 @@ class RunsPage(SteeringPage):
 
     def _copied(self, what: str) -> str:
         run = self.selection.run(self.snapshot) if self.snapshot else None
+        group = self.selection.group(self.groups)
         match what:
             case "reading":
                 return self.reading()
             case "path" if run is not None:
                 return str(run.run.path)
-            case "resume" if run is not None:
-                return f"bnrun resume {shlex.quote(str(run.run.path))}"
+            case "resume" if group is not None:
+                return f"bnrun resume {shlex.join(str(view.run.path) for view in group.runs)}"
             case "table" if self.runs:
                 return fmt.table_of(self.runs)
         return ""

@@ -178,8 +178,8 @@ def test_paths_commands_and_tables_can_be_copied(sweep: SweepDir) -> None:
     async def act(pilot: Pilot[None]) -> None:
         page = app.screen
         assert isinstance(page, RunsPage)
-        run = sweep.path / "none-s0"
-        for what, text in (("path", str(run)), ("resume", f"bnrun resume {run}")):
+        runs = [str(sweep.path / f"none-s{seed}") for seed in range(3)]
+        for what, text in (("path", runs[0]), ("resume", f"bnrun resume {' '.join(runs)}")):
             page.action_copy(what)
             assert app.clipboard == text
         page.action_copy("table")
