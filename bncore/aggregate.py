@@ -21,7 +21,7 @@ BANDS: dict[Band, str] = {
     "range": "smallest to largest",
     "quartiles": "first to third quartile",
     "deviation": "± 1 standard deviation",
-    "envelope": "smallest to largest, without the mean; this is not the loss along the gradient (A.2.2)",
+    "envelope": "smallest to largest, no mean; not the loss along the gradient (A.2.2)",
 }
 """Description of each kind of band."""
 

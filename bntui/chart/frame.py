@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bncore.figure import Curve
-from bntui.chart.grid import Grid, cells, fitted
+from bntui.chart.grid import Grid, cells, fitted, fitted_title
 from bntui.chart.palette import DARK, Palette
 from bntui.chart.raster import rows_of
 from bntui.chart.scale import Scale
@@ -48,7 +48,7 @@ def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], foc
     for column in (0, width - 1):
         grid.fill(slice(1, last), column, "│", line)
     room = width - 4
-    name = fitted(title, room - 2)
+    name = fitted_title(title, room - 2)
     if name:
         end = grid.write(0, 2, f" {name} ", palette.ink(palette.text, bold=True))
         room = width - end - 2

@@ -43,6 +43,14 @@ def fitted(text: str, width: int) -> str:
     return "".join(map(chr, filter(None, kept))) + "…" * (width > 0)
 
 
+def fitted_title(title: str, width: int) -> str:
+    """The title, without the details after commas that do not fit, the last first."""
+    head, _, detail = title.rpartition(", ")
+    if len(cells(title)) <= width or not head or " · " in detail:
+        return fitted(title, width)
+    return fitted_title(head, width)
+
+
 class Grid:
     """Characters (h, w) and styles (h, w) of a picture being drawn."""
 

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.widget import Widget
+from textual.widgets import Static
 
 from bncore.follow.groups import Group
 from bncore.follow.run_view import RunView
@@ -38,11 +39,13 @@ class MachinePage(GridPage):
 
     DEFAULT_CSS = """
     MachinePage #figures { height: auto; max-height: 35%; }
+    MachinePage #unrecorded { height: 1fr; content-align: center middle; color: $foreground 60%; }
     """
     TAB = "machine"
 
     def body(self) -> Iterable[Widget]:
         yield Listing(id="figures", focusable=False, classes="titled")
+        yield Static("no resource use was recorded for these runs", id="unrecorded")
         yield ChartGrid(self.context.settings.smoothing, id="grid")
 
     def on_mount(self) -> None:
@@ -51,6 +54,8 @@ class MachinePage(GridPage):
     def show_page(self, snapshot: Snapshot) -> None:
         runs = self.selection.shown(snapshot)
         keys = charts_of(runs)
+        self.query_one("#unrecorded").display = not keys
+        self.grid.display = bool(keys)
         if self.grid.keys != keys:
             self.lay_out(keys)
         self.grid.show(runs, self.panel_state())
@@ -66,9 +71,10 @@ class MachinePage(GridPage):
 
 
 def charts_of(runs: Sequence[RunView]) -> tuple[str, ...]:
-    """Keys of the charts; a GPU chart only if a run recorded its field."""
+    """Keys of the charts; a GPU chart only if a run recorded its field, and none if no run recorded anything."""
     measured = {name for view in runs for name in view.machine}
-    return tuple(key for key in KEYS if key not in ON_GPU or PANELS[key].measure.field in measured)
+    kept = KEYS if measured else ()
+    return tuple(key for key in kept if key not in ON_GPU or PANELS[key].measure.field in measured)
 
 
 def figure_rows(palette: Palette, groups: Sequence[Group], width: int) -> list[ListRow]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -17,6 +17,7 @@ from bncore.config.base import ConfigModel
 from bncore.config.controls import show_value
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
+from bncore.follow.groups import Group
 from bncore.follow.run_view import RunView
 from bntui.chart.palette import Palette
 from bntui.context import PageContext
@@ -32,7 +33,8 @@ wider where all runs fit."""
 
 
 class SpecPage(RunsPage):
-    """A row for each field, a column for each run: current values, with applied requests included."""
+    """A row for each field, a column for each run: current values, with applied requests included. Runs of a group
+    that differ only in the seed share a column."""
 
     DEFAULT_CSS = """
     SpecPage #names { height: 1; }
@@ -43,7 +45,7 @@ class SpecPage(RunsPage):
         super().__init__(context)
         self._only_differences = False
         self._first = 0
-        """Index of the first run shown."""
+        """Index of the first column shown."""
 
     def body(self) -> Iterable[Widget]:
         with Vertical(id="settings", classes="titled"):
@@ -61,11 +63,12 @@ class SpecPage(RunsPage):
             listing.size.width - 1,
             self._first,
             self._only_differences,
+            groups=self.groups,
         )
         self._first = table.shown.start
         what = "Settings that differ" if self._only_differences else "Settings"
         whose = " of the marked runs" if runs is marked else ""
-        part = fmt.part_of(table.shown, len(runs))
+        part = fmt.part_of(table.shown, table.count, "run" if table.count == len(runs) else "column")
         self.query_one("#settings").border_title = f"{what}{whose}{part and f' · {part}'}"
         self.query_one("#names", Static).update(table.head)
         listing.show([row for row in table.rows if not row.key or filtered.passes(row.text.plain)])
@@ -81,40 +84,58 @@ class SpecPage(RunsPage):
 
 @dataclass(frozen=True)
 class SpecTable:
-    """Fields of the runs that fit, with their values."""
+    """Fields of the columns that fit, with their values."""
 
     head: Text
-    """Header with the runs' names."""
+    """Header with the names of runs or groups."""
     rows: list[ListRow]
     """A row for each field; ``*`` marks a value that a request has changed."""
     shown: range
-    """Indices of the runs shown."""
+    """Indices of the columns shown."""
+    count: int
+    """Number of columns, of which some may not fit."""
+
+
+class _Column(NamedTuple):
+    name: str
+    style: int
+    now: dict[str, str]
+    begun: dict[str, str]
 
 
 def spec_table(
-    palette: Palette, runs: Sequence[RunView], width: int, first: int = 0, only_differences: bool = False
+    palette: Palette,
+    runs: Sequence[RunView],
+    width: int,
+    first: int = 0,
+    only_differences: bool = False,
+    *,
+    groups: Sequence[Group] = (),
 ) -> SpecTable:
-    """The settings of runs side by side, from index `first` on, or from an earlier run if there is room."""
-    now = [_flat(view.spec or view.settings) | _controls(view) for view in runs]
-    begun = [_flat(view.settings) | _controls(view) | _declared(view) for view in runs]
-    every = dict.fromkeys(name for table in now for name in table)
-    differing = {name for name in every if len({table.get(name, "-") for table in now}) > 1}
+    """The settings of runs side by side, from column `first` on, or from an earlier one if there is room.
+
+    Arguments:
+        groups: runs of one of these that differ only in the seed share a column.
+    """
+    found = list(_columns(runs, groups))
+    every = dict.fromkeys(name for column in found for name in column.now)
+    differing = {name for name in every if len({column.now.get(name, "-") for column in found}) > 1}
     fields = [name for name in every if name in differing or not only_differences]
     columns = [
-        [f"{values.get(f, '-')}{' *' * (values.get(f) != then.get(f))}" for f in fields]
-        for values, then in zip(now, begun, strict=True)
+        [f"{one.now.get(f, '-')}{' *' * (one.now.get(f) != one.begun.get(f))}" for f in fields]
+        for one in found
     ]
     name_width = min(NAME_WIDTH, max(map(cell_len, fields), default=0))
-    most = max(MOST, (width - name_width) // max(1, len(runs)) - 2)
+    most = max(MOST, (width - name_width) // max(1, len(found)) - 2)
     widths = [
-        min(most, max(LEAST, *map(cell_len, (view.name, *column))))
-        for view, column in zip(runs, columns, strict=True)
+        min(most, max(LEAST, *map(cell_len, (one.name, *column))))
+        for one, column in zip(found, columns, strict=True)
     ]
     shown = _that_fit(widths, width - name_width, first)
     head = Text(" " * name_width)
     for index in shown:
-        name = fmt.fitted(runs[index].name, widths[index])
-        head.append("  ").append(name, fmt.color(palette, runs[index].style))
+        name = fmt.fitted(found[index].name, widths[index])
+        head.append("  ").append(name, fmt.color(palette, found[index].style))
     rows = []
     for row, field in enumerate(fields):
         differs = field in differing
@@ -123,7 +144,25 @@ def spec_table(
             value = fmt.fitted(columns[index][row], widths[index])
             text.append("  ").append(value, "bold yellow" if differs else "")
         rows.append(ListRow(text, field))
-    return SpecTable(head, rows or [ListRow(Text("nothing differs", fmt.MUTED))], shown)
+    return SpecTable(head, rows or [ListRow(Text("nothing differs", fmt.MUTED))], shown, len(found))
+
+
+def _columns(runs: Sequence[RunView], groups: Sequence[Group]) -> Iterator[_Column]:
+    name_of = {view.run.path: group.name for group in groups for view in group.runs}
+    together: dict[object, list[_Column]] = {}
+    for view in runs:
+        now = _flat(view.spec or view.settings) | _controls(view)
+        begun = _flat(view.settings) | _controls(view) | _declared(view)
+        path = view.run.path
+        same = [item for item in (*now.items(), *begun.items()) if item[0] != "seed"]
+        key = (name_of[path], *same) if path in name_of and "seed" in now else path
+        together.setdefault(key, []).append(_Column(view.name, view.style, now, begun))
+    for key, columns in together.items():
+        first = columns[0]
+        if isinstance(key, tuple) and len(columns) > 1:
+            seed = {"seed": fmt.ranges(int(one.now["seed"]) for one in columns)}
+            first = _Column(key[0], first.style, first.now | seed, first.begun | seed)
+        yield first
 
 
 def _that_fit(widths: Sequence[int], room: int, first: int) -> range:

@@ -18,6 +18,7 @@ from bntui.saving import save_chart
 from bntui.screens.grid import GridPage
 from bntui.screens.picker import By, Picker, PickLayout, PickSetting, SaveLayout, setting_name
 from bntui.widgets.charts import ChartGrid, facet_key
+from bntui.widgets.sidebar import title_of
 
 
 class SweepPage(GridPage):
@@ -103,8 +104,9 @@ class SweepPage(GridPage):
             self.selection.grouped = True
             grouping, bands = self.grouping, list(BANDS)
             if grouping is not None:
-                self.selection.band = bands[(bands.index(grouping.band) + 1) % len(bands)]
-                self._say_grouping()
+                self.selection.band = band = bands[(bands.index(grouping.band) + 1) % len(bands)]
+                self.show_again()
+                self.notice(f"band: {BANDS[band]}")
 
     def action_group_by(self) -> None:
         if self.snapshot is None:
@@ -120,9 +122,7 @@ class SweepPage(GridPage):
 
     def _say_grouping(self) -> None:
         self.show_again()
-        grouping = self.grouping
-        by = ", ".join(grouping.by) or "variant" if grouping else ""
-        self.notice(f"grouped by {by}; band: {BANDS[grouping.band]}" if grouping else "single runs")
+        self.notice(title_of(self.grouping) if self.grouping else "single runs")
 
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:

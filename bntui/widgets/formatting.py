@@ -97,11 +97,11 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
-def part_of(shown: range, count: int) -> str:
-    """Which runs are shown, such as ``runs 1-6 of 10``; empty if all are."""
+def part_of(shown: range, count: int, what: str = "run") -> str:
+    """Which runs, or others of `what`, are shown, such as ``runs 1-6 of 10``; empty if all are."""
     if len(shown) == count:
         return ""
-    which = f"run {shown.stop}" if len(shown) == 1 else f"runs {shown.start + 1}-{shown.stop}"
+    which = f"{what} {shown.stop}" if len(shown) == 1 else f"{what}s {shown.start + 1}-{shown.stop}"
     return f"{which} of {count}"
 
 

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from bncore.config.measure import Band
 from bncore.follow.estimate import duration
 from bncore.follow.groups import Group, short_name, styles_of
+from bntui.chart.grid import fitted_title
 from bntui.chart.palette import Palette
 from bntui.chart.reading import Reading, place
 from bntui.chart.ticks import exact
@@ -99,7 +100,7 @@ class Sidebar(Vertical):
         panel = self.query_one("#readings", Listing)
         panel.display = bool(found)
         if found and self._shown is not None:
-            panel.border_title = Text(fmt.fitted(title, min(cell_len(title), 32)))
+            panel.border_title = Text(fitted_title(title, DETAIL_WIDTH))
             palette, width = fmt.palette_of(self.app), self.size.width - 5
             _, selection, groups, _ = self._shown
             keys = {group.style: str(group.runs[0].run.path) for group in groups}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bntui.chart.cell_style import cell_style, rgb
-from bntui.chart.grid import Grid, cells, fitted
+from bntui.chart.grid import Grid, cells, fitted, fitted_title
 
 STYLE = cell_style(rgb(200, 200, 200), rgb(0, 0, 0))
 OTHER = cell_style(rgb(200, 0, 0), rgb(0, 0, 0))
@@ -69,3 +70,20 @@ def test_every_change_is_told_and_no_row_without_one(places: list[tuple[int, int
 
 def test_a_grid_of_another_size_is_all_new() -> None:
     assert list(Grid(3, 2, STYLE).changes(Grid(4, 2, STYLE))) == [(0, 0, 3), (1, 0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (41, "conv · Mean of the output, layer 9, conv7"),
+        (40, "conv · Mean of the output, layer 9"),
+        (33, "conv · Mean of the output"),
+        (24, "conv · Mean of the outp…"),
+    ],
+)
+def test_of_a_title_that_does_not_fit_details_are_left_out(width: int, shown: str) -> None:
+    assert fitted_title("conv · Mean of the output, layer 9, conv7", width) == shown
+
+
+def test_the_name_of_a_facet_is_not_taken_for_details() -> None:
+    assert fitted_title("lr 0.1, adam · Training loss", 20) == "lr 0.1, adam · Trai…"

@@ -10,8 +10,10 @@ from live.factories import events, made_run, view_of, write_sweep
 from textual.pilot import Pilot
 
 from bncore.config.observed import Observed, observed_to_toml
+from bncore.follow.groups import groups_of
 from bncore.store.paths import SweepDir
 from bntui.chart.palette import DARK
+from bntui.live.sources import read_whole
 from bntui.screens.spec import _that_fit, spec_table
 from explorer.factories import checked_text, drive, explorer, until
 
@@ -43,7 +45,7 @@ def test_seeds_differ_and_all_runs_are_reached_by_arrows(tmp_path: Path) -> None
     app = explorer(tmp_path, seeds(tmp_path, 12))
 
     async def steps(pilot: Pilot[None]) -> None:
-        await pilot.press("7", "d")
+        await pilot.press("g", "7", "d")
         await until(pilot, lambda: "Settings that differ" in checked_text(app))
         text = checked_text(app)
         assert " seed " in text
@@ -60,6 +62,21 @@ def test_seeds_differ_and_all_runs_are_reached_by_arrows(tmp_path: Path) -> None
         assert "a-s0" in checked_text(app), "the names stay above"
 
     drive(app, (80, 24), steps)
+
+
+def test_seeds_of_a_group_share_a_column_unless_something_else_differs(tmp_path: Path) -> None:
+    sweep = seeds(tmp_path, 5)
+    spec = sweep.runs()[3].spec_file
+    spec.write_text(spec.read_text().replace('kind = "batch"', 'kind = "l1"'))
+    views = read_whole(*sweep.runs()).runs
+    table = spec_table(DARK, views, 100, groups=groups_of(views))
+    assert table.head.plain.split() == ["a", "a-s3"]
+    rows = {row.key: row.text.plain.split()[1:] for row in table.rows}
+    assert rows["seed"] == ["0-2,", "4", "3"]
+    assert rows["norm.kind"] == ["batch", "l1"]
+    alone = spec_table(DARK, views[:3], 100, only_differences=True, groups=groups_of(views))
+    assert [row.text.plain for row in alone.rows] == ["nothing differs"]
+    assert spec_table(DARK, views, 100).count == 5
 
 
 def test_marked_runs_alone_are_compared(tmp_path: Path) -> None:
