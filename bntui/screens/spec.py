@@ -149,19 +149,19 @@ def spec_table(
 
 def _columns(runs: Sequence[RunView], groups: Sequence[Group]) -> Iterator[_Column]:
     name_of = {view.run.path: group.name for group in groups for view in group.runs}
-    together: dict[object, list[_Column]] = {}
+    together: dict[tuple[object, ...], list[_Column]] = {}
     for view in runs:
         now = _flat(view.spec or view.settings) | _controls(view)
         begun = _flat(view.settings) | _controls(view) | _declared(view)
-        path = view.run.path
         same = [item for item in (*now.items(), *begun.items()) if item[0] != "seed"]
-        key = (name_of[path], *same) if path in name_of and "seed" in now else path
+        group = name_of.get(view.run.path) if "seed" in now else None
+        key = (view.run.path,) if group is None else (group, *same)
         together.setdefault(key, []).append(_Column(view.name, view.style, now, begun))
     for key, columns in together.items():
         first = columns[0]
-        if isinstance(key, tuple) and len(columns) > 1:
+        if len(columns) > 1:
             seed = {"seed": fmt.ranges(int(one.now["seed"]) for one in columns)}
-            first = _Column(key[0], first.style, first.now | seed, first.begun | seed)
+            first = _Column(str(key[0]), first.style, first.now | seed, first.begun | seed)
         yield first
 
 
