@@ -155,7 +155,7 @@ def _columns(runs: Sequence[RunView], groups: Sequence[Group]) -> Iterator[_Colu
         begun = _flat(view.settings) | _controls(view) | _declared(view)
         same = [item for item in (*now.items(), *begun.items()) if item[0] != "seed"]
         group = name_of.get(view.run.path) if "seed" in now else None
-        key = (view.run.path,) if group is None else (group, *same)
+        key: tuple[object, ...] = (view.run.path,) if group is None else (group, *same)
         together.setdefault(key, []).append(_Column(view.name, view.style, now, begun))
     for key, columns in together.items():
         first = columns[0]
