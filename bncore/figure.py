@@ -90,6 +90,9 @@ def values_at(x: Floats, points: Floats, y: Floats) -> Floats:
     return np.where((at >= 0) & (points[at] == x), y[at], np.nan)
 
 
+Weight = Literal["main", "faint", "spread", "paper"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """A line, or the band between `low` and `high`."""
@@ -107,7 +110,7 @@ class Curve:
     """(n,) noise floor; values below it are drawn faint."""
     diverged: bool = False
     """Whether the run diverged; the curve then ends in a cross."""
-    weight: Literal["main", "faint", "spread", "paper"] = "main"
+    weight: Weight = "main"
     """``main``: the curve itself. ``faint``: context behind it, such as one of several seeds or a parent's curve
     before a fork. ``spread``: the band of several runs. ``paper``: the paper's own curve."""
     opacity: float = 1.0

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bncore.config.measure import Band, Measure
-from bncore.figure import ChartData, Curve, LegendEntry, Picture, variant_styles
+from bncore.config.measure import Band
+from bncore.figure import ChartData, LegendEntry, Picture, variant_styles
 from bncore.follow.groups import Group, group_curves, groups_of
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
@@ -22,7 +22,7 @@ from bncore.store.errors import NoSuchRun
 from bncore.store.find import find
 from bncore.store.loaded import LoadedRun
 from bncore.store.loaded import load_run as read_run
-from bncore.store.measured import best_of, layers_of, middle_layer, take, upper
+from bncore.store.measured import best_of, layers_of, middle_layer, take
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Observer
 
@@ -202,24 +202,13 @@ def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) ->
             numbers = ", ".join(map(str, measured))
             expected = f"one of {numbers}" if measured else "none, of which there are no layers"
             raise KeyError(f"layer {layer} of {key}: expected {expected}")
-    curves = tuple(curve for group in groups for curve in _curves(group, measure, layer, band))
+    curves = tuple(curve for group in groups for curve in group_curves(group, measure, layer, band))
     title = f"{measure.title}, layer {layer}" if measure.per == "layer" else measure.title
     chart = ChartData(
         title, curves, log_y=measure.log, y_name=measure.symbol or measure.unit, note="not recorded"
     )
     legend = tuple(LegendEntry(group.name, group.style) for group in groups)
     return figure_of(Picture(key, "", "", (chart,), legend, columns=1))
-
-
-def _curves(group: Group, measure: Measure, layer: int | None, band: Band) -> Iterator[Curve]:
-    if len(group.runs) > 1:
-        yield from group_curves(group, measure, layer, band)
-        return
-    columns = group.runs[0].columns
-    low, high = take(columns, measure, layer), upper(columns, measure, layer)
-    if len(low.x):
-        top = high.y if high is not None and len(high.x) == len(low.x) else low.y
-        yield Curve(group.name, group.style, low.x, low.y, top)
 
 
 def _table(views: Sequence[RunView]) -> str:

@@ -24,7 +24,7 @@ from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.dropped_requests import changes_of
 from bncore.store.machine_log import MACHINE
-from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, multiples_of, take
+from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, multiples_of, take, upper
 from bncore.store.status import LIVE
 
 OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
@@ -219,7 +219,8 @@ def group_curves(
     aggregate_of: Callable[[Measure], Aggregate] | None = None,
     with_runs: bool = False,
 ) -> Iterator[Curve]:
-    """A group's mean and its band; for a measure that is itself a band, the means of its edges.
+    """A group's mean and its band; for a measure that is itself a band, the means of its edges. A single run is
+    drawn as by `curve_of`.
 
     Arguments:
         aggregate_of: returns the group's aggregate of a measure, for example from a cache; None: compute it.
@@ -229,6 +230,10 @@ def group_curves(
     def of(one: Measure) -> Aggregate:
         return aggregate_of(one) if aggregate_of else aggregate(members(group, one, layer), band, log=one.log)
 
+    if len(group.runs) == 1 and aggregate_of is None:
+        for curve in curve_of(group.runs, group.runs[0], measure, layer):
+            yield replace(curve, label=group.name, style=group.style)
+        return
     mean = of(measure)
     if not len(mean.x):
         return
@@ -247,6 +252,45 @@ def group_curves(
             yield Curve(view.name, group.style, points.x, points.y, points.y, weight="faint")
     floor = _floor(group, mean, measure, layer)
     yield from _parts(Curve(group.name, group.style, mean.x, mean.mean, mean.mean, floor=floor), mean)
+
+
+def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
+    """A run's curve or band, with its noise floor. A fork's is preceded by its parent's, faintly, unless the
+    parent is drawn itself.
+
+    Arguments:
+        views: all runs drawn.
+        layer: layer of a per-layer measure.
+    """
+    low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
+    if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
+        return
+    floor = floor_of(view.columns, measure, layer)
+    first = view.columns.parent[1] if view.columns.parent else 0
+    cut = int(np.searchsorted(low.x, first))
+    if cut and not any(_is_parent(other, view) for other in views):
+        y = low.y[:cut]
+        parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
+        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], weight="faint")
+    if cut < len(low.x):
+        own = low.y[cut:]
+        yield Curve(
+            view.name,
+            view.style,
+            low.x[cut:],
+            own,
+            own if high is None else high.y[cut:],
+            floor=None if floor is None else held(floor, low.x[cut:]),
+            diverged=view.state == "diverged",
+        )
+
+
+def _is_parent(other: RunView, view: RunView) -> bool:
+    return (
+        view.parent is not None
+        and other.run.path.name == view.parent.name
+        and other.run.path.parent.resolve() == view.parent.parent.resolve()
+    )
 
 
 def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:

@@ -177,7 +177,8 @@ class RunFollower:
         self._spec: Spec | None = None
         self._controls: tuple[object, tuple[Control, ...] | None] = None, None
         self._changes: list[str] = []  # ids of the requests included in `_spec`
-        self._polled_journal = False
+        self.polled_journal = False
+        """Whether reading of the journal was attempted."""
         self._unreadable = False
         self._seen: object = None
         self._read: Columns | None = None  # the columns of which the view has a snapshot
@@ -229,17 +230,12 @@ class RunFollower:
         """Whether all history was read, or there is no readable journal."""
         return self._unreadable or self._reader.columns.complete or not self.run.journal_file.exists()
 
-    @property
-    def polled_journal(self) -> bool:
-        """Whether reading of the journal was attempted."""
-        return self._polled_journal
-
     def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
         """Whether a run with unchanged files needs no poll: it has ended and was read as far as requested."""
         if self._view is None or self._view.name != self.name or self._unreadable:
             return False
         ended = self._view.state not in (*LIVE, "queued", "dead")
-        return ended and (not journal or (self._polled_journal and (self.complete or budget_s == 0)))
+        return ended and (not journal or (self.polled_journal and (self.complete or budget_s == 0)))
 
     def _state(self, status: Status | None) -> tuple[str, Status | None]:
         if not os.path.lexists(self.run.path) or (self._reader.gone and status is None):
@@ -248,7 +244,7 @@ class RunFollower:
         return state_by_slurm(self._queue, self.run, status, self._observer) or (state, status)
 
     def _advance(self, budget_s: float | None) -> str:
-        self._polled_journal = True
+        self.polled_journal = True
         try:
             self._reader.advance(budget_s)
         except StoreError as error:  # newer schema, or unreadable journal

@@ -27,7 +27,6 @@ from bncore.report.quantities import (
     level,
     log_of,
     mean_of,
-    rows,
 )
 from bncore.report.rank import ReportPicture
 from bncore.report.report_run import ReportRun, Variant, gather
@@ -137,12 +136,6 @@ def report_of(runs: tuple[ReportRun, ...], presentation: Presentation = PLAIN) -
     return Report(runs, settings, judge_all(settings), presentation)
 
 
-def newest(run: ReportRun, table: str, field: str) -> float | None:
-    """The last value of a series, or None."""
-    values = rows(run, table, field)[1]
-    return float(values[-1]) if values.ndim == 1 and len(values) else None
-
-
 def as_json(document: Report) -> dict[str, Any]:
     """The report without the pictures' data points, for other programs."""
     return {
@@ -204,8 +197,8 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
         **_named(run, "seed", "data", "state", "step", "counts"),
         "why_not": run.excluded_because,
         **_named(run, "message", "warning"),
-        "loss": in_json(newest(run, "step", "loss")),
-        "test_accuracy": in_json(newest(run, "eval", "test_accuracy")),
+        "loss": in_json(run.view.newest("step", "loss")),
+        "test_accuracy": in_json(run.view.newest("eval", "test_accuracy")),
     }
 
 

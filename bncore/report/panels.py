@@ -12,7 +12,7 @@ from bncore.figure import Curve, HLine, VLine
 from bncore.measures import MEASURES
 from bncore.report.among_seeds import Beside, beside, beside_by_length
 from bncore.report.comparison_group import BySeed, FigureRuns
-from bncore.report.paper import all_curves
+from bncore.report.paper import all_curves, number_in
 from bncore.report.quantities import as_in_the_paper
 from bncore.report.rank import ReportPanel
 from bncore.report.report_run import ReportRun, Variant
@@ -222,14 +222,10 @@ def _paper_by_length(shown: FigureRuns, variant: Variant, key: str, ours: Sequen
     found: dict[str, Curve] = {}
     for curve in ours:
         if theirs:
-            step = _step(curve.label)
-            near = min(theirs, key=lambda one: abs(_step(one.label) - step))
+            step = number_in(curve.label)
+            near = min(theirs, key=lambda one: abs(number_in(one.label) - step))
             found.setdefault(near.label, near)
     return list(found.values())
-
-
-def _step(label: str) -> float:
-    return float(label.replace("=", " ").replace(",", "").split()[-1])
 
 
 def _hlines(runs: Iterable[ReportRun], measure: Measure) -> tuple[HLine, ...]:

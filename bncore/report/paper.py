@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bncore.figure import Floats
+from bncore.figure import Curve, Floats, Weight
 
 FOLDER = Path(__file__).parent / "reference"
 """Folder of the CSV files; its README states their origin."""
@@ -176,6 +176,14 @@ class PaperCurve:
     axis: tuple[float, float] = (0.0, 0.0)
     """Least and greatest value in its file; the curve's precision is a share of their distance."""
 
+    def drawn(self, style: int, weight: Weight, end: float) -> Curve:
+        """The curve as a chart draws it, up to step `end`; its label begins with ``paper:``."""
+        n = int(np.searchsorted(self.x, end, side="right"))
+        low = self.low[:n]
+        high = low if self.high is self.low else self.high[:n]
+        label = f"paper: {self.legend}{f', {self.setting}' if self.setting else ''}"
+        return Curve(label, style, self.x[:n], low, high, weight=weight)
+
     @property
     def number(self) -> float:
         """The number in the setting, or NaN."""
@@ -222,9 +230,9 @@ def all_curves(
 
 
 def number_in(setting: str) -> float:
-    """The number in ``LR=0.5``, ``lr 0.1`` or ``step=100``; NaN if there is none."""
+    """The number in ``LR=0.5``, ``step=100`` or ``step 1,000``; NaN if there is none."""
     try:
-        return float(setting.replace("=", " ").split()[-1])
+        return float(setting.replace("=", " ").replace(",", "").split()[-1])
     except (ValueError, IndexError):
         return math.nan
 

@@ -13,7 +13,7 @@ from bncore.report.progress import MeasuredAt, Pair
 from bncore.report.report_run import ReportRun
 from bncore.report.statistics import Estimate, estimate, paired
 from bncore.store.dropped_requests import changes_of
-from bncore.store.measured import thresholds
+from bncore.store.measured import numbers_of_layers, thresholds
 
 EARLY = 0.2
 """Share of a run's updates that counts as early; later, effective beta merely reads back 2/lr or 1/a_min."""
@@ -288,10 +288,7 @@ def _moving(run: ReportRun, table: str, field: str) -> tuple[Floats, Floats]:
     steps, values = rows(run, table, field)
     if values.ndim != 2 or table != "probe:ics":
         return steps, values
-    _, layers = rows(run, table, "layers")
-    labeled = layers.ndim == 2 and layers.shape[1] == values.shape[1]
-    numbers = layers[-1] if labeled else np.arange(1, values.shape[1] + 1)
-    return steps, values[:, numbers > 1]
+    return steps, values[:, np.array(numbers_of_layers(run.columns, table, values)) > 1]
 
 
 def _final(run: ReportRun, steps: Floats, values: Floats) -> float | None:

@@ -152,12 +152,9 @@ def paper_curves(
         style = _paper_style(curve, styles, rates)
         if style is None:
             continue
-        n = int(np.searchsorted(curve.x, end, side="right"))
-        low = curve.low[:n]
-        high = low if curve.high is curve.low else curve.high[:n]
-        if n > 1:
-            label = f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}"
-            found.append(Curve(label, style, curve.x[:n], low, high, weight="paper"))
+        drawn = curve.drawn(style, "paper", end)
+        if len(drawn.x) > 1:
+            found.append(drawn)
     return found
 
 

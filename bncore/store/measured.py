@@ -112,9 +112,12 @@ def rows(columns: Columns, measure: Measure) -> tuple[Floats, Floats]:
 def layers_of(columns: Columns, measure: Measure) -> list[int]:
     """Numbers of the layers for which a per-layer measure has values, in order."""
     values = columns.series(measure.table, measure.field).values
-    if values.ndim < 2:
-        return []
-    named = columns.series(measure.table, "layers").values
+    return numbers_of_layers(columns, measure.table, values) if values.ndim > 1 else []
+
+
+def numbers_of_layers(columns: Columns, table: str, values: Floats) -> list[int]:
+    """Number of each layer of per-layer values (n, layers, …), from 1 where the journal names none."""
+    named = columns.series(table, "layers").values
     if named.ndim == 2 and named.shape[1] == values.shape[1]:
         return [int(number) for number in named[-1]]
     return list(range(1, values.shape[1] + 1))
@@ -144,16 +147,14 @@ def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Float
         Steps (n,), counts (n, bins), left edge of the first bin (n,), and bin width (n,); n = 0 if the layer was
         not measured.
     """
-    named = columns.series(TABLE, "layers").values
     counts, low, width = (columns.series(TABLE, name).values for name in ("counts", "bin_low", "bin_width"))
     nothing = np.empty(0), np.empty((0, 0)), np.empty(0), np.empty(0)
     if not counts.size or counts.ndim != 3 or not low.shape == width.shape == counts.shape[:2]:
         return nothing
-    same = named.ndim == 2 and named.shape[1] == counts.shape[1]
-    at = np.flatnonzero((named[-1] if same else np.arange(counts.shape[1]) + 1) == layer)
-    if not at.size:
+    numbers = numbers_of_layers(columns, TABLE, counts)
+    if layer not in numbers:
         return nothing
-    counts, low, width = (values[:, at[0]] for values in (counts, low, width))
+    counts, low, width = (values[:, numbers.index(layer)] for values in (counts, low, width))
     valid = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
     valid &= counts.sum(axis=1) > 0
     steps = columns.series(TABLE, "counts").steps.astype(np.float64)

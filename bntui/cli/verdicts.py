@@ -15,7 +15,7 @@ from rich.text import Text
 from bncore.config.errors import escape_control
 from bncore.figure import Picture
 from bncore.report.claims.evidence import Verdict
-from bncore.report.document import Report, newest
+from bncore.report.document import Report
 from bntui.cli.options import counted
 from bntui.cli.tables import Output, figure, percent
 from bntui.cli.terminal_chart import draw
@@ -111,8 +111,8 @@ def _runs(document: Report) -> Table:
             _text(run.name),
             _text(run.state),
             f"{run.step:,}",
-            figure(newest(run, "step", "loss")),
-            percent(newest(run, "eval", "test_accuracy")),
+            figure(run.view.newest("step", "loss")),
+            percent(run.view.newest("eval", "test_accuracy")),
             _text("yes" if run.counts else f"no: {run.excluded_because}"),
         )
     return table

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bncore.aggregate import Aggregate, aggregate
-from bncore.config.errors import escape_control
 from bncore.config.measure import Band, Measure
 from bncore.figure import Curve, VLine
-from bncore.follow.groups import Group, departures, group_curves, groups_of, members
+from bncore.follow.groups import Group, curve_of, departures, group_curves, groups_of, members
 from bncore.follow.run_view import RunView
 from bncore.store.machine_log import MACHINE
-from bncore.store.measured import floor_of, held, take, upper
 from bntui.live.axes import Axis, at_steps, on_axis
 from bntui.live.snapshot import Snapshot
 
@@ -123,45 +121,6 @@ class Grouping:
         )
         self._aggregates[key] = found
         return found
-
-
-def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: int | None) -> Iterator[Curve]:
-    """A run's curve or band, with its noise floor. A fork's is preceded by its parent's, faintly, unless the
-    parent is drawn itself.
-
-    Arguments:
-        views: all runs drawn.
-        layer: layer of a per-layer measure.
-    """
-    low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
-    if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
-        return
-    floor = floor_of(view.columns, measure, layer)
-    first = view.columns.parent[1] if view.columns.parent else 0
-    cut = int(np.searchsorted(low.x, first))
-    if cut and not any(_is_parent(other, view) for other in views):
-        y = low.y[:cut]
-        parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
-        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], weight="faint")
-    if cut < len(low.x):
-        own = low.y[cut:]
-        yield Curve(
-            view.name,
-            view.style,
-            low.x[cut:],
-            own,
-            own if high is None else high.y[cut:],
-            floor=None if floor is None else held(floor, low.x[cut:]),
-            diverged=view.state == "diverged",
-        )
-
-
-def _is_parent(other: RunView, view: RunView) -> bool:
-    return (
-        view.parent is not None
-        and other.run.path.name == view.parent.name
-        and other.run.path.parent.resolve() == view.parent.parent.resolve()
-    )
 
 
 def facets_of(

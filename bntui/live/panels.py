@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from bncore.aggregate import Member, aggregate
 from bncore.config.errors import escape_control
 from bncore.config.measure import Band, Measure
 from bncore.figure import ChartData, Curve, Floats
-from bncore.follow.groups import Group, group_curves
+from bncore.follow.groups import Group, curve_of, group_curves
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES, logged, measure_of
 from bncore.report.paper import VARIANTS, PaperCurve, reference
@@ -31,7 +31,6 @@ from bntui.live.drawing import (
     vlines,
     why_empty,
 )
-from bntui.live.grouping import curve_of
 
 
 def overlay(
@@ -49,11 +48,8 @@ def overlay(
         style = _style(curve, views)
         if style is None:
             style, free = free, free + 1
-        name = escape_control(f"paper: {curve.legend}{f', {curve.setting}' if curve.setting else ''}")
-        n = int(np.searchsorted(curve.x, end, side="right"))  # no further than the runs will get
-        low = curve.low[:n]
-        high = low if curve.high is curve.low else curve.high[:n]
-        curves.append(Curve(name, style, curve.x[:n], low, high, weight="faint"))
+        drawn = curve.drawn(style, "faint", end)  # no further than the runs will get
+        curves.append(replace(drawn, label=escape_control(drawn.label)))
     return tuple(curves)
 
 

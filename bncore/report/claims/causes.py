@@ -66,7 +66,7 @@ def _scale_free(at: AtRate) -> ClaimPart:
     if at.lr not in rates_measured(TABLE)(at.setting):
         smooth = ClaimMeasure("‖Δg‖/‖g‖ at a ≈ lr, batch / none", None)
         return ClaimPart("an advantage without scale-free smoothness", (better, smooth))
-    smoother = at.compare_in_training(RELATIVE, BATCH, NONE, ratio=True)
+    smoother = at.compare_in_training(RELATIVE, ratio=True)
     part = at.part_in_training("", smoother)
     title = f"an advantage without scale-free smoothness, {at.title}"
     advantage = better.effect is not None and better.effect.n >= ENOUGH_SEEDS and better.effect.low > 0

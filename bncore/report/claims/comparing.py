@@ -63,12 +63,12 @@ class AtRate:
         return ClaimMeasure(f"{quantity.name}, {_pair_named(ours, theirs, more)}", effect, **more)
 
     def compare_in_training(
-        self, trace: Trace, ours: tuple[str, str], theirs: tuple[str, str], *, until: float = 1.0, **more: Any
+        self, trace: Trace, *, until: float = 1.0, **more: Any
     ) -> tuple[ClaimMeasure, ClaimMeasure]:
-        """A trace of one variant minus that of another while both train, paired by seed: at equal steps (within
-        the first `until` share of the run), and at equal training loss."""
-        mine, others = self.of(ours), self.of(theirs)
-        name = f"{trace.name}, {_pair_named(ours, theirs, more)}"
+        """A trace with BatchNorm minus that of the plain network while both train, paired by seed: at equal steps
+        (within the first `until` share of the run), and at equal training loss."""
+        mine, others = self.of(BATCH), self.of(NONE)
+        name = f"{trace.name}, {_pair_named(BATCH, NONE, more)}"
         steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
         progress = in_training(trace, mine, others, Pair.at_equal_progress)
         measured = (trace.first(runs) for runs in (*mine.values(), *others.values()))

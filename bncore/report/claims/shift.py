@@ -22,9 +22,9 @@ sqrt(2 (1 - cos)); at 1 - cos = 0.2 the margin above makes a difference of this 
 def _not_reduced(at: AtRate) -> ClaimPart:
     mixed = "mixes ICS with the size of the update and of the gradient"
     measures = (
-        *at.compare_in_training(ANGLE, BATCH, NONE, threshold=-SAME_ANGLE),
-        *at.compare_in_training(RELATIVE, BATCH, NONE, threshold=-SAME_RATIO, ratio=True),
-        *at.compare_in_training(LENGTH, BATCH, NONE, ratio=True, counts=False, caveat=mixed),
+        *at.compare_in_training(ANGLE, threshold=-SAME_ANGLE),
+        *at.compare_in_training(RELATIVE, threshold=-SAME_RATIO, ratio=True),
+        *at.compare_in_training(LENGTH, ratio=True, counts=False, caveat=mixed),
     )
     return at.part_in_training("not reduced", measures)
 

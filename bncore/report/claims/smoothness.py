@@ -69,7 +69,7 @@ def _lower(at: AtRate, *traces: Trace, until: float = 1.0) -> tuple[ClaimMeasure
     return tuple(
         measure
         for trace in traces
-        for measure in at.compare_in_training(trace, BATCH, NONE, until=until, side="below", ratio=True)
+        for measure in at.compare_in_training(trace, until=until, side="below", ratio=True)
     )
 
 

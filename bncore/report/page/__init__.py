@@ -18,7 +18,7 @@ from bncore.report.claims.evidence import Verdict
 from bncore.report.claims.judging import shown, shown_threshold
 from bncore.report.comparison_group import ComparisonGroup
 from bncore.report.confounders import ControlTable
-from bncore.report.document import SUMMARY, Report, newest
+from bncore.report.document import SUMMARY, Report
 from bncore.report.paper_runs import paper_measure, paper_said
 from bncore.report.rank import PaperRank, RankSample, ReportPanel, ReportPicture
 from bncore.report.render import PANEL_INCHES, SMALL_INCHES, panel_svg
@@ -77,7 +77,6 @@ def _environment() -> Environment:
         confidence=COVERAGE,
         enough_seeds=ENOUGH_SEEDS,
         palette_size=len(PALETTE),
-        newest=newest,
         paper_measure=paper_measure,
         paper_said=paper_said,
         variant_table=_variant_table,
@@ -225,7 +224,5 @@ def _names(label: str, is_line: bool) -> tuple[str, ...]:
     return (label,) if is_line else (f"{label}, lower", f"{label}, upper")
 
 
-def _center(
-    edges: np.ndarray[tuple[int], np.dtype[np.float64]], density: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> float:
+def _center(edges: Floats, density: Floats) -> float:
     return float(np.average((edges[1:] + edges[:-1]) / 2, weights=density))
