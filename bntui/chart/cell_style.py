@@ -53,6 +53,12 @@ def blend(color: int, over: int, opacity: float) -> int:
     return rgb(*mixed)
 
 
+def gray(color: int) -> int:
+    """The gray that is as bright; a color that the terminal defines is unchanged."""
+    value = parts(color)
+    return color if value is None else rgb(*[round(sum(value) / 3)] * 3)
+
+
 def cell_style(foreground: int, background: int = DEFAULT, *, bold: bool = False, dim: bool = False) -> int:
     return foreground | background << _BITS | bold * _BOLD | dim * _DIM
 

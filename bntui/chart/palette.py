@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.figure import DARK_PALETTE, DASHES, PALETTE, dash_of
-from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, cell_style, css, from_css, rgb
+from bntui.chart.cell_style import DEFAULT, RGB, ansi, blend, cell_style, css, from_css, gray, rgb
 from bntui.chart.raster import BLANK
 
 IN_16_COLORS = (11, 14, 10, 13, 9, 12, 7, 6)
@@ -42,6 +42,8 @@ class Palette:
     """Color of the focused border and of the crosshair."""
     translucent: bool
     """Whether colors can be blended; if not, faint curves are drawn with fewer dots and bands are hatched."""
+    few: bool = False
+    """Whether the terminal has only 256 colors, whose faintest are saturated: bands are gray."""
 
     def curve(self, style: int) -> int:
         return self.curves[style % len(self.curves)]
@@ -59,7 +61,8 @@ class Palette:
 
     def fill(self, style: int, under: int) -> int:
         """Background of a cell inside a band, over the background it has already."""
-        return blend(self.curve(style), under, 0.2)
+        color = blend(self.curve(style), under, 0.2)
+        return gray(color) if self.few else color
 
     def ink(self, color: int, *, bold: bool = False, dim: bool = False) -> int:
         """Cell style for a color on the palette's background."""
@@ -71,7 +74,7 @@ class Palette:
 
 
 @lru_cache(maxsize=16)
-def true_colors(background: RGB, text: RGB, accent: RGB) -> Palette:
+def true_colors(background: RGB, text: RGB, accent: RGB, *, few: bool = False) -> Palette:
     """Palette for terminals with 256 colors or more, on the theme's background."""
     dark = sum(background) < 384
     ground, letters = rgb(*background), rgb(*text)
@@ -84,6 +87,7 @@ def true_colors(background: RGB, text: RGB, accent: RGB) -> Palette:
         grid=blend(letters, ground, 0.13),
         accent=rgb(*accent),
         translucent=True,
+        few=few,
     )
 
 

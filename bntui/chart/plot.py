@@ -120,7 +120,8 @@ class Plot(Widget, can_focus=True):
         _, background = self.background_colors
         text = background.get_contrast_text(0.87)
         accent = Color.parse(self.app.theme_variables["primary"])
-        return true_colors(background.rgb, (background + text).rgb, accent.rgb)
+        few = self.app.console.color_system == "256"
+        return true_colors(background.rgb, (background + text).rgb, accent.rgb, few=few)
 
     def redraw(self) -> None:
         """Draw the picture and refresh only the cells that differ."""

@@ -8,11 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import ColorSystem
 
 from bncore.figure import DASHES, PALETTE, dash_of, variant_styles
 from bntui.chart.cell_style import ansi, blend, cell_style, css, parts, rgb, style_of
 from bntui.chart.frame import ChartStyle
-from bntui.chart.palette import ANSI, DARK, IN_16_COLORS, LIGHT, MONOCHROME, Palette, dashes, sample
+from bntui.chart.palette import (
+    ANSI,
+    DARK,
+    IN_16_COLORS,
+    LIGHT,
+    MONOCHROME,
+    Palette,
+    dashes,
+    sample,
+    true_colors,
+)
 from bntui.chart.picture import draw
 from chart.factories import band, chart, line
 
@@ -126,3 +137,16 @@ def test_colours_have_names_for_style_sheets() -> None:
     assert css(rgb(86, 180, 233)) == "#56B4E9"
     assert css(ansi(14)) == "ansi_bright_cyan"
     assert MONOCHROME.css(3) == "ansi_default"
+
+
+@pytest.mark.parametrize("ground", [(18, 18, 18), (250, 250, 250)])
+def test_in_256_colors_bands_are_faint_grays_also_where_they_overlap(ground: tuple[int, int, int]) -> None:
+    palette = true_colors(ground, (224, 224, 224), (1, 120, 212), few=True)
+    for one, other in itertools.product(range(len(palette.curves)), repeat=2):
+        once = palette.fill(one, palette.background)
+        for fill in (once, palette.fill(other, once)):
+            shown = style_of(cell_style(palette.text, fill)).bgcolor
+            assert shown is not None
+            red, green, blue = shown.downgrade(ColorSystem.EIGHT_BIT).get_truecolor()
+            assert red == green == blue
+            assert 0 < abs(red - ground[0]) < 110
