@@ -33,7 +33,7 @@ class ObservingCallback:
         self._run, self._declare, self._settings = run, declare, settings
         self._opened = ExitStack()
         self._step: ObservedStep | None = None
-        self._begun = False
+        self._started = False
 
     def __enter__(self) -> None:
         """Start of the training; it is observed from `_observe` on."""
@@ -41,16 +41,19 @@ class ObservingCallback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if self._step is not None and self._begun:  # the open step gets no update
+        if self._step is not None and self._started:  # the open step gets no update
             self._step.__exit__(kind or RuntimeError, error, trace)
-        self._step, self._begun = None, False
+        self._step, self._started = None, False
         return self._opened.__exit__(kind, error, trace)
 
-    def _observe(self, model: Any, optimizer: Any, loss_of: Callable[..., Tensor], **known: Any) -> None:
+    def _observe(
+        self, model: Any, optimizer: Any, loss_of: Callable[..., Tensor], **known: Any
+    ) -> Observation:
         chosen: Any = {**known, **self._settings}
-        watch = observe(model, optimizer, loss_of=loss_of, run=self._run, **chosen)
-        self.watch = self._opened.enter_context(watch)
-        self._declare(watch)
+        self.watch = observe(model, optimizer, loss_of=loss_of, run=self._run, **chosen)
+        self._opened.enter_context(self.watch)
+        self._declare(self.watch)
+        return self.watch
 
     def _wanted(self) -> bool:
         """Answer waiting requests; return whether another update is to be made."""
@@ -64,9 +67,9 @@ class ObservingCallback:
     def _batch(self, given: Any, micro_batches: int) -> None:
         """Report a micro-batch before its forward pass; `micro_batches` of them make one update."""
         assert self._step is not None
-        if not self._begun:
+        if not self._started:
             self._step.begin()
-            self._begun = True
+            self._started = True
         self._step.batch(given, weight=1 / micro_batches)
 
     def _record(self, loss: Tensor) -> None:
@@ -76,6 +79,6 @@ class ObservingCallback:
     def _updated(self) -> bool:
         """End the step after its update; return whether a stop was requested."""
         assert self._step is not None and self.watch is not None
-        step, self._step, self._begun = self._step, None, False
+        step, self._step, self._started = self._step, None, False
         step.end()
         return self.watch.should_stop

@@ -8,48 +8,38 @@ from typing import Any
 from torch import Tensor
 
 from bncore.external.callback import ObservingCallback
-from bncore.external.observe import StopObserved
 
 try:
     from transformers import Trainer, TrainerCallback
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
+    text = (
         f"bncore.integrations.transformers needs Transformers ({error}): pip install transformers accelerate"
-    ) from error
+    )
+    raise ModuleNotFoundError(text) from error
 
 
 class Observe(ObservingCallback, TrainerCallback):
-    """Observes the training of `trainer.train`, as `bncore.observe` does.
-
-    The loss of a batch is the one on which `trainer.training_step` calls backward. Probes call it again, without
-    the backward pass.
-
-    Arguments:
-        trainer: the trainer; its `train` is wrapped, so that an exception also ends the run.
-        run, settings: as for `ObservingCallback`.
-    """
+    """Observes `trainer.train`. The loss of a batch is the one on which `trainer.training_step` calls backward;
+    further arguments as for `ObservingCallback`."""
 
     def __init__(self, trainer: Trainer, run: Any, **settings: Any) -> None:
         super().__init__(run, **settings)
         self._trainer, self._training_step, train = trainer, trainer.training_step, trainer.train
 
         def observed(*args: Any, **kwargs: Any) -> Any:
-            vars(trainer)["training_step"] = self._observed_step
-            try:
-                with self:
-                    return train(*args, **kwargs)
-            finally:
-                del vars(trainer)["training_step"]
+            with self:  # an exception also ends the run
+                return train(*args, **kwargs)
 
-        vars(trainer)["train"] = observed
+        trainer.train = observed
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._observe(
-            self._trainer.model_wrapped, self._trainer.optimizer, self._loss_of,
-            steps=state.max_steps - state.global_step,
-        )  # fmt: skip
-        if not self._wanted():
-            raise StopObserved
+        own, steps = vars(self._trainer), state.max_steps - state.global_step
+        own["training_step"] = self._observed_step
+        self._opened.callback(own.pop, "training_step")
+        watch = self._observe(
+            self._trainer.model_wrapped, self._trainer.optimizer, self._loss_of, steps=steps
+        )
+        self._step = watch.step()
 
     def _loss_of(self, model: Any, given: Any) -> Tensor:
         inputs, items = given
@@ -72,7 +62,6 @@ class Observe(ObservingCallback, TrainerCallback):
         self._updated()
         control.should_training_stop = control.should_training_stop or not self._wanted()
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **told: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         if self.watch is not None:
-            numbers = {name: value for name, value in told["metrics"].items() if isinstance(value, Real)}
-            self.watch.log(numbers)
+            self.watch.log({name: value for name, value in metrics.items() if isinstance(value, Real)})
