@@ -19,28 +19,37 @@ from .factories import Event
 
 Batch = Any
 Loss = Callable[[Any, Batch], Tensor]
-Update = Callable[["Kind", nn.Module, torch.optim.Optimizer, Sequence[Batch], ObservedStep | None], None]
-"""The part of a loop within a step, on the micro-batches of one update; observed or not."""
 PROBES = {"landscape": {"every": 1, "floor_every": 1}, "sharpness": {"every": 1, "iterations": 8}}
 
 
-def told(step: ObservedStep | None, loss: Tensor) -> None:
-    if step is not None:
-        step.record(loss)
+class Step(NamedTuple):
+    """What a loop has at hand within a step."""
+
+    kind: Kind
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    micro: Sequence[Batch]
+    """The micro-batches of one update."""
+    observed: ObservedStep | None
+
+    def loss(self) -> Tensor:
+        return self.kind.loss_of(self.net, self.micro[0])
+
+    def record(self, loss: Tensor) -> None:
+        if self.observed is not None:
+            self.observed.record(loss)
 
 
-def plain(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
-    optimizer.zero_grad()
-    loss = kind.loss_of(net, micro[0])
+Update = Callable[[Step], None]
+"""The part of a loop within a step."""
+
+
+def plain(step: Step) -> None:
+    step.optimizer.zero_grad()
+    loss = step.loss()
     loss.backward()
-    optimizer.step()
-    told(step, loss)
+    step.optimizer.step()
+    step.record(loss)
 
 
 def sgd(net: nn.Module) -> torch.optim.Optimizer:
@@ -103,7 +112,7 @@ def run_loop(kind: Kind, directory: Path | None) -> Run:
             buffers.append({n: b.detach().clone() for n, b in inner.named_buffers()})
             given = () if len(micro) > 1 else (micro[0],)
             with nullcontext() if watch is None else watch.step(*given) as step:
-                kind.update(kind, net, optimizer, micro, step)
+                kind.update(Step(kind, net, optimizer, micro, step))
             torch.rand(1)
     slots = optimizer.state_dict()["state"]
     state = {f"net.{name}": value for name, value in inner.state_dict().items()}
@@ -118,107 +127,65 @@ def journal(directory: Path) -> list[Event]:
     return read_events(directory / "journal.jsonl")
 
 
-def accumulating(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
-    optimizer.zero_grad()
-    for batch, weight in zip(micro, kind.weights, strict=True):
-        if step is not None:
-            step.batch(batch, weight=weight)
-        loss = kind.loss_of(net, batch)
+def accumulating(step: Step) -> None:
+    step.optimizer.zero_grad()
+    for batch, weight in zip(step.micro, step.kind.weights, strict=True):
+        if step.observed is not None:
+            step.observed.batch(batch, weight=weight)
+        loss = step.kind.loss_of(step.net, batch)
         (weight * loss).backward()
-        told(step, loss)
-    optimizer.step()
+        step.record(loss)
+    step.optimizer.step()
 
 
-def clipping(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
-    optimizer.zero_grad()
-    loss = kind.loss_of(net, micro[0])
+def clipping(step: Step) -> None:
+    step.optimizer.zero_grad()
+    loss = step.loss()
     loss.backward()
-    nn.utils.clip_grad_norm_(net.parameters(), 1e-2)
-    optimizer.step()
-    told(step, loss)
+    nn.utils.clip_grad_norm_(step.net.parameters(), 1e-2)
+    step.optimizer.step()
+    step.record(loss)
 
 
-def scaling(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
+def scaling(step: Step) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    optimizer.zero_grad()
-    loss = kind.loss_of(net, micro[0])
+    step.optimizer.zero_grad()
+    loss = step.loss()
     scaler.scale(loss).backward()
-    scaler.step(optimizer)
+    scaler.step(step.optimizer)
     scaler.update()
-    told(step, loss)
+    step.record(loss)
 
 
-def by_closure(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
+def by_closure(step: Step) -> None:
     def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = kind.loss_of(net, micro[0])
+        step.optimizer.zero_grad()
+        loss = step.loss()
         loss.backward()
         return loss
 
-    told(step, optimizer.step(closure))  # type: ignore[arg-type]
+    step.record(step.optimizer.step(closure))  # type: ignore[arg-type]
 
 
-def in_evaluation_mode(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
-    net.eval()
-    plain(kind, net, optimizer, micro, step)
+def in_evaluation_mode(step: Step) -> None:
+    step.net.eval()
+    plain(step)
 
 
-def with_average(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
+def with_average(step: Step) -> None:
     """A moving average of the weights is kept within the step."""
     average = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn()
+        step.net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn()
     )
-    plain(kind, net, optimizer, micro, step)
-    average.update_parameters(net)
+    plain(step)
+    average.update_parameters(step.net)
 
 
-def around_the_step(
-    kind: Kind,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    micro: Sequence[Batch],
-    step: ObservedStep | None,
-) -> None:
+def around_the_step(step: Step) -> None:
     """Autocast written in the loop, and in no loss function."""
-    optimizer.zero_grad()
+    step.optimizer.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = kind.loss_of(net, micro[0])
+        loss = step.loss()
     loss.backward()
-    optimizer.step()
-    told(step, loss)
+    step.optimizer.step()
+    step.record(loss)

@@ -142,7 +142,7 @@ def test_torch_synchronizes_batch_norm_on_gpus_only() -> None:
     """Therefore what is tested with two processes is a module of our own."""
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
-        with pytest.raises(ValueError, match="SyncBatchNorm expected input tensor to be on GPU"):
+        with pytest.raises(ValueError, match=r"SyncBatchNorm.* GPU"):
             nn.SyncBatchNorm(3)(torch.randn(5, 3))
     finally:
         torch.distributed.destroy_process_group()
