@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 
 from torch import nn
@@ -12,67 +11,48 @@ from bncore.external.ready_controls import is_noise
 from bncore.external.recomputed_step import RecomputedStep
 
 
-def announcements(net: nn.Module, probes: Probes, recomputed: RecomputedStep) -> Iterator[tuple[str, str]]:
-    """Warnings to give once per run, each with a key."""
+def announcements(net: nn.Module, probes: Probes, recomputed: RecomputedStep) -> dict[str, str]:
+    """Warnings to give once per run, by key."""
     view, found = recomputed.view, recomputed.fidelity
+    said = {}
     if probes.ics.every and type(net) is not nn.Sequential:
-        passes = len(probes.ics.layers or view.weights)
-        yield (
-            "ics",
-            (
-                f"ics: the network is no nn.Sequential, so it is measured layer by layer, at {passes} forward "
-                f"and backward passes per measurement, every {probes.ics.every} steps"
-            ),
+        said["ics"] = (
+            f"ics: the network is no nn.Sequential, so it is measured layer by layer, at "
+            f"{len(probes.ics.layers or view.weights)} forward and backward passes per measurement, every "
+            f"{probes.ics.every} steps"
         )
     if any(micro.draws is not None for micro in view.micro_batches):
-        yield (
-            "draws",
-            (
-                "the forward pass draws at random: probes make it with the step's own draws; there is no noise "
-                "floor, because in another order the samples would meet each other's draws"
-            ),
+        said["draws"] = (
+            "the forward pass draws at random: probes make it with the step's own draws; there is no noise "
+            "floor, because in another order the samples would meet each other's draws"
         )
     if abs(found.scale - 1) > found.tolerance:
         how = "clipped or scaled down" if found.scale < 1 else "scaled up"
-        yield (
-            "scale",
-            (
-                f"the gradient is {how} before the update, here to {found.scale:.3g} of that of the "
-                "loss: grad_norm is what is left of it, probes measure that of the loss"
-            ),
+        said["scale"] = (
+            f"the gradient is {how} before the update, here to {found.scale:.3g} of that of the "
+            "loss: grad_norm is what is left of it, probes measure that of the loss"
         )
     if not found.faithful:
-        yield (
-            "fidelity",
-            (
-                f"the loss's gradient, recomputed, deviates by {found.deviation:.3g} of its length from the "
-                f"loop's own, where rounding explains {found.tolerance:.2g}: they measure the loss as given"
-            ),
+        said["fidelity"] = (
+            f"the loss's gradient, recomputed, deviates by {found.deviation:.3g} of its length from the "
+            f"loop's own, where rounding explains {found.tolerance:.2g}: they measure the loss as given"
         )
     if found.loss_deviation > found.tolerance:
-        yield (
-            "loss",
-            (
-                f"the recorded loss deviates by {found.loss_deviation:.3g} of its size from that of the batch: "
-                "a loss that is scaled, divided for accumulation or holds a penalty is another"
-            ),
+        said["loss"] = (
+            f"the recorded loss deviates by {found.loss_deviation:.3g} of its size from that of the batch: "
+            "a loss that is scaled, divided for accumulation or holds a penalty is another"
         )
     if view.rates is not None:
-        yield (
-            "rates",
-            (
-                "groups of parameters have learning rates of their own: the landscape moves each parameter by its "
-                f"own rate, and its unit of length is ||rates * g|| / ||g||, here {view.lr:.4g}"
-            ),
+        said["rates"] = (
+            "groups of parameters have learning rates of their own: the landscape moves each parameter by its "
+            f"own rate, and its unit of length is ||rates * g|| / ||g||, here {view.lr:.4g}"
         )
     if view.processes.count > 1 and not view.processes.joined:
-        yield (
-            "batch",
-            (
-                f"batch: that of the first of {view.processes.count} processes alone, whose loss the probes "
-                "measure; the loop's gradient is the mean over the processes (batch='global' measures that of all)"
-            ),
+        said["batch"] = (
+            f"batch: that of the first of {view.processes.count} processes alone, whose loss the probes "
+            "measure; the loop's gradient is the mean over the processes (batch='global' measures that of all)"
         )
     tables = [(m._forward_hooks, m._forward_pre_hooks, m._backward_hooks) for m in net.modules()]
     if not all(is_noise(hook) for table in chain(*tables) for hook in table.values()):
-        yield "hooks", "the model has hooks of its own: the probes' passes call them too"
+        said["hooks"] = "the model has hooks of its own: the probes' passes call them too"
+    return said

@@ -261,7 +261,7 @@ class Observation(Controls):
 
     def _announce(self, step: ObservedStep, recomputed: RecomputedStep) -> None:
         said = [(text.partition(":")[0], text) for text in step.oddities()]
-        said += announcements(self._net, self._described.probes, recomputed)
+        said += announcements(self._net, self._described.probes, recomputed).items()
         for key, text in said:
             if key not in self._warned:
                 self._warned.add(key)

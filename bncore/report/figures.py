@@ -13,15 +13,7 @@ from bncore.figure import LegendEntry
 from bncore.follow.groups import Group
 from bncore.measures import MEASURES, SHOWN
 from bncore.report.comparison_group import PLAIN, BySeed, ComparisonGroup, FigureRuns, Presentation
-from bncore.report.panels import (
-    Panels,
-    distributions,
-    each_rate,
-    first_of,
-    lengths,
-    lines,
-    row,
-)
+from bncore.report.panels import Panels, distributions, each_rate, first_of, lengths, lines, row
 from bncore.report.paper import CAVEATS, ONE_SEED
 from bncore.report.rank import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun, Variant

@@ -7,10 +7,11 @@ had. The worker treats both as if they stood in its own journal (architecture.md
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from bncore.plain_files import read_plain
 from bncore.store.errors import StoreError
@@ -20,6 +21,34 @@ from bncore.store.paths import RunDir
 
 MEMORY = ("group", "budget", "short_of_memory", "reason")
 """Fields of a probe's event that tell how much memory was available to it."""
+
+
+class _Command(BaseModel):
+    kind: str
+
+
+class _Request(BaseModel):
+    """What is relied on in a request event."""
+
+    type: Literal["request"]
+    step: int
+    id: str
+    command: _Command
+
+
+class _Memory(BaseModel):
+    """What is relied on in an event of `memory_of`."""
+
+    step: int
+    name: str
+    group: int = 0
+    budget: float = 0.0
+    reason: str = ""
+
+
+def _checked(model: type[BaseModel]) -> AfterValidator:
+    """Check an event against a model, and keep it as it is."""
+    return AfterValidator(lambda event: model.model_validate(event, strict=True) and event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +64,15 @@ class Lineage:
     """For a fork: the step at which its change is applied."""
     until: int | None = None
     """For a replay: how many updates the other run made, if it did not reach its end; else None."""
-    requests: tuple[dict[str, Any], ...] = ()
+    requests: tuple[Annotated[dict[str, Any], _checked(_Request)], ...] = ()
     """Request events to repeat, in order."""
-    measured: tuple[dict[str, Any], ...] = ()
+    measured: tuple[Annotated[dict[str, Any], _checked(_Memory)], ...] = ()
     """`memory_of` the other run, so that its measurements are repeated with the same use of memory."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Settings, by dotted path, that differ from ``spec.toml`` when the run starts."""
+
+
+_LINEAGE = TypeAdapter(Lineage)
 
 
 def read_lineage(run: RunDir) -> Lineage | None:
@@ -50,15 +82,13 @@ def read_lineage(run: RunDir) -> Lineage | None:
         StoreError: the file exists but is invalid.
     """
     try:
-        table = orjson.loads(read_plain(run.lineage_file))
+        return _LINEAGE.validate_python(orjson.loads(read_plain(run.lineage_file)))
     except FileNotFoundError:
         return None
     except (OSError, orjson.JSONDecodeError) as error:
         raise StoreError(f"{run.lineage_file}: cannot be read: {error}") from error
-    if not _is_lineage(table):
-        raise StoreError(f"{run.lineage_file}: not the lineage of a run")
-    values = {f.name: table[f.name] for f in fields(Lineage) if f.name in table}
-    return Lineage(**values | {name: tuple(table.get(name, ())) for name in ("requests", "measured")})
+    except ValidationError as error:
+        raise StoreError(f"{run.lineage_file}: not the lineage of a run") from error
 
 
 def write_lineage(run: RunDir, lineage: Lineage) -> None:
@@ -86,40 +116,3 @@ def memory_of(events: Iterable[Event]) -> Iterator[Event]:
                 continue
             latest[event["name"]] = memory
         yield {"step": event["step"], "name": event["name"], **memory}
-
-
-def _is_lineage(table: object) -> bool:
-    if not isinstance(table, dict) or table.get("kind") not in ("fork", "replay"):
-        return False
-    numbers = (table.get("step"), table.get("at"), table.get("until") or 0)
-    requests, measured = table.get("requests"), table.get("measured", [])
-    return (
-        isinstance(table.get("run"), str)
-        and all(isinstance(number, int) for number in numbers)
-        and isinstance(requests, list)
-        and all(isinstance(r, dict) and _is_request(r) for r in requests)
-        and isinstance(table.get("changes", {}), dict)
-        and isinstance(measured, list)
-        and all(isinstance(m, dict) and _is_measurement(m) for m in measured)
-    )
-
-
-def _is_request(event: dict[str, Any]) -> bool:
-    command = event.get("command")
-    return (
-        event.get("type") == "request"
-        and isinstance(event.get("step"), int)
-        and isinstance(event.get("id"), str)
-        and isinstance(command, dict)
-        and isinstance(command.get("kind"), str)
-    )
-
-
-def _is_measurement(event: dict[str, Any]) -> bool:
-    return (
-        isinstance(event.get("step"), int)
-        and isinstance(event.get("name"), str)
-        and isinstance(event.get("group", 0), int)
-        and isinstance(event.get("budget", 0.0), int | float)
-        and isinstance(event.get("reason", ""), str)
-    )

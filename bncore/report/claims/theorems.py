@@ -98,10 +98,7 @@ def _rates(setting: ComparisonGroup) -> list[float]:
     return setting.rates(*BATCH)
 
 
-_NEEDS = (
-    Need("networks with BatchNorm", has(BATCH)),
-    probe_need("theory", "the theorems", ("batch",)),
-)
+_NEEDS = (Need("networks with BatchNorm", has(BATCH)), probe_need("theory", "the theorems", ("batch",)))
 _ONE_NETWORK = (
     "It compares gradients on the two sides of one normalization in one network; two networks that were "
     "trained apart are compared by C4 and C5."
