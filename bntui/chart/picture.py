@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bncore.figure import ChartData, Curve
+from bncore.figure import DASHES, ChartData, Curve
 from bntui.chart.frame import (
     ChartStyle,
     TerminalPicture,
@@ -92,8 +92,10 @@ def _draw_plot(
         for curve in data.curves:
             if curve.weight != "spread":
                 layers.add(curve, faint=True)
+    alike = len({curve.style for curve in strong}) > len(look.palette.curves) * len(DASHES)
+    quiet = alike and any(curve.bold for curve in strong)
     for curve in sorted(strong, key=lambda curve: not curve.faint):
-        layers.add(curve, faint=curve.faint)
+        layers.add(curve, faint=curve.faint or (quiet and not curve.bold))
     layers.onto(grid, place.top, place.left)
     overlay.hline_texts(data)
     overlay.vline_texts(data, layers)

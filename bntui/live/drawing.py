@@ -41,7 +41,7 @@ class PanelState:
     axis: Axis = "step"
     """X axis of measures over steps."""
     pinned: Path | None = None
-    """Directory of the reference run, which is drawn bold with its group."""
+    """Directory of the run that is drawn bold with its group: the reference, or without colors the selected."""
     numbers: Mapping[Request, int] = field(default_factory=dict)
     """Numbers shown at marks instead of their texts; empty: texts."""
     hide_marks: bool = False
@@ -65,7 +65,7 @@ def as_drawn(measure: Measure, views: Sequence[RunView], state: PanelState) -> t
 def emphasized(
     curves: Iterable[Curve], owners: Iterable[Group | RunView], pinned: Path | None
 ) -> tuple[Curve, ...]:
-    """The curves, with the reference's in bold.
+    """The curves, with those of the pinned run or its group in bold.
 
     Arguments:
         owners: groups or runs that the curves belong to, by style.

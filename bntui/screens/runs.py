@@ -172,7 +172,7 @@ class RunsPage(SteeringPage):
             reference,
             self.grouping,
             selection.axis,
-            selection.reference,
+            selection.reference or (selection.selected if self.app.no_color else None),
             numbered(selection.shown(self.snapshot), selection.marks) if self.snapshot else {},
             selection.marks == "hidden",
             figure,

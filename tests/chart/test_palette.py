@@ -110,6 +110,18 @@ def test_lines_differ_without_colour(palette: Palette) -> None:
     assert len(pictures) == len(DASHES)
 
 
+@pytest.mark.parametrize("count", [len(DASHES), len(DASHES) + 1])
+def test_where_dash_patterns_repeat_all_but_the_bold_line_are_dim(count: int) -> None:
+    bold = 3
+    lines = (line([float(n)] * 9, style=n, bold=n == bold) for n in range(count))
+    picture = draw(chart(*lines), 60, 4 * count, look=ChartStyle(MONOCHROME))
+    lit = np.isin(picture.grid.characters, range(ord("⠁"), ord("⣿") + 1))
+    rows = np.flatnonzero(lit.any(1))[::-1]
+    assert len(rows) == count
+    dims = [bool(style_of(int(picture.grid.styles[row][lit[row]][0])).dim) for row in rows]
+    assert dims == [n != bold and count > len(DASHES) for n in range(count)]
+
+
 def test_bands_differ_without_colour() -> None:
     pictures = {
         tuple(

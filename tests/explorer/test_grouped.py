@@ -146,6 +146,22 @@ def test_the_reference_is_pinned_drawn_boldly_and_never_hidden(sweep: SweepDir) 
     drive(app, (160, 48), act)
 
 
+def test_without_colors_the_selected_run_is_drawn_boldly(
+    sweep: SweepDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = explorer(sweep.path.parent, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        for keys, bold in ((("g",), "none-s0"), (("down",), "none-s1"), (("r", "down"), "none-s1")):
+            await pilot.press(*keys)
+            await pilot.pause()
+            curves = [curve for chart in app.screen.query(Chart) for curve in chart.data.curves]
+            assert {curve.label for curve in curves if curve.bold} == {bold}
+
+    drive(app, (160, 48), act)
+
+
 def test_what_the_crosshair_reads_stands_beside_the_charts_and_can_be_copied(sweep: SweepDir) -> None:
     app = explorer(sweep.path.parent, sweep)
 
