@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from functools import cached_property
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bncore.config.errors import did_you_mean
 from bncore.config.measure import Band
 from bncore.figure import ChartData, LegendEntry, Picture, variant_styles
 from bncore.follow.groups import Group, group_curves, groups_of
@@ -191,8 +191,8 @@ def _figure(groups: Sequence[Group], key: str, layer: int | None, band: Band) ->
 
     measure = measure_of(key)
     if measure is None:
-        near = get_close_matches(key, MEASURES, cutoff=0.5) or list(MEASURES)
-        raise KeyError(f"{key}: no such measure; expected one of {', '.join(near)}")
+        hint = did_you_mean(key, list(MEASURES))
+        raise KeyError(f"{key}: no such measure; expected one of {', '.join(MEASURES)}{hint}")
     columns = [view.columns for group in groups for view in group.runs]
     if layer is None and measure.per == "layer":
         layer = middle_layer(columns, measure)

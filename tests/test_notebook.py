@@ -75,9 +75,11 @@ def test_a_figure_of_single_runs_and_of_one_run(sweep: Sweep) -> None:
     np.testing.assert_array_equal(line.get_ydata(), sweep["none-s0"].table("step")["loss"])
 
 
-def test_an_unknown_measure_names_those_that_are_near(sweep: Sweep) -> None:
-    with pytest.raises(KeyError, match="ics_l2"):
-        sweep["none-s0"].plot("ics")
+@pytest.mark.parametrize(("key", "meant"), [("ics", "ics_l2"), ("bta", "beta")])
+def test_an_unknown_measure_names_all_and_the_nearest(sweep: Sweep, key: str, meant: str) -> None:
+    said = rf"{key}: no such measure; expected one of loss, .*dead.* \(did you mean '{meant}'\?\)"
+    with pytest.raises(KeyError, match=said):
+        sweep["none-s0"].plot(key)
 
 
 def test_a_notebook_shows_runs_and_figures(sweep: Sweep) -> None:

@@ -31,8 +31,15 @@ class Problem:
             where += f" = {shown(self.value)}"
         said = [self.message] if self.message else []
         if self.accepted:
-            said.append(f"expected {self.accepted}")
+            said.append(f"expected {self.accepted}{self._meant()}")
         return f"{where}: {'; '.join(said)}"
+
+    def _meant(self) -> str:
+        """The accepted word that a refused one resembles, as a hint, unless `accepted` ends with one."""
+        words, listed = self.accepted.removeprefix("one of "), self.accepted.startswith("one of ")
+        if self.message or not listed or not isinstance(self.value, str) or words.endswith(")"):
+            return ""
+        return did_you_mean(self.value, words.replace("'", "").split(", "))
 
 
 class SpecError(ValueError):

@@ -132,7 +132,22 @@ def plan(
         problems.append(Problem("--data-dir", "", data_path, expected))
     if problems:
         raise SpecError(problems)
+    notes += [] if steps is None else [_measured_once(runs)]
     return Plan(experiment, profile, tuple(runs), tuple(note for note in notes if note))
+
+
+def _measured_once(runs: Iterable[PlannedRun]) -> str:
+    """A note on the probes that measure at the first step only because the training is short; may be empty."""
+    names = dict.fromkeys(
+        name
+        for run in runs
+        for name, probe in run.spec.probes
+        if probe.due(0) and not any(map(probe.due, range(1, run.spec.steps)))
+    )
+    if not names:
+        return ""
+    hint = " ".join(f"--set probes.{name}.every=N" for name in names)
+    return f"these probes measure at the first step only; to measure at every N-th: {hint}"
 
 
 def _option_layers(

@@ -53,7 +53,8 @@ def resolved_spec_from_toml(path: Path) -> Spec:
 
 def not_runnable(path: Path) -> Problem:
     """The reason why a run that observes an external loop can be neither trained nor repeated from here."""
-    message = "this run observed an external training loop: bnrun cannot run, resume, replay or fork it"
+    message = "this run observed an external training loop: bnrun cannot run, resume, replay or fork it; "
+    message += "`watch.replay` in its own script repeats its changes"
     return Problem(str(path), OBSERVED, message=message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -187,6 +188,7 @@ class Steering:
         if self._digest not in (None, digest):
             text = f"parameters at the end are others than those of the run repeated here: {self._digest}"
             self.journal.append("warning", step, text=text)
+            warnings.warn(text, RuntimeWarning, stacklevel=6)
         return state
 
     def close(self) -> None:

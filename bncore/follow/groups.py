@@ -31,6 +31,8 @@ OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
 """Settings that do not affect training; changing them does not remove a run from its group's mean."""
 UNGROUPED = frozenset({"seed", "title", "device", "threads"})
 """Settings in which the runs of one variant may differ."""
+VARIANT = "variant"
+"""Names the variant where a setting can be named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +79,18 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
     """The runs as groups, in order of each group's first run.
 
     Arguments:
-        by: dotted paths of the settings, as submitted, that all runs of a group share; empty: the runs of a
-            sweep's variant form a group.
+        by: dotted paths of the settings, as submitted, and perhaps ``variant``, that all runs of a group share;
+            empty: the runs of a sweep's variant form a group.
     """
     found: dict[tuple[str, ...], list[RunView]] = {}
     several = len({view.run.path.parent for view in views}) > 1
     variants = {(view.run.sweep.name if several else "", view.variant) for view in views}
     ambiguous = len({variant for _, variant in variants}) < len(variants)
     for view in views:
-        key = tuple(f"{short_name(path)} {_value(view.submitted, path)}" for path in by)
+        key = tuple(
+            view.variant if path == VARIANT else f"{short_name(path)} {_value(view.submitted, path)}"
+            for path in by
+        )
         own = (view.run.sweep.name, view.variant) if several else ("", view.variant)
         found.setdefault(key or own, []).append(view)
     variant_of = [runs[0].variant for runs in found.values()]

@@ -50,7 +50,8 @@ def list_places(root: Path) -> list[RunDir | SweepDir]:
 
 
 def find(root: Path, name: str) -> RunDir | SweepDir:
-    """The run or sweep that `name` denotes: a path, ``sweep/run``, a unique prefix of either, or ``@last``.
+    """The run or sweep that `name` denotes: a path, ``sweep/run``, a unique prefix of either, ``@last``, or
+    ``@last/run``.
 
     A run can be named by its directory or by its variant, and without its sweep if no sweep has that name.
 
@@ -61,14 +62,10 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     if not name.strip():
         raise NoSuchRun(f"{name!r}: no such run or sweep; expected a name, a path or {LAST}")
     places = list_places(root)
-    if name == LAST:
-        if not places:
-            raise NoSuchRun(f"{LAST}: no sweeps under {root}")
-        return places[-1]
     at_path = _at_path(Path(name))
     if at_path is not None:
         return at_path
-    sweep_part, slash, run_part = name.strip("/").partition("/")
+    sweep_part, slash, run_part = _parts(name, places, root)
     by_name: dict[str, RunDir | SweepDir] = {
         escape_control(one.path.name): one for one in places if not slash or isinstance(one, SweepDir)
     }
@@ -112,8 +109,8 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
     """
     with suppress(NoSuchRun):
         return [find(root, pattern)]
-    sweep_part, slash, run_part = pattern.strip("/").partition("/")
     places = list_places(root)
+    sweep_part, slash, run_part = _parts(pattern, places, root)
     found = [place for place in places if fnmatchcase(escape_control(place.path.name), sweep_part)]
     if slash:
         runs = [run for place in places for run in _runs_of(place) if fnmatchcase(run.sweep.name, sweep_part)]
@@ -122,6 +119,20 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
         there = _listed([escape_control(place.path.name) for place in places])
         raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {there})")
     return found
+
+
+def _parts(name: str, places: Sequence[RunDir | SweepDir], root: Path) -> tuple[str, str, str]:
+    """The name of a sweep, a slash if that of a run follows, and that name.
+
+    Raises:
+        NoSuchRun: the newest of no sweeps is meant.
+    """
+    sweep_part, slash, run_part = name.strip("/").partition("/")
+    if sweep_part != LAST:
+        return sweep_part, slash, run_part
+    if not places:
+        raise NoSuchRun(f"{LAST}: no sweeps under {root}")
+    return escape_control(places[-1].path.name), slash, run_part
 
 
 def _runs_of(place: RunDir | SweepDir) -> list[RunDir]:

@@ -46,7 +46,10 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Output directory.  [default: <sweep>-<run>]")
+        Path | None,
+        typer.Option(
+            "--out", help="Output directory.  [default: <sweep>-<run>; export for several together]"
+        ),
     ] = None,
     *,
     wanted: Grouped,
@@ -72,10 +75,10 @@ def export(
         from bntui.cli.charts import export_charts  # noqa: PLC0415 - matplotlib
 
         check_charts(chart or (), wanted)
-    if out is not None and not out.name:
+    if out is not None and (not out.name or out.suffix in (".csv", ".png", ".svg")):
         raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
     places = places_named(names, root, where)
-    called = places[0].name if len(places) == 1 else "runs"
+    called = places[0].name if len(places) == 1 else "export"
     together = out or Path(called.replace("/", "-"))
     if charts:
         export_charts(places, charts, chart or (), together, wanted)

@@ -12,7 +12,7 @@ from bncore.aggregate import BANDS
 from bncore.config.errors import did_you_mean, escape_control
 from bncore.config.measure import Band
 from bncore.config.overrides import ALIASES
-from bncore.follow.groups import varying
+from bncore.follow.groups import VARIANT, varying
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_fields import run_fields
 from bntui.cli.options import say, with_options
@@ -44,7 +44,7 @@ class Grouped:
         list[str] | None,
         typer.Option(
             "--by",
-            help="Setting to group runs by, such as optim.lr; repeatable.  [default: variant]",
+            help="Setting to group runs by, such as optim.lr, or `variant`; repeatable.  [default: variant]",
             autocompletion=complete_setting,
         ),
     ] = None
@@ -122,17 +122,18 @@ def warn_unplaced(snapshot: Snapshot, axis: Axis) -> None:
 
 
 def settings_named(names: Iterable[str], snapshot: Snapshot, option: str) -> tuple[str, ...]:
-    """Dotted paths of the named settings, all of which must vary among the runs; `variant` adds no path.
+    """Dotted paths of the named settings, all of which must vary among the runs, and `variant` if it is named
+    with others; alone it is the default, which is empty.
 
     Raises:
         BadParameter: one does not vary; names those that do.
     """
     varied = {path: SPELLING.get(path, path) for path in varying(snapshot.runs)}
-    by = {name: ALIASES.get(name, name) for name in names if name != "variant"}
+    by = {name: ALIASES.get(name, name) for name in names}
     for name, path in by.items():
-        if path not in varied:
+        if path not in varied and path != VARIANT:
             raise typer.BadParameter(escape_control(_no_group(name, varied)), param_hint=option)
-    return tuple(by.values())
+    return () if {*by} == {VARIANT} else tuple(by.values())
 
 
 def _no_group(name: str, varied: Mapping[str, str]) -> str:
@@ -169,7 +170,7 @@ def grouping_of(snapshot: Snapshot, wanted: Grouped) -> Grouping | None:
         BadParameter: as `chosen_grouping`.
     """
     grouping = chosen_grouping(snapshot, wanted)
-    several = {*(wanted.by or ())} - {"variant"} or any(
+    several = {*(wanted.by or ())} - {VARIANT} or any(
         len(group.runs) > 1 for group in grouping.groups(snapshot.runs)
     )
     return grouping if several and not wanted.single else None

@@ -311,7 +311,10 @@ def print_summary(sweep: SweepDir, *, as_json: bool) -> None:
         for text in (view.message if view.state == "failed" else "", view.warning):
             if text:
                 typer.echo(f"{escape_control(view.run.path.name)}: {text}")
-    typer.echo(f"`bnrun show {escape_control(sweep.name)}` plots them.")
+    name = escape_control(sweep.name)
+    if any(view.state == "stopped" for view in seen):
+        typer.echo(f"`bnrun resume {name}` continues what was stopped.")
+    typer.echo(f"`bnrun show {name}` plots them.")
 
 
 def time_taken(overview: RunView) -> float | None:

@@ -74,6 +74,13 @@ def test_show_marks_the_reference_in_its_legend(
     assert re.findall(r"★ \S+(?: ×2)?", shown) == [single]
 
 
+def test_runs_are_grouped_by_variant_and_setting_together(snapshot: Snapshot) -> None:
+    grouping = grouping_of(snapshot, Grouped(by=["variant", "lr"]))
+    assert grouping is not None
+    names = [group.name for group in grouping.groups(snapshot.runs)]
+    assert sorted(names) == ["batch, lr 0.5", "l1, lr 0.5", "none, lr 0.1"]
+
+
 def test_a_range_is_of_the_charts_that_are_named(snapshot: Snapshot) -> None:
     shown = bnrun("show", "--chart", "accuracy", "--y-range", "0.4:0.8").stdout
     labels = [float(line.split("┤")[0]) for line in shown.splitlines() if "┤" in line]

@@ -51,6 +51,14 @@ def test_a_chart_shows_all_runs_of_a_sweep_and_names_them(sweep: SweepDir) -> No
     assert "one-001" in said
 
 
+def test_charts_of_several_go_to_a_folder_of_their_own(sweep: SweepDir) -> None:
+    done = export(*(run.path for run in sweep.runs()), "--chart", "loss")
+    assert done.stdout.split() == ["export/loss.svg"]
+    refused = export(sweep.path, "--chart", "loss", "--out", "loss.svg")
+    assert refused.exit_code == 2 and "expected a folder" in refused.stderr
+    assert not Path("loss.svg").exists()
+
+
 def test_equal_runs_make_equal_files(sweep: SweepDir) -> None:
     export(sweep.path, "--out", "here")
     export(sweep.path, "--out", "there")

@@ -7,14 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from live.factories import events, made_run, write_sweep
 
 from bncore.config.experiment import Experiment
 from bncore.config.model import Spec
 from bncore.config.plan import Plan, PlannedRun
 from bncore.store.journal import Journal
+from bncore.store.paths import SweepDir
+from bncore.store.status import State
 from bncore.store.sweep import create_sweep
 from bntui.cli.show import plots
+from bntui.cli.submit import print_summary
 from bntui.live.sources import read_whole
 from cli.factories import bnrun, clean_environment
 
@@ -51,6 +55,20 @@ def test_a_probe_that_found_no_layers_is_not_drawn(tmp_path: Path) -> None:
     journal.close()
     (picture,) = plots(read_whole(run))
     assert "Training loss on nothing" in picture
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped"])
+def test_the_summary_of_a_sweep_says_how_to_continue_what_was_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], state: State
+) -> None:
+    sweep = SweepDir(tmp_path / "one-001")
+    for name in ("a-s0", "b-s0"):
+        made_run(sweep.path / name, events(), state=state if name == "b-s0" else "finished")
+    write_sweep(sweep.path, ["a-s0", "b-s0"], name="one")
+    print_summary(sweep, as_json=False)
+    said = capsys.readouterr().out
+    assert "`bnrun show one-001` plots them" in said
+    assert ("`bnrun resume one-001` continues" in said) == (state == "stopped")
 
 
 def test_a_run_without_a_sweep_is_listed_shown_and_removed_by_its_name(tmp_path: Path) -> None:

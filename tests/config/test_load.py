@@ -195,6 +195,8 @@ def test_everything_wrong_is_told_at_once_in_the_file_that_wrote_it(write: Write
             "extends = 'vgg_bnn': no such preset; expected one of activations, control_ablations",
         ),
         ("extends = 'vgg_bnn'", "(did you mean 'vgg_bn'?)"),
+        ("[spec]\nnorm.kind = 'bacth'", "lp:<p> with p >= 1 (did you mean 'batch'?)"),
+        ("[spec]\nnet.kind = 'vgg-16'", "(did you mean 'vgg16'?)"),
         ("extends = 'gone.toml'", "extends = 'gone.toml': no such file"),
         ("extends = 3", "extends = 3: expected text"),
         ("[spec", "is not TOML"),

@@ -122,6 +122,15 @@ def test_a_profile_that_the_experiment_lacks_changes_nothing_and_a_note_says_so(
     assert plan(one, profile="cpu").notes == ("one has no profile cpu: its settings are used as they stand",)
 
 
+def test_a_note_names_the_probes_that_a_short_training_leaves_one_measurement(write: Write) -> None:
+    every = "ics.every = 20\nlandscape.every = 40\nsharpness = { every = 40, at = [3] }"
+    one = load_experiment(write("one.toml", f"[spec.probes]\n{every}"))
+    assert plan(one, profile="cpu", steps=41).notes == ()
+    [note] = plan(one, profile="cpu", steps=40).notes
+    assert "--set probes.landscape.every=N" in note
+    assert "ics" not in note and "sharpness" not in note and "theory" not in note
+
+
 def test_a_settled_plan_says_auto_nowhere_and_changes_nothing_else() -> None:
     planned = plan(
         load_experiment("vgg_bn"), profile="cpu", sets=["data.augment=true", "data.standardize=image"]

@@ -108,10 +108,11 @@ def test_a_replay_makes_the_same_changes_and_ends_with_the_same_digest(tmp_path:
 
 def test_a_replay_of_another_script_says_so(tmp_path: Path) -> None:
     train(tmp_path / "one", sending(*CHANGES))
-    _, events = train(tmp_path / "two", replay=tmp_path / "one", data=DATA[::-1])
-    assert any(
-        "are others than those of the run repeated here" in e["text"] for e in of_type(events, "warning")
-    )
+    said = "are others than those of the run repeated here"
+    with pytest.warns(RuntimeWarning, match=said) as warned:
+        _, events = train(tmp_path / "two", replay=tmp_path / "one", data=DATA[::-1])
+    assert any(said in e["text"] for e in of_type(events, "warning"))
+    assert Path(warned[0].filename).parent == Path(__file__).parent, "it points at the loop"
 
 
 def test_a_replay_takes_no_other_changes(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def test_sweeps_are_listed_by_age_and_junk_is_passed_over(root: Path) -> None:
         ("vgg_b", "vgg_bn-001"),
         ("q", "quick-002"),
         ("@last", "quick-002"),
+        ("@last/", "quick-002"),
+        ("@last/batch-s0", "quick-002/batch-s0"),
+        ("@last/batch-n", "quick-002/batch-noise-s0"),
         ("vgg_bn-001/", "vgg_bn-001"),
         ("vgg_bn-001/none-s0", "vgg_bn-001/none-s0"),
         ("vgg_b/n", "vgg_bn-001/none-s0"),
@@ -114,8 +117,9 @@ def test_what_is_nothing_or_several_is_said(root: Path, name: str, message: str)
 
 
 def test_last_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(NoSuchRun, match="@last: no sweeps under"):
-        find(tmp_path, "@last")
+    for name in ("@last", "@last/none-s0"):
+        with pytest.raises(NoSuchRun, match="@last: no sweeps under"):
+            find(tmp_path, name)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
