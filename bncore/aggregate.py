@@ -224,8 +224,8 @@ def interval(statistics: Floats, chances: Floats) -> tuple[Floats, Floats]:
     reached = np.cumsum(chances[order], axis=1)
     edges = []
     for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2):
-        place = np.minimum((reached < share - 1e-12).sum(axis=1), len(chances) - 1)
-        edges.append(np.take_along_axis(statistics, np.take_along_axis(order, place[:, None], 1), 1)[:, 0])
+        index = np.minimum((reached < share - 1e-12).sum(axis=1), len(chances) - 1)
+        edges.append(np.take_along_axis(statistics, np.take_along_axis(order, index[:, None], 1), 1)[:, 0])
     return edges[0], edges[1]
 
 

@@ -54,24 +54,24 @@ def variant_styles(variants: Sequence[str]) -> list[int]:
     variant named after a known one (``none-lr0.1``, ``dln-none``); a free style for others."""
     wanted: list[int | None] = [_BY_DIRECTORY.get(variant) for variant in variants]
     used = {style for style in wanted if style is not None}
-    for place, variant in enumerate(variants):
+    for index, variant in enumerate(variants):
         base = _named_after(variant)
-        if base is not None and (wanted[place] is None or wanted[place] in wanted[:place]):
+        if base is not None and (wanted[index] is None or wanted[index] in wanted[:index]):
             alike = (base + again * len(PALETTE) for again in range(len(DASHES)))
-            wanted[place] = next((style for style in alike if style not in used), None)
-            used |= {wanted[place] or 0}
+            wanted[index] = next((style for style in alike if style not in used), None)
+            used |= {wanted[index] or 0}
     return _styles(wanted, set(), len(VARIANT_STYLES))
 
 
 def _styles(wanted: Sequence[int | None], used: set[int], free_from: int) -> list[int]:
     """The wanted styles where they are unused, otherwise free ones."""
     given = dict[int, int]()
-    for place, style in enumerate(wanted):
+    for index, style in enumerate(wanted):
         if style is not None and style not in used:
-            given[place] = style
+            given[index] = style
             used.add(style)
     free = (style for style in count(free_from) if style not in used)
-    return [given[place] if place in given else next(free) for place in range(len(wanted))]
+    return [given[index] if index in given else next(free) for index in range(len(wanted))]
 
 
 def _named_after(variant: str) -> int | None:

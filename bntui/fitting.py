@@ -22,4 +22,4 @@ def columns_within(
         if sum(wide for _, wide in left.values()) - gap <= width:
             break
         left.pop(name, None)
-    return [place for place, _ in left.values()]
+    return [index for index, _ in left.values()]

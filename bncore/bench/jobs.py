@@ -199,8 +199,8 @@ class _Watch:
                 self._began = list(self._heard)
             return
         if self._gpus and time.monotonic() >= self._next_look:
-            look = occupancy(self._gpus)
-            self._looks += [look] if look is not None else []
+            use = occupancy(self._gpus)
+            self._looks += [use] if use is not None else []
             self._next_look = time.monotonic() + HEARTBEAT_S
         took = [now[2] - then[2] for now, then in zip(self._heard, self._began, strict=True)]
         steps_done = [now[1] - then[1] for now, then in zip(self._heard, self._began, strict=True)]

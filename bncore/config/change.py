@@ -40,12 +40,12 @@ def settable_fields() -> tuple[str, ...]:
     return tuple(dotted(leaf) for leaf in leaves() if settable(leaf))
 
 
-def parse_changes(texts: Iterable[str], place: str = "set") -> Changes:
+def parse_changes(texts: Iterable[str], source: str = "set") -> Changes:
     """Parse changes as typed by the user, such as ``noise=on`` or ``lr=0.05``.
 
     Arguments:
         texts: settings in the syntax of `bncore.config.overrides.parse_override`.
-        place: source of the settings, named in problems.
+        source: source of the settings, named in problems.
 
     Raises:
         SpecError: all problems: unknown fields, fields that may not change, values that a field does not accept.
@@ -54,11 +54,11 @@ def parse_changes(texts: Iterable[str], place: str = "set") -> Changes:
     problems: list[Problem] = []
     for text in texts:
         try:
-            for override in parse_override(text, place):
+            for override in parse_override(text, source):
                 if settable(override.path):
                     changes[dotted(override.path)] = override.value
                 else:
-                    problems.append(_not_settable(place, dotted(override.path), override.value))
+                    problems.append(_not_settable(source, dotted(override.path), override.value))
         except SpecError as error:
             problems += error.problems
     if problems:
@@ -66,7 +66,7 @@ def parse_changes(texts: Iterable[str], place: str = "set") -> Changes:
     return changes
 
 
-def changed(spec: Spec, changes: Mapping[str, Any], place: str = "request") -> Spec:
+def changed(spec: Spec, changes: Mapping[str, Any], source: str = "request") -> Spec:
     """`spec` with `changes` applied, validated as a whole.
 
     Raises:
@@ -74,12 +74,12 @@ def changed(spec: Spec, changes: Mapping[str, Any], place: str = "request") -> S
     """
     values = {tuple(path.split(".")): value for path, value in changes.items()}
     refused = [
-        _not_settable(place, dotted(path), value) for path, value in values.items() if not settable(path)
+        _not_settable(source, dotted(path), value) for path, value in values.items() if not settable(path)
     ]
     if refused:
         raise SpecError(refused)
     base = ConfigLayer("spec.toml", "", to_table(spec))
-    layers = [ConfigLayer(place, "", nested(path, value)) for path, value in values.items()]
+    layers = [ConfigLayer(source, "", nested(path, value)) for path, value in values.items()]
     result, problems = check_spec([base, *layers], base)
     if result is None:
         raise SpecError(problems)
@@ -97,7 +97,7 @@ def values_at(spec: Spec, paths: Iterable[str]) -> Changes:
     return found
 
 
-def _not_settable(place: str, path: str, value: object) -> Problem:
+def _not_settable(source: str, path: str, value: object) -> Problem:
     accepted = "one of norm.*, noise.*, optim.lr, probes.<name>.every, dense_every, dense_until or at"
     hint = did_you_mean(path, settable_fields())
-    return Problem(place, path, value, accepted + hint, "cannot change while a run trains")
+    return Problem(source, path, value, accepted + hint, "cannot change while a run trains")

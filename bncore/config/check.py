@@ -71,24 +71,24 @@ def check_spec(layers: Sequence[ConfigLayer], blame: ConfigLayer) -> tuple[Spec 
     """
     table, origins = lay(layers)
 
-    def place(path: Path) -> ConfigLayer:
+    def layer_of(path: Path) -> ConfigLayer:
         above = (path[:length] for length in range(len(path), 0, -1))
         return next((origins[part] for part in above if part in origins), blame)
 
-    return check(Spec, table, place)
+    return check(Spec, table, layer_of)
 
 
 def check(
-    model: type[Model], table: Mapping[str, Any], place: Callable[[Path], ConfigLayer]
+    model: type[Model], table: Mapping[str, Any], layer_of: Callable[[Path], ConfigLayer]
 ) -> tuple[Model | None, list[Problem]]:
-    """Validate `table`; `place` returns the layer that a path came from."""
+    """Validate `table`; `layer_of` returns the layer that a path came from."""
     try:
         return model.model_validate(table), []
     except ValidationError as error:
         details = error.errors(include_url=False)
     problems: dict[str, Problem] = {}
     for detail in details:
-        for path, problem in _problems(model, detail, table, place):
+        for path, problem in _problems(model, detail, table, layer_of):
             problems.setdefault(path, problem)  # one per field, because a union reports each of its branches
     # A list with an invalid item is also reported as too short; reporting the item is enough.
     return None, [p for name, p in problems.items() if not any(n.startswith(f"{name}[") for n in problems)]
@@ -110,14 +110,14 @@ def _problems(
     model: type[BaseModel],
     detail: ErrorDetails,
     table: Mapping[str, Any],
-    place: Callable[[Path], ConfigLayer],
+    layer_of: Callable[[Path], ConfigLayer],
 ) -> Iterable[tuple[str, Problem]]:
     """The problems behind one pydantic error, each with the field concerned."""
     path, written = _field_path(model, detail)
     kind, value = detail["type"], detail["input"]
     if kind == "conflicts":
         for name, found, accepted in detail["ctx"]["found"]:
-            layer = place(tuple(name.split(".")))
+            layer = layer_of(tuple(name.split(".")))
             yield name, Problem(layer.file, _in_file(layer, name), found, accepted)
         return
     accepted, message = "", ""
@@ -138,7 +138,7 @@ def _problems(
         accepted = accepted_at(path, model, value)
         if dotted(path) in ALIASES and not isinstance(value, Mapping):  # ``norm = "l1"`` in a file
             accepted += f" (did you mean {ALIASES[dotted(path)]}?)"
-    yield written, Problem(place(path).file, _in_file(place(path), written), value, accepted, message)
+    yield written, Problem(layer_of(path).file, _in_file(layer_of(path), written), value, accepted, message)
 
 
 def _in_file(layer: ConfigLayer, name: str) -> str:

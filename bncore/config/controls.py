@@ -98,7 +98,9 @@ def kind_of(value: object) -> Kind | None:
     return "float" if isinstance(value, float) else "str" if isinstance(value, str) else None
 
 
-def check_changes(changes: Mapping[str, object], controls: Sequence[Control], place: str) -> dict[str, Value]:
+def check_changes(
+    changes: Mapping[str, object], controls: Sequence[Control], source: str
+) -> dict[str, Value]:
     """The new values by name, each converted to its control's type.
 
     Raises:
@@ -111,9 +113,9 @@ def check_changes(changes: Mapping[str, object], controls: Sequence[Control], pl
         control = by_name.get(name)
         value = given if control is None else control.converted(given)
         if control is None:
-            problems.append(_unknown(place, name, given, tuple(by_name)))
+            problems.append(_unknown(source, name, given, tuple(by_name)))
         elif not control.accepts(value):
-            problems.append(Problem(place, name, given, control.accepted))
+            problems.append(Problem(source, name, given, control.accepted))
         else:
             found[name] = value  # type: ignore[assignment]  # of one of the kinds: it is accepted
     if problems:
@@ -121,7 +123,9 @@ def check_changes(changes: Mapping[str, object], controls: Sequence[Control], pl
     return found
 
 
-def parse_controls(texts: Iterable[str], controls: Sequence[Control], place: str = "set") -> dict[str, Value]:
+def parse_controls(
+    texts: Iterable[str], controls: Sequence[Control], source: str = "set"
+) -> dict[str, Value]:
     """Parse changes as typed by the user, such as ``lr=0.05``.
 
     Raises:
@@ -132,9 +136,9 @@ def parse_controls(texts: Iterable[str], controls: Sequence[Control], place: str
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals):
-            raise SpecError([Problem(place, text, accepted="name=value, such as lr=0.05")])
+            raise SpecError([Problem(source, text, accepted="name=value, such as lr=0.05")])
         typed[name] = by_name[name].parsed(value) if name in by_name else value
-    return check_changes(typed, controls, place)
+    return check_changes(typed, controls, source)
 
 
 def show_value(value: object) -> str:
@@ -144,8 +148,8 @@ def show_value(value: object) -> str:
     return escape_control(f"{value:.10g}" if isinstance(value, float) else str(value))
 
 
-def _unknown(place: str, name: str, value: object, names: tuple[str, ...]) -> Problem:
+def _unknown(source: str, name: str, value: object, names: tuple[str, ...]) -> Problem:
     if not names:
-        return Problem(place, name, value, message="the loop has declared no controls")
+        return Problem(source, name, value, message="the loop has declared no controls")
     accepted = f"one of {', '.join(names)}{did_you_mean(name, names)}"
-    return Problem(place, name, value, accepted, "no such control")
+    return Problem(source, name, value, accepted, "no such control")

@@ -42,7 +42,7 @@ def locate(path: Path | None) -> Path | None:
     It is searched for in `path` and, if that is the folder itself, in its parent; without a path, in the cache.
     """
     places = [cache_dir()] if path is None else [path, path.parent if path.name == FOLDER else path]
-    return next((place for place in places if (place / FOLDER).is_dir()), None)
+    return next((folder for folder in places if (folder / FOLDER).is_dir()), None)
 
 
 def load_cifar10(root: Path) -> ImageArrays:

@@ -58,17 +58,17 @@ def resolve_source(
     """
     path = _folder_named(data)
     warning = ""
-    source, place = _on_disk(data, path)
+    source, folder = _on_disk(data, path)
     if source == "auto":
         try:
-            place = cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S, progress=progress)
+            folder = cifar.fetch(silence_s=SILENCE_S, limit_s=LIMIT_S, progress=progress)
             source = "cifar10"
         except DataError as error:
             source = "synthetic"
             warning = f"training on SYNTHETIC images, not on CIFAR-10 ({error})"
-    elif source == "cifar10" and place is None:
-        place = cifar.fetch(path, progress=progress)
-    where = None if place is None else str(place.resolve())
+    elif source == "cifar10" and folder is None:
+        folder = cifar.fetch(path, progress=progress)
+    where = None if folder is None else str(folder.resolve())
     chosen = data.model_copy(update={"source": source, "path": where})
     arrays = _READERS[source](chosen, side, progress)
     found = arrays.check(data.fingerprint, "data.fingerprint: the images are")
@@ -85,12 +85,12 @@ def describe_source(data: ImageData) -> str:
         DataError: the given folder contains no images.
     """
     path = _folder_named(data)
-    source, place = _on_disk(data, path)
+    source, folder = _on_disk(data, path)
     if source == "auto":
         return "CIFAR-10 if it can be downloaded, else synthetic images"
-    if source == "cifar10" and place is None:
+    if source == "cifar10" and folder is None:
         return "CIFAR-10, to be downloaded"
-    return title_of(source, None if place is None else str(place))
+    return title_of(source, None if folder is None else str(folder))
 
 
 def read_images(data: ImageData, progress: Progress | None = None) -> ImageArrays:

@@ -174,7 +174,7 @@ class _Parser:
     """Recursive-descent parser of a query."""
 
     text: str
-    place: int = 0
+    position: int = 0
     depth: int = 0
     settings: bool = False
     measured: set[str] = field(default_factory=set)
@@ -251,10 +251,10 @@ class _Parser:
     def _comparison(self, named: re.Match[str], operator: re.Match[str]) -> Condition:
         self.of_words = False
         name, op = named["word"].lower(), operator["op"]
-        value = _VALUE.match(self.text, self.place)
+        value = _VALUE.match(self.text, self.position)
         if value is None:
             self._refuse(operator, f"expected a value after '{op}'")
-        self.place = value.end()
+        self.position = value.end()
         if not _is_closed(value[1]):
             raise QueryError(self.text, value.start(1), value.end(1), "expected a closing quote")
         items = _items(value)
@@ -327,11 +327,11 @@ class _Parser:
         return lambda one: glob.fullmatch(_in_words(one).casefold()) is not None
 
     def _peek(self) -> re.Match[str] | None:
-        return _TOKEN.match(self.text, self.place)
+        return _TOKEN.match(self.text, self.position)
 
     def _next(self) -> None:
         token = self._peek()
-        self.place = len(self.text) if token is None else token.end()
+        self.position = len(self.text) if token is None else token.end()
 
     def _operator(self) -> str:
         """`and`, `or` or `not`, if that is the next word; else empty."""

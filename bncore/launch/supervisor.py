@@ -131,8 +131,8 @@ def detach(sweep: SweepDir, runs: Sequence[RunDir], *, jobs: int, force: bool = 
         StoreError: it cannot be started, ended at once (the message is its last line of log), or did not acquire
             the sweep within `DETACH_S`.
     """
-    place = str(sweep.path.resolve())
-    command = [sys.executable, "-m", "bncore.launch.supervisor", place, "--jobs", str(jobs)]
+    path = str(sweep.path.resolve())
+    command = [sys.executable, "-m", "bncore.launch.supervisor", path, "--jobs", str(jobs)]
     command += ["--force"] if force else []
     command += ["--runs", *(run.path.name for run in runs)]
     held_by = read_owner(sweep)

@@ -80,9 +80,9 @@ def sums(
     for start in range(first, last, tile_rows):
         row = (start + tl.arange(0, tile_rows)).to(tl.int64)
         inside = (row < last)[:, None] & (channel < channels)[None, :]
-        place = row[:, None] * channels + channel[None, :]
-        value = tl.load(y + place, inside, 0.0)
-        given = tl.load(grad + place, inside, 0.0)
+        offset = row[:, None] * channels + channel[None, :]
+        value = tl.load(y + offset, inside, 0.0)
+        given = tl.load(grad + offset, inside, 0.0)
         total += tl.sum(given, 0)
         product += tl.sum(given * (value - middle[None, :]), 0)
         if p == float("inf"):
@@ -110,8 +110,8 @@ def gradient(
     valid = channel < channels
     row = tl.program_id(0).to(tl.int64) * tile_rows + tl.arange(0, tile_rows)
     inside = (row < rows)[:, None] & valid[None, :]
-    place = row[:, None] * channels + channel[None, :]
-    value = tl.load(y + place, inside, 0.0)
+    offset = row[:, None] * channels + channel[None, :]
+    value = tl.load(y + offset, inside, 0.0)
     length = tl.load(scale + channel, valid, 1.0)[None, :]
     if p == 1.0:
         slope = (value > 0).to(value.dtype) - (value < 0).to(value.dtype)
@@ -122,8 +122,8 @@ def gradient(
     else:
         size = power(tl.abs(value) / length, p - 1.0)
         slope = tl.where(value < 0, -size, size)
-    result = tl.load(factor + channel, valid, 0.0)[None, :] * tl.load(grad + place, inside, 0.0)
+    result = tl.load(factor + channel, valid, 0.0)[None, :] * tl.load(grad + offset, inside, 0.0)
     result += (
         tl.load(shift + channel, valid, 0.0)[None, :] + tl.load(share + channel, valid, 0.0)[None, :] * slope
     )
-    tl.store(out + place, result, inside)
+    tl.store(out + offset, result, inside)

@@ -50,9 +50,9 @@ class Bins:
 
     def holds(self, smallest: float, largest: float) -> bool:
         """Whether every value between the two falls into one of the bins."""
-        return self.first <= self.place(smallest) and self.place(largest) < self.first + self.count
+        return self.first <= self.cell(smallest) and self.cell(largest) < self.first + self.count
 
-    def place(self, value: float) -> int:
+    def cell(self, value: float) -> int:
         """Index of the grid cell that holds a value; cell 0 begins at the value 0."""
         return math.floor(value / self.width)
 
@@ -81,7 +81,7 @@ class Bins:
 def _centered(exponent: int, smallest: float, largest: float, count: int) -> Bins:
     while True:
         grid = Bins(exponent, 0, count)
-        first, last = grid.place(smallest), grid.place(largest)
+        first, last = grid.cell(smallest), grid.cell(largest)
         if last - first < count:
             return Bins(exponent, first - (count - 1 - (last - first)) // 2, count)
         exponent += 1

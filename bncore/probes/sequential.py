@@ -132,13 +132,13 @@ class _Growing:
             leaves: dict[int, Tensor] = {}
             chains: list[Tensor] = []
             places = [_place(self.traced, layer) for layer in group]
-            for place in range(reached, len(self.traced.parts)):
-                chains = self._old(place, chains)
-                for layer in (layer for layer, at in zip(group, places, strict=True) if at == place):
-                    chains += self._call(place, self._mixed(layer, leaves), [prefix.clone()])
-                if place < places[-1]:
+            for index in range(reached, len(self.traced.parts)):
+                chains = self._old(index, chains)
+                for layer in (layer for layer, at in zip(group, places, strict=True) if at == index):
+                    chains += self._call(index, self._mixed(layer, leaves), [prefix.clone()])
+                if index < places[-1]:
                     with torch.no_grad():
-                        (prefix,) = self._call(place, self.new, [prefix.clone()])  # modules may write to it
+                        (prefix,) = self._call(index, self.new, [prefix.clone()])  # modules may write to it
             reached = places[-1]
             found += self._gradients(chains, leaves)
         return found
@@ -151,17 +151,17 @@ class _Growing:
         mixed = {n: (self.new if view.layer_of(n) < layer else view.before)[n] for n in view.before}
         return {**mixed, weight: leaf}
 
-    def _old(self, place: int, chains: list[Tensor]) -> list[Tensor]:
+    def _old(self, index: int, chains: list[Tensor]) -> list[Tensor]:
         """The output of the old part for all chains."""
         before = self.traced.view.before
-        if len(chains) > 1 and self.traced.parts[place].by_sample:
-            (joined,) = self._call(place, before, [torch.cat(chains)])
+        if len(chains) > 1 and self.traced.parts[index].by_sample:
+            (joined,) = self._call(index, before, [torch.cat(chains)])
             return list(joined.chunk(len(chains)))
-        return self._call(place, before, chains)
+        return self._call(index, before, chains)
 
-    def _call(self, place: int, parameters: Parameters, given: Sequence[Tensor]) -> list[Tensor]:
+    def _call(self, index: int, parameters: Parameters, given: Sequence[Tensor]) -> list[Tensor]:
         """The output of a part for each input."""
-        part = self.traced.parts[place]
+        part = self.traced.parts[index]
         found: list[Tensor] = []
         with self.traced.autocast:
             for x in given:

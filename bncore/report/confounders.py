@@ -176,8 +176,8 @@ def _table(
 ) -> ControlTable | None:
     cells: dict[tuple[str, str], dict[int, list[ReportRun]]] = {}
     for spec, run in group:
-        place = (control.row(spec), control.column(spec))
-        cells.setdefault(place, {}).setdefault(run.seed, []).append(run)
+        key = (control.row(spec), control.column(spec))
+        cells.setdefault(key, {}).setdefault(run.seed, []).append(run)
     names = dict.fromkeys(row for row, _ in cells)
     found = tuple(
         (name, tuple(level(quantity, cells.get((name, column), {})) for column in columns)) for name in names

@@ -174,7 +174,7 @@ def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
 def _columns(plots: Sequence[ReportPanel]) -> int:
     """Number of columns: that of the longest row if it has at most `MOST_COLUMNS` panels, else three. Panels
     without rows get up to three columns."""
-    starts = [place for place, plot in enumerate(plots) if plot.starts_row]
+    starts = [index for index, plot in enumerate(plots) if plot.starts_row]
     if not starts:
         return min(3, len(plots))
     lengths_of_rows = [end - start for start, end in zip(starts, [*starts[1:], len(plots)], strict=True)]

@@ -123,7 +123,7 @@ def distributions(*layers: int) -> Panels:
             number = _layer(shown, MEASURES["mean"], wanted)
             if number is None:
                 continue
-            for place, (variant, runs) in enumerate(shown.at(shown.rates[0]).runs.items()):
+            for index, (variant, runs) in enumerate(shown.at(shown.rates[0]).runs.items()):
                 run = _first(runs, "probe:activations")
                 ridges = ridges_of(run, shown.setting.styles[variant], number)
                 title = f"{_layer_name(number, wanted)}: {shown.setting.label(variant)}, seed {run.seed}"
@@ -132,7 +132,7 @@ def distributions(*layers: int) -> Panels:
                     x_name="output",
                     y_name="step",
                     ridges=tuple(ridges),
-                    starts_row=place == 0,
+                    starts_row=index == 0,
                     first_seed=True,
                 )
 

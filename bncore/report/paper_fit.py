@@ -137,7 +137,7 @@ def _paper(network: str) -> Spec:
 
 def _run_of(rank: PaperRank) -> tuple[Any, ...]:
     """A key equal for the paper's curves that show the same run and quantity: Figs 1, 2 and 5a share runs."""
-    values = tuple(f"{look.paper:.3g}" for look in rank.looks)
+    values = tuple(f"{sample.paper:.3g}" for sample in rank.looks)
     return (rank.panel, rank.variant, rank.reason, rank.figure if not values else "", values)
 
 

@@ -98,7 +98,7 @@ class PaperRank:
     @cached_property
     def out(self) -> tuple[RankSample, ...]:
         """Samples at which the paper's value lies outside all of ours."""
-        return tuple(look for look in self.looks if look.side)
+        return tuple(sample for sample in self.looks if sample.side)
 
     @property
     def chance(self) -> float:
@@ -125,7 +125,7 @@ class PaperRank:
         few = self.seeds < FEW
         if not self.out:
             within = f"within the range of {self.seeds} seeds (few)" if few else "a typical seed"
-            steps = {look.step for look in self.looks}
+            steps = {sample.step for sample in self.looks}
             return within + (f" {where([*steps], steps)}" if len(steps) == 1 else "") + gone
         if self.outside:
             of_ours = f"all {self.seeds} seeds (few)" if few else f"all {self.seeds} of ours"
@@ -137,14 +137,14 @@ class PaperRank:
 
     @property
     def _where(self) -> str:
-        steps = sorted({look.step for look in self.looks})
-        return where(steps, {look.step for look in self.out})
+        steps = sorted({sample.step for sample in self.looks})
+        return where(steps, {sample.step for sample in self.out})
 
     @property
     def _side(self) -> str:
-        sides = {look.side for look in self.out}
+        sides = {sample.side for sample in self.out}
         side = "on both sides" if len(sides) > 1 else "above" if 1 in sides else "below"
-        edges, out = ({look.edge for look in looks} for looks in (self.looks, self.out))
+        edges, out = ({sample.edge for sample in looks} for looks in (self.looks, self.out))
         if edges == out:
             return side
         return f"{side}; {', '.join(sorted(out)) if len(out) == 1 else f'{len(out)} of {len(edges)} lengths'}"

@@ -204,11 +204,11 @@ def _hlines(ax: Axes, hlines: Sequence[HLine]) -> None:
 
 def _vlines(ax: Axes, vlines: Sequence[VLine]) -> None:
     """Draw vertical lines, each label one text line below the previous one, so that neighbors stay readable."""
-    for place, line in enumerate(vlines):
+    for index, line in enumerate(vlines):
         color = STYLE if line.style is None else _color(line.style)
         ax.axvline(line.x, color=color, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
         ax.annotate(
-            line.text, (line.x, 0.98 - 0.055 * (place % 8)), xycoords=("data", "axes fraction"), xytext=(3, 0),
+            line.text, (line.x, 0.98 - 0.055 * (index % 8)), xycoords=("data", "axes fraction"), xytext=(3, 0),
             textcoords="offset points", ha="left", va="top", fontsize=7, color=color, annotation_clip=True,
         )  # fmt: skip
 
@@ -292,21 +292,21 @@ def _parts(values: Floats, floor: Floats | None) -> list[tuple[Floats, float]]:
 
 def _beyond(ax: Axes, curve: Curve, color: str) -> None:
     """Mark infinite values with arrows at the edge of the panel."""
-    for values, place, arrow in ((curve.high, 0.985, "^"), (curve.low, 0.015, "v")):
+    for values, height, arrow in ((curve.high, 0.985, "^"), (curve.low, 0.015, "v")):
         at = curve.x[values == (np.inf if arrow == "^" else -np.inf)]
         if len(at):
-            heights = np.full(len(at), place)
+            heights = np.full(len(at), height)
             ax.plot(at, heights, arrow, transform=ax.get_xaxis_transform(), color=color, markersize=4)
 
 
 def _ridges(ax: Axes, ridges: Sequence[Ridge]) -> None:
     """Draw each distribution on its own baseline, with a peak height of 1.5 times the baseline spacing."""
-    for place, ridge in enumerate(ridges):
+    for index, ridge in enumerate(ridges):
         heights = 1.5 * ridge.density / ridge.density.max()
         x = np.repeat(ridge.edges, 2)
-        y = place + np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
-        color, order = _color(ridge.style), 20 - 2 * place
-        ax.fill_between(x, place, y, color=color, alpha=0.3, linewidth=0, zorder=order)
+        y = index + np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
+        color, order = _color(ridge.style), 20 - 2 * index
+        ax.fill_between(x, index, y, color=color, alpha=0.3, linewidth=0, zorder=order)
         ax.plot(x, y, color=color, linewidth=0.9, zorder=order + 1)
     ax.set_yticks(range(len(ridges)), [ridge.label for ridge in ridges])
     ax.grid(visible=False, axis="y")

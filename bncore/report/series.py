@@ -174,10 +174,10 @@ def by_length(run: ReportRun, style: int, name: str) -> list[Curve]:
     steps, lengths, values = at_lengths(run, name)
     found = []
     chosen = _spread(len(steps), LENGTH_STEPS)
-    for place, row in enumerate(chosen):
+    for index, row in enumerate(chosen):
         order = np.argsort(lengths[row])
         x, y = lengths[row][order], values[row][order]
-        opacity = 0.3 + 0.7 * (place + 1) / len(chosen)
+        opacity = 0.3 + 0.7 * (index + 1) / len(chosen)
         label = f"step {int(steps[row]):,}"
         found.append(Curve(label, style, x, y, y, opacity=opacity))
     return found

@@ -161,12 +161,12 @@ def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[
 
 
 def _only(
-    found: Sequence[RunDir | SweepDir], name: str, place: str, names: Sequence[str], part: str
+    found: Sequence[RunDir | SweepDir], name: str, where: str, names: Sequence[str], part: str
 ) -> RunDir | SweepDir:
     """The only element of `found`.
 
     Arguments:
-        place, names: where the search took place, and the names present there.
+        where, names: where the search took place, and the names present there.
         part: the part of `name` that was searched for.
 
     Raises:
@@ -178,7 +178,7 @@ def _only(
         several = [one.name if "/" not in name else escape_control(one.path.name) for one in found]
         raise NoSuchRun(f"{name}: several go by that name: {', '.join(several[:8])}")
     hint = did_you_mean(part, sorted(set(names)))
-    raise NoSuchRun(f"{name}: no such run or sweep under {place}{hint} (there: {_listed(names)})")
+    raise NoSuchRun(f"{name}: no such run or sweep under {where}{hint} (there: {_listed(names)})")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -209,36 +209,36 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _take(run: OwnedDir, place: Path, mine: Path, displaceable: Judge, abandoned: Judge) -> None:
-    """Make `place` a link to `mine`, displacing the present holder if allowed.
+def _take(run: OwnedDir, target: Path, mine: Path, displaceable: Judge, abandoned: Judge) -> None:
+    """Make `target` a link to `mine`, displacing the present holder if allowed.
 
     Arguments:
-        displaceable: whether the holder at `place` may be displaced.
+        displaceable: whether the holder at `target` may be displaced.
         abandoned: whether a competing claim is abandoned and may be displaced.
 
     Raises:
         AlreadyOwnedError: the holder may not be displaced.
     """
-    while not _link(mine, place):
-        other = _read(place)
-        if other is None and not place.exists():
+    while not _link(mine, target):
+        other = _read(target)
+        if other is None and not target.exists():
             continue
-        if other is not None and not displaceable(place, other):
-            if _read(place) != other:  # the holder has changed since it was judged
+        if other is not None and not displaceable(target, other):
+            if _read(target) != other:  # the holder has changed since it was judged
                 continue
             raise AlreadyOwnedError(f"{run.name} is held by {other}")
         of = other.nonce if other else "unreadable"
-        claim = _claim(run, of if place == run.owner_file else f"{place.name} {of}")
+        claim = _claim(run, of if target == run.owner_file else f"{target.name} {of}")
         _take(run, claim, mine, abandoned, abandoned)
         failpoint("owner.claim")
         try:
-            if place.exists() and _read(place) == other:
-                claim.rename(place)
+            if target.exists() and _read(target) == other:
+                claim.rename(target)
                 return
             claim.unlink()
         except FileNotFoundError:  # the claim's owner was only frozen, and has used or removed it
             with suppress(OSError):
-                if mine.samefile(place):
+                if mine.samefile(target):
                     return
 
 

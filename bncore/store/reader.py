@@ -244,14 +244,14 @@ def speaks_of(journal: Path, text: bytes) -> bool:
     try:
         with open_plain(journal) as file:
             size, head = os.fstat(file.fileno()).st_size, os.pread(file.fileno(), HEAD, 0)
-            prefix, place = _SEARCHED.get((journal, text), (b"", 0))
-            if not prefix or not head.startswith(prefix) or (place or 0) > size:
-                place = 0
-            if place is None:
+            prefix, offset = _SEARCHED.get((journal, text), (b"", 0))
+            if not prefix or not head.startswith(prefix) or (offset or 0) > size:
+                offset = 0
+            if offset is None:
                 return True
-            content = os.pread(file.fileno(), size - place, place)
+            content = os.pread(file.fileno(), size - offset, offset)
     except OSError:
         return False
     found = text in content
-    _SEARCHED[journal, text] = head, None if found else max(0, place + len(content) - len(text) + 1)
+    _SEARCHED[journal, text] = head, None if found else max(0, offset + len(content) - len(text) + 1)
     return found

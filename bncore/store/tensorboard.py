@@ -107,9 +107,9 @@ def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str
         return
     layers = labels if np.shape(labels) == value.shape[:1] else range(1, len(value) + 1)
     for label, entry in zip(layers, value, strict=True):
-        place = f"a_{label:g}_lr" if table == "probe:landscape" else f"layer_{label:02g}"
+        suffix = f"a_{label:g}_lr" if table == "probe:landscape" else f"layer_{label:02g}"
         for rest, one in np.ndenumerate(entry):
-            yield "".join([f"/{place}", *(f"/{i + 1}" for i in rest)]), float(one)
+            yield "".join([f"/{suffix}", *(f"/{i + 1}" for i in rest)]), float(one)
 
 
 def _histograms(

@@ -94,8 +94,8 @@ def grouped_frame(points: int, repeats: int) -> Callable[[], list[list[Strip]]]:
     return frame
 
 
-def _strips(chart: ChartData, look: ChartStyle) -> list[Strip]:
-    grid = draw(chart, WIDTH, HEIGHT, look=look).grid
+def _strips(chart: ChartData, chart_style: ChartStyle) -> list[Strip]:
+    grid = draw(chart, WIDTH, HEIGHT, chart_style=chart_style).grid
     return [grid.strip(row) for row in range(grid.height)]
 
 

@@ -39,7 +39,7 @@ def layout(width: int, height: int) -> PlotArea:
 
 def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], focused: bool) -> None:
     """Draw a rounded border with the title on the left and as many of the `asides` as fit on the right."""
-    line = palette.ink(palette.accent if focused else palette.border)
+    line = palette.cell_style(palette.accent if focused else palette.border)
     width, last = grid.width, grid.height - 1
     for row, corners in ((0, "╭╮"), (last, "╰╯")):
         grid.fill(row, slice(None), "─", line)
@@ -50,12 +50,12 @@ def draw_border(grid: Grid, palette: Palette, title: str, asides: list[str], foc
     room = width - 4
     name = fitted_title(title, room - 2)
     if name:
-        end = grid.write(0, 2, f" {name} ", palette.ink(palette.text, bold=True))
+        end = grid.write(0, 2, f" {name} ", palette.cell_style(palette.text, bold=True))
         room = width - end - 2
     while asides and len(cells(aside := " · ".join(asides))) + 3 > room:
         asides = asides[:-1]
     if asides:
-        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", palette.ink(palette.muted))
+        grid.write(0, width - len(cells(aside)) - 4, f" {aside} ", palette.cell_style(palette.muted))
 
 
 def most_y_ticks(height: int) -> int:
@@ -64,49 +64,49 @@ def most_y_ticks(height: int) -> int:
 
 
 def draw_y_labels(
-    grid: Grid, place: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
+    grid: Grid, area: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
 ) -> list[int]:
     """Draw labels right-aligned in the gutter; return the rows of the plot that have one."""
     rows: list[int] = []
-    if not place.gutter or not marks:
+    if not area.gutter or not marks:
         return rows
     fractions = scale.fraction(np.array([tick.value for tick in marks]))
-    for tick, dot_row in zip(marks, rows_of(fractions, 4 * place.height).tolist(), strict=True):
+    for tick, dot_row in zip(marks, rows_of(fractions, 4 * area.height).tolist(), strict=True):
         row = dot_row // 4
-        if row in rows or not 0 <= row < place.height:
+        if row in rows or not 0 <= row < area.height:
             continue
         rows.append(row)
-        label = fitted(tick.label, place.gutter)
-        column = place.left - len(cells(label)) - (len(cells(label)) < place.gutter)
-        grid.write(place.top + row, column, label, palette.ink(palette.muted))
+        label = fitted(tick.label, area.gutter)
+        column = area.left - len(cells(label)) - (len(cells(label)) < area.gutter)
+        grid.write(area.top + row, column, label, palette.cell_style(palette.muted))
     return rows
 
 
 def draw_x_labels(
-    grid: Grid, place: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
+    grid: Grid, area: PlotArea, scale: Scale, marks: tuple[Tick, ...], palette: Palette
 ) -> None:
     """Draw labels centered under their positions in the bottom border, without those that would touch another."""
-    free = place.left - 1
+    free = area.left - 1
     if not marks:
         return
     fractions = scale.fraction(np.array([tick.value for tick in marks]))
     for tick, fraction in zip(marks, fractions.tolist(), strict=True):
         text = f" {tick.label} "
-        at = place.left + min(place.width - 1, int(fraction * place.width))
+        at = area.left + min(area.width - 1, int(fraction * area.width))
         column = max(at - len(text) // 2, 1)
         if column >= free and column + len(text) < grid.width:
-            free = grid.write(grid.height - 1, column, text, palette.ink(palette.muted))
+            free = grid.write(grid.height - 1, column, text, palette.cell_style(palette.muted))
 
 
 def draw_reading(grid: Grid, pieces: list[tuple[str, int | None]], palette: Palette) -> None:
     """Draw the reading in the bottom border, each value in its curve's color."""
-    column = grid.write(grid.height - 1, 2, " ", palette.ink(palette.text))
+    column = grid.write(grid.height - 1, 2, " ", palette.cell_style(palette.text))
     for text, style in pieces:
         color = palette.text if style is None else palette.curve(style)
         room = grid.width - 2 - column
         if room <= 0:
             return
-        column = grid.write(grid.height - 1, column, fitted(text, room), palette.ink(color))
+        column = grid.write(grid.height - 1, column, fitted(text, room), palette.cell_style(color))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class TerminalPicture:
     """A drawn plot, with its area and its scales."""
 
     grid: Grid
-    place: PlotArea
+    area: PlotArea
     x_scale: Scale | None
     """None if there is nothing to draw."""
     y_scale: Scale | None

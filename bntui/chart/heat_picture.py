@@ -89,7 +89,7 @@ def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], ND
             both = np.fmax(levels[0::2], levels[1::2])
         shade = np.clip(np.nan_to_num(both) * len(SHADES), 0, len(SHADES) - 1).astype(int)
         characters = np.array([ord(c) for c in SHADES], np.uint32)[shade]
-        return characters, np.full(characters.shape, palette.ink(palette.text), np.int64)
+        return characters, np.full(characters.shape, palette.cell_style(palette.text), np.int64)
     index = np.clip(np.nan_to_num(levels) * LEVELS, 0, LEVELS - 1).astype(int)
     colors = np.where(finite, COLORS[index], palette.background)
     styles = cell_styles(colors[0::2], colors[1::2])
@@ -102,48 +102,54 @@ NOTHING = 0.01
 """Fraction of the highest bin below which a bin is left empty."""
 
 
-def draw_heat(data: HeatData, width: int, height: int, x: Span | None, look: ChartStyle) -> TerminalPicture:
+def draw_heat(
+    data: HeatData, width: int, height: int, x: Span | None, chart_style: ChartStyle
+) -> TerminalPicture:
     """Layer by step: first row at the bottom, row names on the left, low values dark and high values bright."""
-    grid = Grid(width, height, look.palette.ink(look.palette.text))
-    place = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
+    grid = Grid(width, height, chart_style.palette.cell_style(chart_style.palette.text))
+    area = _with_gutter(layout(width, height), max((len(cells(name)) for name in data.rows), default=0))
     scale, span = _steps(data.x, x), data.span or finite_ends(data.values.ravel(), positive=data.log)
     if scale is None or span is None:
-        return _empty(grid, place, data.title, data.note, look)
+        return _empty(grid, area, data.title, data.note, chart_style)
     low, high = span if span[1] > span[0] else (span[0], span[0] + (abs(span[0]) or 1.0))
-    means = column_means(data.x, data.values, scale, place.width)
-    owners = row_owners(len(data.rows), 2 * place.height)
+    means = column_means(data.x, data.values, scale, area.width)
+    owners = row_owners(len(data.rows), 2 * area.height)
     levels = np.clip(Scale(low, high, data.log).fraction(means), 0.0, 1.0).T[owners]
-    _paint(grid, place, levels, look)
-    _name_rows(grid, place, data.rows, owners, look)
+    _paint(grid, area, levels, chart_style)
+    _name_rows(grid, area, data.rows, owners, chart_style)
     aside = f"{'log ' if data.log else ''}{short(span[0])} {' ' * BAR} {short(span[1])}"
-    picture = TerminalPicture(grid, place, scale, None)
-    _surround(picture, look, data.title, aside, _row_words(data, look.crosshair), y_name="layer")
-    _paint_bar(grid, short(span[1]), look)
+    picture = TerminalPicture(grid, area, scale, None)
+    _surround(
+        picture, chart_style, data.title, aside, _row_words(data, chart_style.crosshair), y_name="layer"
+    )
+    _paint_bar(grid, short(span[1]), chart_style)
     return picture
 
 
 def draw_histogram(
-    data: HistogramData, width: int, height: int, x: Span | None, look: ChartStyle
+    data: HistogramData, width: int, height: int, x: Span | None, chart_style: ChartStyle
 ) -> TerminalPicture:
     """Histogram by step: each column of cells is a histogram, normalized by its own highest bin."""
-    grid = Grid(width, height, look.palette.ink(look.palette.text))
-    place, scale = layout(width, height), _steps(data.x, x)
+    grid = Grid(width, height, chart_style.palette.cell_style(chart_style.palette.text))
+    area, scale = layout(width, height), _steps(data.x, x)
     if scale is None or not np.isfinite(data.density).any():
-        return _empty(grid, place, data.title, data.note, look)
+        return _empty(grid, area, data.title, data.note, chart_style)
     y = Scale(*(data.span or (float(data.edges[0]), float(data.edges[-1]))))
-    means = column_means(data.x, data.density, scale, place.width)
+    means = column_means(data.x, data.density, scale, area.width)
     tallest = np.fmax.reduce(means, axis=1, initial=0.0)[:, None]
     levels = np.divide(means, tallest, out=np.full_like(means, np.nan), where=tallest > 0)
     levels[levels < NOTHING] = np.nan
-    middles = y.value(1.0 - (np.arange(2 * place.height) + 0.5) / (2 * place.height))
+    middles = y.value(1.0 - (np.arange(2 * area.height) + 0.5) / (2 * area.height))
     bins = np.searchsorted(data.edges, middles, side="right") - 1
     outside = (bins < 0) | (bins >= data.density.shape[1])
     rows = levels.T[np.where(outside, 0, bins)]
     rows[outside] = np.nan
-    _paint(grid, place, rows, look)
-    draw_y_labels(grid, place, y, ticks(y, most_y_ticks(place.height)), look.palette)
-    picture = TerminalPicture(grid, place, scale, y)
-    return _surround(picture, look, data.title, "", _bin_words(data, look.crosshair), y_name="output")
+    _paint(grid, area, rows, chart_style)
+    draw_y_labels(grid, area, y, ticks(y, most_y_ticks(area.height)), chart_style.palette)
+    picture = TerminalPicture(grid, area, scale, y)
+    return _surround(
+        picture, chart_style, data.title, "", _bin_words(data, chart_style.crosshair), y_name="output"
+    )
 
 
 def row_owners(rows: int, height: int) -> NDArray[np.intp]:
@@ -156,13 +162,13 @@ def row_owners(rows: int, height: int) -> NDArray[np.intp]:
     return np.arange(height)[::-1] * rows // height
 
 
-def _with_gutter(place: PlotArea, longest: int) -> PlotArea:
+def _with_gutter(area: PlotArea, longest: int) -> PlotArea:
     """The plot area with a gutter for the row names, at most a third of the width."""
-    if not place.gutter:
-        return place
-    gutter = min(longest + 2, (place.width + place.gutter) // 3)
-    shift = gutter - place.gutter
-    return replace(place, left=place.left + shift, width=place.width - shift, gutter=gutter)
+    if not area.gutter:
+        return area
+    gutter = min(longest + 2, (area.width + area.gutter) // 3)
+    shift = gutter - area.gutter
+    return replace(area, left=area.left + shift, width=area.width - shift, gutter=gutter)
 
 
 def _steps(steps: Floats, chosen: Span | None) -> Scale | None:
@@ -171,23 +177,23 @@ def _steps(steps: Floats, chosen: Span | None) -> Scale | None:
     return Scale(*extended(float(steps[0]), float(steps[-1]))) if steps.size else None
 
 
-def _empty(grid: Grid, place: PlotArea, title: str, note: str, look: ChartStyle) -> TerminalPicture:
-    if place.bordered:
-        draw_border(grid, look.palette, title, [], look.focused)
-    Overlay(grid, place, Scale(0.0, 1.0), Scale(0.0, 1.0), look.palette).note(note)
-    return TerminalPicture(grid, place, None, None)
+def _empty(grid: Grid, area: PlotArea, title: str, note: str, chart_style: ChartStyle) -> TerminalPicture:
+    if area.bordered:
+        draw_border(grid, chart_style.palette, title, [], chart_style.focused)
+    Overlay(grid, area, Scale(0.0, 1.0), Scale(0.0, 1.0), chart_style.palette).note(note)
+    return TerminalPicture(grid, area, None, None)
 
 
-def _paint(grid: Grid, place: PlotArea, levels: Floats, look: ChartStyle) -> None:
-    inside = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
-    grid.characters[inside], grid.styles[inside] = half_cells(levels, look.palette)
+def _paint(grid: Grid, area: PlotArea, levels: Floats, chart_style: ChartStyle) -> None:
+    inside = np.s_[area.top : area.top + area.height, area.left : area.left + area.width]
+    grid.characters[inside], grid.styles[inside] = half_cells(levels, chart_style.palette)
 
 
 def _name_rows(
-    grid: Grid, place: PlotArea, rows: tuple[str, ...], owners: NDArray[np.intp], look: ChartStyle
+    grid: Grid, area: PlotArea, rows: tuple[str, ...], owners: NDArray[np.intp], chart_style: ChartStyle
 ) -> None:
     """Write each name at the center of its row, if no other name has that cell."""
-    if not place.gutter:
+    if not area.gutter:
         return
     named: set[int] = set()
     for i, name in enumerate(rows):
@@ -196,49 +202,55 @@ def _name_rows(
         if row < 0 or row in named:
             continue
         named.add(row)
-        text = fitted(name, place.gutter - 1)
-        column = place.left - 1 - len(cells(text))
-        grid.write(place.top + row, column, text, look.palette.ink(look.palette.muted))
+        text = fitted(name, area.gutter - 1)
+        column = area.left - 1 - len(cells(text))
+        grid.write(area.top + row, column, text, chart_style.palette.cell_style(chart_style.palette.muted))
 
 
 def _surround(
-    picture: TerminalPicture, look: ChartStyle, title: str, aside: str, words: list[str], *, y_name: str
+    picture: TerminalPicture,
+    chart_style: ChartStyle,
+    title: str,
+    aside: str,
+    words: list[str],
+    *,
+    y_name: str,
 ) -> TerminalPicture:
     """Add the crosshair and border, and at the bottom the step labels and axis names, or the reading."""
-    grid, place, scale = picture.grid, picture.place, picture.x_scale
+    grid, area, scale = picture.grid, picture.area, picture.x_scale
     assert scale is not None
-    overlay = Overlay(grid, place, scale, Scale(0.0, 1.0), look.palette)
-    column = None if look.crosshair is None else overlay.column(look.crosshair)
+    overlay = Overlay(grid, area, scale, Scale(0.0, 1.0), chart_style.palette)
+    column = None if chart_style.crosshair is None else overlay.column(chart_style.crosshair)
     if column is not None:  # a vertical line on the colors of the cells' lower halves
-        cut = np.s_[place.top : place.top + place.height, place.left + column]
+        cut = np.s_[area.top : area.top + area.height, area.left + column]
         grid.characters[cut] = ord("│")
-        grid.styles[cut] = cell_styles(look.palette.text, background_of(grid.styles[cut]))
-    if not place.bordered:
+        grid.styles[cut] = cell_styles(chart_style.palette.text, background_of(grid.styles[cut]))
+    if not area.bordered:
         return picture
-    draw_border(grid, look.palette, title, [aside] if aside.strip() else [], look.focused)
+    draw_border(grid, chart_style.palette, title, [aside] if aside.strip() else [], chart_style.focused)
     if words:
         pieces = whole([(f"{word} ", None) for word in words], grid.width - 5)
-        draw_reading(grid, pieces, look.palette)
+        draw_reading(grid, pieces, chart_style.palette)
     else:
-        names = f" {y_name} ↑ step → " if place.width >= 48 else ""
+        names = f" {y_name} ↑ step → " if area.width >= 48 else ""
         before = grid.width - 2 - len(names)
         marks = [
             tick
-            for tick in ticks(scale, max(2, place.width // 9), whole=True)
-            if not names or (overlay.column(tick.value) or 0) + place.left + len(tick.label) < before
+            for tick in ticks(scale, max(2, area.width // 9), whole=True)
+            if not names or (overlay.column(tick.value) or 0) + area.left + len(tick.label) < before
         ]
-        draw_x_labels(grid, place, scale, tuple(marks), look.palette)
-        grid.write(grid.height - 1, before, names, look.palette.ink(look.palette.muted))
+        draw_x_labels(grid, area, scale, tuple(marks), chart_style.palette)
+        grid.write(grid.height - 1, before, names, chart_style.palette.cell_style(chart_style.palette.muted))
     return picture
 
 
-def _paint_bar(grid: Grid, high: str, look: ChartStyle) -> None:
+def _paint_bar(grid: Grid, high: str, chart_style: ChartStyle) -> None:
     """Draw the color bar into the spaces left for it in the border, before the highest value."""
     end = grid.width - 4 - len(high)
     bar = np.s_[:1, max(0, end - BAR) : end]
     if grid.characters[bar].shape == (1, BAR) and (grid.characters[bar] == SPACE).all():
         grid.characters[bar], grid.styles[bar] = half_cells(
-            np.tile(np.linspace(0, 1, BAR), (2, 1)), look.palette
+            np.tile(np.linspace(0, 1, BAR), (2, 1)), chart_style.palette
         )
 
 

@@ -135,7 +135,7 @@ class Layers:
     ) -> None:
         self.bits: Bits = np.zeros((height, width), np.uint8)
         self._faint_bits: Bits = np.zeros((height, width), np.uint8)
-        self._inks: NDArray[np.int64] = np.zeros((height, width), np.int64)
+        self._styles: NDArray[np.int64] = np.zeros((height, width), np.int64)
         self._backgrounds: NDArray[np.int64] = np.full((height, width), palette.background, np.int64)
         self.over: dict[int, int] = {}
         """Cell columns in which a curve reaches plus infinity, with the curve's style."""
@@ -178,7 +178,7 @@ class Layers:
 
     def _paint(self, bits: Bits, style: int) -> None:
         self.bits |= bits
-        self._inks[bits > 0] = self._palette.ink(self._palette.curve(style))
+        self._styles[bits > 0] = self._palette.cell_style(self._palette.curve(style))
 
     def _paint_faint(self, dots: Dots, style: int) -> None:
         """Paint in a fainter color; where colors cannot be blended, dimmed and with half of the dots."""
@@ -189,7 +189,7 @@ class Layers:
         self._faint_bits |= bits
         free = (bits > 0) & (self.bits == 0)
         color = self._palette.faint(style)
-        self._inks[free] = self._palette.ink(color, dim=not translucent)
+        self._styles[free] = self._palette.cell_style(color, dim=not translucent)
 
     def _paint_over_floor(self, curve: Curve, floor: Floats, dots: Dots) -> None:
         """Paint a curve, faintly in cells whose dots all lie below the noise floor."""
@@ -216,13 +216,13 @@ class Layers:
     def onto(self, grid: Grid, top: int, left: int) -> None:
         """Write dots and backgrounds into their area of the grid; cells without dots keep their characters."""
         height, width = self.bits.shape
-        place = np.s_[top : top + height, left : left + width]
+        inside = np.s_[top : top + height, left : left + width]
         bits = np.where(self.bits > 0, self.bits, self._faint_bits)
         lit = bits > 0
-        grid.characters[place][lit] = BLANK + bits[lit].astype(np.uint32)
-        grid.styles[place][lit] = self._inks[lit]
+        grid.characters[inside][lit] = BLANK + bits[lit].astype(np.uint32)
+        grid.styles[inside][lit] = self._styles[lit]
         tinted = self._backgrounds != self._palette.background
-        block = grid.styles[place]
+        block = grid.styles[inside]
         block[tinted] = with_background(block[tinted], self._backgrounds[tinted])
 
 

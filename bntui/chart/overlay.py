@@ -22,14 +22,14 @@ class Overlay:
 
     Arguments:
         grid: the whole picture.
-        place: area of the plot.
+        area: area of the plot.
         x_scale: range of steps shown.
         y_scale: range of values shown.
         palette: colors.
     """
 
-    def __init__(self, grid: Grid, place: PlotArea, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
-        self._grid, self._place, self._palette = grid, place, palette
+    def __init__(self, grid: Grid, area: PlotArea, x_scale: Scale, y_scale: Scale, palette: Palette) -> None:
+        self._grid, self._area, self._palette = grid, area, palette
         self._x_scale, self._y_scale = x_scale, y_scale
 
     def grid_lines(self, rows: list[int]) -> None:
@@ -50,8 +50,8 @@ class Overlay:
         for line in data.hlines:
             row = self._row(float(warped(np.array([line.y]), self._y_scale.log)[0]))
             text = f" {line.text} "
-            if row is not None and line.text and len(cells(text)) < self._place.width:
-                self._write(row, self._place.width - len(cells(text)), text, self._palette.text)
+            if row is not None and line.text and len(cells(text)) < self._area.width:
+                self._write(row, self._area.width - len(cells(text)), text, self._palette.text)
 
     def vlines(self, data: ChartData) -> None:
         """Draw vertical lines; call before drawing the curves."""
@@ -59,8 +59,8 @@ class Overlay:
             column = self.column(line.x)
             if column is not None:
                 color = self._palette.muted if line.style is None else self._palette.curve(line.style)
-                rows = slice(self._place.top, self._place.top + self._place.height)
-                self._grid.fill(rows, self._place.left + column, "┊", self._palette.ink(color))
+                rows = slice(self._area.top, self._area.top + self._area.height)
+                self._grid.fill(rows, self._area.left + column, "┊", self._palette.cell_style(color))
 
     def vline_texts(self, data: ChartData, layers: Layers) -> None:
         """Write the text of each vertical line beside it, in the upper half, where it hides the least but no other
@@ -72,12 +72,12 @@ class Overlay:
         for line, column in zip(data.vlines, columns, strict=True):
             if column is None or not line.text:
                 continue
-            text = fitted(line.text, max(column, self._place.width - column - 1))
+            text = fitted(line.text, max(column, self._area.width - column - 1))
             width = len(cells(text))
-            place = self._free(drawn, named, column, width)
-            if place is None:
+            start_cell = self._free(drawn, named, column, width)
+            if start_cell is None:
                 continue
-            row, start = place
+            row, start = start_cell
             named[row, start : start + width] = True
             color = self._palette.text if line.style is None else self._palette.curve(line.style)
             self._write(row, start, text, color)
@@ -87,11 +87,11 @@ class Overlay:
     ) -> tuple[int, int] | None:
         """Row and column at which a text hides the least, preferably at the top and on the right; None if it would
         cover another text everywhere."""
-        starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._place.width]
+        starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._area.width]
         places = [
             (int(drawn[row, start : start + width].sum()), row, side, start)
-            for row in range(max(1, self._place.height // 2))
-            for side, start in enumerate(starts or [max(0, self._place.width - width)])
+            for row in range(max(1, self._area.height // 2))
+            for side, start in enumerate(starts or [max(0, self._area.width - width)])
             if not named[row, start : start + width].any()
         ]
         if not places:
@@ -112,7 +112,7 @@ class Overlay:
 
     def flags(self, layers: Layers) -> None:
         """Mark columns in which a curve extends beyond the axis with △ or ▽, and to infinity with ▲ or ▼."""
-        last = self._place.height - 1
+        last = self._area.height - 1
         for row, sign, columns in (
             (0, "△", layers.above), (last, "▽", layers.below), (0, "▲", layers.over), (last, "▼", layers.under),
         ):  # fmt: skip
@@ -124,19 +124,19 @@ class Overlay:
         column = self.column(x)
         if column is None:
             return
-        place = np.s_[self._place.top : self._place.top + self._place.height, self._place.left + column]
-        free = self._grid.characters[place] == SPACE
-        free |= np.isin(self._grid.characters[place], [ord(c) for c in "┊╌┄"])
-        self._grid.characters[place][free] = ord("│")
-        self._grid.styles[place][free] = self._palette.ink(self._palette.accent)
+        window = np.s_[self._area.top : self._area.top + self._area.height, self._area.left + column]
+        free = self._grid.characters[window] == SPACE
+        free |= np.isin(self._grid.characters[window], [ord(c) for c in "┊╌┄"])
+        self._grid.characters[window][free] = ord("│")
+        self._grid.styles[window][free] = self._palette.cell_style(self._palette.accent)
         if self._palette.translucent:
             glow = blend(self._palette.accent, self._palette.background, 0.35)
-            column_inks = self._grid.styles[place]
-            column_inks[~free] = with_background(column_inks[~free], glow)
+            column_styles = self._grid.styles[window]
+            column_styles[~free] = with_background(column_styles[~free], glow)
 
     def note(self, text: str) -> None:
         """Write a text at the center of an empty plot, wrapped."""
-        inside = self._grid.width - 2 * self._place.bordered
+        inside = self._grid.width - 2 * self._area.bordered
         lines = [""]
         for word in text.split():
             longer = f"{lines[-1]} {word}".strip()
@@ -144,9 +144,9 @@ class Overlay:
                 lines[-1] = longer
             else:
                 lines.append(word)
-        lines = lines[: self._place.height]
-        first = self._place.top + (self._place.height - len(lines)) // 2
-        muted = self._palette.ink(self._palette.muted)
+        lines = lines[: self._area.height]
+        first = self._area.top + (self._area.height - len(lines)) // 2
+        muted = self._palette.cell_style(self._palette.muted)
         for i, line in enumerate(lines):
             shown = fitted(line, inside)
             self._grid.write(first + i, (self._grid.width - len(cells(shown))) // 2, shown, muted)
@@ -156,17 +156,17 @@ class Overlay:
         fraction = float(self._x_scale.fraction(np.array([x]))[0])
         if not -1e-9 <= fraction <= 1 + 1e-9:
             return None
-        return min(self._place.width - 1, max(0, int(fraction * self._place.width)))
+        return min(self._area.width - 1, max(0, int(fraction * self._area.width)))
 
     def _row(self, warped_y: float) -> int | None:
         fraction = self._y_scale.fraction_of_warped(np.array([warped_y]))
-        row = int(rows_of(fraction, 4 * self._place.height)[0])
-        return row // 4 if 0 <= row < 4 * self._place.height else None
+        row = int(rows_of(fraction, 4 * self._area.height)[0])
+        return row // 4 if 0 <= row < 4 * self._area.height else None
 
     def _across(self, row: int, character: str, color: int) -> None:
-        columns = slice(self._place.left, self._place.left + self._place.width)
-        self._grid.fill(self._place.top + row, columns, character, self._palette.ink(color))
+        columns = slice(self._area.left, self._area.left + self._area.width)
+        self._grid.fill(self._area.top + row, columns, character, self._palette.cell_style(color))
 
     def _write(self, row: int, column: int, text: str, color: int, bold: bool = False) -> None:
-        ink = self._palette.ink(color, bold=bold)
-        self._grid.write(self._place.top + row, self._place.left + column, text, ink)
+        cell = self._palette.cell_style(color, bold=bold)
+        self._grid.write(self._area.top + row, self._area.left + column, text, cell)

@@ -64,7 +64,7 @@ class Palette:
         color = blend(self.curve(style), under, 0.2)
         return gray(color) if self.few else color
 
-    def ink(self, color: int, *, bold: bool = False, dim: bool = False) -> int:
+    def cell_style(self, color: int, *, bold: bool = False, dim: bool = False) -> int:
         """Cell style for a color on the palette's background."""
         return cell_style(color, self.background, bold=bold, dim=dim)
 

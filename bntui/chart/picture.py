@@ -31,85 +31,96 @@ PLAIN = ChartStyle()
 
 
 def draw(
-    data: ChartData, width: int, height: int, view: View = EVERYTHING, look: ChartStyle = PLAIN
+    data: ChartData, width: int, height: int, view: View = EVERYTHING, chart_style: ChartStyle = PLAIN
 ) -> TerminalPicture:
     """The chart in `width` x `height` cells; below 20 x 5 only the parts that fit."""
-    return pointed(draw_unread(data, width, height, view, look), look)
+    return pointed(draw_unread(data, width, height, view, chart_style), chart_style)
 
 
-def pointed(picture: TerminalPicture, look: ChartStyle) -> TerminalPicture:
+def pointed(picture: TerminalPicture, chart_style: ChartStyle) -> TerminalPicture:
     """A picture of `draw_unread` completed with its bottom line: step labels, or the crosshair's reading."""
-    place, x, y = picture.place, picture.x_scale, picture.y_scale
+    area, x, y = picture.area, picture.x_scale, picture.y_scale
     if x is None or y is None:
         return picture
     grid = picture.grid.copy()
-    if look.crosshair is not None:
-        Overlay(grid, place, x, y, look.palette).crosshair(look.crosshair)
-    at = np.nan if look.crosshair is None else look.crosshair
+    if chart_style.crosshair is not None:
+        Overlay(grid, area, x, y, chart_style.palette).crosshair(chart_style.crosshair)
+    at = np.nan if chart_style.crosshair is None else chart_style.crosshair
     found = [one for one in readings(picture.curves, at, falling=x.falling) if one.end is None]
-    if place.bordered and not found:
-        draw_x_labels(grid, place, x, ticks(x, max(2, place.width // 9), whole=picture.whole_x), look.palette)
-    elif place.bordered:
+    if area.bordered and not found:
+        draw_x_labels(
+            grid, area, x, ticks(x, max(2, area.width // 9), whole=picture.whole_x), chart_style.palette
+        )
+    elif area.bordered:
         found.sort(key=lambda reading: reading.style)
         found = [replace(one, x=x.written(one.x)) for one in found]
         words = sentence(found, x.written(at), grid.width - 5, picture.x_names)
-        draw_reading(grid, words, look.palette)
+        draw_reading(grid, words, chart_style.palette)
     return replace(picture, grid=grid)
 
 
-def draw_unread(data: ChartData, width: int, height: int, view: View, look: ChartStyle) -> TerminalPicture:
+def draw_unread(
+    data: ChartData, width: int, height: int, view: View, chart_style: ChartStyle
+) -> TerminalPicture:
     """The chart without bottom line and crosshair: the expensive part."""
-    grid = Grid(width, height, look.palette.ink(look.palette.text))
-    place = layout(width, height)
-    strong = tuple(smoothed_curve(curve, look.smoothing) for curve in data.curves)
+    grid = Grid(width, height, chart_style.palette.cell_style(chart_style.palette.text))
+    area = layout(width, height)
+    strong = tuple(smoothed_curve(curve, chart_style.smoothing) for curve in data.curves)
     x = x_scale(data, view)
     y = None if x is None else y_scale(data, strong, x, view)
     cut = view.clips or view.y is not None
     hidden = beyond(strong, x, y) if cut and x is not None and y is not None else None
-    if place.bordered:
-        draw_border(grid, look.palette, data.title, _asides(data, look, hidden), look.focused)
+    if area.bordered:
+        draw_border(
+            grid, chart_style.palette, data.title, _asides(data, chart_style, hidden), chart_style.focused
+        )
     if x is None or y is None:
         unit = Scale(0.0, 1.0)
-        Overlay(grid, place, unit, unit, look.palette).note(data.note)
-        return TerminalPicture(grid, place, x, None)
-    picture = TerminalPicture(grid, place, x, y, strong, data.x_name in ("step", "layer"), data.x_names)
-    _draw_plot(picture, data, strong, look, cut=cut)
+        Overlay(grid, area, unit, unit, chart_style.palette).note(data.note)
+        return TerminalPicture(grid, area, x, None)
+    picture = TerminalPicture(grid, area, x, y, strong, data.x_name in ("step", "layer"), data.x_names)
+    _draw_plot(picture, data, strong, chart_style, cut=cut)
     return picture
 
 
 def _draw_plot(
-    picture: TerminalPicture, data: ChartData, strong: tuple[Curve, ...], look: ChartStyle, *, cut: bool
+    picture: TerminalPicture,
+    data: ChartData,
+    strong: tuple[Curve, ...],
+    chart_style: ChartStyle,
+    *,
+    cut: bool,
 ) -> None:
-    grid, place, x, y = picture.grid, picture.place, picture.x_scale, picture.y_scale
+    grid, area, x, y = picture.grid, picture.area, picture.x_scale, picture.y_scale
     assert x is not None and y is not None
-    overlay = Overlay(grid, place, x, y, look.palette)
-    labelled = draw_y_labels(grid, place, y, ticks(y, most_y_ticks(place.height)), look.palette)
+    overlay = Overlay(grid, area, x, y, chart_style.palette)
+    labelled = draw_y_labels(grid, area, y, ticks(y, most_y_ticks(area.height)), chart_style.palette)
     overlay.grid_lines(labelled)
     overlay.hlines(data)
     overlay.vlines(data)
-    layers = Layers(place.width, place.height, x, y, look.palette, cut=cut)
-    if look.smoothing > 0:
+    layers = Layers(area.width, area.height, x, y, chart_style.palette, cut=cut)
+    if chart_style.smoothing > 0:
         for curve in data.curves:
             if curve.weight != "spread":
                 layers.add(curve, faint=True)
-    alike = len({curve.style for curve in strong}) > len(look.palette.curves) * len(DASHES)
+    alike = len({curve.style for curve in strong}) > len(chart_style.palette.curves) * len(DASHES)
     quiet = alike and any(curve.bold for curve in strong)
     for curve in sorted(strong, key=lambda curve: not curve.faint):
         layers.add(curve, faint=curve.faint or (quiet and not curve.bold))
-    layers.onto(grid, place.top, place.left)
+    layers.onto(grid, area.top, area.left)
     overlay.hline_texts(data)
     overlay.vline_texts(data, layers)
     overlay.flags(layers)
     overlay.crosses(data.curves)
 
 
-def _asides(data: ChartData, look: ChartStyle, hidden: int | None) -> list[str]:
+def _asides(data: ChartData, chart_style: ChartStyle, hidden: int | None) -> list[str]:
     """Remarks to the right of the title, such as 12 points beyond, log, smooth 0.6."""
     said = {
         f"{hidden} point{'s' * (hidden != 1)} beyond": hidden is not None,
         data.x_name: data.x_name != "step" and not data.log_x,
         f"log {data.x_name}": data.log_x,
         "log": data.log_y,
-        f"smooth {look.smoothing:g}": look.smoothing > 0,
+        f"smooth {chart_style.smoothing:g}": chart_style.smoothing > 0,
     }
     return [words for words, holds in said.items() if holds]

@@ -80,7 +80,7 @@ class Plot(Widget, can_focus=True):
         self._begun = False
 
     @abstractmethod
-    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
+    def paint(self, width: int, height: int, chart_style: ChartStyle) -> TerminalPicture:
         """Draw the picture at this size."""
 
     @abstractmethod
@@ -185,7 +185,7 @@ class Plot(Widget, can_focus=True):
         if self.crosshair is None or scale is None or self._picture is None:
             self.action_crosshair()
             return
-        fraction = self._fraction(self.crosshair, 0.5) + direction / self._picture.place.width
+        fraction = self._fraction(self.crosshair, 0.5) + direction / self._picture.area.width
         self._point_at(float(scale.value(np.array([min(1.0, max(0.0, fraction))]))[0]))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -211,8 +211,8 @@ class Plot(Widget, can_focus=True):
             return
         right, down = event.x - self._dragged[0], event.y - self._dragged[1]
         self._dragged = (event.x, event.y)
-        place = self._picture.place
-        self._pan(-right / place.width, down / place.height if self.view.y is not None else 0.0)
+        area = self._picture.area
+        self._pan(-right / area.width, down / area.height if self.view.y is not None else 0.0)
 
     def on_leave(self) -> None:
         if self._dragged is None:
@@ -263,10 +263,10 @@ class Plot(Widget, can_focus=True):
         scale = self._x_scale()
         if scale is None or self._picture is None:
             return None
-        place = self._picture.place
-        if not place.left <= column < place.left + place.width:
+        area = self._picture.area
+        if not area.left <= column < area.left + area.width:
             return None
-        return float(scale.value(np.array([(column - place.left + 0.5) / place.width]))[0])
+        return float(scale.value(np.array([(column - area.left + 0.5) / area.width]))[0])
 
     def _x_scale(self) -> Scale | None:
         return None if self._picture is None else self._picture.x_scale

@@ -129,7 +129,7 @@ def nearest(x: np.ndarray, value: float) -> int:
     return i - 1 if value - x[i - 1] <= x[i] - value else i
 
 
-def place(x: float) -> str:
+def position_text(x: float) -> str:
     """A position on the x axis as text; from 10 on rounded to a whole step."""
     return exact(float(round(x))) if 10 <= abs(x) < np.inf else exact(x)
 
@@ -146,7 +146,7 @@ def sentence(
         x_names: names of positions 1, 2, …, if they have any.
     """
     at = common_place(found, x)
-    elsewhere = ["" if place(r.x) == at else f"@{place(r.x)} " for r in found]
+    elsewhere = ["" if position_text(r.x) == at else f"@{position_text(r.x)} " for r in found]
     named = "".join(f" {name}" for name in x_names[max(0, round(x) - 1) :][:1])
     head = f"at {at}{named}:"
     names = [r.name for r in found]
@@ -180,8 +180,8 @@ def _length(pieces: Sequence[tuple[str, int | None]]) -> int:
 
 def common_place(found: Sequence[Reading], x: float) -> str:
     """The position at which all values were measured, else the position read."""
-    places = {place(r.x) for r in found}
-    return places.pop() if len(places) == 1 else place(x)
+    places = {position_text(r.x) for r in found}
+    return places.pop() if len(places) == 1 else position_text(x)
 
 
 def shortened(names: Sequence[str], most: int) -> list[str]:

@@ -90,12 +90,12 @@ class Chart(Plot):
     def chart_style(self) -> ChartStyle:
         return replace(super().chart_style(), smoothing=self.smoothing)
 
-    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
-        drawn_for = (width, height, self.view, replace(look, crosshair=None), self.log_y)
+    def paint(self, width: int, height: int, chart_style: ChartStyle) -> TerminalPicture:
+        drawn_for = (width, height, self.view, replace(chart_style, crosshair=None), self.log_y)
         if self._unread is None or self._unread[0] is not self._shown or self._unread[1] != drawn_for:
-            unread = draw_unread(self.data, width, height, self.view, look)
+            unread = draw_unread(self.data, width, height, self.view, chart_style)
             self._unread = (self._shown, drawn_for, unread)
-        return pointed(self._unread[2], look)
+        return pointed(self._unread[2], chart_style)
 
     def last_step(self) -> float | None:
         return max((float(curve.x[-1]) for curve in self._shown.curves if curve.x.size), default=None)
@@ -159,10 +159,10 @@ class FieldPlot(Plot):
         self.redraw()
         self.begin()
 
-    def paint(self, width: int, height: int, look: ChartStyle) -> TerminalPicture:
+    def paint(self, width: int, height: int, chart_style: ChartStyle) -> TerminalPicture:
         if self._shown is None:
-            return draw(ChartData(""), width, height, look=look)
-        return self._draw_field(self._shown, width, height, self.view.x, look)
+            return draw(ChartData(""), width, height, chart_style=chart_style)
+        return self._draw_field(self._shown, width, height, self.view.x, chart_style)
 
     def last_step(self) -> float | None:
         return float(self._shown.x[-1]) if self._shown is not None and self._shown.x.size else None

@@ -78,14 +78,14 @@ def check_launcher(launcher: str | None, slurm: SlurmFlags) -> None:
         raise typer.BadParameter("'local'; expected slurm, to go with it", param_hint=f"{given}: --launcher")
 
 
-def check_cluster(place: Path, *, dry_run: bool = False) -> None:
+def check_cluster(folder: Path, *, dry_run: bool = False) -> None:
     """Refuse what Slurm cannot handle, before anything is written.
 
     Raises:
         SlurmError: Slurm's commands are not available.
         SpecError: the job script cannot contain the path.
     """
-    check_place(place)
+    check_place(folder)
     if not dry_run:
         require("sbatch", "squeue", "scancel", "scontrol")
 
@@ -95,10 +95,10 @@ def print_script(
 ) -> None:
     """Print the array script as it would be submitted; with `as_json`, as the value of `script`."""
     name = planned.experiment.name
-    place = out or root / (next_name(root, name) if root.is_dir() else f"{name}-001")
+    folder = out or root / (next_name(root, name) if root.is_dir() else f"{name}-001")
     names = [run.name for run in planned.runs]
     threads = max(_threads(run.spec) for run in planned.runs)
-    text = script(place, names, options, jobs=jobs or len(names), threads=threads)
+    text = script(folder, names, options, jobs=jobs or len(names), threads=threads)
     typer.echo(json.dumps({"script": text, "runs": names}, indent=2) if as_json else text, nl=as_json)
 
 

@@ -45,8 +45,8 @@ def draw(data: ChartData) -> str:
     """A chart with its lines, both edges of its bands, and a legend below, without faint context curves; empty if
     there is nothing to draw."""
     lines = [
-        (place, curve, x, y)
-        for place, curve in enumerate(one for one in data.curves if not one.faint)
+        (index, curve, x, y)
+        for index, curve in enumerate(one for one in data.curves if not one.faint)
         for edge in ((curve.low,) if curve.is_line else (curve.high, curve.low))
         for x, y in (_points(curve.x, edge, log=data.log_y),)
         if len(x)
@@ -71,8 +71,8 @@ def draw(data: ChartData) -> str:
         plotext.ylim(*y.tolist())
     plotext.yticks(*_ticks(y, MOST_TICKS, log=data.log_y))
     named: dict[str, str] = {}
-    for place, curve, x, y in lines:
-        color, marker = look_of(curve.style, place, colors)
+    for index, curve, x, y in lines:
+        color, marker = look_of(curve.style, index, colors)
         plotext.plot(x.tolist(), y.tolist(), color=color, marker=marker)
         sample = SAMPLES.get(marker, marker) * 2
         label = f"★ {curve.label}" if curve.bold else curve.label
@@ -82,11 +82,11 @@ def draw(data: ChartData) -> str:
     return f"{picture}\n{_legend(named, console.width)}\n"
 
 
-def look_of(style: int, place: int, colors: str | None) -> tuple[Color, str]:
+def look_of(style: int, index: int, colors: str | None) -> tuple[Color, str]:
     """Color and marker of a line: with many colors, those of all other pictures; with sixteen, the terminal's own,
     repeated with other markers; without colors, a marker for each line."""
     if colors is None:
-        return "default", PLAIN_MARKERS[place % len(PLAIN_MARKERS)]
+        return "default", PLAIN_MARKERS[index % len(PLAIN_MARKERS)]
     if colors == "standard":
         return COLORS[style % len(COLORS)], MARKERS[style // len(COLORS) % len(MARKERS)]
     number = style % len(PALETTE)

@@ -83,9 +83,9 @@ class Grouping:
             for left in departures(group)
         ]
         return tuple(
-            VLine(place, f"{left.run.name} {left.why} @{left.step:,}", style)
+            VLine(x, f"{left.run.name} {left.why} @{left.step:,}", style)
             for left, style in sorted(found, key=lambda one: one[0].step)
-            if np.isfinite(place := float(at_steps(axis, left.run, np.array([float(left.step)]))[0]))
+            if np.isfinite(x := float(at_steps(axis, left.run, np.array([float(left.step)]))[0]))
         )
 
     def _of(

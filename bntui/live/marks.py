@@ -53,12 +53,12 @@ def marks(
     style_of = {view: view.style for view in views} | styles_of(groups)
     return tuple(
         VLine(
-            place,
+            x,
             f"{numbers.get((step, text), '')}" if numbers else f"{text} @{step:,}",
             common({style_of[view] for view in targets}),
         )
         for (step, text), targets in applied(views).items()
-        if np.isfinite(place := float(at_steps(axis, targets[0], np.array([float(step)]))[0]))
+        if np.isfinite(x := float(at_steps(axis, targets[0], np.array([float(step)]))[0]))
     )
 
 

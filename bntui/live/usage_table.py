@@ -69,9 +69,9 @@ def machine_table(views: Sequence[RunView]) -> tuple[list[str], list[list[str]]]
     """Titles and rows, without GPU columns that are empty for all runs."""
     rows = [[cell(view) for cell in COLUMNS.values()] for view in views]
     kept = [
-        place
-        for place, title in enumerate(COLUMNS)
-        if title not in _OF_GPUS or any(row[place] != NOTHING for row in rows)
+        index
+        for index, title in enumerate(COLUMNS)
+        if title not in _OF_GPUS or any(row[index] != NOTHING for row in rows)
     ]
     titles = list(COLUMNS)
-    return [titles[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    return [titles[index] for index in kept], [[row[index] for index in kept] for row in rows]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from textual import work
 
-from bntui.chart.reading import place
+from bntui.chart.reading import position_text
 from bntui.live.axes import AXES, unplaced
 from bntui.screens.runs import RunsPage
 from bntui.widgets.charts import ChartGrid
@@ -27,7 +27,7 @@ class GridPage(RunsPage):
         if chart is not None:
             at = float(chart.data.x_written(np.array(chart.crosshair or 0.0)))
             name = "" if chart.data.x_name == "step" else f"{chart.data.x_name} "
-            title = f"At {name}{place(at)}: {chart.data.title}"
+            title = f"At {name}{position_text(at)}: {chart.data.title}"
             self.query_one(Sidebar).read(title, at, chart.readings())
 
     def reading(self) -> str:

@@ -17,7 +17,7 @@ from bncore.follow.estimate import duration
 from bncore.follow.groups import Group, short_name, styles_of
 from bntui.chart.grid import fitted_title
 from bntui.chart.palette import Palette
-from bntui.chart.reading import Reading, place
+from bntui.chart.reading import Reading, position_text
 from bntui.chart.ticks import exact
 from bntui.context import Selection
 from bntui.live.grouping import Grouping
@@ -104,7 +104,7 @@ class Sidebar(Vertical):
             palette, width = fmt.palette_of(self.app), self.size.width - 5
             _, selection, groups, _ = self._shown
             keys = {group.style: str(group.runs[0].run.path) for group in groups}
-            places = {style: place for place, style in enumerate(keys)}
+            places = {style: index for index, style in enumerate(keys)}
             found = sorted(found, key=lambda one: places.get(one[0].style, len(places)))
             panel.show(
                 [
@@ -224,11 +224,11 @@ def reading_rows(
     if raw is not None and raw.is_line and reached:
         rows.append([f"raw {exact(raw.low)}", *_band(raw)])
     if drawn.best is not None:
-        rows.append([f"best {exact(drawn.best[1])} at {place(drawn.best[0])}"])
+        rows.append([f"best {exact(drawn.best[1])} at {position_text(drawn.best[0])}"])
     if drawn.end is not None:
-        rows.append([f"last measured at {place(drawn.end)}"])
-    if reached and place(drawn.x) != place(at):
-        rows.append([f"measured at {place(drawn.x)}"])
+        rows.append([f"last measured at {position_text(drawn.end)}"])
+    if reached and position_text(drawn.x) != position_text(at):
+        rows.append([f"measured at {position_text(drawn.x)}"])
     for row in filter(None, rows):
         yield Text(fmt.fitted("   " + "  ".join(row), width), fmt.MUTED)
 

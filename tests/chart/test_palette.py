@@ -104,7 +104,11 @@ def test_styles_beyond_the_last_begin_anew() -> None:
 @pytest.mark.parametrize("palette", [ANSI, MONOCHROME])
 def test_lines_differ_without_colour(palette: Palette) -> None:
     pictures = {
-        tuple(draw(chart(line([1.0, 2.0, 1.5], style=style)), 60, 12, look=ChartStyle(palette)).grid.plain())
+        tuple(
+            draw(
+                chart(line([1.0, 2.0, 1.5], style=style)), 60, 12, chart_style=ChartStyle(palette)
+            ).grid.plain()
+        )
         for style in range(len(DASHES))
     }
     assert len(pictures) == len(DASHES)
@@ -114,7 +118,7 @@ def test_lines_differ_without_colour(palette: Palette) -> None:
 def test_where_dash_patterns_repeat_all_but_the_bold_line_are_dim(count: int) -> None:
     bold = 3
     lines = (line([float(n)] * 9, style=n, bold=n == bold) for n in range(count))
-    picture = draw(chart(*lines), 60, 4 * count, look=ChartStyle(MONOCHROME))
+    picture = draw(chart(*lines), 60, 4 * count, chart_style=ChartStyle(MONOCHROME))
     lit = np.isin(picture.grid.characters, range(ord("⠁"), ord("⣿") + 1))
     rows = np.flatnonzero(lit.any(1))[::-1]
     assert len(rows) == count
@@ -125,7 +129,9 @@ def test_where_dash_patterns_repeat_all_but_the_bold_line_are_dim(count: int) ->
 def test_bands_differ_without_colour() -> None:
     pictures = {
         tuple(
-            draw(chart(band([0.0] * 9, [1.0] * 9, style)), 60, 12, look=ChartStyle(MONOCHROME)).grid.plain()
+            draw(
+                chart(band([0.0] * 9, [1.0] * 9, style)), 60, 12, chart_style=ChartStyle(MONOCHROME)
+            ).grid.plain()
         )
         for style in range(3)
     }

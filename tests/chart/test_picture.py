@@ -194,7 +194,7 @@ def test_what_lies_under_the_noise_floor_is_faint() -> None:
 
 def test_smoothing_keeps_the_raw_curve_faint_behind() -> None:
     noisy = line(np.random.default_rng(0).normal(0, 1, 500))
-    picture = draw(chart(noisy), 60, 20, look=ChartStyle(smoothing=0.9))
+    picture = draw(chart(noisy), 60, 20, chart_style=ChartStyle(smoothing=0.9))
     assert {cell_style(DARK.faint(0), DARK.background), cell_style(DARK.curve(0), DARK.background)} <= set(
         picture.grid.styles.flat
     )
@@ -270,7 +270,7 @@ def test_nothing_breaks_a_chart(  # noqa: PLR0917 - each is drawn by Hypothesis
         note="no",
     )
     for smoothing in (0.0, 0.9):
-        grid = draw(data, width, height, look=ChartStyle(palette, smoothing, crosshair)).grid
+        grid = draw(data, width, height, chart_style=ChartStyle(palette, smoothing, crosshair)).grid
         assert [cell_len(grid.strip(row).text) for row in range(height)] == [width] * height
 
 

@@ -85,7 +85,7 @@ def test_layers_of_a_vgg_are_convolutions_and_linear_layers(tmp_path: Path) -> N
     assert heat(view, "ics_l2").rows == ("2 conv2", "3 conv3", "5 conv5")
     assert layer_title([view], 8) == "layer 8 of 10, conv8"
     assert layer_title([view], 10) == "layer 10 of 10, fc2"
-    shown = draw(profile([view], "ics_l2", PanelState()), 80, 12, look=ChartStyle(crosshair=3.0))
+    shown = draw(profile([view], "ics_l2", PanelState()), 80, 12, chart_style=ChartStyle(crosshair=3.0))
     assert "at 3 conv3: a-s0 33" in "\n".join(shown.grid.plain())
 
 

@@ -56,37 +56,37 @@ def script(sweep: Path, runs: Sequence[str], options: SlurmOptions, *, jobs: int
     Raises:
         SpecError: the script cannot express the directory's name; see `check_place`.
     """
-    place = sweep.absolute()
-    check_place(place)
+    folder = sweep.absolute()
+    check_place(folder)
     return _TEMPLATE.format(
-        directives="\n".join(f"#SBATCH {option}" for option in _directives(place, runs, options, jobs, threads)),
-        sweep=shlex.quote(str(place)),
+        directives="\n".join(f"#SBATCH {option}" for option in _directives(folder, runs, options, jobs, threads)),
+        sweep=shlex.quote(str(folder)),
         runs="\n".join(f"  {shlex.quote(name)}" for name in runs),
         setup=options.setup.strip("\n") or ":",
         python=shlex.quote(sys.executable),
     )  # fmt: skip
 
 
-def check_place(place: Path) -> None:
+def check_place(folder: Path) -> None:
     """Refuse a directory whose path cannot appear in a script line or in Slurm's file name patterns.
 
     Raises:
         SpecError: the path contains control characters or a backslash.
     """
-    if not str(place.absolute()).isprintable() or "\\" in str(place.absolute()):
+    if not str(folder.absolute()).isprintable() or "\\" in str(folder.absolute()):
         accepted = "for Slurm, a path without control characters and backslashes"
-        raise SpecError([Problem("--out", "", str(place), accepted)])
+        raise SpecError([Problem("--out", "", str(folder), accepted)])
 
 
 def _directives(
-    place: Path, runs: Sequence[str], options: SlurmOptions, jobs: int, threads: int
+    folder: Path, runs: Sequence[str], options: SlurmOptions, jobs: int, threads: int
 ) -> Iterator[str]:
-    yield _directive("job-name", place.name)
+    yield _directive("job-name", folder.name)
     yield _directive("array", f"0-{len(runs) - 1}%{min(jobs, len(runs))}")
     yield "--requeue"
     yield _directive("signal", f"B:USR2@{options.notice}")  # "B:" signals only the batch shell
     yield "--open-mode=append"
-    yield _directive("output", f"{place}/slurm-".replace("%", "%%") + "%A_%a.log")
+    yield _directive("output", f"{folder}/slurm-".replace("%", "%%") + "%A_%a.log")
     yield "--ntasks=1"
     yield _directive("cpus-per-task", str(threads))
     requested = {

@@ -104,18 +104,18 @@ def _style() -> str:
     return f":root{{{variables(PALETTE)}}}{dark}{(FOLDER / 'page.css').read_text(encoding='utf-8')}"
 
 
-def _svg(picture: ReportPicture, panel: ReportPanel, place: int) -> str:
+def _svg(picture: ReportPicture, panel: ReportPanel, index: int) -> str:
     inches = PANEL_INCHES if picture.columns <= 3 else SMALL_INCHES
-    return panel_svg(panel, f"{picture.name}-{place}", inches)
+    return panel_svg(panel, f"{picture.name}-{index}", inches)
 
 
 def _shares(rank: PaperRank) -> Iterator[str]:
     """``500: 35 %``; of bands and of several step lengths the least and the greatest."""
     steps: dict[float, list[RankSample]] = {}
-    for look in rank.looks:
-        steps.setdefault(look.step, []).append(look)
+    for sample in rank.looks:
+        steps.setdefault(sample.step, []).append(sample)
     for step, looks in steps.items():
-        shares = sorted({f"{100 * look.rank:.0f}" for look in looks}, key=float)
+        shares = sorted({f"{100 * sample.rank:.0f}" for sample in looks}, key=float)
         yield f"{step:,.0f}: {shares[0]}{f'–{shares[-1]}' if len(shares) > 1 else ''} %"
 
 
