@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,6 +45,14 @@ def append_to(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     os.set_blocking(descriptor, True)
     return os.fdopen(descriptor, "ab")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`; False if it is out of reach, as `Path.exists` says from Python 3.14
+    on."""
+    with suppress(OSError):
+        return path.exists()
+    return False
 
 
 def _check(path: Path, mode: int) -> None:

@@ -20,6 +20,7 @@ from bncore.config.probes import Cadence, Probes
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES
+from bncore.plain_files import exists
 from bncore.store.machine_log import MACHINE
 from bncore.store.measured import Best, best_of, middle_layer, rows, take
 from bncore.store.paths import SweepDir, read_sweep
@@ -188,7 +189,7 @@ def is_read(view: RunView, name: str) -> bool:
     if view.columns.complete or has(view, name):
         return True
     measure = MEASURES.get(name)
-    if name.startswith(BEST) or (measure and measure.table == MACHINE) or view.run.lineage_file.exists():
+    if name.startswith(BEST) or (measure and measure.table == MACHINE) or exists(view.run.lineage_file):
         return False
     text = measure.field or measure.key if measure else name
     return not speaks_of(view.run.journal_file, f'"{text}"'.encode())

@@ -16,6 +16,7 @@ from bncore.config.model import Spec
 from bncore.config.observed import Observed
 from bncore.follow.request_view import RequestView, applied_changes, in_inbox, journaled, with_changes
 from bncore.launch.slurm.state import Queue, state_by_slurm
+from bncore.plain_files import exists
 from bncore.store.columns import Columns
 from bncore.store.commands import read_controls
 from bncore.store.errors import StoreError
@@ -228,7 +229,7 @@ class RunFollower:
     @property
     def complete(self) -> bool:
         """Whether all history was read, or there is no readable journal."""
-        return self._unreadable or self._reader.columns.complete or not self.run.journal_file.exists()
+        return self._unreadable or self._reader.columns.complete or not exists(self.run.journal_file)
 
     def _rests(self, budget_s: float | None, *, journal: bool) -> bool:
         """Whether a run with unchanged files needs no poll: it has ended and was read as far as requested."""
@@ -319,7 +320,7 @@ def view_runs(
     views = []
     for run in runs:
         follower = RunFollower(run, observer, queue)
-        inherits = (settings or enough is not None) and run.lineage_file.exists()
+        inherits = (settings or enough is not None) and exists(run.lineage_file)
         view = follower.poll(None if inherits or (settings and was_steered(run)) else 0.0)
         while not (follower.complete or enough is None or enough(view)):
             view = follower.poll(BUDGET_S)
@@ -331,7 +332,7 @@ def view_runs(
 
 def was_steered(run: RunDir) -> bool:
     """Whether the run, or the run it was forked from, may ever have received a request."""
-    return run.lineage_file.exists() or speaks_of(run.journal_file, b'"request"')
+    return exists(run.lineage_file) or speaks_of(run.journal_file, b'"request"')
 
 
 def _same(view: RunView, other: RunView) -> bool:

@@ -15,6 +15,7 @@ from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.observed import Observed, observed_from_toml
 from bncore.config.toml import not_runnable, resolved_spec_from_toml
+from bncore.plain_files import exists
 from bncore.store.columns import Columns
 from bncore.store.errors import NoSuchRun
 from bncore.store.paths import RunDir, meta_of
@@ -124,10 +125,10 @@ def read_settings(run: RunDir) -> Spec | Observed:
     """Parse a run's spec.toml.
 
     Raises:
-        NoSuchRun: there is none.
+        NoSuchRun: there is none, or it is out of reach.
         SpecError: it is invalid.
     """
-    if not run.spec_file.is_file():
+    if not exists(run.spec_file):
         raise NoSuchRun(f"{run.path}: no run directory (it has no spec.toml)")
     try:
         return resolved_spec_from_toml(run.spec_file)

@@ -11,7 +11,7 @@ from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.observed import Observed, observed_from_toml
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.plain_files import read_plain
+from bncore.plain_files import exists, read_plain
 from bncore.store.dropped_requests import in_effect
 from bncore.store.errors import StoreError
 from bncore.store.journal import REPLAYED_EVENTS, SCHEMA, Event, event_of
@@ -46,7 +46,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
     status = read_status(run)
     if status is None:
         problems.append(f"{run.status_file}: no valid heartbeat")
-    elif status.state == "queued" and not run.journal_file.exists():
+    elif status.state == "queued" and not exists(run.journal_file):
         return problems
     events = _events(run, problems)
     problems += _sequence_problems(run, events)
@@ -146,7 +146,7 @@ def _multiples(of: int, first: int, end: int) -> set[int]:
 
 def _checkpoint_digests(run: RunDir, loadable: Loadable, problems: list[str]) -> dict[int, str]:
     digests: dict[int, str] = {}
-    for path in sorted(run.checkpoints.glob("*.pt")) if run.checkpoints.is_dir() else []:
+    for path in sorted(run.checkpoints.glob("*.pt")) if exists(run.checkpoints) else []:
         try:
             step, digest = loadable(path)
         except ValueError as error:

@@ -90,6 +90,8 @@ def exit_code_of(error: Exception) -> ExitCode | None:
     """Exit code for an error that a person can act on; None for a bug, which deserves its traceback."""
     if isinstance(error, NoSuchRun):
         return ExitCode.NO_RUN
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return ExitCode.USAGE
     return ExitCode.USAGE if isinstance(error, SpecError | StoreError | DataError) else None
 
 

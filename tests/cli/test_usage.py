@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from bntui.cli.exit_codes import ExitCode
+from bntui.cli.options import exit_code_of
 from cli.factories import bnrun, clean_environment, tiny_experiment
+
+
+def test_a_path_that_is_out_of_reach_is_no_bug() -> None:
+    assert exit_code_of(PermissionError(13, "Permission denied", "runs/x")) is ExitCode.USAGE
+    assert exit_code_of(PermissionError(1, "Operation not permitted")) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from bncore.config.model import Optim
 from bncore.follow.request_view import summary
-from bncore.follow.run_view import RunFollower
+from bncore.follow.run_view import RunFollower, view_runs
 from bncore.launch.slurm.state import Queue
 from bncore.store.commands import Pause, Set
 from bncore.store.journal import Journal
@@ -18,6 +20,7 @@ from bncore.store.owner import acquire
 from bncore.store.paths import RunDir, SweepDir, variant_and_seed
 from bncore.store.requests import send_request
 from bncore.store.status import SILENCE_S, Observer, State, Status, write_status
+from bncore.store.verify import verify
 from live.factories import BEGUN, SMALL, Clock, events, forked_run, made_run, request, view_of
 
 
@@ -84,6 +87,23 @@ def test_a_journal_that_cannot_be_read_is_a_message(tmp_path: Path) -> None:
     run = made_run(tmp_path / "a-s0")
     run.journal_file.mkdir()
     assert "journal.jsonl: cannot be read" in view_of(run).message
+
+
+def test_a_run_out_of_reach_is_unknown_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, stat = made_run(tmp_path / "made-001" / "none-s0", events()), Path.stat
+
+    def refused(path: Path, **more: bool) -> os.stat_result:
+        if run.path in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    [view] = view_runs([run], settings=True, enough=lambda _view: False)
+    assert (view.state, len(view.columns.tables())) == ("unknown", 0)
+    assert view.message == f"{run.journal_file}: cannot be read: Permission denied"
+    assert verify(run, lambda _path: (0, ""))
 
 
 def test_messages_and_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
