@@ -26,6 +26,8 @@ class Reading:
     """Ends of the range around a mean."""
     best: tuple[float, float] | None = None
     """Step at which the curve is best, and its value there."""
+    reached: tuple[float, float] | None = None
+    """First step at which the curve is as good as the selected at the crosshair (NaN: never), and the value."""
     end: float | None = None
     """Last step of a curve that ends before the crosshair and so has no value there."""
 
@@ -104,6 +106,23 @@ def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> lis
         if style not in read
     ]
     return [replace(one, best=best[one.style][1]) if one.style in best else one for one in found] + not_begun
+
+
+def with_reached(
+    found: list[Reading], curves: Iterable[Curve], better: str, selected: int | None
+) -> list[Reading]:
+    """Readings with the first step at which each curve reaches the value read of the style `selected`: at which
+    it is at or below that value, or if higher is better, at or above. Bands reach none."""
+    levels = (one.low for one in found if one.style == selected and one.is_line and np.isfinite(one.low))
+    level = next(levels, None)
+    if not better or level is None:
+        return found
+    reached = {}
+    for curve in curves:
+        if curve.is_line and curve.weight == "main":
+            there = curve.low <= level if better == "lower" else curve.low >= level
+            reached[curve.style] = (float(curve.x[there.argmax()]) if there.any() else np.nan, level)
+    return [replace(one, reached=reached.get(one.style)) for one in found]
 
 
 def _reached(curve: Curve, x: float, falling: bool) -> int | None:

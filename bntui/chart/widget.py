@@ -17,7 +17,7 @@ from bntui.actions import CURVES, bindings
 from bntui.chart.frame import ChartStyle, TerminalPicture
 from bntui.chart.picture import draw, draw_unread, pointed
 from bntui.chart.plot import Plot
-from bntui.chart.reading import Reading, readings, with_best
+from bntui.chart.reading import Reading, readings, with_best, with_reached
 from bntui.chart.view import SMALLEST, View
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99)
@@ -62,23 +62,29 @@ class Chart(Plot):
         """The data shown, with the reader's choice of y axis."""
         return self._shown if self.log_y is None else replace(self._shown, log_y=self.log_y)
 
-    def readings(self) -> list[tuple[Reading, Reading | None]]:
+    def readings(self, selected: int | None = None) -> list[tuple[Reading, Reading | None]]:
         """Readings of the curves at the crosshair as drawn, each with its raw reading if smoothed; ordered by
-        style."""
+        style.
+
+        Arguments:
+            selected: style of the curve whose value the others are said to reach.
+        """
         if self.crosshair is None or self._unread is None:
             return []
-        drawn = self._read(self._unread[2].curves, self.crosshair)
+        drawn = self._read(self._unread[2].curves, self.crosshair, selected)
         raw = self._read(self.data.curves, self.crosshair) if self.smoothing else [None] * len(drawn)
         return sorted(zip(drawn, raw, strict=False), key=lambda pair: pair[0].style)
 
-    def _read(self, curves: Sequence[Curve], x: float) -> list[Reading]:
+    def _read(self, curves: Sequence[Curve], x: float, selected: int | None = None) -> list[Reading]:
         """Readings at `x`, with positions in the axis's labels."""
         found = with_best(readings(curves, x, falling=self.data.falling), curves, self.data.better)
+        found = with_reached(found, curves, self.data.better, selected)
         return [
             replace(
                 r,
                 x=self._written(r.x),
                 best=r.best and (self._written(r.best[0]), r.best[1]),
+                reached=r.reached and (self._written(r.reached[0]), r.reached[1]),
                 end=None if r.end is None else self._written(r.end),
             )
             for r in found

@@ -28,24 +28,29 @@ class GridPage(RunsPage):
             at = float(chart.data.x_written(np.array(chart.crosshair or 0.0)))
             name = "" if chart.data.x_name == "step" else f"{chart.data.x_name} "
             title = f"At {name}{position_text(at)}: {chart.data.title}"
-            self.query_one(Sidebar).read(title, at, chart.readings())
+            self.query_one(Sidebar).read(title, at, chart.readings(self._selected_style))
+
+    @property
+    def _selected_style(self) -> int | None:
+        group = self.selection.group(self.groups)
+        return None if group is None else group.style
 
     def reading(self) -> str:
         chart = self.grid.current
         if chart is None:
             return ""
         rows = []
-        for drawn, raw in chart.readings():
+        for drawn, raw in chart.readings(self._selected_style):
             one = raw or drawn
             edges = (one.low, one.high) if not one.is_line else one.band or ("", "")
             mean = one.low if one.is_line else ""
             smoothed = drawn.low if raw and one.is_line else ""
-            values = (one.name, one.x, mean, *edges, smoothed, *reversed(drawn.best or ("", "")))
+            there = (*reversed(drawn.best or ("", "")), *(drawn.reached or ("",))[:1])
+            values = (one.name, one.x, mean, *edges, smoothed, *there)
             rows.append(tuple("" if isinstance(v, float) and math.isnan(v) else v for v in values))
         if rows:
-            rows.insert(
-                0, ("curve", chart.data.x_name, "value", "low", "high", "smoothed", "best", "best at")
-            )
+            found = ("value", "low", "high", "smoothed", "best", "best at", "reached at")
+            rows.insert(0, ("curve", chart.data.x_name, *found))
         return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
 
     def focus_page(self) -> None:

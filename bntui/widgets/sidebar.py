@@ -213,7 +213,8 @@ def reading_rows(
     palette: Palette, at: float, drawn: Reading, raw: Reading | None, width: int
 ) -> Iterator[Text]:
     """A curve's name and value at the crosshair, followed by any details: band, noise floor, raw value, best
-    value, and the place of the measurement, or of the last one, if different."""
+    value, first step at which it is as good as the selected curve here, and the place of the measurement, or of
+    the last one, if different."""
     reached = math.isfinite(drawn.x)
     value = drawn.value if reached else "-"
     head = fmt.badge(palette, drawn.style).append(" ")
@@ -225,6 +226,10 @@ def reading_rows(
         rows.append([f"raw {exact(raw.low)}", *_band(raw)])
     if drawn.best is not None:
         rows.append([f"best {exact(drawn.best[1])} at {position_text(drawn.best[0])}"])
+    if drawn.reached is not None and drawn.reached[0] != drawn.x:
+        step, level = drawn.reached
+        there = f"reaches {exact(level)} at {position_text(step)}"
+        rows.append([f"never reaches {exact(level)}" if math.isnan(step) else there])
     if drawn.end is not None:
         rows.append([f"last measured at {position_text(drawn.end)}"])
     if reached and position_text(drawn.x) != position_text(at):

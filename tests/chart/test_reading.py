@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bncore.figure import Curve
 from bntui.chart.grid import cells
-from bntui.chart.reading import Reading, readings, sentence, shortened, with_best
+from bntui.chart.reading import Reading, readings, sentence, shortened, with_best, with_reached
 
 VALUES = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf]), min_size=1, max_size=30)
 
@@ -44,6 +44,33 @@ def test_bands_and_measures_without_a_better_way_have_no_best(better: str) -> No
     x = np.arange(3.0)
     curve = Curve("band", 0, x, x, x + 1) if better else line(0, [1.0, 2.0])
     assert [one.best for one in with_best(readings([curve], 1.0), [curve], better)] == [None]
+
+
+@given(VALUES, VALUES, st.integers(0, 29), st.sampled_from(["lower", "higher"]))
+def test_a_curve_reaches_what_is_read_of_the_selected_one_at_its_first_value_as_good(
+    values: list[float], others: list[float], at: int, better: str
+) -> None:
+    curves = [line(0, values), line(1, others)]
+    found = with_reached(readings(curves, float(at)), curves, better, 0)
+    level = values[at] if at < len(values) else np.nan
+    for reading in found:
+        if not np.isfinite(level):
+            assert reading.reached is None
+            continue
+        own = np.array((values, others)[reading.style])
+        as_good = np.flatnonzero(own <= level if better == "lower" else own >= level)
+        assert reading.reached is not None
+        np.testing.assert_equal(reading.reached, (as_good[0] if as_good.size else np.nan, level))
+
+
+def test_without_a_better_way_or_a_selected_line_nothing_is_reached() -> None:
+    x = np.arange(3.0)
+    curves = [line(0, [3.0, 2.0, 1.0]), Curve("band", 1, x, x, x + 1)]
+    found = readings(curves, 1.0)
+    for better, selected in (("", 0), ("lower", 1), ("lower", 7), ("lower", None)):
+        assert all(one.reached is None for one in with_reached(found, curves, better, selected))
+    line_, band = with_reached(found, curves, "lower", 0)
+    assert (line_.reached, band.reached) == ((1.0, 2.0), None)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=30), st.floats(-4, 4))

@@ -50,6 +50,24 @@ def test_beyond_its_end_a_curve_says_where_it_was_last_measured_and_no_strip_is_
     drive(app, (160, 48), act)
 
 
+def test_at_which_step_each_curve_reaches_the_selected_one_s_value_is_said(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "two-001")
+    made_run(sweep.path / "none-s0", events(40))  # 1 / (1 + step)
+    made_run(sweep.path / "batch-s0", events(40, loss=0.02))
+    write_sweep(sweep.path, ["none-s0", "batch-s0"])
+    app = explorer(tmp_path, sweep, smoothing=0)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("at", *"19", "enter")
+        await until(pilot, lambda: "reaches 0.05 at 0" in text_of(app))
+        await pilot.press("down")
+        await until(pilot, lambda: "never reaches 0.02" in text_of(app))
+        await pilot.press("Y")
+        assert [row.split("\t")[-1] for row in app.clipboard.splitlines()] == ["reached at", "", "0"]
+
+    drive(app, (160, 48), act)
+
+
 def test_the_panel_has_the_order_of_the_runs_and_keeps_the_selected_one_in_view(tmp_path: Path) -> None:
     sweep = SweepDir(tmp_path / "many-001")
     names = [f"{name}-s0" for name in ("none", "batch", "l1", "l2", "linf", "own", "more", "last")]

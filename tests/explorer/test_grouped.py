@@ -176,8 +176,10 @@ def test_what_the_crosshair_reads_stands_beside_the_charts_and_can_be_copied(swe
         assert " at 29 " in text_of(app).partition("none ×3 ")[2], "and where it is best"
         await pilot.press("Y")
         head, first, *_ = (line.split("\t") for line in app.clipboard.splitlines())
-        assert head == ["curve", "step", "value", "low", "high", "smoothed", "best", "best at"]
-        assert first[5:] == [first[5], first[5], "29"], "the loss falls: best, smoothed, is the last one"
+        assert head == ["curve", "step", "value", "low", "high", "smoothed", "best", "best at", "reached at"]
+        assert first[5:] == [first[5], first[5], "29", "29"], (
+            "the loss falls: best, smoothed, is the last one"
+        )
         assert first[:2] == ["none ×3", "29"]
         assert [float(value) for value in first[2:5]] == pytest.approx([1 / 30] * 3)
         assert float(first[5]) > 1 / 30
