@@ -157,7 +157,7 @@ VERBS: dict[str, Verb] = {
     "set": _setter("settings", "", _all, "name=value …"),
     "pause": Verb("pause", frozenset({"running"}), _bare(Pause)),
     "resume": Verb("resume", frozenset({"paused"}), _bare(Resume)),
-    "restart": Verb("restart", ENDED, None),
+    "restart": Verb("restart", ENDED, None, hint="nothing to type"),
     "step": Verb("step", WORKING, _step, lambda spec: ("1", "10", "100"), "number of steps"),
     "checkpoint": Verb("checkpoint", WORKING, _bare(Checkpoint)),
     "evaluate": Verb("evaluate", WORKING, _bare(Evaluate)),
