@@ -81,6 +81,17 @@ def test_a_request_typed_at_once_is_one_request(sweep: SweepDir) -> None:
     steer(sweep, act)
 
 
+def test_text_pasted_right_after_a_key_goes_into_what_the_key_opens(tmp_path: Path) -> None:
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        type_at_once(app, "/")
+        app.post_message(events.Paste("sharpness"))
+        await until(pilot, lambda: [one.value for one in app.screen.query(Input)] == ["sharpness"])
+
+    drive(app, (120, 30), steps)
+
+
 def test_a_string_sent_by_a_terminal_at_once_goes_where_it_would_go_key_by_key(tmp_path: Path) -> None:
     run = made_run(tmp_path / "runs" / "made-001" / "batch-s0", journal())
     write_sweep(SweepDir(run.path.parent).path, ["batch-s0"], name="made", title="Made")
