@@ -236,10 +236,10 @@ def resamples(members: int) -> tuple[Floats, Floats]:
     if members > ENUMERATED:
         counts = np.random.default_rng(0).multinomial(members, np.full(members, 1 / members), RESAMPLES)
         return counts / members, np.full(RESAMPLES, 1 / RESAMPLES)
-    found, chances = [], []
+    shares, chances = [], []
     for drawn in combinations_with_replacement(range(members), members):
         counts = np.bincount(drawn, minlength=members)
         ways = factorial(members) // int(np.prod([factorial(n) for n in counts]))
-        found.append(counts / members)
+        shares.append(counts / members)
         chances.append(ways / members**members)
-    return np.array(found), np.array(chances)
+    return np.array(shares), np.array(chances)

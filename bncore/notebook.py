@@ -82,20 +82,20 @@ class Sweep:
             ImportError: neither polars nor pandas is installed.
             KeyError: no run has such a table.
         """
-        found = {name: run.frame(table) for name, run in self.runs.items() if table in run.tables}
-        if not found:
+        frames = {name: run.frame(table) for name, run in self.runs.items() if table in run.tables}
+        if not frames:
             names = ", ".join(sorted({name for run in self.runs.values() for name in run.tables})) or "none"
             raise KeyError(f"{table}: no such table in {self.sweep.path.name}; expected one of {names}")
         if find_spec("polars"):
             import polars  # noqa: PLC0415 - optional
 
             named = [
-                frame.select(polars.lit(name).alias("run"), polars.all()) for name, frame in found.items()
+                frame.select(polars.lit(name).alias("run"), polars.all()) for name, frame in frames.items()
             ]
             return polars.concat(named, how="diagonal")
         import pandas  # noqa: PLC0415 - optional
 
-        return pandas.concat(found, names=["run"]).reset_index(level=0).reset_index(drop=True)
+        return pandas.concat(frames, names=["run"]).reset_index(level=0).reset_index(drop=True)
 
     def plot(
         self,
@@ -139,14 +139,14 @@ def load_run(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | Non
         SpecError: its spec.toml is invalid.
         StoreError: its journal has a newer schema.
     """
-    found = _find(path, root)
-    if isinstance(found, SweepDir):
-        runs = found.runs()
+    run_or_sweep = _find(path, root)
+    if isinstance(run_or_sweep, SweepDir):
+        runs = run_or_sweep.runs()
         if len(runs) != 1:
             names = ", ".join(run.path.name for run in runs) or "none"
             raise NoSuchRun(f"{path}: a sweep; expected one of its runs ({names}), or load_sweep")
-        (found,) = runs
-    return _loaded(found)
+        (run_or_sweep,) = runs
+    return _loaded(run_or_sweep)
 
 
 def load_sweep(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Sweep:
@@ -159,10 +159,10 @@ def load_sweep(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | N
     Raises:
         NoSuchRun: no sweep, or more than one, has that name.
     """
-    found = _find(path, root)
-    if isinstance(found, RunDir):
+    run_or_sweep = _find(path, root)
+    if isinstance(run_or_sweep, RunDir):
         raise NoSuchRun(f"{path}: a run; expected a sweep, or load_run")
-    return Sweep(found)
+    return Sweep(run_or_sweep)
 
 
 def _find(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> RunDir | SweepDir:

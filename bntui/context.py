@@ -83,8 +83,8 @@ class Selection:
 
     def group(self, groups: Sequence[Group]) -> Group | None:
         """The group that contains the selected run, or the first group if none does."""
-        found = next((one for one in groups if any(v.run.path == self.selected for v in one.runs)), None)
-        return found or next(iter(groups), None)
+        match = next((one for one in groups if any(v.run.path == self.selected for v in one.runs)), None)
+        return match or next(iter(groups), None)
 
     def is_reference(self, group: Group) -> bool:
         """Whether the group contains the reference run."""
@@ -132,8 +132,8 @@ class PageContext:
 
     def key(self, action: str) -> str:
         """Key of an action, by the action's id; if it has none, its entry in the palette."""
-        found = next(one for one in self.actions if one.id == action)
-        return found.key or f"“{found.label}” of the palette"
+        match = next(one for one in self.actions if one.id == action)
+        return match.key or f"“{match.label}” of the palette"
 
     def grouping(self, snapshot: Snapshot) -> Grouping | None:
         """How runs are grouped; None: single runs."""

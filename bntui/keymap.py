@@ -29,7 +29,7 @@ def read_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], l
     written = dict(_flat(table))
     for name, value in written.items():
         unknown = _unknown_action(name)
-        found, accepted = _keys_of(value)
+        new, accepted = _keys_of(value)
         if unknown:
             problems.append(Problem(file, f"keys.{name}", value, *unknown))
         elif accepted:
@@ -37,7 +37,7 @@ def read_keys(table: Mapping[str, object], file: str) -> tuple[dict[str, str], l
         else:
             (action,) = (one for one in ACTIONS if one.id == name)
             stay = [key for key in action.keys.split(",") if _stays(key, action.scope)]
-            keys[name] = ",".join(dict.fromkeys([*found, *stay]))
+            keys[name] = ",".join(dict.fromkeys([*new, *stay]))
     conflicts = _conflicts(keys)
     return keys, problems + [Problem(file, f"keys.{name}", written[name], *why) for name, why in conflicts]
 
@@ -87,7 +87,7 @@ def _keys_of(value: object) -> tuple[list[str], str]:
         if text and key_of(text) is None:
             accepted = "a character such as 'b' or '?', or a name such as 'ctrl+b', 'f5', 'Enter' or 'PgUp'"
             return [], accepted + did_you_mean(text, [*KEY_NAMES.values(), *NAMED])
-    return [found for text in texts if text and (found := key_of(text))], ""
+    return [key for text in texts if text and (key := key_of(text))], ""
 
 
 def _conflicts(keys: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:

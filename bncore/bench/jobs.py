@@ -76,37 +76,37 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
     plan = replace(plan, runs=tuple(one for one in plan.runs if one.name == run))
     gpus = visible_gpus() if plan.runs[0].spec.device.startswith("cuda") else ()
     before = occupancy(gpus) if gpus else None
-    found: list[ConcurrentRuns] = []
+    measured: list[ConcurrentRuns] = []
     for count in _doubling(most):
-        needed = _described(before, found, count)
+        needed = _described(before, measured, count)
         if needed is not None:
             yield Row(f"{count} at once", math.nan, math.nan, math.nan, needed, "")
             break
         try:
-            found.append(_measured(plan, count, gpus, at_least_s))
+            measured.append(_measured(plan, count, gpus, at_least_s))
         except NotMeasured as error:
-            if not found:
+            if not measured:
                 raise
             yield Row(f"{count} at once", math.nan, math.nan, math.nan, f"left out: {error}", "")
             break
-        yield _row(found[-1], found[0])
-        if len(found) > 1 and found[-1].speed < found[-2].speed / WORTH:
+        yield _row(measured[-1], measured[0])
+        if len(measured) > 1 and measured[-1].speed < measured[-2].speed / WORTH:
             break
-    best = recommended(found)
+    best = recommended(measured)
     yield Row(
         f"--jobs {best}",
         best,
         default,
-        next(one.speed for one in found if one.count == best) / found[0].speed,
+        next(one.speed for one in measured if one.count == best) / measured[0].speed,
         f"the fewest with {WORTH:.0%} of the most steps per second; {default} is the default",
         "",
     )
 
 
-def recommended(found: list[ConcurrentRuns]) -> int:
+def recommended(measured: list[ConcurrentRuns]) -> int:
     """The smallest number of concurrent runs whose speed is nearly the best."""
-    enough = WORTH * max(one.speed for one in found)
-    return min(one.count for one in found if one.speed >= enough)
+    enough = WORTH * max(one.speed for one in measured)
+    return min(one.count for one in measured if one.speed >= enough)
 
 
 def _doubling(most: int) -> Iterator[int]:
@@ -117,12 +117,12 @@ def _doubling(most: int) -> Iterator[int]:
     yield most
 
 
-def _described(before: Occupancy | None, found: list[ConcurrentRuns], count: int) -> str | None:
+def _described(before: Occupancy | None, measured: list[ConcurrentRuns], count: int) -> str | None:
     """Why this many runs would not fit in GPU memory, extrapolated from fewer runs; None if they fit."""
-    if before is None or not found or found[-1].gpus is None:
+    if before is None or not measured or measured[-1].gpus is None:
         return None
-    last = found[-1].gpus
-    needed = before.used + (last.used - before.used) / found[-1].count * count
+    last = measured[-1].gpus
+    needed = before.used + (last.used - before.used) / measured[-1].count * count
     room = (1 - SPARE) * last.total
     return f"left out: {needed:,.0f} MiB, {last.total:,.0f} are there" if needed > room else None
 

@@ -33,8 +33,8 @@ def bench_journal(events: int = 1_000_000) -> Iterator[Row]:
         while not reader.columns.complete:
             reader.advance(budget_s=0.05)
         whole = time.perf_counter() - start
-        found = len(reader.columns.series("step", "loss"))
-        assert found == events, f"{found} of {events} events were read"
+        steps_read = len(reader.columns.series("step", "loss"))
+        assert steps_read == events, f"{steps_read} of {events} events were read"
     nan = float("nan")
     yield Row("event written", 1e6 * written / events, nan, nan, "", "us")
     yield Row("event read", 1e6 * whole / events, nan, nan, "", "us")

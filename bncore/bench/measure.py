@@ -70,12 +70,12 @@ def beside(
     works = times(ours, steps), times(theirs, steps)
     for work in works:
         seconds(work, device)
-    found: tuple[list[float], list[float]] = [], []
+    milliseconds: tuple[list[float], list[float]] = [], []
     for i in range(repeats):
         for which in (1, 0) if i % 2 else (0, 1):
-            found[which].append(1000 * seconds(works[which], device) / steps)
-    speed = median(other / mine for mine, other in zip(*found, strict=True))
-    return Row(what, median(found[0]), median(found[1]), 1 / speed if costs else speed, target)
+            milliseconds[which].append(1000 * seconds(works[which], device) / steps)
+    speed = median(other / mine for mine, other in zip(*milliseconds, strict=True))
+    return Row(what, median(milliseconds[0]), median(milliseconds[1]), 1 / speed if costs else speed, target)
 
 
 def times(work: Work, count: int) -> Work:

@@ -158,18 +158,18 @@ def _against(took: float, floor: float) -> tuple[float, float, float]:
 
 def naive_ics(view: StepView) -> list[dict[str, Tensor]]:
     """The naive implementation: per layer, the gradient of the whole network, of which one layer's is used."""
-    found = []
+    gradients = []
     for index in range(1, len(view.net.layers)):
         mixed = {
             name: (view.after if view.layer_of(name) < index else view.before)[name] for name in view.before
         }
-        found.append({f"layers.{index}.weight": view.gradient_at(mixed)[1][f"layers.{index}.weight"]})
-    return found
+        gradients.append({f"layers.{index}.weight": view.gradient_at(mixed)[1][f"layers.{index}.weight"]})
+    return gradients
 
 
 def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, list[float]]:
     """The naive implementation: cloned parameters, moved copies, and results read back one by one."""
-    found: dict[str, list[float]] = {"loss": [], "grad_diff": [], "cosine": []}
+    fields: dict[str, list[float]] = {"loss": [], "grad_diff": [], "cosine": []}
     flat = torch.cat([g.flatten() for g in view.grads.values()])
     for multiple in multiples:
         moved = {name: t.clone() for name, t in view.before.items()}
@@ -177,10 +177,10 @@ def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, lis
             moved[name] = moved[name] - multiple * view.lr * g
         loss, grads = view.gradient_at(moved)
         there = torch.cat([g.flatten() for g in grads.values()])
-        found["loss"].append(loss.item())
-        found["grad_diff"].append((there - flat).norm().item())
-        found["cosine"].append(torch.nn.functional.cosine_similarity(there, flat, dim=0).item())
-    return found
+        fields["loss"].append(loss.item())
+        fields["grad_diff"].append((there - flat).norm().item())
+        fields["cosine"].append(torch.nn.functional.cosine_similarity(there, flat, dim=0).item())
+    return fields
 
 
 def _works(session: TrainState, view: StepView, probe: Probe) -> dict[str, Work]:

@@ -88,13 +88,13 @@ def changed(spec: Spec, changes: Mapping[str, Any], source: str = "request") -> 
 
 def values_at(spec: Spec, paths: Iterable[str]) -> Changes:
     """The values of `spec` at dotted paths, as in JSON."""
-    found: Changes = {}
+    values: Changes = {}
     for path in paths:
         value: Any = spec
         for key in path.split("."):
             value = getattr(value, key)
-        found[path] = list(value) if isinstance(value, tuple) else value
-    return found
+        values[path] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def _not_settable(source: str, path: str, value: object) -> Problem:

@@ -116,9 +116,9 @@ def _problems(
     path, written = _field_path(model, detail)
     kind, value = detail["type"], detail["input"]
     if kind == "conflicts":
-        for name, found, accepted in detail["ctx"]["found"]:
+        for name, refused, accepted in detail["ctx"]["found"]:
             layer = layer_of(tuple(name.split(".")))
-            yield name, Problem(layer.file, _in_file(layer, name), found, accepted)
+            yield name, Problem(layer.file, _in_file(layer, name), refused, accepted)
         return
     accepted, message = "", ""
     if kind == "extra_forbidden":

@@ -107,7 +107,7 @@ def check_changes(
         SpecError: all values that are not accepted, with the control, the value and the accepted values.
     """
     by_name = {control.name: control for control in controls}
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     problems = []
     for name, given in changes.items():
         control = by_name.get(name)
@@ -117,10 +117,10 @@ def check_changes(
         elif not control.accepts(value):
             problems.append(Problem(source, name, given, control.accepted))
         else:
-            found[name] = value  # type: ignore[assignment]  # of one of the kinds: it is accepted
+            values[name] = value  # type: ignore[assignment]  # of one of the kinds: it is accepted
     if problems:
         raise SpecError(problems)
-    return found
+    return values
 
 
 def parse_controls(

@@ -17,8 +17,8 @@ def tables_at(path: Path, root: type[BaseModel] = Spec) -> tuple[type[BaseModel]
     """The models that the table at `path` may have, one per shape; empty if there is no table at `path`."""
     models: tuple[type[BaseModel], ...] = (root,)
     for key in path:
-        found = (_models(m.model_fields[key].annotation) for m in models if key in m.model_fields)
-        models = tuple(dict.fromkeys(model for group in found for model in group))
+        models_of_key = (_models(m.model_fields[key].annotation) for m in models if key in m.model_fields)
+        models = tuple(dict.fromkeys(model for group in models_of_key for model in group))
     return models
 
 
@@ -53,8 +53,8 @@ def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) 
 def types_at(path: Path, root: type[BaseModel] = Spec) -> tuple[object, ...]:
     """The plain types and literal words that the field at `path` accepts; for a list, those of its items."""
     models = owners_of(path, root)
-    found = (kind for model in models for kind in _plain_types(model.model_fields[path[-1]].annotation))
-    return tuple(dict.fromkeys(found))
+    kinds = (kind for model in models for kind in _plain_types(model.model_fields[path[-1]].annotation))
+    return tuple(dict.fromkeys(kinds))
 
 
 def _plain_types(annotation: Any) -> Iterator[object]:

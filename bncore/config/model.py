@@ -59,45 +59,45 @@ class Spec(SpecFields):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
-        found = conflicts(self)
-        if found:
-            text = "; ".join(f"{field} = {value!r}: expected {accepted}" for field, value, accepted in found)
-            raise PydanticCustomError("conflicts", "{text}", {"text": text, "found": found})
+        wrong = conflicts(self)
+        if wrong:
+            text = "; ".join(f"{field} = {value!r}: expected {accepted}" for field, value, accepted in wrong)
+            raise PydanticCustomError("conflicts", "{text}", {"text": text, "found": wrong})
         return self
 
 
 def conflicts(spec: SpecFields) -> list[tuple[str, object, str]]:
     """Conflicts between fields that are each valid: (dotted field, its value, what is accepted)."""
-    found: list[tuple[str, object, str]] = []
+    problems: list[tuple[str, object, str]] = []
     data, loss, net, schedule = spec.data, spec.loss, spec.net, spec.optim.schedule
     because = f"because data.source is '{data.source}'"
     wanted = "squared_error" if isinstance(data, GaussianData) else "cross_entropy"
     if loss.kind != wanted:
-        found.append(("loss.kind", loss.kind, f"'{wanted}', {because}"))
+        problems.append(("loss.kind", loss.kind, f"'{wanted}', {because}"))
     if isinstance(data, GaussianData):
         if isinstance(net, VGG):
-            found.append(("net.kind", net.kind, f"'dln' or 'mlp', {because}"))
+            problems.append(("net.kind", net.kind, f"'dln' or 'mlp', {because}"))
         if spec.batch_size != "full" and spec.batch_size > data.samples:
             accepted = f"'full' or at most data.samples, which is {data.samples}"
-            found.append(("batch_size", spec.batch_size, accepted))
+            problems.append(("batch_size", spec.batch_size, accepted))
     elif data.source == "folder" and data.path is None:
-        found.append(("data.path", "", f"the folder of the images, {because}"))
-    found += _image_size_conflicts(spec)
-    found += single_value_conflicts(spec)
+        problems.append(("data.path", "", f"the folder of the images, {because}"))
+    problems += _image_size_conflicts(spec)
+    problems += single_value_conflicts(spec)
     count = net.layers
     for name in ("ics", "activations", "theory"):
         numbers = getattr(spec.probes, name).layers
         if any(number > count for number in numbers):
             accepted = f"numbers from 1 to {count}, the layers of a {net.kind}"
-            found.append((f"probes.{name}.layers", list(numbers), accepted))
-    found += _device_conflicts(spec)
+            problems.append((f"probes.{name}.layers", list(numbers), accepted))
+    problems += _device_conflicts(spec)
     milestones = list(schedule.milestones)
     if schedule.kind == "step" and not milestones:
         accepted = "at least one step, because the kind is 'step'"
-        found.append(("optim.schedule.milestones", milestones, accepted))
+        problems.append(("optim.schedule.milestones", milestones, accepted))
     if any(later <= earlier for earlier, later in pairwise(milestones)):
-        found.append(("optim.schedule.milestones", milestones, "steps in ascending order, each once"))
-    return found
+        problems.append(("optim.schedule.milestones", milestones, "steps in ascending order, each once"))
+    return problems
 
 
 def _image_size_conflicts(spec: SpecFields) -> Iterator[tuple[str, object, str]]:

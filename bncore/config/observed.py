@@ -76,10 +76,10 @@ def refuse_observed(path: Path) -> None:
         SpecError: the run observes an external training loop.
     """
     try:
-        found = OBSERVED in read_table(path)
+        is_observed = OBSERVED in read_table(path)
     except SpecError:
         return
-    if found:
+    if is_observed:
         raise SpecError([not_runnable(path)])
 
 

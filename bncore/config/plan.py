@@ -121,8 +121,8 @@ def plan(
             layers = [*base, *points, ConfigLayer("seeds", "", {"seed": seed}), *overrides]
             if data_path is not None and value_at(lay(layers)[0], ("data", "source")) != "gaussian":
                 layers.append(ConfigLayer("--data-dir", "", {"data": {"path": data_path}}))
-            spec, found = check_spec(layers, base[0])
-            problems += found
+            spec, of_run = check_spec(layers, base[0])
+            problems += of_run
             if spec is not None:
                 runs.append(PlannedRun(f"{variant}-s{seed}", variant, seed, spec))
     sources = {run.spec.data.source for run in runs}

@@ -71,9 +71,9 @@ def linear_norms(spec: SpecFields, outputs: int | None) -> list[LinearNorm]:
         widths = list(net.hidden)
         return [LinearNorm(number, width) for number, width in enumerate(widths, start=1)]
     if net.kind == "dln":
-        found = [LinearNorm(1, net.width)] if net.depth > 1 else []
+        first = [LinearNorm(1, net.width)] if net.depth > 1 else []
         last = net.normalise_last and outputs is not None
-        return [*found, LinearNorm(net.depth, outputs or 0)] if last else found
+        return [*first, LinearNorm(net.depth, outputs or 0)] if last else first
     convolutions = net.layers - len(net.head) - 1
     widths = [max(1, round(width * net.width)) for width in net.head]
     return [LinearNorm(number, width) for number, width in enumerate(widths, start=convolutions + 1)]

@@ -38,8 +38,8 @@ class ImageArrays:
 
     def fingerprint(self) -> str:
         """SHA-256 over the class names, the shapes and bytes of all four arrays, and `skipped`."""
-        found = self._fingerprint_of_arrays()
-        return hashlib.sha256(f"{found}\0{self.skipped}".encode()).hexdigest() if self.skipped else found
+        digest = self._fingerprint_of_arrays()
+        return hashlib.sha256(f"{digest}\0{self.skipped}".encode()).hexdigest() if self.skipped else digest
 
     def check(self, fingerprint: str | None, message: str) -> str:
         """Check these images against `fingerprint`, if given, and return their fingerprint.
@@ -49,13 +49,13 @@ class ImageArrays:
         Raises:
             DataError: `fingerprint` is that of other images; the error starts with `message`.
         """
-        found = self.fingerprint()
-        if fingerprint is None or fingerprint == found:
-            return found
+        own = self.fingerprint()
+        if fingerprint is None or fingerprint == own:
+            return own
         if fingerprint == self._fingerprint_of_arrays():
             return fingerprint
         without = f" without {self.skipped}" if self.skipped else ""
-        raise DataError(f"{message} {found}{without}; expected {fingerprint}")
+        raise DataError(f"{message} {own}{without}; expected {fingerprint}")
 
     def _fingerprint_of_arrays(self) -> str:
         digest = hashlib.sha256("\0".join(self.classes).encode())

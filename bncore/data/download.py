@@ -70,14 +70,14 @@ class Transfer:
                         raise OSError(f"HTTP {error.code} {escape_control(error.reason)}".strip()) from None
             file.seek(0)
             md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]  # typeshed wants a name
-            found = md5.hexdigest()
-            if found == self.md5:
+            digest = md5.hexdigest()
+            if digest == self.md5:
                 return
             size, cut = file.seek(0, os.SEEK_END), _is_cut_short(file)
             file.truncate(0)
             if not resumed:
                 what = "the archive there is cut short" if cut else "another archive came"
-                raise OSError(f"{what}: {size:,} bytes with MD5 {found}; expected {self.md5}")
+                raise OSError(f"{what}: {size:,} bytes with MD5 {digest}; expected {self.md5}")
             resumed = False  # the earlier contents may have been of another file
 
     def _fill(self, file: BinaryIO) -> None:

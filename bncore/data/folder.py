@@ -80,20 +80,20 @@ def list_tree(path: Path) -> Tree:
 def _list(split: Path, skipped: Counter[str]) -> Listing:
     if not split.is_dir():
         raise DataError(f"{split}: missing; expected train/<class>/ and test/<class>/ with images in them")
-    found: Listing = {}
+    listing: Listing = {}
     for entry in _entries(split):
         if entry.is_dir():
-            found[_class_name(entry)] = _pictures(entry, skipped)
+            listing[_class_name(entry)] = _pictures(entry, skipped)
         else:
             skipped[_kind(entry) + BESIDE] += 1
-    empty = [name for name, files in found.items() if not files]
-    if len(found) < 2 or empty:
-        what = f"no images in {', '.join(empty)}" if empty else f"{len(found)} class folders"
+    empty = [name for name, files in listing.items() if not files]
+    if len(listing) < 2 or empty:
+        what = f"no images in {', '.join(empty)}" if empty else f"{len(listing)} class folders"
         there = f" (there: {_in_words(skipped)})" if skipped else ""
         raise DataError(
             f"{split}: {escape_control(what)}{there}; expected at least two folders, each with images"
         )
-    return found
+    return listing
 
 
 def _class_name(folder: os.DirEntry[str]) -> str:

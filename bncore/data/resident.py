@@ -84,9 +84,9 @@ def _gaussian(spec: Spec, data: GaussianData, device: torch.device | str) -> Dat
     digest = hashlib.sha256()
     for tensor in (*train, *test):
         digest.update(tensor.numpy().tobytes())
-    found = digest.hexdigest()
-    if data.fingerprint not in (None, found):
-        raise DataError(f"data.fingerprint: the data drawn are {found}; expected {data.fingerprint}")
+    fingerprint = digest.hexdigest()
+    if data.fingerprint not in (None, fingerprint):
+        raise DataError(f"data.fingerprint: the data drawn are {fingerprint}; expected {data.fingerprint}")
     dtype = dtype_of(spec)
     return Dataset(
         train_inputs=train[0].to(device, dtype),
@@ -96,7 +96,7 @@ def _gaussian(spec: Spec, data: GaussianData, device: torch.device | str) -> Dat
         outputs=data.features,
         source="gaussian",
         title=title_of("gaussian", None),
-        fingerprint=found,
+        fingerprint=fingerprint,
         dtype=dtype,
         seed=spec.seed,
         batch_size=spec.batch_size,

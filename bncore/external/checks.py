@@ -104,11 +104,11 @@ def stability(optimizer: torch.optim.Optimizer) -> float:
     if type(optimizer) is not torch.optim.SGD or any(group["maximize"] for group in optimizer.param_groups):
         return float("nan")
     names = ("momentum", "dampening", "nesterov", "weight_decay")
-    found = {
+    thresholds = {
         sgd_threshold(float(group["lr"]), **{name: group[name] for name in names})
         for group in optimizer.param_groups
     }
-    return found.pop() if len(found) == 1 else float("nan")
+    return thresholds.pop() if len(thresholds) == 1 else float("nan")
 
 
 def _problems(model: object, optimizer: object, probes: Probes, *, strict: bool) -> Iterator[str]:

@@ -99,8 +99,8 @@ def compared(captured: Gradient, recomputed: Gradient) -> tuple[float, float]:
         ArithmeticError: one of them is not finite.
     """
     there = [recomputed[name] if name in recomputed else torch.zeros_like(g) for name, g in captured.items()]
-    found = whole(there, [g.to(a.dtype) for g, a in zip(captured.values(), there, strict=True)])
-    size, other, apart = float(found.length), float(length(list(captured.values()))), float(found.l2)
+    both = whole(there, [g.to(a.dtype) for g, a in zip(captured.values(), there, strict=True)])
+    size, other, apart = float(both.length), float(length(list(captured.values()))), float(both.l2)
     if not (math.isfinite(size) and math.isfinite(apart)):
         raise ArithmeticError("the gradient is not finite")
     if size == other == 0:
@@ -108,11 +108,11 @@ def compared(captured: Gradient, recomputed: Gradient) -> tuple[float, float]:
     if size == 0 or other == 0:
         return 1.0, other / size if size else math.inf
     scale = 1.0 if apart <= 1e-12 * size else other / size
-    return math.sqrt(2 * float(found.one_minus_cosine)), scale
+    return math.sqrt(2 * float(both.one_minus_cosine)), scale
 
 
 def require_same(
-    captured: Gradient, recomputed: Gradient, found: Fidelity, *, recorded: float | None, loss: float
+    captured: Gradient, recomputed: Gradient, measured: Fidelity, *, recorded: float | None, loss: float
 ) -> None:
     """Check, for ``check="strict"``, that the recomputed loss and gradient match the loop's; the loop's gradient
     may be shorter.
@@ -120,7 +120,7 @@ def require_same(
     Raises:
         ObserveError: they do not match.
     """
-    allowed = found.tolerance
+    allowed = measured.tolerance
     logged = math.nan if recorded is None else recorded
     if not (abs(logged - loss) <= allowed * max(abs(logged), abs(loss)) or math.isnan(logged + loss)):
         raise ObserveError(
@@ -133,14 +133,14 @@ def require_same(
         raise ObserveError(
             f"gradient: {idle[0]}.grad is not 0, though the loss does not depend on it; {EXPECTED}"
         )
-    if found.deviation > allowed:
+    if measured.deviation > allowed:
         raise ObserveError(
-            f"gradient: at the update it is {found.deviation:.3g} of its length away from that of the loss; "
+            f"gradient: at the update it is {measured.deviation:.3g} of its length away from that of the loss; "
             f"{EXPECTED}: accumulation over batches, autocast, averaging over processes, activation "
             "checkpointing, hooks and clipping by value make it another"
         )
-    if found.scale > 1 + allowed:
+    if measured.scale > 1 + allowed:
         raise ObserveError(
-            f"gradient: at the update it is {found.scale:.6g} times that of the loss; {EXPECTED}: a gradient "
+            f"gradient: at the update it is {measured.scale:.6g} times that of the loss; {EXPECTED}: a gradient "
             "scaler has to be unscaled before the update"
         )

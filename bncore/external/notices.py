@@ -13,7 +13,7 @@ from bncore.external.recomputed_step import RecomputedStep
 
 def announcements(net: nn.Module, probes: Probes, recomputed: RecomputedStep) -> dict[str, str]:
     """Warnings to give once per run, by key."""
-    view, found = recomputed.view, recomputed.fidelity
+    view, fidelity = recomputed.view, recomputed.fidelity
     said = {}
     if probes.ics.every and type(net) is not nn.Sequential:
         said["ics"] = (
@@ -26,20 +26,20 @@ def announcements(net: nn.Module, probes: Probes, recomputed: RecomputedStep) ->
             "the forward pass draws at random: probes make it with the step's own draws; there is no noise "
             "floor, because in another order the samples would meet each other's draws"
         )
-    if abs(found.scale - 1) > found.tolerance:
-        how = "clipped or scaled down" if found.scale < 1 else "scaled up"
+    if abs(fidelity.scale - 1) > fidelity.tolerance:
+        how = "clipped or scaled down" if fidelity.scale < 1 else "scaled up"
         said["scale"] = (
-            f"the gradient is {how} before the update, here to {found.scale:.3g} of that of the "
+            f"the gradient is {how} before the update, here to {fidelity.scale:.3g} of that of the "
             "loss: grad_norm is what is left of it, probes measure that of the loss"
         )
-    if not found.faithful:
+    if not fidelity.faithful:
         said["fidelity"] = (
-            f"the loss's gradient, recomputed, deviates by {found.deviation:.3g} of its length from the "
-            f"loop's own, where rounding explains {found.tolerance:.2g}: they measure the loss as given"
+            f"the loss's gradient, recomputed, deviates by {fidelity.deviation:.3g} of its length from the "
+            f"loop's own, where rounding explains {fidelity.tolerance:.2g}: they measure the loss as given"
         )
-    if found.loss_deviation > found.tolerance:
+    if fidelity.loss_deviation > fidelity.tolerance:
         said["loss"] = (
-            f"the recorded loss deviates by {found.loss_deviation:.3g} of its size from that of the batch: "
+            f"the recorded loss deviates by {fidelity.loss_deviation:.3g} of its size from that of the batch: "
             "a loss that is scaled, divided for accumulation or holds a penalty is another"
         )
     if view.rates is not None:

@@ -268,10 +268,10 @@ class Observation(Controls):
                 self._write("warning", step.step, text=text)
 
     def _run_probes(self, recomputed: RecomputedStep) -> None:
-        step, found = recomputed.view.step, recomputed.fidelity
-        doubted: dict[str, Any] = {} if found.faithful else {"faithful": False}
+        step, fidelity = recomputed.view.step, recomputed.fidelity
+        doubted: dict[str, Any] = {} if fidelity.faithful else {"faithful": False}
         results = list(self._probes.measure(recomputed.view))  # all passes first: other processes wait
-        self._write("probe", step, name="fidelity", **found.fields())
+        self._write("probe", step, name="fidelity", **fidelity.fields())
         for result in results:
             if isinstance(result, Measured):
                 self._write("probe", step, name=result.name, **result.fields, **doubted)

@@ -32,13 +32,13 @@ class Autocast:
 
 
 @contextmanager
-def autocast_seen(found: set[torch.dtype]) -> Iterator[None]:
+def autocast_seen(dtypes: set[torch.dtype]) -> Iterator[None]:
     """Add to `found` the dtypes of all autocast regions opened within the context."""
 
     def enter(region: torch.autocast, enter: Callable[[torch.autocast], object]) -> object:
         entered = enter(region)
         if torch.is_autocast_enabled(region.device):
-            found.add(torch.get_autocast_dtype(region.device))
+            dtypes.add(torch.get_autocast_dtype(region.device))
         return entered
 
     with _entering(enter):

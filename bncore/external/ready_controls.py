@@ -148,13 +148,13 @@ class Controls:
         """
         if not modules:
             raise ObserveError("control_noise: no modules; expected names, or patterns such as 'layer*.bn1'")
-        found = self._modules(modules, nn.Module)
+        named = self._modules(modules, nn.Module)
         if self._steering.compiled:
             raise ObserveError(
                 "control_noise: the model is compiled; expected one that is not: it calls no new hooks"
             )
         seed = self._seed + self._steering.peers.rank
-        noise = ModuleNoise(found, step=lambda: self._steering.last_started, seed=seed, **amplitudes)
+        noise = ModuleNoise(named, step=lambda: self._steering.last_started, seed=seed, **amplitudes)
         self.control(name, lambda: noise.on, noise.switch)
         for field, least in AMPLITUDES.items():
             self.control(
@@ -195,11 +195,11 @@ class Controls:
 
     def _modules(self, patterns: Sequence[str], kind: type[Any]) -> list[Any]:
         named = dict(self._net.named_modules())
-        found = []
+        matching = []
         for name, module in named.items():
             wanted = not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
             if wanted and name and isinstance(module, kind):
-                found.append(module)
+                matching.append(module)
         what = kind.__name__.lstrip("_")
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in named):
@@ -207,9 +207,9 @@ class Controls:
                 raise ObserveError(
                     f"control: {pattern!r} names no module; expected one of named_modules(){hint}"
                 )
-        if not found:
+        if not matching:
             raise ObserveError(f"control: the model has no {what} there; expected at least one")
-        return found
+        return matching
 
     @staticmethod
     def _alike(name: str, values: Sequence[object]) -> None:

@@ -90,11 +90,11 @@ class Recomputation:
         Raises:
             ObserveError: the step cannot be recomputed, or differs from the loop's and the check is strict.
         """
-        found, casts = [layer_map] if layer_map is not None else [], {captured.autocast.dtype} - {None}
-        looking = watched(self.net, found) if not found else nullcontext()
+        layer_maps, casts = [layer_map] if layer_map is not None else [], {captured.autocast.dtype} - {None}
+        looking = watched(self.net, layer_maps) if not layer_maps else nullcontext()
         with looking, captured.autocast.region(), autocast_seen(cast(set[torch.dtype], casts)):
             view = self._view(captured)
-        view = replace(view, layer_map=found[0])
+        view = replace(view, layer_map=layer_maps[0])
         if layer_map is None:  # the first step
             check_checkpointing(view)
         if torch.float16 in casts:

@@ -295,16 +295,16 @@ OBSERVED: dict[str, Handler[Any]] = {
 """How an observed loop answers each kind of request."""
 
 
-def _numbers(found: object) -> dict[str, float]:
+def _numbers(given: object) -> dict[str, float]:
     """The numbers that `on_evaluate` returned.
 
     Raises:
         RequestRefused: it is not a mapping of names to numbers.
     """
-    if not isinstance(found, Mapping):
-        raise RequestRefused(f"evaluate: on_evaluate gave {type(found).__name__}; expected a dict of numbers")
+    if not isinstance(given, Mapping):
+        raise RequestRefused(f"evaluate: on_evaluate gave {type(given).__name__}; expected a dict of numbers")
     try:
-        return numbers_of(found, "evaluate")
+        return numbers_of(given, "evaluate")
     except ValueError as error:
         raise RequestRefused(str(error)) from None
 

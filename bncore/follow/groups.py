@@ -49,15 +49,15 @@ class Group:
         """Runs changed by requests differently from other runs of the group that reached the same step: by run
         directory, the step of the first such request."""
         changes = {view.run.path: _changes(view) for view in self.runs}
-        found = {}
+        first_steps = {}
         for view in self.runs:
             mine = changes[view.run.path]
             for number, (step, _) in enumerate(mine, 1):
                 others = (changes[other.run.path] for other in self.runs if other.step > step)
                 if any([c for _, c in one[:number]] != [c for _, c in mine[:number]] for one in others):
-                    found[view.run.path] = step
+                    first_steps[view.run.path] = step
                     break
-        return found
+        return first_steps
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
         by: dotted paths of the settings, as submitted, and perhaps ``variant``, that all runs of a group share;
             empty: the runs of a sweep's variant form a group.
     """
-    found: dict[tuple[str, ...], list[RunView]] = {}
+    runs_by_key: dict[tuple[str, ...], list[RunView]] = {}
     several = len({view.run.path.parent for view in views}) > 1
     variants = {(view.run.sweep.name if several else "", view.variant) for view in views}
     ambiguous = len({variant for _, variant in variants}) < len(variants)
@@ -92,11 +92,11 @@ def groups_of(views: Sequence[RunView], by: Sequence[str] = ()) -> tuple[Group, 
             for path in by
         )
         own = (view.run.sweep.name, view.variant) if several else ("", view.variant)
-        found.setdefault(key or own, []).append(view)
-    variant_of = [runs[0].variant for runs in found.values()]
-    styles = range(len(found)) if by else variant_styles(variant_of)
+        runs_by_key.setdefault(key or own, []).append(view)
+    variant_of = [runs[0].variant for runs in runs_by_key.values()]
+    styles = range(len(runs_by_key)) if by else variant_styles(variant_of)
     groups = []
-    for (key, runs), style in zip(found.items(), styles, strict=True):
+    for (key, runs), style in zip(runs_by_key.items(), styles, strict=True):
         name = ", ".join(key) if by else f"{key[0]}/{key[1]}" if ambiguous else key[1]
         groups.append(Group(name, style, tuple(runs)))
     return tuple(groups)
@@ -124,15 +124,15 @@ def varying(views: Sequence[RunView]) -> tuple[str, ...]:
 
 def departures(group: Group) -> list[Departure]:
     """Runs of the group that were changed differently from others, or that ended before the furthest one."""
-    found = []
+    departed = []
     furthest = max((view.step for view in group.runs), default=0)
     for view in group.runs:
         step = group.left.get(view.run.path)
         if step is not None:
-            found.append(Departure(view, step, "changed"))
+            departed.append(Departure(view, step, "changed"))
         elif not is_going(view) and view.step < furthest:
-            found.append(Departure(view, view.step, view.state))
-    return found
+            departed.append(Departure(view, view.step, view.state))
+    return departed
 
 
 def members(
@@ -140,15 +140,15 @@ def members(
 ) -> list[Member]:
     """The series of the group's runs, each limited to the steps at which it counts in the mean; for a fork,
     without its parent's part."""
-    found = []
+    series = []
     for view in group.runs:
         points = take(view.columns, measure, layer, multiple)
         first = view.columns.parent[1] if view.columns.parent else 0
         until = group.left.get(view.run.path)
         start, end = np.searchsorted(points.x, [first, np.inf if until is None else until])
         ended = until is not None or not is_going(view)
-        found.append(Member(points.x[start:end], points.y[start:end], ended))
-    return found
+        series.append(Member(points.x[start:end], points.y[start:end], ended))
+    return series
 
 
 class Newest(NamedTuple):
@@ -168,10 +168,10 @@ def newest(group: Group, measure: Measure, band: Band) -> Newest | None:
         for view in _without_departed(group).runs
         if (value := view.newest(measure.table, measure.field)) is not None
     ]
-    found = aggregate([Member(np.zeros(1), np.array([value])) for value in values], band, log=measure.log)
-    if not len(found.x) or not found.count[0]:
+    mean = aggregate([Member(np.zeros(1), np.array([value])) for value in values], band, log=measure.log)
+    if not len(mean.x) or not mean.count[0]:
         return None
-    return Newest(int(found.count[0]), float(found.mean[0]), float(found.low[0]), float(found.high[0]))
+    return Newest(int(mean.count[0]), float(mean.mean[0]), float(mean.low[0]), float(mean.high[0]))
 
 
 def best(group: Group, measure: Measure) -> Best | None:
@@ -187,13 +187,13 @@ def _without_departed(group: Group) -> Group:
 
 def _changes(view: RunView) -> list[tuple[int, str]]:
     """Step and values of each request that changed the training."""
-    found = []
+    requests = []
     for event in applied_changes(view.columns):
         changes = changes_of(event).items()
         kept = {key: value for key, value in changes if key.partition(".")[0] not in OBSERVING}
         if kept:
-            found.append((int(event["step"]), repr(sorted(kept.items()))))
-    return found
+            requests.append((int(event["step"]), repr(sorted(kept.items()))))
+    return requests
 
 
 def _value(spec: Spec | None, path: str) -> str:
@@ -319,8 +319,8 @@ def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
 
 def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:
     """(n,) The mean noise floor of the runs; None if any run has none."""
-    found = [floor_of(view.columns, measure, layer) for view in group.runs]
-    floors = [floor for floor in found if floor is not None and len(floor.x)]
+    measured = [floor_of(view.columns, measure, layer) for view in group.runs]
+    floors = [floor for floor in measured if floor is not None and len(floor.x)]
     if len(floors) < len(group.runs):
         return None
     floor = aggregate([Member(one.x, one.y) for one in floors], "range", log=measure.log)
@@ -334,14 +334,14 @@ def group_tables(groups: Sequence[Group], band: Band) -> dict[str, Columns]:
     """Means and bands of the measures, by journal table: one row for each group, measure, field, layer or step
     length, and step. Machine figures are omitted, since every run records them at other steps.
     """
-    found: dict[str, list[Columns]] = {}
+    parts_by_table: dict[str, list[Columns]] = {}
     for group in groups:
         for measure in MEASURES.values():
             if measure.table != MACHINE:
-                found.setdefault(measure.table, []).extend(_of_measure(group, measure, band))
+                parts_by_table.setdefault(measure.table, []).extend(_of_measure(group, measure, band))
     return {
         table: {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for table, parts in sorted(found.items())
+        for table, parts in sorted(parts_by_table.items())
         if parts
     }
 

@@ -151,9 +151,9 @@ def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
         kept = ""
     else:
         name, kept = match[1].lower(), match[0]
-        found = run_field(name)
+        column = run_field(name)
         candidates = (
-            list(measured_names()) if name == "has" else values_of(found, iter(views)) if found else []
+            list(measured_names()) if name == "has" else values_of(column, iter(views)) if column else []
         )
     kept += (text[start + len(kept) :].rpartition(",")[0] + ",").lstrip(",") if match else ""
     typed = text[start + len(kept) :].lower()
@@ -356,11 +356,11 @@ def _items(value: re.Match[str]) -> list[tuple[str, int, int]]:
     whole, start = value[1], value.start(1)
     if whole[0] == '"':
         return [(whole.strip('"'), start, start + len(whole))]
-    found = []
+    items = []
     for part in whole.split(","):
-        found.append((part.replace('"', ""), start, start + len(part)))
+        items.append((part.replace('"', ""), start, start + len(part)))
         start += len(part) + 1
-    return found
+    return items
 
 
 def _equal(column: RunField, tests: Sequence[Callable[[float | str], bool]], *, negative: bool) -> Condition:

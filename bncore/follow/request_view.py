@@ -99,13 +99,13 @@ def _pending(request: Request) -> RequestView:
 
 def _set_aside(run: RunDir) -> tuple[RequestView, ...]:
     """Files that the run set aside as invalid or from unauthorized users, each with its reason."""
-    found = []
+    views = []
     with suppress(OSError):
         for path in sorted((run.inbox / "rejected").glob("*.reason")):
             ident = escape_control(path.name.removesuffix(".json.reason").rpartition("-")[2])
             reason = escape_control(read_plain(path).decode(errors="replace").strip())
-            found.append(RequestView(ident, "", "", "a request", "rejected", None, reason))
-    return tuple(found)
+            views.append(RequestView(ident, "", "", "a request", "rejected", None, reason))
+    return tuple(views)
 
 
 def with_changes(submitted: Spec | None, applied: Iterable[Event]) -> Spec | None:

@@ -161,8 +161,8 @@ def _logged(view: RunView, name: str) -> Value:
 
 def _named(name: str, items: Iterable[tuple[str, Value]]) -> Value:
     """The value with that name, ignoring case; escaped."""
-    found = next((value for key, value in items if key.lower() == name.lower()), None)
-    return escape_control(found) if isinstance(found, str) else found
+    match = next((value for key, value in items if key.lower() == name.lower()), None)
+    return escape_control(match) if isinstance(match, str) else match
 
 
 def no_such_field(name: str) -> str:
@@ -205,10 +205,10 @@ def _of_setting(path: tuple[str, ...]) -> RunField:
         if view.controls is not None:
             return _controlled(view, SPELLING.get(dotted(path), dotted(path)))
         try:
-            found: Value = attrgetter(dotted(path))(view.spec)
+            result: Value = attrgetter(dotted(path))(view.spec)
         except AttributeError:  # this kind of table lacks the setting, or there is no spec
             return None
-        return escape_control(found) if isinstance(found, str) else found
+        return escape_control(result) if isinstance(result, str) else result
 
     return RunField(dotted(path), value, types_at(path), kind="setting")
 
@@ -234,10 +234,10 @@ def _of_best(measure: Measure) -> Iterator[RunField]:
             return best_of(take(view.columns, measure), measure)
 
         def value(view: RunView) -> Value:
-            return found.value if (found := best(view)) else None
+            return result.value if (result := best(view)) else None
 
         def step(view: RunView) -> Value:
-            return found.step if (found := best(view)) else None
+            return the_best.step if (the_best := best(view)) else None
 
         yield RunField(f"{BEST}{measure.key}", value, unit=unit, kind="measure")
         yield RunField(f"{BEST}{measure.key}_step", step, kind="measure")
@@ -245,5 +245,5 @@ def _of_best(measure: Measure) -> Iterator[RunField]:
 
 def values_of(field: RunField, views: Iterator[RunView]) -> list[str]:
     """The accepted words and the text values that occur in runs, sorted, without duplicates or numbers."""
-    found = (field.of(view) for view in views)
-    return sorted({*field.words, *(value for value in found if isinstance(value, str))})
+    values = (field.of(view) for view in views)
+    return sorted({*field.words, *(value for value in values if isinstance(value, str))})

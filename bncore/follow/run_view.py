@@ -120,8 +120,8 @@ class RunView:
         """The newest machine figures; unknown ones are absent."""
         if self.status is not None and self.status.machine:
             return self.status.machine
-        found = {name: self.newest(MACHINE, name) for name in self.columns.fields(MACHINE)}
-        return {name: value for name, value in found.items() if value is not None}
+        newest = {name: self.newest(MACHINE, name) for name in self.columns.fields(MACHINE)}
+        return {name: value for name, value in newest.items() if value is not None}
 
     def newest(self, table: str, field: str) -> float | None:
         """The last value of a series; None if it is empty."""
@@ -347,7 +347,7 @@ def _same(view: RunView, other: RunView) -> bool:
 
 def _entry(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        entry = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return entry.st_mtime_ns, entry.st_size

@@ -81,10 +81,10 @@ class LocalSweep:
 
     def cancel_queued(self, name: str) -> bool:
         """Cancel a queued run; False if it is not queued."""
-        found = next((run for run in self._queue if run.path.name == name), None)
-        if found is not None:
-            self._queue.remove(found)
-        return found is not None
+        queued = next((run for run in self._queue if run.path.name == name), None)
+        if queued is not None:
+            self._queue.remove(queued)
+        return queued is not None
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Start no further runs, and send signal `number` to the workers, which write a checkpoint and end."""
@@ -174,8 +174,8 @@ def orphans(runs: Sequence[RunDir]) -> list[RunDir]:
     This searches processes, not `owner.json`, because a worker that is just starting does not hold its run yet.
     """
     by_path = {run.path.resolve(): run for run in runs}
-    found = {by_path[path] for path in _orphaned_paths() if path in by_path}
-    return [run for run in runs if run in found]
+    orphaned = {by_path[path] for path in _orphaned_paths() if path in by_path}
+    return [run for run in runs if run in orphaned]
 
 
 def await_orphans(

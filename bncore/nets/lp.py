@@ -62,8 +62,8 @@ def lp_normalized(
     Arguments:
         gamma, beta: (C,); None stands for 1 and 0.
     """
-    found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(y, gamma, beta, setting)
-    return found
+    result: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(y, gamma, beta, setting)
+    return result
 
 
 def _fused(y: Tensor, setting: LpSettings) -> bool:
@@ -121,10 +121,10 @@ def _differentiable(
     y, gamma, beta = inputs
     assert y is not None
     wanted = [t for t in inputs if t is not None and t.requires_grad]
-    found = iter(
+    gradients = iter(
         torch.autograd.grad(_by_definition(y, gamma, beta, setting)[0], wanted, grad, create_graph=True)
     )
-    return (next(found) if t is not None and t.requires_grad else None for t in inputs)
+    return (next(gradients) if t is not None and t.requires_grad else None for t in inputs)
 
 
 PerChannel = tuple[Tensor, Tensor, Tensor]

@@ -171,14 +171,14 @@ class ActivationsProbe(Probe):
             ArithmeticError: an output is not finite.
         """
         with torch.no_grad():
-            found = self._of_module(view) if isinstance(view, ModuleView) else self._of_layers(view)
-        moments = {n: (d.mean.clone(), d.variance.clone()) for n, d in found.items()}
-        fields = {**_histograms(found), **_averages(found), **_examples(view, found)}
+            distributions = self._of_module(view) if isinstance(view, ModuleView) else self._of_layers(view)
+        moments = {n: (d.mean.clone(), d.variance.clone()) for n, d in distributions.items()}
+        fields = {**_histograms(distributions), **_averages(distributions), **_examples(view, distributions)}
         if self._last:
             fields |= {f"{k}_step": v for k, v in _distance(moments, self._last).items()}
         self._start = self._start or moments
         fields |= {f"{k}_drift": v for k, v in _distance(moments, self._start).items()}
-        self._last, self._bins = moments, {n: d.bins for n, d in found.items()}
+        self._last, self._bins = moments, {n: d.bins for n, d in distributions.items()}
         return fields
 
     def state_dict(self) -> dict[str, Any]:
@@ -196,21 +196,21 @@ class ActivationsProbe(Probe):
         self._last = {int(n): (mean, var) for n, (mean, var) in state["last"].items()}
 
     def _of_module(self, view: ModuleView) -> dict[int, Distribution]:
-        found: dict[int, Distribution] = {}
+        distributions: dict[int, Distribution] = {}
         called: list[int] = []
 
         def see(number: int, z: Tensor) -> None:
             called.append(number)
             if not self.layers or number in self.layers:
                 exact = z if z.dtype == torch.float64 else z.float()  # autocast outputs are half precision
-                found[number] = distribution(None, number, exact, self._bins.get(number, self.count))
+                distributions[number] = distribution(None, number, exact, self._bins.get(number, self.count))
 
         view.layer_outputs(see)
-        wrong = sorted({*self.layers} - {*found})
-        if wrong or not found:
+        wrong = sorted({*self.layers} - {*distributions})
+        if wrong or not distributions:
             accepted = f"layers whose module is called: {', '.join(map(str, sorted(called))) or 'none is'}"
             raise ValueError(f"probes.activations.layers: {wrong}; expected {accepted}")
-        return dict(sorted(found.items()))
+        return dict(sorted(distributions.items()))
 
     def _of_layers(self, view: StepView) -> dict[int, Distribution]:
         normed = tuple(n for n, layer in enumerate(view.net.layers, start=1) if layer.norm is not None)
@@ -221,47 +221,47 @@ class ActivationsProbe(Probe):
             raise ValueError(f"probes.activations.layers: {wrong}; expected layers with a norm: {accepted}")
 
         def run(net: LayeredNet) -> dict[int, Distribution]:
-            found, x = {}, view.inputs
+            distributions, x = {}, view.inputs
             for number, layer in enumerate(net.layers, start=1):
                 if number > max(chosen, default=0):
                     break
                 z = layer.normalize(layer.map(x, layer.weight, view.how), *layer.affine, view.how)
                 if number in chosen:
-                    found[number] = distribution(layer, number, z, self._bins.get(number, self.count))
+                    distributions[number] = distribution(layer, number, z, self._bins.get(number, self.count))
                 x = layer.activate(z)
-            return found
+            return distributions
 
         return view.at_theta_t(run)
 
 
-def _histograms(found: Mapping[int, Distribution]) -> dict[str, Any]:
+def _histograms(distributions: Mapping[int, Distribution]) -> dict[str, Any]:
     return {
-        "layers": np.array(list(found)),
-        "counts": torch.stack([d.counts for d in found.values()]).cpu().numpy(),
-        "bin_low": np.array([d.bins.low for d in found.values()]),
-        "bin_width": np.array([d.bins.width for d in found.values()]),
+        "layers": np.array(list(distributions)),
+        "counts": torch.stack([d.counts for d in distributions.values()]).cpu().numpy(),
+        "bin_low": np.array([d.bins.low for d in distributions.values()]),
+        "bin_width": np.array([d.bins.width for d in distributions.values()]),
     }
 
 
-def _averages(found: Mapping[int, Distribution]) -> dict[str, Any]:
-    dead = [d.dead for d in found.values()]
+def _averages(distributions: Mapping[int, Distribution]) -> dict[str, Any]:
+    dead = [d.dead for d in distributions.values()]
     return {
-        "mean": _numbers([d.mean.mean() for d in found.values()]),
-        "variance": _numbers([d.variance.mean() for d in found.values()]),
+        "mean": _numbers([d.mean.mean() for d in distributions.values()]),
+        "variance": _numbers([d.variance.mean() for d in distributions.values()]),
         **({} if None in dead else {"dead": np.array(dead)}),
     }
 
 
-def _examples(view: StepView, found: Mapping[int, Distribution]) -> dict[str, Any]:
+def _examples(view: StepView, distributions: Mapping[int, Distribution]) -> dict[str, Any]:
     """One unit per layer, drawn with the run's seed: the same at every step."""
     unit = {}
-    for number, seen in found.items():
+    for number, seen in distributions.items():
         source = generator(view.seed, "probe", layer=number, part=ProbeDraws.ACTIVATIONS)
         unit[number] = int(torch.randint(len(seen.mean), (), generator=source))
     return {
         "unit": np.array(list(unit.values())),
-        "unit_mean": _numbers([found[n].mean[u] for n, u in unit.items()]),
-        "unit_variance": _numbers([found[n].variance[u] for n, u in unit.items()]),
+        "unit_mean": _numbers([distributions[n].mean[u] for n, u in unit.items()]),
+        "unit_variance": _numbers([distributions[n].variance[u] for n, u in unit.items()]),
     }
 
 

@@ -24,7 +24,7 @@ class LayerTensors(NamedTuple):
 
 def layer_tensors(net: LayeredNet, parameters: Mapping[str, Tensor]) -> list[LayerTensors]:
     """Every layer's tensors from parameters by name; those unused under the current norm are None."""
-    found = []
+    layers = []
     for index, layer in enumerate(net.layers):
         own, norm = f"layers.{index}.", layer.norm
         if norm is None:
@@ -32,8 +32,8 @@ def layer_tensors(net: LayeredNet, parameters: Mapping[str, Tensor]) -> list[Lay
         else:
             gamma = parameters[f"{own}norm.weight"] if norm.uses_gamma else None
             beta = parameters[f"{own}norm.bias"] if norm.uses_beta else None
-        found.append(LayerTensors(parameters[f"{own}weight"], gamma, beta))
-    return found
+        layers.append(LayerTensors(parameters[f"{own}weight"], gamma, beta))
+    return layers
 
 
 def run_layers(net: LayeredNet, tensors: list[LayerTensors], x: Tensor, p: ForwardMode) -> Tensor:
@@ -56,8 +56,8 @@ def with_tensors(net: LayeredNet, tensors: Mapping[str, Tensor], work: Callable[
     The network is unchanged when this returns, and its tensors are not written to.
     """
     lent = {f"net.{name}": tensor for name, tensor in tensors.items()}
-    found: T = functional_call(_Borrowed(net, work), lent, ())
-    return found
+    result: T = functional_call(_Borrowed(net, work), lent, ())
+    return result
 
 
 class _Borrowed(nn.Module):

@@ -67,7 +67,7 @@ class _Growing:
     new: list[LayerTensors]
 
     def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
-        found: list[Tensor] = []
+        gradients: list[Tensor] = []
         prefix, reached = self.view.inputs, 0
         for group in groups:
             leaves, chains = [], None
@@ -82,8 +82,8 @@ class _Growing:
                         prefix = self.view.net.layers[index].compute(prefix, *self.new[index], self.view.how)
             reached = group[-1]
             assert chains is not None
-            found += torch.autograd.grad(self._loss(chains, len(group)), leaves)
-        return found
+            gradients += torch.autograd.grad(self._loss(chains, len(group)), leaves)
+        return gradients
 
     def _old(self, index: int, weight: Tensor, chains: Tensor | None, entering: Tensor | None) -> Tensor:
         """The old layer on all chains; the entering chain comes last, and only for it is the weight a variable."""
@@ -130,7 +130,7 @@ def groups_of(
 ) -> list[Sequence[int]]:
     """Groups of layers whose chains are computed in one pass; arguments as for `growing_batch`."""
     groups = _even(layers, group) if group else _fitting(layers, held, budget)
-    return [part for found in groups for part in _even(found, limit or len(found))]
+    return [part for one in groups for part in _even(one, limit or len(one))]
 
 
 def _fitting(layers: Sequence[int], held: Callable[[int], float], budget: float) -> list[Sequence[int]]:

@@ -153,11 +153,11 @@ def largest_eigenpair(
     spent = 0
     while True:
         length = min(CYCLE, iterations - spent)
-        found = _lanczos(product, start, length)
-        spent += found.products
-        if spent >= iterations or found.residual <= tolerance:
-            return Eigenpair(found.value, found.vector, found.residual, spent)
-        start = found.vector
+        pair = _lanczos(product, start, length)
+        spent += pair.products
+        if spent >= iterations or pair.residual <= tolerance:
+            return Eigenpair(pair.value, pair.vector, pair.residual, spent)
+        start = pair.vector
 
 
 def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, length: int) -> Eigenpair:

@@ -41,12 +41,12 @@ def shifted_gradients(
 def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
     """The same directly from the definition, one full pass per layer: for networks that are not a `LayeredNet`."""
     new = rescaled_update(view, rescale) if rescale else view.after
-    found: list[Tensor] = []
+    gradients: list[Tensor] = []
     for index in layers:
         wanted = view.weights[index]
         mixed = {name: (new if view.layer_of(name) < index else view.before)[name] for name in view.before}
-        found.append(view.gradient_at(mixed, [wanted])[1][wanted])
-    return found
+        gradients.append(view.gradient_at(mixed, [wanted])[1][wanted])
+    return gradients
 
 
 def rescaled_update(view: StepView, relative: float) -> Parameters:
@@ -164,9 +164,9 @@ class IcsProbe(Probe):
                 "relative": compared.relative,
             }
 
-        def finish(found: Mapping[str, Tensor]) -> dict[str, Any]:
-            require_finite("a gradient", found["l2"])
-            fields = {**found, **self._floor(view, seen, chosen)}
+        def finish(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+            require_finite("a gradient", tensors["l2"])
+            fields = {**tensors, **self._floor(view, seen, chosen)}
             self._measured += 1
             return {
                 "layers": [i + 1 for i in chosen],

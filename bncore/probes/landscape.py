@@ -45,10 +45,10 @@ def _random(view: StepView, _: Curvature) -> dict[str, Tensor]:
 
 def _hessian(view: StepView, curvature: Curvature) -> dict[str, Tensor]:
     """The Hessian's top eigenvector, with the sign for which the loss initially falls along the step."""
-    found = top_eigenvector(view, iterations=curvature.iterations, tolerance=curvature.tolerance)
-    uphill = torch.stack([(found.vector[name] * g).sum() for name, g in view.grads.items()]).sum()
+    pair = top_eigenvector(view, iterations=curvature.iterations, tolerance=curvature.tolerance)
+    uphill = torch.stack([(pair.vector[name] * g).sum() for name, g in view.grads.items()]).sum()
     sign = torch.where(uphill < 0, -1.0, 1.0)
-    return {name: sign * found.vector[name] for name in view.grads}
+    return {name: sign * pair.vector[name] for name in view.grads}
 
 
 DIRECTIONS: dict[str, Callable[[StepView, Curvature], dict[str, Tensor]]] = {
@@ -126,12 +126,12 @@ class LandscapeProbe(Probe):
         kind, device = next(iter(view.before.values())).dtype, view.device
         lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
         given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))
-        return Measurement(None, view, given, self._along, lambda found: self._fields(view, found))
+        return Measurement(None, view, given, self._along, lambda tensors: self._fields(view, tensors))
 
-    def _fields(self, view: StepView, found: Mapping[str, Tensor]) -> dict[str, Any]:
+    def _fields(self, view: StepView, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
         b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
-        parts = [found[name] for name in ("loss", "size", "l2", "one_minus_cosine", "sum")]
+        parts = [tensors[name] for name in ("loss", "size", "l2", "one_minus_cosine", "sum")]
         fetched = torch.cat([*parts, *self._floor(view)]).cpu()
         require_finite("a loss or gradient along the direction", fetched)
         n, m = len(a), len(a) + len(b)
@@ -173,9 +173,9 @@ class LandscapeProbe(Probe):
         """d, in the order of the gradients and with ||d|| = ||g||; empty if it is g itself."""
         if self.direction == "gradient" and view.descent is view.grads:
             return []
-        found = list(DIRECTIONS[self.direction](view, self.curvature).values())
-        factor = length(vectors(view.grads.values())) / length(found)
-        return list(torch._foreach_mul(found, factor.to(found[0].dtype).view(())))
+        direction = list(DIRECTIONS[self.direction](view, self.curvature).values())
+        factor = length(vectors(view.grads.values())) / length(direction)
+        return list(torch._foreach_mul(direction, factor.to(direction[0].dtype).view(())))
 
     def _along(self, view: StepView, given: Sequence[Tensor]) -> dict[str, Tensor]:
         """Losses at all points, (A + B,), ||g||, (1,), and the gradients at the first A points compared with g."""

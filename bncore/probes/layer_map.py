@@ -49,7 +49,7 @@ class LayerMap:
 
 
 @contextmanager
-def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
+def watched(net: nn.Module, maps: list[LayerMap]) -> Iterator[None]:
     """Append to `found` the layer map of the forward passes inside the context, then remove the hooks."""
     names = {id(module): name for name, module in net.named_modules()}  # by id: a metric's hash changes
     calls: dict[str, int] = {}
@@ -79,7 +79,7 @@ def watched(net: nn.Module, found: list[LayerMap]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-    found.append(_layer_map(net, calls, outputs))
+    maps.append(_layer_map(net, calls, outputs))
 
 
 def outputs_seen(

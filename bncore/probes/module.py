@@ -66,11 +66,11 @@ class ModuleView(StepView):
     def _layers(self) -> dict[str, int]:
         """Layer index of each parameter; -1 before the first weight."""
         names = self.before if self.layer_map is None else self.layer_map.order
-        found, index, weights = {}, -1, set(self.weights)
+        numbers, index, weights = {}, -1, set(self.weights)
         for name in names:
             index += name in weights
-            found[name] = index
-        return found
+            numbers[name] = index
+        return numbers
 
     def rate_of(self, name: str) -> float:
         return self.lr if self.rates is None else self.rates[name]
@@ -95,8 +95,8 @@ class ModuleView(StepView):
             yield loss if micro.weight == 1 else micro.weight * loss
 
     def own_loss_at(self, parameters: Parameters) -> Tensor:
-        found: Tensor = self.within(parameters, lambda net: torch.stack(list(self.terms(net))).sum())
-        return found + self.penalty_at(parameters) if self.penalized else found
+        loss: Tensor = self.within(parameters, lambda net: torch.stack(list(self.terms(net))).sum())
+        return loss + self.penalty_at(parameters) if self.penalized else loss
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return self.processes.mean(tensors)

@@ -84,24 +84,24 @@ class ProbeGraphs:
         """Run a task, then capture and replay it; the graph is kept if both results agree."""
         self._kept.try_for(key)
         with recorder.aside():
-            found = task.compute(task.view, task.given)
+            tensors = task.compute(task.view, task.given)
         try:
             own = _with_own_memory(task)
             noise = NoiseInPlace(task.view.net.noise_sources)
             replay, result = recorder.record(lambda: _flat(own.compute(own.view, own.given)))
             replay()
-            if not same_to_the_bit([result], [_flat(found)]):
+            if not same_to_the_bit([result], [_flat(tensors)]):
                 raise CaptureRefused("the graph's measurement is not the same to the bit")
-            shapes = {name: tensor.shape for name, tensor in found.items()}
+            shapes = {name: tensor.shape for name, tensor in tensors.items()}
             self._kept.keep(key, _Graph(own, replay, result, shapes, noise))
         except (RuntimeError, CaptureRefused) as error:  # RuntimeError includes running out of memory
             like = f"measurements like that of step {task.view.step}"
             self._on_failure(f"no CUDA graph for {like}: {first_line(error)}")
-        return found
+        return tensors
 
 
-def _flat(found: Found) -> Tensor:
-    return torch.cat([tensor.flatten().double() for tensor in found.values()])
+def _flat(tensors: Found) -> Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in tensors.values()])
 
 
 def _tensors(task: Measurement) -> list[list[Tensor]]:

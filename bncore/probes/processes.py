@@ -108,8 +108,8 @@ class Processes:
         votes = torch.zeros(self.count, device=self.device)
         votes[self.rank] = float(not willing)
         dist.all_reduce(votes)
-        found: list[int] = votes.nonzero().flatten().tolist()
-        return found
+        ranks: list[int] = votes.nonzero().flatten().tolist()
+        return ranks
 
 
 ALONE = Processes()

@@ -126,7 +126,7 @@ class _Growing:
     new: Parameters
 
     def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
-        found: list[Tensor] = []
+        gradients: list[Tensor] = []
         prefix, reached = self.traced.x, 0
         for group in groups:
             leaves: dict[int, Tensor] = {}
@@ -140,8 +140,8 @@ class _Growing:
                     with torch.no_grad():
                         (prefix,) = self._call(index, self.new, [prefix.clone()])  # modules may write to it
             reached = places[-1]
-            found += self._gradients(chains, leaves)
-        return found
+            gradients += self._gradients(chains, leaves)
+        return gradients
 
     def _mixed(self, layer: int, leaves: dict[int, Tensor]) -> Parameters:
         """Updated parameters before this layer, old ones elsewhere; its weight is a variable, kept in `leaves`."""
@@ -162,14 +162,14 @@ class _Growing:
     def _call(self, index: int, parameters: Parameters, given: Sequence[Tensor]) -> list[Tensor]:
         """The output of a part for each input."""
         part = self.traced.parts[index]
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         with self.traced.autocast:
             for x in given:
                 if part.draws is not None:
                     part.draws.restore()
                 with self._lent(part.slots, parameters):
-                    found.append(part.module(x))
-        return found
+                    outputs.append(part.module(x))
+        return outputs
 
     @contextmanager
     def _lent(self, slots: Sequence[_Slot], parameters: Parameters) -> Iterator[None]:

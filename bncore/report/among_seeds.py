@@ -82,10 +82,10 @@ def beside(shown: FigureRuns, panel: str, drawn: DrawnMeasure) -> Iterator[Besid
 def beside_by_length(shown: FigureRuns, measure: Measure) -> Iterator[Beside]:
     """Rank the paper's curves of a panel over step lengths, for every variant: at the paper's steps that our runs
     measured, for the step lengths common to both."""
-    found: dict[str, list[PaperCurve]] = {}
+    by_legend: dict[str, list[PaperCurve]] = {}
     for curve in all_curves(measure.key, shown.figure):
-        found.setdefault(curve.legend, []).append(curve)
-    for legend, curves in found.items():
+        by_legend.setdefault(curve.legend, []).append(curve)
+    for legend, curves in by_legend.items():
         variant = _variant(curves[0], shown)
         seeds = _counted(shown.runs[variant], measure.table) if variant else []
         lines = [(run, line) for run in seeds if (line := _by_length(run, measure.field))]
@@ -153,7 +153,7 @@ def _beside(
     panel: str,
     variant: Variant,
     curve: str,
-    found: Aligned | str,
+    aligned: Aligned | str,
     *,
     seeds: Sequence[ReportRun],
     half: int = 0,
@@ -161,15 +161,15 @@ def _beside(
     """Rank a curve after averaging over `half` samples to either side. If it cannot be ranked, the result states
     the reason; `found` may be that reason."""
     if len(seeds) < 2:
-        found = ONE_SEED
+        aligned = ONE_SEED
     label, diverged = shown.setting.label(variant), sum(run.diverged for run in seeds)
     rank = PaperRank(shown.figure, panel, label, curve, len(seeds), diverged)
-    if isinstance(found, str):
-        return Beside(variant, replace(rank, reason=found), None)
-    ranked = smoothed(found, half) if half else found
+    if isinstance(aligned, str):
+        return Beside(variant, replace(rank, reason=aligned), None)
+    ranked = smoothed(aligned, half) if half else aligned
     looked = looks(ranked)
     reason = "" if looked else NO_STEP
-    return Beside(variant, replace(rank, looks=looked, as_far=as_far(ranked), reason=reason), found)
+    return Beside(variant, replace(rank, looks=looked, as_far=as_far(ranked), reason=reason), aligned)
 
 
 def _variant(curve: PaperCurve, shown: FigureRuns) -> Variant | None:

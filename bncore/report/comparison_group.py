@@ -75,22 +75,22 @@ class ComparisonGroup:
 
     def of(self, norm: str, noise: str = "", lr: float | None = None) -> BySeed:
         """The counted runs of a variant by seed; a seed has several runs if their instruments differ."""
-        found: dict[int, list[ReportRun]] = {}
+        by_seed: dict[int, list[ReportRun]] = {}
         for run in self.counted:
             if (run.variant.norm, run.variant.noise) == (norm, noise) and lr in (None, run.variant.lr):
-                found.setdefault(run.seed, []).append(run)
-        return found
+                by_seed.setdefault(run.seed, []).append(run)
+        return by_seed
 
     @cached_property
     def styles(self) -> dict[Variant, int]:
         """A distinct style for each variant."""
-        found: dict[Variant, int] = {}
+        chosen: dict[Variant, int] = {}
         for run in self.runs:
-            if run.variant not in found:
+            if run.variant not in chosen:
                 style = self.presentation.styles.get(run.run.path, 0)
-                taken = {*found.values()}
-                found[run.variant] = style if style not in taken else max(taken) + 1
-        return found
+                taken = {*chosen.values()}
+                chosen[run.variant] = style if style not in taken else max(taken) + 1
+        return chosen
 
     def rates(self, norm: str, noise: str = "") -> list[float]:
         """Learning rates at which a norm was run, ascending."""
@@ -136,8 +136,8 @@ def settings_of(runs: Sequence[ReportRun], presentation: Presentation = PLAIN) -
     for run in runs:
         if run.spec is not None:
             groups.setdefault(comparable(run.spec), []).append(run)
-    found = [_setting(group, presentation) for group in groups.values()]
-    return tuple(_distinguished(one, [other for other in found if other.title == one.title]) for one in found)
+    every = [_setting(group, presentation) for group in groups.values()]
+    return tuple(_distinguished(one, [other for other in every if other.title == one.title]) for one in every)
 
 
 def _distinguished(setting: ComparisonGroup, alike: Sequence[ComparisonGroup]) -> ComparisonGroup:

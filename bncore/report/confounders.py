@@ -179,12 +179,12 @@ def _table(
         key = (control.row(spec), control.column(spec))
         cells.setdefault(key, {}).setdefault(run.seed, []).append(run)
     names = dict.fromkeys(row for row, _ in cells)
-    found = tuple(
+    rows = tuple(
         (name, tuple(level(quantity, cells.get((name, column), {})) for column in columns)) for name in names
     )
-    if all(cell is None for _, row in found for cell in row):
+    if all(cell is None for _, row in rows for cell in row):
         return None
-    return ControlTable(control, network, quantity.name, quantity.log, columns, found)
+    return ControlTable(control, network, quantity.name, quantity.log, columns, rows)
 
 
 def _network(spec: Spec) -> str:

@@ -102,9 +102,9 @@ class Report:
 
     def variants(self, setting: ComparisonGroup) -> tuple[VariantRow, ...]:
         """Summary rows of a group's counted runs, one per variant."""
-        found: dict[Variant, dict[int, list[ReportRun]]] = {}
+        by_variant: dict[Variant, dict[int, list[ReportRun]]] = {}
         for run in setting.counted:
-            found.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
+            by_variant.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
         return tuple(
             VariantRow(
                 variant,
@@ -113,7 +113,7 @@ class Report:
                 sum(ones[0].diverged for ones in runs.values()),
                 tuple(level(quantity, runs) for quantity in SUMMARY),
             )
-            for variant, runs in found.items()
+            for variant, runs in by_variant.items()
         )
 
 
@@ -267,9 +267,9 @@ def _numbered(pictures: Sequence[ReportPicture]) -> tuple[ReportPicture, ...]:
     """Pictures with unique names: a figure covered by several groups becomes ``fig1``, ``fig1-2``."""
 
     seen: Counter[str] = Counter()
-    found = []
+    numbered = []
     for picture in pictures:
         seen[picture.name] += 1
         number = f"-{seen[picture.name]}" if seen[picture.name] > 1 else ""
-        found.append(replace(picture, name=f"{picture.name}{number}"))
-    return tuple(found)
+        numbered.append(replace(picture, name=f"{picture.name}{number}"))
+    return tuple(numbered)

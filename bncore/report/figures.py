@@ -140,14 +140,14 @@ _COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, ReportPicture]] = WeakKey
 def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[ReportPicture]:
     """Every figure that the runs of at least one group cover, in the paper's order."""
     for figure in FIGURES:
-        yield from (found[figure.number] for found in map(covered, settings) if figure.number in found)
+        yield from (drawn[figure.number] for drawn in map(covered, settings) if figure.number in drawn)
 
 
 def covered(setting: ComparisonGroup) -> dict[str, ReportPicture]:
     """The figures that the runs of a group cover, by number; cached per group."""
     if setting not in _COVERED:
         pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
-        _COVERED[setting] = {number: found for number, found in pictures.items() if found is not None}
+        _COVERED[setting] = {number: picture for number, picture in pictures.items() if picture is not None}
     return _COVERED[setting]
 
 
@@ -286,13 +286,13 @@ def _legend_label(group: CurveGroup) -> str:
 def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[CurveGroup]:
     """Runs that are evidence, in the same groups as in `show`; all other runs separately."""
     group_of = {view.run.path: group for group in presentation.groups for view in group.runs}
-    found: dict[object, list[ReportRun]] = {}
+    by_group: dict[object, list[ReportRun]] = {}
     for run in runs:
         group = group_of.get(run.run.path)
         alone = group is None or presentation.single or not run.counts
-        found.setdefault(run if alone else group, []).append(run)
+        by_group.setdefault(run if alone else group, []).append(run)
     free = count(max((group.style for group in presentation.groups), default=-1) + 1)
-    for key, together in found.items():
+    for key, together in by_group.items():
         name, style = (key.name, key.style) if isinstance(key, Group) else (together[0].name, next(free))
         yield CurveGroup(name, style, tuple(together))
 

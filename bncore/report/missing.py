@@ -41,15 +41,15 @@ def presets_for(claim: Claim) -> tuple[PresetTest, ...]:
     """Presets that meet every need of a claim: first the one made for it, then by number of extra options."""
     if claim.resolved_elsewhere:
         return ()
-    found = []
+    tests = []
     for name in preset_names():
         unmet = [[n for n in claim.needs if not n.met(specs)] for specs in _planned(name)]
         possible = [needs for needs in unmet if all(need.option for need in needs)]
         if possible:
             fewest = min(possible, key=len)
-            found.append(PresetTest(name, tuple(need.option for need in fewest)))
-    found.sort(key=lambda test: (test.name != FIRST.get(claim.key), len(test.options), test.name))
-    return tuple(found)
+            tests.append(PresetTest(name, tuple(need.option for need in fewest)))
+    tests.sort(key=lambda test: (test.name != FIRST.get(claim.key), len(test.options), test.name))
+    return tuple(tests)
 
 
 def missing(judged: ClaimVerdict, settings: Sequence[ComparisonGroup]) -> Missing:

@@ -55,7 +55,7 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
             drawn, title = replace(drawn, layer=number), f"{title}, {_layer_name(number, layer)}"
         comparable = has_paper and drawn.layer in (None, layer)
         compared = list(beside(shown, title, drawn)) if comparable else []
-        spreads = {found.variant: found for found in compared if not measure.high}
+        spreads = {ranked.variant: ranked for ranked in compared if not measure.high}
         curves = [
             curve
             for variant in shown.runs
@@ -69,7 +69,7 @@ def lines(measure: Measure, *, layer: int | None = None, change: str = "", has_p
             hlines=_hlines(shown.all_runs, measure),
             log_y=measure.log,
             y_name=measure.symbol,
-            ranks=tuple(found.rank for found in compared),
+            ranks=tuple(ranked.rank for ranked in compared),
             first_seed=bool(change),
         )
 
@@ -94,9 +94,9 @@ def first_of(*panels: Panels) -> Panels:
 
     def make(shown: FigureRuns) -> Iterator[ReportPanel]:
         for panel in panels:
-            found = [plot for plot in panel(shown) if not plot.empty]
-            if found:
-                yield from found
+            plots = [plot for plot in panel(shown) if not plot.empty]
+            if plots:
+                yield from plots
                 return
 
     return make
@@ -160,7 +160,7 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
                 log_y=measure.log,
                 x_name="step length a",
                 y_name=measure.symbol,
-                ranks=tuple(found.rank for found in compared if found.variant == variant),
+                ranks=tuple(ranked.rank for ranked in compared if ranked.variant == variant),
                 first_seed=True,
             )
 
@@ -168,16 +168,16 @@ def lengths(measure: Measure, *, has_paper: bool = True) -> Panels:
 
 
 def _variant_curves(
-    shown: FigureRuns, variant: Variant, drawn: DrawnMeasure, found: Beside | None
+    shown: FigureRuns, variant: Variant, drawn: DrawnMeasure, ranked: Beside | None
 ) -> list[Curve]:
     """A variant's curves, with the range of its seeds as band if the paper's curve is drawn beside them and all
     seeds are ranked."""
-    presentation, aligned = shown.setting.presentation, found and found.aligned
-    beside_paper = found is not None and presentation.band is None and not presentation.single
+    presentation, aligned = shown.setting.presentation, ranked and ranked.aligned
+    beside_paper = ranked is not None and presentation.band is None and not presentation.single
     if beside_paper:
         presentation = replace(presentation, band="range")
     curves = curves_of(_seeds(shown, variant, drawn), drawn, presentation)
-    all_count = found and found.rank.seeds == len(shown.runs[variant])
+    all_count = ranked and ranked.rank.seeds == len(shown.runs[variant])
     if beside_paper and all_count and aligned and len(aligned.steps) > 1:
         return with_range(curves, *aligned.spread)
     return curves
@@ -219,13 +219,13 @@ def _paper_by_length(shown: FigureRuns, variant: Variant, key: str, ours: Sequen
     """The paper's curves nearest in step to the measurements shown."""
     styles = {variant: shown.setting.styles[variant]}
     theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
-    found: dict[str, Curve] = {}
+    by_label: dict[str, Curve] = {}
     for curve in ours:
         if theirs:
             step = number_in(curve.label)
             near = min(theirs, key=lambda one: abs(number_in(one.label) - step))
-            found.setdefault(near.label, near)
-    return list(found.values())
+            by_label.setdefault(near.label, near)
+    return list(by_label.values())
 
 
 def _hlines(runs: Iterable[ReportRun], measure: Measure) -> tuple[HLine, ...]:

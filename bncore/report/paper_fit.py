@@ -79,9 +79,9 @@ class PaperFit:
 
 def paper_fit(setting: ComparisonGroup) -> PaperFit:
     """Where the paper's curves lie among the seeds of a comparison group, over all figures that it covers."""
-    found = [rank for picture in covered(setting).values() for rank in picture.ranks]
-    once = {_run_of(rank): rank for rank in reversed(found)}
-    ranks = [rank for rank in found if once[_run_of(rank)] is rank]
+    all_ranks = [rank for picture in covered(setting).values() for rank in picture.ranks]
+    once = {_run_of(rank): rank for rank in reversed(all_ranks)}
+    ranks = [rank for rank in all_ranks if once[_run_of(rank)] is rank]
     return PaperFit(
         setting,
         tuple(rank for rank in ranks if not rank.reason),
@@ -101,21 +101,21 @@ def differences(setting: ComparisonGroup) -> tuple[str, ...]:
 
 
 def _in_words(setting: ComparisonGroup, spec: Spec, paper: Spec) -> list[str]:
-    found = []
+    words = []
     if spec.steps < paper.steps:
-        found.append(f"{spec.steps:,} of {paper.steps:,} steps")
+        words.append(f"{spec.steps:,} of {paper.steps:,} steps")
     net, its = spec.net, paper.net
     if net.kind != its.kind:
-        found.append(net.kind.upper().replace("VGG", "VGG-"))
+        words.append(net.kind.upper().replace("VGG", "VGG-"))
     if isinstance(net, VGG | DLN) and isinstance(its, VGG | DLN) and net.width != its.width:
-        found.append(f"width {net.width:g}")
+        words.append(f"width {net.width:g}")
     if isinstance(net, DLN) and isinstance(its, DLN) and net.depth != its.depth:
-        found.append(f"{net.depth} layers")
+        words.append(f"{net.depth} layers")
     if spec.batch_size != paper.batch_size:
-        found.append("full batches" if spec.batch_size == "full" else f"batches of {spec.batch_size}")
+        words.append("full batches" if spec.batch_size == "full" else f"batches of {spec.batch_size}")
     if setting.images and isinstance(spec.data, ImageData) and spec.data.source != "cifar10":
-        found.append({"synthetic": "synthetic images", "folder": "images of a folder"}[spec.data.source])
-    return found
+        words.append({"synthetic": "synthetic images", "folder": "images of a folder"}[spec.data.source])
+    return words
 
 
 def _as_paths(spec: Spec, paper: Spec) -> list[str]:

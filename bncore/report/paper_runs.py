@@ -117,11 +117,11 @@ def paper_measure(claim: Claim, network: str, scope: str, name: str) -> ClaimMea
 def paper_said(claim: Claim) -> str:
     """The verdicts on the paper's own curves in one line, such as ``more predictive gradients: supported (VGG, lr
     0.1)``; empty if the curves suffice for none."""
-    found: dict[str, list[str]] = {}
+    places_of: dict[str, list[str]] = {}
     for reading in paper_readings(claim):
         where = ", ".join(filter(None, (NETWORKS[reading.network], reading.scope)))
-        found.setdefault(f"{reading.part}: {reading.verdict.value}", []).append(where)
-    return "; ".join(f"{said} ({'; '.join(dict.fromkeys(places))})" for said, places in found.items())
+        places_of.setdefault(f"{reading.part}: {reading.verdict.value}", []).append(where)
+    return "; ".join(f"{said} ({'; '.join(dict.fromkeys(places))})" for said, places in places_of.items())
 
 
 def _setting(
@@ -131,7 +131,7 @@ def _setting(
     for source in _sources():
         if source.network == network and (source.figure in APART) == apart:
             _collect(source, until, samples)
-    runs = [run for variant, found in samples.items() for run in _runs(specs[network, variant], found, until)]
+    runs = [run for variant, drawn in samples.items() for run in _runs(specs[network, variant], drawn, until)]
     return ComparisonGroup(TITLE, network, network == "vgg", False, runs[0].steps, tuple(runs))
 
 

@@ -50,9 +50,9 @@ class Trace:
     def first(self, runs: Sequence[ReportRun]) -> tuple[ReportRun, MeasuredAt, Hashable] | None:
         """The first of a seed's runs that measured the trace, with its measurements and their basis."""
         for run in runs:
-            found = self.of(run)
-            if len(found.steps):
-                return run, found, self.basis(run)
+            measured = self.of(run)
+            if len(measured.steps):
+                return run, measured, self.basis(run)
         return None
 
 
@@ -67,8 +67,8 @@ def value_of(quantity: Quantity, runs: Sequence[ReportRun]) -> tuple[float, Hash
 
 def values_of(quantity: Quantity, runs: Mapping[int, Sequence[ReportRun]]) -> dict[int, float]:
     """The quantity's values by seed; seeds that did not measure it are left out."""
-    found = {seed: value_of(quantity, ones) for seed, ones in runs.items()}
-    return {seed: value[0] for seed, value in found.items() if value is not None}
+    by_seed = {seed: value_of(quantity, ones) for seed, ones in runs.items()}
+    return {seed: value[0] for seed, value in by_seed.items() if value is not None}
 
 
 def difference(
@@ -170,8 +170,8 @@ def mean_of(
     For less than the whole run, None if there are fewer than `FEWEST` measurements."""
 
     def of(run: ReportRun) -> float | None:
-        found = trace(run)
-        within = found.values[_within(run, found.steps, first, last)]
+        measured = trace(run)
+        within = measured.values[_within(run, measured.steps, first, last)]
         few = len(within) < (FEWEST if first > 0 or last < 1 else 1)
         return None if few else float(within.mean())
 
@@ -186,7 +186,7 @@ def in_training(
 ) -> Estimate | None:
     """A comparison of two variants while both train, over the seeds common to both; pairs with different bases are
     left out."""
-    found: dict[int, float] = {}
+    by_seed: dict[int, float] = {}
     for seed in ours.keys() & theirs.keys():
         mine, other = trace.first(ours[seed]), trace.first(theirs[seed])
         if mine is None or other is None or mine[2] != other[2]:
@@ -194,8 +194,8 @@ def in_training(
         pair = pair_of(mine[0], other[0])
         value = compare(pair, mine[1], other[1]) if pair else None
         if value is not None:
-            found[seed] = value
-    return estimate(found)
+            by_seed[seed] = value
+    return estimate(by_seed)
 
 
 def pair_of(ours: ReportRun, theirs: ReportRun) -> Pair | None:

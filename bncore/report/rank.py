@@ -152,8 +152,8 @@ class PaperRank:
 
 def where(steps: Sequence[float], out: set[float]) -> str:
     """At which of the sampled steps, in words; `out` must not be empty."""
-    found = [step in out for step in steps]
-    first, last, count = found.index(True), len(found) - 1 - found[::-1].index(True), sum(found)
+    outside = [step in out for step in steps]
+    first, last, count = outside.index(True), len(outside) - 1 - outside[::-1].index(True), sum(outside)
     if count == len(steps):
         return f"at step {steps[0]:,.0f}, the only one of both" if count == 1 else f"at all {count} steps"
     if count == 1:
@@ -180,7 +180,7 @@ def rank(value: float, ours: Floats, tolerance: float = 0.0) -> float:
 
 def looks(aligned: Aligned) -> tuple[RankSample, ...]:
     """Ranks of every edge at a few steps, where the paper and at least two seeds have a value."""
-    found = []
+    samples = []
     for at in chosen(aligned.steps):
         for edge, name in enumerate(aligned.edges):
             paper, ours = float(aligned.paper[edge, at]), aligned.ours[edge, :, at]
@@ -191,10 +191,10 @@ def looks(aligned: Aligned) -> tuple[RankSample, ...]:
             side = int(paper > high + aligned.tolerance) - int(paper < low - aligned.tolerance)
             share = rank(paper, finite, aligned.tolerance)
             value, least, most = map(float, aligned.plain(np.array([paper, low, high])))
-            found.append(
+            samples.append(
                 RankSample(float(aligned.steps[at]), name, share, len(finite), value, least, most, side)
             )
-    return tuple(found)
+    return tuple(samples)
 
 
 def as_far(aligned: Aligned) -> int:

@@ -153,13 +153,13 @@ def _cells(picture: Picture) -> list[tuple[int, int]]:
 
 
 def _handles(legend: Sequence[LegendEntry], *, paper: bool) -> list[Line2D]:
-    found = [
+    handles = [
         Line2D([], [], color=_color(entry.style), linestyle=_dash(entry.style), label=entry.label)
         for entry in legend
     ]
     if paper:
-        found.append(Line2D([], [], color=STYLE, linestyle=PAPER_DASH, label="the paper's own"))
-    return found
+        handles.append(Line2D([], [], color=STYLE, linestyle=PAPER_DASH, label="the paper's own"))
+    return handles
 
 
 def _fill(ax: Axes, plot: ChartData) -> None:

@@ -139,10 +139,10 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
     """
     runs: dict[object, RunDir] = {}
     for place in places:
-        found = [place] if isinstance(place, RunDir) else place.runs()
-        if not found:
+        of_place = [place] if isinstance(place, RunDir) else place.runs()
+        if not of_place:
             raise NoSuchRun(f"{place.path}: a sweep without runs")
-        runs.update((run.path.resolve(), run) for run in found)
+        runs.update((run.path.resolve(), run) for run in of_place)
     observer, queue = Observer(), Queue()
     return tuple(report_run(RunFollower(run, observer, queue).poll(None)) for run in runs.values())
 

@@ -50,8 +50,8 @@ Line = tuple[Floats, Floats, Floats]
 
 def line_of(run: ReportRun, drawn: DrawnMeasure) -> Line | None:
     """The measure over steps; None if the run did not measure it."""
-    found = take(run.columns, drawn.measure, drawn.layer)
-    x, low = found.x, found.y
+    points = take(run.columns, drawn.measure, drawn.layer)
+    x, low = points.x, points.y
     if not len(x):
         return None
     if drawn.change:
@@ -90,20 +90,20 @@ class CurveGroup:
 
 def curves_of(together: CurveGroup, drawn: DrawnMeasure, presentation: Presentation) -> list[Curve]:
     """The curves of a group of runs: their mean with its band, or each run separately."""
-    found = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
+    lines = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
     if drawn.change:  # the units of different seeds do not correspond
-        found = found[:1]
-    measured = replace(together, runs=tuple(run for run, _ in found))
-    if len(found) > 1 and not presentation.single:
+        lines = lines[:1]
+    measured = replace(together, runs=tuple(run for run, _ in lines))
+    if len(lines) > 1 and not presentation.single:
         curves = list(
             group_curves(measured.group, drawn.measure, drawn.layer, presentation.band or "interval")
         )
         gone = all(run.diverged for run in measured.runs)
         return [*map(_thinned, curves[:-1]), *(replace(_thinned(one), diverged=gone) for one in curves[-1:])]
-    names = [f"{together.name}, seed {run.seed}" if len(found) > 1 else together.name for run, _ in found]
+    names = [f"{together.name}, seed {run.seed}" if len(lines) > 1 else together.name for run, _ in lines]
     return [
         _thinned(Curve(name, together.style, *line, diverged=run.diverged))
-        for name, (run, line) in zip(names, found, strict=True)
+        for name, (run, line) in zip(names, lines, strict=True)
     ]
 
 
@@ -120,11 +120,11 @@ def means_note(presentation: Presentation) -> str:
 
 def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: DrawnMeasure) -> list[ReportRun]:
     """One run per seed that measured it, preferably as in the paper; in order of seed."""
-    found = []
+    chosen = []
     for _, ones in sorted(runs.items()):
         usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, drawn.table))
-        found += [run for run in usual_first if line_of(run, drawn) is not None][:1]
-    return found
+        chosen += [run for run in usual_first if line_of(run, drawn) is not None][:1]
+    return chosen
 
 
 def departure_marks(together: CurveGroup) -> Iterator[VLine]:
@@ -147,15 +147,15 @@ def paper_curves(
     curves: Sequence[PaperCurve], styles: Mapping[Variant, int], rates: Sequence[float], end: float
 ) -> list[Curve]:
     """The paper's curves of the variants and learning rates shown, cut off at step `end`."""
-    found = []
+    shown = []
     for curve in curves:
         style = _paper_style(curve, styles, rates)
         if style is None:
             continue
         drawn = curve.drawn(style, "paper", end)
         if len(drawn.x) > 1:
-            found.append(drawn)
-    return found
+            shown.append(drawn)
+    return shown
 
 
 def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
@@ -172,29 +172,29 @@ def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
 def by_length(run: ReportRun, style: int, name: str) -> list[Curve]:
     """A field of the landscape probe over the step length a, at a selection of its measurements."""
     steps, lengths, values = at_lengths(run, name)
-    found = []
+    curves = []
     chosen = _spread(len(steps), LENGTH_STEPS)
     for index, row in enumerate(chosen):
         order = np.argsort(lengths[row])
         x, y = lengths[row][order], values[row][order]
         opacity = 0.3 + 0.7 * (index + 1) / len(chosen)
         label = f"step {int(steps[row]):,}"
-        found.append(Curve(label, style, x, y, y, opacity=opacity))
-    return found
+        curves.append(Curve(label, style, x, y, y, opacity=opacity))
+    return curves
 
 
 def ridges_of(run: ReportRun, style: int, layer: int) -> list[Ridge]:
     """A layer's distributions at a selection of measurements, the first at the bottom."""
     steps, counts, low, width = layer_histograms(run.columns, layer)
-    found = []
+    ridges = []
     for row in _spread(len(steps), RIDGES):
         count, first, wide = counts[row], low[row], width[row]
         held = np.flatnonzero(count > count.sum() * 5e-4)
         start, end = int(held[0]), int(held[-1]) + 1
         edges = first + wide * np.arange(start, end + 1)
         density = count[start:end] / count.sum() / wide
-        found.append(Ridge(f"{int(steps[row]):,}", edges, density, style))
-    return found
+        ridges.append(Ridge(f"{int(steps[row]):,}", edges, density, style))
+    return ridges
 
 
 def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:

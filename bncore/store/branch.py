@@ -171,13 +171,13 @@ def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:
 
 def _in_force(spec: Spec, inherited: Changes, requests: list[Event]) -> Changes:
     """Settings that differ from the spec: those inherited at the start, then those changed by `requests`."""
-    found = dict(inherited)
+    settings = dict(inherited)
     spec = changed(spec, inherited) if inherited else spec
     for event in requests:
         if event["command"]["kind"] == "set" and event["outcome"] == "applied":
             spec = changed(spec, event["command"]["changes"])
-            found |= values_at(spec, event["command"]["changes"])
-    return found
+            settings |= values_at(spec, event["command"]["changes"])
+    return settings
 
 
 def _change_request(
@@ -210,9 +210,9 @@ def _fill(run: RunDir, spec: Spec, original: RunDir) -> None:
     write_status(run, Status("queued", steps=spec.steps))
 
 
-def _copy_checkpoint(found: list[CheckpointFile], run: RunDir, usable: Usable) -> int:
+def _copy_checkpoint(checkpoints: list[CheckpointFile], run: RunDir, usable: Usable) -> int:
     """Copy the newest usable checkpoint into `run`; returns its step, or 0 if none is usable."""
-    for one in reversed(found):
+    for one in reversed(checkpoints):
         copy = run.checkpoints / checkpoint_name(one.step, "parent")
         try:
             shutil.copyfile(one.path, copy)

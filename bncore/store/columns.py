@@ -118,9 +118,9 @@ class Columns:
     def _like(self, kept: Callable[[Chunk], Chunk], events: list[Event]) -> Columns:
         copy = Columns()
         for table, chunks in self._chunks.items():
-            found = [part for part in map(kept, chunks) if len(part.get("step", ()))]
-            if found:
-                copy._chunks[table] = found
+            parts = [part for part in map(kept, chunks) if len(part.get("step", ()))]
+            if parts:
+                copy._chunks[table] = parts
         copy.events, copy.start, copy.complete = events, self.start, self.complete
         return copy
 
@@ -172,14 +172,14 @@ def _behind(parent: Columns, first: int, own: Series, table: str, field: str) ->
 
 def _in_force(chunks: list[Chunk]) -> list[Chunk]:
     """Rows that no row of the same or an earlier step follows: a resumed run repeats steps, the last counts."""
-    found: list[Chunk] = []
+    in_force: list[Chunk] = []
     least = np.iinfo(np.int64).max
     for chunk in reversed(chunks):
         after = np.append(chunk["step"][1:], least)
         last = chunk["step"] < np.minimum.accumulate(after[::-1])[::-1]
-        found.append({name: column[last] for name, column in chunk.items()})
+        in_force.append({name: column[last] for name, column in chunk.items()})
         least = min(least, int(chunk["step"].min()))
-    return found[::-1]
+    return in_force[::-1]
 
 
 def _before(chunk: Chunk, t: float) -> Chunk:

@@ -23,7 +23,7 @@ def dropped_ids(events: Iterable[Event]) -> frozenset[str]:
 def superseded(events: Sequence[Event]) -> dict[int, Event | None]:
     """Evaluations made under a request that was dropped later, by `seq`: each maps to its replacement, or to None
     if that has not been made yet."""
-    found: dict[int, Event | None] = {}
+    replacements: dict[int, Event | None] = {}
     evaluations = [e for e in events if e["type"] == "eval"]
     for drop in (e for e in events if is_applied(e, DROP)):
         first = _applied(events, drop["command"]["request"])
@@ -33,9 +33,9 @@ def superseded(events: Sequence[Event]) -> dict[int, Event | None]:
         for one in evaluations:
             if first["seq"] < one["seq"] < drop["seq"] and one["step"] >= first["step"]:
                 anew = next((e for e in fresh if e["step"] == one["step"]), None)
-                found[one["seq"]] = anew
+                replacements[one["seq"]] = anew
                 fresh = [e for e in fresh if e is not anew]
-    return found
+    return replacements
 
 
 def in_effect(events: Sequence[Event], *, unmade: bool = False) -> list[Event]:
@@ -50,7 +50,7 @@ def in_effect(events: Sequence[Event], *, unmade: bool = False) -> list[Event]:
     if not ids:
         return list(events)
     moved = {e["seq"] for e in anew.values() if e is not None}
-    found = []
+    effective = []
     for event in events:
         if is_applied(event, DROP) or (event["type"] == "request" and event.get("id") in ids):
             continue
@@ -60,10 +60,10 @@ def in_effect(events: Sequence[Event], *, unmade: bool = False) -> list[Event]:
         while now is not None and now.get("seq") in anew:
             now = anew[now["seq"]]
         if now is not None:
-            found.append(now)
+            effective.append(now)
         elif unmade:
-            found.append({**event, UNMADE: True})
-    return found
+            effective.append({**event, UNMADE: True})
+    return effective
 
 
 def last_applied(events: Sequence[Event]) -> Event | None:
@@ -78,13 +78,13 @@ def last_applied(events: Sequence[Event]) -> Event | None:
 
 def why_not(events: Sequence[Event], ident: str) -> str:
     """Why a request cannot be dropped; empty if it can."""
-    found = _applied(events, ident)
-    if found is None:
+    applied = _applied(events, ident)
+    if applied is None:
         return f"no change of settings with id {ident} was applied to this run"
     if ident in dropped_ids(events):
         return f"request {ident} was dropped already"
-    step = found["step"]
-    later = [e for e in events if e["seq"] > found["seq"]]
+    step = applied["step"]
+    later = [e for e in events if e["seq"] > applied["seq"]]
     trained = any(e["type"] in TRAINED and e["step"] >= step for e in later)
     if trained or any(e["type"] == "checkpoint" and e["step"] > step for e in later):
         return f"the run has trained with it: `bnrun fork --at {step}` makes a run without it"

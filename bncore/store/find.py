@@ -36,17 +36,17 @@ def list_places(root: Path) -> list[RunDir | SweepDir]:
         return []
     except OSError as error:
         raise StoreError(f"{root}: cannot be read: {error.strerror}") from error
-    found: list[tuple[int, str, RunDir | SweepDir]] = []
+    by_age: list[tuple[int, str, RunDir | SweepDir]] = []
     for path in entries:
         sweep, run = SweepDir(path), RunDir(path.absolute())
         with suppress(OSError):  # not readable, or just removed
             if path.name.startswith("."):
                 continue
             if sweep.sweep_file.is_file():
-                found.append((sweep.sweep_file.stat().st_mtime_ns, sweep.name, sweep))
+                by_age.append((sweep.sweep_file.stat().st_mtime_ns, sweep.name, sweep))
             elif run.spec_file.is_file() and not run.sweep.sweep_file.exists():
-                found.append((run.spec_file.stat().st_mtime_ns, sweep.name, run))
-    return [place for *_, place in sorted(found, key=lambda one: one[:2])]
+                by_age.append((run.spec_file.stat().st_mtime_ns, sweep.name, run))
+    return [place for *_, place in sorted(by_age, key=lambda one: one[:2])]
 
 
 def find(root: Path, name: str) -> RunDir | SweepDir:
@@ -71,17 +71,17 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
     }
     if slash and len(by_name) < len(places):
         by_name.setdefault(escape_control(root.absolute().name), SweepDir(root.absolute()))
-    found = _matching(by_name, sweep_part)
-    if not found and not slash:
-        found = [run for place in places for run in _runs_of(place) if name in _names_of(run)]
-    sweep = _only(found, name, f"{root}", list(by_name), sweep_part)
+    matches = _matching(by_name, sweep_part)
+    if not matches and not slash:
+        matches = [run for place in places for run in _runs_of(place) if name in _names_of(run)]
+    sweep = _only(matches, name, f"{root}", list(by_name), sweep_part)
     if not slash or not isinstance(sweep, SweepDir):
         return sweep
     runs_of = {escape_control(run.path.name): run for run in sweep.runs()}
     variants = {variant_and_seed(run)[0]: run for run in runs_of.values()}
     same: list[RunDir | SweepDir] = [r for r in runs_of.values() if variant_and_seed(r)[0] == run_part]
-    found = same if same and run_part not in runs_of else _matching(runs_of, run_part)
-    return _only(found, name, f"{sweep.path}", [*runs_of, *variants], run_part)
+    matches = same if same and run_part not in runs_of else _matching(runs_of, run_part)
+    return _only(matches, name, f"{sweep.path}", [*runs_of, *variants], run_part)
 
 
 def find_all(root: Path, names: Sequence[str]) -> list[RunDir | SweepDir]:
@@ -94,11 +94,11 @@ def find_all(root: Path, names: Sequence[str]) -> list[RunDir | SweepDir]:
         NoSuchRun: a name or pattern has no match, or a name is ambiguous.
         StoreError: `root` cannot be read.
     """
-    found: dict[Path, RunDir | SweepDir] = {}
+    by_path: dict[Path, RunDir | SweepDir] = {}
     for name in names:
         for one in _matches(root, name) if any(c in name for c in "*?[") else [find(root, name)]:
-            found.setdefault(one.path.resolve(), one)
-    return [one for path, one in found.items() if path.parent not in found]
+            by_path.setdefault(one.path.resolve(), one)
+    return [one for path, one in by_path.items() if path.parent not in by_path]
 
 
 def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
@@ -111,14 +111,14 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
         return [find(root, pattern)]
     places = list_places(root)
     sweep_part, slash, run_part = _parts(pattern, places, root)
-    found = [place for place in places if fnmatchcase(escape_control(place.path.name), sweep_part)]
+    matches = [place for place in places if fnmatchcase(escape_control(place.path.name), sweep_part)]
     if slash:
         runs = [run for place in places for run in _runs_of(place) if fnmatchcase(run.sweep.name, sweep_part)]
-        found = [run for run in runs if any(fnmatchcase(name, run_part) for name in _names_of(run))]
-    if not found:
+        matches = [run for run in runs if any(fnmatchcase(name, run_part) for name in _names_of(run))]
+    if not matches:
         there = _listed([escape_control(place.path.name) for place in places])
         raise NoSuchRun(f"{pattern}: no run or sweep under {root} matches (there: {there})")
-    return found
+    return matches
 
 
 def _parts(name: str, places: Sequence[RunDir | SweepDir], root: Path) -> tuple[str, str, str]:
@@ -161,7 +161,7 @@ def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[
 
 
 def _only(
-    found: Sequence[RunDir | SweepDir], name: str, where: str, names: Sequence[str], part: str
+    matches: Sequence[RunDir | SweepDir], name: str, where: str, names: Sequence[str], part: str
 ) -> RunDir | SweepDir:
     """The only element of `found`.
 
@@ -172,10 +172,10 @@ def _only(
     Raises:
         NoSuchRun: `found` is empty or has several elements.
     """
-    if len(found) == 1:
-        return found[0]
-    if found:
-        several = [one.name if "/" not in name else escape_control(one.path.name) for one in found]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        several = [one.name if "/" not in name else escape_control(one.path.name) for one in matches]
         raise NoSuchRun(f"{name}: several go by that name: {', '.join(several[:8])}")
     hint = did_you_mean(part, sorted(set(names)))
     raise NoSuchRun(f"{name}: no such run or sweep under {where}{hint} (there: {_listed(names)})")

@@ -130,7 +130,7 @@ def multiples_of(columns: Columns, measure: Measure) -> set[float]:
 
 def middle_layer(runs: Iterable[Columns], measure: Measure) -> int | None:
     """The middle layer among those measured by the first run that measured any; None if no run did."""
-    measured = next((found for columns in runs if (found := layers_of(columns, measure))), None)
+    measured = next((numbers for columns in runs if (numbers := layers_of(columns, measure))), None)
     return measured[len(measured) // 2] if measured else None
 
 
@@ -204,7 +204,7 @@ def reference_lines(runs: Iterable[Measured], measure: Measure) -> tuple[HLine, 
 
 def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[float, str]]:
     """Value and label of each reference line that the run has."""
-    found = []
+    lines = []
     newest = columns.series(measure.table, "two_over_lr").values
     lr = lr_of(float(newest[-1])) if newest.ndim == 1 and len(newest) else None
     for line in measure.lines:
@@ -218,10 +218,10 @@ def _lines(columns: Columns, measure: Measure, spec: Spec | None) -> list[tuple[
             continue
         if line.times_lr and lr:
             value = float(f"{value * lr:.3g}")
-            found.append((value, f"{value:.3g}, {line.label}"))
+            lines.append((value, f"{value:.3g}, {line.label}"))
         else:
-            found.append((value, threshold_label(value, 2 / lr) if at_edge and lr else line.label))
-    return found
+            lines.append((value, threshold_label(value, 2 / lr) if at_edge and lr else line.label))
+    return lines
 
 
 def lr_of(two_over_lr: float) -> float | None:

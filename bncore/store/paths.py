@@ -132,8 +132,8 @@ def list_checkpoints(folder: Path) -> list[CheckpointFile]:
     """The checkpoints in `folder` that are plain files, in order of step; at the same step, those that are never
     pruned come last."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
-    found = [(match, folder / name) for name in names if (match := _CHECKPOINT.fullmatch(name))]
-    return sorted(CheckpointFile(int(m[1]), m[2] or "", path) for m, path in found)
+    matches = [(match, folder / name) for name in names if (match := _CHECKPOINT.fullmatch(name))]
+    return sorted(CheckpointFile(int(m[1]), m[2] or "", path) for m, path in matches)
 
 
 def _queue(sweep: SweepDir) -> list[str]:

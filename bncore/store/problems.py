@@ -48,13 +48,13 @@ class FirstFailure(NamedTuple):
 
 def first_failures(columns: Columns) -> list[FirstFailure]:
     """Each such probe once; empty until the journal has been read completely."""
-    found: dict[str, FirstFailure] = {}
+    by_probe: dict[str, FirstFailure] = {}
     for event in columns.events if columns.complete else ():
         name = str(event.get("name"))
-        if event["type"] != "probe_failed" or name in found:
+        if event["type"] != "probe_failed" or name in by_probe:
             continue
         measured = columns.series(f"probe:{name}", "step").steps
         if not len(measured) or event["step"] < measured[0]:
             reason = escape_control(str(event.get("reason", "")))
-            found[name] = FirstFailure(escape_control(name), event["step"], reason)
-    return list(found.values())
+            by_probe[name] = FirstFailure(escape_control(name), event["step"], reason)
+    return list(by_probe.values())

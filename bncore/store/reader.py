@@ -252,6 +252,6 @@ def speaks_of(journal: Path, text: bytes) -> bool:
             content = os.pread(file.fileno(), size - offset, offset)
     except OSError:
         return False
-    found = text in content
-    _SEARCHED[journal, text] = head, None if found else max(0, offset + len(content) - len(text) + 1)
-    return found
+    present = text in content
+    _SEARCHED[journal, text] = head, None if present else max(0, offset + len(content) - len(text) + 1)
+    return present

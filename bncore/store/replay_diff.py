@@ -77,18 +77,18 @@ def _digest(events: list[Event]) -> str | None:
 
 def environment_diff(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Differences between two ``meta.json`` in what the digest depends on, in words."""
-    found = []
+    differences = []
     for key in DECISIVE:
         one, other = then.get(key), now.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            found += [
+            differences += [
                 f"{key}.{name}: {one.get(name)} then, {other.get(name)} now"
                 for name in sorted(one.keys() | other.keys())
                 if one.get(name) != other.get(name)
             ]
         elif one != other:
-            found.append(f"{key}: {one} then, {other} now")
-    return found
+            differences.append(f"{key}: {one} then, {other} now")
+    return differences
 
 
 def _moved(run: RunDir) -> list[str]:

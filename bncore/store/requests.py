@@ -73,28 +73,28 @@ def pending(
         seen: names of files not to read again.
         refused: called with a message for each file set aside.
     """
-    found = []
+    requests = []
     for path in _in_order(held.inbox, seen):
         try:
             request = _read(path, _commands(held))
             if not may_ask(path.stat().st_uid, held.inbox):
                 raise ValueError(f"from {request.author}, who is neither the owner nor in the inbox's group")
-            found.append(request)
+            requests.append(request)
         except FileNotFoundError:  # just withdrawn, or taken by the writer
             continue
         except (OSError, ValueError) as error:
             if _set_aside(path, str(error)):
                 refused(escape_control(f"{path.name} set aside: {error}"))
-    return found
+    return requests
 
 
 def waiting(held: OwnedDir) -> list[Request]:
     """The requests waiting in the inbox, in order; read-only, so anyone may call it."""
-    found = []
+    requests = []
     for path in sorted(_entries(held.inbox)):
         with suppress(OSError, ValueError):
-            found.append(_read(path, _commands(held)))
-    return found
+            requests.append(_read(path, _commands(held)))
+    return requests
 
 
 def halting(run: RunDir) -> list[str]:

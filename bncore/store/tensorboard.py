@@ -74,7 +74,7 @@ def _values(columns: Columns, table: str) -> Values:
     """The summary values of a table, by step."""
     from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
 
-    found: Values = defaultdict(list)
+    values: Values = defaultdict(list)
     name = escape_control(table.removeprefix("probe:"))
     for field in columns.fields(table):
         series = columns.series(table, field)
@@ -85,14 +85,14 @@ def _values(columns: Columns, table: str) -> Values:
         tag = f"{name}/{escape_control(field)}"
         for step, value in zip(series.steps.tolist(), series.values, strict=True):
             for suffix, one in _entries(np.asarray(value), labels.get(step), table):
-                found[step].append(Summary.Value(tag=f"{tag}{suffix}", simple_value=one))
+                values[step].append(Summary.Value(tag=f"{tag}{suffix}", simple_value=one))
                 if tag in DESCRIPTIONS and step == series.steps[0]:
-                    found[step][-1].metadata.summary_description = DESCRIPTIONS[tag]
-                    found[step][-1].metadata.plugin_data.plugin_name = "scalars"
+                    values[step][-1].metadata.summary_description = DESCRIPTIONS[tag]
+                    values[step][-1].metadata.plugin_data.plugin_name = "scalars"
     for step, layer, counts, low, width in _histograms(columns, table):
         histogram = histogram_of(counts, low, width)
-        found[step].append(Summary.Value(tag=f"{name}/output/layer_{layer:02g}", histo=histogram))
-    return found
+        values[step].append(Summary.Value(tag=f"{name}/output/layer_{layer:02g}", histo=histogram))
+    return values
 
 
 def _by_step(columns: Columns, table: str, field: str) -> dict[int, Any]:

@@ -224,9 +224,9 @@ class Requests:
 
     def poll_inbox(self) -> None:
         """Read new files in the inbox."""
-        found = pending(self._run, seen=self._seen, refused=self._refused.append)
+        new = pending(self._run, seen=self._seen, refused=self._refused.append)
         with self._lock:
-            for request in found:
+            for request in new:
                 self._seen.add(request.path.name)
                 if request.id in self._done:  # killed after journaling it, before removing its file
                     _remove(request)

@@ -162,8 +162,8 @@ class TrainState:
         batch, lr = self.prepare(step)
         self._statistics.save()
         outputs, loss = self._gradient(batch, step)
-        found, overflow = torch.stack((loss.detach(), self._overflow())).tolist()
-        finite = math.isfinite(found) and not overflow
+        data_loss, overflow = torch.stack((loss.detach(), self._overflow())).tolist()
+        finite = math.isfinite(data_loss) and not overflow
         result = None
         if record or not finite:
             numbers = self._numbers(loss, outputs, batch[1], lr)
@@ -173,7 +173,7 @@ class TrainState:
         else:
             self._statistics.restore()
         if before is not None:
-            self.view = self._view(step, before=before, batch=batch, loss=found, lr=lr)
+            self.view = self._view(step, before=before, batch=batch, loss=data_loss, lr=lr)
         return result
 
     def update(self, step: int, *, record: bool) -> DeviceMetrics:
@@ -278,18 +278,18 @@ class TrainState:
         """1 if any element of the gradient is not finite, else 0. Uses torch's check for gradient scalers: one
         launch on a GPU, half a percent of a deep linear network's step on a CPU."""
         grads = [p.grad for p in trained(self.parameters) if p.grad is not None]
-        found = grads[0].new_zeros(1, dtype=torch.float32)
-        torch._amp_foreach_non_finite_check_and_unscale_(grads, found, torch.ones_like(found))
-        return found[0]
+        overflow = grads[0].new_zeros(1, dtype=torch.float32)
+        torch._amp_foreach_non_finite_check_and_unscale_(grads, overflow, torch.ones_like(overflow))
+        return overflow[0]
 
     @torch.no_grad()
     def _numbers(self, loss: Tensor, outputs: Tensor, targets: Tensor, lr: float) -> DeviceMetrics:
         moved = trained(self.parameters)
         optim = self.spec.optim
-        found = [loss.detach(), grad_norm(moved)]
-        found += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
-        found += [accuracy(outputs, targets)] if self.data.classes else []
-        return DeviceMetrics(tuple(found), lr, penalized=bool(optim.weight_decay))
+        numbers = [loss.detach(), grad_norm(moved)]
+        numbers += [weight_penalty(decayed(optim, moved), optim.weight_decay)] if optim.weight_decay else []
+        numbers += [accuracy(outputs, targets)] if self.data.classes else []
+        return DeviceMetrics(tuple(numbers), lr, penalized=bool(optim.weight_decay))
 
     @torch.no_grad()
     def largest(self) -> Tensor:
@@ -323,8 +323,8 @@ class TrainState:
 
 def _refuse_single_values(spec: Spec, data: Dataset) -> None:
     """Raise ValueError if a norm's statistic would be computed from a single value."""
-    found = single_value_conflicts(spec, samples=len(data.train_inputs), outputs=data.outputs)
-    for field, value, accepted in found:
+    conflicts = single_value_conflicts(spec, samples=len(data.train_inputs), outputs=data.outputs)
+    for field, value, accepted in conflicts:
         raise ValueError(f"{field}: {value!r}; expected {accepted}")
 
 

@@ -167,9 +167,9 @@ class Trainer:
             return
         self._evaluated = self.position
         with self._sections("evaluation"):
-            found = evaluate(self.session, self.position)
-        self.journal.append_or_verify("eval", self.position, **found)
-        if said := not_finite(found):
+            numbers = evaluate(self.session, self.position)
+        self.journal.append_or_verify("eval", self.position, **numbers)
+        if said := not_finite(numbers):
             which = "the last" if self.position == self.spec.steps else "an"
             self._warn(f"{which} evaluation is not finite: {said}")
         if layers := overflowed(self.session.net):

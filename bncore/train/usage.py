@@ -101,9 +101,9 @@ class _Reading:
     def since(self, before: _Reading) -> Figures:
         """Increases per second since `before`; empty if no time has passed."""
         wall = self.at - before.at
-        found = {"cpu": self.cpu - before.cpu, "steps_per_second": max(0, self.step - before.step)}
-        found |= {f"time_{part}": seconds - before.parts[part] for part, seconds in self.parts.items()}
-        return {name: value / wall for name, value in found.items()} if wall > 0 else {}
+        figures = {"cpu": self.cpu - before.cpu, "steps_per_second": max(0, self.step - before.step)}
+        figures |= {f"time_{part}": seconds - before.parts[part] for part, seconds in self.parts.items()}
+        return {name: value / wall for name, value in figures.items()} if wall > 0 else {}
 
 
 class Machine:
@@ -187,11 +187,11 @@ class Gpu:
 
     def figures(self) -> Figures:
         """Utilization, memory, power and temperature; figures that the GPU does not report are absent."""
-        found: Figures = {}
+        figures: Figures = {}
         for name, ask in _OF_A_GPU.items():
             with suppress(self._nvml.NVMLError):
-                found[name] = ask(self._nvml, self._handle)
-        return found
+                figures[name] = ask(self._nvml, self._handle)
+        return figures
 
 
 def find_gpu(device: torch.device) -> Gpu | None:

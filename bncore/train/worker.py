@@ -293,16 +293,16 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
     initialization."""
     run.checkpoints.mkdir(exist_ok=True)
     as_submitted = session.spec
-    for found in reversed(list_checkpoints(run.checkpoints)):
+    for file in reversed(list_checkpoints(run.checkpoints)):
         try:
-            step, state = checkpoint.load(found.path, session.spec.device)
+            step, state = checkpoint.load(file.path, session.spec.device)
         except checkpoint.CheckpointError as error:
             LOGGER.warning("%s; set aside, trying the one before", error)
-            checkpoint.set_aside(found.path)
+            checkpoint.set_aside(file.path)
             continue
         if dropped.intersection(state.get("requests", ())):
-            LOGGER.warning("%s: contains a dropped request; set aside, trying the previous one", found.path)
-            checkpoint.set_aside(found.path)
+            LOGGER.warning("%s: contains a dropped request; set aside, trying the previous one", file.path)
+            checkpoint.set_aside(file.path)
             continue
         try:
             changes: Changes = state.get("changes", {})
@@ -310,13 +310,13 @@ def _restore(run: RunDir, session: TrainState, probes: ProbeRunner, dropped: fro
             session.load_state_dict(state)
             probes.load_state_dict(state["probes"])
         except (ValueError, KeyError, RuntimeError) as error:
-            raise StoreError(f"{found.path}: does not fit this run: {error}") from error
+            raise StoreError(f"{file.path}: does not fit this run: {error}") from error
         return ResumePoint(
             step,
             changes,
             tuple(state.get("requests", ())),
             bool(state.get("evaluated", False)),
-            copied=found.why == "parent",
+            copied=file.why == "parent",
         )
     session.change(as_submitted)
     return START

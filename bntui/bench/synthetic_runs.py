@@ -85,11 +85,11 @@ class MadeJournal:
 
     def write(self, steps: int, *, measured: int = MEASURED) -> int:
         """Append updates, with measurements at every `measured`-th; return the number of events written."""
-        found = [] if self._seq else [self._stamped({"type": "start", "step": 0, "schema": SCHEMA})]
-        found += [self._stamped(event) for event in self._events(steps, measured)]
+        events = [] if self._seq else [self._stamped({"type": "start", "step": 0, "schema": SCHEMA})]
+        events += [self._stamped(event) for event in self._events(steps, measured)]
         with self._run.journal_file.open("ab") as file:
-            file.write(b"".join(orjson.dumps(event) + b"\n" for event in found))
-        return len(found)
+            file.write(b"".join(orjson.dumps(event) + b"\n" for event in events))
+        return len(events)
 
     def _stamped(self, event: Event) -> Event:
         stamped = {"seq": self._seq, "t": BEGUN + A_STEP_S * event["step"], **event}

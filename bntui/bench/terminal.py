@@ -203,8 +203,8 @@ def processor_s(pid: int, *, all_threads: bool = False) -> float:
 def memory_mb(pid: int) -> tuple[float, float]:
     """Resident memory of a process in megabytes: current and peak."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    found = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
-    return int(found["VmRSS"]) * 1024 / 1e6, int(found["VmHWM"]) * 1024 / 1e6
+    fields = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
+    return int(fields["VmRSS"]) * 1024 / 1e6, int(fields["VmHWM"]) * 1024 / 1e6
 
 
 def _while_patient() -> Iterator[None]:

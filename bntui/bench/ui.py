@@ -85,19 +85,21 @@ def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: flo
                 terminal.idle()
                 seconds = time.perf_counter() - started
                 computed = 1000 * (processor_s(terminal.pid) - computed)
-                found = bursts(terminal.pieces(started), TOGETHER_S)
-            size = sum(found) / len(found) / 1000
+                byte_counts = bursts(terminal.pieces(started), TOGETHER_S)
+            size = sum(byte_counts) / len(byte_counts) / 1000
             if remote:
                 yield Row(
                     "as under SSH: sent per refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB"
                 )
-                yield Row("as under SSH: sent per second", sum(found) / seconds / 1000, NAN, NAN, "", "kB")
+                yield Row(
+                    "as under SSH: sent per second", sum(byte_counts) / seconds / 1000, NAN, NAN, "", "kB"
+                )
                 return
-            spent = computed / len(found)
+            spent = computed / len(byte_counts)
             yield Row("a refresh, with all around it", spent, plotext_ms, plotext_ms / spent, "<= 16 ms")
             yield Row("sent per refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB")
-            yield Row("sent per refresh, the largest", max(found) / 1000, NAN, NAN, "", "kB")
-            yield Row("sent per second", sum(found) / seconds / 1000, NAN, NAN, "", "kB")
+            yield Row("sent per refresh, the largest", max(byte_counts) / 1000, NAN, NAN, "", "kB")
+            yield Row("sent per second", sum(byte_counts) / seconds / 1000, NAN, NAN, "", "kB")
 
 
 def _keys(folder: Path, sizes: Sizes) -> Row:
@@ -178,7 +180,7 @@ def _opened(folder: Path, sizes: Sizes) -> Row:
         for count, sweep in sweeps.items():
             with explorer(folder / str(count), str(sweep.path)) as terminal:
                 times[count].append(terminal.first(shows_curves) - terminal.started)
-    many, few = (statistics.median(found) for found in times.values())
+    many, few = (statistics.median(seconds) for seconds in times.values())
     name = f"{sizes.opened[0]} runs, beside {sizes.opened[1]}: to first picture"
     return Row(name, many, few, many / few, "<= 1 s", "s")
 

@@ -226,9 +226,9 @@ class Layers:
         block[tinted] = with_background(block[tinted], self._backgrounds[tinted])
 
 
-def _flag(found: Iterable[tuple[NDArray[np.bool_], dict[int, int]]], style: int) -> None:
+def _flag(edges: Iterable[tuple[NDArray[np.bool_], dict[int, int]]], style: int) -> None:
     """Record the style for the cell columns that contain flagged dot columns."""
-    for columns, flags in found:
+    for columns, flags in edges:
         if columns.any():
             flags.update(dict.fromkeys((np.flatnonzero(columns) // 2).tolist(), style))
 

@@ -46,15 +46,15 @@ def pointed(picture: TerminalPicture, chart_style: ChartStyle) -> TerminalPictur
     if chart_style.crosshair is not None:
         Overlay(grid, area, x, y, chart_style.palette).crosshair(chart_style.crosshair)
     at = np.nan if chart_style.crosshair is None else chart_style.crosshair
-    found = [one for one in readings(picture.curves, at, falling=x.falling) if one.end is None]
-    if area.bordered and not found:
+    read = [one for one in readings(picture.curves, at, falling=x.falling) if one.end is None]
+    if area.bordered and not read:
         draw_x_labels(
             grid, area, x, ticks(x, max(2, area.width // 9), whole=picture.whole_x), chart_style.palette
         )
     elif area.bordered:
-        found.sort(key=lambda reading: reading.style)
-        found = [replace(one, x=x.written(one.x)) for one in found]
-        words = sentence(found, x.written(at), grid.width - 5, picture.x_names)
+        read.sort(key=lambda reading: reading.style)
+        read = [replace(one, x=x.written(one.x)) for one in read]
+        words = sentence(read, x.written(at), grid.width - 5, picture.x_names)
         draw_reading(grid, words, chart_style.palette)
     return replace(picture, grid=grid)
 

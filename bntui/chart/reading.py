@@ -61,11 +61,11 @@ def readings(curves: Sequence[Curve], x: float, *, falling: bool = False) -> lis
     """
     if not np.isfinite(x):
         return []
-    found = [(curve, i) for curve in curves if (i := _reached(curve, x, falling)) is not None]
-    read = {curve.style for curve, _ in found if curve.weight == "main"}
+    points = [(curve, i) for curve in curves if (i := _reached(curve, x, falling)) is not None]
+    read = {curve.style for curve, _ in points if curve.weight == "main"}
     ranges = {
         curve.style: (float(curve.low[i]), float(curve.high[i]))
-        for curve, i in found
+        for curve, i in points
         if curve.weight == "spread"
     }
     reached = [
@@ -78,7 +78,7 @@ def readings(curves: Sequence[Curve], x: float, *, falling: bool = False) -> lis
             None if curve.floor is None else float(curve.floor[i]),
             ranges.get(curve.style) if curve.weight != "paper" else None,
         )
-        for curve, i in found
+        for curve, i in points
         if curve.weight != "spread" and not (curve.weight == "faint" and curve.style in read)
     ]
     drawn = {reading.style for reading in reached}
@@ -89,7 +89,7 @@ def readings(curves: Sequence[Curve], x: float, *, falling: bool = False) -> lis
     ]
 
 
-def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> list[Reading]:
+def with_best(here: list[Reading], curves: Iterable[Curve], better: str) -> list[Reading]:
     """Readings with the first step at which each curve is best, and a reading without a value for each curve that
     has none at `x`. Bands have no best."""
     best = {}
@@ -99,13 +99,13 @@ def with_best(found: list[Reading], curves: Iterable[Curve], better: str) -> lis
             values = curve.low[finite]
             i = finite[values.argmin() if better == "lower" else values.argmax()]
             best[curve.style] = (curve.label, (float(curve.x[i]), float(curve.low[i])))
-    read = {reading.style for reading in found}
+    read = {reading.style for reading in here}
     not_begun = [
         Reading(name, style, np.nan, np.nan, np.nan, None, best=at)
         for style, (name, at) in best.items()
         if style not in read
     ]
-    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in found] + not_begun
+    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in here] + not_begun
 
 
 def with_reached(
@@ -154,7 +154,7 @@ def position_text(x: float) -> str:
 
 
 def sentence(
-    found: list[Reading], x: float, width: int, x_names: Sequence[str] = ()
+    here: list[Reading], x: float, width: int, x_names: Sequence[str] = ()
 ) -> list[tuple[str, int | None]]:
     """ "at 4,800: none 12.1  batch 3.4 ± 0.02" in pieces, each with its style. The step is the one at which all
     were measured; a value measured elsewhere is followed by its own step. To make the sentence fit, ranges and
@@ -164,11 +164,11 @@ def sentence(
     Arguments:
         x_names: names of positions 1, 2, …, if they have any.
     """
-    at = common_place(found, x)
-    elsewhere = ["" if position_text(r.x) == at else f"@{position_text(r.x)} " for r in found]
+    at = common_place(here, x)
+    elsewhere = ["" if position_text(r.x) == at else f"@{position_text(r.x)} " for r in here]
     named = "".join(f" {name}" for name in x_names[max(0, round(x) - 1) :][:1])
     head = f"at {at}{named}:"
-    names = [r.name for r in found]
+    names = [r.name for r in here]
     longest = max((len(cells(name)) for name in names), default=0)
     pieces: list[tuple[str, int | None]] = [(head, None)]
     for most in (None, longest, *(most for most in (12, 8, 5) if most < longest)):
@@ -176,7 +176,7 @@ def sentence(
         if len({*cut}) < len({*names}):
             break
         pieces = [(head, None)]
-        for name, r, where in zip(cut, found, elsewhere, strict=True):
+        for name, r, where in zip(cut, here, elsewhere, strict=True):
             pieces.append((f" {name} {r.text if most is None else r.value} {where}", r.style))
         if _length(pieces) <= width:
             return pieces
@@ -197,9 +197,9 @@ def _length(pieces: Sequence[tuple[str, int | None]]) -> int:
     return sum(len(cells(text)) for text, _ in pieces)
 
 
-def common_place(found: Sequence[Reading], x: float) -> str:
+def common_place(here: Sequence[Reading], x: float) -> str:
     """The position at which all values were measured, else the position read."""
-    places = {position_text(r.x) for r in found}
+    places = {position_text(r.x) for r in here}
     return places.pop() if len(places) == 1 else position_text(x)
 
 

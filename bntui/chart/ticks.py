@@ -31,8 +31,8 @@ def ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick, ...]:
         return ()
     if scale.falling:
         written = Scale(scale.written(scale.high), scale.written(scale.low), log=True)
-        found = (tick for tick in reversed(ticks(written, most)) if tick.value > 0)
-        return tuple(Tick(-math.log10(tick.value), tick.label) for tick in found)
+        marks = (tick for tick in reversed(ticks(written, most)) if tick.value > 0)
+        return tuple(Tick(-math.log10(tick.value), tick.label) for tick in marks)
     if scale.log and scale.low > 0 and math.log10(scale.high / scale.low) >= 1:
         return _log_ticks(scale, most)
     return _linear_ticks(scale, most, whole)

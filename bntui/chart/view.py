@@ -61,10 +61,10 @@ def y_scale(data: ChartData, curves: Iterable[Curve], x: Scale, view: View) -> S
     chosen = view.y or data.y_span
     if chosen is not None and (not data.log_y or chosen[0] > 0):
         return Scale(*chosen, data.log_y)
-    found = (_without_outliers if view.clips else _whole)(curves, x, data.log_y)
-    if found is None:
+    span = (_without_outliers if view.clips else _whole)(curves, x, data.log_y)
+    if span is None:
         return None
-    first, last = snapped(*found)
+    first, last = snapped(*span)
     if data.log_y and last - first < NARROWEST:  # values so close to 1 that both ends would coincide
         first, last = first - 0.5, last + 0.5
     low, high = unwarped(np.array([first, last]), data.log_y).tolist()

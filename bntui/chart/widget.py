@@ -77,8 +77,8 @@ class Chart(Plot):
 
     def _read(self, curves: Sequence[Curve], x: float, selected: int | None = None) -> list[Reading]:
         """Readings at `x`, with positions in the axis's labels."""
-        found = with_best(readings(curves, x, falling=self.data.falling), curves, self.data.better)
-        found = with_reached(found, curves, self.data.better, selected)
+        read = with_best(readings(curves, x, falling=self.data.falling), curves, self.data.better)
+        read = with_reached(read, curves, self.data.better, selected)
         return [
             replace(
                 r,
@@ -87,7 +87,7 @@ class Chart(Plot):
                 reached=r.reached and (self._written(r.reached[0]), r.reached[1]),
                 end=None if r.end is None else self._written(r.end),
             )
-            for r in found
+            for r in read
         ]
 
     def _written(self, x: float) -> float:

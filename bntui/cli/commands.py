@@ -91,8 +91,8 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the command to run or complete, in place of its stub with name and summary."""
-        name, found, rest = super().resolve_command(ctx, args)
-        return name, None if found is None else load_command(found.name or ""), rest
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, None if command is None else load_command(command.name or ""), rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the summaries, group by group."""

@@ -77,13 +77,13 @@ def pinned_run(snapshot: Snapshot, groups: Sequence[Group], name: str | None) ->
         return None
     of_groups = {group.name: group.runs[0] for group in groups}
     runs = {called: view for view in snapshot.runs for called in _names(view)}
-    found = of_groups.get(name) or runs.get(name)
-    if found is None:
+    path = of_groups.get(name) or runs.get(name)
+    if path is None:
         names = [*of_groups] or [view.name for view in snapshot.runs]
         or_run = " or a run" if of_groups else ""
         text = f"{name!r}; expected one of {', '.join(names)}{or_run}{did_you_mean(name, [*names, *runs])}"
         raise typer.BadParameter(escape_control(text), param_hint="--reference")
-    return found.run.path
+    return path.run.path
 
 
 def _names(view: RunView) -> tuple[str, ...]:

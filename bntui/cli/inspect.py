@@ -53,13 +53,13 @@ def presets(
     except columns named by --columns."""
     chosen = [_column(name, "--columns") for name in columns.split(",")] if columns else [*PRESET_COLUMNS]
     key = _column(sort.removeprefix("-"), "--sort") if sort else None
-    found = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]
+    matching = [row for row in _preset_rows(root or default_root()) if _has_words(row, words or ())]
     if key:
-        sorted_rows = [row for row in found if row[key] is not None]
+        sorted_rows = [row for row in matching if row[key] is not None]
         sorted_rows.sort(key=lambda row: len(row[key]) if key == "variants" else row[key])
         sorted_rows = sorted_rows[::-1] if sort and sort.startswith("-") else sorted_rows
-        found = sorted_rows + [row for row in found if row[key] is None]
-    rows = found[:limit]
+        matching = sorted_rows + [row for row in matching if row[key] is None]
+    rows = matching[:limit]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -73,8 +73,8 @@ def presets(
     print_table(
         titles, [[_preset_cell(row, name) for name in chosen] for row in rows], least_first=least_first
     )
-    if len(rows) < len(found):
-        say(f"{counted(len(found) - len(rows), 'more preset')}; --limit {len(found)} lists all")
+    if len(rows) < len(matching):
+        say(f"{counted(len(matching) - len(rows), 'more preset')}; --limit {len(matching)} lists all")
 
 
 def _preset_rows(root: Path) -> Iterator[dict[str, Any]]:

@@ -50,10 +50,10 @@ def original_of(run: RunDir) -> RunDir | None:
 
 def report_agreement(original: RunDir, replayed: RunDir) -> bool:
     """Print how a replay compares with its original; return whether they agree."""
-    found = compare(original, replayed)
-    mine, theirs = found.digests
+    agreement = compare(original, replayed)
+    mine, theirs = agreement.digests
     state = view_runs([replayed])[0].state
-    if found.same:
+    if agreement.same:
         what = f"same digest {mine[:16]}" if mine else "same events as far as it ran (no end event)"
         typer.echo(f"{original.name}: {what}")
     elif state in ("dead", "failed", "queued", "running", "paused") or (state == "stopped" and mine):
@@ -61,11 +61,11 @@ def report_agreement(original: RunDir, replayed: RunDir) -> bool:
         hint = f"`bnrun resume {name}`, then `bnrun verify {name}`"
         typer.echo(f"{original.name}: its replay is {state}: {hint}")
     else:
-        typer.echo(f"{original.name}: differs: {escape_control(found.difference)}")
+        typer.echo(f"{original.name}: differs: {escape_control(agreement.difference)}")
         typer.echo(f"  digests {str(mine)[:16]} and {str(theirs)[:16]}")
-    if not found.comparable:
-        typer.echo("  not comparable: " + escape_control("; ".join(found.environment_diff)))
-    return found.same
+    if not agreement.comparable:
+        typer.echo("  not comparable: " + escape_control("; ".join(agreement.environment_diff)))
+    return agreement.same
 
 
 def rm(
@@ -77,32 +77,32 @@ def rm(
     """Remove runs or sweeps.
 
     Nothing is removed while one of them is live."""
-    found = places_named(names, root, where, announce=True)
-    live = [name for one in found for name in _alive(one)]
+    places = places_named(names, root, where, announce=True)
+    live = [name for one in places for name in _alive(one)]
     if live:
         fail(f"{', '.join(live)}: live; `bnrun stop` it first", ExitCode.USAGE)
-    if not yes and not typer.confirm(_question(found), err=True):
+    if not yes and not typer.confirm(_question(places), err=True):
         raise typer.Exit(ExitCode.FAILED)
-    for one in found:
+    for one in places:
         try:
             shutil.rmtree(one.path)
         except OSError as error:
             fail(f"{one.path}: cannot be removed: {error.strerror or error}")
 
 
-def _question(found: list[RunDir | SweepDir]) -> str:
-    counts = [1 if isinstance(one, RunDir) else len(one.runs()) for one in found]
-    listed = [f"{one.path} ({counted(count, 'run')})" for one, count in zip(found, counts, strict=True)]
+def _question(places: list[RunDir | SweepDir]) -> str:
+    counts = [1 if isinstance(one, RunDir) else len(one.runs()) for one in places]
+    listed = [f"{one.path} ({counted(count, 'run')})" for one, count in zip(places, counts, strict=True)]
     return escape_control(f"Remove {', '.join(listed)}?")
 
 
-def _alive(found: RunDir | SweepDir) -> list[str]:
+def _alive(place: RunDir | SweepDir) -> list[str]:
     """Names of live and queued runs in a run or sweep, or of its supervisor."""
-    seen = view_runs([found] if isinstance(found, RunDir) else found.runs())
-    sweep = found.sweep if isinstance(found, RunDir) else found
+    seen = view_runs([place] if isinstance(place, RunDir) else place.runs())
+    sweep = place.sweep if isinstance(place, RunDir) else place
     alive = ("running", "paused", "queued") if Observer().supervised(sweep) else ("running", "paused")
     live = [o.run.name for o in seen if o.state in alive]
     live += [run.name for run in waiting_tasks(seen)]
-    if not live and found is sweep and Observer().supervised(sweep):
+    if not live and place is sweep and Observer().supervised(sweep):
         live = [f"{sweep.name}: its supervisor"]
     return live

@@ -119,12 +119,12 @@ def field_named(name: str, option: str) -> RunField:
     Raises:
         BadParameter: there is no such field.
     """
-    found = run_field(name.strip().lower())
-    if found is None:
+    field = run_field(name.strip().lower())
+    if field is None:
         raise typer.BadParameter(
             escape_control(f"{name!r}: {no_such_field(name.strip().lower())}"), param_hint=option
         )
-    return found
+    return field
 
 
 _TITLES = {"test_accuracy": "test accuracy"}

@@ -102,10 +102,10 @@ def resume(
 
 
 def _by_sweep(runs: Sequence[RunDir]) -> dict[SweepDir, list[RunDir]]:
-    found: dict[SweepDir, list[RunDir]] = {}
+    by_sweep: dict[SweepDir, list[RunDir]] = {}
     for run in runs:
-        found.setdefault(run.sweep, []).append(run)
-    return found
+        by_sweep.setdefault(run.sweep, []).append(run)
+    return by_sweep
 
 
 def _go_on(

@@ -22,9 +22,9 @@ from bntui.cli.options import counted, default_root, fail, say
 
 def complete_query(ctx: typer.Context, incomplete: str) -> list[str]:
     """Field names, or values that the field being typed has in the runs under the root."""
-    found = complete(incomplete)
-    if found or not re.search(r"[=:]", incomplete):
-        return found
+    names = complete(incomplete)
+    if names or not re.search(r"[=:]", incomplete):
+        return names
     places = list_places(ctx.params.get("root") or default_root())
     return complete(incomplete, view_runs(run for place in places for run in _runs_in(place)))
 
@@ -84,7 +84,7 @@ def places_named(
     places: list[RunDir | SweepDir] = find_all(under, names) if names else list_places(under)
     if where is None:
         return places
-    found: list[RunDir | SweepDir] = []
+    matching_places: list[RunDir | SweepDir] = []
     seen: list[RunView] = []
     matching: list[RunView] = []
     for place in places:
@@ -93,14 +93,14 @@ def places_named(
         views = [view for view in among if query.matches(view)]
         seen += among
         matching += views
-        found += [place] if views and len(views) == len(runs) else [view.run for view in views]
-    if not found:
+        matching_places += [place] if views and len(views) == len(runs) else [view.run for view in views]
+    if not matching_places:
         fail(nothing_matches(under, names, query, seen), ExitCode.USAGE)
     if announce:
         say(
             f"{counted(len(matching), 'run')} matching {where}: {', '.join(view.run.name for view in matching)}"
         )
-    return found
+    return matching_places
 
 
 def nothing_matches(
@@ -121,18 +121,18 @@ def runs_named(
     Raises:
         NoSuchRun: a name matches nothing, or a sweep has no runs.
     """
-    return [run for found in places_named(names, root, where, announce=announce) for run in runs_of(found)]
+    return [run for place in places_named(names, root, where, announce=announce) for run in runs_of(place)]
 
 
-def runs_of(found: RunDir | SweepDir) -> list[RunDir]:
+def runs_of(place: RunDir | SweepDir) -> list[RunDir]:
     """The run itself, or the sweep's runs.
 
     Raises:
         NoSuchRun: the sweep has no runs.
     """
-    runs = _runs_in(found)
+    runs = _runs_in(place)
     if not runs:
-        raise NoSuchRun(f"{found.path}: a sweep without runs")
+        raise NoSuchRun(f"{place.path}: a sweep without runs")
     return runs
 
 

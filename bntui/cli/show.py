@@ -148,25 +148,25 @@ def _best(view: RunView, measure: Measure) -> Best | None:
     return best_of(take(view.columns, measure), measure)
 
 
-def _best_cell(found: Best | None, measure: Measure) -> str:
+def _best_cell(best_value: Best | None, measure: Measure) -> str:
     """Best value and its step, such as ``67.4 % @3,000``."""
-    return f"{COLUMNS[measure.key](found.value)} @{found.step:,}" if found else "-"
+    return f"{COLUMNS[measure.key](best_value.value)} @{best_value.step:,}" if best_value else "-"
 
 
 def _means(snapshot: Snapshot, grouping: Grouping, best_measure: Measure) -> list[tuple[str, ...]]:
     """A row for each group: newest values and best value of its mean, without runs that have left the group."""
     rows = []
     for group in groups_of(snapshot.runs, grouping.by):
-        found = {key: newest(group, MEASURES[key], grouping.band) for key in COLUMNS}
-        runs = max((one.runs for one in found.values() if one is not None), default=0)
+        means = {key: newest(group, MEASURES[key], grouping.band) for key in COLUMNS}
+        runs = max((one.runs for one in means.values() if one is not None), default=0)
         counted = f"{runs}" if runs == len(group.runs) else f"{runs} of {len(group.runs)}"
-        cells = (_cell(one, COLUMNS[key]) for key, one in found.items())
+        cells = (_cell(one, COLUMNS[key]) for key, one in means.items())
         rows.append((group.name, counted, *cells, _best_cell(best(group, best_measure), best_measure)))
     return rows
 
 
-def _cell(found: Newest | None, write: Callable[[float | None], str]) -> str:
+def _cell(mean: Newest | None, write: Callable[[float | None], str]) -> str:
     """Mean and band, such as ``0.66 [0.62, 0.71]``; only the mean if the band has no width."""
-    if found is None or not found.low < found.high:
-        return write(found.mean if found else None)
-    return f"{write(found.mean)} [{write(found.low)}, {write(found.high)}]"
+    if mean is None or not mean.low < mean.high:
+        return write(mean.mean if mean else None)
+    return f"{write(mean.mean)} [{write(mean.low)}, {write(mean.high)}]"

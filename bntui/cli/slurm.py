@@ -140,13 +140,13 @@ def recorded(sweep: SweepDir) -> SlurmOptions | None:
 
 def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
     """Slurm tasks of the runs that are waiting in its queue."""
-    found = {}
+    tasks = {}
     for overview in seen:
         record = read_record(overview.run.sweep) if overview.state == "queued" else None
         task = record.task_of(overview.run) if record is not None else None
         if task is not None:
-            found[overview.run] = task
-    return found
+            tasks[overview.run] = task
+    return tasks
 
 
 def cancel(tasks: Mapping[RunDir, str]) -> None:

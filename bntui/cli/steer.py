@@ -174,25 +174,25 @@ def stop(
     """Checkpoint and end runs; cancel queued ones.
 
     `bnrun resume` restarts them."""
-    found = places_named(names, root, where, announce=True)
-    runs = {one: runs_of(one) for one in found}
-    left = [run for one in found if not _cancel_queued(one, runs[one], at_step) for run in runs[one]]
+    places = places_named(names, root, where, announce=True)
+    runs = {one: runs_of(one) for one in places}
+    left = [run for one in places if not _cancel_queued(one, runs[one], at_step) for run in runs[one]]
     if left:
         stop_them = dict.fromkeys(left, Stop(at_step=at_step))
         _send_to(stop_them, in_words(names, where), wait=wait)
 
 
-def _cancel_queued(found: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
+def _cancel_queued(place: RunDir | SweepDir, runs: list[RunDir], at_step: int | None) -> bool:
     """Cancel queued runs; return True if this was done and no live run is left to stop."""
     seen = view_runs(runs)
     queued = [o.run for o in seen if o.state == "queued"]
-    sweep = found.sweep if isinstance(found, RunDir) else found
+    sweep = place.sweep if isinstance(place, RunDir) else place
     tasks = waiting_tasks(seen)
     if tasks and at_step is None:
         cancel(tasks)
-    elif queued and Observer().supervised(sweep) and isinstance(found, RunDir):
-        send_request(sweep, CancelQueued(run=found.path.name))
-        say(f"{found.name}: request sent: cancel queued run")
+    elif queued and Observer().supervised(sweep) and isinstance(place, RunDir):
+        send_request(sweep, CancelQueued(run=place.path.name))
+        say(f"{place.name}: request sent: cancel queued run")
     elif queued and Observer().supervised(sweep) and at_step is None:
         send_request(sweep, StopSweep())
         say(f"{sweep.name}: request sent: cancel queued runs")

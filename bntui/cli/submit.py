@@ -178,10 +178,10 @@ def planned_runs(
     Raises:
         SpecError: there is no such experiment, or the options do not fit it.
     """
-    found = load_experiment(Path(experiment) if Path(experiment).is_file() else experiment)
+    loaded = load_experiment(Path(experiment) if Path(experiment).is_file() else experiment)
     chosen = choose_profile(profile, device, gpus=gpus)
     path = None if data_dir is None else str(data_dir)
-    return plan(found, profile=chosen, sets=sets or (), device=device, data_path=path, **choices)
+    return plan(loaded, profile=chosen, sets=sets or (), device=device, data_path=path, **choices)
 
 
 def _submit_to_slurm(

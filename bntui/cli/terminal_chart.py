@@ -99,13 +99,13 @@ def look_of(style: int, index: int, colors: str | None) -> tuple[Color, str]:
 @cache
 def _in_256() -> tuple[int, ...]:
     """The palette in 256 colors; if two entries coincide, the second takes its variant for dark backgrounds."""
-    found: list[int] = []
+    numbers: list[int] = []
     for usual, light in zip(PALETTE, DARK_PALETTE, strict=True):
         both = (
             RichColor.parse(color).downgrade(ColorSystem.EIGHT_BIT).number or 0 for color in (usual, light)
         )
-        found.append(next(number for number in both if number not in found))
-    return tuple(found)
+        numbers.append(next(number for number in both if number not in numbers))
+    return tuple(numbers)
 
 
 def _legend(named: dict[str, str], width: int) -> str:
@@ -132,10 +132,10 @@ def _ticks(
     """
     low, high = float(places.min()), float(places.max())
     ends = (10**low, 10**high) if log else (low, high)
-    found = ticks(Scale(*ends, log=log, falling=falling), most, whole=whole)
-    if not found:
+    marks = ticks(Scale(*ends, log=log, falling=falling), most, whole=whole)
+    if not marks:
         return [low], [f"{ends[0]:.5g}"]
-    return [math.log10(tick.value) if log else tick.value for tick in found], [tick.label for tick in found]
+    return [math.log10(tick.value) if log else tick.value for tick in marks], [tick.label for tick in marks]
 
 
 def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats]:

@@ -107,6 +107,6 @@ def _in_settings(spec: Spec | None) -> int:
 def _progress(view: RunView) -> TrainingCurve | None:
     """The run's training curve, cached; None if no loss was journaled."""
     if view not in _PROGRESS:
-        found = training_curve(view.columns, view.steps or view.step)
-        _PROGRESS[view] = found if found is not None and found.of == "loss" else None
+        curve = training_curve(view.columns, view.steps or view.step)
+        _PROGRESS[view] = curve if curve is not None and curve.of == "loss" else None
     return _PROGRESS[view]

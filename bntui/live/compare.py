@@ -53,9 +53,9 @@ def _differences(
     for view in views:
         if base is not None and view is not against:
             for curve in panel.make([view], state).curves:
-                found = _minus(curve, base)
-                if found is not None:
-                    yield found
+                minus = _minus(curve, base)
+                if minus is not None:
+                    yield minus
 
 
 def _paired(panel: Panel, group: Group, reference: Group, band: Band, state: PanelState) -> Iterator[Curve]:
@@ -64,20 +64,20 @@ def _paired(panel: Panel, group: Group, reference: Group, band: Band, state: Pan
     pairs = [
         (view, theirs[view.seed]) for view in group.runs if view.seed in theirs and view.state not in FAILED
     ]
-    found = [
+    differences = [
         (curve, is_going(view) or is_going(base))
         for view, base in pairs
         if (curve := _joined(list(_differences(panel, [view], base, state)))) is not None
     ]
-    if not found:
+    if not differences:
         return
-    low = aggregate([Member(curve.x, curve.low, ended=not going) for curve, going in found], band)
-    label = f"{group.name} ×{len(found)}"
-    if not all(curve.is_line for curve, _ in found):
-        high = aggregate([Member(curve.x, curve.high, ended=not going) for curve, going in found], band)
+    low = aggregate([Member(curve.x, curve.low, ended=not going) for curve, going in differences], band)
+    label = f"{group.name} ×{len(differences)}"
+    if not all(curve.is_line for curve, _ in differences):
+        high = aggregate([Member(curve.x, curve.high, ended=not going) for curve, going in differences], band)
         yield Curve(label, group.style, low.x, low.mean, high.mean)
         return
-    if len(found) > 1:
+    if len(differences) > 1:
         yield Curve(f"{label}, {BANDS[band]}", group.style, low.x, low.low, low.high, weight="spread")
     yield Curve(label, group.style, low.x, low.mean, low.mean)
 

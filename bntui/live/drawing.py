@@ -97,7 +97,7 @@ def vlines(views: Sequence[RunView], state: PanelState) -> tuple[VLine, ...]:
 
 def measured_layers(view: RunView) -> list[set[int]]:
     """Layer numbers measured by each of a run's per-layer instruments, without instruments that measured none."""
-    return [set(found) for one in BY_TABLE.values() if (found := layers_of(view.columns, one))]
+    return [set(numbers) for one in BY_TABLE.values() if (numbers := layers_of(view.columns, one))]
 
 
 def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) -> int | None:
@@ -105,7 +105,7 @@ def chosen_layer(views: Sequence[RunView], measure: Measure, state: PanelState) 
     first run with any; else the middle one of the layers of this measure."""
     if state.layer is not None:
         return state.layer
-    measured = next((found for view in views if (found := measured_layers(view))), [])
+    measured = next((by_instrument for view in views if (by_instrument := measured_layers(view))), [])
     common = sorted(set.intersection(*measured)) if measured else []
     middle = common[len(common) // 2] if common else None
     has_middle = any(middle in layers_of(view.columns, measure) for view in views)

@@ -62,8 +62,8 @@ class Grouping:
             runs = self._runs if set(views) <= set(self._runs) else key
             of_all = groups_of(sorted(runs, key=lambda view: view.style), self.by)
             drawn = (replace(group, runs=tuple(v for v in group.runs if v in key)) for group in of_all)
-            found = [group for group in drawn if group.runs]
-            self._grouped[key] = tuple(sorted(found, key=lambda group: views[-1] in group.runs))
+            shown = [group for group in drawn if group.runs]
+            self._grouped[key] = tuple(sorted(shown, key=lambda group: views[-1] in group.runs))
         return self._grouped[key]
 
     def curves(
@@ -76,7 +76,7 @@ class Grouping:
 
     def departures(self, views: Sequence[RunView], axis: Axis = "step") -> tuple[VLine, ...]:
         """A line where a run leaves its group, whose mean continues without it."""
-        found = [
+        departed = [
             (left, group.style)
             for group in self.groups(views)
             if len(group.runs) > 1
@@ -84,7 +84,7 @@ class Grouping:
         ]
         return tuple(
             VLine(x, f"{left.run.name} {left.why} @{left.step:,}", style)
-            for left, style in sorted(found, key=lambda one: one[0].step)
+            for left, style in sorted(departed, key=lambda one: one[0].step)
             if np.isfinite(x := float(at_steps(axis, left.run, np.array([float(left.step)]))[0]))
         )
 
@@ -112,15 +112,15 @@ class Grouping:
         key = (paths, measure.table, measure.field, layer, self.band)
         if len(self._aggregates) >= REMEMBERED and key not in self._aggregates:
             self._aggregates.clear()
-        found = aggregate(
+        updated = aggregate(
             members(group, measure, layer),
             self.band,
             log=measure.log,
             most=self.most,
             before=self._aggregates.get(key),
         )
-        self._aggregates[key] = found
-        return found
+        self._aggregates[key] = updated
+        return updated
 
 
 def facets_of(

@@ -59,13 +59,13 @@ def heats(views: Sequence[RunView], key: str) -> dict[RunView, HeatData]:
     Raises:
         KeyError: no such instrument.
     """
-    found = {view: heat(view, key) for view in views}
-    ends = [finite_ends(one.values.ravel(), positive=one.log) for one in found.values()]
+    by_view = {view: heat(view, key) for view in views}
+    ends = [finite_ends(one.values.ravel(), positive=one.log) for one in by_view.values()]
     spans = [pair for pair in ends if pair is not None]
     if not spans:
-        return found
+        return by_view
     span = (min(low for low, _ in spans), max(high for _, high in spans))
-    return {view: replace(one, span=span) if one.x.size else one for view, one in found.items()}
+    return {view: replace(one, span=span) if one.x.size else one for view, one in by_view.items()}
 
 
 def profile(views: Sequence[RunView], key: str, state: PanelState) -> ChartData:
@@ -126,10 +126,10 @@ def histogram(view: RunView, state: PanelState) -> HistogramData:
 
 def histograms(views: Sequence[RunView], state: PanelState) -> dict[RunView, HistogramData]:
     """As `histogram`, for several runs, over one range of outputs: that of the runs that did not fail."""
-    found = {view: histogram(view, state) for view in views}
-    ends = [_usual(one) for view, one in found.items() if view.state not in FAILED and one.x.size]
+    by_view = {view: histogram(view, state) for view in views}
+    ends = [_usual(one) for view, one in by_view.items() if view.state not in FAILED and one.x.size]
     span = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
-    return {view: replace(one, span=span) for view, one in found.items()}
+    return {view: replace(one, span=span) for view, one in by_view.items()}
 
 
 def _usual(data: HistogramData) -> Span:

@@ -29,19 +29,19 @@ MOST_LABELS = 3
 
 def applied(views: Sequence[RunView]) -> dict[Request, list[RunView]]:
     """Applied requests in order, each with its runs; equal requests at the same step are merged."""
-    found: dict[Request, list[RunView]] = {}
+    by_request: dict[Request, list[RunView]] = {}
     for view in views:
         for request in view.requests:
             if request.outcome == "applied" and request.kind in MARKED and request.step is not None:
-                found.setdefault((request.step, request.summary), []).append(view)
-    return dict(sorted(found.items(), key=lambda item: item[0]))
+                by_request.setdefault((request.step, request.summary), []).append(view)
+    return dict(sorted(by_request.items(), key=lambda item: item[0]))
 
 
 def numbered(views: Sequence[RunView], chosen: Marks | None) -> dict[Request, int]:
     """Number of each mark; empty if marks show their texts or are hidden."""
-    found = applied(views)
-    if chosen == "numbers" or (chosen is None and len(found) > MOST_LABELS):
-        return {key: number for number, key in enumerate(found, 1)}
+    requests = applied(views)
+    if chosen == "numbers" or (chosen is None and len(requests) > MOST_LABELS):
+        return {key: number for number, key in enumerate(requests, 1)}
     return {}
 
 

@@ -40,11 +40,11 @@ def overlay(
     color if there is none. Empty unless they are enabled."""
     if state.reference is None or not views:
         return ()
-    found = reference(key, state.figure, folder=state.reference, layer=layer, step=state.step)
+    paper = reference(key, state.figure, folder=state.reference, layer=layer, step=state.step)
     free = max(view.style for view in views) + 1
     end = math.inf if key.endswith("by_length") else max(view.steps for view in views)
     curves = []
-    for curve in found:
+    for curve in paper:
         style = _style(curve, views)
         if style is None:
             style, free = free, free + 1
@@ -100,14 +100,14 @@ def _of_group(group: Group, measure: Measure, step: float | None, band: Band) ->
 
 def lengths(views: Sequence[RunView], table: str) -> str:
     """``, a ∈ 0.5…4·lr`` if all runs have the same range of step lengths, else empty."""
-    found = {
+    ranges = {
         (float(values[-1].min()), float(values[-1].max()))
         for view in views
         if (values := view.columns.series(table, "multiples").values).ndim == 2
     }
-    if len(found) != 1:
+    if len(ranges) != 1:
         return ""
-    low, high = found.pop()
+    low, high = ranges.pop()
     return f", a ∈ {low:.3g}…{high:.3g}·lr"
 
 
@@ -127,7 +127,7 @@ def _at_lengths(columns: Columns, measure: Measure, step: float | None) -> Point
 def _when(views: Sequence[RunView], measure: Measure, state: PanelState) -> str:
     """``, step 4,800`` if the measurements drawn share a step, else empty."""
     steps = [rows(view.columns, measure)[0] for view in views]
-    at = {int(found[row_at(found, state.step)]) for found in steps if len(found)}
+    at = {int(row_steps[row_at(row_steps, state.step)]) for row_steps in steps if len(row_steps)}
     return f", step {at.pop():,}" if len(at) == 1 else ""
 
 
@@ -154,13 +154,13 @@ class Panel:
         elif measure.high:
             title += lengths(views, measure.table)
         if state.grouping is None:
-            found = (
+            placed_curves = (
                 placed
                 for view in views
                 for curve in curve_of(views, view, measure, layer)
                 for placed in on_axis(curve, [view], state.axis)
             )
-            curves = emphasized(found, views, state.pinned)
+            curves = emphasized(placed_curves, views, state.pinned)
         else:
             of_groups = state.grouping.curves(views, measure, layer, state.axis)
             curves = emphasized(of_groups, state.grouping.groups(views), state.pinned)

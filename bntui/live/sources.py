@@ -252,12 +252,12 @@ def names(runs: Sequence[RunDir]) -> list[str]:
     variants = Counter(variant_and_seed(run)[0] for run in runs)
     directories = Counter(escape_control(run.path.name) for run in runs)
     several = len({run.path.parent for run in runs}) > 1
-    found = []
+    shortest = []
     for run in runs:
         variant, directory = variant_and_seed(run)[0], escape_control(run.path.name)
         short = variant if variants[variant] == 1 else directory
-        found.append(run.name if several and directories[directory] > 1 else short)
-    return found
+        shortest.append(run.name if several and directories[directory] > 1 else short)
+    return shortest
 
 
 def styles(runs: Sequence[RunDir], taken: Iterable[int] = ()) -> list[int]:

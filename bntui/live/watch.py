@@ -124,10 +124,10 @@ def release_memory() -> None:
 @cache
 def _trim() -> ctypes._NamedFuncPointer | None:
     try:
-        found: ctypes._NamedFuncPointer | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        trim: ctypes._NamedFuncPointer | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
     except (OSError, TypeError):  # no C library of this kind
         return None
-    return found
+    return trim
 
 
 class SnapshotFeed:

@@ -201,8 +201,8 @@ def limits(command: Command, controls: Sequence[Control]) -> str:
     """Current and accepted values of the controls that a request sets."""
     if not isinstance(command, SetControls):
         return ""
-    found = (control for control in controls if control.name in command.changes)
-    return "; ".join(f"{one.name} now {show_value(one.value)} ({one.accepted})" for one in found)
+    targets = (control for control in controls if control.name in command.changes)
+    return "; ".join(f"{one.name} now {show_value(one.value)} ({one.accepted})" for one in targets)
 
 
 def _about(sets: str, controls: Sequence[Control]) -> list[Control]:

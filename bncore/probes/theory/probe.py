@@ -111,14 +111,14 @@ def lipschitz_of_layers(loss: Tensor, taps: Sequence[Tap]) -> list[LayerFindings
     """
     sites = [tap.y for tap in taps] + [tap.z for tap in taps]
     slopes = torch.autograd.grad(loss, sites, create_graph=True)
-    found = []
+    findings = []
     for tap, at_y, at_z in zip(taps, slopes[: len(taps)], slopes[len(taps) :], strict=True):
         require_finite(f"the gradient at layer {tap.number}", at_y)
         standardized = Standardized.of(tap.y, tap.gamma, tap.eps)
-        found.append(
+        findings.append(
             LayerFindings(tap.number, standardized, at_z, at_y, theorem_41(standardized, at_z, at_y))
         )
-    return found
+    return findings
 
 
 def predictiveness(tap: Tap, layer: LayerFindings, unit: int | None = None) -> Theorem42:
@@ -207,11 +207,11 @@ class TheoryProbe(Probe):
             return {"layers": []}
         require_hessian(view.net)
         loss, taps = tapped_pass(view, numbers)
-        found = lipschitz_of_layers(loss, taps)
-        fields = {"layers": numbers, **_lipschitz(found), **_hessian(taps, found)}
+        findings = lipschitz_of_layers(loss, taps)
+        fields = {"layers": numbers, **_lipschitz(findings), **_hessian(taps, findings)}
         if self.neurons:
-            fields |= _hessian_of_units(view, taps, found, self.neurons)
-        fields |= _worst_case(view, taps, found)
+            fields |= _hessian_of_units(view, taps, findings, self.neurons)
+        fields |= _worst_case(view, taps, findings)
         return {name: np.asarray(value) for name, value in fields.items()}
 
     def _chosen(self, view: StepView) -> list[int]:
@@ -223,9 +223,9 @@ class TheoryProbe(Probe):
         return [n for n in there if n in self.layers or not self.layers]
 
 
-def _lipschitz(found: Sequence[LayerFindings]) -> dict[str, list[float]]:
+def _lipschitz(findings: Sequence[LayerFindings]) -> dict[str, list[float]]:
     rows = []
-    for layer in found:
+    for layer in findings:
         seen = layer.lipschitz
         left = float(seen.left.sum())
         gap = float((seen.left - seen.corrected).abs().sum())
@@ -245,8 +245,8 @@ def _lipschitz(found: Sequence[LayerFindings]) -> dict[str, list[float]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _hessian(taps: Sequence[Tap], found: Sequence[LayerFindings]) -> dict[str, list[float]]:
-    seen = [predictiveness(tap, layer) for tap, layer in zip(taps, found, strict=True)]
+def _hessian(taps: Sequence[Tap], findings: Sequence[LayerFindings]) -> dict[str, list[float]]:
+    seen = [predictiveness(tap, layer) for tap, layer in zip(taps, findings, strict=True)]
     return {
         "hessian_left": [s.left for s in seen],
         "hessian_quadratic": [s.quadratic for s in seen],
@@ -256,14 +256,14 @@ def _hessian(taps: Sequence[Tap], found: Sequence[LayerFindings]) -> dict[str, l
 
 
 def _hessian_of_units(
-    view: StepView, taps: Sequence[Tap], found: Sequence[LayerFindings], count: int
+    view: StepView, taps: Sequence[Tap], findings: Sequence[LayerFindings], count: int
 ) -> dict[str, Any]:
     # A layer may have fewer units than requested; all rows of an event need the same length.
     count = min(count, *(tap.y.shape[1] for tap in taps))
     units = [sampled_units(view, tap.number, tap.y.shape[1], count) for tap in taps]
     seen = [
         [predictiveness(tap, layer, unit) for unit in chosen]
-        for tap, layer, chosen in zip(taps, found, units, strict=True)
+        for tap, layer, chosen in zip(taps, findings, units, strict=True)
     ]
     return {
         "unit": units,
@@ -273,10 +273,10 @@ def _hessian_of_units(
 
 
 def _worst_case(
-    view: StepView, taps: Sequence[Tap], found: Sequence[LayerFindings]
+    view: StepView, taps: Sequence[Tap], findings: Sequence[LayerFindings]
 ) -> dict[str, list[float]]:
     norms = [input_norm(view, tap) for tap in taps]
-    seen = [theorem_44(layer.lipschitz, lam) for layer, lam in zip(found, norms, strict=True)]
+    seen = [theorem_44(layer.lipschitz, lam) for layer, lam in zip(findings, norms, strict=True)]
     weights = [view.grads[f"layers.{tap.number - 1}.weight"] for tap in taps]
     return {
         "input_norm": norms,

@@ -76,8 +76,8 @@ def _scale_free(at: AtRate) -> ClaimPart:
 
 def _best(setting: ComparisonGroup, norm: tuple[str, str]) -> float:
     """The learning rate at which a norm reaches the highest mean final accuracy."""
-    found = {lr: level(FINAL_ACCURACY, setting.of(*norm, lr)) for lr in setting.rates(*norm)}
-    return max(found, key=lambda lr: -1.0 if (one := found[lr]) is None else one.mean)
+    levels = {lr: level(FINAL_ACCURACY, setting.of(*norm, lr)) for lr in setting.rates(*norm)}
+    return max(levels, key=lambda lr: -1.0 if (one := levels[lr]) is None else one.mean)
 
 
 CLAIM = Claim(

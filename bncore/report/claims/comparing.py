@@ -29,8 +29,8 @@ SELDOM = "measured too seldom"
 
 def common_rates(setting: ComparisonGroup, *variants: tuple[str, str]) -> list[float]:
     """Learning rates at which all variants, given as (norm, noise), were run."""
-    found = [set(setting.rates(*variant)) for variant in variants]
-    return sorted(set.intersection(*found)) if found else []
+    rates = [set(setting.rates(*variant)) for variant in variants]
+    return sorted(set.intersection(*rates)) if rates else []
 
 
 def usual_rate(setting: ComparisonGroup, rates: Sequence[float]) -> float:
@@ -72,7 +72,7 @@ class AtRate:
         steps = in_training(trace, mine, others, lambda pair, a, b: pair.at_equal_steps(a, b, until=until))
         progress = in_training(trace, mine, others, Pair.at_equal_progress)
         measured = (trace.first(runs) for runs in (*mine.values(), *others.values()))
-        fewest = min((len(found[1].steps) for found in measured if found), default=0)
+        fewest = min((len(trace_of_seed[1].steps) for trace_of_seed in measured if trace_of_seed), default=0)
         if progress is None and 0 < fewest < LEVELS:
             more |= {"caveat": f"{SELDOM} ({fewest} times) to be compared at the same training losses"}
         return (
@@ -141,8 +141,8 @@ def at_each(
     """The scopes of a claim that is judged separately at each of these learning rates."""
 
     def scopes(setting: ComparisonGroup) -> tuple[Scope, ...]:
-        found = (AtRate(setting, lr) for lr in rates(setting))
-        return tuple(Scope(at.title, tuple(part(at) for part in parts)) for at in found)
+        comparisons = (AtRate(setting, lr) for lr in rates(setting))
+        return tuple(Scope(at.title, tuple(part(at) for part in parts)) for at in comparisons)
 
     return scopes
 
@@ -176,8 +176,8 @@ def has(
             if images is None or isinstance(spec.data, ImageData) == images:
                 variant = variant_of(spec)
                 seen.setdefault((variant.norm, variant.noise), set()).add(variant.lr)
-        found = [seen.get(variant, set()) for variant in wanted]
-        return len(set.intersection(*found)) >= rates
+        rates_of = [seen.get(variant, set()) for variant in wanted]
+        return len(set.intersection(*rates_of)) >= rates
 
     return met
 

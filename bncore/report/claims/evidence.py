@@ -75,8 +75,8 @@ class ClaimPart:
         """The common verdict of all known measures; inconclusive if they disagree or one is inconclusive."""
         if self.early:
             return Verdict.TOO_EARLY
-        found = {measure.outcome for measure in self.measured}
-        return found.pop() if len(found) == 1 and not self.blocked else Verdict.INCONCLUSIVE
+        verdicts = {measure.outcome for measure in self.measured}
+        return verdicts.pop() if len(verdicts) == 1 and not self.blocked else Verdict.INCONCLUSIVE
 
     @property
     def measured(self) -> tuple[ClaimMeasure, ...]:
@@ -98,15 +98,15 @@ class Scope:
     @property
     def verdict(self) -> Verdict:
         """The verdict of all parts together."""
-        found = [part.verdict for part in self.parts]
+        verdicts = [part.verdict for part in self.parts]
         one, all_of = Verdict.CONTRADICTED, Verdict.SUPPORTED
         if self.alternatives:
             one, all_of = all_of, one
-        if one in found:
+        if one in verdicts:
             return one
-        if found and set(found) == {all_of}:
+        if verdicts and set(verdicts) == {all_of}:
             return all_of
-        return Verdict.TOO_EARLY if Verdict.TOO_EARLY in found else Verdict.INCONCLUSIVE
+        return Verdict.TOO_EARLY if Verdict.TOO_EARLY in verdicts else Verdict.INCONCLUSIVE
 
     @property
     def measures(self) -> tuple[ClaimMeasure, ...]:

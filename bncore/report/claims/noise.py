@@ -67,16 +67,16 @@ def _still_at_start(
 ) -> ClaimMeasure:
     """A variant's final loss relative to that of a network that has learned nothing; 1 for a diverged run, which
     keeps nothing that it learned."""
-    found: dict[int, float] = {}
+    shares: dict[int, float] = {}
     plain = at.of(NONE)
     for seed, runs in at.of(variant).items():
         mine = next((run for run in runs if run.training), None)
         curves = [run.training for run in plain.get(seed, []) if run.training]
         if mine is not None and mine.training is not None and curves:
             start = min(mine.training.first, *(curve.first for curve in curves))
-            found[seed] = 1.0 if mine.diverged else float(mine.training.values[-1]) / start
+            shares[seed] = 1.0 if mine.diverged else float(mine.training.values[-1]) / start
     name = f"training loss at the end over that of the start, {' + '.join(variant)}"
-    return ClaimMeasure(name, estimate(found), threshold=LEFT, counts=counts, signed=False, caveat=caveat)
+    return ClaimMeasure(name, estimate(shares), threshold=LEFT, counts=counts, signed=False, caveat=caveat)
 
 
 CLAIM = Claim(
