@@ -30,7 +30,7 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
     """
     try:
         if out is not None:
-            return _create_at(plan, out)
+            return _create_at(plan, out.resolve() if ".." in out.parts else out)
         root.mkdir(parents=True, exist_ok=True)
         while True:
             try:

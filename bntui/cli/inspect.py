@@ -145,8 +145,9 @@ def logs(names: Names = None, where: Where = None, root: Root = None) -> None:
     for run in runs:
         try:
             text = read_plain(run.log_file).decode(errors="replace")
-        except OSError:
-            say(f"{run.name}: no log yet")
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            say(f"{run.name}: {'no log yet' if missing else f'its log cannot be read: {error.strerror}'}")
             continue
         if len(runs) > 1:
             typer.echo(f"==> {run.name} <==")

@@ -173,6 +173,9 @@ def test_a_journal_that_cannot_be_read_hides_no_other_run(tmp_path: Path, sweep:
     assert "one-001/none-s0" in listed.stdout
     assert "journal.jsonl: cannot be read" in listed.stderr
     assert bnrun("presets", cwd=tmp_path).returncode == 0
+    (sweep.path / "none-s0" / "log.txt").mkdir()
+    told = bnrun("logs", "one-001", cwd=tmp_path).stderr.splitlines()
+    assert told == ["one-001/batch-s0: no log yet", "one-001/none-s0: its log cannot be read: Is a directory"]
     path = tiny_experiment(tmp_path)
     assert bnrun("run", path, "--headless", "--dry-run", cwd=tmp_path).returncode == 0
     for command in (["show", "one-001"], ["export", "one-001", "--csv"], ["resume", "one-001/none-s0"]):

@@ -52,6 +52,12 @@ def test_numbers_go_on_after_the_highest(tmp_path: Path, planned: Plan) -> None:
     assert create_sweep(planned, root=tmp_path).name == "dln_bn-1000"
 
 
+def test_a_path_that_goes_up_leaves_no_folder_on_its_way(tmp_path: Path, planned: Plan) -> None:
+    out = tmp_path / "a" / "b" / ".." / ".." / "mine"
+    assert create_sweep(planned, root=tmp_path / "root", out=out).path == (tmp_path / "mine").resolve()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize("there", ["nothing", "an empty folder"])
 def test_out_may_be_new_or_empty(tmp_path: Path, planned: Plan, there: str) -> None:
     out = tmp_path / "mine"
