@@ -19,6 +19,8 @@ from bntui.live.grouping import facets_of
 from bntui.live.panels import PANELS
 from bntui.live.snapshot import Snapshot
 
+CHART_HELP = "Chart to plot, such as loss or beta (docs/reference/measures.md); repeatable."
+
 
 def check_charts(keys: Sequence[str], wanted: Grouped) -> None:
     """Refuse unknown charts, and a y range without named charts.

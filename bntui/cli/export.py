@@ -13,7 +13,7 @@ from bncore.store.export_tables import Tables, export_csv, export_parquet, expor
 from bncore.store.loaded import load_run
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
-from bntui.cli.drawn import check_charts
+from bntui.cli.drawn import CHART_HELP, check_charts
 from bntui.cli.grouped import Grouped, check_grouped, chosen_grouping, with_drawing
 from bntui.cli.options import Names, Root, fail, refuse_existing
 from bntui.cli.select_runs import Where, in_words, places_named, runs_of
@@ -41,9 +41,7 @@ def export(
     png: Annotated[bool, typer.Option("--png", help="The same as PNG.")] = False,
     chart: Annotated[
         list[str] | None,
-        typer.Option(
-            "--chart", help="Chart for --svg and --png; repeatable.  [default: those that bntui shows]"
-        ),
+        typer.Option("--chart", help=f"{CHART_HELP}  [default: those that bntui shows]"),
     ] = None,
     out: Annotated[
         Path | None,

@@ -15,7 +15,7 @@ from bncore.follow.groups import Newest, best, groups_of, newest
 from bncore.follow.run_view import RunView, view_runs
 from bncore.measures import MEASURES, SHOWN
 from bncore.store.measured import Best, best_of, layers_of, take
-from bntui.cli.drawn import check_charts, drawn, pinned_run
+from bntui.cli.drawn import CHART_HELP, check_charts, drawn, pinned_run
 from bntui.cli.grouped import Grouped, check_grouped, grouping_of, warn_unplaced, with_drawing
 from bntui.cli.options import Json, Names, Root, fail, say
 from bntui.cli.select_runs import Where, runs_named
@@ -32,7 +32,7 @@ Layer = Annotated[
 ]
 Charts = Annotated[
     list[str] | None,
-    typer.Option("--chart", help="Chart to plot; repeatable.  [default: all with data]"),
+    typer.Option("--chart", help=f"{CHART_HELP}  [default: all with data]"),
 ]
 COLUMNS = {"loss": figure, "test_loss": figure, "test_accuracy": percent}
 """Measures in the table, by key, with their formats."""

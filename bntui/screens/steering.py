@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import on, work
 
+from bncore.config.observed import Observed
 from bncore.follow.groups import Group
+from bncore.follow.run_view import RunView
 from bntui.actions import Action
 from bntui.screens.page import Page
 from bntui.steering.proposal import Proposal
@@ -12,6 +16,14 @@ from bntui.steering.send import send
 from bntui.steering.verbs import AHEAD, VERBS
 from bntui.widgets import formatting as fmt
 from bntui.widgets.steering_bar import SteeringBar
+
+
+def _foreign(runs: Sequence[RunView]) -> set[str]:
+    """The verbs that mean nothing to these runs if all are observed loops, which declare what can be set."""
+    declared = {control.name for view in runs for control in view.controls or ()}
+    if not all(isinstance(view.settings, Observed) for view in runs):
+        return set()
+    return {key for key, verb in VERBS.items() if key == "fork" or (verb.sets and verb.sets not in declared)}
 
 
 class SteeringPage(Page):
@@ -38,6 +50,7 @@ class SteeringPage(Page):
         refused = {f"steer('{key}')" for key, verb in VERBS.items() if not verb.states & states}
         if states & (VERBS["resume"].states | VERBS["restart"].states):
             refused.discard("steer('pause')")
+        refused |= {f"steer('{key}')" for key in _foreign(runs)}
         if not states & AHEAD:
             refused.add("whole_sweep")
         return [action for action in super().offered() if action.name not in refused]

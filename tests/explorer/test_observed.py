@@ -127,6 +127,20 @@ def test_what_no_control_accepts_is_never_sent(run: RunDir) -> None:
     steer(run, act)
 
 
+def test_the_line_of_keys_leaves_out_what_the_loop_did_not_declare(run: RunDir) -> None:
+    async def act(pilot: Pilot[None], app: Explorer) -> None:
+        names = {action.name for action in app.screen.offered()}  # type: ignore[attr-defined]
+        assert "steer('fork')" not in names and "steer('probes')" not in names
+        assert {"steer('lr')", "steer('noise')", "steer('norm')", "steer('set')"} <= names
+        write_controls(run, CONTROLS[:1])
+        app.feed.wake()
+        await until(pilot, lambda: "noise off" not in text_of(app))
+        names = {action.name for action in app.screen.offered()}  # type: ignore[attr-defined]
+        assert "steer('lr')" in names and not {"steer('noise')", "steer('norm')"} & names
+
+    steer(run, act)
+
+
 def test_all_controls_are_listed_with_what_holds_and_what_would_be_accepted(run: RunDir) -> None:
     async def act(pilot: Pilot[None], app: Explorer) -> None:
         assert "lr 0.1  noise off" in text_of(app), "beside the charts"

@@ -131,8 +131,8 @@ class AtRate:
         name = plain.get(_named(variant), _named(variant))
         step = float(np.median(left))
         if np.isinf(step):
-            return f"{name} has not left its start"
-        return f"{name} has left its start only at step {step:,.0f} of {self.setting.steps:,}"
+            return f"{name} has not left its initial plateau"
+        return f"{name} has left its initial plateau only at step {step:,.0f} of {self.setting.steps:,}"
 
 
 def at_each(
