@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from types import TracebackType
@@ -22,6 +21,7 @@ from bncore.external.observed_step import ABSENT, NO_UPDATE, ObservedStep
 from bncore.external.ready_controls import Controls
 from bncore.external.recomputed_step import CapturedStep, Recomputation, RecomputedStep
 from bncore.external.steering import Steering, StopObserved, numbers_of
+from bncore.external.warned import warn
 from bncore.probes.guard import undisturbed
 from bncore.probes.layer_map import LayerMap
 from bncore.probes.run import Measured, ProbeRunner
@@ -183,7 +183,7 @@ class Observation(Controls):
         """Handle an invalid call: warn, or raise if `on_error` is ``raise``."""
         if self._on_error == "raise":
             raise ObserveError(reason)
-        warnings.warn(reason, RuntimeWarning, stacklevel=6)
+        warn(reason)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -257,7 +257,7 @@ class Observation(Controls):
     def _warn_once(self, text: str) -> None:
         if text not in self._warned and not self._recomputation.strict:  # strict: such a loop is refused
             self._warned.add(text)
-            warnings.warn(text, RuntimeWarning, stacklevel=6)
+            warn(text)
 
     def _announce(self, step: ObservedStep, recomputed: RecomputedStep) -> None:
         said = [(text.partition(":")[0], text) for text in step.oddities()]
@@ -285,7 +285,7 @@ class Observation(Controls):
             raise ObserveError(f"probe {name} failed at step {step}: {reason}")
         if name not in self._measured:
             what = f"probe {name} failed at its first measurement, step {step}"
-            warnings.warn(f"{what}: {reason}", RuntimeWarning, stacklevel=8)
+            warn(f"{what}: {reason}")
 
     def _not_recomputed(self, step: int, error: Exception) -> None:
         """Handle a step that could not be recomputed: the loop is refused if none has been yet; otherwise only
@@ -341,14 +341,14 @@ class Observation(Controls):
         self._close()
         if self._on_error == "raise":
             raise error
-        warnings.warn(f"no longer observed: {error}", RuntimeWarning, stacklevel=5)
+        warn(f"no longer observed: {error}")
 
     def _without_probes(self, error: Exception) -> None:
         if self._on_error == "raise":
             raise error
         self._measuring = False
         reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
-        warnings.warn(f"observed without probes from now on: {reason}", RuntimeWarning, stacklevel=5)
+        warn(f"observed without probes from now on: {reason}")
         text = f"the probes are taken away: {reason}"
         self._guarded(lambda: self._write("warning", self.position, text=text))
 

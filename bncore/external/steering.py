@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from bncore.config.controls import Control
 from bncore.external.checks import ObserveError
 from bncore.external.control_panel import ControlPanel
 from bncore.external.peers import Peers
+from bncore.external.warned import warn
 from bncore.probes.guard import undisturbed
 from bncore.store.commands import write_controls
 from bncore.store.errors import StoreError
@@ -188,7 +188,7 @@ class Steering:
         if self._digest not in (None, digest):
             text = f"parameters at the end are others than those of the run repeated here: {self._digest}"
             self.journal.append("warning", step, text=text)
-            warnings.warn(text, RuntimeWarning, stacklevel=6)
+            warn(text)
         return state
 
     def close(self) -> None:
