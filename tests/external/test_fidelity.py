@@ -14,13 +14,12 @@ from torch.nn import functional as F
 
 import bncore
 from bncore import ObserveError
-from bncore.external.observe import ObservedStep
 from bncore.follow.run_view import view_runs
 from bncore.store.paths import RunDir
 
 from .factories import Event, of_type, probe_at
 from .kinds import KINDS, autocast, pairs, perceptron, singles, squared
-from .loops import Kind, journal, run_loop
+from .loops import Kind, Step, journal, run_loop
 
 LANDSCAPE = {"landscape": {"every": 1}}
 
@@ -36,15 +35,14 @@ def length(parts: Any) -> float:
 def test_the_deviation_is_that_of_plain_autograd(tmp_path: Path) -> None:
     """The loop has a penalty that the loss does not know of, and clips."""
 
-    def update(kind: Kind, net: nn.Module, optimizer: Any, micro: Any, step: ObservedStep | None) -> None:
-        optimizer.zero_grad()
-        loss = squared(net, micro[0])
-        (loss + 0.05 * sum(p.square().sum() for p in net.parameters())).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 0.01)
-        found.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
-        optimizer.step()
-        if step is not None:
-            step.record(loss)
+    def update(at: Step) -> None:
+        at.optimizer.zero_grad()
+        loss = squared(at.net, at.micro[0])
+        (loss + 0.05 * sum(p.square().sum() for p in at.net.parameters())).backward()
+        nn.utils.clip_grad_norm_(at.net.parameters(), 0.01)
+        found.append([p.grad.clone() for p in at.net.parameters() if p.grad is not None])
+        at.optimizer.step()
+        at.record(loss)
 
     found: list[list[Tensor]] = []
     run = run_loop(Kind(perceptron, squared, pairs, update), tmp_path / "run")
@@ -90,14 +88,13 @@ def test_draws_of_the_process_are_repeated(tmp_path: Path) -> None:
 
 
 def test_a_batch_changed_in_place_after_it_was_given_is_measured_as_it_was(tmp_path: Path) -> None:
-    def update(kind: Kind, net: nn.Module, optimizer: Any, micro: Any, step: ObservedStep | None) -> None:
-        optimizer.zero_grad()
-        loss = squared(net, micro[0])
+    def update(at: Step) -> None:
+        at.optimizer.zero_grad()
+        loss = squared(at.net, at.micro[0])
         loss.backward()
-        optimizer.step()
-        micro[0][0].zero_()
-        if step is not None:
-            step.record(loss)
+        at.optimizer.step()
+        at.micro[0][0].zero_()
+        at.record(loss)
 
     run_loop(Kind(perceptron, squared, pairs, update), tmp_path / "run")
     run_loop(KINDS["plain"], tmp_path / "plain")
@@ -205,13 +202,12 @@ def test_what_a_scaler_keeps_from_underflow_in_float16_is_kept_here_too(tmp_path
     def tiny(net: Any, batch: Any) -> Tensor:
         return 1e-5 * autocast(torch.float16)(net, batch)
 
-    def update(kind: Kind, net: nn.Module, optimizer: Any, micro: Any, step: ObservedStep | None) -> None:
+    def update(at: Step) -> None:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
-        loss = tiny(net, micro[0])
+        loss = tiny(at.net, at.micro[0])
         scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        if step is not None:
-            step.record(loss)
+        scaler.step(at.optimizer)
+        at.record(loss)
 
     kind = replace(KINDS["bfloat16 autocast"], loss_of=tiny, update=update, probes=LANDSCAPE)
     run_loop(kind, tmp_path / "run")
