@@ -52,7 +52,8 @@ def test_a_curve_reaches_what_is_read_of_the_selected_one_at_its_first_value_as_
 ) -> None:
     curves = [line(0, values), line(1, others)]
     found = with_reached(readings(curves, float(at)), curves, better, 0)
-    level = values[at] if at < len(values) else np.nan
+    last = len(values) - 1
+    level = values[min(at, last)] if at <= last + (last > 0) else np.nan  # read up to one step beyond the end
     for reading in found:
         if not np.isfinite(level):
             assert reading.reached is None
