@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from bncore.bench.measure import Row
+from bncore.bench.timing import Row
 from bncore.config.plan import Plan
 from bncore.launch.devices import Occupancy, default_jobs, occupancy, visible_gpus
 from bncore.launch.local import LocalSweep

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bncore.bench.measure import Row, beside, keep_freed_memory
+from bncore.bench.timing import Row, beside, keep_freed_memory
 from bncore.external.observe import Observation, observe
 
 NEVER = 10**9

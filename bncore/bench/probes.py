@@ -12,7 +12,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from bncore.bench.measure import Row, Work, peak_bytes, products_per_second, seconds
+from bncore.bench.timing import Row, Work, peak_bytes, products_per_second, seconds
 from bncore.bench.train import spec_of
 from bncore.config.model import Spec
 from bncore.data import load

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bncore.bench import handwritten
-from bncore.bench.measure import Row, Work, beside, peak_bytes, seconds, times
+from bncore.bench.timing import Row, Work, beside, peak_bytes, seconds, times
 from bncore.config.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
 from bncore.data import load
 from bncore.nets import ForwardMode, NormPosition

@@ -138,25 +138,18 @@ def run_field(name: str) -> RunField | None:
     """A field by name: one of `run_fields`, or ``config.NAME``, ``log.NAME`` or ``control.NAME`` of observed
     loops, where the case of NAME does not matter; None if there is no such field."""
     prefix, _, rest = name.partition(".")
-    if prefix == "config" and rest:
-        return RunField(name, lambda view: _configured(view, rest), (float, str, bool))
-    if prefix == LOG and rest:
-        return RunField(name, lambda view: _logged(view, rest))
-    if prefix == "control" and rest:
-        return RunField(name, lambda view: _controlled(view, rest), (float, str, bool))
-    return run_fields().get(name)
+    if prefix not in _OF_LOOPS or not rest:
+        return run_fields().get(name)
+    types: tuple[object, ...] = (float,) if prefix == LOG else (float, str, bool)
+    return RunField(name, lambda view: _named(rest, _OF_LOOPS[prefix](view)), types)
 
 
-def _configured(view: RunView, name: str) -> Value:
-    return _named(name, view.settings.config.items() if isinstance(view.settings, Observed) else ())
-
-
-def _controlled(view: RunView, name: str) -> Value:
-    return _named(name, ((control.name, control.value) for control in view.controls or ()))
-
-
-def _logged(view: RunView, name: str) -> Value:
-    return _named(name, ((field, view.newest(LOG, field)) for field in view.columns.fields(LOG)))
+_OF_LOOPS: dict[str, Callable[[RunView], Iterable[tuple[str, Value]]]] = {
+    "config": lambda view: view.settings.config.items() if isinstance(view.settings, Observed) else (),
+    LOG: lambda view: ((field, view.newest(LOG, field)) for field in view.columns.fields(LOG)),
+    "control": lambda view: ((control.name, control.value) for control in view.controls or ()),
+}
+"""Names and values that an observed loop defines itself, by the prefix of their fields."""
 
 
 def _named(name: str, items: Iterable[tuple[str, Value]]) -> Value:
@@ -203,7 +196,7 @@ def measured_names() -> tuple[str, ...]:
 def _of_setting(path: tuple[str, ...]) -> RunField:
     def value(view: RunView) -> Value:
         if view.controls is not None:
-            return _controlled(view, SPELLING.get(dotted(path), dotted(path)))
+            return _named(SPELLING.get(dotted(path), dotted(path)), _OF_LOOPS["control"](view))
         try:
             result: Value = attrgetter(dotted(path))(view.spec)
         except AttributeError:  # this kind of table lacks the setting, or there is no spec

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bncore.bench.measure import Row
+from bncore.bench.timing import Row
 from bntui.bench.drawing import SERIES, drawn
 from bntui.bench.synthetic_runs import growing_sweep, long_run, same_runs
 from bntui.bench.terminal import Terminal, bursts, explorer, memory_mb, processor_s, shows_curves

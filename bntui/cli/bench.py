@@ -20,7 +20,7 @@ from bntui.cli.submit import DataDir, Profile, Sets, planned_runs
 from bntui.cli.submit import Device as AnyDevice
 
 if TYPE_CHECKING:
-    from bncore.bench.measure import Row
+    from bncore.bench.timing import Row
 
 
 bench_app = typer.Typer(
@@ -110,7 +110,7 @@ def journal(
 ) -> None:
     """Measure journaling, inbox polling, recording the machine."""
     heading = _set_up_torch()
-    from bncore.bench.journal import bench_journal  # noqa: PLC0415 - torch
+    from bncore.bench.journal_cost import bench_journal  # noqa: PLC0415 - torch
     from bncore.bench.train import bench_polling, bench_recording  # noqa: PLC0415 - torch
 
     _print(chain(bench_journal(events), bench_polling(), bench_recording()), as_json, heading)

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bncore.bench import probes as bench
-from bncore.bench.measure import products_per_second
+from bncore.bench.timing import products_per_second
 from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Loss, Norm, Optim, Spec
 from bncore.data import load
 from bncore.probes.ics import IcsProbe

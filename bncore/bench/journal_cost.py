@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bncore.bench.measure import Row
+from bncore.bench.timing import Row
 from bncore.store.journal import SCHEMA, Journal
 from bncore.store.paths import RunDir
 from bncore.store.reader import read
