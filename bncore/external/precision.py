@@ -33,7 +33,7 @@ class Autocast:
 
 @contextmanager
 def autocast_seen(dtypes: set[torch.dtype]) -> Iterator[None]:
-    """Add to `found` the dtypes of all autocast regions opened within the context."""
+    """Add to `dtypes` those of all autocast regions opened within the context."""
 
     def enter(region: torch.autocast, enter: Callable[[torch.autocast], object]) -> object:
         entered = enter(region)

@@ -50,7 +50,7 @@ class LayerMap:
 
 @contextmanager
 def watched(net: nn.Module, maps: list[LayerMap]) -> Iterator[None]:
-    """Append to `found` the layer map of the forward passes inside the context, then remove the hooks."""
+    """Append to `maps` the layer map of the forward passes inside the context, then remove the hooks."""
     names = {id(module): name for name, module in net.named_modules()}  # by id: a metric's hash changes
     calls: dict[str, int] = {}
     outputs: dict[str, str] = {}

@@ -159,7 +159,7 @@ def _beside(
     half: int = 0,
 ) -> Beside:
     """Rank a curve after averaging over `half` samples to either side. If it cannot be ranked, the result states
-    the reason; `found` may be that reason."""
+    the reason; `aligned` may be that reason."""
     if len(seeds) < 2:
         aligned = ONE_SEED
     label, diverged = shown.setting.label(variant), sum(run.diverged for run in seeds)

@@ -139,7 +139,7 @@ def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:
     """
     runs: dict[object, RunDir] = {}
     for place in places:
-        of_place = [place] if isinstance(place, RunDir) else place.runs()
+        of_place = place.runs()
         if not of_place:
             raise NoSuchRun(f"{place.path}: a sweep without runs")
         runs.update((run.path.resolve(), run) for run in of_place)

@@ -73,7 +73,7 @@ def find(root: Path, name: str) -> RunDir | SweepDir:
         by_name.setdefault(escape_control(root.absolute().name), SweepDir(root.absolute()))
     matches = _matching(by_name, sweep_part)
     if not matches and not slash:
-        matches = [run for place in places for run in _runs_of(place) if name in _names_of(run)]
+        matches = [run for place in places for run in place.runs() if name in _names_of(run)]
     sweep = _only(matches, name, f"{root}", list(by_name), sweep_part)
     if not slash or not isinstance(sweep, SweepDir):
         return sweep
@@ -113,7 +113,7 @@ def _matches(root: Path, pattern: str) -> list[RunDir | SweepDir]:
     sweep_part, slash, run_part = _parts(pattern, places, root)
     matches = [place for place in places if fnmatchcase(escape_control(place.path.name), sweep_part)]
     if slash:
-        runs = [run for place in places for run in _runs_of(place) if fnmatchcase(run.sweep.name, sweep_part)]
+        runs = [run for place in places for run in place.runs() if fnmatchcase(run.sweep.name, sweep_part)]
         matches = [run for run in runs if any(fnmatchcase(name, run_part) for name in _names_of(run))]
     if not matches:
         there = _listed([escape_control(place.path.name) for place in places])
@@ -133,10 +133,6 @@ def _parts(name: str, places: Sequence[RunDir | SweepDir], root: Path) -> tuple[
     if not places:
         raise NoSuchRun(f"{LAST}: no sweeps under {root}")
     return escape_control(places[-1].path.name), slash, run_part
-
-
-def _runs_of(place: RunDir | SweepDir) -> list[RunDir]:
-    return [place] if isinstance(place, RunDir) else place.runs()
 
 
 def _names_of(run: RunDir) -> tuple[str, str]:
@@ -163,14 +159,14 @@ def _matching(candidates: Mapping[str, RunDir | SweepDir], prefix: str) -> list[
 def _only(
     matches: Sequence[RunDir | SweepDir], name: str, where: str, names: Sequence[str], part: str
 ) -> RunDir | SweepDir:
-    """The only element of `found`.
+    """The only element of `matches`.
 
     Arguments:
         where, names: where the search took place, and the names present there.
         part: the part of `name` that was searched for.
 
     Raises:
-        NoSuchRun: `found` is empty or has several elements.
+        NoSuchRun: `matches` is empty or has several elements.
     """
     if len(matches) == 1:
         return matches[0]

@@ -134,7 +134,8 @@ def middle_layer(runs: Iterable[Columns], measure: Measure) -> int | None:
     return measured[len(measured) // 2] if measured else None
 
 
-TABLE = "probe:activations"
+HISTOGRAMS = "probe:activations"
+"""Table of the histograms of layers' outputs."""
 
 
 def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Floats, Floats, Floats]:
@@ -147,17 +148,19 @@ def layer_histograms(columns: Columns, layer: int | None) -> tuple[Floats, Float
         Steps (n,), counts (n, bins), left edge of the first bin (n,), and bin width (n,); n = 0 if the layer was
         not measured.
     """
-    counts, low, width = (columns.series(TABLE, name).values for name in ("counts", "bin_low", "bin_width"))
+    counts, low, width = (
+        columns.series(HISTOGRAMS, name).values for name in ("counts", "bin_low", "bin_width")
+    )
     nothing = np.empty(0), np.empty((0, 0)), np.empty(0), np.empty(0)
     if not counts.size or counts.ndim != 3 or not low.shape == width.shape == counts.shape[:2]:
         return nothing
-    numbers = numbers_of_layers(columns, TABLE, counts)
+    numbers = numbers_of_layers(columns, HISTOGRAMS, counts)
     if layer not in numbers:
         return nothing
     counts, low, width = (values[:, numbers.index(layer)] for values in (counts, low, width))
     valid = np.isfinite(low) & np.isfinite(width) & (width > 0) & np.isfinite(counts).all(axis=1)
     valid &= counts.sum(axis=1) > 0
-    steps = columns.series(TABLE, "counts").steps.astype(np.float64)
+    steps = columns.series(HISTOGRAMS, "counts").steps.astype(np.float64)
     return steps[valid], counts[valid], low[valid], width[valid]
 
 

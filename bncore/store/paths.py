@@ -62,6 +62,10 @@ class RunDir(OwnedDir):
         """The sweep that contains the run."""
         return SweepDir(self.path.parent)
 
+    def runs(self) -> list[RunDir]:
+        """The run itself, as a sweep lists its runs."""
+        return [self]
+
     spec_file = _In("spec.toml")
     """The resolved spec."""
     meta_file = _In("meta.json")

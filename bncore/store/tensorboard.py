@@ -16,12 +16,14 @@ from bncore.measures import MEASURES
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.loaded import LoadedRun
+from bncore.store.measured import HISTOGRAMS, layer_histograms, layers_of
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-HISTOGRAM = ("counts", "bin_low", "bin_width")
-NO_SCALARS = frozenset({"step", "seq", "t", "layers", "multiples", "loss_multiples", "unit", *HISTOGRAM})
+NO_SCALARS = frozenset(
+    {"step", "seq", "t", "layers", "multiples", "loss_multiples", "unit", "counts", "bin_low", "bin_width"}
+)
 """Fields that position or label others and are not scalars themselves."""
 
 LENGTHS = {"loss_between": "loss_multiples"}
@@ -89,9 +91,10 @@ def _values(columns: Columns, table: str) -> Values:
                 if tag in DESCRIPTIONS and step == series.steps[0]:
                     values[step][-1].metadata.summary_description = DESCRIPTIONS[tag]
                     values[step][-1].metadata.plugin_data.plugin_name = "scalars"
-    for step, layer, counts, low, width in _histograms(columns, table):
-        histogram = histogram_of(counts, low, width)
-        values[step].append(Summary.Value(tag=f"{name}/output/layer_{layer:02g}", histo=histogram))
+    for layer in layers_of(columns, MEASURES["mean"]) if table == HISTOGRAMS else ():
+        for step, *bins in zip(*layer_histograms(columns, layer), strict=True):
+            tag, histogram = f"{name}/output/layer_{layer:02d}", histogram_of(*bins)
+            values[int(step)].append(Summary.Value(tag=tag, histo=histogram))
     return values
 
 
@@ -110,19 +113,6 @@ def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str
         suffix = f"a_{label:g}_lr" if table == "probe:landscape" else f"layer_{label:02g}"
         for rest, one in np.ndenumerate(entry):
             yield "".join([f"/{suffix}", *(f"/{i + 1}" for i in rest)]), float(one)
-
-
-def _histograms(
-    columns: Columns, table: str
-) -> Iterator[tuple[int, float, NDArray[np.float64], float, float]]:
-    """Step, layer, counts (bins,), left edge of the first bin, and bin width of each histogram."""
-    counts, low, width, layers = (_by_step(columns, table, field) for field in (*HISTOGRAM, "layers"))
-    for step in counts.keys() & low.keys() & width.keys() & layers.keys():
-        parts = (counts[step], low[step], width[step], layers[step])
-        if parts[0].ndim == 2 and all(p.shape == parts[0].shape[:1] for p in parts[1:]):
-            for one, edge, size, layer in zip(*parts, strict=True):
-                if one.sum() > 0:
-                    yield step, float(layer), one, float(edge), float(size)
 
 
 def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:

@@ -91,14 +91,13 @@ def rm(
 
 
 def _question(places: list[RunDir | SweepDir]) -> str:
-    counts = [1 if isinstance(one, RunDir) else len(one.runs()) for one in places]
-    listed = [f"{one.path} ({counted(count, 'run')})" for one, count in zip(places, counts, strict=True)]
+    listed = [f"{one.path} ({counted(len(one.runs()), 'run')})" for one in places]
     return escape_control(f"Remove {', '.join(listed)}?")
 
 
 def _alive(place: RunDir | SweepDir) -> list[str]:
     """Names of live and queued runs in a run or sweep, or of its supervisor."""
-    seen = view_runs([place] if isinstance(place, RunDir) else place.runs())
+    seen = view_runs(place.runs())
     sweep = place.sweep if isinstance(place, RunDir) else place
     alive = ("running", "paused", "queued") if Observer().supervised(sweep) else ("running", "paused")
     live = [o.run.name for o in seen if o.state in alive]

@@ -14,7 +14,6 @@ from bncore.follow.run_fields import RunField, Value, is_read, no_such_field, ru
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.find import find_all, list_places
 from bncore.store.journal import in_json
-from bncore.store.paths import RunDir
 from bntui.cli.options import Json, Root, complete_run, counted, default_root, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where, runs_of
 from bntui.cli.tables import figure, percent, print_table
@@ -65,7 +64,7 @@ def ls(
     fields = [field_named(name, "--columns") for name in (columns.split(",") if columns else COLUMNS)]
     key = sort_field(sort)
     places = find_all(under, names) if names else list_places(under)
-    places = [one for one in places if names or isinstance(one, RunDir) or one.runs()]
+    places = [one for one in places if names or one.runs()]
     chosen = [*(fields if columns else ()), *([key] if key else ())]
     measured = query.measured | {field.name for field in chosen if field.kind == "measure"}
 

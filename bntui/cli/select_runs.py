@@ -26,7 +26,7 @@ def complete_query(ctx: typer.Context, incomplete: str) -> list[str]:
     if names or not re.search(r"[=:]", incomplete):
         return names
     places = list_places(ctx.params.get("root") or default_root())
-    return complete(incomplete, view_runs(run for place in places for run in _runs_in(place)))
+    return complete(incomplete, view_runs(run for place in places for run in place.runs()))
 
 
 Where = Annotated[
@@ -88,7 +88,7 @@ def places_named(
     seen: list[RunView] = []
     matching: list[RunView] = []
     for place in places:
-        runs = _runs_in(place)
+        runs = place.runs()
         among = view_runs(runs, settings=query.settings, enough=query.enough)
         views = [view for view in among if query.matches(view)]
         seen += among
@@ -130,7 +130,7 @@ def runs_of(place: RunDir | SweepDir) -> list[RunDir]:
     Raises:
         NoSuchRun: the sweep has no runs.
     """
-    runs = _runs_in(place)
+    runs = place.runs()
     if not runs:
         raise NoSuchRun(f"{place.path}: a sweep without runs")
     return runs
@@ -139,7 +139,3 @@ def runs_of(place: RunDir | SweepDir) -> list[RunDir]:
 def in_words(names: Sequence[str] | None, where: str | None) -> str:
     """The selection as written on the command line."""
     return ", ".join([*(names or ()), *([where] if where is not None else [])])
-
-
-def _runs_in(place: RunDir | SweepDir) -> list[RunDir]:
-    return [place] if isinstance(place, RunDir) else place.runs()

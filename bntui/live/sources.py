@@ -107,12 +107,7 @@ class Runs:
 
     def _list(self) -> None:
         """Find new runs and rename all runs, since the old names may no longer be unique."""
-        listed = [
-            run
-            for place in self._places
-            for run in (place.runs() if isinstance(place, SweepDir) else [place])
-            if run.path not in self._followers
-        ]
+        listed = [run for place in self._places for run in place.runs() if run.path not in self._followers]
         fresh = list(dict.fromkeys(listed))
         for run, style in zip(fresh, self._styles(fresh), strict=True):
             self._followers[run.path] = RunFollower(run, self._observer, self._queue, style=style)
