@@ -14,6 +14,7 @@ from bncore.launch.devices import cpu_count
 from bncore.store.branch import fork as branch
 from bncore.store.branch import replay as make
 from bncore.store.find import find
+from bncore.store.status import LIVE
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.keep import report_agreement
 from bntui.cli.options import Root, Run, default_root, fail, say
@@ -52,7 +53,7 @@ def fork(
         raise typer.BadParameter(
             f"{escape_control(name)!r} is a sweep; expected one run of it", param_hint="RUN"
         )
-    if at is None and overview.state in ("running", "paused") and overview.status is not None:
+    if at is None and overview.state in LIVE and overview.status is not None:
         at = overview.status.step
     run = branch(overview.run, at=at, changes=parsed, follow=follow, usable=usable)
     say(f"{run.name}: fork of {overview.run.name}")
@@ -77,7 +78,7 @@ def replay(
     from bncore.train.checkpoint import usable  # noqa: PLC0415 - torch
 
     seen = view_runs(runs_of(find(root or default_root(), name)))
-    live = [o.run.name for o in seen if o.state in ("running", "paused")]
+    live = [o.run.name for o in seen if o.state in LIVE]
     if live:
         fail(f"{', '.join(live)}: still running; `bnrun stop` it first", ExitCode.USAGE)
     originals = [o.run for o in seen if o.run.journal_file.exists()]

@@ -12,7 +12,7 @@ from bncore.follow.run_view import view_runs
 from bncore.store.lineage import read_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.replay_diff import compare
-from bncore.store.status import Observer
+from bncore.store.status import LIVE, Observer
 from bncore.store.verify import verify as check
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Names, Root, counted, fail
@@ -99,7 +99,7 @@ def _alive(place: RunDir | SweepDir) -> list[str]:
     """Names of live and queued runs in a run or sweep, or of its supervisor."""
     seen = view_runs(place.runs())
     sweep = place.sweep if isinstance(place, RunDir) else place
-    alive = ("running", "paused", "queued") if Observer().supervised(sweep) else ("running", "paused")
+    alive = LIVE | {"queued"} if Observer().supervised(sweep) else LIVE
     live = [o.run.name for o in seen if o.state in alive]
     live += [run.name for run in waiting_tasks(seen)]
     if not live and place is sweep and Observer().supervised(sweep):

@@ -20,7 +20,7 @@ from bncore.store.lineage import read_lineage
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import send_request
-from bncore.store.status import Observer, find_stalled
+from bncore.store.status import LIVE, Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Names, Root, counted, fail, say
 from bntui.cli.select_runs import Where, in_words, runs_named
@@ -70,7 +70,7 @@ def resume(
     if not force:
         _await_orphans(runs)
     seen = view_runs(runs)
-    live = [o.run for o in seen if o.state in ("running", "paused") and not force]
+    live = [o.run for o in seen if o.state in LIVE and not force]
     live = _without_silent(live)
     tasks = waiting_tasks(seen)
     supervised = Observer().supervised

@@ -198,7 +198,7 @@ def _cancel_queued(place: RunDir | SweepDir, runs: list[RunDir], at_step: int | 
         say(f"{sweep.name}: request sent: cancel queued runs")
     else:
         return False
-    return not any(o.state in ("running", "paused") for o in seen)
+    return not any(o.state in LIVE for o in seen)
 
 
 def _send(
@@ -222,7 +222,7 @@ def _send_to(commands: Mapping[RunDir, Command], called: str, *, wait: bool, tim
         wait: wait for answers, at most `timeout` seconds.
     """
     seen, command = view_runs(commands), next(iter(commands.values()))
-    live = [o.run for o in seen if o.state in ("running", "paused")]
+    live = [o.run for o in seen if o.state in LIVE]
     later = [o.run for o in seen if o.state == "queued" and isinstance(command, Set | Note)]
     if not live and not later:
         fail(f"{called}: no run can accept this ({_states(seen)})", ExitCode.NO_RUN)
