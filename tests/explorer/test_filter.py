@@ -55,7 +55,7 @@ def test_a_query_selects_while_it_is_typed_and_the_last_that_made_sense_holds(tm
         assert shown(app) == ["batch"], "the last query that made sense"
         await pilot.press(*["backspace"] * 9, *keys("e=stopped"))
         await until(pilot, lambda: "no run matches norm=batch state=stopped" in text_of(app))
-        assert "^" not in text_of(app)
+        assert "^^" not in text_of(app)
         assert "no runs yet" not in text_of(app)
         await pilot.press("escape")
         await until(pilot, lambda: shown(app) == ["batch", "none"])
@@ -114,7 +114,7 @@ def test_tab_takes_what_may_be_meant(tmp_path: Path) -> None:
         await until(pilot, lambda: "^^ 1 is 100 % (did you mean '69%'?)" in text_of(app))
         await pilot.press("tab")
         assert typed.value == "norm=batch test_accuracy>69%"
-        await until(pilot, lambda: "^" not in text_of(app))
+        await until(pilot, lambda: "^^" not in text_of(app))
 
     drive(app, (120, 40), steps)
 
