@@ -58,7 +58,7 @@ class Controls:
             run: directory or journal of that run.
 
         Raises:
-            ObserveError: the loop has begun.
+            ObserveError: the loop has started.
             StoreError: there is no journal.
         """
         self._steering.repeat(Path(run))

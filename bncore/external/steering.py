@@ -87,7 +87,7 @@ class Steering:
         """Replay the requests of another run at the steps where it applied them.
 
         Raises:
-            ObserveError: the loop has begun.
+            ObserveError: the loop has started.
             StoreError: there is no journal, or it cannot be read.
         """
         if self.peers.rank:  # the first process forwards them
@@ -114,7 +114,7 @@ class Steering:
             self.peers.send(stop=self.control.stopping)
 
     def _before_step(self, step: int) -> None:
-        requests = self._begun()
+        requests = self._started_requests()
         self.position = step
         while True:
             if requests.has_due(step):
@@ -179,7 +179,7 @@ class Steering:
 
     def end(self, step: int, digest: str) -> Literal["finished", "stopped"]:
         """Answer the requests that still wait after the last update; return the run's final state."""
-        requests, self.position = self._begun(), step
+        requests, self.position = self._started_requests(), step
         if self.peers.count == 1 and requests.stops_at(step):
             self._answer(requests)
         state: Literal["finished", "stopped"] = "stopped" if self.control.stopping else "finished"
@@ -219,7 +219,7 @@ class Steering:
             )
         self._on_checkpoint(self.position)
 
-    def _begun(self) -> Requests:
+    def _started_requests(self) -> Requests:
         if self._requests is None:
             self._requests = Requests(self.run, self.journal, self._lineage, handlers=OBSERVED)
             self._requests.start()
@@ -238,9 +238,9 @@ class Steering:
         self._show_at = now + SHOWN_EVERY_S
         controls = self.panel.state()
         if controls != self._shown:
-            known = {control.name for control in self._shown or ()}
+            published = {control.name for control in self._shown or ()}
             for control in controls:
-                if control.name not in known:
+                if control.name not in published:
                     declared = control.model_dump(exclude_defaults=True)
                     self.journal.append("control", self.position, control=declared)
             write_controls(self.run, controls)

@@ -33,7 +33,7 @@ class Reader:
         self.run = run
         self._ancestors = ancestors | {run.path.resolve()}
         self._parent: Reader | None = None
-        self._begun = False  # the start event and the one after it have been seen
+        self._start_read = False  # the start event and the one after it have been seen
         self._head = b""  # the first line
         self.columns = Columns()
         self.gone = False
@@ -74,8 +74,8 @@ class Reader:
         if size < self._journal.end or os.pread(file, len(self._head), 0) != self._head:
             self.columns, self._journal = Columns(), _Lines(TAIL_BYTES)
             self._machine = _Lines(MACHINE_TAIL_BYTES)
-            self._begun, self._head = False, b""
-        if not self._begun:
+            self._start_read, self._head = False, b""
+        if not self._start_read:
             self._begin(file)
         for block, offset, in_front in self._journal.read(file, size, budget_s):
             self._add(block, offset, in_front=in_front)
@@ -103,11 +103,11 @@ class Reader:
             event = event_of(line)
             if event is not None and event["type"] == "start":
                 continue
-            self._begun = True
+            self._start_read = True
             if event is not None and event["type"] == "parent" and isinstance(event.get("run"), str):
                 self._adopt(event)
             return
-        self._begun = len(block) == HEAD_BYTES
+        self._start_read = len(block) == HEAD_BYTES
 
     def _adopt(self, event: Event) -> None:
         """Also follow the parent, unless it is gone or its ancestry is circular."""

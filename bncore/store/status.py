@@ -119,9 +119,9 @@ def find_stalled(
 
     Returns as soon as every counter has changed, which takes two seconds if all runs are alive.
     """
-    begun, first = clock(), [_counter(run) for run in runs]
+    started, first = clock(), [_counter(run) for run in runs]
     still = list(range(len(runs)))
-    while still and clock() - begun < seconds:
+    while still and clock() - started < seconds:
         sleep(POLL_EVERY_S)
         still = [i for i in still if _counter(runs[i]) == first[i]]
     return [runs[i] for i in still]
