@@ -273,7 +273,7 @@ class RunsPage(SteeringPage):
     def _current(self, plots: Iterable[AnyPlot]) -> AnyPlot | None:
         """The focused plot, else the first one shown."""
         shown = [plot for plot in plots if plot.display]
-        return next((plot for plot in shown if plot.has_focus), next(iter(shown), None))
+        return next((plot for plot in shown if plot is self.focused), next(iter(shown), None))
 
     def action_marks(self) -> None:
         names, state = list(MARKS), self.panel_state()

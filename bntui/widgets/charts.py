@@ -97,7 +97,7 @@ class ChartGrid(Container):
     def current(self) -> Chart | None:
         """The focused chart, else the first one shown."""
         charts = list(self._charts.values())
-        focused = [chart for chart in charts if chart.has_focus]
+        focused = [chart for chart in charts if chart is self.screen.focused]
         return next(iter(focused or [chart for chart in charts if chart.display] or charts), None)
 
     @property
@@ -180,7 +180,7 @@ class ChartGrid(Container):
 
     def _go_to(self, chart: Chart) -> None:
         chart.display = True
-        chart.focus(scroll_visible=False)
+        self.screen.set_focus(chart, scroll_visible=False)  # at once, unlike `chart.focus`
         self._place(chart)
         self.draw()
 

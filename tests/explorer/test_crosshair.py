@@ -15,6 +15,7 @@ from bncore.store.paths import SweepDir
 from bntui.chart.palette import MONOCHROME
 from bntui.chart.reading import Reading
 from bntui.chart.widget import Chart
+from bntui.screens.grid import GridPage
 from bntui.widgets.listing import Listing
 from bntui.widgets.sidebar import reading_rows
 from explorer.factories import drive, every_kind, explorer, text_of, until
@@ -46,6 +47,28 @@ def test_beyond_its_end_a_curve_says_where_it_was_last_measured_and_no_strip_is_
         assert "last measured at 39" in shown
         assert "at 79: batch" in shown
         assert "at 79:─" not in shown
+
+    drive(app, (160, 48), act)
+
+
+def test_what_is_read_goes_along_to_the_next_chart_at_once(tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "one-001")
+    made_run(sweep.path / "none-s0", events(40))
+    write_sweep(sweep.path, ["none-s0"])
+    app = explorer(tmp_path, sweep)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("c")
+        page = app.screen
+        assert isinstance(page, GridPage)
+        charts, heading = list(page.query(Chart)), page.query_one("#readings", Listing)
+        for key, place in (("right", 1), ("right", 2), ("left", 1), ("left", 0)):
+            await pilot.press(key)
+            assert page.grid.current is charts[place]
+            assert charts[place].data.title[:8] in str(heading.border_title)
+        for _ in range(2):  # as two keys typed at once
+            page.action_chart(1)
+        assert page.grid.current is charts[2]
 
     drive(app, (160, 48), act)
 
