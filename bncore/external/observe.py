@@ -190,8 +190,9 @@ def observe(  # type: ignore[misc]  # an optimizer as second argument is handled
         config=dict(_flat(config or {})),
     )
     recomputation = Recomputation(
-        net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast, processes=processes
-    )
+        net, batch_loss, seed, strict=check == "strict", autocast=probe_autocast, processes=processes,
+        traces=bool(chosen.ics.every),
+    )  # fmt: skip
     steering = Steering(RunDir(Path(run).resolve()), net, Peers(processes), on_checkpoint, on_evaluate)
     steering.compiled = any(
         hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()

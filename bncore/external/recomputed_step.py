@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -22,6 +22,7 @@ from bncore.probes.guard import ieee_float32
 from bncore.probes.layer_map import LayerMap, watched
 from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
 from bncore.probes.processes import Processes
+from bncore.probes.sequential import TracedForward, traced_forwards
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4)
 """Loss scales to try in turn, in place of a gradient scaler's own, which only some optimizers receive."""
@@ -68,6 +69,7 @@ class Recomputation:
         strict: whether loss and gradient must match the loop's.
         autocast: whether probes compute under the loop's autocast.
         processes: the processes that make an update together.
+        traces: whether to trace the step's own passes, for ICS.
     """
 
     net: nn.Module
@@ -76,6 +78,7 @@ class Recomputation:
     strict: bool
     autocast: bool
     processes: Processes
+    traces: bool = False
 
     def of(self, captured: CapturedStep, layer_map: LayerMap | None) -> RecomputedStep:
         """Recompute a captured step; call within `bncore.probes.guard.undisturbed`.
@@ -92,9 +95,10 @@ class Recomputation:
         """
         layer_maps, casts = [layer_map] if layer_map is not None else [], {captured.autocast.dtype} - {None}
         looking = watched(self.net, layer_maps) if not layer_maps else nullcontext()
-        with looking, captured.autocast.region(), autocast_seen(cast(set[torch.dtype], casts)):
+        seen = autocast_seen(cast(set[torch.dtype], casts))
+        with looking, captured.autocast.region(), seen, self._traced() as forwards:
             view = self._view(captured)
-        view = replace(view, layer_map=layer_maps[0])
+        view = replace(view, layer_map=layer_maps[0], forwards=forwards)
         if layer_map is None:  # the first step
             check_checkpointing(view)
         if torch.float16 in casts:
@@ -134,10 +138,13 @@ class Recomputation:
         """The view with its gradient in the probes' precision; the same view if it is already."""
         if self.autocast or not (casts or view.device.type != "cpu"):
             return view
-        with self.precision(captured):
+        with self.precision(captured), self._traced() as forwards:
             loss, grads = view.gradient_at(view.before)
         lr, rates = _rate(captured.rates, grads)
-        return replace(view, loss=float(loss), grads=grads, lr=lr, rates=rates)
+        return replace(view, loss=float(loss), grads=grads, lr=lr, rates=rates, forwards=forwards)
+
+    def _traced(self) -> AbstractContextManager[Sequence[TracedForward]]:
+        return traced_forwards(self.net) if self.traces else nullcontext(())
 
     def _view(self, captured: CapturedStep) -> ModuleView:
         """The view of the step in the loop's own precision."""

@@ -42,6 +42,8 @@ class ModuleView(StepView):
     """Micro-batches whose weighted losses sum to the step's loss."""
     layer_map: LayerMap | None = None
     """The layers seen in the forward pass."""
+    forwards: Sequence[Any] = ()
+    """The step's own passes, if they were traced (`bncore.probes.sequential.TracedForward`)."""
     rates: Mapping[str, float] | None = None
     """Learning rates by parameter, if parameter groups have separate rates; `lr` is then ||rates * g|| / ||g||."""
 

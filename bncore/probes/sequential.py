@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -62,19 +62,22 @@ class _Part:
     slots: tuple[_Slot, ...]
 
 
-@dataclass(frozen=True)
-class _TracedForward:
-    """A forward pass of the step on one micro-batch."""
+@dataclass
+class TracedForward:
+    """A call of a network, and of the modules that it calls in sequence."""
 
-    view: ModuleView
-    """The step restricted to this micro-batch."""
-    x: Tensor
-    """Input of the network."""
+    x: Tensor | None
+    """Input of the network; None unless that is one tensor, without gradient."""
     autocast: torch.autocast
     """Autocast settings of the call."""
-    parts: tuple[_Part, ...]
-    left: RngState | None
-    """Generator states after the last part."""
+    calls: list[nn.Module] = field(default_factory=list)
+    """Modules called since."""
+    parts: list[_Part] = field(default_factory=list)
+    left: RngState | None = None
+    """Generator states after the last part; None: nothing is drawn."""
+
+    def without_draws(self) -> TracedForward:
+        return replace(self, parts=[replace(part, draws=None) for part in self.parts], left=None)
 
 
 @dataclass(frozen=True)
@@ -82,39 +85,44 @@ class GrowingSequential:
     """A step of an `nn.Sequential` that its loss calls once for each micro-batch."""
 
     view: ModuleView
-    passes: tuple[_TracedForward, ...]
+    passes: tuple[TracedForward, ...]
 
     @staticmethod
     def of(view: ModuleView) -> GrowingSequential | None:
         """The step, or None if the network is not of this kind or has hooks that watch its modules."""
         net: nn.Module = view.net
-        named = list(_parts(net))
-        modules = [module for _, module in named]
-        tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
-        watched = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in net.modules())
-        if type(net) is not nn.Sequential or watched or tied or len({*modules}) != len(modules):
+        if not _is_sequential(net):
             return None
         if len(view.micro_batches) > 1 and any(m._buffers and not _of_torch(m) for m in net.modules()):
             return None  # a micro-batch may read what the previous one left in the buffers
-        passes = []
-        for micro in view.micro_batches:
-            one = _seen(replace(view, micro_batches=(micro,)), named)
-            if one is None:
-                return None
-            passes.append(one)
-        return GrowingSequential(view, tuple(passes))
+        passes: Sequence[TracedForward] = view.forwards
+        if not passes:
+            with traced_forwards(net) as passes:
+                view.within(view.before, lambda net: [None for _ in view.terms(net)])
+        modules = [module for _, module in _parts(net)]
+        if len(passes) != len(view.micro_batches) or any(
+            one.x is None or one.calls != [net, *modules] or len(one.parts) < len(modules) for one in passes
+        ):
+            return None
+        drawn = zip(view.micro_batches, passes, strict=True)
+        return GrowingSequential(
+            view, tuple(one.without_draws() if micro.draws is None else one for micro, one in drawn)
+        )
 
     def held(self, layer: int) -> float:
         """Share of a training step's activations from a layer on."""
         sizes = [part.size for part in self.passes[0].parts]
-        return sum(sizes[_place(self.passes[0], layer) :]) / sum(sizes)
+        return sum(sizes[_place(self.view, self.passes[0], layer) :]) / sum(sizes)
 
     def gradients(
         self, new: Parameters, layers: Sequence[int], *, group: int, limit: int, budget: float
     ) -> list[Tensor]:
         """G'_i of the chosen layers; arguments as for `bncore.probes.growing.growing_batch`."""
         groups = groups_of(layers, self.held, group=group, limit=limit, budget=budget)
-        each = [_Growing(one, new).run(groups) for one in self.passes]
+        each = [
+            _Growing(replace(self.view, micro_batches=(micro,)), one, new).run(groups)
+            for micro, one in zip(self.view.micro_batches, self.passes, strict=True)
+        ]
         return self.view.mean([sum(of_layer[1:], of_layer[0]) for of_layer in zip(*each, strict=True)])
 
 
@@ -122,16 +130,19 @@ class GrowingSequential:
 class _Growing:
     """One evaluation of the growing batch on one micro-batch."""
 
-    traced: _TracedForward
+    view: ModuleView
+    """The step restricted to this micro-batch."""
+    traced: TracedForward
     new: Parameters
 
     def run(self, groups: Sequence[Sequence[int]]) -> list[Tensor]:
         gradients: list[Tensor] = []
+        assert self.traced.x is not None
         prefix, reached = self.traced.x, 0
         for group in groups:
             leaves: dict[int, Tensor] = {}
             chains: list[Tensor] = []
-            places = [_place(self.traced, layer) for layer in group]
+            places = [_place(self.view, self.traced, layer) for layer in group]
             for index in range(reached, len(self.traced.parts)):
                 chains = self._old(index, chains)
                 for layer in (layer for layer, at in zip(group, places, strict=True) if at == index):
@@ -145,7 +156,7 @@ class _Growing:
 
     def _mixed(self, layer: int, leaves: dict[int, Tensor]) -> Parameters:
         """Updated parameters before this layer, old ones elsewhere; its weight is a variable, kept in `leaves`."""
-        view = self.traced.view
+        view = self.view
         weight = view.weights[layer]
         leaf = leaves.setdefault(layer, view.before[weight].detach().requires_grad_())
         mixed = {n: (self.new if view.layer_of(n) < layer else view.before)[n] for n in view.before}
@@ -153,7 +164,7 @@ class _Growing:
 
     def _old(self, index: int, chains: list[Tensor]) -> list[Tensor]:
         """The output of the old part for all chains."""
-        before = self.traced.view.before
+        before = self.view.before
         if len(chains) > 1 and self.traced.parts[index].by_sample:
             (joined,) = self._call(index, before, [torch.cat(chains)])
             return list(joined.chunk(len(chains)))
@@ -174,7 +185,7 @@ class _Growing:
     @contextmanager
     def _lent(self, slots: Sequence[_Slot], parameters: Parameters) -> Iterator[None]:
         """Let the modules temporarily have these parameters and the buffers of the step."""
-        buffers, own = self.traced.view.buffers, [slot.table[slot.key] for slot in slots]
+        buffers, own = self.view.buffers, [slot.table[slot.key] for slot in slots]
         try:
             for table, key, name in slots:
                 table[key] = parameters[name] if name in parameters else buffers[name].clone()
@@ -185,7 +196,7 @@ class _Growing:
 
     def _gradients(self, chains: list[Tensor], leaves: dict[int, Tensor]) -> list[Tensor]:
         """The gradients of the chains' losses: no two chains share a variable."""
-        view, slots = self.traced.view, _slots(self.traced.view.net)
+        view, slots = self.view, _slots(self.view.net)
         losses: list[Tensor] = []
         with _giving(self.traced, chains):
             for layer in list(leaves):
@@ -195,9 +206,9 @@ class _Growing:
         return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), slopes, strict=True)]
 
 
-def _place(traced: _TracedForward, layer: int) -> int:
+def _place(view: ModuleView, traced: TracedForward, layer: int) -> int:
     """Index of the part that contains a layer."""
-    weight = traced.view.weights[layer]
+    weight = view.weights[layer]
     return next(i for i, part in enumerate(traced.parts) if weight.startswith(f"{part.name}."))
 
 
@@ -220,46 +231,52 @@ def _parts(net: nn.Module, within: str = "") -> Iterator[tuple[str, nn.Module]]:
             yield f"{within}{name}", child
 
 
-def _seen(view: ModuleView, named: Sequence[tuple[str, nn.Module]]) -> _TracedForward | None:
-    """The loss's pass through the network; None unless it is one call with a single tensor from part to part."""
-    net: nn.Module = view.net
-    names = {module: name for name, module in named}
-    calls: list[nn.Module] = []
-    passes: list[_TracedForward] = []
-    parts: list[_Part] = []
-    entered: list[tuple[RngState | None, bool]] = []
-    left: list[RngState | None] = []
+def _is_sequential(net: nn.Module) -> bool:
+    """Whether it is an `nn.Sequential` of distinct modules and parameters, which no hook watches."""
+    modules = [module for _, module in _parts(net)]
+    tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
+    watched = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in net.modules())
+    return type(net) is nn.Sequential and not (watched or tied) and len({*modules}) == len(modules)
 
-    def draws() -> RngState | None:
-        return None if view.micro_batches[0].draws is None else RngState.now()
+
+@contextmanager
+def traced_forwards(net: nn.Module) -> Iterator[list[TracedForward]]:
+    """Trace the calls of an `nn.Sequential` within the context, in order; of another network none."""
+    names = {module: name for name, module in _parts(net)} if _is_sequential(net) else {}
+    found: list[TracedForward] = []
+    entered: list[tuple[RngState, bool]] = []
+    last = next(reversed(names), None)
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-        calls.append(module)
-        alone = len(args) == 1 and isinstance(args[0], Tensor)
+        x = args[0] if len(args) == 1 and isinstance(args[0], Tensor) else None
+        if module is net or not found:
+            found.append(_entered(x))
+        found[-1].calls.append(module)
         if module is not net:
-            entered.append((draws(), alone and _by_sample(module, args[0])))
-        elif alone and not args[0].requires_grad:  # a loss may differentiate with respect to the input
-            kind = view.device.type
-            on = torch.is_autocast_enabled(kind)
-            autocast = torch.autocast(kind, dtype=torch.get_autocast_dtype(kind) if on else None, enabled=on)
-            passes.append(_TracedForward(view, args[0].detach().clone(), autocast, (), None))
+            entered[:] = [(RngState.now(), x is not None and _by_sample(module, x))]
 
     def after(module: nn.Module, _args: object, output: object) -> None:
-        if module is not net and isinstance(output, Tensor) and output.ndim:
+        if isinstance(output, Tensor) and output.ndim:
             slots = _slots(module, f"{names[module]}.")
-            parts.append(_Part(names[module], module, *entered[-1], output.numel(), slots))
-        left[:] = [draws()]
+            found[-1].parts.append(_Part(names[module], module, *entered[-1], output.numel(), slots))
+        if module is last:
+            found[-1].left = RngState.now()
 
-    hooks = [m.register_forward_pre_hook(before) for m in (net, *names)]
+    hooks = [m.register_forward_pre_hook(before) for m in (net, *names) if names]
     hooks += [m.register_forward_hook(after) for m in names]
     try:
-        view.own_loss_at(view.before)
+        yield found
     finally:
         for hook in hooks:
             hook.remove()
-    if calls != [net, *names] or len(passes) != 1 or len(parts) != len(names):
-        return None
-    return replace(passes[0], parts=tuple(parts), left=left[-1])
+
+
+def _entered(x: Tensor | None) -> TracedForward:
+    kind = "cpu" if x is None else x.device.type
+    on = torch.is_autocast_enabled(kind)
+    autocast = torch.autocast(kind, dtype=torch.get_autocast_dtype(kind) if on else None, enabled=on)
+    differentiated = x is not None and x.requires_grad  # by the loss
+    return TracedForward(None if x is None or differentiated else x.detach().clone(), autocast)
 
 
 def _by_sample(module: nn.Module, x: Tensor) -> bool:
@@ -274,7 +291,7 @@ def _of_torch(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _giving(traced: _TracedForward, outputs: Sequence[Tensor]) -> Iterator[None]:
+def _giving(traced: TracedForward, outputs: Sequence[Tensor]) -> Iterator[None]:
     """Let the network return these outputs, call by call, whatever its input."""
     remaining = iter(outputs)
 

@@ -267,6 +267,23 @@ def test_clipped_gradients_are_measured_unclipped_and_it_is_said(tmp_path: Path)
     assert any("the gradient is clipped" in event["text"] for event in of_type(events, "warning"))
 
 
+def test_ics_of_a_sequence_takes_no_pass_of_its_own(tmp_path: Path) -> None:
+    def calls(steps: int) -> int:
+        """Of the loss, in so many steps."""
+        losses = []
+
+        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+            losses.append(nn.functional.mse_loss(outputs, targets))
+            return losses[-1]
+
+        probes = {"ics": {"every": 1, "floor_every": 0}}
+        Loop(mlp(), loss).observed(tmp_path / f"{steps}", batches(steps, 3), probes=probes)
+        return len(losses)
+
+    own, comparison, chains = 1, 1, 2  # a chain for each layer but the first
+    assert calls(STEP + 1) - calls(STEP) == own + comparison + chains
+
+
 def test_a_frozen_weight_is_no_layer(tmp_path: Path) -> None:
     torch.manual_seed(9)
     net = mlp()

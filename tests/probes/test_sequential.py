@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from bncore.probes.batches import MicroBatch, RngState
 from bncore.probes.guard import undisturbed
 from bncore.probes.ics import layerwise_gradients, rescaled_update
 from bncore.probes.module import ModuleView
-from bncore.probes.sequential import BY_SAMPLE, GrowingSequential
+from bncore.probes.sequential import BY_SAMPLE, GrowingSequential, traced_forwards
 
 
 class Block(nn.Module):
@@ -111,12 +112,15 @@ def compared(view: ModuleView, rescale: float = 0.0, group: int = 0) -> None:
     layers = range(1, len(view.weights))
     with undisturbed(view.net, {}):
         expected = layerwise_gradients(view, layers, rescale=rescale)
-        sequential = GrowingSequential.of(view)
-        assert sequential is not None
         new = rescaled_update(view, rescale) if rescale else view.after
-        found = sequential.gradients(new, layers, group=group, limit=0, budget=2.25)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+        with traced_forwards(view.net) as forwards:
+            view.gradient_at(view.before)
+        for given in (view, replace(view, forwards=forwards)):
+            sequential = GrowingSequential.of(given)
+            assert sequential is not None
+            found = sequential.gradients(new, layers, group=group, limit=0, budget=2.25)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
     assert not any("forward" in vars(module) for module in view.net.modules())
 
 
@@ -220,7 +224,11 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
 def test_other_networks_and_losses_take_whole_passes(name: str) -> None:
     torch.manual_seed(1)
     make, loss = OTHERS[name]
-    assert GrowingSequential.of(view_of(make().double(), loss)) is None
+    view = view_of(make().double(), loss)
+    with traced_forwards(view.net) as forwards:
+        view.gradient_at(view.before)
+    for given in (view, replace(view, forwards=forwards)):
+        assert GrowingSequential.of(given) is None
 
 
 def test_so_does_a_module_that_remembers_one_micro_batch_in_the_next() -> None:
