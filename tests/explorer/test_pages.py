@@ -133,8 +133,9 @@ def test_garbage_is_collected_from_the_first_picture_on(tmp_path: Path) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         await until(pilot, gc.isenabled)
         assert gc.get_freeze_count() > 10_000
-        assert gc.get_threshold()[2] > thresholds[2]
+        assert gc.get_threshold()[2] > 10
 
+    gc.set_threshold(700, 10, 10)  # another test's explorer may have changed it
     gc.disable()  # as the program does before it imports
     try:
         drive(explorer(tmp_path, every_kind(tmp_path)), (80, 24), steps)
