@@ -1,7 +1,7 @@
 """Builders of `LayeredNet` from a specification.
 
-To add a network, write a builder and add a row to `NETS`; to add an initialization, write a function and add a row
-to `INITS`.
+To add a network, write a builder, add a row to `NETS` and a case to `bncore.config.single_value.linear_norms`; to
+add an initialization, write a function and add a row to `INITS`.
 """
 
 from __future__ import annotations

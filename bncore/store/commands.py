@@ -1,7 +1,8 @@
 """Requests to runs and sweeps, as a closed set of models; and ``controls.json``, which lists what may be changed
 in an observed loop while it trains, with the present values.
 
-To add a request, add a model here and a row in `bncore.train.handlers.HANDLERS`.
+To add a request, add a model here, and rows in `bncore.train.handlers.HANDLERS` and
+`bncore.external.steering.OBSERVED`.
 """
 
 from __future__ import annotations

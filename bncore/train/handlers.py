@@ -1,4 +1,5 @@
-"""The effect of each request on a run. To add one, add a model in `bncore.store.commands` and a row here."""
+"""The effect of each request on a run. To add one, add a model in `bncore.store.commands`, a row here, and one in
+`bncore.external.steering.OBSERVED` unless the row is in `INTERRUPTIONS`."""
 
 from __future__ import annotations
 
