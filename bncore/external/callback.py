@@ -47,16 +47,16 @@ class ObservingCallback:
         return self._opened.__exit__(kind, error, trace)
 
     def _observe(
-        self, model: Any, optimizer: Any, loss_of: Callable[..., Tensor], **known: Any
+        self, model: Any, optimizer: Any, loss_of: Callable[..., Tensor], **defaults: Any
     ) -> Observation:
-        chosen: Any = {**known, **self._settings}
+        chosen: Any = {**defaults, **self._settings}
         self.watch = observe(model, optimizer, loss_of=loss_of, run=self._run, **chosen)
         self._opened.enter_context(self.watch)
         self._declare(self.watch)
         return self.watch
 
     def _wanted(self) -> bool:
-        """Answer waiting requests; return whether another update is to be made."""
+        """Answer waiting requests; return whether training goes on to another update."""
         assert self.watch is not None
         try:
             self._step = self._step or self.watch.step()
@@ -64,13 +64,13 @@ class ObservingCallback:
             return False
         return True
 
-    def _batch(self, given: Any, micro_batches: int) -> None:
+    def _batch(self, batch: Any, micro_batches: int) -> None:
         """Report a micro-batch before its forward pass; `micro_batches` of them make one update."""
         assert self._step is not None
         if not self._started:
             self._step.begin()
             self._started = True
-        self._step.batch(given, weight=1 / micro_batches)
+        self._step.batch(batch, weight=1 / micro_batches)
 
     def _record(self, loss: Tensor) -> None:
         assert self._step is not None

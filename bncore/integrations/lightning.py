@@ -39,9 +39,9 @@ class Observe(ObservingCallback, Callback):
             with trainer.precision_plugin.train_step_context():
                 return (self._loss_of or _training_loss)(module, *given)
 
-        left = trainer.estimated_stepping_batches - trainer.global_step
-        known = {"steps": int(left) if left < float("inf") else 0, "config": dict(pl_module.hparams)}
-        self._observe(trainer.strategy.model, trainer.optimizers[0], loss_of, **known)
+        remaining = trainer.estimated_stepping_batches - trainer.global_step
+        steps, config = int(remaining) if remaining < float("inf") else 0, dict(pl_module.hparams)
+        self._observe(trainer.strategy.model, trainer.optimizers[0], loss_of, steps=steps, config=config)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._wanted():

@@ -54,7 +54,7 @@ def blend(color: int, over: int, opacity: float) -> int:
 
 
 def gray(color: int) -> int:
-    """The gray that is as bright; a color that the terminal defines is unchanged."""
+    """The gray of the same brightness; a color that the terminal defines is unchanged."""
     value = parts(color)
     return color if value is None else rgb(*[round(sum(value) / 3)] * 3)
 

@@ -37,10 +37,10 @@ def fitted(text: str, width: int) -> str:
     codes = cells(text)
     if len(codes) <= width:
         return text
-    kept = codes[: max(0, width - 1)]
-    if kept and codes[len(kept)] == CONTINUATION:
-        kept = kept[:-1]
-    return "".join(map(chr, filter(None, kept))) + "…" * (width > 0)
+    visible = codes[: max(0, width - 1)]
+    if visible and codes[len(visible)] == CONTINUATION:
+        visible = visible[:-1]
+    return "".join(map(chr, filter(None, visible))) + "…" * (width > 0)
 
 
 def fitted_title(title: str, width: int) -> str:

@@ -74,7 +74,7 @@ def column_means(x: Floats, values: Floats, scale: Scale, columns: int) -> Float
 
 
 def half_cells(levels: Floats, palette: Palette) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Characters and inks of a field, with two rows of values per row of cells.
+    """Characters and cell styles of a field, with two rows of values per row of cells.
 
     Arguments:
         levels: (2 h, w) from 0 to 1, the first row at the top; NaN: empty.

@@ -109,7 +109,7 @@ MOSTLY = 5
 
 
 class Layers:
-    """Dots and inks of a plot of h x w cells.
+    """Dots and colors of a plot of h x w cells.
 
     Faint dots are in the background: a cell shows them only if no other curve has a dot there, so a smoothed curve
     stands out from its own noise.

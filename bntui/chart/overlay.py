@@ -63,8 +63,8 @@ class Overlay:
                 self._grid.fill(rows, self._area.left + column, "┊", self._palette.cell_style(color))
 
     def vline_texts(self, data: ChartData, layers: Layers) -> None:
-        """Write the text of each vertical line beside it, in the upper half, where it hides the least but no other
-        text."""
+        """Write the text of each vertical line beside it, in the upper half, where it hides the fewest dots and no
+        other text."""
         drawn = layers.bits > 0
         columns = [self.column(line.x) for line in data.vlines]
         drawn[:, [column for column in columns if column is not None]] = True
@@ -88,15 +88,15 @@ class Overlay:
         """Row and column at which a text hides the least, preferably at the top and on the right; None if it would
         cover another text everywhere."""
         starts = [s for s in (column + 1, column - width) if s >= 0 and s + width <= self._area.width]
-        places = [
+        candidates = [
             (int(drawn[row, start : start + width].sum()), row, side, start)
             for row in range(max(1, self._area.height // 2))
             for side, start in enumerate(starts or [max(0, self._area.width - width)])
             if not named[row, start : start + width].any()
         ]
-        if not places:
+        if not candidates:
             return None
-        _, row, _, start = min(places)
+        _, row, _, start = min(candidates)
         return row, start
 
     def crosses(self, curves: tuple[Curve, ...]) -> None:

@@ -115,7 +115,7 @@ def _draw_plot(
 
 
 def _asides(data: ChartData, chart_style: ChartStyle, hidden: int | None) -> list[str]:
-    """Remarks to the right of the title, such as 12 points beyond, log, smooth 0.6."""
+    """Notes to the right of the title, such as 12 points beyond, log, smooth 0.6."""
     said = {
         f"{hidden} point{'s' * (hidden != 1)} beyond": hidden is not None,
         data.x_name: data.x_name != "step" and not data.log_x,

@@ -59,14 +59,14 @@ class Plot(Widget, can_focus=True):
 
     @dataclass
     class ViewChanged(Message):
-        """The reader chose another x range; None: fit to the data."""
+        """The user chose another x range; None: fit to the data."""
 
         plot: Plot
         x0: float | None
         x1: float | None
 
     @dataclass
-    class Begun(Message):
+    class FirstData(Message):
         """The plot has data for the first time, or for the first time since its x axis changed."""
 
         plot: Plot
@@ -74,10 +74,10 @@ class Plot(Widget, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = View()
-        """Ranges chosen by the reader."""
+        """Ranges chosen by the user."""
         self._picture: TerminalPicture | None = None
         self._dragged: tuple[int, int] | None = None
-        self._begun = False
+        self._has_data = False
 
     @abstractmethod
     def paint(self, width: int, height: int, chart_style: ChartStyle) -> TerminalPicture:
@@ -92,11 +92,11 @@ class Plot(Widget, can_focus=True):
         """Name of the x axis."""
         return "step"
 
-    def begin(self) -> None:
-        """Post `Begun`, once, when there is data."""
-        if not self._begun and self.last_step() is not None:
-            self._begun = True
-            self.post_message(self.Begun(self))
+    def post_first_data(self) -> None:
+        """Post `FirstData`, once, when there is data."""
+        if not self._has_data and self.last_step() is not None:
+            self._has_data = True
+            self.post_message(self.FirstData(self))
 
     def set_view(self, x0: float | None, x1: float | None) -> None:
         """Show the steps from `x0` to `x1`, or fit to the data; posts no message."""

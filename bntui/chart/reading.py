@@ -27,7 +27,8 @@ class Reading:
     best: tuple[float, float] | None = None
     """Step at which the curve is best, and its value there."""
     reached: tuple[float, float] | None = None
-    """First step at which the curve is as good as the selected at the crosshair (NaN: never), and the value."""
+    """First step at which the curve is as good as the selected one is at the crosshair (NaN: never), and that
+    value."""
     end: float | None = None
     """Last step of a curve that ends before the crosshair and so has no value there."""
 
@@ -100,29 +101,29 @@ def with_best(here: list[Reading], curves: Iterable[Curve], better: str) -> list
             i = finite[values.argmin() if better == "lower" else values.argmax()]
             best[curve.style] = (curve.label, (float(curve.x[i]), float(curve.low[i])))
     read = {reading.style for reading in here}
-    not_begun = [
+    not_started = [
         Reading(name, style, np.nan, np.nan, np.nan, None, best=at)
         for style, (name, at) in best.items()
         if style not in read
     ]
-    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in here] + not_begun
+    return [replace(one, best=best[one.style][1]) if one.style in best else one for one in here] + not_started
 
 
 def with_reached(
-    found: list[Reading], curves: Iterable[Curve], better: str, selected: int | None
+    readings: list[Reading], curves: Iterable[Curve], better: str, selected: int | None
 ) -> list[Reading]:
-    """Readings with the first step at which each curve reaches the value read of the style `selected`: at which
+    """Readings with the first step at which each curve reaches the value read for the style `selected`: at which
     it is at or below that value, or if higher is better, at or above. Bands reach none."""
-    levels = (one.low for one in found if one.style == selected and one.is_line and np.isfinite(one.low))
+    levels = (one.low for one in readings if one.style == selected and one.is_line and np.isfinite(one.low))
     level = next(levels, None)
     if not better or level is None:
-        return found
+        return readings
     reached = {}
     for curve in curves:
         if curve.is_line and curve.weight == "main":
             there = curve.low <= level if better == "lower" else curve.low >= level
             reached[curve.style] = (float(curve.x[there.argmax()]) if there.any() else np.nan, level)
-    return [replace(one, reached=reached.get(one.style)) for one in found]
+    return [replace(one, reached=reached.get(one.style)) for one in readings]
 
 
 def _reached(curve: Curve, x: float, falling: bool) -> int | None:
@@ -149,7 +150,7 @@ def nearest(x: np.ndarray, value: float) -> int:
 
 
 def position_text(x: float) -> str:
-    """A position on the x axis as text; from 10 on rounded to a whole step."""
+    """A position on the x axis as text; from 10 up, rounded to a whole step."""
     return exact(float(round(x))) if 10 <= abs(x) < np.inf else exact(x)
 
 
@@ -164,7 +165,7 @@ def sentence(
     Arguments:
         x_names: names of positions 1, 2, …, if they have any.
     """
-    at = common_place(here, x)
+    at = common_position(here, x)
     elsewhere = ["" if position_text(r.x) == at else f"@{position_text(r.x)} " for r in here]
     named = "".join(f" {name}" for name in x_names[max(0, round(x) - 1) :][:1])
     head = f"at {at}{named}:"
@@ -186,21 +187,21 @@ def sentence(
 def whole(pieces: Sequence[tuple[str, int | None]], width: int) -> list[tuple[str, int | None]]:
     """Pieces of a sentence that fit whole, at least the first two, and the number of those that do not: a value
     that is cut would be a different value."""
-    kept, more = [*pieces], 0
-    while _length(kept) + (len(f" +{more}") if more else 0) > width and len(kept) > 2:
-        kept.pop()
+    fitting, more = [*pieces], 0
+    while _length(fitting) + (len(f" +{more}") if more else 0) > width and len(fitting) > 2:
+        fitting.pop()
         more += 1
-    return [*kept, (f" +{more}", None)] if more else kept
+    return [*fitting, (f" +{more}", None)] if more else fitting
 
 
 def _length(pieces: Sequence[tuple[str, int | None]]) -> int:
     return sum(len(cells(text)) for text, _ in pieces)
 
 
-def common_place(here: Sequence[Reading], x: float) -> str:
+def common_position(here: Sequence[Reading], x: float) -> str:
     """The position at which all values were measured, else the position read."""
-    places = {position_text(r.x) for r in here}
-    return places.pop() if len(places) == 1 else position_text(x)
+    positions = {position_text(r.x) for r in here}
+    return positions.pop() if len(positions) == 1 else position_text(x)
 
 
 def shortened(names: Sequence[str], most: int) -> list[str]:

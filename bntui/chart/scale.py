@@ -24,12 +24,12 @@ def warped(values: Floats, log: bool) -> Floats:
         return np.where(values <= 0, -np.inf, np.log10(values))
 
 
-def unwarped(places: Floats, log: bool) -> Floats:
+def unwarped(values: Floats, log: bool) -> Floats:
     """Inverse of `warped`."""
     if not log:
-        return places
+        return values
     with np.errstate(over="ignore"):
-        return np.asarray(10.0**places)
+        return np.asarray(10.0**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class Scale:
         """Position of each value within the visible range: 0 at `low`, 1 at `high`."""
         return self.fraction_of_warped(warped(values, self.log))
 
-    def fraction_of_warped(self, places: Floats) -> Floats:
+    def fraction_of_warped(self, warped_values: Floats) -> Floats:
         """As `fraction`, for warped values."""
         low, high = self.ends
         with np.errstate(over="ignore"):
-            return (places - low) / (high - low)
+            return (warped_values - low) / (high - low)
 
     def value(self, fractions: Floats) -> Floats:
         """Values at these fractions of the visible range."""

@@ -22,7 +22,7 @@ class Tick:
 
 
 def ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick, ...]:
-    """About `most` round values at most within the scale, ascending, with distinct labels.
+    """At most about `most` round values within the scale, ascending, with distinct labels.
 
     Arguments:
         whole: whether values are whole numbers, as steps and layers are.

@@ -1,4 +1,4 @@
-"""The visible part of the data: ranges chosen by the reader, else ranges fitted to the data."""
+"""The visible part of the data: ranges chosen by the user, else ranges fitted to the data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALLEST = 5e-324
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Ranges chosen by the reader; None: fit to the data."""
+    """Ranges chosen by the user; None: fit to the data."""
 
     x: Span | None = None
     y: Span | None = None
@@ -121,13 +121,13 @@ def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | No
         for values in ((curve.low,) if curve.is_line else (curve.low, curve.high))
     ]
     pooled = np.concatenate([np.empty(0), *shown])
-    kept = pooled[(np.abs(pooled) < FAR) & (pooled > (0 if log else -np.inf))]
-    if not kept.size:
+    finite = pooled[(np.abs(pooled) < FAR) & (pooled > (0 if log else -np.inf))]
+    if not finite.size:
         return None
-    places = warped(kept, log)
-    low, high = np.quantile(places, CORE).tolist()
+    warped_values = warped(finite, log)
+    low, high = np.quantile(warped_values, CORE).tolist()
     margin = MARGIN * (high - low)
-    return max(float(places.min()), low - margin), min(float(places.max()), high + margin)
+    return max(float(warped_values.min()), low - margin), min(float(warped_values.max()), high + margin)
 
 
 def _whole(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
@@ -166,6 +166,6 @@ def finite_ends(values: Floats, positive: bool) -> Span | None:
         return None
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
     if not (low > -FAR and high < FAR) or (positive and low <= 0):
-        kept = values[(np.abs(values) < FAR) & (values > (0 if positive else -np.inf))]
-        return (float(kept.min()), float(kept.max())) if kept.size else None
+        finite = values[(np.abs(values) < FAR) & (values > (0 if positive else -np.inf))]
+        return (float(finite.min()), float(finite.max())) if finite.size else None
     return low, high

@@ -36,7 +36,7 @@ class Chart(Plot):
 
     @dataclass
     class Restyled(Message):
-        """The reader chose another y axis, smoothing or range of values."""
+        """The user chose another y axis, smoothing or range of values."""
 
         chart: Chart
 
@@ -47,11 +47,11 @@ class Chart(Plot):
     def show(self, data: ChartData) -> None:
         """Show other data; smoothing is kept, and so are view and crosshair unless the x axis changes."""
         if data.x_name != self._shown.x_name:
-            self.view, self._begun = View(), False
+            self.view, self._has_data = View(), False
             self.set_reactive(Plot.crosshair, None)
         self._shown = data
         self.redraw()
-        self.begin()
+        self.post_first_data()
 
     @property
     def x_name(self) -> str:
@@ -59,7 +59,7 @@ class Chart(Plot):
 
     @property
     def data(self) -> ChartData:
-        """The data shown, with the reader's choice of y axis."""
+        """The data shown, with the user's choice of y axis."""
         return self._shown if self.log_y is None else replace(self._shown, log_y=self.log_y)
 
     def readings(self, selected: int | None = None) -> list[tuple[Reading, Reading | None]]:
@@ -67,7 +67,7 @@ class Chart(Plot):
         style.
 
         Arguments:
-            selected: style of the curve whose value the others are said to reach.
+            selected: style of the curve whose value the others are compared with.
         """
         if self.crosshair is None or self._unread is None:
             return []
@@ -110,7 +110,7 @@ class Chart(Plot):
         return -math.log10(max(written, SMALLEST)) if self.data.falling else written
 
     def match(self, other: Chart) -> None:
-        """Take over the choices made for another chart, except the x range."""
+        """Copy the choices made for another chart, except the x range."""
         self.smoothing, self.log_y = other.smoothing, other.log_y
         self._choose(replace(self.view, y=other.view.y, clips=other.view.clips))
 
@@ -163,7 +163,7 @@ class FieldPlot(Plot):
         """Show other data; view and crosshair are kept."""
         self._shown = data
         self.redraw()
-        self.begin()
+        self.post_first_data()
 
     def paint(self, width: int, height: int, chart_style: ChartStyle) -> TerminalPicture:
         if self._shown is None:

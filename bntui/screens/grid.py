@@ -49,8 +49,8 @@ class GridPage(RunsPage):
             values = (one.name, one.x, mean, *edges, smoothed, *there)
             rows.append(tuple("" if isinstance(v, float) and math.isnan(v) else v for v in values))
         if rows:
-            found = ("value", "low", "high", "smoothed", "best", "best at", "reached at")
-            rows.insert(0, ("curve", chart.data.x_name, *found))
+            titles = ("value", "low", "high", "smoothed", "best", "best at", "reached at")
+            rows.insert(0, ("curve", chart.data.x_name, *titles))
         return "\n".join("\t".join(v if isinstance(v, str) else f"{v:.10g}" for v in row) for row in rows)
 
     def focus_page(self) -> None:

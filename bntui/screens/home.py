@@ -119,8 +119,8 @@ class HomePage(Page):
         nothing = "no runs yet: choose a preset below and press Enter"
         if snapshot.runs:
             nothing = f"no run matches {escape_control(filtered.valid.text)}"
-        asked = f": {escape_control(filtered.valid.text)}" if filtered.valid.text else ""
-        self._listing.border_title = Text(f"Runs{asked}")
+        query = f": {escape_control(filtered.valid.text)}" if filtered.valid.text else ""
+        self._listing.border_title = Text(f"Runs{query}")
         self._listing.show(rows or [ListRow(Text(nothing, fmt.MUTED))])
 
     def focus_page(self) -> None:

@@ -41,18 +41,18 @@ class LogTail:
     """Changes when the log changes or a different amount of it is read."""
 
 
-def read_tail(path: Path, size: int = TAIL, known: LogTail | None = None) -> LogTail:
+def read_tail(path: Path, size: int = TAIL, previous: LogTail | None = None) -> LogTail:
     """Read the complete lines in a log's last `size` bytes; if one line is longer than that, its end.
 
     Arguments:
-        known: previous result; returned unchanged if the log has not changed.
+        previous: the last result; returned unchanged if the log has not changed.
     """
     try:
         with open_plain(path) as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_size, status.st_mtime_ns, status.st_ino, size)
-            if known is not None and (known.path, known.stamp) == (path, stamp):
-                return known
+            if previous is not None and (previous.path, previous.stamp) == (path, stamp):
+                return previous
             before = max(0, status.st_size - size)
             file.seek(before)
             data = file.read(size)

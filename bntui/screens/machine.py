@@ -73,8 +73,8 @@ class MachinePage(GridPage):
 def charts_of(runs: Sequence[RunView]) -> tuple[str, ...]:
     """Keys of the charts; a GPU chart only if a run recorded its field, and none if no run recorded anything."""
     measured = {name for view in runs for name in view.machine}
-    kept = KEYS if measured else ()
-    return tuple(key for key in kept if key not in ON_GPU or PANELS[key].measure.field in measured)
+    keys = KEYS if measured else ()
+    return tuple(key for key in keys if key not in ON_GPU or PANELS[key].measure.field in measured)
 
 
 def figure_rows(palette: Palette, groups: Sequence[Group], width: int) -> list[ListRow]:
@@ -83,19 +83,19 @@ def figure_rows(palette: Palette, groups: Sequence[Group], width: int) -> list[L
     listed.sort(key=lambda one: one[0].state not in LIVE)
     titles, rows = machine_table([view for view, _ in listed])
     rows = [[view.name, *row[1:]] for (view, _), row in zip(listed, rows, strict=True)]
-    kept = columns_within(width, titles, rows, LEAST_FIRST, gap=GAP)
-    widths = {place: max(cell_len(row[place]) for row in (titles, *rows)) for place in kept}
+    columns = columns_within(width, titles, rows, LEAST_FIRST, gap=GAP)
+    widths = {column: max(cell_len(row[column]) for row in (titles, *rows)) for column in columns}
 
     def line(cells: Sequence[str]) -> str:
         return (" " * GAP).join(
-            fmt.fitted(cells[place], wide) if titles[place] in WORDS else cells[place].rjust(wide)
-            for place, wide in widths.items()
+            fmt.fitted(cells[column], wide) if titles[column] in WORDS else cells[column].rjust(wide)
+            for column, wide in widths.items()
         )
 
-    found = [ListRow(Text(line(titles), fmt.MUTED))]
+    lines = [ListRow(Text(line(titles), fmt.MUTED))]
     for (view, style), row in zip(listed, rows, strict=True):
-        text, name = line(row), len(view.name)
-        said = Text().append(text[:name], fmt.color(palette, style))
-        said.append(text[name:], "" if view.state in LIVE else fmt.MUTED)
-        found.append(ListRow(said, str(view.run.path)))
-    return found
+        figures, name = line(row), len(view.name)
+        text = Text().append(figures[:name], fmt.color(palette, style))
+        text.append(figures[name:], "" if view.state in LIVE else fmt.MUTED)
+        lines.append(ListRow(text, str(view.run.path)))
+    return lines

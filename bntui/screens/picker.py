@@ -45,16 +45,16 @@ class Picker(Finder[tuple[str, ...]]):
     def __init__(self, keys: tuple[str, ...], logged: Sequence[str] = ()) -> None:
         super().__init__()
         self._keys = list(keys)
-        self.found = ""
-        """Key of the chart found by typing; empty if nothing was typed."""
-        self._known = [*PANELS, *logged]
+        self.matched_key = ""
+        """Key of the chart matched by the typed text; empty if nothing was typed."""
+        self._available = [*PANELS, *logged]
 
     def rows(self) -> list[ListRow]:
-        found = find(self.typed, self._known)
-        shown = {key: number for number, key in enumerate(self._keys, 1) if key in found}
+        matches = find(self.typed, self._available)
+        shown = {key: number for number, key in enumerate(self._keys, 1) if key in matches}
         rows = [ListRow(Text(f"{n:>2} ■ {PANELS[key].title}"), key) for key, n in shown.items()]
-        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in found if key not in shown]
-        return sorted(rows, key=lambda row: found.index(row.key)) if self.typed else rows
+        rows += [ListRow(Text(f"   □ {PANELS[key].title}"), key) for key in matches if key not in shown]
+        return sorted(rows, key=lambda row: matches.index(row.key)) if self.typed else rows
 
     def action_choose(self) -> None:
         key = self.listing.key
@@ -81,11 +81,11 @@ class Picker(Finder[tuple[str, ...]]):
 
     @on(Input.Submitted)
     def _done(self) -> None:
-        """Close with the chosen charts and the one found by typing."""
-        found = self.listing.key
-        if self.typed and found:
-            self.found = found
-            self._keys += [] if found in self._keys else [found]
+        """Close with the chosen charts and the one matched by the typed text."""
+        key = self.listing.key
+        if self.typed and key:
+            self.matched_key = key
+            self._keys += [] if key in self._keys else [key]
         self.dismiss(tuple(self._keys))
 
 

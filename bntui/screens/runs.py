@@ -83,8 +83,8 @@ class RunsPage(SteeringPage):
         if not self.is_tiny:
             self.query_one("#heading", Line).say(*self.heading())
 
-    @on(Plot.Begun)
-    def _begun(self, event: Plot.Begun) -> None:
+    @on(Plot.FirstData)
+    def _first_data(self, event: Plot.FirstData) -> None:
         self._align(event.plot)
         self.pointed()
 
@@ -295,7 +295,7 @@ class RunsPage(SteeringPage):
         if not numbers:
             return
 
-        def known(text: str) -> int:
+        def measured_layer(text: str) -> int:
             if text.strip() not in map(str, numbers):
                 raise ValueError(f"expected a number from {numbers[0]} to {numbers[-1]} that was measured")
             return int(text)
@@ -305,11 +305,11 @@ class RunsPage(SteeringPage):
                 self.selection.layer = answer[0]
                 self.show_again()
 
-        self.app.push_screen(Ask("layer", "", f"{numbers[0]} to {numbers[-1]}", known), entered)
+        self.app.push_screen(Ask("layer", "", f"{numbers[0]} to {numbers[-1]}", measured_layer), entered)
 
     def _layers(self) -> list[int]:
         """Numbers of the layers measured in any run, ascending."""
-        return sorted({number for view in self.runs for found in measured_layers(view) for number in found})
+        return sorted({number for view in self.runs for layers in measured_layers(view) for number in layers})
 
     def action_copy(self, what: str) -> None:
         """Copy to the terminal's clipboard (OSC 52); works over SSH, and in tmux if `set-clipboard` is on."""

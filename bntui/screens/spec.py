@@ -99,8 +99,8 @@ class SpecTable:
 class _Column(NamedTuple):
     name: str
     style: int
-    now: dict[str, str]
-    begun: dict[str, str]
+    current: dict[str, str]
+    initial: dict[str, str]
 
 
 def spec_table(
@@ -117,51 +117,51 @@ def spec_table(
     Arguments:
         groups: runs of one of these that differ only in the seed share a column.
     """
-    found = list(_columns(runs, groups))
-    every = dict.fromkeys(name for column in found for name in column.now)
-    differing = {name for name in every if len({column.now.get(name, "-") for column in found}) > 1}
+    columns = list(_columns(runs, groups))
+    every = dict.fromkeys(name for column in columns for name in column.current)
+    differing = {name for name in every if len({column.current.get(name, "-") for column in columns}) > 1}
     fields = [name for name in every if name in differing or not only_differences]
-    columns = [
-        [f"{one.now.get(f, '-')}{' *' * (one.now.get(f) != one.begun.get(f))}" for f in fields]
-        for one in found
+    cells = [
+        [f"{one.current.get(f, '-')}{' *' * (one.current.get(f) != one.initial.get(f))}" for f in fields]
+        for one in columns
     ]
     name_width = min(NAME_WIDTH, max(map(cell_len, fields), default=0))
-    most = max(MOST, (width - name_width) // max(1, len(found)) - 2)
+    most = max(MOST, (width - name_width) // max(1, len(columns)) - 2)
     widths = [
-        min(most, max(LEAST, *map(cell_len, (one.name, *column))))
-        for one, column in zip(found, columns, strict=True)
+        min(most, max(LEAST, *map(cell_len, (one.name, *texts))))
+        for one, texts in zip(columns, cells, strict=True)
     ]
     shown = _that_fit(widths, width - name_width, first)
     head = Text(" " * name_width)
     for index in shown:
-        name = fmt.fitted(found[index].name, widths[index])
-        head.append("  ").append(name, fmt.color(palette, found[index].style))
+        name = fmt.fitted(columns[index].name, widths[index])
+        head.append("  ").append(name, fmt.color(palette, columns[index].style))
     rows = []
     for row, field in enumerate(fields):
         differs = field in differing
         text = Text(fmt.fitted(field, name_width), fmt.STRONG if differs else fmt.MUTED)
         for index in shown:
-            value = fmt.fitted(columns[index][row], widths[index])
+            value = fmt.fitted(cells[index][row], widths[index])
             text.append("  ").append(value, "bold yellow" if differs else "")
         rows.append(ListRow(text, field))
-    return SpecTable(head, rows or [ListRow(Text("nothing differs", fmt.MUTED))], shown, len(found))
+    return SpecTable(head, rows or [ListRow(Text("nothing differs", fmt.MUTED))], shown, len(columns))
 
 
 def _columns(runs: Sequence[RunView], groups: Sequence[Group]) -> Iterator[_Column]:
     name_of = {view.run.path: group.name for group in groups for view in group.runs}
     together: dict[tuple[object, ...], list[_Column]] = {}
     for view in runs:
-        now = _flat(view.spec or view.settings) | _controls(view)
-        begun = _flat(view.settings) | _controls(view) | _declared(view)
-        same = [item for item in (*now.items(), *begun.items()) if item[0] != "seed"]
-        group = name_of.get(view.run.path) if "seed" in now else None
+        current = _flat(view.spec or view.settings) | _controls(view)
+        initial = _flat(view.settings) | _controls(view) | _declared(view)
+        same = [item for item in (*current.items(), *initial.items()) if item[0] != "seed"]
+        group = name_of.get(view.run.path) if "seed" in current else None
         key: tuple[object, ...] = (view.run.path,) if group is None else (group, *same)
-        together.setdefault(key, []).append(_Column(view.name, view.style, now, begun))
+        together.setdefault(key, []).append(_Column(view.name, view.style, current, initial))
     for key, columns in together.items():
         first = columns[0]
         if len(columns) > 1:
-            seed = {"seed": fmt.ranges(int(one.now["seed"]) for one in columns)}
-            first = _Column(str(key[0]), first.style, first.now | seed, first.begun | seed)
+            seed = {"seed": fmt.ranges(int(one.current["seed"]) for one in columns)}
+            first = _Column(str(key[0]), first.style, first.current | seed, first.initial | seed)
         yield first
 
 

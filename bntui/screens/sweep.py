@@ -33,8 +33,8 @@ class SweepPage(GridPage):
 
     def show_page(self, snapshot: Snapshot) -> None:
         if not self.grid.keys:
-            known = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
-            self.lay_out(known or self.context.settings.panels or first_panels(snapshot.runs))
+            remembered = tuple(key for key in read_layout(self._experiment()) or () if key in PANELS)
+            self.lay_out(remembered or self.context.settings.panels or first_panels(snapshot.runs))
         if self.selection.faceted:
             self._facet(snapshot)
         self.grid.show(self.selection.shown(snapshot), self.panel_state())
@@ -127,7 +127,7 @@ class SweepPage(GridPage):
     def action_pick(self) -> None:
         def picked(keys: tuple[str, ...] | None) -> None:
             if keys:
-                self._leave_facets(keys, picker.found)
+                self._leave_facets(keys, picker.matched_key)
                 remember_layout(self._experiment(), keys)
 
         picker = Picker(self._panels, logged_keys(self.runs))

@@ -116,9 +116,9 @@ class ChartGrid(Container):
         gone = [key for key in self._charts if key not in keys]
         for key in gone:
             await self._charts[key].remove()
-        known = {key: self._charts[key] for key in keys if key in self._charts}
-        charts = {key: known.get(key) or self._chart(key) for key in keys}
-        fresh = [chart for key, chart in charts.items() if key not in known]
+        existing = {key: self._charts[key] for key in keys if key in self._charts}
+        charts = {key: existing.get(key) or self._chart(key) for key in keys}
+        fresh = [chart for key, chart in charts.items() if key not in existing]
         self._charts = charts
         if fresh:
             await self.mount_all(fresh)

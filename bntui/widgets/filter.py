@@ -35,7 +35,7 @@ class Filter(Input):
 
     @dataclass
     class Typed(Message):
-        """The filter has changed, or the person has finished editing it."""
+        """The filter has changed, or the user has finished editing it."""
 
         done: bool = False
 
@@ -103,11 +103,11 @@ class QueryFilter(Filter):
 
     def action_complete(self) -> None:
         """Complete the last word as far as it is unambiguous; if nothing fits, apply the suggested correction."""
-        found = complete(self.value, self.views)
-        meant = self._error.corrected if self._error is not None and not found else ""
-        common = meant or common_beginning(found)
-        self._offered = found if len(found) > 1 else []
-        if meant or len(common) > len(self.value):
+        matches = complete(self.value, self.views)
+        correction = self._error.corrected if self._error is not None and not matches else ""
+        common = correction or common_beginning(matches)
+        self._offered = matches if len(matches) > 1 else []
+        if correction or len(common) > len(self.value):
             self.value = common
         self.cursor_position = len(self.value)
         self.post_message(self.Typed())

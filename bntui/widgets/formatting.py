@@ -73,7 +73,7 @@ def state_word(state: str) -> Text:
 
 
 def state_of_all(states: Iterable[str]) -> str:
-    """Common state of several runs: that of the run with the most still to come."""
+    """Common state of several runs: that of the run with the most work remaining."""
     states = set(states)
     order = ("running", "paused", "queued", "dead", "failed", "stopped", "finished", "diverged", "unknown")
     first = next((state for state in order if state in states), "gone")
@@ -136,18 +136,18 @@ def short_count(number: int) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The values as a line of block characters, each showing the mean of its share; a share without finite values
-    is blank."""
+    """The values as a line of block characters, each showing the mean of its part of them; a part without finite
+    values is blank."""
     if not len(values) or width <= 0:
         return ""
     count = len(values)
     ends = [max(count * (i + 1) // width, count * i // width + 1) for i in range(width)]
     shares = [_mean(values[count * i // width : end]) for i, end in enumerate(ends)]
-    known = [share for share in shares if share is not None]
-    if not known:
+    finite = [share for share in shares if share is not None]
+    if not finite:
         return ""
-    low = min(known)
-    half = max(known) / 2 - low / 2  # the full span may overflow
+    low = min(finite)
+    half = max(finite) / 2 - low / 2  # the full span may overflow
     return "".join(
         " " if share is None else BLOCKS[min(7, int(8 * ((share / 2 - low / 2) / half))) if half > 0 else 0]
         for share in shares
@@ -155,8 +155,8 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    known = [float(value) for value in values if math.isfinite(value)]
-    return sum(value / len(known) for value in known) if known else None
+    finite = [float(value) for value in values if math.isfinite(value)]
+    return sum(value / len(finite) for value in finite) if finite else None
 
 
 def held(views: Sequence[RunView], width: int) -> list[Text]:
@@ -197,13 +197,13 @@ def pairs_in_lines(pairs: Iterable[tuple[str, str]], width: int) -> list[Text]:
 
 
 def legend(palette: Palette, curves: Iterable[Curve], width: int) -> list[Text]:
-    """The names of curves after pieces of their lines, in lines of at most `width` cells."""
+    """Names of curves, each after a sample of its line, in lines of at most `width` cells."""
     names = (badge(palette, one.style).append(f" {one.label}", color(palette, one.style)) for one in curves)
     return in_lines(names, width)
 
 
 def in_lines(parts: Iterable[Text], width: int) -> list[Text]:
-    """Parts beside each other, in lines of at most `width` cells that break between two of them."""
+    """Parts side by side, in lines of at most `width` cells that break between two of them."""
     lines = [Text()]
     for part in parts:
         if lines[-1] and lines[-1].cell_len + 2 + part.cell_len > width:
@@ -274,10 +274,10 @@ def targets_sentence(views: Sequence[RunView], groups: Sequence[Group]) -> str:
 def table_of(views: Sequence[RunView]) -> str:
     """Tab-separated table of the newest measured values, with a header and a line per run."""
     tables = {(m.table, m.field): m.key for m in SHOWN if not m.per and not m.high}
-    known = [at for at in tables if any(view.newest(*at) is not None for view in views)]
-    rows = [["run", "state", "step", *(tables[at] for at in known)]]
+    measured = [at for at in tables if any(view.newest(*at) is not None for view in views)]
+    rows = [["run", "state", "step", *(tables[at] for at in measured)]]
     for view in views:
-        values = [view.newest(*at) for at in known]
+        values = [view.newest(*at) for at in measured]
         rows.append(
             [view.name, view.state, str(view.step), *("" if v is None else f"{v:.10g}" for v in values)]
         )

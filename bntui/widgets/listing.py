@@ -43,7 +43,7 @@ class Listing(ScrollView, can_focus=True):
     """Rows with a cursor that stays on its row when others are added or removed.
 
     Arguments:
-        follows: whether the cursor moves to newly added last rows while it is on the last row.
+        follows: whether the cursor follows newly added rows while it is on the last row.
     """
 
     DEFAULT_CSS = """

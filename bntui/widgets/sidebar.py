@@ -94,22 +94,22 @@ class Sidebar(Vertical):
         rows = rows or [ListRow(Text("none", fmt.MUTED))]
         changes.show([line for row in rows for line in wrapped(row, width, console, CHANGE_INDENT)])
 
-    def read(self, title: str, at: float, found: Sequence[tuple[Reading, Reading | None]]) -> None:
+    def read(self, title: str, at: float, readings: Sequence[tuple[Reading, Reading | None]]) -> None:
         """Show the readings of a chart's curves at the crosshair, in the order of the runs; hidden if there are
         none."""
         panel = self.query_one("#readings", Listing)
-        panel.display = bool(found)
-        if found and self._shown is not None:
+        panel.display = bool(readings)
+        if readings and self._shown is not None:
             panel.border_title = Text(fitted_title(title, DETAIL_WIDTH))
             palette, width = fmt.palette_of(self.app), self.size.width - 5
             _, selection, groups, _ = self._shown
             keys = {group.style: str(group.runs[0].run.path) for group in groups}
-            places = {style: index for index, style in enumerate(keys)}
-            found = sorted(found, key=lambda one: places.get(one[0].style, len(places)))
+            order = {style: index for index, style in enumerate(keys)}
+            readings = sorted(readings, key=lambda one: order.get(one[0].style, len(order)))
             panel.show(
                 [
                     ListRow(text, keys.get(one[0].style, ""))
-                    for one in found
+                    for one in readings
                     for text in reading_rows(palette, at, *one, width)
                 ]
             )
@@ -157,7 +157,7 @@ class ChangeLine(Line):
     """The newest change in one line, for narrow terminals."""
 
     def show(self, snapshot: Snapshot, selection: Selection, groups: Sequence[Group]) -> None:
-        """Show the newest change of the snapshot or, if charts number their changes, as many of those as fit."""
+        """Show the newest change of the snapshot or, if charts number their changes, as many of them as fit."""
         rows = change_rows(fmt.palette_of(self.app), snapshot, selection, groups)
         self.set_class(not rows, "empty")
         numbers = numbered(selection.shown(snapshot), selection.marks)
@@ -185,7 +185,7 @@ def named(group: Group, selection: Selection) -> str:
 
 
 def state_of(group: Group) -> str:
-    """The state shared by all runs, else that of the run with the most still to come."""
+    """The state shared by all runs, else that of the run with the most work remaining."""
     states = {view.state for view in group.runs}
     return states.pop() if len(states) == 1 else fmt.state_of_all(states)
 
@@ -213,7 +213,7 @@ def reading_rows(
     palette: Palette, at: float, drawn: Reading, raw: Reading | None, width: int
 ) -> Iterator[Text]:
     """A curve's name and value at the crosshair, followed by any details: band, noise floor, raw value, best
-    value, first step at which it is as good as the selected curve here, and the place of the measurement, or of
+    value, first step at which it is as good as the selected curve here, and the position of the measurement, or of
     the last one, if different."""
     reached = math.isfinite(drawn.x)
     value = drawn.value if reached else "-"

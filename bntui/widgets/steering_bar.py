@@ -63,7 +63,7 @@ class SteeringBar(Vertical):
 
     @dataclass
     class Confirmed(Message):
-        """The person has confirmed the request."""
+        """The user has confirmed the request."""
 
         proposal: Proposal
 

@@ -48,8 +48,8 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text("one\ntwo\n")
     tail = read_tail(path)
-    assert read_tail(path, known=tail) is tail
+    assert read_tail(path, previous=tail) is tail
     assert read_tail(path, 4, tail).lines == ((4, "two"),)
     with path.open("a") as log:
         log.write("three\n")
-    assert [text for _, text in read_tail(path, known=tail).lines] == ["one", "two", "three"]
+    assert [text for _, text in read_tail(path, previous=tail).lines] == ["one", "two", "three"]
