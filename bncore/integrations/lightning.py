@@ -34,10 +34,10 @@ class Observe(ObservingCallback, Callback):
         if len(trainer.optimizers) != 1:
             raise ObserveError(f"optimizer: {len(trainer.optimizers)} of them; expected one")
 
-        def loss_of(module: Any, given: Any) -> Tensor:
+        def loss_of(module: Any, args: Any) -> Tensor:
             _mute(module)
             with trainer.precision_plugin.train_step_context():
-                return (self._loss_of or _training_loss)(module, *given)
+                return (self._loss_of or _training_loss)(module, *args)
 
         remaining = trainer.estimated_stepping_batches - trainer.global_step
         steps, config = int(remaining) if remaining < float("inf") else 0, dict(pl_module.hparams)
@@ -67,8 +67,8 @@ class Observe(ObservingCallback, Callback):
         self.__exit__(type(exception), exception, None)
 
 
-def _training_loss(module: Any, *given: Any) -> Tensor:
-    output = module.training_step(*given[: len(inspect.signature(module.training_step).parameters)])
+def _training_loss(module: Any, *args: Any) -> Tensor:
+    output = module.training_step(*args[: len(inspect.signature(module.training_step).parameters)])
     return output if isinstance(output, Tensor) else output["loss"]
 
 

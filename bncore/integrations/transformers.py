@@ -41,8 +41,8 @@ class Observe(ObservingCallback, TrainerCallback):
         )
         self._step = watch.step()
 
-    def _loss_of(self, model: Any, given: Any) -> Tensor:
-        inputs, items = given
+    def _loss_of(self, model: Any, batch: Any) -> Tensor:
+        inputs, items = batch
         losses: list[Tensor] = []
         vars(self._trainer.accelerator)["backward"] = lambda loss, **_: losses.append(loss)
         try:
@@ -52,8 +52,8 @@ class Observe(ObservingCallback, TrainerCallback):
         return losses[0]
 
     def _observed_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        given = inputs, lambda: num_items_in_batch  # a function, since the count is not per-sample data
-        self._batch(given, self._trainer.accelerator.gradient_accumulation_steps)
+        batch = inputs, lambda: num_items_in_batch  # a function, since the count is not per-sample data
+        self._batch(batch, self._trainer.accelerator.gradient_accumulation_steps)
         loss: Tensor = self._training_step(model, inputs, num_items_in_batch)
         self._record(loss)
         return loss

@@ -45,8 +45,8 @@ class GridPage(RunsPage):
             edges = (one.low, one.high) if not one.is_line else one.band or ("", "")
             mean = one.low if one.is_line else ""
             smoothed = drawn.low if raw and one.is_line else ""
-            there = (*reversed(drawn.best or ("", "")), *(drawn.reached or ("",))[:1])
-            values = (one.name, one.x, mean, *edges, smoothed, *there)
+            extremes = (*reversed(drawn.best or ("", "")), *(drawn.reached or ("",))[:1])
+            values = (one.name, one.x, mean, *edges, smoothed, *extremes)
             rows.append(tuple("" if isinstance(v, float) and math.isnan(v) else v for v in values))
         if rows:
             titles = ("value", "low", "high", "smoothed", "best", "best at", "reached at")

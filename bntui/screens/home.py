@@ -173,7 +173,7 @@ class HomePage(Page):
         self.app.call_from_thread(self._started, sweep)
 
     def _started(self, sweep: SweepDir) -> None:
-        if self.app.screen is self:  # the person may have left this screen meanwhile
+        if self.app.screen is self:  # the user may have left this screen meanwhile
             self.context.navigator.open_runs([sweep])
 
     def _paths(self, key: str) -> set[Path]:

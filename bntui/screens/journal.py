@@ -113,6 +113,6 @@ def _sentence(event: dict[str, Any]) -> Text:
     text = Text().append(escape_control(kind), STYLES.get(kind, ""))
     for key, value in event.items():
         if key not in ("seq", "t", "type", "step", "schema") and value != kind:
-            said = escape_control(str(value))[: HASH if key.endswith("sha256") else 200]
-            text.append(f"  {escape_control(key)} ", fmt.MUTED).append(said)
+            value_text = escape_control(str(value))[: HASH if key.endswith("sha256") else 200]
+            text.append(f"  {escape_control(key)} ", fmt.MUTED).append(value_text)
     return text

@@ -61,9 +61,9 @@ def _tabs(tab: str, width: int, keys: Mapping[str, str]) -> list[Segment]:
         return [Segment(Text(f"{keys.get(tab, '')} {tab}", "reverse"), 2)]
     text = Text()
     for name, key in keys.items():
-        said = f" {key} {name} " if width >= 175 or name == tab else f" {key} "
+        label = f" {key} {name} " if width >= 175 or name == tab else f" {key} "
         text.append(" " if width >= 175 and text else "").append(
-            said, "reverse" if name == tab else fmt.MUTED
+            label, "reverse" if name == tab else fmt.MUTED
         )
     return [Segment(text, 4)]
 
@@ -77,9 +77,9 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
     parts = [Segment(Text(f"{sign} {running if state == 'running' else state}", style), 1)]
     if not snapshot.complete:
         parts.insert(0, Segment(Text("reading …", "yellow"), 1))
-    there = [view for view in runs if view.state != "gone"]
-    total = sum(view.steps for view in there)
-    done = sum(min(view.step, view.steps) for view in there)
+    existing = [view for view in runs if view.state != "gone"]
+    total = sum(view.steps for view in existing)
+    done = sum(min(view.step, view.steps) for view in existing)
     left = time_left(runs)
     queued, gone = (sum(view.state == one for view in runs) for one in ("queued", "gone"))
     if total:
@@ -89,9 +89,9 @@ def _progress(snapshot: Snapshot, running: str) -> list[Segment]:
         parts.append(Segment(Text(f"ETA {duration(left)}"), 3))
     if queued:
         parts.append(Segment(Text(f"{queued} queued", fmt.MUTED), 5))
-    if gone and there:
+    if gone and existing:
         parts.append(Segment(Text(f"{gone} gone", "red"), 2))
-    devices = {view.spec.device for view in there if view.spec}
+    devices = {view.spec.device for view in existing if view.spec}
     return parts + ([Segment(Text(devices.pop(), fmt.MUTED), 6)] if len(devices) == 1 else [])
 
 

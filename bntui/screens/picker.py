@@ -172,8 +172,8 @@ class SaveLayout(Dialog[str]):
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
-        there = event.value.strip() in named_layouts()
-        self.query_one(Static).update(Text("replaces the one of that name" if there else "", "yellow"))
+        exists = event.value.strip() in named_layouts()
+        self.query_one(Static).update(Text("replaces the one of that name" if exists else "", "yellow"))
 
     @on(Input.Submitted)
     def _named(self, event: Input.Submitted) -> None:

@@ -317,9 +317,9 @@ class RunsPage(SteeringPage):
         if text:
             self.app.copy_to_clipboard(text)
         first, *more = text.splitlines() or ("",)
-        said = f"{len(more)} rows" if more else first
+        copied = f"{len(more)} rows" if more else first
         nothing = f"nothing to copy: {self.context.key('charts.crosshair')} shows the crosshair"
-        self.notice(f"sent to the terminal's clipboard: {said}" if text else nothing)
+        self.notice(f"sent to the terminal's clipboard: {copied}" if text else nothing)
 
     def _copied(self, what: str) -> str:
         run = self.selection.run(self.snapshot) if self.snapshot else None

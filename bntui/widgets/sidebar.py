@@ -162,11 +162,11 @@ class ChangeLine(Line):
         self.set_class(not rows, "empty")
         numbers = numbered(selection.shown(snapshot), selection.marks)
         if numbers:
-            said = [
+            texts = [
                 Text().append(f"{number} ", fmt.STRONG).append(f"{text} @{step:,}", fmt.MUTED)
                 for (step, text), number in numbers.items()
             ]
-            self.say([Segment(text, 1) for text in said])
+            self.say([Segment(text, 1) for text in texts])
         elif rows:
             self.say([Segment(rows[-1].text)], [Segment(Text(f"{len(rows)} changes", fmt.MUTED), 1)])
 
@@ -228,8 +228,8 @@ def reading_rows(
         rows.append([f"best {exact(drawn.best[1])} at {position_text(drawn.best[0])}"])
     if drawn.reached is not None and drawn.reached[0] != drawn.x:
         step, level = drawn.reached
-        there = f"reaches {exact(level)} at {position_text(step)}"
-        rows.append([f"never reaches {exact(level)}" if math.isnan(step) else there])
+        reached_text = f"reaches {exact(level)} at {position_text(step)}"
+        rows.append([f"never reaches {exact(level)}" if math.isnan(step) else reached_text])
     if drawn.end is not None:
         rows.append([f"last measured at {position_text(drawn.end)}"])
     if reached and position_text(drawn.x) != position_text(at):

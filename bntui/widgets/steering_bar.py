@@ -151,15 +151,15 @@ class SteeringBar(Vertical):
         whole_sweep = self._whole_sweep
         targets = replace(self._selection, whole_sweep=whole_sweep).targets(self._snapshot, self._groups)
         self.query_one("#options", Line).say(_options(self._options, text))
-        said = self.query_one("#proposal", Static)
+        proposal = self.query_one("#proposal", Static)
         sweeps = self._snapshot.sweeps
         try:
             self._proposal = propose(self._verb, text, targets, sweeps, whole_sweep=whole_sweep)
         except SpecError as error:
             self._proposal = None
-            said.update(Text(f"✗ {error_line(error)}", "red"))
+            proposal.update(Text(f"✗ {error_line(error)}", "red"))
         else:
-            said.update(self._sentence(self._proposal))
+            proposal.update(self._sentence(self._proposal))
         choose = "↑↓ choose   " if len(self._options) > 1 else ""
         send = "Enter send   " if self._proposal else ""
         self.border_subtitle = f"{choose}{send}Tab targets   Esc cancel"
