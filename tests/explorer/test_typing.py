@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from live.factories import events as journal
@@ -23,6 +24,22 @@ from explorer.factories import drive, every_kind, explorer, until
 from explorer.steered_sweep import inbox_requests, steer, steering_bar
 from explorer.terminal import bntui
 
+NAMED_KEYS = [
+    "escape",
+    "enter",
+    "tab",
+    "shift+tab",
+    "up",
+    "down",
+    "left",
+    "right",
+    "backspace",
+    "home",
+    "end",
+    "ctrl+p",
+    "f1",
+]
+
 
 def type_at_once(app: Explorer, *keys: str) -> None:
     """Press keys without waiting for anything in between."""
@@ -36,13 +53,28 @@ def test_a_chart_is_found_and_shown_by_keys_typed_at_once(tmp_path: Path) -> Non
 
     async def steps(pilot: Pilot[None]) -> None:
         page, grid = app.screen, app.screen.query_one(ChartGrid)
-        type_at_once(app, "/", *"ics cos", "enter", "z", "c", "v")
+        type_at_once(app, "/", *"ics cos", "enter", "v")
         await until(pilot, lambda: app.screen is page and grid.current_key == "ics_cosine")
-        await until(pilot, lambda: app.context.selection.hidden)
-        assert grid.current is not None
-        assert grid.current.crosshair is not None, "the keys after Enter act on the page"
+        await until(pilot, lambda: app.context.selection.hidden)  # the key after Enter acts on the page
 
     drive(app, (120, 30), steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_random_keys_typed_at_once_are_all_handled(tmp_path: Path, seed: int) -> None:
+    """PageUp and PageDown are left out: Textual 8.2.8 fails on them in a palette that is not laid out yet."""
+    random = Random(seed)
+    app = explorer(tmp_path, every_kind(tmp_path))
+    keys = [*(chr(code) for code in range(32, 127) if chr(code) != "q"), *NAMED_KEYS, *NAMED_KEYS]
+
+    async def steps(pilot: Pilot[None]) -> None:
+        for _ in range(40):
+            type_at_once(app, *random.choices(keys, k=random.randrange(1, 25)))
+            await pilot.pause(0.02)
+        await until(pilot, lambda: not app._typed or not app.is_running)
+
+    drive(app, (120, 36), steps)
 
 
 def test_a_page_its_filter_and_the_filter_s_text_typed_at_once(tmp_path: Path) -> None:
