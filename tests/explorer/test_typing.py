@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from random import Random
+from subprocess import CompletedProcess
 
 import pytest
 from live.factories import events as journal
@@ -62,8 +64,11 @@ def test_a_chart_is_found_and_shown_by_keys_typed_at_once(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
-def test_random_keys_typed_at_once_are_all_handled(tmp_path: Path, seed: int) -> None:
+def test_random_keys_typed_at_once_are_all_handled(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PageUp and PageDown are left out: Textual 8.2.8 fails on them in a palette that is not laid out yet."""
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: CompletedProcess(command, 2, "", "refused"))
     random = Random(seed)
     app = explorer(tmp_path, every_kind(tmp_path))
     keys = [*(chr(code) for code in range(32, 127) if chr(code) != "q"), *NAMED_KEYS, *NAMED_KEYS]
