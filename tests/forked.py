@@ -37,6 +37,7 @@ PROGRAMS = ("bncore.launch.supervisor", "bncore.train.worker", "bntui.cli.main")
 READ_AT_START = ("PYTHON", "LC_", "LANG", "MKL_", "TORCH_")
 PR_SET_CHILD_SUBREAPER = 36
 
+sys.path.append(str(Path(__file__).parents[1]))  # for `tests.preload`, from Python 3.14 on
 server = multiprocessing.get_context("forkserver")
 server.set_forkserver_preload(["tests.preload", "_" * 4096])  # no module: room for `_show_as`
 
