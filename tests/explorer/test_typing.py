@@ -68,6 +68,7 @@ def test_random_keys_typed_at_once_are_all_handled(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PageUp and PageDown are left out: Textual 8.2.8 fails on them in a palette that is not laid out yet."""
+    monkeypatch.chdir(tmp_path)  # screens may be saved
     monkeypatch.setattr(subprocess, "run", lambda command, **_: CompletedProcess(command, 2, "", "refused"))
     random = Random(seed)
     app = explorer(tmp_path, every_kind(tmp_path))
