@@ -39,12 +39,21 @@ def complete_run(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-Root = Annotated[
-    Path | None,
-    typer.Option(
-        "--root", help="Sweep root directory.  [default: $BNRUN_ROOT, else ./runs]", show_default=False
-    ),
-]
+def _existing(root: Path | None) -> Path | None:
+    """Callback that refuses a root that is not there, which is probably misspelled."""
+    if root is not None and not os.path.isdir(root):  # noqa: PTH112 - never raises
+        raise typer.BadParameter(escape_control(f"{root}: no such directory; expected a directory of sweeps"))
+    return root
+
+
+def _root(callback: Callable[[Path | None], Path | None] | None = None) -> Any:
+    words = "Sweep root directory.  [default: $BNRUN_ROOT, else ./runs]"
+    return typer.Option("--root", help=words, show_default=False, callback=callback)
+
+
+Root = Annotated[Path | None, _root(_existing)]
+NewRoot = Annotated[Path | None, _root()]
+"""A root that is created if it does not exist."""
 Run = Annotated[
     str,
     typer.Argument(

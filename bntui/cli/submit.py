@@ -26,7 +26,7 @@ from bncore.store.log import last_line, log_to_stderr
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.sweep import create_sweep
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, complete_preset, counted, default_root, say
+from bntui.cli.options import Json, NewRoot, complete_preset, counted, default_root, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import check_devices, choose_profile, describe_data, parse_seeds, resolve_plan
 from bntui.cli.slurm import (
@@ -73,7 +73,10 @@ Jobs = Annotated[
     ),
 ]
 Launcher = Annotated[str, typer.Option("--launcher", help="local or slurm.")]
-Headless = Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without the explorer.")]
+Headless = Annotated[
+    bool,
+    typer.Option("--headless", help="Start no explorer; stay in the foreground unless --detach is given."),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Run the sweep in the background.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved runs and write nothing.")]
 
@@ -103,7 +106,7 @@ def submit(
     detach: Detach = False,
     dry_run: DryRun = False,
     as_json: Json = False,
-    root: Root = None,
+    root: NewRoot = None,
     *,
     slurm: SlurmFlags,
 ) -> None:

@@ -20,7 +20,7 @@ from bncore.data import fetch as download
 from bncore.data.cache import cache_dir
 from bncore.launch.devices import cpu_count, gpu_count
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Root, default_root, fail, say
+from bntui.cli.options import Json, NewRoot, default_root, fail, say
 from bntui.cli.resolve import show_progress
 from bntui.cli.tables import print_table
 from bntui.version import version
@@ -45,7 +45,7 @@ def schema() -> None:
     typer.echo(json.dumps(schemas(), indent=2))
 
 
-def doctor(as_json: Json = False, root: Root = None) -> None:
+def doctor(as_json: Json = False, root: NewRoot = None) -> None:
     """Report versions, devices, folders and data.
 
     Exit 1 if something required is missing."""

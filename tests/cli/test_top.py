@@ -105,6 +105,7 @@ def test_programs_get_what_is_known_and_no_more(root: Path) -> None:
 
 
 def test_where_no_run_lives_that_is_said(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
     assert top(tmp_path / "none") == ("", f"no live runs under {tmp_path / 'none'}\n")
     assert top(root, "-w", "cpu>500%") == ("", f"no run under {root} matches cpu>500%\n")
     assert json.loads(top(tmp_path / "none", "--json")[0]) == []

@@ -208,7 +208,25 @@ def test_ls_says_that_nothing_matches_and_of_an_empty_root_that_there_is_nothing
     assert bnrun(root, "ls", name, "-w", "norm=l1") == (0, "", f"no run of {name} matches norm=l1\n")
     assert bnrun(root, "ls", "--json", "-w", "norm=l1") == (0, "[]\n", "")
     empty = tmp_path / "empty"
+    empty.mkdir()
     assert bnrun(empty, "ls", "-w", "norm=l1") == (0, "", f"no runs under {empty}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["ls", "top", "presets", "show x", "watch x", "rm x", "resume x", "stop x", "report x", "claims x"],
+)
+def test_a_root_that_is_missing_is_refused_if_it_was_named(tmp_path: Path, command: str) -> None:
+    code, out, err = bnrun(tmp_path / "nope", *command.split())
+    assert (code, out) == (2, "")
+    assert f"'--root': {tmp_path / 'nope'}: no such directory; expected a directory of sweeps" in err
+    assert not (tmp_path / "nope").exists()
+
+
+def test_before_the_first_sweep_the_default_root_may_be_missing(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["ls"], env={"BNRUN_ROOT": str(tmp_path / "runs")})
+    assert (done.exit_code, done.stderr) == (0, f"no runs under {tmp_path / 'runs'}\n")
+    assert bnrun(tmp_path / "runs", "preset", "quick", "--dry-run")[0] == 0
 
 
 @pytest.mark.parametrize(
