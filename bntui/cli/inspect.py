@@ -15,6 +15,7 @@ from bncore.config.errors import did_you_mean, escape_control
 from bncore.config.load import load_experiment, preset_names
 from bncore.config.plan import plan, variant_names
 from bncore.follow.estimate import duration, time_taken_before
+from bncore.follow.run_view import view_runs
 from bncore.plain_files import read_plain
 from bntui.cli.options import Json, Names, Root, counted, default_root, say
 from bntui.cli.progress import Progress
@@ -119,7 +120,10 @@ def watch(names: Names = None, plain: Plain = False, where: Where = None, root: 
     """Follow runs or sweeps until they end.
 
     Ctrl-C stops watching, not the runs."""
-    with Progress(runs_named(names, root, where), plain=plain, stream=sys.stdout) as progress:
+    runs = runs_named(names, root, where)
+    if all(view.state == "queued" for view in view_runs(runs)):
+        say(f"{counted(len(runs), 'run')} queued; none has started")
+    with Progress(runs, plain=plain, stream=sys.stdout) as progress:
         while True:
             seen = progress.tick()
             if seen and not any(overview.state in ("queued", "running", "paused") for overview in seen):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from live.factories import events, made_run, write_sweep
+from typer.testing import CliRunner
 
 from bncore.config.experiment import Experiment
 from bncore.config.model import Spec
@@ -17,6 +18,7 @@ from bncore.store.journal import Journal
 from bncore.store.paths import SweepDir
 from bncore.store.status import State
 from bncore.store.sweep import create_sweep
+from bntui.cli.main import app
 from bntui.cli.show import plots
 from bntui.cli.submit import print_summary
 from bntui.live.sources import read_whole
@@ -81,6 +83,19 @@ def test_a_run_without_a_sweep_is_listed_shown_and_removed_by_its_name(tmp_path:
     assert bnrun("rm", "--where", "state=finished", "--yes", cwd=tmp_path).returncode == 0
     assert (tmp_path / "runs").is_dir()
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_watch_says_that_no_run_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("batch-s0", "none-s0"):
+        made_run(tmp_path / "one-001" / name, state="queued")
+    write_sweep(tmp_path / "one-001", ["batch-s0", "none-s0"], name="one")
+
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bntui.cli.inspect._wait_unless_nobody_reads", interrupted)
+    done = CliRunner().invoke(app, ["watch", "one", "--plain", "--root", str(tmp_path)])
+    assert (done.stdout, done.stderr.splitlines()[0]) == ("", "2 runs queued; none has started")
 
 
 def test_watch_ends_when_its_reader_goes_although_nothing_is_to_be_said(tmp_path: Path) -> None:
