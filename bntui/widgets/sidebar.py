@@ -200,13 +200,13 @@ def row_of(palette: Palette, group: Group, selection: Selection, width: int) -> 
         .append(" ")
     )
     percent = fmt.percent(fmt.fraction_of(*group.runs)).replace(" ", "")
-    progress = f"{fmt.short_count(max(view.step for view in group.runs)):>6} {percent:>4}"
+    progress = f"{fmt.short_count(max(view.step for view in group.runs)):>5} {percent:>4}"
     state = state_of(group)
     if state == "queued":
-        progress = f"{'queued':>11}"
-    name = fmt.fitted(named(group, selection), max(4, width - 6 - 2 - len(progress)))
-    text.append(name, "dim strike" if paths <= selection.hidden else "").append_text(fmt.state_sign(state))
-    return text.append(f" {progress}", fmt.MUTED)
+        progress = f"{'queued':>10}"
+    name = fmt.fitted(named(group, selection), max(4, width - 6 - 3 - len(progress)))
+    text.append(name, "dim strike" if paths <= selection.hidden else "")
+    return text.append(" ").append_text(fmt.state_sign(state)).append(f" {progress}", fmt.MUTED)
 
 
 def reading_rows(

@@ -81,10 +81,12 @@ def lines(rows: object) -> list[str]:
 def test_the_list_of_runs(views: tuple[RunView, ...]) -> None:
     selection = Selection(marked={views[0].run.path}, hidden={views[1].run.path})
     assert [row_of(DARK, alone(view), selection, 34).plain for view in views] == [
-        "◆ ⠶⠶⠶ batch          ●    12k  41%",
-        "  ⠶⠶⠶ none           ○      queued",
-        "  ⠶⠶⠶ batch + noise  !      5  12%",
+        "◆ ⠶⠶⠶ batch           ●   12k  41%",
+        "  ⠶⠶⠶ none            ○     queued",
+        "  ⠶⠶⠶ batch + noise   !     5  12%",
     ]
+    long = Group("batch-slow-and-long", 0, (views[1],))
+    assert row_of(DARK, long, selection, 34).plain == "  ⠶⠶⠶ batch-slow-and… ○     queued"
 
 
 def test_a_group_says_how_many_of_its_runs_are_shown(views: tuple[RunView, ...]) -> None:
