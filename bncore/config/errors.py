@@ -51,6 +51,11 @@ class SpecError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def own_words(message: str) -> str:
+    """A validator's message without the prefix that pydantic adds."""
+    return message.removeprefix("Value error, ")
+
+
 def shown(value: object, limit: int = 60) -> str:
     """`value` in TOML syntax on one line, without control characters, cut off at `limit` characters."""
     if isinstance(value, bool):

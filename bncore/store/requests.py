@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bncore.config.errors import escape_control
+from bncore.config.errors import escape_control, own_words
 from bncore.plain_files import read_plain
 from bncore.store.commands import COMMANDS, SWEEP_COMMANDS, Pause, Step, Stop
 from bncore.store.errors import StoreError
@@ -165,7 +165,7 @@ def _read(path: Path, commands: TypeAdapter[Any]) -> Request:
         command = commands.validate_python(table.get("command"))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        reasons = [f"{'.'.join(map(str, ('command', *e['loc'])))}: {e['msg']}" for e in wrong]
+        reasons = [f"{'.'.join(map(str, ('command', *e['loc'])))}: {own_words(e['msg'])}" for e in wrong]
         raise ValueError("; ".join(reasons)) from error
     return Request(ident, user_name(path.stat().st_uid), command, path)
 

@@ -29,8 +29,14 @@ class Bnrun(LazyGroup):
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        with _reader_may_leave():
-            return super().invoke(ctx)
+        try:
+            with _reader_may_leave():
+                return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from bncore.config.errors import own_words  # noqa: PLC0415 - not needed by `bnrun --help`
+
+            error.message = own_words(error.message)
+            raise
 
 
 @contextmanager

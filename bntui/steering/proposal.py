@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bncore.config.change import changed, parse_changes
 from bncore.config.controls import ANY_LP, Control, parse_controls, show_value
-from bncore.config.errors import Problem, SpecError
+from bncore.config.errors import Problem, SpecError, own_words
 from bncore.follow.request_view import summary
 from bncore.follow.run_view import RunView
 from bncore.launch.slurm.array import read_record
@@ -68,7 +68,8 @@ def propose(
     try:
         sent = tuple((view, request(verb, typed, view)) for view in targets)
     except ValidationError as error:
-        raise SpecError([Problem(verb.title, "", message=error.errors()[0]["msg"])]) from error
+        message = own_words(error.errors()[0]["msg"])
+        raise SpecError([Problem(verb.title, "", message=message)]) from error
     command = sent[0][1]
     if isinstance(command, Set):
         _check(command.changes, targets)

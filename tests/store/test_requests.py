@@ -145,6 +145,10 @@ def test_links_pipes_and_folders_are_set_aside(run: RunDir, tmp_path: Path) -> N
             "command.step.count: .* greater than or equal to 1",
         ),
         ({"id": "a", "command": {"kind": "stop", "\x1b[31m": 1}}, r"command.stop.\\x1b\[31m: Extra inputs"),
+        (
+            {"id": "a", "command": {"kind": "set", "changes": {"steps": 3}}},
+            "command.set.changes: 'steps' cannot change",
+        ),
         ({"id": "a", "command": {"kind": "explode"}}, "command: .*'explode'.*does not match any of .*'stop'"),
         (b" " * (LARGEST + 1), f"{LARGEST + 1} bytes; a request has at most {LARGEST}"),
     ],
