@@ -94,10 +94,11 @@ def fetch(
     part = root / f".{dataset.filename}.part"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=root, ignore_cleanup_errors=True) as name,
-            partial_file(part) as (file, partial),
-        ):
+        folder = tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=root, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise DataError(f"{root}: {error.strerror}; expected a folder that can be written") from error
+    try:
+        with folder as name, partial_file(part) as (file, partial):
             _download(transfer, file, limit_s, progress)
             partial.replace(Path(name) / dataset.filename)
             _unpack(Path(name))

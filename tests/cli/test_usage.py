@@ -61,6 +61,7 @@ def test_a_path_that_is_out_of_reach_is_no_bug() -> None:
         (["bench", "jobs", "quick", "--run", "l1-s0"], "'l1-s0'; expected one of none-s0, batch-s0"),
         (["bench", "jobs", "quick", "--data-dir", "nowhere"], "these runs are on synthetic data"),
         (["run", "missing.toml"], "no such file"),
+        (["data", "fetch", "--data-dir", "/dev/null/x"], "/dev/null/x: Not a directory; expected a folder"),
         (["show", "x", "--axis", "day"], "Invalid value for '--axis': 'day'"),
         (["note", "x", " "], "expected the note's text"),
         (["export", "x"], "--csv"),

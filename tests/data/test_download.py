@@ -301,4 +301,6 @@ def test_whoever_downloads_last_leaves_the_first_one_s_files_alone(
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "file/data: CIFAR-10 cannot be downloaded" in refused(tmp_path / "file" / "data")
+    assert "file/data: Not a directory; expected a folder that can be written" in refused(
+        tmp_path / "file" / "data"
+    )
