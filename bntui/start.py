@@ -66,7 +66,7 @@ def _tolerate_any_byte() -> None:
     """Accept input that is not UTF-8, such as from a terminal that sends Alt as the eighth bit; Textual by itself
     would end on it."""
     decoder = codecs.getincrementaldecoder("utf-8")
-    setattr(linux_driver, "getincrementaldecoder", lambda _: partial(decoder, errors="replace"))  # noqa: B010
+    setattr(linux_driver, "getincrementaldecoder", lambda _: partial(decoder, errors="replace"))  # noqa: B010 - untyped
 
 
 def _place_to_show(

@@ -56,7 +56,7 @@ class ObservingCallback:
         return self.watch
 
     def _wanted(self) -> bool:
-        """Answer waiting requests; return whether training goes on to another update."""
+        """Apply pending requests; return whether training continues."""
         assert self.watch is not None
         try:
             self._step = self._step or self.watch.step()

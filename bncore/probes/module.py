@@ -170,7 +170,7 @@ class ModuleView(StepView):
         def run(net: nn.Module) -> None:
             terms = self.terms(net)
             for _ in self.micro_batches:
-                outputs_seen(net, self.layer_map, see_output, lambda: next(terms))  # type: ignore[arg-type]
+                outputs_seen(net, self.layer_map, see_output, lambda: next(terms))  # type: ignore[arg-type]  # its result is not used
 
         self.within(self.before, run)
         for number, parts in outputs.items():

@@ -286,7 +286,7 @@ def _path(folder: Path) -> str:
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = Path(path).stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns

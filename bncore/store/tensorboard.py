@@ -51,7 +51,7 @@ def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
         raise StoreError("event files need tensorboard: pip install tensorboard")
     from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - optional
     from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415 - optional
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: PLC0415
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: PLC0415 - optional
 
     try:
         if any(folder.glob("*tfevents*")):
@@ -74,7 +74,7 @@ def export_tensorboard(loaded: LoadedRun, folder: Path) -> list[Path]:
 
 def _values(columns: Columns, table: str) -> Values:
     """The summary values of a table, by step."""
-    from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
+    from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415 - optional
 
     values: Values = defaultdict(list)
     name = escape_control(table.removeprefix("probe:"))
@@ -117,7 +117,7 @@ def _entries(value: NDArray[Any], labels: Any, table: str) -> Iterator[tuple[str
 
 def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:
     """TensorBoard histogram of bins of equal width, from the first to the last non-empty one."""
-    from tensorboard.compat.proto.summary_pb2 import HistogramProto  # noqa: PLC0415
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto  # noqa: PLC0415 - optional
 
     filled = np.flatnonzero(counts)
     first, end = int(filled[0]), int(filled[-1]) + 1

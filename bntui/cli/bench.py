@@ -188,7 +188,7 @@ def _set_up_torch(threads: int | None = None) -> str:
     """Import torch for measurements in this process; return the heading of their table."""
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
         os.environ.setdefault(name, level)  # torch's profiler, which counts memory, would print between rows
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - takes seconds to import
 
     if threads is not None:
         torch.set_num_threads(threads)
