@@ -112,7 +112,7 @@ class GrowingSequential:
     def held(self, layer: int) -> float:
         """Share of a training step's activations from a layer on."""
         sizes = [part.size for part in self.passes[0].parts]
-        return sum(sizes[_place(self.view, self.passes[0], layer) :]) / sum(sizes)
+        return sum(sizes[_part_index(self.view, self.passes[0], layer) :]) / sum(sizes)
 
     def gradients(
         self, new: Parameters, layers: Sequence[int], *, group: int, limit: int, budget: float
@@ -142,15 +142,15 @@ class _Growing:
         for group in groups:
             leaves: dict[int, Tensor] = {}
             chains: list[Tensor] = []
-            places = [_place(self.view, self.traced, layer) for layer in group]
+            part_indices = [_part_index(self.view, self.traced, layer) for layer in group]
             for index in range(reached, len(self.traced.parts)):
                 chains = self._old(index, chains)
-                for layer in (layer for layer, at in zip(group, places, strict=True) if at == index):
+                for layer in (layer for layer, at in zip(group, part_indices, strict=True) if at == index):
                     chains += self._call(index, self._mixed(layer, leaves), [prefix.clone()])
-                if index < places[-1]:
+                if index < part_indices[-1]:
                     with torch.no_grad():
                         (prefix,) = self._call(index, self.new, [prefix.clone()])  # modules may write to it
-            reached = places[-1]
+            reached = part_indices[-1]
             gradients += self._gradients(chains, leaves)
         return gradients
 
@@ -206,7 +206,7 @@ class _Growing:
         return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), slopes, strict=True)]
 
 
-def _place(view: ModuleView, traced: TracedForward, layer: int) -> int:
+def _part_index(view: ModuleView, traced: TracedForward, layer: int) -> int:
     """Index of the part that contains a layer."""
     weight = view.weights[layer]
     return next(i for i, part in enumerate(traced.parts) if weight.startswith(f"{part.name}."))
@@ -243,29 +243,29 @@ def _is_sequential(net: nn.Module) -> bool:
 def traced_forwards(net: nn.Module) -> Iterator[list[TracedForward]]:
     """Trace the calls of an `nn.Sequential` within the context, in order; of another network none."""
     names = {module: name for name, module in _parts(net)} if _is_sequential(net) else {}
-    found: list[TracedForward] = []
+    forwards: list[TracedForward] = []
     entered: list[tuple[RngState, bool]] = []
     last = next(reversed(names), None)
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         x = args[0] if len(args) == 1 and isinstance(args[0], Tensor) else None
-        if module is net or not found:
-            found.append(_entered(x))
-        found[-1].calls.append(module)
+        if module is net or not forwards:
+            forwards.append(_entered(x))
+        forwards[-1].calls.append(module)
         if module is not net:
             entered[:] = [(RngState.now(), x is not None and _by_sample(module, x))]
 
     def after(module: nn.Module, _args: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim:
             slots = _slots(module, f"{names[module]}.")
-            found[-1].parts.append(_Part(names[module], module, *entered[-1], output.numel(), slots))
+            forwards[-1].parts.append(_Part(names[module], module, *entered[-1], output.numel(), slots))
         if module is last:
-            found[-1].left = RngState.now()
+            forwards[-1].left = RngState.now()
 
     hooks = [m.register_forward_pre_hook(before) for m in (net, *names) if names]
     hooks += [m.register_forward_hook(after) for m in names]
     try:
-        yield found
+        yield forwards
     finally:
         for hook in hooks:
             hook.remove()
