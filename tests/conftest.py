@@ -4,6 +4,7 @@ interpreted. Programs are forked, and have a cache of the tests. Synthetic image
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from functools import cache
 
@@ -19,6 +20,7 @@ settings.register_profile("bnrun", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("bnrun")
 resolve.synthetic_images = cache(resolve.synthetic_images)
 forked.install()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script runs the tests in its background
 os.environ["OMP_NUM_THREADS"] = "1"  # programs that are started
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
