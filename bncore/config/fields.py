@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from bncore.config.model import Spec
+from bncore.config.probes import Cadence
 
 Path = tuple[str, ...]
 
@@ -44,6 +45,8 @@ def leaves(root: type[BaseModel] = Spec) -> tuple[Path, ...]:
 
 def accepted_at(path: Path, root: type[BaseModel] = Spec, value: object = None) -> str:
     """Description of the values that the field at `path` accepts; `value` is a refused one."""
+    if any(issubclass(table, Cadence) for table in tables_at(path, root)):
+        return "a table such as { every = 10 }"
     words = [_in_words(_schema(model)["properties"][path[-1]], value) for model in owners_of(path, root)]
     beyond = isinstance(value, int) and abs(value) >= 2**63
     return " or ".join(dict.fromkeys(words)) + (" of 64 bits" if beyond else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -185,11 +186,24 @@ class Steering:
         state: Literal["finished", "stopped"] = "stopped" if self.control.stopping else "finished"
         requests.reject_rest(step, f"the run has {state}")
         self._show(at_once=True)
-        if self._digest not in (None, digest):
-            text = f"parameters at the end are others than those of the run repeated here: {self._digest}"
+        if self._lineage is not None:
+            self._compare(self._lineage.run, step, digest)
+        return state
+
+    def _compare(self, original: str, step: int, digest: str) -> None:
+        """Say whether this replay ended with the parameters of the run that it repeats."""
+        steps = "1 step" if step == 1 else f"{step} steps"
+        if self._digest is None:
+            sys.stderr.write(f"replay of {original}: {steps}, not compared: that run has no end\n")
+        elif self._digest == digest:
+            sys.stderr.write(f"replay of {original}: the same parameters after {steps}\n")
+        else:
+            text = (
+                f"replay of {original}: parameters after {steps} are others than those of the run repeated here: "
+                f"digest {digest}, and {self._digest} there"
+            )
             self.journal.append("warning", step, text=text)
             warn(text)
-        return state
 
     def close(self) -> None:
         self.peers.send(closed=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import bncore
 from bncore import ObserveError
+from bncore.config.errors import SpecError
 from bncore.external.observe import Observation
 from bncore.probes.landscape import LandscapeProbe
 from bncore.store.errors import StoreError
@@ -153,6 +154,12 @@ def test_a_step_without_a_batch_is_journaled_and_its_probes_are_taken_away(tmp_p
                 step.record(update(net, optimizer))
     assert params_sha256(net) == alone(2)
     assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
+
+
+def test_a_number_for_a_probe_is_refused_with_an_example(tmp_path: Path) -> None:
+    said = r"observe: probes\.landscape = 10: expected a table such as \{ every = 10 \}"
+    with pytest.raises(SpecError, match=said):
+        observed(tmp_path / "run", probes={"landscape": 10})
 
 
 def test_without_probes_a_batch_is_not_asked_for(tmp_path: Path) -> None:

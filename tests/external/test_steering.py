@@ -92,11 +92,15 @@ def answers(events: list[Event]) -> list[tuple[int, str, str]]:
 
 
 @pytest.mark.parametrize("file", [False, True])
-def test_a_replay_makes_the_same_changes_and_ends_with_the_same_digest(tmp_path: Path, file: bool) -> None:
+def test_a_replay_makes_the_same_changes_and_ends_with_the_same_digest(
+    tmp_path: Path, file: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     net, events = train(tmp_path / "one", sending(*CHANGES))
     again, repeated = train(tmp_path / "two", replay=tmp_path / "one" / ("journal.jsonl" if file else ""))
     assert params_sha256(net) == params_sha256(again)
+    assert capsys.readouterr().err.endswith(f": the same parameters after {len(DATA)} steps\n")
     assert params_sha256(net) != params_sha256(train(tmp_path / "three")[0])
+    assert capsys.readouterr().err == "", "only a replay is compared"
     assert answers(events) == answers(repeated)
     kept = [
         [{k: v for k, v in e.items() if k not in ("seq", "t")} for e in journal]
@@ -113,6 +117,18 @@ def test_a_replay_of_another_script_says_so(tmp_path: Path) -> None:
         _, events = train(tmp_path / "two", replay=tmp_path / "one", data=DATA[::-1])
     assert any(said in e["text"] for e in of_type(events, "warning"))
     assert Path(warned[0].filename).parent == Path(__file__).parent, "it points at the loop"
+
+
+def test_a_replay_of_a_run_without_end_says_that_nothing_was_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "one")
+    journal = tmp_path / "one" / "journal.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
+    train(tmp_path / "two", replay=journal)
+    assert capsys.readouterr().err == (
+        f"replay of {journal}: {len(DATA)} steps, not compared: that run has no end\n"
+    )
 
 
 def test_a_replay_takes_no_other_changes(tmp_path: Path) -> None:
