@@ -20,7 +20,7 @@ settings.register_profile("bnrun", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("bnrun")
 resolve.synthetic_images = cache(resolve.synthetic_images)
 forked.install()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script runs the tests in its background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 os.environ["OMP_NUM_THREADS"] = "1"  # programs that are started
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
