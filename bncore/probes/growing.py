@@ -34,7 +34,7 @@ def growing_batch(
     new: Parameters,
     layers: Sequence[int],
     *,
-    group: int,
+    group: int = 0,
     samples: int | None = None,
     limit: int = 0,
     budget: float = BUDGET,

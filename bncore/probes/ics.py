@@ -19,28 +19,8 @@ from bncore.probes.sequential import GrowingSequential
 from bncore.probes.view import Parameters, StepView
 
 
-def shifted_gradients(
-    view: StepView,
-    layers: Sequence[int],
-    *,
-    group: int = 0,
-    rescale: float = 0.0,
-    samples: int | None = None,
-    limit: int = 0,
-    budget: float = BUDGET,
-) -> list[Tensor]:
-    """G'_i of Def. 2.1 for layers given by index from 0, ascending; each shaped like the layer's weight.
-
-    The prefix is what the optimizer actually produced or, with `rescale`, its `rescaled_update`. `group`,
-    `samples`, `limit` and `budget` are those of `growing_batch`.
-    """
-    new = rescaled_update(view, rescale) if rescale else view.after
-    return growing_batch(view, new, layers, group=group, samples=samples, limit=limit, budget=budget)
-
-
-def layerwise_gradients(view: StepView, layers: Sequence[int], *, rescale: float = 0.0) -> list[Tensor]:
-    """The same directly from the definition, one full pass per layer: for networks that are not a `LayeredNet`."""
-    new = rescaled_update(view, rescale) if rescale else view.after
+def layerwise_gradients(view: StepView, new: Parameters, layers: Sequence[int]) -> list[Tensor]:
+    """G'_i of Def. 2.1 by definition, one full pass per layer; arguments as for `growing_batch`."""
     gradients: list[Tensor] = []
     for index in layers:
         wanted = view.weights[index]
@@ -137,21 +117,17 @@ class IcsProbe(Probe):
                 useful = sum(map(sequential.held if sequential else partial(held, view), rest))
                 self._budget = roomy(BUDGET, useful, spare)
         budget = self._budget
+        grouping: dict[str, Any] = {"group": self.group, "limit": limit, "budget": budget or BUDGET}
 
         def compute(step: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
             old = [step.grads[step.weights[i]] for i in chosen]
+            new = rescaled_update(step, self.rescale) if self.rescale else step.after
             if sequential is not None:
-                new = rescaled_update(step, self.rescale) if self.rescale else step.after
-                shifted = sequential.gradients(
-                    new, rest, group=self.group, limit=limit, budget=budget or BUDGET
-                )
+                shifted = sequential.gradients(new, rest, **grouping)
             elif method == "layer by layer":
-                shifted = layerwise_gradients(step, rest, rescale=self.rescale)
+                shifted = layerwise_gradients(step, new, rest)
             else:
-                shifted = shifted_gradients(
-                    step, rest,
-                    group=self.group, rescale=self.rescale, samples=samples, limit=limit, budget=budget or BUDGET,
-                )  # fmt: skip
+                shifted = growing_batch(step, new, rest, samples=samples, **grouping)
             shifted = old[: len(equal)] + shifted
             if self.penalty:
                 pull = [step.weight_decay * step.before[step.weights[i]] for i in chosen]

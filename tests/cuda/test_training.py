@@ -29,7 +29,8 @@ from bncore.config.model import (
 from bncore.config.probes import Activations, Ics, Landscape, Probes, Sharpness
 from bncore.data import load
 from bncore.probes import growing
-from bncore.probes.ics import layerwise_gradients, shifted_gradients
+from bncore.probes.growing import growing_batch
+from bncore.probes.ics import layerwise_gradients
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.run import PROBES, Failed, Measured, ProbeRunner
 from bncore.recorder import CudaRecorder
@@ -272,7 +273,9 @@ def test_ics_by_a_growing_batch_is_that_of_the_definition(kind: str) -> None:
     view = session.view
     assert view is not None
     layers = range(1, len(view.weights))
-    for one, other in zip(shifted_gradients(view, layers), layerwise_gradients(view, layers), strict=True):
+    for one, other in zip(
+        growing_batch(view, view.after, layers), layerwise_gradients(view, view.after, layers), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 

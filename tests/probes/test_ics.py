@@ -18,7 +18,7 @@ from bncore.nets import norm
 from bncore.nets.normalize import NORMS, PER_CHANNEL, WITHOUT_STATISTICS
 from bncore.probes import functional
 from bncore.probes.growing import growing_batch
-from bncore.probes.ics import IcsProbe, layerwise_gradients, rescaled_update, shifted_gradients
+from bncore.probes.ics import IcsProbe, layerwise_gradients, rescaled_update
 from bncore.probes.view import StepView
 
 from .step import plain_layers, small_step
@@ -69,7 +69,9 @@ def test_a_growing_batch_gives_every_layers_own_gradient(
     view = small_step(kind, noise, pictures=pictures)
     layers = range(len(view.net.layers))
     for fast, plain in zip(
-        shifted_gradients(view, layers, group=group), layerwise_gradients(view, layers), strict=True
+        growing_batch(view, view.after, layers, group=group),
+        layerwise_gradients(view, view.after, layers),
+        strict=True,
     ):
         torch.testing.assert_close(fast, plain, rtol=1e-11, atol=1e-12)
 
@@ -87,7 +89,9 @@ def test_so_it_does_for_a_norm_of_which_nothing_is_known(
     monkeypatch.setattr(functional, "OF_THE_BATCH_ALONE", frozenset())
     view = small_step(kind, NOISES[1], pictures=pictures)
     layers = range(len(view.net.layers))
-    for fast, plain in zip(shifted_gradients(view, layers), layerwise_gradients(view, layers), strict=True):
+    for fast, plain in zip(
+        growing_batch(view, view.after, layers), layerwise_gradients(view, view.after, layers), strict=True
+    ):
         torch.testing.assert_close(fast, plain, rtol=1e-11, atol=1e-12)
 
 
@@ -99,7 +103,7 @@ def test_of_the_norms_here_it_is_known() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_precedes_layer_1_so_its_gradient_is_the_old_one(kind: str) -> None:
     view = small_step(kind, Noise(on=True))
-    (computed,) = shifted_gradients(view, [0])
+    (computed,) = growing_batch(view, view.after, [0])
     torch.testing.assert_close(computed, view.grads["layers.0.weight"], rtol=1e-12, atol=1e-13)
     found = ALL.measure(view)
     assert (found["l2"][0], found["cosine"][0], found["relative"][0]) == (0.0, 1.0, 0.0)

@@ -16,7 +16,8 @@ from bncore.config.model import Noise, Norm
 from bncore.nets import LayeredNet, NormPosition
 from bncore.nets.layer import Layer
 from bncore.nets.noise import is_channels_last
-from bncore.probes.ics import IcsProbe, layerwise_gradients, shifted_gradients
+from bncore.probes.growing import growing_batch
+from bncore.probes.ics import IcsProbe, layerwise_gradients
 from bncore.probes.landscape import Curvature, LandscapeProbe
 from bncore.probes.view import StepView
 
@@ -80,8 +81,8 @@ def test_chains_folded_into_the_batch_give_every_layers_own_gradient(kind: str, 
     view = pictures_step(kind, noise)
     layers = range(len(view.weights))
     for group in (0, 1, 2):
-        grown = shifted_gradients(view, layers, group=group)
-        for fast, plain in zip(grown, layerwise_gradients(view, layers), strict=True):
+        grown = growing_batch(view, view.after, layers, group=group)
+        for fast, plain in zip(grown, layerwise_gradients(view, view.after, layers), strict=True):
             torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-12)
 
 

@@ -69,7 +69,7 @@ def test_ics_by_moments_is_that_of_the_definition(norm: str) -> None:
     before = frozen(view)
     found = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0, loss=loss).measure(view)
     assert found["method"] == "moments"
-    expected = layerwise_gradients(view, range(6))
+    expected = layerwise_gradients(view, view.after, range(6))
     for i, g in enumerate(expected):
         l2 = (g - view.grads[f"layers.{i}.weight"]).norm().item()
         assert found["l2"][i] == pytest.approx(l2, rel=1e-6, abs=5 * found["floor"].max())

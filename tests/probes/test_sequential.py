@@ -111,8 +111,8 @@ def view_of(net: nn.Module, loss: Callable[[Any, Any], Tensor] = squared, count:
 def compared(view: ModuleView, rescale: float = 0.0, group: int = 0) -> None:
     layers = range(1, len(view.weights))
     with undisturbed(view.net, {}):
-        expected = layerwise_gradients(view, layers, rescale=rescale)
         new = rescaled_update(view, rescale) if rescale else view.after
+        expected = layerwise_gradients(view, new, layers)
         with traced_forwards(view.net) as forwards:
             view.gradient_at(view.before)
         for given in (view, replace(view, forwards=forwards)):
@@ -176,7 +176,7 @@ def test_they_are_computed_under_the_autocast_that_the_loss_opens() -> None:
     sequential = GrowingSequential.of(view)
     assert sequential is not None
     found = sequential.gradients(view.after, [0, 1], group=1, limit=0, budget=1.0)
-    for one, other in zip(found, layerwise_gradients(view, [0, 1]), strict=True):
+    for one, other in zip(found, layerwise_gradients(view, view.after, [0, 1]), strict=True):
         assert torch.equal(one, other)
 
 

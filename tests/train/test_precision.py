@@ -17,7 +17,8 @@ from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, 
 from bncore.config.probes import Activations, Ics, Landscape, Probes
 from bncore.data import Dataset, load
 from bncore.nets import ForwardMode
-from bncore.probes.ics import layerwise_gradients, shifted_gradients
+from bncore.probes.growing import growing_batch
+from bncore.probes.ics import layerwise_gradients
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.probes.view import StepView
 from bncore.train.state import TrainState, evaluate, layout_of
@@ -183,7 +184,7 @@ def test_images_with_channels_innermost_are_trained_and_measured_alike(kind: str
     for name, tensor in one.before.items() if not noise else ():  # whose draws depend on the layout
         torch.testing.assert_close(view.before[name].contiguous(), tensor, rtol=1e-7, atol=1e-9)
     layers = range(1, len(view.weights))
-    grown, plain = shifted_gradients(view, layers), layerwise_gradients(view, layers)
+    grown, plain = growing_batch(view, view.after, layers), layerwise_gradients(view, view.after, layers)
     for a, b in zip(grown, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
     results = list(ProbeRunner(spec.model_copy(update={"probes": OBSERVED})).measure(view))
