@@ -115,21 +115,16 @@ class Controls:
             groups = [group for group in optimizer.param_groups if _has(group, one)]
             if one not in OPTIMIZER or (what and not groups):
                 raise ObserveError(
-                    f"control: {type(optimizer).__name__} has no {one}; expected {_any_of(OPTIMIZER)}"
+                    f"control: {type(optimizer).__name__} has no {one}; expected lr, momentum or weight_decay"
                 )
-            limits: dict[str, Any] = {"minimum": 0.0, "maximum": MOST_MOMENTUM if one == "momentum" else None}
+            named = {one: groups} if groups else {}
             if per_group:
-                for number, group in enumerate(optimizer.param_groups):
-                    if _has(group, one):
-                        self.control(
-                            f"{one}.{number}",
-                            partial(_read, group, one),
-                            partial(_write, group, one),
-                            **limits,
-                        )
-            elif groups:
-                ratios = _Ratios(groups, one)
-                self.control(one, ratios.get, ratios.set, **limits)
+                each = enumerate(optimizer.param_groups)
+                named = {f"{one}.{number}": [group] for number, group in each if _has(group, one)}
+            for name, controlled in named.items():
+                ratios = _Ratios(controlled, one)
+                maximum = MOST_MOMENTUM if one == "momentum" else None
+                self.control(name, ratios.get, ratios.set, minimum=0.0, maximum=maximum)
 
     def control_noise(self, *modules: str, name: str = "noise", **amplitudes: float) -> None:
         """Declare noise on the outputs of modules, initially off: Algorithm 1 of Santurkar et al. (2018).
@@ -297,20 +292,12 @@ def _read(group: dict[str, Any], what: str) -> float:
     return float(group[what] if what in group else group["betas"][0])
 
 
+@torch.no_grad()
 def _write(group: dict[str, Any], what: str, value: float) -> None:
     if what not in group:
         first, *others = group["betas"]
-        _fill(first, value) if isinstance(first, Tensor) else group.update(betas=(value, *others))
+        first.fill_(value) if isinstance(first, Tensor) else group.update(betas=(value, *others))
     elif isinstance(group[what], Tensor):
-        _fill(group[what], value)
+        group[what].fill_(value)
     else:
         group[what] = value
-
-
-def _fill(tensor: Tensor, value: float) -> None:
-    with torch.no_grad():
-        tensor.fill_(value)
-
-
-def _any_of(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + f" or {names[-1]}"

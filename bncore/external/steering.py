@@ -168,10 +168,10 @@ class Steering:
         """Try a command in this process; return its answer, and the reason if it failed."""
         try:
             return EVERYWHERE[command["kind"]](self, command), ""
+        except RequestRefused as error:
+            return UNCHANGED, str(error)
         except Exception as error:  # from the user's function
-            return UNCHANGED, str(error) if isinstance(
-                error, RequestRefused
-            ) else f"{type(error).__name__}: {error}"
+            return UNCHANGED, f"{type(error).__name__}: {error}"
 
     def stops_at(self, step: int) -> bool:
         """Whether a stop was requested."""
@@ -210,7 +210,7 @@ class Steering:
         if self._requests is not None:
             self._requests.stop()
 
-    def evaluate(self) -> None:
+    def evaluate(self, _command: dict[str, Any]) -> Answer:
         """Have the loop evaluate its model; modes, buffers and random generators are restored afterwards."""
         if self._on_evaluate is None:
             raise RequestRefused(
@@ -224,14 +224,16 @@ class Steering:
                 with torch.no_grad():
                     for buffer, before in buffers:
                         buffer.copy_(before)
+        return UNCHANGED
 
-    def save_checkpoint(self) -> None:
+    def save_checkpoint(self, _command: dict[str, Any]) -> Answer:
         """Have the loop save whatever it wants saved."""
         if self._on_checkpoint is None:
             raise RequestRefused(
                 "checkpoint: the loop gave no function for it; expected observe(on_checkpoint=...)"
             )
         self._on_checkpoint(self.position)
+        return UNCHANGED
 
     def _started_requests(self) -> Requests:
         if self._requests is None:
@@ -268,20 +270,10 @@ def _refuse_set(run: Steering, _command: dict[str, Any]) -> Answer:
     )
 
 
-def _evaluate(run: Steering, _command: dict[str, Any]) -> Answer:
-    run.evaluate()
-    return UNCHANGED
-
-
-def _save(run: Steering, _command: dict[str, Any]) -> Answer:
-    run.save_checkpoint()
-    return UNCHANGED
-
-
 EVERYWHERE: dict[str, Callable[[Steering, dict[str, Any]], Answer]] = {
     "control": lambda run, command: run.panel.change(command["changes"]),
-    "checkpoint": _save,
-    "evaluate": _evaluate,
+    "checkpoint": Steering.save_checkpoint,
+    "evaluate": Steering.evaluate,
 }
 """Requests that every process of a loop carries out."""
 
@@ -297,9 +289,8 @@ def _nothing(_run: Steering, _command: dict[str, Any]) -> None:
 # Only the user's function can tell whether it carries out the request, so the answer comes from calling it.
 OBSERVED: dict[str, Handler[Any]] = {
     **INTERRUPTIONS,
-    "stop": INTERRUPTIONS["stop"]._replace(
-        replayed=True
-    ),  # nothing resumes the loop; a replay ends there too
+    # Nothing resumes the loop, and a replay ends there too.
+    "stop": INTERRUPTIONS["stop"]._replace(replayed=True),
     "control": Handler(_nothing, replayed=True, answer=Steering.together),
     "checkpoint": Handler(_nothing, replayed=True, answer=Steering.together),
     "evaluate": Handler(_journal_evaluation, replayed=True, answer=Steering.together),
@@ -338,6 +329,3 @@ def numbers_of(values: Mapping[Any, Any], what: str) -> dict[str, float]:
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"{what}: {name} = {value!r}; expected a number") from None
     return numbers
-
-
-__all__ = ["OBSERVED", "Steering", "StopObserved", "numbers_of"]
