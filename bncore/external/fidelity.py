@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,13 +42,6 @@ class Fidelity:
     def faithful(self) -> bool:
         """Whether the recomputed gradient equals the loop's up to scale and rounding."""
         return self.deviation <= self.tolerance
-
-    def in_precision(
-        self, precision: str, grads: Gradient | None, captured: Gradient, *, batch: str
-    ) -> Fidelity:
-        """A copy that states the probes' precision, and the deviation of their gradient if it differs from g'."""
-        apart = math.nan if grads is None else compared(captured, grads)[0]
-        return replace(self, precision=precision, precision_deviation=apart, batch=batch)
 
     def fields(self) -> dict[str, Any]:
         """The journal fields."""

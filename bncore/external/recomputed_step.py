@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bncore.external.checks import ObserveError
-from bncore.external.fidelity import Fidelity, fidelity, require_same, tolerance
+from bncore.external.fidelity import Fidelity, compared, fidelity, require_same, tolerance
 from bncore.external.lent_parameters import check_checkpointing, check_lent_parameters
 from bncore.external.precision import Autocast, autocast_seen, without_autocast
 from bncore.nets import LayeredNet
@@ -114,11 +114,13 @@ class Recomputation:
         with self.precision(captured):
             if layer_map is None:
                 check_lent_parameters(exact, allowed if self.autocast else tolerance(own))
-        said = self._said(captured, kinds[0])
         return RecomputedStep(
             exact,
-            same.in_precision(
-                said, None if exact is view else exact.grads, captured.grads, batch=self.processes.batch
+            replace(
+                same,
+                precision=self._said(captured, kinds[0]),
+                batch=self.processes.batch,
+                precision_deviation=math.nan if exact is view else compared(captured.grads, exact.grads)[0],
             ),
         )
 
