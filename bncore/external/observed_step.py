@@ -19,7 +19,6 @@ from bncore.probes.batches import MicroBatch, RngState, copied
 ABSENT: Any = object()
 """Marks an argument that was not given."""
 NO_UPDATE = "no update was made within the step: is optimizer.step() inside the `with watch.step(...)` block?"
-NO_AUTOCAST = Autocast("cpu", None)
 Guard = Callable[[Callable[[], object]], object]
 """Runs work of the observer and shields the loop from its errors."""
 
@@ -73,18 +72,12 @@ class ObservedStep:
         self._guard = guard
         self._own = own
         self._given = given
-        self._micro_batches: list[MicroBatch] = []
+        self._captured = CapturedStep(step)
         self._losses: list[Tensor | float] = []
         self._closure = self._scaled = False
         self._found_inf: Tensor | None = None
         self._norms: Tensor | None = None  # of each parameter's gradient
-        self._autocast = NO_AUTOCAST
-        self._before: dict[str, Tensor] = {}
         self._changed = ""
-        self._grads: dict[str, Tensor] = {}
-        self._buffers: dict[str, Tensor] = {}
-        self._rates: dict[str, float] = {}
-        self._stability = float("nan")
         self._hook: torch.utils.hooks.RemovableHandle | None = None
 
     def batch(self, inputs: Any, targets: Any = ABSENT, *, weight: float = 1.0) -> None:
@@ -103,9 +96,11 @@ class ObservedStep:
         """
         if self.measured:
             given = inputs if targets is ABSENT else (inputs, targets)
-            self._guard(lambda: self._micro_batches.append(MicroBatch(copied(given), weight, RngState.now())))
+            self._guard(
+                lambda: self._captured.micro_batches.append(MicroBatch(copied(given), weight, RngState.now()))
+            )
         elif self.logged:
-            self._micro_batches.append(MicroBatch(None, weight))
+            self._captured.micro_batches.append(MicroBatch(None, weight))
 
     def record(self, loss: Tensor | float, *, accuracy: Tensor | float | None = None) -> None:
         """Record the step's loss, as the loss function returned it, and the share of the batch that was classified
@@ -115,8 +110,8 @@ class ObservedStep:
 
     @property
     def loss(self) -> float | None:
-        if len(self._losses) > 1 and len(self._losses) == len(self._micro_batches):
-            pairs = zip(self._micro_batches, self._losses, strict=True)
+        if len(self._losses) > 1 and len(self._losses) == len(self._captured.micro_batches):
+            pairs = zip(self._captured.micro_batches, self._losses, strict=True)
             return sum(micro.weight * float(loss) for micro, loss in pairs)
         return float(self._losses[-1]) if self._losses else None
 
@@ -150,7 +145,7 @@ class ObservedStep:
             self._done(self)
         finally:
             self._section.__exit__(None, None, None)
-        self._before, self._grads, self._buffers, self._micro_batches = {}, {}, {}, []
+        self._captured = CapturedStep(self.step)  # frees the copies
 
     __enter__ = begin
 
@@ -167,9 +162,9 @@ class ObservedStep:
     def _begin(self) -> None:
         self._hook = self._optimizer.register_step_pre_hook(self._before_update)
         if self.measured:
-            self._autocast = Autocast.now(next(self._net.parameters()).device.type)
-            self._before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
-            self._buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
+            self._captured.autocast = Autocast.now(next(self._net.parameters()).device.type)
+            self._captured.before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
+            self._captured.buffers = {name: b.detach().clone() for name, b in self._net.named_buffers()}
 
     def captured(self) -> CapturedStep:
         """What was copied from the step.
@@ -179,21 +174,12 @@ class ObservedStep:
         """
         for problem in self._obstacles():
             raise ObserveError(problem)
-        return CapturedStep(
-            self.step,
-            tuple(self._micro_batches),
-            self.loss,
-            self._before,
-            self._grads,
-            self._buffers,
-            self._autocast,
-            self._rates,
-            self._stability,
-        )
+        self._captured.loss = self.loss
+        return self._captured
 
     def _obstacles(self) -> Iterator[str]:
         """Reasons why the step cannot be recomputed."""
-        if not self._micro_batches:
+        if not self._captured.micro_batches:
             yield "batch: none was given; expected watch.step(batch), or step.batch(batch) before each pass"
         if self.updates == 0:
             yield (
@@ -211,7 +197,7 @@ class ObservedStep:
             yield "update: optimizer.step was given a closure; expected a backward pass before it"
         if self._scaled:
             yield "gradient: a scaler's, still scaled; expected scaler.unscale_(optimizer) before the update"
-        if self._autocast.dtype is not None:
+        if self._captured.autocast.dtype is not None:
             yield "autocast: on around the step; expected float32 or float64: probes compare gradients"
         if self._changed:
             yield (
@@ -223,7 +209,7 @@ class ObservedStep:
 
     def _same(self, name: str, parameter: Tensor) -> bool:
         """Whether a parameter is unchanged since the start of the step; NaN in both counts as unchanged."""
-        then = self._before.get(name)
+        then = self._captured.before.get(name)
         if then is None or then.shape != parameter.shape:
             return False
         return torch.equal(then, parameter) or bool(parameter.isnan().any() and then.isnan().any())
@@ -278,8 +264,9 @@ class ObservedStep:
             self._norms = torch.stack(torch._foreach_norm(dense))
         if self.measured:
             named = dict(self._net.named_parameters())
-            self._stability, self._rates = stability(optimizer), rates_of(self._net, optimizer)
+            self._captured.stability = stability(optimizer)
+            self._captured.rates = rates_of(self._net, optimizer)
             self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
             held = {name: grads[p] for name, p in named.items() if p in grads}
-            self._grads = {name: g if self._scaled else g.clone() for name, g in held.items()}
+            self._captured.grads = {name: g if self._scaled else g.clone() for name, g in held.items()}
             self.modes = {module: module.training for module in self._net.modules()}

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 
 import torch
 
-DeviceType = str
-
 
 @dataclass(frozen=True)
 class Autocast:
     """The autocast state at some point of a program."""
 
-    device_type: DeviceType
+    device_type: str
     dtype: torch.dtype | None
     """The dtype it casts to; None: autocast is off."""
 
     @staticmethod
-    def now(device_type: DeviceType) -> Autocast:
+    def now(device_type: str) -> Autocast:
         """The current autocast state."""
         on = torch.is_autocast_enabled(device_type)
         return Autocast(device_type, torch.get_autocast_dtype(device_type) if on else None)
@@ -29,6 +27,9 @@ class Autocast:
     def region(self) -> torch.autocast:
         """A context that restores this state."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
+
+
+NO_AUTOCAST = Autocast("cpu", None)
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def autocast_seen(dtypes: set[torch.dtype]) -> Iterator[None]:
 
 
 @contextmanager
-def without_autocast(device_type: DeviceType) -> Iterator[None]:
+def without_autocast(device_type: str) -> Iterator[None]:
     """Turn autocast off within the context, even in autocast regions opened there."""
 
     def enter(region: torch.autocast, enter: Callable[[torch.autocast], object]) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bncore.external.checks import ObserveError
 from bncore.external.fidelity import Fidelity, compared, fidelity, require_same, tolerance
 from bncore.external.lent_parameters import check_checkpointing, check_lent_parameters
-from bncore.external.precision import Autocast, autocast_seen, without_autocast
+from bncore.external.precision import NO_AUTOCAST, Autocast, autocast_seen, without_autocast
 from bncore.nets import LayeredNet
 from bncore.probes.batches import MicroBatch, RngState
 from bncore.probes.compare import length
@@ -28,25 +28,25 @@ SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4)
 """Loss scales to try in turn, in place of a gradient scaler's own, which only some optimizers receive."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class CapturedStep:
-    """What was copied while an external loop made one step."""
+    """What is copied while an external loop makes one step."""
 
     step: int
-    micro_batches: tuple[MicroBatch, ...]
-    loss: float | None
+    micro_batches: list[MicroBatch] = field(default_factory=list)
+    loss: float | None = None
     """The loss that the loop recorded; None if it recorded none."""
-    before: Mapping[str, Tensor]
+    before: dict[str, Tensor] = field(default_factory=dict)
     """The parameters at the start of the step, which are the same just before the update, by name."""
-    grads: Mapping[str, Tensor]
+    grads: dict[str, Tensor] = field(default_factory=dict)
     """The unscaled gradients of the updated parameters just before the update, by name."""
-    buffers: Mapping[str, Tensor]
+    buffers: dict[str, Tensor] = field(default_factory=dict)
     """The buffers at the start of the step."""
-    autocast: Autocast
+    autocast: Autocast = NO_AUTOCAST
     """The autocast state around the step."""
-    rates: Mapping[str, float]
+    rates: dict[str, float] = field(default_factory=dict)
     """The learning rate of this update for each parameter; NaN if there is none."""
-    stability: float
+    stability: float = math.nan
     """The optimizer's stability threshold at this update; NaN if it has none."""
 
 
@@ -156,7 +156,7 @@ class Recomputation:
             seed=self.seed,
             net=cast(LayeredNet, self.net),
             batch_loss=self.batch_loss,
-            micro_batches=captured.micro_batches,
+            micro_batches=tuple(captured.micro_batches),
             before=captured.before,
             buffers=captured.buffers,
             grads=leaves,  # placeholders until the gradients are known
