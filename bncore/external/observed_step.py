@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bncore.external.checks import ObserveError, learning_rate, rates_of, stability
-from bncore.external.precision import Autocast
 from bncore.external.recomputed_step import CapturedStep
 from bncore.probes.batches import MicroBatch, RngState, copied
+from bncore.probes.guard import Autocast
 
 ABSENT: Any = object()
 """Marks an argument that was not given."""

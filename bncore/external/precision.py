@@ -1,35 +1,12 @@
-"""Autocast around a loop: the current state, the regions that a loss opens, and passes without autocast."""
+"""Autocast in a loop: the regions that a loss opens, and passes without autocast."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
-
-
-@dataclass(frozen=True)
-class Autocast:
-    """The autocast state at some point of a program."""
-
-    device_type: str
-    dtype: torch.dtype | None
-    """The dtype it casts to; None: autocast is off."""
-
-    @staticmethod
-    def now(device_type: str) -> Autocast:
-        """The current autocast state."""
-        on = torch.is_autocast_enabled(device_type)
-        return Autocast(device_type, torch.get_autocast_dtype(device_type) if on else None)
-
-    def region(self) -> torch.autocast:
-        """A context that restores this state."""
-        return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
-
-
-NO_AUTOCAST = Autocast("cpu", None)
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from bncore.external.checks import ObserveError
 from bncore.external.fidelity import Fidelity, compared, fidelity, require_same, tolerance
 from bncore.external.lent_parameters import check_checkpointing, check_lent_parameters
-from bncore.external.precision import NO_AUTOCAST, Autocast, autocast_seen, without_autocast
+from bncore.external.precision import autocast_seen, without_autocast
 from bncore.nets import LayeredNet
 from bncore.probes.batches import MicroBatch, RngState
 from bncore.probes.compare import length
-from bncore.probes.guard import ieee_float32
+from bncore.probes.guard import Autocast, ieee_float32
 from bncore.probes.layer_map import LayerMap, watched
 from bncore.probes.module import BatchLoss, ModuleView, summed_gradient
 from bncore.probes.processes import Processes
@@ -42,7 +42,7 @@ class CapturedStep:
     """The unscaled gradients of the updated parameters just before the update, by name."""
     buffers: dict[str, Tensor] = field(default_factory=dict)
     """The buffers at the start of the step."""
-    autocast: Autocast = NO_AUTOCAST
+    autocast: Autocast = Autocast("cpu", None)
     """The autocast state around the step."""
     rates: dict[str, float] = field(default_factory=dict)
     """The learning rate of this update for each parameter; NaN if there is none."""

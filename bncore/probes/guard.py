@@ -1,9 +1,10 @@
-"""Safeguards around a measurement: full precision, and undoing what a failed probe may have changed."""
+"""Safeguards around a measurement: its precision, and undoing what a failed probe may have changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -53,6 +54,25 @@ class RandomSnapshot:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether the error means that memory ran out, on a GPU or the host."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@dataclass(frozen=True)
+class Autocast:
+    """The autocast state at some point of a program."""
+
+    device_type: str
+    dtype: torch.dtype | None
+    """The dtype it casts to; None: autocast is off."""
+
+    @staticmethod
+    def now(device_type: str) -> Autocast:
+        """The current autocast state."""
+        on = torch.is_autocast_enabled(device_type)
+        return Autocast(device_type, torch.get_autocast_dtype(device_type) if on else None)
+
+    def region(self) -> torch.autocast:
+        """A context that restores this state."""
+        return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bncore.probes.batches import RngState
 from bncore.probes.growing import groups_of
+from bncore.probes.guard import Autocast
 from bncore.probes.module import ModuleView
 from bncore.probes.view import Parameters
 
@@ -68,7 +69,7 @@ class TracedForward:
 
     x: Tensor | None
     """Input of the network; None unless that is one tensor, without gradient."""
-    autocast: torch.autocast
+    autocast: Autocast
     """Autocast settings of the call."""
     calls: list[nn.Module] = field(default_factory=list)
     """Modules called since."""
@@ -174,7 +175,7 @@ class _Growing:
         """The output of a part for each input."""
         part = self.traced.parts[index]
         outputs: list[Tensor] = []
-        with self.traced.autocast:
+        with self.traced.autocast.region():
             for x in given:
                 if part.draws is not None:
                     part.draws.restore()
@@ -272,9 +273,7 @@ def traced_forwards(net: nn.Module) -> Iterator[list[TracedForward]]:
 
 
 def _entered(x: Tensor | None) -> TracedForward:
-    kind = "cpu" if x is None else x.device.type
-    on = torch.is_autocast_enabled(kind)
-    autocast = torch.autocast(kind, dtype=torch.get_autocast_dtype(kind) if on else None, enabled=on)
+    autocast = Autocast.now("cpu" if x is None else x.device.type)
     differentiated = x is not None and x.requires_grad  # by the loss
     return TracedForward(None if x is None or differentiated else x.detach().clone(), autocast)
 
