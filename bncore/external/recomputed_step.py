@@ -42,7 +42,7 @@ class CapturedStep:
     """The unscaled gradients of the updated parameters just before the update, by name."""
     buffers: dict[str, Tensor] = field(default_factory=dict)
     """The buffers at the start of the step."""
-    autocast: Autocast = Autocast("cpu", None)
+    autocast: Autocast = field(default_factory=Autocast)
     """The autocast state around the step."""
     rates: dict[str, float] = field(default_factory=dict)
     """The learning rate of this update for each parameter; NaN if there is none."""

@@ -60,8 +60,8 @@ def is_out_of_memory(error: Exception) -> bool:
 class Autocast:
     """The autocast state at some point of a program."""
 
-    device_type: str
-    dtype: torch.dtype | None
+    device_type: str = "cpu"
+    dtype: torch.dtype | None = None
     """The dtype it casts to; None: autocast is off."""
 
     @staticmethod
