@@ -15,12 +15,13 @@ from torch import Tensor
 from bncore.bench.timing import Row, Work, peak_bytes, products_per_second, seconds
 from bncore.bench.train import spec_of
 from bncore.config.model import Spec
+from bncore.config.probes import Ics, Landscape, Sharpness
 from bncore.data import load
 from bncore.nets import LayeredNet
 from bncore.probes.base import Probe
 from bncore.probes.growing import output_sizes
 from bncore.probes.ics import IcsProbe
-from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.view import StepView
@@ -53,7 +54,7 @@ def bench_ics(
         for norm in NORMS:
             spec = spec_of(kind, norm, device)
             session, view = observed(spec)
-            probe = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
+            probe = IcsProbe(Ics(floor_every=0), spec.loss)
             works = _works(session, view, probe)
             if naive:
                 works["naive"] = partial(naive_ics, view)
@@ -76,10 +77,7 @@ def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: s
     for kind in kinds:
         for norm in NORMS:
             session, view = observed(spec_of(kind, norm, device))
-            probe = LandscapeProbe(
-                multiples=MULTIPLES, loss_multiples=(), direction="gradient", floor_every=0,
-                curvature=Curvature(1, 1.0),
-            )  # fmt: skip
+            probe = LandscapeProbe(Landscape(multiples=MULTIPLES, floor_every=0), Sharpness())
             works = _works(session, view, probe)
             works["naive"] = partial(naive_landscape, view, MULTIPLES)
             if device != "cpu":

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bncore.config.probes import Activations
 from bncore.nets import LayeredNet
 from bncore.nets.layer import Layer
 from bncore.probes.base import Probe
@@ -137,13 +138,12 @@ class ActivationsProbe(Probe):
     """The activations probe. It remembers each layer's bins and the moments of the first and last measurements.
 
     Arguments:
-        layers: 1-based numbers of layers with a norm position, as in the figures; empty: all of them.
-        bins: number of bins per histogram.
+        settings: its settings; the cadence is not read here.
     """
 
-    def __init__(self, *, layers: Sequence[int], bins: int) -> None:
-        self.layers = tuple(layers)
-        self.count = bins
+    def __init__(self, settings: Activations) -> None:
+        self.layers = settings.layers
+        self.count = settings.bins
         self._bins: dict[int, Bins] = {}
         self._start: dict[int, tuple[Tensor, Tensor]] = {}
         self._last: dict[int, tuple[Tensor, Tensor]] = {}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.config.model import Loss
+from bncore.config.probes import Ics
 from bncore.probes.base import Measurement, Probe, in_precision_of, require_finite
 from bncore.probes.compare import pairwise
 from bncore.probes.growing import BUDGET, growing_batch, held, roomy, spare_steps
@@ -48,30 +49,14 @@ class IcsProbe(Probe):
     """The ICS probe; it remembers how often it has measured.
 
     Arguments:
-        layers: 1-based numbers of layers, as in the figures; empty: all.
-        group: see `growing_batch`.
-        floor_every: measure the noise floor once per this many measurements; 0: never.
-        penalty: whether the loss includes the weight penalty.
-        rescale: see `rescaled_update`; 0: the update as it was.
+        settings: its settings; the cadence is not read here.
         loss: the view's criterion; None: unknown, so that no shortcut (`bncore.probes.moments`) is taken.
     """
 
-    def __init__(
-        self,
-        *,
-        layers: Sequence[int],
-        group: int,
-        floor_every: int,
-        penalty: bool,
-        rescale: float,
-        loss: Loss | None = None,
-    ) -> None:
-        self.layers = tuple(sorted(set(layers)))
-        self.group = group
-        self.floor_every = floor_every
-        self.penalty = penalty
-        self.rescale = rescale
-        self.loss = loss
+    def __init__(self, settings: Ics, loss: Loss | None = None) -> None:
+        self._settings = settings
+        self._loss = loss
+        self._layers = sorted(set(settings.layers))
         self._measured = 0
         self._limit = 0
         self._budget = 0.0
@@ -110,18 +95,18 @@ class IcsProbe(Probe):
         nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
         equal = chosen[:1] if chosen[0] == 0 and nothing_precedes else []
         rest, samples, limit = chosen[len(equal) :], view.samples, self._limit
-        if method == "growing batch" and not self.group:
+        if method == "growing batch" and not self._settings.group:
             alike = self._budget or view.processes.count > 1  # each process has different free memory
             spare = None if alike else spare_steps(view.device)
             if spare is not None:
                 useful = sum(map(sequential.held if sequential else partial(held, view), rest))
                 self._budget = roomy(BUDGET, useful, spare)
         budget = self._budget
-        grouping: dict[str, Any] = {"group": self.group, "limit": limit, "budget": budget or BUDGET}
+        grouping: dict[str, Any] = {"group": self._settings.group, "limit": limit, "budget": budget or BUDGET}
 
         def compute(step: StepView, _: Sequence[Tensor]) -> dict[str, Tensor]:
             old = [step.grads[step.weights[i]] for i in chosen]
-            new = rescaled_update(step, self.rescale) if self.rescale else step.after
+            new = rescaled_update(step, self._settings.rescale) if self._settings.rescale else step.after
             if sequential is not None:
                 shifted = sequential.gradients(new, rest, **grouping)
             elif method == "layer by layer":
@@ -129,7 +114,7 @@ class IcsProbe(Probe):
             else:
                 shifted = growing_batch(step, new, rest, samples=samples, **grouping)
             shifted = old[: len(equal)] + shifted
-            if self.penalty:
+            if self._settings.penalty:
                 pull = [step.weight_decay * step.before[step.weights[i]] for i in chosen]
                 old, shifted = list(torch._foreach_add(old, pull)), list(torch._foreach_add(shifted, pull))
             compared = pairwise(old, shifted)
@@ -158,21 +143,25 @@ class IcsProbe(Probe):
         """The view to evaluate on, and the method."""
         if isinstance(view, ModuleView):
             return view, "layer by layer"
-        if self.loss is not None and moments_suffice(view.net, self.loss):
-            seen = with_few_samples(view, self.loss)
+        if self._loss is not None and moments_suffice(view.net, self._loss):
+            seen = with_few_samples(view, self._loss)
             return seen, "growing batch" if seen is view else "moments"
         return view, "growing batch"
 
     def _chosen(self, view: StepView) -> list[int]:
         count = len(view.weights)
-        if self.layers and self.layers[-1] > count:
-            raise ValueError(f"probes.ics.layers: {self.layers[-1]}; expected numbers from 1 to {count}")
-        chosen = [n - 1 for n in self.layers or range(1, count + 1)]
+        if self._layers and self._layers[-1] > count:
+            raise ValueError(f"probes.ics.layers: {self._layers[-1]}; expected numbers from 1 to {count}")
+        chosen = [n - 1 for n in self._layers or range(1, count + 1)]
         self._most = len(chosen)
         return chosen
 
     def _floor(self, view: StepView, seen: StepView, chosen: Sequence[int]) -> dict[str, Tensor]:
-        if not self.floor_every or self._measured % self.floor_every or not view.reorderable:
+        if (
+            not self._settings.floor_every
+            or self._measured % self._settings.floor_every
+            or not view.reorderable
+        ):
             return {}
         old = [view.grads[view.weights[i]] for i in chosen]
         again = [view.reordered_grads] + ([] if seen is view else [seen.gradient_at(view.before)[1]])
@@ -183,7 +172,7 @@ class IcsProbe(Probe):
         """Compute the gradients of half as many layers in one pass from now on, down to one."""
         if self._limit == 1:
             return False
-        self._limit = max(1, (self._limit or self.group or self._most) // 2)
+        self._limit = max(1, (self._limit or self._settings.group or self._most) // 2)
         return True
 
     def repeat(self, event: Mapping[str, Any]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bncore.config.probes import Landscape, Sharpness
 from bncore.probes.base import Measurement, Probe, in_precision_of, require_finite
 from bncore.probes.compare import Comparison, length, vectors, whole
 from bncore.probes.sharpness import top_eigenvector
@@ -16,25 +16,17 @@ from bncore.probes.view import StepView
 from bncore.random import ProbeDraws, generator
 
 
-@dataclass(frozen=True)
-class Curvature:
-    """Settings of the search for the Hessian's top eigenvector (`bncore.probes.sharpness.top_eigenvector`)."""
-
-    iterations: int
-    tolerance: float
-
-
-def _gradient(view: StepView, _: Curvature) -> dict[str, Tensor]:
+def _gradient(view: StepView, _: Sharpness) -> dict[str, Tensor]:
     """The gradient; if parameter groups have separate learning rates, each part is scaled by its rate."""
     return dict(view.descent)
 
 
-def _update(view: StepView, _: Curvature) -> dict[str, Tensor]:
+def _update(view: StepView, _: Sharpness) -> dict[str, Tensor]:
     """theta_t - theta_{t+1}: the optimizer's actual update, including penalty and momentum."""
     return {name: view.before[name] - view.after[name] for name in view.grads}
 
 
-def _random(view: StepView, _: Curvature) -> dict[str, Tensor]:
+def _random(view: StepView, _: Sharpness) -> dict[str, Tensor]:
     """A direction uniform on the sphere, keyed by seed and step."""
     source = generator(view.seed, "probe", step=view.step, part=ProbeDraws.DIRECTION)
     return {
@@ -43,15 +35,15 @@ def _random(view: StepView, _: Curvature) -> dict[str, Tensor]:
     }
 
 
-def _hessian(view: StepView, curvature: Curvature) -> dict[str, Tensor]:
+def _hessian(view: StepView, search: Sharpness) -> dict[str, Tensor]:
     """The Hessian's top eigenvector, with the sign for which the loss initially falls along the step."""
-    pair = top_eigenvector(view, iterations=curvature.iterations, tolerance=curvature.tolerance)
+    pair = top_eigenvector(view, iterations=search.iterations, tolerance=search.tolerance)
     uphill = torch.stack([(pair.vector[name] * g).sum() for name, g in view.grads.items()]).sum()
     sign = torch.where(uphill < 0, -1.0, 1.0)
     return {name: sign * pair.vector[name] for name in view.grads}
 
 
-DIRECTIONS: dict[str, Callable[[StepView, Curvature], dict[str, Tensor]]] = {
+DIRECTIONS: dict[str, Callable[[StepView, Sharpness], dict[str, Tensor]]] = {
     "gradient": _gradient,
     "update": _update,
     "random": _random,
@@ -64,30 +56,13 @@ class LandscapeProbe(Probe):
     """The landscape probe; it remembers how often it has measured.
 
     Arguments:
-        multiples: step sizes as multiples of the learning rate, at least one.
-        loss_multiples: further step sizes, at which only the loss is computed.
-        direction: one of `DIRECTIONS`.
-        floor_every: measure the noise floor once per this many measurements; 0: never.
-        curvature: settings of the search for direction `hessian`.
-        penalty: whether the loss includes the weight penalty.
+        settings: its settings; the cadence is not read here.
+        search: settings of the search for direction `hessian`.
     """
 
-    def __init__(
-        self,
-        *,
-        multiples: Sequence[float],
-        loss_multiples: Sequence[float],
-        direction: str,
-        floor_every: int,
-        curvature: Curvature,
-        penalty: bool = False,
-    ) -> None:
-        self.multiples = tuple(multiples)
-        self.loss_multiples = tuple(loss_multiples)
-        self.direction = direction
-        self.floor_every = floor_every
-        self.curvature = curvature
-        self.penalty = penalty
+    def __init__(self, settings: Landscape, search: Sharpness) -> None:
+        self._settings = settings
+        self._search = search
         self._measured = 0
 
     def measure(self, view: StepView) -> dict[str, Any]:
@@ -122,15 +97,17 @@ class LandscapeProbe(Probe):
         """The work that `measure` does; finding the direction and the noise floor are not part of the graph."""
         if not view.lr > 0:
             raise ArithmeticError(f"the learning rate is {view.lr:g}, so there is no distance to divide by")
-        view = view.with_penalty() if self.penalty else view
+        view = view.with_penalty() if self._settings.penalty else view
         kind, device = next(iter(view.before.values())).dtype, view.device
-        lengths = [multiple * view.lr for multiple in (*self.multiples, *self.loss_multiples)]
+        lengths = [
+            multiple * view.lr for multiple in (*self._settings.multiples, *self._settings.loss_multiples)
+        ]
         given = (torch.tensor(lengths, dtype=kind, device=device), *self._direction(view))
         return Measurement(None, view, given, self._along, lambda tensors: self._fields(view, tensors))
 
     def _fields(self, view: StepView, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        a = torch.tensor(self.multiples, dtype=torch.float64) * view.lr
-        b = torch.tensor(self.loss_multiples, dtype=torch.float64) * view.lr
+        a = torch.tensor(self._settings.multiples, dtype=torch.float64) * view.lr
+        b = torch.tensor(self._settings.loss_multiples, dtype=torch.float64) * view.lr
         parts = [tensors[name] for name in ("loss", "size", "l2", "one_minus_cosine", "sum")]
         fetched = torch.cat([*parts, *self._floor(view)]).cpu()
         require_finite("a loss or gradient along the direction", fetched)
@@ -140,7 +117,7 @@ class LandscapeProbe(Probe):
         slopes = (loss - view.loss).abs() / (torch.cat([a, b]) * norm)
         beta = (l2 / (a * norm)).max()
         fields = {
-            "multiples": torch.tensor(self.multiples, dtype=torch.float64),
+            "multiples": torch.tensor(self._settings.multiples, dtype=torch.float64),
             "grad_norm": norm.view(()),
             "loss0": torch.tensor(view.loss, dtype=torch.float64),
             "loss": loss[:n],
@@ -162,18 +139,18 @@ class LandscapeProbe(Probe):
             "one_over_a_min": 1 / a.min(),
         }
         if m > n:
-            fields["loss_multiples"] = torch.tensor(self.loss_multiples, dtype=torch.float64)
+            fields["loss_multiples"] = torch.tensor(self._settings.loss_multiples, dtype=torch.float64)
             fields["loss_between"] = loss[n:]
         if len(floor):
             fields["floor"] = floor.view(())
         self._measured += 1
-        return {"direction": self.direction, **in_precision_of(view, fields)}
+        return {"direction": self._settings.direction, **in_precision_of(view, fields)}
 
     def _direction(self, view: StepView) -> list[Tensor]:
         """d, in the order of the gradients and with ||d|| = ||g||; empty if it is g itself."""
-        if self.direction == "gradient" and view.descent is view.grads:
+        if self._settings.direction == "gradient" and view.descent is view.grads:
             return []
-        direction = list(DIRECTIONS[self.direction](view, self.curvature).values())
+        direction = list(DIRECTIONS[self._settings.direction](view, self._search).values())
         factor = length(vectors(view.grads.values())) / length(direction)
         return list(torch._foreach_mul(direction, factor.to(direction[0].dtype).view(())))
 
@@ -190,7 +167,7 @@ class LandscapeProbe(Probe):
             for name, d in zip(names, direction, strict=True):
                 torch.addcmul(view.before[name], d, back, out=moved[name])
             there = {**view.before, **moved}
-            if point < len(self.multiples):
+            if point < len(self._settings.multiples):
                 loss, grads = view.gradient_at(there)
                 compared.append(whole(g, vectors(grads.values()), sizes))
             else:
@@ -206,7 +183,11 @@ class LandscapeProbe(Probe):
         }
 
     def _floor(self, view: StepView) -> list[Tensor]:
-        if not self.floor_every or self._measured % self.floor_every or not view.reorderable:
+        if (
+            not self._settings.floor_every
+            or self._measured % self._settings.floor_every
+            or not view.reorderable
+        ):
             return []
         g = vectors(view.grads.values())
         return [whole(g, vectors(view.reordered_grads.values())).l2]

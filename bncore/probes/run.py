@@ -17,30 +17,18 @@ from bncore.probes.activations import ActivationsProbe
 from bncore.probes.base import Probe
 from bncore.probes.guard import RandomSnapshot, ieee_float32, is_out_of_memory
 from bncore.probes.ics import IcsProbe
-from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.sharpness import SharpnessProbe
 from bncore.probes.theory.probe import TheoryProbe
 from bncore.probes.view import StepView
 
-
-def _settings(chosen: Cadence) -> dict[str, Any]:
-    """The constructor arguments of a probe: its settings without its cadence."""
-    return {name: value for name, value in chosen if name not in Cadence.model_fields}
-
-
-def _landscape(spec: Spec) -> Probe:
-    search = spec.probes.sharpness
-    curvature = Curvature(search.iterations, search.tolerance)
-    return LandscapeProbe(**_settings(spec.probes.landscape), curvature=curvature)
-
-
 PROBES: dict[str, Callable[[Spec], Probe]] = {
-    "ics": lambda spec: IcsProbe(**_settings(spec.probes.ics), loss=spec.loss),
-    "landscape": _landscape,
-    "activations": lambda spec: ActivationsProbe(**_settings(spec.probes.activations)),
-    "theory": lambda spec: TheoryProbe(**_settings(spec.probes.theory)),
-    "sharpness": lambda spec: SharpnessProbe(**_settings(spec.probes.sharpness)),
+    "ics": lambda spec: IcsProbe(spec.probes.ics, spec.loss),
+    "landscape": lambda spec: LandscapeProbe(spec.probes.landscape, spec.probes.sharpness),
+    "activations": lambda spec: ActivationsProbe(spec.probes.activations),
+    "theory": lambda spec: TheoryProbe(spec.probes.theory),
+    "sharpness": lambda spec: SharpnessProbe(spec.probes.sharpness),
 }
 """Builders by the name of the settings in `spec.probes`, which is also the `name` in the journal's events."""
 
@@ -167,7 +155,10 @@ class ProbeRunner:
     def state_dict(self) -> dict[str, Any]:
         """The current cadences and every probe's state: tensors and plain values."""
         return {
-            "cadences": {name: _plain(cadence) for name, cadence in self._cadences.items()},
+            "cadences": {
+                name: cadence.model_dump(include=set(Cadence.model_fields))
+                for name, cadence in self._cadences.items()
+            },
             "probes": {name: probe.state_dict() for name, probe in self._probes.items()},
         }
 
@@ -177,7 +168,3 @@ class ProbeRunner:
             self.set_cadence(name, Cadence.model_validate(plain))
         for name, remembered in state["probes"].items():
             self._probes[name].load_state_dict(remembered)
-
-
-def _plain(cadence: Cadence) -> dict[str, Any]:
-    return {field: getattr(cadence, field) for field in Cadence.model_fields}

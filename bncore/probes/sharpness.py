@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bncore.config.probes import Sharpness
 from bncore.probes.base import Probe, in_precision_of
 from bncore.probes.compare import norm_of
 from bncore.probes.hessian import HessianProduct, largest_eigenpair, starting_vector
@@ -80,13 +81,11 @@ class SharpnessProbe(Probe):
     """The sharpness probe; it remembers the last eigenvector as a warm start.
 
     Arguments:
-        iterations: maximum number of Hessian products per measurement.
-        tolerance: relative residual that counts as converged.
+        settings: its settings; the cadence is not read here.
     """
 
-    def __init__(self, *, iterations: int, tolerance: float) -> None:
-        self.iterations = iterations
-        self.tolerance = tolerance
+    def __init__(self, settings: Sharpness) -> None:
+        self._settings = settings
         self._warm: dict[str, Tensor] | None = None
 
     def measure(self, view: StepView) -> dict[str, Any]:
@@ -98,13 +97,14 @@ class SharpnessProbe(Probe):
         - `gradient_curvature`;
         - `layers`, their numbers, and the fields of `layer_lengths`.
         """
-        top = top_eigenvector(view, iterations=self.iterations, tolerance=self.tolerance, start=self._warm)
+        iterations, tolerance = self._settings.iterations, self._settings.tolerance
+        top = top_eigenvector(view, iterations=iterations, tolerance=tolerance, start=self._warm)
         self._warm = top.vector
         return {
             "eigenvalue": top.value,
             "residual": top.residual,
             "products": top.products,
-            "converged": top.residual <= self.tolerance,
+            "converged": top.residual <= tolerance,
             "gradient_curvature": top.gradient_curvature,
             "two_over_lr": 2 / view.lr if view.lr else np.inf,
             "stability_threshold": view.stability_threshold,

@@ -21,10 +21,11 @@ from oracles.objective import cross_entropy
 from torch import Tensor
 
 from bncore.config.model import VGG, ImageData, Init, Norm, Optim, Spec
+from bncore.config.probes import Activations, Ics, Landscape, Sharpness
 from bncore.data import load
 from bncore.probes.activations import ActivationsProbe
 from bncore.probes.ics import IcsProbe
-from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.sharpness import top_eigenvector
 from bncore.probes.view import StepView
 from bncore.train.state import TrainState
@@ -34,10 +35,8 @@ from .step import plain_layers
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)
 STEPS = (0, 100)
 RATES = (1e-1, 1e-3, 1e-5, 1e-7)
-ICS = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0)
-LANDSCAPE = LandscapeProbe(
-    multiples=MULTIPLES, loss_multiples=(), direction="gradient", floor_every=0, curvature=Curvature(1, 1.0)
-)  # fmt: skip
+ICS = IcsProbe(Ics(floor_every=1))
+LANDSCAPE = LandscapeProbe(Landscape(multiples=MULTIPLES, floor_every=0), Sharpness())
 Errors = dict[str, float]
 
 
@@ -92,7 +91,7 @@ def activation_errors(view: StepView) -> Errors:
     """Mean and variance of each layer's output, averaged over its units. A mean may be near 0, and is compared in
     parts of the layer's deviation."""
     layers, x = exact_layers(view)
-    found = ActivationsProbe(layers=(), bins=64).measure(view)
+    found = ActivationsProbe(Activations(bins=64)).measure(view)
     outputs = [trace(layers, x)[number - 1].noisy.detach() for number in found["layers"]]
     units = [activations.unit_moments(output) for output in outputs]
     variance = np.array([np.mean([unit.variance for unit in layer]) for layer in units])

@@ -15,6 +15,7 @@ from oracles import activations as oracle
 from oracles import network
 
 from bncore.config.model import Noise
+from bncore.config.probes import Activations
 from bncore.probes.activations import ActivationsProbe, Bins, distribution, histogram
 from bncore.probes.view import StepView
 
@@ -109,7 +110,7 @@ def outputs(view: StepView) -> list[network.Trace]:
 def test_moments_and_dead_units_are_those_of_the_norms_output_with_its_noise() -> None:
     for pictures in (False, True):
         view = small_step("batch", NOISE, pictures=pictures)
-        event = ActivationsProbe(layers=(), bins=16).measure(view)
+        event = ActivationsProbe(Activations(bins=16)).measure(view)
         for i, number in enumerate(event["layers"]):
             seen = outputs(view)[number - 1]
             each = oracle.unit_moments(seen.noisy)
@@ -123,7 +124,7 @@ def test_moments_and_dead_units_are_those_of_the_norms_output_with_its_noise() -
 
 def test_the_histogram_is_the_oracles() -> None:
     view = small_step("batch", NOISE)
-    event = ActivationsProbe(layers=(1, 2), bins=16).measure(view)
+    event = ActivationsProbe(Activations(layers=(1, 2), bins=16)).measure(view)
     for i, number in enumerate(event["layers"]):
         bins = [event["bin_low"][i] + k * event["bin_width"][i] for k in range(17)]
         counts, below, above = oracle.histogram(outputs(view)[number - 1].noisy, bins)
@@ -153,7 +154,7 @@ def drift(now: StepView, then: StepView, index: int) -> tuple[float, float]:
 def test_drifts_are_taken_unit_by_unit_against_the_last_and_the_first_measurement() -> None:
     views = [small_step("none")]
     views += [moved(views[0], 17, 0.3), moved(views[0], 27, 0.5)]
-    probe = ActivationsProbe(layers=(), bins=16)
+    probe = ActivationsProbe(Activations(bins=16))
     events = [probe.measure(view) for view in views]
     assert "mean_step" not in events[0]
     assert events[0]["mean_drift"].tolist() == [0, 0]
@@ -170,7 +171,7 @@ def test_drifts_are_taken_unit_by_unit_against_the_last_and_the_first_measuremen
 def test_the_example_unit_stays_the_same_and_gives_fig_8() -> None:
     views = [small_step("none")]
     views += [moved(views[0], 17, 0.3), moved(views[0], 27, 0.5)]
-    probe = ActivationsProbe(layers=(2,), bins=16)
+    probe = ActivationsProbe(Activations(layers=(2,), bins=16))
     events = [probe.measure(view) for view in views]
     (unit,) = {int(e["unit"][0]) for e in events}
     series = [float(e["unit_mean"][0]) for e in events]
@@ -180,7 +181,7 @@ def test_the_example_unit_stays_the_same_and_gives_fig_8() -> None:
 
 def test_noise_moves_the_means_of_single_units_by_its_whole_amplitude() -> None:
     view = small_step("batch", NOISE, samples=64)
-    probe = ActivationsProbe(layers=(), bins=16)
+    probe = ActivationsProbe(Activations(bins=16))
     steps = [probe.measure(replace(view, step=s)) for s in range(12)]
     averages = [float(e["mean_step"][0]) for e in steps[1:]]
     assert 0.15 < np.mean(averages) < 0.6  # E|U - U'| = 1/3 for U, U' ~ U(-1/2, 1/2)
@@ -190,7 +191,7 @@ def test_noise_moves_the_means_of_single_units_by_its_whole_amplitude() -> None:
 def test_what_is_remembered_survives_a_checkpoint() -> None:
     views = [small_step("none")]
     views += [moved(views[0], 17, 0.3), moved(views[0], 27, 5.0)]
-    first, second = (ActivationsProbe(layers=(), bins=16) for _ in range(2))
+    first, second = (ActivationsProbe(Activations(bins=16)) for _ in range(2))
     for view in views[:2]:
         first.measure(view)
     second.load_state_dict(first.state_dict())
@@ -198,27 +199,27 @@ def test_what_is_remembered_survives_a_checkpoint() -> None:
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert (np.asarray(ours[name]) == np.asarray(theirs[name])).all(), name
-    assert (ours["bin_width"] >= ActivationsProbe(layers=(), bins=16).measure(views[0])["bin_width"]).all()
+    assert (ours["bin_width"] >= ActivationsProbe(Activations(bins=16)).measure(views[0])["bin_width"]).all()
 
 
 def test_the_state_can_be_loaded_with_weights_only(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    probe = ActivationsProbe(layers=(), bins=16)
+    probe = ActivationsProbe(Activations(bins=16))
     probe.measure(small_step("batch"))
     torch.save(probe.state_dict(), tmp_path / "state.pt")
-    again = ActivationsProbe(layers=(), bins=16)
+    again = ActivationsProbe(Activations(bins=16))
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert again.state_dict()["bins"] == probe.state_dict()["bins"]
 
 
 def test_a_layer_without_norm_position_is_named() -> None:
     with pytest.raises(ValueError, match=r"probes.activations.layers: \[3\]; expected .*: 1, 2"):
-        ActivationsProbe(layers=(1, 3), bins=8).measure(small_step("batch"))
+        ActivationsProbe(Activations(layers=(1, 3), bins=8)).measure(small_step("batch"))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_outputs_that_are_not_finite_fail_and_leave_the_memory_alone(value: float) -> None:
     view = small_step("none")
-    probe = ActivationsProbe(layers=(), bins=8)
+    probe = ActivationsProbe(Activations(bins=8))
     probe.measure(view)
     memory = probe.state_dict()
     spoiled = replace(view, before={**view.before, "layers.1.weight": torch.full((4, 4), value).double()})
@@ -230,13 +231,13 @@ def test_outputs_that_are_not_finite_fail_and_leave_the_memory_alone(value: floa
 def test_measuring_touches_nothing() -> None:
     view = small_step("batch", NOISE, pictures=True)
     as_found = frozen(view)
-    ActivationsProbe(layers=(), bins=8).measure(view)
+    ActivationsProbe(Activations(bins=8)).measure(view)
     for name, value in frozen(view).items():
         assert torch.equal(value, as_found[name]), name
 
 
 def test_bins_reach_below_zero_because_the_output_is_before_the_activation() -> None:
-    event = ActivationsProbe(layers=(1,), bins=8).measure(small_step("batch"))
+    event = ActivationsProbe(Activations(layers=(1,), bins=8)).measure(small_step("batch"))
     assert event["bin_low"][0] < 0
     negative = event["counts"][0][
         [k for k in range(8) if event["bin_low"][0] + k * event["bin_width"][0] < 0]

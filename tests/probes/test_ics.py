@@ -14,6 +14,7 @@ from oracles.network import loss_of
 from oracles.objective import cross_entropy, half_sum
 
 from bncore.config.model import Noise
+from bncore.config.probes import Ics
 from bncore.nets import norm
 from bncore.nets.normalize import NORMS, PER_CHANNEL, WITHOUT_STATISTICS
 from bncore.probes import functional
@@ -35,7 +36,7 @@ NOISES = [
     ),
     Noise(on=True, amplitude="relative"),
 ]
-ALL = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0)
+ALL = IcsProbe(Ics(floor_every=0))
 
 
 def by_definition(view: StepView, pictures: bool = False, weight_decay: float = 0.0) -> list[oracle.Shift]:
@@ -130,21 +131,21 @@ def test_the_prefix_brings_its_own_gamma_and_beta() -> None:
 def test_chosen_layers_are_measured_as_among_all() -> None:
     view = small_step()
     whole = ALL.measure(view)
-    some = IcsProbe(layers=(3, 1), group=0, floor_every=0, penalty=False, rescale=0.0).measure(view)
+    some = IcsProbe(Ics(layers=(3, 1), floor_every=0)).measure(view)
     assert some["layers"] == [1, 3]
     np.testing.assert_allclose(some["l2"], whole["l2"][[0, 2]], rtol=1e-12)
 
 
 def test_a_layer_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"probes\.ics\.layers: 9; expected numbers from 1 to 3"):
-        IcsProbe(layers=(1, 9), group=0, floor_every=0, penalty=False, rescale=0.0).measure(small_step())
+        IcsProbe(Ics(layers=(1, 9), floor_every=0)).measure(small_step())
 
 
 @pytest.mark.parametrize("decay", ["all", "weights"])
 def test_the_penalty_joins_both_gradients(decay: str) -> None:
     """Those of weights, which decay either way."""
     view = replace(small_step(), weight_decay=0.3, decay=decay)
-    found = IcsProbe(layers=(), group=0, floor_every=0, penalty=True, rescale=0.0).measure(view)
+    found = IcsProbe(Ics(floor_every=0, penalty=True)).measure(view)
     expected = by_definition(view, weight_decay=0.3)
     for name in ("l2", "cosine", "relative"):
         np.testing.assert_allclose(found[name][1:], [getattr(e, name) for e in expected[1:]], rtol=1e-9)
@@ -156,7 +157,7 @@ def test_the_control_moves_every_preceding_weight_by_the_same_relative_length(re
     old, new = plain_layers(view), plain_layers(replace(view, before=view.after))
     moved = oracle.rescaled_prefix(old, new, relative)
     expected = oracle.ics(old, moved, view.inputs, view.targets, half_sum)
-    found = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=relative).measure(view)
+    found = IcsProbe(Ics(floor_every=0, rescale=relative)).measure(view)
     np.testing.assert_allclose(found["l2"][1:], [e.l2 for e in expected[1:]], rtol=1e-8)
 
 
@@ -169,7 +170,7 @@ def test_a_weight_that_was_not_moved_is_left_by_the_control() -> None:
 
 
 def test_the_floor_is_measured_on_every_tenth_probe_and_absent_otherwise() -> None:
-    probe = IcsProbe(layers=(), group=0, floor_every=10, penalty=False, rescale=0.0)
+    probe = IcsProbe(Ics())
     view = small_step(samples=64)
     found = [probe.measure(view) for _ in range(11)]
     assert ["floor" in f for f in found] == [True, *[False] * 9, True]
@@ -177,10 +178,10 @@ def test_the_floor_is_measured_on_every_tenth_probe_and_absent_otherwise() -> No
 
 
 def test_the_floor_goes_on_where_a_checkpoint_left_it() -> None:
-    first = IcsProbe(layers=(), group=0, floor_every=2, penalty=False, rescale=0.0)
+    first = IcsProbe(Ics(floor_every=2))
     view = small_step()
     first.measure(view)
-    second = IcsProbe(layers=(), group=0, floor_every=2, penalty=False, rescale=0.0)
+    second = IcsProbe(Ics(floor_every=2))
     second.load_state_dict(first.state_dict())
     assert "floor" not in second.measure(view) and "floor" in second.measure(view)
 
@@ -188,7 +189,7 @@ def test_the_floor_goes_on_where_a_checkpoint_left_it() -> None:
 def test_what_no_shift_would_read_lies_at_the_floor() -> None:
     view = small_step(samples=64)
     unmoved = growing_batch(view, view.before, range(3), group=0)
-    floor = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0).measure(view)["floor"]
+    floor = IcsProbe(Ics(floor_every=1)).measure(view)["floor"]
     for i, g in enumerate(unmoved):
         assert (g - view.grads[f"layers.{i}.weight"]).norm() <= 10 * floor.max() + 1e-14
 

@@ -16,28 +16,19 @@ from oracles.objective import cross_entropy, half_sum
 from torch import Tensor
 
 from bncore.config.model import Noise
-from bncore.probes.landscape import DIRECTIONS, Curvature, LandscapeProbe
+from bncore.config.probes import Landscape, Sharpness
+from bncore.probes.landscape import DIRECTIONS, LandscapeProbe
 from bncore.probes.view import StepView
 
 from .step import plain_layers, small_step
 
 MULTIPLES = (0.01, 0.5, 1.0, 4.0)
-SEARCH = Curvature(iterations=60, tolerance=1e-8)
+SEARCH = Sharpness(iterations=60, tolerance=1e-8)
 
 
-def along(
-    view: StepView, direction: str = "gradient", *, multiples: Sequence[float] = MULTIPLES,
-    between: Sequence[float] = (), floor_every: int = 0, penalty: bool = False,
-) -> dict[str, Any]:  # fmt: skip
-    probe = LandscapeProbe(
-        multiples=multiples,
-        loss_multiples=between,
-        direction=direction,
-        floor_every=floor_every,
-        curvature=SEARCH,
-        penalty=penalty,
-    )
-    return probe.measure(view)
+def along(view: StepView, direction: str = "gradient", **settings: Any) -> dict[str, Any]:
+    chosen = {"multiples": MULTIPLES, "floor_every": 0, "direction": direction, **settings}
+    return LandscapeProbe(Landscape.model_validate(chosen), SEARCH).measure(view)
 
 
 def by_definition(
@@ -138,7 +129,7 @@ def test_random_directions_differ_from_step_to_step_and_come_again_at_the_same()
 
 def test_loss_only_points_widen_the_loss_band_and_nothing_of_the_gradients() -> None:
     view = small_step()
-    plain, wider = along(view), along(view, between=(8.0, 2.0))
+    plain, wider = along(view), along(view, loss_multiples=(8.0, 2.0))
     at_points = along(view, multiples=(8.0, 2.0))
     np.testing.assert_array_equal(wider["loss_between"], at_points["loss"])
     assert wider["loss_multiples"].tolist() == [8.0, 2.0]
@@ -161,9 +152,7 @@ def test_on_a_quadratic_beta_is_the_curvature_along_the_gradient_at_every_length
 
 def test_the_floor_is_the_difference_that_another_order_makes() -> None:
     view = small_step(samples=64)
-    probe = LandscapeProbe(
-        multiples=(1.0,), loss_multiples=(), direction="gradient", floor_every=10, curvature=SEARCH
-    )
+    probe = LandscapeProbe(Landscape(multiples=(1.0,), floor_every=10), SEARCH)
     found = [probe.measure(view) for _ in range(11)]
     assert ["floor" in f for f in found] == [True, *[False] * 9, True]
     assert 0 < found[0]["floor"] < 1e-11
@@ -180,9 +169,8 @@ def test_without_a_step_length_there_is_nothing_to_divide_by() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:
-    view = small_step("none")
     with pytest.raises(ArithmeticError, match="not finite"):
-        along(view, multiples=(1e200,))
+        along(replace(small_step("none"), lr=1e200), multiples=(1.0,))
 
 
 DECAYS = ("all", "weights")
@@ -261,7 +249,7 @@ def _like(vector: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize("decay", DECAYS)
 def test_the_penalty_reaches_the_loss_only_points_and_leaves_the_floor(decay: str) -> None:
     view = penalized_step(decay)
-    found = along(view, between=(8.0, 2.0), penalty=True, floor_every=1)
+    found = along(view, loss_multiples=(8.0, 2.0), penalty=True, floor_every=1)
     at_points = along(view, multiples=(8.0, 2.0), penalty=True)
     np.testing.assert_allclose(found["loss_between"], at_points["loss"], rtol=1e-14)
     assert found["loss_max"] == pytest.approx(max(*found["loss"], *at_points["loss"]), rel=1e-14)

@@ -13,12 +13,13 @@ from oracles.objective import cross_entropy
 from torch.nn import functional as F
 
 from bncore.config.model import Noise, Norm
+from bncore.config.probes import Ics, Landscape, Sharpness
 from bncore.nets import LayeredNet, NormPosition
 from bncore.nets.layer import Layer
 from bncore.nets.noise import is_channels_last
 from bncore.probes.growing import growing_batch
 from bncore.probes.ics import IcsProbe, layerwise_gradients
-from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.view import StepView
 
 from .step import ENTROPY, TYPE, drawn, plain_layers, step_of
@@ -57,7 +58,7 @@ def test_shift_and_landscape_are_their_definitions(kind: str, noise: Noise | Non
     assert is_channels_last(view.inputs) and is_channels_last(view.before["layers.1.weight"])
     old, new = plain_layers(view), plain_layers(replace(view, before=view.after))
     shifts = ics_oracle.ics(old, new, view.inputs, view.targets, cross_entropy)
-    found = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0).measure(view)
+    found = IcsProbe(Ics(floor_every=1)).measure(view)
     for name in ("l2", "cosine", "relative"):
         expected = [getattr(shift, name) for shift in shifts[1:]]
         np.testing.assert_allclose(found[name][1:], expected, rtol=1e-8, atol=1e-11)
@@ -65,10 +66,7 @@ def test_shift_and_landscape_are_their_definitions(kind: str, noise: Noise | Non
     along = landscape_oracle.landscape(
         old, view.inputs, view.targets, cross_entropy, lr=view.lr, multiples=(0.5, 2.0)
     )
-    probe = LandscapeProbe(
-        multiples=(0.5, 2.0), loss_multiples=(), direction="gradient", floor_every=1,
-        curvature=Curvature(1, 1.0),
-    )  # fmt: skip
+    probe = LandscapeProbe(Landscape(multiples=(0.5, 2.0), floor_every=1), Sharpness())
     measured = probe.measure(view)
     np.testing.assert_allclose(measured["loss"], along.losses, rtol=1e-9)
     np.testing.assert_allclose(measured["grad_diff"], along.changes, rtol=1e-7, atol=1e-11)

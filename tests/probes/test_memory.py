@@ -60,7 +60,7 @@ def room_for(chains: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def ics(layers: tuple[int, ...] = ()) -> IcsProbe:
-    return IcsProbe(layers=layers, group=0, floor_every=0, penalty=False, rescale=0.0)
+    return IcsProbe(Ics(layers=layers, floor_every=0))
 
 
 def deep_step() -> StepView:

@@ -11,21 +11,19 @@ import torch
 from torch import nn
 
 from bncore.config.model import Spec
-from bncore.config.probes import Probes
+from bncore.config.probes import Ics, Landscape, Probes, Sharpness
 from bncore.nets import LayeredNet, criterion
 from bncore.probes.batches import MicroBatch
 from bncore.probes.ics import IcsProbe
-from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.module import ModuleView
 from bncore.probes.run import Measured, ProbeRunner
 from bncore.probes.view import StepView
 
 from .step import HALF_SUM, small_step
 
-ICS = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0)
-LANDSCAPE = LandscapeProbe(
-    multiples=(0.5, 2.0), loss_multiples=(), direction="gradient", floor_every=1, curvature=Curvature(1, 1.0)
-)
+ICS = IcsProbe(Ics(floor_every=1))
+LANDSCAPE = LandscapeProbe(Landscape(multiples=(0.5, 2.0), floor_every=1), Sharpness())
 
 
 def twin(view: StepView) -> ModuleView:
@@ -75,10 +73,8 @@ def test_the_landscape_of_any_module_is_that_of_the_layered_one() -> None:
 
 @pytest.mark.parametrize("decay", ["all", "weights"])
 def test_so_it_is_with_the_penalty(decay: str) -> None:
-    probe = LandscapeProbe(
-        multiples=(0.5, 2.0), loss_multiples=(4.0,), direction="gradient", floor_every=1,
-        curvature=Curvature(1, 1.0), penalty=True,
-    )  # fmt: skip
+    settings = Landscape(multiples=(0.5, 2.0), loss_multiples=(4.0,), floor_every=1, penalty=True)
+    probe = LandscapeProbe(settings, Sharpness())
     view = replace(small_step("batch"), weight_decay=0.3, decay=decay)
     found = probe.measure(replace(twin(view), weight_decay=0.3, decay=decay))
     expected = probe.measure(view)

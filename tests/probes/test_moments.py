@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bncore.config.base import NORM_KINDS
 from bncore.config.model import DLN, MLP, GaussianData, Loss, Noise, Norm, Spec
+from bncore.config.probes import Ics
 from bncore.nets import build
 from bncore.probes.ics import IcsProbe, layerwise_gradients
 from bncore.probes.moments import BY_MOMENTS, moments_suffice, with_few_samples
@@ -67,7 +68,7 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(norm: str, reduction:
 def test_ics_by_moments_is_that_of_the_definition(norm: str) -> None:
     view, loss = dln(norm)
     before = frozen(view)
-    found = IcsProbe(layers=(), group=0, floor_every=1, penalty=False, rescale=0.0, loss=loss).measure(view)
+    found = IcsProbe(Ics(floor_every=1), loss).measure(view)
     assert found["method"] == "moments"
     expected = layerwise_gradients(view, view.after, range(6))
     for i, g in enumerate(expected):
@@ -90,7 +91,7 @@ def test_other_norms_need_every_sample(norm: str) -> None:
     assert not moments_suffice(view.net, loss)
     few = with_few_samples(view, loss)
     assert few.loss_at(view.before).item() != pytest.approx(view.loss, rel=1e-6)
-    found = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=loss).measure(view)
+    found = IcsProbe(Ics(floor_every=0), loss).measure(view)
     assert found["method"] == "growing batch"
 
 

@@ -11,9 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from bncore.bench import probes as bench
 from bncore.bench.timing import products_per_second
 from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Loss, Norm, Optim, Spec
+from bncore.config.probes import Ics, Landscape, Sharpness
 from bncore.data import load
 from bncore.probes.ics import IcsProbe
-from bncore.probes.landscape import Curvature, LandscapeProbe
+from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.moments import with_few_samples
 
 NETS = {
@@ -45,21 +46,18 @@ def test_step_ics_and_landscape_make_the_products_that_the_bench_counts(name: st
     samples, step = len(view.inputs), bench.step_products(view.net)
     assert multiplications(lambda: session.step(1)) == samples * step
 
-    ics = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0)
+    ics = IcsProbe(Ics(floor_every=0))
     wanted = samples * step * bench.operations(view.net)
     assert multiplications(lambda: ics.measure(view)) == pytest.approx(wanted, rel=1e-12)
 
-    landscape = LandscapeProbe(
-        multiples=(0.5, 1.0, 2.0), loss_multiples=(), direction="gradient", floor_every=0,
-        curvature=Curvature(1, 1.0),
-    )  # fmt: skip
+    landscape = LandscapeProbe(Landscape(multiples=(0.5, 1.0, 2.0), floor_every=0), Sharpness())
     assert multiplications(lambda: landscape.measure(view)) == 3 * samples * step
 
 
 def test_by_moments_ics_makes_them_for_a_few_samples_only() -> None:
     spec = spec_of("dln", "batch")
     _, view = bench.observed(spec)
-    ics = IcsProbe(layers=(), group=0, floor_every=0, penalty=False, rescale=0.0, loss=spec.loss)
+    ics = IcsProbe(Ics(floor_every=0), spec.loss)
     few = len(with_few_samples(view, spec.loss).inputs)
     assert few < len(view.inputs) / 4
     wanted = few * bench.step_products(view.net) * bench.operations(view.net)

@@ -14,6 +14,7 @@ from oracles import objective, sharpness
 from torch import Tensor, nn
 
 from bncore.config.model import Noise
+from bncore.config.probes import Sharpness
 from bncore.probes.hessian import CYCLE, HessianProduct, largest_eigenpair, require_hessian
 from bncore.probes.sharpness import SharpnessProbe, layer_lengths, top_eigenvector
 from bncore.probes.view import StepView
@@ -131,7 +132,7 @@ def test_a_restart_goes_on_where_the_cycle_ended() -> None:
 
 def test_a_warm_start_saves_products_and_notices_another_eigenvector() -> None:
     view = small_step("batch")
-    probe = SharpnessProbe(iterations=60, tolerance=1e-2)
+    probe = SharpnessProbe(Sharpness(iterations=60, tolerance=1e-2))
     cold = probe.measure(view)
     warm = probe.measure(replace(view, step=8))
     assert warm["products"] <= cold["products"]
@@ -146,7 +147,7 @@ def test_a_warm_start_saves_products_and_notices_another_eigenvector() -> None:
 def test_few_products_a_measurement_add_up_over_the_measurements() -> None:
     view = small_step("batch")
     exact = top_eigenvector(view, iterations=60, tolerance=1e-9).value
-    cold, warm = (SharpnessProbe(iterations=3, tolerance=1e-9) for _ in range(2))
+    cold, warm = (SharpnessProbe(Sharpness(iterations=3, tolerance=1e-9)) for _ in range(2))
     for step in range(8, 15):
         found = warm.measure(replace(view, step=step))["eigenvalue"]
     assert found == pytest.approx(exact, rel=1e-3)
@@ -155,20 +156,20 @@ def test_few_products_a_measurement_add_up_over_the_measurements() -> None:
 
 def test_the_warm_start_survives_a_checkpoint_and_is_dropped_with_the_parameters_it_fits() -> None:
     view = small_step("batch")
-    first, second = (SharpnessProbe(iterations=3, tolerance=1e-9) for _ in range(2))
+    first, second = (SharpnessProbe(Sharpness(iterations=3, tolerance=1e-9)) for _ in range(2))
     first.measure(view)
     second.load_state_dict(first.state_dict())
     later = replace(view, step=9)
     assert second.measure(later)["eigenvalue"] == first.measure(later)["eigenvalue"]
     other = small_step("none")  # without gammas
-    fresh = SharpnessProbe(iterations=3, tolerance=1e-9)
+    fresh = SharpnessProbe(Sharpness(iterations=3, tolerance=1e-9))
     assert second.measure(other)["eigenvalue"] == fresh.measure(other)["eigenvalue"]
 
 
 def test_measuring_again_gives_the_same_numbers_and_touches_nothing() -> None:
     view = small_step("batch", NOISE, pictures=True)
     as_found = frozen(view)
-    first, second = (SharpnessProbe(iterations=5, tolerance=1e-9).measure(view) for _ in range(2))
+    first, second = (SharpnessProbe(Sharpness(iterations=5, tolerance=1e-9)).measure(view) for _ in range(2))
     assert [first[name] for name in ("eigenvalue", "residual")] == [
         second[name] for name in ("eigenvalue", "residual")
     ]

@@ -13,6 +13,7 @@ from oracles import objective, theory
 from torch import Tensor
 
 from bncore.config.model import Noise, Norm
+from bncore.config.probes import Theory
 from bncore.probes.theory.identities import Standardized, correction_42, direction_at_z, lemma_45, theorem_41
 from bncore.probes.theory.probe import (
     TheoryProbe,
@@ -144,7 +145,7 @@ def test_u_and_the_correction_are_derivatives_of_z_along_any_centred_direction(
 
 
 def test_the_printed_form_of_theorem_41_fails_where_the_corrected_one_holds() -> None:
-    event = TheoryProbe(layers=(), neurons=0).measure(small_step("batch"))
+    event = TheoryProbe(Theory(neurons=0)).measure(small_step("batch"))
     assert (event["printed_fails"] == 1).all()
     assert (event["lipschitz_left"] > event["lipschitz_printed"]).all()
     assert (event["lipschitz_error"] < 1e-12).all()
@@ -176,7 +177,7 @@ def test_a_gamma_out_of_use_counts_as_one() -> None:
 def test_theorem_44_bounds_the_weights_gradient_by_the_input_norm() -> None:
     for pictures in (False, True):
         view = small_step("batch", pictures=pictures)
-        event = TheoryProbe(layers=(), neurons=0).measure(view)
+        event = TheoryProbe(Theory(neurons=0)).measure(view)
         assert (event["worst_actual"] <= event["worst_bound"]).all()
         for i, number in enumerate(event["layers"]):
             each = theory.thm41_layer(oracle(view, number - 1))
@@ -187,7 +188,7 @@ def test_theorem_44_bounds_the_weights_gradient_by_the_input_norm() -> None:
 
 def test_theorem_44_is_the_oracles() -> None:
     view = small_step("batch", eps=NO_EPS)
-    event, first = TheoryProbe(layers=(1,), neurons=0).measure(view), oracle(view, 0)
+    event, first = TheoryProbe(Theory(layers=(1,), neurons=0)).measure(view), oracle(view, 0)
     g = theory.gradient_of(first.loss_of_z, theory.z_of(first, first.y))
     seen = [
         theory.thm44(first.y[:, j], g[:, j], float(first.gamma[j]), float(event["input_norm"][0]))
@@ -236,7 +237,7 @@ def test_the_counter_example_breaks_lemma_45() -> None:
 
 def test_the_event_covers_the_chosen_layers_and_neurons() -> None:
     view = small_step("batch")
-    event = TheoryProbe(layers=(2,), neurons=3).measure(view)
+    event = TheoryProbe(Theory(layers=(2,), neurons=3)).measure(view)
     assert event["layers"].tolist() == [2]
     assert event["unit"].shape == event["unit_left"].shape == (1, 3)
     assert len(set(event["unit"][0])) == 3
@@ -247,30 +248,30 @@ def test_the_event_covers_the_chosen_layers_and_neurons() -> None:
 
 
 def test_a_layer_with_fewer_units_than_neurons_asked_for_sets_the_number() -> None:
-    event = TheoryProbe(layers=(), neurons=9).measure(small_step("batch", pictures=True))
+    event = TheoryProbe(Theory(neurons=9)).measure(small_step("batch", pictures=True))
     assert event["unit"].tolist() == [[0, 1]]
 
 
 def test_without_batch_normalisation_there_is_nothing_to_say() -> None:
-    assert TheoryProbe(layers=(1,), neurons=2).measure(small_step("group")) == {"layers": []}
+    assert TheoryProbe(Theory(layers=(1,), neurons=2)).measure(small_step("group")) == {"layers": []}
 
 
 def test_a_layer_without_the_norm_is_named() -> None:
     with pytest.raises(ValueError, match=r"probes.theory.layers: \[3\]; expected .*: 1, 2"):
-        TheoryProbe(layers=(2, 3), neurons=0).measure(small_step("batch"))
+        TheoryProbe(Theory(layers=(2, 3), neurons=0)).measure(small_step("batch"))
 
 
 def test_gradients_that_are_not_finite_fail_the_measurement() -> None:
     view = small_step("batch")
     spoiled = replace(view, before={**view.before, "layers.2.bias": torch.full((2,), math.nan).double()})
     with pytest.raises(ArithmeticError, match="the gradient at layer 1 is not finite"):
-        TheoryProbe(layers=(), neurons=0).measure(spoiled)
+        TheoryProbe(Theory(neurons=0)).measure(spoiled)
 
 
 def test_measuring_touches_nothing_and_repeats_itself() -> None:
     view = small_step("batch", Noise(on=True), pictures=True)
     as_found = frozen(view)
-    first, second = (TheoryProbe(layers=(), neurons=2).measure(view) for _ in range(2))
+    first, second = (TheoryProbe(Theory(neurons=2)).measure(view) for _ in range(2))
     for name in first:
         assert (first[name] == second[name]).all(), name
     for name, value in frozen(view).items():

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bncore.config.probes import Theory
 from bncore.nets import ForwardMode, LayeredNet
 from bncore.nets.layer import Layer
 from bncore.probes.base import Probe, require_finite
@@ -173,14 +174,12 @@ class TheoryProbe(Probe):
     """The theory probe; it has no state.
 
     Arguments:
-        layers: 1-based numbers of BatchNorm layers; empty: all of them.
-        neurons: number of single units per layer, drawn with the run's seed, for which Theorem 4.2 is measured
-            too, at one Hessian-vector product each.
+        settings: its settings; the cadence is not read here. Single units are drawn with the run's seed, and cost
+            one Hessian-vector product each.
     """
 
-    def __init__(self, *, layers: Sequence[int], neurons: int) -> None:
-        self.layers = tuple(layers)
-        self.neurons = neurons
+    def __init__(self, settings: Theory) -> None:
+        self._settings = settings
 
     def measure(self, view: StepView) -> dict[str, Any]:
         """The journal's fields over the chosen layers, summed over units, each (L,) unless noted otherwise:
@@ -209,18 +208,18 @@ class TheoryProbe(Probe):
         loss, taps = tapped_pass(view, numbers)
         findings = lipschitz_of_layers(loss, taps)
         fields = {"layers": numbers, **_lipschitz(findings), **_hessian(taps, findings)}
-        if self.neurons:
-            fields |= _hessian_of_units(view, taps, findings, self.neurons)
+        if self._settings.neurons:
+            fields |= _hessian_of_units(view, taps, findings, self._settings.neurons)
         fields |= _worst_case(view, taps, findings)
         return {name: np.asarray(value) for name, value in fields.items()}
 
     def _chosen(self, view: StepView) -> list[int]:
         there = batch_norm_layers(view.net)
-        wrong = [n for n in self.layers if n not in there]
+        wrong = [n for n in self._settings.layers if n not in there]
         if there and wrong:
             accepted = f"layers with batch normalization: {', '.join(map(str, there))}"
             raise ValueError(f"probes.theory.layers: {wrong}; expected {accepted}")
-        return [n for n in there if n in self.layers or not self.layers]
+        return [n for n in there if n in self._settings.layers or not self._settings.layers]
 
 
 def _lipschitz(findings: Sequence[LayerFindings]) -> dict[str, list[float]]:

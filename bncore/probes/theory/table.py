@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bncore.config.model import DLN, MLP, VGG, GaussianData, Loss, Spec
+from bncore.config.probes import Theory
 from bncore.nets import ForwardMode, LayeredNet, build, criterion
 from bncore.probes.theory.identities import lemma_45
 from bncore.probes.theory.probe import TheoryProbe, relative
@@ -130,7 +131,7 @@ def _rows(case: _Case, state: str, net: LayeredNet, x: Tensor, targets: Tensor) 
     for precision in (torch.float32, torch.float64):
         there = targets if case.spec.loss.kind == "cross_entropy" else targets.to(precision)
         view = _view(case, copy.deepcopy(net).to(precision), x.to(precision), there)
-        event = TheoryProbe(layers=(), neurons=0).measure(view)
+        event = TheoryProbe(Theory(neurons=0)).measure(view)
         right = event["hessian_quadratic"] - event["hessian_correction"]
         events[precision] = event | {"hessian_right": right}
     return [
