@@ -192,5 +192,5 @@ def _elsewhere(model: type[BaseModel], path: Path) -> str:
         choice = CHOICES[path[0]]
         owner = next(shape for shape in choice.shapes if path[1] in shape.model_fields)
         return f" ('{path[1]}' belongs to {path[0]}.{choice.tag} '{owner.model_fields[choice.tag].default}')"
-    same = [dotted(leaf) for leaf in leaves(model) if leaf[-1] == path[-1]]
+    same = [dotted(leaf) for leaf in leaves(model) if leaf[-1] in (path[-1], in_our_words(path[-1]))]
     return did_you_mean((same or [dotted(path)])[0], list(map(dotted, leaves(model))))

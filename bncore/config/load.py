@@ -11,8 +11,8 @@ from typing import Any
 from bncore.config.check import ConfigLayer, check, check_spec, lay
 from bncore.config.errors import Problem, SpecError, did_you_mean
 from bncore.config.experiment import PROFILES, Experiment, Profile, ProfileName
-from bncore.config.fields import dotted, leaves, owners_of, tables_at
-from bncore.config.overrides import ALIASES
+from bncore.config.fields import owners_of, tables_at
+from bncore.config.overrides import suggestion
 from bncore.config.parse import read_table
 
 
@@ -118,10 +118,8 @@ def _axis_problems(file: str, one: Experiment) -> Iterable[Problem]:
         field = f"axes[{index}]"
         path = tuple(axis.path.split("."))
         if axis.path and (not owners_of(path) or tables_at(path)):
-            expected = [dotted(leaf) for leaf in leaves()]
-            hint = f" (did you mean '{ALIASES[axis.path]}'?)" if axis.path in ALIASES else ""
-            hint = hint or did_you_mean(axis.path, expected)
-            yield Problem(file, f"{field}.path", axis.path, f"a field in full, such as optim.lr{hint}")
+            expected = f"a field in full, such as optim.lr{suggestion(axis.path)}"
+            yield Problem(file, f"{field}.path", axis.path, expected)
             continue
         for name in axis.fields():
             if name == "seed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -49,6 +50,8 @@ SYNONYMS: dict[str, str] = {
     "wd": "weight_decay",
 }
 """Other common names of fields and tables, used for suggestions but never accepted."""
+MISTYPED = 0.85
+"""Similarity (`difflib`) from which a word counts as one of them."""
 
 _SWITCHES = {"on": True, "off": False}
 
@@ -161,7 +164,7 @@ def suggestion(name: str, more: Sequence[str] = ()) -> str:
     """`` (did you mean 'x'?)`` for the setting, or one of `more`, that `name` may stand for; else empty."""
     names = [*(dotted(leaf) for leaf in leaves()), *more]
     for wanted in dict.fromkeys((name, in_our_words(name))):
-        if wanted != name and (wanted in names or wanted in ALIASES):
+        if wanted in ALIASES or (wanted != name and wanted in names):
             return f" (did you mean {ALIASES.get(wanted, wanted)!r}?)"
         same = [path for path in names if path.endswith("." + wanted)]
         if same:
@@ -170,6 +173,8 @@ def suggestion(name: str, more: Sequence[str] = ()) -> str:
 
 
 def in_our_words(name: str) -> str:
-    """A dotted path with every part in `SYNONYMS` replaced; the resulting field need not exist."""
+    """A dotted path with every part that is in `SYNONYMS`, perhaps mistyped, replaced; the resulting field need
+    not exist."""
     parts = (part.strip().lower().replace("-", "_") for part in name.split("."))
-    return ".".join(SYNONYMS.get(part, part) for part in parts)
+    near = ((part, get_close_matches(part, SYNONYMS, n=1, cutoff=MISTYPED)) for part in parts)
+    return ".".join(SYNONYMS[words[0]] if words else part for part, words in near)

@@ -144,6 +144,7 @@ def test_everything_wrong_is_told_at_once_in_the_file_that_wrote_it(write: Write
         ("[[axes]]\npath = 'norm'\nvalues = ['l1']", "axes[0].path = 'norm': expected a field in full"),
         ("[[axes]]\npath = 'norm'\nvalues = ['l1']", "(did you mean 'norm.kind'?)"),
         ("[[axes]]\npath = 'optim.lrr'\nvalues = [1]", "(did you mean 'optim.lr'?)"),
+        ("[[axes]]\npath = 'optim.larning_rate'\nvalues = [1]", "(did you mean 'optim.lr'?)"),
         (
             "[[axes]]\npath = 'optim.lr'\nvalues = [0.1, -1]",
             "axes[0].values[1].optim.lr = -1: expected a number >= 0",

@@ -101,6 +101,8 @@ def test_every_alias_names_a_field() -> None:
         ("optim.lrr=1", "no such field (did you mean 'optim.lr'?)"),
         ("optim.learning_rate=1", "no such field (did you mean 'optim.lr'?)"),
         ("learning-rate=1", "no such field (did you mean 'optim.lr'?)"),
+        ("optim.larning_rate=1", "no such field (did you mean 'optim.lr'?)"),
+        ("larning_rate=1", "no such field (did you mean 'optim.lr'?)"),
         ("optimizer=adam", "no such field (did you mean 'optim.kind'?)"),
         ("model.width=1", "no such field (did you mean 'net.width'?)"),
         ("wd=1", "no such field (did you mean 'optim.weight_decay'?)"),
