@@ -23,7 +23,7 @@ from bncore.probes.theory.probe import (
     predictiveness,
     tapped_pass,
 )
-from bncore.probes.theory.table import counter_example, theory_table
+from bncore.probes.theory.table import INPUTS, OPTIMUM, TARGETS, counter_example, theory_table
 from bncore.probes.view import StepView
 
 from .step import HALF_SUM, drawn, frozen, plain_layers, small_net, small_step, step_of
@@ -225,14 +225,29 @@ def test_lemma_45_by_hand_and_exact_on_the_line() -> None:
 
 
 def test_the_counter_example_breaks_lemma_45() -> None:
-    seen = counter_example()
-    assert seen.initial.tolist() == pytest.approx([7 / 3, 1 / 3])
-    assert seen.gradient == pytest.approx(0, abs=1e-12)
-    assert seen.bound == pytest.approx(0, abs=1e-12)
-    assert seen.distance == pytest.approx(8 / 45)
-    assert seen.normalized_gradient > 0.3
-    assert seen.normalized_gradient_at_optimum == pytest.approx(0, abs=1e-12)
-    assert not seen.lemma_holds
+    (distance,), (bound,) = counter_example()
+    assert float(bound) == pytest.approx(0, abs=1e-12)
+    assert float(distance) == pytest.approx(8 / 45)
+
+
+def test_the_counter_examples_points_are_what_it_says() -> None:
+    x, t = torch.tensor(INPUTS).double(), torch.tensor(TARGETS).double()
+
+    def slope(w: Tensor, *, normalized: bool) -> float:
+        leaf = w.clone().requires_grad_()
+        y = x @ leaf
+        output = (y - y.mean()) / y.var(correction=0).sqrt() if normalized else y
+        (slope,) = torch.autograd.grad((output - t).square().sum() / 2, leaf)
+        return float(slope.norm())
+
+    initial, closest = (
+        torch.tensor([7 / 3, 1 / 3], dtype=torch.float64),
+        11 / 15 * torch.tensor(OPTIMUM).double(),
+    )
+    assert slope(initial, normalized=False) < 1e-12, "W* of the neuron without BatchNorm"
+    assert slope(initial, normalized=True) > 0.3
+    assert slope(closest, normalized=True) == pytest.approx(0, abs=1e-12)
+    assert float((initial - closest).square().sum()) == pytest.approx(8 / 45)
 
 
 def test_the_event_covers_the_chosen_layers_and_neurons() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import torch
@@ -24,6 +25,7 @@ from bncore.random import generator
 HOLDS = 1e-9
 """Relative error in float64 up to which a statement counts as true; rounding accounts for about 1e-15."""
 SAMPLES = 32
+PRECISIONS = (torch.float32, torch.float64)
 Sides = tuple[Any, Any]
 """Left and right sides, one number per layer each."""
 STATEMENTS: dict[str, tuple[Literal["=", "<="], str, str]] = {
@@ -81,29 +83,25 @@ def theory_table(
         steps: steps of full-batch gradient descent between "random" and "trained".
         on_progress: called with the name of the next part, the number of parts done and the total.
     """
-    rows, cases = [], _cases(seed)
-    parts = (
-        f"{case.title}: {part}" for case in cases for part in ("random", "training", "trained", "Lemma 4.5")
-    )
-    numbered = enumerate((*parts, "the lemma's counter-example"))
+    rows, cases, done = [], _cases(seed), count()
 
-    def begin() -> None:
-        done, part = next(numbered)
-        on_progress(part, done, 4 * len(cases) + 1)
+    def begin(part: str) -> None:
+        on_progress(part, next(done), 4 * len(cases) + 1)
 
     for case in cases:
-        begin()
+        begin(f"{case.title}: random")
         x, targets = _data(case)
         start = build(case.spec, inputs=case.inputs, outputs=case.outputs)
         rows += _rows(case, "random", start, x, targets)
-        begin()
+        begin(f"{case.title}: training")
         end = _trained(start, case, x, targets, steps)
-        begin()
+        begin(f"{case.title}: trained")
         rows += _rows(case, "trained", end, x, targets)
-        begin()
+        begin(f"{case.title}: Lemma 4.5")
         rows.append(_lemma_row(case, start, end))
-    begin()
-    return [*rows, _counter_example_row()]
+    begin("the lemma's counter-example")
+    sides = {dtype: counter_example(dtype) for dtype in PRECISIONS}
+    return [*rows, _row("Lemma 4.5 claim, at an optimum", "one neuron", "counter-example", "<=", sides)]
 
 
 def _data(case: _Case) -> tuple[Tensor, Tensor]:
@@ -128,30 +126,27 @@ def _trained(net: LayeredNet, case: _Case, x: Tensor, targets: Tensor, steps: in
 
 def _rows(case: _Case, state: str, net: LayeredNet, x: Tensor, targets: Tensor) -> list[TheoryRow]:
     events = {}
-    for precision in (torch.float32, torch.float64):
+    for precision in PRECISIONS:
         there = targets if case.spec.loss.kind == "cross_entropy" else targets.to(precision)
         view = _view(case, copy.deepcopy(net).to(precision), x.to(precision), there)
         event = TheoryProbe(Theory(neurons=0)).measure(view)
         right = event["hessian_quadratic"] - event["hessian_correction"]
         events[precision] = event | {"hessian_right": right}
     return [
-        _row(statement, case, state, relation, {d: (event[a], event[b]) for d, event in events.items()})
+        _row(statement, case.title, state, relation, {d: (event[a], event[b]) for d, event in events.items()})
         for statement, (relation, a, b) in STATEMENTS.items()
     ]
 
 
 def _row(
-    statement: str, case: _Case, state: str, relation: Literal["=", "<="], sides: Mapping[torch.dtype, Sides]
+    statement: str, network: str, state: str, relation: Literal["=", "<="], sides: Mapping[torch.dtype, Sides]
 ) -> TheoryRow:
-    errors = {
-        d: [_error(float(a), float(b), relation) for a, b in zip(*both, strict=True)]
-        for d, both in sides.items()
-    }
-    exact = errors[torch.float64]
-    failed = sum(error > HOLDS for error in exact)
-    return TheoryRow(
-        statement, case.title, state, relation, len(exact), failed, max(errors[torch.float32]), max(exact)
+    narrow, exact = (
+        [_error(float(a), float(b), relation) for a, b in zip(*sides[dtype], strict=True)]
+        for dtype in PRECISIONS
     )
+    failed = sum(error > HOLDS for error in exact)
+    return TheoryRow(statement, network, state, relation, len(exact), failed, max(narrow), max(exact))
 
 
 def _error(left: float, right: float, relation: str) -> float:
@@ -171,13 +166,13 @@ def _view(case: _Case, net: LayeredNet, x: Tensor, targets: Tensor) -> StepView:
 
 def _lemma_row(case: _Case, start: LayeredNet, end: LayeredNet) -> TheoryRow:
     sides: dict[torch.dtype, Sides] = {}
-    for precision in (torch.float32, torch.float64):
+    for precision in PRECISIONS:
         seen = [
             lemma_45(a.weight.to(precision), b.weight.to(precision))
             for a, b in zip(start.layers, end.layers, strict=True)
         ]
         sides[precision] = [s.left for s in seen], [s.right for s in seen]
-    return _row("Lemma 4.5 algebra, at k W*", case, "trained", "=", sides)
+    return _row("Lemma 4.5 algebra, at k W*", case.title, "trained", "=", sides)
 
 
 INPUTS = ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
@@ -188,61 +183,15 @@ OPTIMUM = (3.0, 1.0)
 """An optimum of the neuron with BatchNorm; the optima are exactly its positive multiples."""
 
 
-@dataclass(frozen=True)
-class CounterExample:
-    """One linear neuron, identity activation, squared loss 1/2 sum (output - target)^2, gamma = 1, beta = 0.
+def counter_example(dtype: torch.dtype = torch.float64) -> Sides:
+    """The sides of Lemma 4.5 where it is false, one number each: ||W_0 - W_hat*||^2 > the lemma's bound.
 
-    W_0 is W* itself. The lemma's right side is then 0, so the BatchNorm neuron would have to have an optimum
-    there.
+    One linear neuron, identity activation, squared loss 1/2 sum (output - target)^2, gamma = 1, beta = 0. W_0 is
+    W* itself, the optimum without BatchNorm. The bound is then 0, so the BatchNorm neuron would have to have an
+    optimum there; W_hat* is the closest that it has.
     """
-
-    initial: Tensor  # (2,), W_0 = W*, the optimum of the neuron without BatchNorm
-    bound: float  # right side of Lemma 4.5: 0
-    distance: float  # ||W_0 - W_hat*||^2 to the closest optimum of the BatchNorm neuron
-    gradient: float  # ||dL/dW|| of the plain neuron at W_0: 0
-    normalized_gradient: float  # ||dL_hat/dW|| of the BatchNorm neuron at W_0
-    normalized_gradient_at_optimum: float  # the same at its closest optimum: 0
-
-    @property
-    def lemma_holds(self) -> bool:
-        """Whether the distance is within the lemma's bound, up to rounding."""
-        return self.distance <= self.bound + 1e-9
-
-
-def counter_example(dtype: torch.dtype = torch.float64) -> CounterExample:
-    """The counterexample, computed in the given precision."""
-    x = torch.tensor(INPUTS, dtype=dtype)
-    t = torch.tensor(TARGETS, dtype=dtype)
+    x, t = torch.tensor(INPUTS, dtype=dtype), torch.tensor(TARGETS, dtype=dtype)
     initial = torch.linalg.lstsq(x, t[:, None]).solution[:, 0]
     ray = torch.tensor(OPTIMUM, dtype=dtype)
     closest = ray * (initial @ ray) / (ray @ ray)
-    return CounterExample(
-        initial=initial,
-        bound=lemma_45(initial, initial).right,
-        distance=float((initial - closest).square().sum()),
-        gradient=_slope(initial, x, t, normalized=False),
-        normalized_gradient=_slope(initial, x, t, normalized=True),
-        normalized_gradient_at_optimum=_slope(closest, x, t, normalized=True),
-    )
-
-
-def _slope(w: Tensor, x: Tensor, t: Tensor, *, normalized: bool) -> float:
-    leaf = w.clone().requires_grad_()
-    y = x @ leaf
-    output = (y - y.mean()) / y.var(correction=0).sqrt() if normalized else y
-    (slope,) = torch.autograd.grad((output - t).square().sum() / 2, leaf)
-    return float(slope.norm())
-
-
-def _counter_example_row() -> TheoryRow:
-    narrow, wide = counter_example(torch.float32), counter_example()
-    return TheoryRow(
-        "Lemma 4.5 claim, at an optimum",
-        "one neuron",
-        "counter-example",
-        "<=",
-        1,
-        0 if wide.lemma_holds else 1,
-        _error(narrow.distance, narrow.bound, "<="),
-        _error(wide.distance, wide.bound, "<="),
-    )
+    return [(initial - closest).square().sum()], [lemma_45(initial, initial).right]
