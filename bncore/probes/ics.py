@@ -94,7 +94,8 @@ class IcsProbe(Probe):
         # the inputs.
         nothing_precedes = not isinstance(view, ModuleView) or min(map(view.layer_of, view.before)) >= 0
         equal = chosen[:1] if chosen[0] == 0 and nothing_precedes else []
-        rest, samples, limit = chosen[len(equal) :], view.samples, self._limit
+        rest, limit = chosen[len(equal) :], self._limit
+        samples = 0 if isinstance(view, ModuleView) else len(view.inputs)
         if method == "growing batch" and not self._settings.group:
             alike = self._budget or view.processes.count > 1  # each process has different free memory
             spare = None if alike else spare_steps(view.device)

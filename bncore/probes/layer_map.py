@@ -139,7 +139,7 @@ def _own_weights(module: nn.Module, name: str) -> list[str]:
 
 def _layer_map(net: nn.Module, calls: Mapping[str, int], outputs: Mapping[str, str]) -> LayerMap:
     modules = dict(net.named_modules())
-    names = [name for name, _ in net.named_parameters()]
+    parameters = dict(net.named_parameters())
 
     def called(parameter: str) -> float:
         owner = parameter.rpartition(".")[0]
@@ -147,8 +147,7 @@ def _layer_map(net: nn.Module, calls: Mapping[str, int], outputs: Mapping[str, s
             owner = owner.rpartition(".")[0]
         return calls.get(owner, math.inf)
 
-    order = sorted(names, key=called)  # stable: registration order within a module
-    parameters = dict(net.named_parameters())
+    order = sorted(parameters, key=called)  # stable: registration order within a module
     weights = tuple(
         name
         for name in order

@@ -52,10 +52,6 @@ class ModuleView(StepView):
         return next(iter(self.before.values())).device
 
     @property
-    def samples(self) -> int:
-        return sum(samples_of(micro.batch) for micro in self.micro_batches)
-
-    @property
     def weights(self) -> list[str]:
         if self.layer_map is not None:
             return [name for name in self.layer_map.weights if name in self.grads]

@@ -40,11 +40,6 @@ class Processes:
         """Batch of the measurement, ``global`` or ``local``; empty for a single process."""
         return "" if self.count == 1 else "global" if self.joined else "local"
 
-    @property
-    def measures(self) -> bool:
-        """Whether this process measures."""
-        return self.rank == 0 or self.joined
-
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The mean over the processes, as DistributedDataParallel averages gradients.
 

@@ -115,11 +115,6 @@ class StepView:
         """Device of the step."""
         return self.inputs.device
 
-    @property
-    def samples(self) -> int:
-        """Number of samples in the batch; 0: unknown."""
-        return len(self.inputs)
-
     def rate_of(self, name: str) -> float:
         """The learning rate of a parameter."""
         return self.lr

@@ -121,43 +121,33 @@ def correction_42(standardized: Standardized, at_z: Tensor, d: Tensor) -> Tensor
     )
 
 
-@dataclass(frozen=True)
-class Theorem44:
-    """Theorem 4.4 summed over a layer's units: the largest ||dL/dW||^2 over inputs with ||X|| <= lam."""
+def theorem_44(seen: Theorem41, lam: float) -> tuple[float, float]:
+    """Theorem 4.4 summed over a layer's units: the largest ||dL/dW||^2 over inputs with ||X|| <= lam.
 
-    plain: float  # sum of g_j = lam^2 ||dL/dz_j||^2, without the norm
-    bound: float  # sum of (gamma^2/sigma^2) (g_j - lam^2 m mu_g^2 - (lam^2/m) <dL/dz_j, y_hat_j>^2)
+    It follows eqs. 16-18 of the paper, with Theorem 4.1's exact form for eps > 0. (The printed form is
+    inconsistent in powers.) m mu_g^2 is Theorem 4.1's mean part.
 
-
-def theorem_44(seen: Theorem41, lam: float) -> Theorem44:
-    """Theorem 4.4 following eqs. 16-18 of the paper, with Theorem 4.1's exact form for eps > 0.
-
-    (The printed form is inconsistent in powers.) m mu_g^2 is Theorem 4.1's mean part.
+    Returns:
+        the sum of g_j = lam^2 ||dL/dz_j||^2, without the norm, and the bound, the sum of
+        (gamma^2/sigma^2) (g_j - lam^2 m mu_g^2 - (lam^2/m) <dL/dz_j, y_hat_j>^2).
     """
-    return Theorem44(lam**2 * float(seen.plain.sum()), lam**2 * float(seen.corrected.sum()))
+    return lam**2 * float(seen.plain.sum()), lam**2 * float(seen.corrected.sum())
 
 
-@dataclass(frozen=True)
-class Lemma45:
-    """Lemma 4.5 for flattened weights."""
-
-    aligned: bool  # <W_0, W*> > 0, the premise
-    k: float  # <W*, W_0> / ||W*||^2
-    left: float  # ||W_0 - k W*||^2
-    right: float  # ||W_0 - W*||^2 - (||W*||^2 - <W*, W_0>)^2 / ||W*||^2
-
-
-def lemma_45(initial: Tensor, optimum: Tensor) -> Lemma45:
-    """The lemma's algebra, an equality for the point k W*, in the precision of the weights.
+def lemma_45(initial: Tensor, optimum: Tensor) -> tuple[float, float]:
+    """The lemma's algebra, an equality for the point k W*, k = <W*, W_0> / ||W*||^2, in the weights' precision.
 
     The lemma also claims that k W* is an optimum of the network with batch normalization, which is false: see
     `bncore.probes.theory.table.counter_example`.
+
+    Returns:
+        ||W_0 - k W*||^2, and ||W_0 - W*||^2 - (||W*||^2 - <W*, W_0>)^2 / ||W*||^2.
     """
     w0, w = initial.detach().flatten(), optimum.detach().flatten()
     inner, size = w @ w0, w @ w
-    k = inner / size
+    left = (w0 - inner / size * w).square().sum()
     right = (w0 - w).square().sum() - (size - inner).square() / size
-    return Lemma45(bool(inner > 0), float(k), float((w0 - k * w).square().sum()), float(right))
+    return float(left), float(right)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

@@ -279,8 +279,8 @@ def _worst_case(
     weights = [view.grads[f"layers.{tap.number - 1}.weight"] for tap in taps]
     return {
         "input_norm": norms,
-        "worst_plain": [s.plain for s in seen],
-        "worst_bound": [s.bound for s in seen],
+        "worst_plain": [plain for plain, _ in seen],
+        "worst_bound": [bound for _, bound in seen],
         "worst_actual": [float(w.double().square().sum()) for w in weights],
     }
 

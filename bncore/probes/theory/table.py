@@ -171,7 +171,8 @@ def _lemma_row(case: _Case, start: LayeredNet, end: LayeredNet) -> TheoryRow:
             lemma_45(a.weight.to(precision), b.weight.to(precision))
             for a, b in zip(start.layers, end.layers, strict=True)
         ]
-        sides[precision] = [s.left for s in seen], [s.right for s in seen]
+        left, right = zip(*seen, strict=True)
+        sides[precision] = left, right
     return _row("Lemma 4.5 algebra, at k W*", case.title, "trained", "=", sides)
 
 
@@ -194,4 +195,4 @@ def counter_example(dtype: torch.dtype = torch.float64) -> Sides:
     initial = torch.linalg.lstsq(x, t[:, None]).solution[:, 0]
     ray = torch.tensor(OPTIMUM, dtype=dtype)
     closest = ray * (initial @ ray) / (ray @ ray)
-    return [(initial - closest).square().sum()], [lemma_45(initial, initial).right]
+    return [(initial - closest).square().sum()], [lemma_45(initial, initial)[1]]
