@@ -19,7 +19,7 @@ from bncore.store.journal import read_events
 from bncore.store.lineage import read_lineage
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
-from bncore.store.requests import send_request
+from bncore.store.requests import halting, send_request
 from bncore.store.status import LIVE, Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.options import Json, Names, Root, counted, fail, say
@@ -69,9 +69,10 @@ def resume(
     options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
     if not force:
         _await_orphans(runs)
+    halted = {run for run in runs if halting(run)}  # read before the states, which show what was answered since
     seen = view_runs(runs)
-    live = [o.run for o in seen if o.state in LIVE and not force]
-    live = _without_silent(live)
+    live = _without_silent([o.run for o in seen if o.state in LIVE and not force])
+    running = [o.run for o in seen if o.state == "running" and o.run in live and o.run not in halted]
     tasks = waiting_tasks(seen)
     supervised = Observer().supervised
     waiting = [o.run for o in seen if o.state == "queued" and (o.run in tasks or supervised(o.run.sweep))]
@@ -85,9 +86,12 @@ def resume(
     for sweep in missing:
         if options[sweep] is not None:
             check_cluster(sweep.path)
+    if running:
+        say(f"{counted(len(running), 'run')} already running")
     for run in live:
-        send_request(run, Resume())
-        say(f"{run.name}: request sent: resume")
+        if run not in running:
+            send_request(run, Resume())
+            say(f"{run.name}: request sent: resume")
     for run in waiting:
         say(f"{run.name}: queued; it will start automatically")
     if drop_request is not None:

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from bncore.config.change import changed
 from bncore.config.plan import Plan
+from bncore.store.commands import Pause
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
-from bncore.store.requests import waiting
+from bncore.store.requests import send_request, waiting
 from bncore.store.status import Status, write_status
 from bntui.cli.ls import COLUMNS, LEAST_FIRST, complete_field
 from bntui.cli.main import app
@@ -288,6 +289,17 @@ def test_requests_go_to_what_matches(at_work: Path, arguments: list[str], expect
     sent = [name for name in listed(at_work) if waiting(RunDir(at_work / name))]
     assert (code, sent) == (0, expected), err
     assert f"request sent: {arguments[0]}" in err
+
+
+def test_resume_asks_what_is_paused_or_about_to_be(at_work: Path) -> None:
+    code, _, err = bnrun(at_work, "resume", "-w", "state=running,paused")
+    assert (code, "2 runs already running" in err) == (0, True)
+    asked = [name for name in listed(at_work) if waiting(RunDir(at_work / name))]
+    assert asked == ["one-001/batch-s1", "two-001/batch-s1"]
+    about_to_pause = RunDir(at_work / "one-001" / "none-s0")
+    send_request(about_to_pause, Pause())
+    assert "1 run already running" in bnrun(at_work, "resume", "-w", "norm=none")[2]
+    assert [request.command.kind for request in waiting(about_to_pause)] == ["pause", "resume"]
 
 
 def test_presets_are_found_by_words(tmp_path: Path) -> None:
