@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from bntui.cli.commands import COMMANDS, load_command
 from bntui.cli.main import app
-from bntui.cli.options import say
+from bntui.cli.options import fail, say
 from bntui.version import version
 
 
@@ -23,12 +23,15 @@ def man(
 ) -> None:
     """Write man pages of all commands."""
     section = folder / "man1"
-    section.mkdir(parents=True, exist_ok=True)
     group: Any = get_command(app)
     group.commands = {name: load_command(name) for name in COMMANDS}
     pages = dict(walk(group, group.make_context("bnrun", [], resilient_parsing=True)))
-    for name, text in pages.items():
-        (section / f"{name}.1").write_text(text)
+    try:
+        section.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            (section / f"{name}.1").write_text(text)
+    except OSError as error:
+        fail(f"{section}: cannot be written: {error.strerror}")
     say(f"{len(pages)} pages in {section}; `man bnrun`")
 
 

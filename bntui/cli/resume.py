@@ -69,7 +69,8 @@ def resume(
     options = {sweep: _slurm_options(sweep, launcher, slurm, force=force) for sweep in _by_sweep(runs)}
     if not force:
         _await_orphans(runs)
-    halted = {run for run in runs if halting(run)}  # read before the states, which show what was answered since
+    # Read before the states, which show what has been answered since.
+    halted = {run for run in runs if halting(run)}
     seen = view_runs(runs)
     live = _without_silent([o.run for o in seen if o.state in LIVE and not force])
     running = [o.run for o in seen if o.state == "running" and o.run in live and o.run not in halted]

@@ -26,6 +26,8 @@ def theory(
     """Check the paper's theorems on small networks.
 
     Theorems 4.1, 4.2, 4.4 and Lemma 4.5, on random and trained networks, in float32 and float64."""
+    if seed >= 2**63:
+        raise typer.BadParameter(f"{seed}; expected at most {2**63 - 1}", param_hint="--seed")
     _show_progress("importing torch", 0, 0)
     from bncore.probes.theory.table import theory_table  # noqa: PLC0415 - torch
 

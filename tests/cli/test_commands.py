@@ -152,3 +152,7 @@ def test_there_is_a_man_page_of_every_command_with_its_options(tmp_path: Path) -
         assert f".B {name}\n{command.summary}".replace("-", "\\-") in pages["bnrun"]
         assert pages[f"bnrun-{name}"].startswith(f".TH BNRUN-{name.upper()} 1")
     assert ".B \\-\\-dry\\-run\n" in pages["bnrun-preset"]
+    (tmp_path / "file").touch()
+    refused = bnrun("man", "file", cwd=tmp_path)
+    said = "bnrun: file/man1: cannot be written: Not a directory\n"
+    assert (refused.returncode, refused.stderr) == (1, said)

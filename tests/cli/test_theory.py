@@ -54,6 +54,7 @@ def test_the_table_is_for_people(tmp_path: Path) -> None:
 
 def test_bad_options_are_refused(tmp_path: Path) -> None:
     assert bnrun("theory", "--seed", "-1", cwd=tmp_path).returncode == 2
+    assert bnrun("theory", "--seed", str(2**63), cwd=tmp_path).returncode == 2
     assert bnrun("theory", "--steps", "many", cwd=tmp_path).returncode == 2
 
 
