@@ -4,7 +4,7 @@ matplotlib (`bncore.report.render`), in braille (`bntui.chart`) and with plotext
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
@@ -120,6 +120,18 @@ class Curve:
     @property
     def is_line(self) -> bool:
         return self.low is self.high
+
+    @property
+    def edges(self) -> tuple[Floats, ...]:
+        """The values of a line; the lower and the upper ones of a band."""
+        return (self.low,) if self.is_line else (self.low, self.high)
+
+    def part(self, index: slice | NDArray[np.intp]) -> Curve:
+        """The curve at some of its points."""
+        low = self.low[index]
+        high = low if self.is_line else self.high[index]
+        floor = None if self.floor is None else self.floor[index]
+        return replace(self, x=self.x[index], low=low, high=high, floor=floor)
 
     @property
     def faint(self) -> bool:

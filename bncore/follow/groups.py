@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -270,24 +270,16 @@ def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: i
     low, high = take(view.columns, measure, layer), upper(view.columns, measure, layer)
     if not len(low.x) or (high is not None and len(high.x) != len(low.x)):
         return
-    floor = floor_of(view.columns, measure, layer)
+    whole = Curve(view.name, view.style, low.x, low.y, low.y if high is None else high.y)
     first = view.columns.parent[1] if view.columns.parent else 0
     cut = int(np.searchsorted(low.x, first))
     if cut and not any(_is_parent(other, view) for other in views):
-        y = low.y[:cut]
         parent = escape_control(view.parent.name) if view.parent else f"{view.name}, its parent"
-        yield Curve(parent, view.style, low.x[:cut], y, y if high is None else high.y[:cut], weight="faint")
+        yield replace(whole.part(slice(cut)), label=parent, weight="faint")
     if cut < len(low.x):
-        own = low.y[cut:]
-        yield Curve(
-            view.name,
-            view.style,
-            low.x[cut:],
-            own,
-            own if high is None else high.y[cut:],
-            floor=None if floor is None else held(floor, low.x[cut:]),
-            diverged=view.state == "diverged",
-        )
+        floor = floor_of(view.columns, measure, layer)
+        floors = None if floor is None else held(floor, low.x)
+        yield replace(whole, floor=floors, diverged=view.state == "diverged").part(slice(cut, None))
 
 
 def _is_parent(other: RunView, view: RunView) -> bool:
@@ -304,17 +296,8 @@ def _parts(curve: Curve, mean: Aggregate) -> Iterator[Curve]:
     ends = np.flatnonzero(np.diff(np.where(mean.complete, mean.present, -mean.present))) + 1
     for part in np.split(np.arange(len(curve.x)), ends):
         if len(part):
-            weight: Literal["main", "faint"] = "main" if mean.complete[part[0]] else "faint"
-            low = curve.low[part]
-            yield replace(
-                curve,
-                label=f"{curve.label} ×{int(mean.count[part].max())}",
-                x=curve.x[part],
-                low=low,
-                high=low if curve.is_line else curve.high[part],
-                floor=None if curve.floor is None else curve.floor[part],
-                weight=weight,
-            )
+            label = f"{curve.label} ×{int(mean.count[part].max())}"
+            yield replace(curve.part(part), label=label, weight="main" if mean.complete[part[0]] else "faint")
 
 
 def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -> Floats | None:

@@ -179,10 +179,8 @@ class PaperCurve:
     def drawn(self, style: int, weight: Weight, end: float) -> Curve:
         """The curve as a chart draws it, up to step `end`; its label begins with ``paper:``."""
         n = int(np.searchsorted(self.x, end, side="right"))
-        low = self.low[:n]
-        high = low if self.high is self.low else self.high[:n]
         label = f"paper: {self.legend}{f', {self.setting}' if self.setting else ''}"
-        return Curve(label, style, self.x[:n], low, high, weight=weight)
+        return Curve(label, style, self.x, self.low, self.high, weight=weight).part(slice(n))
 
     @property
     def number(self) -> float:

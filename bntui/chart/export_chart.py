@@ -93,10 +93,7 @@ def _thinned(curve: Curve, shown: Scale | None) -> Curve:
         lowest = [part[_extreme(curve.low[part], -1)] for part in parts]
         highest = [part[_extreme(curve.high[part], 1)] for part in parts]
         rows = np.unique([*lowest, *highest])
-    low = curve.low[rows]
-    high = low if curve.is_line else curve.high[rows]
-    floor = None if curve.floor is None else curve.floor[rows]
-    return replace(curve, x=curve.x[rows], low=low, high=high, floor=floor)
+    return curve.part(rows)
 
 
 def _extreme(values: Floats, sign: int) -> int:

@@ -55,8 +55,7 @@ def envelope(curve: Curve, x_scale: Scale, columns: int, log_y: bool) -> Envelop
     crossed = (index[1:] > 0) & (index[:-1] < curve.x.size)  # columns from the first point to the last
     if curve.weight == "spread" and not (crossed & (index[1:] == index[:-1])).any():
         return Envelope(low, high, over, under)  # tinted cells show no gaps between columns
-    edges = (curve.low,) if curve.is_line else (curve.low, curve.high)
-    cuts = _cuts(curve.x, edges, index, x_scale, log_y)
+    cuts = _cuts(curve.x, curve.edges, index, x_scale, log_y)
     low_cuts, high_cuts = cuts[0], cuts[-1]
     low = np.fmin(low, np.fmin(low_cuts[:-1], low_cuts[1:]))
     high = np.fmax(high, np.fmax(high_cuts[:-1], high_cuts[1:]))

@@ -115,10 +115,7 @@ def over_one_range(charts: Mapping[Key, ChartData], view: View, smoothing: float
 def _without_outliers(curves: Iterable[Curve], x: Scale, log: bool) -> Span | None:
     """Warped range of the finite visible values of non-faint curves, without outliers."""
     shown = [
-        values[slice(*_first_last(curve, x))]
-        for curve in curves
-        if not curve.faint
-        for values in ((curve.low,) if curve.is_line else (curve.low, curve.high))
+        values[slice(*_first_last(curve, x))] for curve in curves if not curve.faint for values in curve.edges
     ]
     pooled = np.concatenate([np.empty(0), *shown])
     finite = pooled[(np.abs(pooled) < FAR) & (pooled > (0 if log else -np.inf))]
@@ -147,7 +144,7 @@ def _first_last(curve: Curve, x: Scale) -> tuple[int, int]:
 def _shown(curve: Curve, x: Scale, positive: bool) -> Iterable[Span]:
     """Ends of the finite values of the visible points and their two neighbors, for each edge."""
     first, last = _first_last(curve, x)
-    for values in (curve.low,) if curve.is_line else (curve.low, curve.high):
+    for values in curve.edges:
         pair = finite_ends(values[max(0, first - 1) : last + 1], positive)
         if pair is not None:
             yield pair
