@@ -63,7 +63,7 @@ def beside(shown: FigureRuns, panel: str, drawn: DrawnMeasure) -> Iterator[Besid
     key, log = drawn.measure.key, (drawn.measure.key, shown.figure) in LOGARITHMIC
     for curve in all_curves(key, shown.figure, layer=drawn.layer):
         variant = _variant(curve, shown)
-        seeds = _counted(shown.runs[variant], drawn.table) if variant else []
+        seeds = _counted(shown.runs[variant], drawn.measure.table) if variant else []
         if variant is None or not seeds:
             continue
         grid = spacing(curve.x)
@@ -194,8 +194,8 @@ def _counted(runs: BySeed, table: str) -> list[ReportRun]:
 def _line(run: ReportRun, drawn: DrawnMeasure, grid: float) -> Line | None:
     """The measure over steps; changes are taken between measurements as far apart as the paper's."""
     if not drawn.change:
-        return line_of(run, drawn)
-    line = line_of(run, replace(drawn, change=""))
+        return line_of(run.columns, drawn)
+    line = line_of(run.columns, replace(drawn, change=""))
     if line is None:
         return None
     kept = _on_grid(line[0], grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -73,13 +73,14 @@ class ComparisonGroup:
         """Runs that are evidence."""
         return tuple(run for run in self.runs if run.counts)
 
-    def of(self, norm: str, noise: str = "", lr: float | None = None) -> BySeed:
-        """The counted runs of a variant by seed; a seed has several runs if their instruments differ."""
-        by_seed: dict[int, list[ReportRun]] = {}
-        for run in self.counted:
-            if (run.variant.norm, run.variant.noise) == (norm, noise) and lr in (None, run.variant.lr):
-                by_seed.setdefault(run.seed, []).append(run)
-        return by_seed
+    @cached_property
+    def by_variant(self) -> dict[Variant, BySeed]:
+        """The counted runs by variant and seed."""
+        return by_variant(self.counted)
+
+    def of(self, norm: str, noise: str, lr: float) -> BySeed:
+        """The counted runs of a variant by seed."""
+        return self.by_variant.get(Variant(norm, noise, lr), {})
 
     @cached_property
     def styles(self) -> dict[Variant, int]:
@@ -94,7 +95,7 @@ class ComparisonGroup:
 
     def rates(self, norm: str, noise: str = "") -> list[float]:
         """Learning rates at which a norm was run, ascending."""
-        return sorted({run.variant.lr for runs in self.of(norm, noise).values() for run in runs})
+        return sorted(one.lr for one in self.by_variant if (one.norm, one.noise) == (norm, noise))
 
     def label(self, variant: Variant) -> str:
         """The variant's name, with its learning rate if the group has several."""
@@ -104,6 +105,14 @@ class ComparisonGroup:
 
 BySeed = dict[int, list[ReportRun]]
 """Runs by seed; a seed has several runs if their instruments differ."""
+
+
+def by_variant(runs: Iterable[ReportRun]) -> dict[Variant, BySeed]:
+    """Runs by variant and seed."""
+    found: dict[Variant, BySeed] = {}
+    for run in runs:
+        found.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
+    return found
 
 
 @dataclass(frozen=True)

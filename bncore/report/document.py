@@ -10,7 +10,7 @@ from typing import Any
 
 from bncore.report.claims import shift, smoothness
 from bncore.report.claims.evidence import Claim, ClaimMeasure, ClaimPart, ClaimVerdict, Finding
-from bncore.report.claims.judging import judge_all, shown
+from bncore.report.claims.judging import CLAIMS, judge, shown
 from bncore.report.comparison_group import PLAIN, ComparisonGroup, Presentation, settings_of
 from bncore.report.confounders import ControlTable, controls_of
 from bncore.report.figures import figures_of, overviews
@@ -102,9 +102,6 @@ class Report:
 
     def variants(self, setting: ComparisonGroup) -> tuple[VariantRow, ...]:
         """Summary rows of a group's counted runs, one per variant."""
-        by_variant: dict[Variant, dict[int, list[ReportRun]]] = {}
-        for run in setting.counted:
-            by_variant.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
         return tuple(
             VariantRow(
                 variant,
@@ -113,7 +110,7 @@ class Report:
                 sum(ones[0].diverged for ones in runs.values()),
                 tuple(level(quantity, runs) for quantity in SUMMARY),
             )
-            for variant, runs in by_variant.items()
+            for variant, runs in setting.by_variant.items()
         )
 
 
@@ -133,7 +130,8 @@ def report_of(runs: tuple[ReportRun, ...], presentation: Presentation = PLAIN) -
     """Judge the claims by runs that are already loaded."""
     presentation = presentation.of(runs)
     settings = settings_of(runs, presentation)
-    return Report(runs, settings, judge_all(settings), presentation)
+    judged = tuple(judge(claim, settings) for claim in CLAIMS)
+    return Report(runs, settings, judged, presentation)
 
 
 def as_json(document: Report) -> dict[str, Any]:
@@ -194,9 +192,12 @@ def _run_json(run: ReportRun) -> dict[str, Any]:
         "path": str(run.run.path),
         "variant": run.variant.label,
         "lr": run.variant.lr if run.spec else None,
-        **_named(run, "seed", "data", "state", "step", "counts"),
+        **_named(run, "seed", "data"),
+        **_named(run.view, "state", "step"),
+        "counts": run.counts,
         "why_not": run.excluded_because,
-        **_named(run, "message", "warning"),
+        "message": run.message,
+        "warning": run.view.warning,
         "loss": in_json(run.view.newest("step", "loss")),
         "test_accuracy": in_json(run.view.newest("eval", "test_accuracy")),
     }

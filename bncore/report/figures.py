@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
-from weakref import WeakKeyDictionary
 
 from bncore.config.measure import Measure
 from bncore.figure import LegendEntry
 from bncore.follow.groups import Group
 from bncore.measures import MEASURES, SHOWN
-from bncore.report.comparison_group import PLAIN, BySeed, ComparisonGroup, FigureRuns, Presentation
+from bncore.report.comparison_group import PLAIN, ComparisonGroup, FigureRuns, Presentation, by_variant
 from bncore.report.panels import Panels, distributions, each_rate, first_of, lengths, lines, row
 from bncore.report.paper import CAVEATS, ONE_SEED
 from bncore.report.rank import ReportPanel, ReportPicture
 from bncore.report.report_run import ReportRun, Variant
-from bncore.report.series import RANGE, CurveGroup, DrawnMeasure, curves_of, departure_marks, means_note
+from bncore.report.series import RANGE, DrawnMeasure, curves_of, departure_marks, means_note
 from bncore.store.measured import middle_layer
 
 MOST_COLUMNS = 4
@@ -134,21 +134,17 @@ FIGURES: tuple[Figure, ...] = (
 """Sources: docs/explanation/paper.md, section 1, and the paper's figures themselves."""
 
 
-_COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, ReportPicture]] = WeakKeyDictionary()
-
-
 def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[ReportPicture]:
     """Every figure that the runs of at least one group cover, in the paper's order."""
     for figure in FIGURES:
         yield from (drawn[figure.number] for drawn in map(covered, settings) if figure.number in drawn)
 
 
+@lru_cache
 def covered(setting: ComparisonGroup) -> dict[str, ReportPicture]:
-    """The figures that the runs of a group cover, by number; cached per group."""
-    if setting not in _COVERED:
-        pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
-        _COVERED[setting] = {number: picture for number, picture in pictures.items() if picture is not None}
-    return _COVERED[setting]
+    """The figures that the runs of a group cover, by number."""
+    pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
+    return {number: picture for number, picture in pictures.items() if picture is not None}
 
 
 def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
@@ -186,18 +182,14 @@ def _shown(figure: Figure, setting: ComparisonGroup) -> FigureRuns | None:
     """The group's runs that the figure draws; None if the network differs or the figure's subject is missing."""
     if setting.network != figure.network:
         return None
-    runs: dict[Variant, BySeed] = {}
-    for run in setting.runs:
-        variant = run.variant
-        if (
-            (run.counts or run.unfinished)
-            and variant.norm in figure.norms
-            and (figure.noise or not variant.noise)
-        ):
-            runs.setdefault(variant, {}).setdefault(run.seed, []).append(run)
-    if not any(map(figure.wants, runs)):
-        return None
-    return FigureRuns(figure.number, setting, runs)
+    runs = by_variant(
+        run
+        for run in setting.runs
+        if (run.counts or run.unfinished)
+        and run.variant.norm in figure.norms
+        and (figure.noise or not run.variant.noise)
+    )
+    return FigureRuns(figure.number, setting, runs) if any(map(figure.wants, runs)) else None
 
 
 def _key_label(shown: FigureRuns, variant: Variant) -> str:
@@ -212,7 +204,7 @@ def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:
     late = [f"{run.name} ({run.excluded_because})" for run in runs if run.unfinished]
     if late:
         yield f"Unfinished runs, drawn up to their last step; not evidence: {', '.join(late)}."
-    gone = [f"{run.name} at step {run.step:,}" for run in runs if run.diverged]
+    gone = [f"{run.name} at step {run.view.step:,}" for run in runs if run.diverged]
     if gone:
         yield f"Diverged, drawn up to a cross, or left out of a mean from there on: {', '.join(gone)}."
     if max(map(len, shown.runs.values())) > 1:
@@ -254,36 +246,37 @@ def overviews(
 def _overview(
     name: str, title: str, runs: Sequence[ReportRun], presentation: Presentation
 ) -> Iterator[ReportPicture]:
-    groups = list(_grouped(runs, presentation))
-    shown = groups[:MOST]
-    plots = [plot for plot in _overview_panels(shown, presentation) if not plot.empty]
+    shown = list(_grouped(runs, presentation))[:MOST]
+    plots = [plot for plot in _overview_panels([group for group, _ in shown], presentation) if not plot.empty]
     if not plots:
         return
-    drawn = [run for group in shown for run in group.runs]
+    drawn = [run for _, together in shown for run in together]
     notes = [
         f"{run.name} is no evidence for its variant: {run.excluded_because}."
         for run in drawn
         if not run.counts
     ]
-    means = any(len(group.runs) > 1 for group in shown)
+    means = any(len(together) > 1 for _, together in shown)
     if means:
         notes.append(means_note(presentation))
     if len(drawn) < len(runs):
         notes.append(f"{len(drawn)} of {len(runs)} runs are drawn.")
-    legend = tuple(LegendEntry(_legend_label(group), group.style) for group in shown)
+    legend = tuple(LegendEntry(_legend_label(group.name, runs), group.style) for group, runs in shown)
     heading = "Means over runs" if means else "Run by run"
     yield ReportPicture(name, heading, title, tuple(plots), legend, notes=tuple(notes))
 
 
-def _legend_label(group: CurveGroup) -> str:
+def _legend_label(name: str, runs: Sequence[ReportRun]) -> str:
     """Label of a group in the legend."""
-    if len(group.runs) > 1:
-        return f"{group.name} ({len(group.runs)} runs)"
-    reason = group.runs[0].excluded_because
-    return f"{group.name} — {reason}" if reason else group.name
+    if len(runs) > 1:
+        return f"{name} ({len(runs)} runs)"
+    reason = runs[0].excluded_because
+    return f"{name} — {reason}" if reason else name
 
 
-def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[CurveGroup]:
+def _grouped(
+    runs: Sequence[ReportRun], presentation: Presentation
+) -> Iterator[tuple[Group, list[ReportRun]]]:
     """Runs that are evidence, in the same groups as in `show`; all other runs separately."""
     group_of = {view.run.path: group for group in presentation.groups for view in group.runs}
     by_group: dict[object, list[ReportRun]] = {}
@@ -294,12 +287,12 @@ def _grouped(runs: Sequence[ReportRun], presentation: Presentation) -> Iterator[
     free = count(max((group.style for group in presentation.groups), default=-1) + 1)
     for key, together in by_group.items():
         name, style = (key.name, key.style) if isinstance(key, Group) else (together[0].name, next(free))
-        yield CurveGroup(name, style, tuple(together))
+        yield Group(name, style, tuple(run.view for run in together)), together
 
 
-def _overview_panels(groups: Sequence[CurveGroup], presentation: Presentation) -> Iterator[ReportPanel]:
+def _overview_panels(groups: Sequence[Group], presentation: Presentation) -> Iterator[ReportPanel]:
     """One panel per measure in `SHOWN`; per-layer measures show the middle layer."""
-    columns = [run.columns for group in groups for run in group.runs]
+    columns = [view.columns for group in groups for view in group.runs]
     marks = tuple(mark for one in groups for mark in departure_marks(one))
     for measure in SHOWN:
         layer, title = None, measure.title

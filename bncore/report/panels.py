@@ -9,6 +9,7 @@ import numpy as np
 
 from bncore.config.measure import Measure
 from bncore.figure import Curve, HLine, VLine
+from bncore.follow.groups import Group
 from bncore.measures import MEASURES
 from bncore.report.among_seeds import Beside, beside, beside_by_length
 from bncore.report.comparison_group import BySeed, FigureRuns
@@ -17,7 +18,6 @@ from bncore.report.quantities import as_in_the_paper
 from bncore.report.rank import ReportPanel
 from bncore.report.report_run import ReportRun, Variant
 from bncore.report.series import (
-    CurveGroup,
     DrawnMeasure,
     by_length,
     curves_of,
@@ -183,10 +183,10 @@ def _variant_curves(
     return curves
 
 
-def _seeds(shown: FigureRuns, variant: Variant, drawn: DrawnMeasure) -> CurveGroup:
+def _seeds(shown: FigureRuns, variant: Variant, drawn: DrawnMeasure) -> Group:
     setting = shown.setting
-    runs = tuple(one_per_seed(shown.runs[variant], drawn))
-    return CurveGroup(setting.label(variant), setting.styles[variant], runs)
+    runs = tuple(run.view for run in one_per_seed(shown.runs[variant], drawn))
+    return Group(setting.label(variant), setting.styles[variant], runs)
 
 
 def _departures(shown: FigureRuns, drawn: DrawnMeasure) -> Iterator[VLine]:

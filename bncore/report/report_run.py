@@ -9,7 +9,6 @@ from typing import Any
 
 from bncore.config.errors import escape_control
 from bncore.config.model import Spec
-from bncore.config.observed import Observed
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.report.progress import TrainingCurve, training_curve
@@ -57,15 +56,6 @@ class ReportRun:
         return self.view.run
 
     @property
-    def state(self) -> str:
-        """One of the run states, `dead`, or `unknown`."""
-        return self.view.state
-
-    @property
-    def step(self) -> int:
-        return self.view.step
-
-    @property
     def message(self) -> str:
         """The reason for the state, or for a file that cannot be read; escaped."""
         return self.view.settings_problem or self.view.message
@@ -79,11 +69,6 @@ class ReportRun:
     def spec(self) -> Spec | None:
         """The spec as submitted; None if spec.toml is invalid or the run observed an external training loop."""
         return self.view.submitted
-
-    @property
-    def observed(self) -> Observed | None:
-        """What is known about the observed training loop; None if the run was trained from a spec."""
-        return self.view.settings if isinstance(self.view.settings, Observed) else None
 
     @property
     def name(self) -> str:
@@ -113,7 +98,7 @@ class ReportRun:
     @property
     def steps(self) -> int:
         """Planned number of updates; for a run without a spec, the number made."""
-        return self.spec.steps if self.spec else max(self.step, 1)
+        return self.spec.steps if self.spec else max(self.view.step, 1)
 
     @cached_property
     def training(self) -> TrainingCurve | None:
@@ -121,14 +106,9 @@ class ReportRun:
         return training_curve(self.columns, self.steps)
 
     @property
-    def warning(self) -> str:
-        """Why the last evaluation is not a result; empty if it is."""
-        return self.view.warning
-
-    @property
     def diverged(self) -> bool:
         """Whether the run stopped at a non-finite loss."""
-        return self.state == "diverged"
+        return self.view.state == "diverged"
 
 
 def gather(places: Iterable[RunDir | SweepDir]) -> tuple[ReportRun, ...]:

@@ -15,6 +15,7 @@ from bncore.report.comparison_group import Presentation
 from bncore.report.paper import VARIANTS, PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
+from bncore.store.columns import Columns
 from bncore.store.measured import layer_histograms, layers_of, take, upper
 
 MOST_POINTS = 120
@@ -38,25 +39,20 @@ class DrawnMeasure:
     """``step`` for the absolute difference from the previous measurement, ``start`` for the difference from the
     first; empty for the values themselves."""
 
-    @property
-    def table(self) -> str:
-        """Journal table of the measure."""
-        return self.measure.table
-
 
 Line = tuple[Floats, Floats, Floats]
 """x, low and high, each (n,)."""
 
 
-def line_of(run: ReportRun, drawn: DrawnMeasure) -> Line | None:
-    """The measure over steps; None if the run did not measure it."""
-    points = take(run.columns, drawn.measure, drawn.layer)
+def line_of(columns: Columns, drawn: DrawnMeasure) -> Line | None:
+    """A run's measure over steps; None if it was not measured."""
+    points = take(columns, drawn.measure, drawn.layer)
     x, low = points.x, points.y
     if not len(x):
         return None
     if drawn.change:
         x, low = _changes(x, low, drawn.change)
-    high = upper(run.columns, drawn.measure, drawn.layer)
+    high = upper(columns, drawn.measure, drawn.layer)
     if high is None:
         return x, low, low
     return (x, low, high.y) if len(high.x) == len(x) else None
@@ -75,35 +71,21 @@ def layer_near(runs: Sequence[ReportRun], measure: Measure, wanted: int, depth: 
     return None
 
 
-@dataclass(frozen=True)
-class CurveGroup:
-    """Runs drawn together: the seeds of a variant, or a group."""
-
-    name: str
-    style: int
-    runs: tuple[ReportRun, ...]
-
-    @property
-    def group(self) -> Group:
-        return Group(self.name, self.style, tuple(run.view for run in self.runs))
-
-
-def curves_of(together: CurveGroup, drawn: DrawnMeasure, presentation: Presentation) -> list[Curve]:
+def curves_of(group: Group, drawn: DrawnMeasure, presentation: Presentation) -> list[Curve]:
     """The curves of a group of runs: their mean with its band, or each run separately."""
-    lines = [(run, line) for run in together.runs if (line := line_of(run, drawn)) is not None]
+    lines = [(view, line) for view in group.runs if (line := line_of(view.columns, drawn)) is not None]
     if drawn.change:  # the units of different seeds do not correspond
         lines = lines[:1]
-    measured = replace(together, runs=tuple(run for run, _ in lines))
     if len(lines) > 1 and not presentation.single:
-        curves = list(
-            group_curves(measured.group, drawn.measure, drawn.layer, presentation.band or "interval")
-        )
-        gone = all(run.diverged for run in measured.runs)
-        return [*map(_thinned, curves[:-1]), *(replace(_thinned(one), diverged=gone) for one in curves[-1:])]
-    names = [f"{together.name}, seed {run.seed}" if len(lines) > 1 else together.name for run, _ in lines]
+        measured = replace(group, runs=tuple(view for view, _ in lines))
+        band = presentation.band or "interval"
+        curves = [*map(_thinned, group_curves(measured, drawn.measure, drawn.layer, band))]
+        gone = all(view.state == "diverged" for view in measured.runs)
+        return [*curves[:-1], *(replace(one, diverged=gone) for one in curves[-1:])]
+    names = [f"{group.name}, seed {view.seed}" if len(lines) > 1 else group.name for view, _ in lines]
     return [
-        _thinned(Curve(name, together.style, *line, diverged=run.diverged))
-        for name, (run, line) in zip(names, lines, strict=True)
+        _thinned(Curve(name, group.style, *line, diverged=view.state == "diverged"))
+        for name, (view, line) in zip(names, lines, strict=True)
     ]
 
 
@@ -122,15 +104,15 @@ def one_per_seed(runs: Mapping[int, Sequence[ReportRun]], drawn: DrawnMeasure) -
     """One run per seed that measured it, preferably as in the paper; in order of seed."""
     chosen = []
     for _, ones in sorted(runs.items()):
-        usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, drawn.table))
-        chosen += [run for run in usual_first if line_of(run, drawn) is not None][:1]
+        usual_first = sorted(ones, key=lambda run: not as_in_the_paper(run, drawn.measure.table))
+        chosen += [run for run in usual_first if line_of(run.columns, drawn) is not None][:1]
     return chosen
 
 
-def departure_marks(together: CurveGroup) -> Iterator[VLine]:
+def departure_marks(group: Group) -> Iterator[VLine]:
     """Marks where the mean of a group continues without one of its runs."""
-    for left in departures(together.group) if len(together.runs) > 1 else ():
-        yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", together.style)
+    for left in departures(group) if len(group.runs) > 1 else ():
+        yield VLine(left.step, f"{left.run.run.path.name} {left.why} @{left.step:,}", group.style)
 
 
 def with_range(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) -> list[Curve]:

@@ -109,8 +109,8 @@ def _runs(document: Report) -> Table:
     for run in document.runs:
         table.add_row(
             _text(run.name),
-            _text(run.state),
-            f"{run.step:,}",
+            _text(run.view.state),
+            f"{run.view.step:,}",
             figure(run.view.newest("step", "loss")),
             percent(run.view.newest("eval", "test_accuracy")),
             _text("yes" if run.counts else f"no: {run.excluded_because}"),

@@ -40,7 +40,7 @@ def test_a_run_that_did_not_come_to_its_end_is_shown_and_not_counted(tmp_path: P
 
 def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path) -> None:
     [run] = gather([run_of(tmp_path / "a", spec_of("none"), state="running", steps=7)])
-    assert run.state == "dead"
+    assert run.view.state == "dead"
     assert run.excluded_because == "dead at step 7"
 
 
@@ -132,7 +132,7 @@ def test_no_heartbeat_is_an_unknown_state(tmp_path: Path) -> None:
     write_status(run, Status("finished"))
     run.status_file.unlink()
     [found] = gather([run])
-    assert (found.state, found.counts) == ("unknown", False)
+    assert (found.view.state, found.counts) == ("unknown", False)
     assert SweepDir(tmp_path).path == run.sweep.path
 
 
@@ -144,7 +144,7 @@ def test_a_loop_of_somebody_s_own_is_shown_and_has_no_variant(tmp_path: Path) ->
     )  # fmt: skip
     run.spec_file.write_text(observed_to_toml(own))
     document = report([run])
-    assert document.runs[0].observed == own
+    assert document.runs[0].view.settings == own
     assert document.runs[0].excluded_because == "observes an external training loop"
     assert document.settings == ()
     [picture] = document.pictures

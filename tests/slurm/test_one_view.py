@@ -68,7 +68,7 @@ def test_ls_the_explorer_and_the_report_agree_on_what_slurm_says(sweep: SweepDir
     root = sweep.path.parent
     listed = json.loads(bnrun("ls", "--json", "--root", root, cwd=root).stdout)
     by_ls = {Path(row["path"]).name: (row["state"], row["step"], row["message"]) for row in listed}
-    by_report = {run.run.path.name: (run.state, run.step, run.message) for run in gather([sweep])}
+    by_report = {run.run.path.name: (run.view.state, run.view.step, run.message) for run in gather([sweep])}
     for name, (_, _, state, message) in RUNS.items():
         assert by_ls[name][:2] == (state, 3)
         assert by_ls[name][2].startswith(message)

@@ -116,8 +116,7 @@ class Scope:
     @property
     def measured(self) -> bool:
         """Whether anything was measured, or the runs are too early."""
-        has_effect = any(measure.effect is not None for measure in self.measures)
-        return has_effect or any(part.early for part in self.parts)
+        return any(measure.effect for measure in self.measures) or any(part.early for part in self.parts)
 
 
 @dataclass(frozen=True)

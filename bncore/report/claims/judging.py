@@ -164,8 +164,3 @@ CLAIMS: tuple[Claim, ...] = (
     theorems.LEMMA_CLAIM,
     causes.CLAIM,
 )
-
-
-def judge_all(settings: Sequence[ComparisonGroup]) -> tuple[ClaimVerdict, ...]:
-    """The verdicts on all claims."""
-    return tuple(judge(claim, settings) for claim in CLAIMS)

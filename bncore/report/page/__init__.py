@@ -203,7 +203,7 @@ def panel_table(plot: ChartData) -> PanelTable:
     columns = [
         _paper_at(kept, curve.x, edge, plot) if curve.weight == "paper" else values_at(kept, curve.x, edge)
         for curve in curves
-        for edge in ((curve.low,) if curve.is_line else (curve.low, curve.high))
+        for edge in curve.edges
     ]
     rows = [
         (f"{value:.6g}", *("-" if np.isnan(one) else f"{one:.4g}" for one in values))
