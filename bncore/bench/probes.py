@@ -16,7 +16,7 @@ from bncore.bench.timing import Row, Work, peak_bytes, products_per_second, seco
 from bncore.bench.train import spec_of
 from bncore.config.model import Spec
 from bncore.config.probes import Ics, Landscape, Sharpness
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.nets import LayeredNet
 from bncore.probes.base import Probe
 from bncore.probes.growing import output_sizes

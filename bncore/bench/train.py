@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bncore.bench import handwritten
 from bncore.bench.timing import Row, Work, beside, peak_bytes, seconds, times
 from bncore.config.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.nets import ForwardMode, NormPosition
 from bncore.probes.run import ProbeRunner
 from bncore.store.journal import Journal

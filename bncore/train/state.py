@@ -13,7 +13,7 @@ from torch import Tensor
 from bncore.config.model import Spec
 from bncore.config.single_value import single_value_conflicts
 from bncore.config.stability import stability_threshold
-from bncore.data import Dataset, Split
+from bncore.data.dataset import Dataset, Split
 from bncore.nets import ForwardMode, LayeredNet, accuracy, build, criterion
 from bncore.probes.guard import ieee_float32
 from bncore.probes.view import Parameters, StepView

@@ -22,7 +22,9 @@ from bncore.config.change import Changes, changed
 from bncore.config.errors import SpecError
 from bncore.config.model import Spec
 from bncore.config.toml import resolved_spec_from_toml
-from bncore.data import DataError, Dataset, load
+from bncore.data import DataError
+from bncore.data.dataset import Dataset
+from bncore.data.resident import load
 from bncore.probes.probe_graphs import ProbeGraphs
 from bncore.probes.run import ProbeRunner
 from bncore.store.commands import DropRequest

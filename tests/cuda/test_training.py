@@ -27,7 +27,7 @@ from bncore.config.model import (
     Spec,
 )
 from bncore.config.probes import Activations, Ics, Landscape, Probes, Sharpness
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.probes import growing
 from bncore.probes.growing import growing_batch
 from bncore.probes.ics import layerwise_gradients

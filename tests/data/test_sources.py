@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from bncore.config.model import DLN, MLP, GaussianData, ImageData, Loss, Spec
-from bncore.data import DataError, cifar, describe_source, load, resolve_source
+from bncore.data import DataError, cifar, describe_source, resolve_source
 from bncore.data.arrays import class_balanced_order
 from bncore.data.folder import load_folder
-from bncore.data.resident import gaussian_regression
+from bncore.data.resident import gaussian_regression, load
 from bncore.data.synthetic import CLASSES, synthetic_images
 from bncore.random import generator
 from data.factories import cifar_files, image_tree

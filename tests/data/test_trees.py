@@ -13,9 +13,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from bncore.config.model import MLP, ImageData, Spec
-from bncore.data import DataError, describe_source, load, resolve_source
+from bncore.data import DataError, describe_source, resolve_source
 from bncore.data.folder import load_folder
 from bncore.data.picture import read_picture
+from bncore.data.resident import load
 from data.factories import image_tree
 
 GRAY = np.full((32, 32), 77, dtype=np.uint8)

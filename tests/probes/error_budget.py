@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bncore.config.model import VGG, ImageData, Init, Norm, Optim, Spec
 from bncore.config.probes import Activations, Ics, Landscape, Sharpness
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.probes.activations import ActivationsProbe
 from bncore.probes.ics import IcsProbe
 from bncore.probes.landscape import LandscapeProbe

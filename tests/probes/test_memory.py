@@ -15,7 +15,7 @@ from resume.factories import DEEP_LINEAR, digest, events, make_run, story
 
 from bncore.config.model import DLN, Loss, Noise, Norm, Spec
 from bncore.config.probes import Activations, Ics, Probes
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.nets import LayeredNet
 from bncore.probes import growing
 from bncore.probes import ics as ics_module

@@ -12,7 +12,7 @@ from bncore.bench import probes as bench
 from bncore.bench.timing import products_per_second
 from bncore.config.model import DLN, MLP, VGG, GaussianData, ImageData, Loss, Norm, Optim, Spec
 from bncore.config.probes import Ics, Landscape, Sharpness
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.probes.ics import IcsProbe
 from bncore.probes.landscape import LandscapeProbe
 from bncore.probes.moments import with_few_samples

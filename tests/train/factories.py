@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bncore.config.model import DLN, MLP, Checkpoints, Evaluation, GaussianData, Loss, Norm, Optim, Spec
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.train.state import TrainState
 
 

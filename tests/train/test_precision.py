@@ -15,7 +15,8 @@ from resume.factories import digest, make_run, story, train
 from bncore.config.base import NORM_KINDS
 from bncore.config.model import VGG, Checkpoints, Evaluation, ImageData, Noise, Norm, Optim, Spec
 from bncore.config.probes import Activations, Ics, Landscape, Probes
-from bncore.data import Dataset, load
+from bncore.data.dataset import Dataset
+from bncore.data.resident import load
 from bncore.nets import ForwardMode
 from bncore.probes.growing import growing_batch
 from bncore.probes.ics import layerwise_gradients

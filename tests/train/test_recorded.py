@@ -27,7 +27,7 @@ from bncore.config.model import (
     Spec,
 )
 from bncore.config.probes import Activations, Ics, Landscape, Probes
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.nets import ForwardMode
 from bncore.probes.base import Probe
 from bncore.probes.probe_graphs import ProbeGraphs

@@ -12,7 +12,7 @@ from torch import nn
 
 from bncore.config.model import MLP, Evaluation, GaussianData, ImageData, Loss, Norm, Optim, Schedule, Spec
 from bncore.config.probes import Landscape, Probes
-from bncore.data import load
+from bncore.data.resident import load
 from bncore.probes.run import PROBES
 from bncore.train.checkpoint import params_sha256
 from bncore.train.state import TrainState, evaluate

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bncore.config.change import changed
 from bncore.config.model import MLP, VGG, Evaluation, ImageData, Noise, Norm, Optim, Schedule, Spec
-from bncore.data import Dataset, load
+from bncore.data.dataset import Dataset
+from bncore.data.resident import load
 from bncore.nets import ForwardMode
 from bncore.store.paths import RunDir, list_checkpoints
 from bncore.train import checkpoint, optimizer
