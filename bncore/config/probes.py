@@ -154,7 +154,7 @@ class Activations(Cadence):
 
     layers: tuple[Count, ...] = ()
     """Numbers of the layers, from 1, as in the figures; default: all with a norm position."""
-    bins: Count = 64
+    bins: Annotated[Count, Field(ge=2)] = 64
     """Number of bins per histogram."""
 
 
