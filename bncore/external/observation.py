@@ -158,26 +158,27 @@ class Observation(Controls):
         test_accuracy: float | None = None,
     ) -> None:
         """Journal an evaluation that the loop made of the current model."""
-        fields = _floats(
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-        )
-        self._guarded(lambda: self._write("eval", self.position, **fields))
+        fields = {
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        self._guarded(lambda: self._write_numbers("eval", given))
 
     def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """Journal the loop's own numbers; each name gets a chart. Use ``watch.log(val_loss=0.3)``, or a mapping
         for names such as ``val/loss``. Each tensor is read back, which synchronizes with its device."""
-        self._guarded(lambda: self._log({**(values or {}), **named}))
+        self._guarded(lambda: self._write_numbers("log", {**(values or {}), **named}))
 
-    def _log(self, values: Mapping[str, Any]) -> None:
+    def _write_numbers(self, kind: Literal["eval", "log"], values: Mapping[str, Any]) -> None:
         try:
-            numbers = numbers_of(values, "log")
+            numbers = numbers_of(values, kind)
         except ValueError as error:
             self._refuse(str(error))
             return
-        self._write("log", self.position, **numbers)
+        self._write(kind, self.position, **numbers)
 
     def _refuse(self, reason: str) -> None:
         """Handle an invalid call: warn, or raise if `on_error` is ``raise``."""
@@ -348,9 +349,11 @@ class Observation(Controls):
             raise error
         self._measuring = False
         reason = str(error) if isinstance(error, ObserveError) else f"{type(error).__name__}: {error}"
-        warn(f"observed without probes from now on: {reason}")
         text = f"the probes are taken away: {reason}"
-        self._guarded(lambda: self._write("warning", self.position, text=text))
+        if text not in self._warned:
+            self._warned.add(text)
+            warn(f"observed without probes from now on: {reason}")
+            self._guarded(lambda: self._write("warning", self.position, text=text))
 
     def _close(self) -> None:
         self._open = False

@@ -165,6 +165,8 @@ def observe(  # type: ignore[misc]  # an optimizer as second argument is handled
     ):
         if value not in accepted:
             raise ObserveError(f"{name}: {value!r}; expected {' or '.join(map(repr, accepted))}")
+    if not isinstance(config, Mapping | None):
+        raise ObserveError(f"config: {type(config).__name__}; expected a mapping, such as vars(args)")
     chosen = check_probes(probes)
     check_observable(model, optimizer, chosen, strict=check == "strict")
     net = unwrapped(model)
@@ -186,7 +188,7 @@ def observe(  # type: ignore[misc]  # an optimizer as second argument is handled
         probes=chosen,
         check=check,
         batch=batch if processes.count > 1 else "",
-        tags=tuple(tags),
+        tags=tags if isinstance(tags, str) else tuple(tags),  # a text alone is refused
         config=dict(_flat(config or {})),
     )
     recomputation = Recomputation(
@@ -221,7 +223,8 @@ def _loss(loss_fn: Criterion | None, loss_of: BatchLoss | None) -> tuple[str, Ba
 
 def _flat(table: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Flatten nested tables to plain values by dotted name; values of other types become text."""
-    for name, value in table.items():
+    for name, given in table.items():
+        value = given.item() if getattr(given, "ndim", None) == 0 else given  # of numpy or torch
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:

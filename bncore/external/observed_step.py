@@ -105,8 +105,9 @@ class ObservedStep:
     def record(self, loss: Tensor | float, *, accuracy: Tensor | float | None = None) -> None:
         """Record the step's loss, as the loss function returned it, and the share of the batch that was classified
         correctly. If called once per micro-batch, the step's loss is their weighted sum."""
-        self._losses.append(loss.detach() if isinstance(loss, Tensor) else loss)
-        self.accuracy = accuracy.detach() if isinstance(accuracy, Tensor) else accuracy
+        self._guard(lambda: self._losses.append(_one_number("loss", loss)))
+        if accuracy is not None:
+            self._guard(lambda: setattr(self, "accuracy", _one_number("accuracy", accuracy)))
 
     @property
     def loss(self) -> float | None:
@@ -270,3 +271,18 @@ class ObservedStep:
             held = {name: grads[p] for name, p in named.items() if p in grads}
             self._captured.grads = {name: g if self._scaled else g.clone() for name, g in held.items()}
             self.modes = {module: module.training for module in self._net.modules()}
+
+
+def _one_number(what: str, value: Tensor | float) -> Tensor | float:
+    """A recorded number; a tensor is not read back.
+
+    Raises:
+        ObserveError: it is not one number.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.detach()
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise ObserveError(f"{what}: {type(value).__name__}{shape}; expected one number") from None

@@ -326,6 +326,6 @@ def numbers_of(values: Mapping[Any, Any], what: str) -> dict[str, float]:
             raise ValueError(f"{what}: {name!r} is a name that every event has; expected another")
         try:
             numbers[str(name)] = float(value)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             raise ValueError(f"{what}: {name} = {value!r}; expected a number") from None
     return numbers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,50 @@ def test_a_step_without_a_batch_is_journaled_and_its_probes_are_taken_away(tmp_p
                 step.record(update(net, optimizer))
     assert params_sha256(net) == alone(2)
     assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"loss": torch.ones(3)}, "loss: Tensor of shape (3,); expected one number"),
+        ({"loss": "low"}, "loss: str; expected one number"),
+        ({"loss": 1.0, "accuracy": torch.ones(2)}, "accuracy: Tensor of shape (2,); expected one number"),
+    ],
+)
+def test_a_record_of_no_number_is_told_once_and_the_steps_are_journaled(
+    tmp_path: Path, record: dict[str, Any], said: str
+) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    with pytest.warns(RuntimeWarning, match=f"observed without probes from now on: {re.escape(said)}"), watch:
+        for _ in range(3):
+            with watch.step(BATCH) as step:
+                update(net, optimizer)
+                step.record(**record)
+    assert params_sha256(net) == alone(3)
+    events = journal(tmp_path / "run")
+    assert [e["text"] for e in of_type(events, "warning")] == [f"the probes are taken away: {said}"]
+    assert [e["step"] for e in of_type(events, "step")] == [0, 1, 2]
+
+
+def test_an_evaluation_or_a_log_of_no_number_is_told_and_the_probes_stay(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    with pytest.warns(RuntimeWarning, match="expected a number") as warned, watch:
+        watch.record_eval(test_loss="low")  # type: ignore[arg-type]
+        watch.log(tokens=10**400)
+        watch.record_eval(test_loss=0.5)
+        with watch.step(BATCH) as step:
+            step.record(update(net, optimizer))
+    assert [str(w.message)[:9] for w in warned] == ["eval: tes", "log: toke"]
+    events = journal(tmp_path / "run")
+    assert [e["test_loss"] for e in of_type(events, "eval")] == [0.5]
+    assert of_type(events, "probe") and not of_type(events, "warning")
+
+
+def test_tags_and_config_of_another_kind_are_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="tags = 'baseline': expected a list, each text"):
+        observed(tmp_path / "run", tags="baseline")
+    with pytest.raises(ObserveError, match=r"config: Namespace; expected a mapping, such as vars\(args\)"):
+        observed(tmp_path / "run", config=Namespace(width=3))
 
 
 def test_a_number_for_a_probe_is_refused_with_an_example(tmp_path: Path) -> None:

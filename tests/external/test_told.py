@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 import torch
@@ -51,7 +52,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs, of which one has config and tags."""
     path = tmp_path_factory.mktemp("told")
     observed(path / "runs" / "mine" / "a", config=CONFIG, tags=["baseline", "first try"])
-    observed(path / "runs" / "mine" / "b", config={**CONFIG, "rate": 2.0})
+    observed(
+        path / "runs" / "mine" / "b",
+        config={**CONFIG, "rate": 2.0, "depth": np.int64(9), "clip": torch.tensor(0.5)},
+    )
     return path
 
 
@@ -100,6 +104,7 @@ def test_exports_have_them_too(root: Path) -> None:
         ("config.rate>1", ["b"]),
         ("config.model.width=4", ["a", "b"]),
         ("config.warmup=on config.rate<1", ["a"]),
+        ("config.depth>8 config.clip<1", ["b"]),
         ("config.model.kind=tiny", ["a", "b"]),
         ("config.absent=1", []),
         ("log.temperature>=1", ["a", "b"]),
