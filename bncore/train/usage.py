@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, get_args
 
 import torch
@@ -37,47 +36,32 @@ class Sections:
         self, parts: Sequence[SectionName] = PARTS, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._clock = clock
-        self._sections = {part: _Section(self, part) for part in parts}
+        self._parts = parts
+        seconds: dict[SectionName | None, float] = dict.fromkeys((None, *parts), 0.0)
         self._state: tuple[SectionName | None, float, dict[SectionName | None, float]]
-        self._state = (
-            None,
-            clock(),
-            {None: 0.0, **dict.fromkeys(parts, 0.0)},
-        )  # replaced as a whole, for readers in other threads
+        self._state = None, clock(), seconds  # replaced as a whole, for readers in other threads
 
-    def __call__(self, part: SectionName) -> AbstractContextManager[None]:
-        """A context manager whose time counts for `part`."""
-        return self._sections[part]
+    @contextmanager
+    def __call__(self, part: SectionName) -> Iterator[None]:
+        """A context whose time counts for `part`."""
+        outer = self._enter(part)
+        try:
+            yield
+        finally:
+            self._enter(outer)
 
     def seconds(self) -> dict[SectionName, float]:
         """Seconds spent in each part so far."""
         inside, since, seconds = self._state
         seconds = {**seconds, inside: seconds[inside] + self._clock() - since}
-        return {part: seconds[part] for part in self._sections}
+        return {part: seconds[part] for part in self._parts}
 
-    def enter(self, part: SectionName | None) -> SectionName | None:
+    def _enter(self, part: SectionName | None) -> SectionName | None:
         """Count time for another part from now on; returns the previous one."""
         now = self._clock()
         inside, since, seconds = self._state
         self._state = part, now, {**seconds, inside: seconds[inside] + now - since}
         return inside
-
-
-class _Section:
-    """Context manager of one part; reentrant."""
-
-    def __init__(self, sections: Sections, part: SectionName) -> None:
-        self._sections = sections
-        self._part = part
-        self._outer: list[SectionName | None] = []
-
-    def __enter__(self) -> None:
-        self._outer.append(self._sections.enter(self._part))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._sections.enter(self._outer.pop())
 
 
 MIB = 2**20
