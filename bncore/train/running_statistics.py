@@ -48,16 +48,11 @@ class StatisticsBackup:
 
 def overflowed(net: LayeredNet) -> list[int]:
     """Numbers of the layers whose running statistics are not finite, if their present norm uses them."""
-    norms = [
-        (number, layer.norm)
+    statistics = {
+        number: torch.cat([layer.norm.running_mean, layer.norm.running_var])
         for number, layer in enumerate(net.layers, start=1)
         if layer.norm is not None and layer.norm.kind not in WITHOUT_STATISTICS
-    ]
-    tensors = [tensor for _, norm in norms for tensor in (norm.running_mean, norm.running_var)]
-    if not tensors or bool(torch.cat(tensors).isfinite().all()):
+    }
+    if not statistics or bool(torch.cat(list(statistics.values())).isfinite().all()):
         return []
-    return [
-        number
-        for number, norm in norms
-        if not bool(torch.cat([norm.running_mean, norm.running_var]).isfinite().all())
-    ]
+    return [number for number, tensor in statistics.items() if not bool(tensor.isfinite().all())]

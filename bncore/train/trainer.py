@@ -8,7 +8,7 @@ same path from its newest checkpoint: events already journaled are compared with
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Literal
 
@@ -128,21 +128,18 @@ class Trainer:
     def save_checkpoint(self, *, requested: bool = False) -> None:
         """Write a checkpoint of the state before the next update, journal it, and prune old ones."""
         with self._sections("checkpoints"):
-            self._save_checkpoint(requested=requested)
-
-    def _save_checkpoint(self, *, requested: bool) -> None:
-        self.journal.check_owned()
-        self.journal.sync()
-        state = {
-            **self.session.state_dict(),
-            "probes": self.probes.state_dict(),
-            "changes": self._changes,
-            "requests": self.requests.applied_ids(self.position),
-            "evaluated": self._evaluated == self.position,
-        }
-        path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
-        self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")
-        checkpoint.prune(self.run_dir.checkpoints, self.spec.checkpoint.keep)
+            self.journal.check_owned()
+            self.journal.sync()
+            state = {
+                **self.session.state_dict(),
+                "probes": self.probes.state_dict(),
+                "changes": self._changes,
+                "requests": self.requests.applied_ids(self.position),
+                "evaluated": self._evaluated == self.position,
+            }
+            path = checkpoint.save(self.run_dir.checkpoints, self.position, state, requested=requested)
+            self.journal.append("checkpoint", self.position, path=f"checkpoints/{path.name}")
+            checkpoint.prune(self.run_dir.checkpoints, self.spec.checkpoint.keep)
         self._saved = self.position
         self._checkpoint_due = self._next_timed_checkpoint()
 
@@ -238,12 +235,13 @@ class Trainer:
         """Run the probes due at this step, journal their results, and release the step's view."""
         view, self.session.view = self.session.view, None
         unseen, self.session.unseen = self.session.unseen, None
+        results: Iterator[Measured | Failed]
         if view is not None:
-            self._journal_probes(step, self.probes.measure(view, self.journal.expected_probes(step)))
+            results = self.probes.measure(view, self.journal.expected_probes(step))
         elif unseen is not None:
-            self._journal_probes(step, self.probes.without_memory(step, unseen))
-
-    def _journal_probes(self, step: int, results: Iterable[Measured | Failed]) -> None:
+            results = self.probes.without_memory(step, unseen)
+        else:
+            return
         with self._sections("probes"):
             for result in results:
                 if isinstance(result, Measured):

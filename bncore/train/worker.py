@@ -38,7 +38,7 @@ from bncore.store.owner import Owner, Ownership, acquire
 from bncore.store.paths import RunDir, list_checkpoints, meta_of
 from bncore.store.replay_diff import MOVED, environment_diff
 from bncore.store.requests import halting, may_ask, waiting
-from bncore.store.status import State, find_stalled, read_status
+from bncore.store.status import find_stalled, read_status
 from bncore.train import checkpoint
 from bncore.train.async_steps import steps_ahead
 from bncore.train.control import Signals, end_with_parent
@@ -106,9 +106,8 @@ def _acquire(run: RunDir, task: SlurmTask | None, *, force: bool) -> Ownership:
             return True
         return bool(find_stalled([run]))
 
-    if task is None:
-        return acquire(run, force=force, silent=silent)
-    return acquire(run, force=force, silent=silent, task=task.name, restarts=task.restarts)
+    name, restarts = (task.name, task.restarts) if task is not None else ("", 0)
+    return acquire(run, force=force, silent=silent, task=name, restarts=restarts)
 
 
 def _train(
@@ -138,9 +137,9 @@ def _train(
         probes = ProbeRunner(spec, ProbeGraphs(graphs.recorder, LOGGER.warning))
         journal = Journal(run.journal_file, ownership.is_valid, fence=ownership.contested)
         lineage = read_lineage(run)
-        if ended := _ended(journal):
-            heartbeat.step = ended[0]
-            heartbeat.stop(ended[1])
+        if ended := next((event for event in journal.events if event["type"] == "finished"), None):
+            heartbeat.step = ended["step"]
+            heartbeat.stop(ended["state"])
             return OK
         drop_requests(run, journal)
         resume_point = _begin(run, session, probes, journal, lineage)
@@ -254,12 +253,6 @@ def _choose_algorithms() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads uninitialized memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set dynamically by torch
-
-
-def _ended(journal: Journal) -> tuple[int, State] | None:
-    """Step and state in which a run has ended for good; None if it can continue."""
-    end = next((event for event in journal.events if event["type"] == "finished"), None)
-    return None if end is None else (end["step"], end["state"])
 
 
 def _begin(
