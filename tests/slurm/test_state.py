@@ -88,7 +88,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 def test_the_record_knows_the_newest_task_of_a_run(run: RunDir) -> None:
     record = read_record(run.sweep)
-    first, second = Job("7", ("a-s0", "b-s0"), 1, 1.0), Job("9", ("b-s0",), 1, 2.0)
+    first, second = Job("7", 1, 1.0, {"0": "a-s0", "1": "b-s0"}), Job("9", 1, 2.0, {"0": "b-s0"})
     assert record == Record(SlurmOptions(partition="gpu"), (first, second))
     assert record.task_of(run) == "9_0"
     assert record.task_of(RunDir(run.path.parent / "a-s0")) == "7_0"

@@ -143,7 +143,7 @@ def test_stopping_it_cancels_what_waits_and_resuming_submits_it_again(folder: Pa
     assert "tiny-001/l1-s0: queued; it will start automatically" in done.stderr
     record = read_record(sweep)
     assert record is not None
-    assert [(job.id, job.runs) for job in record.jobs][1:] == [("8", ("batch-s0",))]
+    assert [(job.id, job.tasks) for job in record.jobs][1:] == [("8", {"0": "batch-s0"})]
     assert (record.options.partition, record.options.time) == ("gpu", "90")
     assert (record.task_of(second), record.task_of(third)) == ("8_0", "7_2")
     assert states(sweep) == ["finished", "queued", "queued"]

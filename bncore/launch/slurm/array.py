@@ -7,18 +7,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from bncore.config.errors import Problem, SpecError
 from bncore.config.toml import resolved_spec_from_toml
 from bncore.launch.slurm import client as slurm
 from bncore.launch.slurm.options import SlurmOptions
-from bncore.plain_files import read_plain
-from bncore.store.files import replace_file
+from bncore.store.files import read_as, replace_file
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import set_unowned_state
 
@@ -110,12 +109,12 @@ class Job:
     """One array that was submitted for a sweep."""
 
     id: str
-    runs: tuple[str, ...]
-    """Name of the run directory of each task."""
     jobs: int
     """Maximum number of concurrent tasks."""
     t: float
     """Time of submission, in seconds since 1970."""
+    tasks: dict[str, str]
+    """Name of the run directory of each task, by index in the array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +128,13 @@ class Record:
     def task_of(self, run: RunDir) -> str | None:
         """``<array job>_<index>`` of the newest task of a run; None if there is none."""
         for job in reversed(self.jobs):
-            if run.path.name in job.runs:
-                return f"{job.id}_{job.runs.index(run.path.name)}"
+            for index, name in job.tasks.items():
+                if name == run.path.name:
+                    return f"{job.id}_{index}"
         return None
+
+
+_RECORD = TypeAdapter(Record)
 
 
 def record_file(sweep: SweepDir) -> Path:
@@ -146,14 +149,7 @@ def script_file(sweep: SweepDir) -> Path:
 
 def read_record(sweep: SweepDir) -> Record | None:
     """A sweep's record; None if it was never submitted to Slurm, or if the file is invalid."""
-    try:
-        table = orjson.loads(read_plain(record_file(sweep)))
-        options = {
-            f.name: table["options"][f.name] for f in fields(SlurmOptions) if f.name in table["options"]
-        }
-        return Record(SlurmOptions(**options), tuple(map(_job, table["jobs"])))
-    except (OSError, orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
-        return None
+    return read_as(_RECORD, record_file(sweep))
 
 
 def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jobs: int) -> str:
@@ -172,10 +168,12 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
     job = slurm.sbatch(script_file(sweep), hold=True)
     try:
         before = read_record(sweep)
-        submitted = Job(job, names, min(jobs, len(runs)), time.time())
-        _write(sweep, Record(options, (*(before.jobs if before else ()), submitted)))
-        for run in runs:
-            set_unowned_state(run, "queued", f"task {names.index(run.path.name)} of Slurm's job {job}")
+        tasks = {str(index): name for index, name in enumerate(names)}
+        submitted = Job(job, min(jobs, len(runs)), time.time(), tasks)
+        record = Record(options, (*(before.jobs if before else ()), submitted))
+        replace_file(record_file(sweep), orjson.dumps(asdict(record), option=orjson.OPT_INDENT_2))
+        for index, run in enumerate(runs):
+            set_unowned_state(run, "queued", f"task {index} of Slurm's job {job}")
         slurm.release(job)
     except BaseException:  # including Ctrl-C: the job would be left unrecorded
         with suppress(slurm.SlurmError):
@@ -187,18 +185,3 @@ def submit(sweep: SweepDir, runs: Sequence[RunDir], options: SlurmOptions, *, jo
 def _threads(runs: Sequence[RunDir]) -> int:
     """Processors per task: the maximum that any run needs."""
     return max(int(resolved_spec_from_toml(run.spec_file).threads) for run in runs)
-
-
-def _job(table: dict[str, Any]) -> Job:
-    tasks = table["tasks"]
-    runs = tuple(tasks[str(i)] for i in range(len(tasks)))
-    return Job(str(table["id"]), runs, int(table["jobs"]), float(table["t"]))
-
-
-def _write(sweep: SweepDir, record: Record) -> None:
-    jobs = [
-        {"id": job.id, "jobs": job.jobs, "t": job.t, "tasks": {str(i): run for i, run in enumerate(job.runs)}}
-        for job in record.jobs
-    ]
-    content = {"options": asdict(record.options), "jobs": jobs}
-    replace_file(record_file(sweep), orjson.dumps(content, option=orjson.OPT_INDENT_2))
