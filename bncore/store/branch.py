@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from bncore.store.lineage import Lineage, memory_of, read_lineage, write_lineage
 from bncore.store.paths import CheckpointFile, RunDir, SweepDir, checkpoint_name, list_checkpoints
 from bncore.store.requests import user_name
 from bncore.store.status import Status, read_status, write_status
-from bncore.store.sweep import next_name
+from bncore.store.sweep import new_directory
 
 Usable = Callable[[Path], bool]
 """Predicate: can the checkpoint at this path be loaded?"""
@@ -32,16 +31,17 @@ UPDATING = frozenset({"eval", "step", "probe", "probe_failed"})
 """Types of events that are journaled only once the update of their step has begun."""
 
 
-def _any(_: Path) -> bool:
-    return True
-
-
 class BranchError(StoreError):
     """The run cannot be forked or replayed as requested; the message says why and what would be accepted."""
 
 
 def fork(
-    parent: RunDir, *, at: int | None, changes: Changes, follow: bool = False, usable: Usable = _any
+    parent: RunDir,
+    *,
+    at: int | None,
+    changes: Changes,
+    follow: bool = False,
+    usable: Usable = lambda _: True,
 ) -> RunDir:
     """Create ``<parent>-fork-<n>`` next to `parent`: identical up to step `at`, where `changes` are applied.
 
@@ -65,36 +65,40 @@ def fork(
     checkpoints = list_checkpoints(parent.checkpoints)
     own = read_lineage(parent)
     first = own.step if own is not None else 0
-    step = _fork_step(parent, spec, events, checkpoints, first) if at is None else at
     last = _last_step(parent, spec, events)
-    if not first <= step <= last:
+    if at is None:
+        steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
+        if not steps:
+            why = f"no checkpoint to fork from; say --at STEP, from {first} to {last}"
+            raise BranchError(f"{parent.name}: {why}")
+        at = steps[-1]
+    if not first <= at <= last:
         why = f"; before step {first} it is its parent's" if first else ""
-        raise BranchError(f"--at: {step}; expected a step of {parent.name}, from {first} to {last}{why}")
-    before = [e for e in events if e["type"] == "request" and e["step"] <= step]
+        raise BranchError(f"--at: {at}; expected a step of {parent.name}, from {first} to {last}{why}")
+    before = [e for e in events if e["type"] == "request" and e["step"] <= at]
     inherited = own.changes if own is not None else {}
-    request = _change_request(spec, inherited, before, step, changes)
-    with _building(parent.path.parent, f"{parent.path.name}-fork-") as (building, name):
+    request = _change_request(spec, inherited, before, at, changes)
+    with new_directory(parent.path.parent, f"{parent.path.name}-fork", digits=1) as (building, finish):
         run = RunDir(building)
         _fill(run, spec, parent)
-        start = _copy_checkpoint([c for c in checkpoints if first <= c.step <= step], run, usable)
+        start = _copy_checkpoint([c for c in checkpoints if first <= c.step <= at], run, usable)
         if start < first:
             raise BranchError(f"{parent.name}: itself a fork, and its checkpoint of step {first} is gone")
         held = _in_force(spec, inherited, [e for e in before if e["step"] < start])
         requests = tuple(e for e in before if e["step"] >= start)
-        later = [e for e in events if e["type"] == "request" and e["step"] > step] if follow else []
+        later = [e for e in events if e["type"] == "request" and e["step"] > at] if follow else []
         script = (*requests, *request, *later)
-        measured = tuple(memory_of(e for e in events if start <= e["step"] < step))
-        lineage = Lineage("fork", f"../{parent.path.name}", start, step, None, script, measured, held)
+        measured = tuple(memory_of(e for e in events if start <= e["step"] < at))
+        lineage = Lineage("fork", f"../{parent.path.name}", start, at, None, script, measured, held)
         write_lineage(run, lineage)
-        final = name()
-    return RunDir(final)
+        return RunDir(finish())
 
 
-def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = _any) -> SweepDir:
+def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = lambda _: True) -> SweepDir:
     """Create a sweep of replays of `runs`, all from one sweep: same specs, same requests as in their journals.
 
     Arguments:
-        out: the new sweep's directory, which must not exist; default: ``<sweep>-replay-<n>`` next to the sweep.
+        out: the new sweep's directory, new or empty; default: ``<sweep>-replay-<n>`` next to the sweep.
         usable: as for `fork`.
 
     Raises:
@@ -102,8 +106,8 @@ def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = _any
         StoreError: the file system refuses.
     """
     sweep = runs[0].sweep
-    folder = (out or sweep.path).parent
-    with _building(folder, f"{sweep.path.name}-replay-", exactly=out) as (building, name):
+    folder, copy, hint = sweep.path.parent, f"{sweep.path.name}-replay", "; say --out elsewhere"
+    with new_directory(folder, copy, digits=1, out=out, hint=hint) as (building, finish):
         with suppress(OSError):
             shutil.copyfile(sweep.sweep_file, building / "sweep.toml")
         (building / "inbox").mkdir()
@@ -112,8 +116,7 @@ def replay(runs: list[RunDir], *, out: Path | None = None, usable: Usable = _any
         if len(runs) < len(sweep.runs()) or not (building / "sweep.toml").exists():
             table = {"notes": [f"replay of {sweep.name}"], "queue": [run.path.name for run in runs]}
             (building / "sweep.toml").write_text(tomli_w.dumps(table))
-        final = name()
-    return SweepDir(final)
+        return SweepDir(finish())
 
 
 def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
@@ -150,17 +153,6 @@ def updates_begun(events: list[Event]) -> int:
         for event in events
     )
     return max(steps, default=0)
-
-
-def _fork_step(
-    parent: RunDir, spec: Spec, events: list[Event], checkpoints: list[CheckpointFile], first: int
-) -> int:
-    steps = [c.step for c in checkpoints if first <= c.step < spec.steps]
-    if not steps:
-        last = _last_step(parent, spec, events)
-        why = f"no checkpoint to fork from; say --at STEP, from {first} to {last}"
-        raise BranchError(f"{parent.name}: {why}")
-    return steps[-1]
 
 
 def _last_step(parent: RunDir, spec: Spec, events: list[Event]) -> int:
@@ -222,32 +214,3 @@ def _copy_checkpoint(checkpoints: list[CheckpointFile], run: RunDir, usable: Usa
             return one.step
         copy.unlink()
     return 0
-
-
-@contextmanager
-def _building(folder: Path, prefix: str, exactly: Path | None = None) -> Iterator[tuple[Path, Any]]:
-    """Yield a hidden directory to fill and a function that renames it: the result appears whole or not at all."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=folder))
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {error.strerror}; say --out elsewhere") from error
-
-    def name() -> Path:
-        while True:
-            final = exactly or folder / next_name(folder, prefix.removesuffix("-"), digits=1)
-            try:
-                building.rename(final)
-            except OSError as error:
-                if exactly is None and final.exists():  # another process has just taken this number
-                    continue
-                raise StoreError(f"{final}: cannot be written: {error.strerror}") from error
-            return final
-
-    try:
-        building.chmod(0o755)
-        yield building, name
-    except OSError as error:
-        raise StoreError(f"{building}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)

@@ -6,6 +6,8 @@ import errno
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tomli_w
@@ -28,33 +30,54 @@ def create_sweep(plan: Plan, *, root: Path, out: Path | None = None) -> SweepDir
     Raises:
         StoreError: `out` is not empty, or the file system refuses; nothing is left behind.
     """
+    with new_directory(root, plan.experiment.name, out=out) as (building, finish):
+        _fill(plan, building)
+        return SweepDir(finish())
+
+
+@contextmanager
+def new_directory(
+    folder: Path, name: str, *, digits: int = 3, out: Path | None = None, hint: str = ""
+) -> Iterator[tuple[Path, Callable[[], Path]]]:
+    """Yield a hidden directory to fill, and a function that gives it its name and returns its path: the result
+    appears whole or not at all.
+
+    Arguments:
+        folder, name, digits: as for `next_name`.
+        out: the final path instead of a numbered one in `folder`; must be new or empty.
+        hint: end of the message if nothing can be created there.
+
+    Raises:
+        StoreError: `out` is not empty, or the file system refuses; nothing is left behind.
+    """
+    if out is not None and ".." in out.parts:
+        out = out.resolve()
     try:
-        if out is not None:
-            return _create_at(plan, out.resolve() if ".." in out.parts else out)
-        root.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                return _create_at(plan, root / next_name(root, plan.experiment.name))
-            except OSError as error:  # another process has just taken this number
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
+        if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise FileExistsError(errno.EEXIST, "exists and is not an empty directory")
+        folder = folder if out is None else out.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
     except OSError as error:
-        raise StoreError(f"{out or root}: cannot be written: {error.strerror}") from error
+        raise StoreError(f"{out or folder}: cannot be written: {error.strerror}{hint}") from error
 
+    def finish() -> Path:
+        while True:
+            final = out or folder / next_name(folder, name, digits=digits)
+            try:
+                return building.rename(final)  # fails if another directory there is not empty
+            except OSError:
+                if out is not None or not final.exists():
+                    raise
+                # Another process has just taken this number.
 
-def _create_at(plan: Plan, path: Path) -> SweepDir:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(errno.EEXIST, "exists and is not an empty directory", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         building.chmod(0o755)
-        _fill(plan, building)
-        building.rename(path)  # fails if the directory is no longer empty
-    except BaseException:
+        yield building, finish
+    except OSError as error:
+        raise StoreError(f"{out or folder}: cannot be written: {error.strerror}") from error
+    finally:
         shutil.rmtree(building, ignore_errors=True)
-        raise
-    return SweepDir(path)
 
 
 def _fill(plan: Plan, path: Path) -> None:
