@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,14 +129,9 @@ class Requests:
         while self._refused:
             self._journal.append("warning", step, text=f"inbox: {self._refused.popleft()}")
         caught_up = self._journal.caught_up and not self._journaled
-        with self._lock:
-            heard = [
-                r
-                for r in self._waiting
-                if _due(r, step) and (caught_up or not self._handlers[r.command.kind].replayed)
-            ]
-            self._waiting = [r for r in self._waiting if r not in heard]
-        yield from heard
+        yield from self._take_waiting(
+            lambda r: _due(r, step) and (caught_up or not self._handlers[r.command.kind].replayed)
+        )
 
     def has_due(self, step: int) -> bool:
         """Whether `requests_at` might yield anything."""
@@ -200,11 +195,7 @@ class Requests:
         for event in self._script.pop(step, []):  # requests that also came too late in the original run
             self._append(event, step)
         self.poll_inbox()
-        with self._lock:
-            left, self._waiting = self._waiting, []
-        for request in left:
-            self._journal_request(request, step, reason=reason)
-            _remove(request)
+        self._reject(step, lambda _: True, reason)
 
     def reject_stale(self, step: int, stale: Collection[str]) -> None:
         """Journal requests to an earlier process of this run as rejected: that process has ended, and whoever
@@ -213,13 +204,18 @@ class Requests:
         Arguments:
             stale: ids of those requests: the result of `bncore.store.requests.halting` when the run was resumed.
         """
+        reason = "asked of an earlier process of this run, which has ended"
+        self._reject(step, lambda request: request.id in stale, reason)
+
+    def _take_waiting(self, which: Callable[[Request], bool]) -> list[Request]:
         with self._lock:
-            rejected = [request for request in self._waiting if request.id in stale]
-            self._waiting = [request for request in self._waiting if request.id not in stale]
-        for request in rejected:
-            self._journal_request(
-                request, step, reason="asked of an earlier process of this run, which has ended"
-            )
+            taken = [request for request in self._waiting if which(request)]
+            self._waiting = [request for request in self._waiting if request not in taken]
+        return taken
+
+    def _reject(self, step: int, which: Callable[[Request], bool], reason: str) -> None:
+        for request in self._take_waiting(which):
+            self._journal_request(request, step, reason=reason)
             _remove(request)
 
     def poll_inbox(self) -> None:
