@@ -53,7 +53,9 @@ class Supervisor:
         """Execute all runs; see `LocalSweep.run`. Runs are queued until their turn comes."""
         for run in self._runs:
             _queue(run)
-        self._ownership = self._acquire()
+        self._sweep.inbox.mkdir(exist_ok=True)
+        with suppress(AlreadyOwnedError):
+            self._ownership = acquire(self._sweep)
 
         def tick() -> None:
             self._hear()
@@ -70,12 +72,6 @@ class Supervisor:
                 self._next_beat = 0.0
                 self._beat("stopped" if self.local.stopping else "finished")
                 self._ownership.release()
-
-    def _acquire(self) -> Ownership | None:
-        self._sweep.inbox.mkdir(exist_ok=True)
-        with suppress(AlreadyOwnedError):
-            return acquire(self._sweep)
-        return None
 
     def _hear(self) -> None:
         if self._ownership is None:

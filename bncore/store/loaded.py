@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,14 +98,9 @@ class LoadedRun:
         Raises:
             ImportError: neither is installed.
         """
-        if find_spec("polars"):
-            import polars  # noqa: PLC0415 - optional
-
-            return polars.DataFrame(self.flat_table(name))
-        if find_spec("pandas"):
-            import pandas  # noqa: PLC0415 - optional
-
-            return pandas.DataFrame(self.flat_table(name))
+        for library in ("polars", "pandas"):
+            if find_spec(library):
+                return import_module(library).DataFrame(self.flat_table(name))
         raise ImportError("frames need polars or pandas: pip install polars")
 
 

@@ -16,7 +16,7 @@ import orjson
 from bncore.plain_files import open_plain
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
-from bncore.store.journal import Event, check_schema, event_of, is_event
+from bncore.store.journal import Event, check_schema, event_of
 from bncore.store.machine_log import MACHINE, machine_events
 from bncore.store.paths import RunDir
 
@@ -137,11 +137,8 @@ class Reader:
 
     def _one_by_one(self, lines: list[bytes], offset: int) -> Iterator[Event]:
         for line in lines:
-            try:
-                event = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                event = None
-            if is_event(event):
+            event = event_of(line)
+            if event is not None:
                 yield event
             else:
                 self.columns.skipped.append(f"byte {offset}: {line[:60]!r}")
