@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bncore.config.errors import escape_control
 from bncore.config.measure import Measure, ReferenceLine
-from bncore.config.probes import Cadence, Probes
+from bncore.config.probes import Probes
 
 _BATCH = "the step's own batch, before the update"
 
@@ -77,9 +77,8 @@ def _declared() -> Iterator[tuple[str, tuple[Measure, ...]]]:
     """Measures by table."""
     yield "step", TRAINING
     yield "eval", EVALUATION
-    for name, field in Probes.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Cadence):
-            yield f"probe:{name}", field.annotation.measures
+    for name, probe in Probes():
+        yield f"probe:{name}", probe.measures
     yield "probe:fidelity", FIDELITY
     yield "machine", MACHINE
 

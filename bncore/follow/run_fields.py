@@ -16,7 +16,7 @@ from bncore.config.fields import dotted, leaves, types_at
 from bncore.config.measure import Measure
 from bncore.config.observed import Observed
 from bncore.config.overrides import ALIASES, suggestion
-from bncore.config.probes import Cadence, Probes
+from bncore.config.probes import Probes
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES
@@ -116,11 +116,6 @@ _SAME = {"experiment": "preset", "name": "run"} | {
 """Field names by alias. `loss` is the measure and `loss.kind` the setting, whereas `lr` is the setting."""
 BEST = "best_"
 """Prefix that turns the key of a measure into the name of its best value."""
-PROBES = tuple(
-    name
-    for name, field in Probes.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Cadence)
-)
 
 
 @cache
@@ -190,7 +185,7 @@ def is_read(view: RunView, name: str) -> bool:
 
 def measured_names() -> tuple[str, ...]:
     """Names that `has` accepts."""
-    return tuple(dict.fromkeys((*PROBES, "eval", *MEASURES)))
+    return tuple(dict.fromkeys((*Probes.model_fields, "eval", *MEASURES)))
 
 
 def _of_setting(path: tuple[str, ...]) -> RunField:
@@ -214,14 +209,12 @@ def _of_measure(measure: Measure) -> RunField:
         values = take(view.columns, measure, layer).y
         return float(values[-1]) if len(values) else None
 
-    unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
-    return RunField(measure.key, newest, unit=unit, kind="measure")
+    return RunField(measure.key, newest, unit=_unit(measure), kind="measure")
 
 
 def _of_best(measure: Measure) -> Iterator[RunField]:
     """Fields for the best value and its step, if the measure has one value per step and a better direction."""
     if measure.better and not measure.per:
-        unit: Literal["", "fraction"] = "fraction" if measure.unit == "fraction" else ""
 
         def best(view: RunView) -> Best | None:
             return best_of(take(view.columns, measure), measure)
@@ -230,10 +223,14 @@ def _of_best(measure: Measure) -> Iterator[RunField]:
             return result.value if (result := best(view)) else None
 
         def step(view: RunView) -> Value:
-            return the_best.step if (the_best := best(view)) else None
+            return result.step if (result := best(view)) else None
 
-        yield RunField(f"{BEST}{measure.key}", value, unit=unit, kind="measure")
+        yield RunField(f"{BEST}{measure.key}", value, unit=_unit(measure), kind="measure")
         yield RunField(f"{BEST}{measure.key}_step", step, kind="measure")
+
+
+def _unit(measure: Measure) -> Literal["", "fraction"]:
+    return "fraction" if measure.unit == "fraction" else ""
 
 
 def values_of(field: RunField, views: Iterator[RunView]) -> list[str]:
