@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from importlib.util import find_spec
@@ -174,8 +174,7 @@ def _find(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> 
 
 
 def _loaded(run: RunDir) -> Run:
-    read = read_run(run.path)
-    return Run(**{one.name: getattr(read, one.name) for one in fields(read)})
+    return Run(**vars(read_run(run.path)))
 
 
 def _views(runs: Sequence[RunDir]) -> list[RunView]:

@@ -23,7 +23,7 @@ import numpy as np
 from bncore.config.measure import Measure
 from bncore.figure import Floats, values_at
 from bncore.report.comparison_group import BySeed, FigureRuns
-from bncore.report.paper import LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
+from bncore.report.paper import LOGARITHMIC, PaperCurve, all_curves
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.rank import Aligned, PaperRank, as_far, looks, smoothed, spacing
 from bncore.report.report_run import ReportRun, Variant
@@ -62,10 +62,8 @@ def beside(shown: FigureRuns, panel: str, drawn: DrawnMeasure) -> Iterator[Besid
     """
     key, log = drawn.measure.key, (drawn.measure.key, shown.figure) in LOGARITHMIC
     for curve in all_curves(key, shown.figure, layer=drawn.layer):
-        variant = _variant(curve, shown)
-        seeds = _counted(shown.runs[variant], drawn.measure.table) if variant else []
-        if variant is None or not seeds:
-            continue
+        variant = curve.variant(shown.figure)
+        seeds = _counted(shown.runs.get(variant, {}), drawn.measure.table)
         grid = spacing(curve.x)
         lines = [(run, line) for run in seeds if (line := _line(run, drawn, grid)) is not None]
         if not lines:
@@ -86,10 +84,10 @@ def beside_by_length(shown: FigureRuns, measure: Measure) -> Iterator[Beside]:
     for curve in all_curves(measure.key, shown.figure):
         by_legend.setdefault(curve.legend, []).append(curve)
     for legend, curves in by_legend.items():
-        variant = _variant(curves[0], shown)
-        seeds = _counted(shown.runs[variant], measure.table) if variant else []
+        variant = curves[0].variant(shown.figure)
+        seeds = _counted(shown.runs.get(variant, {}), measure.table)
         lines = [(run, line) for run in seeds if (line := _by_length(run, measure.field))]
-        if variant is not None and lines:
+        if lines:
             aligned = align_lengths(curves, [line for _, line in lines])
             seeds = [run for run, _ in lines]
             yield _beside(shown, measure.title, variant, legend, aligned or NO_STEP, seeds=seeds)
@@ -170,16 +168,6 @@ def _beside(
     looked = looks(ranked)
     reason = "" if looked else NO_STEP
     return Beside(variant, replace(rank, looks=looked, as_far=as_far(ranked), reason=reason), aligned)
-
-
-def _variant(curve: PaperCurve, shown: FigureRuns) -> Variant | None:
-    """The variant of our runs that corresponds to a curve, or None."""
-    if curve.legend not in VARIANTS:
-        return None
-    norm, noisy = VARIANTS[curve.legend]
-    rate = curve.rate if curve.rate is not None else RATES.get(shown.figure)
-    wanted = Variant(norm, "noise" if noisy else "", rate or 0.0)
-    return wanted if wanted in shown.runs else None
 
 
 def _counted(runs: BySeed, table: str) -> list[ReportRun]:

@@ -201,17 +201,14 @@ def _setting(runs: Sequence[ReportRun], presentation: Presentation) -> Compariso
 
 def title_of(spec: Spec, data: str = "") -> str:
     """Network, data, steps and batch size, in words."""
-    net: object = spec.net
-    match net:
-        case VGG():
+    match spec.net:
+        case VGG() as net:
             name = net.kind.upper().replace("VGG", "VGG-")
             name += f" at width {net.width:g}" if net.width != 1 else ""
-        case DLN():
+        case DLN() as net:
             name = f"{net.depth}-layer linear network"
-        case MLP():
+        case MLP() as net:
             name = f"perceptron of {len(net.hidden)} hidden layers"
-        case _:
-            name = "network"
     batch = "full batches" if spec.batch_size == "full" else f"batches of {spec.batch_size}"
     where = "Gaussian regression" if isinstance(spec.data, GaussianData) else _images(spec.data, data)
     return f"{name} on {where}, {spec.steps:,} steps, {batch}"

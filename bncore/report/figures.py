@@ -160,7 +160,7 @@ def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
         title=f"Fig {figure.number}: {figure.title}",
         setting=setting.title,
         panels=plots,
-        legend=tuple(LegendEntry(_key_label(shown, v), setting.styles[v]) for v in shown.runs),
+        legend=tuple(_legend(shown)),
         has_paper=has_paper,
         columns=_columns(plots),
         notes=(*CAVEATS.get(figure.number, ()), *((ONE_SEED,) if has_paper else ()), *_notes(shown, plots)),
@@ -192,9 +192,10 @@ def _shown(figure: Figure, setting: ComparisonGroup) -> FigureRuns | None:
     return FigureRuns(figure.number, setting, runs) if any(map(figure.wants, runs)) else None
 
 
-def _key_label(shown: FigureRuns, variant: Variant) -> str:
-    seeds = len(shown.runs[variant])
-    return f"{shown.setting.label(variant)} ({seeds} seed{'s' if seeds > 1 else ''})"
+def _legend(shown: FigureRuns) -> Iterator[LegendEntry]:
+    for variant, seeds in shown.runs.items():
+        number = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+        yield LegendEntry(f"{shown.setting.label(variant)} ({number})", shown.setting.styles[variant])
 
 
 def _notes(shown: FigureRuns, plots: Sequence[ReportPanel]) -> Iterator[str]:

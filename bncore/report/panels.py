@@ -212,13 +212,13 @@ def _first(runs: BySeed, table: str) -> ReportRun:
 def _paper(shown: FigureRuns, key: str, layer: int | None) -> list[Curve]:
     curves = all_curves(key, shown.figure, layer=layer)
     styles = {variant: shown.setting.styles[variant] for variant in shown.runs}
-    return paper_curves(curves, styles, shown.rates, shown.setting.steps)
+    return paper_curves(curves, styles, shown.setting.steps)
 
 
 def _paper_by_length(shown: FigureRuns, variant: Variant, key: str, ours: Sequence[Curve]) -> list[Curve]:
     """The paper's curves nearest in step to the measurements shown."""
     styles = {variant: shown.setting.styles[variant]}
-    theirs = paper_curves(all_curves(key, shown.figure), styles, shown.rates, np.inf)
+    theirs = paper_curves(all_curves(key, shown.figure), styles, np.inf)
     by_label: dict[str, Curve] = {}
     for curve in ours:
         if theirs:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bncore.figure import Curve, Floats, Weight
+from bncore.report.report_run import Variant
 
 FOLDER = Path(__file__).parent / "reference"
 """Folder of the CSV files; its README states their origin."""
@@ -181,6 +182,15 @@ class PaperCurve:
         n = int(np.searchsorted(self.x, end, side="right"))
         label = f"paper: {self.legend}{f', {self.setting}' if self.setting else ''}"
         return Curve(label, style, self.x, self.low, self.high, weight=weight).part(slice(n))
+
+    def variant(self, figure: str) -> Variant:
+        """The variant that it shows in a figure."""
+        norm, noisy = VARIANTS[self.legend]
+        return Variant(norm, "noise" if noisy else "", self.rate or RATES[figure])
+
+    def shows(self, norm: str, lr: float, *, noisy: bool) -> bool:
+        """Whether it is of such a network, as far as its legend says."""
+        return VARIANTS.get(self.legend) == (norm, noisy) and self.rate in (None, lr)
 
     @property
     def number(self) -> float:

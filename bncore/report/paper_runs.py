@@ -19,8 +19,8 @@ from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.report.claims.evidence import Claim, ClaimMeasure, Verdict
 from bncore.report.comparison_group import ComparisonGroup
-from bncore.report.paper import FILES, LOGARITHMIC, RATES, VARIANTS, PaperCurve, all_curves
-from bncore.report.report_run import ReportRun, Variant
+from bncore.report.paper import FILES, LOGARITHMIC, PaperCurve, all_curves
+from bncore.report.report_run import ReportRun, Variant, variant_of
 from bncore.report.statistics import ENOUGH_SEEDS
 from bncore.store.columns import Columns
 from bncore.store.paths import RunDir
@@ -78,7 +78,7 @@ def paper_settings(until: int | None = None) -> tuple[ComparisonGroup, ...]:
     Each curve stands for `ENOUGH_SEEDS` equal seeds: what matters is the verdict of the rules on the curves, not
     the spread between seeds."""
     specs = {
-        (_network(run.spec), _variant(run.spec)): run.spec
+        ("dln" if run.spec.net.kind == "dln" else "vgg", variant_of(run.spec)): run.spec
         for run in plan(load_experiment("paper"), profile="paper").runs
     }
     return tuple(_setting(network, specs, until, apart=apart) for network in EVERY for apart in (False, True))
@@ -141,7 +141,7 @@ def _runs(spec: Spec, samples: _Samples, until: int | None) -> Iterator[ReportRu
     steps = spec.steps if until is None else min(until, spec.steps)
     for seed in range(ENOUGH_SEEDS):
         own = spec.model_copy(update={"seed": seed, "steps": steps})
-        run = RunDir(Path(TITLE) / f"{_variant(spec).label}-s{seed}")
+        run = RunDir(Path(TITLE) / f"{variant_of(spec).label}-s{seed}")
         yield ReportRun(RunView(run, "finished", Status("finished", steps, steps), columns, settings=own))
 
 
@@ -150,9 +150,7 @@ def _collect(source: _Source, until: int | None, samples: dict[Variant, _Samples
     measure = source.measure
     for layer in source.layers:
         for curve in all_curves(source.key, source.figure, layer=layer or None):
-            norm, noisy = VARIANTS[curve.legend]
-            variant = Variant(norm, "noise" if noisy else "", curve.rate or RATES[source.figure])
-            of = samples.setdefault(variant, {})
+            of = samples.setdefault(curve.variant(source.figure), {})
             for step, low, high in _drawn(curve, source, until):
                 fields = {measure.field: low} | ({measure.high: high} if measure.high else {})
                 fields |= {"one_minus_cosine": 1 - low} if measure.field == "cosine" else {}
@@ -184,11 +182,3 @@ def _drawn(curve: PaperCurve, source: _Source, until: int | None) -> Iterator[tu
 def _on_lines(values: Floats, x: Floats, steps: Floats, *, log: bool) -> Floats:
     drawn: Floats = np.exp(np.interp(steps, x, np.log(values))) if log else np.interp(steps, x, values)
     return drawn
-
-
-def _network(spec: Spec) -> str:
-    return "dln" if spec.net.kind == "dln" else "vgg"
-
-
-def _variant(spec: Spec) -> Variant:
-    return Variant(spec.norm.kind, "noise" if spec.noise.on else "", spec.optim.lr)

@@ -111,14 +111,6 @@ def picture_svg(picture: Picture) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
-def picture_png(picture: Picture) -> bytes:
-    """The complete figure as PNG, on white."""
-    out = io.BytesIO()
-    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
-        _whole(picture).savefig(out, format="png", dpi=150, metadata={"Software": None})
-    return out.getvalue()
-
-
 def _whole(picture: Picture) -> Figure:
     """All panels in rows, above the legend and the notes."""
     cells = _cells(picture)
@@ -373,5 +365,10 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, kind: Kind) -> list
 
 
 def content(picture: Picture, kind: Kind) -> bytes:
-    """Contents of the picture file."""
-    return picture_svg(picture).encode() if kind == "svg" else picture_png(picture)
+    """Contents of the picture file, on white."""
+    if kind == "svg":
+        return picture_svg(picture).encode()
+    out = io.BytesIO()
+    with mpl.rc_context(_SETTINGS | {"savefig.facecolor": GROUND}):
+        _whole(picture).savefig(out, format="png", dpi=150, metadata={"Software": None})
+    return out.getvalue()

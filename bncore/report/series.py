@@ -12,7 +12,7 @@ from bncore.config.measure import Measure
 from bncore.figure import Curve, Floats, Ridge, VLine
 from bncore.follow.groups import Group, departures, group_curves
 from bncore.report.comparison_group import Presentation
-from bncore.report.paper import VARIANTS, PaperCurve
+from bncore.report.paper import PaperCurve
 from bncore.report.quantities import as_in_the_paper, rows
 from bncore.report.report_run import ReportRun, Variant
 from bncore.store.columns import Columns
@@ -125,19 +125,15 @@ def with_range(curves: Sequence[Curve], x: Floats, low: Floats, high: Floats) ->
     return [band, *(one for one in curves if one.weight != "spread")]
 
 
-def paper_curves(
-    curves: Sequence[PaperCurve], styles: Mapping[Variant, int], rates: Sequence[float], end: float
-) -> list[Curve]:
-    """The paper's curves of the variants and learning rates shown, cut off at step `end`."""
+def paper_curves(curves: Sequence[PaperCurve], styles: Mapping[Variant, int], end: float) -> list[Curve]:
+    """The paper's curves of the variants shown, cut off at step `end`."""
     shown = []
     for curve in curves:
-        style = _paper_style(curve, styles, rates)
-        if style is None:
-            continue
-        drawn = curve.drawn(style, "paper", end)
-        if len(drawn.x) > 1:
-            shown.append(drawn)
-    return shown
+        alike = (styles[v] for v in styles if curve.shows(v.norm, v.lr, noisy=bool(v.noise)))
+        style = next(alike, None)
+        if style is not None:
+            shown.append(curve.drawn(style, "paper", end))
+    return [curve for curve in shown if len(curve.x) > 1]
 
 
 def at_lengths(run: ReportRun, name: str) -> tuple[Floats, Floats, Floats]:
@@ -203,15 +199,6 @@ def _thinned(curve: Curve) -> Curve:
         return replace(curve, x=x, low=low, high=averaged(curve.high))
     low, high = np.fmin.reduceat(curve.low, starts), np.fmax.reduceat(curve.high, starts)
     return replace(curve, x=x, low=low, high=high)
-
-
-def _paper_style(curve: PaperCurve, styles: Mapping[Variant, int], rates: Sequence[float]) -> int | None:
-    norm, noisy = VARIANTS.get(curve.legend, ("", False))
-    for variant, style in styles.items():
-        same = (variant.norm, bool(variant.noise)) == (norm, noisy) and variant.lr in rates
-        if same and curve.rate in (None, variant.lr):
-            return style
-    return None
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -15,7 +15,7 @@ from bncore.figure import ChartData, Curve, Floats
 from bncore.follow.groups import Group, curve_of, group_curves
 from bncore.follow.run_view import RunView
 from bncore.measures import LOG, MEASURES, logged, measure_of
-from bncore.report.paper import VARIANTS, PaperCurve, reference
+from bncore.report.paper import PaperCurve, reference
 from bncore.store.columns import Columns
 from bncore.store.measured import EMPTY, Points, lr_of, middle_layer, rows
 from bntui.live.axes import AXES, on_axis, unplaced
@@ -55,12 +55,9 @@ def overlay(
 
 def _style(curve: PaperCurve, views: Sequence[RunView]) -> int | None:
     """Style of the first run with the curve's norm, noise and, if the legend names one, learning rate."""
-    norm = VARIANTS.get(curve.legend)
     for view in views:
         spec = view.submitted
-        if spec is None or (spec.norm.kind, spec.noise.on) != norm:
-            continue
-        if curve.rate in (None, spec.optim.lr):
+        if spec is not None and curve.shows(spec.norm.kind, spec.optim.lr, noisy=spec.noise.on):
             return view.style
     return None
 

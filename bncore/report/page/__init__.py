@@ -199,7 +199,11 @@ def panel_table(plot: ChartData) -> PanelTable:
     x = np.unique(np.concatenate([curve.x for curve in curves if curve.weight == "main"]))
     every = max(1, -(-len(x) // DATA_ROWS))
     kept = x[::every]
-    names = [name for curve in curves for name in _names(curve.label, curve.is_line)]
+    names = [
+        f"{curve.label}{edge}"
+        for curve in curves
+        for edge in (("",) if curve.is_line else (", lower", ", upper"))
+    ]
     columns = [
         _paper_at(kept, curve.x, edge, plot) if curve.weight == "paper" else values_at(kept, curve.x, edge)
         for curve in curves
@@ -218,10 +222,6 @@ def _paper_at(x: Floats, points: Floats, y: Floats, plot: ChartData) -> Floats:
         x, points = (np.log(x), np.log(points)) if plot.log_x else (x, points)
         between = np.interp(x, points, np.log(y) if plot.log_y else y, left=np.nan, right=np.nan)
         return np.exp(between) if plot.log_y else between
-
-
-def _names(label: str, is_line: bool) -> tuple[str, ...]:
-    return (label,) if is_line else (f"{label}, lower", f"{label}, upper")
 
 
 def _center(edges: Floats, density: Floats) -> float:
