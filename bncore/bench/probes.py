@@ -55,11 +55,7 @@ def bench_ics(
             spec = spec_of(kind, norm, device)
             session, view = observed(spec)
             probe = IcsProbe(Ics(floor_every=0), spec.loss)
-            works = _works(session, view, probe)
-            if naive:
-                works["naive"] = partial(naive_ics, view)
-            if device != "cpu":
-                works |= by_a_graph(CudaRecorder(view.inputs.device), "ics", probe, view)
+            works = _works(session, view, "ics", probe, partial(naive_ics, view) if naive else None)
             products = operations(view.net)
             most = 1.25 * products if device != "cpu" else ICS_BARS[kind]
             bar = f"<= {most:.3g} steps" if norm == "batch" else "no bar"
@@ -78,10 +74,7 @@ def bench_landscape(kinds: Sequence[str] = KINDS, *, repeats: int = 5, device: s
         for norm in NORMS:
             session, view = observed(spec_of(kind, norm, device))
             probe = LandscapeProbe(Landscape(multiples=MULTIPLES, floor_every=0), Sharpness())
-            works = _works(session, view, probe)
-            works["naive"] = partial(naive_landscape, view, MULTIPLES)
-            if device != "cpu":
-                works |= by_a_graph(CudaRecorder(view.inputs.device), "landscape", probe, view)
+            works = _works(session, view, "landscape", probe, partial(naive_landscape, view, MULTIPLES))
             name = f"{kind} {norm}: landscape"
             took = yield from _rows(name, works, repeats, device, f"<= {LANDSCAPE_BAR} steps")
             yield from _by_the_ceiling(name, view, took, len(MULTIPLES))
@@ -181,18 +174,24 @@ def naive_landscape(view: StepView, multiples: Sequence[float]) -> dict[str, lis
     return fields
 
 
-def _works(session: TrainState, view: StepView, probe: Probe) -> dict[str, Work]:
+def _works(
+    session: TrainState, view: StepView, name: str, probe: Probe, naive: Work | None
+) -> dict[str, Work]:
+    """What is timed: a step, the probe, its noise floor, `naive` if given and, on a GPU, the probe by a graph."""
     steps = count(1)
 
     def floor() -> None:
         view.__dict__.pop("reordered_grads", None)  # drop the view's cached value
         _ = view.reordered_grads
 
-    return {
+    works: dict[str, Work] = {
         "step": lambda: session.step(next(steps), record=False),
         "probe": lambda: probe.measure(view),
         "floor": floor,
     }
+    works |= {} if naive is None else {"naive": naive}
+    on_gpu = view.inputs.is_cuda
+    return works | (by_a_graph(CudaRecorder(view.inputs.device), name, probe, view) if on_gpu else {})
 
 
 def _rows(

@@ -107,13 +107,9 @@ def peak_bytes(work: Work, device: str = "cpu") -> int:
     return peak
 
 
-def products_per_second(dtype: torch.dtype, device: str = "cpu", *, size: int = 0, repeats: int = 5) -> float:
-    """Multiply-adds per second in a product of two square matrices, best of several.
-
-    Arguments:
-        size: number of rows; 0: enough to saturate the device.
-    """
-    size = size or (1024 if device == "cpu" else 8192)
+def products_per_second(dtype: torch.dtype, device: str = "cpu") -> float:
+    """Multiply-adds per second in a product of two square matrices that saturate the device, best of five."""
+    size = 1024 if device == "cpu" else 8192
     a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
     out = torch.empty_like(a)
 
@@ -121,7 +117,7 @@ def products_per_second(dtype: torch.dtype, device: str = "cpu", *, size: int = 
         torch.mm(a, b, out=out)
 
     seconds(work, device)
-    return size**3 / min(seconds(work, device) for _ in range(repeats))
+    return size**3 / min(seconds(work, device) for _ in range(5))
 
 
 def _wait(device: str) -> None:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from bncore.bench import handwritten
 from bncore.bench.timing import Row, Work, beside, peak_bytes, seconds, times
-from bncore.config.model import DLN, VGG, Evaluation, GaussianData, ImageData, Loss, Noise, Norm, Optim, Spec
+from bncore.config.base import ConfigModel
+from bncore.config.model import DLN, VGG, Evaluation, GaussianData, Loss, Noise, Norm, Optim, Spec
 from bncore.data.resident import load
 from bncore.nets import ForwardMode, NormPosition
 from bncore.probes.run import ProbeRunner
@@ -39,21 +40,19 @@ LP = tuple((norm, fused) for norm in ("l1", "l2", "linf", "lp:3") for fused in (
 """The l_p norms, plain and with the fused GPU kernels."""
 
 
-def vgg_spec(kind: str, *, norm: str = "batch", noise: bool = False, device: str = "cpu") -> Spec:
+def vgg_spec(kind: str, *, norm: str = "batch", device: str = "cpu") -> Spec:
     """VGG at full width, batch 128, plain SGD with a harmless learning rate, on synthetic images."""
-    return Spec.model_validate(
-        {
-            "steps": NEVER,
-            "device": device,
-            "data": ImageData(source="synthetic").model_dump(),
-            "net": VGG.model_validate({"kind": kind}).model_dump(),
-            "norm": Norm(kind=norm).model_dump(),
-            "noise": Noise(on=noise).model_dump(),
-            "optim": Optim(lr=0.01).model_dump(),
-            "eval": {"every": 0},
-            "checkpoint": {"every_minutes": 0.0},
-        }
-    )
+    table = {
+        "steps": NEVER,
+        "device": device,
+        "data": {"source": "synthetic"},
+        "net": {"kind": kind},
+        "norm": {"kind": norm},
+        "optim": {"lr": 0.01},
+        "eval": {"every": 0},
+        "checkpoint": {"every_minutes": 0.0},
+    }
+    return Spec.model_validate(table)
 
 
 def dln_spec(*, norm: str = "batch", device: str = "cpu") -> Spec:
@@ -137,15 +136,16 @@ def bench_train(
             yield from _network(kind, norm, repeats, device)
             if device != "cpu":
                 yield from _graphed(kind, norm, repeats, device)
-    for kind in kinds:
-        if kind != "dln":
-            yield _noise(kind, repeats, device)
-            for norm, fused in LP:
-                if not fused or device != "cpu":
-                    yield _beside_batch_norm(kind, norm, repeats, device, fused=fused)
-    for norm, fused in LP if set(kinds) - {"dln"} else ():
-        if not fused or device != "cpu":
-            yield _norm_alone(norm, repeats, device, fused=fused)
+    vggs = [kind for kind in kinds if kind != "dln"]
+    lp_norms = [Norm(kind=name, fused=fused) for name, fused in LP if not fused or device != "cpu"]
+    for kind in vggs:
+        what = f"{kind} batch: step with noise, against without"
+        yield _changed(what, kind, "<= 1.9 times", repeats, device, noise=Noise(on=True))
+        for lp_norm in lp_norms:
+            what = f"{kind} {_name(lp_norm)}: step, against batch norm's"
+            yield _changed(what, kind, "near 1", repeats, device, norm=lp_norm)
+    for lp_norm in lp_norms if vggs else ():
+        yield _norm_alone(lp_norm, repeats, device)
 
 
 def bench_polling(*, repeats: int = 15, steps: int = 200) -> Iterator[Row]:
@@ -206,26 +206,18 @@ def _graphed(kind: str, norm: str, repeats: int, device: str) -> Iterator[Row]:
             yield beside(what, ours.advance, theirs, bar, repeats=repeats, device=device, steps=steps)
 
 
-def _noise(kind: str, repeats: int, device: str) -> Row:
-    """A step with noise compared with one without."""
-    what, bar = f"{kind} batch: step with noise, against without", "<= 1.9 times"
-    with_noise = vgg_spec(kind, noise=True, device=device)
-    with trainer(with_noise) as noisy, trainer(vgg_spec(kind, device=device)) as quiet:
-        return beside(what, noisy.advance, quiet.advance, bar, repeats=repeats, device=device, costs=True)
+def _changed(what: str, kind: str, bar: str, repeats: int, device: str, **tables: ConfigModel) -> Row:
+    """A step with other tables of the spec compared with one with torch's fused batch norm and without noise."""
+    plain = vgg_spec(kind, device=device)
+    with trainer(plain.model_copy(update=tables)) as ours, trainer(plain) as theirs:
+        return beside(what, ours.advance, theirs.advance, bar, repeats=repeats, device=device, costs=True)
 
 
-def _beside_batch_norm(kind: str, norm: str, repeats: int, device: str, *, fused: bool) -> Row:
-    """A step with another norm compared with one with torch's fused batch norm."""
-    other = vgg_spec(kind, norm=norm, device=device)
-    other = other.model_copy(update={"norm": Norm(kind=norm, fused=fused)})
-    what = f"{kind} {norm}{' by kernels' if fused else ''}: step, against batch norm's"
-    with trainer(other) as ours, trainer(vgg_spec(kind, device=device)) as theirs:
-        return beside(
-            what, ours.advance, theirs.advance, "near 1", repeats=repeats, device=device, costs=True
-        )
+def _name(norm: Norm) -> str:
+    return f"{norm.kind}{' by kernels' if norm.fused else ''}"
 
 
-def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
+def _norm_alone(setting: Norm, repeats: int, device: str) -> Row:
     """Another norm and its gradient compared with torch's fused batch norm, on inputs shaped like the output of
     VGG's first layer."""
     y = torch.randn(128, 64, 32, 32, device=device)
@@ -238,12 +230,9 @@ def _norm_alone(kind: str, repeats: int, device: str, *, fused: bool) -> Row:
         wanted = (inputs, norm.weight, norm.bias)
         return lambda: torch.autograd.grad(norm(inputs, ForwardMode()), wanted, grad)
 
-    ours, theirs, steps = (
-        both_ways(Norm(kind=kind, fused=fused)),
-        both_ways(Norm()),
-        1 if device == "cpu" else 50,
-    )
-    what = f"{kind}{' by kernels' if fused else ''} alone, forth and back, against batch norm"
+    ours, theirs = both_ways(setting), both_ways(Norm())
+    steps = 1 if device == "cpu" else 50
+    what = f"{_name(setting)} alone, forth and back, against batch norm"
     return beside(what, ours, theirs, "near 1", repeats=repeats, device=device, steps=steps, costs=True)
 
 

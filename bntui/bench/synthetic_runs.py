@@ -53,11 +53,10 @@ def made_run(path: Path, spec: Spec, state: State = "finished", step: int = 0) -
     return run
 
 
-def spec_of(steps: int, seed: int = 0) -> Spec:
+def spec_of(steps: int) -> Spec:
     """Spec of a synthetic run."""
     return Spec(
         steps=steps,
-        seed=seed,
         device="cpu",
         threads=1,
         batch_size="full",

@@ -86,10 +86,6 @@ class Terminal:
         """Output sent after a point in time, as (time, bytes) for each piece read."""
         return [piece for piece in self._pieces.copy() if piece[0] > since]
 
-    def sent(self, since: float = 0.0) -> int:
-        """Number of bytes sent after a point in time."""
-        return sum(len(data) for _, data in self.pieces(since))
-
     def first(self, holds: Callable[[bytes], bool], since: float = 0.0) -> float:
         """Wait until `holds` is true for the output sent after a point in time; return when it became true.
 
@@ -165,9 +161,7 @@ def explorer(folder: Path, *arguments: str, remote: bool = False) -> Terminal:
         folder: parent of its state directory.
         remote: simulate a session over SSH.
     """
-    source = str(Path(__file__).parents[2])
     environment = {
-        "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH")))),
         "PYTHONDONTWRITEBYTECODE": None,  # as when installed: compiled once
         "XDG_STATE_HOME": str(folder / "state"),
         "SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 22" if remote else None,

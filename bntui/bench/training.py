@@ -32,15 +32,12 @@ class TrainerProcess:
         self._reader = read(self._run)
 
     def __enter__(self) -> TrainerProcess:
-        source = str(Path(__file__).parents[2])
-        paths = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
         with self._run.log_file.open("ab") as log:
             self._worker = subprocess.Popen(
                 [sys.executable, "-m", "bncore.train.worker", str(self._run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": paths},
                 start_new_session=True,
             )
         self._wait_for_step(5)
