@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from bncore.measures import MEASURES, SHOWN
 from bncore.store.measured import Best, best_of, layers_of, take
 from bntui.cli.drawn import CHART_HELP, check_charts, drawn, pinned_run
 from bntui.cli.grouped import Grouped, check_grouped, grouping_of, warn_unplaced, with_drawing
-from bntui.cli.options import Json, Names, Root, fail, say
+from bntui.cli.options import Json, Names, Root, fail, refuse, say
 from bntui.cli.select_runs import Where, runs_named
 from bntui.cli.tables import figure, percent, print_table
 from bntui.cli.terminal_chart import draw
@@ -73,13 +73,8 @@ def show(
     best_measure = next((one for one in BEST if any(_best(view, one) for view in snapshot.runs)), BEST[-1])
     best_head = f"best {best_measure.title.lower()}"
     rows = [
-        (
-            view.name,
-            seen.state,
-            *_figures(seen.as_json()),
-            _best_cell(_best(view, best_measure), best_measure),
-        )
-        for view, seen in zip(snapshot.runs, view_runs(runs), strict=True)
+        (view.name, view.state, *_figures(view), _best_cell(_best(view, best_measure), best_measure))
+        for view in snapshot.runs
     ]
     _print(("run", "state", *heads, best_head), rows)
     if grouping is not None:
@@ -112,7 +107,7 @@ def _check_layer(snapshot: Snapshot, layer: int | None) -> None:
     }
     if numbers and layer not in numbers:
         accepted = ", ".join(map(str, sorted(numbers)))
-        raise typer.BadParameter(f"{layer}; expected one that was measured: {accepted}", param_hint="--layer")
+        refuse("--layer", f"{layer}; expected one that was measured: {accepted}")
 
 
 def plots(
@@ -134,7 +129,8 @@ def plots(
                 say(f"{key}: {data.note or 'nothing to draw'}")
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+def _figures(view: RunView) -> tuple[str, ...]:
+    row = view.as_json()
     return figure(row["step"], ",.0f"), *(write(row[key]) for key, write in COLUMNS.items())
 
 
