@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bncore.config.errors import escape_control
-from bntui.cli.options import Json, complete_preset, counted, fail, say
+from bntui.cli.options import Json, complete_preset, counted, fail, refuse, say
 from bntui.cli.resolve import check_device, resolve_plan
 from bntui.cli.submit import DataDir, Profile, Sets, planned_runs
 from bntui.cli.submit import Device as AnyDevice
@@ -140,8 +139,7 @@ def jobs(
     planned = planned_runs(experiment, profile=profile, sets=sets, device=device, data_dir=data_dir)
     names = [one.name for one in planned.runs]
     if run not in (None, *names):
-        accepted = f"expected one of {', '.join(names)}"
-        raise typer.BadParameter(escape_control(f"{run!r}; {accepted}"), param_hint="--run")
+        refuse("--run", f"{run!r}; expected one of {', '.join(names)}")
     name = run or names[0]
     resolved = resolve_plan(planned)
     from bncore.bench.jobs import Interrupted, NotMeasured, bench_jobs  # noqa: PLC0415 - torch
@@ -177,9 +175,9 @@ def _networks(nets: list[str] | None, device: str) -> tuple[str, ...]:
     """The networks to measure; unknown networks and devices are refused."""
     wrong = [net for net in nets or () if net not in NETWORKS]
     if wrong:
-        raise typer.BadParameter(f"{wrong[0]!r}; expected one of {', '.join(NETWORKS)}", param_hint="--net")
+        refuse("--net", f"{wrong[0]!r}; expected one of {', '.join(NETWORKS)}")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise typer.BadParameter(f"{device!r}; expected cpu, cuda or cuda:<index>", param_hint="--device")
+        refuse("--device", f"{device!r}; expected cpu, cuda or cuda:<index>")
     check_device(device, "--device")
     return tuple(nets or NETWORKS)
 

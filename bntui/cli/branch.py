@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from bncore.config.change import parse_changes
-from bncore.config.errors import escape_control
 from bncore.follow.run_view import view_runs
 from bncore.launch.devices import cpu_count
 from bncore.store.branch import fork as branch
@@ -17,7 +16,7 @@ from bncore.store.find import find
 from bncore.store.status import LIVE
 from bntui.cli.exit_codes import ExitCode
 from bntui.cli.keep import report_agreement
-from bntui.cli.options import Root, Run, default_root, fail, say
+from bntui.cli.options import Root, Run, default_root, fail, refuse, say
 from bntui.cli.select_runs import runs_of
 from bntui.cli.submit import Detach, Jobs, run_to_end, start_detached
 
@@ -50,9 +49,7 @@ def fork(
     parsed = parse_changes(changes or [], "fork")
     (overview, *others) = view_runs(runs_of(find(root or default_root(), name)))
     if others:
-        raise typer.BadParameter(
-            f"{escape_control(name)!r} is a sweep; expected one run of it", param_hint="RUN"
-        )
+        refuse("RUN", f"{name!r} is a sweep; expected one run of it")
     if at is None and overview.state in LIVE and overview.status is not None:
         at = overview.status.step
     run = branch(overview.run, at=at, changes=parsed, follow=follow, usable=usable)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
-from bncore.config.errors import did_you_mean, escape_control
+from bncore.config.errors import did_you_mean
 from bncore.figure import ChartData, Span
 from bncore.follow.groups import Group
 from bncore.follow.run_view import RunView
 from bntui.chart.view import View, over_one_range, span_of
 from bntui.cli.grouped import Grouped, settings_named
+from bntui.cli.options import refuse
 from bntui.live.drawing import PanelState
 from bntui.live.grouping import facets_of
 from bntui.live.panels import PANELS
@@ -31,11 +30,9 @@ def check_charts(keys: Sequence[str], wanted: Grouped) -> None:
     unknown = [key for key in keys if key not in PANELS]
     if unknown:
         hint = did_you_mean(unknown[0], list(PANELS))
-        raise typer.BadParameter(
-            escape_control(f"{unknown[0]!r}; expected one of {', '.join(PANELS)}{hint}"), param_hint="--chart"
-        )
+        refuse("--chart", f"{unknown[0]!r}; expected one of {', '.join(PANELS)}{hint}")
     if wanted.y_range and not keys:
-        raise typer.BadParameter("given without --chart; expected both", param_hint="--y-range")
+        refuse("--y-range", "given without --chart; expected both")
     for key in keys:
         _span(wanted, log=PANELS[key].measure.log)
 
@@ -66,7 +63,7 @@ def _span(wanted: Grouped, *, log: bool) -> Span | None:
     try:
         return span_of(wanted.y_range or "", log=log)
     except ValueError as error:
-        raise typer.BadParameter(f"{wanted.y_range!r}; {error}", param_hint="--y-range") from error
+        refuse("--y-range", f"{wanted.y_range!r}; {error}")
 
 
 def pinned_run(snapshot: Snapshot, groups: Sequence[Group], name: str | None) -> Path | None:
@@ -83,8 +80,8 @@ def pinned_run(snapshot: Snapshot, groups: Sequence[Group], name: str | None) ->
     if path is None:
         names = [*of_groups] or [view.name for view in snapshot.runs]
         or_run = " or a run" if of_groups else ""
-        text = f"{name!r}; expected one of {', '.join(names)}{or_run}{did_you_mean(name, [*names, *runs])}"
-        raise typer.BadParameter(escape_control(text), param_hint="--reference")
+        hint = did_you_mean(name, [*names, *runs])
+        refuse("--reference", f"{name!r}; expected one of {', '.join(names)}{or_run}{hint}")
     return path.run.path
 
 

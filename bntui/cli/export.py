@@ -15,7 +15,7 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.tensorboard import export_tensorboard
 from bntui.cli.drawn import CHART_HELP, check_charts
 from bntui.cli.grouped import Grouped, check_grouped, chosen_grouping, with_drawing
-from bntui.cli.options import Names, Root, fail, refuse_existing
+from bntui.cli.options import Names, Root, fail, refuse, refuse_existing
 from bntui.cli.select_runs import Where, in_words, places_named, runs_of
 from bntui.live.sources import read_whole
 
@@ -61,20 +61,19 @@ def export(
     charts = [kind for kind, is_wished in wished.items() if is_wished]
     kinds = ["csv"] * csv + ["parquet"] * parquet
     if chart and not charts:
-        raise typer.BadParameter("given without --svg or --png; expected both", param_hint="--chart")
+        refuse("--chart", "given without --svg or --png; expected both")
     if not (charts or kinds or tensorboard):
-        expected = "missing; expected --csv, --parquet, --tensorboard, --svg or --png"
-        raise typer.BadParameter(expected, param_hint="--csv")
+        refuse("--csv", "missing; expected --csv, --parquet, --tensorboard, --svg or --png")
     check_grouped(wanted, without="" if charts or kinds else "with --tensorboard alone")
     for option, value in wanted.drawing.items():
         if value and not charts:
-            raise typer.BadParameter("given without --svg or --png; expected both", param_hint=option)
+            refuse(option, "given without --svg or --png; expected both")
     if charts:
         from bntui.cli.charts import export_charts  # noqa: PLC0415 - matplotlib
 
         check_charts(chart or (), wanted)
     if out is not None and (not out.name or out.suffix in (".csv", ".png", ".svg")):
-        raise typer.BadParameter(f"{str(out)!r}; expected a folder of its own", param_hint="--out")
+        refuse("--out", f"{str(out)!r}; expected a folder of its own")
     places = places_named(names, root, where)
     called = places[0].name if len(places) == 1 else "export"
     together = out or Path(called.replace("/", "-"))

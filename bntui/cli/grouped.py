@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from bncore.aggregate import BANDS
-from bncore.config.errors import did_you_mean, escape_control
+from bncore.config.errors import did_you_mean
 from bncore.config.measure import Band
 from bncore.config.overrides import ALIASES
 from bncore.follow.groups import VARIANT, varying
 from bncore.follow.request_view import SPELLING
 from bncore.follow.run_fields import run_fields
-from bntui.cli.options import say, with_options
+from bntui.cli.options import refuse, say, with_options
 from bntui.live.axes import Axis, unplaced
 from bntui.live.grouping import Grouping
 from bntui.live.snapshot import Snapshot
@@ -110,8 +110,7 @@ def check_grouped(wanted: Grouped, *, without: str = "") -> None:
     given = every if without else grouping if wanted.single else {}
     for option, value in given.items():
         if value:
-            reason = without or "with --single-runs"
-            raise typer.BadParameter(f"given {reason}, which it does not apply to", param_hint=option)
+            refuse(option, f"given {without or 'with --single-runs'}, which it does not apply to")
 
 
 def warn_unplaced(snapshot: Snapshot, axis: Axis) -> None:
@@ -132,7 +131,7 @@ def settings_named(names: Iterable[str], snapshot: Snapshot, option: str) -> tup
     by = {name: ALIASES.get(name, name) for name in names}
     for name, path in by.items():
         if path not in varied and path != VARIANT:
-            raise typer.BadParameter(escape_control(_no_group(name, varied)), param_hint=option)
+            refuse(option, _no_group(name, varied))
     return () if {*by} == {VARIANT} else tuple(by.values())
 
 

@@ -17,7 +17,7 @@ from bncore.config.plan import plan, variant_names
 from bncore.follow.estimate import duration, time_taken_before
 from bncore.follow.run_view import view_runs
 from bncore.plain_files import read_plain
-from bntui.cli.options import Json, Names, Root, counted, default_root, say
+from bntui.cli.options import Json, Names, Root, counted, default_root, refuse, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import choose_profile
 from bntui.cli.select_runs import Where, runs_named
@@ -100,8 +100,7 @@ def _column(name: str, option: str) -> str:
     """The column's name; raises BadParameter if there is no such column."""
     if name.strip() not in PRESET_COLUMNS:
         hint = did_you_mean(name.strip(), [*PRESET_COLUMNS])
-        expected = f"expected one of {', '.join(PRESET_COLUMNS)}{hint}"
-        raise typer.BadParameter(escape_control(f"{name!r}: {expected}"), param_hint=option)
+        refuse(option, f"{name!r}: expected one of {', '.join(PRESET_COLUMNS)}{hint}")
     return name.strip()
 
 

@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bncore.config.errors import escape_control
 from bncore.follow.estimate import duration
 from bncore.follow.run_fields import RunField, Value, is_read, no_such_field, run_field, run_fields
 from bncore.follow.run_view import RunView, view_runs
 from bncore.store.find import find_all, list_places
 from bncore.store.journal import in_json
-from bntui.cli.options import Json, Root, complete_run, counted, default_root, say
+from bntui.cli.options import Json, Root, complete_run, counted, default_root, refuse, say
 from bntui.cli.select_runs import Where, nothing_matches, parse_where, runs_of
 from bntui.cli.tables import figure, percent, print_table
 from bntui.live.usage_table import steps_made
@@ -120,9 +119,7 @@ def field_named(name: str, option: str) -> RunField:
     """
     field = run_field(name.strip().lower())
     if field is None:
-        raise typer.BadParameter(
-            escape_control(f"{name!r}: {no_such_field(name.strip().lower())}"), param_hint=option
-        )
+        refuse(option, f"{name!r}: {no_such_field(name.strip().lower())}")
     return field
 
 
@@ -147,11 +144,7 @@ def _cell(field: RunField, view: RunView) -> str:
 
 
 def _as_json(view: RunView, fields: Sequence[RunField]) -> dict[str, Any]:
-    own = {
-        field.name: in_json(value) if isinstance(value := field.of(view), float) else value
-        for field in fields
-    }
-    return own | view.as_json()
+    return {field.name: in_json(field.of(view)) for field in fields} | view.as_json()
 
 
 def _print_notes(shown: Sequence[RunView], count: int) -> None:

@@ -87,12 +87,16 @@ def fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
+def refuse(option: str, reason: str) -> NoReturn:
+    """Raise BadParameter for an option or argument, with control characters escaped."""
+    raise typer.BadParameter(escape_control(reason), param_hint=option)
+
+
 def refuse_existing(paths: Iterable[Path]) -> None:
     """Raise BadParameter if one of the files to be written exists."""
     taken = next((path for path in paths if path.exists()), None)
     if taken is not None:
-        expected = "exists; nothing was written; expected a new folder"
-        raise typer.BadParameter(escape_control(f"{taken}: {expected}"), param_hint="--out")
+        refuse("--out", f"{taken}: exists; nothing was written; expected a new folder")
 
 
 def exit_code_of(error: Exception) -> ExitCode | None:

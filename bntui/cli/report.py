@@ -74,10 +74,10 @@ def report(
     written = _write(document, html, {"png": png, "svg": svg})
     if as_json:
         typer.echo(json.dumps(to_json(document), indent=2))
-        _print_paths(written)
-        return
-    print_report(document, drawn=not written)
-    _print_paths(written)
+    else:
+        print_report(document, drawn=not written)
+    for path in written:
+        sys.stderr.write(f"wrote {path}\n")
 
 
 def _look(runs: Sequence[ReportRun], wanted: Grouped) -> Presentation:
@@ -118,11 +118,6 @@ def _write(document: Report, html: Path | None, folders: dict[Kind, Path | None]
 
             written += save_pictures(document.pictures, folder, kind)
     return written
-
-
-def _print_paths(written: list[Path]) -> None:
-    for path in written:
-        sys.stderr.write(f"wrote {path}\n")
 
 
 def _claim_row(claim: Claim, document: Report | None) -> dict[str, Any]:

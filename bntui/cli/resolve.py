@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from itertools import pairwise
+from typing import NoReturn
 
 import typer
 
@@ -15,7 +16,7 @@ from bncore.config.plan import Plan
 from bncore.config.single_value import single_value_conflicts
 from bncore.data import describe_source, resolve_source
 from bncore.launch.devices import gpu_count, share_of_threads
-from bntui.cli.options import say
+from bntui.cli.options import refuse, say
 
 
 def choose_profile(name: str, device: str | None, *, gpus: bool | None = None) -> ProfileName:
@@ -158,24 +159,24 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     parts = [_range(text, part) for part in text.split(",")]
     if sum(last - first + 1 for first, last in parts) > MOST:
-        raise _refused(text, f"more than {MOST:,} seeds")
+        _refuse(text, f"more than {MOST:,} seeds")
     seeds = tuple(seed for first, last in parts for seed in range(first, last + 1))
     for one, following in pairwise(sorted(seeds)):
         if one == following:
-            raise _refused(text, f"{one} twice")
+            _refuse(text, f"{one} twice")
     return seeds
 
 
 def _range(text: str, part: str) -> tuple[int, int]:
     match = _PART.fullmatch(part)
     if match is None:
-        raise _refused(text, f"{part!r} is neither" if part.strip() else "nothing beside a comma")
+        _refuse(text, f"{part!r} is neither" if part.strip() else "nothing beside a comma")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
-        raise _refused(text, f"{part.strip()} descends")
+        _refuse(text, f"{part.strip()} descends")
     return first, last
 
 
-def _refused(text: str, why: str) -> typer.BadParameter:
+def _refuse(text: str, why: str) -> NoReturn:
     expected = "expected integers >= 0 or ascending ranges, each seed once, such as 0,2-4"
-    return typer.BadParameter(f"{text!r} ({why}); {expected}", param_hint="--seeds")
+    refuse("--seeds", f"{text!r} ({why}); {expected}")

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from bncore.config.errors import escape_control
 from bncore.config.observed import refuse_observed
 from bncore.follow.run_view import view_runs
 from bncore.launch.devices import cpu_count
 from bncore.launch.local import PATIENCE_S, await_orphans
+from bncore.launch.slurm.array import read_record
 from bncore.launch.slurm.options import SlurmOptions
 from bncore.store.commands import DropRequest, Resume
 from bncore.store.dropped_requests import why_not
@@ -22,13 +22,12 @@ from bncore.store.paths import RunDir, SweepDir
 from bncore.store.requests import halting, send_request
 from bncore.store.status import LIVE, Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, Names, Root, counted, fail, say
+from bntui.cli.options import Json, Names, Root, counted, fail, refuse, say
 from bntui.cli.select_runs import Where, in_words, runs_named
 from bntui.cli.slurm import (
     SlurmFlags,
     check_cluster,
     check_launcher,
-    recorded,
     submit_runs,
     waiting_tasks,
     with_slurm,
@@ -168,11 +167,12 @@ def _slurm_options(
     Raises:
         SpecError: an option is not accepted.
     """
-    before = recorded(sweep)
+    record = read_record(sweep)
+    before = record.options if record is not None else None
     if launcher == "local" or (launcher is None and before is None and not slurm.given()):
         return None
     if force:
-        raise typer.BadParameter("not available with Slurm", param_hint="--force")
+        refuse("--force", "not available with Slurm")
     return slurm.options(before)
 
 
@@ -191,19 +191,15 @@ def _request_drop(runs: Sequence[RunDir], ident: str) -> None:
     Raises:
         BadParameter: several runs, an unknown request, or one that the run has already trained with.
     """
-
-    def refuse(reason: str) -> None:
-        raise typer.BadParameter(escape_control(reason), param_hint="--drop-request")
-
     if len(runs) != 1:
-        refuse(f"{len(runs)} runs to restart; expected the one that the request stopped")
+        refuse("--drop-request", f"{len(runs)} runs to restart; expected the one that the request stopped")
     (run,) = runs
     events = read_events(run.journal_file)
     ids = {str(e.get("id")) for e in events if e["type"] == "request" and str(e.get("id")).startswith(ident)}
     if len(ids) > 1:
-        refuse(f"{ident}: {len(ids)} requests begin like this; expected more of the id")
+        refuse("--drop-request", f"{ident}: {len(ids)} requests begin like this; expected more of the id")
     full = ids.pop() if ids else ident
     if reason := why_not(events, full):
-        refuse(f"{run.name}: {reason}")
+        refuse("--drop-request", f"{run.name}: {reason}")
     send_request(run, DropRequest(request=full))
     say(f"{run.name}: resumes without request {full}")

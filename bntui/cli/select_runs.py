@@ -17,7 +17,7 @@ from bncore.store.errors import NoSuchRun
 from bncore.store.find import find_all, list_places
 from bncore.store.paths import RunDir, SweepDir
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import counted, default_root, fail, say
+from bntui.cli.options import counted, default_root, fail, refuse, say
 
 
 def complete_query(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -78,9 +78,9 @@ def places_named(
     """
     query, under = parse_where(where), root or default_root()
     if not names and where is None:
-        raise typer.BadParameter("missing; expected names of runs or sweeps, or --where", param_hint="RUN...")
+        refuse("RUN...", "missing; expected names of runs or sweeps, or --where")
     if announce and where is not None and not where.strip():
-        raise typer.BadParameter("empty; expected a query", param_hint="--where")
+        refuse("--where", "empty; expected a query")
     places: list[RunDir | SweepDir] = find_all(under, names) if names else list_places(under)
     if where is None:
         return places

@@ -21,7 +21,7 @@ from bncore.launch.slurm.options import NAMES, SlurmOptions, slurm_options
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import set_unowned_state
 from bncore.store.sweep import next_name
-from bntui.cli.options import counted, say, with_options
+from bntui.cli.options import counted, refuse, say, with_options
 
 AUTO_THREADS = 4
 """Default number of threads of a run: this host's processors say nothing about the nodes."""
@@ -72,10 +72,9 @@ def check_launcher(launcher: str | None, slurm: SlurmFlags) -> None:
         typer.BadParameter: names the option, its value and what is accepted.
     """
     if launcher not in (None, "local", "slurm"):
-        raise typer.BadParameter(f"{launcher!r}; expected local or slurm", param_hint="--launcher")
+        refuse("--launcher", f"{launcher!r}; expected local or slurm")
     if launcher == "local" and slurm.given():
-        given = slurm.given()[0]
-        raise typer.BadParameter("'local'; expected slurm, to go with it", param_hint=f"{given}: --launcher")
+        refuse(f"{slurm.given()[0]}: --launcher", "'local'; expected slurm, to go with it")
 
 
 def check_cluster(folder: Path, *, dry_run: bool = False) -> None:
@@ -97,7 +96,7 @@ def print_script(
     name = planned.experiment.name
     folder = out or root / (next_name(root, name) if root.is_dir() else f"{name}-001")
     names = [run.name for run in planned.runs]
-    threads = max(_threads(run.spec) for run in planned.runs)
+    threads = max(AUTO_THREADS if (t := run.spec.threads) == "auto" else t for run in planned.runs)
     text = script(folder, names, options, jobs=jobs or len(names), threads=threads)
     typer.echo(json.dumps({"script": text, "runs": names}, indent=2) if as_json else text, nl=as_json)
 
@@ -132,12 +131,6 @@ def submit_runs(
         typer.echo(escape_control(str(sweep.path)))
 
 
-def recorded(sweep: SweepDir) -> SlurmOptions | None:
-    """Options with which a sweep was last submitted to Slurm; None if it never was."""
-    record = read_record(sweep)
-    return record.options if record is not None else None
-
-
 def waiting_tasks(seen: Sequence[RunView]) -> dict[RunDir, str]:
     """Slurm tasks of the runs that are waiting in its queue."""
     tasks = {}
@@ -167,7 +160,3 @@ def say_missing_gpus(specs: Sequence[Spec], options: SlurmOptions) -> None:
     """Warn if runs need a GPU but none is requested, since only some clusters assign GPUs by partition."""
     if not options.gpus and any(spec.device.startswith("cuda") for spec in specs):
         say("note: the runs need cuda, but --slurm-gpus was not given")
-
-
-def _threads(spec: Spec) -> int:
-    return spec.threads if isinstance(spec.threads, int) else AUTO_THREADS

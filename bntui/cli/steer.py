@@ -34,7 +34,7 @@ from bncore.store.reader import read
 from bncore.store.requests import send_request, take_back
 from bncore.store.status import LIVE, Observer, read_status
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Names, Root, Run, complete_run, counted, fail, say
+from bntui.cli.options import Names, Root, Run, complete_run, counted, fail, refuse, say
 from bntui.cli.select_runs import Where, in_words, places_named, runs_named, runs_of
 from bntui.cli.slurm import cancel, waiting_tasks
 from bntui.cli.tables import print_table
@@ -158,13 +158,13 @@ def note(
     if text is None and where is not None:
         names, text = [], name
     if text is None or not text.strip():
-        raise typer.BadParameter("missing; expected the note's text", param_hint="text")
+        refuse("text", "missing; expected the note's text")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"{text!a}; expected text in UTF-8", param_hint="text") from None
+        refuse("text", f"{text!a}; expected text in UTF-8")
     if len(text) > 4096:
-        raise typer.BadParameter(f"{len(text)} characters; expected at most 4096", param_hint="text")
+        refuse("text", f"{len(text)} characters; expected at most 4096")
     _send(names, root, where, Note(text=text, at_step=at_step), wait=wait)
 
 
@@ -249,7 +249,7 @@ def _refuse_beyond_the_end(command: Command, seen: list[RunView]) -> None:
         steps = overview.status.steps if overview.status else 0
         if steps and at >= steps and overview.state in ("running", "paused", "queued"):
             expected = f"{overview.run.name} has {steps} steps; expected at most {steps - 1}"
-            raise typer.BadParameter(escape_control(f"{at}: {expected}"), param_hint="--at-step")
+            refuse("--at-step", f"{at}: {expected}")
 
 
 def _states(seen: list[RunView]) -> str:

@@ -26,7 +26,7 @@ from bncore.store.log import last_line, log_to_stderr
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.sweep import create_sweep
 from bntui.cli.exit_codes import ExitCode
-from bntui.cli.options import Json, NewRoot, complete_preset, counted, default_root, say
+from bntui.cli.options import Json, NewRoot, complete_preset, counted, default_root, refuse, say
 from bntui.cli.progress import Progress
 from bntui.cli.resolve import check_devices, choose_profile, describe_data, parse_seeds, resolve_plan
 from bntui.cli.slurm import (
@@ -158,7 +158,7 @@ def _check_writable(path: Path | None, option: str) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"{str(path)!a}; expected a path in UTF-8", param_hint=option) from None
+        refuse(option, f"{str(path)!a}; expected a path in UTF-8")
 
 
 def planned_runs(
@@ -254,7 +254,7 @@ def _exit_code(codes: dict[str, int], signal: int | None) -> int:
 
 def _seeds(seeds: str | None, seed: int | None) -> tuple[int, ...] | None:
     if seeds is not None and seed is not None:
-        raise typer.BadParameter("given together with --seed; expected one of them", param_hint="--seeds")
+        refuse("--seeds", "given together with --seed; expected one of them")
     if seed is not None:
         return (seed,)
     return None if seeds is None else parse_seeds(seeds)

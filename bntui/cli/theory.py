@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bntui.cli.options import Json
+from bntui.cli.options import Json, refuse
 from bntui.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def theory(
 
     Theorems 4.1, 4.2, 4.4 and Lemma 4.5, on random and trained networks, in float32 and float64."""
     if seed >= 2**63:
-        raise typer.BadParameter(f"{seed}; expected at most {2**63 - 1}", param_hint="--seed")
+        refuse("--seed", f"{seed}; expected at most {2**63 - 1}")
     _show_progress("importing torch", 0, 0)
     from bncore.probes.theory.table import theory_table  # noqa: PLC0415 - torch
 
